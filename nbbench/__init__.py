@@ -1,0 +1,5 @@
+"""nbbench: an asv-based benchmark harness with a regression database for nanoBragg PyTorch."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,341 @@
+"""The nouns of nbbench as frozen dataclasses; no I/O.
+
+Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_bytes`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A first-parent commit of the subject's branch.
+
+    `tree` is the object id of the measured paths: equal trees give equal results.
+    `position` counts, from 1 (oldest), the commits that changed the measured paths;
+    0 where it is not known.
+    """
+
+    hash: str
+    tree: str
+    date: datetime
+    subject: str
+    position: int = 0
+
+    @property
+    def short(self) -> str:
+        """The first eight digits of the hash, as asv writes them."""
+        return self.hash[:8]
+
+
+class Status(StrEnum):
+    """What became of one benchmark with one parameter set at one commit."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Cause(StrEnum):
+    """Why a series moved, from what was measured."""
+
+    WORK = "work"
+    DTYPE = "dtype"
+    ALLOCATOR = "allocator"
+    CONTENTION = "contention"
+    ENVIRONMENT = "environment"
+    HARNESS = "harness"
+    IMAGE = "image changed"
+    UNEXPLAINED = "unexplained"
+
+
+class FlagState(StrEnum):
+    """The life of a flag: detected → confirmed → acknowledged | fixed → verified."""
+
+    DETECTED = "detected"
+    CONFIRMED = "confirmed"
+    ACKNOWLEDGED = "acknowledged"
+    FIXED = "fixed"
+    VERIFIED = "verified"
+    REJECTED = "rejected"
+
+
+class Outcome(StrEnum):
+    """The four answers a gate gives for a series."""
+
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine by asv's name for it, with the facts that asv recorded."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark as asv's benchmarks.json declares it.
+
+    `params` holds the `repr` strings of the values of each parameter, in asv's order.
+    """
+
+    name: str
+    version: str
+    unit: str
+    kind: str  # time, track, peakmemory …
+    param_names: tuple[str, ...] = ()
+    params: tuple[tuple[str, ...], ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """One curve: a benchmark's version × parameter values × machine × environment."""
+
+    benchmark: str
+    version: str
+    params: tuple[tuple[str, str], ...]
+    machine: str
+    environment: str
+
+    @property
+    def label(self) -> str:
+        """`benchmark(size=512, dtype='float32')`, as people read it."""
+        if not self.params:
+            return self.benchmark
+        return f"{self.benchmark}({', '.join(f'{k}={v}' for k, v in self.params)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One benchmark with one parameter set at one commit, every sample kept.
+
+    `value` is None unless `status` is OK. `samples` are asv's samples in the series' unit,
+    in the order in which they were taken; empty when asv kept none.
+    """
+
+    key: SeriesKey
+    commit: str
+    status: Status
+    value: float | None
+    unit: str = ""
+    samples: tuple[float, ...] = ()
+    number: int | None = None
+    ci_lo: float | None = None
+    ci_hi: float | None = None
+    started_at: datetime | None = None
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """Telemetry of one benchmark process (one line of a telemetry side file).
+
+    CPU times and the run-queue delay are seconds; `others_cpu_s` is the processor time that
+    other processes of the machine used meanwhile, `steal_s` what the hypervisor took.
+    """
+
+    commit: str
+    environment: str
+    benchmark: str
+    param_index: int
+    kind: str  # run, setup_cache, discover
+    started_at: datetime
+    wall_s: float
+    exit_code: int
+    timed_out: bool = False
+    user_s: float = 0.0
+    system_s: float = 0.0
+    minor_faults: int = 0
+    major_faults: int = 0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    max_rss_bytes: int = 0
+    others_cpu_s: float = 0.0
+    steal_s: float = 0.0
+    machine: str = ""
+    round: int = 0
+    stderr_tail: str = ""
+    extra: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A series' value at one commit; NaN is written as `value=None`."""
+
+    position: int
+    commit: str
+    value: float | None
+    status: Status
+    samples: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series with its points in commit order (oldest first)."""
+
+    key: SeriesKey
+    unit: str
+    kind: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """A lasting change in one series.
+
+    The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first);
+    they are the same commit when everything between was measured. `effect` is
+    log(after/before); positive means the value grew, which `slower` judges by the unit.
+    """
+
+    key: SeriesKey
+    unit: str
+    kind: str  # step, drift, exact
+    lo_commit: str
+    hi_commit: str
+    before: float
+    after: float
+    effect: float
+    effect_lo: float
+    effect_hi: float
+    p_value: float
+    worse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Change points of many series with one cause and one commit range."""
+
+    id: str  # stable: derived from commits and direction
+    lo_commit: str
+    hi_commit: str
+    date: datetime
+    subject: str
+    worse: bool
+    cause: Cause
+    effect: float  # log ratio of the series that moved most in time (or in work)
+    evidence: tuple[str, ...] = ()
+    changes: tuple[ChangePoint, ...] = ()
+    recovered_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A step in a flag's life, kept as text beside the results."""
+
+    event: str
+    plan: str
+    state: FlagState
+    reason: str
+    person: str
+    date: datetime
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """An event attached to a plan item."""
+
+    event: Event
+    plan: str
+    state: FlagState
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """What one source line of the subject asked for, by operation and dtype.
+
+    `path` is relative to the subject's source root; `line` is 1-based; 0 when the operation
+    was issued by the benchmark itself.
+    """
+
+    path: str
+    line: int
+    function: str
+    op: str
+    dtype: str
+    count: int
+    bytes: int
+    upcast_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The exact work of one workload on one tree (docs/ledger.md gives the definition)."""
+
+    workload: str
+    pixels: int
+    ops: int
+    dispatched: int
+    bytes: int
+    upcast_bytes: int
+    peak_live_bytes: int
+    bytes_by_dtype: tuple[tuple[str, int], ...]
+    image_sum: str
+    image_digest: str
+    output_dtype: str
+    lines: tuple[LedgerLine, ...] = field(default=())
+    error: str = ""
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Bytes read and written per pixel (or per point)."""
+        return self.bytes / self.pixels if self.pixels else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer for one series, or for the whole when `series` is empty."""
+
+    series: str
+    outcome: Outcome
+    effect: float | None
+    effect_lo: float | None
+    effect_hi: float | None
+    floor: float
+    rounds: int
+    sentence: str
+    cause: Cause | None = None
+    reproduce: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """Everything a gate found out about head against base."""
+
+    base: str
+    head: str
+    outcome: Outcome
+    sentence: str
+    verdicts: tuple[Verdict, ...] = ()
+    ledger: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+    elapsed_s: float = 0.0
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass (or container of them) as JSON-ready values; datetimes as ISO 8601 with Z."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(v) for v in value]
+    return value

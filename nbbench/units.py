@@ -1,0 +1,82 @@
+"""Unit names, which direction is better, and the only formatter of figures."""
+
+from __future__ import annotations
+
+import math
+
+# Units in which a larger value is better; everything else is a cost.
+HIGHER_IS_BETTER = frozenset({"B/s", "fraction of copy ceiling", "GiB/s (legacy)"})
+# Exact counters repeat to the last digit on any machine with the same torch version, so
+# any change is a change of the subject (docs/ledger.md).
+EXACT_UNITS = frozenset({"operations", "B/pixel", "B/point", "B (exact)", "exponent", "dtype code"})
+# Figures that describe the result, where neither direction is a cost.
+NEUTRAL_UNITS = frozenset({"dtype code", "checksum"})
+
+_SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
+
+
+def lower_is_better(unit: str) -> bool:
+    """True when growth of a value in `unit` is a loss."""
+    return unit not in HIGHER_IS_BETTER
+
+
+def is_exact(unit: str) -> bool:
+    """True for counters that are compared exactly."""
+    return unit in EXACT_UNITS
+
+
+def is_neutral(unit: str) -> bool:
+    """True when neither direction is better (a checksum, a dtype)."""
+    return unit in NEUTRAL_UNITS
+
+
+def worse(unit: str, effect: float) -> bool:
+    """Whether a log-ratio `effect` (after/before) is a loss in this unit."""
+    if is_neutral(unit):
+        return False
+    return effect > 0 if lower_is_better(unit) else effect < 0
+
+
+def format_value(value: float | None, unit: str) -> str:
+    """A figure with its unit, at most four significant digits; `n/a` for None and NaN."""
+    if value is None or math.isnan(value):
+        return "n/a"
+    if unit in ("seconds", "s"):
+        return format_seconds(value)
+    if unit in ("bytes", "B", "B (exact)"):
+        return format_bytes(value)
+    if unit == "B/s":
+        return f"{value / 1e9:.4g} GB/s"
+    return f"{value:.4g} {unit}".strip()
+
+
+def format_seconds(value: float) -> str:
+    """Seconds with an SI prefix: 12.3 ms."""
+    if value == 0:
+        return "0 s"
+    for scale, prefix in _SI:
+        if abs(value) < scale * 1000 or scale == 1.0:
+            return f"{value / scale:.4g} {prefix}s"
+    return f"{value:.4g} s"
+
+
+def format_bytes(value: float) -> str:
+    """Bytes with a binary prefix: 33.5 MiB."""
+    size = float(value)
+    for prefix in ("", "Ki", "Mi", "Gi"):
+        if abs(size) < 1024:
+            return f"{size:.4g} {prefix}B"
+        size /= 1024
+    return f"{size:.4g} TiB"
+
+
+def format_change(effect: float | None) -> str:
+    """A log ratio as a signed percentage, or as a factor beyond 2×: +12.3 %, 3.10×."""
+    if effect is None or math.isnan(effect):
+        return "n/a"
+    if math.isinf(effect):
+        return "from zero" if effect > 0 else "to zero"
+    ratio = math.exp(effect)
+    if ratio >= 2 or ratio <= 0.5:
+        return f"{ratio:.3g}×"
+    return f"{(ratio - 1) * 100:+.2f} %" if abs(ratio - 1) < 0.1 else f"{(ratio - 1) * 100:+.1f} %"
