@@ -286,6 +286,7 @@ class Ledger:
     image_sum: str
     image_digest: str
     output_dtype: str
+    image_blocks: tuple[float, ...] = ()  # means of an 8 × 8 grid of blocks, row by row
     lines: tuple[LedgerLine, ...] = field(default=())
     error: str = ""
 

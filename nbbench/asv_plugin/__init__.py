@@ -1,1 +1,15 @@
-"""."""
+"""nbbench's asv plugin; all that touches asv's internals lives in this package.
+
+asv imports it because asv.conf.json names `.nbbench.asv_plugin`. Importing it defines the
+environment type `nbbench` (environment.py) and the publisher (publisher.py).
+"""
+
+from __future__ import annotations
+
+
+def setup() -> None:
+    """asv's hook, called once after the import: register the classes, refresh the subject."""
+    from nbbench.asv_plugin import environment, publisher
+
+    environment.install()
+    publisher.install()

@@ -1,1 +1,12 @@
-"""."""
+"""The `nbbench` command. Each command is one small file, imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of the console script: run, and turn every error into one sentence and a code."""
+    from nbbench.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,1 +1,33 @@
-"""."""
+"""The regression database: SQLite beside the results, or PostgreSQL by URL.
+
+Importing this package does not import SQLAlchemy; the first use of a name below does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbbench.store.load import ImportReport, import_results
+    from nbbench.store.rows import Folder, NoiseFloor, SourceFile, StoredLedger
+    from nbbench.store.store import Store
+
+__all__ = [
+    "Folder",
+    "ImportReport",
+    "NoiseFloor",
+    "SourceFile",
+    "Store",
+    "StoredLedger",
+    "import_results",
+]
+
+_HOMES = {"Store": "store", "ImportReport": "load", "import_results": "load"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'rows')}"), name)

@@ -1,0 +1,5 @@
+"""`python -m nbbench`."""
+
+from nbbench.cli import main
+
+main()

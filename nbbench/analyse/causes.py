@@ -1,0 +1,145 @@
+"""Why something moved: the cause of an event, with the evidence in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from nbbench import units
+from nbbench.analyse.ledger_diff import LedgerDiff
+from nbbench.analyse.roles import Role, role
+from nbbench.model import Cause, ChangePoint, ProcessRecord
+
+# What probe.resources.pin_malloc does, as a setting for users who run the subject themselves.
+MALLOC_REMEDY = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
+WORK_FLOOR = 0.001  # the ledger is exact: 0.1 % is far above a few scalar operations
+_BUSY_SHARE = 0.10  # processor time of others, as a share of a process's wall time
+_STEAL_SHARE = 0.02
+_LINES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """How much others disturbed processes: shares of their wall time (0.1 = 10 %)."""
+
+    others: float
+    steal: float
+    processes: int
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether timings made under this should be taken again."""
+        return self.others > _BUSY_SHARE or self.steal > _STEAL_SHARE
+
+
+def contention(records: Iterable[ProcessRecord]) -> Contention:
+    """Mean shares over the benchmark processes that ran for at least 50 ms."""
+    used = [r for r in records if r.kind == "run" and r.wall_s >= 0.05]
+    if not used:
+        return Contention(0.0, 0.0, 0)
+    return Contention(
+        mean(r.others_cpu_s / r.wall_s for r in used), mean(r.steal_s / r.wall_s for r in used), len(used)
+    )
+
+
+def explain_change(
+    changes: Sequence[ChangePoint],
+    diffs: Sequence[LedgerDiff],
+    before: Contention,
+    after: Contention,
+    ceiling_effect: float | None,
+) -> tuple[Cause, tuple[str, ...]]:
+    """The cause of an event and its evidence.
+
+    What is exact decides first: a changed image, wider values, changed work. Only where the
+    ledger is unchanged are the allocator, the machine and its other users asked.
+    """
+    roles = {role(c.key, c.unit, "time" if units_are_seconds(c.unit) else "track") for c in changes}
+    evidence = [sentence for diff in _telling(diffs) for sentence in describe_diff(diff)]
+    allocator = _allocator_evidence(changes)
+    if any(diff.image == "changed" for diff in diffs):
+        return Cause.IMAGE, tuple(evidence + allocator)
+    if any(diff.upcasts for diff in diffs) or Role.DTYPE in roles:
+        return Cause.DTYPE, tuple(evidence + allocator)
+    if any(abs(diff.effect) > WORK_FLOOR or abs(diff.ops_effect) > WORK_FLOOR for diff in diffs):
+        return Cause.WORK, tuple(evidence + allocator)
+    if Role.WORK in roles:
+        return Cause.WORK, tuple(evidence + allocator + _count_evidence(changes))
+    same = ["the ledger is unchanged: same operations, same bytes"] if diffs else []
+    if allocator:
+        return Cause.ALLOCATOR, tuple(same + allocator + [f"remedy: {MALLOC_REMEDY}"])
+    if after.disturbed != before.disturbed:
+        return Cause.CONTENTION, (*same, _contention_sentence(before, after))
+    if ceiling_effect is not None and abs(ceiling_effect) > 0.1:
+        moved = units.format_change(ceiling_effect)
+        return Cause.ENVIRONMENT, (*same, f"the machine's copy ceiling moved by {moved} with it")
+    return Cause.UNEXPLAINED, (*same, "neither work, allocator nor the machine's load explains it")
+
+
+def units_are_seconds(unit: str) -> bool:
+    """Whether a unit is a duration."""
+    return unit in ("seconds", "s")
+
+
+def _telling(diffs: Sequence[LedgerDiff]) -> list[LedgerDiff]:
+    """The diffs worth telling: the two that moved most, or the first whose image changed."""
+    moved = [d for d in diffs if not d.equal or d.image == "changed"]
+    moved.sort(key=lambda d: (-abs(d.effect), -abs(d.ops_effect), d.image != "changed", d.workload))
+    return moved[:2]
+
+
+def describe_diff(diff: LedgerDiff) -> list[str]:
+    """A ledger difference in sentences, largest lines named."""
+    told = [
+        f"{diff.workload}: {diff.bytes_before:,.1f} → {diff.bytes_after:,.1f} B/pixel "
+        f"({units.format_change(diff.effect)}), {diff.ops_before:,} → {diff.ops_after:,} operations"
+    ]
+    if diff.upcasts:
+        told.append(
+            f"{diff.workload}: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/pixel wider than asked"
+        )
+    if diff.image == "changed":
+        told.append(f"{diff.workload}: the image changed (sum × {diff.image_ratio:.6g}): not like for like")
+    elif diff.image == "same bits":
+        told.append(f"{diff.workload}: the image is bit-identical")
+    for line in diff.lines[:_LINES_SHOWN]:
+        if abs(line.delta) >= 0.5:
+            told.append(
+                f"{line.where} {line.function}: {line.op} {line.dtype} "
+                f"{line.before:,.1f} → {line.after:,.1f} B/pixel ({line.count_before} → {line.count_after} calls)"
+            )
+    return told
+
+
+def _allocator_evidence(changes: Sequence[ChangePoint]) -> list[str]:
+    moved = [c for c in changes if role(c.key, c.unit, "track") is Role.ALLOCATOR]
+    moved.sort(key=lambda c: -abs(c.effect))
+    return [
+        f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
+        for c in moved[:2]
+    ]
+
+
+def _count_evidence(changes: Sequence[ChangePoint]) -> list[str]:
+    moved = [c for c in changes if units.is_exact(c.unit)]
+    moved.sort(key=lambda c: -abs(c.effect))
+    return [
+        f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
+        for c in moved[:2]
+    ]
+
+
+def _contention_sentence(before: Contention, after: Contention) -> str:
+    return (
+        f"others used {before.others:.0%} of a core while the older commits were measured and "
+        f"{after.others:.0%} meanwhile (steal {before.steal:.1%} → {after.steal:.1%})"
+    )
+
+
+def records_by_commit(records: Iterable[ProcessRecord]) -> Mapping[str, list[ProcessRecord]]:
+    """Telemetry grouped by commit."""
+    grouped: dict[str, list[ProcessRecord]] = {}
+    for record in records:
+        grouped.setdefault(record.commit, []).append(record)
+    return grouped

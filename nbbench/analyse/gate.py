@@ -1,0 +1,219 @@
+"""The gate's decisions: ledger first, then paired times; pure functions of what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbbench import units
+from nbbench.analyse.causes import describe_diff
+from nbbench.analyse.ledger_diff import LedgerDiff
+from nbbench.model import Cause, Commit, GateReport, Outcome, Verdict
+from nbbench.stats.paired import Decision, decide, least_rounds
+
+# More bytes than this decide by themselves; the ledger has no noise, so the limit is a matter
+# of relevance, not of confidence.
+LEDGER_TOLERANCE = 0.01
+# Operations without bytes cost dispatch time only: about 5 µs each, lost in a large frame.
+OPS_TOLERANCE = 0.10
+CONFIRM_ROUNDS = 3
+MAX_ROUNDS = 40
+
+_OUTCOMES = {
+    "slower": Outcome.REGRESSED,
+    "faster": Outcome.IMPROVED,
+    "equivalent": Outcome.UNCHANGED,
+    "undecided": Outcome.INCONCLUSIVE,
+}
+
+
+@dataclass(slots=True)
+class SeriesState:
+    """The rounds of one series so far (log ratios), its floor, and what was decided."""
+
+    label: str
+    floor: float
+    reproduce: str = ""
+    log_ratios: list[float] = field(default_factory=list)
+    confirming: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    decision: Decision | None = None
+    confirmed: bool | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether more rounds can change nothing: decided and, for a loss, confirmed or refuted."""
+        if self.errors and not self.log_ratios:
+            return True
+        if self.decision is None or self.decision.decision == "undecided":
+            return False
+        return self.decision.decision != "slower" or self.confirmed is not None
+
+    def add(self, log_ratio: float, alpha: float) -> None:
+        """Take one round into account; after a loss was found, rounds go to its confirmation."""
+        if math.isnan(log_ratio):
+            return
+        if self.decision is not None and self.decision.decision == "slower":
+            self.confirming.append(log_ratio)
+            if len(self.confirming) >= CONFIRM_ROUNDS:
+                middle = sorted(self.confirming)[len(self.confirming) // 2]
+                self.confirmed = middle > self.floor
+            return
+        self.log_ratios.append(log_ratio)
+        self.decision = decide(self.log_ratios, floor=self.floor, alpha=alpha, max_rounds=MAX_ROUNDS)
+
+
+def corrected_alpha(alpha: float, series: int) -> float:
+    """Bonferroni: with any-time bounds it is the correction that stays valid whatever stops when."""
+    return alpha / max(series, 1)
+
+
+def rounds_needed(alpha: float, series: int) -> int:
+    """Rounds without which no verdict is possible."""
+    return least_rounds(corrected_alpha(alpha, series))
+
+
+def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
+    """The exact part of the report: one row a workload."""
+    return tuple(
+        {
+            "workload": d.workload,
+            "base B/px": round(d.bytes_before, 3),
+            "head B/px": round(d.bytes_after, 3),
+            "bytes": units.format_change(d.effect),
+            "base ops": d.ops_before,
+            "head ops": d.ops_after,
+            "upcast B/px": round(d.upcast_after - d.upcast_before, 3),
+            "image": d.image,
+        }
+        for d in diffs
+    )
+
+
+def ledger_verdict(diff: LedgerDiff) -> Verdict:
+    """What the exact work of one workload says."""
+    worse = diff.effect > LEDGER_TOLERANCE or diff.ops_effect > OPS_TOLERANCE
+    better = diff.effect < -LEDGER_TOLERANCE and diff.ops_effect <= OPS_TOLERANCE
+    outcome = Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED
+    cause = Cause.IMAGE if diff.image == "changed" else Cause.DTYPE if diff.upcasts else Cause.WORK
+    told = "; ".join(describe_diff(diff)) if not diff.equal else "same operations, same bytes"
+    return Verdict(
+        series=f"ledger {diff.workload}",
+        outcome=outcome,
+        effect=diff.effect if math.isfinite(diff.effect) else None,
+        effect_lo=None,
+        effect_hi=None,
+        floor=LEDGER_TOLERANCE,
+        rounds=0,
+        sentence=told,
+        cause=None if outcome is Outcome.UNCHANGED else cause,
+        reproduce="",
+    )
+
+
+def time_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
+    """The verdict on one timed series."""
+    if state.decision is None:
+        reason = state.errors[0] if state.errors else "nothing was measured"
+        return Verdict(
+            state.label, Outcome.INCONCLUSIVE, None, None, None, state.floor, 0, reason, None, state.reproduce
+        )
+    found = state.decision.estimate
+    outcome = _OUTCOMES[state.decision.decision]
+    sentence = state.decision.reason
+    if outcome is Outcome.REGRESSED and state.confirmed is None:
+        outcome, sentence = (
+            Outcome.INCONCLUSIVE,
+            f"{sentence}, but the budget ended before the confirming re-run",
+        )
+    elif outcome is Outcome.REGRESSED and not state.confirmed:
+        outcome, sentence = Outcome.INCONCLUSIVE, f"{sentence}, but the confirming re-run does not agree"
+    elif outcome is Outcome.REGRESSED:
+        sentence = f"{sentence}; confirmed by {len(state.confirming)} fresh rounds"
+    finite = [x if math.isfinite(x) else None for x in (found.effect, found.lo, found.hi)]
+    return Verdict(
+        series=state.label,
+        outcome=outcome,
+        effect=finite[0],
+        effect_lo=finite[1],
+        effect_hi=finite[2],
+        floor=state.floor,
+        rounds=found.n + len(state.confirming),
+        sentence=sentence,
+        cause=cause if outcome is Outcome.REGRESSED else None,
+        reproduce=state.reproduce,
+    )
+
+
+def overall(verdicts: Sequence[Verdict]) -> tuple[Outcome, str]:
+    """Regressed if any is; else inconclusive if any is or nothing was judged; else what remains."""
+    counts = {outcome: [v for v in verdicts if v.outcome is outcome] for outcome in Outcome}
+    if worse := counts[Outcome.REGRESSED]:
+        most = max(worse, key=lambda v: v.effect or 0.0)
+        cause = f", cause: {most.cause}" if most.cause else ""
+        return Outcome.REGRESSED, (
+            f"{len(worse)} of {len(verdicts)} series are slower; the worst is {most.series} "
+            f"({units.format_change(most.effect)}{cause})"
+        )
+    if open_ := counts[Outcome.INCONCLUSIVE]:
+        return Outcome.INCONCLUSIVE, (
+            f"cannot tell for {len(open_)} of {len(verdicts)} series: {open_[0].series}: {open_[0].sentence}"
+        )
+    if not verdicts:
+        return Outcome.INCONCLUSIVE, "nothing was measured"
+    if better := counts[Outcome.IMPROVED]:
+        most = min(better, key=lambda v: v.effect or 0.0)
+        return Outcome.IMPROVED, (
+            f"no series is slower; {len(better)} of {len(verdicts)} improved, most {most.series} "
+            f"({units.format_change(most.effect)})"
+        )
+    return Outcome.UNCHANGED, f"all {len(verdicts)} series are unchanged"
+
+
+def same_tree_report(base: Commit, head: Commit) -> GateReport:
+    """Equal trees give equal results: a pass without measuring."""
+    sentence = f"the measured source is the same tree ({head.tree[:12]}), so nothing can have become slower"
+    return GateReport(base.hash, head.hash, Outcome.UNCHANGED, sentence)
+
+
+def build_report(
+    base: Commit,
+    head: Commit,
+    diffs: Sequence[LedgerDiff],
+    states: Sequence[SeriesState],
+    *,
+    notes: Sequence[str] = (),
+    seed: int = 0,
+    elapsed_s: float = 0.0,
+) -> GateReport:
+    """The whole report from ledger differences and timed series (either may be empty)."""
+    exact = [ledger_verdict(diff) for diff in diffs]
+    cause = next((v.cause for v in exact if v.outcome is Outcome.REGRESSED), None)
+    if cause is None and diffs and all(d.equal for d in diffs):
+        cause = Cause.UNEXPLAINED
+    verdicts = exact + [time_verdict(state, cause) for state in states]
+    outcome, sentence = overall(verdicts)
+    told = list(notes)
+    if any(d.image == "changed" for d in diffs):
+        told.append("the image changed between base and head: the two are not like for like")
+    return GateReport(
+        base=base.hash,
+        head=head.hash,
+        outcome=outcome,
+        sentence=sentence,
+        verdicts=tuple(verdicts),
+        ledger=ledger_rows(diffs),
+        notes=tuple(told),
+        seed=seed,
+        elapsed_s=elapsed_s,
+    )
+
+
+EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
+    Outcome.REGRESSED: 3,
+    Outcome.INCONCLUSIVE: 4,
+    Outcome.IMPROVED: 0,
+    Outcome.UNCHANGED: 0,
+}

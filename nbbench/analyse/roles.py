@@ -1,0 +1,45 @@
+"""What a series says: time, work, memory, allocator, machine, or something derived."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from nbbench import units
+from nbbench.model import SeriesKey
+
+
+class Role(StrEnum):
+    """The part a series plays in an event."""
+
+    TIME = "time"  # seconds that a user waits
+    WORK = "work"  # exact counts: operations, bytes, exponents
+    DTYPE = "dtype"  # exact: upcast bytes, output dtype
+    MEMORY = "memory"  # peak memory
+    ALLOCATOR = "allocator"  # page faults, penalty of the default malloc
+    MACHINE = "machine"  # ceilings: never the subject's doing
+    DERIVED = "derived"  # quotients of the others: evidence, never an event of its own
+    OTHER = "other"  # another project's figures
+
+
+_BY_NAME = {
+    "track_upcast_bytes": Role.DTYPE,
+    "track_output_dtype": Role.DTYPE,
+    "track_malloc_penalty": Role.ALLOCATOR,
+    "track_minor_faults": Role.ALLOCATOR,
+    "track_copy_ceiling": Role.MACHINE,
+    "track_dispatched": Role.DERIVED,  # views included: the count that moves bytes decides
+}
+_DERIVED_UNITS = frozenset({"B/s", "fraction of copy ceiling", "GiB/s (legacy)", "ratio"})
+
+
+def role(key: SeriesKey, unit: str, kind: str) -> Role:
+    """The role of a series by its benchmark's last name part, unit and asv type."""
+    if (named := _BY_NAME.get(key.benchmark.rpartition(".")[2])) is not None:
+        return named
+    if unit in ("B (exact)", "bytes") or kind in ("memory", "peakmemory"):
+        return Role.MEMORY
+    if units.is_exact(unit):
+        return Role.WORK
+    if unit in ("seconds", "s") or kind == "time":
+        return Role.TIME
+    return Role.DERIVED if unit in _DERIVED_UNITS else Role.OTHER

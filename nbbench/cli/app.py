@@ -1,0 +1,204 @@
+"""The command group: lazy commands, common options, error reporting."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nbbench import __version__
+from nbbench.config import Settings, load_settings
+from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
+
+EXIT_INTERRUPTED = 130  # what shells report for an interrupt
+
+EPILOG = """
+\b
+Exit codes:
+  0    pass
+  1    internal error
+  2    usage, configuration or environment
+  3    regression
+  4    inconclusive: nothing measured, broken, too noisy, budget spent
+  130  interrupted; run again to resume
+"""
+
+# name: (module, attribute, help) in the order in which a newcomer meets them.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("demo", "demo", "Run the whole job on the embedded subject."),
+    "doctor": ("doctor", "doctor", "Name what would spoil a measurement here, with remedies."),
+    "subject": ("subject", "subject", "Register the repository that is measured."),
+    "commits": ("commits", "commits", "List the commits that differ in the measured paths."),
+    "run": ("run", "run", "Measure commits with asv, then import."),
+    "import": ("import_", "import_", "Load asv results into the regression database."),
+    "detect": ("detect", "detect", "Find change points, their commits and causes."),
+    "regressions": ("regressions", "regressions", "List flagged regressions of a plan item."),
+    "explain": ("explain", "explain", "Show what work differs between two commits, line by line."),
+    "flag": ("flag", "flag", "Move a flag through its states, with reason and person."),
+    "gate": ("gate", "gate", "Decide whether HEAD is slower than BASE."),
+    "export": ("export", "export", "Write a run as an evidence folder in the STAMP layout."),
+    "publish": ("publish", "publish", "Write asv's HTML and the page of regressions."),
+    "db": ("db", "db", "Look after the regression database."),
+    "completion": ("completion", "completion", "Print a shell completion script."),
+}
+
+
+@dataclass
+class App:
+    """What every command gets: settings, and where output goes.
+
+    Results go to stdout (text, or versioned JSON with --json), progress to stderr.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    root: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    _settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The project's settings, read on first use."""
+        if self._settings is None:
+            self._settings = load_settings(Path(self.root) if self.root else None, overrides=self.overrides)
+        return self._settings
+
+    def say(self, text: str = "") -> None:
+        """Progress for people, on stderr; silent with --quiet."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def emit(self, kind: str, payload: Any, text: str) -> None:
+        """The result on stdout: `text`, or the payload as a versioned JSON document."""
+        if self.json:
+            from nbbench.report.json_out import document
+
+            click.echo(document(kind, payload))
+        elif text:
+            click.echo(text)
+
+
+def _store(name: str) -> Any:
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        app = ctx.find_root().ensure_object(App)
+        if value in (None, False, 0):
+            return
+        if name in ("db", "machine"):
+            app.overrides[name] = value
+        else:
+            setattr(app, name, value)
+
+    return callback
+
+
+def common_options() -> list[click.Option]:
+    """Options that every command takes."""
+
+    def option(*names: str, store: str, **kwargs: Any) -> click.Option:
+        return click.Option(list(names), expose_value=False, callback=_store(store), **kwargs)
+
+    return [
+        option("--json", store="json", is_flag=True, help="Print a versioned JSON document."),
+        option("-q", "--quiet", store="quiet", is_flag=True, help="No progress on stderr."),
+        option("-v", "--verbose", store="verbose", count=True, help="More detail; tracebacks."),
+        option("--db", store="db", metavar="URL", help="Database (default: SQLite beside the results)."),
+        option("--root", store="root", metavar="DIR", help="Project folder (default: found upwards)."),
+    ]
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command and give it the common options."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"nbbench.cli.{module}"), attribute)
+        for leaf in command.commands.values() if isinstance(command, click.Group) else [command]:
+            have = {name for param in leaf.params for name in param.opts}
+            leaf.params.extend(o for o in common_options() if not have & set(o.opts))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nbbench")
+def cli() -> None:
+    """Measure a PyTorch simulator over its commits and tell what became slower, where and why."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit code; every error is one sentence on stderr."""
+    app = App()
+    try:
+        code = cli.main(arguments, prog_name="nbbench", standalone_mode=False, obj=app)
+        return code if isinstance(code, int) else EXIT_OK
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("nbbench: interrupted; run the same command again to resume", err=True)
+        return EXIT_INTERRUPTED
+    except NbbenchError as error:
+        return _report(app, error)
+    except BrokenPipeError:
+        # The reader went away (`| head`): leave without a second complaint at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        return _report(app, _host_error(error))
+    except Exception as error:
+        click.echo(f"nbbench: internal error: {type(error).__name__}: {error}", err=True)
+        if app.verbose:
+            traceback.print_exc()
+        else:
+            click.echo("  run again with -v for the traceback", err=True)
+        return EXIT_INTERNAL
+
+
+def _report(app: App, error: NbbenchError) -> int:
+    if app.json:
+        told = {
+            "schema": "nbbench.error/1",
+            "error": str(error),
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        }
+        click.echo(json.dumps(told))
+    click.echo(f"nbbench: {error}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {error.hint}", err=True)
+    if app.verbose:
+        traceback.print_exc()
+    return error.exit_code
+
+
+def _host_error(error: OSError) -> HostError:
+    reasons = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "permission denied",
+    }
+    what = reasons.get(error.errno or 0, error.strerror or str(error))
+    return HostError(f"{what}: {error.filename}" if error.filename else what)

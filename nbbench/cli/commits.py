@@ -1,0 +1,35 @@
+"""`nbbench commits [RANGE]`."""
+
+from __future__ import annotations
+
+import click
+
+from nbbench.cli.app import App
+
+
+@click.command()
+@click.argument("span", metavar="[RANGE]", required=False)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Only N, spread evenly over the range."
+)
+@click.pass_obj
+def commits(app: App, span: str | None, limit: int | None) -> None:
+    """List the first-parent commits that differ in the measured paths, oldest first.
+
+    RANGE is a git range (A..B) or positions (21-245); the default is the whole branch.
+    """
+    from nbbench.cli.session import terminal
+    from nbbench.errors import UsageError
+    from nbbench.model import to_plain
+    from nbbench.report.text import commits_text
+    from nbbench.report.view import commit_rows
+    from nbbench.subject.repository import open_subject
+    from nbbench.subject.selection import select, spread
+
+    found = select(open_subject(app.settings), span)
+    if limit:
+        chosen = {c.hash for c in spread(found)[:limit]}
+        found = [c for c in found if c.hash in chosen]
+    if not found:
+        raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
+    app.emit("commits", {"commits": to_plain(found)}, commits_text(commit_rows(found), terminal()))

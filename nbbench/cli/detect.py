@@ -1,0 +1,38 @@
+"""`nbbench detect`."""
+
+from __future__ import annotations
+
+import click
+
+from nbbench.cli.app import App
+
+
+@click.command()
+@click.option("--machine", metavar="NAME", help="Only series of this machine.")
+@click.pass_obj
+def detect(app: App, machine: str | None) -> int:
+    """Find change points in every series, group them into events, attribute and explain them.
+
+    Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
+    """
+    from nbbench.cli.session import current_flags, detect_events, import_all, open_store, terminal
+    from nbbench.errors import EXIT_OK, InconclusiveError
+    from nbbench.model import to_plain
+    from nbbench.report.text import regressions_text
+    from nbbench.report.view import regressions_view
+
+    with open_store(app) as store:
+        import_all(app, store)
+        events = detect_events(app, store, machine=machine)
+        info = store.run_info()
+        if not info.get("series"):
+            raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")
+        flags = current_flags(store, events, app.settings.plan)
+    worse = sum(e.worse for e in events)
+    head = (
+        f"{info['series']} series, {info['changes']} change points, {len(events)} events: "
+        f"{worse} worse, {len(events) - worse} better"
+    )
+    table = regressions_text(regressions_view(flags), terminal(), evidence=False)
+    app.emit("detect", {**info, "events": to_plain(events)}, f"{head}\n\n{table}")
+    return EXIT_OK

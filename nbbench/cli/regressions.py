@@ -1,0 +1,49 @@
+"""`nbbench regressions`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from nbbench.cli.app import App
+
+
+@click.command()
+@click.option("--plan", metavar="ITEM", help="Plan item (default: the setting, PERF-PYTORCH-004).")
+@click.option("--all", "everything", is_flag=True, help="Improvements as well.")
+@click.option("--evidence/--no-evidence", default=True, help="Evidence lines below the table.")
+@click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
+@click.option("--fail", is_flag=True, help="Exit 3 when a regression is open.")
+@click.pass_obj
+def regressions(
+    app: App, plan: str | None, everything: bool, evidence: bool, markdown: bool, fail: bool
+) -> int:
+    """List what is flagged for a plan item: commit, size, cause, state, evidence.
+
+    Works on committed results alone: nothing is measured.
+    """
+    from nbbench.cli.session import current_flags, open_store, terminal, up_to_date
+    from nbbench.errors import EXIT_OK, EXIT_REGRESSION, InconclusiveError
+    from nbbench.model import Flag, FlagState
+    from nbbench.report.json_out import regressions_document
+    from nbbench.report.markdown import regressions_markdown
+    from nbbench.report.text import regressions_text
+    from nbbench.report.view import regressions_view
+
+    item = plan or app.settings.plan
+    with open_store(app) as store:
+        events = up_to_date(app, store)
+        if not store.run_info().get("series"):
+            raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
+        flags = current_flags(store, events, item)
+    if everything:
+        flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]
+    view = regressions_view(flags, datetime.now(UTC))
+    if app.json:
+        click.echo(regressions_document(flags), nl=False)
+    elif markdown:
+        click.echo(regressions_markdown(view), nl=False)
+    else:
+        click.echo(regressions_text(view, terminal(), evidence=evidence), nl=False)
+    return EXIT_REGRESSION if fail and view.open_count else EXIT_OK

@@ -1,0 +1,106 @@
+"""`nbbench run [RANGE]`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from nbbench.cli.app import App
+
+
+@click.command()
+@click.argument("span", metavar="[RANGE]", required=False)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Measure at most N commits.")
+@click.option("--bench", multiple=True, metavar="REGEX", help="Only benchmarks whose name matches.")
+@click.option("--commits", "named", metavar="HASH,…", help="Measure just these commits.")
+@click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
+@click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
+@click.option("--quick", is_flag=True, help="One sample each: finds broken benchmarks, not regressions.")
+@click.option("--timeout", type=float, metavar="S", help="Watchdog of each benchmark process (seconds).")
+@click.pass_obj
+def run(
+    app: App,
+    span: str | None,
+    limit: int | None,
+    bench: tuple[str, ...],
+    named: str | None,
+    machine: str | None,
+    again: bool,
+    quick: bool,
+    timeout: float | None,
+) -> int:
+    """Measure commits with asv, newest first and evenly spread, then import.
+
+    RANGE is a git range (A..B) or positions (21-245); the default is the whole branch. What is
+    measured already is skipped, so an interrupted run resumes when it is repeated. A commit
+    that cannot run is recorded as broken, with the reason.
+    """
+    from nbbench.cli.session import import_all, open_store, save_commits
+    from nbbench.collect.asv_run import measure_commits
+    from nbbench.collect.lock import measuring
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+
+    if machine:
+        app.overrides["machine"] = machine
+    commits = _chosen(app, span, named, limit)
+    app.say(f"measuring {len(commits)} commits, newest first; interrupt at any time, repeat to resume")
+    started = time.monotonic()
+    with measuring(app.settings.state_dir), open_store(app) as store:
+        save_commits(app)
+        try:
+            measure_commits(
+                app.settings,
+                commits,
+                bench=bench,
+                again=again,
+                quick=quick,
+                timeout_s=timeout,
+                show=app.say,
+                detail=app.say if app.verbose else lambda line: None,
+            )
+        finally:
+            import_all(app, store)
+        told = _report(store, [c.hash for c in commits], commits, time.monotonic() - started)
+    app.emit("run", told["payload"], told["text"])
+    return EXIT_OK if told["measured"] else EXIT_INCONCLUSIVE
+
+
+def _chosen(app: App, span: str | None, named: str | None, limit: int | None) -> list[Any]:
+    from nbbench.errors import UsageError
+    from nbbench.subject.repository import describe, open_subject
+    from nbbench.subject.selection import select, spread
+
+    subject = open_subject(app.settings)
+    if named:
+        return [describe(subject, name.strip()) for name in named.split(",") if name.strip()][:limit]
+    commits = spread(select(subject, span))[:limit]
+    if not commits:
+        raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
+    return commits
+
+
+def _report(store: Any, hashes: list[str], commits: list[Any], elapsed_s: float) -> dict[str, Any]:
+    """What became of the asked commits: figures, failures with their reasons, disturbances."""
+    from nbbench.cli.session import terminal
+    from nbbench.model import Status
+    from nbbench.report.run_view import run_view
+    from nbbench.report.text import run_text
+
+    results = [r for h in hashes for r in store.results(commit=h)]
+    records = [r for h in hashes for r in store.process_records(commit=h)]
+    view = run_view(results, records=records, commits=commits)
+    payload = {
+        "commits": [{"hash": c.hash, "position": c.position, **_counts(results, c.hash)} for c in commits],
+        "failures": [{"commit": f.commit, "what": f.what, "error": f.error} for f in view.failures],
+        "disturbances": list(view.disturbances),
+        "elapsed_s": elapsed_s,
+    }
+    measured = sum(r.status is Status.OK for r in results)
+    return {"payload": payload, "text": run_text(view, terminal()), "measured": measured}
+
+
+def _counts(results: list[Any], commit: str) -> dict[str, int]:
+    mine = [r.status for r in results if r.commit == commit]
+    return {status: mine.count(status) for status in ("ok", "failed", "skipped")}

@@ -1,0 +1,175 @@
+"""Driving asv: a machine entry, a list of commits, progress, interrupts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nbbench.config import Settings
+from nbbench.errors import HostError, UsageError
+from nbbench.model import Commit
+
+_COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
+_NOTHING_SELECTED = "No benchmarks selected"
+
+
+def machine_name(settings: Settings) -> str:
+    """The machine's name in results: the setting, or asv's own default (the host name)."""
+    return settings.machine or platform.node() or "unknown"
+
+
+def ensure_machine(settings: Settings) -> str:
+    """Make asv know this machine, without questions; returns its name."""
+    name = machine_name(settings)
+    path = Path("~/.asv-machine.json").expanduser()
+    with contextlib.suppress(OSError, ValueError):
+        if name in json.loads(path.read_text(encoding="utf-8")):
+            return name
+    run_asv(settings, ["machine", "--yes", "--machine", name])
+    return name
+
+
+def run_asv(settings: Settings, arguments: Sequence[str]) -> str:
+    """Run an asv command to its end and return what it printed.
+
+    Raises HostError with asv's last line when it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "asv", *arguments],
+        cwd=settings.root,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=_environment(settings),
+    )
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise HostError(f"asv {arguments[0]} failed: {lines[-1] if lines else f'exit {done.returncode}'}")
+    return done.stdout
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    environment = dict(os.environ)
+    # The plugin reads settings by itself: flags given to nbbench must reach it.
+    environment["NBBENCH_BRANCH"] = settings.branch
+    environment["NBBENCH_THREADS"] = str(settings.threads)
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def measure_commits(
+    settings: Settings,
+    commits: Sequence[Commit],
+    *,
+    bench: Sequence[str] = (),
+    again: bool = False,
+    quick: bool = False,
+    timeout_s: float | None = None,
+    show: Callable[[str], None],
+    detail: Callable[[str], None],
+) -> int:
+    """Measure `commits` in the given order with one asv process; returns asv's exit code.
+
+    What is there already is skipped unless `again`, which appends samples. `show` gets one
+    line a commit, `detail` every line of asv. An interrupt is passed on to asv and re-raised
+    after it has ended; finished commits are kept. Raises UsageError when asv selects nothing.
+    """
+    machine = ensure_machine(settings)
+    with tempfile.TemporaryDirectory(prefix="nbbench-run-") as folder:
+        hashes = Path(folder) / "commits.txt"
+        hashes.write_text("".join(f"{c.hash}\n" for c in commits), encoding="ascii")
+        command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
+        command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
+        command += ["--quick"] if quick else []
+        command += [part for pattern in bench for part in ("--bench", pattern)]
+        command += ["--attribute", f"timeout={timeout_s:g}"] if timeout_s else []
+        return _follow(command, settings, {c.short: c for c in commits}, show, detail)
+
+
+def _follow(
+    command: list[str],
+    settings: Settings,
+    commits: dict[str, Commit],
+    show: Callable[[str], None],
+    detail: Callable[[str], None],
+) -> int:
+    process = subprocess.Popen(
+        command,
+        cwd=settings.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        env=_environment(settings),
+        start_new_session=True,  # an interrupt reaches asv once, from here
+    )
+    progress = _Progress(commits, show)
+    last: list[str] = []
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            last = [*last[-20:], line.rstrip()]
+            detail(line.rstrip())
+            progress.feed(line)
+        code = process.wait()
+    except BaseException:
+        _end(process)
+        raise
+    if any(_NOTHING_SELECTED in line for line in last):
+        raise UsageError("no benchmark matches --bench", hint="`asv run --bench just-discover` lists them")
+    if code == 1:
+        told = [line for line in last if line.strip() and "%]" not in line]
+        raise HostError(f"asv run failed: {told[-1].strip() if told else 'no message'}")
+    return code
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Interrupt asv's whole group and make sure that it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class _Progress:
+    """One line when a commit starts: how far, how long, how long still."""
+
+    def __init__(self, commits: dict[str, Commit], show: Callable[[str], None]) -> None:
+        self._commits, self._show = commits, show
+        self._started = time.monotonic()
+        self._count = 0
+
+    def feed(self, line: str) -> None:
+        """Look at one line of asv's output."""
+        match = _COMMIT_LINE.search(line)
+        if match is None:
+            return
+        spent = time.monotonic() - self._started
+        left = (
+            f", {_clock(spent / self._count * (len(self._commits) - self._count))} left"
+            if self._count
+            else ""
+        )
+        self._count += 1
+        commit = self._commits.get(match[1])
+        title = f"{commit.date:%Y-%m-%d} {commit.subject[:60]}" if commit else ""
+        self._show(f"[{self._count}/{len(self._commits)}, {_clock(spent)}{left}] {match[1]} {title}")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

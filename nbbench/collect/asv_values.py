@@ -1,0 +1,143 @@
+"""Tolerant readers of the values in asv's files, which are not strict JSON.
+
+asv writes NaN and ±Infinity, drops trailing nulls, and saves without a temporary file, so a
+killed run leaves half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from nbbench.errors import EXIT_USAGE, NbbenchError
+
+# Names become keys of the database, and PostgreSQL indexes at most ~2,700 bytes; parameter
+# values are not among them and may be of any length.
+MAX_NAME = 500
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BadFileError(NbbenchError):
+    """A file of the results tree that cannot be used; `path` and `reason` name it."""
+
+    exit_code = EXIT_USAGE
+    default_hint = "restore the file from git, or delete it and measure again"
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content. Raises BadFileError where the system refuses."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def load_object(data: bytes, path: Path) -> dict[str, Any]:
+    """A JSON object as asv writes it. Raises BadFileError."""
+    try:
+        value = _loads(data)
+    except UnicodeDecodeError as error:
+        raise BadFileError(path, "not text") from error
+    except RecursionError as error:
+        raise BadFileError(path, "nested too deeply") from error
+    except ValueError as error:
+        raise BadFileError(path, f"not JSON ({error})" if data.strip() else "empty") from error
+    if not isinstance(value, dict):
+        raise BadFileError(path, "not a JSON object")
+    return value
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:
+        # Python refuses integers of more than 4,300 digits; such a figure is odd, not corrupt.
+        return json.loads(data, parse_int=_long_int)
+
+
+def _long_int(text: str) -> int | float:
+    return int(text) if len(text) < 400 else math.copysign(math.inf, -1 if text[0] == "-" else 1)
+
+
+def name_of(top: Mapping[str, Any], key: str, path: Path) -> str:
+    """A text of usable length. Raises BadFileError."""
+    value = top.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
+        raise BadFileError(path, f"not an asv result file (no usable {key})")
+    return value
+
+
+def pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    """A JSON object as pairs of texts sorted by name; empty for anything else."""
+    if not isinstance(value, dict):
+        return ()
+    return tuple(sorted((str(k), v if isinstance(v, str) else json.dumps(v)) for k, v in value.items()))
+
+
+def durations(value: Any) -> Iterator[tuple[str, float]]:
+    """The finite seconds of asv's `durations`."""
+    for name, raw in sorted(value.items()) if isinstance(value, dict) else ():
+        if (seconds := number(raw)) is not None and math.isfinite(seconds):
+            yield name, seconds
+
+
+def column(value: Any, count: int) -> list[Any]:
+    """One of a row's lists as at least `count` cells."""
+    cells = value if isinstance(value, list) else []
+    return cells if len(cells) >= count else cells + [None] * (count - len(cells))
+
+
+def number(raw: Any) -> float | None:
+    """A float (infinite ones too) from a JSON number; None for NaN and everything else."""
+    if type(raw) is not float:
+        if not isinstance(raw, int):
+            return None
+        try:
+            return float(raw)
+        except OverflowError:
+            return None
+    return None if math.isnan(raw) else raw
+
+
+def count(raw: Any) -> int | None:
+    """A count that fits a database's integer; None for everything else."""
+    return raw if type(raw) is int and 0 <= raw < 2**63 else None
+
+
+def timestamp(raw: Any) -> datetime | None:
+    """A JavaScript timestamp in milliseconds as an aware time; None where it is none."""
+    value = number(raw)
+    if value is None:
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=value)
+    except OverflowError:
+        return None
+
+
+def finite_samples(raw: Any) -> tuple[tuple[float, ...], int]:
+    """A cell's samples in their order, and how many entries were no finite numbers."""
+    if not isinstance(raw, list):
+        return (), 1
+    if set(map(type, raw)) == {float} and all(map(math.isfinite, raw)):  # nearly always
+        return tuple(raw), 0
+    numbers = [number(x) for x in raw if x is not None]
+    kept = tuple(x for x in numbers if x is not None and math.isfinite(x))
+    return kept, len(numbers) - len(kept)
+
+
+def texts(lists: Iterable[Iterable[Any]]) -> tuple[tuple[str, ...], ...]:
+    """Parameter values as asv's `repr` strings."""
+    return tuple(tuple(v if isinstance(v, str) else str(v) for v in values) for values in lists)

@@ -1,0 +1,91 @@
+"""Pins and meters of a benchmark process: malloc thresholds, page faults, CPU time."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# mallopt's parameter numbers and the largest int it takes (malloc.h of glibc).
+_M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
+_LARGEST = 2**31 - 1
+
+# Pinned by every benchmark unless the allocator is what is measured. Set before torch is
+# imported: CUDA_VISIBLE_DEVICES and TORCHDYNAMO_DISABLE are read at import time.
+PINNED_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KMP_DUPLICATE_LIB_OK": "TRUE",
+    "NANOBRAGG_DISABLE_COMPILE": "1",
+    "TORCHDYNAMO_DISABLE": "1",
+    # numpy's BLAS would start threads at import, before the warm server forks.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def pin_malloc() -> bool:
+    """Keep large blocks on the heap instead of mapping and unmapping each one.
+
+    By default glibc maps every block above a threshold of at most 32 MiB and returns it to
+    the system when freed, so each temporary is page-faulted again (docs/findings.md). Cannot
+    be undone in the same process. Returns False where the C library has no mallopt.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    done = [mallopt(_M_MMAP_THRESHOLD, _LARGEST), mallopt(_M_TRIM_THRESHOLD, _LARGEST)]
+    return all(done)
+
+
+def usable_threads(asked: int = 0) -> int:
+    """Threads to compute with: `asked`, or the cores this process may use, at most 4."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return asked if asked > 0 else min(cores, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One timed run: seconds of wall, user and system time, and page faults."""
+
+    wall_s: float
+    user_s: float
+    system_s: float
+    minor_faults: int
+    major_faults: int
+
+
+def measure(function: Callable[[], object], repeat: int, *, budget_s: float = float("inf")) -> list[Run]:
+    """Run `function` up to `repeat` times (at least once), stopping when `budget_s` is spent.
+
+    Garbage collection is off meanwhile, as asv does it.
+    """
+    runs: list[Run] = []
+    collecting = gc.isenabled()
+    gc.disable()
+    started = time.perf_counter()
+    try:
+        while len(runs) < repeat and (not runs or time.perf_counter() - started < budget_s):
+            before = resource.getrusage(resource.RUSAGE_SELF)
+            start = time.perf_counter()
+            function()
+            wall = time.perf_counter() - start
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            runs.append(
+                Run(
+                    wall,
+                    after.ru_utime - before.ru_utime,
+                    after.ru_stime - before.ru_stime,
+                    after.ru_minflt - before.ru_minflt,
+                    after.ru_majflt - before.ru_majflt,
+                )
+            )
+    finally:
+        if collecting:
+            gc.enable()
+    return runs

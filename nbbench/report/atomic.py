@@ -1,0 +1,83 @@
+"""Files that are either complete or absent: temporary file, fsync, rename in the same folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from nbbench.errors import HostError
+
+# What the machine refuses, in words; anything else keeps the system's own words.
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or choose another folder"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder"),
+    errno.EFBIG: ("the file is larger than the process may write", "raise the limit (`ulimit -f`)"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that can be written"),
+    errno.EACCES: ("the folder cannot be written", "change its permissions, or choose another folder"),
+    errno.EPERM: ("the folder cannot be written", "change its permissions, or choose another folder"),
+    errno.ENOTDIR: ("a file stands where a folder should be", "move that file away"),
+    errno.EISDIR: ("a folder stands where the file should be", "move that folder away"),
+    errno.ENOENT: ("the folder does not exist", "make the folder first"),
+    errno.EEXIST: ("a file stands where a folder should be", "move that file away"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
+}
+
+
+def host_error(path: Path, error: OSError) -> HostError:
+    """`error` as one sentence about `path`, with a remedy."""
+    reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), None))
+    return HostError(f"cannot write {path}: {reason}", hint=hint)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` at once: readers see the old file or the new one, never a part.
+
+    The folder must exist. Raises HostError when the machine refuses (disk full, read-only …);
+    `path` is then as it was and no temporary file is left.
+    """
+    # Hidden, so that a listing of results never picks it up; cut, so that a name of the
+    # longest length allowed still has room for the suffix.
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        _write_synced(temporary, data)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        _discard(temporary)
+        raise host_error(path, error) from error
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with `write_bytes`; half characters that UTF-8 lacks become `?`."""
+    write_bytes(path, text.encode("utf-8", errors="replace"))
+
+
+def _discard(path: Path) -> None:
+    # Best effort: the error on its way up says more than a failure to tidy.
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    # The mode leaves it to the user's umask, as an ordinary file would (mkstemp gives 0600).
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; some file systems cannot, and that is no failure."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,147 @@
+"""The view of one occasion of measuring: what ran, what failed, what disturbed it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nbbench import units
+from nbbench.model import Commit, ProcessRecord, Result, Status
+from nbbench.report.words import clean, day, plural
+
+# Below these shares of one processor the disturbance is lost in any benchmark's own noise.
+_OTHERS_SHARE = 0.10
+_STEAL_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """What became of one commit."""
+
+    commit: str
+    date: str
+    ok: int
+    failed: int
+    skipped: int
+    duration: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """A benchmark that did not give a figure, with the end of its error output."""
+
+    commit: str
+    what: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run in one headline, a row for each commit, and what went wrong."""
+
+    headline: str
+    rows: tuple[RunRow, ...]
+    failures: tuple[FailureRow, ...]
+    disturbances: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def run_view(
+    results: Sequence[Result],
+    *,
+    records: Sequence[ProcessRecord] = (),
+    commits: Sequence[Commit] = (),
+    elapsed_s: float | None = None,
+    notes: Sequence[str] = (),
+) -> RunView:
+    """Summarise `results` by commit, in the order of `commits` and then of appearance.
+
+    `records` is the telemetry of the same run: it names the errors and the disturbances.
+    """
+    known = {commit.hash: commit for commit in commits}
+    seen = dict.fromkeys([*known, *(result.commit for result in results)])
+    by_commit: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_commit[result.commit].append(result)
+    rows = [_row(commit, known.get(commit), by_commit[commit]) for commit in seen if commit in by_commit]
+    counts = Counter(result.status for result in results)
+    return RunView(
+        headline=_headline(len(rows), counts, elapsed_s),
+        rows=tuple(rows),
+        failures=_failures(results, records),
+        disturbances=_disturbances(records),
+        notes=tuple(clean(note) for note in notes),
+    )
+
+
+def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> RunRow:
+    counts = Counter(result.status for result in mine)
+    durations = [result.duration_s for result in mine if result.duration_s is not None]
+    return RunRow(
+        commit=commit[:8],
+        date=day(known.date) if known else "",
+        ok=counts[Status.OK],
+        failed=counts[Status.FAILED],
+        skipped=counts[Status.SKIPPED],
+        duration=units.format_seconds(sum(durations)) if durations else "",
+        subject=clean(known.subject) if known else "",
+    )
+
+
+def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None) -> str:
+    if not counts:
+        return "Nothing was measured."
+    shown = [status for status in Status if counts[status] or status is Status.OK]
+    kinds = ", ".join(f"{counts[status]} {status}" for status in shown)
+    text = f"{plural(commits, 'commit')} measured: {kinds}"
+    if elapsed_s:
+        text += f", in {units.format_seconds(elapsed_s)} ({commits * 3600 / elapsed_s:.3g} commits an hour)"
+    return text + "."
+
+
+def _failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> tuple[FailureRow, ...]:
+    rows = []
+    errors: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record.exit_code != 0 or record.timed_out:
+            errors.setdefault((record.commit, record.benchmark), _error(record))
+    for result in results:
+        if result.status is Status.FAILED:
+            error = errors.get((result.commit, result.key.benchmark), "no error output was kept")
+            rows.append(FailureRow(result.commit[:8], clean(result.key.label), error))
+    failed = {(result.commit, result.key.benchmark) for result in results if result.status is Status.FAILED}
+    # A process can die outside any benchmark (discovery, setup_cache): that has no result row.
+    rows += [
+        FailureRow(commit[:8], clean(benchmark) or "(no benchmark)", error)
+        for (commit, benchmark), error in errors.items()
+        if (commit, benchmark) not in failed
+    ]
+    return tuple(rows)
+
+
+def _error(record: ProcessRecord) -> str:
+    if record.timed_out:
+        return f"timed out after {units.format_seconds(record.wall_s)}"
+    lines = [clean(line) for line in record.stderr_tail.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit code {record.exit_code}"
+
+
+def _disturbances(records: Sequence[ProcessRecord]) -> tuple[str, ...]:
+    timed = [record for record in records if record.kind == "run" and record.wall_s > 0]
+    others = [(record.others_cpu_s / record.wall_s, record) for record in timed]
+    steal = [(record.steal_s / record.wall_s, record) for record in timed]
+    lines = []
+    for shares, limit, what in (
+        (others, _OTHERS_SHARE, "shared the machine with other work"),
+        (steal, _STEAL_SHARE, "lost time to the hypervisor"),
+    ):
+        found = [pair for pair in shares if pair[0] > limit]
+        if found:
+            share, worst = max(found, key=lambda pair: pair[0])
+            lines.append(
+                f"{len(found)} of {len(timed)} processes {what}; worst: {clean(worst.benchmark)} at "
+                f"{worst.commit[:8]}, {share:.2g} processors taken"
+            )
+    return tuple(lines)

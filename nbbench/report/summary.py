@@ -1,0 +1,210 @@
+"""summary.md of an evidence folder, in the sections that the STAMP layout asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from nbbench import units
+from nbbench.model import Result, Status
+from nbbench.report.evidence_input import (
+    Comparison,
+    EvidenceInput,
+    comparisons,
+    elapsed_s,
+    shell_lines,
+    status_line,
+    variation,
+)
+from nbbench.report.markdown import code, escape
+from nbbench.report.view import flag_row
+from nbbench.report.words import minute, plural
+
+_FILES = {
+    "commands.txt": "the exact commands, with STAMP and working directory",
+    "summary.md": "this page",
+    "metrics.json": "headline figures",
+    "benchmark_results.json": "every sample",
+    "run_metadata.json": "commit, tree, machine, versions, times",
+    "env.txt": "environment variables; values outside the allowlist are redacted",
+    "torch_env.txt": "`torch.utils.collect_env`",
+    "exit_code.txt": "exit code of the command",
+    "sha256.txt": "checksums: `sha256sum -c sha256.txt`",
+}
+
+
+def summary_md(evidence: EvidenceInput) -> str:
+    """The whole page; every section is present, and says so when it has nothing to state."""
+    compared = comparisons(evidence)
+    sections = {
+        "Status": [status_line(evidence)],
+        "STAMP": [_stamp_line(evidence)],
+        "Command": _command(evidence),
+        "Executive Summary": _bullets(_executive(evidence, compared)),
+        "Results": _results(evidence),
+        "Environment": _environment(evidence),
+        "Comparison to baseline": _comparison(evidence, compared),
+        "Artifacts": _bullets(f"{code(name)}: {text}" for name, text in _artifacts(evidence)),
+        "Next Actions": _bullets(
+            escape(text) for text in evidence.next_actions or _default_actions(evidence, compared)
+        ),
+    }
+    lines = [f"# {escape(evidence.cluster)}: evidence for {escape(evidence.plan)}"]
+    for title, body in sections.items():
+        lines += ["", f"## {title}", "", *(body or ["Not recorded."])]
+    return "\n".join(lines) + "\n"
+
+
+def _stamp_line(evidence: EvidenceInput) -> str:
+    seconds = elapsed_s(evidence)
+    took = "duration unknown" if seconds is None else f"took {units.format_seconds(seconds)}"
+    return f"{code(evidence.stamp)} (UTC), started {minute(evidence.started_at)}, {took}"
+
+
+def _command(evidence: EvidenceInput) -> list[str]:
+    if not evidence.commands:
+        return []
+    lines = shell_lines(evidence)
+    # A fence longer than any run of backticks inside, so that no command can close it.
+    fence = "```"
+    while any(fence in line for line in lines):
+        fence += "`"
+    return [f"In {code(evidence.cwd)}:", "", f"{fence}sh", *lines, fence]
+
+
+def _executive(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
+    lines = [f"Run: {escape(status_line(evidence))}.", _measured(evidence.results)]
+    if evidence.commit:
+        lines.append(f"Commit {code(evidence.commit.short)} {escape(evidence.commit.subject)}.")
+    lines.append(_against_baseline(evidence, compared))
+    for flag in evidence.flags:
+        row = flag_row(flag)
+        word = "Regression" if row.worse else "Improvement"
+        lines.append(
+            f"{word} on record: {code(row.event_id)} at {code(row.commits)}, {escape(row.change)}, "
+            f"cause {row.cause}, {escape(row.state)} ({escape(row.plan)})."
+        )
+    lines += [escape(text) for text in (*evidence.observations, *evidence.notes)]
+    return lines
+
+
+def _measured(results: Sequence[Result]) -> str:
+    if not results:
+        return "Nothing was measured."
+    counts = [(status, sum(result.status is status for result in results)) for status in Status]
+    kinds = ", ".join(f"{count} {status}" for status, count in counts if count)
+    return f"{plural(len(results), 'result')}: {kinds}."
+
+
+def _against_baseline(evidence: EvidenceInput, compared: Sequence[Comparison]) -> str:
+    name = code(evidence.baseline_name or "the baseline")
+    if not compared:
+        return "No baseline to compare with, so nothing here says whether anything became slower."
+    of_all = f"of {plural(len(compared), 'series', 'series')} worse than {name}"
+    by = f"by more than {evidence.floor * 100:g} %"
+    worse = [c for c in compared if c.word == "worse"]
+    if worse:
+        top = worse[0]
+        change = escape(units.format_change(top.effect))
+        return f"**{len(worse)} {of_all}** {by}; worst: {code(top.series)} {change} ({_pair(top)})."
+    unlike = sum(bool(c.caveat) for c in compared)
+    return f"None {of_all} {by}" + (f"; {unlike} not like for like (see below)." if unlike else ".")
+
+
+def _results(evidence: EvidenceInput) -> list[str]:
+    lines = _table(
+        ("series", "status", "value", "samples", "min", "max", "CV"),
+        (_result_cells(result) for result in evidence.results),
+    )
+    figures = [(m.name, units.format_value(m.value, m.unit)) for m in evidence.metrics]
+    figures += [(f"{name} ceiling", units.format_value(value, "B/s")) for name, value in evidence.ceiling]
+    lines += _table(("figure", "value"), ((escape(name), escape(value)) for name, value in figures))
+    ledger_head = ("workload", "operations", "B/pixel", "upcast", "peak live", "output")
+    return lines + _table(
+        ledger_head,
+        (
+            (
+                code(ledger.workload),
+                escape(ledger.error) or str(ledger.ops),
+                f"{ledger.bytes_per_pixel:.6g}",
+                units.format_bytes(ledger.upcast_bytes),
+                units.format_bytes(ledger.peak_live_bytes),
+                escape(ledger.output_dtype),
+            )
+            for ledger in evidence.ledgers
+        ),
+    )
+
+
+def _result_cells(result: Result) -> tuple[str, ...]:
+    samples = [sample for sample in result.samples if math.isfinite(sample)]
+    spread = variation(samples)
+    return (
+        code(result.key.label),
+        str(result.status),
+        units.format_value(result.value, result.unit),
+        str(len(result.samples)),
+        units.format_value(min(samples, default=None), result.unit),
+        units.format_value(max(samples, default=None), result.unit),
+        "n/a" if spread is None else f"{spread * 100:.2g} %",
+    )
+
+
+def _environment(evidence: EvidenceInput) -> list[str]:
+    tree = evidence.tree or (evidence.commit.tree if evidence.commit else "")
+    facts = [
+        ("branch", evidence.branch),
+        ("commit", evidence.commit.hash if evidence.commit else ""),
+        ("tree", tree),
+        *evidence.machine,
+        *evidence.versions,
+        *evidence.resources,
+    ]
+    return _table(("fact", "value"), ((escape(name), escape(value)) for name, value in facts if value))
+
+
+def _comparison(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
+    if not compared:
+        return ["No baseline was given."]
+    name = evidence.baseline_name or "the baseline"
+    intro = (
+        f"Against {code(name)}, one value against one value, floor ±{evidence.floor * 100:g} % "
+        "(exact counters: none). A gate decides with repeated, interleaved runs; this table does not."
+    )
+    rows = (
+        (code(c.series), *_pair(c).split(" → "), escape(units.format_change(c.effect)), c.word, c.caveat)
+        for c in compared
+    )
+    return [intro, "", *_table(("series", "baseline", "now", "change", "word", "caveat"), rows)]
+
+
+def _pair(c: Comparison) -> str:
+    return f"{units.format_value(c.baseline, c.unit)} → {units.format_value(c.now, c.unit)}"
+
+
+def _artifacts(evidence: EvidenceInput) -> list[tuple[str, str]]:
+    extra = [(name, escape(text)) for name, text in evidence.artifacts if name not in _FILES]
+    return [*_FILES.items(), *extra]
+
+
+def _default_actions(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
+    actions = []
+    if evidence.exit_code != 0 or evidence.blocker:
+        actions.append("Find out why the run did not pass, then capture again under a fresh STAMP.")
+    actions += [
+        f"Decide about {flag.event.id}: nbbench explain {flag.event.id}, then nbbench flag."
+        for flag in evidence.flags
+        if flag.event.worse
+    ]
+    if any(c.word == "worse" for c in compared):
+        actions.append("Confirm the slower series with nbbench gate before acting on them.")
+    return actions or ["None."]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    body = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |", *body, ""] if body else []
+
+
+def _bullets(items: Iterable[str]) -> list[str]:
+    return [f"- {item}" for item in items]

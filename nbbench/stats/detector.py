@@ -1,0 +1,154 @@
+"""The history detector on its scale of analysis: finite values in order, places that count them. `changepoint` is its public face.
+
+Order of work: spikes are clipped, noise is read from differences, every split is tried in one scan, cuts are refined and pruned against
+the null model, noise with a long memory raises the bar, runs of spikes are struck out, staircases become ramps, and at last
+short levels that are confirmed from outside are put in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.stats.drift import Ramp, find_ramps
+from nbbench.stats.noise import Noise, clip_spikes, estimate_noise
+from nbbench.stats.null_model import critical_value, max_p_value
+from nbbench.stats.scan import pick, scan
+from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
+from nbbench.stats.short_levels import ShortLevel, find_short_levels
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+CANDIDATE_ALPHA_FACTOR = 5.0
+"""Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part of a level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What counts as a change: least level length, error rate of a whole series, least height, least noise (scale of analysis)."""
+
+    min_segment: int
+    alpha: float
+    min_effect: float
+    least_sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change at ``cut``, plausibly from ``first`` to ``last``; ``error`` is the standard error of ``after - before``."""
+
+    cut: int
+    first: int
+    last: int
+    before: float
+    after: float
+    error: float
+    p_value: float
+    kind: Literal["step", "drift"]
+
+
+def detect(raw: FloatArray, confirmed: BoolArray, rules: Rules) -> list[Change]:
+    """Changes of a series of n >= 2 finite values that are not all equal, in order of place."""
+    noise = Noise(rules.least_sigma, 0.0)
+    level = np.full(raw.size, float(np.median(raw)))
+    changes: list[Change] = []
+    if raw.size >= 2 * rules.min_segment:
+        half = rules.min_segment - 1
+        clipped = clip_spikes(raw, half, rules.least_sigma)
+        noise = estimate_noise(clipped, half, rules.least_sigma)
+        changes, level = _long_levels(Levels(raw, clipped, noise, rules.min_segment), rules)
+    if confirmed.any():
+        changes = _with_short_levels(changes, raw, level, confirmed, noise, rules)
+    return sorted(changes, key=lambda change: change.cut)
+
+
+def _long_levels(levels: Levels, rules: Rules) -> tuple[list[Change], FloatArray]:
+    """Steps and drifts between levels of at least ``min_segment`` points, and the fitted level at each point."""
+    cuts, tests, p_values = _significant_cuts(levels, rules)
+    ramps = find_ramps(levels, cuts)
+    steps = [i for i in range(len(cuts)) if not any(ramp.first <= i <= ramp.last for ramp in ramps)]
+    level = levels.fit([cuts[i] for i in steps])
+    for ramp in ramps:
+        a, b = bounds(cuts, ramp.first, levels.n)[0], bounds(cuts, ramp.last, levels.n)[1]
+        level[a:b] = ramp.at(np.arange(a, b))
+    changes = [_ramp_change(ramp, levels.n) for ramp in ramps]
+    changes += [_cut_change(levels, cuts, i, tests[i], p_values[i], level) for i in steps]
+    return changes, level
+
+
+def _significant_cuts(levels: Levels, rules: Rules) -> tuple[list[int], list[CutTest], list[float]]:
+    """Cuts that survive pruning and the test for runs of spikes, with their tests and p-values."""
+    n, alpha = levels.n, rules.alpha
+    candidate = critical_value(n, min(CANDIDATE_ALPHA_FACTOR * alpha, 0.5 * (1.0 + alpha)))
+    cuts = pick(scan(levels.clipped, levels.noise, levels.min_segment), candidate)
+    if not cuts:
+        return [], [], []
+    cuts, _ = levels.prune(levels.refine(cuts), candidate, 0.0)
+    levels.measure_inflation(cuts)
+    while True:
+        cuts, tests = levels.prune(cuts, critical_value(n, alpha), rules.min_effect)
+        spikes = [levels.chance_of_spikes(cuts, i, test.effect) for i, test in enumerate(tests)]
+        if max(spikes, default=0.0) <= alpha:
+            break
+        worst = int(np.argmax(spikes))
+        cuts = levels.refine(cuts[:worst] + cuts[worst + 1 :])
+    p_values = [max(max_p_value(test.statistic, n), spike) for test, spike in zip(tests, spikes, strict=True)]
+    return cuts, tests, p_values
+
+
+def _cut_change(levels: Levels, cuts: list[int], i: int, test: CutTest, p_value: float, level: FloatArray) -> Change:
+    a, b = bounds(cuts, i, levels.n)
+    cut = cuts[i]
+    first, last = levels.location(a, b, test.sigma)
+    error = MEDIAN_SIGMA * test.sigma * levels.contrast_error(cut - a, b - cut)
+    return Change(cut, first, last, float(level[cut - 1]), float(level[cut]), error, p_value, "step")
+
+
+def _ramp_change(ramp: Ramp, n: int) -> Change:
+    error = abs(ramp.after - ramp.before) / ramp.statistic
+    p_value = max_p_value(ramp.statistic, n)
+    return Change(ramp.middle, ramp.start, ramp.stop, ramp.before, ramp.after, error, p_value, "drift")
+
+
+def _with_short_levels(
+    changes: list[Change], raw: FloatArray, level: FloatArray, confirmed: BoolArray, noise: Noise, rules: Rules
+) -> list[Change]:
+    """``changes`` with both ends of each confirmed short level added, and the levels around them taken without its points."""
+    cuts = sorted(change.cut for change in changes if change.kind == "step")
+    edges = segments(cuts, raw.size)
+    found = find_short_levels(raw - level, edges, confirmed, noise, rules.min_segment, rules.alpha)
+    level = _relevel(raw, level, edges, found)
+    ends: dict[int, ShortLevel] = {}
+    for short in found:
+        for cut in (short.start, short.stop):
+            if 0 < cut < raw.size and cut not in cuts and abs(level[cut] - level[cut - 1]) >= rules.min_effect:
+                ends.setdefault(cut, short)
+    changes = [_at_levels(change, level) if change.kind == "step" else change for change in changes]
+    for cut, short in ends.items():
+        error = short.sigma / math.sqrt(short.stop - short.start)
+        changes.append(_at_levels(Change(cut, cut, cut, 0.0, 0.0, error, short.p_value, "step"), level))
+    return changes
+
+
+def _relevel(raw: FloatArray, level: FloatArray, edges: list[tuple[int, int]], found: list[ShortLevel]) -> FloatArray:
+    """Fitted levels with the short ones at their own medians and the rest shifted to the median of what is left."""
+    level = level.copy()
+    rest = np.ones(raw.size, dtype=np.bool_)
+    for short in found:
+        rest[short.start : short.stop] = False
+    for a, b in edges:
+        left = rest[a:b]
+        if not left.all():
+            level[a:b] += np.median((raw - level)[a:b][left])
+    for short in found:
+        level[short.start : short.stop] = np.median(raw[short.start : short.stop])
+    return level
+
+
+def _at_levels(change: Change, level: FloatArray) -> Change:
+    return replace(change, before=float(level[change.cut - 1]), after=float(level[change.cut]))

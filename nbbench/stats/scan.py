@@ -1,0 +1,112 @@
+"""Candidate splits: every position, under every pair of left and right window lengths, in one vectorised pass.
+
+A moving-sum scan with several, also lopsided, windows (Cho and Kirch 2022, doi:10.1007/s10463-021-00811-5; Messer et al. 2014): a short
+level is compared with a long past, and a window that holds another change loses against one that does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.stats.noise import Noise, contrast_variance
+
+FloatArray = NDArray[np.float64]
+
+GROWTH = 1.5
+"""Ratio of neighbouring window lengths: at worst 1/3 of a level's points are left out, which costs 18 % of the statistic."""
+
+LOPSIDED = 16.0
+"""Longest window over shortest in a pair: a longer one would lower the variance of the contrast by less than 6 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Squared contrasts. Row i compares the ``left[i]`` points before a position with the ``right[i]`` points from it on.
+
+    ``squared`` has shape (pairs, n + 1) and is zero where a window would leave the series.
+    """
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    squared: NDArray[np.float32]
+
+
+def window_lengths(n: int, min_segment: int) -> NDArray[np.int64]:
+    """Window lengths from ``min_segment`` to ``n - min_segment``, each about GROWTH times the one before."""
+    lengths = []
+    length = min_segment
+    while length <= n - min_segment:
+        lengths.append(length)
+        length = max(length + 1, int(length * GROWTH))
+    return np.array(lengths, dtype=np.int64)
+
+
+def scan(values: FloatArray, noise: Noise, min_segment: int) -> Scan:
+    """All contrasts of a spike-free series of n >= 2 min_segment points.
+
+    The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance and s^2 the larger of the
+    noise of the whole series and the variance inside the two windows, so that a stretch noisier than the rest raises no alarm.
+    """
+    n = values.size
+    lengths = window_lengths(n, min_segment)
+    size = lengths.astype(np.float64)[:, None]
+    mean, spread = _windows(values - np.median(values), lengths)
+    mean_after, spread_after = _starting(mean, lengths), _starting(spread, lengths)
+    left, right, rows = [], [], []
+    for i, l in enumerate(lengths):
+        partners = np.flatnonzero((lengths * LOPSIDED >= l) & (lengths <= min(l * LOPSIDED, n - l)))
+        if partners.size == 0:
+            continue
+        near = slice(partners[0], partners[-1] + 1)
+        r = size[near]
+        contrast = mean_after[near] - mean[i]
+        inside = (spread_after[near] + spread[i]) / (l + r - 2.0)
+        contrast *= contrast
+        contrast /= np.maximum(inside, noise.sigma**2)
+        contrast /= contrast_variance(np.full_like(r, float(l)), r, noise.rho)
+        rows.append(contrast.astype(np.float32))
+        left.append(np.full(partners.size, l))
+        right.append(lengths[near])
+    squared = np.concatenate(rows)
+    return Scan(np.concatenate(left), np.concatenate(right), np.nan_to_num(squared, copy=False, nan=0.0))
+
+
+def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """Mean and sum of squares around it of the window of each length that ends before each position; (lengths, n + 1), NaN outside."""
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    squares = np.concatenate(([0.0], np.cumsum(values * values)))
+    mean = np.full((lengths.size, values.size + 1), np.nan)
+    spread = np.full_like(mean, np.nan)
+    for row, length in enumerate(lengths):
+        mean[row, length:] = (sums[length:] - sums[:-length]) / length
+        spread[row, length:] = squares[length:] - squares[:-length] - length * mean[row, length:] ** 2
+    return mean, spread
+
+
+def _starting(ending: FloatArray, lengths: NDArray[np.int64]) -> FloatArray:
+    """The same windows by their first position: the window of length r that starts at k is the one that ends at k + r."""
+    moved = np.full_like(ending, np.nan)
+    for row, length in enumerate(lengths):
+        moved[row, :-length] = ending[row, length:]
+    return moved
+
+
+def pick(found: Scan, limit: float) -> list[int]:
+    """Positions of the greatest contrasts, greatest first, until none reaches ``limit``; returned in order of position.
+
+    After each choice the windows that reach across it are struck out, so the next contrast looks at one side only (binary
+    segmentation, without scanning again). Empties ``found.squared``.
+    """
+    squared = found.squared
+    pairs = list(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    chosen = []
+    while True:
+        row, position = divmod(int(np.argmax(squared)), squared.shape[1])
+        if squared[row, position] < limit * limit:
+            return sorted(chosen)
+        chosen.append(position)
+        for i, (left, right) in enumerate(pairs):
+            squared[i, max(position - right + 1, 0) : position + left] = 0.0

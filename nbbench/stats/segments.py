@@ -1,0 +1,200 @@
+"""Levels between cuts: test, move and drop cuts, and say how sure their places are.
+
+A *cut* is the first index of a new level. All indices here count the finite points of the series.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.stats.noise import Noise, contrast_variance, mean_covariance, mean_variance
+from nbbench.stats.scan import window_lengths
+from nbbench.stats.summary import MAD_TO_SIGMA
+
+FloatArray = NDArray[np.float64]
+
+MEDIAN_SIGMA = math.sqrt(math.pi / 2.0)
+"""Standard error of a median over that of a mean, for Gaussian noise."""
+
+OBVIOUS_SIGMAS = 4.0
+"""A change of level this many sigmas high is not autocorrelated noise, and is removed before that noise is measured."""
+
+BLOCKS = 20
+"""Least number of windows of one length in the series for their spread to be measured: its own error is then below 20 %."""
+
+LOCATION_CONFIDENCE = 0.95
+
+TAIL_SHARE = 0.75
+"""Points deviating by this share of an effect count as spikes that could have made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutTest:
+    """One cut against the levels on both sides: contrast in standard errors, effect (difference of medians), scale of one point."""
+
+    statistic: float
+    effect: float
+    sigma: float
+
+
+@dataclass
+class Levels:
+    """A series prepared for cutting: ``raw`` and spike-free ``clipped`` values (n,), their noise, and the least level length."""
+
+    raw: FloatArray
+    clipped: FloatArray
+    noise: Noise
+    min_segment: int
+    _sums: FloatArray = field(init=False, repr=False)
+    _squares: FloatArray = field(init=False, repr=False)
+    _inflation: tuple[FloatArray, FloatArray] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        centred = self.clipped - np.median(self.clipped)
+        self._sums = np.concatenate(([0.0], np.cumsum(centred)))
+        self._squares = np.concatenate(([0.0], np.cumsum(centred * centred)))
+        self._inflation = (np.zeros(1), np.ones(1))
+
+    @property
+    def n(self) -> int:
+        return int(self.raw.size)
+
+    def residual_squares(self, a: int, b: int) -> float:
+        """Sum of squares of the clipped points [a, b) around their mean."""
+        total = self._sums[b] - self._sums[a]
+        return max(float(self._squares[b] - self._squares[a] - total * total / (b - a)), 0.0)
+
+    def inflation(self, length: int) -> float:
+        """Factor on the AR(1) variance of a mean over ``length`` points, as measured by `measure_inflation`; at least 1."""
+        return float(np.interp(math.log(length), *self._inflation))
+
+    def long_run_factor(self) -> float:
+        """Variance of a long mean relative to independent points."""
+        rho = self.noise.rho
+        return (1.0 + rho) / (1.0 - rho) * float(self._inflation[1][-1])
+
+    def contrast_error(self, left: int, right: int) -> float:
+        """Standard error of the difference of two adjacent means, for one point of unit variance."""
+        rho, l, r = self.noise.rho, np.float64(left), np.float64(right)
+        variance = self.inflation(left) * mean_variance(l, rho) + self.inflation(right) * mean_variance(r, rho)
+        if rho > 0.0:
+            variance -= 2.0 * mean_covariance(l, r, rho)
+        return math.sqrt(variance)
+
+    def test(self, a: int, cut: int, b: int) -> CutTest:
+        """Test ``cut`` against the levels [a, cut) and [cut, b)."""
+        left, right = cut - a, b - cut
+        inside = self.residual_squares(a, cut) + self.residual_squares(cut, b)
+        sigma = math.sqrt(max(self.noise.sigma**2, inside / max(left + right - 2, 1)))
+        difference = (self._sums[b] - self._sums[cut]) / right - (self._sums[cut] - self._sums[a]) / left
+        effect = float(np.median(self.raw[cut:b]) - np.median(self.raw[a:cut]))
+        # the medians must agree, or a few points of one side make the difference
+        agreed = min(abs(difference), MEDIAN_SIGMA * abs(effect)) if difference * effect > 0 else 0.0
+        return CutTest(agreed / (sigma * self.contrast_error(left, right)), effect, sigma)
+
+    def split_gains(self, a: int, b: int) -> tuple[NDArray[np.int64], FloatArray]:
+        """Cuts allowed inside [a, b) and how much each lowers the residual sum of squares."""
+        cuts = np.arange(a + self.min_segment, b - self.min_segment + 1)
+        left, right = cuts - a, b - cuts
+        difference = (self._sums[b] - self._sums[cuts]) / right - (self._sums[cuts] - self._sums[a]) / left
+        return cuts, difference * difference * left * right / (b - a)
+
+    def refine(self, cuts: list[int]) -> list[int]:
+        """Move each cut to its best place between its neighbours, until none moves (three rounds are always enough in practice)."""
+        cuts = list(cuts)
+        for _ in range(3):
+            before = list(cuts)
+            for i in range(len(cuts)):
+                a, b = bounds(cuts, i, self.n)
+                allowed, gains = self.split_gains(a, b)
+                if allowed.size:
+                    cuts[i] = int(allowed[np.argmax(gains)])
+            if cuts == before:
+                break
+        return cuts
+
+    def prune(self, cuts: list[int], limit: float, min_effect: float) -> tuple[list[int], list[CutTest]]:
+        """Drop the weakest cut and refine the others, until all reach ``limit`` standard errors and ``min_effect``."""
+        while cuts:
+            tests = []
+            for i, cut in enumerate(cuts):
+                a, b = bounds(cuts, i, self.n)
+                tests.append(self.test(a, cut, b))
+            strength = [t.statistic if abs(t.effect) >= min_effect else 0.0 for t in tests]
+            weakest = int(np.argmin(strength))
+            if strength[weakest] >= limit:
+                return cuts, tests
+            cuts = self.refine(cuts[:weakest] + cuts[weakest + 1 :])
+        return [], []
+
+    def measure_inflation(self, cuts: list[int]) -> None:
+        """Compare the spread of contrasts between equal neighbouring windows with what AR(1) noise would give, and keep the excess.
+
+        Noise with a long memory (a machine that is slow for an hour) passes for AR(1) with a small rho between neighbouring points and
+        still moves the means of whole levels. Obvious changes of level are taken out first; the rest is told from noise by the
+        median, which a few changes do not move.
+        """
+        medians = [float(np.median(self.raw[a:b])) for a, b in segments(cuts, self.n)]
+        obvious = [cut for i, cut in enumerate(cuts) if abs(medians[i + 1] - medians[i]) >= OBVIOUS_SIGMAS * self.noise.sigma]
+        sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(obvious))))
+        lengths = window_lengths(self.n, self.min_segment)
+        lengths = lengths[lengths * BLOCKS <= self.n]
+        if lengths.size == 0:
+            return
+        factors = []
+        for length in lengths.tolist():
+            contrasts = (sums[2 * length :] - 2.0 * sums[length:-length] + sums[: -2 * length]) / length
+            measured = MAD_TO_SIGMA * float(np.median(np.abs(contrasts)))
+            expected = float(contrast_variance(np.float64(length), np.float64(length), self.noise.rho))
+            factors.append(measured**2 / (expected * self.noise.sigma**2))
+        self._inflation = np.log(lengths), np.maximum(np.maximum.accumulate(factors), 1.0)
+
+    def fit(self, cuts: list[int]) -> FloatArray:
+        """Median of its level at each point, shape (n,)."""
+        fitted = np.empty(self.n)
+        for a, b in segments(cuts, self.n):
+            fitted[a:b] = np.median(self.raw[a:b])
+        return fitted
+
+    def location(self, a: int, b: int, sigma: float) -> tuple[int, int]:
+        """First and last plausible place of the cut inside [a, b): hull of the smallest set with LOCATION_CONFIDENCE.
+
+        With a flat prior over the places, Gaussian noise and unknown levels, the weight of a place is exp(gain / (2 sigma^2)) (Smith 1975,
+        doi:10.1093/biomet/62.2.407, levels profiled out); autocorrelation divides the gain by the long-run factor.
+        """
+        cuts, gains = self.split_gains(a, b)
+        weights = np.exp((gains - gains.max()) / (2.0 * sigma * sigma * self.long_run_factor()))
+        order = np.argsort(-weights, kind="stable")
+        mass = np.cumsum(weights[order])
+        kept = cuts[order[: int(np.searchsorted(mass, LOCATION_CONFIDENCE * mass[-1])) + 1]]
+        return int(kept.min()), int(kept.max())
+
+    def chance_of_spikes(self, cuts: list[int], i: int, effect: float) -> float:
+        """Probability that the shorter level at cut i is a run of spikes such as the series shows elsewhere.
+
+        With a share f of points beyond TAIL_SHARE of the effect, in its direction, a run of L such points starts somewhere among n with
+        probability of at most n f^L if spikes come independently. No such point at all gives 0.
+        """
+        a, b = bounds(cuts, i, self.n)
+        left, right = cuts[i] - a, b - cuts[i]
+        direction = math.copysign(1.0, effect if right <= left else -effect)
+        beyond = int(np.count_nonzero(direction * (self.raw - self.fit(cuts)) >= TAIL_SHARE * abs(effect)))
+        if beyond == 0:
+            return 0.0
+        # one more than seen: the share is estimated from the same few spikes
+        return float(min(self.n * ((beyond + 1) / self.n) ** min(left, right), 1.0))
+
+
+def bounds(cuts: list[int], i: int, n: int) -> tuple[int, int]:
+    """Start of the level before cut i and end of the level that it opens."""
+    return (cuts[i - 1] if i else 0), (cuts[i + 1] if i + 1 < len(cuts) else n)
+
+
+def segments(cuts: list[int], n: int) -> list[tuple[int, int]]:
+    """Half-open levels between the cuts."""
+    edges = [0, *cuts, n]
+    return list(zip(edges[:-1], edges[1:], strict=True))

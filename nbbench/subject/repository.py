@@ -1,0 +1,178 @@
+"""The registered subject: a bare repository of refs that borrows its objects from a clone.
+
+asv reads `.nbbench/subject.git`. It holds no objects of its own (`objects/info/alternates`
+points at the clone), so registering is instant, works on clones that lack blobs, and never
+writes into the user's repository.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbbench.config import Settings
+from nbbench.errors import HostError, SubjectError, UsageError
+from nbbench.model import Commit
+from nbbench.subject.git import git, git_text
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A registered subject: the bare repository, where it came from, and the measured branch."""
+
+    git_dir: Path
+    source: str
+    branch: str
+    measured_path: str
+
+
+def open_subject(settings: Settings) -> Subject:
+    """The registered subject, its refs brought up to date with the clone.
+
+    Raises SubjectError when none is registered, its clone is gone, or the branch is missing.
+    """
+    git_dir = settings.subject_git
+    if not (git_dir / "objects").is_dir():
+        raise SubjectError("no subject is registered")
+    record = git_dir / "nbbench.json"
+    try:
+        source = str(json.loads(record.read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError) as error:
+        raise SubjectError(f"the registered subject's record {record.name} is unreadable") from error
+    if not Path(source).is_dir():
+        raise SubjectError(f"the subject's repository {source} is gone")
+    _copy_refs(Path(source), git_dir, settings.branch)
+    return Subject(git_dir, source, settings.branch, settings.measured_path)
+
+
+def register(settings: Settings, source: Path) -> Subject:
+    """Register the git repository at `source` (a clone or a bare repository).
+
+    Raises UsageError when it is none, SubjectError when it lacks the branch; a subject
+    registered before stays in place then.
+    """
+    try:
+        common = git_text(source, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
+    except (SubjectError, NotADirectoryError) as error:
+        raise UsageError(f"{source} is not a git repository", hint="give the path of a clone") from error
+    clone = Path(common)
+    target = settings.subject_git
+    fresh = target.with_name(target.name + ".new")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        git(None, ["init", "--quiet", "--bare", str(fresh)])
+        (fresh / "objects" / "info" / "alternates").write_text(f"{clone / 'objects'}\n", encoding="utf-8")
+        (fresh / "nbbench.json").write_text(json.dumps({"schema": 1, "source": str(clone)}), encoding="utf-8")
+        _copy_refs(clone, fresh, settings.branch)
+        git(fresh, ["symbolic-ref", "HEAD", f"refs/heads/{settings.branch}"])
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+    except OSError as error:
+        raise HostError(f"cannot write {target}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return Subject(target, str(clone), settings.branch, settings.measured_path)
+
+
+def clone(settings: Settings, url: str) -> Path:
+    """Clone `url` (bare, without prompts) below the state folder, or update the clone there."""
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in url).strip("-.")[-80:] or "subject"
+    target = settings.state_dir / "clones" / f"{name}.git"
+    if (target / "objects").is_dir():
+        git(target, ["fetch", "--quiet", "--prune", "origin", "+refs/heads/*:refs/heads/*"], timeout_s=3600)
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    git(None, ["clone", "--quiet", "--bare", "--", url, str(target)], timeout_s=3600)
+    return target
+
+
+def _copy_refs(source: Path, git_dir: Path, branch: str) -> None:
+    """Mirror heads and tags; the measured branch may be a remote-tracking one."""
+    listing = git_text(source, ["for-each-ref", "--format=%(refname) %(objectname) %(objecttype)"])
+    refs = dict(line.split()[:2] for line in listing.splitlines() if line)
+    wanted = {n: h for n, h in refs.items() if n.startswith(("refs/heads/", "refs/tags/"))}
+    name = f"refs/heads/{branch}"
+    if name not in wanted:
+        remote = [n for n in refs if n.startswith("refs/remotes/") and n.endswith(f"/{branch}")]
+        if not remote:
+            raise SubjectError(
+                f"the repository has no branch {branch!r}",
+                hint="fetch it, or set another with NBBENCH_BRANCH",
+            )
+        wanted[name] = refs[remote[0]]
+    listing = git_text(git_dir, ["for-each-ref", "--format=%(refname) %(objectname)"])
+    present = dict(line.split() for line in listing.splitlines() if line)
+    orders = [f"update {n} {h}" for n, h in wanted.items() if present.get(n) != h]
+    orders += [f"delete {n}" for n in present if n not in wanted]
+    if orders:
+        git(git_dir, ["update-ref", "--stdin"], stdin="\n".join(orders).encode() + b"\n")
+
+
+def resolve(subject: Subject, name: str) -> str:
+    """The full hash of a commit named by hash, branch or tag.
+
+    Raises UsageError for an unknown name.
+    """
+    if name.startswith("-"):
+        raise UsageError(f"unknown commit {name!r}")
+    try:
+        return git_text(subject.git_dir, ["rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"])
+    except SubjectError as error:
+        raise UsageError(
+            f"unknown commit {name!r}", hint="`nbbench commits` lists the measurable ones"
+        ) from error
+
+
+def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
+    """First-parent commits that changed the measured path, oldest first, with positions.
+
+    `span` is a git range (`A..B`, or one name for everything up to it); positions count over
+    the whole branch whatever the range. Raises UsageError for an unknown range.
+    """
+    everything = _log(subject, subject.branch)
+    positions = {commit: i for i, (commit, _, _) in enumerate(everything, start=1)}
+    chosen = everything
+    if span is not None:
+        ends = [part for part in span.replace("...", "..").split("..") if part]
+        for end in ends or [span]:
+            resolve(subject, end)
+        chosen = _log(subject, span)
+    trees = tree_ids(subject, [commit for commit, _, _ in chosen])
+    return [
+        Commit(commit, trees[commit], date, title, positions.get(commit, 0))
+        for commit, date, title in chosen
+        if trees[commit]
+    ]
+
+
+def _log(subject: Subject, span: str) -> list[tuple[str, datetime, str]]:
+    text = git_text(
+        subject.git_dir,
+        ["log", "--first-parent", "--reverse", "--format=%H%x00%at%x00%s", span, "--", subject.measured_path],
+    )
+    rows = [line.split("\0") for line in text.splitlines() if line]
+    return [(h, datetime.fromtimestamp(int(at), UTC), title) for h, at, title in rows]
+
+
+def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
+    """Object id of the measured path at each commit ('' where it does not exist)."""
+    if not commits:
+        return {}
+    asked = "\n".join(f"{commit}:{subject.measured_path}" for commit in commits) + "\n"
+    out = git(
+        subject.git_dir, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], stdin=asked.encode()
+    )
+    rows = [line.split() for line in out.decode().splitlines()]
+    return {c: row[0] if row[-1] == "tree" else "" for c, row in zip(commits, rows, strict=True)}
+
+
+def describe(subject: Subject, commit: str) -> Commit:
+    """One commit with its tree, whether or not it changed the measured path."""
+    full = resolve(subject, commit)
+    line = git_text(subject.git_dir, ["show", "-s", "--format=%at%x00%s", full])
+    at, title = line.split("\0")
+    return Commit(full, tree_ids(subject, [full])[full], datetime.fromtimestamp(int(at), UTC), title)

@@ -1,0 +1,1 @@
+"""Warm benchmark processes: fork what is measured from a server that has the imports done."""

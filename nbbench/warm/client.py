@@ -1,0 +1,173 @@
+"""The client of the warm server: start it, ask for a commit's suite, run jobs in forks of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbbench.errors import HostError
+from nbbench.warm import zygote
+
+_KEPT_SUITES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What came back from a job: its output, exit code and the server's telemetry."""
+
+    output: str
+    exit_code: int
+    telemetry: Mapping[str, Any]
+
+
+def supported() -> bool:
+    """Whether this system can fork warm processes (Linux with pidfd_open)."""
+    return hasattr(os, "pidfd_open") and hasattr(os, "fork") and Path("/proc/self/task").is_dir()
+
+
+class WarmServer:
+    """A server process with torch imported and, behind it, one suite server per source tree.
+
+    The two newest suites are kept (a gate alternates between base and head); `open_suite`
+    says which one the next `run` uses. `close` ends all; so does the end of this process.
+    """
+
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
+        self._process = subprocess.Popen(
+            [python, zygote.__file__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._sock = ours
+        self._suites: dict[tuple[str, ...], socket.socket] = {}
+        self._current: tuple[str, ...] = ()
+        self.suite_output = ""
+        self._ready(self._sock)
+
+    def _ready(self, sock: socket.socket) -> None:
+        try:
+            answer = zygote.receive(sock)
+        except OSError:
+            answer = None
+        if answer is None:
+            self.close()
+            raise HostError("the warm benchmark server did not start", hint="NBBENCH_WARM=0 runs without it")
+        if answer["threads"] != 1:
+            self.close()
+            raise HostError(
+                f"the warm benchmark server has {answer['threads']} threads, so it cannot fork safely",
+                hint="NBBENCH_WARM=0 runs without it",
+            )
+
+    def open_suite(
+        self,
+        path: Sequence[str],
+        benchmark_dir: str,
+        preload: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Have a suite server that imported `preload` from `path`; no-op when it is there already."""
+        key = (*path, benchmark_dir, *preload)
+        self._current = key
+        if key in self._suites:
+            return
+        while len(self._suites) >= _KEPT_SUITES:
+            self._close_suite(next(iter(self._suites)))
+        output = Path(self._folder.name) / "import.txt"
+        request = {
+            "op": "suite",
+            "path": list(path),
+            "benchmark_dir": benchmark_dir,
+            "preload": list(preload),
+            "env": dict(environment),
+            "output": str(output),
+        }
+        answer = self._exchange(self._sock, request)
+        if answer is None:
+            raise HostError("the warm benchmark server ended unexpectedly")
+        _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
+        suite = socket.socket(fileno=fds[0])
+        self._ready(suite)
+        self._suites[key] = suite
+        self.suite_output = output.read_text(encoding="utf-8", errors="replace")
+
+    def run(
+        self, argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], timeout_s: float
+    ) -> JobOutcome:
+        """Run one asv benchmark command in a fork of the suite server.
+
+        The exit code is negative for a signal and asv's -256 for a timeout. Raises HostError
+        when the server is gone.
+        """
+        suite = self._suites.get(self._current)
+        if suite is None:
+            raise HostError("no benchmark suite is open")
+        output = Path(self._folder.name) / "output.txt"
+        request = {
+            "op": "job",
+            "argv": list(argv),
+            "cwd": cwd,
+            "env": dict(environment),
+            "timeout": timeout_s,
+            "output": str(output),
+        }
+        answer = self._exchange(suite, request)
+        if answer is None:
+            self._close_suite(self._current)
+            raise HostError("the warm benchmark server ended unexpectedly")
+        text = _tail(output)
+        if answer["verdict"] == "flood":
+            text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"
+        return JobOutcome(text, int(answer["exit_code"]), answer)
+
+    @staticmethod
+    def _exchange(sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            zygote.send(sock, request)
+            return zygote.receive(sock)
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+
+    def _close_suite(self, key: tuple[str, ...]) -> None:
+        if (suite := self._suites.pop(key, None)) is not None:
+            suite.close()
+
+    def close(self) -> None:
+        """End the servers and wait for the first one."""
+        for key in list(self._suites):
+            self._close_suite(key)
+        self._sock.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+def _tail(path: Path, limit: int = 65536) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - limit))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def start(python: str | None = None, environment: Mapping[str, str] | None = None) -> WarmServer:
+    """Start a warm server with this interpreter unless another is named."""
+    return WarmServer(python or sys.executable, dict(os.environ if environment is None else environment))
