@@ -49,6 +49,11 @@ def ledger_of(case: subject.Case) -> Ledger:
     )
 
 
+def operations(case: subject.Case) -> int:
+    """Operations of one run, without timing anything."""
+    return ledger_of(case).ops
+
+
 def counts(ledger: Ledger) -> Record:
     """The exact figures of a ledger."""
     bits = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}.get(ledger.output_dtype, 0)

@@ -152,7 +152,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         server = self._warm_server(environment)
         outcome = server.run(
             argv,
-            cwd=kwargs.get("cwd") or os.getcwd(),
+            cwd=kwargs.get("cwd") or str(Path.cwd()),
             environment=environment,
             timeout_s=float(kwargs.get("timeout") or 600),
         )

@@ -18,15 +18,15 @@ from nbbench.collect.tokens import TOKEN_PATTERN, looks_random
 
 REDACTED = "<redacted>"
 
-# Variables that change what a benchmark does, and nothing about who runs it.
+# Variables that can change what a benchmark does; who runs it, and where, is nobody's business.
 ENV_ALLOWLIST = frozenset(
     {
         *("CI", "COLUMNS", "CONDA_DEFAULT_ENV", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING"),
         *("CUDA_MODULE_LOADING", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "HIP_VISIBLE_DEVICES"),
         *("LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_CONF", "NO_COLOR"),
-        *("NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREADS", "PATH", "PWD", "PYTEST_ADDOPTS"),
+        *("NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREADS", "PATH", "PYTEST_ADDOPTS"),
         *("PYTEST_CURRENT_TEST", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER"),
-        *("SHELL", "TERM", "TMPDIR", "TZ", "VIRTUAL_ENV"),
+        *("TERM", "TZ", "VIRTUAL_ENV"),
     }
 )
 ENV_PREFIXES = (
@@ -64,7 +64,8 @@ _HEADER = re.compile(
     r"(?P<sep>[\"']?[ \t]*:[ \t]*)(?P<value>[^\r\n\"']+)"
 )
 _SCHEME = re.compile(
-    r"\b(?P<name>Bearer|Basic|SSWS|Digest|Negotiate)(?P<sep>[ \t]+)(?=\S*[0-9=]|\S*[a-z][A-Z])(?P<value>[A-Za-z0-9._~+/=-]{8,})"
+    r"\b(?P<name>Bearer|Basic|SSWS|Digest|Negotiate)(?P<sep>[ \t]+)"
+    r"(?=\S*[0-9=]|\S*[a-z][A-Z])(?P<value>[A-Za-z0-9._~+/=-]{8,})"
 )
 _URL_LOGIN = re.compile(
     r"(?P<name>\b[A-Za-z][A-Za-z0-9+.-]{1,20}://)(?P<value>[^\s/@:?#]*:[^\s@/]+|[^\s/@:]{16,})@"

@@ -229,7 +229,7 @@ _LEDGER_KINDS: dict[str, Callable[[Any], Any]] = {
 
 
 def _plain_ledger(ledger: Ledger) -> dict[str, Any]:
-    plain: dict[str, Any] = to_plain(dataclasses.replace(ledger, lines=()))
+    plain: dict[str, Any] = _no_nan(to_plain(dataclasses.replace(ledger, lines=())))
     plain["lines"] = [list(dataclasses.astuple(line)) for line in ledger.lines]
     return plain
 
@@ -238,8 +238,8 @@ def _ledger(entry: Mapping[str, Any]) -> Ledger:
     fields = {name: kind(entry[name]) for name, kind in _LEDGER_KINDS.items()}
     return Ledger(
         **fields,
+        image_blocks=tuple(map(_float, entry.get("image_blocks", ()))),
         bytes_by_dtype=tuple((_text(dtype), _int(size)) for dtype, size in entry["bytes_by_dtype"]),
-        image_blocks=tuple(float(value) for value in entry.get("image_blocks", ())),
         lines=tuple(line_from(cells) for cells in entry["lines"]),
     )
 

@@ -44,9 +44,14 @@ def pin_malloc() -> bool:
 
 
 def usable_threads(asked: int = 0) -> int:
-    """Threads to compute with: `asked`, or the cores this process may use, at most 4."""
+    """Threads to compute with: `asked`, or all cores that this process may use but one, at most 4.
+
+    A team of threads waits for its slowest member at every operation, so a single busy core
+    slows all of it down: with one of two cores taken by others a 512² run took 12 times as
+    long on two threads as on one. The core that is left takes what else the machine does.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return asked if asked > 0 else min(cores, 4)
+    return asked if asked > 0 else max(1, min(cores - 1, 4))
 
 
 @dataclass(frozen=True, slots=True)

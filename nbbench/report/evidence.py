@@ -27,6 +27,7 @@ from nbbench.report.evidence_input import (
 )
 from nbbench.report.json_out import document
 from nbbench.report.summary import summary_md
+from nbbench.report.view import regressions_view
 from nbbench.report.words import clean_lines, iso
 
 __all__ = ["Comparison", "EvidenceInput", "Metric", "commands_txt", "comparisons", "metrics", "render"]
@@ -79,7 +80,9 @@ def metrics(evidence: EvidenceInput) -> dict[str, Any]:
         "ledgers": [_ledger_metrics(ledger) for ledger in evidence.ledgers],
         "baseline": evidence.baseline_name or None,
         "comparisons": comparisons(evidence),
-        "open_events": [flag.event.id for flag in evidence.flags if flag.event.worse],
+        "open_events": [
+            row.event_id for row in regressions_view(evidence.flags, evidence.ended_at).rows if row.is_open
+        ],
     }
 
 
@@ -99,7 +102,8 @@ def _series_metrics(result: Result) -> dict[str, Any]:
 
 
 def _ledger_metrics(ledger: Ledger) -> dict[str, Any]:
-    figures = {f.name: getattr(ledger, f.name) for f in fields(ledger) if f.name != "lines"}
+    bulky = ("lines", "image_blocks")  # benchmark_results.json has them
+    figures = {f.name: getattr(ledger, f.name) for f in fields(ledger) if f.name not in bulky}
     return {
         **figures,
         "bytes_by_dtype": dict(ledger.bytes_by_dtype),

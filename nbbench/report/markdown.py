@@ -28,8 +28,8 @@ _MARK = {
 def escape(text: str) -> str:
     """`text` on one line so that Markdown and HTML show it as it is, in tables and lists too."""
     text = _SPECIAL.sub(r"\\\1", clean(text))
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _OPENING.sub(r"\1\\\2", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    return _OPENING.sub(r"\1\\\2", "&gt;" + text[1:] if text.startswith(">") else text)
 
 
 def code(text: str) -> str:
@@ -127,7 +127,7 @@ def _flag_cells(row: FlagRow) -> tuple[str, ...]:
 
 def _reason(row: VerdictRow) -> str:
     text = f"{code(truncate(row.series, _CELL))}: {escape(truncate(row.sentence, _LINE))}"
-    return f"{text} Reproduce: {code(truncate(row.reproduce, _LINE))}" if row.reproduce else text
+    return f"{text} (reproduce: {code(truncate(row.reproduce, _LINE))})" if row.reproduce else text
 
 
 def _evidence(row: FlagRow) -> list[str]:

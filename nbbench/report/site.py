@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -19,6 +20,9 @@ from nbbench.report.words import clean, minute, plural
 MAX_CHARTS = 36
 _PER_EVENT = 3
 _NAMES_SHOWN = 400
+# A change of a whole suite moves thousands of series; their figures are in the JSON output.
+_EVENTS_SHOWN = 80
+_CHANGES_SHOWN = 60
 _ROWS_OPEN = 4
 
 
@@ -30,6 +34,7 @@ class EventSection:
     anchor: str
     charts: tuple[Chart, ...]
     changes: tuple[ChangeRow, ...]
+    more: int
     fold: bool
     title: str
     note: str
@@ -55,28 +60,38 @@ def render_site(
     """
     view = regressions_view(flags, generated_at)
     charts = _Charts(flags, series, commits, max_charts)
-    sections = [_section(row, charts, (reproduce or {}).get(row.event_id)) for row in view.rows]
+    detailed = view.rows[:_EVENTS_SHOWN]
+    sections = [_section(row, charts, (reproduce or {}).get(row.event_id)) for row in detailed]
     quiet = charts.of_quiet_series()
-    environment = Environment(
+    return (
+        _environment()
+        .get_template("regressions.html.j2")
+        .render(
+            title=clean(title),
+            source=clean(source),
+            generated=minute(generated_at) if generated_at else "",
+            version=__version__,
+            view=view,
+            lead=next((section for section in sections if section.row.is_open), None),
+            measured=f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}",
+            sections=sections,
+            brief=view.rows[_EVENTS_SHOWN:],
+            quiet=quiet,
+            left_out=charts.left_out(),
+            names_shown=_NAMES_SHOWN,
+            notes=[clean(note) for note in notes],
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("nbbench.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template("regressions.html.j2").render(
-        title=clean(title),
-        source=clean(source),
-        generated=minute(generated_at) if generated_at else "",
-        version=__version__,
-        view=view,
-        lead=next((section for section in sections if section.row.is_open), None),
-        measured=f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}",
-        sections=sections,
-        quiet=quiet,
-        left_out=charts.left_out(),
-        names_shown=_NAMES_SHOWN,
-        notes=[clean(note) for note in notes],
     )
 
 
@@ -134,7 +149,8 @@ def _section(row: FlagRow, charts: _Charts, commands: Sequence[str] | None) -> E
         row=row if commands is None else _with_commands(row, commands),
         anchor="event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in row.event_id),
         charts=drawn,
-        changes=row.changes,
+        changes=row.changes[:_CHANGES_SHOWN],
+        more=max(0, len(row.changes) - _CHANGES_SHOWN),
         fold=len(row.changes) > _ROWS_OPEN,
         title=plural(len(row.changes), "change point"),
         note=note if drawn else "",

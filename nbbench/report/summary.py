@@ -17,7 +17,7 @@ from nbbench.report.evidence_input import (
     variation,
 )
 from nbbench.report.markdown import code, escape
-from nbbench.report.view import flag_row
+from nbbench.report.view import regressions_view
 from nbbench.report.words import minute, plural
 
 _FILES = {
@@ -51,7 +51,8 @@ def summary_md(evidence: EvidenceInput) -> str:
     }
     lines = [f"# {escape(evidence.cluster)}: evidence for {escape(evidence.plan)}"]
     for title, body in sections.items():
-        lines += ["", f"## {title}", "", *(body or ["Not recorded."])]
+        text = "\n".join(body).strip("\n") or "Not recorded."
+        lines += ["", f"## {title}", "", text]
     return "\n".join(lines) + "\n"
 
 
@@ -77,12 +78,12 @@ def _executive(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[
     if evidence.commit:
         lines.append(f"Commit {code(evidence.commit.short)} {escape(evidence.commit.subject)}.")
     lines.append(_against_baseline(evidence, compared))
-    for flag in evidence.flags:
-        row = flag_row(flag)
-        word = "Regression" if row.worse else "Improvement"
+    for row in regressions_view(evidence.flags, evidence.ended_at).rows:
+        word = "Open regression" if row.is_open else "Regression" if row.worse else "Improvement"
+        recovered = f", recovered by {code(row.recovered_by)}" if row.recovered_by else ""
         lines.append(
             f"{word} on record: {code(row.event_id)} at {code(row.commits)}, {escape(row.change)}, "
-            f"cause {row.cause}, {escape(row.state)} ({escape(row.plan)})."
+            f"cause {row.cause}, {escape(row.state)}{recovered} ({escape(row.plan)})."
         )
     lines += [escape(text) for text in (*evidence.observations, *evidence.notes)]
     return lines
@@ -101,7 +102,7 @@ def _against_baseline(evidence: EvidenceInput, compared: Sequence[Comparison]) -
     if not compared:
         return "No baseline to compare with, so nothing here says whether anything became slower."
     of_all = f"of {plural(len(compared), 'series', 'series')} worse than {name}"
-    by = f"by more than {evidence.floor * 100:g} %"
+    by = f"beyond the floor of {evidence.floor * 100:g} %"
     worse = [c for c in compared if c.word == "worse"]
     if worse:
         top = worse[0]
@@ -192,9 +193,9 @@ def _default_actions(evidence: EvidenceInput, compared: Sequence[Comparison]) ->
     if evidence.exit_code != 0 or evidence.blocker:
         actions.append("Find out why the run did not pass, then capture again under a fresh STAMP.")
     actions += [
-        f"Decide about {flag.event.id}: nbbench explain {flag.event.id}, then nbbench flag."
-        for flag in evidence.flags
-        if flag.event.worse
+        f"Decide about {row.event_id} (cause {row.cause}); nbbench explain {row.event_id} shows it."
+        for row in regressions_view(evidence.flags, evidence.ended_at).rows
+        if row.is_open
     ]
     if any(c.word == "worse" for c in compared):
         actions.append("Confirm the slower series with nbbench gate before acting on them.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from tabulate import tabulate
 from nbbench.model import Outcome
 from nbbench.report.run_view import RunView
 from nbbench.report.view import CommitRow, FlagRow, GateView, RegressionsView
-from nbbench.report.words import display_width, plural, truncate
+from nbbench.report.words import display_width, plural, truncate, truncate_middle
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _OUTCOME_COLOUR = {
@@ -25,6 +26,7 @@ _OUTCOME_COLOUR = {
 _MIN_SUBJECT = 16
 _PIPE_SUBJECT = 72  # git's own advice for a subject line
 _MIN_SERIES = 30
+_NUMBER = re.compile(r"[-+]?[\d.]*(e[-+]\d+)?(×| %)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ def gate_text(view: GateView, term: Terminal = PIPE) -> str:
             lines = [f"{row.series}: {row.sentence}"] + ([f"  $ {row.reproduce}"] if row.reproduce else [])
             blocks.append("\n".join(lines))
     if view.ledger:
-        blocks.append("Ledger\n" + table(view.ledger_columns, view.ledger))
+        columns = [[row[index] for row in view.ledger] for index in range(len(view.ledger_columns))]
+        right = [index for index, cells in enumerate(columns) if all(map(_NUMBER.fullmatch, cells))]
+        blocks.append("Ledger\n" + table(view.ledger_columns, view.ledger, right=right))
     if view.notes:
         blocks.append("\n".join(f"note: {note}" for note in view.notes))
     return _joined(blocks)
@@ -203,7 +207,8 @@ def _fit_last(
     room = _PIPE_SUBJECT if term.width is None else term.width - bare - 2
     if term.width is None and headers[-1] == "series":
         room = 10**6  # a series' name is a key that programs read: never cut in a pipe
-    cut = [[*row[:-1], truncate(str(row[-1]), max(room, least))] for row in body]
+    shorten = truncate_middle if headers[-1] == "series" else truncate
+    cut = [[*row[:-1], shorten(str(row[-1]), max(room, least))] for row in body]
     return table(headers, cut, right=right)
 
 

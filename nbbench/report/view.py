@@ -200,7 +200,7 @@ def change_row(change: ChangePoint) -> ChangeRow:
 def reproduce_commands(event: Event) -> tuple[str, ...]:
     """Commands that show the event again: its explanation, then a fresh gate over its range."""
     lo, hi = event.lo_commit[:12], event.hi_commit[:12]
-    return (f"nbbench explain {clean(event.id)}", f"nbbench gate --base {lo}~1 --head {hi}")
+    return (f"nbbench explain {clean(event.id)}", f"nbbench gate {lo}~1 {hi}")
 
 
 def flag_row(flag: Flag, now: datetime | None = None) -> FlagRow:
@@ -330,5 +330,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.8g}"
     return clean(str(value))

@@ -50,6 +50,21 @@ def truncate(text: str, width: int) -> str:
     return kept.rstrip() + "…" if width > 0 else ""
 
 
+def truncate_middle(text: str, width: int) -> str:
+    """`text` in at most `width` columns, keeping both ends: series differ in their parameters."""
+    if display_width(text) <= width:
+        return text
+    front = truncate(text, max(1, width // 3))
+    tail = ""
+    room = width - display_width(front)
+    for char in reversed(text):
+        room -= display_width(char)
+        if room < 0:
+            break
+        tail = char + tail
+    return front + tail
+
+
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """`1 commit`, `3 commits`, `2 series`."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"

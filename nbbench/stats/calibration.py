@@ -1,6 +1,7 @@
 """Simulated error rates of the history detector: where the null table comes from, and how often it is wrong.
 
-Pure functions of their arguments, the seed included. docs/statistics.md quotes what they return and the commands that were run.
+Pure functions of their arguments, the seed included. docs/statistics.md quotes what they return and the
+commands that were run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.noise import clip_spikes, estimate_noise
+from nbbench.stats.detector import candidate_cuts
 from nbbench.stats.scan import scan
 
 FloatArray = NDArray[np.float64]
@@ -24,6 +25,9 @@ NULL_KINDS: tuple[NoiseKind, ...] = ("gaussian", "laplace", "t3")
 
 NULL_LEVELS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
 """Tail probabilities at which the two numbers of the null model are fitted."""
+
+NULL_CANDIDATES = 2.0
+"""Contrast from which the null series are scanned a second time; the fitted tail begins above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class AlarmRate:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Shares of series with one planted step: found at the place or within one of it; interval covers it; other alarms a series."""
+    """Shares of series with one planted step: found at the place or within one of it; interval covers it;
+    other alarms a series."""
 
     found: float
     within_one: float
@@ -49,8 +54,9 @@ class Power:
 def noise_sample(kind: NoiseKind, n: int, rng: np.random.Generator) -> FloatArray:
     """``n`` points of noise of about unit scale.
 
-    ``ar1`` has rho 0.5. ``slow`` is half white and a quarter of its variance AR(1) with rho 0.9. ``spiky`` has 5 % of its points 25 sigma
-    too high. ``skewed`` is Gamma(1.5), ``coarse`` a Gaussian rounded to 1.4 sigma.
+    ``ar1`` has rho 0.5. ``slow`` is half white and a quarter of its variance AR(1) with rho 0.9. ``spiky``
+    has 5 % of its points 25 sigma too high. ``skewed`` is Gamma(1.5), ``coarse`` a Gaussian rounded to 1.4
+    sigma.
     """
     white = rng.standard_normal(n)
     if kind == "gaussian":
@@ -74,16 +80,16 @@ def noise_sample(kind: NoiseKind, n: int, rng: np.random.Generator) -> FloatArra
 def null_maxima(kind: NoiseKind, n: int, series: int, seed: int, min_segment: int = 3) -> FloatArray:
     """Greatest contrast of each of ``series`` series without a change, shape (series,), ascending."""
     rng = np.random.default_rng(seed)
-    half = min_segment - 1
     greatest = np.empty(series)
     for i in range(series):
-        clipped = clip_spikes(noise_sample(kind, n, rng), half, 1e-9)
-        greatest[i] = scan(clipped, estimate_noise(clipped, half, 1e-9), min_segment).squared.max()
+        levels, _ = candidate_cuts(noise_sample(kind, n, rng), min_segment, 1e-9, NULL_CANDIDATES)
+        greatest[i] = scan(levels.clipped, levels.noise, min_segment).squared.max()
     return np.sort(np.sqrt(greatest))
 
 
 def fit_null(quantiles: FloatArray, levels: FloatArray) -> tuple[float, float, float]:
-    """Effective tests, degrees of freedom and worst factor of error for greatest contrasts exceeded with probability ``levels``."""
+    """Effective tests, degrees of freedom and worst factor of error for greatest contrasts exceeded with
+    probability ``levels``."""
     from scipy.special import stdtr
 
     best = (0.0, 0.0, np.inf)
@@ -97,7 +103,8 @@ def fit_null(quantiles: FloatArray, levels: FloatArray) -> tuple[float, float, f
 
 
 def null_table(lengths: tuple[int, ...], series: int, seed: int) -> list[tuple[int, float, float, float]]:
-    """Rows (n, tests, freedom, factor of error) of `null_model`, from the worst of NULL_KINDS at each level."""
+    """Rows (n, tests, freedom, factor of error) of `null_model`, from the worst of NULL_KINDS at each
+    level."""
     levels = np.array(NULL_LEVELS)
     rows = []
     for n in lengths:
@@ -111,12 +118,21 @@ def false_alarms(kind: NoiseKind, n: int, series: int, seed: int, alpha: float =
     if kind not in get_args(NoiseKind):
         raise ValueError(f"unknown kind of noise {kind!r}")
     rng = np.random.default_rng(seed)
-    counts = [len(detect_steps(np.exp(0.03 * noise_sample(kind, n, rng)), alpha=alpha)) for _ in range(series)]
+    counts = [
+        len(detect_steps(np.exp(0.03 * noise_sample(kind, n, rng)), alpha=alpha)) for _ in range(series)
+    ]
     return AlarmRate(n, series, 1e3 * sum(counts) / (n * series), sum(c > 0 for c in counts) / series)
 
 
 def power(
-    ratio: float, sigma: float, n: int, at: int, series: int, seed: int, kind: NoiseKind = "gaussian", alpha: float = 0.01
+    ratio: float,
+    sigma: float,
+    n: int,
+    at: int,
+    series: int,
+    seed: int,
+    kind: NoiseKind = "gaussian",
+    alpha: float = 0.01,
 ) -> Power:
     """How often a step by the factor ``ratio`` at index ``at`` is found in noise of ``sigma`` (log scale)."""
     rng = np.random.default_rng(seed)

@@ -1,11 +1,12 @@
 """Change points of one series: where its level changed, by how much, and how surely.
 
-`detect_steps` is for noisy values (times), `exact_steps` for counters that repeat exactly (the ledger). Method, sources and measured
-error rates are in docs/statistics.md.
+`detect_steps` is for noisy values (times), `exact_steps` for counters that repeat exactly (the ledger).
+Method, sources and measured error rates are in docs/statistics.md.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +20,8 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
 LEAST_SIGMA = 1e-9
-"""Least noise that is believed, relative to the values: no clock resolves a part in 10^9, and it keeps divisions defined."""
+"""Least noise that is believed, relative to the values: no clock resolves a part in 10^9, and it keeps
+divisions defined."""
 
 EFFECT_Z = 1.959963984540054
 """Half-width of a 95 % interval in standard errors."""
@@ -29,12 +31,14 @@ EFFECT_Z = 1.959963984540054
 class Step:
     """One change of level in a series; indices count the array that was given, missing values included.
 
-    ``index`` is the first index of the new level and ``lo``..``hi`` the inclusive interval of its plausible places (95 %, wider where
-    values are missing). ``before`` and ``after`` are the levels (medians, in the values' own unit). ``effect`` is ln(after / before) with
-    a 95 % interval; `level_effect` says what it is where the levels have no ratio. ``p_value`` is the probability of a contrast as great
-    anywhere in a series of this length that does not change. ``segment_before`` and ``segment_after`` count finite points.
+    ``index`` is the first index of the new level and ``lo``..``hi`` the inclusive interval of its plausible
+    places (95 %, wider where values are missing). ``before`` and ``after`` are the levels (medians, in the
+    values' own unit). ``effect`` is ln(after / before) with a 95 % interval; `level_effect` says what it is
+    where the levels have no ratio. ``p_value`` is the probability of a contrast as great anywhere in a series
+    of this length that does not change. ``segment_before`` and ``segment_after`` count finite points.
 
-    A *drift* runs from ``lo`` to ``hi``; its ``index`` is the place half way, its levels are those at its two ends.
+    A *drift* runs from ``lo`` to ``hi``; its ``index`` is the place half way, its levels are those at its two
+    ends.
     """
 
     index: int
@@ -54,8 +58,8 @@ class Step:
 def level_effect(before: float, after: float) -> float:
     """ln(after / before) for positive levels; the sign is always that of ``after - before``.
 
-    Two negative levels give the log-ratio of their sizes with that sign. Levels of different sign, or one of them zero, have no ratio:
-    plus or minus infinity. Equal levels give 0.
+    Two negative levels give the log-ratio of their sizes with that sign. Levels of different sign, or one of
+    them zero, have no ratio: plus or minus infinity. Equal levels give 0.
     """
     if before == after:
         return 0.0
@@ -76,16 +80,21 @@ def detect_steps(
 ) -> tuple[Step, ...]:
     """Change points of a noisy series of shape (n,) in commit order; NaN and infinities are missing values.
 
-    A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,), true where a repeat collection or the ledger vouches
-    for the point) says that a shorter one is real. ``alpha`` bounds the probability that a series without changes yields any step.
-    Changes smaller than ``min_effect`` (absolute log-ratio) are merged away. ``noise_sigma`` is a known noise of one point as a log-ratio,
-    from A/A runs for instance: the series is never believed to be quieter. Logarithms are taken if ``log`` and all values are positive.
+    A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,), true where a repeat
+    collection or the ledger vouches for the point) says that a shorter one is real. ``alpha`` bounds the
+    probability that a series without changes yields any step. Changes smaller than ``min_effect`` (absolute
+    log-ratio) are merged away. ``noise_sigma`` is a known noise of one point as a log-ratio, from A/A runs
+    for instance: the series is never believed to be quieter. Logarithms are taken if ``log`` and all values
+    are positive.
 
-    The result depends on nothing but the arguments: significance comes from a distribution simulated beforehand (`null_model`), not
-    from random permutations. ValueError for other shapes and for arguments out of range.
+    The result depends on nothing but the arguments: significance comes from a distribution simulated
+    beforehand (`null_model`), not from random permutations. ValueError for other shapes and for arguments out
+    of range.
     """
     array = _check(values, min_segment, alpha, min_effect, noise_sigma)
-    flags = np.zeros(array.shape, dtype=np.bool_) if confirmed is None else np.asarray(confirmed, dtype=np.bool_)
+    flags = (
+        np.zeros(array.shape, dtype=np.bool_) if confirmed is None else np.asarray(confirmed, dtype=np.bool_)
+    )
     if flags.shape != array.shape:
         raise ValueError(f"confirmed has shape {flags.shape}, values have {array.shape}")
     known = np.isfinite(array)
@@ -95,7 +104,7 @@ def detect_steps(
     log = log and bool(present.min() > 0)
     unit = 1.0 if log else float(np.abs(present).max())
     scaled = np.log(present) if log else present / unit
-    # a relative limit says nothing about differences of values that may be zero; those are filtered at the end
+    # a relative limit says nothing about differences of values that may be zero: filtered at the end
     rules = Rules(min_segment, alpha, min_effect if log else 0.0, max(noise_sigma, LEAST_SIGMA))
     changes = detect(scaled, flags[known], rules)
     edges = [0, *(change.cut for change in changes), present.size]
@@ -107,16 +116,22 @@ def detect_steps(
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
 
 
-def _check(values: ArrayLike, min_segment: int, alpha: float, min_effect: float, noise_sigma: float) -> FloatArray:
+def _check(
+    values: ArrayLike, min_segment: int, alpha: float, min_effect: float, noise_sigma: float
+) -> FloatArray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
     if min_segment < 2:
-        raise ValueError(f"min_segment must be at least 2, got {min_segment}: one point cannot be told from a spike")
+        raise ValueError(
+            f"min_segment must be at least 2, got {min_segment}: one point cannot be told from a spike"
+        )
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha must lie inside (0, 1), got {alpha}")
     if not (min_effect >= 0.0 and noise_sigma >= 0.0):
-        raise ValueError(f"min_effect and noise_sigma must not be negative, got {min_effect} and {noise_sigma}")
+        raise ValueError(
+            f"min_effect and noise_sigma must not be negative, got {min_effect} and {noise_sigma}"
+        )
     return array
 
 
@@ -150,10 +165,12 @@ def _step(change: Change, unit: float | None, index: IndexArray, left: int, righ
 
 
 def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
-    """Every change of an exact counter of shape (n,): p-value 0, and an interval that spans missing values only.
+    """Every change of an exact counter of shape (n,): p-value 0, and an interval that spans missing values
+    only.
 
-    A value belongs to the current level while it differs from the level's first value by at most ``rel_tol`` of the larger of the two,
-    so that a slow creep below the tolerance is reported once it has added up. ValueError for other shapes or a negative tolerance.
+    A value belongs to the current level while it differs from the level's first value by at most ``rel_tol``
+    of the larger of the two, so that a slow creep below the tolerance is reported once it has added up.
+    ValueError for other shapes or a negative tolerance.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
@@ -164,13 +181,14 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     present = array[index]
     cuts = _exact_cuts(present, rel_tol)
     edges = [0, *cuts, present.size]
-    level = [float(np.median(present[a:b])) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    level = [float(np.median(present[a:b])) for a, b in itertools.pairwise(edges) if b > a]
     changes = [Change(cut, cut, cut, level[i], level[i + 1], 0.0, 0.0, "step") for i, cut in enumerate(cuts)]
     return tuple(_step(c, 1.0, index, c.cut - edges[i], edges[i + 2] - c.cut) for i, c in enumerate(changes))
 
 
 def _exact_cuts(present: FloatArray, rel_tol: float) -> list[int]:
-    """First positions of new levels. Only neighbours that differ are visited, so a counter that never moves costs nothing."""
+    """First positions of new levels. Only neighbours that differ are visited, so a counter that never
+    moves costs nothing."""
     cuts: list[int] = []
     reference = float(present[0]) if present.size else 0.0
     for position in (np.flatnonzero(np.diff(present)) + 1).tolist():

@@ -1,8 +1,9 @@
-"""The history detector on its scale of analysis: finite values in order, places that count them. `changepoint` is its public face.
+"""The history detector on its scale of analysis: finite values in order, places that count them.
+`changepoint` is its public face.
 
-Order of work: spikes are clipped, noise is read from differences, every split is tried in one scan, cuts are refined and pruned against
-the null model, noise with a long memory raises the bar, runs of spikes are struck out, staircases become ramps, and at last
-short levels that are confirmed from outside are put in.
+Order of work: spikes are clipped, noise is read from differences, every split is tried in one scan, cuts are
+refined and pruned against the null model, noise with a long memory raises the bar, runs of spikes are struck
+out, staircases become ramps, and at last short levels that are confirmed from outside are put in.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.drift import Ramp, find_ramps
-from nbbench.stats.noise import Noise, clip_spikes, estimate_noise
+from nbbench.stats.noise import Noise, clip_spikes, estimate_noise, loudness, white_noise
 from nbbench.stats.null_model import critical_value, max_p_value
 from nbbench.stats.scan import pick, scan
-from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
+from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, around, bounds, segments
 from nbbench.stats.short_levels import ShortLevel, find_short_levels
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 CANDIDATE_ALPHA_FACTOR = 5.0
-"""Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part of a level."""
+"""Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part
+of a level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What counts as a change: least level length, error rate of a whole series, least height, least noise (scale of analysis)."""
+    """What counts as a change: least level length, error rate of a whole series, least height, least noise
+    (scale of analysis)."""
 
     min_segment: int
     alpha: float
@@ -40,7 +43,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change at ``cut``, plausibly from ``first`` to ``last``; ``error`` is the standard error of ``after - before``."""
+    """A change at ``cut``, plausibly from ``first`` to ``last``; ``error`` is the standard error of
+    ``after - before``."""
 
     cut: int
     first: int
@@ -54,22 +58,50 @@ class Change:
 
 def detect(raw: FloatArray, confirmed: BoolArray, rules: Rules) -> list[Change]:
     """Changes of a series of n >= 2 finite values that are not all equal, in order of place."""
-    noise = Noise(rules.least_sigma, 0.0)
+    noise = Noise(rules.least_sigma, 0.0, np.ones(raw.size))
     level = np.full(raw.size, float(np.median(raw)))
     changes: list[Change] = []
     if raw.size >= 2 * rules.min_segment:
-        half = rules.min_segment - 1
-        clipped = clip_spikes(raw, half, rules.least_sigma)
-        noise = estimate_noise(clipped, half, rules.least_sigma)
-        changes, level = _long_levels(Levels(raw, clipped, noise, rules.min_segment), rules)
+        levels, cuts = candidate_cuts(
+            raw, rules.min_segment, rules.least_sigma, _candidate_limit(raw.size, rules.alpha)
+        )
+        noise = levels.noise
+        if cuts:
+            changes, level = _long_levels(levels, cuts, rules)
     if confirmed.any():
         changes = _with_short_levels(changes, raw, level, confirmed, noise, rules)
     return sorted(changes, key=lambda change: change.cut)
 
 
-def _long_levels(levels: Levels, rules: Rules) -> tuple[list[Change], FloatArray]:
-    """Steps and drifts between levels of at least ``min_segment`` points, and the fitted level at each point."""
-    cuts, tests, p_values = _significant_cuts(levels, rules)
+def _candidate_limit(n: int, alpha: float) -> float:
+    return critical_value(n, min(CANDIDATE_ALPHA_FACTOR * alpha, 0.5 * (1.0 + alpha)))
+
+
+def candidate_cuts(
+    raw: FloatArray, min_segment: int, least_sigma: float, limit: float
+) -> tuple[Levels, list[int]]:
+    """Cuts whose contrast reaches ``limit``, and the series with its noise, for n >= 2 min_segment.
+
+    The first scan takes the noise for independent, which only overstates contrasts: a series that shows
+    nothing is done. Otherwise the obvious changes are taken out, autocorrelation is measured on what is left,
+    and the series is scanned with it.
+    """
+    half = min_segment - 1
+    loud = loudness(raw)
+    clipped = clip_spikes(raw, half, least_sigma, loud)
+    levels = Levels(raw, clipped, white_noise(clipped, half, least_sigma, loud), min_segment)
+    cuts = pick(scan(clipped, levels.noise, min_segment), limit)
+    if not cuts:
+        return levels, []
+    rest = clipped - levels.fit(levels.obvious(levels.refine(cuts)))
+    levels = Levels(raw, clipped, estimate_noise(rest, half, least_sigma, loud), min_segment)
+    return levels, levels.refine(pick(scan(clipped, levels.noise, min_segment), limit))
+
+
+def _long_levels(levels: Levels, cuts: list[int], rules: Rules) -> tuple[list[Change], FloatArray]:
+    """Steps and drifts between levels of at least ``min_segment`` points, and the fitted level at each
+    point."""
+    cuts, tests, p_values = _significant_cuts(levels, cuts, rules)
     ramps = find_ramps(levels, cuts)
     steps = [i for i in range(len(cuts)) if not any(ramp.first <= i <= ramp.last for ramp in ramps)]
     level = levels.fit([cuts[i] for i in steps])
@@ -81,14 +113,12 @@ def _long_levels(levels: Levels, rules: Rules) -> tuple[list[Change], FloatArray
     return changes, level
 
 
-def _significant_cuts(levels: Levels, rules: Rules) -> tuple[list[int], list[CutTest], list[float]]:
+def _significant_cuts(
+    levels: Levels, cuts: list[int], rules: Rules
+) -> tuple[list[int], list[CutTest], list[float]]:
     """Cuts that survive pruning and the test for runs of spikes, with their tests and p-values."""
     n, alpha = levels.n, rules.alpha
-    candidate = critical_value(n, min(CANDIDATE_ALPHA_FACTOR * alpha, 0.5 * (1.0 + alpha)))
-    cuts = pick(scan(levels.clipped, levels.noise, levels.min_segment), candidate)
-    if not cuts:
-        return [], [], []
-    cuts, _ = levels.prune(levels.refine(cuts), candidate, 0.0)
+    cuts, _ = levels.prune(cuts, _candidate_limit(n, alpha), 0.0)
     levels.measure_inflation(cuts)
     while True:
         cuts, tests = levels.prune(cuts, critical_value(n, alpha), rules.min_effect)
@@ -97,15 +127,18 @@ def _significant_cuts(levels: Levels, rules: Rules) -> tuple[list[int], list[Cut
             break
         worst = int(np.argmax(spikes))
         cuts = levels.refine(cuts[:worst] + cuts[worst + 1 :])
+    cuts = levels.settle(cuts, tests)
+    tests = [levels.test(*around(cuts, i, n)) for i in range(len(cuts))]
     p_values = [max(max_p_value(test.statistic, n), spike) for test, spike in zip(tests, spikes, strict=True)]
     return cuts, tests, p_values
 
 
-def _cut_change(levels: Levels, cuts: list[int], i: int, test: CutTest, p_value: float, level: FloatArray) -> Change:
-    a, b = bounds(cuts, i, levels.n)
+def _cut_change(
+    levels: Levels, cuts: list[int], i: int, test: CutTest, p_value: float, level: FloatArray
+) -> Change:
     cut = cuts[i]
-    first, last = levels.location(a, b, test.sigma)
-    error = MEDIAN_SIGMA * test.sigma * levels.contrast_error(cut - a, b - cut)
+    first, last = levels.location(cuts, i, test.sigma)
+    error = MEDIAN_SIGMA * test.error
     return Change(cut, first, last, float(level[cut - 1]), float(level[cut]), error, p_value, "step")
 
 
@@ -116,9 +149,15 @@ def _ramp_change(ramp: Ramp, n: int) -> Change:
 
 
 def _with_short_levels(
-    changes: list[Change], raw: FloatArray, level: FloatArray, confirmed: BoolArray, noise: Noise, rules: Rules
+    changes: list[Change],
+    raw: FloatArray,
+    level: FloatArray,
+    confirmed: BoolArray,
+    noise: Noise,
+    rules: Rules,
 ) -> list[Change]:
-    """``changes`` with both ends of each confirmed short level added, and the levels around them taken without its points."""
+    """``changes`` with both ends of each confirmed short level added, and the levels around them taken
+    without its points."""
     cuts = sorted(change.cut for change in changes if change.kind == "step")
     edges = segments(cuts, raw.size)
     found = find_short_levels(raw - level, edges, confirmed, noise, rules.min_segment, rules.alpha)
@@ -126,7 +165,11 @@ def _with_short_levels(
     ends: dict[int, ShortLevel] = {}
     for short in found:
         for cut in (short.start, short.stop):
-            if 0 < cut < raw.size and cut not in cuts and abs(level[cut] - level[cut - 1]) >= rules.min_effect:
+            if (
+                0 < cut < raw.size
+                and cut not in cuts
+                and abs(level[cut] - level[cut - 1]) >= rules.min_effect
+            ):
                 ends.setdefault(cut, short)
     changes = [_at_levels(change, level) if change.kind == "step" else change for change in changes]
     for cut, short in ends.items():
@@ -135,8 +178,11 @@ def _with_short_levels(
     return changes
 
 
-def _relevel(raw: FloatArray, level: FloatArray, edges: list[tuple[int, int]], found: list[ShortLevel]) -> FloatArray:
-    """Fitted levels with the short ones at their own medians and the rest shifted to the median of what is left."""
+def _relevel(
+    raw: FloatArray, level: FloatArray, edges: list[tuple[int, int]], found: list[ShortLevel]
+) -> FloatArray:
+    """Fitted levels with the short ones at their own medians and the rest shifted to the median of what is
+    left."""
     level = level.copy()
     rest = np.ones(raw.size, dtype=np.bool_)
     for short in found:

@@ -1,11 +1,13 @@
 """Slow trends: one ramp instead of a staircase of steps.
 
-A detector of steps answers a trend with a staircase. Cuts in one direction are therefore tried against a straight ramp between two flat
-levels, and the simpler account of the same points wins (Schwarz 1978, doi:10.1214/aos/1176344136).
+A detector of steps answers a trend with a staircase. Cuts in one direction are therefore tried against a
+straight ramp between two flat levels, and the simpler account of the same points wins (Schwarz 1978,
+doi:10.1214/aos/1176344136).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -17,10 +19,12 @@ from nbbench.stats.segments import Levels, bounds
 FloatArray = NDArray[np.float64]
 
 KNOTS = 40
-"""Places tried for each end of a ramp: an end is found to 1/40 of the stretch, and 780 pairs cost less than a scan."""
+"""Places tried for each end of a ramp: an end is found to 1/40 of the stretch, and 780 pairs cost less
+than a scan."""
 
 STRONG_EVIDENCE = 6.0
-"""Least difference of BIC for a ramp to replace steps (Kass and Raftery 1995, doi:10.1080/01621459.1995.10476572: "strong")."""
+"""Least difference of BIC for a ramp to replace steps (Kass and Raftery 1995,
+doi:10.1080/01621459.1995.10476572: "strong")."""
 
 MAX_STAIRS = 12
 """Longest staircase tried at once; a longer one is replaced in parts."""
@@ -28,7 +32,8 @@ MAX_STAIRS = 12
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """Straight change from level ``before`` at index ``start`` to ``after`` at ``stop``; replaces the cuts [first, last]."""
+    """Straight change from level ``before`` at index ``start`` to ``after`` at ``stop``; replaces the cuts
+    [first, last]."""
 
     first: int
     last: int
@@ -51,9 +56,11 @@ class Ramp:
 
 
 def best_ramp(values: FloatArray, least: int) -> tuple[int, int, float, float, float, float]:
-    """Least-squares ramp over ``values`` (m,) of at least ``least`` points: start, stop, before, after, residual and regressor squares.
+    """Least-squares ramp over ``values`` (m,) of at least ``least`` points: start, stop, before, after,
+    residual and regressor squares.
 
-    Sums over the ramp are differences of prefix sums, so each pair of ends costs the same whatever its length.
+    Sums over the ramp are differences of prefix sums, so each pair of ends costs the same whatever its
+    length.
     """
     m = values.size
     centred = values - values.mean()
@@ -81,9 +88,10 @@ def try_ramp(levels: Levels, cuts: list[int], first: int, last: int) -> Ramp | N
         return None
     u, v, before, after, residual, squares = best_ramp(levels.clipped[a:b], least)
     edges = [a, *cuts[first : last + 1], b]
-    stairs = sum(levels.residual_squares(x, y) for x, y in zip(edges[:-1], edges[1:], strict=True))
-    variance = max(levels.noise.sigma**2, min(stairs, residual) / (b - a)) * levels.long_run_factor()
-    # a level and a place for each stair; two levels and two places for a ramp, no places if it fills the stretch
+    stairs = sum(levels.residual_squares(x, y) for x, y in itertools.pairwise(edges))
+    variance = max(levels.noise_variance(a, b), min(stairs, residual) / (b - a)) * levels.long_run_factor()
+    # numbers fitted: a level and a place for each stair; two levels and two places for a ramp, without the
+    # places if it fills the stretch
     numbers = 2 * (last - first + 1) + 1 - (2 if (u, v) == (0, b - a - 1) else 4)
     evidence = (stairs - residual) / variance + numbers * math.log(b - a)
     if evidence < STRONG_EVIDENCE:
@@ -93,9 +101,10 @@ def try_ramp(levels: Levels, cuts: list[int], first: int, last: int) -> Ramp | N
 
 
 def find_ramps(levels: Levels, cuts: list[int]) -> list[Ramp]:
-    """Ramps that replace runs of ``cuts`` of one direction, in order; the run with the strongest evidence is replaced first."""
+    """Ramps that replace runs of ``cuts`` of one direction, in order; the run with the strongest evidence
+    is replaced first."""
     edges = [float(np.median(levels.raw[a:b])) for a, b in zip([0, *cuts], [*cuts, levels.n], strict=True)]
-    up = [after > before for before, after in zip(edges[:-1], edges[1:], strict=True)]
+    up = [after > before for before, after in itertools.pairwise(edges)]
     candidates = []
     for first in range(len(cuts)):
         for last in range(first, min(len(cuts), first + MAX_STAIRS)):

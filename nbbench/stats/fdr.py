@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 def q_values(p: ArrayLike, *, tests: int | None = None) -> NDArray[np.float64]:
     """Benjamini-Hochberg adjusted p-values, shape and order of ``p``; reject those with q <= alpha.
 
-    ``tests`` is the number of hypotheses that were looked at when it exceeds ``len(p)``: a series in which nothing was found takes part
-    with p = 1 and need not be listed. NaN stays NaN and is not counted unless ``tests`` counts it. ValueError for p outside [0, 1],
-    another shape than (n,), or fewer ``tests`` than p-values.
+    ``tests`` is the number of hypotheses that were looked at when it exceeds ``len(p)``: a series in which
+    nothing was found takes part with p = 1 and need not be listed. NaN stays NaN and is not counted unless
+    ``tests`` counts it. ValueError for p outside [0, 1], another shape than (n,), or fewer ``tests`` than
+    p-values.
 
-    q_(i) = min over j >= i of m p_(j) / j (Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x). The rate is
-    controlled for independent and for positively dependent p-values (Benjamini and Yekutieli 2001): neighbouring series of one
-    machine are of that kind.
+    q_(i) = min over j >= i of m p_(j) / j (Benjamini and Hochberg 1995,
+    doi:10.1111/j.2517-6161.1995.tb02031.x). The rate is controlled for independent and for positively
+    dependent p-values (Benjamini and Yekutieli 2001): neighbouring series of one machine are of that kind.
     """
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1:
@@ -31,6 +32,8 @@ def q_values(p: ArrayLike, *, tests: int | None = None) -> NDArray[np.float64]:
     scaled = listed[order] * count / np.arange(1, listed.size + 1)
     adjusted = np.empty_like(listed)
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    # n p / n may round to less than p
+    adjusted = np.maximum(adjusted, listed)
     result = np.full(values.shape, np.nan)
     result[known] = adjusted
     return result

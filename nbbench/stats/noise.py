@@ -1,14 +1,16 @@
 """Noise of a series of levels: spikes clipped, scale and autocorrelation read from differences.
 
-Everything here works on values that are already on the scale of analysis (logarithms where the values are positive), finite and in
-commit order. Differences are used because a step touches only one of them: the estimates stay right in a series that changed level
-several times.
+Everything here works on values that are already on the scale of analysis (logarithms where the values are
+positive), finite and in commit order. Differences are used because a step touches only one of them: the
+estimates stay right in a series that changed level several times.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,15 @@ from numpy.typing import NDArray
 from nbbench.stats.summary import MAD_TO_SIGMA
 
 FloatArray = NDArray[np.float64]
+Lengths = TypeVar("Lengths", float, FloatArray)
 
 SPIKE_SIGMAS = 2.5
-"""A point further than this from its running median is pulled back to it; 98.8 % of Gaussian noise stays as it is."""
+"""A point further than this from its running median is pulled back to it; 98.8 % of Gaussian noise stays
+as it is."""
 
 TRIM_SIGMAS = 3.0
-"""Differences beyond this are steps or spikes and say nothing about noise; 0.27 % of Gaussian ones are lost."""
+"""Differences beyond this are steps or spikes and say nothing about noise; 0.27 % of Gaussian ones are
+lost."""
 
 TRIM_BIAS = 0.97343
 """Variance of a Gaussian cut at +-TRIM_SIGMAS: 1 - 2 c phi(c) / (2 Phi(c) - 1)."""
@@ -29,20 +34,41 @@ TRIM_BIAS = 0.97343
 RHO_MAX = 0.9
 """Beyond this an AR(1) cannot be told from wandering levels, and hardly a step could be called."""
 
+RHO_GRID = np.linspace(0.0, RHO_MAX, 91)
+
+MAX_LAG = 5
+"""Longest lag compared with lag 1: by then an AR(1) with rho 0.5 has lost 97 % of its memory."""
+
+
+LOUD_RATIO = 1.5
+"""A stretch this much noisier than the series has a noise of its own; over 25 points iid noise hardly ever
+seems so."""
+
+LOUD_HALF = 12
+"""A stretch is looked at through 2 * 12 + 1 differences: half of them loud make it a loud one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Noise of one point: marginal ``sigma`` on the scale of analysis, lag-1 autocorrelation ``rho`` inside [0, RHO_MAX]."""
+    """Noise of a series on the scale of analysis: marginal ``sigma`` of one point, lag-1 autocorrelation
+    ``rho`` inside [0, RHO_MAX], and how much louder it is around each point, ``loudness`` (n,) >= 1."""
 
     sigma: float
     rho: float
+    loudness: FloatArray
+
+    @property
+    def even(self) -> bool:
+        """Whether no stretch is louder than the rest."""
+        return bool(self.loudness.max() == 1.0)
 
 
 def running_median(values: FloatArray, half: int) -> FloatArray:
     """Median over ``2 half + 1`` points, shape (n,); at the ends the window is moved inwards, not shortened.
 
-    An excursion of up to ``half`` points vanishes, a level of more than ``half`` points keeps its edges, and ``half + 1`` points at the
-    end of the series are enough to show a new level there (Tukey 1977, Exploratory Data Analysis).
+    An excursion of up to ``half`` points vanishes, a level of more than ``half`` points keeps its edges, and
+    ``half + 1`` points at the end of the series are enough to show a new level there (Tukey 1977, Exploratory
+    Data Analysis).
     """
     n = values.size
     width = min(2 * half + 1, n if n % 2 else n - 1)
@@ -63,10 +89,12 @@ def trimmed_variance(differences: FloatArray) -> tuple[float, float]:
 
 
 def blip_sigma(values: FloatArray, smooth: FloatArray) -> float:
-    """Sigma of a series that mostly repeats one number (a coarse clock, a page count); 0.0 when it is deterministic.
+    """Sigma of a series that mostly repeats one number (a coarse clock, a page count); 0.0 when it is
+    deterministic.
 
-    ``smooth`` is the running median. With half of the differences zero every MAD is zero, and the share of deviating points times their
-    typical size is the only scale left. One such point (two in a longer series) is a spike, not noise.
+    ``smooth`` is the running median. With half of the differences zero every MAD is zero, and the share of
+    deviating points times their typical size is the only scale left. One such point (two in a longer series)
+    is a spike, not noise.
     """
     deviations = np.abs(values - smooth)
     blips = deviations[deviations > 0]
@@ -75,47 +103,87 @@ def blip_sigma(values: FloatArray, smooth: FloatArray) -> float:
     return math.sqrt(blips.size / values.size) * float(np.median(blips))
 
 
-def clip_spikes(values: FloatArray, half: int, floor: float) -> FloatArray:
-    """Pull excursions of up to ``half`` points back to SPIKE_SIGMAS of the running median; shape (n,), n >= 3.
+def loudness(values: FloatArray) -> FloatArray:
+    """Factor by which the noise around each point exceeds that of the series, shape (n,); 1 below LOUD_RATIO.
 
-    Noise keeps its size, levels of more than ``half`` points keep theirs, and a spike of any height weighs no more than 2.5 sigma.
+    Read from the running median of absolute differences, which neither steps nor single spikes move.
+    """
+    differences = np.diff(values)
+    size = np.abs(differences - np.median(differences))
+    typical = float(np.median(size))
+    if values.size < 4 * LOUD_HALF or typical == 0.0:
+        return np.ones(values.size)
+    ratio = running_median(size, LOUD_HALF) / typical
+    around = np.maximum(np.append(ratio, ratio[-1]), np.append(ratio[0], ratio))
+    return np.where(around > LOUD_RATIO, around, 1.0)
+
+
+def clip_spikes(values: FloatArray, half: int, floor: float, loud: FloatArray) -> FloatArray:
+    """Pull excursions of up to ``half`` points back to SPIKE_SIGMAS of the running median; (n,), n >= 3.
+
+    Noise keeps its size, levels of more than ``half`` points keep theirs, and a spike of any height weighs no
+    more than 2.5 sigma; sigma is that of the series times ``loud``.
     """
     smooth = running_median(values, half)
     sigma = trimmed_variance(np.diff(values))[1] / math.sqrt(2.0)
     if sigma <= 0:
         sigma = blip_sigma(values, smooth)
-    reach = SPIKE_SIGMAS * max(sigma, floor)
+    reach = SPIKE_SIGMAS * max(sigma, floor) * loud
     return np.clip(values, smooth - reach, smooth + reach)
 
 
-def estimate_noise(clipped: FloatArray, half: int, floor: float) -> Noise:
-    """Noise of a spike-free series of n >= 4 points; ``floor`` is the least sigma that is believed.
+def white_noise(clipped: FloatArray, half: int, floor: float, loud: FloatArray) -> Noise:
+    """Noise of a spike-free series of n >= 4 points taken for independent: sigma from first differences."""
+    variance, scale = trimmed_variance(np.diff(clipped))
+    sigma = math.sqrt(variance / 2.0) if scale > 0 else blip_sigma(clipped, running_median(clipped, half))
+    return Noise(max(sigma, floor), 0.0, loud)
 
-    Under AR(1) the lag-h difference has variance 2 sigma^2 (1 - rho^h), so V2 / V1 = 1 + rho and sigma^2 = V1 / (2 (1 - rho)).
-    A change of level enters h of the lag-h differences and is trimmed away with them.
+
+def estimate_noise(clipped: FloatArray, half: int, floor: float, loud: FloatArray) -> Noise:
+    """Noise of a spike-free series of n >= 4 points without obvious changes; ``floor`` is the least sigma
+    that is believed.
+
+    Under AR(1) the lag-h difference has variance V_h = 2 sigma^2 (1 - rho^h), so the mean of V_2 to V_H over
+    V_1 is a polynomial in rho, which is inverted; sigma^2 = V_1 / (2 (1 - rho)). Small changes of level enter
+    h of the lag-h differences only, so the estimate is biased by them far less than an autocorrelation is. H
+    is at most MAX_LAG and a quarter of the series.
     """
     first, scale = trimmed_variance(np.diff(clipped))
     if scale <= 0:
-        return Noise(max(blip_sigma(clipped, running_median(clipped, half)), floor), 0.0)
-    second, _ = trimmed_variance(clipped[2:] - clipped[:-2])
-    rho = min(max(second / first - 1.0, 0.0), RHO_MAX)
-    return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), floor), rho)
+        return white_noise(clipped, half, floor, loud)
+    lags = range(2, max(2, min(MAX_LAG, clipped.size // 4)) + 1)
+    later = sum(trimmed_variance(clipped[h:] - clipped[:-h])[0] for h in lags) / len(lags)
+    rho = float(np.interp(later / first, _lag_ratio(len(lags)), RHO_GRID))
+    return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), floor), rho, loud)
 
 
-def mean_variance(length: FloatArray, rho: float) -> FloatArray:
-    """Variance of the mean of ``length`` consecutive AR(1) points of unit variance; 1 / length for rho = 0 (Priestley 1981, 5.3)."""
+@lru_cache(maxsize=MAX_LAG)
+def _lag_ratio(lags: int) -> FloatArray:
+    """Mean over h = 2 .. lags + 1 of (1 - rho^h) / (1 - rho) on RHO_GRID, ascending."""
+    powers = np.arange(2, lags + 2)[:, None]
+    ratio: FloatArray = np.mean((1.0 - RHO_GRID**powers) / (1.0 - RHO_GRID), axis=0)
+    return ratio
+
+
+def mean_variance(length: Lengths, rho: float) -> Lengths:
+    """Variance of the mean of ``length`` consecutive AR(1) points of unit variance; 1 / length for rho = 0
+    (Priestley 1981, 5.3)."""
     if rho == 0.0:
         return 1.0 / length
     gap = 1.0 - rho
-    return ((1.0 + rho) / gap - 2.0 * rho * (1.0 - rho**length) / (length * gap * gap)) / length
+    decay: Lengths = rho**length
+    return ((1.0 + rho) / gap - 2.0 * rho * (1.0 - decay) / (length * gap * gap)) / length
 
 
-def mean_covariance(left: FloatArray, right: FloatArray, rho: float) -> FloatArray:
-    """Covariance of the means of two adjacent runs of ``left`` and ``right`` AR(1) points of unit variance."""
+def mean_covariance(left: Lengths, right: Lengths, rho: float) -> Lengths:
+    """Covariance of the means of two adjacent runs of ``left`` and ``right`` AR(1) points of unit
+    variance."""
     gap = 1.0 - rho
-    return rho * (1.0 - rho**left) * (1.0 - rho**right) / (gap * gap * left * right)
+    before: Lengths = rho**left
+    after: Lengths = rho**right
+    return rho * (1.0 - before) * (1.0 - after) / (gap * gap * left * right)
 
 
-def contrast_variance(left: FloatArray, right: FloatArray, rho: float) -> FloatArray:
+def contrast_variance(left: Lengths, right: Lengths, rho: float) -> Lengths:
     """Variance of the difference of those two means."""
     return mean_variance(left, rho) + mean_variance(right, rho) - 2.0 * mean_covariance(left, right, rho)

@@ -1,7 +1,9 @@
-"""Candidate splits: every position, under every pair of left and right window lengths, in one vectorised pass.
+"""Candidate splits: every position, under every pair of left and right window lengths, in one vectorised
+pass.
 
-A moving-sum scan with several, also lopsided, windows (Cho and Kirch 2022, doi:10.1007/s10463-021-00811-5; Messer et al. 2014): a short
-level is compared with a long past, and a window that holds another change loses against one that does not.
+A moving-sum scan with several, also lopsided, windows (Cho and Kirch 2022, doi:10.1007/s10463-021-00811-5;
+Messer et al. 2014): a short level is compared with a long past, and a window that holds another change loses
+against one that does not.
 """
 
 from __future__ import annotations
@@ -11,20 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import Noise, contrast_variance
+from nbbench.stats.noise import Noise, contrast_variance, mean_variance
 
 FloatArray = NDArray[np.float64]
 
 GROWTH = 1.5
-"""Ratio of neighbouring window lengths: at worst 1/3 of a level's points are left out, which costs 18 % of the statistic."""
+"""Ratio of neighbouring window lengths: at worst 1/3 of a level's points are left out, which costs 18 % of
+the statistic."""
 
 LOPSIDED = 16.0
-"""Longest window over shortest in a pair: a longer one would lower the variance of the contrast by less than 6 %."""
+"""Longest window over shortest in a pair: a longer one would lower the variance of the contrast by less
+than 6 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Squared contrasts. Row i compares the ``left[i]`` points before a position with the ``right[i]`` points from it on.
+    """Squared contrasts. Row i compares the ``left[i]`` points before a position with the ``right[i]`` points
+    from it on.
 
     ``squared`` has shape (pairs, n + 1) and is zero where a window would leave the series.
     """
@@ -47,35 +52,44 @@ def window_lengths(n: int, min_segment: int) -> NDArray[np.int64]:
 def scan(values: FloatArray, noise: Noise, min_segment: int) -> Scan:
     """All contrasts of a spike-free series of n >= 2 min_segment points.
 
-    The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance and s^2 the larger of the
-    noise of the whole series and the variance inside the two windows, so that a stretch noisier than the rest raises no alarm.
+    The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance
+    and s^2 the larger of the noise of the series and the variance inside the two windows. In a series with
+    loud stretches the noise of each window's own points is put in as well, so that those raise no alarm.
     """
     n = values.size
     lengths = window_lengths(n, min_segment)
     size = lengths.astype(np.float64)[:, None]
     mean, spread = _windows(values - np.median(values), lengths)
     mean_after, spread_after = _starting(mean, lengths), _starting(spread, lengths)
+    if not noise.even:
+        own = _own_variances(noise, lengths)
+        own_after = _starting(own, lengths)
     left, right, rows = [], [], []
-    for i, l in enumerate(lengths):
-        partners = np.flatnonzero((lengths * LOPSIDED >= l) & (lengths <= min(l * LOPSIDED, n - l)))
+    for i, length in enumerate(lengths.tolist()):
+        partners = np.flatnonzero(
+            (lengths * LOPSIDED >= length) & (lengths <= min(length * LOPSIDED, n - length))
+        )
         if partners.size == 0:
             continue
         near = slice(partners[0], partners[-1] + 1)
         r = size[near]
         contrast = mean_after[near] - mean[i]
-        inside = (spread_after[near] + spread[i]) / (l + r - 2.0)
+        inside = (spread_after[near] + spread[i]) / (length + r - 2.0)
+        variance = np.maximum(inside, noise.sigma**2) * contrast_variance(np.full_like(r, length), r, noise.rho)
+        if not noise.even:
+            np.maximum(variance, own[i] + own_after[near], out=variance)
         contrast *= contrast
-        contrast /= np.maximum(inside, noise.sigma**2)
-        contrast /= contrast_variance(np.full_like(r, float(l)), r, noise.rho)
+        contrast /= variance
         rows.append(contrast.astype(np.float32))
-        left.append(np.full(partners.size, l))
+        left.append(np.full(partners.size, length))
         right.append(lengths[near])
     squared = np.concatenate(rows)
     return Scan(np.concatenate(left), np.concatenate(right), np.nan_to_num(squared, copy=False, nan=0.0))
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Mean and sum of squares around it of the window of each length that ends before each position; (lengths, n + 1), NaN outside."""
+    """Mean and sum of squares around it of the window of each length that ends before each position;
+    (lengths, n + 1), NaN outside."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
     squares = np.concatenate(([0.0], np.cumsum(values * values)))
     mean = np.full((lengths.size, values.size + 1), np.nan)
@@ -86,8 +100,18 @@ def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray
     return mean, spread
 
 
+def _own_variances(noise: Noise, lengths: NDArray[np.int64]) -> FloatArray:
+    """Variance of the mean of the window of each length that ends before each position, from its own points."""
+    sums = np.concatenate(([0.0], np.cumsum((noise.sigma * noise.loudness) ** 2)))
+    own = np.full((lengths.size, noise.loudness.size + 1), np.nan)
+    for row, length in enumerate(lengths.tolist()):
+        own[row, length:] = (sums[length:] - sums[:-length]) / length * mean_variance(float(length), noise.rho)
+    return own
+
+
 def _starting(ending: FloatArray, lengths: NDArray[np.int64]) -> FloatArray:
-    """The same windows by their first position: the window of length r that starts at k is the one that ends at k + r."""
+    """The same windows by their first position: the window of length r that starts at k is the one that
+    ends at k + r."""
     moved = np.full_like(ending, np.nan)
     for row, length in enumerate(lengths):
         moved[row, :-length] = ending[row, length:]
@@ -95,14 +119,15 @@ def _starting(ending: FloatArray, lengths: NDArray[np.int64]) -> FloatArray:
 
 
 def pick(found: Scan, limit: float) -> list[int]:
-    """Positions of the greatest contrasts, greatest first, until none reaches ``limit``; returned in order of position.
+    """Positions of the greatest contrasts, greatest first, until none reaches ``limit``; returned in order of
+    position.
 
-    After each choice the windows that reach across it are struck out, so the next contrast looks at one side only (binary
-    segmentation, without scanning again). Empties ``found.squared``.
+    After each choice the windows that reach across it are struck out, so the next contrast looks at one side
+    only (binary segmentation, without scanning again). Empties ``found.squared``.
     """
     squared = found.squared
     pairs = list(zip(found.left.tolist(), found.right.tolist(), strict=True))
-    chosen = []
+    chosen: list[int] = []
     while True:
         row, position = divmod(int(np.argmax(squared)), squared.shape[1])
         if squared[row, position] < limit * limit:

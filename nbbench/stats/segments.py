@@ -5,6 +5,7 @@ A *cut* is the first index of a new level. All indices here count the finite poi
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -21,10 +22,18 @@ MEDIAN_SIGMA = math.sqrt(math.pi / 2.0)
 """Standard error of a median over that of a mean, for Gaussian noise."""
 
 OBVIOUS_SIGMAS = 4.0
-"""A change of level this many sigmas high is not autocorrelated noise, and is removed before that noise is measured."""
+"""A change of level this many sigmas high is not autocorrelated noise, and is removed before that noise is
+measured."""
 
 BLOCKS = 20
-"""Least number of windows of one length in the series for their spread to be measured: its own error is then below 20 %."""
+"""Least number of windows of one length in the series for their spread to be measured: its own error is
+then below 20 %."""
+
+PRIOR_POINTS = 1.0
+"""Weight of the noise around a level in that of its own points: two points' difference alone says little."""
+
+LOSS_CAP_SIGMAS = 3.0
+"""A point further from a level than this is a spike, and no further evidence against that level."""
 
 LOCATION_CONFIDENCE = 0.95
 
@@ -34,16 +43,22 @@ TAIL_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class CutTest:
-    """One cut against the levels on both sides: contrast in standard errors, effect (difference of medians), scale of one point."""
+    """One cut against the levels on both sides.
+
+    ``statistic`` is the contrast in standard errors, ``effect`` the difference of medians, ``error`` the
+    standard error of a difference of means there, ``sigma`` the noise of one point.
+    """
 
     statistic: float
     effect: float
+    error: float
     sigma: float
 
 
 @dataclass
 class Levels:
-    """A series prepared for cutting: ``raw`` and spike-free ``clipped`` values (n,), their noise, and the least level length."""
+    """A series prepared for cutting: ``raw`` and spike-free ``clipped`` values (n,), their noise, and the
+    least level length."""
 
     raw: FloatArray
     clipped: FloatArray
@@ -51,16 +66,19 @@ class Levels:
     min_segment: int
     _sums: FloatArray = field(init=False, repr=False)
     _squares: FloatArray = field(init=False, repr=False)
+    _loudness: FloatArray = field(init=False, repr=False)
     _inflation: tuple[FloatArray, FloatArray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         centred = self.clipped - np.median(self.clipped)
         self._sums = np.concatenate(([0.0], np.cumsum(centred)))
         self._squares = np.concatenate(([0.0], np.cumsum(centred * centred)))
+        self._loudness = np.concatenate(([0.0], np.cumsum(self.noise.loudness**2)))
         self._inflation = (np.zeros(1), np.ones(1))
 
     @property
     def n(self) -> int:
+        """Number of points."""
         return int(self.raw.size)
 
     def residual_squares(self, a: int, b: int) -> float:
@@ -69,7 +87,8 @@ class Levels:
         return max(float(self._squares[b] - self._squares[a] - total * total / (b - a)), 0.0)
 
     def inflation(self, length: int) -> float:
-        """Factor on the AR(1) variance of a mean over ``length`` points, as measured by `measure_inflation`; at least 1."""
+        """Factor on the AR(1) variance of a mean over ``length`` points, as measured by
+        `measure_inflation`; at least 1."""
         return float(np.interp(math.log(length), *self._inflation))
 
     def long_run_factor(self) -> float:
@@ -77,24 +96,33 @@ class Levels:
         rho = self.noise.rho
         return (1.0 + rho) / (1.0 - rho) * float(self._inflation[1][-1])
 
-    def contrast_error(self, left: int, right: int) -> float:
-        """Standard error of the difference of two adjacent means, for one point of unit variance."""
-        rho, l, r = self.noise.rho, np.float64(left), np.float64(right)
-        variance = self.inflation(left) * mean_variance(l, rho) + self.inflation(right) * mean_variance(r, rho)
-        if rho > 0.0:
-            variance -= 2.0 * mean_covariance(l, r, rho)
-        return math.sqrt(variance)
+    def noise_variance(self, a: int, b: int) -> float:
+        """Variance of one of the points [a, b) by the noise around them."""
+        return self.noise.sigma**2 * float(self._loudness[b] - self._loudness[a]) / (b - a)
 
     def test(self, a: int, cut: int, b: int) -> CutTest:
-        """Test ``cut`` against the levels [a, cut) and [cut, b)."""
+        """Test ``cut`` against the levels [a, cut) and [cut, b), each with a noise of its own (Welch
+        1947)."""
         left, right = cut - a, b - cut
-        inside = self.residual_squares(a, cut) + self.residual_squares(cut, b)
-        sigma = math.sqrt(max(self.noise.sigma**2, inside / max(left + right - 2, 1)))
+        rho = self.noise.rho
+        one_left, one_right = self._own_variance(a, cut), self._own_variance(cut, b)
+        error = math.sqrt(
+            one_left * self.inflation(left) * mean_variance(left, rho)
+            + one_right * self.inflation(right) * mean_variance(right, rho)
+            - 2.0 * min(one_left, one_right) * mean_covariance(left, right, rho)
+        )
         difference = (self._sums[b] - self._sums[cut]) / right - (self._sums[cut] - self._sums[a]) / left
         effect = float(np.median(self.raw[cut:b]) - np.median(self.raw[a:cut]))
         # the medians must agree, or a few points of one side make the difference
         agreed = min(abs(difference), MEDIAN_SIGMA * abs(effect)) if difference * effect > 0 else 0.0
-        return CutTest(agreed / (sigma * self.contrast_error(left, right)), effect, sigma)
+        sigma = math.sqrt((left * one_left + right * one_right) / (left + right))
+        return CutTest(agreed / error, effect, error, sigma)
+
+    def _own_variance(self, a: int, b: int) -> float:
+        """Variance of one point of the level [a, b): its own, with PRIOR_POINTS points' worth of the noise
+        around it, and never below that."""
+        noise = self.noise_variance(a, b)
+        return max(noise, (self.residual_squares(a, b) + PRIOR_POINTS * noise) / (b - a - 1 + PRIOR_POINTS))
 
     def split_gains(self, a: int, b: int) -> tuple[NDArray[np.int64], FloatArray]:
         """Cuts allowed inside [a, b) and how much each lowers the residual sum of squares."""
@@ -104,7 +132,8 @@ class Levels:
         return cuts, difference * difference * left * right / (b - a)
 
     def refine(self, cuts: list[int]) -> list[int]:
-        """Move each cut to its best place between its neighbours, until none moves (three rounds are always enough in practice)."""
+        """Move each cut to its best place between its neighbours, until none moves (three rounds are
+        always enough in practice)."""
         cuts = list(cuts)
         for _ in range(3):
             before = list(cuts)
@@ -118,12 +147,10 @@ class Levels:
         return cuts
 
     def prune(self, cuts: list[int], limit: float, min_effect: float) -> tuple[list[int], list[CutTest]]:
-        """Drop the weakest cut and refine the others, until all reach ``limit`` standard errors and ``min_effect``."""
+        """Drop the weakest cut and refine the others, until all reach ``limit`` standard errors and
+        ``min_effect``."""
         while cuts:
-            tests = []
-            for i, cut in enumerate(cuts):
-                a, b = bounds(cuts, i, self.n)
-                tests.append(self.test(a, cut, b))
+            tests = [self.test(*around(cuts, i, self.n)) for i in range(len(cuts))]
             strength = [t.statistic if abs(t.effect) >= min_effect else 0.0 for t in tests]
             weakest = int(np.argmin(strength))
             if strength[weakest] >= limit:
@@ -132,15 +159,14 @@ class Levels:
         return [], []
 
     def measure_inflation(self, cuts: list[int]) -> None:
-        """Compare the spread of contrasts between equal neighbouring windows with what AR(1) noise would give, and keep the excess.
+        """Compare the spread of contrasts between equal neighbouring windows with what AR(1) noise would
+        give, and keep the excess.
 
-        Noise with a long memory (a machine that is slow for an hour) passes for AR(1) with a small rho between neighbouring points and
-        still moves the means of whole levels. Obvious changes of level are taken out first; the rest is told from noise by the
-        median, which a few changes do not move.
+        Noise with a long memory (a machine that is slow for an hour) passes for AR(1) with a small rho
+        between neighbouring points and still moves the means of whole levels. Obvious changes of level are
+        taken out first; the rest is told from noise by the median, which a few changes do not move.
         """
-        medians = [float(np.median(self.raw[a:b])) for a, b in segments(cuts, self.n)]
-        obvious = [cut for i, cut in enumerate(cuts) if abs(medians[i + 1] - medians[i]) >= OBVIOUS_SIGMAS * self.noise.sigma]
-        sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(obvious))))
+        sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(self.obvious(cuts)))))
         lengths = window_lengths(self.n, self.min_segment)
         lengths = lengths[lengths * BLOCKS <= self.n]
         if lengths.size == 0:
@@ -149,9 +175,15 @@ class Levels:
         for length in lengths.tolist():
             contrasts = (sums[2 * length :] - 2.0 * sums[length:-length] + sums[: -2 * length]) / length
             measured = MAD_TO_SIGMA * float(np.median(np.abs(contrasts)))
-            expected = float(contrast_variance(np.float64(length), np.float64(length), self.noise.rho))
+            expected = contrast_variance(float(length), float(length), self.noise.rho)
             factors.append(measured**2 / (expected * self.noise.sigma**2))
         self._inflation = np.log(lengths), np.maximum(np.maximum.accumulate(factors), 1.0)
+
+    def obvious(self, cuts: list[int]) -> list[int]:
+        """Those of ``cuts`` between levels that lie OBVIOUS_SIGMAS apart."""
+        medians = [float(np.median(self.raw[a:b])) for a, b in segments(cuts, self.n)]
+        least = OBVIOUS_SIGMAS * self.noise.sigma
+        return [cut for i, cut in enumerate(cuts) if abs(medians[i + 1] - medians[i]) >= least]
 
     def fit(self, cuts: list[int]) -> FloatArray:
         """Median of its level at each point, shape (n,)."""
@@ -160,24 +192,52 @@ class Levels:
             fitted[a:b] = np.median(self.raw[a:b])
         return fitted
 
-    def location(self, a: int, b: int, sigma: float) -> tuple[int, int]:
-        """First and last plausible place of the cut inside [a, b): hull of the smallest set with LOCATION_CONFIDENCE.
+    def _places(self, a: int, cut: int, b: int, sigma: float) -> tuple[NDArray[np.int64], FloatArray]:
+        """Cuts allowed inside [a, b) and the log-likelihood of each over that of ``cut``, given the levels
+        on both sides of it.
 
-        With a flat prior over the places, Gaussian noise and unknown levels, the weight of a place is exp(gain / (2 sigma^2)) (Smith 1975,
-        doi:10.1093/biomet/62.2.407, levels profiled out); autocorrelation divides the gain by the long-run factor.
+        Squares of residuals are capped, so a spike beside a step says nothing about its place (Fearnhead and
+        Rigaill 2019, doi:10.1080/01621459.2017.1385466: the biweight loss). Between two places lie as many
+        points as their distance; autocorrelation makes those points worth fewer.
         """
-        cuts, gains = self.split_gains(a, b)
-        weights = np.exp((gains - gains.max()) / (2.0 * sigma * sigma * self.long_run_factor()))
+        before, after = np.median(self.raw[a:cut]), np.median(self.raw[cut:b])
+        values, cap = self.raw[a:b], (LOSS_CAP_SIGMAS * sigma) ** 2
+        excess = np.minimum((values - before) ** 2, cap) - np.minimum((values - after) ** 2, cap)
+        total = np.concatenate(([0.0], np.cumsum(excess)))
+        allowed = np.arange(a + self.min_segment, b - self.min_segment + 1)
+        distance = np.maximum(np.abs(allowed - cut), 1).astype(np.float64)
+        worth = distance * mean_variance(distance, self.noise.rho) * float(self._inflation[1][-1])
+        return allowed, (total[cut - a] - total[allowed - a]) / (2.0 * sigma * sigma * worth)
+
+    def settle(self, cuts: list[int], tests: list[CutTest]) -> list[int]:
+        """Cuts at their most likely places given the levels around them."""
+        settled = list(cuts)
+        for i, cut in enumerate(cuts):
+            a, b = bounds(settled, i, self.n)
+            allowed, likelihood = self._places(a, cut, b, tests[i].sigma)
+            settled[i] = int(allowed[np.argmax(likelihood)])
+        return settled
+
+    def location(self, cuts: list[int], i: int, sigma: float) -> tuple[int, int]:
+        """First and last plausible place of cut i: hull of the smallest set with LOCATION_CONFIDENCE.
+
+        A flat prior over the places makes likelihoods probabilities (Smith 1975, doi:10.1093/biomet/62.2.407,
+        with the levels put in); autocorrelation divides the log-likelihood by the long-run factor.
+        """
+        a, b = bounds(cuts, i, self.n)
+        allowed, likelihood = self._places(a, cuts[i], b, sigma)
+        weights = np.exp(likelihood - likelihood.max())
         order = np.argsort(-weights, kind="stable")
         mass = np.cumsum(weights[order])
-        kept = cuts[order[: int(np.searchsorted(mass, LOCATION_CONFIDENCE * mass[-1])) + 1]]
-        return int(kept.min()), int(kept.max())
+        kept = allowed[order[: int(np.searchsorted(mass, LOCATION_CONFIDENCE * mass[-1])) + 1]]
+        return min(int(kept.min()), cuts[i]), max(int(kept.max()), cuts[i])
 
     def chance_of_spikes(self, cuts: list[int], i: int, effect: float) -> float:
         """Probability that the shorter level at cut i is a run of spikes such as the series shows elsewhere.
 
-        With a share f of points beyond TAIL_SHARE of the effect, in its direction, a run of L such points starts somewhere among n with
-        probability of at most n f^L if spikes come independently. No such point at all gives 0.
+        With a share f of points beyond TAIL_SHARE of the effect, in its direction, a run of L such points
+        starts somewhere among n with probability of at most n f^L if spikes come independently. No such point
+        at all gives 0.
         """
         a, b = bounds(cuts, i, self.n)
         left, right = cuts[i] - a, b - cuts[i]
@@ -194,7 +254,13 @@ def bounds(cuts: list[int], i: int, n: int) -> tuple[int, int]:
     return (cuts[i - 1] if i else 0), (cuts[i + 1] if i + 1 < len(cuts) else n)
 
 
+def around(cuts: list[int], i: int, n: int) -> tuple[int, int, int]:
+    """Cut i between its bounds."""
+    a, b = bounds(cuts, i, n)
+    return a, cuts[i], b
+
+
 def segments(cuts: list[int], n: int) -> list[tuple[int, int]]:
     """Half-open levels between the cuts."""
     edges = [0, *cuts, n]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

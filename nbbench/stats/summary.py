@@ -1,7 +1,8 @@
 """Summaries of samples and the robust noise of a series.
 
-Samples of one benchmark are skewed to the right (something else ran) and now and then wildly off, so every figure here is an order
-statistic or a median: one bad sample in ten changes nothing. Arrays are float64 and one-dimensional; NaN and infinities count as missing.
+Samples of one benchmark are skewed to the right (something else ran) and now and then wildly off, so every
+figure here is an order statistic or a median: one bad sample in ten changes nothing. Arrays are float64 and
+one-dimensional; NaN and infinities count as missing.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 MAD_TO_SIGMA = 1.482602218505602
-"""1 / Phi^-1(3/4): turns a median absolute deviation into the sigma of a Gaussian (Rousseeuw and Croux 1993)."""
+"""1 / Phi^-1(3/4): turns a median absolute deviation into the sigma of a Gaussian (Rousseeuw and Croux
+1993)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Order statistics of one result's samples, in the samples' own unit.
 
-    ``ci_lo`` and ``ci_hi`` are two of the samples; ``ci_coverage`` is the real probability that they enclose the median of the
-    distribution, which is below the asked confidence when there are fewer than six samples for 95 %.
+    ``ci_lo`` and ``ci_hi`` are two of the samples; ``ci_coverage`` is the real probability that they enclose
+    the median of the distribution, which is below the asked confidence when there are fewer than six samples
+    for 95 %.
     """
 
     n: int
@@ -46,18 +49,20 @@ def finite(values: ArrayLike) -> FloatArray:
 
 
 def mad_sigma(values: FloatArray) -> float:
-    """1.4826 times the median absolute deviation from the median: sigma for Gaussian values, 0.0 for fewer than two."""
+    """1.4826 times the median absolute deviation from the median: sigma for Gaussian values, 0.0 for fewer
+    than two."""
     if values.size < 2:
         return 0.0
     return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
 
 
 def median_interval_ranks(n: int, confidence: float) -> tuple[int, float]:
-    """Rank r and coverage of the interval from the r-th smallest to the r-th largest of ``n`` samples for the median.
+    """Rank r and coverage of the interval from the r-th smallest to the r-th largest of ``n`` samples for the
+    median.
 
-    The number of samples below the median is Binomial(n, 1/2) whatever the distribution, so the coverage is
-    1 - 2 P(B <= r - 1) (David and Nagaraja 2003, Order Statistics, 7.1). The largest r that still covers ``confidence`` is taken, and
-    r = 1 (all of the samples) where none does.
+    The number of samples below the median is Binomial(n, 1/2) whatever the distribution, so the coverage is 1
+    - 2 P(B <= r - 1) (David and Nagaraja 2003, Order Statistics, 7.1). The largest r that still covers
+    ``confidence`` is taken, and r = 1 (all of the samples) where none does.
     """
     log_half = n * math.log(0.5)
     below = 0.0
@@ -72,7 +77,8 @@ def median_interval_ranks(n: int, confidence: float) -> tuple[int, float]:
 
 
 def summarise(samples: ArrayLike, *, confidence: float = 0.95) -> Summary:
-    """Summary of the finite ``samples``; ValueError when there is none or ``confidence`` is not inside (0, 1)."""
+    """Summary of the finite ``samples``; ValueError when there is none or ``confidence`` is not inside (0,
+    1)."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must lie inside (0, 1), got {confidence}")
     ordered = np.sort(finite(samples))
@@ -101,7 +107,8 @@ def log_ratio(head: float, base: float) -> float:
 
 
 def ratio_percent(log_ratio_value: float) -> float:
-    """A log-ratio as a change in percent: ln(1.1) gives 10.0, -inf gives -100.0; inf where it is beyond the range of a double."""
+    """A log-ratio as a change in percent: ln(1.1) gives 10.0, -inf gives -100.0; inf where it is beyond
+    the range of a double."""
     try:
         return 100.0 * math.expm1(log_ratio_value)
     except OverflowError:
@@ -109,10 +116,12 @@ def ratio_percent(log_ratio_value: float) -> float:
 
 
 def difference_sigma(log_values: ArrayLike) -> float:
-    """Noise of one point of a series, from the MAD of its first differences over sqrt(2); 0.0 for fewer than three finite points.
+    """Noise of one point of a series, from the MAD of its first differences over sqrt(2); 0.0 for fewer than
+    three finite points.
 
-    A step enters one difference and a lone spike two, so neither moves the median (von Neumann 1941 took the mean square; the
-    median makes it robust). Positive autocorrelation rho makes it smaller than the marginal sigma, by sqrt(1 - rho).
+    A step enters one difference and a lone spike two, so neither moves the median (von Neumann 1941 took the
+    mean square; the median makes it robust). Positive autocorrelation rho makes it smaller than the marginal
+    sigma, by sqrt(1 - rho).
     """
     values = finite(log_values)
     if values.size < 3:

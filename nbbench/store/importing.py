@@ -215,7 +215,7 @@ class Importing(Database):
         query = sa.select(*(table.c[name] for name in names))
         if paths is not None:
             query = query.where(table.c.path.in_(paths))
-        return {row[0]: SourceFile(*row) for row in connection.execute(query).tuples()}
+        return {row[0]: SourceFile(*row) for row in connection.execute(query)}
 
 
 def _add(connection: sa.Connection, table: sa.Table, new: list[dict[str, Any]]) -> int:

@@ -227,7 +227,7 @@ def _points(
         .order_by(c.started_at.asc().nulls_first(), c.source_id)
     )
     latest: dict[int, dict[int, Any]] = {number: {} for number in ids}
-    for row in connection.execute(query).tuples().all():
+    for row in connection.execute(query).all():
         latest[row[0]][row[1]] = row  # the last one measured stays
     found = {}
     for number, by_commit in latest.items():

@@ -126,12 +126,12 @@ def result_row(result: Result, source_id: int, series_id: int, commit_id: int) -
         "series_id": series_id,
         "commit_id": commit_id,
         "status": result.status.value,
-        "value": result.value,
-        "ci_lo": result.ci_lo,
-        "ci_hi": result.ci_hi,
+        "value": _no_nan(result.value),
+        "ci_lo": _no_nan(result.ci_lo),
+        "ci_hi": _no_nan(result.ci_hi),
         "number": result.number,
         "started_at": result.started_at,
-        "duration_s": result.duration_s,
+        "duration_s": _no_nan(result.duration_s),
         "samples": pack(result.samples),
     }
 
@@ -175,7 +175,7 @@ def record_from(row: AnyRow) -> ProcessRecord:
     return ProcessRecord(commit=row.commit_hash, **plain | {"extra": pairs(row.extra)})
 
 
-_LEDGER_FIELDS = [f.name for f in dataclasses.fields(Ledger) if f.name not in ("bytes_by_dtype", "lines")]
+_LEDGER_FIELDS = [f.name for f in dataclasses.fields(Ledger) if str(f.type) in ("str", "int")]
 
 
 def ledger_rows(file: LedgerFile, source_id: int) -> list[dict[str, Any]]:
@@ -189,6 +189,7 @@ def ledger_rows(file: LedgerFile, source_id: int) -> list[dict[str, Any]]:
             "commit_hash": file.commit,
             "torch": file.torch,
             "bytes_by_dtype": dumps(ledger.bytes_by_dtype),
+            "image_blocks": pack(ledger.image_blocks),
             "lines": zlib.compress(dumps([dataclasses.astuple(x) for x in ledger.lines]).encode("ascii")),
         }
         for workload, ledger in file.workloads.items()
@@ -202,6 +203,7 @@ def ledger_from(row: AnyRow) -> StoredLedger:
     ledger = Ledger(
         **{name: getattr(row, name) for name in _LEDGER_FIELDS},
         bytes_by_dtype=pairs(row.bytes_by_dtype),
+        image_blocks=unpack(row.image_blocks),
         lines=tuple(line_from(cells) for cells in lines),
     )
     return StoredLedger(row.tree, row.commit_hash, row.torch, ledger)
@@ -245,6 +247,11 @@ def decision_from(row: AnyRow) -> Decision:
     """A decision from its row."""
     state = FlagState(row.state)
     return Decision(row.event, row.plan, state, row.reason, row.person, row.date, row.expires)
+
+
+def _no_nan(value: float | None) -> float | None:
+    """PostgreSQL would keep NaN, and sort it above everything."""
+    return None if value != value else value
 
 
 def _nan(value: float | None) -> float:

@@ -204,6 +204,7 @@ process_records = Table(
 )
 
 # `lines` are compressed JSON: they are always read together, by tree and workload.
+# `image_blocks` are float64 like samples.
 ledgers = Table(
     "ledgers",
     metadata,
@@ -222,6 +223,7 @@ ledgers = Table(
     _text("image_sum"),
     _text("image_digest"),
     _text("output_dtype"),
+    Column("image_blocks", LargeBinary),
     _text("error"),
     Column("lines", LargeBinary, nullable=False),
 )

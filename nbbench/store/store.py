@@ -23,11 +23,16 @@ class Store(Importing, Reading):
     """The regression database; open it with `Store.open(url)`, best in a `with` statement."""
 
     def upsert_commits(self, commits: Iterable[Commit]) -> int:
-        """Add these commits, or fill in what is known of them now; gives their number."""
+        """Add these commits, or fill in what is known of them now; gives their number.
+
+        What a commit does not say (an empty tree or subject, position 0) leaves what was known.
+        """
         new = [rows.commit_row(commit) for commit in commits]
-        insert = self.insert(schema.commits)
-        known = {name: insert.excluded[name] for name in ("tree", "date", "subject", "position")}
-        statement = insert.on_conflict_do_update(index_elements=["hash"], set_=known)
+        insert, table = self.insert(schema.commits), schema.commits
+        told: dict[str, Any] = {"date": insert.excluded.date}
+        for name, nothing in (("tree", ""), ("subject", ""), ("position", 0)):
+            told[name] = sa.func.coalesce(sa.func.nullif(insert.excluded[name], nothing), table.c[name])
+        statement = insert.on_conflict_do_update(index_elements=["hash"], set_=told)
         with self.writing() as connection:
             if new:
                 connection.execute(statement, new)
@@ -99,7 +104,7 @@ class Store(Importing, Reading):
         c = schema.folders.c
         query = sa.select(c.path, c.stamp, c.cluster, c.commit_hash, c.sha256).order_by(c.stamp, c.path)
         with self.reading() as connection:
-            return [Folder(*row) for row in connection.execute(query).tuples()]
+            return [Folder(*row) for row in connection.execute(query)]
 
     def save_noise_floor(
         self, key: SeriesKey, floor: float, n: int, measured_at: datetime | None = None

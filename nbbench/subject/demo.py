@@ -22,7 +22,7 @@ from typing import Final
 from nbbench.errors import HostError, SubjectError
 
 BRANCH: Final = "feature/spec-based-2"
-TIP_HASH: Final = "231b02d250d09a55bbba8850f0a1b467ca4bf17e"
+TIP_HASH: Final = "cb4d15a9e14a2c5afd82c1857f488ef66d6ae61c"
 
 _IDENTITY = ("nbbench demo", "demo@nbbench.invalid")
 _TIMEOUT_S = 60.0  # a replay takes well under a second; this is for a file system that hangs
@@ -42,7 +42,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "GIT_COMMITTER_EMAIL": _IDENTITY[1],
     "LC_ALL": "C",
 }
-# XDG_CONFIG_HOME and HOME hold git's default attributes and ignore files.
+# The same for what git reads without being configured: attributes and ignore files in the home folder.
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.eol": "lf",
@@ -105,9 +105,9 @@ def write_demo(path: Path) -> str:
     The repository is made beside `path` and renamed, so nobody sees half of it.
     """
     target = Path(path).resolve()
-    if _occupied(target):
-        return _accept(target)
     try:
+        if _occupied(target):
+            return _accept(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".nbbench-demo-", dir=target.parent) as folder:
             fresh = Path(folder) / "subject"
@@ -173,7 +173,7 @@ def _replay(repository: Path) -> None:
             extra={"GIT_AUTHOR_DATE": commit.date, "GIT_COMMITTER_DATE": commit.date},
         ).strip()
         if made != commit.hash:
-            raise DamagedHistoryError(f"{commit.patch} of the embedded subject gives {made}, not {commit.hash}")
+            raise DamagedHistoryError(f"the embedded {commit.patch} gives {made}, not {commit.hash}")
         parent = [made]
     if parent != [TIP_HASH]:
         raise DamagedHistoryError(f"the embedded subject ends at {parent[0]}, not at {TIP_HASH}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pg_server import NoServer, database, server
+from pg_server import NoServer, database, schema, server
 
 from nbbench.store import Store
 
@@ -13,7 +13,7 @@ ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 @pytest.fixture(scope="session")
 def pg_url():
     try:
-        with server() as url:
+        with server() as there, database(there) as url:
             yield url
     except NoServer as reason:
         pytest.skip(f"no PostgreSQL: {reason}")
@@ -25,7 +25,7 @@ def url(request, tmp_path):
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'nbbench.sqlite'}"
     else:
-        with database(request.getfixturevalue("pg_url")) as url:
+        with schema(request.getfixturevalue("pg_url")) as url:
             yield url
 
 

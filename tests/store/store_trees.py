@@ -56,7 +56,13 @@ def write_result(root: Path, number: int, rows: dict, machine="box", environment
 
 
 def write_benchmarks(root: Path, names=("size",)) -> Path:
-    entry = {"param_names": list(names), "params": [SIZES], "type": "time", "unit": "seconds", "version": "v1"}
+    entry = {
+        "param_names": list(names),
+        "params": [SIZES],
+        "type": "time",
+        "unit": "seconds",
+        "version": "v1",
+    }
     track = {"param_names": [], "params": [], "type": "track", "unit": "operations", "version": "v1"}
     content = {"suite.time_run": entry | {"name": "suite.time_run"}, "suite.track_ops": track, "version": 2}
     root.mkdir(parents=True, exist_ok=True)
@@ -90,7 +96,7 @@ def ledger(workload="warm", ops=10, lines=3) -> Ledger:
     return Ledger(
         workload=workload, pixels=64, ops=ops, dispatched=ops + 1, bytes=6400, upcast_bytes=8,
         peak_live_bytes=512, bytes_by_dtype=(("float32", 6392), ("float64", 8)), image_sum="1.5",
-        image_digest="abc", output_dtype="float32",
+        image_digest="abc", output_dtype="float32", image_blocks=(0.1, 0.0),
         lines=tuple(LedgerLine("src/sim.py", n, "run", "aten::mul", "float32", 2, 80) for n in range(lines)),
     )  # fmt: skip
 

@@ -252,7 +252,11 @@ def test_a_failure_inside_a_batch_undoes_the_batch(store, tree, tmp_path, monkey
     monkeypatch.setattr(Importing, "_add_results", failing)
     with pytest.raises(Stopped):
         import_results(store, tree)
-    assert store.counts() == dict.fromkeys(store.counts(), 0) | {"benchmarks": 2, "machines": 1, "source_files": 1}
+    assert store.counts() == dict.fromkeys(store.counts(), 0) | {
+        "benchmarks": 2,
+        "machines": 1,
+        "source_files": 1,
+    }
     monkeypatch.undo()
     import_results(store, tree)  # by the same store: its ids of the lost batch are forgotten
     assert content(store) == fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)

@@ -207,7 +207,7 @@ GATE = GateReport(
             8,
             "slower by 65 % [58 %, 72 %], floor 3 %, 8 rounds; most likely 000c3b9a",
             Cause.DTYPE,
-            "nbbench gate --base 000b --head 000c --bench 'time_run'",
+            "nbbench gate --policy time --bench 'time_run' 000b0000 000c0000",
         ),
         Verdict(
             BIG_KEY.label, Outcome.INCONCLUSIVE, None, None, None, 0.12, 20, "budget spent | `noise` 12 %"
@@ -216,13 +216,19 @@ GATE = GateReport(
     ),
     ledger=(
         {
-            "line": "models/crystal.py:412",
-            "op": "aten::sinc",
-            "base": 12,
-            "head": 24,
-            "bytes_per_pixel": 728.0,
+            "workload": "bandwidth-512-float32",
+            "base B/px": 1684.8,
+            "head B/px": 2412.5,
+            "bytes": "+43.2 %",
+            "image": "same",
         },
-        {"line": "simulator.py:90", "op": "aten::mul", "base": 3, "head": None},
+        {
+            "workload": "tricubic-1000-float32",
+            "base B/px": 96.0,
+            "head B/px": None,
+            "bytes": "+0.00 %",
+            "image": "same",
+        },
     ),
     notes=("2 contended rounds were repeated",),
     seed=7,

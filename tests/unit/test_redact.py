@@ -12,7 +12,7 @@ import random
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.collect.redact import (
@@ -304,12 +304,14 @@ def test_redaction_is_idempotent_and_quick_on_a_large_log() -> None:
     assert redact_text(once) == once
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300))
 def test_any_text_is_accepted_and_stays_redacted(text: str) -> None:
     once = redact_text(text)
     assert redact_text(once) == once
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=HEX, min_size=1, max_size=80))
 def test_hexadecimal_words_are_never_taken_for_random(text: str) -> None:
     assert not looks_random(text)

@@ -188,6 +188,7 @@ def _side_files() -> None:
         sa.Column("image_sum", sa.Text(), nullable=False),
         sa.Column("image_digest", sa.Text(), nullable=False),
         sa.Column("output_dtype", sa.Text(), nullable=False),
+        sa.Column("image_blocks", sa.LargeBinary(), nullable=True),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("lines", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["source_id"], ["source_files.id"], name="fk_ledgers_source_id"),

@@ -1,0 +1,49 @@
+# `make demo` shows the whole job on the embedded subject; `make test` runs the test suite.
+# Both set everything up first; nothing needs to be installed but git, make and Python >= 3.11.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint docs bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nbbench needs Python >= 3.11; name one with: make PYTHON=/path/to/python3"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: install the venv package"; exit 2; }
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,postgresql]'
+	@touch $@
+
+setup: $(STAMP) ## Make .venv and install nbbench into it
+
+demo: $(STAMP) ## Run the whole job on the embedded subject (minutes; repeat to resume)
+	@$(BIN)/nbbench demo
+
+test: $(STAMP) ## Run linters, type checks and the whole test suite
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not e2e'
+	$(BIN)/python -m pytest -m e2e
+
+check: $(STAMP) ## The fast part of the tests
+	$(BIN)/python -m pytest -q -n 2 -m 'not e2e'
+
+lint: $(STAMP) ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(STAMP) ## Write docs/cli.md from the commands' help
+	$(BIN)/python -m nbbench.cli.reference > docs/cli.md
+
+bench: $(STAMP) ## Timed figures of nbbench itself (never part of the tests)
+	$(BIN)/python tests/bench/run.py
+
+clean: ## Remove everything that make made
+	rm -rf $(VENV) .nbbench demo html .pytest_cache .mypy_cache .ruff_cache .hypothesis

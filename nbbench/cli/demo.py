@@ -1,0 +1,142 @@
+"""`nbbench demo`: the whole job on the embedded subject."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from nbbench.cli.app import App
+
+# Enough to show every planted event in minutes: small frames, the loops that were vectorised.
+BENCHMARKS = (
+    r"bandwidth\.Warm\.time_run\((512|1024), ",
+    r"bandwidth\.Traffic\.track_(operations|bytes_per_pixel|upcast|minor_faults|malloc_penalty|peak_live)",
+    r"bandwidth\.Ceiling",
+    r"vectorisation\.Tricubic\.time_interpolate\((1|1000), 'float32'\)",
+    r"vectorisation\.Sources\.time_generate",
+    r"vectorisation\.Counts\.track_operations",
+)
+MACHINE = "demo"
+GATE_BENCH = r"bandwidth\.Warm\.time_run\((512|1024), 'float32'\)|Sources\.time_generate"
+
+
+@click.command()
+@click.option("--dir", "folder", metavar="DIR", help="Where the demo lives (default: demo/ in the project).")
+@click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
+@click.pass_obj
+def demo(app: App, folder: str | None, fresh: bool) -> int:
+    """Run the whole job on the embedded subject: measure, import, detect, flag, export, publish, gate.
+
+    Minutes on two cores. Interrupt at any time; a second run resumes. Everything is written
+    into one folder of its own, so the project's committed results stay as they are.
+    """
+    root = Path(folder).resolve() if folder else app.settings.root / "demo"
+    if fresh:
+        shutil.rmtree(root, ignore_errors=True)
+    inner = _project(app, root)
+    started = time.monotonic()
+    _step(app, started, 1, "write the embedded subject and register it", lambda: _subject(inner))
+    _step(app, started, 2, "measure its commits with asv (resumes where it stopped)", lambda: _measure(inner))
+    flags = _step(app, started, 3, "import, detect and flag", lambda: _detect(inner))
+    _step(app, started, 4, "export one evidence folder in the STAMP layout", lambda: _call(inner, "export"))
+    _step(
+        app,
+        started,
+        5,
+        "publish HTML (asv's graphs and the page of regressions)",
+        lambda: _call(inner, "publish"),
+    )
+    _step(app, started, 6, "gate the tip against the commit before it", lambda: _gate(inner))
+    _closing(app, root, time.monotonic() - started, flags)
+    return 0
+
+
+def _project(app: App, root: Path) -> App:
+    """A project folder of its own: same benchmarks, same plugin, its own results and database."""
+    root.mkdir(parents=True, exist_ok=True)
+    source = app.settings.root
+    text = (source / "asv.conf.json").read_text(encoding="utf-8")
+    text = text.replace(
+        '"benchmark_dir": "benchmarks"', f'"benchmark_dir": {json.dumps(str(source / "benchmarks"))}'
+    )
+    (root / "asv.conf.json").write_text(text, encoding="utf-8")
+    link = root / "benchmarks"
+    if not link.exists():
+        link.symlink_to(source / "benchmarks", target_is_directory=True)
+    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": MACHINE})
+
+
+def _step(app: App, started: float, number: int, what: str, action: object) -> object:
+    app.say(f"\n== {number}/6 {what}  [{time.monotonic() - started:.0f} s]")
+    assert callable(action)
+    return action()
+
+
+def _invoke(inner: App, command: click.Command, **parameters: object) -> object:
+    """Run another command's function with this app, as the command line would."""
+    context = click.Context(command, obj=inner)
+    with context:
+        return context.invoke(command, **parameters)
+
+
+def _subject(inner: App) -> None:
+    from nbbench.cli.subject import demo as subject_demo
+
+    _invoke(inner, subject_demo)
+
+
+def _measure(inner: App) -> None:
+    from nbbench.cli.run import run
+
+    _invoke(inner, run, bench=BENCHMARKS, span=None)
+
+
+def _detect(inner: App) -> int:
+    from nbbench.cli.regressions import regressions
+    from nbbench.cli.session import current_flags, open_store, up_to_date
+
+    _invoke(inner, regressions, everything=False, evidence=True)
+    with open_store(inner) as store:
+        return len(current_flags(store, up_to_date(inner, store), inner.settings.plan))
+
+
+def _call(inner: App, name: str) -> None:
+    if name == "export":
+        from nbbench.cli.export import export
+
+        _invoke(inner, export)
+    else:
+        from nbbench.cli.publish import publish
+
+        _invoke(inner, publish)
+
+
+def _gate(inner: App) -> None:
+    from nbbench.cli.gate import gate
+
+    _invoke(inner, gate, bench=GATE_BENCH, budget="60s", policy="both")
+
+
+def _closing(app: App, root: Path, elapsed_s: float, flags: object) -> None:
+    try:
+        shown = root.relative_to(Path.cwd())
+    except ValueError:
+        shown = root
+    reports = sorted(root.glob("reports/**/sha256.txt"))
+    lines = [
+        f"\ndone in {elapsed_s:.0f} s: {flags} regressions flagged. Written:",
+        f"  {shown}/results/            what asv measured, with telemetry and ledgers",
+        f"  {shown}/results/nbbench.sqlite   the regression database",
+        f"  {shown}/html/nbbench-regressions.html   open it in a browser (works offline)",
+    ]
+    lines += [f"  {shown}/{reports[-1].parent.relative_to(root)}/   evidence folder"] if reports else []
+    lines += [
+        "",
+        "next, on your own clone of nanoBragg:",
+        "  nbbench subject use PATH && nbbench commits && nbbench run --limit 20 --bench bandwidth",
+    ]
+    app.say("\n".join(lines))

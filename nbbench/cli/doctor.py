@@ -1,0 +1,79 @@
+"""`nbbench doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nbbench.collect.noise import Check
+    from nbbench.report.text import Terminal
+
+
+@click.command(name="doctor")
+@click.option(
+    "--sample",
+    type=click.FloatRange(0.05, 60),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to watch the machine, once idle and once in a loop.",
+)
+@click.pass_obj
+def doctor(app: Any, sample: float) -> None:
+    """Name what would spoil a measurement here and now, with a remedy for each.
+
+    Exits 0 when measuring is possible, warnings included, and 2 when something prevents it.
+    """
+    import os
+    import sys
+
+    from nbbench.collect.noise import Level, run_checks, worst
+    from nbbench.collect.noise_facts import Places, gather
+    from nbbench.errors import EXIT_OK, EXIT_USAGE
+    from nbbench.report.json_out import document
+    from nbbench.report.text import terminal_for
+
+    settings = app.settings
+    places = Places(
+        results_dir=settings.results_dir,
+        state_dir=settings.state_dir,
+        subject_git=settings.subject_git,
+        branch=settings.branch,
+        threads=settings.threads,
+        machine=settings.machine,
+    )
+    checks = run_checks(gather(places, os.environ, sample_s=sample))
+    level = worst(checks)
+    if app.json:
+        click.echo(document("doctor", {"level": level, "checks": checks}), nl=False)
+    else:
+        shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
+        click.echo(findings_text(shown, terminal_for(sys.stdout, os.environ)), nl=False)
+    click.get_current_context().exit(EXIT_USAGE if level is Level.FAIL else EXIT_OK)
+
+
+def findings_text(checks: Sequence[Check], term: Terminal) -> str:
+    """One line for each check, its remedy below it, and a count at the end."""
+    from nbbench.collect.noise import Level
+
+    colours = {Level.OK: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
+    name_width = max((len(check.name) for check in checks), default=0)
+    lines = []
+    for check in checks:
+        level = term.paint(f"{check.level:<4}", colours[check.level])
+        lines.append(f"{level}  {check.name:<{name_width}}  {check.finding}")
+        if check.remedy:
+            lines.append(f"{'':<{name_width + 8}}{term.paint('-> ' + check.remedy, 'bold')}")
+    counts = {level: sum(check.level is level for check in checks) for level in Level}
+    if counts[Level.FAIL]:
+        summary = "Measuring is not possible here yet"
+    elif counts[Level.WARN]:
+        summary = "Measuring is possible; the warnings widen intervals or leave criteria open"
+    else:
+        summary = "Nothing here would spoil a measurement"
+    told = f"{counts[Level.FAIL]} fail, {counts[Level.WARN]} warn"
+    return "\n".join([*lines, *([""] if lines else []), f"{summary} ({told})."]) + "\n"

@@ -1,0 +1,34 @@
+"""`nbbench publish`."""
+
+from __future__ import annotations
+
+import click
+
+from nbbench.cli.app import App
+
+
+@click.command()
+@click.option("--page-only", is_flag=True, help="Only the offline page of regressions, without asv's graphs.")
+@click.pass_obj
+def publish(app: App, page_only: bool) -> None:
+    """Write asv's HTML below html/ and, with it, the offline page of flagged regressions.
+
+    asv's own pages load their libraries from the network; the page of regressions opens from
+    disk and needs no JavaScript.
+    """
+    from nbbench.cli.page import page_text
+    from nbbench.collect.asv_run import run_asv
+    from nbbench.report.atomic import write_text
+
+    html = app.settings.html_dir
+    page = html / "nbbench-regressions.html"
+    if page_only:
+        html.mkdir(parents=True, exist_ok=True)
+        write_text(page, page_text(app.settings.root, app.settings.db or None))
+    else:
+        app.say("asv publish …")
+        run_asv(app.settings, ["publish"])
+    wrote = [
+        str(path.relative_to(app.settings.root)) for path in (html / "index.html", page) if path.is_file()
+    ]
+    app.emit("publish", {"wrote": wrote}, "\n".join(f"wrote {name}" for name in wrote))

@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbbench.stats.fdr import q_values
+from nbbench.stats.paired import decide, estimate_pairs
+from nbbench.stats.summary import summarise
+
+FIXED = settings(derandomize=True, deadline=None, max_examples=80)
+
+rounds = st.lists(st.floats(-3, 3), min_size=1, max_size=25)
+MIRROR = {"slower": "faster", "faster": "slower", "equivalent": "equivalent", "undecided": "undecided"}
+
+
+@FIXED
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.floats(0.5, 0.999))
+def test_order_statistics_are_in_order(samples, confidence):
+    s = summarise(samples, confidence=confidence)
+    assert s.minimum <= s.ci_lo <= s.median <= s.ci_hi <= max(samples)
+    assert s.q25 <= s.median <= s.q75
+    assert 0.0 <= s.ci_coverage < 1.0 or s.ci_coverage == pytest.approx(1.0)
+
+
+@FIXED
+@given(st.lists(st.floats(0, 1), max_size=40))
+def test_q_values_exceed_p_and_keep_its_order(p):
+    q = q_values(p)
+    assert all(b >= a or b == 1.0 for a, b in zip(p, q, strict=True))
+    assert np.all(np.diff(q[np.argsort(p, kind="stable")]) >= 0)
+
+
+@FIXED
+@given(rounds, st.floats(0, 0.3))
+def test_swapping_base_and_head_mirrors_the_decision(values, floor):
+    one, other = decide(values, floor=floor), decide([-v for v in values], floor=floor)
+    assert other.decision == MIRROR[one.decision]
+    assert (other.estimate.lo, other.estimate.hi) == (-one.estimate.hi, -one.estimate.lo)
+
+
+@FIXED
+@given(rounds)
+def test_more_rounds_never_widen_the_interval(values):
+    whole, part = estimate_pairs(values), estimate_pairs(values[: max(1, len(values) // 2)])
+    slack = 1e-9
+    assert whole.lo >= part.lo - slack
+    assert whole.hi <= part.hi + slack
+    assert whole.p_slower <= part.p_slower
+
+
+@FIXED
+@given(rounds, st.floats(0.01, 100))
+def test_estimates_scale_with_the_rounds(values, factor):
+    one, other = estimate_pairs(values), estimate_pairs([v * factor for v in values])
+    assert other.effect == pytest.approx(one.effect * factor, abs=1e-9)
+    assert other.lo == pytest.approx(one.lo * factor, rel=1e-6, abs=1e-6)
+
+
+@FIXED
+@given(rounds)
+def test_fewer_than_seven_rounds_decide_nothing(values):
+    found = decide(values[:6], floor=0.0)
+    assert found.decision == "undecided"
+    assert math.isinf(found.estimate.lo)

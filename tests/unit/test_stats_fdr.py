@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control
+
+from nbbench.stats.fdr import q_values
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 400])
+def test_agrees_with_scipy(n):
+    p = np.random.default_rng(n).random(n) ** 3
+    np.testing.assert_allclose(q_values(p), false_discovery_control(p), rtol=1e-12)
+
+
+def test_by_hand():
+    # Benjamini and Hochberg (1995), section 4: of these, the four smallest are rejected at 0.05
+    p = [
+        0.0001,
+        0.0004,
+        0.0019,
+        0.0095,
+        0.0201,
+        0.0278,
+        0.0298,
+        0.0344,
+        0.0459,
+        0.3240,
+        0.4262,
+        0.5719,
+        0.6528,
+        0.7590,
+        1.0,
+    ]
+    assert int((q_values(p) <= 0.05).sum()) == 4
+
+
+def test_unlisted_tests_count_as_ones():
+    p = np.array([0.001, 0.03])
+    np.testing.assert_allclose(q_values(p, tests=50), false_discovery_control(np.r_[p, np.ones(48)])[:2])
+
+
+def test_missing_values_stay_missing_and_do_not_count():
+    q = q_values([0.01, np.nan, 0.5])
+    assert np.isnan(q[1])
+    np.testing.assert_allclose(q[[0, 2]], q_values([0.01, 0.5]))
+
+
+def test_nothing_in_nothing_out():
+    assert q_values([]).shape == (0,)
+
+
+@pytest.mark.parametrize("p", [[-0.1], [1.1], [np.inf]])
+def test_values_that_are_no_probabilities_are_errors(p):
+    with pytest.raises(ValueError, match="inside"):
+        q_values(p)
+
+
+def test_wrong_shape_and_too_few_tests_are_errors():
+    with pytest.raises(ValueError, match="one dimension"):
+        q_values([[0.1]])
+    with pytest.raises(ValueError, match="fewer"):
+        q_values([0.1, 0.2], tests=1)
