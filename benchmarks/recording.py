@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from asv_runner.benchmarks.mark import SkipNotImplemented
+
 from nbbench.collect.side_files import write_ledgers
 from nbbench.model import Ledger
 from nbbench.probe.resources import measure, pin_malloc
@@ -32,11 +34,16 @@ def record(
 
 
 def look_up(cache: dict[str, Record], name: str, figure: str) -> float:
-    """A figure of the cache; skipped or failed with the reason that was recorded."""
+    """A figure of the cache; skipped or failed with the reason that was recorded.
+
+    asv takes NotImplementedError for a skip in `setup` only; in the benchmark itself it wants
+    its own exception.
+    """
     found = cache[name]
     error = str(found.get("error", ""))
     if error.startswith(MISSING):
-        raise NotImplementedError(error.removeprefix(MISSING))
+        print(f"asv: skipped: {error.removeprefix(MISSING)}")
+        raise SkipNotImplemented(error.removeprefix(MISSING))
     if error:
         raise subject.SubjectBroken(error)
     return float(found[figure])

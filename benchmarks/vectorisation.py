@@ -41,7 +41,7 @@ def tricubic(points: int, dtype: str) -> subject.Case:
         few, twice = (recording.operations(subject.tricubic(n, dtype)) for n in (8, 16))
         if subject.exponent(few, twice, 2) > LOOP_EXPONENT:
             raise NotImplementedError(
-                f"a Python loop over points ({few} operations for 8, {twice} for 16) is too slow for {points:,}"
+                f"a Python loop over points ({few} operations for 8, {twice} for 16): too slow for {points:,}"
             )
     return subject.tricubic(points, dtype)
 

@@ -193,7 +193,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             started_at=datetime.fromtimestamp(told.pop("started"), UTC),
             exit_code=int(told.pop("exit_code")),
             timed_out=told.pop("verdict") == "timeout",
-            stderr_tail=outcome.output[-_STDERR_TAIL:] if outcome.exit_code else "",
+            stderr_tail=_worth_keeping(outcome),
             extra=(("load_before", told.pop("load_before")), ("run_delay_s", told.pop("run_delay_s"))),
             **{name: round(value, 6) for name, value in told.items()},
         )
@@ -226,3 +226,9 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if self._server is not None:
             self._server.close()
             self._server = None
+
+
+def _worth_keeping(outcome: warm.JobOutcome) -> str:
+    """The end of the output where it says why there is no figure."""
+    told = outcome.exit_code != 0 or "asv: skipped" in outcome.output
+    return outcome.output[-_STDERR_TAIL:] if told else ""

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "detect": ("detect", "detect", "Find change points, their commits and causes."),
     "regressions": ("regressions", "regressions", "List flagged regressions of a plan item."),
     "explain": ("explain", "explain", "Show what work differs between two commits, line by line."),
+    "ledger": ("ledger", "ledger", "Record exact work of commits; show where one commit's bytes go."),
     "flag": ("flag", "flag", "Move a flag through its states, with reason and person."),
     "gate": ("gate", "gate", "Decide whether HEAD is slower than BASE."),
     "export": ("export", "export", "Write a run as an evidence folder in the STAMP layout."),

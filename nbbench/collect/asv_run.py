@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import platform
@@ -11,8 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -20,6 +22,7 @@ from nbbench.errors import HostError, UsageError
 from nbbench.model import Commit
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOTHING_SELECTED = "No benchmarks selected"
 
 
@@ -93,7 +96,8 @@ def measure_commits(
         command += ["--quick"] if quick else []
         command += [part for pattern in bench for part in ("--bench", pattern)]
         command += ["--attribute", f"timeout={timeout_s:g}"] if timeout_s else []
-        return _follow(command, settings, {c.short: c for c in commits}, show, detail)
+        with _termination_interrupts():
+            return _follow(command, settings, {c.short: c for c in commits}, show, detail)
 
 
 def _follow(
@@ -113,6 +117,7 @@ def _follow(
         errors="replace",
         env=_environment(settings),
         start_new_session=True,  # an interrupt reaches asv once, from here
+        preexec_fn=_end_with_parent,
     )
     progress = _Progress(commits, show)
     last: list[str] = []
@@ -132,6 +137,30 @@ def _follow(
         told = [line for line in last if line.strip() and "%]" not in line]
         raise HostError(f"asv run failed: {told[-1].strip() if told else 'no message'}")
     return code
+
+
+def _end_with_parent() -> None:
+    """Have the kernel interrupt asv when nbbench is killed: nothing may measure on unseen."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Treat a polite kill (SIGTERM, SIGHUP) like an interrupt, so that what is finished is imported."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

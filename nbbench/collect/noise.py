@@ -177,7 +177,7 @@ def check_threads(facts: Facts) -> list[Check]:
         checks.append(_ok("threads", finding))
     if facts.smt is None or facts.physical_cores is None:
         checks.append(_ok("smt", "not visible here"))
-    elif facts.smt and facts.threads > facts.physical_cores:
+    elif facts.smt and facts.physical_cores < facts.threads <= facts.processors:
         switch = "echo off > /sys/devices/system/cpu/smt/control"
         remedy = f"set threads to {facts.physical_cores}, or switch SMT off ({switch})"
         checks.append(_warn("smt", f"{facts.threads} threads share {facts.physical_cores} cores", remedy))

@@ -188,7 +188,7 @@ def _loop(count: int) -> float:
 def _ticks(host: Host) -> tuple[int, int] | None:
     """Busy and stolen clock ticks since boot; guest time is part of user time already."""
     fields = (host.read("proc/stat") or "").partition("\n")[0].split()
-    if len(fields) < 9 or fields[0] != "cpu":
+    if len(fields) < 9 or fields[0] != "cpu" or not all(text.isdigit() for text in fields[1:9]):
         return None
     user, nice, system, _, _, irq, softirq, steal = (int(text) for text in fields[1:9])
     return user + nice + system + irq + softirq, steal

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 # From this ratio on, a linear axis flattens the smaller level into a line at the bottom.
 _LOG_RATIO = 8.0
 _PAD = 0.10
+# Outside these, powers and quotients of doubles leave their range; no measurement comes near.
+_TINY, _HUGE_RATIO = 1e-250, 1e60
 _TICKS = 6
 _BINARY_UNITS = frozenset({"bytes", "B", "B (exact)"})
 
@@ -50,11 +52,12 @@ class Axis:
 def axis_for(values: Sequence[float], unit: str = "") -> Axis:
     """An axis around finite `values`, logarithmic when they span a factor of eight."""
     lo, hi = min(values, default=0.0), max(values, default=1.0)
-    if lo > 0 and hi / lo >= _LOG_RATIO:
+    if lo > _TINY and _LOG_RATIO <= hi / lo <= _HUGE_RATIO:
         margin = (hi / lo) ** _PAD
         return Axis(lo / margin, hi * margin, True, unit)
     # Levels that differ by less than a thousandth are drawn as the level line that they are.
-    span = max(hi - lo, abs(hi) * 1e-3, abs(lo) * 1e-3) or 1.0
+    span = max(hi - lo, abs(hi) * 1e-3, abs(lo) * 1e-3)
+    span = span if span > _TINY else 1.0
     low, high = lo - span * _PAD, hi + span * _PAD
     if hi == lo:
         low, high = lo - span, hi + span

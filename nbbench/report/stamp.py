@@ -80,11 +80,19 @@ class Bundle:
 
     The folder may already hold files that a guarded command wrote while it ran (pytest.log,
     time.txt): they are checksummed too, their names and sizes checked, and never overwritten.
+    As a context manager it removes the folder again when the block fails and the folder is empty.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, bytes] = {}
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._take_back(())
 
     def add(self, name: str, content: str | bytes) -> None:
         """Add one file. Raises EvidenceError when its name, size or content breaks the layout."""
@@ -118,11 +126,10 @@ class Bundle:
             lines = "".join(f"{checksums[name]}  {name}\n" for name in sorted(checksums))
             write_bytes(self.folder / CHECKSUMS, lines.encode("ascii"))
             written.append(self.folder / CHECKSUMS)
-        except OSError as error:
+        except BaseException as error:
             self._take_back(written)
-            raise host_error(self.folder, error) from error
-        except BaseException:
-            self._take_back(written)
+            if isinstance(error, OSError):
+                raise host_error(self.folder, error) from error
             raise
         return tuple(written)
 

@@ -42,8 +42,8 @@ class AlarmRate:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Shares of series with one planted step: found at the place or within one of it; interval covers it;
-    other alarms a series."""
+    """Shares of series in which one planted step was found within three places, within one, and in which an
+    interval covered it; ``extra`` is the number of other alarms in a series."""
 
     found: float
     within_one: float
@@ -54,9 +54,9 @@ class Power:
 def noise_sample(kind: NoiseKind, n: int, rng: np.random.Generator) -> FloatArray:
     """``n`` points of noise of about unit scale.
 
-    ``ar1`` has rho 0.5. ``slow`` is half white and a quarter of its variance AR(1) with rho 0.9. ``spiky``
-    has 5 % of its points 25 sigma too high. ``skewed`` is Gamma(1.5), ``coarse`` a Gaussian rounded to 1.4
-    sigma.
+    ``ar1`` has rho 0.5. ``slow`` has a quarter of its variance from an AR(1) with rho 0.9, the rest is white.
+    ``spiky`` has 5 % of its points 25 sigma too high. ``skewed`` is Gamma(1.5), ``coarse`` a Gaussian rounded
+    to steps of 1.4 sigma.
     """
     white = rng.standard_normal(n)
     if kind == "gaussian":
@@ -143,7 +143,6 @@ def power(
         steps = detect_steps(values, alpha=alpha)
         distance = [abs(step.index - at) for step in steps]
         hit = min(distance, default=n)
-        # three places off is still the same event to a reader; further off it is another alarm
         found += hit <= 3
         within += hit <= 1
         covered += any(step.lo <= at <= step.hi for step in steps)

@@ -19,7 +19,7 @@ from nbbench.stats.drift import Ramp, find_ramps
 from nbbench.stats.noise import Noise, clip_spikes, estimate_noise, loudness, white_noise
 from nbbench.stats.null_model import critical_value, max_p_value
 from nbbench.stats.scan import pick, scan
-from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, around, bounds, segments
+from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
 from nbbench.stats.short_levels import ShortLevel, find_short_levels
 
 FloatArray = NDArray[np.float64]
@@ -108,7 +108,7 @@ def _long_levels(levels: Levels, cuts: list[int], rules: Rules) -> tuple[list[Ch
     for ramp in ramps:
         a, b = bounds(cuts, ramp.first, levels.n)[0], bounds(cuts, ramp.last, levels.n)[1]
         level[a:b] = ramp.at(np.arange(a, b))
-    changes = [_ramp_change(ramp, levels.n) for ramp in ramps]
+    changes = [_ramp_change(ramp, levels.n, min(p_values[ramp.first : ramp.last + 1])) for ramp in ramps]
     changes += [_cut_change(levels, cuts, i, tests[i], p_values[i], level) for i in steps]
     return changes, level
 
@@ -122,15 +122,14 @@ def _significant_cuts(
     levels.measure_inflation(cuts)
     while True:
         cuts, tests = levels.prune(cuts, critical_value(n, alpha), rules.min_effect)
-        spikes = [levels.chance_of_spikes(cuts, i, test.effect) for i, test in enumerate(tests)]
+        residuals = levels.raw - levels.fit(cuts)
+        spikes = [levels.chance_of_spikes(cuts, i, t.effect, residuals) for i, t in enumerate(tests)]
         if max(spikes, default=0.0) <= alpha:
             break
         worst = int(np.argmax(spikes))
         cuts = levels.refine(cuts[:worst] + cuts[worst + 1 :])
-    cuts = levels.settle(cuts, tests)
-    tests = [levels.test(*around(cuts, i, n)) for i in range(len(cuts))]
     p_values = [max(max_p_value(test.statistic, n), spike) for test, spike in zip(tests, spikes, strict=True)]
-    return cuts, tests, p_values
+    return levels.settle(cuts, tests), tests, p_values
 
 
 def _cut_change(
@@ -142,9 +141,11 @@ def _cut_change(
     return Change(cut, first, last, float(level[cut - 1]), float(level[cut]), error, p_value, "step")
 
 
-def _ramp_change(ramp: Ramp, n: int) -> Change:
+def _ramp_change(ramp: Ramp, n: int, stairs: float) -> Change:
+    """A drift; ``stairs`` is the least p-value of the cuts that it replaces, which speak against "no change"
+    as well."""
     error = abs(ramp.after - ramp.before) / ramp.statistic
-    p_value = max_p_value(ramp.statistic, n)
+    p_value = min(max_p_value(ramp.statistic, n), stairs)
     return Change(ramp.middle, ramp.start, ramp.stop, ramp.before, ramp.after, error, p_value, "drift")
 
 

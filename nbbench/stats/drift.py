@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.segments import Levels, bounds
+from nbbench.stats.segments import Levels, bounds, segments
 
 FloatArray = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def try_ramp(levels: Levels, cuts: list[int], first: int, last: int) -> Ramp | N
 def find_ramps(levels: Levels, cuts: list[int]) -> list[Ramp]:
     """Ramps that replace runs of ``cuts`` of one direction, in order; the run with the strongest evidence
     is replaced first."""
-    edges = [float(np.median(levels.raw[a:b])) for a, b in zip([0, *cuts], [*cuts, levels.n], strict=True)]
+    edges = [levels.median(a, b) for a, b in segments(cuts, levels.n)]
     up = [after > before for before, after in itertools.pairwise(edges)]
     candidates = []
     for first in range(len(cuts)):

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.summary import MAD_TO_SIGMA
+from nbbench.stats.summary import MAD_TO_SIGMA, median
 
 FloatArray = NDArray[np.float64]
 Lengths = TypeVar("Lengths", float, FloatArray)
@@ -82,8 +82,8 @@ def running_median(values: FloatArray, half: int) -> FloatArray:
 
 def trimmed_variance(differences: FloatArray) -> tuple[float, float]:
     """Variance of ``differences`` without the outlying ones, and the MAD sigma that told which those are."""
-    centred = np.abs(differences - np.median(differences))
-    sigma = MAD_TO_SIGMA * float(np.median(centred))
+    centred = np.abs(differences - median(differences))
+    sigma = MAD_TO_SIGMA * median(centred)
     kept = centred[centred <= TRIM_SIGMAS * sigma]
     return float(kept @ kept) / kept.size / TRIM_BIAS, sigma
 
@@ -100,7 +100,7 @@ def blip_sigma(values: FloatArray, smooth: FloatArray) -> float:
     blips = deviations[deviations > 0]
     if blips.size < (2 if values.size < 30 else 3):
         return 0.0
-    return math.sqrt(blips.size / values.size) * float(np.median(blips))
+    return math.sqrt(blips.size / values.size) * median(blips)
 
 
 def loudness(values: FloatArray) -> FloatArray:
@@ -109,8 +109,8 @@ def loudness(values: FloatArray) -> FloatArray:
     Read from the running median of absolute differences, which neither steps nor single spikes move.
     """
     differences = np.diff(values)
-    size = np.abs(differences - np.median(differences))
-    typical = float(np.median(size))
+    size = np.abs(differences - median(differences))
+    typical = median(size)
     if values.size < 4 * LOUD_HALF or typical == 0.0:
         return np.ones(values.size)
     ratio = running_median(size, LOUD_HALF) / typical
@@ -178,6 +178,8 @@ def mean_variance(length: Lengths, rho: float) -> Lengths:
 def mean_covariance(left: Lengths, right: Lengths, rho: float) -> Lengths:
     """Covariance of the means of two adjacent runs of ``left`` and ``right`` AR(1) points of unit
     variance."""
+    if rho == 0.0:
+        return 0.0 * left
     gap = 1.0 - rho
     before: Lengths = rho**left
     after: Lengths = rho**right

@@ -57,6 +57,17 @@ def max_p_value(statistic: float, n: int) -> float:
     return -math.expm1(tests * math.log1p(-one))
 
 
+def equivalent_statistic(statistic: float, freedom: float, n: int) -> float:
+    """What a contrast whose noise rests on ``freedom`` degrees of freedom is worth beside those of a
+    series of ``n`` points: the one with the same tail probability, never a greater one."""
+    from scipy.special import stdtr, stdtrit
+
+    usual = null_parameters(n)[1]
+    if freedom >= usual:
+        return statistic
+    return -float(stdtrit(usual, stdtr(freedom, -statistic)))
+
+
 @lru_cache(maxsize=4096)
 def critical_value(n: int, p_value: float) -> float:
     """The contrast whose ``max_p_value`` in a series of ``n`` points is ``p_value``."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.noise import Noise, contrast_variance, mean_variance
+from nbbench.stats.summary import median
 
 FloatArray = NDArray[np.float64]
 
@@ -59,7 +60,7 @@ def scan(values: FloatArray, noise: Noise, min_segment: int) -> Scan:
     n = values.size
     lengths = window_lengths(n, min_segment)
     size = lengths.astype(np.float64)[:, None]
-    mean, spread = _windows(values - np.median(values), lengths)
+    mean, spread = _windows(values - median(values), lengths)
     mean_after, spread_after = _starting(mean, lengths), _starting(spread, lengths)
     if not noise.even:
         own = _own_variances(noise, lengths)
@@ -75,21 +76,25 @@ def scan(values: FloatArray, noise: Noise, min_segment: int) -> Scan:
         r = size[near]
         contrast = mean_after[near] - mean[i]
         inside = (spread_after[near] + spread[i]) / (length + r - 2.0)
-        variance = np.maximum(inside, noise.sigma**2) * contrast_variance(np.full_like(r, length), r, noise.rho)
+        variance = np.maximum(inside, noise.sigma**2) * contrast_variance(
+            np.full_like(r, length), r, noise.rho
+        )
         if not noise.even:
             np.maximum(variance, own[i] + own_after[near], out=variance)
         contrast *= contrast
         contrast /= variance
+        for row, partner in zip(contrast, lengths[near].tolist(), strict=True):
+            row[:length] = 0.0
+            row[n - partner + 1 :] = 0.0
         rows.append(contrast.astype(np.float32))
         left.append(np.full(partners.size, length))
         right.append(lengths[near])
-    squared = np.concatenate(rows)
-    return Scan(np.concatenate(left), np.concatenate(right), np.nan_to_num(squared, copy=False, nan=0.0))
+    return Scan(np.concatenate(left), np.concatenate(right), np.concatenate(rows))
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Mean and sum of squares around it of the window of each length that ends before each position;
-    (lengths, n + 1), NaN outside."""
+    """Mean and sum of squares around it of the window of each length that ends before each position, shape
+    (lengths, n + 1); NaN where the window would start before the series."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
     squares = np.concatenate(([0.0], np.cumsum(values * values)))
     mean = np.full((lengths.size, values.size + 1), np.nan)
@@ -101,11 +106,13 @@ def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray
 
 
 def _own_variances(noise: Noise, lengths: NDArray[np.int64]) -> FloatArray:
-    """Variance of the mean of the window of each length that ends before each position, from its own points."""
+    """Variance of the mean of each of those windows by the noise around its own points."""
     sums = np.concatenate(([0.0], np.cumsum((noise.sigma * noise.loudness) ** 2)))
     own = np.full((lengths.size, noise.loudness.size + 1), np.nan)
     for row, length in enumerate(lengths.tolist()):
-        own[row, length:] = (sums[length:] - sums[:-length]) / length * mean_variance(float(length), noise.rho)
+        own[row, length:] = (
+            (sums[length:] - sums[:-length]) / length * mean_variance(float(length), noise.rho)
+        )
     return own
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.noise import Noise, contrast_variance, mean_covariance, mean_variance
+from nbbench.stats.null_model import equivalent_statistic
 from nbbench.stats.scan import window_lengths
-from nbbench.stats.summary import MAD_TO_SIGMA
+from nbbench.stats.summary import MAD_TO_SIGMA, median
 
 FloatArray = NDArray[np.float64]
 
@@ -32,8 +33,12 @@ then below 20 %."""
 PRIOR_POINTS = 1.0
 """Weight of the noise around a level in that of its own points: two points' difference alone says little."""
 
-LOSS_CAP_SIGMAS = 3.0
-"""A point further from a level than this is a spike, and no further evidence against that level."""
+OWN_NOISE_RATIO = 3.0
+"""A level this much louder than the noise around it has another noise: three points of the same noise seem so
+in three cases of 10^6."""
+
+LOSS_FREEDOM = 5.0
+"""Degrees of freedom of the likelihood that places a cut: near Gaussian up to two sigma, forgiving beyond."""
 
 LOCATION_CONFIDENCE = 0.95
 
@@ -68,18 +73,26 @@ class Levels:
     _squares: FloatArray = field(init=False, repr=False)
     _loudness: FloatArray = field(init=False, repr=False)
     _inflation: tuple[FloatArray, FloatArray] = field(init=False, repr=False)
+    _medians: dict[tuple[int, int], float] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        centred = self.clipped - np.median(self.clipped)
+        centred = self.clipped - median(self.clipped)
         self._sums = np.concatenate(([0.0], np.cumsum(centred)))
         self._squares = np.concatenate(([0.0], np.cumsum(centred * centred)))
         self._loudness = np.concatenate(([0.0], np.cumsum(self.noise.loudness**2)))
-        self._inflation = (np.zeros(1), np.ones(1))
+        self._inflation = (np.ones(1), np.ones(1))
 
     @property
     def n(self) -> int:
         """Number of points."""
         return int(self.raw.size)
+
+    def median(self, a: int, b: int) -> float:
+        """Median of the raw points [a, b); kept, since the same levels are tested again and again."""
+        key = (a, b)
+        if key not in self._medians:
+            self._medians[key] = median(self.raw[a:b])
+        return self._medians[key]
 
     def residual_squares(self, a: int, b: int) -> float:
         """Sum of squares of the clipped points [a, b) around their mean."""
@@ -112,11 +125,16 @@ class Levels:
             - 2.0 * min(one_left, one_right) * mean_covariance(left, right, rho)
         )
         difference = (self._sums[b] - self._sums[cut]) / right - (self._sums[cut] - self._sums[a]) / left
-        effect = float(np.median(self.raw[cut:b]) - np.median(self.raw[a:cut]))
+        effect = self.median(cut, b) - self.median(a, cut)
         # the medians must agree, or a few points of one side make the difference
         agreed = min(abs(difference), MEDIAN_SIGMA * abs(effect)) if difference * effect > 0 else 0.0
         sigma = math.sqrt((left * one_left + right * one_right) / (left + right))
-        return CutTest(agreed / error, effect, error, sigma)
+        statistic = agreed / error
+        for one, (start, stop) in ((one_left, (a, cut)), (one_right, (cut, b))):
+            if one > OWN_NOISE_RATIO**2 * self.noise_variance(start, stop):
+                # so loud a level tells its noise by its own few points only
+                statistic = equivalent_statistic(statistic, stop - start, self.n)
+        return CutTest(statistic, effect, error, sigma)
 
     def _own_variance(self, a: int, b: int) -> float:
         """Variance of one point of the level [a, b): its own, with PRIOR_POINTS points' worth of the noise
@@ -174,14 +192,15 @@ class Levels:
         factors = []
         for length in lengths.tolist():
             contrasts = (sums[2 * length :] - 2.0 * sums[length:-length] + sums[: -2 * length]) / length
-            measured = MAD_TO_SIGMA * float(np.median(np.abs(contrasts)))
+            loud = (self._loudness[2 * length :] - self._loudness[: -2 * length]) / (2 * length)
+            measured = MAD_TO_SIGMA * median(np.abs(contrasts) / np.sqrt(loud))
             expected = contrast_variance(float(length), float(length), self.noise.rho)
             factors.append(measured**2 / (expected * self.noise.sigma**2))
         self._inflation = np.log(lengths), np.maximum(np.maximum.accumulate(factors), 1.0)
 
     def obvious(self, cuts: list[int]) -> list[int]:
         """Those of ``cuts`` between levels that lie OBVIOUS_SIGMAS apart."""
-        medians = [float(np.median(self.raw[a:b])) for a, b in segments(cuts, self.n)]
+        medians = [self.median(a, b) for a, b in segments(cuts, self.n)]
         least = OBVIOUS_SIGMAS * self.noise.sigma
         return [cut for i, cut in enumerate(cuts) if abs(medians[i + 1] - medians[i]) >= least]
 
@@ -189,25 +208,27 @@ class Levels:
         """Median of its level at each point, shape (n,)."""
         fitted = np.empty(self.n)
         for a, b in segments(cuts, self.n):
-            fitted[a:b] = np.median(self.raw[a:b])
+            fitted[a:b] = self.median(a, b)
         return fitted
 
     def _places(self, a: int, cut: int, b: int, sigma: float) -> tuple[NDArray[np.int64], FloatArray]:
         """Cuts allowed inside [a, b) and the log-likelihood of each over that of ``cut``, given the levels
         on both sides of it.
 
-        Squares of residuals are capped, so a spike beside a step says nothing about its place (Fearnhead and
-        Rigaill 2019, doi:10.1080/01621459.2017.1385466: the biweight loss). Between two places lie as many
-        points as their distance; autocorrelation makes those points worth fewer.
+        Student-t likelihoods (Lange, Little and Taylor 1989, doi:10.1080/01621459.1989.10478852) let a spike
+        beside a step say little about its place. Between two places lie as many points as their distance;
+        autocorrelation makes those points worth fewer.
         """
-        before, after = np.median(self.raw[a:cut]), np.median(self.raw[cut:b])
-        values, cap = self.raw[a:b], (LOSS_CAP_SIGMAS * sigma) ** 2
-        excess = np.minimum((values - before) ** 2, cap) - np.minimum((values - after) ** 2, cap)
-        total = np.concatenate(([0.0], np.cumsum(excess)))
+        before, after = self.median(a, cut), self.median(cut, b)
+        values, scale = self.raw[a:b], LOSS_FREEDOM * sigma * sigma
+        excess = np.log1p((values - before) ** 2 / scale) - np.log1p((values - after) ** 2 / scale)
+        total = 0.5 * (LOSS_FREEDOM + 1.0) * np.concatenate(([0.0], np.cumsum(excess)))
         allowed = np.arange(a + self.min_segment, b - self.min_segment + 1)
         distance = np.maximum(np.abs(allowed - cut), 1).astype(np.float64)
-        worth = distance * mean_variance(distance, self.noise.rho) * float(self._inflation[1][-1])
-        return allowed, (total[cut - a] - total[allowed - a]) / (2.0 * sigma * sigma * worth)
+        lengths, factors = self._inflation
+        inflation = np.interp(np.log(distance), np.append(0.0, lengths), np.append(1.0, factors))
+        worth = distance * mean_variance(distance, self.noise.rho) * inflation
+        return allowed, (total[cut - a] - total[allowed - a]) / worth
 
     def settle(self, cuts: list[int], tests: list[CutTest]) -> list[int]:
         """Cuts at their most likely places given the levels around them."""
@@ -215,14 +236,17 @@ class Levels:
         for i, cut in enumerate(cuts):
             a, b = bounds(settled, i, self.n)
             allowed, likelihood = self._places(a, cut, b, tests[i].sigma)
-            settled[i] = int(allowed[np.argmax(likelihood)])
+            best = int(np.argmax(likelihood))
+            # places that differ by rounding only are equally likely: stay
+            if likelihood[best] > 1e-9:
+                settled[i] = int(allowed[best])
         return settled
 
     def location(self, cuts: list[int], i: int, sigma: float) -> tuple[int, int]:
         """First and last plausible place of cut i: hull of the smallest set with LOCATION_CONFIDENCE.
 
         A flat prior over the places makes likelihoods probabilities (Smith 1975, doi:10.1093/biomet/62.2.407,
-        with the levels put in); autocorrelation divides the log-likelihood by the long-run factor.
+        with the levels put in).
         """
         a, b = bounds(cuts, i, self.n)
         allowed, likelihood = self._places(a, cuts[i], b, sigma)
@@ -232,8 +256,9 @@ class Levels:
         kept = allowed[order[: int(np.searchsorted(mass, LOCATION_CONFIDENCE * mass[-1])) + 1]]
         return min(int(kept.min()), cuts[i]), max(int(kept.max()), cuts[i])
 
-    def chance_of_spikes(self, cuts: list[int], i: int, effect: float) -> float:
-        """Probability that the shorter level at cut i is a run of spikes such as the series shows elsewhere.
+    def chance_of_spikes(self, cuts: list[int], i: int, effect: float, residuals: FloatArray) -> float:
+        """Probability that the shorter level at cut i is a run of spikes such as the series shows elsewhere,
+        in its ``residuals`` (n,) from all levels.
 
         With a share f of points beyond TAIL_SHARE of the effect, in its direction, a run of L such points
         starts somewhere among n with probability of at most n f^L if spikes come independently. No such point
@@ -242,7 +267,7 @@ class Levels:
         a, b = bounds(cuts, i, self.n)
         left, right = cuts[i] - a, b - cuts[i]
         direction = math.copysign(1.0, effect if right <= left else -effect)
-        beyond = int(np.count_nonzero(direction * (self.raw - self.fit(cuts)) >= TAIL_SHARE * abs(effect)))
+        beyond = int(np.count_nonzero(direction * residuals >= TAIL_SHARE * abs(effect)))
         if beyond == 0:
             return 0.0
         # one more than seen: the share is estimated from the same few spikes

@@ -4,7 +4,7 @@ ledger."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,17 @@ class ShortLevel:
     sigma: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One level while it is searched: residuals and noise of its points (m,), and which are not yet taken."""
+
+    values: FloatArray
+    sigma: FloatArray
+    rest: BoolArray
+    rho: float
+    min_segment: int
+
+
 def find_short_levels(
     residuals: FloatArray,
     edges: list[tuple[int, int]],
@@ -47,58 +58,54 @@ def find_short_levels(
 
     The strongest is taken first and the rest of its level is tested again without it.
     """
+    sigma = noise.sigma * noise.loudness
+    # each point may take part in a run of one and in one of two
     tests = 2 * int(np.count_nonzero(confirmed))
     found: list[ShortLevel] = []
     for a, b in edges:
-        rest = np.ones(b - a, dtype=np.bool_)
+        level = _Level(residuals[a:b], sigma[a:b], np.ones(b - a, dtype=np.bool_), noise.rho, min_segment)
         while True:
-            sigma = noise.sigma * noise.loudness[a:b]
-            runs = _candidates(residuals[a:b], rest & confirmed[a:b], rest, sigma, min_segment)
-            tried = [_test(residuals[a:b], rest, run, noise, min_segment, tests) for run in runs]
+            tried = [_test(level, start, stop, tests) for start, stop in _runs(level, confirmed[a:b])]
             best = min((t for t in tried if t is not None), key=lambda t: t.p_value, default=None)
             if best is None or best.p_value > alpha:
                 break
-            rest[best.start : best.stop] = False
-            found.append(ShortLevel(a + best.start, a + best.stop, best.p_value, best.sigma))
-    return sorted(found, key=lambda level: level.start)
+            level.rest[best.start : best.stop] = False
+            found.append(replace(best, start=a + best.start, stop=a + best.stop))
+    return sorted(found, key=lambda short: short.start)
 
 
-def _candidates(
-    values: FloatArray, usable: BoolArray, rest: BoolArray, sigma: float, min_segment: int
-) -> list[tuple[int, int]]:
-    """Runs of usable points worth a test: every short one in a tiny level, the outstanding ones in a
-    longer one."""
-    m = values.size
-    if m < 2 * min_segment:
-        spans = [(i, j) for i in range(m) for j in range(i + 1, min(i + min_segment, m + 1))]
+def _runs(level: _Level, confirmed: BoolArray) -> list[tuple[int, int]]:
+    """Runs of confirmed points worth a test: short ones in a tiny level, outstanding ones in a longer."""
+    usable = level.rest & confirmed
+    m = usable.size
+    if m < 2 * level.min_segment:
+        spans = [(i, j) for i in range(m) for j in range(i + 1, min(i + level.min_segment, m + 1))]
         return [(i, j) for i, j in spans if usable[i:j].all()]
-    deviation = values - np.median(values[rest])
-    index = np.flatnonzero(usable & (np.abs(deviation) > OUTSTANDING_SIGMAS * sigma))
+    deviation = (level.values - np.median(level.values[level.rest])) / level.sigma
+    index = np.flatnonzero(usable & (np.abs(deviation) > OUTSTANDING_SIGMAS))
     if index.size == 0:
         return []
-    apart = np.abs(np.diff(deviation[index])) > APART_SIGMAS * sigma
+    apart = np.abs(np.diff(deviation[index])) > APART_SIGMAS
     groups = np.split(index, np.flatnonzero((np.diff(index) > 1) | apart) + 1)
     return [(int(g[0]), int(g[-1]) + 1) for g in groups if 2 * g.size < m]
 
 
-def _test(
-    values: FloatArray, rest: BoolArray, run: tuple[int, int], noise: Noise, min_segment: int, tests: int
-) -> ShortLevel | None:
-    """Student-t test of the mean of a run against the median of the rest of its level, Bonferroni over
-    ``tests``.
+def _test(level: _Level, start: int, stop: int, tests: int) -> ShortLevel | None:
+    """Student-t test of the mean of the run [start, stop) against the median of the rest of its level,
+    Bonferroni over ``tests``.
 
-    None when fewer than two other points are left and nothing is known of the noise.
+    None when fewer than two other points are left, as then nothing is known of the noise.
     """
     from scipy.special import stdtr
 
-    others = rest.copy()
-    others[run[0] : run[1]] = False
-    base = values[others]
+    others = level.rest.copy()
+    others[start:stop] = False
+    base = level.values[others]
     if base.size < 2:
         return None
-    spread = float(np.std(base, ddof=1)) if base.size < 2 * min_segment else mad_sigma(base)
-    sigma = max(noise.sigma, spread)
-    variance = mean_variance(float(run[1] - run[0]), noise.rho) + math.pi / 2.0 / base.size
-    statistic = abs(float(np.mean(values[run[0] : run[1]]) - np.median(base))) / (sigma * math.sqrt(variance))
-    p_value = min(tests * 2.0 * float(stdtr(base.size - 1, -statistic)), 1.0)
-    return ShortLevel(run[0], run[1], p_value, sigma)
+    spread = float(np.std(base, ddof=1)) if base.size < 2 * level.min_segment else mad_sigma(base)
+    sigma = max(float(level.sigma[start:stop].max()), spread)
+    variance = mean_variance(float(stop - start), level.rho) + math.pi / 2.0 / base.size
+    difference = abs(float(np.mean(level.values[start:stop]) - np.median(base)))
+    one = 2.0 * float(stdtr(base.size - 1, -difference / (sigma * math.sqrt(variance))))
+    return ShortLevel(start, stop, min(tests * one, 1.0), sigma)

@@ -48,12 +48,21 @@ def finite(values: ArrayLike) -> FloatArray:
     return array[np.isfinite(array)]
 
 
+def median(values: FloatArray) -> float:
+    """Median of at least one finite value; several times faster than numpy's on the short arrays met here."""
+    middle = values.size // 2
+    if values.size % 2:
+        return float(np.partition(values, middle)[middle])
+    ordered = np.partition(values, (middle - 1, middle))
+    return float(0.5 * (ordered[middle - 1] + ordered[middle]))
+
+
 def mad_sigma(values: FloatArray) -> float:
     """1.4826 times the median absolute deviation from the median: sigma for Gaussian values, 0.0 for fewer
     than two."""
     if values.size < 2:
         return 0.0
-    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
+    return MAD_TO_SIGMA * median(np.abs(values - median(values)))
 
 
 def median_interval_ranks(n: int, confidence: float) -> tuple[int, float]:

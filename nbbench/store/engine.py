@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,28 +159,39 @@ def _engine(url: URL, timeout_s: float) -> sa.Engine:
     except (NoSuchModuleError, ImportError) as error:
         hint = "install it with: pip install 'nbbench[postgresql]'"
         raise StoreError(f"the driver of {url.drivername} is not installed", hint=hint) from error
-    settings = _SQLITE if is_sqlite else _POSTGRESQL.format(milliseconds=int(timeout_s * 1000))
-    sa.event.listen(engine, "connect", lambda handle, _: _configure(handle, settings, is_sqlite))
+
+    def configure(handle: Any, _record: object) -> None:
+        (_configure_sqlite if is_sqlite else _configure_postgresql)(handle, timeout_s)
+
+    sa.event.listen(engine, "connect", configure)
     sa.event.listen(engine, "begin", _begin)
     return engine
 
 
-# Readers go on while one process writes; a file system without shared memory keeps the older
-# journal. NORMAL is safe with it: a power cut may undo the last commits but damages nothing.
-_SQLITE = "PRAGMA foreign_keys=ON; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
-_POSTGRESQL = "SET TIME ZONE 'UTC'; SET lock_timeout={milliseconds}"
+def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
+    # pysqlite would begin transactions by itself, late and never before DDL; `_begin` does.
+    handle.isolation_level = None
+    handle.execute("PRAGMA foreign_keys=ON")
+    handle.execute("PRAGMA synchronous=NORMAL")  # safe in WAL: a power cut undoes, never damages
+    # In WAL readers go on while one process writes; a file system without shared memory keeps
+    # the older journal. Two processes that switch a new file at once get an error without
+    # SQLite's usual wait, so the wait is here.
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            handle.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
-def _configure(handle: Any, settings: str, is_sqlite: bool) -> None:
-    if is_sqlite:
-        # pysqlite would begin transactions by itself, late and never before DDL; `_begin` does.
-        handle.isolation_level = None
-    cursor = handle.cursor()
-    for statement in settings.split("; "):
-        cursor.execute(statement)
-    cursor.close()
-    if not is_sqlite:
-        handle.commit()  # or the pool's first rollback would undo them
+def _configure_postgresql(handle: Any, timeout_s: float) -> None:
+    with handle.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
+    handle.commit()  # or the pool's first rollback would undo them
 
 
 def _begin(connection: sa.Connection) -> None:

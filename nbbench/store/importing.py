@@ -228,4 +228,4 @@ def _mark_stale(connection: sa.Connection, benchmark_ids: Sequence[int]) -> None
     files, results, series = schema.source_files, schema.results, schema.series
     if benchmark_ids:
         sources = sa.select(results.c.source_id).join(series).where(series.c.benchmark_id.in_(benchmark_ids))
-        connection.execute(sa.update(files).where(files.c.id.in_(sources)).values(status="stale", sha256=""))
+        connection.execute(sa.update(files).where(files.c.id.in_(sources)).values(status="stale"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from store_trees import content, write_tree
@@ -13,14 +12,16 @@ from store_trees import content, write_tree
 from nbbench.store import Store, import_results, load
 
 IMPORT = """
-import os, signal, sys, time
+import os, signal, sys
 from pathlib import Path
 import sqlalchemy as sa
 from nbbench.store import Store, import_results, load
 
-url, tree, start, batch, kill_at = sys.argv[1:]
+url, tree, batch, kill_at = sys.argv[1:]
 load._BATCH_FILES = int(batch)
-time.sleep(max(0, float(start) - time.time()))
+load.Store, sa.create_engine("sqlite://").connect()  # everything is imported by now
+print("ready", flush=True)
+sys.stdin.readline()
 with Store.open(url) as store:
     if int(kill_at):
         commits = []
@@ -30,15 +31,21 @@ with Store.open(url) as store:
                 os.kill(os.getpid(), signal.SIGKILL)
         sa.event.listen(store._engine, "commit", kill)  # just before the database commits
     report = import_results(store, Path(tree))
-    print(report.files_new, report.files_unchanged)
+    print(report.files_new, report.files_unchanged, report.files_changed, report.files_bad)
 """
 
 
-def start_import(url, tree, start=0.0, batch=64, kill_at=0):
-    arguments = [str(a) for a in (url, tree, start, batch, kill_at)]
-    return subprocess.Popen(
-        [sys.executable, "-c", IMPORT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+def start_import(url, tree, batch, kill_at=0):
+    """A process that is about to import: it waits for a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORT, str(url), str(tree), str(batch), str(kill_at)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    return process
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def test_a_killed_import_leaves_whole_files_and_resumes(url, expected):
     Store.open(url).close()
     # Two transactions write the machine and the benchmarks; the third batch is lost.
     process = start_import(url, tree, batch=5, kill_at=5)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate("\n", timeout=60)
     assert process.returncode == -signal.SIGKILL, errors
     with Store.open(url) as store:
         counts = store.counts()
@@ -66,13 +73,16 @@ def test_a_killed_import_leaves_whole_files_and_resumes(url, expected):
 
 def test_several_importers_at_once(url, expected):
     tree, whole = expected
-    start = time.time() + 1.5
-    processes = [start_import(url, tree, start, batch=3) for _ in range(3)]
+    processes = [start_import(url, tree, batch=3) for _ in range(3)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
     told = [process.communicate(timeout=60) for process in processes]
     assert [p.returncode for p in processes] == [0, 0, 0], told
-    new, same = zip(*(map(int, output.split()) for output, _ in told), strict=True)
-    assert sum(new) == 40
-    assert sum(same) == 80
+    counts = [list(map(int, output.split()[:3])) for output, _ in told]
+    new, same, changed = (sum(column) for column in zip(*counts, strict=True))
+    assert (new, same, changed) == (40, 80, 0), told
+    assert all(output.endswith("[]\n") for output, _ in told)
     with Store.open(url) as store:
         assert content(store) == whole
 

@@ -101,6 +101,28 @@ def test_busy(url):
         assert first.commits() == [commit(1)]
 
 
+def open_at_once(url, barrier, queue):
+    barrier.wait()
+    try:
+        with Store.open(url) as store:
+            queue.put(store.commits())
+    except BaseException as error:
+        queue.put(repr(error))
+
+
+def test_a_new_file_that_several_create_at_once(tmp_path):
+    Store.open("sqlite://").close()  # imports what the children need
+    context = multiprocessing.get_context("fork")
+    for number in range(15):  # without waiting for the journal's switch, a twelfth of them failed
+        url, barrier, queue = f"sqlite:///{tmp_path}/{number}", context.Barrier(4), context.SimpleQueue()
+        children = [context.Process(target=open_at_once, args=(url, barrier, queue)) for _ in range(4)]
+        for child in children:
+            child.start()
+        assert [queue.get() for _ in children] == [[]] * 4
+        for child in children:
+            child.join()
+
+
 def test_settings_of_sqlite(tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/x.sqlite") as store, store.reading() as connection:
         found = [

@@ -44,15 +44,17 @@ def results(draw):
         value=value,
         samples=draw(st.lists(floats, max_size=20).map(tuple)),
         number=draw(st.none() | counts),
-        ci_lo=draw(st.none() | st.floats(allow_nan=False)),
-        ci_hi=draw(st.none() | st.floats(allow_nan=False)),
+        ci_lo=draw(st.none() | floats),
+        ci_hi=draw(st.none() | floats),
         started_at=draw(st.none() | times),
         duration_s=draw(st.none() | finite),
     )
 
 
 def exact(result):
-    """Comparable with NaN and signed zeros inside."""
+    """Comparable with NaN and signed zeros among the samples; an interval's NaN is none."""
+    lo, hi = (None if x is not None and math.isnan(x) else x for x in (result.ci_lo, result.ci_hi))
+    result = replace(result, ci_lo=lo, ci_hi=hi)
     return replace(result, samples=()), struct.pack(f"<{len(result.samples)}d", *result.samples)
 
 

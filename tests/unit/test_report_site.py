@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 import report_samples as samples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nbbench.model import Commit, Point, Series, Status
@@ -233,6 +233,9 @@ def test_a_level_ends_where_the_regression_was_taken_back() -> None:
 
 
 @settings(deadline=None)
+@example([202272.0, 1e-294], "seconds")
+@example([5e-324, 1e-322], "seconds")
+@example([5e-324], "bytes")
 @given(st.lists(st.floats(-1e15, 1e15), max_size=20), st.sampled_from(["seconds", "bytes", "B/pixel", "B/s"]))
 def test_any_axis_holds_its_values_and_has_ticks(values: list[float], unit: str) -> None:
     axis = axis_for(values, unit)

@@ -309,6 +309,19 @@ def test_what_others_wrote_survives_a_refusal(folder: Path, monkeypatch: pytest.
     assert [path.name for path in folder.iterdir()] == ["pytest.log"]
 
 
+def test_a_block_that_fails_leaves_no_empty_folder_but_keeps_a_used_one(tmp_path: Path) -> None:
+    first, second = create_folder(tmp_path, "C", NOW), create_folder(tmp_path, "C", NOW)
+    (second / "pytest.log").write_text("precious")
+    for folder in (first, second):
+        with pytest.raises(EvidenceError), Bundle(folder) as bundle:
+            bundle.add("exit_code.txt", "")
+    assert not first.exists()
+    assert [path.name for path in second.iterdir()] == ["pytest.log"]
+    with Bundle(create_folder(tmp_path, "C", NOW)) as bundle:
+        bundle.write()
+    assert bundle.folder.is_dir()
+
+
 def test_verification_names_every_mismatch(folder: Path) -> None:
     bundle = Bundle(folder)
     for name in ("a.txt", "b.txt", "c.txt"):

@@ -191,7 +191,7 @@ def test_a_tiny_series_may_hold_a_confirmed_level():
 
 def test_missing_values_keep_the_indices_and_widen_the_interval():
     values = noisy(60)
-    values[30:] *= 1.2
+    values[30:] *= 1.5
     values[27:30] = math.nan
     values[[10, 40]] = math.inf, -math.inf
     (step,) = detect_steps(values)
