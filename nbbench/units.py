@@ -71,12 +71,14 @@ def format_bytes(value: float) -> str:
 
 
 def format_change(effect: float | None) -> str:
-    """A log ratio as a signed percentage, or as a factor beyond 2×: +12.3 %, 3.10×."""
+    """A log ratio as a signed percentage, or as a factor beyond 2×: +12.3 %, 3.1×, ÷117."""
     if effect is None or math.isnan(effect):
         return "n/a"
     if math.isinf(effect):
         return "from zero" if effect > 0 else "to zero"
     ratio = math.exp(effect)
-    if ratio >= 2 or ratio <= 0.5:
+    if ratio >= 2:
         return f"{ratio:.3g}×"
+    if ratio <= 0.5:
+        return f"÷{1 / ratio:.3g}"
     return f"{(ratio - 1) * 100:+.2f} %" if abs(ratio - 1) < 0.1 else f"{(ratio - 1) * 100:+.1f} %"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from asv.console import log
 from asv.publishing import OutputPublisher
 
+from nbbench.config import load_settings
 from nbbench.errors import NbbenchError
 
-PAGE = "nbbench-regressions.html"
 _MARK = "<!-- nbbench -->"
 
 
@@ -30,27 +29,27 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
         """Write the page; trouble with the database must not spoil asv's own pages."""
-        from nbbench.cli.page import page_text
+        from nbbench.pipeline.page import PAGE, page_text
 
         html = Path(conf.html_dir).resolve()
         try:
-            text = page_text(Path.cwd(), os.environ.get("NBBENCH_DB"))
+            text = page_text(load_settings(Path.cwd()))
         except NbbenchError as error:
             log.warning(f"nbbench: no page of regressions: {error}")
             return
         (html / PAGE).write_text(text, encoding="utf-8")
-        link_from_index(html / "index.html")
+        link_from_index(html / "index.html", PAGE)
 
 
-def link_from_index(index: Path) -> None:
-    """Put a link into asv's index.html, whose own navigation is fixed in its JavaScript."""
+def link_from_index(index: Path, page: str) -> None:
+    """Put a link to `page` into asv's index.html, whose own navigation is fixed in its JavaScript."""
     if not index.is_file():
         return
     text = index.read_text(encoding="utf-8")
     if _MARK in text:
         return
     link = (
-        f'{_MARK}<a href="{PAGE}" style="position:fixed;right:1em;bottom:1em;z-index:1000;padding:.4em .8em;'
+        f'{_MARK}<a href="{page}" style="position:fixed;right:1em;bottom:1em;z-index:1000;padding:.4em .8em;'
         'background:#a33;color:#fff;border-radius:4px;text-decoration:none">flagged regressions</a>'
     )
     index.write_text(text.replace("</body>", f"{link}</body>", 1), encoding="utf-8")

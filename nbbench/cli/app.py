@@ -83,9 +83,9 @@ class App:
         if self.json:
             from nbbench.report.json_out import document
 
-            click.echo(document(kind, payload))
+            click.echo(document(kind, payload), nl=False)
         elif text:
-            click.echo(text)
+            click.echo(text.rstrip("\n"))
 
 
 def _store(name: str) -> Any:

@@ -16,11 +16,11 @@ def db() -> None:
 @click.pass_obj
 def info(app: App) -> None:
     """Say where the database is and what it holds."""
-    from nbbench.cli.session import open_store
     from nbbench.collect.redact import redact_text
+    from nbbench.pipeline.history import open_store
     from nbbench.report.text import table
 
-    with open_store(app, create=False) as store:
+    with open_store(app.settings, create=False) as store:
         counts = store.counts()
         ran = store.run_info()
     url = redact_text(app.settings.database_url)
@@ -34,11 +34,11 @@ def info(app: App) -> None:
 def rebuild(app: App) -> None:
     """Import everything under results/ and detect again (a deleted database loses nothing)."""
     from nbbench.cli.import_ import summary
-    from nbbench.cli.session import detect_events, import_all, open_store
+    from nbbench.pipeline.history import detect_events, import_all, open_store
 
-    with open_store(app) as store:
-        report = import_all(app, store)
-        events = detect_events(app, store)
+    with open_store(app.settings) as store:
+        report = import_all(app.settings, store)
+        events = detect_events(app.settings, store)
     app.emit(
         "rebuild",
         {"files": report.files_new, "events": len(events)},

@@ -97,11 +97,11 @@ def _measure(inner: App) -> None:
 
 def _detect(inner: App) -> int:
     from nbbench.cli.regressions import regressions
-    from nbbench.cli.session import current_flags, open_store, up_to_date
+    from nbbench.pipeline.history import current_flags, open_store, up_to_date
 
     _invoke(inner, regressions, everything=False, evidence=True)
-    with open_store(inner) as store:
-        return len(current_flags(store, up_to_date(inner, store), inner.settings.plan))
+    with open_store(inner.settings) as store:
+        return len(current_flags(store, up_to_date(inner.settings, store), inner.settings.plan))
 
 
 def _call(inner: App, name: str) -> None:

@@ -15,15 +15,16 @@ def detect(app: App, machine: str | None) -> int:
 
     Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
     """
-    from nbbench.cli.session import current_flags, detect_events, import_all, open_store, terminal
+    from nbbench.cli.terminal import terminal
     from nbbench.errors import EXIT_OK, InconclusiveError
     from nbbench.model import to_plain
+    from nbbench.pipeline.history import current_flags, detect_events, import_all, open_store
     from nbbench.report.text import regressions_text
     from nbbench.report.view import regressions_view
 
-    with open_store(app) as store:
-        import_all(app, store)
-        events = detect_events(app, store, machine=machine)
+    with open_store(app.settings) as store:
+        import_all(app.settings, store)
+        events = detect_events(app.settings, store, machine=machine)
         info = store.run_info()
         if not info.get("series"):
             raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")

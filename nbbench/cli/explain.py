@@ -49,15 +49,15 @@ def explain(app: App, base: str, head: str | None, bench: str, lines: int) -> in
 
 
 def _ends(app: App, base: str, head: str | None) -> tuple[Any, Any]:
-    from nbbench.cli.session import open_store, up_to_date
     from nbbench.errors import UsageError
+    from nbbench.pipeline.history import open_store, up_to_date
     from nbbench.subject.repository import describe, list_commits, open_subject
 
     subject = open_subject(app.settings)
     if head is not None:
         return describe(subject, base), describe(subject, head)
-    with open_store(app) as store:
-        event = next((e for e in up_to_date(app, store) if e.id == base), None)
+    with open_store(app.settings) as store:
+        event = next((e for e in up_to_date(app.settings, store) if e.id == base), None)
     if event is None:
         raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
     commits = list_commits(subject)

@@ -42,23 +42,23 @@ def export(
     The folder is `<root>/cluster_<ID>/<STAMP>/` with true-UTC stamp, checksums and redacted
     environment; an existing one is never overwritten.
     """
-    from nbbench.cli.session import current_flags, open_store, up_to_date
+    from nbbench.pipeline.history import current_flags, open_store, up_to_date
     from nbbench.report.evidence import render
     from nbbench.report.stamp import Bundle, create_folder
 
     now = datetime.now(UTC)
     name = cluster or app.settings.cluster
     root = Path(out) if out else app.settings.root / app.settings.reports_root
-    with open_store(app) as store:
-        flags = current_flags(store, up_to_date(app, store), app.settings.plan)
+    with open_store(app.settings) as store:
+        flags = current_flags(store, up_to_date(app.settings, store), app.settings.plan)
         chosen, results = _chosen(store, commit, machine)
         before = _baseline(store, chosen, baseline, machine)
         evidence = _evidence(app, store, chosen, results, before, flags, name)
         folder = create_folder(root, name, now)
-        bundle = Bundle(folder)
-        for file, text in render(evidence(folder.name)).items():
-            bundle.add(file, text)
-        written = bundle.write()
+        with Bundle(folder) as bundle:
+            for file, text in render(evidence(folder.name)).items():
+                bundle.add(file, text)
+            written = bundle.write()
         _register(app, store, folder, name, chosen.hash)
     payload = {"folder": str(folder), "stamp": folder.name, "files": [path.name for path in written]}
     app.emit("export", payload, f"{folder}\n" + "\n".join(f"  {path.name}" for path in written))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from nbbench.cli.app import App
-from nbbench.model import FlagState
+from nbbench.model import Flag, FlagState
 
 # detected → confirmed → acknowledged | fixed → verified; anything may be rejected or confirmed anew.
 _NEXT = {
@@ -44,17 +44,17 @@ def flag(
     The decision is also kept as a text file below results/decisions/, so that it travels with
     git and survives a deleted database. EVENT is an id of `nbbench regressions`, or its commit.
     """
-    from nbbench.cli.session import current_flags, open_store, up_to_date
     from nbbench.collect.decisions import write_decision
     from nbbench.errors import UsageError
-    from nbbench.model import Decision, Flag, to_plain
+    from nbbench.model import Decision, to_plain
+    from nbbench.pipeline.history import current_flags, open_store, up_to_date
 
     if not reason.strip():
         raise UsageError("a decision needs a reason")
     item = plan or app.settings.plan
     now = datetime.now(UTC)
-    with open_store(app) as store:
-        flags = current_flags(store, up_to_date(app, store), item)
+    with open_store(app.settings) as store:
+        flags = current_flags(store, up_to_date(app.settings, store), item)
         found = _find(flags, event)
         target = FlagState(state)
         if target not in _NEXT[found.state]:
@@ -73,23 +73,20 @@ def flag(
         )
         path = write_decision(app.settings.decisions_dir, decision)
         store.add_decision(decision)
-    assert isinstance(found, Flag)
     text = f"{found.event.id}: {found.state} → {target} ({path.relative_to(app.settings.root)})"
     app.emit("flag", {"decision": to_plain(decision), "file": str(path.name)}, text)
 
 
-def _find(flags: list[object], name: str) -> object:
+def _find(flags: list[Flag], name: str) -> Flag:
     from nbbench.errors import UsageError
-    from nbbench.model import Flag
 
     matching = [
         f
         for f in flags
-        if isinstance(f, Flag)
-        and (f.event.id == name or (len(name) >= 7 and f.event.hi_commit.startswith(name.partition("-")[0])))
+        if f.event.id == name or (len(name) >= 7 and f.event.hi_commit.startswith(name.partition("-")[0]))
     ]
     if len(matching) != 1:
-        known = ", ".join(f.event.id for f in flags[:8] if isinstance(f, Flag)) or "none"
+        known = ", ".join(f.event.id for f in flags[:8]) or "none"
         raise UsageError(f"no flag {name!r}", hint=f"flags: {known}")
     return matching[0]
 

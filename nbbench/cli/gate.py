@@ -185,9 +185,9 @@ def _rounds(
 
 def _floors(app: App) -> dict[str, float]:
     """Noise floors of this machine by asv name, from the database."""
-    from nbbench.cli.session import open_store
+    from nbbench.pipeline.history import open_store
 
-    with open_store(app) as store:
+    with open_store(app.settings) as store:
         known: dict[Any, Any] = store.noise_floors()
     return {
         f"{key.benchmark}({', '.join(value for _, value in key.params)})": found.floor
@@ -196,7 +196,7 @@ def _floors(app: App) -> dict[str, float]:
 
 
 def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
-    from nbbench.cli.session import terminal
+    from nbbench.cli.terminal import terminal
     from nbbench.report.atomic import write_text
     from nbbench.report.json_out import gate_document
     from nbbench.report.junit import gate_junit

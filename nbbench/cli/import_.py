@@ -23,16 +23,16 @@ def import_(app: App, folder: str | None) -> None:
     May be repeated at any time: unchanged files are skipped, changed ones replaced. Files that
     cannot be read are skipped, counted and named.
     """
-    from nbbench.cli.session import import_all, open_store
     from nbbench.errors import InconclusiveError, UsageError
+    from nbbench.pipeline.history import import_all, open_store
     from nbbench.store import import_results
 
     path = Path(folder) if folder else app.settings.results_dir
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder", hint="give the folder that holds asv's benchmarks.json")
-    with open_store(app) as store:
+    with open_store(app.settings) as store:
         if path.resolve() == app.settings.results_dir.resolve():
-            report = import_all(app, store)
+            report = import_all(app.settings, store)
         else:
             report = import_results(store, path)
     files = report.files_new + report.files_changed + report.files_unchanged

@@ -16,15 +16,15 @@ def publish(app: App, page_only: bool) -> None:
     asv's own pages load their libraries from the network; the page of regressions opens from
     disk and needs no JavaScript.
     """
-    from nbbench.cli.page import page_text
     from nbbench.collect.asv_run import run_asv
+    from nbbench.pipeline.page import PAGE, page_text
     from nbbench.report.atomic import write_text
 
     html = app.settings.html_dir
-    page = html / "nbbench-regressions.html"
+    page = html / PAGE
     if page_only:
         html.mkdir(parents=True, exist_ok=True)
-        write_text(page, page_text(app.settings.root, app.settings.db or None))
+        write_text(page, page_text(app.settings))
     else:
         app.say("asv publish …")
         run_asv(app.settings, ["publish"])

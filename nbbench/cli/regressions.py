@@ -23,17 +23,18 @@ def regressions(
 
     Works on committed results alone: nothing is measured.
     """
-    from nbbench.cli.session import current_flags, open_store, terminal, up_to_date
+    from nbbench.cli.terminal import terminal
     from nbbench.errors import EXIT_OK, EXIT_REGRESSION, InconclusiveError
     from nbbench.model import Flag, FlagState
+    from nbbench.pipeline.history import current_flags, open_store, up_to_date
     from nbbench.report.json_out import regressions_document
     from nbbench.report.markdown import regressions_markdown
     from nbbench.report.text import regressions_text
     from nbbench.report.view import regressions_view
 
     item = plan or app.settings.plan
-    with open_store(app) as store:
-        events = up_to_date(app, store)
+    with open_store(app.settings) as store:
+        events = up_to_date(app.settings, store)
         if not store.run_info().get("series"):
             raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, item)

@@ -37,18 +37,19 @@ def run(
     measured already is skipped, so an interrupted run resumes when it is repeated. A commit
     that cannot run is recorded as broken, with the reason.
     """
-    from nbbench.cli.session import import_all, open_store, save_commits
     from nbbench.collect.asv_run import measure_commits
     from nbbench.collect.lock import measuring
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.pipeline.branch import save_commits
+    from nbbench.pipeline.history import import_all, open_store
 
     if machine:
         app.overrides["machine"] = machine
     commits = _chosen(app, span, named, limit)
     app.say(f"measuring {len(commits)} commits, newest first; interrupt at any time, repeat to resume")
     started = time.monotonic()
-    with measuring(app.settings.state_dir), open_store(app) as store:
-        save_commits(app)
+    with measuring(app.settings.state_dir), open_store(app.settings) as store:
+        save_commits(app.settings)
         try:
             measure_commits(
                 app.settings,
@@ -61,7 +62,7 @@ def run(
                 detail=app.say if app.verbose else lambda line: None,
             )
         finally:
-            import_all(app, store)
+            import_all(app.settings, store)
         told = _report(store, [c.hash for c in commits], commits, time.monotonic() - started)
     app.emit("run", told["payload"], told["text"])
     return EXIT_OK if told["measured"] else EXIT_INCONCLUSIVE
@@ -83,7 +84,7 @@ def _chosen(app: App, span: str | None, named: str | None, limit: int | None) ->
 
 def _report(store: Any, hashes: list[str], commits: list[Any], elapsed_s: float) -> dict[str, Any]:
     """What became of the asked commits: figures, failures with their reasons, disturbances."""
-    from nbbench.cli.session import terminal
+    from nbbench.cli.terminal import terminal
     from nbbench.model import Status
     from nbbench.report.run_view import run_view
     from nbbench.report.text import run_text

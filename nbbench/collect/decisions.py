@@ -54,7 +54,7 @@ def read_decisions(folder: Path, on_bad: Callable[[str, str], None] | None = Non
 
 def find_decisions(folder: Path) -> list[Path]:
     """The decision files of a folder by name, which begins with their time."""
-    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+    return sorted(folder.glob("*.decision")) if folder.is_dir() else []
 
 
 def read_decision(path: Path) -> Decision:
@@ -90,7 +90,7 @@ def _write_new(folder: Path, stem: str, data: bytes) -> Path:
     write_atomic(draft, data)
     try:
         for number in range(1, 10_000):
-            path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+            path = folder / (f"{stem}.decision" if number == 1 else f"{stem}-{number}.decision")
             try:
                 path.hardlink_to(draft)
             except FileExistsError:

@@ -143,7 +143,8 @@ class PairedRunner:
 def _contended(telemetry: Mapping[str, Any]) -> bool:
     # Jiffies are 10 ms: shares of very short processes mean nothing.
     wall = max(float(telemetry["wall_s"]), 0.2)
-    return telemetry["others_cpu_s"] > OTHERS_SHARE * wall or telemetry["steal_s"] > STEAL_SHARE * wall
+    others, steal = float(telemetry["others_cpu_s"]), float(telemetry["steal_s"])
+    return others > OTHERS_SHARE * wall or steal > STEAL_SHARE * wall
 
 
 def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:

@@ -68,7 +68,7 @@ def tensor_bytes(tensor: torch.Tensor) -> int:
     """
     if tensor.layout is not torch.strided:
         raise SparseTensorError(f"the ledger does not count {tensor.layout} tensors")
-    size = tensor.element_size()
+    size: int = tensor.element_size()
     for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
         if length == 0:
             return 0
@@ -88,7 +88,7 @@ def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
     return found
 
 
-class TrafficLedger(TorchDispatchMode):
+class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
     """Records the traffic of everything dispatched inside `with TrafficLedger(...) as ledger:`.
 
     `source_root` is the folder of the subject's source: an operation is booked on the

@@ -94,7 +94,7 @@ def test_bad_files_are_skipped_counted_and_named(store, tree):
         "box/3-old.json": b'{"version": 1}',
         "box/4-list.json": b"[1, 2]",
         "ledger/x.json.gz": b"\x1f\x8b half",
-        "decisions/20250101T000000Z-e-detected.json": b"{}",
+        "decisions/20250101T000000Z-e-detected.decision": b"{}",
     }
     for name, data in broken.items():
         (tree / name).parent.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ DECISION = Decision(
 
 def test_a_decision_survives(tmp_path):
     path = write_decision(tmp_path / "decisions", DECISION)
-    assert path.name == "20251015T113531Z-0123abcd-slower-acknowledged.json"
+    assert path.name == "20251015T113531Z-0123abcd-slower-acknowledged.decision"
     assert read_decision(path) == DECISION
     text = path.read_text(encoding="ascii")
     assert text.endswith("}\n")
@@ -68,13 +68,13 @@ def test_bad_files_are_skipped_and_named(tmp_path):
     good = write_decision(tmp_path, DECISION)
     plain = json.loads(good.read_text())
     broken = {
-        "a.json": b"", "b.json": b"{", "c.json": b"[]", "d.json": b"\xff", "e.json": b"[" * 100_000,
-        "f.json": json.dumps(plain | {"schema": 2}).encode(),
-        "g.json": json.dumps(plain | {"state": "unheard of"}).encode(),
-        "h.json": json.dumps(plain | {"date": "2025-10-15T11:35:31"}).encode(),
-        "i.json": json.dumps(plain | {"reason": 5}).encode(),
-        "j.json": json.dumps({k: v for k, v in plain.items() if k != "person"}).encode(),
-        "k.json": json.dumps(plain | {"expires": 5}).encode(),
+        "a.decision": b"", "b.decision": b"{", "c.decision": b"[]", "d.decision": b"\xff", "e.decision": b"[" * 100_000,
+        "f.decision": json.dumps(plain | {"schema": 2}).encode(),
+        "g.decision": json.dumps(plain | {"state": "unheard of"}).encode(),
+        "h.decision": json.dumps(plain | {"date": "2025-10-15T11:35:31"}).encode(),
+        "i.decision": json.dumps(plain | {"reason": 5}).encode(),
+        "j.decision": json.dumps({k: v for k, v in plain.items() if k != "person"}).encode(),
+        "k.decision": json.dumps(plain | {"expires": 5}).encode(),
     }  # fmt: skip
     for name, data in broken.items():
         (tmp_path / name).write_bytes(data)
@@ -85,9 +85,9 @@ def test_bad_files_are_skipped_and_named(tmp_path):
     assert all(reason and "\n" not in reason for reason in named.values())
     assert read_decisions(tmp_path) == [DECISION]
     with pytest.raises(SideFileError, match="empty"):
-        read_decision(tmp_path / "a.json")
+        read_decision(tmp_path / "a.decision")
     with pytest.raises(SideFileError, match="cannot be read"):
-        read_decision(tmp_path / "nowhere.json")
+        read_decision(tmp_path / "nowhere.decision")
 
 
 def test_decisions_come_by_date(tmp_path):

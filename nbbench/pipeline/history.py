@@ -1,0 +1,88 @@
+"""Import what is new, detect over everything, attach flags."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from nbbench.analyse.changes import History, find_changes
+from nbbench.analyse.events import Thresholds, attach_flags, build_events
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.model import Event, Flag, Ledger
+from nbbench.pipeline.branch import branch_commits
+from nbbench.store import ImportReport, Store, import_results
+
+
+def open_store(settings: Settings, *, create: bool = True) -> Store:
+    """The project's regression database."""
+    return Store.open(settings.database_url, create=create)
+
+
+def import_all(settings: Settings, store: Store) -> ImportReport:
+    """Import what is new in the results folder, and place its commits on the branch."""
+    report = import_results(store, settings.results_dir)
+    store.upsert_commits(branch_commits(settings))
+    return report
+
+
+def load_history(store: Store, *, machine: str | None = None) -> History:
+    """Everything that detection looks at; samples are left in the database."""
+    ledgers: dict[str, dict[str, Ledger]] = defaultdict(dict)
+    for stored in store.ledgers(lines=True):
+        ledgers[stored.tree][stored.ledger.workload] = stored.ledger
+    return History(
+        series=tuple(store.iter_series(machine=machine, samples=False)),
+        commits=tuple(store.commits()),
+        ledgers=ledgers,
+        records=tuple(store.process_records()),
+    )
+
+
+def detect_events(
+    settings: Settings,
+    store: Store,
+    *,
+    machine: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Event]:
+    """Detect over everything in the database and save the events."""
+    history = load_history(store, machine=machine)
+    changes = find_changes(history, alpha=settings.alpha, min_effect=settings.min_effect, progress=progress)
+    events = build_events(history, changes, Thresholds(time=settings.min_effect))
+    told = {
+        "series": len(history.series),
+        "changes": len(changes),
+        "events": len(events),
+        "settings": _relevant(settings),
+        "detected_at": datetime.now(UTC).isoformat(),
+    }
+    store.save_events(events, told)
+    return events
+
+
+def _relevant(settings: Settings) -> list[float]:
+    return [settings.alpha, settings.min_effect]
+
+
+def up_to_date(settings: Settings, store: Store) -> list[Event]:
+    """Events of everything under results/: imports, and detects again when something is new.
+
+    Raises InconclusiveError when there are no results at all.
+    """
+    report = import_all(settings, store)
+    fresh = report.files_new + report.files_changed + report.files_gone + report.ledgers + report.telemetry
+    info = store.run_info()
+    if fresh or info.get("settings") != _relevant(settings):
+        events = detect_events(settings, store)
+    else:
+        events = store.events()
+    if not store.run_info().get("series"):
+        raise InconclusiveError("there are no results to judge", hint="measure with `nbbench run` first")
+    return events
+
+
+def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:
+    """Flags of a plan item in their present state."""
+    return attach_flags(events, store.decisions(), plan, store.commits())
