@@ -8,7 +8,7 @@ from statistics import mean
 
 from nbbench import units
 from nbbench.analyse.ledger_diff import LedgerDiff
-from nbbench.analyse.roles import Role, role
+from nbbench.analyse.roles import Role, change_role, direction
 from nbbench.model import Cause, ChangePoint, ProcessRecord
 
 # What probe.resources.pin_malloc does, as a setting for users who run the subject themselves.
@@ -16,6 +16,7 @@ MALLOC_REMEDY = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.mal
 WORK_FLOOR = 0.001  # the ledger is exact: 0.1 % is far above a few scalar operations
 _BUSY_SHARE = 0.10  # processor time of others, as a share of a process's wall time
 _STEAL_SHARE = 0.02
+_CEILING_MOVED = 0.1  # medians of five ceilings agree within a few per cent on one machine
 _LINES_SHOWN = 3
 
 
@@ -52,39 +53,53 @@ def explain_change(
 ) -> tuple[Cause, tuple[str, ...]]:
     """The cause of an event and its evidence.
 
-    What is exact decides first: a changed image, wider values, changed work. Only where the
-    ledger is unchanged are the allocator, the machine and its other users asked.
+    What is exact decides first: a changed image, wider values, work that moved the event's way.
+    Otherwise the allocator, the machine and its other users are asked, and at last whatever
+    else changed in the work. Less work never explains a loss by itself.
     """
-    roles = {role(c.key, c.unit, "time" if units_are_seconds(c.unit) else "track") for c in changes}
-    evidence = [sentence for diff in _telling(diffs) for sentence in describe_diff(diff)]
-    allocator = _allocator_evidence(changes)
+    way = direction(changes)
+    work = [sentence for diff in _telling(diffs) for sentence in describe_diff(diff)]
+    allocator = _evidence(c for c in changes if change_role(c) is Role.ALLOCATOR)
+    exact = [c for c in changes if c.kind == "exact" and change_role(c) is not Role.DERIVED]
     if any(diff.image == "changed" for diff in diffs):
-        return Cause.IMAGE, tuple(evidence + allocator)
-    if any(diff.upcasts for diff in diffs) or Role.DTYPE in roles:
-        return Cause.DTYPE, tuple(evidence + allocator)
-    if any(abs(diff.effect) > WORK_FLOOR or abs(diff.ops_effect) > WORK_FLOOR for diff in diffs):
-        return Cause.WORK, tuple(evidence + allocator)
-    if Role.WORK in roles:
-        return Cause.WORK, tuple(evidence + allocator + _count_evidence(changes))
-    same = ["the ledger is unchanged: same operations, same bytes"] if diffs else []
+        return Cause.IMAGE, (*work, *allocator)
+    if any(d.upcasts or d.retyped for d in diffs) or any(change_role(c) is Role.DTYPE for c in changes):
+        return Cause.DTYPE, (*work, *allocator, *([] if work else _evidence(exact)))
+    if any(_moves(diff, way) for diff in diffs):
+        return Cause.WORK, (*work, *allocator)
+    if any(change_role(c) is Role.WORK for c in exact):
+        return Cause.WORK, (*work, *allocator, *_evidence(exact))
+    told = work or (["the ledger is unchanged: same operations, same bytes"] if diffs else [])
     if allocator:
-        return Cause.ALLOCATOR, tuple(same + allocator + [f"remedy: {MALLOC_REMEDY}"])
-    if after.disturbed != before.disturbed:
-        return Cause.CONTENTION, (*same, _contention_sentence(before, after))
-    if ceiling_effect is not None and abs(ceiling_effect) > 0.1:
+        return Cause.ALLOCATOR, (*told, *allocator, f"remedy: {MALLOC_REMEDY}")
+    if _contention_explains(before, after, way):
+        return Cause.CONTENTION, (*told, _contention_sentence(before, after))
+    if ceiling_effect is not None and abs(ceiling_effect) > _CEILING_MOVED:
         moved = units.format_change(ceiling_effect)
-        return Cause.ENVIRONMENT, (*same, f"the machine's copy ceiling moved by {moved} with it")
-    return Cause.UNEXPLAINED, (*same, "neither work, allocator nor the machine's load explains it")
+        return Cause.ENVIRONMENT, (*told, f"the machine's copy ceiling moved by {moved} with it")
+    if exact or any(diff.recomposed for diff in diffs):
+        # Equal totals, or fewer, of other operations: their price is not known from their bytes.
+        return Cause.WORK, (*told, *_evidence(exact))
+    return Cause.UNEXPLAINED, (*told, "neither work, allocator nor the machine's load explains it")
 
 
-def units_are_seconds(unit: str) -> bool:
-    """Whether a unit is a duration."""
-    return unit in ("seconds", "s")
+def _moves(diff: LedgerDiff, way: int) -> bool:
+    """Whether the work moved, and in the direction of the event (any, where that has none)."""
+    moved = [e for e in (diff.effect, diff.ops_effect) if abs(e) > WORK_FLOOR]
+    return any(e * way > 0 for e in moved) if way else bool(moved)
+
+
+def _contention_explains(before: Contention, after: Contention, way: int) -> bool:
+    """Whether others were busy on the slow side only; without telemetry of both sides nothing is known."""
+    if not before.processes or not after.processes:
+        return False
+    slow, fast = (after, before) if way > 0 else (before, after)
+    return slow.disturbed and not fast.disturbed
 
 
 def _telling(diffs: Sequence[LedgerDiff]) -> list[LedgerDiff]:
     """The diffs worth telling: the two that moved most, or the first whose image changed."""
-    moved = [d for d in diffs if not d.equal or d.image == "changed"]
+    moved = [d for d in diffs if not d.equal or d.recomposed or d.image == "changed"]
     moved.sort(key=lambda d: (-abs(d.effect), -abs(d.ops_effect), d.image != "changed", d.workload))
     return moved[:2]
 
@@ -95,6 +110,8 @@ def describe_diff(diff: LedgerDiff) -> list[str]:
         f"{diff.workload}: {diff.bytes_before:,.1f} → {diff.bytes_after:,.1f} B/pixel "
         f"({units.format_change(diff.effect)}), {diff.ops_before:,} → {diff.ops_after:,} operations"
     ]
+    if diff.retyped:
+        told.append(f"{diff.workload}: the output is {diff.dtype_after}, was {diff.dtype_before}")
     if diff.upcasts:
         told.append(
             f"{diff.workload}: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/pixel wider than asked"
@@ -107,23 +124,15 @@ def describe_diff(diff: LedgerDiff) -> list[str]:
         if abs(line.delta) >= 0.5:
             told.append(
                 f"{line.where} {line.function}: {line.op} {line.dtype} "
-                f"{line.before:,.1f} → {line.after:,.1f} B/pixel ({line.count_before} → {line.count_after} calls)"
+                f"{line.before:,.1f} → {line.after:,.1f} B/pixel "
+                f"({line.count_before} → {line.count_after} calls)"
             )
     return told
 
 
-def _allocator_evidence(changes: Sequence[ChangePoint]) -> list[str]:
-    moved = [c for c in changes if role(c.key, c.unit, "track") is Role.ALLOCATOR]
-    moved.sort(key=lambda c: -abs(c.effect))
-    return [
-        f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
-        for c in moved[:2]
-    ]
-
-
-def _count_evidence(changes: Sequence[ChangePoint]) -> list[str]:
-    moved = [c for c in changes if units.is_exact(c.unit)]
-    moved.sort(key=lambda c: -abs(c.effect))
+def _evidence(changes: Iterable[ChangePoint]) -> list[str]:
+    """The two change points that moved most, in their own figures."""
+    moved = sorted(changes, key=lambda c: (-abs(c.effect), c.key.label))
     return [
         f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
         for c in moved[:2]

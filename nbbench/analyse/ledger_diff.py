@@ -57,6 +57,7 @@ class LedgerDiff:
     dtype_before: str
     dtype_after: str
     lines: tuple[LineChange, ...]
+    pixels: int
 
     @property
     def effect(self) -> float:
@@ -72,6 +73,21 @@ class LedgerDiff:
     def upcasts(self) -> bool:
         """Whether values became wider than asked for (or ceased to be)."""
         return abs(self.upcast_after - self.upcast_before) > 0.01 * max(self.bytes_before, 1.0)
+
+    @property
+    def retyped(self) -> bool:
+        """Whether the output has another dtype (a default dtype was changed)."""
+        return self.dtype_before != self.dtype_after and bool(self.dtype_before and self.dtype_after)
+
+    @property
+    def recomposed(self) -> bool:
+        """Whether other operations do the work; code that was renamed or moved is no change."""
+        calls: defaultdict[tuple[str, str], int] = defaultdict(int)
+        sizes: defaultdict[tuple[str, str], float] = defaultdict(float)
+        for line in self.lines:
+            calls[line.op, line.dtype] += line.count_after - line.count_before
+            sizes[line.op, line.dtype] += line.delta
+        return any(calls.values()) or any(abs(size) > 1e-6 for size in sizes.values())
 
     @property
     def equal(self) -> bool:
@@ -118,6 +134,7 @@ def diff_ledgers(base: Ledger, head: Ledger) -> LedgerDiff:
         dtype_before=base.output_dtype,
         dtype_after=head.output_dtype,
         lines=tuple(changes),
+        pixels=head.pixels,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from nbbench import units
-from nbbench.model import SeriesKey
+from nbbench.model import ChangePoint, SeriesKey
 
 
 class Role(StrEnum):
@@ -43,3 +44,33 @@ def role(key: SeriesKey, unit: str, kind: str) -> Role:
     if unit in ("seconds", "s") or kind == "time":
         return Role.TIME
     return Role.DERIVED if unit in _DERIVED_UNITS else Role.OTHER
+
+
+def change_role(change: ChangePoint) -> Role:
+    """The role of the series in which a change point was found."""
+    return role(change.key, change.unit, "track")
+
+
+# What a user waits for says whether an event is a loss; without it exact work, and so on down. A width
+# that grew from nothing (an infinite effect) must not outvote bytes and operations.
+_SAYS = (Role.TIME, Role.WORK, Role.DTYPE, Role.ALLOCATOR, Role.MEMORY, Role.OTHER)
+
+
+def say(change: ChangePoint) -> tuple[int, float]:
+    """How much a change point says about an event's direction: greater tuples say more, (0, 0) nothing."""
+    part = change_role(change)
+    if part not in _SAYS or units.is_neutral(change.unit):
+        return 0, 0.0
+    return len(_SAYS) - _SAYS.index(part), abs(change.effect)
+
+
+def direction(changes: Iterable[ChangePoint]) -> int:
+    """+1 for a loss, -1 for a gain, 0 where nothing has a direction (a dtype alone)."""
+    told = [(say(change), change) for change in changes]
+    telling = [item for item in told if item[0][0]]
+    return sign(max(telling, key=lambda item: item[0])[1]) if telling else 0
+
+
+def sign(change: ChangePoint) -> int:
+    """+1 for a loss, -1 for a gain."""
+    return 1 if change.worse else -1

@@ -73,6 +73,11 @@ class App:
             self._settings = load_settings(Path(self.root) if self.root else None, overrides=self.overrides)
         return self._settings
 
+    def override(self, **values: Any) -> None:
+        """Settings given by a command's own flags; None means not given."""
+        self.overrides |= {name: value for name, value in values.items() if value is not None}
+        self._settings = None
+
     def say(self, text: str = "") -> None:
         """Progress for people, on stderr; silent with --quiet."""
         if not self.quiet:

@@ -61,7 +61,7 @@ def gate(
     """
     from nbbench.analyse.gate import EXIT_BY_OUTCOME, same_tree_report
 
-    app.overrides |= {k: v for k, v in (("floor", floor), ("budget_s", _seconds(budget))) if v is not None}
+    app.override(floor=floor, budget_s=_seconds(budget))
     first, second = _ends(app, base, head)
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
     if first.tree == second.tree:

@@ -43,8 +43,7 @@ def run(
     from nbbench.pipeline.branch import save_commits
     from nbbench.pipeline.history import import_all, open_store
 
-    if machine:
-        app.overrides["machine"] = machine
+    app.override(machine=machine)
     commits = _chosen(app, span, named, limit)
     app.say(f"measuring {len(commits)} commits, newest first; interrupt at any time, repeat to resume")
     started = time.monotonic()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from nbbench.analyse.changes import History, find_changes
 from nbbench.analyse.events import Thresholds, attach_flags, build_events
+from nbbench.analyse.ledger_series import ledger_series
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Event, Flag, Ledger
@@ -29,12 +30,16 @@ def import_all(settings: Settings, store: Store) -> ImportReport:
 
 def load_history(store: Store, *, machine: str | None = None) -> History:
     """Everything that detection looks at; samples are left in the database."""
-    ledgers: dict[str, dict[str, Ledger]] = defaultdict(dict)
+    by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
     for stored in store.ledgers(lines=True):
-        ledgers[stored.tree][stored.ledger.workload] = stored.ledger
+        by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
+    commits = tuple(store.commits())
+    exact = [s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)]
+    # Evidence compares trees under one torch: that with the most trees on record.
+    ledgers = max(by_torch.values(), key=len, default={})
     return History(
-        series=tuple(store.iter_series(machine=machine, samples=False)),
-        commits=tuple(store.commits()),
+        series=(*store.iter_series(machine=machine, samples=False), *exact),
+        commits=commits,
         ledgers=ledgers,
         records=tuple(store.process_records()),
     )

@@ -9,11 +9,12 @@ once, where a dimension of stride 0 counts once. A destination that is only writ
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -21,14 +22,37 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Reads nothing of its destination (the first argument).
 _WRITE_ONLY = frozenset(
-    {"copy_", "fill_", "zero_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "set_"}
+    {
+        *("copy_", "fill_", "zero_", "set_", "_foreach_copy_", "_foreach_zero_"),
+        *("normal_", "uniform_", "random_", "bernoulli_", "exponential_"),
+        *("cauchy_", "geometric_", "log_normal_"),
+    }
 )
 # Allocates and leaves the contents undefined.
-_UNINITIALISED = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+_UNINITIALISED = frozenset(
+    {"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
+)
 
 
-class SparseTensorError(TypeError):
+class SparseTensorError(ValueError):
     """A sparse tensor has no dense traffic; the ledger refuses instead of guessing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an operation's schema says: its name, and which arguments it writes."""
+
+    name: str
+    out: tuple[str, ...]  # `out=` arguments: only written
+    mutated: tuple[tuple[int, str], ...]  # in-place arguments by position and name
+
+
+@dataclass(slots=True)
+class _Life:
+    """A storage that was made or written while recording; `ref` tells its end."""
+
+    size: int
+    ref: weakref.ref[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -47,7 +71,7 @@ class Traffic:
     `ops` counts operations that move bytes, `dispatched` every dispatched operation, views
     and metadata included. `upcast_bytes` are bytes of floating-point outputs wider than the
     dtype that was asked for. `peak_live_bytes` is the largest sum of storages alive at once
-    that were made while recording; `peak_line` is what ran then.
+    that were made or written while recording; `peak_line` is what ran then.
     """
 
     ops: int = 0
@@ -66,8 +90,7 @@ def tensor_bytes(tensor: torch.Tensor) -> int:
 
     Raises SparseTensorError for a sparse layout.
     """
-    if tensor.layout is not torch.strided:
-        raise SparseTensorError(f"the ledger does not count {tensor.layout} tensors")
+    _check_dense(tensor)
     size: int = tensor.element_size()
     for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
         if length == 0:
@@ -75,6 +98,11 @@ def tensor_bytes(tensor: torch.Tensor) -> int:
         if stride != 0:
             size *= length
     return size
+
+
+def _check_dense(tensor: torch.Tensor) -> None:
+    if tensor.layout is not torch.strided:
+        raise SparseTensorError(f"the ledger does not count {tensor.layout} tensors")
 
 
 def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
@@ -101,14 +129,21 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self.traffic = Traffic()
         self._root = source_root.rstrip("/") + "/" if source_root else ""
         self._asked_size = asked.itemsize
-        self._ours: dict[CodeType, str | None] = {}
-        self._alive: dict[int, weakref.ref[Any]] = {}
+        self._ours: dict[str, str | None] = {}
+        self._alive: dict[int, _Life] = {}
+        self._plans: dict[Any, _Plan] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation, then book it."""
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled():
+            # Without autograd's keys a composite operation arrives here whole.
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         result = func(*args, **kwargs)
         self._book(func, args, kwargs, result)
         return result
@@ -118,16 +153,25 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         total.dispatched += 1
         inputs = _tensors(args) + _tensors(kwargs.values())
         outputs = _tensors((result,))
-        name = func._schema.name.rpartition("::")[2]
+        for tensor in (*inputs, *outputs):
+            _check_dense(tensor)
         if not self._moves(func, inputs, outputs):
             return
         where = self._where(sys._getframe(2))
-        self._watch(outputs, where)
+        plan = self._plan(func)
+        name = plan.name
         if name in _UNINITIALISED:
+            self._watch(outputs, where)
             return
-        destinations = self._destinations(name, args, kwargs)
+        mutated = _tensors(
+            args[place] if place < len(args) else kwargs.get(key) for place, key in plan.mutated
+        )
+        destinations = _tensors(kwargs.get(key) for key in plan.out)
+        if name in _WRITE_ONLY:
+            destinations += mutated
         read = sum(tensor_bytes(t) for t in inputs if not any(t is d for d in destinations))
-        written = {id(t): t for t in (*outputs, *destinations)}
+        written = {id(t): t for t in (*outputs, *destinations, *mutated)}
+        self._watch(written.values(), where)
         wrote = sum(tensor_bytes(t) for t in written.values())
         wider = sum(
             tensor_bytes(t)
@@ -158,40 +202,51 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         held = {t.untyped_storage()._cdata for t in inputs}
         return any(t.untyped_storage()._cdata not in held for t in outputs)
 
-    @staticmethod
-    def _destinations(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-        found = _tensors((kwargs["out"],)) if kwargs.get("out") is not None else []
-        if name in _WRITE_ONLY and args and isinstance(args[0], torch.Tensor):
-            found.append(args[0])
-        return found
+    def _plan(self, func: Any) -> _Plan:
+        if (plan := self._plans.get(func)) is None:
+            written = [
+                (place, argument)
+                for place, argument in enumerate(func._schema.arguments)
+                if argument.alias_info is not None and argument.alias_info.is_write
+            ]
+            plan = self._plans[func] = _Plan(
+                func._schema.name.rpartition("::")[2],
+                tuple(a.name for _, a in written if a.kwarg_only),
+                tuple((place, a.name) for place, a in written if not a.kwarg_only),
+            )
+        return plan
 
     def _where(self, frame: FrameType | None) -> tuple[str, int, str]:
         while frame is not None:
             code = frame.f_code
-            path = self._ours.get(code, "")
+            name = code.co_filename
+            path = self._ours.get(name, "")
             if path == "":
-                inside = bool(self._root) and code.co_filename.startswith(self._root)
-                path = self._ours[code] = code.co_filename[len(self._root) :] if inside else None
+                inside = bool(self._root) and name.startswith(self._root)
+                path = self._ours[name] = name[len(self._root) :] if inside else None
             if path is not None:
                 return path, frame.f_lineno, code.co_qualname
             frame = frame.f_back
         return "", 0, ""
 
-    def _watch(self, outputs: list[torch.Tensor], where: tuple[str, int, str]) -> None:
-        """Follow the life of storages that appear, for the peak of live bytes."""
+    def _watch(self, written: Iterable[torch.Tensor], where: tuple[str, int, str]) -> None:
+        """Follow the life of storages that are made or written, for the peak of live bytes."""
         total = self.traffic
-        for tensor in outputs:
+        for tensor in written:
             storage = tensor.untyped_storage()
             key, size = storage._cdata, storage.nbytes()
-            if key in self._alive or size == 0:
-                continue
-
-            def gone(_: Any, key: int = key, size: int = size) -> None:
-                if self._alive.pop(key, None) is not None:
-                    total.live_bytes -= size
-
-            self._alive[key] = weakref.ref(storage, gone)
-            total.live_bytes += size
+            if (life := self._alive.get(key)) is not None:
+                total.live_bytes += size - life.size  # an `out=` may have been resized
+                life.size = size
+            else:
+                self._alive[key] = life = _Life(size)
+                life.ref = weakref.ref(storage, functools.partial(self._gone, key, life))
+                total.live_bytes += size
         if total.live_bytes > total.peak_live_bytes:
             total.peak_live_bytes = total.live_bytes
             total.peak_line = where
+
+    def _gone(self, key: int, life: _Life, _: Any) -> None:
+        if self._alive.get(key) is life:
+            del self._alive[key]
+            self.traffic.live_bytes -= life.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from nbbench.report.words import clean, day, plural
 # Below these shares of one processor the disturbance is lost in any benchmark's own noise.
 _OTHERS_SHARE = 0.10
 _STEAL_SHARE = 0.02
+
+_WRAPPER = "SubjectBroken: "
+_WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +106,37 @@ def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None) ->
 
 
 def _failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> tuple[FailureRow, ...]:
-    rows = []
+    """One row for each commit and reason: a broken commit fails dozens of benchmarks alike."""
     errors: dict[tuple[str, str], str] = {}
     for record in records:
         if record.exit_code != 0 or record.timed_out:
             errors.setdefault((record.commit, record.benchmark), _error(record))
+    grouped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    failed = set()
     for result in results:
         if result.status is Status.FAILED:
+            failed.add((result.commit, result.key.benchmark))
             error = errors.get((result.commit, result.key.benchmark), "no error output was kept")
-            rows.append(FailureRow(result.commit[:8], clean(result.key.label), error))
-    failed = {(result.commit, result.key.benchmark) for result in results if result.status is Status.FAILED}
+            grouped[(result.commit, error)].append(clean(result.key.label))
     # A process can die outside any benchmark (discovery, setup_cache): that has no result row.
-    rows += [
-        FailureRow(commit[:8], clean(benchmark) or "(no benchmark)", error)
-        for (commit, benchmark), error in errors.items()
-        if (commit, benchmark) not in failed
-    ]
-    return tuple(rows)
+    for (commit, benchmark), error in errors.items():
+        if (commit, benchmark) not in failed:
+            grouped[(commit, error)].append(clean(benchmark) or "(no benchmark)")
+    return tuple(
+        FailureRow(commit[:8], what[0] + (f" and {len(what) - 1} more" if len(what) > 1 else ""), error)
+        for (commit, error), what in grouped.items()
+    )
 
 
 def _error(record: ProcessRecord) -> str:
     if record.timed_out:
         return f"timed out after {units.format_seconds(record.wall_s)}"
     lines = [clean(line) for line in record.stderr_tail.splitlines() if line.strip()]
-    return lines[-1] if lines else f"exit code {record.exit_code}"
+    if not lines:
+        return f"exit code {record.exit_code}"
+    # The suite's own wrapper and the workload's name say nothing that the row does not say.
+    _, wrapped, reason = lines[-1].partition(_WRAPPER)
+    return _WORKLOAD.sub("", reason) if wrapped else lines[-1]
 
 
 def _disturbances(records: Sequence[ProcessRecord]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ _STATE_RANK = {
     FlagState.VERIFIED: 4,
     FlagState.REJECTED: 5,
 }
+_WORTH_TELLING = 0.001
 _OPEN = frozenset({FlagState.CONFIRMED, FlagState.DETECTED})
 _OUTCOME_RANK = {
     Outcome.REGRESSED: 0,
@@ -171,11 +172,17 @@ def largest(changes: Iterable[ChangePoint]) -> ChangePoint | None:
 
 
 def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | None]:
-    """The event's largest changes in time and in exact work, in the event's own direction."""
+    """The event's largest changes in time and in exact work, in the event's own direction.
+
+    Work is told by bytes where they moved, else by operations: an upcast from nothing to a few
+    bytes is infinitely more, and says less.
+    """
     same = [c for c in event.changes if c.worse == event.worse] or list(event.changes)
+    exact = [c for c in same if units.is_exact(c.unit) and not c.key.benchmark.endswith("upcast_bytes")]
+    moved = [c for c in exact if c.unit in ("B/pixel", "B/point") and abs(c.effect) >= _WORTH_TELLING]
     return (
         largest(c for c in same if is_time(c.unit)),
-        largest(c for c in same if units.is_exact(c.unit)),
+        largest(moved) or largest(c for c in exact if c.unit == "operations") or largest(exact),
     )
 
 

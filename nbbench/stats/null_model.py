@@ -28,8 +28,8 @@ NULL_TABLE = (
     (500, 425.0, 15.9),
     (1200, 1619.0, 17.5),
 )
-"""Rows (points, tests, freedom), fitted for levels of at least 3 points at probabilities from 0.1 to 0.002; off
-by a factor of 1.25 at most (1.37 at n = 12)."""
+"""Rows (points, tests, freedom), fitted for levels of at least 3 points at probabilities from 0.1 to 0.002;
+off by a factor of 1.25 at most (1.37 at n = 12)."""
 
 _LOG_LENGTHS, _LOG_TESTS, _INVERSE_FREEDOM = (
     np.log([row[0] for row in NULL_TABLE]),

@@ -1,0 +1,135 @@
+"""Which change points belong together: groups by commit range and direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from nbbench.analyse.order import CommitOrder
+from nbbench.analyse.roles import Role, change_role, say, sign
+from nbbench.model import ChangePoint, SeriesKey
+
+
+@dataclass(slots=True)
+class Group:
+    """Change points of different series in the places `lo` … `hi` of the branch.
+
+    `direction` is +1 for a loss, -1 for a gain, 0 while nothing has a direction; `sharp` says
+    that an exact counter fixed the range.
+    """
+
+    lo: int
+    hi: int
+    drift: bool = False
+    sharp: bool = False
+    changes: list[ChangePoint] = field(default_factory=list)
+    direction: int = 0
+    weight: float = 0.0
+    keys: set[SeriesKey] = field(default_factory=set)
+    _said: tuple[int, float] = (0, 0.0)
+
+    def add(self, change: ChangePoint) -> None:
+        """Take a change point in; the one that says most gives the direction."""
+        self.changes.append(change)
+        self.keys.add(change.key)
+        said = say(change)
+        if said > self._said:
+            self._said, self.direction = said, sign(change)
+        if math.isfinite(change.effect):
+            self.weight = max(self.weight, abs(change.effect))
+
+    def overlaps(self, lo: int, hi: int) -> bool:
+        """Whether a range shares a commit with this one."""
+        return self.lo <= hi and lo <= self.hi
+
+    def narrow(self, lo: int, hi: int) -> None:
+        """What two ranges with one cause have in common."""
+        self.lo, self.hi = max(self.lo, lo), min(self.hi, hi)
+
+
+def group_changes(changes: Sequence[ChangePoint], order: CommitOrder) -> list[Group]:
+    """Group change points; those of commits that `order` does not know are left out.
+
+    Exact ones come first, sharp ranges before wide ones: all that changed in the same commits
+    is one group, and a wide range joins a group inside it that has its direction. A noisy step
+    joins the group that it overlaps in its direction, or begins one. Drifts have no commit of
+    their own and keep to themselves. Derived figures only join. No group takes a series twice.
+    """
+    placed = [c for c in changes if min(_span(c, order)) >= 0]
+    derived = [c for c in placed if change_role(c) is Role.DERIVED]
+    rest = [c for c in placed if change_role(c) is not Role.DERIVED]
+    groups: list[Group] = []
+    exact = [c for c in rest if c.kind == "exact"]
+    for change in sorted(exact, key=lambda c: (_width(c, order), _span(c, order))):
+        _join_exact(groups, change, *_span(change, order))
+    noisy = [c for c in rest if c.kind != "exact"]
+    for change in sorted(noisy, key=lambda c: (-abs(c.effect), _span(c, order))):
+        _join_noisy(groups, change, *_span(change, order))
+    for change in derived:
+        _join_derived(groups, change, *_span(change, order))
+    return _distinct(groups)
+
+
+def _span(change: ChangePoint, order: CommitOrder) -> tuple[int, int]:
+    lo, hi = order.index(change.lo_commit), order.index(change.hi_commit)
+    return min(lo, hi), hi
+
+
+def _width(change: ChangePoint, order: CommitOrder) -> int:
+    lo, hi = _span(change, order)
+    return hi - lo
+
+
+def _join_exact(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
+    home = next((g for g in groups if (g.lo, g.hi) == (lo, hi) and change.key not in g.keys), None)
+    if home is None:
+        home = _best(_fitting(groups, change, lo, hi), hi)
+    if home is None:
+        home = Group(lo, hi, sharp=True)
+        groups.append(home)
+    home.narrow(lo, hi)
+    home.add(change)
+
+
+def _join_noisy(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
+    home = _best(_fitting(groups, change, lo, hi), hi)
+    if home is None:
+        home = Group(lo, hi, drift=change.kind == "drift")
+        groups.append(home)
+    elif not home.sharp and not home.drift:
+        home.narrow(lo, hi)
+    home.add(change)
+
+
+def _join_derived(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
+    drift = change.kind == "drift"
+    home = _best([g for g in groups if g.drift == drift and g.overlaps(lo, hi)], hi)
+    if home is not None:
+        home.add(change)
+
+
+def _fitting(groups: Iterable[Group], change: ChangePoint, lo: int, hi: int) -> list[Group]:
+    drift, way = change.kind == "drift", sign(change)
+    return [
+        g
+        for g in groups
+        if g.overlaps(lo, hi) and g.direction in (0, way) and g.drift == drift and change.key not in g.keys
+    ]
+
+
+def _best(groups: Sequence[Group], hi: int) -> Group | None:
+    return max(groups, key=lambda g: (g.weight, -abs(g.hi - hi)), default=None)
+
+
+def _distinct(groups: Iterable[Group]) -> list[Group]:
+    """Groups of the same range and direction as one: they could not be told apart by name."""
+    found: dict[tuple[int, int, bool], Group] = {}
+    for group in groups:
+        key = group.lo, group.hi, group.direction > 0
+        if key in found:
+            for change in group.changes:
+                found[key].add(change)
+        else:
+            found[key] = group
+    return list(found.values())
