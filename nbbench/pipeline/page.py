@@ -23,7 +23,7 @@ def page_text(settings: Settings) -> str:
         series = store.series(samples=False)
         commits = store.commits()
     subject = subject_or_none(settings)
-    source = f"branch {settings.branch}" + (f" of {Path(subject.source).name}" if subject else "")
+    source = f"branch {settings.branch}" + (f" of {_name(Path(subject.source))}" if subject else "")
     return render_site(
         flags,
         series,
@@ -32,3 +32,8 @@ def page_text(settings: Settings) -> str:
         source=source,
         generated_at=datetime.now(UTC),
     )
+
+
+def _name(git_dir: Path) -> str:
+    """The clone's folder, whether its git directory is inside or it is bare."""
+    return git_dir.parent.name if git_dir.name == ".git" else git_dir.name.removesuffix(".git")

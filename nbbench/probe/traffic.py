@@ -166,10 +166,15 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         mutated = _tensors(
             args[place] if place < len(args) else kwargs.get(key) for place, key in plan.mutated
         )
+        overwritten = plan.mutated if name in _WRITE_ONLY else ()
+        sources = _tensors(
+            (
+                *(a for place, a in enumerate(args) if all(place != at for at, _ in overwritten)),
+                *(a for key, a in kwargs.items() if key not in plan.out and all(key != k for _, k in overwritten)),
+            )
+        )
         destinations = _tensors(kwargs.get(key) for key in plan.out)
-        if name in _WRITE_ONLY:
-            destinations += mutated
-        read = sum(tensor_bytes(t) for t in inputs if not any(t is d for d in destinations))
+        read = sum(tensor_bytes(t) for t in sources)
         written = {id(t): t for t in (*outputs, *destinations, *mutated)}
         self._watch(written.values(), where)
         wrote = sum(tensor_bytes(t) for t in written.values())
@@ -182,7 +187,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         total.ops += 1
         total.bytes += read + wrote
         total.upcast_bytes += wider
-        for tensor in (*(t for t in inputs if not any(t is d for d in destinations)), *written.values()):
+        for tensor in (*sources, *written.values()):
             key = str(tensor.dtype).removeprefix("torch.")
             total.by_dtype[key] = total.by_dtype.get(key, 0) + tensor_bytes(tensor)
         cost = total.lines.setdefault((*where, name, dtype), LineCost())

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbbench import __version__, units
 from nbbench.model import Commit, Flag, Series, SeriesKey
 from nbbench.report.chart import Chart, MarkedChange, build_chart
-from nbbench.report.view import ChangeRow, FlagRow, is_time, regressions_view
+from nbbench.report.view import ChangeRow, FlagRow, is_time, is_upcast, regressions_view
 from nbbench.report.words import clean, minute, plural
 
 # A chart takes about 20 KB, and past a few dozen nobody looks: the rest is named, not drawn.
@@ -166,6 +166,8 @@ def _most_affected(changes: Sequence[ChangeRow]) -> list[ChangeRow]:
 
     def rank(row: ChangeRow) -> tuple[int, float]:
         unit = row.source.unit
+        if is_upcast(row.source):  # from nothing to a few bytes is infinitely more, and says less
+            return (3, -abs(row.source.effect))
         kind = 0 if is_time(unit) else 1 if units.is_exact(unit) else 2
         return (kind, -abs(row.source.effect))
 

@@ -162,6 +162,11 @@ def is_time(unit: str) -> bool:
     return unit in ("seconds", "s")
 
 
+def is_upcast(change: ChangePoint) -> bool:
+    """True for bytes that came out wider than asked: their natural level is zero."""
+    return change.key.benchmark.endswith("upcast_bytes")
+
+
 def largest(changes: Iterable[ChangePoint]) -> ChangePoint | None:
     """The change of largest size; the first of equals, so that the answer repeats."""
     found = None
@@ -178,7 +183,7 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
     bytes is infinitely more, and says less.
     """
     same = [c for c in event.changes if c.worse == event.worse] or list(event.changes)
-    exact = [c for c in same if units.is_exact(c.unit) and not c.key.benchmark.endswith("upcast_bytes")]
+    exact = [c for c in same if units.is_exact(c.unit) and not is_upcast(c)]
     moved = [c for c in exact if c.unit in ("B/pixel", "B/point") and abs(c.effect) >= _WORTH_TELLING]
     return (
         largest(c for c in same if is_time(c.unit)),

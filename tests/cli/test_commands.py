@@ -1,0 +1,184 @@
+"""The commands that work on results alone: output, exit codes, decisions, bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Project, write_results
+
+CULPRIT = f"{7:08x}"
+
+
+def test_a_step_is_imported_detected_and_listed(stepped: Project) -> None:
+    found = stepped.run("regressions", "--json")
+    assert found.exit_code == 0
+    told = json.loads(found.stdout)
+    assert told["schema"] == "nbbench.regressions/1"
+    (flag,) = told["flags"]
+    assert flag["event"]["hi_commit"].startswith(CULPRIT)
+    assert flag["plan"] == "PERF-PYTORCH-004"
+    assert [c["key"]["benchmark"] for c in flag["event"]["changes"]] == ["suite.time_slow"]
+    assert flag["event"]["effect"] == pytest.approx(0.262, abs=0.01)  # ln 1.3
+
+
+def test_regressions_can_fail_a_pipeline(stepped: Project) -> None:
+    assert stepped.run("regressions", "--fail").exit_code == 3
+    done = stepped.run(
+        "flag", f"{CULPRIT}-slower", "acknowledged", "-m", "known; fix is planned", "--by", "Ada"
+    )
+    assert done.exit_code == 0
+    assert stepped.run("regressions", "--fail").exit_code == 0
+
+
+def test_decisions_survive_a_deleted_database(stepped: Project) -> None:
+    stepped.run("flag", CULPRIT, "confirmed", "-m", "seen on two machines", "--by", "Ada")
+    for path in (stepped.root / "results").glob("nbbench.sqlite*"):
+        path.unlink()
+    told = json.loads(stepped.run("regressions", "--json").stdout)
+    (flag,) = told["flags"]
+    assert flag["state"] == "confirmed"
+    assert flag["decisions"][0]["person"] == "Ada"
+
+
+def test_a_flag_moves_along_its_states_only(stepped: Project) -> None:
+    refused = stepped.run("flag", CULPRIT, "verified", "-m", "looks fine", "--by", "Ada")
+    assert refused.exit_code == 2
+    assert "cannot become verified" in refused.stderr
+    for state in ("fixed", "verified"):
+        assert stepped.run("flag", CULPRIT, state, "-m", "done", "--by", "Ada").exit_code == 0
+    files = sorted(p.name for p in (stepped.root / "results" / "decisions").iterdir())
+    assert len(files) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("flag", "00000009", "confirmed", "-m", "x"), "no flag"),
+        (("flag", CULPRIT, "confirmed", "-m", "  "), "needs a reason"),
+        (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "soon"), "number of days or a date"),
+        (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "2020-01-01"), "in the past"),
+        (("export", "deadbeef"), "no results of commit"),
+        (("export", "--cluster", "../evil"), "not a cluster's name"),
+        (("import", "nowhere"), "not a folder"),
+        (("gate", "a", "b"), "no subject is registered"),
+        (("gate", "a", "b", "--budget", "soon"), "--budget"),
+        (("gate", "a", "b", "--floor", "much"), "floor"),
+        (("commits",), "no subject is registered"),
+        (("run",), "no subject is registered"),
+        (("db", "info", "--db", "nonsense://x"), ""),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_2(
+    stepped: Project, arguments: tuple[str, ...], told: str
+) -> None:
+    found = stepped.run(*arguments)
+    assert found.exit_code == 2, found.stderr
+    assert told in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (stepped.root / "reports").exists() or not list((stepped.root / "reports").rglob("*.json"))
+
+
+def test_nothing_measured_is_never_a_pass(project: Project) -> None:
+    for command in (("regressions",), ("detect",), ("publish", "--page-only"), ("export",)):
+        found = project.run(*command)
+        assert found.exit_code in (2, 4), (command, found.stderr)
+    (project.root / "results").mkdir(exist_ok=True)
+    assert project.run("import").exit_code == 4
+
+
+def test_import_counts_and_names_bad_files(stepped: Project) -> None:
+    (stepped.root / "results" / "m" / f"{13:08x}-env.json").write_text('{"half')
+    found = stepped.run("import")
+    assert found.exit_code == 0
+    assert "12 new" in found.stdout
+    assert f"{13:08x}-env.json" in found.stdout
+    again = stepped.run("import", "--json")
+    assert json.loads(again.stdout)["files_unchanged"] == 12
+
+
+def test_another_projects_results_import_from_a_folder(stepped: Project, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_results(other, {"foreign.time_x": [1.0, 2.0]})
+    found = stepped.run("import", str(other / "results"))
+    assert found.exit_code == 0
+    assert "2 new" in found.stdout
+
+
+def test_export_writes_a_whole_checked_folder(stepped: Project) -> None:
+    from nbbench.report.stamp import verify_folder
+
+    told = json.loads(stepped.run("export", "--json").stdout)
+    folder = Path(told["folder"])
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "commands.txt", "summary.md", "metrics.json", "benchmark_results.json", "run_metadata.json",
+        "env.txt", "torch_env.txt", "exit_code.txt", "sha256.txt",
+    }  # fmt: skip
+    assert verify_folder(folder) == []
+    assert (folder / "exit_code.txt").read_text().strip() == "0"
+    assert folder.parent.name == "cluster_CLUSTER-PERF-001"
+    again = json.loads(stepped.run("export", "--json").stdout)
+    assert again["folder"] != told["folder"]
+
+
+def test_exported_environment_holds_no_secret(stepped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "gh" + "p_" + "a1B2" * 9
+    monkeypatch.setenv("MY_TOKEN", secret)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    folder = Path(json.loads(stepped.run("export", "--json").stdout)["folder"])
+    for path in folder.iterdir():
+        assert secret not in path.read_text(), path.name
+    text = (folder / "env.txt").read_text()
+    assert "OMP_NUM_THREADS=2" in text
+    assert "MY_TOKEN=<redacted>" in text
+
+
+def test_the_page_opens_offline(stepped: Project) -> None:
+    assert stepped.run("publish", "--page-only").exit_code == 0
+    html = (stepped.root / "html" / "nbbench-regressions.html").read_text()
+    assert CULPRIT in html
+    assert "http://" not in html.replace("http://www.w3.org", "") and "<script src" not in html
+
+
+def test_the_database_is_rebuilt_from_the_results(stepped: Project) -> None:
+    before = json.loads(stepped.run("regressions", "--json").stdout)
+    for path in (stepped.root / "results").glob("nbbench.sqlite*"):
+        path.unlink()
+    assert stepped.run("db", "rebuild").exit_code == 0
+    assert json.loads(stepped.run("regressions", "--json").stdout) == before
+
+
+def test_db_info_needs_a_database(project: Project) -> None:
+    assert project.run("db", "info").exit_code == 2
+
+
+def test_a_read_only_results_folder_is_one_sentence(project: Project) -> None:
+    (project.root / "results").write_text("a file where the folder should be")
+    found = project.run("regressions")
+    assert found.exit_code == 2
+    assert "Traceback" not in found.stderr
+
+
+def test_settings_come_from_the_environment(stepped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBBENCH_FLOOR", "3")
+    found = stepped.run("regressions")
+    assert found.exit_code == 2
+    assert "floor" in found.stderr
+
+
+def test_committed_results_are_judged_on_a_fresh_clone(stepped: Project, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    shutil.copy(stepped.root / "asv.conf.json", clone)
+    shutil.copytree(stepped.root / "results", clone / "results", ignore=shutil.ignore_patterns("*.sqlite*"))
+    assert CULPRIT in Project(clone).run("regressions").stdout
+
+
+def test_completion_scripts(project: Project) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        found = project.run("completion", shell)
+        assert found.exit_code == 0
+        assert "NBBENCH_COMPLETE" in found.stdout
