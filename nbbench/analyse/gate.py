@@ -103,7 +103,9 @@ def ledger_verdict(diff: LedgerDiff) -> Verdict:
         cost = _cost_effect(diff)
         worse, better = cost > LEDGER_TOLERANCE, cost < -LEDGER_TOLERANCE
     outcome = Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED
-    cause = Cause.IMAGE if diff.image == "changed" else Cause.DTYPE if diff.upcasts else Cause.WORK
+    cause = Cause.IMAGE if diff.image == "changed" else Cause.WORK
+    if cause is Cause.WORK and (diff.upcasts or diff.retyped):
+        cause = Cause.DTYPE
     told = "; ".join(describe_diff(diff)) if not diff.equal else "same operations, same bytes"
     return Verdict(
         series=f"ledger {diff.workload}",
@@ -165,7 +167,7 @@ def overall(verdicts: Sequence[Verdict]) -> tuple[Outcome, str]:
     """Regressed if any is; else inconclusive if any is or nothing was judged; else what remains."""
     counts = {outcome: [v for v in verdicts if v.outcome is outcome] for outcome in Outcome}
     if worse := counts[Outcome.REGRESSED]:
-        most = max(worse, key=lambda v: v.effect or 0.0)
+        most = max(worse, key=lambda v: math.inf if v.effect is None else v.effect)
         cause = f", cause: {most.cause}" if most.cause else ""
         return Outcome.REGRESSED, (
             f"{len(worse)} of {len(verdicts)} series are slower; the worst is {most.series} "

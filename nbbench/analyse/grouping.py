@@ -56,7 +56,7 @@ def group_changes(changes: Sequence[ChangePoint], order: CommitOrder) -> list[Gr
     joins the group that it overlaps in its direction, or begins one. Drifts have no commit of
     their own and keep to themselves. Derived figures only join. No group takes a series twice.
     """
-    placed = [c for c in changes if min(_span(c, order)) >= 0]
+    placed = [c for c in sorted(changes, key=_name) if min(_span(c, order)) >= 0]
     derived = [c for c in placed if change_role(c) is Role.DERIVED]
     rest = [c for c in placed if change_role(c) is not Role.DERIVED]
     groups: list[Group] = []
@@ -69,6 +69,12 @@ def group_changes(changes: Sequence[ChangePoint], order: CommitOrder) -> list[Gr
     for change in derived:
         _join_derived(groups, change, *_span(change, order))
     return _distinct(groups)
+
+
+def _name(change: ChangePoint) -> tuple[object, ...]:
+    """Breaks ties, so that the result does not depend on the order of the series."""
+    key = change.key
+    return key.benchmark, key.version, key.params, key.machine, key.environment, change.lo_commit
 
 
 def _span(change: ChangePoint, order: CommitOrder) -> tuple[int, int]:

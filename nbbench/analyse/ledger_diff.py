@@ -15,6 +15,7 @@ from nbbench.model import Ledger, LedgerLine
 # The project's own guard is |sum ratio - 1| <= 5e-3 (docs/glossary.md).
 IMAGE_MEDIAN_TOLERANCE = 1e-4
 IMAGE_BLOCK_TOLERANCE = 1e-2
+_RECOMPOSED_SHARE = 0.01  # a few scalar operations more or less are no other program
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,14 @@ class LedgerDiff:
 
     @property
     def recomposed(self) -> bool:
-        """Whether other operations do the work; code that was renamed or moved is no change."""
+        """Whether other operations do a share of the work; renamed or moved code does not count."""
         calls: defaultdict[tuple[str, str], int] = defaultdict(int)
         sizes: defaultdict[tuple[str, str], float] = defaultdict(float)
         for line in self.lines:
             calls[line.op, line.dtype] += line.count_after - line.count_before
             sizes[line.op, line.dtype] += line.delta
-        return any(calls.values()) or any(abs(size) > 1e-6 for size in sizes.values())
+        moved, other = sum(map(abs, sizes.values())), sum(map(abs, calls.values()))
+        return moved > _RECOMPOSED_SHARE * self.bytes_before or other > _RECOMPOSED_SHARE * self.ops_before
 
     @property
     def equal(self) -> bool:
@@ -102,7 +104,7 @@ def log_ratio(before: float, after: float) -> float:
         return 0.0
     if before <= 0 or after <= 0:
         return math.inf if after > before else -math.inf
-    return math.log(after / before)
+    return math.log(after) - math.log(before)
 
 
 def diff_ledgers(base: Ledger, head: Ledger) -> LedgerDiff:

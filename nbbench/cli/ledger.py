@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -29,20 +30,24 @@ if TYPE_CHECKING:
     "--by", type=click.Choice(["line", "function", "op", "dtype"]), default="line", show_default=True
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
+@click.option("--markdown", is_flag=True, help="The table of steps as Markdown.")
 @click.pass_obj
-def ledger(app: App, span: str | None, bench: str, by: str, top: int) -> int:
+def ledger(app: App, span: str | None, bench: str, by: str, top: int, markdown: bool) -> int:
     """Record the exact work of commits, which needs one small run a tree and no quiet machine.
 
     For a single COMMIT: where its bytes go. For a RANGE (A..B, or positions 21-245): the table
     of commits at which bytes per pixel or operations changed.
     """
+    from nbbench.pipeline.branch import read_commits, subject_or_none
     from nbbench.subject.repository import describe, open_subject
-    from nbbench.subject.selection import select
+    from nbbench.subject.selection import by_position, is_positions, select
 
-    subject = open_subject(app.settings)
-    if span and ".." not in span and not re.fullmatch(r"\d{1,5}-\d{1,5}", span):
-        return _one(app, describe(subject, span), bench, by, top)
-    return _range(app, select(subject, span), bench)
+    if span and ".." not in span and not is_positions(span):
+        return _one(app, describe(open_subject(app.settings), span), bench, by, top)
+    if (span is None or is_positions(span)) and subject_or_none(app.settings) is None:
+        # A fresh clone: the committed list of commits and the committed ledgers are enough.
+        return _range(app, by_position(read_commits(app.settings), span), bench, markdown)
+    return _range(app, select(open_subject(app.settings), span), bench, markdown)
 
 
 def _one(app: App, commit: Commit, bench: str, by: str, top: int) -> int:
@@ -87,32 +92,41 @@ def _grouped(one: Ledger, by: str) -> list[tuple[str, int, int]]:
     return sorted(((k, c, b) for k, (c, b) in sums.items()), key=lambda row: (-row[2], row[0]))
 
 
-def _range(app: App, commits: list[Commit], bench: str) -> int:
-    """Record every tree of the range with one warm server, then print the steps."""
-    from nbbench.collect.ledgers import workload_ledgers
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, NbbenchError
+def _range(app: App, commits: list[Commit], bench: str, markdown: bool) -> int:
+    """Record the trees whose ledgers are missing with one warm server, then print the steps."""
+    from nbbench.collect.ledgers import known_ledgers, workload_names
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+
+    wanted = workload_names(app.settings, re.compile(bench))
+    kept = {c.tree: known_ledgers(app.settings, c) for c in commits}
+    missing = [c for c in commits if not all(name in kept[c.tree] for name in wanted)]
+    if missing:
+        kept |= _record(app, missing, wanted)
+    found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in commits]
+    rows = _steps(found)
+    text = _steps_text(len(commits), rows, markdown)
+    app.emit("ledger-steps", {"commits": len(commits), "steps": rows}, text)
+    return EXIT_OK if any(ledgers for _, ledgers in found) else EXIT_INCONCLUSIVE
+
+
+def _record(app: App, commits: list[Commit], wanted: list[str]) -> dict[str, Mapping[str, Ledger]]:
+    from nbbench.collect.ledgers import record_ledgers
+    from nbbench.errors import NbbenchError
     from nbbench.probe.resources import PINNED_ENVIRONMENT
     from nbbench.warm import client
 
-    pattern = re.compile(bench)
+    made: dict[str, Mapping[str, Ledger]] = {}
     server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
-    found: list[tuple[Commit, dict[str, Ledger]]] = []
     try:
         for number, commit in enumerate(commits, start=1):
             app.say(f"[{number}/{len(commits)}] {commit.short} {commit.date:%Y-%m-%d}")
             try:
-                ledgers = workload_ledgers(
-                    app.settings, commit, pattern, say=lambda text: None, server=server
-                )
+                made[commit.tree] = record_ledgers(app.settings, server, commit, wanted)
             except NbbenchError as error:
                 app.say(f"  {error}")
-                ledgers = {}
-            found.append((commit, dict(ledgers)))
     finally:
         server.close()
-    rows = _steps(found)
-    app.emit("ledger-steps", {"commits": len(commits), "steps": rows}, _steps_text(len(commits), rows))
-    return EXIT_OK if any(v for _, v in found) else EXIT_INCONCLUSIVE
+    return made
 
 
 def _steps(found: list[tuple[Commit, dict[str, Ledger]]]) -> list[dict[str, object]]:
@@ -153,7 +167,8 @@ def _figures(diff: object) -> dict[str, object]:
     }
 
 
-def _steps_text(commits: int, rows: list[dict[str, object]]) -> str:
+def _steps_text(commits: int, rows: list[dict[str, object]], markdown: bool) -> str:
+    from nbbench.report.markdown import escape
     from nbbench.report.text import table
 
     if not rows:
@@ -175,4 +190,7 @@ def _steps_text(commits: int, rows: list[dict[str, object]]) -> str:
         "image",
         "lines",
     ]
+    if markdown:
+        lines = [f"| {' | '.join(escape(cell) for cell in row)} |" for row in cells]
+        return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *lines])
     return table(head, cells, right=(0, 4, 5, 6, 7, 8, 9))

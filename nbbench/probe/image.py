@@ -25,7 +25,7 @@ def fingerprint(image: torch.Tensor) -> Fingerprint:
     digest = hashlib.sha256(exact.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
     wide = exact.to(torch.float64)
     if wide.dim() >= 2:
-        rows = torch.tensor_split(wide.reshape(wide.shape[0], -1), _GRID, dim=0)
+        rows = torch.tensor_split(wide.flatten(1), _GRID, dim=0)
         blocks = [part for row in rows for part in torch.tensor_split(row, _GRID, dim=1)]
     else:
         blocks = list(torch.tensor_split(wide.reshape(-1), _GRID * _GRID))

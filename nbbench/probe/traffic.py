@@ -46,6 +46,31 @@ class _Plan:
     out: tuple[str, ...]  # `out=` arguments: only written
     mutated: tuple[tuple[int, str], ...]  # in-place arguments by position and name
 
+    @classmethod
+    def of(cls, schema: Any) -> _Plan:
+        written = [
+            (place, argument)
+            for place, argument in enumerate(schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ]
+        return cls(
+            schema.name.rpartition("::")[2],
+            tuple(a.name for _, a in written if a.kwarg_only),
+            tuple((place, a.name) for place, a in written if not a.kwarg_only),
+        )
+
+    def sides(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The tensors that a call reads, and those that it writes (each once)."""
+        mutated = [args[place] if place < len(args) else kwargs.get(key) for place, key in self.mutated]
+        unread = self.mutated if self.name in _WRITE_ONLY else ()
+        places, keys = {place for place, _ in unread}, {*self.out, *(key for _, key in unread)}
+        read = _tensors(a for place, a in enumerate(args) if place not in places)
+        read += _tensors(a for key, a in kwargs.items() if key not in keys)
+        destinations = _tensors((*mutated, *(kwargs.get(key) for key in self.out)))
+        return read, list({id(t): t for t in (*outputs, *destinations)}.values())
+
 
 @dataclass(slots=True)
 class _Life:
@@ -163,21 +188,9 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         if name in _UNINITIALISED:
             self._watch(outputs, where)
             return
-        mutated = _tensors(
-            args[place] if place < len(args) else kwargs.get(key) for place, key in plan.mutated
-        )
-        overwritten = plan.mutated if name in _WRITE_ONLY else ()
-        sources = _tensors(
-            (
-                *(a for place, a in enumerate(args) if all(place != at for at, _ in overwritten)),
-                *(a for key, a in kwargs.items() if key not in plan.out and all(key != k for _, k in overwritten)),
-            )
-        )
-        destinations = _tensors(kwargs.get(key) for key in plan.out)
-        read = sum(tensor_bytes(t) for t in sources)
-        written = {id(t): t for t in (*outputs, *destinations, *mutated)}
-        self._watch(written.values(), where)
-        wrote = sum(tensor_bytes(t) for t in written.values())
+        read, written = plan.sides(args, kwargs, outputs)
+        self._watch(written, where)
+        moved = sum(tensor_bytes(t) for t in (*read, *written))
         wider = sum(
             tensor_bytes(t)
             for t in outputs
@@ -185,14 +198,14 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         )
         dtype = str((outputs or inputs)[0].dtype).removeprefix("torch.")
         total.ops += 1
-        total.bytes += read + wrote
+        total.bytes += moved
         total.upcast_bytes += wider
-        for tensor in (*sources, *written.values()):
+        for tensor in (*read, *written):
             key = str(tensor.dtype).removeprefix("torch.")
             total.by_dtype[key] = total.by_dtype.get(key, 0) + tensor_bytes(tensor)
         cost = total.lines.setdefault((*where, name, dtype), LineCost())
         cost.count += 1
-        cost.bytes += read + wrote
+        cost.bytes += moved
         cost.upcast_bytes += wider
 
     @staticmethod
@@ -209,16 +222,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
 
     def _plan(self, func: Any) -> _Plan:
         if (plan := self._plans.get(func)) is None:
-            written = [
-                (place, argument)
-                for place, argument in enumerate(func._schema.arguments)
-                if argument.alias_info is not None and argument.alias_info.is_write
-            ]
-            plan = self._plans[func] = _Plan(
-                func._schema.name.rpartition("::")[2],
-                tuple(a.name for _, a in written if a.kwarg_only),
-                tuple((place, a.name) for place, a in written if not a.kwarg_only),
-            )
+            plan = self._plans[func] = _Plan.of(func._schema)
         return plan
 
     def _where(self, frame: FrameType | None) -> tuple[str, int, str]:

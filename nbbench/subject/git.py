@@ -16,6 +16,8 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C",
 }
+# What a user's settings would add to a listing, or run.
+_SETTINGS = ("log.showSignature=false", "log.follow=false", f"core.hooksPath={os.devnull}")
 
 
 def git(
@@ -30,6 +32,7 @@ def git(
     Raises SubjectError with git's own last line when it fails, HostError when git is missing.
     """
     where = ["-C", str(repository)] if repository is not None else []
+    where += [part for setting in _SETTINGS for part in ("-c", setting)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT
     try:
         done = subprocess.run(

@@ -40,7 +40,7 @@ def open_subject(settings: Settings) -> Subject:
     record = git_dir / "nbbench.json"
     try:
         source = str(json.loads(record.read_text(encoding="utf-8"))["source"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SubjectError(f"the registered subject's record {record.name} is unreadable") from error
     if not Path(source).is_dir():
         raise SubjectError(f"the subject's repository {source} is gone")
@@ -92,24 +92,31 @@ def clone(settings: Settings, url: str) -> Path:
 
 def _copy_refs(source: Path, git_dir: Path, branch: str) -> None:
     """Mirror heads and tags; the measured branch may be a remote-tracking one."""
-    listing = git_text(source, ["for-each-ref", "--format=%(refname) %(objectname) %(objecttype)"])
-    refs = dict(line.split()[:2] for line in listing.splitlines() if line)
+    refs = _refs(source)
     wanted = {n: h for n, h in refs.items() if n.startswith(("refs/heads/", "refs/tags/"))}
     name = f"refs/heads/{branch}"
     if name not in wanted:
         remote = [n for n in refs if n.startswith("refs/remotes/") and n.endswith(f"/{branch}")]
+        remote.sort(key=lambda n: (n != f"refs/remotes/origin/{branch}", n))
         if not remote:
             raise SubjectError(
                 f"the repository has no branch {branch!r}",
                 hint="fetch it, or set another with NBBENCH_BRANCH",
             )
         wanted[name] = refs[remote[0]]
-    listing = git_text(git_dir, ["for-each-ref", "--format=%(refname) %(objectname)"])
-    present = dict(line.split() for line in listing.splitlines() if line)
-    orders = [f"update {n} {h}" for n, h in wanted.items() if present.get(n) != h]
-    orders += [f"delete {n}" for n in present if n not in wanted]
-    if orders:
-        git(git_dir, ["update-ref", "--stdin"], stdin="\n".join(orders).encode() + b"\n")
+    present = _refs(git_dir)
+    # First what goes: git does not make `a/b` while there is an `a`, even in one transaction.
+    for orders in (
+        [f"delete {n}" for n in present if n not in wanted],
+        [f"update {n} {h}" for n, h in wanted.items() if present.get(n) != h],
+    ):
+        if orders:
+            git(git_dir, ["update-ref", "--stdin"], stdin="\n".join(orders).encode() + b"\n")
+
+
+def _refs(repository: Path) -> dict[str, str]:
+    listing = git_text(repository, ["for-each-ref", "--format=%(refname) %(objectname)"])
+    return dict(line.split(" ") for line in listing.split("\n") if line)
 
 
 def resolve(subject: Subject, name: str) -> str:
@@ -133,7 +140,7 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
     `span` is a git range (`A..B`, or one name for everything up to it); positions count over
     the whole branch whatever the range. Raises UsageError for an unknown range.
     """
-    everything = _log(subject, subject.branch)
+    everything = _log(subject, f"refs/heads/{subject.branch}")
     positions = {commit: i for i, (commit, _, _) in enumerate(everything, start=1)}
     chosen = everything
     if span is not None:
@@ -154,7 +161,7 @@ def _log(subject: Subject, span: str) -> list[tuple[str, datetime, str]]:
         subject.git_dir,
         ["log", "--first-parent", "--reverse", "--format=%H%x00%at%x00%s", span, "--", subject.measured_path],
     )
-    rows = [line.split("\0") for line in text.splitlines() if line]
+    rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
     return [(h, datetime.fromtimestamp(int(at), UTC), title) for h, at, title in rows]
 
 
@@ -173,6 +180,6 @@ def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
 def describe(subject: Subject, commit: str) -> Commit:
     """One commit with its tree, whether or not it changed the measured path."""
     full = resolve(subject, commit)
-    line = git_text(subject.git_dir, ["show", "-s", "--format=%at%x00%s", full])
+    line = git_text(subject.git_dir, ["log", "-1", "--format=%at%x00%s", full])
     at, title = line.split("\0")
     return Commit(full, tree_ids(subject, [full])[full], datetime.fromtimestamp(int(at), UTC), title)

@@ -16,12 +16,25 @@ def select(subject: Subject, span: str | None) -> list[Commit]:
 
     Raises UsageError for an unknown or reversed range.
     """
-    if span and (match := _POSITIONS.fullmatch(span)):
-        low, high = int(match[1]), int(match[2])
-        if low > high:
-            raise UsageError(f"range {span} runs backwards")
-        return [c for c in list_commits(subject) if low <= c.position <= high]
+    if span and is_positions(span):
+        return by_position(list_commits(subject), span)
     return list_commits(subject, span)
+
+
+def is_positions(span: str) -> bool:
+    """Whether a range is one of positions, `21-245`."""
+    return _POSITIONS.fullmatch(span) is not None
+
+
+def by_position(commits: list[Commit], span: str | None) -> list[Commit]:
+    """Commits at positions `A-B`, both inclusive; all of them without a range."""
+    match = _POSITIONS.fullmatch(span) if span else None
+    if match is None:
+        return commits
+    low, high = int(match[1]), int(match[2])
+    if low > high:
+        raise UsageError(f"range {span} runs backwards")
+    return [c for c in commits if low <= c.position <= high]
 
 
 def spread(commits: list[Commit]) -> list[Commit]:

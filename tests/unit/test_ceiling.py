@@ -1,0 +1,113 @@
+"""Bandwidth ceilings: STREAM's byte counts, best of repeats, first turn left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from nbbench.probe import ceiling  # noqa: E402
+
+KERNELS = ("copy", "scale", "add", "triad")
+
+
+class Clock:
+    """A perf_counter under which the n-th timed kernel takes `durations[n]` seconds.
+
+    The end of the four kernels of the first turn is never asked for.
+    """
+
+    def __init__(self, durations):
+        self._told = [0.0] * len(KERNELS)
+        for duration in durations:
+            self._told += [self._told[-1], self._told[-1] + duration]
+        self._told.reverse()
+
+    def perf_counter(self):
+        return self._told.pop()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    def use(durations):
+        fake = Clock(durations)
+        monkeypatch.setattr(ceiling, "time", fake)
+        return fake
+
+    return use
+
+
+def test_rates_are_positive():
+    found = ceiling.measure_ceiling(repeats=2, array_bytes=2**16)
+    assert all(getattr(found, kernel) > 0 for kernel in KERNELS)
+    assert found.array_bytes == 2**16
+    assert found.threads == torch.get_num_threads()
+    assert found.cache_bytes == ceiling.last_level_cache_bytes() > 0
+
+
+def test_two_arrays_for_copy_and_scale_three_for_add_and_triad(clock):
+    clock([1.0] * 4)
+    found = ceiling.measure_ceiling(repeats=1, array_bytes=8000)
+    assert [getattr(found, kernel) for kernel in KERNELS] == [16000, 16000, 24000, 24000]
+
+
+def test_first_turn_is_left_out_and_the_best_repeat_counts(clock):
+    turns = [[4.0, 5.0, 6.0, 8.0], [2.0, 10.0, 3.0, 9.0], [8.0, 10.0, 12.0, 4.0]]
+    clock([second for turn in turns for second in turn])
+    found = ceiling.measure_ceiling(repeats=3, array_bytes=8000)
+    assert [getattr(found, kernel) for kernel in KERNELS] == [16000 / 2, 16000 / 5, 24000 / 3, 24000 / 4]
+
+
+def test_arrays_hold_whole_numbers_of_float64(clock):
+    clock([1.0] * 4)
+    found = ceiling.measure_ceiling(repeats=1, array_bytes=8007)
+    assert found.array_bytes == 8000
+
+
+@pytest.mark.parametrize(
+    ("cache", "expected"), [(2**20, 64 * 2**20), (30 * 2**20, 120 * 2**20), (2**30, 512 * 2**20)]
+)
+def test_size_of_the_arrays_follows_the_cache(monkeypatch, clock, cache, expected):
+    sizes = []
+
+    def small(shape, value, **options):
+        sizes.append(shape[0] * 8)
+        return torch.zeros(10, dtype=torch.float64)
+
+    class Torch:
+        full = staticmethod(small)
+
+        def __getattr__(self, name):
+            return getattr(torch, name)
+
+    clock([1.0] * 4)
+    monkeypatch.setattr(ceiling, "torch", Torch())
+    monkeypatch.setattr(ceiling, "last_level_cache_bytes", lambda: cache)
+    assert ceiling.measure_ceiling(repeats=1).array_bytes == expected
+    assert sizes == [expected] * 3
+
+
+class TestCache:
+    @staticmethod
+    def told(monkeypatch, tmp_path, sizes):
+        for number, size in enumerate(sizes):
+            (tmp_path / f"index{number}").mkdir()
+            (tmp_path / f"index{number}" / "size").write_text(f"{size}\n")
+
+        def path(text):
+            return tmp_path if text.startswith("/sys") else Path(text)
+
+        monkeypatch.setattr(ceiling, "Path", path)
+        return ceiling.last_level_cache_bytes()
+
+    def test_largest_level(self, monkeypatch, tmp_path):
+        assert self.told(monkeypatch, tmp_path, ["32K", "2048K", "33M", "48K"]) == 33 * 2**20
+
+    def test_units(self, monkeypatch, tmp_path):
+        assert self.told(monkeypatch, tmp_path, ["512", "1G"]) == 2**30
+
+    @pytest.mark.parametrize("sizes", [[], ["unknown"], ["0K"]])
+    def test_not_told(self, monkeypatch, tmp_path, sizes):
+        assert self.told(monkeypatch, tmp_path, sizes) == 32 * 2**20
