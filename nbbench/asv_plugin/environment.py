@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,9 +22,9 @@ from asv.console import log
 from asv.environment import Environment
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
-from nbbench.collect.side_files import append_record
+from nbbench.collect.side_files import append_record, telemetry_path
 from nbbench.config import Settings, load_settings
-from nbbench.errors import NbbenchError, SubjectError
+from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.model import ProcessRecord
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.repository import open_subject, tree_ids
@@ -149,13 +150,16 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         return environment
 
     def _run_warm(self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]) -> Any:
-        server = self._warm_server(environment)
-        outcome = server.run(
-            argv,
-            cwd=kwargs.get("cwd") or str(Path.cwd()),
-            environment=environment,
-            timeout_s=float(kwargs.get("timeout") or 600),
-        )
+        try:
+            outcome = self._warm_server(environment).run(
+                argv,
+                cwd=kwargs.get("cwd") or str(Path.cwd()),
+                environment=environment,
+                timeout_s=float(kwargs.get("timeout") or 600),
+            )
+        except HostError as error:
+            self._close()  # the next process gets a new server; this one has failed
+            outcome = _lost(error)
         self._record(argv, outcome)
         codes = kwargs.get("valid_return_codes", (0,))
         if codes is not None and outcome.exit_code not in codes:
@@ -168,7 +172,10 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
 
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
         if self._server is None:
-            self._server = warm.start(environment=environment)
+            try:
+                self._server = warm.start(environment=environment)
+            except HostError as error:
+                raise util.UserError(f"{error} ({error.hint})") from error
         preload = [self._settings.package, f"{self._settings.package}.simulator"]
         self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
@@ -216,9 +223,9 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     def _append(self, record: ProcessRecord) -> None:
         if not self.machine_name:
             return
-        folder = self._results_dir / self.machine_name / "telemetry"
+        path = telemetry_path(self._results_dir, self.machine_name, self._commit, self.name)
         try:
-            append_record(folder / f"{self._commit[:8]}-{self.name}.jsonl", record)
+            append_record(path, record)
         except OSError as error:
             log.warning(f"nbbench: telemetry not kept: {error}")
 
@@ -226,6 +233,12 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if self._server is not None:
             self._server.close()
             self._server = None
+
+
+def _lost(error: HostError) -> warm.JobOutcome:
+    """The outcome of a process that its server took along."""
+    told = {"started": time.time(), "exit_code": 1, "verdict": "ended", "wall_s": 0.0}
+    return warm.JobOutcome(f"nbbench: {error}", 1, {**told, "load_before": 0.0, "run_delay_s": 0.0})
 
 
 def _worth_keeping(outcome: warm.JobOutcome) -> str:

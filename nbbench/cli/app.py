@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import importlib
 import json
@@ -121,6 +122,17 @@ def common_options() -> list[click.Option]:
     ]
 
 
+def _with_common_options(command: click.Command) -> click.Command:
+    """A copy of the command (of a group: of its commands) that takes the common options too."""
+    made = copy.copy(command)
+    if isinstance(made, click.Group):
+        made.commands = {name: _with_common_options(sub) for name, sub in made.commands.items()}
+    else:
+        have = {name for param in made.params for name in param.opts}
+        made.params = [*made.params, *(o for o in common_options() if not have & set(o.opts))]
+    return made
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is called."""
 
@@ -134,10 +146,7 @@ class LazyGroup(click.Group):
             return None
         module, attribute, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(f"nbbench.cli.{module}"), attribute)
-        for leaf in command.commands.values() if isinstance(command, click.Group) else [command]:
-            have = {name for param in leaf.params for name in param.opts}
-            leaf.params.extend(o for o in common_options() if not have & set(o.opts))
-        return command
+        return _with_common_options(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the table of commands without importing any."""

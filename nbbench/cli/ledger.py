@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     help="Workloads to record.",
 )
 @click.option(
-    "--by", type=click.Choice(["line", "function", "op", "dtype"]), default="line", show_default=True
+    "--by",
+    type=click.Choice(["line", "function", "op", "dtype"]),
+    default="line",
+    show_default=True,
+    help="What a row stands for.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
 @click.option("--markdown", is_flag=True, help="The table of steps as Markdown.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from nbbench.collect.side_files import write_atomic
@@ -37,8 +38,10 @@ def branch_commits(settings: Settings) -> list[Commit]:
         return kept
     present = list_commits(subject)
     known = {commit.hash for commit in present}
-    # Results of another history (the demo's, say) keep the places that they have there.
-    return present if known & {c.hash for c in kept} else present + kept
+    if known & {commit.hash for commit in kept}:
+        return present
+    # Results of another history stand by their dates: positions of two branches would collide.
+    return present + [replace(commit, position=0) for commit in kept]
 
 
 def read_commits(settings: Settings) -> list[Commit]:

@@ -57,6 +57,11 @@ def register(settings: Settings, source: Path) -> Subject:
     try:
         common = git_text(source, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
     except (SubjectError, NotADirectoryError) as error:
+        if "safe.directory" in str(error):
+            raise HostError(
+                f"git does not read {source}: it belongs to another user",
+                hint=f"if you trust it: git config --global --add safe.directory {source}",
+            ) from error
         raise UsageError(f"{source} is not a git repository", hint="give the path of a clone") from error
     clone = Path(common)
     target = settings.subject_git

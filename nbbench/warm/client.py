@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from nbbench.errors import HostError
 from nbbench.warm import zygote
 
 _KEPT_SUITES = 2
+_IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,14 @@ class WarmServer:
         benchmark_dir: str,
         preload: Sequence[str],
         environment: Mapping[str, str],
+        *,
+        import_limit_s: float = _IMPORT_LIMIT_S,
     ) -> None:
-        """Have a suite server that imported `preload` from `path`; no-op when it is there already."""
+        """Have a suite server that imported `preload` from `path`; no-op when it is there already.
+
+        Modules whose import ends the process, hangs or starts threads are left to the jobs,
+        which meet it again and tell. Raises HostError when the suite itself does that.
+        """
         key = (*path, benchmark_dir, *preload)
         self._current = key
         if key in self._suites:
@@ -95,14 +103,33 @@ class WarmServer:
             "env": dict(environment),
             "output": str(output),
         }
+        for names in (request["preload"], []):
+            suite = self._fork_suite({**request, "preload": names}, import_limit_s)
+            self.suite_output = _tail(output)
+            if suite is not None:
+                self._suites[key] = suite
+                return
+        raise HostError("the benchmark suite cannot be held warm", hint="NBBENCH_WARM=0 runs without it")
+
+    def _fork_suite(self, request: dict[str, Any], limit_s: float) -> socket.socket | None:
+        """A suite server that is ready; None when it ended, took too long or has threads."""
         answer = self._exchange(self._sock, request)
         if answer is None:
             raise HostError("the warm benchmark server ended unexpectedly")
         _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
         suite = socket.socket(fileno=fds[0])
-        self._ready(suite)
-        self._suites[key] = suite
-        self.suite_output = output.read_text(encoding="utf-8", errors="replace")
+        suite.settimeout(limit_s)
+        try:
+            ready = zygote.receive(suite)
+        except OSError:
+            ready = None
+        if ready is not None and ready["threads"] == 1:
+            suite.settimeout(None)
+            return suite
+        suite.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(answer["pid"], signal.SIGKILL)
+        return None
 
     def run(
         self, argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], timeout_s: float

@@ -128,17 +128,20 @@ def _adopt(environment: dict[str, str]) -> None:
 def _fork_job(sock: socket.socket, request: dict[str, Any]) -> None:
     busy, steal = machine_times()
     load = os.getloadavg()[0]
+    with open(request["output"], "wb"):  # the output limit is watched from the first moment
+        pass
     started, start = time.time(), time.perf_counter()
     pid = os.fork()
     if pid == 0:
         _run_job(sock, request)
+    with contextlib.suppress(OSError):  # here as well: a signal may be due before the job has run
+        os.setpgid(pid, pid)
     verdict = _wait(sock, pid, request)
     wall = time.perf_counter() - start
     delay = _run_delay(pid)
     _, status, usage = os.wait4(pid, 0)
     # Whatever the job left behind must not run beside the next one.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    _signal(pid, signal.SIGKILL)
     busy_after, steal_after = machine_times()
     code = os.waitstatus_to_exitcode(status)
     if verdict == "gone":
@@ -189,19 +192,24 @@ def _wait(sock: socket.socket, pid: int, request: dict[str, Any]) -> str:
                 return verdict
             now = time.monotonic()
             if killed_at and now > killed_at + _GRACE_S:
-                os.killpg(pid, signal.SIGKILL)
+                _signal(pid, signal.SIGKILL)
             if sock.fileno() in ready and verdict != "gone":
                 verdict, killed_at = "gone", now
                 poller.unregister(sock)
-                os.killpg(pid, signal.SIGKILL)
+                _signal(pid, signal.SIGKILL)
             elif not killed_at and now > deadline:
                 verdict, killed_at = "timeout", now
-                os.killpg(pid, signal.SIGTERM)
+                _signal(pid, signal.SIGTERM)
             elif not killed_at and os.path.getsize(request["output"]) > _MAX_OUTPUT_BYTES:
                 verdict, killed_at = "flood", now
-                os.killpg(pid, signal.SIGKILL)
+                _signal(pid, signal.SIGKILL)
     finally:
         os.close(fd)
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def _run_job(sock: socket.socket, request: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from history_samples import (
 )
 
 from nbbench.analyse.changes import find_changes
+from nbbench.analyse.ledger_series import ledger_series
 from nbbench.model import Commit, Point, Series, Status
 
 
@@ -198,3 +199,12 @@ def test_a_commit_list_is_not_needed_to_be_unique_in_date() -> None:
     same_day: list[Commit] = [commit(i, day=0) for i in range(1, 9)]
     (found,) = find_changes(history(series(BYTES, steps(8, 1, (3, 2)), same_day), commits=same_day))
     assert numbers(found) == (3, 3)
+
+
+def test_ledgers_are_exact_series_of_their_own() -> None:
+    work = [samples.ledger(error="boom") if i == 5 else samples.ledger(peak=1 + i // 5) for i in range(1, 9)]
+    made = ledger_series(branch(10), samples.ledgers(work), "2.9.1")
+    assert [(s.key.machine, s.key.environment, len(s.points)) for s in made] == [("any", "torch2.9.1", 8)] * 4
+    assert made[0].points[4].status is Status.FAILED
+    (found,) = find_changes(history(*made))
+    assert (found.unit, numbers(found)) == ("B (exact)", (5, 6))

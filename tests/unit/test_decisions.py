@@ -68,7 +68,8 @@ def test_bad_files_are_skipped_and_named(tmp_path):
     good = write_decision(tmp_path, DECISION)
     plain = json.loads(good.read_text())
     broken = {
-        "a.decision": b"", "b.decision": b"{", "c.decision": b"[]", "d.decision": b"\xff", "e.decision": b"[" * 100_000,
+        "a.decision": b"", "b.decision": b"{", "c.decision": b"[]", "d.decision": b"\xff",
+        "e.decision": b"[" * 100_000,
         "f.decision": json.dumps(plain | {"schema": 2}).encode(),
         "g.decision": json.dumps(plain | {"state": "unheard of"}).encode(),
         "h.decision": json.dumps(plain | {"date": "2025-10-15T11:35:31"}).encode(),

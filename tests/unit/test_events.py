@@ -319,6 +319,11 @@ def test_a_drift_keeps_to_itself() -> None:
     assert [(numbers(e), len(e.changes)) for e in found] == [((10, 10), 2), ((3, 25), 2)]
 
 
+def test_a_drift_and_a_step_of_the_same_range_cannot_be_told_apart_and_are_one_event() -> None:
+    (event,) = made(change(5, 9, 0.3, kind="drift", n="1"), change(5, 9, 0.2, n="2"))
+    assert (numbers(event), len(event.changes)) == ((5, 9), 2)
+
+
 def test_a_dtype_alone_is_no_loss() -> None:
     (event,) = made(change(4, 4, -0.69, OUTPUT, "exact"))
     assert not event.worse

@@ -283,13 +283,13 @@ def test_values_hidden_in_the_environment_are_hidden_in_logs_too() -> None:
     environ = {
         "BUILD_PASSWORD": "plainword",
         "OMP_NUM_THREADS": "2",
-        "PWD": "/work/project",
+        "PWD": "/home/ada/project",
         "X_TOKEN": "short",
     }
     secrets = secret_values(environ)
     assert secrets == ("plainword",)
-    assert redact_text("connecting with plainword in /work/project", secrets) == (
-        f"connecting with {REDACTED} in /work/project"
+    assert redact_text("connecting with plainword in /home/ada/project", secrets) == (
+        f"connecting with {REDACTED} in /home/ada/project"
     )
 
 

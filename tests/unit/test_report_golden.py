@@ -46,7 +46,7 @@ EVIDENCE = EvidenceInput(
         ),
         "set -o pipefail; pytest 2>&1 | tee pytest.log",
     ),
-    cwd="/work/my subject",
+    cwd="/home/ada/my subject",
     exit_code=1,
     commit=samples.COMMITS[11],
     branch="feature/spec-based-2",

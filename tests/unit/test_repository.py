@@ -168,6 +168,15 @@ class TestRegister:
         assert caught.value.exit_code == 2 and caught.value.hint
         assert not settings.subject_git.exists()
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_a_clone_of_another_user(self, settings, source, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for path in (source, source / ".git"):
+            os.chown(path, 12345, 12345)
+        with pytest.raises(HostError, match="belongs to another user") as caught:
+            register(settings, source)
+        assert "safe.directory" in caught.value.hint
+
     def test_a_folder_that_cannot_be_written(self, settings, pristine):
         settings.state_dir.write_text("a file is in the way")
         with pytest.raises(HostError, match="cannot write"):

@@ -125,13 +125,11 @@ def test_missing_object_names_the_commit(subject, source, trees):
     assert extract(subject, list_commits(subject)[0], trees).is_dir()
 
 
-def test_partial_clone_fails_without_asking_its_remote(pristine, tmp_path, trees):
+def test_partial_clone_fails_without_asking_its_remote(source, tmp_path, trees):
     partial = tmp_path / "partial"
-    git = ["git", "-c", "uploadpack.allowFilter=true"]
-    command = [*git, "clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{pristine}", partial]
-    subprocess.run(
-        command, env=os.environ | {"GIT_CONFIG_PARAMETERS": "'uploadpack.allowfilter=true'"}, check=True
-    )
+    subprocess.run(["git", "-C", source, "config", "uploadpack.allowFilter", "true"], check=True)
+    command = ["git", "clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{source}", partial]
+    subprocess.run(command, check=True)
     root = tmp_path / "project"
     root.mkdir()
     (root / "asv.conf.json").write_text("{}")
