@@ -310,6 +310,9 @@ class Verdict:
     sentence: str
     cause: Cause | None = None
     reproduce: str = ""
+    base_value: float | None = None
+    head_value: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from nbbench import units
@@ -41,6 +42,8 @@ class SeriesState:
     reproduce: str = ""
     log_ratios: list[float] = field(default_factory=list)
     confirming: list[float] = field(default_factory=list)
+    base_s: list[float] = field(default_factory=list)
+    head_s: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     decision: Decision | None = None
     confirmed: bool | None = None
@@ -117,7 +120,9 @@ def ledger_verdict(diff: LedgerDiff) -> Verdict:
         rounds=0,
         sentence=told,
         cause=None if outcome is Outcome.UNCHANGED else cause,
-        reproduce="",
+        base_value=diff.bytes_before,
+        head_value=diff.bytes_after,
+        unit="B/pixel",
     )
 
 
@@ -160,6 +165,9 @@ def time_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
         sentence=sentence,
         cause=cause if outcome is Outcome.REGRESSED else None,
         reproduce=state.reproduce,
+        base_value=median(state.base_s) if state.base_s else None,
+        head_value=median(state.head_s) if state.head_s else None,
+        unit="seconds",
     )
 
 

@@ -172,6 +172,8 @@ def _rounds(
         pairs += len(measured)
         for item, pair in measured.items():
             states[item].errors += [side.error for side in (pair.base, pair.head) if side.error]
+            states[item].base_s += [pair.base.seconds] if pair.base.seconds else []
+            states[item].head_s += [pair.head.seconds] if pair.head.seconds else []
             states[item].add(pair.log_ratio, alpha)
         settled = sum(s.settled for s in states.values())
         spent = time.monotonic() - started

@@ -108,7 +108,7 @@ def run_markdown(view: RunView, *, limit: int = LIMIT_BYTES) -> str:
     return page.text()
 
 
-_GATE_HEAD = ("series", "verdict", "change", "interval", "floor", "rounds", "cause")
+_GATE_HEAD = ("series", "verdict", "base", "head", "change", "interval", "floor", "rounds", "cause")
 _FLAG_HEAD = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
 
 
@@ -116,7 +116,7 @@ def _gate_cells(row: VerdictRow) -> tuple[str, ...]:
     return (
         code(truncate(row.series, _CELL)),
         f"{_MARK[row.outcome]} {row.outcome}",
-        *_escaped_row((row.change, row.interval, row.floor, str(row.rounds), row.cause)),
+        *_escaped_row((row.base, row.head, row.change, row.interval, row.floor, str(row.rounds), row.cause)),
     )
 
 

@@ -170,13 +170,15 @@ def _evidence(row: FlagRow, term: Terminal) -> str:
 
 
 def _gate_table(view: GateView, term: Terminal) -> str:
-    """Narrow terminals lose the floor, the rounds and the cause, in this order, before the series."""
-    headers = ["verdict", "change", "interval", "cause", "rounds", "floor", "series"]
+    """Narrow terminals lose the floor, the rounds, the cause, then the figures before the series."""
+    headers = ["verdict", "change", "interval", "base", "head", "cause", "rounds", "floor", "series"]
     body = [
         [
             term.paint(str(row.outcome), _OUTCOME_COLOUR[row.outcome]),
             row.change,
             row.interval,
+            row.base,
+            row.head,
             row.cause,
             str(row.rounds),
             row.floor,
@@ -185,7 +187,7 @@ def _gate_table(view: GateView, term: Terminal) -> str:
         for row in view.rows
     ]
     while True:
-        right = [i for i, name in enumerate(headers) if name in ("change", "rounds", "floor")]
+        right = [i for i, name in enumerate(headers) if name in ("base", "head", "change", "rounds", "floor")]
         fitted = _fit_last(headers, body, term, right=right, least=_MIN_SERIES)
         if term.width is None or _widest(fitted) <= term.width or len(headers) <= 4:
             return fitted

@@ -102,6 +102,8 @@ class VerdictRow:
 
     series: str
     outcome: Outcome
+    base: str
+    head: str
     change: str
     interval: str
     floor: str
@@ -328,6 +330,8 @@ def _verdict_row(verdict: Verdict) -> VerdictRow:
     return VerdictRow(
         series=clean(verdict.series) or "(all series)",
         outcome=verdict.outcome,
+        base=_figure(verdict.base_value, verdict.unit),
+        head=_figure(verdict.head_value, verdict.unit),
         change=units.format_change(verdict.effect),
         interval=interval(verdict.effect_lo, verdict.effect_hi),
         floor=f"±{verdict.floor * 100:.3g} %",
@@ -336,6 +340,10 @@ def _verdict_row(verdict: Verdict) -> VerdictRow:
         sentence=clean(verdict.sentence),
         reproduce=clean(verdict.reproduce),
     )
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return "" if value is None else units.format_value(value, unit)
 
 
 def _cell(value: Any) -> str:

@@ -208,6 +208,9 @@ GATE = GateReport(
             "slower by 65 % [58 %, 72 %], floor 3 %, 8 rounds; most likely 000c3b9a",
             Cause.DTYPE,
             "nbbench gate --policy time --bench 'time_run' 000b0000 000c0000",
+            base_value=0.0139,
+            head_value=0.0229,
+            unit="seconds",
         ),
         Verdict(
             BIG_KEY.label, Outcome.INCONCLUSIVE, None, None, None, 0.12, 20, "budget spent | `noise` 12 %"
