@@ -18,6 +18,8 @@ _BUSY_SHARE = 0.10  # processor time of others, as a share of a process's wall t
 _STEAL_SHARE = 0.02
 _CEILING_MOVED = 0.1  # medians of five ceilings agree within a few per cent on one machine
 _LINES_SHOWN = 3
+# Processes that import and do nothing: what moves them is the way they are started.
+_IDLE = frozenset({"bandwidth.Baseline.peakmem_nothing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,17 @@ def explain_change(
     work = [sentence for diff in _telling(diffs) for sentence in describe_diff(diff)]
     allocator = _evidence(c for c in changes if change_role(c) is Role.ALLOCATOR)
     exact = [c for c in changes if c.kind == "exact" and change_role(c) is not Role.DERIVED]
+    roles = {change_role(c) for c in changes} - {Role.DERIVED}
+    if roles <= {Role.MEMORY} and (idle := [c for c in changes if c.key.benchmark in _IDLE]):
+        return Cause.HARNESS, (
+            *_evidence(idle),
+            "a process that imports and does nothing changed: what is imported differs, not what is computed",
+        )
+    if roles == {Role.ALLOCATOR}:
+        same = (
+            ["the ledger is unchanged: same operations, same bytes"] if all(d.equal for d in diffs) else work
+        )
+        return Cause.ALLOCATOR, (*(same if diffs else ()), *allocator, f"remedy: {MALLOC_REMEDY}")
     if any(diff.image == "changed" for diff in diffs):
         return Cause.IMAGE, (*work, *allocator)
     if any(d.upcasts or d.retyped for d in diffs) or any(change_role(c) is Role.DTYPE for c in changes):
@@ -137,6 +150,11 @@ def _evidence(changes: Iterable[ChangePoint]) -> list[str]:
         f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
         for c in moved[:2]
     ]
+
+
+def slowest(changes: Iterable[ChangePoint]) -> list[str]:
+    """The two timed series that moved most."""
+    return _evidence(c for c in changes if change_role(c) is Role.TIME)
 
 
 def _contention_sentence(before: Contention, after: Contention) -> str:

@@ -14,6 +14,8 @@ from nbbench.model import ChangePoint, Commit, Ledger, Point, ProcessRecord, Ser
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps
 from nbbench.stats.fdr import q_values
 
+# A minor fault costs about 0.8 µs (docs/findings.md): fewer than this are lost in any run.
+FAULTS_THAT_COUNT = 1000
 FALSE_DISCOVERY_RATE = 0.05
 # Ledgers differ by a few scalar operations where nothing that a clock could see has changed.
 _CHANGED_SHARE = 0.005
@@ -79,7 +81,12 @@ def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
     # Every noisy series was one test, whether or not it yielded a change point.
     q = q_values([change.p_value for change in noisy], tests=max(tests, len(noisy)))
     kept = {id(c) for c, value in zip(noisy, q, strict=True) if value <= FALSE_DISCOVERY_RATE}
-    return [change for change in found if change.kind == "exact" or id(change) in kept]
+    return [c for c in found if c.kind == "exact" or (id(c) in kept and _relevant(c))]
+
+
+def _relevant(change: ChangePoint) -> bool:
+    """A significant change may still be too small to matter in the values' own unit."""
+    return change.unit != "faults" or abs(change.after - change.before) >= FAULTS_THAT_COUNT
 
 
 def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> set[str]:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from nbbench.analyse.causes import Contention, contention, explain_change, records_by_commit
+from nbbench.analyse.causes import Contention, contention, explain_change, records_by_commit, slowest
 from nbbench.analyse.changes import History
 from nbbench.analyse.grouping import Group, group_changes
 from nbbench.analyse.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.analyse.order import CommitOrder
-from nbbench.analyse.roles import Role, change_role, role
+from nbbench.analyse.roles import Role, change_role, ledger_families, role
 from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, Ledger, ProcessRecord
 from nbbench.stats.changepoint import level_effect
 
@@ -114,10 +114,14 @@ def _matters(changes: Sequence[ChangePoint], thresholds: Thresholds) -> bool:
 
 def _event(group: Group, branch: _Branch) -> Event:
     machines = {change.key.machine for change in group.changes}
-    diffs = branch.ledgers_around(group.lo, group.hi)
+    families = {
+        name for c in group.changes if change_role(c) is not Role.DERIVED for name in ledger_families(c.key)
+    }
+    diffs = [d for d in branch.ledgers_around(group.lo, group.hi) if d.workload.startswith(tuple(families))]
     before, after = branch.contention(group.lo, group.hi, machines)
     ceiling = branch.ceiling_effect(group.lo, group.hi, machines)
     cause, evidence = explain_change(group.changes, diffs, before, after, ceiling)
+    evidence = (*slowest(group.changes), *evidence)
     lo, hi = branch.commits[group.lo], branch.commits[group.hi]
     worse = group.direction > 0
     return Event(

@@ -32,7 +32,9 @@ from nbbench.subject.tree import extract_tree
 from nbbench.warm import client as warm
 
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
+_MEASURING = ("run", "setup_cache")
 _STDERR_TAIL = 4000
+_WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
 
 
 def install() -> None:
@@ -130,6 +132,8 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         """Run a benchmark command warm, or any other command in a plain process."""
         environment = self._process_environment(kwargs.pop("env", None) or os.environ)
         warm_mode = len(args) > 1 and args[0] == BENCHMARK_RUN_SCRIPT and args[1] in _WARM_MODES
+        if warm_mode and args[1] in _MEASURING and (limit := os.environ.get(_WATCHDOG)):
+            kwargs["timeout"] = float(limit)
         if self._warm and warm_mode and self._tree_dir is not None and not kwargs.get("return_popen"):
             return self._run_warm([str(a) for a in args[1:]], environment, kwargs)
         environment["ASV_PYTHONPATH"] = os.pathsep.join(self._path_entries())
@@ -184,7 +188,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
 
     def _record(self, argv: list[str], outcome: warm.JobOutcome) -> None:
         """Append the process's telemetry beside asv's results; a full disk must not stop asv."""
-        if argv[0] not in ("run", "setup_cache"):
+        if argv[0] not in _MEASURING:
             return
         told = dict(outcome.telemetry)
         bench, _, index = argv[2].rpartition("-")

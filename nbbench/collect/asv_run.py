@@ -95,14 +95,18 @@ def measure_commits(
         command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
         command += ["--quick"] if quick else []
         command += [part for pattern in bench for part in ("--bench", pattern)]
-        command += ["--attribute", f"timeout={timeout_s:g}"] if timeout_s else []
+        environment = _environment(settings)
+        if timeout_s:
+            # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
+            environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
         with _termination_interrupts():
-            return _follow(command, settings, {c.short: c for c in commits}, show, detail)
+            return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
 
 
 def _follow(
     command: list[str],
     settings: Settings,
+    environment: dict[str, str],
     commits: dict[str, Commit],
     show: Callable[[str], None],
     detail: Callable[[str], None],
@@ -115,7 +119,7 @@ def _follow(
         stdin=subprocess.DEVNULL,
         text=True,
         errors="replace",
-        env=_environment(settings),
+        env=environment,
         start_new_session=True,  # an interrupt reaches asv once, from here
         preexec_fn=_end_with_parent,
     )
@@ -133,6 +137,10 @@ def _follow(
         raise
     if any(_NOTHING_SELECTED in line for line in last):
         raise UsageError("no benchmark matches --bench", hint="`asv run --bench just-discover` lists them")
+    if code < 0:
+        raise HostError(
+            f"asv was ended by signal {-code}", hint="what is finished is kept: run again to resume"
+        )
     if code == 1:
         told = [line for line in last if line.strip() and "%]" not in line]
         raise HostError(f"asv run failed: {told[-1].strip() if told else 'no message'}")

@@ -230,7 +230,7 @@ def flag_row(flag: Flag, now: datetime | None = None) -> FlagRow:
         event_id=clean(event.id),
         commits=commit_range(event.lo_commit, event.hi_commit),
         date=day(event.date),
-        change=", ".join(parts) or units.format_change(event.effect),
+        change=", ".join(parts) or _other_change(event),
         time_change=time_text,
         work_change=work_text,
         cause=str(event.cause),
@@ -250,6 +250,18 @@ def flag_row(flag: Flag, now: datetime | None = None) -> FlagRow:
         changes=tuple(change_row(change) for change in ordered),
         reproduce=reproduce_commands(event),
     )
+
+
+def _other_change(event: Event) -> str:
+    """The largest change of an event that moved neither time nor work, named by what moved."""
+    same = [c for c in event.changes if c.worse == event.worse] or list(event.changes)
+    most = largest(same)
+    if most is None:
+        return units.format_change(event.effect)
+    if most.unit == "bytes":
+        return f"peak memory {units.format_change(most.effect)}"
+    name = most.key.benchmark.rpartition(".")[2].removeprefix("track_")
+    return f"{clean(name.replace('_', ' '))} {units.format_change(most.effect)}"
 
 
 def regressions_view(flags: Sequence[Flag], now: datetime | None = None) -> RegressionsView:

@@ -119,12 +119,26 @@ def test_exact_counters_are_work_without_any_ledger() -> None:
     assert "track_operations" in evidence
 
 
-def test_page_faults_or_the_penalty_are_the_allocator_with_a_remedy() -> None:
-    for what in (FAULTS, samples.PENALTY):
-        found, evidence = cause([SLOWER, change(2, 2, 2.0, what)], diff())
-        assert found is Cause.ALLOCATOR
-        assert what[0] in evidence
-        assert "remedy: GLIBC_TUNABLES=glibc.malloc.mmap_threshold" in evidence
+def test_page_faults_are_the_allocator_with_a_remedy() -> None:
+    found, evidence = cause([SLOWER, change(2, 2, 2.0, FAULTS)], diff())
+    assert found is Cause.ALLOCATOR
+    assert FAULTS[0] in evidence
+    assert "remedy: GLIBC_TUNABLES=glibc.malloc.mmap_threshold" in evidence
+
+
+def test_the_penalty_alone_is_a_quotient_of_two_noisy_times_and_proves_nothing() -> None:
+    assert cause([SLOWER, change(2, 2, 2.0, samples.PENALTY)], diff())[0] is Cause.UNEXPLAINED
+
+
+def test_page_faults_alone_are_the_allocator_even_where_an_image_changed() -> None:
+    assert cause([change(2, 2, 2.0, FAULTS)], diff(image=2.0))[0] is Cause.ALLOCATOR
+
+
+def test_an_idle_process_that_changed_is_the_harness() -> None:
+    idle = change(2, 2, -0.3, ("bandwidth.Baseline.peakmem_nothing", "bytes", "peakmemory"))
+    found, evidence = cause([idle], diff())
+    assert found is Cause.HARNESS
+    assert "what is imported differs" in evidence
 
 
 def test_the_allocator_does_not_hide_changed_work() -> None:

@@ -99,7 +99,9 @@ def test_a_false_gain_for_one_commit_gives_two_events_not_like_for_like() -> Non
 def test_default_dtype_halving_moves_the_default_series_only() -> None:
     """8c2ceb4f: float64 → float32 by default."""
     default = [
-        ledger("default", per_pixel=200.0, dtype="float64") if i < 10 else ledger("default")
+        ledger("bandwidth-default", per_pixel=200.0, dtype="float64")
+        if i < 10
+        else ledger("bandwidth-default")
         for i in range(1, N + 1)
     ]
     (event,) = events(

@@ -24,7 +24,7 @@ from nbbench.analyse.roles import Role, change_role, direction, role, sign
         (samples.PEAK_LIVE, Role.MEMORY),
         (samples.PEAK_MEMORY, Role.MEMORY),
         (samples.FAULTS, Role.ALLOCATOR),
-        (samples.PENALTY, Role.ALLOCATOR),
+        (samples.PENALTY, Role.DERIVED),
         (samples.CEILING, Role.MACHINE),
         (samples.BANDWIDTH, Role.DERIVED),
         (samples.DISPATCHED, Role.DERIVED),
