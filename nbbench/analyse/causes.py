@@ -64,7 +64,8 @@ def explain_change(
     allocator = _evidence(c for c in changes if change_role(c) is Role.ALLOCATOR)
     exact = [c for c in changes if c.kind == "exact" and change_role(c) is not Role.DERIVED]
     roles = {change_role(c) for c in changes} - {Role.DERIVED}
-    if roles <= {Role.MEMORY} and (idle := [c for c in changes if c.key.benchmark in _IDLE]):
+    idle = [c for c in changes if c.key.benchmark in _IDLE]
+    if idle and roles <= {Role.MEMORY, Role.TIME} and all(diff.equal for diff in diffs):
         return Cause.HARNESS, (
             *_evidence(idle),
             "a process that imports and does nothing changed: what is imported differs, not what is computed",

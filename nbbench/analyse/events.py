@@ -27,6 +27,7 @@ class Thresholds:
 
     time: float = 0.05
     work: float = 0.01
+    operations: float = 0.2  # a scalar operation costs microseconds whatever the frame
 
 
 def build_events(
@@ -63,15 +64,18 @@ class _Branch:
         trees = {commit.tree for commit in self.commits[max(lo - 1, 0) : hi + 1]}
         return len(trees) == 1 and hi > 0 and "" not in trees
 
-    def ledgers_around(self, lo: int, hi: int) -> list[LedgerDiff]:
-        """Ledger differences by workload: `hi` against the last commit before `lo` that has one."""
-        head = self._usable(hi)
-        base: dict[str, Ledger] = {}
+    def ledgers_around(self, lo: int, hi: int, families: tuple[str, ...]) -> list[LedgerDiff]:
+        """Ledger differences of the families' workloads: `hi` against the nearest commit before `lo`.
+
+        Workloads whose own last ledger lies further back are left out: what moved them may have
+        happened before.
+        """
+        head = {name: one for name, one in self._usable(hi).items() if name.startswith(families)}
         for i in range(lo - 1, -1, -1):
-            if len(base) == len(head):
-                break
-            base = {name: one for name, one in self._usable(i).items() if name in head} | base
-        return [diff_ledgers(base[name], head[name]) for name in sorted(base)]
+            base = self._usable(i)
+            if shared := sorted(base.keys() & head.keys()):
+                return [diff_ledgers(base[name], head[name]) for name in shared]
+        return []
 
     def _usable(self, index: int) -> dict[str, Ledger]:
         found = self._ledgers.get(self.commits[index].tree, {})
@@ -107,6 +111,8 @@ def _matters(changes: Sequence[ChangePoint], thresholds: Thresholds) -> bool:
         if part is Role.DERIVED:
             continue
         limit = thresholds.work if part in (Role.WORK, Role.DTYPE) else thresholds.time
+        if change.unit == "operations":
+            limit = thresholds.operations
         if abs(change.effect) >= limit:
             return True
     return False
@@ -117,7 +123,7 @@ def _event(group: Group, branch: _Branch) -> Event:
     families = {
         name for c in group.changes if change_role(c) is not Role.DERIVED for name in ledger_families(c.key)
     }
-    diffs = [d for d in branch.ledgers_around(group.lo, group.hi) if d.workload.startswith(tuple(families))]
+    diffs = branch.ledgers_around(group.lo, group.hi, tuple(families))
     before, after = branch.contention(group.lo, group.hi, machines)
     ceiling = branch.ceiling_effect(group.lo, group.hi, machines)
     cause, evidence = explain_change(group.changes, diffs, before, after, ceiling)

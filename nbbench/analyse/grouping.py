@@ -11,6 +11,9 @@ from nbbench.analyse.roles import Role, change_role, say, sign
 from nbbench.model import ChangePoint, SeriesKey
 
 
+_EXPLAINED_SHARE = 0.5
+
+
 @dataclass(slots=True)
 class Group:
     """Change points of different series in the places `lo` … `hi` of the branch.
@@ -29,14 +32,18 @@ class Group:
     keys: set[SeriesKey] = field(default_factory=set)
     _said: tuple[int, float] = (0, 0.0)
 
-    def add(self, change: ChangePoint) -> None:
-        """Take a change point in; the one that says most gives the direction."""
+    def add(self, change: ChangePoint, *, own: bool = True) -> None:
+        """Take a change point in; the one that says most gives the direction.
+
+        `own` says that its range is not wider than the group's: guests do not make room for
+        greater guests.
+        """
         self.changes.append(change)
         self.keys.add(change.key)
         said = say(change)
         if said > self._said:
             self._said, self.direction = said, sign(change)
-        if math.isfinite(change.effect):
+        if own and math.isfinite(change.effect):
             self.weight = max(self.weight, abs(change.effect))
 
     def overlaps(self, lo: int, hi: int) -> bool:
@@ -94,8 +101,9 @@ def _join_exact(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> N
     if home is None:
         home = Group(lo, hi, sharp=True)
         groups.append(home)
+    own = home.lo <= lo and hi <= home.hi
     home.narrow(lo, hi)
-    home.add(change)
+    home.add(change, own=own)
 
 
 def _join_noisy(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
@@ -105,7 +113,7 @@ def _join_noisy(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> N
         groups.append(home)
     elif not home.sharp and not home.drift:
         home.narrow(lo, hi)
-    home.add(change)
+    home.add(change, own=not home.sharp or (home.lo <= lo and hi <= home.hi))
 
 
 def _join_derived(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
@@ -120,8 +128,24 @@ def _fitting(groups: Iterable[Group], change: ChangePoint, lo: int, hi: int) -> 
     return [
         g
         for g in groups
-        if g.overlaps(lo, hi) and g.direction in (0, way) and g.drift == drift and change.key not in g.keys
+        if g.overlaps(lo, hi)
+        and g.direction in (0, way)
+        and g.drift == drift
+        and change.key not in g.keys
+        and _plausible(g, change, lo, hi)
     ]
+
+
+def _plausible(group: Group, change: ChangePoint, lo: int, hi: int) -> bool:
+    """Whether a change that may have come earlier or later is of the group's making.
+
+    Inside the group's range it is. From a wider range it joins only what explains half of it:
+    else a loop that was turned up somewhere between two commits would be booked on whatever
+    sharp change lies between them.
+    """
+    if not group.sharp or (group.lo <= lo and hi <= group.hi) or not math.isfinite(change.effect):
+        return True
+    return group.weight >= _EXPLAINED_SHARE * abs(change.effect)
 
 
 def _best(groups: Sequence[Group], hi: int) -> Group | None:

@@ -24,6 +24,7 @@ from nbbench.model import Commit
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOTHING_SELECTED = "No benchmarks selected"
+_PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a message
 
 
 def machine_name(settings: Settings) -> str:
@@ -88,6 +89,8 @@ def measure_commits(
     after it has ended; finished commits are kept. Raises UsageError when asv selects nothing.
     """
     machine = ensure_machine(settings)
+    for path in _set_aside_damaged(settings.results_dir / machine, commits):
+        show(f"{path.name} is damaged and was set aside: its commit is measured again")
     with tempfile.TemporaryDirectory(prefix="nbbench-run-") as folder:
         hashes = Path(folder) / "commits.txt"
         hashes.write_text("".join(f"{c.hash}\n" for c in commits), encoding="ascii")
@@ -101,6 +104,20 @@ def measure_commits(
             environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
         with _termination_interrupts():
             return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
+
+
+def _set_aside_damaged(folder: Path, commits: Sequence[Commit]) -> list[Path]:
+    """Rename result files that a killed asv left half-written; it refuses to go on from them."""
+    damaged = []
+    for path in (p for commit in commits for p in sorted(folder.glob(f"{commit.short}-*.json"))):
+        try:
+            whole = isinstance(json.loads(path.read_bytes()), dict)
+        except (ValueError, RecursionError):
+            whole = False
+        if not whole:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            damaged.append(path)
+    return damaged
 
 
 def _follow(
@@ -142,8 +159,8 @@ def _follow(
             f"asv was ended by signal {-code}", hint="what is finished is kept: run again to resume"
         )
     if code == 1:
-        told = [line for line in last if line.strip() and "%]" not in line]
-        raise HostError(f"asv run failed: {told[-1].strip() if told else 'no message'}")
+        told = [text for line in last if (text := _PREFIX.sub("", line).strip())]
+        raise HostError(f"asv run failed: {told[-1] if told else 'no message'}")
     return code
 
 

@@ -30,7 +30,7 @@ from nbbench.model import ChangePoint, Commit, Decision, FlagState, Outcome, Ver
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
 N = 24
 ALL = branch(N)
-EVERYTHING = Thresholds(time=0.0, work=0.0)
+EVERYTHING = Thresholds(time=0.0, work=0.0, operations=0.0)
 
 WHATS = [
     samples.TIME,

@@ -1,0 +1,139 @@
+"""A project folder of its own for the end-to-end tests: the real suite, asv and git, the embedded subject."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from nbbench.collect.side_files import read_records
+from nbbench.subject.demo import PLANTED
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MACHINE = "e2e"
+# Cheap, and all kinds of things are behind it: one frame of 1 MB, one loop that was vectorised.
+CHEAP = ("--bench", r"Warm\.time_run\(512, 'float32'\)", "--bench", r"Sources\.time_generate")
+WARM = "bandwidth.Warm.time_run"
+SOURCES = "vectorisation.Sources.time_generate"
+
+
+def planted(position: int) -> str:
+    """Hash of the commit at a position of the embedded history (of 18, documentation included)."""
+    return str(PLANTED[position - 1].hash)
+
+
+@dataclass
+class Project:
+    """A project folder and the environment in which its commands run."""
+
+    root: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def command(self, *arguments: str) -> list[str]:
+        """`nbbench …` or `asv …` with this interpreter."""
+        return [sys.executable, "-m", *arguments]
+
+    def run(self, *arguments: str, expect: int | None = 0, **environment: str) -> subprocess.CompletedProcess:
+        """Run a command to its end; its exit code must be `expect` (None: whatever)."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+        if expect is not None:
+            assert done.returncode == expect, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start a command in a session of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def told(self, *arguments: str, expect: int = 0) -> dict:
+        """The JSON document that an nbbench command prints."""
+        return json.loads(self.run("nbbench", *arguments, "--json", expect=expect).stdout)
+
+    def results(self) -> dict[str, dict]:
+        """asv's result files by the first eight digits of their commit."""
+        found = (self.root / "results" / MACHINE).glob("*-nbbench-*.json")
+        return {path.name[:8]: json.loads(path.read_text()) for path in found}
+
+    def figures(self, commit: str, benchmark: str) -> list:
+        """asv's results of one benchmark at one commit, in the order of its parameters."""
+        row = self.results()[commit[:8]]["results"][benchmark]
+        return row[0] if isinstance(row, list) else row
+
+    def telemetry(self, commit: str) -> list:
+        """What was recorded of the processes of one commit."""
+        records = []
+        for path in (self.root / "results" / MACHINE / "telemetry").glob(f"{commit[:8]}-*.jsonl"):
+            found, bad = read_records(path)
+            assert bad == 0
+            records += found
+        return records
+
+    def processes(self) -> list[psutil.Process]:
+        """Processes that work for this project: started in its folder, or for its environment."""
+        mine = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                words = [process.cwd(), *process.cmdline(), process.environ().get("ASV_ENV_DIR", "")]
+            except psutil.Error:
+                continue
+            if any(word.startswith(str(self.root)) for word in words):
+                mine.append(process)
+        return mine
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def make_project(folder: Path, *, register: bool = True) -> Project:
+    """A project in `folder` that measures the embedded subject with the real benchmarks."""
+    root = folder / "project"
+    root.mkdir()
+    (folder / "home").mkdir()
+    text = (REPOSITORY / "asv.conf.json").read_text(encoding="utf-8")
+    name = '"benchmark_dir": "benchmarks"'
+    assert name in text
+    text = text.replace(name, f'"benchmark_dir": {json.dumps(str(REPOSITORY / "benchmarks"))}')
+    (root / "asv.conf.json").write_text(text, encoding="utf-8")
+    (root / "benchmarks").symlink_to(REPOSITORY / "benchmarks", target_is_directory=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "ASV_", "GIT_"))}
+    environment |= {
+        "HOME": str(folder / "home"),
+        "NBBENCH_MACHINE": MACHINE,
+        "NBBENCH_MAX_FRAME_MB": "3",
+        "COLUMNS": "200",
+    }
+    environment.pop("PYTHONPATH", None)
+    project = Project(root, environment)
+    if register:
+        project.run("nbbench", "subject", "demo")
+        project.run("asv", "machine", "--yes", "--machine", MACHINE)
+    return project

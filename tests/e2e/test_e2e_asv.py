@@ -1,0 +1,180 @@
+"""Plain asv in a project folder: HASHFILE, ranges, NEW, show, compare, publish; the right subject."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from e2e_project import CHEAP, MACHINE, REPOSITORY, SOURCES, WARM, planted
+
+pytestmark = pytest.mark.e2e
+
+BASE, UPCAST = planted(5), planted(7)
+BROKEN = planted(8)
+
+
+def hash_file(project, *commits):
+    path = project.root / "hashes.txt"
+    path.write_text("".join(f"{commit}\n" for commit in commits))
+    return f"HASHFILE:{path}"
+
+
+@pytest.fixture(scope="module")
+def measured(project):
+    """Two commits by a list of hashes."""
+    before = set(project.results())
+    done = project.run("asv", "run", hash_file(project, BASE, UPCAST), *CHEAP, "--machine", MACHINE)
+    return done, set(project.results()) - before
+
+
+@pytest.fixture(scope="module")
+def ranged(project, measured):
+    """One commit more by a git range."""
+    before = set(project.results())
+    span = f"{planted(16)}..{planted(17)}"
+    done = project.run("asv", "run", span, *CHEAP, "--machine", MACHINE)
+    return done, set(project.results()) - before
+
+
+class TestRun:
+    def test_hash_file(self, project, measured):
+        done, commits = measured
+        assert commits == {BASE[:8], UPCAST[:8]}
+        for commit in (BASE, UPCAST):
+            figures = project.figures(commit, WARM)
+            assert figures[0] > 0 and all(value is None or math.isnan(value) for value in figures[1:])
+            assert project.figures(commit, SOURCES)[0] > 0
+        assert "Traceback" not in done.stdout + done.stderr
+
+    def test_every_process_left_telemetry(self, project, measured):
+        for commit in (BASE, UPCAST):
+            records = [r for r in project.telemetry(commit) if r.kind == "run"]
+            assert {(r.benchmark, r.param_index) for r in records} == {(WARM, 0), (SOURCES, 0)}
+            assert len(records) == 4  # two rounds each
+            assert {r.commit for r in records} == {commit} and {r.machine for r in records} == {MACHINE}
+            assert all(r.exit_code == 0 and r.wall_s > 0 and r.minor_faults > 0 for r in records)
+
+    def test_range(self, project, ranged):
+        assert ranged[1] == {planted(17)[:8]}
+        assert project.figures(planted(17), WARM)[0] > 0
+
+    def test_new(self, project, ranged):
+        before = set(project.results())
+        project.run("asv", "run", "NEW", *CHEAP, "--machine", MACHINE)
+        assert set(project.results()) - before == {planted(18)[:8]}
+
+    def test_users_machine_file_is_untouched(self, project, measured):
+        assert MACHINE in (project.root.parent / "home" / ".asv-machine.json").read_text()
+
+    def test_equal_trees_are_extracted_once(self, project, ranged):
+        trees = project.root / ".nbbench" / "env" / "trees"
+        before = {p.name for p in trees.iterdir()}
+        bench = ("--bench", "Baseline")
+        project.run("asv", "run", hash_file(project, planted(6)), *bench, "--machine", MACHINE)
+        assert {p.name for p in trees.iterdir()} == before  # documentation after commit 5
+
+
+class TestReading:
+    def test_show(self, project, measured):
+        assert WARM in project.run("asv", "show", BASE[:8]).stdout
+
+    def test_compare(self, project, measured):
+        told = project.run("asv", "compare", BASE[:8], UPCAST[:8], "--machine", MACHINE).stdout
+        assert f"{WARM}(512, 'float32')" in told
+
+    def test_publish(self, project, ranged):
+        project.run("asv", "publish")
+        html = project.root / "html"
+        index = (html / "index.json").read_text()
+        assert SOURCES in index
+        page = html / "nbbench-regressions.html"
+        assert page.is_file() and "feature/spec-based-2" in page.read_text()
+        assert page.name in (html / "index.html").read_text()
+
+
+class TestBroken:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def broken(cls, project):
+        return project.run("asv", "run", hash_file(project, BROKEN), *CHEAP, "--machine", MACHINE, expect=2)
+
+    def test_is_recorded_as_failed_with_its_reason(self, project, broken):
+        assert project.figures(BROKEN, WARM)[0] is None
+        told = {r.stderr_tail.strip().splitlines()[-1] for r in project.telemetry(BROKEN) if r.exit_code}
+        assert told == {"benchmarks.subject.SubjectBroken: NameError: name 'n_steps' is not defined"}
+        assert {r.benchmark for r in project.telemetry(BROKEN) if r.exit_code} == {WARM}
+
+    def test_what_still_works_is_measured(self, project, broken):
+        assert project.figures(BROKEN, SOURCES)[0] > 0
+
+    def test_a_tree_that_is_not_there(self, project):
+        """Before the measured path existed, or with objects missing: a failed build, told in telemetry."""
+        commit = planted(12)
+        environment = {"NBBENCH_MEASURED_PATH": "src/nowhere"}
+        project.run(
+            "asv", "run", hash_file(project, commit), *CHEAP, "--machine", MACHINE, expect=None, **environment
+        )
+        records = [r for r in project.telemetry(commit) if r.kind == "install"]
+        assert records and "has no src/nowhere" in records[0].stderr_tail
+
+
+SABOTAGE = """
+from pathlib import Path
+Path({marker!r}).touch()
+raise ImportError("the wrong nanobrag_torch was imported")
+"""
+
+
+class TestSubject:
+    """Benchmarks run the commit's own code, whatever else could be imported."""
+
+    @pytest.mark.parametrize("warm", ["1", "0"], ids=["warm", "plain processes"])
+    def test_another_package_of_that_name_is_not_imported(self, new_project, tmp_path, warm):
+        project = new_project(f"sabotage{warm}")
+        marker = tmp_path / "imported"
+        package = tmp_path / "path" / "nanobrag_torch"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(SABOTAGE.format(marker=str(marker)))
+        project.run(
+            *("asv", "run", hash_file(project, BASE), "--machine", MACHINE, "--quick"),
+            *("--bench", r"Warm\.time_run\(512, 'float32'\)"),
+            PYTHONPATH=str(package.parent),
+            NBBENCH_WARM=warm,
+        )
+        assert project.figures(BASE, WARM)[0] > 0
+        assert not marker.exists()
+
+    def test_the_assertion_itself(self, project, measured, tmp_path):
+        """A subject from elsewhere fails the benchmark instead of being measured."""
+        trees = list((project.root / ".nbbench" / "env" / "trees").iterdir())
+        code = (
+            f"import sys; sys.path[:0] = [{str(trees[0] / 'src')!r}, {str(REPOSITORY)!r}]\n"
+            "from benchmarks import subject\n"
+            "subject.load()\n"
+        )
+        for tree, fails in ((trees[0] / "src", False), (tmp_path, True)):
+            environment = project.environment | {"NBBENCH_TREE": str(tree)}
+            command = ["-c", code]
+            done = _python(command, environment, project.root)
+            assert (done.returncode != 0) is fails, done.stderr
+            assert ("AssertionError: nanobrag_torch was imported from" in done.stderr) is fails
+
+
+def _python(arguments, environment, folder):
+    import subprocess
+    import sys
+
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+class TestWithoutSubject:
+    def test_asv_says_so_in_one_line(self, new_project):
+        project = new_project("bare", register=False)
+        done = project.run("asv", "run", "--machine", MACHINE, expect=None)
+        assert done.returncode != 0
+        assert (
+            "no subject is registered (register one with `nbbench subject demo`" in done.stdout + done.stderr
+        )
+        assert "Traceback" not in done.stdout + done.stderr

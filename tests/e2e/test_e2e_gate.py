@@ -1,0 +1,168 @@
+"""Exact facts of the embedded history: ledgers, `explain`, `gate` and their exit codes."""
+
+from __future__ import annotations
+
+import pytest
+from e2e_project import planted
+
+pytestmark = pytest.mark.e2e
+
+TIMED = ("--bench", r"Warm\.time_run\(512, 'float32'\)")
+
+# (position among the 14 measured commits, workload): bytes per pixel, operations; before and after.
+STEPS = {
+    (2, "sources-3969"): ((568.02, 75416), (520.82, 42)),
+    (3, "tricubic-1000-float32"): ((1952.0, 88000), (2619.46, 113)),
+    (5, "bandwidth-512-float32"): ((781.03, 211), (1033.03, 211)),
+    (5, "bandwidth-512-float64"): ((1553.03, 211), (1553.03, 211)),  # one element of pi
+    (5, "multi_source-3"): ((1583.11, 229), (2339.11, 229)),
+    (8, "bandwidth-512-float32"): ((1033.03, 211), (781.03, 211)),
+    (8, "bandwidth-512-float64"): ((1553.03, 211), (1553.03, 211)),
+    (8, "multi_source-3"): ((2339.11, 229), (1583.11, 229)),
+    (10, "bandwidth-512-float32"): ((781.03, 211), (901.03, 215)),
+    (10, "bandwidth-512-float64"): ((1553.03, 211), (1793.03, 215)),
+    (10, "multi_source-3"): ((1583.11, 229), (1799.11, 234)),
+    (11, "bandwidth-512-float32"): ((901.03, 215), (973.03, 229)),
+    (11, "bandwidth-512-float64"): ((1793.03, 215), (1937.03, 229)),
+    (11, "multi_source-3"): ((1799.11, 234), (2015.11, 255)),
+    (13, "multi_source-3"): ((2015.11, 255), (2783.11, 327)),
+    (14, "bandwidth-512-float32"): ((973.03, 229), (853.03, 225)),
+    (14, "bandwidth-512-float64"): ((1937.03, 229), (1697.03, 225)),
+    (14, "multi_source-3"): ((2783.11, 327), (2567.11, 322)),
+}
+WORKLOADS = r"bandwidth-512-float(32|64)|multi_source-3|sources-3969|tricubic-1000-float32"
+
+
+@pytest.fixture(scope="module")
+def ledgers(project):
+    """All trees of the history recorded, by one warm server."""
+    return project.told("ledger", "--bench", WORKLOADS)
+
+
+class TestLedger:
+    def test_every_planted_step_and_no_other(self, ledgers):
+        assert ledgers["commits"] == 14
+        found = {
+            (s["position"], s["workload"]): (
+                (s["bytes_before"], s["ops_before"]),
+                (s["bytes_after"], s["ops_after"]),
+            )
+            for s in ledgers["steps"]
+            if "bytes_before" in s
+        }
+        assert found == STEPS
+
+    def test_broken_commit(self, ledgers):
+        broken = {s["workload"]: s["what"] for s in ledgers["steps"] if "bytes_before" not in s}
+        names = ("bandwidth-512-float32", "bandwidth-512-float64", "multi_source-3")
+        assert broken == dict.fromkeys(names, "NameError: name 'n_steps' is not defined")
+        assert {s["position"] for s in ledgers["steps"] if "bytes_before" not in s} == {6}
+
+    def test_images(self, ledgers):
+        """Only the fix of the polarization changes the image."""
+        changed = {s["position"] for s in ledgers["steps"] if s.get("image") == "changed"}
+        assert changed == {11}
+
+    def test_the_upcast_and_nothing_else_is_wider_than_asked(self, ledgers):
+        wide = {s["position"] for s in ledgers["steps"] if s.get("upcast", 0) > 1}
+        assert wide == {5}
+
+    def test_recorded_once(self, project, ledgers):
+        folder = project.root / "results" / "ledger"
+        before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json.gz")}
+        assert len(before) == 14
+        assert project.told("ledger", "--bench", WORKLOADS) == ledgers
+        assert {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json.gz")} == before
+
+    def test_one_commit_by_function(self, project, ledgers):
+        told = project.run(
+            *("nbbench", "ledger", planted(7), "--bench", "bandwidth-512-float32", "--by", "function")
+        ).stdout
+        assert "1,033.03 B/pixel" in told and "sincg" in told
+
+
+class TestExplain:
+    def test_names_the_file_and_the_function(self, project, ledgers):
+        done = project.run("nbbench", "explain", planted(5), planted(7), "--bench", "bandwidth-512-float32")
+        assert "781.0 → 1,033.0 B/pixel" in done.stdout
+        first = next(line for line in done.stdout.splitlines() if line.startswith("nanobrag_torch/"))
+        assert first.split()[:2] == ["nanobrag_torch/utils/physics.py:24", "sincg"]
+
+    def test_json_lines_add_up(self, project, ledgers):
+        told = project.told("explain", planted(11), planted(12), "--bench", "bandwidth-512-float32")
+        (diff,) = told["diffs"]
+        assert sum(line["after"] - line["before"] for line in diff["lines"]) == pytest.approx(
+            diff["bytes_after"] - diff["bytes_before"], abs=1e-6
+        )
+        assert any("simulator.py" in line["where"] for line in diff["lines"])
+        assert diff["image"] == "same bits"
+
+    def test_neutral_commit(self, project, ledgers):
+        done = project.run("nbbench", "explain", planted(10), planted(11), "--bench", "bandwidth-512-float32")
+        assert "the work is the same, to the byte" in done.stdout
+
+    def test_broken_side(self, project, ledgers):
+        bench = ("--bench", "bandwidth-512-float32")
+        done = project.run("nbbench", "explain", planted(7), planted(8), *bench, expect=4)
+        assert "nothing could be compared" in done.stdout and "n_steps" in done.stdout
+
+    @pytest.mark.parametrize("ends", [("nope", planted(8)), (planted(8), "nope"), ("no-such-event",)])
+    def test_unknown(self, project, ends):
+        done = project.run("nbbench", "explain", *ends, expect=2)
+        assert "Traceback" not in done.stderr
+
+
+class TestGate:
+    def test_equal_trees_pass_without_measuring(self, project):
+        before = {p for p in (project.root / "results").rglob("*") if p.is_file()}
+        told = project.told("gate", planted(17), planted(18))
+        assert told["outcome"] == "unchanged"
+        assert {p for p in (project.root / "results").rglob("*") if p.is_file()} == before
+
+    def test_tip_against_the_commit_before_it_by_default(self, project, ledgers):
+        told = project.told("gate", "--policy", "ledger")
+        assert [told["base"], told["head"]] == [planted(16), planted(18)]
+        assert told["outcome"] != "regressed"  # the trace is gone
+
+    def test_more_work_is_a_regression(self, project, ledgers):
+        done = project.run("nbbench", "gate", planted(5), planted(7), expect=3)
+        assert "time was not measured" in done.stdout
+        assert "REGRESSED" in done.stdout and "physics.py" in done.stdout
+
+    def test_less_work_is_none(self, project, ledgers):
+        told = project.told("gate", planted(9), planted(10), "--policy", "ledger")
+        assert told["outcome"] in ("improved", "unchanged")
+
+    def test_same_work(self, project, ledgers):
+        assert project.told("gate", planted(10), planted(11), "--policy", "ledger")["outcome"] == "unchanged"
+
+    def test_unknown_commit(self, project):
+        for ends in (("nope", planted(5)), (planted(5), "nope"), ("--policy=both", "-x", planted(5))):
+            done = project.run("nbbench", "gate", *ends, expect=2)
+            assert "Traceback" not in done.stderr
+
+    def test_broken_head_is_never_a_pass(self, project, ledgers):
+        done = project.run("nbbench", "gate", planted(7), planted(8), *TIMED, "--budget", "5s", expect=4)
+        assert "runs at base but not at head: NameError: name 'n_steps' is not defined" in done.stdout
+
+    def test_broken_head_is_never_a_pass_by_exact_work_alone(self, project, ledgers):
+        done = project.run("nbbench", "gate", planted(7), planted(8), "--policy", "ledger", expect=4)
+        assert "runs at base but not at head" in done.stdout
+
+    def test_broken_base(self, project, ledgers):
+        project.run("nbbench", "gate", planted(8), planted(9), *TIMED, "--budget", "5s", expect=4)
+
+    def test_time_is_measured_where_the_work_is_equal(self, project, ledgers):
+        """Any verdict may come out of two seconds; what counts is that it rests on pairs of processes."""
+        arguments = (planted(10), planted(11), *TIMED, "--budget", "2s", "--seed", "7")
+        done = project.run("nbbench", "gate", *arguments, expect=None)
+        assert done.returncode in (0, 3, 4)
+        assert "Warm.time_run(512, 'float32')" in done.stdout and "seed 7" in done.stdout
+        assert "pairs were disturbed by others" in done.stdout
+
+    def test_wrong_options(self, project):
+        ends = (planted(10), planted(11))
+        for options in (("--budget", "soon"), ("--budget", "0s"), ("--floor", "many"), ("--policy", "x")):
+            project.run("nbbench", "gate", *ends, *options, expect=2)
+        project.run("nbbench", "gate", *ends, "--policy", "time", "--bench", "(", expect=2)
+        project.run("nbbench", "gate", *ends, "--policy", "time", "--bench", "no such", expect=2)
