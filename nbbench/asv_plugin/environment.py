@@ -22,6 +22,7 @@ from asv.console import log
 from asv.environment import Environment
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
+from nbbench.collect.redact import redact_text
 from nbbench.collect.side_files import append_record, telemetry_path
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
@@ -33,7 +34,7 @@ from nbbench.warm import client as warm
 
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
-_STDERR_TAIL = 4000
+_STDERR_TAIL = 400
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
 
 
@@ -246,6 +247,12 @@ def _lost(error: HostError) -> warm.JobOutcome:
 
 
 def _worth_keeping(outcome: warm.JobOutcome) -> str:
-    """The end of the output where it says why there is no figure."""
-    told = outcome.exit_code != 0 or "asv: skipped" in outcome.output
-    return outcome.output[-_STDERR_TAIL:] if told else ""
+    """The line that says why there is no figure.
+
+    Telemetry is committed with the results, so tracebacks stay out of it: they hold paths of
+    this machine and lines of the subject's source. `asv run --show-stderr` shows them.
+    """
+    lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
+    if outcome.exit_code == 0:
+        lines = [line for line in lines if line.startswith("asv: skipped")]
+    return redact_text(lines[-1])[:_STDERR_TAIL] if lines else ""
