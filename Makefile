@@ -39,8 +39,9 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(STAMP) ## Write docs/cli.md from the commands' help
+docs: $(STAMP) ## Write what the tool writes: docs/cli.md, the tables of docs/findings.md
 	$(BIN)/python -m nbbench.cli.reference > docs/cli.md
+	$(BIN)/python -m nbbench.cli.docs_blocks docs/findings.md
 
 bench: $(STAMP) ## Timed figures of nbbench itself (never part of the tests)
 	$(BIN)/python tests/bench/run.py

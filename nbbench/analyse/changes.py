@@ -14,7 +14,7 @@ from nbbench.model import ChangePoint, Commit, Ledger, Point, ProcessRecord, Ser
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps
 from nbbench.stats.fdr import q_values
 
-# A minor fault costs about 0.8 µs (docs/findings.md): fewer than this are lost in any run.
+# A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 FAULTS_THAT_COUNT = 1000
 # Scalars set up once a run move totals in the sixth digit; `nbbench ledger` lists those too.
 EXACT_THAT_COUNTS = 1e-4

@@ -134,6 +134,20 @@ def _cost_effect(diff: LedgerDiff) -> float:
     )
 
 
+def _broken_verdict(workload: str, reason: str) -> Verdict:
+    """A workload that head can no longer run: nobody can tell how fast it is."""
+    return Verdict(
+        series=f"ledger {workload}",
+        outcome=Outcome.INCONCLUSIVE,
+        effect=None,
+        effect_lo=None,
+        effect_hi=None,
+        floor=LEDGER_TOLERANCE,
+        rounds=0,
+        sentence=f"runs at base but not at head: {reason.splitlines()[0] if reason else 'no reason given'}",
+    )
+
+
 def time_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
     """The verdict on one timed series."""
     if state.decision is None:
@@ -208,6 +222,7 @@ def build_report(
     diffs: Sequence[LedgerDiff],
     states: Sequence[SeriesState],
     *,
+    broken: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     seed: int = 0,
     elapsed_s: float = 0.0,
@@ -217,7 +232,8 @@ def build_report(
     cause = next((v.cause for v in exact if v.outcome is Outcome.REGRESSED), None)
     if cause is None and diffs and all(d.equal for d in diffs):
         cause = Cause.UNEXPLAINED
-    verdicts = exact + [time_verdict(state, cause) for state in states]
+    lost = [_broken_verdict(name, reason) for name, reason in (broken or {}).items()]
+    verdicts = lost + exact + [time_verdict(state, cause) for state in states]
     outcome, sentence = overall(verdicts)
     told = list(notes)
     if any(d.image == "changed" for d in diffs):

@@ -10,7 +10,6 @@ from nbbench.analyse.order import CommitOrder
 from nbbench.analyse.roles import Role, change_role, say, sign
 from nbbench.model import ChangePoint, SeriesKey
 
-
 _EXPLAINED_SHARE = 0.5
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import pattern
 
 if TYPE_CHECKING:
     from nbbench.analyse.ledger_diff import LedgerDiff
@@ -69,8 +69,8 @@ def _diffs(app: App, base: Any, head: Any, bench: str) -> tuple[list[LedgerDiff]
     from nbbench.analyse.ledger_diff import diff_ledgers
     from nbbench.collect.ledgers import workload_ledgers
 
-    pattern = re.compile(bench)
-    found = [workload_ledgers(app.settings, commit, pattern, say=app.say) for commit in (base, head)]
+    wanted = pattern(bench)
+    found = [workload_ledgers(app.settings, commit, wanted, say=app.say) for commit in (base, head)]
     diffs, problems = [], []
     for name in sorted(found[0].keys() & found[1].keys()):
         broken = next((f"{name}: {side[name].error}" for side in found if side[name].error), None)

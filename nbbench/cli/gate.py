@@ -112,18 +112,21 @@ def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed
     notes: list[str] = []
     states: list[SeriesState] = []
     with measuring(app.settings.state_dir), paired_runner(app.settings, base, head, seed) as runner:
-        diffs = [] if policy == "time" else _diffs(app, runner, base, head, notes)
+        diffs, broken = ([], {}) if policy == "time" else _diffs(app, runner, base, head)
         exact = [ledger_verdict(diff).outcome for diff in diffs]
         if Outcome.REGRESSED in exact and policy != "time":
             notes.append(f"exact work decides beyond {LEDGER_TOLERANCE:.0%}; time was not measured")
-        elif policy != "ledger":
+        elif policy != "ledger" and not broken:
             states = _rounds(app, runner, bench, started, notes)
     return build_report(
-        base, head, diffs, states, notes=notes, seed=seed, elapsed_s=time.monotonic() - started
+        base, head, diffs, states, broken=broken, notes=notes, seed=seed, elapsed_s=time.monotonic() - started
     )
 
 
-def _diffs(app: App, runner: PairedRunner, base: Commit, head: Commit, notes: list[str]) -> list[LedgerDiff]:
+def _diffs(
+    app: App, runner: PairedRunner, base: Commit, head: Commit
+) -> tuple[list[LedgerDiff], dict[str, str]]:
+    """Exact differences by workload, and the workloads that run at base but not at head, with why."""
     from nbbench.analyse.ledger_diff import diff_ledgers
     from nbbench.collect.ledgers import workload_ledgers
 
@@ -132,14 +135,14 @@ def _diffs(app: App, runner: PairedRunner, base: Commit, head: Commit, notes: li
         workload_ledgers(app.settings, commit, pattern, say=app.say, server=runner.server)
         for commit in (base, head)
     ]
-    diffs = []
+    diffs, broken = [], {}
     for name in sorted(sides[0].keys() & sides[1].keys()):
         before, after = (side[name] for side in sides)
         if after.error and not before.error:
-            notes.append(f"{name} runs at base but not at head: {after.error}")
+            broken[name] = after.error
         elif not before.error and not after.error:
             diffs.append(diff_ledgers(before, after))
-    return diffs
+    return diffs, broken
 
 
 def _rounds(

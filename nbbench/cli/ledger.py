@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import pattern
 
 if TYPE_CHECKING:
     from nbbench.model import Commit, Ledger
@@ -60,7 +60,7 @@ def _one(app: App, commit: Commit, bench: str, by: str, top: int) -> int:
     from nbbench.model import to_plain
     from nbbench.report.text import table
 
-    found = workload_ledgers(app.settings, commit, re.compile(bench), say=app.say)
+    found = workload_ledgers(app.settings, commit, pattern(bench), say=app.say)
     blocks = []
     for name, one in found.items():
         if one.error:
@@ -99,9 +99,11 @@ def _grouped(one: Ledger, by: str) -> list[tuple[str, int, int]]:
 def _range(app: App, commits: list[Commit], bench: str, markdown: bool) -> int:
     """Record the trees whose ledgers are missing with one warm server, then print the steps."""
     from nbbench.collect.ledgers import known_ledgers, workload_names
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 
-    wanted = workload_names(app.settings, re.compile(bench))
+    if not commits:
+        raise UsageError(f"no commit in the range changed {app.settings.measured_path}")
+    wanted = workload_names(app.settings, pattern(bench))
     kept = {c.tree: known_ledgers(app.settings, c) for c in commits}
     missing = [c for c in commits if not all(name in kept[c.tree] for name in wanted)]
     if missing:

@@ -18,7 +18,12 @@ from nbbench.cli.app import App
 @click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
 @click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
 @click.option("--quick", is_flag=True, help="One sample each: finds broken benchmarks, not regressions.")
-@click.option("--timeout", type=float, metavar="S", help="Watchdog of each benchmark process (seconds).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Watchdog of each benchmark process (seconds).",
+)
 @click.pass_obj
 def run(
     app: App,
@@ -73,8 +78,14 @@ def _chosen(app: App, span: str | None, named: str | None, limit: int | None) ->
     from nbbench.subject.selection import select, spread
 
     subject = open_subject(app.settings)
-    if named:
-        return [describe(subject, name.strip()) for name in named.split(",") if name.strip()][:limit]
+    if named is not None:
+        if span is not None:
+            raise UsageError("give a RANGE or --commits, not both")
+        found = [describe(subject, name.strip()) for name in named.split(",") if name.strip()]
+        if not found:
+            raise UsageError("--commits names no commit")
+        placed = {c.hash: c for c in select(subject, None)}
+        return list(dict.fromkeys(placed.get(c.hash, c) for c in found))[:limit]
     commits = spread(select(subject, span))[:limit]
     if not commits:
         raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")

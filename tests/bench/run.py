@@ -59,9 +59,6 @@ def throughput() -> None:
         runnable = [e.hash for e in PLANTED if e.hash and e.kind not in ("broken", "docs")][-COMMITS:]
         (base / "hashes").write_text("\n".join(runnable))
         asv = [sys.executable, "-m", "asv"]
-        subprocess.run(
-            [*asv, "machine", "--yes", "--machine", "bench"], env=env, cwd=base, capture_output=True
-        )
         plain = project(
             base / "plain",
             base / "subject",
@@ -74,9 +71,12 @@ def throughput() -> None:
         register = [sys.executable, "-m", "nbbench", "subject", "use", str(base / "subject")]
         subprocess.run(register, cwd=ours, env=env, check=True, capture_output=True)
         run = [*asv, "run", f"HASHFILE:{base / 'hashes'}", "--machine", "bench", "--record-samples"]
+        subprocess.run(
+            [*asv, "machine", "--yes", "--machine", "bench"], env=env, cwd=plain, capture_output=True
+        )
         figures = {}
         # The environment (with its own torch) is made before the clock starts.
-        timed([*asv, "setup", "-v"], plain, env)
+        subprocess.run([*asv, "setup"], cwd=plain, env=env, capture_output=True)
         for _ in range(2):
             for title, where, extra in (
                 ("plain asv, virtualenv", plain, {}),

@@ -1,0 +1,50 @@
+"""The documentation says what the tool says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nbbench.cli.docs_blocks import fill
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [n for n in os.environ if n.startswith("NBBENCH_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_tables_of_findings_are_what_the_committed_results_give() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert text.count("<!-- nbbench: ") == 2
+    assert fill(text, ROOT) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_word_of_the_design_is_in_the_glossary() -> None:
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    for word in (
+        "subject",
+        "series",
+        "collection",
+        "ledger",
+        "ceiling",
+        "change point",
+        "event",
+        "flag",
+        "verdict",
+    ):
+        assert f"| {word} |" in glossary
