@@ -65,6 +65,11 @@ def throughput() -> None:
             environment_type="virtualenv",
             pythons=[f"{sys.version_info.major}.{sys.version_info.minor}"],
             matrix={"req": {"torch": "2.13.0", "numpy": ""}},
+            # As asv's guide has them, without pulling torch in again for every commit.
+            build_command=["python -m pip wheel --no-deps -w {build_cache_dir} {build_dir}"],
+            install_command=[
+                "in-dir={env_dir} python -m pip install {wheel_file} --force-reinstall --no-deps"
+            ],
         )
         ours = project(base / "ours", base / "ours" / ".nbbench" / "subject.git", environment_type="nbbench",
                        plugins=[".nbbench.asv_plugin"], pythons=["same"])  # fmt: skip
