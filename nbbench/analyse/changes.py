@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbbench import units
 from nbbench.analyse.order import CommitOrder
-from nbbench.analyse.roles import Role, role
+from nbbench.analyse.roles import Role, ledger_families, role
 from nbbench.model import ChangePoint, Commit, Ledger, Point, ProcessRecord, Series, Status
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps
 from nbbench.stats.fdr import q_values
@@ -22,6 +23,7 @@ FALSE_DISCOVERY_RATE = 0.05
 # Work that differs by less is no reason to believe a level of one commit: a single time is not
 # that certain (the two real ones on record moved the bytes by 20 and 24 %).
 _CHANGED_SHARE = 0.05
+_MIN_SEGMENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def find_changes(
     tested: they explain.
     """
     order = history.order()
-    vouched = _changed_work(history.ledgers, order)
+    changed = _changed_work(history.ledgers, order)
     found: list[ChangePoint] = []
     tests = 0
     for count, series in enumerate(history.series, start=1):
@@ -69,8 +71,10 @@ def find_changes(
             steps = exact_steps(values, rel_tol=1e-9)
         elif role(series.key, series.unit, series.kind) is not Role.MACHINE:
             tests += 1
-            confirmed = np.array([p.commit in vouched for p in points], dtype=np.bool_)
-            steps = detect_steps(values, confirmed=confirmed, alpha=alpha, min_effect=min_effect)
+            confirmed = _vouched(series, points, changed)
+            steps = detect_steps(
+                values, confirmed=confirmed, min_segment=_MIN_SEGMENT, alpha=alpha, min_effect=min_effect
+            )
         found += [_change_point(order, series, points, step) for step in steps]
         if progress is not None:
             progress(count, len(history.series))
@@ -92,9 +96,9 @@ def _relevant(change: ChangePoint) -> bool:
     return change.unit != "faults" or abs(change.after - change.before) >= FAULTS_THAT_COUNT
 
 
-def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> set[str]:
-    """Commits whose ledger differs from the one before: a level there may be as short as one commit."""
-    changed: set[str] = set()
+def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> dict[str, set[str]]:
+    """By commit, the workloads whose ledger differs from the one before."""
+    changed: dict[str, set[str]] = {}
     last: dict[str, tuple[float, int]] = {}
     for commit in order.commits:
         for workload, ledger in ledgers.get(commit.tree, {}).items():
@@ -103,9 +107,24 @@ def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrde
             now = (ledger.bytes_per_pixel, ledger.ops)
             before = last.get(workload, now)
             if any(abs(b - a) > _CHANGED_SHARE * a for a, b in zip(before, now, strict=True)):
-                changed.add(commit.hash)
+                changed.setdefault(commit.hash, set()).add(workload)
             last[workload] = now
     return changed
+
+
+def _vouched(series: Series, points: Sequence[Point], changed: Mapping[str, set[str]]) -> NDArray[np.bool_]:
+    """Points of levels shorter than the least segment whose ends are changes of the series' own work."""
+    families = ledger_families(series.key)
+    starts = [
+        i
+        for i, point in enumerate(points)
+        if i == 0 or any(name.startswith(families) for name in changed.get(point.commit, ()))
+    ]
+    flags = np.zeros(len(points), dtype=np.bool_)
+    if families and len(starts) > 1:
+        for first, end in zip(starts, [*starts[1:], len(points)], strict=True):
+            flags[first:end] = end - first < _MIN_SEGMENT
+    return flags
 
 
 def _change_point(order: CommitOrder, series: Series, points: Sequence[Point], step: Step) -> ChangePoint:

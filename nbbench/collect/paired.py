@@ -26,8 +26,8 @@ from nbbench.warm import client
 # A process in which others used more of the machine than this is measured again.
 OTHERS_SHARE = 0.20
 STEAL_SHARE = 0.03
-# One process: up to five samples within a second; the fastest counts (noise only adds time).
-ATTRIBUTES = {"rounds": 1, "repeat": (2, 5, 1.0), "warmup_time": 0.02}
+# One process: at least three samples, more of short ones; the fastest counts (noise only adds time).
+ATTRIBUTES = {"rounds": 1, "repeat": (3, 100, 0.3), "warmup_time": 0.02}
 
 
 @dataclass(frozen=True, slots=True)
