@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -126,6 +127,9 @@ def _closing(app: App, root: Path, elapsed_s: float, flags: object) -> None:
         shown = root.relative_to(Path.cwd())
     except ValueError:
         shown = root
+    call = "nbbench" if shutil.which("nbbench") else str(Path(sys.executable).with_name("nbbench"))
+    if Path(call).is_relative_to(Path.cwd()):
+        call = str(Path(call).relative_to(Path.cwd()))
     reports = sorted(root.glob("reports/**/sha256.txt"))
     lines = [
         f"\ndone in {elapsed_s:.0f} s: {flags} regressions flagged. Written:",
@@ -137,6 +141,6 @@ def _closing(app: App, root: Path, elapsed_s: float, flags: object) -> None:
     lines += [
         "",
         "next, on your own clone of nanoBragg:",
-        "  nbbench subject use PATH && nbbench commits && nbbench run --limit 20 --bench bandwidth",
+        f"  {call} subject use PATH && {call} commits && {call} run --limit 20 --bench bandwidth",
     ]
     app.say("\n".join(lines))

@@ -157,7 +157,7 @@ def _rounds(
     alpha = corrected_alpha(settings.alpha, len(series))
     states = {s: SeriesState(s.label, max(settings.floor, floors.get(s.label, 0.0))) for s in series}
     for item, state in states.items():
-        state.reproduce = f"nbbench gate --policy time --bench '{re.escape(item.label)}' BASE HEAD"
+        state.reproduce = f"nbbench gate --policy time --bench '{re.escape(item.label)}' {runner.ends}"
     app.say(f"timing {len(series)} series, at least {rounds_needed(settings.alpha, len(series))} rounds")
     pairs = contended = 0
     for turn in range(1, MAX_ROUNDS + 1):

@@ -88,6 +88,11 @@ class PairedRunner:
         self._commits = {"base": base, "head": head}
         self._random = random.Random(seed)  # noqa: S311 -- the order of measurements, not a secret
 
+    @property
+    def ends(self) -> str:
+        """Base and head as a command line names them."""
+        return f"{self._commits['base'].short} {self._commits['head'].short}"
+
     def discover(self, pattern: str) -> list[GateSeries]:
         """Timed series of the suite whose asv name matches; UsageError when none does."""
         try:

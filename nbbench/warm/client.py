@@ -48,7 +48,8 @@ class WarmServer:
         self._process = subprocess.Popen(
             [python, zygote.__file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=dict(environment),
+            # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
+            env={**environment, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

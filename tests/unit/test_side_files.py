@@ -244,7 +244,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def packed(**changes):
     workload = {"warm": side_files._plain_ledger(LEDGER)}
     content = {"schema": 1, "kind": "nbbench-ledger", "tree": "t", "commit": "c", "torch": "2"}
-    return gzip.compress(json.dumps(content | {"workloads": workload} | changes).encode())
+    return gzip.compress(json.dumps(content | {"workloads": workload} | changes).encode(), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +257,7 @@ def packed(**changes):
         (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"ops": 2**70}}), "damaged"),
         (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"lines": [[1]]}}), "damaged"),
     ],
+    ids=range(12),
 )  # fmt: skip
 def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
     path = tmp_path / "x.json.gz"
