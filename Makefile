@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint docs bench clean
+.PHONY: help setup demo test check coverage lint docs bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,11 @@ test: $(STAMP) ## Run linters, type checks and the whole test suite
 
 check: $(STAMP) ## The fast part of the tests
 	$(BIN)/python -m pytest -q -n 2 -m 'not e2e'
+
+coverage: $(STAMP) ## Line and branch coverage of the fast tests
+	$(BIN)/coverage run -m pytest -q -m 'not e2e'
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 lint: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
