@@ -27,6 +27,7 @@ _STATE_RANK = {
     FlagState.REJECTED: 5,
 }
 _WORTH_TELLING = 0.001
+_MEMORY_UNITS = frozenset({"B (exact)"})  # held, not moved
 _OPEN = frozenset({FlagState.CONFIRMED, FlagState.DETECTED})
 _OUTCOME_RANK = {
     Outcome.REGRESSED: 0,
@@ -189,7 +190,7 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
     moved = [c for c in exact if c.unit in ("B/pixel", "B/point") and abs(c.effect) >= _WORTH_TELLING]
     return (
         largest(c for c in same if is_time(c.unit)),
-        largest(moved) or largest(c for c in exact if c.unit == "operations") or largest(exact),
+        largest(moved) or largest(c for c in exact if c.unit not in _MEMORY_UNITS),
     )
 
 
