@@ -174,7 +174,9 @@ def _with_recoveries(events: list[Event]) -> list[Event]:
 def _heals(later: Event, event: Event) -> bool:
     """Whether at least half of the lost series are back at their old level."""
     levels = {c.key: c.after for c in later.changes if not c.worse}
-    lost = [c for c in event.changes if c.worse]
+    worse = [c for c in event.changes if c.worse]
+    # Memory that was given back does not undo page faults, time or work.
+    lost = [c for c in worse if change_role(c) not in (Role.MEMORY, Role.DERIVED)] or worse
     healed = [c for c in lost if c.key in levels and _undone(c, levels[c.key])]
     return bool(lost) and len(healed) * 2 >= len(lost)
 

@@ -116,7 +116,7 @@ class _Charts:
     def of_event(self, row: FlagRow) -> tuple[Chart, ...]:
         """Charts of the event's most affected series."""
         charts = []
-        for change in _most_affected(row.changes):
+        for change in _most_affected([c for c in row.changes if c.source.key in self._series]):
             one = self._series.get(change.source.key)
             if one is not None and self._count < self._cap:
                 charts.append(self._draw(one, row.event_id, 760, 210))

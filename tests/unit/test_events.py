@@ -17,6 +17,7 @@ from history_samples import (
     FAULTS,
     OPERATIONS,
     OUTPUT,
+    PEAK_LIVE,
     PEAK_MEMORY,
     TIME,
     UPCAST,
@@ -415,3 +416,12 @@ def test_a_wide_change_is_not_booked_on_a_small_sharp_one_inside_it() -> None:
     """A loop was turned up somewhere between two commits: +5 % of bytes do not make a run 10 × slower."""
     found = made(change(10, 10, 0.05, BYTES, "exact"), change(6, 12, 2.3))
     assert spans(found) == [(10, 10), (6, 12)]
+
+
+def test_memory_given_back_does_not_recover_page_faults() -> None:
+    slower, _ = made(
+        change(8, 8, 2.0, FAULTS),
+        *(change(8, 8, 0.2, PEAK_LIVE, "exact", n=str(i)) for i in range(5)),
+        *(change(12, 12, -0.2, PEAK_LIVE, "exact", n=str(i)) for i in range(5)),
+    )
+    assert slower.recovered_by is None
