@@ -13,3 +13,13 @@ def pattern(text: str, option: str = "--bench") -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise UsageError(f"{option} is not a regular expression: {text!r} ({error})") from error
+
+
+def seconds(text: str | None) -> float | None:
+    """A time given as 90s, 5m or 1h in seconds; UsageError when it is none."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"a budget is a time such as 90s or 5m, got {text!r}")
+    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import seconds
 
 
 @click.command()
@@ -17,6 +18,10 @@ from nbbench.cli.app import App
 @click.option("--commits", "named", metavar="HASH,…", help="Measure just these commits.")
 @click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
 @click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
+@click.option(
+    "--adaptive", is_flag=True, help="Choose commits by what was found: coarse first, then changes."
+)
+@click.option("--budget", metavar="TIME", help="With --adaptive: stop after 90s, 20m, 2h (default: none).")
 @click.option("--quick", is_flag=True, help="One sample each: finds broken benchmarks, not regressions.")
 @click.option(
     "--timeout",
@@ -33,6 +38,8 @@ def run(
     named: str | None,
     machine: str | None,
     again: bool,
+    adaptive: bool,
+    budget: str | None,
     quick: bool,
     timeout: float | None,
 ) -> int:
@@ -41,14 +48,24 @@ def run(
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch. What is
     measured already is skipped, so an interrupted run resumes when it is repeated. A commit
     that cannot run is recorded as broken, with the reason.
+
+    With --adaptive the exact work of every tree is recorded first (it needs no quiet machine);
+    then one tree a stretch of equal work is timed, and what the work does not explain is
+    bisected, until each change is located to one commit (exit 0) or the budget is spent with
+    suspicions left (exit 4).
     """
     from nbbench.collect.asv_run import measure_commits
     from nbbench.collect.lock import measuring
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.pipeline.branch import save_commits
     from nbbench.pipeline.history import import_all, open_store
 
     app.override(machine=machine)
+    if adaptive:
+        _refuse_with_adaptive(named=named, again=again, quick=quick, timeout=timeout)
+        return _adaptive(app, span, bench, budget, limit)
+    if budget is not None:
+        raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     commits = _chosen(app, span, named, limit)
     app.say(f"measuring {len(commits)} commits, newest first; interrupt at any time, repeat to resume")
     started = time.monotonic()
@@ -70,6 +87,44 @@ def run(
         told = _report(store, [c.hash for c in commits], commits, time.monotonic() - started)
     app.emit("run", told["payload"], told["text"])
     return EXIT_OK if told["measured"] else EXIT_INCONCLUSIVE
+
+
+def _refuse_with_adaptive(**given: Any) -> None:
+    from nbbench.errors import UsageError
+
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{'commits' if name == 'named' else name} has no meaning with --adaptive")
+
+
+def _adaptive(
+    app: App, span: str | None, bench: tuple[str, ...], budget: str | None, limit: int | None
+) -> int:
+    from nbbench.collect.lock import measuring
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+    from nbbench.pipeline.adaptive import Search, search
+    from nbbench.pipeline.branch import save_commits
+    from nbbench.pipeline.history import open_store
+    from nbbench.report.adaptive import adaptive_payload, adaptive_text
+    from nbbench.subject.repository import open_subject
+    from nbbench.subject.selection import select
+
+    commits = select(open_subject(app.settings), span)
+    if not commits:
+        raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
+    asked = Search(tuple(commits), bench, seconds(budget) or float("inf"), limit or len(commits))
+    with measuring(app.settings.state_dir), open_store(app.settings) as store:
+        save_commits(app.settings)
+        found = search(
+            app.settings,
+            store,
+            asked,
+            show=app.say,
+            detail=app.say if app.verbose else lambda line: None,
+        )
+    payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
+    app.emit("run-adaptive", payload, adaptive_text(payload))
+    return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE
 
 
 def _chosen(app: App, span: str | None, named: str | None, limit: int | None) -> list[Any]:

@@ -212,3 +212,28 @@ def test_half_written_results_do_not_stop_a_run(new_project):
     assert f"{path.name} is damaged and was set aside" in done.stderr
     assert project.figures(planted(17), SOURCES)[0] > 0
     assert project.told("import")["files_bad"] == []
+
+
+def test_adaptive(new_project):
+    """The planted upcast is located with few trees; a second run finds nothing left to measure."""
+    project = new_project("adaptive")
+    span = ("run", "3-9", "--adaptive", "--bench", r"Warm\.time_run\(512, 'float32'\)")
+    told = project.told(*span)
+    [upcast] = [found for found in told["located"] if found["commit"] == planted(7)]
+    assert upcast["effect"] > 0 and upcast["explained_by_work"]
+    assert told["stopped"] == "located" and told["suspicions"] == []
+    assert told["trees"] == 7 and told["broken"] == 1
+    results = project.results()
+    again = project.told(*span)
+    assert (again["timed"], again["located"]) == (told["timed"], told["located"])
+    assert project.results() == results
+
+
+@pytest.mark.parametrize("extra", [("--quick",), ("--again",), ("--commits", "HEAD"), ("--timeout", "5")])
+def test_adaptive_refuses_what_it_decides_itself(project, extra):
+    done = project.run("nbbench", "run", "--adaptive", *extra, expect=2)
+    assert f"{extra[0]} has no meaning with --adaptive" in done.stderr
+
+
+def test_a_budget_without_adaptive(project):
+    assert "--budget belongs to --adaptive" in project.run("nbbench", "run", "--budget", "5m", expect=2).stderr
