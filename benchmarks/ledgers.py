@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nbbench.model import to_plain
 
 from . import bandwidth, recording, subject, vectorisation
 
@@ -28,3 +33,17 @@ def write(workloads: list[str]) -> None:
         except Exception as error:
             kept.append(recording.failed_ledger(name, error))
     recording.save(kept)
+
+
+def write_stacks(workloads: list[str], output: str) -> None:
+    """Record the named workloads by stack into a JSON file: lists of costs, or errors as texts."""
+    subject.prepare()
+    found: dict[str, Any] = {}
+    for name in workloads:
+        try:
+            case = WORKLOADS[name]()
+            case.run()
+            found[name] = to_plain(recording.stacks_of(case))
+        except Exception as error:
+            found[name] = recording.failed_ledger(name, error).error
+    Path(output).write_text(json.dumps(found), encoding="ascii")

@@ -11,9 +11,9 @@ from typing import Any
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from nbbench.collect.side_files import write_ledgers
-from nbbench.model import Ledger
+from nbbench.model import Ledger, StackCost
 from nbbench.probe.resources import measure, pin_malloc
-from nbbench.probe.workload import record_ledger
+from nbbench.probe.workload import record_ledger, record_stacks
 
 from . import subject
 
@@ -54,6 +54,11 @@ def ledger_of(case: subject.Case) -> Ledger:
     return record_ledger(
         case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=subject.source_root()
     )
+
+
+def stacks_of(case: subject.Case) -> tuple[StackCost, ...]:
+    """The case's cost by stack; run it once before, so that caches of the subject are warm."""
+    return record_stacks(case.run, asked=case.asked, source_root=subject.source_root())
 
 
 def operations(case: subject.Case) -> int:

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -66,12 +67,13 @@ class FlagState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The four answers a gate gives for a series."""
+    """The answers a gate gives for a series; "acknowledged" is a loss that somebody accepted."""
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
+    ACKNOWLEDGED = "acknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +274,45 @@ class LedgerLine:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionCost:
+    """What one function of the subject moved, and what a perfect fusion of it would move.
+
+    `count` operations moved `bytes` in `calls` calls, those of the functions that it called
+    included; `self_bytes` is its own part. `fused_bytes` counts, call by call, what it read of
+    storages that came from outside once, and each storage that it made and that outlives it
+    once; temporaries count nothing (docs/ledger.md).
+    """
+
+    path: str
+    function: str
+    count: int
+    bytes: int
+    fused_bytes: int
+    calls: int = 0
+    self_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StackCost:
+    """Cost booked on one stack of the subject's frames, outermost first: `path:line function`."""
+
+    frames: tuple[str, ...]
+    op: str
+    dtype: str
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
-    """The exact work of one workload on one tree (docs/ledger.md gives the definition)."""
+    """The exact work of one workload on one tree (docs/ledger.md gives the definition).
+
+    `fused_bytes` is what a perfect fusion of the whole would move: what came in once, the image
+    and whatever else it left behind once.
+    `peak_line` (path, line, function) ran when most bytes were alive. `backward_ops` and
+    `backward_bytes` are the part of `ops` and `bytes` that autograd's backward pass issued.
+    `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly.
+    """
 
     workload: str
     pixels: int
@@ -289,11 +328,61 @@ class Ledger:
     image_blocks: tuple[float, ...] = ()  # means of an 8 × 8 grid of blocks, row by row
     lines: tuple[LedgerLine, ...] = field(default=())
     error: str = ""
+    fused_bytes: int = 0
+    peak_line: tuple[str, int, str] = ("", 0, "")
+    backward_ops: int = 0
+    backward_bytes: int = 0
+    functions: tuple[FunctionCost, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes_per_pixel(self) -> float:
         """Bytes read and written per pixel (or per point)."""
         return self.bytes / self.pixels if self.pixels else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Lines that differ between two versions of a file, without context.
+
+    `removed` stood from line `base_start` on, `added` stands from line `head_start` on
+    (1-based); where one is empty, its start is the line before which it would stand.
+    """
+
+    base_start: int
+    head_start: int
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """How a file differs between two trees; a path is empty where there is no such file."""
+
+    base_path: str
+    head_path: str
+    hunks: tuple[Hunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """A machine's ceilings with a number of threads; rates in bytes per second (docs/roofline.md).
+
+    `copy` … `triad` are STREAM's figures on arrays of `array_bytes`. `curve` gives rates by the
+    bytes that one operation touches, smallest first; empty where only the copy ceiling is known.
+    `op_s` and `view_s` are what torch needs for an operation, or a view, that moves nothing.
+    """
+
+    copy: float
+    scale: float
+    add: float
+    triad: float
+    array_bytes: int
+    cache_bytes: int
+    threads: int
+    op_s: float = 0.0
+    view_s: float = 0.0
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +417,85 @@ class GateReport:
     notes: tuple[str, ...] = ()
     seed: int = 0
     elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What one command cost, all its processes that were waited for together.
+
+    CPU and elapsed times are seconds; `max_rss_bytes` is the largest process alone.
+    """
+
+    elapsed_s: float = 0.0
+    user_s: float = 0.0
+    system_s: float = 0.0
+    max_rss_bytes: int = 0
+    minor_faults: int = 0
+    major_faults: int = 0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    blocks_in: int = 0
+    blocks_out: int = 0
+
+
+class RunOutcome(StrEnum):
+    """How a captured command ended."""
+
+    PASSED = "passed"  # exit code 0
+    FAILED = "failed"  # any other exit code of its own
+    TIMEOUT = "timeout"  # ended by the outer timeout; exit code 124
+    SIGNAL = "signal"  # a signal ended it; exit code 128 + n
+    NOT_FOUND = "not found"  # no such program; exit code 127
+    NOT_EXECUTABLE = "not executable"  # exit code 126
+    NO_TESTS = "no tests"  # pytest found nothing to run; its exit code 4 or 5
+    PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
+    INTERRUPTED = "interrupted"  # Ctrl-C
+    DISK_FULL = "disk full"  # the evidence could not be written to the end
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFacts:
+    """One guarded run as `nbbench capture` saw it, before its figures are read.
+
+    `commit` and `tree` are object ids of the subject's checkout when the run began, empty
+    outside of git; `tree` is that of the measured paths. `python` is the interpreter that runs
+    the command's tests; empty when it is not known. `environment` is what the command got.
+    """
+
+    folder: Path
+    cluster: str
+    preset: str
+    command: tuple[str, ...]
+    subject: Path
+    commit: str
+    tree: str
+    dirty: bool
+    started_at: datetime
+    ended_at: datetime
+    exit_code: int
+    outcome: RunOutcome
+    usage: RunUsage
+    record: Path  # JSON lines of the pytest plugin; may be absent
+    profile: Path | None = None  # where --profile asked for the trace
+    probe: bool = True
+    python: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """What the figures of a capture say: its verdict, and what to add to the folder.
+
+    `sections` are (title, Markdown), `files` (name, content); `sentences` lead the summary.
+    """
+
+    verdict: str
+    cause: Cause | None = None
+    sentences: tuple[str, ...] = ()
+    metrics: dict[str, Any] = field(default_factory=dict)
+    sections: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

@@ -6,14 +6,17 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from nbbench.collect.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
 from nbbench.config import Settings
-from nbbench.errors import HostError, InconclusiveError
-from nbbench.model import Commit, Ledger
+from nbbench.errors import HostError, InconclusiveError, NbbenchError
+from nbbench.model import Commit, Ledger, StackCost
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
@@ -44,8 +47,13 @@ def measured_environment(settings: Settings, commit: Commit, tree_dir: Path) -> 
     }
 
 
-def open_tree(settings: Settings, server: client.WarmServer, commit: Commit) -> dict[str, str]:
-    """Have the server hold the suite of a commit's tree; returns the environment for its jobs."""
+def open_tree(
+    settings: Settings, server: client.WarmServer, commit: Commit, *, slot: str = ""
+) -> dict[str, str]:
+    """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
+
+    Another `slot` is another server of the same tree.
+    """
     subject = open_subject(settings)
     if not commit.tree:
         raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
@@ -53,8 +61,10 @@ def open_tree(settings: Settings, server: client.WarmServer, commit: Commit) -> 
         subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
     )
     environment = measured_environment(settings, commit, folder)
-    preload = [settings.package, f"{settings.package}.simulator"]
-    server.open_suite([environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment)
+    # The subject's first run imports torch._dynamo, which takes a second in each process.
+    preload = [settings.package, f"{settings.package}.simulator", "torch._dynamo"]
+    path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
+    server.open_suite(path, suite, preload, environment, slot=slot)
     return environment
 
 
@@ -75,9 +85,69 @@ def record_ledgers(
 
     Raises InconclusiveError when the process fails (a subject that does not import, say).
     """
+    _call(settings, server, commit, "write", {"workloads": workloads})
+    return known_ledgers(settings, commit)
+
+
+def commit_ledgers(
+    settings: Settings, commits: Sequence[Commit], workloads: list[str], *, say: Callable[[str], None]
+) -> dict[str, Mapping[str, Ledger]]:
+    """The ledgers of many commits by tree; those that are missing are recorded with one server.
+
+    A commit whose process fails is said and has what was kept for it.
+    """
+    found = {c.tree: known_ledgers(settings, c) for c in commits}
+    missing = [c for c in commits if not all(name in found[c.tree] for name in workloads)]
+    if not missing:
+        return found
+    with _own(None) as server:
+        for number, commit in enumerate(missing, start=1):
+            say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+            try:
+                found[commit.tree] = record_ledgers(settings, server, commit, workloads)
+            except NbbenchError as error:
+                say(f"  {error}")
+    return found
+
+
+def workload_stacks(
+    settings: Settings,
+    commit: Commit,
+    wanted: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    server: client.WarmServer | None = None,
+) -> Mapping[str, tuple[StackCost, ...]]:
+    """The cost of each named workload by stack, recorded now: stacks are in no committed file.
+
+    A workload that the commit cannot run is left out and said. Raises InconclusiveError when
+    the process fails, or when none could be recorded.
+    """
+    say(f"recording the stacks of {commit.short}")
+    with _own(server) as warm, tempfile.TemporaryDirectory(prefix="nbbench-stacks-") as folder:
+        output = Path(folder) / "stacks.json"
+        _call(settings, warm, commit, "write_stacks", {"workloads": list(wanted), "output": str(output)})
+        found: dict[str, Any] = json.loads(output.read_bytes())
+    for name, error in found.items():
+        if isinstance(error, str):
+            say(f"{name}: {error}")
+    made = {
+        name: tuple(StackCost(**{**one, "frames": tuple(one["frames"])}) for one in costs)
+        for name, costs in found.items()
+        if not isinstance(costs, str)
+    }
+    if not made:
+        raise InconclusiveError(f"no stacks of {commit.short} could be recorded")
+    return made
+
+
+def _call(
+    settings: Settings, server: client.WarmServer, commit: Commit, function: str, arguments: dict[str, Any]
+) -> None:
+    """Run a function of benchmarks/ledgers.py in a warm process that holds the commit's tree."""
     environment = open_tree(settings, server, commit)
     outcome = server.run(
-        ["call", "benchmarks.ledgers:write", json.dumps({"workloads": workloads})],
+        ["call", f"benchmarks.ledgers:{function}", json.dumps(arguments)],
         cwd=str(settings.state_dir),
         environment=environment,
         timeout_s=_TIMEOUT_S,
@@ -87,7 +157,19 @@ def record_ledgers(
         raise InconclusiveError(
             f"the ledger of {commit.short} could not be recorded: {lines[-1] if lines else 'no message'}"
         )
-    return known_ledgers(settings, commit)
+
+
+@contextmanager
+def _own(server: client.WarmServer | None) -> Iterator[client.WarmServer]:
+    """The server given, or one of our own that ends with the block."""
+    if server is not None:
+        yield server
+        return
+    own = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
+    try:
+        yield own
+    finally:
+        own.close()
 
 
 def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
@@ -120,10 +202,6 @@ def workload_ledgers(
     missing = [name for name in wanted if name not in found]
     if missing:
         say(f"recording {len(missing)} ledgers of {commit.short}")
-        own = server or client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
-        try:
-            found = record_ledgers(settings, own, commit, missing)
-        finally:
-            if server is None:
-                own.close()
+        with _own(server) as warm:
+            found = record_ledgers(settings, warm, commit, missing)
     return {name: found[name] for name in wanted if name in found}

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.model import Ledger, LedgerLine, ProcessRecord, to_plain
+from nbbench.model import FunctionCost, Ledger, LedgerLine, ProcessRecord, to_plain
 
 SCHEMA = 1
 LEDGER_KIND = "nbbench-ledger"
@@ -226,21 +226,28 @@ _RECORD_KINDS |= dict.fromkeys(("commit", "environment", "benchmark", "kind", "m
 _LEDGER_KINDS: dict[str, Callable[[Any], Any]] = {
     f.name: _KINDS[str(f.type)] for f in dataclasses.fields(Ledger) if str(f.type) in ("str", "int")
 }
+_LATER = frozenset({"fused_bytes", "backward_ops", "backward_bytes"})
 
 
 def _plain_ledger(ledger: Ledger) -> dict[str, Any]:
-    plain: dict[str, Any] = _no_nan(to_plain(dataclasses.replace(ledger, lines=())))
+    plain: dict[str, Any] = _no_nan(to_plain(dataclasses.replace(ledger, lines=(), functions=())))
     plain["lines"] = [list(dataclasses.astuple(line)) for line in ledger.lines]
+    plain["functions"] = [list(dataclasses.astuple(function)) for function in ledger.functions]
     return plain
 
 
 def _ledger(entry: Mapping[str, Any]) -> Ledger:
-    fields = {name: kind(entry[name]) for name, kind in _LEDGER_KINDS.items()}
+    # Older files lack what came later; there it stays what it is without being measured.
+    fields = {k: kind(entry[k]) for k, kind in _LEDGER_KINDS.items() if k in entry or k not in _LATER}
+    path, line, function = entry.get("peak_line", ("", 0, ""))
     return Ledger(
         **fields,
+        peak_line=(_text(path), _int(line), _text(function)),
         image_blocks=tuple(map(_float, entry.get("image_blocks", ()))),
         bytes_by_dtype=tuple((_text(dtype), _int(size)) for dtype, size in entry["bytes_by_dtype"]),
         lines=tuple(line_from(cells) for cells in entry["lines"]),
+        functions=tuple(function_from(cells) for cells in entry.get("functions", ())),
+        notes=tuple(map(_text, entry.get("notes", ()))),
     )
 
 
@@ -249,6 +256,12 @@ def line_from(cells: list[Any]) -> LedgerLine:
     path, line, function, op, dtype, *counts = cells
     texts = (_text(path), _int(line), _text(function), _text(op), _text(dtype))
     return LedgerLine(*texts, *(_int(c) for c in counts))
+
+
+def function_from(cells: list[Any]) -> FunctionCost:
+    """The cost of a function from its compact form. Raises ValueError."""
+    path, function, *counts = cells
+    return FunctionCost(_text(path), _text(function), *(_int(c) for c in counts))
 
 
 def _ledgers_there(path: Path) -> LedgerFile | None:

@@ -1,14 +1,22 @@
-"""Recording one workload: its ledger with totals, lines and the image's fingerprint."""
+"""Recording one workload: its ledger with totals, lines, functions and the image's fingerprint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import gc
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
-from nbbench.model import Ledger, LedgerLine
+from nbbench.model import FunctionCost, Ledger, LedgerLine, StackCost
 from nbbench.probe.image import fingerprint
-from nbbench.probe.traffic import TrafficLedger
+from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
+
+_COMPILE = re.compile(r"^[^#\n]*\btorch\.compile\b", re.MULTILINE)
 
 
 def record_ledger(
@@ -22,17 +30,12 @@ def record_ledger(
     """Run `function` once under the traffic ledger.
 
     `pixels` is the number of pixels (or points) that the work is divided by. The function
-    must return the image; lines are sorted by bytes, largest first.
+    must return the image; lines and functions are sorted by bytes, largest first.
     """
-    with TrafficLedger(source_root=source_root, asked=asked) as recorder:
+    with _no_garbage_collection(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
         image = function()
     traffic = recorder.traffic
     mark = fingerprint(image)
-    lines = [
-        LedgerLine(path, line, func, op, dtype, cost.count, cost.bytes, cost.upcast_bytes)
-        for (path, line, func, op, dtype), cost in traffic.lines.items()
-    ]
-    lines.sort(key=lambda entry: (-entry.bytes, entry.path, entry.line, entry.op, entry.dtype))
     return Ledger(
         workload=workload,
         pixels=pixels,
@@ -46,5 +49,75 @@ def record_ledger(
         image_digest=mark.digest,
         output_dtype=str(image.dtype).removeprefix("torch."),
         image_blocks=mark.blocks,
-        lines=tuple(lines),
+        lines=_lines(traffic),
+        fused_bytes=traffic.fused_bytes,
+        peak_line=traffic.peak_line,
+        backward_ops=traffic.backward_ops,
+        backward_bytes=traffic.backward_bytes,
+        functions=_functions(traffic),
+        notes=_notes(traffic, source_root),
     )
+
+
+def record_stacks(
+    function: Callable[[], object], *, asked: torch.dtype, source_root: str
+) -> tuple[StackCost, ...]:
+    """Run `function` once; the cost of every stack of the subject's frames, largest first."""
+    recorder = TrafficLedger(source_root=source_root, asked=asked, stacks=True)
+    with _no_garbage_collection(), recorder:
+        function()
+    found = [
+        StackCost(frames, op, dtype, cost.count, cost.bytes)
+        for (frames, op, dtype), cost in recorder.traffic.stacks.items()
+    ]
+    return tuple(sorted(found, key=lambda entry: (-entry.bytes, entry.frames, entry.op, entry.dtype)))
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """When cycles are collected depends on what ran before, and so would what is alive."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _lines(traffic: Traffic) -> tuple[LedgerLine, ...]:
+    lines = [
+        LedgerLine(path, line, func, op, dtype, cost.count, cost.bytes, cost.upcast_bytes)
+        for (path, line, func, op, dtype), cost in traffic.lines.items()
+    ]
+    return tuple(sorted(lines, key=lambda one: (-one.bytes, one.path, one.line, one.op, one.dtype)))
+
+
+def _functions(traffic: Traffic) -> tuple[FunctionCost, ...]:
+    functions = [
+        FunctionCost(path, name, cost.count, cost.bytes, cost.fused_bytes, cost.calls, cost.self_bytes)
+        for (path, name), cost in traffic.functions.items()
+    ]
+    return tuple(sorted(functions, key=lambda one: (-one.bytes, one.path, one.function)))
+
+
+def _notes(traffic: Traffic, source_root: str) -> tuple[str, ...]:
+    """With TORCHDYNAMO_DISABLE torch.compile gives its argument back, so only the source tells."""
+    if COMPILED_NOTE not in traffic.notes and source_root and _compiles(source_root):
+        return (*traffic.notes, COMPILED_NOTE)
+    return traffic.notes
+
+
+def _compiles(source_root: str) -> bool:
+    """Whether a loaded module below the root names torch.compile in its code."""
+    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    mine = sorted(name for name in files if name.startswith(source_root.rstrip("/") + "/"))
+    return any(_names_compile(name) for name in mine)
+
+
+@functools.cache
+def _names_compile(path: str) -> bool:
+    try:
+        return bool(_COMPILE.search(Path(path).read_text("utf-8", "replace")))
+    except OSError:
+        return False

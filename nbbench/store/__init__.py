@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbbench.evidence import Folder
     from nbbench.store.load import ImportReport, import_results
-    from nbbench.store.rows import Folder, NoiseFloor, SourceFile, StoredLedger
+    from nbbench.store.rows import NoiseFloor, SourceFile, StoredLedger
     from nbbench.store.store import Store
 
 __all__ = [

@@ -131,14 +131,14 @@ class Reading(Database):
         return max(found, key=lambda stored: _version(stored.torch)).ledger if found else None
 
     def ledgers(self, workload: str | None = None, *, lines: bool = False) -> list[StoredLedger]:
-        """Every ledger, or those of one workload, by tree; with `lines` on request."""
+        """Every ledger, or those of one workload, by tree; with `lines` (and functions) on request."""
         return self._ledgers(workload, lines=lines)
 
     def _ledgers(
         self, workload: str | None, *, lines: bool, tree: str | None = None, torch: str | None = None
     ) -> list[StoredLedger]:
         table = schema.ledgers
-        columns = [c for c in table.c if lines or c.name != "lines"]
+        columns = [c for c in table.c if lines or c.name not in ("lines", "functions")]
         query = sa.select(*columns).order_by(table.c.tree, table.c.workload, table.c.torch)
         if workload is not None:
             query = query.where(table.c.workload == workload)

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from nbbench.collect.side_files import LedgerFile, line_from
+from nbbench.collect.side_files import LedgerFile, function_from, line_from
+from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import (
     Benchmark,
     Cause,
@@ -23,7 +24,9 @@ from nbbench.model import (
     Decision,
     Event,
     FlagState,
+    FunctionCost,
     Ledger,
+    LedgerLine,
     ProcessRecord,
     Result,
     SeriesKey,
@@ -60,17 +63,6 @@ class StoredLedger:
     commit: str
     torch: str
     ledger: Ledger
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """An evidence folder; `sha256` is that of its sha256.txt."""
-
-    path: str
-    stamp: str
-    cluster: str
-    commit: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +182,37 @@ def ledger_rows(file: LedgerFile, source_id: int) -> list[dict[str, Any]]:
             "torch": file.torch,
             "bytes_by_dtype": dumps(ledger.bytes_by_dtype),
             "image_blocks": pack(ledger.image_blocks),
-            "lines": zlib.compress(dumps([dataclasses.astuple(x) for x in ledger.lines]).encode("ascii")),
+            "lines": _packed(ledger.lines),
+            "peak_line": dumps(ledger.peak_line),
+            "notes": dumps(ledger.notes),
+            "functions": _packed(ledger.functions),
         }
         for workload, ledger in file.workloads.items()
     ]
 
 
 def ledger_from(row: AnyRow) -> StoredLedger:
-    """A ledger from its row; without lines where the query left them out."""
-    packed = getattr(row, "lines", None)
-    lines = json.loads(zlib.decompress(packed)) if packed else []
+    """A ledger from its row; without lines and functions where the query left them out."""
+    path, line, function = json.loads(row.peak_line or '["", 0, ""]')
     ledger = Ledger(
         **{name: getattr(row, name) for name in _LEDGER_FIELDS},
         bytes_by_dtype=pairs(row.bytes_by_dtype),
         image_blocks=unpack(row.image_blocks),
-        lines=tuple(line_from(cells) for cells in lines),
+        lines=tuple(line_from(cells) for cells in _unpacked(row, "lines")),
+        peak_line=(path, line, function),
+        functions=tuple(function_from(cells) for cells in _unpacked(row, "functions")),
+        notes=tuple(json.loads(row.notes or "[]")),
     )
     return StoredLedger(row.tree, row.commit_hash, row.torch, ledger)
+
+
+def _packed(costs: tuple[LedgerLine, ...] | tuple[FunctionCost, ...]) -> bytes:
+    return zlib.compress(dumps([dataclasses.astuple(cost) for cost in costs]).encode("ascii"))
+
+
+def _unpacked(row: AnyRow, name: str) -> list[list[Any]]:
+    packed = getattr(row, name, None)
+    return json.loads(zlib.decompress(packed)) if packed else []
 
 
 def event_row(event: Event, ordinal: int) -> dict[str, Any]:
@@ -247,6 +253,27 @@ def decision_from(row: AnyRow) -> Decision:
     """A decision from its row."""
     state = FlagState(row.state)
     return Decision(row.event, row.plan, state, row.reason, row.person, row.date, row.expires)
+
+
+def folder_row(folder: Folder) -> dict[str, Any]:
+    """An evidence folder as a row, without its figures."""
+    row = {f.name: getattr(folder, f.name) for f in dataclasses.fields(Folder) if f.name != "figures"}
+    return row | {"commit_hash": row.pop("commit")}
+
+
+def folder_from(row: AnyRow, figures: tuple[EvidenceFigure, ...]) -> Folder:
+    """An evidence folder from its row and its figures."""
+    later = {name: getattr(row, name) or "" for name in ("kind", "verdict", "machine")}
+    place = row.path, row.stamp, row.cluster, row.commit_hash, row.sha256
+    return Folder(*place, **later, exit_code=row.exit_code, figures=figures)
+
+
+def figure_rows(folder: Folder) -> list[dict[str, Any]]:
+    """The figures of a folder as rows."""
+    return [
+        dataclasses.asdict(figure) | {"folder": folder.path, "ordinal": ordinal}
+        for ordinal, figure in enumerate(folder.figures)
+    ]
 
 
 def _no_nan(value: float | None) -> float | None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 # The newest revision in migrations/versions; a test compares them.
-HEAD = "0001"
+HEAD = "0003"
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -203,7 +203,7 @@ process_records = Table(
     _text("extra"),
 )
 
-# `lines` are compressed JSON: they are always read together, by tree and workload.
+# `lines` and `functions` are compressed JSON: always read together, by tree and workload.
 # `image_blocks` are float64 like samples.
 ledgers = Table(
     "ledgers",
@@ -226,6 +226,12 @@ ledgers = Table(
     Column("image_blocks", LargeBinary),
     _text("error"),
     Column("lines", LargeBinary, nullable=False),
+    Column("fused_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("backward_ops", BigInteger, nullable=False, server_default="0"),
+    Column("backward_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("peak_line", CleanText),
+    Column("notes", CleanText),
+    Column("functions", LargeBinary),
 )
 
 events = Table(
@@ -285,6 +291,21 @@ folders = Table(
     _text("cluster"),
     _text("commit_hash"),
     _text("sha256"),
+    Column("kind", CleanText),
+    Column("verdict", CleanText),
+    Column("machine", CleanText),
+    Column("exit_code", BigInteger),
+)
+
+folder_figures = Table(
+    "folder_figures",
+    metadata,
+    Column("folder", CleanText, ForeignKey("folders.path"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    _text("name"),
+    Column("value", Double, nullable=False),
+    _text("unit"),
+    _text("workload"),
 )
 
 noise_floors = Table(

@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import ChangePoint, Commit, Decision, Event, SeriesKey, to_plain
 from nbbench.store import rows, schema
 from nbbench.store.importing import Importing
 from nbbench.store.read import Reading, keyed_series, series_columns
-from nbbench.store.rows import Folder, NoiseFloor
+from nbbench.store.rows import NoiseFloor
 
 _DETECT_INFO = "detect"
 
@@ -92,19 +93,33 @@ class Store(Importing, Reading):
             return [rows.decision_from(row) for row in found]
 
     def add_folder(self, folder: Folder) -> None:
-        """Keep an evidence folder, in place of what was known of the same path."""
-        row = {"path": folder.path, "stamp": folder.stamp, "cluster": folder.cluster}
-        row |= {"commit_hash": folder.commit, "sha256": folder.sha256}
+        """Keep an evidence folder with its figures, in place of what was known of the same path."""
+        row, figures = rows.folder_row(folder), schema.folder_figures
         statement = self.insert(schema.folders).on_conflict_do_update(index_elements=["path"], set_=row)
         with self.writing() as connection:
             connection.execute(statement, row)
+            connection.execute(sa.delete(figures).where(figures.c.folder == folder.path))
+            if found := rows.figure_rows(folder):
+                connection.execute(sa.insert(figures), found)
 
     def folders(self) -> list[Folder]:
-        """Every evidence folder, by stamp."""
-        c = schema.folders.c
-        query = sa.select(c.path, c.stamp, c.cluster, c.commit_hash, c.sha256).order_by(c.stamp, c.path)
+        """Every evidence folder with its figures, by stamp."""
+        c, folders = schema.folder_figures.c, schema.folders
+        query = sa.select(schema.folder_figures).order_by(c.folder, c.ordinal)
+        figures: defaultdict[str, list[EvidenceFigure]] = defaultdict(list)
         with self.reading() as connection:
-            return [Folder(*row) for row in connection.execute(query)]
+            for row in connection.execute(query):
+                figures[row.folder].append(EvidenceFigure(row.name, row.value, row.unit, row.workload))
+            found = connection.execute(sa.select(folders).order_by(folders.c.stamp, folders.c.path))
+            return [rows.folder_from(row, tuple(figures[row.path])) for row in found]
+
+    def forget_folder(self, path: str) -> bool:
+        """Forget an evidence folder and its figures; False when it was not known."""
+        with self.writing() as connection:
+            c = schema.folder_figures.c
+            connection.execute(sa.delete(schema.folder_figures).where(c.folder == path))
+            done = connection.execute(sa.delete(schema.folders).where(schema.folders.c.path == path))
+            return done.rowcount > 0
 
     def save_noise_floor(
         self, key: SeriesKey, floor: float, n: int, measured_at: datetime | None = None

@@ -19,6 +19,7 @@ from nbbench.warm import zygote
 
 _KEPT_SUITES = 2
 _IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
+_SERVER_ENDED = "the warm benchmark server ended unexpectedly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,37 @@ def supported() -> bool:
     return hasattr(os, "pidfd_open") and hasattr(os, "fork") and Path("/proc/self/task").is_dir()
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that a suite server runs."""
+
+    server: WarmServer
+    key: tuple[str, ...]
+    suite: socket.socket
+    output: Path
+
+    def finish(self) -> JobOutcome:
+        """Wait for its end. Raises HostError when the server is gone."""
+        try:
+            answer = zygote.receive(self.suite)
+        except ConnectionResetError:
+            answer = None
+        if answer is None:
+            self.server.forget(self.key)
+            raise HostError(_SERVER_ENDED)
+        text = _tail(self.output)
+        self.output.unlink(missing_ok=True)
+        if answer["verdict"] == "flood":
+            text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"
+        return JobOutcome(text, int(answer["exit_code"]), answer)
+
+
 class WarmServer:
     """A server process with torch imported and, behind it, one suite server per source tree.
 
     The two newest suites are kept (a gate alternates between base and head); `open_suite`
-    says which one the next `run` uses. `close` ends all; so does the end of this process.
+    says which one the next job uses. Each suite runs one job at a time, so two can take turns.
+    `close` ends all; so does the end of this process.
     """
 
     def __init__(self, python: str, environment: Mapping[str, str]) -> None:
@@ -57,6 +84,7 @@ class WarmServer:
         self._sock = ours
         self._suites: dict[tuple[str, ...], socket.socket] = {}
         self._current: tuple[str, ...] = ()
+        self._jobs = 0
         self.suite_output = ""
         self._ready(self._sock)
 
@@ -82,14 +110,16 @@ class WarmServer:
         preload: Sequence[str],
         environment: Mapping[str, str],
         *,
+        slot: str = "",
         import_limit_s: float = _IMPORT_LIMIT_S,
     ) -> None:
         """Have a suite server that imported `preload` from `path`; no-op when it is there already.
 
+        Another `slot` gives another server of the same suite, so that equal code can run against itself.
         Modules whose import ends the process, hangs or starts threads are left to the jobs,
         which meet it again and tell. Raises HostError when the suite itself does that.
         """
-        key = (*path, benchmark_dir, *preload)
+        key = (slot, *path, benchmark_dir, *preload)
         self._current = key
         if key in self._suites:
             return
@@ -116,7 +146,7 @@ class WarmServer:
         """A suite server that is ready; None when it ended, took too long or has threads."""
         answer = self._exchange(self._sock, request)
         if answer is None:
-            raise HostError("the warm benchmark server ended unexpectedly")
+            raise HostError(_SERVER_ENDED)
         _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
         suite = socket.socket(fileno=fds[0])
         suite.settimeout(limit_s)
@@ -140,10 +170,17 @@ class WarmServer:
         The exit code is negative for a signal and asv's -256 for a timeout. Raises HostError
         when the server is gone.
         """
+        return self.begin(argv, cwd=cwd, environment=environment, timeout_s=timeout_s).finish()
+
+    def begin(
+        self, argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], timeout_s: float
+    ) -> Job:
+        """Start what `run` runs, and leave waiting to `Job.finish`."""
         suite = self._suites.get(self._current)
         if suite is None:
             raise HostError("no benchmark suite is open")
-        output = Path(self._folder.name) / "output.txt"
+        self._jobs += 1
+        output = Path(self._folder.name) / f"output-{self._jobs}.txt"
         request = {
             "op": "job",
             "argv": list(argv),
@@ -152,14 +189,16 @@ class WarmServer:
             "timeout": timeout_s,
             "output": str(output),
         }
-        answer = self._exchange(suite, request)
-        if answer is None:
+        try:
+            zygote.send(suite, request)
+        except (BrokenPipeError, ConnectionResetError) as error:
             self._close_suite(self._current)
-            raise HostError("the warm benchmark server ended unexpectedly")
-        text = _tail(output)
-        if answer["verdict"] == "flood":
-            text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"
-        return JobOutcome(text, int(answer["exit_code"]), answer)
+            raise HostError(_SERVER_ENDED) from error
+        return Job(self, self._current, suite, output)
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """Give up a suite server that no longer answers."""
+        self._close_suite(key)
 
     @staticmethod
     def _exchange(sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -21,10 +21,11 @@ from history_samples import ABSENT, branch, change, commit, history, ledger, num
 
 from nbbench.analyse.changes import find_changes
 from nbbench.analyse.events import Thresholds, attach_flags, build_events
-from nbbench.analyse.gate import SeriesState, ledger_verdict, overall, time_verdict
+from nbbench.analyse.gate import ledger_verdict, overall, time_verdict
 from nbbench.analyse.ledger_diff import diff_ledgers, log_ratio
 from nbbench.analyse.order import CommitOrder
 from nbbench.analyse.roles import Role, change_role
+from nbbench.analyse.session import GateSession, SeriesState
 from nbbench.model import ChangePoint, Commit, Decision, FlagState, Outcome, Verdict
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
@@ -223,10 +224,12 @@ def test_a_gate_never_passes_what_it_has_not_shown(outcomes: list[Outcome]) -> N
 )
 def test_a_series_blocks_only_after_a_confirmation_and_then_stays(rounds: list[float]) -> None:
     one = SeriesState("s", 0.03)
+    session = GateSession([one], 0.01)
     for value in rounds:
         if one.settled:
             break
-        one.add(value, 0.01)
+        one.add(value)
+        session.conclude()
         found = time_verdict(one, None)
         assert (found.outcome is Outcome.REGRESSED) == (one.confirmed is True)
         assert found.sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -39,9 +40,21 @@ def run(names, tensor):
     return functools.reduce(lambda t, name: STEPS[name](t), names, tensor)
 
 
-def recorded(names, tensor, asked=torch.float32):
-    with TrafficLedger(asked=asked) as ledger:
-        run(names, tensor)
+def wrapped(names, tensor):
+    """The same program with a function of its own around each step."""
+
+    def step(name, value):
+        return STEPS[name](value)
+
+    for name in names:
+        tensor = step(name, tensor)
+    return tensor
+
+
+def recorded(names, tensor, asked=torch.float32, program=run, source_root=str(Path(__file__).parent)):
+    with TrafficLedger(asked=asked, source_root=source_root) as ledger:
+        kept = program(names, tensor)
+    del kept
     return ledger.traffic
 
 
@@ -93,7 +106,30 @@ def test_every_byte_has_a_dtype_and_a_line(names, side):
     assert traffic.bytes == sum(traffic.by_dtype.values())
     assert traffic.bytes == sum(cost.bytes for cost in traffic.lines.values())
     assert traffic.ops == sum(cost.count for cost in traffic.lines.values()) <= traffic.dispatched
-    assert 0 <= traffic.live_bytes <= traffic.peak_live_bytes
+
+
+@examples
+@given(programs, sides)
+def test_a_function_around_it_changes_the_booking_only(names, side):
+    plain = recorded(names, frame(side, side))
+    inside = recorded(names, frame(side, side), program=wrapped)
+    assert counts(inside) == counts(plain)
+    assert (inside.by_dtype, inside.fused_bytes) == (plain.by_dtype, plain.fused_bytes)
+    assert inside.peak_live_bytes == plain.peak_live_bytes
+    step = next(total for key, total in inside.functions.items() if key[1].endswith(".step"))
+    assert (step.count, step.bytes) == (inside.ops, inside.bytes)
+
+
+@examples
+@given(programs, sides, st.integers(min_value=2, max_value=4))
+def test_a_perfect_fusion_never_moves_more(names, side, factor):
+    small, large = (recorded(names, frame(side * n, side), program=wrapped) for n in (1, factor))
+    for total in small.functions.values():
+        assert 0 <= total.fused_bytes <= total.bytes
+        assert 0 <= total.self_bytes <= total.bytes
+    assert sum(total.self_bytes for total in small.functions.values()) == small.bytes
+    assert 0 <= small.fused_bytes <= small.bytes
+    assert large.fused_bytes == factor * small.fused_bytes  # storages scale with pixels too
 
 
 @examples

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from nbbench.model import Benchmark, Commit, Ledger, LedgerLine, ProcessRecord
+from nbbench.model import Benchmark, Commit, FunctionCost, Ledger, LedgerLine, ProcessRecord
 from nbbench.store import SourceFile, schema
 
 COLUMNS = [
@@ -98,6 +98,9 @@ def ledger(workload="warm", ops=10, lines=3) -> Ledger:
         peak_live_bytes=512, bytes_by_dtype=(("float32", 6392), ("float64", 8)), image_sum="1.5",
         image_digest="abc", output_dtype="float32", image_blocks=(0.1, 0.0),
         lines=tuple(LedgerLine("src/sim.py", n, "run", "aten::mul", "float32", 2, 80) for n in range(lines)),
+        fused_bytes=512, peak_line=("src/sim.py", 7, "run"), backward_ops=1, backward_bytes=12,
+        functions=tuple(FunctionCost("src/sim.py", f"f{n}", 2, 80, 40, 1, 60) for n in range(lines)),
+        notes=("größer",),
     )  # fmt: skip
 
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import timedelta
+from importlib.resources import files
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from store_trees import START, commit_hash
 
+from nbbench.evidence import EvidenceFigure
 from nbbench.model import Cause, ChangePoint, Decision, Event, FlagState, SeriesKey
 from nbbench.store import Folder, NoiseFloor
+
+
+def migrate_to(connection, revision):
+    config = Config()
+    config.set_main_option("script_location", str(files("nbbench.store") / "migrations"))
+    config.attributes["connection"] = connection
+    (command.upgrade if revision == "head" else command.downgrade)(config, revision)
+
 
 KEY = SeriesKey("suite.time_run", "v1", (("size", "512"),), "box", "py3.11")
 CHANGE = ChangePoint(
@@ -83,6 +95,34 @@ def test_folders(store):
     store.add_folder(folder)
     store.add_folder(replace(folder, path="reports/other", stamp="20240101T000000Z"))
     assert store.folders() == [replace(folder, path="reports/other", stamp="20240101T000000Z"), folder]
+
+
+def test_a_folder_leads_to_its_figures(store):
+    figures = (
+        EvidenceFigure("bandwidth", 0.176, "GB/s", "tests/test_at_perf_003.py::test_x"),
+        EvidenceFigure("größe", 1e300),
+    )
+    folder = Folder("reports/a", "20251015T113531Z", "C", "c" * 40, "0" * 64, "capture", "failed", 124, "box")
+    store.add_folder(replace(folder, figures=(*figures, *figures)))
+    store.add_folder(replace(folder, figures=figures))
+    store.add_folder(replace(folder, path="reports/b", exit_code=None))
+    assert store.folders() == [
+        replace(folder, figures=figures),
+        replace(folder, path="reports/b", exit_code=None),
+    ]
+    assert store.counts()["folder_figures"] == 2
+    assert store.forget_folder("reports/a")
+    assert not store.forget_folder("reports/a")
+    assert store.counts()["folder_figures"] == 0
+
+
+def test_folders_of_older_tables_are_read(store):
+    folder = Folder("reports/a", "20251015T113531Z", "C", "c" * 40, "0" * 64)
+    store.add_folder(replace(folder, kind="export", exit_code=0))
+    with store.writing() as connection:
+        migrate_to(connection, "0002")
+        migrate_to(connection, "head")
+    assert store.folders() == [folder]
 
 
 def test_noise_floors(store):

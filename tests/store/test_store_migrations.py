@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -11,7 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from store_trees import ledger, source
 
+from nbbench.collect.side_files import LedgerFile
 from nbbench.errors import StoreError
 from nbbench.store import Store, migrate, schema
 
@@ -38,6 +41,19 @@ def test_down_and_up_again(store):
         assert sa.inspect(connection).get_table_names() == [migrate.VERSION_TABLE]
         command.upgrade(config, "head")
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def test_ledgers_of_the_first_tables_survive(store):
+    file = LedgerFile("ab" * 20, "c" * 40, "2.13.0", {"warm": ledger()})
+    store.import_batch([(replace(source("ledger/x"), kind="ledger"), file)])
+    with store.writing() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(files("nbbench.store") / "migrations"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        command.upgrade(config, "head")
+    later = {"fused_bytes": 0, "backward_ops": 0, "backward_bytes": 0, "functions": (), "notes": ()}
+    assert store.ledger("ab", "warm") == replace(ledger(), peak_line=("", 0, ""), **later)
 
 
 def test_a_newer_database_is_left_alone(url):

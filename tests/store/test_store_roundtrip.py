@@ -105,7 +105,7 @@ def test_ledgers_and_their_torch_versions(store):
     assert store.ledger(tree[:16], "warm", torch="2.9.1") == ledger(ops=1)
     assert store.ledger("ff", "warm") is None
     assert [s.torch for s in store.ledgers("warm", lines=True)] == ["2.13.0+cpu", "2.9.1"]
-    assert all(s.ledger.lines == () for s in store.ledgers())
+    assert all(s.ledger.lines == s.ledger.functions == () for s in store.ledgers())
     assert len(store.ledgers()) == 4
 
 

@@ -30,7 +30,7 @@ from nbbench.collect.side_files import (
     telemetry_path,
     write_ledgers,
 )
-from nbbench.model import Ledger, LedgerLine, ProcessRecord
+from nbbench.model import FunctionCost, Ledger, LedgerLine, ProcessRecord
 
 RECORD = ProcessRecord(
     commit="c" * 40,
@@ -50,6 +50,8 @@ LEDGER = Ledger(
     bytes_by_dtype=(("float32", 6392), ("float64", 8)), image_sum="1.5", image_digest="abc",
     output_dtype="float32", image_blocks=(0.1, -2.0),
     lines=(LedgerLine("src/sim.py", 7, "run", "aten::mul", "float32", 2, 80, 4),), error="",
+    fused_bytes=512, peak_line=("src/sim.py", 7, "run"), backward_ops=1, backward_bytes=12,
+    functions=(FunctionCost("src/sim.py", "run", 2, 80, 40, 1, 60),), notes=("ran eagerly",),
 )  # fmt: skip
 
 
@@ -256,8 +258,10 @@ def packed(**changes):
         (packed(workloads=[]), "damaged"), (packed(workloads={"a": {}}), "damaged"),
         (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"ops": 2**70}}), "damaged"),
         (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"lines": [[1]]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"functions": [["a", "b"]]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"peak_line": [1, 2, 3]}}), "damaged"),
     ],
-    ids=range(12),
+    ids=range(14),
 )  # fmt: skip
 def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
     path = tmp_path / "x.json.gz"
@@ -270,11 +274,25 @@ def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
         read_ledgers(tmp_path / "nowhere")
 
 
-def test_ledgers_before_image_blocks(tmp_path):
-    plain = side_files._plain_ledger(LEDGER)
-    del plain["image_blocks"]
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"image_blocks": ()},
+        {
+            "fused_bytes": 0,
+            "backward_ops": 0,
+            "backward_bytes": 0,
+            "peak_line": ("", 0, ""),
+            "functions": (),
+            "notes": (),
+        },
+    ],
+    ids=["image_blocks", "functions"],
+)
+def test_ledgers_of_older_versions(tmp_path, later):
+    plain = {k: v for k, v in side_files._plain_ledger(LEDGER).items() if k not in later}
     found = side_files.parse_ledgers(packed(workloads={"warm": plain}), tmp_path)
-    assert found.workloads["warm"] == dataclasses.replace(LEDGER, image_blocks=())
+    assert found.workloads["warm"] == dataclasses.replace(LEDGER, **later)
 
 
 def test_a_benchmark_process_needs_only_the_standard_library():
