@@ -178,17 +178,31 @@ def bandwidth(size: int, dtype_name: str) -> Case:
     return simulation(f"bandwidth-{size}-{dtype_name}", size, parse_dtype(dtype_name))
 
 
-def tricubic(points: int, dtype_name: str) -> Case:
-    """CLUSTER-VEC-001: interpolation at `points` fractional Miller indices inside an 11³ grid."""
-    dtype = parse_dtype(dtype_name)
+def interpolating_crystal(dtype: torch.dtype) -> Any:
+    """A crystal whose structure factors are `table_value` on an 11³ grid, interpolation on.
+
+    Raises NotImplementedError where the commit has no tricubic interpolation.
+    """
     crystal = _guarded(lambda: build_crystal(dtype))
     if not hasattr(crystal, "_tricubic_interpolation"):
         raise NotImplementedError("this commit has no Crystal._tricubic_interpolation")
     axis = torch.arange(-GRID, GRID + 1, dtype=dtype)
-    crystal.hkl_data = 100.0 + 10.0 * axis[:, None, None] + axis[None, :, None] + 0.1 * axis[None, None, :]
+    crystal.hkl_data = table_value(axis[:, None, None], axis[None, :, None], axis[None, None, :])
     ends = {f"{letter}_{end}": sign * GRID for letter in "hkl" for end, sign in (("min", -1), ("max", 1))}
     crystal.hkl_metadata = ends | {f"{letter}_range": 2 * GRID for letter in "hkl"}
     crystal.interpolate = True
+    return crystal
+
+
+def table_value(h: torch.Tensor, k: torch.Tensor, l: torch.Tensor) -> torch.Tensor:  # noqa: E741
+    """The structure factors of the 11³ grid: linear, so that cubic interpolation is exact."""
+    return 100.0 + 10.0 * h + k + 0.1 * l
+
+
+def tricubic(points: int, dtype_name: str) -> Case:
+    """CLUSTER-VEC-001: interpolation at `points` fractional Miller indices inside an 11³ grid."""
+    dtype = parse_dtype(dtype_name)
+    crystal = interpolating_crystal(dtype)
     # Inside the grid with its margin of two: one point outside would switch interpolation off.
     step = torch.arange(points, dtype=dtype)
     h, k, l = (torch.remainder(step * stride, 5.5) - 2.75 for stride in (0.37, 0.73, 1.19))  # noqa: E741
@@ -202,19 +216,27 @@ def tricubic(points: int, dtype_name: str) -> Case:
     return Case(f"tricubic-{points}-{dtype_name}", points, dtype, run)
 
 
-def sources(rows: int, columns: int) -> Case:
-    """Source generation on a divergence grid (63 × 63 = 3,969 sources in the known event)."""
+def source_generator(rows: int, columns: int, dtype: torch.dtype) -> Callable[[], Any]:
+    """A call of the subject's source generation on a divergence grid.
+
+    Raises NotImplementedError where the commit has none.
+    """
     module = load("utils.auto_selection")
     generate = getattr(module, "generate_sources_from_divergence_dispersion", None)
     if generate is None:
         raise NotImplementedError("this commit has no source generation")
     grids = [_sampling(module, rows), _sampling(module, columns), _sampling(module, 1)]
     required = dict(zip(("hdiv_params", "vdiv_params", "disp_params"), grids, strict=True))
-    extra = {"round_div": False, "dtype": torch.float32}
+    required |= {"central_wavelength_m": 6.2e-10}
+    return lambda: _guarded(lambda: _call(generate, required, {"round_div": False, "dtype": dtype}))
+
+
+def sources(rows: int, columns: int) -> Case:
+    """Source generation on a divergence grid (63 × 63 = 3,969 sources in the known event)."""
+    generate = source_generator(rows, columns, torch.float32)
 
     def run() -> torch.Tensor:
-        made = _guarded(lambda: _call(generate, {**required, "central_wavelength_m": 6.2e-10}, extra))
-        directions: torch.Tensor = made[0]
+        directions: torch.Tensor = generate()[0]
         return directions
 
     return Case(f"sources-{rows * columns}", rows * columns, torch.float32, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,31 @@ class TestCache:
     @pytest.mark.parametrize("sizes", [[], ["unknown"], ["0K"]])
     def test_not_told(self, monkeypatch, tmp_path, sizes):
         assert self.told(monkeypatch, tmp_path, sizes) == 32 * 2**20
+
+
+class TestCurve:
+    def test_footprints_reach_from_the_first_cache_to_four_times_the_last(self):
+        sizes = ceiling.curve_footprints(32 * 2**20)
+        assert sizes[0] == 24 * 2**10
+        assert all(after == 2 * before for before, after in itertools.pairwise(sizes))
+        assert sizes[-2] < 128 * 2**20 <= sizes[-1]
+
+    def test_three_arrays_are_counted(self, monkeypatch):
+        monkeypatch.setattr(ceiling, "best_seconds", lambda kernel, repeats: 0.5)
+        assert ceiling.measure_curve([240, 4800]) == [(240, 480.0), (4800, 9600.0)]
+
+    def test_real_rates_are_positive(self):
+        assert all(rate > 0 for _, rate in ceiling.measure_curve([2**15], repeats=1))
+
+
+class TestSeconds:
+    def test_short_calls_are_repeated_and_the_best_sample_counts(self, clock):
+        # One call takes 20 µs: samples of five calls, of which the faster took 50 µs.
+        calls = []
+        told = iter([0.0, 20e-6, 1.0, 1.0 + 75e-6, 2.0, 2.0 + 50e-6])
+        clock([]).perf_counter = lambda: next(told)
+        assert ceiling.best_seconds(lambda: calls.append(1), repeats=2) == pytest.approx(10e-6)
+        assert len(calls) == 2 + 2 * 5
+
+    def test_dispatch_costs_something(self):
+        assert all(0 < seconds < 1 for seconds in ceiling.measure_dispatch(repeats=1))

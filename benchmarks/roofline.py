@@ -1,0 +1,53 @@
+"""What `nbbench roofline` and `nbbench allocator --measure` run in warm processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from nbbench.collect.side_files import write_atomic
+from nbbench.probe import ceiling
+from nbbench.probe.allocations import LargeTensors
+from nbbench.probe.resources import measure
+
+from . import ledgers, subject
+
+_REPEAT = 7
+_BUDGET_S = 2.0
+
+
+def machine(path: str) -> None:
+    """The machine's ceilings with this process's threads, as JSON at `path`."""
+    subject.prepare()
+    found = ceiling.measure_ceiling()
+    op_s, view_s = ceiling.measure_dispatch()
+    curve = ceiling.measure_curve(ceiling.curve_footprints(found.cache_bytes))
+    told = {**dataclasses.asdict(found), "op_s": op_s, "view_s": view_s, "curve": curve}
+    write_atomic(Path(path), json.dumps(told).encode())
+
+
+def runs(workload: str, path: str, malloc: bool = True) -> None:
+    """Time a few warm runs of one workload and write them as JSON to `path`.
+
+    With `malloc` false the allocator stays as the C library and its tunables have it.
+    """
+    subject.prepare(malloc=malloc)
+    try:
+        case = ledgers.WORKLOADS[workload]()
+        case.run()
+        told = {"runs": [dataclasses.asdict(run) for run in measure(case.run, _REPEAT, budget_s=_BUDGET_S)]}
+    except Exception as error:
+        told = {"runs": [], "error": f"{type(error).__name__}: {error}"}
+    write_atomic(Path(path), json.dumps(told).encode())
+
+
+def tensors(workload: str, path: str, least_bytes: int = 2**20) -> None:
+    """The large tensors that one run of a workload allocates, by source line, as JSON at `path`."""
+    subject.prepare()
+    case = ledgers.WORKLOADS[workload]()
+    case.run()
+    with LargeTensors(source_root=subject.source_root(), least_bytes=least_bytes) as recorder:
+        case.run()
+    told = {line: dataclasses.asdict(found) for line, found in recorder.lines.items()}
+    write_atomic(Path(path), json.dumps({"pixels": case.pixels, "lines": told}).encode())

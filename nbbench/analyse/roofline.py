@@ -1,0 +1,175 @@
+"""Achieved bandwidth against the machine's ceilings: which roof is above a workload, and how near it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from statistics import median
+
+from nbbench.model import Ledger, Roof
+
+# Arrays read or written per array that STREAM counts: a plain store reads the destination's lines first.
+WRITE_ALLOCATE = {"copy": 3 / 2, "scale": 3 / 2, "add": 4 / 3, "triad": 4 / 3}
+# The cost of dispatching alone takes the larger part of the time.
+_DISPATCH_SHARE = 0.5
+# A ceiling that moved more between the start and the end of a session was shared with others.
+_MOVED = 0.1
+
+
+class Bound(StrEnum):
+    """The roof that a workload is held against."""
+
+    DISPATCH = "dispatch"
+    CACHE = "cache"
+    PARTLY = "partly cached"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Achieved:
+    """One workload under the roof; sizes in bytes, rates in bytes per second.
+
+    `operation_bytes` is what one operation touches: the mean weighted by bytes, and the plain
+    mean over all that is dispatched where dispatch is the bound. `ceiling` is None for a workload
+    bound by dispatch, and where no cache ceiling is known.
+    """
+
+    workload: str
+    seconds: float
+    runs: int
+    bytes: int
+    rate: float
+    bound: Bound
+    working_set_bytes: int
+    operation_bytes: float
+    dispatch_share: float | None
+    ceiling: float | None
+
+    @property
+    def fraction(self) -> float | None:
+        """Achieved bandwidth over the ceiling."""
+        return self.rate / self.ceiling if self.ceiling else None
+
+
+# What each roof means, for people.
+MEANING = {
+    Bound.DISPATCH: "calling operations takes the larger part of the time: fewer, larger operations help",
+    Bound.CACHE: "the working set fits in the last-level cache, whose own bandwidth is the ceiling",
+    Bound.PARTLY: "operations find their operands in the cache, though the working set does not fit",
+    Bound.MEMORY: "operations stream through memory: STREAM's best figure is the ceiling",
+}
+
+
+def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
+    """Hold one workload against the roof; `seconds` are its warm runs with malloc pinned.
+
+    Raises ValueError for a ledger without work or without runs.
+    """
+    if not seconds or not ledger.bytes or ledger.error:
+        raise ValueError(f"{ledger.workload} has no figures")
+    middle = median(seconds)
+    touched = operation_bytes(ledger)
+    known = roof.op_s > 0
+    views = ledger.dispatched - ledger.ops
+    share = (ledger.ops * roof.op_s + views * roof.view_s) / middle if known else None
+    made = Achieved(
+        workload=ledger.workload,
+        seconds=middle,
+        runs=len(seconds),
+        bytes=ledger.bytes,
+        rate=ledger.bytes / middle,
+        bound=_bound(ledger, touched, roof),
+        working_set_bytes=working_set(ledger),
+        operation_bytes=touched,
+        dispatch_share=share,
+        ceiling=None,
+    )
+    if share is not None and share >= _DISPATCH_SHARE:
+        return replace(made, bound=Bound.DISPATCH, operation_bytes=ledger.bytes / max(ledger.dispatched, 1))
+    if made.bound is Bound.MEMORY and made.rate > memory_ceiling(roof):
+        # Memory cannot have delivered that: caches must have held a part of it.
+        made = replace(made, bound=Bound.PARTLY)
+    ceiling = memory_ceiling(roof) if made.bound is Bound.MEMORY else cache_ceiling(roof, touched)
+    return replace(made, ceiling=ceiling)
+
+
+def working_set(ledger: Ledger) -> int:
+    """Bytes alive at once, the inputs that existed before included (as far as they are recorded)."""
+    return ledger.peak_live_bytes + ledger.fused_bytes
+
+
+def operation_bytes(ledger: Ledger) -> float:
+    """Bytes that one operation touches: the mean over operations, weighted by their bytes."""
+    total = sum(line.bytes for line in ledger.lines)
+    if not total:
+        return ledger.bytes / max(ledger.ops, 1)
+    return sum(line.bytes * (line.bytes / line.count) for line in ledger.lines) / total
+
+
+def memory_ceiling(roof: Roof) -> float:
+    """The best of STREAM's four figures."""
+    return max(roof.copy, roof.scale, roof.add, roof.triad)
+
+
+def cache_ceiling(roof: Roof, touched: float) -> float | None:
+    """The rate of operations that touch so many bytes again and again; None where it is not known.
+
+    The best rate measured at this size or any larger one, because a small operation's own
+    dispatch is not the cache's; between two sizes on a line in both logarithms.
+    """
+    points = [
+        (size, max(rate for _, rate in roof.curve[index:])) for index, (size, _) in enumerate(roof.curve)
+    ]
+    if not points:
+        return None
+    if touched <= points[0][0]:
+        return points[0][1]
+    for (lo, before), (hi, after) in itertools.pairwise(points):
+        if lo <= touched <= hi:
+            share = math.log(touched / lo) / math.log(hi / lo)
+            return before * math.exp(share * math.log(after / before))
+    return points[-1][1]
+
+
+def with_write_allocate(roof: Roof) -> dict[str, float]:
+    """STREAM's four figures with the read of the destination counted."""
+    return {name: getattr(roof, name) * factor for name, factor in WRITE_ALLOCATE.items()}
+
+
+def best_of(before: Roof, after: Roof) -> Roof:
+    """The better of two measurements of one machine, figure by figure."""
+    later = dict(after.curve)
+    rates = {name: max(getattr(before, name), getattr(after, name)) for name in WRITE_ALLOCATE}
+    curve = tuple((size, max(rate, later.get(size, 0.0))) for size, rate in before.curve)
+    costs = {name: min(getattr(before, name), getattr(after, name)) for name in ("op_s", "view_s")}
+    return replace(before, **rates, **costs, curve=curve)
+
+
+def moved(before: Roof, after: Roof) -> str:
+    """A warning where the ceiling was not the same at the end as at the start; '' where it was."""
+    change = math.log(memory_ceiling(after) / memory_ceiling(before))
+    if abs(change) <= _MOVED:
+        return ""
+    return (
+        f"the memory ceiling read {memory_ceiling(before) / 1e9:.3g} GB/s before and "
+        f"{memory_ceiling(after) / 1e9:.3g} GB/s after the runs: others use this machine, measure again"
+    )
+
+
+def _bound(ledger: Ledger, touched: float, roof: Roof) -> Bound:
+    if working_set(ledger) <= roof.cache_bytes:
+        return Bound.CACHE
+    # The next operation finds its operand in the cache when this one has not pushed it out.
+    return Bound.PARTLY if 2 * touched <= roof.cache_bytes else Bound.MEMORY
+
+
+def headline(rows: Sequence[Achieved]) -> str:
+    """The workload that comes nearest to its roof, in one sentence."""
+    held = [row for row in rows if row.fraction is not None]
+    if not held:
+        return "no workload has a bandwidth ceiling here: dispatch, or a ceiling that was not recorded"
+    near = max(held, key=lambda row: row.fraction or 0.0)
+    return f"nearest to its roof: {near.workload} at {near.fraction:.0%} of the {near.bound} ceiling"

@@ -1,0 +1,50 @@
+"""`nbbench allocator [COMMIT]`."""
+
+from __future__ import annotations
+
+import click
+
+from nbbench.cli.app import App
+from nbbench.cli.options import pattern
+
+
+@click.command()
+@click.argument("commit", required=False)
+@click.option(
+    "--bench",
+    metavar="REGEX",
+    help="Series to show (default: all), or workloads to measure (default: bandwidth).",
+)
+@click.option("--measure", is_flag=True, help="Measure now: default malloc, pinned, and the remedy itself.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.pass_obj
+def allocator(app: App, commit: str | None, bench: str | None, measure: bool, markdown: bool) -> int:
+    """Tell what the default malloc costs COMMIT (default: the branch's tip), and the remedy.
+
+    Large temporaries are mapped, page-faulted and unmapped again and again unless malloc is told
+    to keep them. Without --measure: from recorded results. The verdict counts page faults, so a
+    busy machine does not change it.
+    """
+    from nbbench.errors import EXIT_OK
+    from nbbench.pipeline import allocator as pipeline
+    from nbbench.pipeline.branch import measured_commit
+    from nbbench.pipeline.history import import_all, open_store
+    from nbbench.report.allocator import allocator_blocks, allocator_payload
+    from nbbench.report.blocks import as_markdown, as_text
+    from nbbench.subject.repository import describe, open_subject
+
+    notes: list[str] = []
+    if measure:
+        subject = open_subject(app.settings)
+        which = describe(subject, commit or subject.branch)
+        wanted = pattern(bench or "^bandwidth")
+        rows, notes = pipeline.measured(app.settings, which, wanted, say=app.say)
+    else:
+        with open_store(app.settings) as store:
+            import_all(app.settings, store)
+            which = measured_commit(app.settings, store, commit)
+            rows = pipeline.recorded(app.settings, store, which, pattern(bench or "."))
+    blocks = allocator_blocks(f"malloc at {which.short}", rows, notes)
+    payload = {"commit": which, "measured": measure, **allocator_payload(rows, notes)}
+    app.emit("allocator", payload, as_markdown(blocks) if markdown else as_text(blocks))
+    return EXIT_OK

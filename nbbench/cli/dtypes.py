@@ -1,0 +1,44 @@
+"""`nbbench dtypes [COMMIT]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nbbench.cli.app import App
+
+
+@click.command()
+@click.argument("commit", required=False)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the audit as JSON to this file (dtype_snapshot.json).",
+)
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.pass_obj
+def dtypes(app: App, commit: str | None, out: Path | None, markdown: bool) -> int:
+    """Audit the dtypes of COMMIT (default: the branch's tip), as CLUSTER-VEC-001 asks.
+
+    Tricubic interpolation (scalar, batch, grid, column, out of range, mixed inputs), a whole
+    simulation and source generation run in float32 and float64. Each case tells the dtypes,
+    shapes and devices that went in and came out, source lines that computed wider than asked,
+    and warnings. Exit code 0: neutral; 3: not neutral; 4: nothing ran.
+    """
+    from nbbench.collect.dtypes import dtype_snapshot
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+    from nbbench.probe.verdicts import NEUTRAL, NOTHING
+    from nbbench.report.blocks import as_markdown, as_text
+    from nbbench.report.dtypes import dtypes_blocks
+    from nbbench.report.json_out import document, write_text
+    from nbbench.subject.repository import describe, open_subject
+
+    subject = open_subject(app.settings)
+    snapshot = dtype_snapshot(app.settings, describe(subject, commit or subject.branch), say=app.say)
+    kind, payload = "dtype-snapshot", {k: v for k, v in snapshot.items() if k != "schema"}
+    app.emit(kind, payload, (as_markdown if markdown else as_text)(dtypes_blocks(snapshot)))
+    if out is not None:
+        write_text(out, document(kind, payload))
+        app.say(f"written to {out}")
+    return {NEUTRAL: EXIT_OK, NOTHING: EXIT_INCONCLUSIVE}.get(snapshot["verdict"], EXIT_REGRESSION)

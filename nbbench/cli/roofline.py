@@ -1,0 +1,74 @@
+"""`nbbench roofline [COMMIT]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nbbench.cli.app import App
+from nbbench.cli.options import pattern
+
+_FORMATS = ("png", "svg", "html")
+
+
+@click.command()
+@click.argument("commit", required=False)
+@click.option(
+    "--bench",
+    metavar="REGEX",
+    default=".",
+    help="Workloads to show (default: bandwidth and vectorisation).",
+)
+@click.option("--recorded", is_flag=True, help="Use figures in the database; measure nothing.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png|.svg|.html",
+    help="Also draw the picture (needs matplotlib: pip install 'nbbench[plot]').",
+)
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.pass_obj
+def roofline(
+    app: App, commit: str | None, bench: str, recorded: bool, plot: Path | None, markdown: bool
+) -> int:
+    """Hold the achieved bandwidth of COMMIT (default: the branch's tip) against the machine's ceilings.
+
+    Achieved bandwidth is the ledger's bytes over the measured time. Ceilings follow STREAM's
+    rules; workloads that fit in the cache are held against the cache, and workloads that mostly
+    call tiny operations are told apart. Everything is measured in one session of warm processes,
+    with malloc pinned.
+    """
+    from nbbench.errors import EXIT_OK, UsageError
+    from nbbench.pipeline import roofline as pipeline
+    from nbbench.pipeline.branch import measured_commit
+    from nbbench.pipeline.history import import_all, open_store
+    from nbbench.report.atomic import write_bytes
+    from nbbench.report.blocks import as_markdown, as_text
+    from nbbench.report.roofline import roofline_blocks, roofline_payload
+    from nbbench.report.roofline_plot import draw, matplotlib_figure
+    from nbbench.subject.repository import describe, open_subject
+
+    if plot is not None and plot.suffix.lstrip(".") not in _FORMATS:
+        raise UsageError(f"--plot writes .png, .svg or .html, got {plot.name!r}")
+    wanted = pattern(bench)
+    if plot is not None:
+        matplotlib_figure()  # missing it is told before a minute of measuring, not after
+    if recorded:
+        with open_store(app.settings) as store:
+            import_all(app.settings, store)
+            which = measured_commit(app.settings, store, commit)
+            found = pipeline.recorded(app.settings, store, which, wanted)
+    else:
+        subject = open_subject(app.settings)
+        which = describe(subject, commit or subject.branch)
+        found = pipeline.measured(app.settings, which, wanted, say=app.say)
+    title = f"roofline of {which.short} ({found.source})"
+    blocks = roofline_blocks(title, found.roof, found.rows, found.notes)
+    payload = roofline_payload(found.roof, found.rows, found.notes)
+    told = {"commit": which, "source": found.source, **payload}
+    app.emit("roofline", told, (as_markdown if markdown else as_text)(blocks))
+    if plot is not None:
+        write_bytes(plot, draw(plot.suffix.lstrip("."), title, found.roof, found.rows))
+        app.say(f"drawn to {plot}")
+    return EXIT_OK

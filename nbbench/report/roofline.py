@@ -1,0 +1,85 @@
+"""The roofline in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nbbench import units
+from nbbench.analyse.roofline import MEANING, WRITE_ALLOCATE, Achieved, Bound, headline, with_write_allocate
+from nbbench.model import Roof, to_plain
+from nbbench.report.blocks import Block, Table, Title
+
+_ROOF_HEAD = ("kernel", "STREAM", "with write-allocate")
+_HEAD = (
+    "workload",
+    "time",
+    "work",
+    "achieved",
+    "roof",
+    "ceiling",
+    "of it",
+    "dispatch",
+    "an operation",
+    "alive",
+)
+_RIGHT = (1, 2, 3, 5, 6, 7, 8, 9)
+
+
+def roofline_blocks(title: str, roof: Roof, rows: Sequence[Achieved], notes: Sequence[str]) -> list[Block]:
+    """Ceilings, one row a workload, and what each roof means."""
+    return [
+        Title(f"{title}: {headline(rows)}"),
+        machine_line(roof),
+        Table(_ROOF_HEAD, _roof_rows(roof), right=(1, 2)),
+        Table(_HEAD, [_cells(row) for row in rows], right=_RIGHT),
+        "\n".join(f"{bound}: {meaning}" for bound, meaning in _meanings(rows)),
+        *(f"note: {note}" for note in notes),
+    ]
+
+
+def roofline_payload(roof: Roof, rows: Sequence[Achieved], notes: Sequence[str]) -> dict[str, Any]:
+    """The same as JSON-ready values."""
+    return {
+        "roof": {**to_plain(roof), "with_write_allocate": with_write_allocate(roof)},
+        "workloads": [{**to_plain(row), "fraction": row.fraction} for row in rows],
+        "headline": headline(rows),
+        "notes": list(notes),
+    }
+
+
+def _meanings(rows: Sequence[Achieved]) -> list[tuple[Bound, str]]:
+    there = {row.bound for row in rows}
+    return [(bound, meaning) for bound, meaning in MEANING.items() if bound in there]
+
+
+def machine_line(roof: Roof) -> str:
+    """How the ceilings were taken."""
+    arrays = f"arrays of {units.format_bytes(roof.array_bytes)}, " if roof.array_bytes else ""
+    cost = f"; an operation costs {units.format_seconds(roof.op_s)}" if roof.op_s else ""
+    count = f"{roof.threads} thread{'s' if roof.threads != 1 else ''}" if roof.threads else "recorded threads"
+    return f"{count}, {arrays}last-level cache {units.format_bytes(roof.cache_bytes)}{cost}"
+
+
+def _roof_rows(roof: Roof) -> list[list[str]]:
+    traffic = with_write_allocate(roof)
+    return [
+        [name, units.format_value(getattr(roof, name), "B/s"), units.format_value(traffic[name], "B/s")]
+        for name in WRITE_ALLOCATE
+        if getattr(roof, name)
+    ]
+
+
+def _cells(row: Achieved) -> list[str]:
+    return [
+        row.workload,
+        units.format_seconds(row.seconds),
+        units.format_bytes(row.bytes),
+        units.format_value(row.rate, "B/s"),
+        str(row.bound),
+        units.format_value(row.ceiling, "B/s") if row.ceiling else "-",
+        f"{row.fraction:.0%}" if row.fraction is not None else "-",
+        f"{min(row.dispatch_share, 1.0):.0%}" if row.dispatch_share is not None else "-",
+        units.format_bytes(row.operation_bytes),
+        units.format_bytes(row.working_set_bytes),
+    ]
