@@ -34,7 +34,7 @@ class Settings:
     plan: str = "PERF-PYTORCH-004"
     cluster: str = "CLUSTER-PERF-001"
     reports_root: str = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z"
-    floor: float = 0.03
+    floor: float = 0.01
     min_effect: float = 0.05
     alpha: float = 0.01
     budget_s: float = 300.0
@@ -123,6 +123,17 @@ def load_settings(
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
     return _checked(Settings(root=base, **values))
+
+
+def configured_table(root: Path, name: str) -> dict[str, Any]:
+    """The table `[tool.nbbench.<name>]` of the project's pyproject.toml; empty where there is none.
+
+    Raises ConfigError when it is something else than a table.
+    """
+    found = _from_pyproject(root).get(name, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"[tool.nbbench] {name} in pyproject.toml is not a table")
+    return found
 
 
 def _from_pyproject(root: Path) -> dict[str, Any]:

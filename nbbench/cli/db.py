@@ -1,6 +1,8 @@
-"""`nbbench db info|rebuild|url`."""
+"""`nbbench db info|rebuild|folders`."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -34,13 +36,50 @@ def info(app: App) -> None:
 def rebuild(app: App) -> None:
     """Import everything under results/ and detect again (a deleted database loses nothing)."""
     from nbbench.cli.import_ import summary
+    from nbbench.pipeline.folders import register_all
     from nbbench.pipeline.history import detect_events, import_all, open_store
 
     with open_store(app.settings) as store:
         report = import_all(app.settings, store)
+        folders = register_all(app.settings, store)
         events = detect_events(app.settings, store)
     app.emit(
         "rebuild",
-        {"files": report.files_new, "events": len(events)},
-        f"{summary(report)}\n{len(events)} events",
+        {"files": report.files_new, "events": len(events), "folders": folders},
+        f"{summary(report)}\n{len(events)} events, {folders} evidence folders registered",
     )
+
+
+@db.command()
+@click.option("--figures", "pattern_text", metavar="REGEX", help="Show the figures whose names match, too.")
+@click.option(
+    "--scan", metavar="DIR", type=click.Path(path_type=Path), help="Register the folders below DIR first."
+)
+@click.pass_obj
+def folders(app: App, pattern_text: str | None, scan: Path | None) -> int:
+    """List the registered evidence folders, and whether their files are still what they were.
+
+    A folder is whole, changed (its files no longer match sha256.txt, or sha256.txt is another)
+    or missing. Exit code 4 when one is not whole. `nbbench import` registers what lies below
+    the project's reports root, --scan what lies elsewhere (a subject's checkout).
+    """
+    from nbbench.cli.options import pattern
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+    from nbbench.evidence import FolderState
+    from nbbench.model import to_plain
+    from nbbench.pipeline.folders import folder_state, register_all
+    from nbbench.pipeline.history import open_store
+    from nbbench.report.folders import folders_text
+    from nbbench.report.words import plural
+
+    wanted = pattern(pattern_text, "--figures") if pattern_text else None
+    if scan is not None and not scan.is_dir():
+        raise UsageError(f"{scan} is not a folder")
+    with open_store(app.settings, create=scan is not None) as store:
+        if scan is not None:
+            app.say(f"{plural(register_all(app.settings, store, scan), 'evidence folder')} registered")
+        found = [(folder, *folder_state(app.settings, folder)) for folder in store.folders()]
+    payload = [{**to_plain(folder), "state": str(state), "problems": told} for folder, state, told in found]
+    app.emit("folders", payload, folders_text(found, wanted))
+    damaged = any(state is not FolderState.WHOLE for _, state, _ in found)
+    return EXIT_INCONCLUSIVE if damaged else EXIT_OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from datetime import UTC, datetime
@@ -42,6 +41,7 @@ def export(
     The folder is `<root>/cluster_<ID>/<STAMP>/` with true-UTC stamp, checksums and redacted
     environment; an existing one is never overwritten.
     """
+    from nbbench.pipeline.folders import register_folder
     from nbbench.pipeline.history import current_flags, open_store, up_to_date
     from nbbench.report.evidence import render
     from nbbench.report.stamp import Bundle, create_folder
@@ -59,7 +59,7 @@ def export(
             for file, text in render(evidence(folder.name)).items():
                 bundle.add(file, text)
             written = bundle.write()
-        _register(app, store, folder, name, chosen.hash)
+        register_folder(app.settings, folder, name, chosen.hash, store=store)
     payload = {"folder": str(folder), "stamp": folder.name, "files": [path.name for path in written]}
     app.emit("export", payload, f"{folder}\n" + "\n".join(f"  {path.name}" for path in written))
 
@@ -158,14 +158,3 @@ def _evidence(
         )
 
     return build
-
-
-def _register(app: App, store: Store, folder: Path, cluster: str, commit: str) -> None:
-    from nbbench.store import Folder
-
-    digest = hashlib.sha256((folder / "sha256.txt").read_bytes()).hexdigest()
-    try:
-        path = str(folder.resolve().relative_to(app.settings.root))
-    except ValueError:
-        path = str(folder.resolve())
-    store.add_folder(Folder(path, folder.name, cluster, commit, digest))

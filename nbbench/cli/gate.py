@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.analyse.gate import SeriesState
+    from nbbench.analyse.acknowledged import Acknowledged
     from nbbench.analyse.ledger_diff import LedgerDiff
+    from nbbench.analyse.session import SeriesState
     from nbbench.collect.paired import PairedRunner
     from nbbench.model import Commit, GateReport
 
 LEDGER_WORKLOADS = (
     r"bandwidth-(512|1024)-float(32|64)|tricubic-1000-float32|sources-3969|multi_source-3|oversample-2"
 )
-_RETRIES = 2  # how often a contended pair is measured again
 
 
 @click.command()
@@ -29,13 +30,18 @@ _RETRIES = 2  # how often a contended pair is measured again
 @click.argument("head", required=False)
 @click.option("--bench", metavar="REGEX", help="Timed series (asv names; default: the setting gate_bench).")
 @click.option("--budget", metavar="TIME", help="Time for measuring: 90s, 5m (default: 5m).")
-@click.option("--floor", metavar="PERCENT", help="Smallest change that matters: 3% (default).")
+@click.option("--floor", metavar="PERCENT", help="A change below this never blocks: 1% (default).")
 @click.option(
     "--policy",
     type=click.Choice(["both", "ledger", "time"]),
     default="both",
     show_default=True,
     help="What decides: exact work first and then time, exact work alone, or time alone.",
+)
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Run BASE (default: the branch's tip) against itself and keep this machine's noise.",
 )
 @click.option("--seed", type=int, help="Seed of the random order (recorded in the report).")
 @click.option("--markdown", metavar="FILE", help="Write the report as Markdown too ('-' prints it instead).")
@@ -49,6 +55,7 @@ def gate(
     budget: str | None,
     floor: str | None,
     policy: str,
+    calibrate: bool,
     seed: int | None,
     markdown: str | None,
     junit: str | None,
@@ -57,13 +64,18 @@ def gate(
 
     Equal trees pass at once. A difference of exact work decides first and names the lines;
     then base and head run in interleaved fresh processes until every series is decided or the
-    budget is spent. Exit 0 pass, 3 regression, 4 cannot tell.
+    budget is spent. A loss blocks when it lies beyond the floor for certain and fresh processes
+    confirm it; "unchanged" is shown, not assumed. Losses that were acknowledged (`nbbench flag`)
+    do not block until they grow or the acknowledgement expires.
+    Exit 0 pass, 3 regression, 4 cannot tell.
     """
     from nbbench.analyse.gate import EXIT_BY_OUTCOME, same_tree_report
 
     app.override(floor=floor, budget_s=_seconds(budget))
-    first, second = _ends(app, base, head)
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
+    if calibrate:
+        return _calibrate(app, base, head, bench or app.settings.gate_bench, chosen_seed)
+    first, second = _ends(app, base, head)
     if first.tree == second.tree:
         report = same_tree_report(first, second)
     else:
@@ -119,8 +131,33 @@ def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed
         elif policy != "ledger" and not broken:
             states = _rounds(app, runner, bench, started, notes)
     return build_report(
-        base, head, diffs, states, broken=broken, notes=notes, seed=seed, elapsed_s=time.monotonic() - started
+        base,
+        head,
+        diffs,
+        states,
+        broken=broken,
+        acknowledged=_acknowledged(app, base, head),
+        notes=notes,
+        seed=seed,
+        elapsed_s=time.monotonic() - started,
     )
+
+
+def _acknowledged(app: App, base: Commit, head: Commit) -> list[Acknowledged]:
+    """Accepted losses between base and head, from the database and the decision files."""
+    from nbbench.analyse.acknowledged import acknowledged_between
+    from nbbench.analyse.events import attach_flags
+    from nbbench.collect.decisions import read_decisions
+    from nbbench.pipeline.branch import branch_commits
+    from nbbench.pipeline.history import open_store
+
+    decisions = read_decisions(app.settings.decisions_dir)
+    if not decisions:
+        return []
+    commits = branch_commits(app.settings)
+    with open_store(app.settings) as store:
+        flags = attach_flags(store.events(), decisions, app.settings.plan, commits)
+    return acknowledged_between(flags, commits, base, head, datetime.now(UTC))
 
 
 def _diffs(
@@ -149,55 +186,79 @@ def _rounds(
     app: App, runner: PairedRunner, bench: str, started: float, notes: list[str]
 ) -> list[SeriesState]:
     """Measure rounds until every series is settled or the budget is spent."""
-    from nbbench.analyse.gate import MAX_ROUNDS, SeriesState, corrected_alpha, rounds_needed
+    import math
+
+    from nbbench.analyse.session import GateSession, SeriesState
+    from nbbench.pipeline.calibrate import known_noise
+    from nbbench.pipeline.gate_rounds import run_rounds
 
     settings = app.settings
     series = runner.discover(bench)
-    floors = _floors(app)
-    alpha = corrected_alpha(settings.alpha, len(series))
-    states = {s: SeriesState(s.label, max(settings.floor, floors.get(s.label, 0.0))) for s in series}
-    for item, state in states.items():
+    noise, warning = known_noise(settings, datetime.now(UTC))
+    policy = math.log1p(settings.floor)
+    states = []
+    for item in series:
+        known = noise.get(item.label)
+        state = SeriesState(item.label, max(policy, known.floor if known else 0.0))
         state.reproduce = f"nbbench gate --policy time --bench '{re.escape(item.label)}' {runner.ends}"
-    app.say(f"timing {len(series)} series, at least {rounds_needed(settings.alpha, len(series))} rounds")
-    pairs = contended = 0
-    for turn in range(1, MAX_ROUNDS + 1):
-        todo = [s for s in series if not states[s].settled]
-        if not todo or time.monotonic() - started > settings.budget_s:
-            break
-        measured = dict(runner.measure(todo))
-        for _ in range(_RETRIES):
-            spoilt = [s for s, pair in measured.items() if pair.contended]
-            if not spoilt or time.monotonic() - started > settings.budget_s:
-                break
-            contended += len(spoilt)
-            pairs += len(spoilt)
-            measured |= runner.measure(spoilt)
-        pairs += len(measured)
-        for item, pair in measured.items():
-            states[item].errors += [side.error for side in (pair.base, pair.head) if side.error]
-            states[item].base_s += [pair.base.seconds] if pair.base.seconds else []
-            states[item].head_s += [pair.head.seconds] if pair.head.seconds else []
-            states[item].add(pair.log_ratio, alpha)
-        settled = sum(s.settled for s in states.values())
-        spent = time.monotonic() - started
-        app.say(f"round {turn}: {settled}/{len(series)} settled, {spent:.0f} of {settings.budget_s:.0f} s")
-    if pairs:
-        notes.append(f"{contended} of {pairs} pairs were disturbed by others and measured again")
-    if not floors:
-        notes.append("no A/A noise is on record for this machine: floors are the policy's alone")
-    return list(states.values())
+        states.append(state)
+    app.say(f"timing {len(series)} series")
+    tally = run_rounds(
+        runner,
+        series,
+        GateSession(states, settings.alpha),
+        coefficients={label: found.canary for label, found in noise.items()},
+        deadline=started + settings.budget_s,
+        say=app.say,
+    )
+    if tally.pairs:
+        notes.append(tally.sentence)
+    if warning:
+        app.say(f"warning: {warning}")
+        notes.append(warning)
+    if noise and (unknown := [s.label for s in states if s.label not in noise]):
+        notes.append(f"{len(unknown)} series are not in the calibration: {unknown[0]} …")
+    return states
 
 
-def _floors(app: App) -> dict[str, float]:
-    """Noise floors of this machine by asv name, from the database."""
-    from nbbench.pipeline.history import open_store
+def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
+    """Run one tree against itself and print what was learned."""
+    from nbbench.collect.lock import measuring
+    from nbbench.collect.paired import paired_runner
+    from nbbench.errors import EXIT_OK, UsageError
+    from nbbench.model import to_plain
+    from nbbench.pipeline.calibrate import calibrate
+    from nbbench.report.calibration import calibration_text
+    from nbbench.subject.repository import describe, open_subject
 
-    with open_store(app.settings) as store:
-        known: dict[Any, Any] = store.noise_floors()
-    return {
-        f"{key.benchmark}({', '.join(value for _, value in key.params)})": found.floor
-        for key, found in known.items()
-    }
+    if head is not None:
+        raise UsageError("--calibrate takes one commit, which runs against itself")
+    subject = open_subject(app.settings)
+    commit = describe(subject, base or subject.branch)
+    if not commit.tree:
+        raise UsageError(f"commit {commit.short} has no {app.settings.measured_path}")
+    deadline = time.monotonic() + app.settings.budget_s
+    with measuring(app.settings.state_dir), paired_runner(app.settings, commit, commit, seed) as runner:
+        series = runner.discover(bench)
+        app.say(f"calibrating {len(series)} series on {commit.short} against itself")
+        found, tally = calibrate(app.settings, runner, commit, series, deadline, app.say)
+    rows = [
+        (
+            label,
+            one.rounds,
+            one.sigma,
+            max(one.floor, app.settings.floor),
+            (one.plain, one.corrected),
+            bool(one.canary),
+        )
+        for label, one in found.series.items()
+    ]
+    app.emit(
+        "calibration",
+        {"calibration": to_plain(found), "note": tally.sentence},
+        calibration_text(rows, tally.sentence),
+    )
+    return EXIT_OK
 
 
 def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:

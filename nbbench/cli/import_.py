@@ -21,26 +21,33 @@ def import_(app: App, folder: str | None) -> None:
     """Load an asv results tree (this project's, or another's) into the regression database.
 
     May be repeated at any time: unchanged files are skipped, changed ones replaced. Files that
-    cannot be read are skipped, counted and named.
+    cannot be read are skipped, counted and named. Evidence folders below the reports root are
+    registered too.
     """
     from nbbench.errors import InconclusiveError, UsageError
+    from nbbench.pipeline.folders import register_all
     from nbbench.pipeline.history import import_all, open_store
+    from nbbench.report.words import plural
     from nbbench.store import import_results
 
+    folders = 0
     path = Path(folder) if folder else app.settings.results_dir
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder", hint="give the folder that holds asv's benchmarks.json")
     with open_store(app.settings) as store:
         if path.resolve() == app.settings.results_dir.resolve():
             report = import_all(app.settings, store)
+            folders = register_all(app.settings, store)
         else:
             report = import_results(store, path)
     files = report.files_new + report.files_changed + report.files_unchanged
-    if not files and not report.ledgers:
+    if not files and not report.ledgers and not folders:
         raise InconclusiveError(
             f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
         )
-    app.emit("import", dataclasses.asdict(report), summary(report))
+    text = summary(report)
+    text += f"\n{plural(folders, 'evidence folder')} registered" if folders else ""
+    app.emit("import", {**dataclasses.asdict(report), "folders": folders}, text)
 
 
 def summary(report: ImportReport) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import os
 import random
 import re
@@ -12,22 +11,21 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nbbench.collect.duel import Pair, Sample, duel
 from nbbench.collect.ledgers import open_tree
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.model import Commit
-from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.probe.resources import PINNED_ENVIRONMENT, usable_threads
 from nbbench.warm import client
 
-# A process in which others used more of the machine than this is measured again.
-OTHERS_SHARE = 0.20
-STEAL_SHARE = 0.03
-# One process: at least three samples, more of short ones; the fastest counts (noise only adds time).
-ATTRIBUTES = {"rounds": 1, "repeat": (3, 100, 0.3), "warmup_time": 0.02}
+ROUNDS_PER_SERVER = 3
+"""Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
+chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,8 @@ class GateSeries:
     index: int | None
     label: str
     timeout_s: float
+    version: str = ""
+    params: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -45,48 +45,36 @@ class GateSeries:
         return self.benchmark if self.index is None else f"{self.benchmark}-{self.index}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The fastest sample of one process (seconds), or why there is none."""
-
-    seconds: float | None
-    contended: bool
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Base and head of one series in one round."""
-
-    base: Sample
-    head: Sample
-
-    @property
-    def log_ratio(self) -> float:
-        """log(head/base); nan where one of them failed."""
-        if not self.base.seconds or not self.head.seconds:
-            return math.nan
-        return math.log(self.head.seconds / self.base.seconds)
-
-    @property
-    def contended(self) -> bool:
-        """Whether others disturbed either process."""
-        return self.base.contended or self.head.contended
-
-
 class PairedRunner:
-    """Measures rounds of base/head pairs in processes forked from one warm server.
+    """Measures rounds of base/head pairs in processes forked from a warm server.
 
     `seed` fixes every order that is drawn. Use it as a context through `paired_runner`.
     """
 
-    def __init__(
-        self, settings: Settings, base: Commit, head: Commit, server: client.WarmServer, seed: int
-    ) -> None:
-        self.server = server
+    def __init__(self, settings: Settings, base: Commit, head: Commit, seed: int) -> None:
         self._settings = settings
         self._commits = {"base": base, "head": head}
         self._random = random.Random(seed)  # noqa: S311 -- the order of measurements, not a secret
+        self._server: client.WarmServer | None = None
+        self._rounds, self._forked = 0, False
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        threads = usable_threads(settings.threads)
+        self._abreast = cores >= 2 * threads
+        self._spare = max((os.cpu_count() or 1) - threads, 0)
+
+    @property
+    def server(self) -> client.WarmServer:
+        """The warm server, started when it is first asked for."""
+        if self._server is None:
+            self._server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
+            self._rounds, self._forked = 0, False
+        return self._server
+
+    def renew(self) -> None:
+        """End the server: the next process comes from a new one, with another layout of memory."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     @property
     def ends(self) -> str:
@@ -99,7 +87,7 @@ class PairedRunner:
             regex = re.compile(pattern)
         except re.error as error:
             raise UsageError(f"--bench is not a regular expression: {error}") from error
-        environment = open_tree(self._settings, self.server, self._commits["head"])
+        environment = self._open("head")
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "benchmarks.json"
             outcome = self.server.run(
@@ -117,50 +105,63 @@ class PairedRunner:
         return series
 
     def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
-        """One round: every series once for base and head, all in random order of series and sides."""
+        """One round: every series once in random order, each a duel of two fresh processes."""
+        if self._rounds >= ROUNDS_PER_SERVER:
+            self.renew()
         order = list(series)
         self._random.shuffle(order)
-        pairs = {}
-        for item in order:
-            sides = ["base", "head"]
-            self._random.shuffle(sides)
-            samples = {side: self._sample(item, side) for side in sides}
-            pairs[item] = Pair(samples["base"], samples["head"])
+        pairs = {item: self._duel(item) for item in order}
+        self._rounds += 1
         return pairs
 
-    def _sample(self, series: GateSeries, side: str) -> Sample:
-        commit = self._commits[side]
-        environment = open_tree(self._settings, self.server, commit)
+    def _duel(self, series: GateSeries) -> Pair:
         with tempfile.TemporaryDirectory(prefix="nbbench-gate-") as folder:
-            result = Path(folder) / "result.json"
-            argv = ["run", str(self._settings.root / "benchmarks"), series.id, json.dumps(ATTRIBUTES)]
-            outcome = self.server.run(
-                [*argv, "None", str(result)], cwd=folder, environment=environment, timeout_s=series.timeout_s
+
+            def begin(side: str, argv: list[str]) -> client.Job:
+                environment = self._open(side)
+                return self.server.begin(
+                    argv, cwd=folder, environment=environment, timeout_s=2 * series.timeout_s
+                )
+
+            pair = duel(
+                begin,
+                str(self._settings.root / "benchmarks"),
+                series.id,
+                self._random,
+                abreast=self._abreast,
+                spare=self._spare,
             )
-            if outcome.exit_code:
-                return Sample(None, False, f"{commit.short}: {_last_line(outcome.output)}")
-            told = json.loads(result.read_text(encoding="utf-8"))
-        if not isinstance(told, dict) or not told.get("samples"):
-            return Sample(None, False, f"{commit.short}: skipped: {_last_line(outcome.output)}")
-        return Sample(min(told["samples"]), _contended(outcome.telemetry))
+        return replace(pair, base=self._named("base", pair.base), head=self._named("head", pair.head))
 
+    def _named(self, side: str, sample: Sample) -> Sample:
+        """The sample with its commit named in the error, if it has one."""
+        return (
+            replace(sample, error=f"{self._commits[side].short}: {sample.error}") if sample.error else sample
+        )
 
-def _contended(telemetry: Mapping[str, Any]) -> bool:
-    # Jiffies are 10 ms: shares of very short processes mean nothing.
-    wall = max(float(telemetry["wall_s"]), 0.2)
-    others, steal = float(telemetry["others_cpu_s"]), float(telemetry["steal_s"])
-    return others > OTHERS_SHARE * wall or steal > STEAL_SHARE * wall
+    def _open(self, side: str) -> dict[str, str]:
+        """Have the suite of a side at hand; each side has a server of its own, even for the same tree."""
+        if not self._forked:
+            self._forked = True
+            for each in self._random.sample(("base", "head"), 2):  # which is forked first is no system
+                open_tree(self._settings, self.server, self._commits[each], slot=each)
+        return open_tree(self._settings, self.server, self._commits[side], slot=side)
 
 
 def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
     if entry.get("type") != "time" or entry["name"].rpartition(".")[2].startswith("timeraw"):
         return
     timeout = float(entry.get("timeout") or 60)
+    version = str(entry.get("version", ""))
     if not entry["params"]:
-        yield GateSeries(entry["name"], None, entry["name"], timeout)
+        yield GateSeries(entry["name"], None, entry["name"], timeout, version)
         return
+    names = entry.get("param_names") or [f"param{i + 1}" for i in range(len(entry["params"]))]
     for index, values in enumerate(itertools.product(*entry["params"])):
-        yield GateSeries(entry["name"], index, f"{entry['name']}({', '.join(values)})", timeout)
+        label = f"{entry['name']}({', '.join(values)})"
+        yield GateSeries(
+            entry["name"], index, label, timeout, version, tuple(zip(names, values, strict=True))
+        )
 
 
 def _last_line(text: str) -> str:
@@ -170,9 +171,9 @@ def _last_line(text: str) -> str:
 
 @contextmanager
 def paired_runner(settings: Settings, base: Commit, head: Commit, seed: int) -> Iterator[PairedRunner]:
-    """A runner with its warm server, which ends with the context."""
-    server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
+    """A runner whose warm server ends with the context."""
+    runner = PairedRunner(settings, base, head, seed)
     try:
-        yield PairedRunner(settings, base, head, server, seed)
+        yield runner
     finally:
-        server.close()
+        runner.renew()

@@ -2,19 +2,26 @@
 
 Two rules, because two mistakes are possible. In an *environment* everything is hidden unless its
 name is on the allowlist, its name does not speak of a secret, and its value does not look like
-one. In *text* everything is kept unless it looks like a credential: a known token format, a
-value beside a word such as `password`, a login inside a URL, a private key, or a long random
-string. Hexadecimal strings survive in text whatever their length, because a log is full of
-commit hashes and checksums; a hexadecimal secret is caught by the name beside it, or by
+one. In *text* everything is kept unless it looks like a credential (`credentials.py`): a known
+token format, a value beside a word such as `password`, a login inside a URL, a private key, or a
+long random string. Hexadecimal strings survive in text whatever their length, because a log is
+full of commit hashes and checksums; a hexadecimal secret is caught by the name beside it, or by
 `secret_values`, which finds the values that this very environment hides.
+
+A scanner of leaks (detect-secrets and its like) was weighed: it judges single lines of source
+files, gives no positions to replace, and its test of entropy takes every commit hash for a leak.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from collections.abc import Iterable, Mapping
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
 
-from nbbench.collect.tokens import TOKEN_PATTERN, looks_random
+from nbbench.collect.credentials import HARMLESS, Span, text_spans
+from nbbench.collect.tokens import class_changes, looks_random
 
 REDACTED = "<redacted>"
 
@@ -41,52 +48,17 @@ _SECRET_NAME = re.compile(
 )
 _NOT_SECRET_NAMES = frozenset({"PWD", "OLDPWD"})
 _MIN_SECRET = 8  # shorter values would take innocent words out of a log
-
-# Names that mean a secret whatever stands behind them …
-_STRONG = (
-    r"[A-Za-z0-9_.-]*(?:password|passwd|passphrase|secret|credential|api[_-]?key|access[_-]?key|account[_-]?key"
-    r"|private[_-]?key|signing[_-]?key|auth[_-]?token|access[_-]?token|_auth|session[_-]?id|connect\.sid|csrftoken)"
+# A value of this length under a name that says nothing is a secret when it looks like one.
+_MIN_UNNAMED = 12
+_HASH_NAME = re.compile(r"(?i)(sha\d*|commit|revision|digest|checksum|hash|head|tree|ref)")
+_HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f-]{16,}|(?=.*[0-9])(?=.*[A-F])[0-9A-F-]{16,}")
+_PASSWORD_LIKE = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s/\\:=]+")
+_MIXED_SHARE = 0.4  # of neighbours that differ in class, as in tokens.py
+_PATH = re.compile(r"(?:/[\w.+@-]+)+/?(?::(?:/[\w.+@-]+)+)*")
+# What stands in variables called *_AUTH or *_TOKEN that hold no secret but a word about one.
+_PLAIN_WORDS = frozenset(
+    {"disabled", "enabled", "optional", "required", "password", "default", "interactive"}
 )
-# … and names that are common in programs: there the value must hold letters and digits, and be long.
-_WEAK = r"(?:[A-Za-z0-9_.-]*(?:_key|_token|-token)|token|pwd|key|sig|sid)"
-_VALUE = r"(?:\"[^\"\n]{4,}\"|'[^'\n]{4,}'|[^\s\"',;&<>]{6,})"
-_WEAK_VALUE = r"[\"']?(?=[A-Za-z+/=_.:%-]*[0-9])(?=[0-9+/=_.:%-]*[A-Za-z])[A-Za-z0-9+/=_.:%-]{16,}[\"']?"
-# `name=value`, `name: value`, `"name": "value"`, `--name value`; the value goes, the name stays.
-_SEPARATOR = r"(?P<sep>[\"']?[ \t]{0,3}[=:][ \t]{0,3})"
-_ASSIGNED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])(?P<name>{_STRONG}){_SEPARATOR}(?P<value>{_VALUE})")
-_ASSIGNED_WEAK = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])(?P<name>{_WEAK}){_SEPARATOR}(?P<value>{_WEAK_VALUE})")
-_OPTION = re.compile(
-    rf"(?i)(?<!\S)(?P<name>--?(?:[a-z-]*(?:password|passwd|passphrase|secret|token|api-?key)))(?P<sep>[ =])"
-    rf"(?P<value>{_VALUE})"
-)
-_HEADER = re.compile(
-    r"(?i)\b(?P<name>(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:auth|key|token|secret)[a-z-]*)"
-    r"(?P<sep>[\"']?[ \t]*:[ \t]*)(?P<value>[^\r\n\"']+)"
-)
-_SCHEME = re.compile(
-    r"\b(?P<name>Bearer|Basic|SSWS|Digest|Negotiate)(?P<sep>[ \t]+)"
-    r"(?=\S*[0-9=]|\S*[a-z][A-Z])(?P<value>[A-Za-z0-9._~+/=-]{8,})"
-)
-_URL_LOGIN = re.compile(
-    r"(?P<name>\b[A-Za-z][A-Za-z0-9+.-]{1,20}://)(?P<value>[^\s/@:?#]*:[^\s@/]+|[^\s/@:]{16,})@"
-)
-_CURL_LOGIN = re.compile(r"(?P<name>(?<!\S)(?:-u|--user))(?P<sep>[ =]?)(?P<value>[^\s:]+:\S+)")
-_NETRC = re.compile(
-    r"(?P<name>\b(?:login[ \t]+\S+[ \t]+)?password)(?P<sep>[ \t]+)(?P<value>\S{4,})(?=[ \t]*$)", re.MULTILINE
-)
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END (?P=kind)-----|\Z)", re.DOTALL
-)
-_NAMED_VALUES = (_HEADER, _ASSIGNED, _ASSIGNED_WEAK, _OPTION, _SCHEME, _CURL_LOGIN, _NETRC)
-# Words that stand where a secret would and are none: flags, placeholders, masks.
-_HARMLESS = re.compile(
-    r"(?i)[\"']?(true|false|none|null|yes|no|on|off|\*+|x{3,}|\d{1,5}|<redacted>|<[a-z_ -]+>)[\"']?"
-)
-_LONG = 20
-_LONG_WORD = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LONG},}}")
-_CONTEXT = 200
-_IN_PATH = re.compile(r"(?:^|[\s\"'(=:\[])(?:~|\.{1,2})?/[^\s\"'()\[\]]*$")
-_DIGEST_PREFIX = re.compile(r"(?i)(sha\d{1,3}|md5|blake2[bs])[-:=]$")
 
 
 def redacted_environment(environ: Mapping[str, str]) -> list[str]:
@@ -118,45 +90,110 @@ def is_secret_name(name: str) -> bool:
 def secret_values(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values of this environment that no log may repeat, the longest first.
 
-    They are the values whose names speak of a secret or which look like a credential.
+    They are the values whose names speak of a secret, those that look like a credential, and
+    those of names outside the allowlist that look like a password or a key. Values of several
+    lines count line by line, and each in the spellings that programs give it: quoted for a URL,
+    escaped in JSON or by `repr`, in base64.
     """
-    found = {
-        value
-        for name, value in environ.items()
-        if len(value) >= _MIN_SECRET and (is_secret_name(name) or redact_text(value) != value)
-    }
+    found: set[str] = set()
+    for name, value in environ.items():
+        if _is_secret(name, value):
+            inner = [value[start:end] for start, end in text_spans(value)]
+            for text in (value, *inner):
+                lines = text.splitlines()
+                least = _MIN_SECRET if len(lines) <= 1 else _MIN_PART
+                for line in map(str.strip, lines):
+                    found |= _spellings(line) if len(line) >= least else set()
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 
-def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
+# A line of a value of several lines: shorter ones (a brace, a word) are everybody's.
+_MIN_PART = 16
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if is_secret_name(name):
+        harmless = HARMLESS.fullmatch(value) or value.lower() in _PLAIN_WORDS
+        return not harmless and not _is_plain_path(value)
+    if redact_text(value) != value:
+        return True
+    if name in ENV_ALLOWLIST or name.startswith(ENV_PREFIXES) or len(value) < _MIN_UNNAMED:
+        return False
+    if _HEX.fullmatch(value):
+        return not _HASH_NAME.search(name)
+    return _PASSWORD_LIKE.fullmatch(value) is not None and class_changes(value) >= _MIXED_SHARE
+
+
+def _is_plain_path(value: str) -> bool:
+    return _PATH.fullmatch(value) is not None and not looks_random(value)
+
+
+def _spellings(value: str) -> set[str]:
+    encoded = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode().rstrip("=")
+    return {
+        value,
+        urllib.parse.quote(value, safe="", errors="surrogateescape"),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+        encoded,
+    }
+
+
+def redact_text(text: str, secrets: Iterable[str] | Mapping[str, str] = ()) -> str:
     """`text` with everything that looks like a credential replaced by `<redacted>`.
 
-    `secrets` are exact values to take out as well (see `secret_values`).
+    `secrets` are exact values to take out as well, or an environment whose `secret_values` are.
     """
-    for secret in sorted(set(secrets), key=len, reverse=True):
-        if len(secret) >= _MIN_SECRET:
-            text = text.replace(secret, REDACTED)
-    text = _PRIVATE_KEY.sub(REDACTED, text)
-    text = _URL_LOGIN.sub(lambda m: f"{m['name']}{REDACTED}@", text)
-    text = TOKEN_PATTERN.sub(REDACTED, text)
-    for pattern in _NAMED_VALUES:
-        text = pattern.sub(_hide_value, text)
-    return _LONG_WORD.sub(_hide_random, text)
+    return replace_spans(text, text_spans(text, _exact(secrets)))
 
 
-def _hide_value(match: re.Match[str]) -> str:
-    if _HARMLESS.fullmatch(match["value"].strip()):
-        return match[0]
-    value = match["value"]
-    quote = value[0] if value[0] in "\"'" and value[-1] == value[0] else ""
-    return f"{match['name']}{match['sep']}{quote}{REDACTED}{quote}"
+def redact_argv(argv: Sequence[str], secrets: Iterable[str] | Mapping[str, str] = ()) -> list[str]:
+    """The arguments of a command without credentials, one for one.
+
+    Beyond `redact_text` of each: the argument behind `--token` and its like goes, and so does
+    the value of `NAME=value` under a secret name.
+    """
+    exact = _exact(secrets)
+    shown: list[str] = []
+    before = ""
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        secret = _SECRET_OPTION.fullmatch(before) and not HARMLESS.fullmatch(argument)
+        if secret or (before in _LOGIN_OPTIONS and ":" in argument):
+            shown.append(REDACTED)
+        elif equals and not HARMLESS.fullmatch(value) and _names_secret(name):
+            shown.append(f"{name}={REDACTED}")
+        else:
+            shown.append(redact_text(argument, exact))
+        before = argument
+    return shown
 
 
-def _hide_random(match: re.Match[str]) -> str:
-    word = match[0]
-    before = match.string[max(0, match.start() - _CONTEXT) : match.start()]
-    if _DIGEST_PREFIX.search(before) or re.match(r"sha(256|384|512)-", word):
-        return word  # a checksum in base64, as lock files write it
-    # Inside a file's path slashes are separators for certain, so each part is judged alone.
-    parts = word.split("/") if _IN_PATH.search(before) or word.startswith("/") else [word]
-    return REDACTED if any(len(part) >= _LONG and looks_random(part) for part in parts) else word
+_SECRET_OPTION = re.compile(
+    r"(?i)--?[a-z0-9-]*(password|passwd|passphrase|secret|token|api-?key|access-?key)"
+)
+_LOGIN_OPTIONS = frozenset({"-u", "--user", "--proxy-user"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _names_secret(name: str) -> bool:
+    if _VARIABLE.fullmatch(name):
+        return is_secret_name(name)
+    return _SECRET_OPTION.fullmatch(name) is not None
+
+
+def _exact(secrets: Iterable[str] | Mapping[str, str]) -> tuple[str, ...]:
+    if isinstance(secrets, Mapping):
+        return secret_values(secrets)
+    return tuple(secret for secret in secrets if len(secret) >= _MIN_SECRET)
+
+
+def replace_spans(text: str, spans: Iterable[Span]) -> str:
+    """`text` with `<redacted>` in place of each span; spans are in order and do not overlap."""
+    pieces = []
+    position = 0
+    for start, end in spans:
+        pieces += [text[position:start], REDACTED]
+        position = end
+    return "".join([*pieces, text[position:]])

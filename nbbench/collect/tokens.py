@@ -129,7 +129,7 @@ def _is_path(word: str) -> bool:
 
 
 def _is_wordy(part: str) -> bool:
-    share = _changes(part)
+    share = class_changes(part)
     return share < 0.35 or (share < 0.5 and _NAME_LIKE.fullmatch(part) is not None)
 
 
@@ -137,7 +137,7 @@ def _is_mixed(word: str) -> bool:
     kinds = _classes(word)
     if kinds == 1 or len(set(word)) < _MIN_RANDOM // 2:
         return False
-    share = _changes(word)
+    share = class_changes(word)
     if kinds == 3:
         return share >= _MIXED_SHARE
     if any(char.isdigit() for char in word):
@@ -145,7 +145,7 @@ def _is_mixed(word: str) -> bool:
     return len(word) >= _MIN_RANDOM + 4 and share >= _LETTERS_SHARE
 
 
-def _changes(word: str) -> float:
+def class_changes(word: str) -> float:
     """The share of neighbours that differ in class."""
     classes = [_class(char) for char in word]
     return sum(a != b for a, b in itertools.pairwise(classes)) / max(1, len(word) - 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -11,18 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nbbench.analyse.adaptive import Plan, Probe, Reading, Tree, Why, plan
-from nbbench.analyse.gate import BYTES_PER_OPERATION
 from nbbench.analyse.roles import Role, ledger_families, role
+from nbbench.analyse.work_share import cost_bytes
 from nbbench.collect.asv_run import machine_name, measure_commits
-from nbbench.collect.ledgers import known_ledgers, record_ledgers, workload_names
+from nbbench.collect.ledgers import commit_ledgers, workload_names
 from nbbench.config import Settings
-from nbbench.errors import NbbenchError
 from nbbench.model import Commit, Ledger, Status
 from nbbench.pipeline.history import import_all
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.report.atomic import write_text
 from nbbench.store import Store
-from nbbench.warm import client
 
 # Medians of two fresh processes of unchanged code differ by about so much (docs/statistics.md);
 # what asv's samples within a process say is far less and leaves out the machine's wandering.
@@ -74,7 +70,8 @@ def search(
     """
     started = time.monotonic()
     names = workload_names(settings, re.compile(asked.workloads))
-    ledgers = _ledgers(settings, asked.commits, names, show)
+    # A commit whose ledger cannot be recorded will fail to run as well; then it counts as broken.
+    ledgers = commit_ledgers(settings, asked.commits, names, say=show)
     looked = _second_looks(settings)
     measured_now: set[str] = set()
     while True:
@@ -108,27 +105,6 @@ def _progress(found: Plan, timed: int, trees: int, batch: Sequence[Probe]) -> st
     reasons = [p.why.value for p in batch]
     told = ", ".join(f"{reasons.count(why)} × {why}" for why in dict.fromkeys(reasons))
     return f"{timed} of {trees} trees timed, {len(found.located)} changes located; next: {told}"
-
-
-def _ledgers(
-    settings: Settings, commits: Sequence[Commit], names: list[str], show: Callable[[str], None]
-) -> dict[str, Mapping[str, Ledger]]:
-    """Ledgers by tree; what is missing is recorded first, which needs no quiet machine."""
-    found = {c.tree: known_ledgers(settings, c) for c in commits}
-    missing = [c for c in commits if not all(name in found[c.tree] for name in names)]
-    if not missing:
-        return found
-    server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
-    try:
-        for number, commit in enumerate(missing, start=1):
-            show(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
-            try:
-                found[commit.tree] = record_ledgers(settings, server, commit, names)
-            except NbbenchError as error:  # it will fail to run as well; then it counts as broken
-                show(f"  {error}")
-    finally:
-        server.close()
-    return found
 
 
 def _trees(
@@ -176,12 +152,8 @@ def _asv_name(benchmark: str, values: Sequence[str]) -> str:
 
 
 def _cost(kept: Mapping[str, Ledger]) -> dict[str, float]:
-    """Work in one unit: bytes, and operations by the bytes that a core moves while one is issued."""
-    return {
-        name: (one.bytes + one.ops * BYTES_PER_OPERATION) / one.pixels
-        for name, one in kept.items()
-        if not one.error and one.pixels
-    }
+    """Work by workload in one unit; a workload that failed has none."""
+    return {name: cost_bytes(one) for name, one in kept.items() if not one.error and one.pixels}
 
 
 def _fails(kept: Mapping[str, Ledger]) -> bool:

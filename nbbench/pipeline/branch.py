@@ -9,9 +9,10 @@ from datetime import datetime
 
 from nbbench.collect.side_files import write_atomic
 from nbbench.config import Settings
-from nbbench.errors import HostError, SubjectError
+from nbbench.errors import HostError, InconclusiveError, SubjectError, UsageError
 from nbbench.model import Commit, to_plain
-from nbbench.subject.repository import Subject, list_commits, open_subject
+from nbbench.store import Store
+from nbbench.subject.repository import Subject, describe, list_commits, open_subject
 
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
 COMMITS_FILE = "commits.jsonl"
@@ -42,6 +43,29 @@ def branch_commits(settings: Settings) -> list[Commit]:
         return present
     # Results of another history stand by their dates: positions of two branches would collide.
     return present + [replace(commit, position=0) for commit in kept]
+
+
+def measured_commit(settings: Settings, store: Store, name: str | None) -> Commit:
+    """The commit whose recorded results speak for `name`: itself, or one with the same tree.
+
+    Without a name the newest commit with results. Works without the subject, by hashes. Raises
+    UsageError for an unknown name, InconclusiveError when nothing is recorded of it.
+    """
+    subject = subject_or_none(settings)
+    known = store.commits()
+    if name is None:
+        wanted = known
+    else:
+        one = describe(subject, name) if subject else store.commit(name)
+        if one is None:
+            raise UsageError(f"no recorded commit begins with {name!r}")
+        wanted = [c for c in known if c.hash == one.hash or (one.tree and c.tree == one.tree)]
+    for commit in reversed(wanted):
+        if store.results(commit=commit.hash):
+            return commit
+    raise InconclusiveError(
+        f"nothing is recorded of {name or 'any commit'}", hint="measure with `nbbench run` first"
+    )
 
 
 def read_commits(settings: Settings) -> list[Commit]:

@@ -54,7 +54,7 @@ def detect_events(
 ) -> list[Event]:
     """Detect over everything in the database and save the events."""
     history = load_history(store, machine=machine)
-    changes = find_changes(history, alpha=settings.alpha, min_effect=settings.min_effect, progress=progress)
+    changes = find_changes(history, min_effect=settings.min_effect, progress=progress)
     events = build_events(history, changes, Thresholds(time=settings.min_effect))
     told = {
         "series": len(history.series),

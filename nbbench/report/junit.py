@@ -62,7 +62,7 @@ def _series_case(suite: ElementTree.Element, row: VerdictRow) -> None:
 def _whole_case(suite: ElementTree.Element, view: GateView) -> None:
     """Add the gate's own verdict when no series shows it."""
     if view.rows and (
-        view.outcome in (Outcome.UNCHANGED, Outcome.IMPROVED)
+        view.outcome in (Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.ACKNOWLEDGED)
         or any(row.outcome is view.outcome for row in view.rows)
     ):
         return

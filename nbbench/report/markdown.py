@@ -20,6 +20,7 @@ _OPENING = re.compile(r"^(\d{0,9})((?<=\d)[.)](?=\s|$)|(?<!\d)[-+](?=[-\s]|$))")
 _MARK = {
     Outcome.REGRESSED: "❌",
     Outcome.INCONCLUSIVE: "❔",
+    Outcome.ACKNOWLEDGED: "☑️",
     Outcome.IMPROVED: "🚀",
     Outcome.UNCHANGED: "✅",
 }

@@ -114,18 +114,14 @@ class Bundle:
         machine refuses on the way: a folder without sha256.txt is never a finished one.
         Raises EvidenceError or HostError.
         """
-        existing = self._checked_folder()
+        self._check_folder()
         written: list[Path] = []
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, data in self._files.items():
                 write_bytes(self.folder / name, data)
                 written.append(self.folder / name)
-            checksums = {name: hashlib.sha256(data).hexdigest() for name, data in self._files.items()}
-            checksums |= {path.name: _digest(path) for path in existing}
-            lines = "".join(f"{checksums[name]}  {name}\n" for name in sorted(checksums))
-            write_bytes(self.folder / CHECKSUMS, lines.encode("ascii"))
-            written.append(self.folder / CHECKSUMS)
+            written.append(seal(self.folder))
         except BaseException as error:
             self._take_back(written)
             if isinstance(error, OSError):
@@ -133,7 +129,7 @@ class Bundle:
             raise
         return tuple(written)
 
-    def _checked_folder(self) -> list[Path]:
+    def _check_folder(self) -> None:
         existing = _entries(self.folder)
         names = {path.name.lower() for path in existing}
         if CHECKSUMS in names:
@@ -150,7 +146,6 @@ class Bundle:
                 f"the evidence folder would hold {total:,} bytes, above the limit of {MAX_FOLDER_BYTES:,}",
                 hint="leave out the largest artifacts",
             )
-        return existing
 
     def _take_back(self, written: Iterable[Path]) -> None:
         # Best effort, newest first; a folder that others still use simply stays.
@@ -158,6 +153,26 @@ class Bundle:
             for path in reversed(list(written)):
                 path.unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def seal(folder: Path) -> Path:
+    """Write sha256.txt over every file of the folder, which finishes it; returns its path.
+
+    Raises EvidenceError when the folder is finished already, HostError when the machine refuses.
+    """
+    entries = _entries(folder)
+    if any(entry.name == CHECKSUMS for entry in entries):
+        raise EvidenceError(f"{folder} is finished: it already has {CHECKSUMS}")
+    try:
+        lines = "".join(
+            f"{_digest(entry)}  {entry.name}\n"
+            for entry in entries
+            if entry.is_file() and not entry.is_symlink()
+        )
+    except OSError as error:
+        raise host_error(folder, error) from error
+    write_bytes(folder / CHECKSUMS, lines.encode("utf-8", errors="surrogateescape"))
+    return folder / CHECKSUMS
 
 
 def verify_folder(path: Path) -> list[str]:
@@ -215,7 +230,8 @@ def content_problem(name: str, data: bytes) -> str:
     """What is wrong with a file's content: too large, a blank exit code, JSON that is not JSON."""
     if problem := _size_problem(len(data)):
         return problem
-    if name == "exit_code.txt" and not re.fullmatch(rb"-?\d{1,3}\n?", data):
+    # `unknown` is what the recovery of a killed capture says; a blank would read as "fine".
+    if name == "exit_code.txt" and not re.fullmatch(rb"(-?\d{1,3}|unknown)\n?", data):
         return "must hold one exit code"
     if name.endswith(".json"):
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
 from nbbench.model import Result, Status
@@ -40,19 +40,24 @@ def summary_md(evidence: EvidenceInput) -> str:
         "Status": [status_line(evidence)],
         "STAMP": [_stamp_line(evidence)],
         "Command": _command(evidence),
-        "Executive Summary": _bullets(_executive(evidence, compared)),
+        "Executive Summary": bullets(_executive(evidence, compared)),
         "Results": _results(evidence),
         "Environment": _environment(evidence),
         "Comparison to baseline": _comparison(evidence, compared),
-        "Artifacts": _bullets(f"{code(name)}: {text}" for name, text in _artifacts(evidence)),
-        "Next Actions": _bullets(
+        "Artifacts": bullets(f"{code(name)}: {text}" for name, text in _artifacts(evidence)),
+        "Next Actions": bullets(
             escape(text) for text in evidence.next_actions or _default_actions(evidence, compared)
         ),
     }
-    lines = [f"# {escape(evidence.cluster)}: evidence for {escape(evidence.plan)}"]
-    for title, body in sections.items():
+    return page(f"{escape(evidence.cluster)}: evidence for {escape(evidence.plan)}", sections)
+
+
+def page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
+    """A page of sections, every one present; an empty one says that nothing was recorded."""
+    lines = [f"# {title}"]
+    for name, body in sections.items():
         text = "\n".join(body).strip("\n") or "Not recorded."
-        lines += ["", f"## {title}", "", text]
+        lines += ["", f"## {name}", "", text]
     return "\n".join(lines) + "\n"
 
 
@@ -65,12 +70,15 @@ def _stamp_line(evidence: EvidenceInput) -> str:
 def _command(evidence: EvidenceInput) -> list[str]:
     if not evidence.commands:
         return []
-    lines = shell_lines(evidence)
-    # A fence longer than any run of backticks inside, so that no command can close it.
+    return [f"In {code(evidence.cwd)}:", "", *fenced(shell_lines(evidence), "sh")]
+
+
+def fenced(lines: Sequence[str], language: str = "") -> list[str]:
+    """Lines as a code block, behind a fence longer than any run of backticks inside."""
     fence = "```"
     while any(fence in line for line in lines):
         fence += "`"
-    return [f"In {code(evidence.cwd)}:", "", f"{fence}sh", *lines, fence]
+    return [f"{fence}{language}", *lines, fence]
 
 
 def _executive(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
@@ -113,15 +121,15 @@ def _against_baseline(evidence: EvidenceInput, compared: Sequence[Comparison]) -
 
 
 def _results(evidence: EvidenceInput) -> list[str]:
-    lines = _table(
+    lines = table(
         ("series", "status", "value", "samples", "min", "max", "CV"),
         (_result_cells(result) for result in evidence.results),
     )
     figures = [(m.name, units.format_value(m.value, m.unit)) for m in evidence.metrics]
     figures += [(f"{name} ceiling", units.format_value(value, "B/s")) for name, value in evidence.ceiling]
-    lines += _table(("figure", "value"), ((escape(name), escape(value)) for name, value in figures))
+    lines += table(("figure", "value"), ((escape(name), escape(value)) for name, value in figures))
     ledger_head = ("workload", "operations", "B/pixel", "upcast", "peak live", "output")
-    return lines + _table(
+    return lines + table(
         ledger_head,
         (
             (
@@ -161,7 +169,7 @@ def _environment(evidence: EvidenceInput) -> list[str]:
         *evidence.versions,
         *evidence.resources,
     ]
-    return _table(("fact", "value"), ((escape(name), escape(value)) for name, value in facts if value))
+    return table(("fact", "value"), ((escape(name), escape(value)) for name, value in facts if value))
 
 
 def _comparison(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
@@ -176,7 +184,7 @@ def _comparison(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list
         (code(c.series), *_pair(c).split(" → "), escape(units.format_change(c.effect)), c.word, c.caveat)
         for c in compared
     )
-    return [intro, "", *_table(("series", "baseline", "now", "change", "word", "caveat"), rows)]
+    return [intro, "", *table(("series", "baseline", "now", "change", "word", "caveat"), rows)]
 
 
 def _pair(c: Comparison) -> str:
@@ -202,10 +210,12 @@ def _default_actions(evidence: EvidenceInput, compared: Sequence[Comparison]) ->
     return actions or ["None."]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table of cells that are escaped already; nothing at all without rows."""
     body = [f"| {' | '.join(cells)} |" for cells in rows]
     return [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |", *body, ""] if body else []
 
 
-def _bullets(items: Iterable[str]) -> list[str]:
+def bullets(items: Iterable[str]) -> list[str]:
+    """A Markdown list of lines that are escaped already."""
     return [f"- {item}" for item in items]

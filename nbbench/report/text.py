@@ -21,7 +21,9 @@ _OUTCOME_COLOUR = {
     Outcome.IMPROVED: "green",
     Outcome.UNCHANGED: "dim",
     Outcome.INCONCLUSIVE: "yellow",
+    Outcome.ACKNOWLEDGED: "yellow",
 }
+_EXPLAINED = (Outcome.REGRESSED, Outcome.INCONCLUSIVE, Outcome.ACKNOWLEDGED)
 # A subject line shorter than this says nothing; it is then left to the evidence lines.
 _MIN_SUBJECT = 16
 _PIPE_SUBJECT = 72  # git's own advice for a subject line
@@ -82,7 +84,7 @@ def gate_text(view: GateView, term: Terminal = PIPE) -> str:
     if view.rows:
         blocks.append(_gate_table(view, term))
     for row in view.rows:
-        if row.outcome in (Outcome.REGRESSED, Outcome.INCONCLUSIVE) and (row.sentence or row.reproduce):
+        if row.outcome in _EXPLAINED and (row.sentence or row.reproduce):
             lines = [f"{row.series}: {row.sentence}"] + ([f"  $ {row.reproduce}"] if row.reproduce else [])
             blocks.append("\n".join(lines))
     if view.ledger:

@@ -32,8 +32,9 @@ _OPEN = frozenset({FlagState.CONFIRMED, FlagState.DETECTED})
 _OUTCOME_RANK = {
     Outcome.REGRESSED: 0,
     Outcome.INCONCLUSIVE: 1,
-    Outcome.IMPROVED: 2,
-    Outcome.UNCHANGED: 3,
+    Outcome.ACKNOWLEDGED: 2,
+    Outcome.IMPROVED: 3,
+    Outcome.UNCHANGED: 4,
 }
 
 
@@ -292,7 +293,11 @@ def gate_view(report: GateReport) -> GateView:
         head=clean(report.head),
         outcome=report.outcome,
         headline=f"{str(report.outcome).upper()}: {clean(report.sentence)}",
-        counts=tuple((outcome, counted[outcome]) for outcome in _OUTCOME_RANK),
+        counts=tuple(
+            (outcome, counted[outcome])
+            for outcome in _OUTCOME_RANK
+            if counted[outcome] or outcome is not Outcome.ACKNOWLEDGED
+        ),
         rows=tuple(_verdict_row(verdict) for verdict in sorted(report.verdicts, key=order)),
         ledger_columns=columns,
         ledger=tuple(tuple(_cell(row.get(column)) for column in columns) for row in plain),

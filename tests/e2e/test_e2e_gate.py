@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from e2e_project import planted
 
@@ -85,8 +87,9 @@ class TestExplain:
     def test_names_the_file_and_the_function(self, project, ledgers):
         done = project.run("nbbench", "explain", planted(5), planted(7), "--bench", "bandwidth-512-float32")
         assert "781.0 → 1,033.0 B/pixel" in done.stdout
-        first = next(line for line in done.stdout.splitlines() if line.startswith("nanobrag_torch/"))
-        assert first.split()[:2] == ["nanobrag_torch/utils/physics.py:24", "sincg"]
+        first = next(line for line in done.stdout.splitlines() if line.startswith("sincg "))
+        assert first.split()[:3] == ["sincg", "physics.py:24", ":21"]
+        assert "values widened from float32 to float64, first of all in sincg" in done.stdout
 
     def test_json_lines_add_up(self, project, ledgers):
         told = project.told("explain", planted(11), planted(12), "--bench", "bandwidth-512-float32")
@@ -96,6 +99,46 @@ class TestExplain:
         )
         assert any("simulator.py" in line["where"] for line in diff["lines"])
         assert diff["image"] == "same bits"
+
+    def test_planted_causes_are_found_on_their_lines(self, project, ledgers):
+        """The upcast (commit 7), its fix (10) and the trace (12), at the lines that their patches touch."""
+        bench = ("--bench", "bandwidth-512-float32")
+        wide = project.told("explain", planted(5), planted(7), *bench)["diffs"][0]
+        shifts = [(s["word"], s["function"]) for s in wide["dtype_shifts"]]
+        assert shifts == [("widened", "sincg"), ("widened", "Simulator._lattice_intensity")]
+        assert sum(s["delta"] for s in wide["dtype_shifts"]) == pytest.approx(
+            236.0, abs=0.1
+        )  # comparisons stay bool
+        back = project.told("explain", planted(9), planted(10), *bench)["diffs"][0]
+        assert {s["word"] for s in back["dtype_shifts"]} == {"narrowed"}
+        trace = project.told("explain", planted(11), planted(12), *bench)["diffs"][0]
+        places = {line["where"] for line in trace["lines"] if line["after"] - line["before"] > 1}
+        assert places == {f"nanobrag_torch/simulator.py:{line}" for line in (131, 199, 200)}
+        assert trace["dtype_shifts"] == []
+        assert all(line["was"] == "" for line in trace["lines"])
+
+    def test_flame_views(self, project, ledgers):
+        ends = (planted(11), planted(12), "--bench", "bandwidth-512-float32")
+        project.run("nbbench", "explain", *ends, "--flame", "flame.json")
+        profiles = json.loads((project.root / "flame.json").read_text())["profiles"]
+        more, base, head = profiles
+        assert [p["name"].partition(" ")[0] for p in profiles] == ["bandwidth-512-float32:"] + [
+            "bandwidth-512-float32"
+        ] * 2
+        assert (
+            head["endValue"] - base["endValue"] == more["endValue"] == pytest.approx(120 * 512**2, rel=1e-3)
+        )
+        project.run("nbbench", "ledger", planted(12), *ends[2:], "--flame", "flame.folded")
+        rows = (project.root / "flame.folded").read_text().splitlines()
+        assert sum(int(row.rpartition(" ")[2]) for row in rows) == head["endValue"]
+
+    def test_fusion_headroom(self, project, ledgers):
+        told = project.told("ledger", planted(12), "--bench", "bandwidth-512-float32")
+        (one,) = told["ledgers"]
+        (rows,) = told["fusion"].values()
+        assert rows[0]["function"] == "Simulator.run"
+        assert 0 < one["fused_bytes"] < one["bytes"]
+        assert rows[0]["gain"] * one["pixels"] <= one["bytes"]
 
     def test_neutral_commit(self, project, ledgers):
         done = project.run("nbbench", "explain", planted(10), planted(11), "--bench", "bandwidth-512-float32")
@@ -158,7 +201,7 @@ class TestGate:
         done = project.run("nbbench", "gate", *arguments, expect=None)
         assert done.returncode in (0, 3, 4)
         assert "Warm.time_run(512, 'float32')" in done.stdout and "seed 7" in done.stdout
-        assert "pairs were disturbed by others" in done.stdout
+        assert "were disturbed and measured again" in done.stdout
 
     def test_wrong_options(self, project):
         ends = (planted(10), planted(11))

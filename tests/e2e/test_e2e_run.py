@@ -236,4 +236,6 @@ def test_adaptive_refuses_what_it_decides_itself(project, extra):
 
 
 def test_a_budget_without_adaptive(project):
-    assert "--budget belongs to --adaptive" in project.run("nbbench", "run", "--budget", "5m", expect=2).stderr
+    assert (
+        "--budget belongs to --adaptive" in project.run("nbbench", "run", "--budget", "5m", expect=2).stderr
+    )

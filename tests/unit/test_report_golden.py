@@ -7,8 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import capture_samples
+import figure_samples
 import pytest
 import report_samples as samples
+import work_cases
 
 from nbbench import __version__
 from nbbench.model import Outcome
@@ -96,6 +99,9 @@ CASES = {
         samples.FLAGS, samples.SERIES, samples.COMMITS, source="the demo", generated_at=samples.NOW
     ),
 }
+CASES |= work_cases.CASES
+CASES |= figure_samples.CASES
+CASES |= capture_samples.CASES
 CASES |= {f"stamp/{name}": (lambda text=text: text) for name, text in render(EVIDENCE).items()}
 
 
@@ -112,7 +118,8 @@ def test_output_is_as_recorded(name: str) -> None:
 
 def test_every_golden_file_is_used() -> None:
     found = {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file()}
-    assert found == set(CASES)
+    elsewhere = {"compare_evidence.txt", "compare_evidence.md"}  # test_evidence_folder.py
+    assert found == set(CASES) | elsewhere
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "colour" not in name])

@@ -1,0 +1,217 @@
+"""What a captured run means: passed, failed or blocked, and the cause of its figures in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbbench import units
+from nbbench.analyse.capture_trial import (
+    allocator_evidence,
+    dtype_of_test,
+    ledger_view,
+    pinned_ratio,
+)
+from nbbench.analyse.causes import MALLOC_REMEDY, Contention
+from nbbench.captured import BaselineLine, CaptureVerdict, Check, Diagnosis, Figure, TestRecord, TestRun
+from nbbench.model import Cause, RunOutcome
+
+PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
+NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"
+_MIN_WALL_S = 0.2  # /proc/stat counts in steps of 10 ms: shares of shorter calls mean nothing
+_SHOWN = 4
+_WHY_BLOCKED = {
+    RunOutcome.TIMEOUT: "the outer timeout ended it",
+    RunOutcome.SIGNAL: "a signal ended it",
+    RunOutcome.NOT_FOUND: "the command was not found",
+    RunOutcome.NOT_EXECUTABLE: "the command is not executable",
+    RunOutcome.NO_TESTS: "pytest found no such test",
+    RunOutcome.PYTEST_ERROR: "pytest stopped before the tests were done",
+    RunOutcome.INTERRUPTED: "somebody interrupted it",
+    RunOutcome.DISK_FULL: "the evidence could not be written to its end",
+}
+
+
+def judge(
+    outcome: RunOutcome,
+    run: TestRun,
+    figures: Sequence[Figure],
+    checks: Sequence[Check],
+    *,
+    diagnosis: Diagnosis | None = None,
+    baseline: Sequence[BaselineLine] = (),
+    profiled: bool = False,
+) -> CaptureVerdict:
+    """The verdict of a run from everything that was seen of it.
+
+    The cause is named whether or not the test passed: a threshold may be wide enough to hide it.
+    """
+    word = _word(outcome, run)
+    load = contention_of(run)
+    dtype = dtype_of_test(diagnosis, figures) if diagnosis else ""
+    allocator, explains = allocator_evidence(diagnosis, run, dtype)
+    cause = _cause(word, checks, explains, load, run)
+    told = [_outcome_sentence(word, outcome, run), *_check_sentences(checks), *allocator]
+    if allocator and diagnosis is not None:
+        told += pinned_ratio(diagnosis, checks)
+    told += _contention_sentences(load, run)
+    if allocator and load.disturbed:
+        told.append("the allocator is judged by CPU time and page faults, which waiting does not change")
+    if diagnosis is not None:
+        told += ledger_view(diagnosis, figures)
+        told += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
+    told += [baseline_sentence(line) for line in baseline] or [NO_BASELINE]
+    if profiled:
+        told.append("the test ran under torch's profiler, so its times are not comparable with others")
+    actions = _next_actions(word, cause, load, run, baseline)
+    return CaptureVerdict(
+        word, cause, tuple(told), tuple(baseline), tuple(actions), tuple(_notes(run, diagnosis))
+    )
+
+
+def contention_of(run: TestRun) -> Contention:
+    """How much others disturbed the calls of the tests, as shares of their wall time."""
+    calls = [t.usage for t in run.tests if t.usage is not None and t.usage.wall_s >= _MIN_WALL_S]
+    wall = sum(u.wall_s for u in calls)
+    if not wall:
+        return Contention(0.0, 0.0, 0)
+    return Contention(
+        sum(u.others_cpu_s for u in calls) / wall, sum(u.steal_s for u in calls) / wall, len(calls)
+    )
+
+
+def _word(outcome: RunOutcome, run: TestRun) -> str:
+    if outcome not in (RunOutcome.PASSED, RunOutcome.FAILED):
+        return BLOCKED
+    ran = [t for t in run.tests if t.outcome not in ("skipped",)]
+    if outcome is RunOutcome.PASSED and run.tests and not ran:
+        return BLOCKED
+    return PASSED if outcome is RunOutcome.PASSED else FAILED
+
+
+def _cause(
+    word: str, checks: Sequence[Check], allocator: bool, load: Contention, run: TestRun
+) -> Cause | None:
+    """Page faults and CPU time decide before load does: waiting changes neither."""
+    if allocator:
+        return Cause.ALLOCATOR
+    slow = any(check.passed is False for check in checks) or any(
+        t.outcome == "interrupted" for t in run.tests
+    )
+    if word == PASSED or not slow:
+        return None
+    return Cause.CONTENTION if load.disturbed or _crowded(run) else Cause.UNEXPLAINED
+
+
+def _crowded(run: TestRun) -> bool:
+    """More threads than cores: a team of threads waits for its slowest member at every operation."""
+    return 0 < run.cores < run.torch_threads
+
+
+def _outcome_sentence(word: str, outcome: RunOutcome, run: TestRun) -> str:
+    kinds = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "interrupted")
+    counts = ", ".join(f"{run.count(kind)} {kind}" for kind in kinds if run.count(kind))
+    counted = f"tests: {counts}" if counts else "no test was recorded"
+    if word == BLOCKED:
+        why = _WHY_BLOCKED.get(outcome, "every test was skipped, so nothing was tested")
+        last = next((t for t in reversed(run.tests) if t.outcome == "interrupted"), None)
+        during = f" during {last.nodeid}" if last else ""
+        return f"blocked: {why}{during}; {counted}"
+    bad = next((t for t in run.tests if t.outcome in ("failed", "error")), None)
+    return f"{counted}; {_first_failure(bad)}" if bad else counted
+
+
+def _first_failure(test: TestRecord) -> str:
+    lines = [line.strip() for line in test.message.splitlines() if line.strip()]
+    return f"{test.nodeid}: {lines[0][:300] if lines else 'no message'}"
+
+
+def _check_sentences(checks: Sequence[Check]) -> list[str]:
+    """Failing comparisons first; of the others a few."""
+    ranked = sorted(checks, key=lambda c: (c.passed is not False, c.value is None))
+    return [check_sentence(check) for check in ranked[:_SHOWN]]
+
+
+def check_sentence(check: Check) -> str:
+    """`bandwidths[2048] / bandwidths[512] is 0.466, the test asks for >= 0.5: failed`."""
+    asked = f"the test asks for {check.op} {check.threshold:g}{_unit(check.unit)}"
+    if check.value is None:
+        return f"{check.name}: {asked}; its value was not printed"
+    bounds = ""
+    if check.value_lo is not None and check.value_hi is not None and check.value_lo != check.value_hi:
+        bounds = f" ({check.value_lo:.3g} to {check.value_hi:.3g} as printed)"
+    word = {True: "holds", False: "does not hold", None: "too coarsely printed to tell"}[check.passed]
+    return f"{check.name} is {check.value:.3g}{_unit(check.unit)}{bounds}, {asked}: {word}"
+
+
+def _unit(unit: str) -> str:
+    return unit if unit in ("", "x", "%") else f" {unit}"
+
+
+def _contention_sentences(load: Contention, run: TestRun) -> list[str]:
+    told = []
+    if load.disturbed:
+        switches = sum(t.usage.involuntary_switches for t in run.tests if t.usage)
+        told.append(
+            f"contention: others used {load.others:.2f} cores meanwhile, the test may use "
+            f"{run.cores or 'an unknown number'} (steal {load.steal:.1%}, {switches:,} involuntary "
+            "switches), so its times say little"
+        )
+    if _crowded(run):
+        told.append(
+            f"contention: {run.torch_threads} torch threads share {run.cores} "
+            f"core{'s' if run.cores > 1 else ''}, so threads wait for each other"
+        )
+    return told
+
+
+def baseline_sentence(line: BaselineLine) -> str:
+    """A workload now against the interval that the database has for this machine."""
+    figure = line.figure
+    against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]}"
+    now, lo, hi = (units.format_value(v, figure.unit) for v in (line.now, figure.lo, figure.hi))
+    why = f" ({line.why})" if line.why else ""
+    return (
+        f"{figure.label}: {now} now, {lo} to {hi} for {against} on this machine "
+        f"({figure.coverage:.0%} interval of {figure.samples} samples): {line.word}{why}"
+    )
+
+
+def _next_actions(
+    word: str, cause: Cause | None, load: Contention, run: TestRun, baseline: Sequence[BaselineLine]
+) -> list[str]:
+    if word == BLOCKED:
+        return []  # whoever ran the command knows better what blocked it
+    actions = []
+    if cause is Cause.ALLOCATOR:
+        actions.append(f"Capture again with {MALLOC_REMEDY}: what remains is the simulator's own.")
+        actions.append(
+            "For good: fewer and smaller temporaries in the lines that nbbench ledger lists, "
+            "or these thresholds in the project's launchers."
+        )
+    if load.disturbed:
+        actions.append("Capture again on an idle machine before acting on times.")
+    if _crowded(run):
+        actions.append(f"Give the test no more threads than the {run.cores} it can have.")
+    if cause is Cause.UNEXPLAINED:
+        actions.append("Compare with a folder that passed: nbbench compare-evidence A B.")
+    if not baseline:
+        actions.append("Make a baseline on this machine: nbbench run --bench bandwidth.")
+    return actions
+
+
+def _notes(run: TestRun, diagnosis: Diagnosis | None) -> list[str]:
+    notes = []
+    if not run.started:
+        notes.append("the pytest plugin was not loaded: figures of passing tests are not known")
+    if run.capture_off:
+        notes.append("pytest ran without capturing (-s): figures are in pytest.log, not in the records")
+    if run.unreadable:
+        notes.append(f"{run.unreadable} lines of the test records could not be read")
+    notes += [f"the pytest plugin met a problem: {problem}" for problem in run.problems]
+    notes += [f"{nodeid} could not be collected" for nodeid, _ in run.collect_errors[:_SHOWN]]
+    if diagnosis is not None:
+        notes += [f"diagnosis: {note}" for note in diagnosis.notes]
+        notes += [f"diagnosis of {t.size}² {t.dtype}: {t.error}" for t in diagnosis.trials if t.error]
+        if diagnosis.torch and run.torch and diagnosis.torch.split("+")[0] != run.torch.split("+")[0]:
+            notes.append(f"the diagnosis ran with torch {diagnosis.torch}, the test with {run.torch}")
+    return notes

@@ -1,0 +1,154 @@
+"""Two evidence folders side by side: whether they may be compared, and how their figures differ."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nbbench import units
+from nbbench.evidence import EvidenceFigure, FolderContent
+
+# Conditions in the order in which a reader asks for them.
+CONDITIONS = ("machine", "threads", "torch", "python", "flags", "command", "dtype")
+# One value against one value: a smaller difference says nothing (the policy's default floor).
+FLOOR = 0.03
+_SHORT = 40  # characters of a condition that are shown whole
+# Units of test output in which more is better; nbbench's own are in units.py.
+_MORE_IS_BETTER = ("B/s", "/s", "FLOPS", "FLOP/s")
+_COSTS = frozenset(
+    {"seconds", "s", "ms", "µs", "us", "ns", "bytes", "B", "KiB", "MiB", "GiB", "KB", "MB", "GB"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRow:
+    """One condition in both folders; `same` is None where one of them does not record it."""
+
+    name: str
+    a: str
+    b: str
+    same: bool | None
+
+    def apart(self) -> tuple[str, str]:
+        """Both sides; of long lists (flags, a command) only the words that one side alone has."""
+        if max(len(self.a), len(self.b)) <= _SHORT:
+            return self.a, self.b
+        left, right = self.a.split(" "), self.b.split(" ")
+        only_a = " ".join(word for word in left if word not in right)
+        only_b = " ".join(word for word in right if word not in left)
+        return only_a or "less", only_b or "less"
+
+
+@dataclass(frozen=True, slots=True)
+class FigureRow:
+    """One figure in both folders; `effect` is log(b/a), None where no ratio makes sense.
+
+    `better` is `a`, `b`, `equal`, `within the floor`, or empty where the unit does not tell.
+    """
+
+    name: str
+    workload: str
+    unit: str
+    a: float | None
+    b: float | None
+    effect: float | None = None
+    better: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceComparison:
+    """Everything about two folders; `reasons` why they are not comparable, empty when they are."""
+
+    a: FolderContent
+    b: FolderContent
+    reasons: tuple[str, ...]
+    conditions: tuple[ConditionRow, ...]
+    figures: tuple[FigureRow, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether nothing speaks against comparing the two."""
+        return not self.reasons
+
+
+def compare_evidence(
+    a: FolderContent, b: FolderContent, damage_a: tuple[str, ...] = (), damage_b: tuple[str, ...] = ()
+) -> EvidenceComparison:
+    """Hold `b` against `a`. `damage_*` says what of a folder's files disagrees with its checksums."""
+    conditions = tuple(_condition(name, dict(a.conditions), dict(b.conditions)) for name in CONDITIONS)
+    reasons = [
+        f"{side} is damaged: {'; '.join(told[:3])}"
+        for side, told in (("A", damage_a), ("B", damage_b))
+        if told
+    ]
+    reasons += [f"{row.name} differs ({' / '.join(row.apart())})" for row in conditions if row.same is False]
+    figures = _figures(a.figures, b.figures)
+    if not any(row.a is not None and row.b is not None for row in figures):
+        reasons.append("they have no figure in common")
+    return EvidenceComparison(a, b, tuple(reasons), conditions, figures, tuple(_notes(a, b, conditions)))
+
+
+def _condition(name: str, a: dict[str, str], b: dict[str, str]) -> ConditionRow:
+    left, right = a.get(name, ""), b.get(name, "")
+    if name == "dtype":
+        left, right = _shared(left, right), _shared(right, left)
+    same = left == right if left and right else None
+    return ConditionRow(name, left, right, same)
+
+
+def _shared(own: str, other: str) -> str:
+    """`workload:dtype` of the workloads that both folders have; a single dtype stays as it is."""
+    workloads = {word.partition(":")[0] for word in other.split()}
+    kept = [word for word in own.split() if ":" not in word or word.partition(":")[0] in workloads]
+    return " ".join(kept)
+
+
+def _notes(a: FolderContent, b: FolderContent, conditions: tuple[ConditionRow, ...]) -> list[str]:
+    unknown = [row.name for row in conditions if row.same is None]
+    notes = [f"not checked, because not recorded in both: {', '.join(unknown)}"] if unknown else []
+    for side, folder in (("A", a), ("B", b)):
+        if folder.missing:
+            notes.append(f"{side} has no {', '.join(folder.missing)}")
+        notes += [f"{side}: {problem}" for problem in folder.problems]
+        if folder.exit_code:
+            notes.append(f"{side} ended with exit code {folder.exit_code}: its figures may be partial")
+    return notes
+
+
+def _figures(a: tuple[EvidenceFigure, ...], b: tuple[EvidenceFigure, ...]) -> tuple[FigureRow, ...]:
+    """Figures of A in their order, then those that only B has; pairs that moved most come first."""
+    left, right = ({(f.name, f.workload, f.unit): f.value for f in figures} for figures in (a, b))
+    rows = [_row(key, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
+    return tuple(sorted(rows, key=lambda row: 1.0 if row.effect is None else -abs(row.effect)))
+
+
+def _row(key: tuple[str, str, str], a: float | None, b: float | None) -> FigureRow:
+    if a is None or b is None:
+        return FigureRow(*key, a, b)
+    effect = _log_ratio(a, b)
+    return FigureRow(*key, a, b, effect, _better(key[2], effect))
+
+
+def _log_ratio(a: float, b: float) -> float | None:
+    if a == b:
+        return 0.0
+    if a < 0 or b < 0:
+        return None
+    if a == 0:
+        return math.inf
+    return math.log(b) - math.log(a) if b else -math.inf
+
+
+def _better(unit: str, effect: float | None) -> str:
+    if effect is None:
+        return ""
+    if effect == 0:
+        return "equal"
+    if abs(effect) <= math.log1p(FLOOR) and not units.is_exact(unit):
+        return "within the floor"
+    if unit in units.HIGHER_IS_BETTER or unit.endswith(_MORE_IS_BETTER):
+        return "b" if effect > 0 else "a"
+    if unit in _COSTS or unit in units.EXACT_UNITS - units.NEUTRAL_UNITS or unit == "faults":
+        return "a" if effect > 0 else "b"
+    return ""

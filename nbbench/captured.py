@@ -1,0 +1,277 @@
+"""The nouns of a captured test run: tests, figures, checks, the experiment on malloc; no I/O.
+
+Times are seconds (`_s`), sizes bytes (`_bytes`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from nbbench.model import Cause, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class CallUsage:
+    """What one test's call cost its process; `others_cpu_s` is what everything else used meanwhile.
+
+    `torch_threads` is torch's setting when the call ended, 0 where torch was not imported.
+    """
+
+    wall_s: float = 0.0
+    user_s: float = 0.0
+    system_s: float = 0.0
+    minor_faults: int = 0
+    major_faults: int = 0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    max_rss_bytes: int = 0
+    max_rss_growth_bytes: int = 0
+    others_cpu_s: float = 0.0
+    steal_s: float = 0.0
+    load_1min: float = 0.0
+    torch_threads: int = 0
+
+    @property
+    def system_share(self) -> float:
+        """System time as a share of CPU time (0.4 = 40 %); 0 for an idle call."""
+        cpu = self.user_s + self.system_s
+        return self.system_s / cpu if cpu > 0 else 0.0
+
+    @property
+    def repeated_faults(self) -> int:
+        """Minor faults beyond the first touch of what the process grew by (pages of 4 KiB)."""
+        return max(0, self.minor_faults - self.max_rss_growth_bytes // 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class TestRecord:
+    """One test as the plugin saw it.
+
+    `outcome` is passed, failed, error (setup or teardown), skipped, xfailed, xpassed, or
+    interrupted: it began and never ended. `numbers` are the numeric variables of a failing
+    test's frame, `assertions` the comparisons that its source asserts.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest collects classes by this name
+
+    nodeid: str
+    outcome: str
+    duration_s: float = 0.0
+    stdout: str = ""
+    stderr: str = ""
+    log: str = ""
+    message: str = ""
+    longrepr: str = ""
+    usage: CallUsage | None = None
+    numbers: tuple[tuple[str, float], ...] = ()
+    assertions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCost:
+    """One row of torch's profiler: calls and seconds of CPU time, without and with callees."""
+
+    operator: str
+    calls: int
+    self_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """Everything in the plugin's record.
+
+    `exit_status` is pytest's, None when the session never ended. `unreadable` counts lines that
+    could not be used. An empty run (`started` False) means that the plugin was never loaded.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    started: bool = False
+    tests: tuple[TestRecord, ...] = ()
+    collect_errors: tuple[tuple[str, str], ...] = ()
+    collected: int = 0
+    exit_status: int | None = None
+    python: str = ""
+    pytest: str = ""
+    torch: str = ""
+    torch_threads: int = 0
+    cores: int = 0
+    warnings: int = 0
+    warning_texts: tuple[str, ...] = ()
+    terminated_by: int = 0
+    capture_off: bool = False
+    operators: tuple[OperatorCost, ...] = ()
+    profiled_s: float = 0.0
+    problems: tuple[str, ...] = ()
+    unreadable: int = 0
+
+    def count(self, outcome: str) -> int:
+        """How many tests ended so."""
+        return sum(test.outcome == outcome for test in self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure that a test printed, in the unit that it printed.
+
+    `kind` is bandwidth, time, throughput, memory, ratio, percent or value; `size` the edge of
+    a square detector named beside it (0: none), `dtype` likewise. The true value lies within
+    `value` ± `resolution`, which is half a unit of the last printed digit.
+    """
+
+    name: str
+    value: float
+    unit: str
+    kind: str
+    line: str
+    test: str
+    size: int = 0
+    dtype: str = ""
+    resolution: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A comparison that a test asserts: `value op threshold`, `unit` for both.
+
+    `passed` is what the assertion said, or what the printed figures say where the test passed
+    silently; None where neither tells. `source` is assertion (pytest's own figures), message
+    or printed (bound to printed figures).
+    """
+
+    name: str
+    op: str
+    threshold: float
+    text: str
+    test: str
+    source: str
+    value: float | None = None
+    value_lo: float | None = None
+    value_hi: float | None = None
+    unit: str = ""
+    passed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MallocTiming:
+    """Medians of a few warm runs under one setting of malloc."""
+
+    wall_s: float
+    user_s: float
+    system_s: float
+    minor_faults: int
+    runs: int = 0
+    fastest_s: float = 0.0
+    slowest_s: float = 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time: what a run costs, however long it waits for a core."""
+        return self.user_s + self.system_s
+
+    @property
+    def system_share(self) -> float:
+        """System time as a share of CPU time."""
+        return self.system_s / self.cpu_s if self.cpu_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MallocTrial:
+    """The same workload in the same process, first with malloc as it is, then with thresholds pinned."""
+
+    size: int
+    dtype: str
+    default: MallocTiming | None = None
+    pinned: MallocTiming | None = None
+    ledger: Ledger | None = None
+    error: str = ""
+
+    @property
+    def penalty(self) -> float | None:
+        """Default time over pinned time; None where one is missing."""
+        if self.default is None or self.pinned is None or self.pinned.wall_s <= 0:
+            return None
+        return self.default.wall_s / self.pinned.wall_s
+
+    @property
+    def cpu_penalty(self) -> float | None:
+        """The same in CPU time, which waiting for a core does not change."""
+        if self.default is None or self.pinned is None or self.pinned.cpu_s <= 0:
+            return None
+        return self.default.cpu_s / self.pinned.cpu_s
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the measurements after a run found out, in processes of their own.
+
+    `default_dtype` is what the subject computes in when nobody names a dtype.
+    `copy_bytes_per_s` is the copy ceiling with `threads`, `copy_test_bytes_per_s` with as many
+    threads as the test used (at most one a core). Shares are of the process's wall time.
+    """
+
+    tree: str = ""
+    torch: str = ""
+    default_dtype: str = ""
+    threads: int = 0
+    test_threads: int = 0
+    cores: int = 0
+    trials: tuple[MallocTrial, ...] = ()
+    copy_bytes_per_s: float | None = None
+    copy_test_bytes_per_s: float | None = None
+    wall_s: float = 0.0
+    others_share: float = 0.0
+    steal_share: float = 0.0
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+    def trial(self, size: int, dtype: str) -> MallocTrial | None:
+        """The trial of one size and dtype."""
+        return next((t for t in self.trials if (t.size, t.dtype) == (size, dtype)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineFigure:
+    """What the database knows of one workload on this machine: median and interval of its samples.
+
+    `coverage` is the real probability that the interval encloses the median.
+    """
+
+    label: str
+    unit: str
+    size: int
+    dtype: str
+    median: float
+    lo: float
+    hi: float
+    coverage: float
+    samples: int
+    commit: str
+    same_tree: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineLine:
+    """A baseline figure against what was measured now.
+
+    `word` is no regression, slower, faster, cannot tell.
+    """
+
+    figure: BaselineFigure
+    now: float
+    word: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureVerdict:
+    """What a captured run means: passed, failed or blocked, and why the figures are what they are."""
+
+    word: str
+    cause: Cause | None = None
+    sentences: tuple[str, ...] = ()
+    baseline: tuple[BaselineLine, ...] = ()
+    next_actions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())

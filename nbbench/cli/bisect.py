@@ -1,0 +1,131 @@
+"""`nbbench bisect GOOD BAD`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbbench.cli.app import App
+from nbbench.cli.options import pattern, seconds
+
+if TYPE_CHECKING:
+    from nbbench.model import Commit
+    from nbbench.pipeline.bisect import Answer
+
+
+@click.command()
+@click.argument("good")
+@click.argument("bad")
+@click.option(
+    "--series",
+    metavar="REGEX",
+    default=r"bandwidth\.Warm\.time_run\(512, 'float32'\)",
+    show_default=True,
+    help="The one timed series that became slower (asv name with parameters).",
+)
+@click.option(
+    "--budget", metavar="TIME", default="30m", show_default=True, help="Time for measuring: 90s, 10m."
+)
+@click.option("--floor", metavar="PERCENT", help="Smallest slowdown of BAD against GOOD worth a search.")
+@click.option("--restart", is_flag=True, help="Forget what an interrupted search found out.")
+@click.option("--seed", type=int, help="Seed of the random order of measurements.")
+@click.pass_obj
+def bisect(
+    app: App,
+    good: str,
+    bad: str,
+    series: str,
+    budget: str,
+    floor: str | None,
+    restart: bool,
+    seed: int | None,
+) -> int:
+    """Find the commit between GOOD and BAD that made a series slower.
+
+    Exact work comes first: the commit that added most of it is compared with its parent at
+    once. What work does not account for is bisected with the gate's paired comparisons; a
+    commit that cannot run is passed over, and the culprit is verified against its parent.
+    Repeat the command to resume. Exit 0 one commit found (or BAD is not slower), 4 a range.
+    """
+    from nbbench.collect.lock import measuring
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.pipeline.bisect import bisect as search
+    from nbbench.pipeline.compare import one_series
+
+    app.override(floor=floor)
+    commits = _between(app, good, bad)
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    with measuring(app.settings.state_dir):
+        name = one_series(app.settings, commits[-1], pattern(series, "--series"))
+        app.say(f"{name}: {len(commits) - 1} commits after {commits[0].short}")
+        answer = search(
+            app.settings,
+            name,
+            commits,
+            budget_s=seconds(budget) or 0.0,
+            restart=restart,
+            seed=chosen,
+            show=app.say,
+        )
+    payload = _payload(answer)
+    app.emit("bisect", payload, _text(answer))
+    return EXIT_OK if answer.stopped in ("located", "unchanged") else EXIT_INCONCLUSIVE
+
+
+def _between(app: App, good: str, bad: str) -> list[Commit]:
+    """Good, the commits after it that changed the measured paths, and bad."""
+    from nbbench.errors import UsageError
+    from nbbench.subject.repository import describe, list_commits, open_subject
+
+    subject = open_subject(app.settings)
+    ends = describe(subject, good), describe(subject, bad)
+    names = f"{ends[0].short} and {ends[1].short}"
+    if ends[0].tree == ends[1].tree:
+        raise UsageError(f"{names} have the same source tree: nothing to search")
+    inside = list_commits(subject, f"{ends[0].hash}..{ends[1].hash}")
+    if not inside:
+        raise UsageError(
+            f"no commit between {names} changed {app.settings.measured_path}",
+            hint="GOOD comes first on the branch",
+        )
+    return [ends[0], *inside]
+
+
+def _payload(answer: Answer) -> dict[str, Any]:
+    from nbbench.model import to_plain
+
+    search, found = answer.search, answer.found
+    return {
+        "series": search.series,
+        "good": search.commits[0].hash,
+        "bad": search.commits[-1].hash,
+        "effect": search.effect,
+        "stopped": answer.stopped,
+        "sentence": answer.sentence,
+        "culprits": [
+            to_plain(search.commits[i]) for i in (range(found.first, found.last + 1) if found else ())
+        ],
+        "verified": bool(found and found.verified),
+        "steps_of_work": {search.commits[i].hash: size for i, size in search.steps.items()},
+        "comparisons": to_plain(search.made),
+    }
+
+
+def _text(answer: Answer) -> str:
+    from nbbench.units import format_change
+
+    search, found = answer.search, answer.found
+    lines = [answer.sentence]
+    for index in range(found.first, found.last + 1) if found else ():
+        commit = search.commits[index]
+        work = f"  exact work {format_change(search.steps[index])}" if index in search.steps else ""
+        lines.append(f"  {commit.short} {commit.date:%Y-%m-%d} {commit.subject[:70]}{work}")
+    if found and found.first == found.last:
+        culprit, parent = search.commits[found.last], search.commits[found.first - 1]
+        ends = f"{parent.short} {culprit.short}"
+        lines.append(f"  nbbench explain {ends}")
+        lines.append(f"  nbbench gate --policy time --bench '{re.escape(search.series)}' {ends}")
+    return "\n".join(lines)

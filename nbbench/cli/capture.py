@@ -1,0 +1,181 @@
+"""`nbbench capture -- COMMAND`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nbbench.cli.app import App
+
+if TYPE_CHECKING:
+    from nbbench.collect.guarded import Screen
+    from nbbench.config import Settings
+    from nbbench.pipeline.capture_run import Capture
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--preset",
+    metavar="NAME",
+    default="cpu-perf",
+    show_default=True,
+    help="Guards, timeout, default command.",
+)
+@click.option("--cluster", metavar="ID", help="Cluster folder (default: the preset's, then the setting).")
+@click.option("--subject", metavar="DIR", default=".", help="The subject's checkout (default: here).")
+@click.option(
+    "--out", metavar="DIR", help="Reports root (default: the setting reports_root in the checkout)."
+)
+@click.option("--timeout", metavar="S", type=click.FloatRange(min=0.1), help="Outer timeout in seconds.")
+@click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
+@click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
+@click.option("--no-probe", is_flag=True, help="Leave out ledger, ceiling and malloc after the run.")
+@click.option("--recover", metavar="DIR", help="Complete the folder that a killed capture left.")
+@click.pass_obj
+def capture(
+    app: App,
+    command: tuple[str, ...],
+    preset: str,
+    cluster: str | None,
+    subject: str,
+    out: str | None,
+    timeout: float | None,
+    sign_off: str,
+    profile: bool,
+    no_probe: bool,
+    recover: str | None,
+) -> int:
+    """Run COMMAND under guard and keep everything as an evidence folder in the STAMP layout.
+
+    Run it in the subject's checkout. The folder `<root>/cluster_<ID>/<STAMP>/` holds the command,
+    its logs, exit code and resource use, the environment without credentials, the figures of the
+    tests and a summary; docs/evidence.md describes each file. Without COMMAND the preset's runs.
+
+    \b
+    Exit codes: 0 the command passed and the evidence is whole; 3 it failed; 4 blocked (timeout,
+    signal, no such test or program) or doubtful (work tree or packages changed, figures missing);
+    2 a guard does not hold, or nothing could be written; 130 interrupted. exit_code.txt has the
+    command's own code.
+    """
+    if recover is not None:
+        return _recover(app, recover)
+    from nbbench.errors import UsageError
+    from nbbench.pipeline.capture_run import CaptureRequest, run_capture
+    from nbbench.presets import find_preset
+
+    checkout = Path(subject).resolve()
+    if not checkout.is_dir():
+        raise UsageError(f"{subject} is not a folder", hint="--subject names the subject's checkout")
+    settings = _settings(app, checkout)
+    chosen = find_preset(settings, preset)
+    words = command or chosen.command
+    if not words:
+        raise UsageError(f"preset {preset} has no command of its own", hint="nbbench capture -- COMMAND")
+    request = CaptureRequest(
+        preset=chosen,
+        command=words,
+        cluster=cluster or chosen.cluster or settings.cluster,
+        subject=checkout,
+        reports=Path(out).resolve() if out else checkout / settings.reports_root,
+        timeout_s=timeout,
+        sign_off=sign_off.strip(),
+        profile=profile,
+        probe=not no_probe,
+        screens=_screens(app),
+        say=app.say,
+    )
+    return _emit(app, run_capture(settings, request, os.environ), "capture")
+
+
+def _settings(app: App, checkout: Path) -> Settings:
+    """The project's settings, wherever the subject lies.
+
+    --root, else upwards from here, else the checkout that nbbench itself is installed from; with
+    none of them the defaults, and the folder is registered nowhere.
+    """
+    import nbbench
+    from nbbench.config import Settings, find_root, load_settings
+    from nbbench.errors import ConfigError
+
+    if app.root is not None:
+        return app.settings
+    for place in (Path.cwd(), Path(nbbench.__file__).parent):
+        try:
+            return load_settings(find_root(place), overrides=app.overrides)
+        except ConfigError as error:
+            if "no asv.conf.json" not in str(error):
+                raise
+    return Settings(root=checkout)
+
+
+def _screens(app: App) -> tuple[Screen, Screen]:
+    """The command's output where the user sees it; stdout stays free for --json."""
+    from nbbench.collect.guarded import Screen
+
+    if app.quiet:
+        return Screen(None), Screen(None)
+    sys.stdout.flush()
+    return Screen(2 if app.json else 1), Screen(2)
+
+
+def _recover(app: App, folder: str) -> int:
+    from nbbench.errors import UsageError
+    from nbbench.pipeline.capture_recover import recover
+    from nbbench.pipeline.capture_run import try_register
+
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        raise UsageError(f"{folder} is not a folder")
+    done = recover(path, os.environ)
+    try_register(_settings(app, path), done, app.say)
+    return _emit(app, done, "capture")
+
+
+def _emit(app: App, done: Capture, kind: str) -> int:
+    from nbbench.report.capture import status_line
+    from nbbench.report.json_out import plain
+
+    facts, enrichment = done.end.facts, done.end.enrichment
+    status = status_line(done.end)
+    payload = {
+        "folder": str(done.folder),
+        "stamp": done.start.stamp,
+        "cluster": done.start.cluster,
+        "status": status,
+        "outcome": str(facts.outcome) if facts else "unknown",
+        "command_exit_code": facts.exit_code if facts else None,
+        "verdict": enrichment.verdict if enrichment else None,
+        "cause": plain(enrichment.cause) if enrichment else None,
+        "anomalies": list(done.end.anomalies),
+        "notes": list(done.end.notes),
+        "files": list(done.end.files),
+    }
+    lines = [status]
+    if enrichment:
+        cause = f", cause: {enrichment.cause}" if enrichment.cause else ""
+        lines += [f"verdict: {enrichment.verdict}{cause}", *enrichment.sentences]
+    lines += [f"anomaly: {text}" for text in done.end.anomalies]
+    lines += [f"note: {text}" for text in done.end.notes]
+    app.emit(kind, payload, "\n".join([*lines, str(done.folder / "summary.md")]))
+    return exit_code(done)
+
+
+def exit_code(done: Capture) -> int:
+    """nbbench's own exit code for a finished capture; see the command's help."""
+    from nbbench.cli.app import EXIT_INTERRUPTED
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+    from nbbench.model import RunOutcome
+
+    facts = done.end.facts
+    if facts is None:
+        return EXIT_INCONCLUSIVE
+    if facts.outcome is RunOutcome.INTERRUPTED:
+        return EXIT_INTERRUPTED
+    if facts.outcome is RunOutcome.FAILED:
+        return EXIT_REGRESSION
+    return EXIT_OK if facts.outcome is RunOutcome.PASSED and not done.end.anomalies else EXIT_INCONCLUSIVE

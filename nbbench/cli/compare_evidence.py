@@ -1,0 +1,50 @@
+"""`nbbench compare-evidence A B`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nbbench.cli.app import App
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+
+
+@click.command(name="compare-evidence")
+@click.argument("a", metavar="A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B", type=click.Path(path_type=Path))
+@click.option("--anyway", is_flag=True, help="Show the figures of folders that are not comparable.")
+@click.option("--all", "all_figures", is_flag=True, help="Show every figure, not only those that moved most.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@click.pass_obj
+def compare_evidence(app: App, a: Path, b: Path, anyway: bool, all_figures: bool, markdown: bool) -> int:
+    """Hold evidence folder B against A: figures, environment, verdicts, exit codes.
+
+    Refused, with the reasons, when machine, threads, torch, python, flags, command or dtype
+    differ, or when a folder's files no longer match its sha256.txt. Commits may differ: that
+    is what is compared. Folders made by hand may be given; what they lack is named.
+    """
+    from nbbench.analyse import compare_evidence as analysis
+    from nbbench.collect.evidence_folder import read_folder
+    from nbbench.errors import InconclusiveError, UsageError
+    from nbbench.model import to_plain
+    from nbbench.report.compare_evidence import comparison_markdown, comparison_text
+    from nbbench.report.stamp import CHECKSUMS, verify_folder
+
+    for folder in (a, b):
+        if not folder.is_dir():
+            raise UsageError(
+                f"{folder} is not a folder", hint="give two evidence folders (…/cluster_ID/STAMP)"
+            )
+    # A folder made by hand often has no checksums at all: that is missing, not damage.
+    damage = [tuple(verify_folder(path)) if (path / CHECKSUMS).exists() else () for path in (a, b)]
+    found = analysis.compare_evidence(read_folder(a), read_folder(b), *damage)
+    if not found.comparable and not anyway:
+        raise InconclusiveError(
+            f"the folders are not comparable: {'; '.join(found.reasons)}",
+            hint="--anyway shows the figures, marked as not comparable",
+        )
+    payload = {"comparable": found.comparable, **to_plain(found)}
+    write = comparison_markdown if markdown else comparison_text
+    app.emit("evidence-comparison", payload, write(found, all_figures=all_figures))
+    return EXIT_OK if found.comparable else EXIT_INCONCLUSIVE

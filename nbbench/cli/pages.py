@@ -1,0 +1,32 @@
+"""Reports made of blocks: printed as text or Markdown, or written to a Markdown file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nbbench.cli.app import App
+
+if TYPE_CHECKING:
+    from nbbench.report.blocks import Block
+
+markdown_option = click.option(
+    "--markdown",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    help="The report as Markdown, instead of the text or into FILE. Put it last.",
+)
+
+
+def emit_blocks(app: App, kind: str, payload: object, blocks: list[Block], markdown: str | None) -> None:
+    """Print the report (as Markdown for `-`), and write it to a file where one was named."""
+    from nbbench.report.atomic import write_text
+    from nbbench.report.blocks import as_markdown, as_text
+
+    if markdown not in (None, "-"):
+        write_text(Path(str(markdown)), as_markdown(blocks))
+        app.say(f"wrote {markdown}")
+    app.emit(kind, payload, as_markdown(blocks) if markdown == "-" else as_text(blocks))

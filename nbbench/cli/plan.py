@@ -1,0 +1,63 @@
+"""`nbbench plan [ID]`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from nbbench.cli.app import App
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+
+
+@click.command()
+@click.argument("plan_id", metavar="[ID]", required=False)
+@click.option("--attempt", is_flag=True, help="Print an attempt entry for the plan's log (Markdown).")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.option("--machine", metavar="NAME", help="Only results of this machine.")
+@click.pass_obj
+def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: str | None) -> int:
+    """Show where a plan item stands: each criterion with its newest measured value and verdict.
+
+    Without ID the known plans are listed. Criteria come from [tool.nbbench.plans] in
+    pyproject.toml (docs/plan.md). Exit code 0 when every criterion is met, 3 when one is missed,
+    4 when nothing is missed but something is stale or not measured.
+    """
+    from nbbench.plans import find_plan, plans
+    from nbbench.report import plan as report
+
+    if plan_id is None:
+        known = list(plans(app.settings).values())
+        app.emit("plans", known, report.plans_text(known))
+        return EXIT_OK
+    chosen = find_plan(app.settings, plan_id)
+
+    from nbbench.analyse.plan import PlanVerdict, overall
+    from nbbench.model import to_plain
+    from nbbench.pipeline.history import current_flags, open_store, up_to_date
+    from nbbench.pipeline.plan_status import plan_states
+
+    now = datetime.now(UTC)
+    with open_store(app.settings) as store:
+        states = plan_states(app.settings, store, chosen, now, machine=machine or "")
+        measured = [state for state in states if state.value is not None]
+        flags = []
+        if attempt and store.counts()["results"]:
+            flags = current_flags(store, up_to_date(app.settings, store), chosen.id)
+        order = {commit.hash: place for place, commit in enumerate(store.commits())}
+    verdict = overall(states)
+    if attempt:
+        newest = max((state.commit for state in measured), key=lambda c: order.get(c, -1), default="")
+        text = report.attempt_markdown(chosen, states, flags, now, newest)
+    else:
+        text = (report.plan_markdown if markdown else report.plan_text)(chosen, states, now)
+    payload = {
+        "plan": chosen.id,
+        "title": chosen.title,
+        "verdict": str(verdict),
+        "criteria": to_plain(states),
+        "attempt": text if attempt else None,
+    }
+    app.emit("plan", payload, text)
+    codes = {PlanVerdict.MEETS: EXIT_OK, PlanVerdict.MISSES: EXIT_REGRESSION}
+    return codes.get(verdict, EXIT_INCONCLUSIVE)

@@ -1,0 +1,199 @@
+"""A small process that keeps one command: it ends everything the command started, whatever happens.
+
+`nbbench capture` starts it as `python -I -S keeper.py SPEC`, in a session of its own, with two pipes. It
+needs the standard library alone and stays a few MB small, because the kernel counts the memory of
+the process that a command is forked from into the command's largest resident size.
+
+The control pipe takes `i` (interrupt), `t` (terminate) and `k` (kill); when it closes, because
+nbbench ended or was killed, everything is terminated, then killed. The report pipe gets one JSON line
+at the end. The keeper adopts orphans (a subreaper), so that a daemon does not escape; if the keeper
+itself is killed, the kernel kills the command (parent-death signal).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL_S = 0.02
+_LONG_S = 3600.0
+# Until now the command has ended; what it left behind gets this long before it is killed.
+_LEFTOVER_GRACE_S = 0.5
+
+
+def members(keeper: int) -> list[int]:
+    """Process ids of the keeper's session, and of those below it that left the session."""
+    parents: dict[int, int] = {}
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        pid = int(folder.name)
+        if fields[0] in (b"Z", b"X"):
+            continue
+        parents[pid] = int(fields[1])
+        if int(fields[3]) == keeper:
+            found.append(pid)
+    known = {keeper, *found}
+    while True:
+        below = {pid for pid, parent in parents.items() if parent in known} - known
+        if not below:
+            return sorted(known - {keeper})
+        known |= below
+
+
+def send(keeper: int, number: int, spare: int = 0) -> int:
+    """Signal every member but `spare`; returns how many there were."""
+    reached = 0
+    for pid in members(keeper):
+        if pid != spare:
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+                reached += 1
+    return reached
+
+
+class _Keeper:
+    """One command from its start to the last of its processes."""
+
+    def __init__(self, command: list[str], spec: dict[str, object]) -> None:
+        self.pid = os.getpid()
+        self.spec = spec
+        self.control = int(str(spec["control_fd"]))
+        self.deadline = time.monotonic() + float(str(spec["timeout_s"]))
+        self.kill_at = float("inf")
+        self.timed_out = False
+        self.orphaned = False
+        # A process group of its own: `kill 0` in the command must not reach the keeper.
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, process_group=0
+        )
+        self.ended = _ended_fd(self.child.pid)
+        # GNU time must outlive the command that it reports on.
+        self.spare = self.child.pid if spec.get("wrapped") else 0
+
+    def wait(self) -> tuple[int, object]:
+        """The command's wait status and resource use."""
+        while True:
+            pid, status, usage = os.wait4(self.child.pid, os.WNOHANG)
+            if pid:
+                return status, usage
+            self._listen()
+            now = time.monotonic()
+            if now >= self.deadline and not self.timed_out:
+                self.timed_out = True
+                self._terminate(signal.SIGTERM)
+            if now >= self.kill_at:
+                if not send(self.pid, signal.SIGKILL, self.spare):
+                    self.spare = 0
+                self.kill_at = now + 0.5
+
+    def _listen(self) -> None:
+        """Sleep until the command ends, nbbench speaks or a deadline passes."""
+        watched = ([] if self.orphaned else [self.control]) + ([] if self.ended is None else [self.ended])
+        due = self.kill_at if self.timed_out else min(self.deadline, self.kill_at)
+        left = max(0.0, min(due - time.monotonic(), _LONG_S))
+        ready = select.select(watched, [], [], min(left, _POLL_S) if self.ended is None else left)[0]
+        if self.control not in ready:
+            return
+        word = os.read(self.control, 1)
+        if not word:
+            self.orphaned = True
+            self._terminate(signal.SIGTERM)
+        elif word == b"k":
+            self.kill_at = 0.0
+        else:
+            self._terminate(signal.SIGINT if word == b"i" else signal.SIGTERM)
+
+    def _terminate(self, number: int) -> None:
+        send(self.pid, number, self.spare)
+        self.kill_at = min(self.kill_at, time.monotonic() + float(str(self.spec["grace_s"])))
+
+    def end_leftovers(self) -> int:
+        """End what the command left running; returns how many processes that were."""
+        left = send(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _LEFTOVER_GRACE_S
+        while members(self.pid):
+            if time.monotonic() > deadline:
+                send(self.pid, signal.SIGKILL)
+            _reap()
+            time.sleep(_POLL_S)
+        _reap()
+        return left
+
+
+def _ended_fd(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends, so that waiting costs no time."""
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None  # an old kernel: poll
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _prctl(option: int, value: int) -> None:
+    # Where there is no prctl, the control pipe still ends the command with nbbench.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def _die_with_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def main(text: str) -> None:
+    """Run the command that the JSON text describes, and report how it ended."""
+    spec = json.loads(text)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # nbbench decides, over the control pipe
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    told: dict[str, object] = {"error": ""}
+    started = time.monotonic()
+    try:
+        keeper = _Keeper(list(spec["command"]), spec)
+    except OSError as error:
+        told = {"error": error.strerror or str(error), "errno": error.errno}
+    else:
+        status, usage = keeper.wait()
+        told |= {
+            "exit_code": os.waitstatus_to_exitcode(status),
+            "timed_out": keeper.timed_out,
+            "elapsed_s": time.monotonic() - started,
+            "user_s": usage.ru_utime,  # type: ignore[attr-defined]
+            "system_s": usage.ru_stime,  # type: ignore[attr-defined]
+            "max_rss_bytes": usage.ru_maxrss * 1024,  # type: ignore[attr-defined]
+            "minor_faults": usage.ru_minflt,  # type: ignore[attr-defined]
+            "major_faults": usage.ru_majflt,  # type: ignore[attr-defined]
+            "voluntary_switches": usage.ru_nvcsw,  # type: ignore[attr-defined]
+            "involuntary_switches": usage.ru_nivcsw,  # type: ignore[attr-defined]
+            "blocks_in": usage.ru_inblock,  # type: ignore[attr-defined]
+            "blocks_out": usage.ru_oublock,  # type: ignore[attr-defined]
+            "left_behind": keeper.end_leftovers(),
+        }
+    with contextlib.suppress(OSError):  # nobody may be left to read it
+        os.write(int(spec["report_fd"]), (json.dumps(told) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

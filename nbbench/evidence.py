@@ -1,0 +1,78 @@
+"""The nouns of evidence folders, as they are read back and registered; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class FolderState(StrEnum):
+    """Whether a folder's files are what its sha256.txt says."""
+
+    WHOLE = "whole"
+    CHANGED = "changed"
+    MISSING = "missing"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFigure:
+    """A figure of a folder; `workload` names the test or the series that gave it, where one did."""
+
+    name: str
+    value: float
+    unit: str = ""
+    workload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An evidence folder as the database knows it.
+
+    `path` is relative to the project where the folder lies in it; `sha256` is that of its
+    sha256.txt, empty for a folder without one. `exit_code` is None where none was recorded.
+    """
+
+    path: str
+    stamp: str
+    cluster: str
+    commit: str
+    sha256: str
+    kind: str = ""  # capture, export, hand
+    verdict: str = ""
+    exit_code: int | None = None
+    machine: str = ""
+    figures: tuple[EvidenceFigure, ...] = ()
+
+    @property
+    def started_at(self) -> datetime | None:
+        """The time that the stamp states; None for a stamp that is none."""
+        try:
+            return datetime.strptime(self.stamp[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContent:
+    """What the files of one evidence folder say; a folder made by hand may lack any of it.
+
+    `conditions` are what must be equal for two folders to be comparable (machine, threads,
+    torch, python, flags, command, dtype), by name; what is not recorded is absent. `missing`
+    names the files that were looked for and are not there, `problems` what could not be read.
+    """
+
+    path: str
+    stamp: str = ""
+    cluster: str = ""
+    commit: str = ""
+    kind: str = "hand"
+    verdict: str = ""
+    exit_code: int | None = None
+    machine: str = ""
+    figures: tuple[EvidenceFigure, ...] = ()
+    conditions: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()

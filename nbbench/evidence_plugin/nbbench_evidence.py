@@ -1,0 +1,497 @@
+"""A pytest plugin that writes down what pytest throws away: one JSON line an event, as it happens.
+
+It is loaded through the environment (`PYTHONPATH` with this folder, `PYTEST_PLUGINS=nbbench_evidence`),
+so that PYTEST_ADDOPTS stays as it was guarded, in whatever interpreter the subject uses: Python 3.8
+and pytest are all that it needs. The lines go to the file that NBBENCH_EVIDENCE_RECORD names; each is
+one append, so that a killed run leaves what it had and workers of xdist can share the file.
+
+With NBBENCH_EVIDENCE_PROFILE, or the subject's own NB_PROFILER_OUT, each test's call runs under
+`torch.profiler` and its trace is written there (a second test's as `…-2`).
+
+No outcome is ever changed: an exception in here is swallowed and noted in the file.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import json
+import os
+import shutil
+import signal
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+SCHEMA = 1
+# A section of captured output keeps this much: tests of performance print a page at most.
+MAX_SECTION = 128 * 1024
+MAX_MESSAGE = 16 * 1024
+# Above this the file takes outcomes only: a suite that prints for ever must not fill the disk.
+MAX_RECORD = 64 * 1024 * 1024
+_WARNINGS_KEPT = 20
+_NUMBERS_KEPT = 100
+_OPERATORS_KEPT = 40
+_TRACE_PATHS = ("NBBENCH_EVIDENCE_PROFILE", "NB_PROFILER_OUT")
+
+
+class _Record:
+    """The file: one JSON object a line, each by a single append."""
+
+    def __init__(self, path: str, worker: str) -> None:
+        self.path = path
+        self.worker = worker
+        self.written = 0
+        self.failed = False
+
+    def write(self, kind: str, **content: Any) -> None:
+        line = {"schema": SCHEMA, "kind": kind, "time": time.time(), "worker": self.worker}
+        line.update(content)
+        data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
+        if self.written + len(data) > MAX_RECORD:
+            for name in ("stdout", "stderr", "log", "longrepr"):
+                line.pop(name, None)
+            line["dropped"] = "output left out: the record is full"
+            data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+        self.written += len(data)
+
+
+_state: dict[str, Any] = {"record": None, "warnings": 0, "kept": [], "traces": 0, "config": None}
+
+
+def _write(kind: str, **content: Any) -> None:
+    record = _state["record"]
+    if record is not None and not record.failed:
+        record.write(kind, **content)
+
+
+def _problem(where: str, error: BaseException) -> None:
+    """Note what went wrong in the plugin itself; a file that cannot be written ends the writing."""
+    record = _state["record"]
+    if record is None or record.failed:
+        return
+    try:
+        record.write("problem", where=where, message=_bounded(f"{type(error).__name__}: {error}", 500))
+    except Exception:
+        record.failed = True
+
+
+def _harmless(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, with every exception of its own swallowed and noted."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            _problem(function.__name__, error)
+            return None
+
+    return guarded
+
+
+def _bounded(text: str, limit: int) -> str:
+    """`text` within `limit` characters: a quarter from its start, the rest from its end."""
+    if len(text) <= limit:
+        return text
+    head = limit // 4
+    note = f"\n[... {len(text) - limit:,} of {len(text):,} characters left out ...]\n"
+    return text[:head] + note + text[len(text) - (limit - head) :]
+
+
+# --- what a process costs ---------------------------------------------------------------------
+
+
+def _machine_times() -> tuple[float, float]:
+    """Seconds of CPU time that the machine was busy, and that the hypervisor took from it."""
+    try:
+        with Path("/proc/stat").open(encoding="ascii") as stream:
+            user, nice, system, _, _, irq, softirq, steal = map(int, stream.readline().split()[1:9])
+        hertz = os.sysconf("SC_CLK_TCK")
+        return (user + nice + system + irq + softirq) / hertz, steal / hertz
+    except (OSError, ValueError, AttributeError):
+        return 0.0, 0.0
+
+
+class _Meter:
+    """Resource use of this process (and of children that it waited for) between two moments."""
+
+    def __init__(self) -> None:
+        self._busy, self._steal = _machine_times()
+        self._usage = self._usages()
+        self._start = time.perf_counter()
+
+    @staticmethod
+    def _usages() -> list[Any]:
+        if resource is None:
+            return []
+        return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+    def read(self) -> dict[str, Any]:
+        wall = time.perf_counter() - self._start
+        after = self._usages()
+        busy, steal = _machine_times()
+        if not after:
+            return {"wall_s": wall}
+
+        def delta(name: str) -> Any:
+            return sum(getattr(b, name) - getattr(a, name) for a, b in zip(self._usage, after))  # noqa: B905 -- Python 3.8
+
+        user, system = delta("ru_utime"), delta("ru_stime")
+        # ru_maxrss is in KiB on Linux, in bytes on macOS.
+        unit = 1 if sys.platform == "darwin" else 1024
+        found = {
+            "wall_s": wall,
+            "user_s": user,
+            "system_s": system,
+            "minor_faults": delta("ru_minflt"),
+            "major_faults": delta("ru_majflt"),
+            "voluntary_switches": delta("ru_nvcsw"),
+            "involuntary_switches": delta("ru_nivcsw"),
+            "max_rss_bytes": after[0].ru_maxrss * unit,
+            "max_rss_growth_bytes": (after[0].ru_maxrss - self._usage[0].ru_maxrss) * unit,
+            "others_cpu_s": max(0.0, busy - self._busy - user - system),
+            "steal_s": max(0.0, steal - self._steal),
+        }
+        if hasattr(os, "getloadavg"):
+            found["load_1min"] = os.getloadavg()[0]
+        return found
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _torch_facts() -> dict[str, Any]:
+    """Version, threads and default dtype of torch, where something has imported it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_num_threads"):
+        return {}
+    return {
+        "torch": str(torch.__version__),
+        "torch_threads": int(torch.get_num_threads()),
+        "torch_dtype": str(torch.get_default_dtype()).replace("torch.", ""),
+    }
+
+
+# --- what a test says -------------------------------------------------------------------------
+
+
+def _sections(report: Any, seen: dict[str, str]) -> dict[str, str]:
+    """Captured output that this phase added, by stream; `seen` is what earlier phases had."""
+    found: dict[str, str] = {}
+    for title, text in report.sections:
+        if seen.get(title) == text:
+            continue
+        seen[title] = text
+        for stream in ("stdout", "stderr", "log"):
+            if title.startswith("Captured " + stream):
+                found[stream] = found.get(stream, "") + text
+    return {stream: _bounded(text, MAX_SECTION) for stream, text in found.items()}
+
+
+def _number(value: Any) -> float | None:
+    """A plain number as float; numpy's and torch's scalars too. Anything else: None."""
+    if isinstance(value, bool):
+        return None
+    if not isinstance(value, (int, float)):
+        kind = type(value)
+        if kind.__module__.split(".")[0] != "numpy" or getattr(value, "shape", None) != ():
+            return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _numbers(frame_locals: dict[str, Any]) -> dict[str, float]:
+    """The numbers among a frame's variables: scalars, and what small dicts of them hold.
+
+    Nothing but numbers leaves the process here, so no secret can.
+    """
+    found: dict[str, float] = {}
+    for name, value in frame_locals.items():
+        if len(found) >= _NUMBERS_KEPT:
+            break
+        if name.startswith("@"):  # pytest's own, of its rewritten assertions
+            continue
+        items = value.items() if isinstance(value, dict) and len(value) <= 20 else [(None, value)]
+        for key, item in items:
+            number = _number(item)
+            if number is not None and (key is None or isinstance(key, (int, str))):
+                found[name if key is None else f"{name}[{str(key)[:40]}]"] = number
+    return found
+
+
+def _assertions(item: Any) -> list[dict[str, Any]]:
+    """The comparisons that a test asserts, as source: thresholds of tests that pass are told nowhere else."""
+    function = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError):
+        return []
+    source = textwrap.dedent("".join(lines))
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
+            text = ast.get_source_segment(source, node.test) or ""
+            found.append({"line": first + node.lineno - 1, "text": _bounded(" ".join(text.split()), 500)})
+    return found[:_NUMBERS_KEPT]
+
+
+def _message(excinfo: Any) -> str:
+    return _bounded(f"{excinfo.type.__name__}: {excinfo.value}", MAX_MESSAGE)
+
+
+def _failure(item: Any, call: Any, report: Any) -> dict[str, Any]:
+    """Why a phase did not pass: the message, pytest's own account of it, numbers of the test's frame."""
+    told: dict[str, Any] = {}
+    if isinstance(report.longrepr, tuple):  # a skip: (path, line, reason)
+        told["message"] = _bounded(str(report.longrepr[2]), MAX_MESSAGE)
+    elif report.longrepr is not None:
+        told["longrepr"] = _bounded(str(report.longrepr), 2 * MAX_MESSAGE)
+    if call.excinfo is None:
+        return told
+    told.setdefault("message", _message(call.excinfo))
+    code = getattr(inspect.unwrap(getattr(item, "function", None) or (lambda: None)), "__code__", None)
+    for entry in call.excinfo.traceback:
+        if entry.frame.code.raw is code:
+            told["numbers"] = _numbers(entry.frame.f_locals)
+            told["line"] = entry.lineno + 1
+    return told
+
+
+# --- pytest's hooks ---------------------------------------------------------------------------
+
+
+def _is_controller(config: Any) -> bool:
+    """Whether this process only hands tests to xdist's workers."""
+    return not hasattr(config, "workerinput") and getattr(config.option, "dist", "no") != "no"
+
+
+def pytest_configure(config: Any) -> None:
+    """Open the record (its first line says who writes)."""
+    path = os.environ.get("NBBENCH_EVIDENCE_RECORD", "")
+    if path:
+        _state["record"] = _Record(path, getattr(config, "workerinput", {}).get("workerid", ""))
+        _state["config"] = config
+        _begin(config)
+
+
+@_harmless
+def _begin(config: Any) -> None:
+    _write(
+        "session_start",
+        pid=os.getpid(),
+        python=sys.version.split()[0],
+        executable=sys.executable,
+        pytest=pytest.__version__,
+        cores=_cores(),
+        capture=str(getattr(config.option, "capture", "")),
+        controller=_is_controller(config),
+    )
+    untouched = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if untouched and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, frame: Any) -> None:
+    """The outer timeout's signal: keep what the running test has printed, then end as one would have."""
+    try:
+        manager = _state["config"].pluginmanager.getplugin("capturemanager")
+        out, err = manager.read_global_capture() if manager is not None else ("", "")
+        _write(
+            "terminated", signal=number, stdout=_bounded(out, MAX_SECTION), stderr=_bounded(err, MAX_SECTION)
+        )
+    except Exception as error:
+        _problem("_terminated", error)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+@_harmless
+def pytest_collection_finish(session: Any) -> None:
+    """How many tests were found."""
+    if not _is_controller(session.config):
+        _write("collected", count=len(session.items))
+
+
+@_harmless
+def pytest_collectreport(report: Any) -> None:
+    """A file that cannot be collected."""
+    if report.failed:
+        _write(
+            "collect_error", nodeid=report.nodeid, longrepr=_bounded(str(report.longrepr), 2 * MAX_MESSAGE)
+        )
+
+
+@_harmless
+def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
+    """A test begins: the last one of a killed run is the one that was running."""
+    if not _is_controller(_state["config"]):
+        _write("start", nodeid=nodeid)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_call(item: Any) -> Iterator[None]:
+    """Measure the call and, where asked for, profile it."""
+    trace = _start_trace() if _state["record"] is not None else None
+    meter = _start_meter()
+    yield
+    if meter is not None:
+        _stop_meter(item, meter)
+    if trace is not None:
+        _stop_trace(item, trace)
+
+
+@_harmless
+def _start_meter() -> _Meter | None:
+    return _Meter() if _state["record"] is not None else None
+
+
+@_harmless
+def _stop_meter(item: Any, meter: _Meter) -> None:
+    item._nbbench_usage = dict(meter.read(), **_torch_facts())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
+    """Write one line a phase."""
+    outcome = yield
+    if _state["record"] is not None:
+        _phase(item, call, outcome)
+
+
+@_harmless
+def _phase(item: Any, call: Any, outcome: Any) -> None:
+    report = outcome.get_result()
+    seen = item.__dict__.setdefault("_nbbench_seen", {})
+    content: dict[str, Any] = {
+        "nodeid": report.nodeid,
+        "phase": report.when,
+        "outcome": report.outcome,
+        "duration_s": report.duration,
+    }
+    content.update(_sections(report, seen))
+    if hasattr(report, "wasxfail"):
+        content["xfail"] = str(report.wasxfail)
+    if report.outcome != "passed":
+        content.update(_failure(item, call, report))
+    if report.when == "call":
+        content["usage"] = getattr(item, "_nbbench_usage", {})
+        content["assertions"] = _assertions(item)
+    _write("phase", **content)
+
+
+@pytest.hookimpl(optionalhook=True)
+@_harmless
+def pytest_warning_recorded(warning_message: Any, when: str, nodeid: str, location: Any) -> None:
+    """Count warnings; keep the first few."""
+    if _state["record"] is None or _is_controller(_state["config"]):
+        return
+    _state["warnings"] += 1
+    text = _bounded(f"{warning_message.category.__name__}: {warning_message.message}", 300)
+    if len(_state["kept"]) < _WARNINGS_KEPT and text not in _state["kept"]:
+        _state["kept"].append(text)
+        _write("warning", nodeid=nodeid, when=when, message=text)
+
+
+@_harmless
+def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
+    """The end, as pytest sees it."""
+    if _state["record"] is None:
+        return
+    _write(
+        "session_finish",
+        exit_status=int(exitstatus),
+        warnings=_state["warnings"],
+        usage=_totals(),
+        controller=_is_controller(session.config),
+        **_torch_facts(),
+    )
+
+
+def _totals() -> dict[str, Any]:
+    """What the whole process cost so far; empty where the system does not tell."""
+    if resource is None:
+        return {}
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "user_s": own.ru_utime,
+        "system_s": own.ru_stime,
+        "minor_faults": own.ru_minflt,
+        "major_faults": own.ru_majflt,
+        "max_rss_bytes": own.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+# --- torch's profiler -------------------------------------------------------------------------
+
+
+@_harmless
+def _start_trace() -> Any:
+    if not any(os.environ.get(name) for name in _TRACE_PATHS):
+        return None
+    import torch.profiler
+
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=False)
+    profiler.__enter__()
+    return profiler
+
+
+@_harmless
+def _stop_trace(item: Any, profiler: Any) -> None:
+    profiler.__exit__(None, None, None)
+    _state["traces"] += 1
+    table = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    operators = [
+        {
+            "operator": str(row.key)[:200],
+            "calls": int(row.count),
+            "self_s": row.self_cpu_time_total / 1e6,
+            "total_s": row.cpu_time_total / 1e6,
+        }
+        for row in table
+    ]
+    _write(
+        "profile",
+        nodeid=item.nodeid,
+        operators=operators[:_OPERATORS_KEPT],
+        operators_in_all=len(operators),
+        self_s_in_all=sum(row["self_s"] for row in operators),
+    )
+    _export(profiler, [Path(os.environ[name]) for name in _TRACE_PATHS if os.environ.get(name)])
+
+
+def _export(profiler: Any, paths: list[Path]) -> None:
+    """Write the trace under a temporary name first; the second test's goes beside the first's.
+
+    torch saves a trace once only, so further places get copies.
+    """
+    worker, number = _state["record"].worker, _state["traces"]
+    suffix = ("-" + worker if worker else "") + (f"-{number}" if number > 1 else "")
+    targets = [path.with_name(path.stem + suffix + path.suffix) for path in paths]
+    temporary = targets[0].with_name("." + targets[0].name + ".tmp.json")
+    profiler.export_chrome_trace(str(temporary))
+    for target in targets[1:]:
+        shutil.copyfile(str(temporary), str(target))
+    temporary.replace(targets[0])

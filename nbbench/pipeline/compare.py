@@ -1,0 +1,94 @@
+"""One series at two commits, compared by the gate's paired rounds until it is clear or hopeless."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from nbbench.analyse.bisect import Mark
+from nbbench.analyse.session import RESOLUTION
+from nbbench.collect.paired import paired_runner
+from nbbench.config import Settings
+from nbbench.errors import UsageError
+from nbbench.model import Commit
+from nbbench.stats.paired import PairedEstimate, estimate_pairs, interval
+
+# A search makes some ten comparisons, each at this level: about 3 % for a wrong turn in any of them.
+ALPHA = 0.003
+MAX_ROUNDS = 40
+MAX_DISTURBED = 30  # disturbed rounds after which the machine is too busy to tell
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison said: `effect` is the log ratio of head to base.
+
+    `broken` is the short hash of the commit that cannot run.
+    """
+
+    mark: Mark
+    effect: float
+    sentence: str
+    broken: str = ""
+
+
+def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str]) -> str:
+    """The asv name of the one timed series that matches; UsageError when several or none do."""
+    with paired_runner(settings, commit, commit, 0) as runner:
+        found = [s.label for s in runner.discover(pattern.pattern)]
+    if len(found) > 1:
+        raise UsageError(
+            f"{pattern.pattern!r} matches {len(found)} series; name one",
+            hint=f"for example {re.escape(found[0])!r}",
+        )
+    return found[0]
+
+
+def compare(
+    settings: Settings,
+    base: Commit,
+    head: Commit,
+    series: str,
+    *,
+    threshold: float | None = None,
+    seed: int,
+    budget_s: float,
+) -> Comparison:
+    """Whether `head` is slower than `base` by more than `threshold` (log ratio; default: the floor).
+
+    Bad: the interval lies above the threshold. Good: it lies below (without a threshold: below
+    the smallest change that a gate promises to find). Either errs with probability ALPHA at
+    most, whenever the rounds end.
+    """
+    bad = settings.floor if threshold is None else threshold
+    good = max(bad, RESOLUTION) if threshold is None else threshold
+    started = time.monotonic()
+    ratios: list[float] = []
+    disturbed, reason = 0, ""
+    found: PairedEstimate | None = None
+    with paired_runner(settings, base, head, seed) as runner:
+        [item] = runner.discover(f"^{re.escape(series)}$")
+        while len(ratios) < MAX_ROUNDS and time.monotonic() - started < budget_s:
+            pair = runner.measure([item])[item]
+            if pair.contended:
+                disturbed, reason = disturbed + 1, pair.disturbed
+                if disturbed >= MAX_DISTURBED:
+                    break
+                continue
+            for commit, side in ((base, pair.base), (head, pair.head)):
+                if side.error:
+                    told = f"{commit.short} cannot run it: {side.error.partition(': ')[2] or side.error}"
+                    return Comparison(Mark.BROKEN, 0.0, told, commit.short)
+            ratios.append(pair.log_ratio)
+            found = estimate_pairs(ratios, alpha=ALPHA)
+            if found.lo > bad:
+                return Comparison(Mark.BAD, found.effect, interval(found).rstrip(","))
+            if found.hi < good:
+                return Comparison(Mark.GOOD, found.effect, interval(found).rstrip(","))
+    busy = f"{disturbed} rounds were disturbed ({reason})" if disturbed >= MAX_DISTURBED else ""
+    if found is None:
+        return Comparison(Mark.UNCLEAR, 0.0, busy or "the budget is spent")
+    return Comparison(
+        Mark.UNCLEAR, found.effect, "; ".join(filter(None, [interval(found).rstrip(","), busy]))
+    )

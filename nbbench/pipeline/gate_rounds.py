@@ -1,0 +1,85 @@
+"""The timed part of a gate: rounds until every series is settled or the budget is spent."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nbbench.analyse.session import GateSession
+from nbbench.collect.duel import Pair
+from nbbench.collect.paired import GateSeries, PairedRunner
+
+RETRIES = 2
+"""How often a disturbed pair is measured again in its round; the last one counts, disturbed or not."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Pairs measured, and why some were measured again."""
+
+    pairs: int = 0
+    repeated: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def sentence(self) -> str:
+        """The share of disturbed pairs, with the reasons."""
+        again = sum(self.repeated.values())
+        why = ", ".join(f"{reason}: {count}" for reason, count in self.repeated.most_common())
+        share = f" ({100 * again / self.pairs:.0f} %)" if self.pairs and again else ""
+        return f"{again} of {self.pairs} pairs{share} were disturbed and measured again" + (
+            f" ({why})" if why else ""
+        )
+
+
+def clean_round(
+    runner: PairedRunner, series: Sequence[GateSeries], deadline: float, tally: Tally
+) -> Mapping[GateSeries, Pair]:
+    """One round, with disturbed pairs measured again while time and retries last."""
+    measured = dict(runner.measure(series))
+    tally.pairs += len(measured)
+    for _ in range(RETRIES):
+        spoilt = [item for item, pair in measured.items() if pair.contended]
+        if not spoilt or time.monotonic() > deadline:
+            break
+        tally.repeated.update(measured[item].disturbed for item in spoilt)
+        measured |= runner.measure(spoilt)
+        tally.pairs += len(spoilt)
+    return measured
+
+
+def run_rounds(
+    runner: PairedRunner,
+    series: Sequence[GateSeries],
+    session: GateSession,
+    *,
+    coefficients: Mapping[str, float],
+    deadline: float,
+    say: Callable[[str], None],
+) -> Tally:
+    """Measure and decide, one round at least, until all is settled or `deadline` (time.monotonic) has passed.
+
+    `coefficients` by label: how much of the canary's log-ratio is taken from the series'. `series` are those
+    of the session, in its order.
+    """
+    tally, turn = Tally(), 0
+    states = dict(zip(series, session.states, strict=True))
+    while session.open and (not turn or time.monotonic() < deadline):
+        turn += 1
+        todo = [item for item, state in states.items() if not state.settled]
+        for item, pair in clean_round(runner, todo, deadline, tally).items():
+            state = states[item]
+            state.errors += [side.error for side in (pair.base, pair.head) if side.error]
+            state.base_s += [pair.base.seconds] if pair.base.seconds else []
+            state.head_s += [pair.head.seconds] if pair.head.seconds else []
+            drift = pair.canaries.log_ratio if pair.canaries else 0.0
+            state.add(pair.log_ratio - coefficients.get(item.label, 0.0) * drift)
+        if session.conclude():
+            runner.renew()  # a loss is confirmed by processes of a new server
+        settled = len(session.states) - len(session.open)
+        say(
+            f"round {turn}: {settled}/{len(states)} settled, {max(deadline - time.monotonic(), 0):.0f} s left"
+        )
+    session.finish()
+    return tally

@@ -1,0 +1,202 @@
+"""Two commits' exact work and measured time, gathered for `nbbench explain`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from nbbench.analyse.explanation import Explanation, explain
+from nbbench.analyse.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.analyse.line_match import LineMatch
+from nbbench.analyse.work_share import WorkShare, cost_bytes, work_share
+from nbbench.collect.ledgers import known_ledgers, record_ledgers, workload_ledgers, workload_names
+from nbbench.config import Settings
+from nbbench.errors import StoreError, SubjectError, UsageError
+from nbbench.model import Commit, Event, Ledger
+from nbbench.pipeline.branch import branch_commits, read_commits, subject_or_none
+from nbbench.pipeline.history import open_store, up_to_date
+from nbbench.pipeline.timing import MeasuredTimes, load_times, placed
+from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.subject.diff import diff_trees
+from nbbench.subject.repository import describe
+from nbbench.warm import client
+
+Say = Callable[[str], None]
+# A commit of the kept list: the beginning of its hash, or so many steps before it.
+_KEPT = re.compile(r"([0-9a-f]{4,40})(?:(~)(\d*)|(\^))?")
+# What a user gets without asking: the mapped test's frame sizes that fit any machine.
+USUAL = re.compile("bandwidth-512-float32|bandwidth-1024-float32")
+
+
+def find_commit(settings: Settings, name: str) -> Commit:
+    """A commit by name, of the registered subject or of the list kept beside the results.
+
+    Raises UsageError for an unknown name, SubjectError where there is neither.
+    """
+    if (subject := subject_or_none(settings)) is not None:
+        return describe(subject, name)
+    commits = read_commits(settings)
+    if not commits:
+        raise SubjectError("no subject is registered")
+    match = _KEPT.fullmatch(name.strip().lower())
+    places = [i for i, c in enumerate(commits) if match and c.hash.startswith(match[1])]
+    if match is None or len(places) != 1:
+        what = f"{len(places)} commits begin with {name!r}" if len(places) > 1 else f"unknown commit {name!r}"
+        raise UsageError(what, hint="without a registered subject, give a hash of results/commits.jsonl")
+    back = int(match[3] or 1) if match[2] else 1 if match[4] else 0
+    if places[0] < back:
+        raise UsageError(f"there is no commit {name!r}: the branch begins after it")
+    return commits[places[0] - back]
+
+
+def find_event(settings: Settings, name: str) -> Event | None:
+    """The event of this id, the database brought up to date first."""
+    with open_store(settings) as store:
+        return next((e for e in up_to_date(settings, store) if e.id == name), None)
+
+
+def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
+    """The commit before an event's range whose ledgers hold figures, and the range's last commit.
+
+    Raises UsageError when the event is not of this branch.
+    """
+    commits = branch_commits(settings)
+    places = {c.hash: i for i, c in enumerate(commits)}
+    if event.lo_commit not in places or event.hi_commit not in places:
+        raise UsageError(f"event {event.id!r} is not of this branch", hint="give two commits")
+    before = commits[: places[event.lo_commit]]
+    # A tree that is broken, or was never recorded, has nothing to compare with.
+    runs = [c for c in before if any(not one.error for one in known_ledgers(settings, c).values())]
+    base = (runs or before or commits)[-1] if before else commits[0]
+    return base, commits[places[event.hi_commit]]
+
+
+def explain_commits(
+    settings: Settings, base: Commit, head: Commit, bench: re.Pattern[str] | None, *, say: Say
+) -> Explanation:
+    """Compare two commits: ledgers (recording what is missing), lines, measured times.
+
+    Without `bench` the usual workloads are compared and all others that both commits have on
+    record. Without a registered subject the ledgers on record must do.
+    """
+    subject = subject_or_none(settings)
+    wanted = bench or USUAL
+    sides = [_ledgers(settings, c, wanted, record=subject is not None, say=say) for c in (base, head)]
+    if bench is None:
+        more = [known_ledgers(settings, c) for c in (base, head)]
+        for name in more[0].keys() & more[1].keys():
+            for side, kept in zip(sides, more, strict=True):
+                side.setdefault(name, kept[name])
+    match = None
+    if subject is not None:
+        files = diff_trees(subject.git_dir, base.tree, head.tree, source_folder(settings))
+        match = LineMatch(files)
+    diffs, problems = _compare(settings, wanted, sides, (base, head), match)
+    shares, exact, notes = _shares(settings, [d.workload for d in diffs], base, head, sides)
+    return explain(
+        base,
+        head,
+        diffs,
+        shares,
+        exact=exact,
+        asked=bench,
+        usual=USUAL,
+        by_name=match is None,
+        problems=problems,
+        notes=notes,
+    )
+
+
+def whole_ledgers(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str], *, say: Say
+) -> dict[str, Ledger]:
+    """A commit's ledgers with everything that is recorded today.
+
+    What was recorded before functions were is recorded again, where a subject is registered.
+    """
+    if subject_or_none(settings) is None:
+        return _ledgers(settings, commit, wanted, record=False, say=say)
+    found = _ledgers(settings, commit, wanted, record=True, say=say)
+    old = [name for name, one in found.items() if one.ops and not one.functions]
+    if old:
+        say(f"recording {len(old)} ledgers of {commit.short} again: they lack the figures by function")
+        server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
+        try:
+            made = record_ledgers(settings, server, commit, old)
+        finally:
+            server.close()
+        found |= {name: made[name] for name in old}
+    return found
+
+
+def source_folder(settings: Settings) -> str:
+    """Where the measured path lies below the import root: what paths in ledgers begin with."""
+    path = PurePosixPath(settings.measured_path)
+    root = PurePosixPath(settings.import_root)
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _ledgers(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str], *, record: bool, say: Say
+) -> dict[str, Ledger]:
+    if record:
+        return dict(workload_ledgers(settings, commit, wanted, say=say))
+    kept = known_ledgers(settings, commit)
+    return {name: kept[name] for name in workload_names(settings, wanted) if name in kept}
+
+
+def _compare(
+    settings: Settings,
+    wanted: re.Pattern[str],
+    sides: Sequence[Mapping[str, Ledger]],
+    commits: tuple[Commit, Commit],
+    match: LineMatch | None,
+) -> tuple[list[LedgerDiff], list[str]]:
+    """The differences by workload, and why there is none of the others."""
+    diffs, problems = [], []
+    for name in sorted(sides[0].keys() | sides[1].keys() | set(workload_names(settings, wanted))):
+        gone = [c.short for c, side in zip(commits, sides, strict=True) if name not in side]
+        broken = [
+            f"{name} fails at {c.short}: {side[name].error.splitlines()[0]}"
+            for c, side in zip(commits, sides, strict=True)
+            if name in side and side[name].error
+        ]
+        if gone:
+            problems.append(f"{name} is not on record at {' and '.join(gone)}")
+        elif broken:
+            problems += broken
+        else:
+            diffs.append(diff_ledgers(sides[0][name], sides[1][name], match))
+    return diffs, problems
+
+
+def _shares(
+    settings: Settings,
+    workloads: Sequence[str],
+    base: Commit,
+    head: Commit,
+    sides: Sequence[Mapping[str, Ledger]],
+) -> tuple[list[WorkShare], frozenset[str], list[str]]:
+    """What was timed, for which workloads at commits that do the same work, and notes."""
+    commits = branch_commits(settings)
+    first, last = placed(base, commits), placed(head, commits)
+    try:
+        times: MeasuredTimes | None = load_times(settings, commits, workloads)
+    except StoreError as error:
+        return [], frozenset(), [f"times are left out: {error}"]
+    shares, exact = [], set()
+    for name in workloads if times else ():
+        pair = times.between(name, first, last) if times else None
+        if pair is None or pair.base.tree == pair.head.tree:
+            continue
+        ends = [known_ledgers(settings, c).get(name) for c in (pair.base, pair.head)]
+        shares.append(work_share(pair.timing, ends[0], ends[1], settings.floor))
+        asked = [side[name] for side in sides]
+        if all(
+            e and not e.error and cost_bytes(e) == cost_bytes(a) for e, a in zip(ends, asked, strict=True)
+        ):
+            exact.add(name)
+    return shares, frozenset(exact), []

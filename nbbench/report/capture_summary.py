@@ -1,0 +1,175 @@
+"""summary.md of a captured run, in the sections that the STAMP layout asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nbbench import __version__, units
+from nbbench.model import RunOutcome
+from nbbench.report.capture import CaptureEnd, CaptureStart, guarded_line, is_blocked, status_line
+from nbbench.report.markdown import code, escape
+from nbbench.report.summary import bullets, fenced, page, table
+from nbbench.report.words import minute, plural
+
+# Sections of summary.md that the figures of a capture may fill; others go below Results.
+_OPEN_SECTIONS = ("Results", "Comparison to baseline", "Next Actions")
+_FILES = {
+    "commands.txt": "the exact command, with STAMP and working directory",
+    "summary.md": "this page",
+    "metrics.json": "figures of the run",
+    "pytest.log": "what the command printed",
+    "pytest-2.log": "the end of a long output",
+    "stderr.log": "what it printed to stderr",
+    "stderr-2.log": "the end of a long stderr",
+    "test_records.log": "each test as the pytest plugin saw it, one JSON object a line",
+    "time.txt": "resource use (`/usr/bin/time -v`)",
+    "exit_code.txt": "exit code of the command",
+    "run_metadata.json": "commit, tree, work tree before and after, machine, versions, times",
+    "env.txt": "environment variables; values outside the allowlist are redacted",
+    "torch_env.txt": "`torch.utils.collect_env` of the interpreter that ran the tests",
+    "profile.json": "torch profiler trace",
+    "dtype_snapshot.json": "dtypes of the audit",
+    "sha256.txt": "checksums: `sha256sum -c sha256.txt`",
+}
+
+
+def opening_summary(start: CaptureStart) -> str:
+    """The page that lies in the folder while the command runs, true if nobody ever replaces it."""
+    status = "BLOCKED — this capture did not finish (nbbench was killed?)"
+    return page(
+        f"{escape(start.cluster)}: evidence for {escape(start.plan)}",
+        {
+            "Status": [status],
+            "STAMP": [f"{code(start.stamp)} (UTC), started {minute(start.started_at)}"],
+            "Command": _command(start),
+            "Executive Summary": bullets(
+                [
+                    "The command was started; how it ended is not known. The logs have what it printed.",
+                    "`nbbench capture --recover` with this folder completes what can be completed.",
+                ]
+            ),
+            "Results": [],
+            "Environment": _environment(start, None),
+            "Comparison to baseline": [],
+            "Artifacts": bullets(["The files beside this page; there is no sha256.txt yet."]),
+            "Next Actions": bullets(["Recover the folder, then capture again under a fresh STAMP."]),
+        },
+    )
+
+
+def summary_md(start: CaptureStart, end: CaptureEnd) -> str:
+    """The final page, in the sections that the STAMP layout asks for."""
+    added = end.enrichment.sections if end.enrichment else ()
+    filled = {name: [text for title, text in added if title == name] for name in _OPEN_SECTIONS}
+    others = [line for title, text in added if title not in filled for line in ("", f"### {title}", "", text)]
+    return page(
+        f"{escape(start.cluster)}: evidence for {escape(start.plan)}",
+        {
+            "Status": [escape(status_line(end))],
+            "STAMP": [_stamp_line(start, end)],
+            "Command": _command(start),
+            "Executive Summary": bullets(_executive(start, end)),
+            "Results": [*_usage_table(end), *filled["Results"], *others],
+            "Environment": _environment(start, end),
+            "Comparison to baseline": filled["Comparison to baseline"] or ["No baseline was found."],
+            "Artifacts": bullets(f"{code(name)}{_about(name)}" for name in end.files),
+            "Next Actions": filled["Next Actions"] or bullets(_next_actions(start, end)),
+        },
+    )
+
+
+def _stamp_line(start: CaptureStart, end: CaptureEnd) -> str:
+    begun = f"{code(start.stamp)} (UTC), started {minute(start.started_at)}"
+    if end.facts is None:
+        return f"{begun}, duration unknown"
+    return (
+        f"{begun}, took {units.format_seconds((end.facts.ended_at - end.facts.started_at).total_seconds())}"
+    )
+
+
+def _command(start: CaptureStart) -> list[str]:
+    return [f"In {code(start.cwd)}:", "", *fenced([guarded_line(start)], "sh")]
+
+
+def _executive(start: CaptureStart, end: CaptureEnd) -> list[str]:
+    said = [f"Run: {escape(status_line(end))}."]
+    if end.enrichment:
+        cause = f", cause: **{end.enrichment.cause}**" if end.enrichment.cause else ""
+        said.append(f"Verdict: **{escape(end.enrichment.verdict)}**{cause}.")
+        said += [escape(text) for text in end.enrichment.sentences]
+    said += [f"**Anomaly**: {escape(text)}." for text in end.anomalies]
+    if start.waived:
+        said.append(f"Signed off against {', '.join(start.waived)}: {escape(start.sign_off)}.")
+    if start.changes_before:
+        names = ", ".join(code(name) for name, _ in start.changes_before[:5])
+        more = len(start.changes_before) - 5
+        said.append(
+            f"The work tree was not clean before the run: {names}{f' and {more} more' if more > 0 else ''}."
+        )
+    notes = [*end.notes, *(end.enrichment.notes if end.enrichment else ())]
+    return said + [escape(text) for text in notes]
+
+
+def _usage_table(end: CaptureEnd) -> list[str]:
+    if end.facts is None:
+        return []
+    usage = end.facts.usage
+    busy = usage.user_s + usage.system_s
+    rows = [
+        ("elapsed", units.format_seconds(usage.elapsed_s)),
+        ("user time", units.format_seconds(usage.user_s)),
+        ("system time", units.format_seconds(usage.system_s)),
+        ("system share of CPU time", f"{100 * usage.system_s / busy:.1f} %" if busy else "n/a"),
+        ("largest resident size", units.format_bytes(usage.max_rss_bytes)),
+        ("minor page faults", f"{usage.minor_faults:,}"),
+        ("major page faults", f"{usage.major_faults:,}"),
+        ("context switches", f"{usage.voluntary_switches:,} voluntary, {usage.involuntary_switches:,} not"),
+    ]
+    if not usage.elapsed_s:
+        return []
+    return [f"Resource use ({escape(end.time_source)}):", "", *table(("figure", "value"), rows)]
+
+
+def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:
+    before = _dirtiness(start.changes_before) if start.commit else "not a git checkout"
+    facts = [
+        ("branch", start.branch),
+        ("commit", start.commit),
+        ("tree", start.tree),
+        ("work tree before", before),
+        ("work tree after", _dirtiness(end.changes_after) if end and end.facts and start.commit else ""),
+        ("preset", f"{start.preset}, outer timeout {start.timeout_s:g} s"),
+        *((f"guard {name}", value) for name, value in start.guards),
+        ("interpreter", start.python),
+        *start.versions,
+        *start.machine,
+        ("load before", start.load_before),
+        ("load after", end.load_after if end else ""),
+        ("nbbench", __version__),
+    ]
+    return table(("fact", "value"), [(escape(name), escape(value)) for name, value in facts if value])
+
+
+def _dirtiness(changes: Sequence[tuple[str, str]]) -> str:
+    return plural(len(changes), "changed file") if changes else "clean"
+
+
+def _about(name: str) -> str:
+    return f": {_FILES[name]}" if name in _FILES else ""
+
+
+def _next_actions(start: CaptureStart, end: CaptureEnd) -> list[str]:
+    again = "then capture again under a fresh STAMP"
+    if end.facts is None or is_blocked(end.facts.outcome):
+        return [f"Remove what blocked the run ({escape(end.reason) or 'see the logs'}), {again}."]
+    if end.anomalies:
+        return [f"Clear up the anomalies before these figures are used, {again}."]
+    if end.facts.outcome is RunOutcome.FAILED:
+        return [f"Find out from the logs why the run did not pass, {again}."]
+    return ["None."]
+
+
+def in_reading_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of a folder's files in the order in which a reader wants them."""
+    known = list(_FILES)
+    return tuple(sorted(set(names), key=lambda n: (known.index(n) if n in known else len(known), n)))

@@ -1,0 +1,57 @@
+"""The registered evidence folders as a table, with their figures on request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nbbench import units
+from nbbench.evidence import Folder, FolderState
+from nbbench.report.blocks import Block, Table, Title, as_text
+from nbbench.report.words import plural
+
+_PROBLEMS = 5
+
+
+def folders_text(
+    folders: Sequence[tuple[Folder, FolderState, tuple[str, ...]]], figures: re.Pattern[str] | None = None
+) -> str:
+    """A row for each folder, what is wrong with damaged ones, and the figures whose names match."""
+    if not folders:
+        return "No evidence folders are registered.\n"
+    damaged = sum(state is not FolderState.WHOLE for _, state, _ in folders)
+    headline = plural(len(folders), "evidence folder")
+    blocks: list[Block] = [Title(f"{headline}, {damaged} not whole" if damaged else f"{headline}, all whole")]
+    rows = [
+        (
+            f.stamp,
+            str(state),
+            f.kind,
+            f.cluster,
+            f.commit[:8],
+            _code(f),
+            f.verdict,
+            str(len(f.figures)),
+            f.path,
+        )
+        for f, state, _ in folders
+    ]
+    headers = ("stamp", "state", "kind", "cluster", "commit", "exit", "verdict", "figures", "folder")
+    blocks.append(Table(headers, rows, right=(5, 7)))
+    for folder, state, problems in folders:
+        if state is not FolderState.WHOLE:
+            more = f" and {len(problems) - _PROBLEMS} more" if len(problems) > _PROBLEMS else ""
+            blocks.append(f"{folder.path}: {'; '.join(problems[:_PROBLEMS])}{more}")
+    if figures:
+        found = [
+            (f.stamp, figure.name, units.format_value(figure.value, figure.unit), figure.workload)
+            for f, _, _ in folders
+            for figure in f.figures
+            if figures.search(figure.name)
+        ]
+        blocks.append(Table(("stamp", "figure", "value", "of"), found, right=(2,)))
+    return as_text(blocks) + "\n"
+
+
+def _code(folder: Folder) -> str:
+    return "" if folder.exit_code is None else str(folder.exit_code)

@@ -1,0 +1,256 @@
+"""`nbbench ledger`: where a commit's bytes go, what fusion would save, and the steps of a range."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nbbench import units
+from nbbench.analyse.fusion import Headroom, headroom
+from nbbench.analyse.ledger_diff import LedgerDiff
+from nbbench.analyse.shifts import FunctionChange
+from nbbench.analyse.steps import Step
+from nbbench.model import Commit, Ledger, to_plain
+from nbbench.report.blocks import Block, Lines, Table, Title
+from nbbench.report.words import plural, truncate_middle
+
+_FUNCTION = 46
+_LEAST = 0.05  # bytes per pixel that a table shows
+_WHERE = 2  # functions named in a row of the step table
+
+
+def ledger_blocks(
+    commit: Commit, ledgers: Mapping[str, Ledger], *, by: str, top: int, fusion_only: bool = False
+) -> list[Block]:
+    """One commit: for each workload where its bytes go, then its fusion headroom."""
+    blocks: list[Block] = []
+    for name, one in ledgers.items():
+        if one.error:
+            blocks.append(f"{name} fails at {commit.short}: {one.error}")
+            continue
+        blocks.append("\n".join(_about(commit, one)))
+        if not fusion_only:
+            blocks.append(_cost_table(one, by, top))
+        blocks += _fusion(one, top)
+    return blocks
+
+
+def ledger_payload(commit: Commit, ledgers: Mapping[str, Ledger]) -> dict[str, Any]:
+    """Everything, for `--json`: `nbbench.ledger/1`."""
+    rows = {
+        name: [{**to_plain(entry), "gain": entry.gain} for entry in headroom(one)]
+        for name, one in ledgers.items()
+        if not one.error
+    }
+    return {"commit": to_plain(commit), "ledgers": to_plain(list(ledgers.values())), "fusion": rows}
+
+
+def _about(commit: Commit, one: Ledger) -> list[str]:
+    told = (
+        f"{one.workload} at {commit.short} moves {one.bytes_per_pixel:,.2f} B/pixel in {one.ops:,} "
+        f"operations ({one.dispatched:,} dispatched)"
+    )
+    if one.fused_bytes:
+        fused = one.fused_bytes / one.pixels
+        told += (
+            f"; a perfect fusion would move {fused:,.2f} B/pixel: {one.bytes / one.fused_bytes:,.0f}× less"
+        )
+    path, line, function = one.peak_line
+    where = f", at {path}:{line} {function}" if path else ""
+    lines = [f"{told}.", f"peak live: {units.format_bytes(one.peak_live_bytes)}{where}"]
+    if one.upcast_bytes:
+        lines.append(f"wider than asked: {one.upcast_bytes / one.pixels:,.2f} B/pixel")
+    if one.backward_ops:
+        back = one.backward_bytes / one.pixels
+        forward = f"{one.bytes_per_pixel - back:,.2f} B/pixel in {one.ops - one.backward_ops:,} operations"
+        lines.append(f"forward {forward}, backward {back:,.2f} in {one.backward_ops:,}")
+    return [*lines, *one.notes]
+
+
+def _cost_table(one: Ledger, by: str, top: int) -> Table:
+    rows = _grouped(one, by)
+    cells = [
+        [what, f"{count:,}", f"{size / one.pixels:,.2f}", _percent(size / one.bytes) if one.bytes else ""]
+        for what, count, size in rows[:top]
+    ]
+    if len(rows) > top:
+        count, size = sum(row[1] for row in rows[top:]), sum(row[2] for row in rows[top:])
+        share = _percent(size / one.bytes) if one.bytes else ""
+        cells.append([f"… {len(rows) - top} more", f"{count:,}", f"{size / one.pixels:,.2f}", share])
+    cells.append(["total", f"{one.ops:,}", f"{one.bytes_per_pixel:,.2f}", "100.0 %"])
+    return Table([by, "calls", "B/pixel", "share"], cells, right=(1, 2, 3), codes=(0,))
+
+
+def _grouped(one: Ledger, by: str) -> list[tuple[str, int, int]]:
+    """(what, calls, bytes), largest first."""
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for line in one.lines:
+        place = f"{line.path}:{line.line} {line.function}" if line.path else "(benchmark)"
+        function = line.function or "(benchmark)"
+        key = {"line": place, "function": function, "op": line.op, "dtype": line.dtype}[by]
+        sums[key][0] += line.count
+        sums[key][1] += line.bytes
+    return sorted(((k, c, b) for k, (c, b) in sums.items()), key=lambda row: (-row[2], row[0]))
+
+
+def _fusion(one: Ledger, top: int) -> list[Block]:
+    if not one.functions:
+        return ["fusion headroom: not on record (the ledger is older than this figure)"]
+    found = headroom(one)
+    shown = [entry for entry in found if entry.gain >= _LEAST][:top] or found[:1]
+    cells = [_headroom_cells(entry) for entry in shown]
+    heads = ["function", "calls", "B/px moved", "own", "fused", "to gain", "share", "cumulative"]
+    told = (
+        "What fusing one function into a kernel would save. The gain of a function contains that of the "
+        "functions it calls; the cumulative share adds those that call no other."
+    )
+    if len(found) > len(shown):
+        told += f" {plural(len(found) - len(shown), 'function')} more with less to gain."
+    table = Table(heads, cells, right=tuple(range(1, 8)), codes=(0,))
+    return [Title(f"Fusion headroom of {one.workload}"), table, told]
+
+
+def _headroom_cells(entry: Headroom) -> list[str]:
+    return [
+        truncate_middle(f"{entry.path.rpartition('/')[2]} {entry.function}", _FUNCTION),
+        f"{entry.calls:,}",
+        f"{entry.moved:,.1f}",
+        f"{entry.own:,.1f}",
+        f"{entry.fused:,.1f}",
+        f"{entry.gain:,.1f}",
+        _percent(entry.share),
+        "" if entry.cumulative is None else _percent(entry.cumulative),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"
+
+
+def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool) -> list[Block]:
+    """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below."""
+    if not steps:
+        return [f"{commits} commits: the work never changed"]
+    machines = sorted({step.timing.machine for step in steps if step.timing})
+    names = list(dict.fromkeys(step.workload for step in steps))
+    told = [
+        f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {', '.join(names)}; bytes per pixel."
+    ]
+    if machines:
+        told.append(
+            f"Times of {', '.join(machines)}: ~ where the samples' intervals overlap, blank if not measured."
+        )
+    blocks: list[Block] = ["\n".join(told)]
+    if not wide:
+        return [*blocks, Lines([line for step in steps for line in _narrow(step, several=len(names) > 1)])]
+    heads = ["#", "commit", "date", "workload", "B/px before", "after", "change", "ops", "after"]
+    heads += ["time", "image", "where (B/px)", "reproduce"]
+    rows = [_step_cells(step) for step in steps]
+    if len(names) == 1:
+        del heads[3]
+        rows = [[*row[:3], *row[4:]] for row in rows]
+    shift = 1 if len(names) > 1 else 0
+    right = (0, *range(3 + shift, 9 + shift))
+    return [*blocks, Table(heads, rows, right=right, codes=(1, len(heads) - 1))]
+
+
+def _step_cells(step: Step) -> list[str]:
+    start = [
+        str(step.commit.position or ""),
+        step.commit.short,
+        f"{step.commit.date:%Y-%m-%d}",
+        step.workload,
+    ]
+    if step.diff is None:
+        return [*start, *[""] * 7, f"fails: {step.error}", ""]
+    diff = step.diff
+    figures = [f"{diff.bytes_before:,.2f}", f"{diff.bytes_after:,.2f}", units.format_change(diff.effect)]
+    counts = [f"{diff.ops_before:,}", f"{diff.ops_after:,}", _time(step), diff.image]
+    return [*start, *figures, *counts, _where(step), step.reproduce]
+
+
+def _time(step: Step) -> str:
+    if step.timing is None:
+        return ""
+    return ("~" if step.timing.overlap else "") + units.format_change(step.timing.effect)
+
+
+def _where(step: Step) -> str:
+    """The functions that changed most with their places, as the table's last words."""
+    diff = step.diff
+    if diff is None or not diff.lines:
+        return "values only" if diff else ""
+    told = []
+    for one in step.functions[:_WHERE]:
+        told.append(f"{one.function} {_size(one)} ({_places(diff, one.path, one.function)})")
+    rest = len(step.functions) - _WHERE
+    return ", ".join(told) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _size(one: FunctionChange) -> str:
+    """Bytes per pixel more; operations where bytes hardly moved."""
+    if abs(one.delta) >= _LEAST:
+        return f"{one.delta:+,.1f}"
+    noun = "operation" if abs(one.calls) == 1 else "operations"
+    return f"{one.calls:+,} {noun}" if one.calls else "other scalars"
+
+
+def _places(diff: LedgerDiff, path: str, function: str) -> str:
+    """The file with the two lines that changed most in one function."""
+    mine = [
+        c
+        for c in diff.lines
+        if c.where.rpartition(":")[0] == path and (c.function or "(benchmark)") == function
+    ]
+    lines = dict.fromkeys(c.where.rpartition(":")[2] for c in mine)
+    return f"{path.rpartition('/')[2]}:{','.join(list(lines)[:2])}" if path else "benchmark"
+
+
+def _narrow(step: Step, *, several: bool) -> list[str]:
+    """Three lines a step: the figures, where, and how to reproduce them."""
+    commit = step.commit
+    start = f"{commit.position or '':>4} {commit.short} {commit.date:%Y-%m-%d}"
+    if several:
+        start += f" {step.workload}"
+    if step.diff is None:
+        return [f"{start}  fails: {step.error}"]
+    diff = step.diff
+    time = f", time {_time(step)}" if step.timing else ""
+    figures = f"{diff.bytes_before:,.2f} → {diff.bytes_after:,.2f} B/px ({units.format_change(diff.effect)})"
+    counts = f"{diff.ops_before:,} → {diff.ops_after:,} ops{time}, image {diff.image}"
+    return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {step.reproduce}"]
+
+
+def steps_payload(commits: int, steps: Sequence[Step]) -> dict[str, Any]:
+    """Everything, for `--json`: `nbbench.ledger-steps/1`."""
+    return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
+
+
+def _plain_step(step: Step) -> dict[str, Any]:
+    commit, diff, timing = step.commit, step.diff, step.timing
+    row: dict[str, Any] = {
+        "position": commit.position,
+        "commit": commit.hash,
+        "base": step.base.hash if step.base else None,
+        "date": f"{commit.date:%Y-%m-%d}",
+        "workload": step.workload,
+        "reproduce": step.reproduce,
+    }
+    if diff is None:
+        return {**row, "what": step.error}
+    row |= {
+        "bytes_before": round(diff.bytes_before, 2),
+        "bytes_after": round(diff.bytes_after, 2),
+        "change": units.format_change(diff.effect),
+        "ops_before": diff.ops_before,
+        "ops_after": diff.ops_after,
+        "upcast": round(diff.upcast_after, 2),
+        "image": diff.image,
+        "what": _where(step),
+        "lines": to_plain(diff.lines),
+    }
+    if timing is not None:
+        row |= {"machine": timing.machine, "time_before_s": timing.before_s, "time_after_s": timing.after_s}
+        row |= {"time_effect": timing.effect, "intervals_overlap": timing.overlap}
+    return row

@@ -1,0 +1,302 @@
+"""`nbbench capture`: what it refuses, what it says, and the folder of small commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from conftest import Project
+
+from nbbench.report.stamp import verify_folder
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guards' variables and pytest's own are not those of whoever runs these tests."""
+    for name in list(os.environ):
+        if name.startswith(("PYTEST_", "NBBENCH_")) or name in (
+            "CUDA_VISIBLE_DEVICES",
+            "KMP_DUPLICATE_LIB_OK",
+            "NANOBRAGG_DISABLE_COMPILE",
+        ):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "subject"
+    folder.mkdir()
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.invalid"]
+    subprocess.run(["git", "init", "-q", "."], cwd=folder, check=True)
+    (folder / "a.py").write_text("x = 1\n")
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    subprocess.run(["git", *identity, "commit", "-qm", "first"], cwd=folder, check=True)
+    return folder
+
+
+class Runs:
+    """`nbbench capture` in a process of its own: exit code, JSON document, stderr."""
+
+    def __init__(self, project: Project, checkout: Path) -> None:
+        self.project, self.checkout = project, checkout
+
+    def __call__(self, *arguments: str) -> tuple[int, dict, str]:
+        words = [sys.executable, "-m", "nbbench", "capture", "--json", "-q", "--no-probe"]
+        words += ["--root", str(self.project.root), "--subject", str(self.checkout), *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return done.returncode, json.loads(done.stdout), done.stderr
+
+    @property
+    def folders(self) -> list[Path]:
+        return sorted(self.checkout.glob("reports/**/cluster_*/*"))
+
+
+@pytest.fixture
+def runs(project: Project, checkout: Path) -> Runs:
+    return Runs(project, checkout)
+
+
+def test_a_command_that_passes(runs: Runs) -> None:
+    code, told, _ = runs("--", "sh", "-c", "echo hello")
+    assert code == 0, told
+    assert told["schema"] == "nbbench.capture/1"
+    folder = Path(told["folder"])
+    assert runs.folders == [folder]
+    # The directive's place, in the subject's own checkout.
+    place = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001"
+    assert folder.parent == runs.checkout / place
+    assert verify_folder(folder) == []
+    assert (folder / "pytest.log").read_text() == "hello\n"
+    assert (folder / "exit_code.txt").read_text() == "0\n"
+    metadata = json.loads((folder / "run_metadata.json").read_text())
+    assert metadata["state"] == "finished"
+    assert metadata["dirty_after"] is False  # its own reports do not count
+    script = (folder / "commands.txt").read_text()
+    pasted = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=30)
+    assert pasted.returncode == 0, pasted.stderr
+    assert "hello\n" in pasted.stdout
+
+
+@pytest.mark.parametrize(
+    ("environ", "words", "rule"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0"}, (), "gpu-enabled"),
+        ({"NANOBRAGG_DISABLE_COMPILE": "0"}, (), "compile-enabled"),
+        ({"PYTEST_ADDOPTS": "--timeout=5"}, (), "timeout-lowered"),
+        ({"KMP_DUPLICATE_LIB_OK": "no"}, (), "environment-conflict"),
+        ({}, ("--timeout", "10"), "timeout-lowered"),
+    ],
+)
+def test_a_broken_guard_is_refused_by_name_and_nothing_starts(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], words: tuple[str, ...], rule: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    code, told, errors = runs(*words, "--", "touch", str(runs.checkout / "started"))
+    assert code == 2
+    assert f"[{rule}]" in told["error"] and "--sign-off" in told["hint"]
+    assert errors.startswith("nbbench: the guards of preset cpu-perf do not hold")
+    assert not (runs.checkout / "started").exists()
+    assert runs.folders == []
+
+
+def test_a_sign_off_is_recorded_and_its_value_kept(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--timeout=5")
+    code, told, _ = runs(
+        "--sign-off", "Ada, 2026-01-05: a quick look", "--", "sh", "-c", "echo $PYTEST_ADDOPTS"
+    )
+    assert code == 0
+    folder = Path(told["folder"])
+    assert (folder / "pytest.log").read_text() == "--timeout=5\n"
+    for name in ("commands.txt", "summary.md", "run_metadata.json"):
+        assert "Ada, 2026-01-05: a quick look" in (folder / name).read_text(), name
+    assert json.loads((folder / "run_metadata.json").read_text())["waived"] == ["timeout-lowered"]
+    assert "PYTEST_ADDOPTS=--timeout=5" in (folder / "env.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--preset", "gpu", "--", "true"), "there is no preset 'gpu'"),
+        (("--cluster", "../evil", "--", "true"), "not a cluster's name"),
+        (("--subject", "nowhere", "--", "true"), "nowhere is not a folder"),
+        (("--recover", "nowhere"), "nowhere is not a folder"),
+        (("--recover", "."), "it has no run_metadata.json"),
+    ],
+)
+def test_bad_input_is_one_sentence(runs: Runs, words: tuple[str, ...], said: str) -> None:
+    code, told, errors = runs(*words)
+    assert code == 2
+    assert said in told["error"]
+    assert "Traceback" not in errors
+    assert runs.folders == []
+
+
+def test_options_of_the_command_need_no_separator(runs: Runs) -> None:
+    code, told, _ = runs("echo", "--timeout", "-q", "--json")
+    assert code == 0
+    assert (Path(told["folder"]) / "pytest.log").read_text() == "--timeout -q --json\n"
+
+
+def test_a_secret_in_the_command_is_not_kept(runs: Runs) -> None:
+    secret = "gh" + "p_" + "a1B2" * 9
+    code, told, _ = runs("--", "echo", "--token", secret, f"MY_PASSWORD={secret}x")
+    assert code == 0
+    for path in Path(told["folder"]).iterdir():
+        assert secret not in path.read_text(), path.name
+    assert "<redacted>" in (Path(told["folder"]) / "commands.txt").read_text()
+
+
+def test_a_folder_outside_of_git_is_said_so(runs: Runs, tmp_path: Path) -> None:
+    runs.checkout = tmp_path / "plain"
+    runs.checkout.mkdir()
+    code, told, _ = runs("--", "true")
+    assert code == 0
+    assert "not a git checkout" in " ".join(told["notes"])
+    assert "commit: not a git checkout" in (Path(told["folder"]) / "commands.txt").read_text()
+
+
+def test_a_presets_own_command_and_cluster(runs: Runs) -> None:
+    (runs.project.root / "pyproject.toml").write_text(
+        '[tool.nbbench.presets.tiny]\ncluster = "CLUSTER-TINY"\ncommand = ["echo", "tiny"]\ntimeout_s = 30\n'
+        'environment = { TINY = "1" }\n'
+    )
+    code, told, _ = runs("--preset", "tiny")
+    assert code == 0
+    folder = Path(told["folder"])
+    assert folder.parent.name == "cluster_CLUSTER-TINY"
+    assert "timeout 30 env TINY=1 echo tiny" in (folder / "commands.txt").read_text()
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path) -> Path:
+    """A Python of its own that says it has pytest, without pytest-timeout; its `pytest` prints one line."""
+    folder = tmp_path / "venv"
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    _pretend(site, "pytest", "9.0")
+    script = folder / "bin" / "pytest"
+    script.write_text(f"#!{folder}/bin/python\nimport os, sys\nexec(os.environ.get('DO', 'print(1)'))\n")
+    script.chmod(0o755)
+    return folder
+
+
+def _pretend(site: Path, name: str, version: str) -> None:
+    (site / f"{name}-{version}.dist-info").mkdir()
+    (site / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+
+
+def test_a_missing_pytest_timeout_is_named_before_anything_starts(runs: Runs, interpreter: Path) -> None:
+    code, told, _ = runs("--", str(interpreter / "bin" / "pytest"))
+    assert code == 2
+    assert "pytest-timeout is not installed" in told["error"]
+    assert "install it there" in told["hint"]
+    assert runs.folders == []
+
+
+def test_packages_that_change_during_the_run_are_an_anomaly(
+    runs: Runs, interpreter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site,) = interpreter.glob("lib/python*/site-packages")
+    _pretend(site, "pytest-timeout", "2.0")
+    new = site / "surprise-1.0.dist-info"
+    monkeypatch.setenv(
+        "DO",
+        f"from pathlib import Path; p = Path({str(new)!r}); p.mkdir();"
+        " (p / 'METADATA').write_text('Name: surprise\\nVersion: 1.0\\n')",
+    )
+    code, told, _ = runs("--", str(interpreter / "bin" / "pytest"))
+    assert code == 4
+    assert told["command_exit_code"] == 0
+    assert "packages changed during the run: surprise absent → 1.0" in told["anomalies"]
+    folder = Path(told["folder"])
+    assert (
+        f"interpreter | {interpreter}/bin/python".replace("_", "\\_") in (folder / "summary.md").read_text()
+    )
+    assert "torch is not installed" in (folder / "torch_env.txt").read_text()
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a capture whose nbbench is gone, and its record still in the scratch folder."""
+    from nbbench.report.capture import CaptureStart, opening_metadata
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    scratch = tmp_path / "nbbench-capture-abc"
+    scratch.mkdir()
+    (scratch / "record.jsonl").write_text('{"kind": "start", "nodeid": "t", "told": "hunter2-hunter2"}\n{"ki')
+    start = CaptureStart(
+        stamp="20260105T083000Z",
+        cluster="CLUSTER-X",
+        plan="PERF-PYTORCH-004",
+        preset="cpu-perf",
+        command=("pytest",),
+        cwd="/x",
+        guards=(),
+        timeout_s=900,
+        started_at=datetime(2026, 1, 5, 8, 30, tzinfo=UTC),
+        pid=2**22 + 1,  # above the kernel's largest
+        started_ticks=5,
+        scratch=str(scratch),
+    )
+    folder = tmp_path / "cluster_CLUSTER-X" / start.stamp
+    folder.mkdir(parents=True)
+    (folder / "run_metadata.json").write_text(opening_metadata(start))
+    (folder / "env.txt").write_text("HOME=<redacted>\nMY_TOKEN=<redacted>\nLANG=C\n")
+    (folder / "pytest.log").write_text("so far\n")
+    (folder / ".nbbench-reserve").write_bytes(b"\0" * 1000)
+    (folder / ".summary.md.17-ab.tmp").write_text("half")
+    (folder / "time.txt").touch()
+    return folder
+
+
+def test_recover_completes_and_takes_the_secrets_out(
+    runs: Runs, killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hunter2-hunter2")
+    code, told, _ = runs("--recover", str(killed))
+    assert code == 4
+    assert told["command_exit_code"] is None
+    assert verify_folder(killed) == []
+    assert (killed / "exit_code.txt").read_text() == "unknown\n"
+    assert (killed / "time.txt").read_text().startswith("# not recorded")
+    (line,) = (killed / "test_records.log").read_text().splitlines()
+    assert json.loads(line) == {"kind": "start", "nodeid": "t", "told": "<redacted>"}
+    assert not [path for path in killed.iterdir() if path.name.startswith(".")]
+
+
+def test_recover_leaves_out_a_record_whose_secrets_it_cannot_know(
+    runs: Runs, killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MY_TOKEN", raising=False)
+    code, told, _ = runs("--recover", str(killed))
+    assert code == 4
+    assert "this environment lacks MY_TOKEN" in " ".join(told["notes"])
+    assert not (killed / "test_records.log").exists()
+
+
+def test_recover_keeps_an_exit_code_that_is_on_record(runs: Runs, killed: Path) -> None:
+    (killed / "exit_code.txt").write_text("137\n")
+    _, told, _ = runs("--recover", str(killed))
+    assert told["status"].startswith(
+        "BLOCKED (exit code 137): nbbench was killed after the command had ended"
+    )
+    assert (killed / "exit_code.txt").read_text() == "137\n"
+
+
+def test_recover_never_leaves_the_folder(runs: Runs, killed: Path, tmp_path: Path) -> None:
+    """A journal that names a foreign folder as its scratch gets nothing copied and nothing removed."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "record.jsonl").write_text('{"kind": "secret"}\n')
+    path = killed / "run_metadata.json"
+    path.write_text(path.read_text().replace(str(tmp_path / "nbbench-capture-abc"), str(precious)))
+    runs("--recover", str(killed))
+    assert (precious / "record.jsonl").exists()
+    assert not (killed / "test_records.log").exists()

@@ -1,0 +1,146 @@
+"""`plan`, `compare-evidence`, `db folders`: exit codes and what they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from evidence_samples import metrics, run_metadata, write_evidence
+
+REPORTS = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001"
+PLAN = """
+[tool.nbbench.plans.P]
+title = "Small plan"
+stale_days = 100000
+[[tool.nbbench.plans.P.criteria]]
+id = "fast"
+title = "fast enough"
+value = "suite.time_same"
+spec = {spec}
+"""
+
+
+@pytest.fixture
+def planned(stepped: Any) -> Any:
+    (stepped.root / "pyproject.toml").write_text(PLAN.format(spec=2.0), encoding="utf-8")
+    return stepped
+
+
+def test_plan_alone_lists_plans(planned: Any) -> None:
+    shown = planned.run("plan")
+    assert shown.exit_code == 0
+    assert "PERF-PYTORCH-004" in shown.stdout and "Small plan" in shown.stdout
+    told = json.loads(planned.run("plan", "--json").stdout)
+    assert told["schema"] == "nbbench.plans/1" and [p["id"] for p in told["items"]] == [
+        "PERF-PYTORCH-004",
+        "P",
+    ]
+
+
+def test_exit_codes_of_a_plan(planned: Any) -> None:
+    met = planned.run("plan", "P")
+    assert (met.exit_code, met.stdout.splitlines()[0]) == (0, "P Small plan: 1 of 1 criterion met")
+    assert "1.001" in met.stdout
+    (planned.root / "pyproject.toml").write_text(PLAN.format(spec=0.5), encoding="utf-8")
+    assert planned.run("plan", "P").exit_code == 3
+    nothing = PLAN.format(spec=2.0).replace("time_same", "time_other")
+    (planned.root / "pyproject.toml").write_text(nothing, encoding="utf-8")
+    missing = planned.run("plan", "P")
+    assert missing.exit_code == 4 and "suite.time_other has no results" in missing.stdout
+    assert planned.run("plan", "Q").exit_code == 2
+    (planned.root / "pyproject.toml").write_text("[tool.nbbench.plans.P]\ntitle = 1", encoding="utf-8")
+    bad = planned.run("plan")
+    assert bad.exit_code == 2 and "'P' has no criteria" in bad.stderr
+
+
+def test_a_plan_without_any_results(project: Any) -> None:
+    shown = project.run("plan", "PERF-PYTORCH-004", "--attempt")
+    assert shown.exit_code == 4
+    assert "- Commit: none was measured" in shown.stdout and "  - none: nothing was measured" in shown.stdout
+
+
+def test_plan_as_json_and_as_an_attempt(planned: Any) -> None:
+    told = json.loads(planned.run("plan", "P", "--json").stdout)
+    assert (told["schema"], told["verdict"], told["attempt"]) == ("nbbench.plan/1", "meets", None)
+    assert told["criteria"][0]["commit"] == "0000000c" + "0" * 32
+    attempt = planned.run("plan", "P", "--attempt").stdout
+    assert attempt.startswith("### Attempt ")
+    assert "- Commit: `0000000c" in attempt and "fast enough: **1.001**" in attempt
+    assert "- Open regressions:\n  - `" in attempt
+    assert planned.run("plan", "P", "--markdown").stdout.startswith("**P Small plan: 1 of 1 criterion met**")
+
+
+def test_folders_are_registered_found_again_and_checked(planned: Any) -> None:
+    commit = "0000000c" + "0" * 32
+    folder = write_evidence(planned.root / REPORTS / "20251015T113531Z", told=metrics(commit=commit))
+    assert "1 evidence folder registered" in planned.run("import").stdout
+    assert "registered" not in planned.run("import").stdout
+    listed = planned.run("db", "folders", "--figures", "2048")
+    assert listed.exit_code == 0
+    assert "1 evidence folder, all whole" in listed.stdout and "0.176 GB/s" in listed.stdout
+    assert "20251015T113531Z" in planned.run("plan", "P").stdout
+    (folder / "env.txt").write_text("NEW=1\n")
+    changed = planned.run("db", "folders", "--json")
+    (item,) = json.loads(changed.stdout)["items"]
+    assert (changed.exit_code, item["state"], item["problems"]) == (4, "changed", ["env.txt has changed"])
+    assert "changed, do not quote it" in planned.run("plan", "P").stdout
+    (folder / "sha256.txt").unlink()
+    assert "changed" in planned.run("db", "folders").stdout
+    folder.rename(folder.with_name("elsewhere"))
+    assert "missing" in planned.run("db", "folders").stdout
+    (planned.root / "results" / "nbbench.sqlite").unlink()
+    assert "0 evidence folders" in planned.run("db", "rebuild").stdout
+
+
+def test_folders_elsewhere_are_registered_on_request(project: Any, tmp_path: Path) -> None:
+    folder = write_evidence(tmp_path / "elsewhere" / "cluster_C" / "20251015T113531Z")
+    shown = project.run("db", "folders", "--scan", str(tmp_path / "elsewhere"))
+    assert (shown.exit_code, "1 evidence folder registered" in shown.stderr) == (0, True)
+    assert str(folder) in shown.stdout or "elsewhere/cluster_C" in shown.stdout
+    assert "0 evidence folders registered" in project.run("db", "folders", "--scan", str(folder)).stderr
+    assert project.run("db", "folders", "--scan", str(tmp_path / "nowhere")).exit_code == 2
+
+
+def test_a_forged_checksum_file_is_noticed(planned: Any) -> None:
+    folder = write_evidence(planned.root / REPORTS / "20251015T113531Z")
+    planned.run("import")
+    text = (folder / "sha256.txt").read_text()
+    lines = [line for line in text.splitlines() if not line.endswith("env.txt") or "torch" in line]
+    (folder / "env.txt").unlink()
+    (folder / "sha256.txt").write_text("\n".join(lines) + "\n")
+    assert "registered" not in planned.run("import").stdout
+    shown = planned.run("db", "folders")
+    assert shown.exit_code == 4 and "not the one that was registered" in shown.stdout
+
+
+def test_compare_evidence(project: Any, tmp_path: Path) -> None:
+    a = write_evidence(tmp_path / "a" / "20251015T113531Z")
+    b = write_evidence(tmp_path / "b" / "20251015T113532Z")
+    other = run_metadata(machine={"cpu": "Other CPU"})
+    c = write_evidence(tmp_path / "c" / "20251015T113533Z", run=other)
+    assert project.run("compare-evidence", str(a), str(b)).exit_code == 0
+    refused = project.run("compare-evidence", str(a), str(c))
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert "not comparable: machine differs" in refused.stderr
+    anyway = project.run("compare-evidence", str(a), str(c), "--anyway")
+    assert anyway.exit_code == 4 and "NOT COMPARABLE" in anyway.stdout.splitlines()[0]
+    told = json.loads(project.run("compare-evidence", str(a), str(c), "--anyway", "--json").stdout)
+    assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/1", False)
+    (b / "env.txt").write_text("NEW=1\n")
+    damaged = project.run("compare-evidence", str(a), str(b))
+    assert damaged.exit_code == 4 and "B is damaged: env.txt has changed" in damaged.stderr
+    assert project.run("compare-evidence", str(a), str(tmp_path / "nowhere")).exit_code == 2
+    assert project.run("compare-evidence", str(a), str(a), "--markdown").stdout.startswith("**")
+
+
+@pytest.mark.e2e
+def test_an_export_is_registered_with_its_figures(stepped: Any) -> None:
+    assert stepped.run("export").exit_code == 0
+    (item,) = json.loads(stepped.run("db", "folders", "--json").stdout)["items"]
+    assert (item["kind"], item["state"], item["exit_code"]) == ("export", "whole", 0)
+    assert {figure["name"] for figure in item["figures"]} >= {"suite.time_slow", "suite.time_same"}

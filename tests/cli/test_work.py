@@ -1,0 +1,231 @@
+"""`nbbench explain` and `nbbench ledger` on a fresh clone: committed results, no registered subject."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import Project, write_results
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the samples are shared with the unit tests
+
+import work_samples as work
+
+from nbbench.collect.ledgers import torch_version
+from nbbench.collect.side_files import ledger_path, write_ledgers
+
+HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
+BENCH = ("--bench", "bandwidth-1024-float32")
+
+
+def keep(project: Project, hashes: list[str] = HASHES) -> None:
+    """A branch of twelve trees: the seventh does more work, the tenth does not run."""
+    lines = [{"schema": 1, "kind": "nbbench-commits", "branch": "b"}]
+    for place, name in enumerate(hashes):
+        tree = f"{place + 1:040x}"[::-1]  # files are named after the first digits
+        date = f"2023-11-{14 + place}T00:00:00Z"
+        lines.append({"hash": name, "tree": tree, "date": date, "position": place + 1})
+        one = work.before() if place < 6 else work.after()
+        if place == 9:
+            one = replace(one, error="NameError: n_steps", lines=(), functions=())
+        found = {one.workload: one}
+        if place in (5, 6):
+            found["sources-3969"] = replace(work.before(), workload="sources-3969")
+        path = ledger_path(project.root / "results", tree, torch_version())
+        write_ledgers(path, tree, name, torch_version(), found)
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (project.root / "results" / "commits.jsonl").write_text(text)
+
+
+@pytest.fixture
+def kept(project: Project) -> Project:
+    keep(project)
+    return project
+
+
+@pytest.fixture
+def timed(kept: Project) -> Project:
+    """The same with times: 30 % slower at the seventh commit."""
+    level = [0.050, 0.0502, 0.0499, 0.0501, 0.05, 0.0501]
+    write_results(kept.root, {"bandwidth.Warm.time_run": level + [1.3 * v for v in level]})
+    declared = kept.root / "results" / "benchmarks.json"
+    content = json.loads(declared.read_text())
+    content["bandwidth.Warm.time_run"] |= {
+        "params": [["1024"], ["'float32'"]],
+        "param_names": ["size", "dtype"],
+    }
+    declared.write_text(json.dumps(content))
+    for path in (kept.root / "results" / "m").glob("*-env.json"):
+        result = json.loads(path.read_text())
+        value = result["results"]["bandwidth.Warm.time_run"][0]
+        result["results"]["bandwidth.Warm.time_run"] = [value, [["1024"], ["'float32'"]], "1"]
+        path.write_text(json.dumps(result))
+    return kept
+
+
+class TestExplain:
+    def test_the_committed_ledgers_are_enough(self, kept: Project) -> None:
+        found = kept.run("explain", HASHES[5][:8], HASHES[6][:8])
+        assert found.exit_code == 0, found.stderr
+        assert found.stdout.startswith(
+            "00000006 → 00000007: bandwidth-1024-float32 moves 76.0 → 164.0 B/pixel"
+        )
+        assert "1 other workload on record: the same work" in found.stdout
+        assert "lines are matched by function names (no subject is registered)" in found.stdout
+        assert "time: not measured" in found.stdout
+        assert not list((kept.root / "results").glob("*.sqlite*"))
+
+    def test_json_has_everything(self, timed: Project) -> None:
+        told = json.loads(timed.run("explain", HASHES[5], HASHES[6], *BENCH, "--json").stdout)
+        assert told["schema"] == "nbbench.explain/1"
+        assert told["lines_matched_by"] == "name"
+        (diff,) = told["diffs"]
+        total = sum(line["after"] - line["before"] for line in diff["lines"])
+        assert total == pytest.approx(diff["bytes_after"] - diff["bytes_before"])
+        assert diff["dtype_shifts"][0]["word"] == "widened"
+        (share,) = told["timing"]
+        assert share["exact"] is True
+        assert share["timing"]["after_s"] == pytest.approx(1.3 * 0.05)
+        assert share["share"] == 1.0
+
+    def test_the_nearest_timed_commits_stand_in(self, timed: Project) -> None:
+        for number in (6, 7):
+            (timed.root / "results" / "m" / f"{number:08x}-env.json").unlink()
+        told = timed.run("explain", HASHES[5], HASHES[6], *BENCH).stdout
+        assert "00000006 was not timed: 00000005 stands in, 1 tree before" in " ".join(told.split())
+        assert "at the nearest timed commits: measured" in " ".join(told.split())
+
+    def test_steps_back_and_equal_commits(self, kept: Project) -> None:
+        back = kept.run("explain", f"{HASHES[6][:8]}~1", HASHES[6][:8], "--json")
+        assert json.loads(back.stdout)["base"]["hash"] == HASHES[5]
+        same = kept.run("explain", HASHES[1], HASHES[2])
+        assert "the work is the same, to the byte" in same.stdout
+        assert "the same tree" in kept.run("explain", HASHES[1], HASHES[1]).stdout
+
+    def test_an_event_is_its_two_commits(self, timed: Project) -> None:
+        flags = json.loads(timed.run("regressions", "--json").stdout)["flags"]
+        (event,) = {f["event"]["id"] for f in flags if f["event"]["hi_commit"] == HASHES[6]}
+        told = json.loads(timed.run("explain", event, "--json").stdout)
+        assert (told["base"]["hash"], told["head"]["hash"]) == (HASHES[5], HASHES[6])
+
+    def test_markdown_and_files(self, kept: Project) -> None:
+        page = kept.root / "page.md"
+        printed = kept.run("explain", HASHES[5], HASHES[6], "--markdown").stdout
+        assert "| `bandwidth-1024-float32` |" in printed
+        text = kept.run("explain", HASHES[5], HASHES[6], "--markdown", str(page)).stdout
+        assert page.read_text() == printed
+        assert "| `" not in text
+
+    def test_broken_and_missing_sides_are_inconclusive(self, kept: Project) -> None:
+        broken = kept.run("explain", HASHES[8], HASHES[9], *BENCH)
+        assert broken.exit_code == 4
+        assert "fails at 0000000a: NameError: n_steps" in broken.stdout
+        missing = kept.run("explain", HASHES[0], HASHES[6], "--bench", "sources-3969")
+        assert missing.exit_code == 4
+        assert "sources-3969 is not on record at 00000001" in missing.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("no-such-event",), "no event 'no-such-event'"),
+            (("dead", HASHES[6]), "unknown commit 'dead'"),
+            (("0000", HASHES[6]), "commits begin with '0000'"),
+            ((f"{HASHES[0]}~3", HASHES[6]), "the branch begins after it"),
+            (("-x", HASHES[6]), "No such option"),
+            ((HASHES[5], HASHES[6], "--bench", "("), "not a regular expression"),
+            ((HASHES[5], HASHES[6], "--bench", "nothing like it"), "no workload matches"),
+            ((HASHES[5], HASHES[6], "--flame", "x.json"), "no subject is registered"),
+            ((HASHES[5], HASHES[6], "--markdown", "no/such/folder.md"), "cannot write"),
+        ],
+    )
+    def test_bad_input_is_one_sentence(self, kept: Project, arguments, words) -> None:
+        found = kept.run("explain", *arguments)
+        assert found.exit_code in (2, 4)
+        assert words in found.stderr
+        assert "Traceback" not in found.stderr
+
+    def test_nothing_at_all(self, project: Project) -> None:
+        found = project.run("explain", "a" * 8, "b" * 8)
+        assert found.exit_code == 2
+        assert "no subject is registered" in found.stderr
+
+
+class TestLedger:
+    def test_where_a_commits_bytes_go(self, kept: Project) -> None:
+        found = kept.run("ledger", HASHES[0][:8], *BENCH)
+        assert found.exit_code == 0, found.stderr
+        assert "moves 76.00 B/pixel in 7 operations" in found.stdout
+        assert "peak live: 40 MiB, at nanobrag_torch/utils/physics.py:9 sincg" in found.stdout
+        assert "Fusion headroom" in found.stdout
+
+    @pytest.mark.parametrize("by", ["line", "function", "op", "dtype"])
+    def test_every_way_adds_up_to_the_total(self, kept: Project, by: str) -> None:
+        told = kept.run("ledger", HASHES[6], *BENCH, "--by", by, "--top", "2").stdout
+        (total,) = [line for line in told.splitlines() if line.startswith("total")]
+        assert total.split() == ["total", "11", "164.00", "100.0", "%"]
+
+    def test_fusion_alone_and_json(self, kept: Project) -> None:
+        told = kept.run("ledger", HASHES[0], *BENCH, "--fusion").stdout
+        assert "to gain" in told and "share  " not in told.split("Fusion headroom")[0]
+        data = json.loads(kept.run("ledger", HASHES[0], *BENCH, "--json").stdout)
+        (rows,) = data["fusion"].values()
+        assert [row["function"] for row in rows] == ["Simulator.run", "sincg", "polarization"]
+
+    def test_ledgers_older_than_functions_say_so(self, kept: Project) -> None:
+        tree = json.loads((kept.root / "results" / "commits.jsonl").read_text().splitlines()[1])["tree"]
+        path = ledger_path(kept.root / "results", tree, torch_version())
+        one = replace(work.before(), functions=())
+        write_ledgers(path, tree, HASHES[0], torch_version(), {one.workload: one})
+        assert "fusion headroom: not on record" in kept.run("ledger", HASHES[0], *BENCH).stdout
+
+    def test_what_is_not_there_is_inconclusive(self, kept: Project) -> None:
+        assert kept.run("ledger", HASHES[9], *BENCH).exit_code == 4
+        assert kept.run("ledger", HASHES[0], "--bench", "tricubic").exit_code == 4
+
+    def test_the_steps_of_a_range_with_their_times_and_commands(self, timed: Project) -> None:
+        found = timed.run("ledger", "1-12", *BENCH)
+        assert found.exit_code == 0, found.stderr
+        assert "   7 00000007 2023-11-20  76.00 → 164.00 B/px (2.16×), 7 → 11 ops, time" in found.stdout
+        assert "$ nbbench explain 00000006 00000007 --bench bandwidth-1024-float32" in found.stdout
+        assert "10 0000000a 2023-11-23  fails: NameError: n_steps" in found.stdout
+        told = json.loads(timed.run("ledger", "1-12", *BENCH, "--json").stdout)
+        first, broken = told["steps"]
+        assert (first["base"], first["commit"]) == (HASHES[5], HASHES[6])
+        assert first["time_after_s"] / first["time_before_s"] == pytest.approx(1.3, abs=0.01)
+        assert broken["what"] == "NameError: n_steps"
+
+    def test_every_row_is_reproduced_by_the_command_beside_it(self, kept: Project) -> None:
+        (step, _) = json.loads(kept.run("ledger", "1-12", *BENCH, "--json").stdout)["steps"]
+        told = json.loads(kept.run(*step["reproduce"].split()[1:], "--json").stdout)
+        (diff,) = told["diffs"]
+        assert round(diff["bytes_before"], 2) == step["bytes_before"]
+        assert round(diff["bytes_after"], 2) == step["bytes_after"]
+        assert (diff["ops_after"], diff["image"]) == (step["ops_after"], step["image"])
+
+    def test_a_step_that_was_not_timed_is_blank(self, kept: Project) -> None:
+        page = kept.run("ledger", "1-12", *BENCH, "--markdown").stdout
+        (row,) = [line for line in page.splitlines() if "`00000007`" in line]
+        assert [cell.strip() for cell in row.split("|")][9] == ""
+
+    @pytest.mark.parametrize("option", [("--flame", "x.json"), ("--fusion",)])
+    def test_options_of_a_single_commit(self, kept: Project, option) -> None:
+        found = kept.run("ledger", "1-12", *option)
+        assert found.exit_code == 2
+        assert "single commit" in found.stderr
+
+
+def test_nothing_imports_torch(kept: Project) -> None:
+    code = (
+        "import sys; from nbbench.cli.app import run;"
+        "done = [run([*a, '--root', sys.argv[1]]) for a in (sys.argv[2:4], sys.argv[4:7])];"
+        "assert 'torch' not in sys.modules; sys.exit(max(done))"
+    )
+    arguments = ["ledger", HASHES[6], "explain", HASHES[5], HASHES[6]]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(kept.root), *arguments], capture_output=True, text=True
+    )
+    assert done.returncode in (0, 4), done.stderr
