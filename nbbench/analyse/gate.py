@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from nbbench import units
+from nbbench.analyse.acknowledged import Acknowledged
 from nbbench.analyse.causes import describe_diff
-from nbbench.analyse.ledger_diff import LedgerDiff, log_ratio
+from nbbench.analyse.ledger_diff import BYTES_PER_OPERATION as BYTES_PER_OPERATION
+from nbbench.analyse.ledger_diff import LedgerDiff
+from nbbench.analyse.session import SeriesState
 from nbbench.model import Cause, Commit, GateReport, Outcome, Verdict
-from nbbench.stats.paired import Decision, decide, least_rounds
 
 # More bytes than this decide by themselves; the ledger has no noise, so the limit is a matter
 # of relevance, not of confidence.
 LEDGER_TOLERANCE = 0.01
 # Operations without bytes cost dispatch time only: about 5 µs each, lost in a large frame.
 OPS_TOLERANCE = 0.10
-# What weighs an operation against bytes where the two disagree (a loop that became tensors): in
-# those 5 µs a core moves about 50 kB at 10 GB/s.
-BYTES_PER_OPERATION = 50_000
-CONFIRM_ROUNDS = 3
-MAX_ROUNDS = 40
 
 _OUTCOMES = {
     "slower": Outcome.REGRESSED,
@@ -31,54 +28,6 @@ _OUTCOMES = {
     "equivalent": Outcome.UNCHANGED,
     "undecided": Outcome.INCONCLUSIVE,
 }
-
-
-@dataclass(slots=True)
-class SeriesState:
-    """The rounds of one series so far (log ratios), its floor, and what was decided."""
-
-    label: str
-    floor: float
-    reproduce: str = ""
-    log_ratios: list[float] = field(default_factory=list)
-    confirming: list[float] = field(default_factory=list)
-    base_s: list[float] = field(default_factory=list)
-    head_s: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    decision: Decision | None = None
-    confirmed: bool | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether more rounds can change nothing: decided and, for a loss, confirmed or refuted."""
-        if self.errors and not self.log_ratios:
-            return True
-        if self.decision is None or self.decision.decision == "undecided":
-            return False
-        return self.decision.decision != "slower" or self.confirmed is not None
-
-    def add(self, log_ratio: float, alpha: float) -> None:
-        """Take one round into account; after a loss was found, rounds go to its confirmation."""
-        if not math.isfinite(log_ratio):
-            return
-        if self.decision is not None and self.decision.decision == "slower":
-            self.confirming.append(log_ratio)
-            if len(self.confirming) >= CONFIRM_ROUNDS:
-                middle = sorted(self.confirming)[len(self.confirming) // 2]
-                self.confirmed = middle > self.floor
-            return
-        self.log_ratios.append(log_ratio)
-        self.decision = decide(self.log_ratios, floor=self.floor, alpha=alpha, max_rounds=MAX_ROUNDS)
-
-
-def corrected_alpha(alpha: float, series: int) -> float:
-    """Bonferroni: with any-time bounds it is the correction that stays valid whatever stops when."""
-    return alpha / max(series, 1)
-
-
-def rounds_needed(alpha: float, series: int) -> int:
-    """Rounds without which no verdict is possible."""
-    return least_rounds(corrected_alpha(alpha, series))
 
 
 def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
@@ -103,7 +52,7 @@ def ledger_verdict(diff: LedgerDiff) -> Verdict:
     worse = diff.effect > LEDGER_TOLERANCE or diff.ops_effect > OPS_TOLERANCE
     better = diff.effect < -LEDGER_TOLERANCE or diff.ops_effect < -OPS_TOLERANCE
     if worse and better:
-        cost = _cost_effect(diff)
+        cost = diff.cost_effect
         worse, better = cost > LEDGER_TOLERANCE, cost < -LEDGER_TOLERANCE
     outcome = Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED
     cause = Cause.IMAGE if diff.image == "changed" else Cause.WORK
@@ -123,14 +72,6 @@ def ledger_verdict(diff: LedgerDiff) -> Verdict:
         base_value=diff.bytes_before,
         head_value=diff.bytes_after,
         unit="B/pixel",
-    )
-
-
-def _cost_effect(diff: LedgerDiff) -> float:
-    """log ratio of bytes and operations together."""
-    return log_ratio(
-        diff.bytes_before * diff.pixels + diff.ops_before * BYTES_PER_OPERATION,
-        diff.bytes_after * diff.pixels + diff.ops_after * BYTES_PER_OPERATION,
     )
 
 
@@ -185,6 +126,17 @@ def time_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
     )
 
 
+def _accepted(verdict: Verdict, acknowledged: Sequence[Acknowledged]) -> Verdict:
+    """A loss that somebody accepted, and that has not become worse, does not block."""
+    if verdict.outcome is not Outcome.REGRESSED:
+        return verdict
+    for known in acknowledged:
+        if known.covers(verdict):
+            sentence = f"{verdict.sentence}; acknowledged as {known.told}"
+            return replace(verdict, outcome=Outcome.ACKNOWLEDGED, sentence=sentence)
+    return verdict
+
+
 def overall(verdicts: Sequence[Verdict]) -> tuple[Outcome, str]:
     """Regressed if any is; else inconclusive if any is or nothing was judged; else what remains."""
     counts = {outcome: [v for v in verdicts if v.outcome is outcome] for outcome in Outcome}
@@ -201,6 +153,11 @@ def overall(verdicts: Sequence[Verdict]) -> tuple[Outcome, str]:
         )
     if not verdicts:
         return Outcome.INCONCLUSIVE, "nothing was measured"
+    if known := counts[Outcome.ACKNOWLEDGED]:
+        return Outcome.ACKNOWLEDGED, (
+            f"{len(known)} of {len(verdicts)} series are slower as acknowledged, and no other is; "
+            f"{known[0].series}: {known[0].sentence}"
+        )
     if better := counts[Outcome.IMPROVED]:
         most = min(better, key=lambda v: v.effect or 0.0)
         return Outcome.IMPROVED, (
@@ -223,6 +180,7 @@ def build_report(
     states: Sequence[SeriesState],
     *,
     broken: Mapping[str, str] | None = None,
+    acknowledged: Sequence[Acknowledged] = (),
     notes: Sequence[str] = (),
     seed: int = 0,
     elapsed_s: float = 0.0,
@@ -233,7 +191,8 @@ def build_report(
     if cause is None and diffs and all(d.equal for d in diffs):
         cause = Cause.UNEXPLAINED
     lost = [_broken_verdict(name, reason) for name, reason in (broken or {}).items()]
-    verdicts = lost + exact + [time_verdict(state, cause) for state in states]
+    told_of = [*exact, *(time_verdict(state, cause) for state in states)]
+    verdicts = lost + [_accepted(verdict, acknowledged) for verdict in told_of]
     outcome, sentence = overall(verdicts)
     told = list(notes)
     if any(d.image == "changed" for d in diffs):
@@ -256,4 +215,5 @@ EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.INCONCLUSIVE: 4,
     Outcome.IMPROVED: 0,
     Outcome.UNCHANGED: 0,
+    Outcome.ACKNOWLEDGED: 0,
 }

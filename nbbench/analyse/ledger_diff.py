@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
+from nbbench.analyse.line_match import LineMatch, SiteNames
 from nbbench.model import Ledger, LedgerLine
 
 # An image has changed when its block means moved by more than rounding does: reordered float32
@@ -15,14 +16,19 @@ from nbbench.model import Ledger, LedgerLine
 # The project's own guard is |sum ratio - 1| <= 5e-3 (docs/glossary.md).
 IMAGE_MEDIAN_TOLERANCE = 1e-4
 IMAGE_BLOCK_TOLERANCE = 1e-2
+# What weighs an operation against bytes where the two disagree (a loop that became tensors): an
+# operation without bytes costs dispatch time only, about 5 µs, in which a core moves about 50 kB at 10 GB/s.
+BYTES_PER_OPERATION = 50_000
 _RECOMPOSED_SHARE = 0.01  # a few scalar operations more or less are no other program
 
 
 @dataclass(frozen=True, slots=True)
 class LineChange:
-    """What one function's operation costs before and after, in bytes per pixel and counts.
+    """What an operation at one site costs before and after, in bytes per pixel and counts.
 
-    `where` is `path:line` in the newer tree (in the older one where it is gone).
+    `where` is `path:line` in the newer tree (in the older one where `gone`), `was` that in the
+    older tree (empty where the line is new). `site` is what was matched: a line that both trees
+    have, whether or not it ran, or the lines of a function that only one of them has.
     """
 
     where: str
@@ -33,6 +39,9 @@ class LineChange:
     count_after: int
     before: float
     after: float
+    was: str = ""
+    site: str = ""
+    gone: bool = False  # the newer tree has no such line
 
     @property
     def delta(self) -> float:
@@ -59,6 +68,10 @@ class LedgerDiff:
     dtype_after: str
     lines: tuple[LineChange, ...]
     pixels: int
+    moved_lines: int = 0  # sites that cost something and stand elsewhere in head
+    peak_line_before: tuple[str, int, str] = ("", 0, "")
+    peak_line_after: tuple[str, int, str] = ("", 0, "")
+    dtypes: tuple[tuple[str, float, float], ...] = ()  # dtype, bytes per pixel before and after
 
     @property
     def effect(self) -> float:
@@ -69,6 +82,14 @@ class LedgerDiff:
     def ops_effect(self) -> float:
         """log(after/before) of the operations."""
         return log_ratio(self.ops_before, self.ops_after)
+
+    @property
+    def cost_effect(self) -> float:
+        """log(after/before) of bytes and operations together."""
+        return log_ratio(
+            self.bytes_before * self.pixels + self.ops_before * BYTES_PER_OPERATION,
+            self.bytes_after * self.pixels + self.ops_after * BYTES_PER_OPERATION,
+        )
 
     @property
     def upcasts(self) -> bool:
@@ -107,19 +128,13 @@ def log_ratio(before: float, after: float) -> float:
     return math.log(after) - math.log(before)
 
 
-def diff_ledgers(base: Ledger, head: Ledger) -> LedgerDiff:
-    """Compare two ledgers; lines are matched by path, function, operation and dtype.
+def diff_ledgers(base: Ledger, head: Ledger, match: LineMatch | None = None) -> LedgerDiff:
+    """Compare two ledgers; their lines are matched by `match`, or by function where there is none.
 
-    Line numbers do not take part, so that moved code is no change.
+    Where a function's total of an operation and dtype is what it was, its lines are no change:
+    neither moved code nor code that only reads differently is one.
     """
-    before, after = _by_site(base), _by_site(head)
-    changes = []
-    for site in before.keys() | after.keys():
-        old, new = before.get(site, []), after.get(site, [])
-        change = _line_change(site, old, new, base.pixels, head.pixels)
-        if change.delta or change.count_before != change.count_after:
-            changes.append(change)
-    changes.sort(key=lambda c: (-abs(c.delta), -abs(c.count_after - c.count_before), c.where, c.op, c.dtype))
+    changes, moved = _line_changes(base, head, match)
     image, ratio = compare_images(base, head)
     return LedgerDiff(
         workload=head.workload,
@@ -137,33 +152,78 @@ def diff_ledgers(base: Ledger, head: Ledger) -> LedgerDiff:
         dtype_after=head.output_dtype,
         lines=tuple(changes),
         pixels=head.pixels,
+        moved_lines=moved,
+        peak_line_before=base.peak_line,
+        peak_line_after=head.peak_line,
+        dtypes=_dtypes(base, head),
     )
 
 
-Site = tuple[str, str, str, str]
+def _dtypes(base: Ledger, head: Ledger) -> tuple[tuple[str, float, float], ...]:
+    before, after = dict(base.bytes_by_dtype), dict(head.bytes_by_dtype)
+    return tuple(
+        (name, before.get(name, 0) / base.pixels, after.get(name, 0) / head.pixels)
+        for name in sorted(before.keys() | after.keys())
+    )
 
 
-def _by_site(ledger: Ledger) -> dict[Site, list[LedgerLine]]:
-    sites: dict[Site, list[LedgerLine]] = defaultdict(list)
-    for line in ledger.lines:
-        sites[(line.path, line.function, line.op, line.dtype)].append(line)
-    return sites
+@dataclass(slots=True)
+class _Sides:
+    """The ledger lines of one site, operation and dtype in base and head."""
+
+    old: list[LedgerLine] = field(default_factory=list)
+    new: list[LedgerLine] = field(default_factory=list)
 
 
-def _line_change(
-    site: Site, old: list[LedgerLine], new: list[LedgerLine], base_pixels: int, head_pixels: int
-) -> LineChange:
-    path, function, op, dtype = site
-    shown = max(new or old, key=lambda line: line.bytes)
+def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[list[LineChange], int]:
+    """The changes, largest first, and how many sites moved."""
+    names = SiteNames(base.lines, head.lines, match)
+    sites: dict[tuple[str, str, str], _Sides] = defaultdict(_Sides)
+    for line in base.lines:
+        sites[names.base(line), line.op, line.dtype].old.append(line)
+    for line in head.lines:
+        sites[names.head(line), line.op, line.dtype].new.append(line)
+    found: dict[tuple[tuple[str, str], str, str], list[LineChange]] = defaultdict(list)
+    for (site, op, dtype), sides in sites.items():
+        line = max(sides.new or sides.old, key=lambda entry: entry.bytes)
+        function = (line.path, line.function) if sides.new else names.function(line)
+        found[function, op, dtype].append(_line_change(names, site, sides, (base.pixels, head.pixels)))
+    changes = [c for group in found.values() if not _balanced(group) for c in group if _differs(c)]
+    changes.sort(key=lambda c: (-abs(c.delta), -abs(c.count_after - c.count_before), c.where, c.op, c.dtype))
+    ran = [c for group in found.values() for c in group if c.count_before and c.count_after]
+    places = {(c.was, c.where) for c in ran}
+    return changes, sum(was != where for was, where in places)
+
+
+def _differs(change: LineChange) -> bool:
+    return bool(change.delta) or change.count_before != change.count_after
+
+
+def _balanced(group: list[LineChange]) -> bool:
+    """Whether the lines of a function do as much as before, one more and another less."""
+    counts = sum(c.count_after - c.count_before for c in group)
+    before, after = sum(c.before for c in group), sum(c.after for c in group)
+    return counts == 0 and math.isclose(before, after, rel_tol=1e-12)
+
+
+def _line_change(names: SiteNames, site: str, sides: _Sides, pixels: tuple[int, int]) -> LineChange:
+    old = max(sides.old, key=lambda line: line.bytes, default=None)
+    new = max(sides.new, key=lambda line: line.bytes, default=None)
+    shown = new or old
+    assert shown is not None
+    was, where = names.places(site, old, new)
     return LineChange(
-        where=f"{path}:{shown.line}" if path else "(benchmark)",
-        function=function,
-        op=op,
-        dtype=dtype,
-        count_before=sum(line.count for line in old),
-        count_after=sum(line.count for line in new),
-        before=_total(old) / base_pixels,
-        after=_total(new) / head_pixels,
+        where=where or was,
+        function=shown.function,
+        op=shown.op,
+        dtype=shown.dtype,
+        count_before=sum(line.count for line in sides.old),
+        count_after=sum(line.count for line in sides.new),
+        before=_total(sides.old) / pixels[0],
+        after=_total(sides.new) / pixels[1],
+        was=was,
+        site=site,
+        gone=not where,
     )
 
 

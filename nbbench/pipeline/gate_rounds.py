@@ -14,6 +14,12 @@ from nbbench.collect.paired import GateSeries, PairedRunner
 RETRIES = 2
 """How often a disturbed pair is measured again in its round; the last one counts, disturbed or not."""
 
+HOPELESS_SHARE = 1 / 3
+"""Share of disturbed pairs above which no more are measured again: it would cost half of the rounds."""
+
+ENOUGH_PAIRS = 12
+"""Pairs before that is judged."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -21,6 +27,12 @@ class Tally:
 
     pairs: int = 0
     repeated: Counter[str] = field(default_factory=Counter)
+    kept: int = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the load is no burst but lasts: measuring again meets it again."""
+        return self.pairs >= ENOUGH_PAIRS and sum(self.repeated.values()) > HOPELESS_SHARE * self.pairs
 
     @property
     def sentence(self) -> str:
@@ -28,9 +40,10 @@ class Tally:
         again = sum(self.repeated.values())
         why = ", ".join(f"{reason}: {count}" for reason, count in self.repeated.most_common())
         share = f" ({100 * again / self.pairs:.0f} %)" if self.pairs and again else ""
-        return f"{again} of {self.pairs} pairs{share} were disturbed and measured again" + (
-            f" ({why})" if why else ""
-        )
+        told = f"{again} of {self.pairs} pairs{share} were disturbed and measured again"
+        told += f" ({why})" if why else ""
+        kept = f"; {self.kept} disturbed pairs were kept, as the machine was busy all the time"
+        return told + (kept if self.kept else "")
 
 
 def clean_round(
@@ -41,11 +54,12 @@ def clean_round(
     tally.pairs += len(measured)
     for _ in range(RETRIES):
         spoilt = [item for item, pair in measured.items() if pair.contended]
-        if not spoilt or time.monotonic() > deadline:
+        if not spoilt or time.monotonic() > deadline or tally.hopeless:
             break
         tally.repeated.update(measured[item].disturbed for item in spoilt)
         measured |= runner.measure(spoilt)
         tally.pairs += len(spoilt)
+    tally.kept += sum(pair.contended for pair in measured.values())
     return measured
 
 

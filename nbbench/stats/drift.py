@@ -26,6 +26,9 @@ STRONG_EVIDENCE = 6.0
 """Least difference of BIC for a ramp to replace steps (Kass and Raftery 1995,
 doi:10.1080/01621459.1995.10476572: "strong")."""
 
+SLOW_SEGMENTS = 4
+"""A ramp spans at least this many least segments: a shorter one is a step whose place is blurred by noise."""
+
 MAX_STAIRS = 12
 """Longest staircase tried at once; a longer one is replaced in parts."""
 
@@ -83,7 +86,7 @@ def best_ramp(values: FloatArray, least: int) -> tuple[int, int, float, float, f
 def try_ramp(levels: Levels, cuts: list[int], first: int, last: int) -> Ramp | None:
     """A ramp in place of the cuts ``first`` to ``last``, if the evidence for it is strong."""
     a, b = bounds(cuts, first, levels.n)[0], bounds(cuts, last, levels.n)[1]
-    least = 2 * levels.min_segment
+    least = SLOW_SEGMENTS * levels.min_segment
     if b - a <= least:
         return None
     u, v, before, after, residual, squares = best_ramp(levels.clipped[a:b], least)

@@ -37,3 +37,26 @@ def q_values(p: ArrayLike, *, tests: int | None = None) -> NDArray[np.float64]:
     result = np.full(values.shape, np.nan)
     result[known] = adjusted
     return result
+
+
+def e_select(log_e: ArrayLike, alpha: float) -> NDArray[np.bool_]:
+    """Which of m hypotheses the e-Benjamini-Hochberg procedure rejects, from logarithms of e-values, (m,).
+
+    The k largest are rejected for the greatest k with e_(k) >= m / (k alpha). The share of false rejections
+    is alpha at most in expectation, whatever the dependence between e-values, and at any stopping time when
+    each is the value of an e-process (Wang and Ramdas 2022, doi:10.1111/rssb.12489). Where all hypotheses are
+    true any rejection is false, so that happens with probability alpha at most. ValueError for alpha outside
+    (0, 1) or NaN.
+    """
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha must lie inside (0, 1), got {alpha}")
+    values = np.asarray(log_e, dtype=np.float64)
+    if values.ndim != 1 or np.isnan(values).any():
+        raise ValueError("e-values must be one dimension of numbers")
+    order = np.argsort(-values, kind="stable")
+    ranks = np.arange(1, values.size + 1)
+    enough = np.flatnonzero(values[order] >= np.log(values.size / (ranks * alpha)))
+    chosen = np.zeros(values.size, dtype=np.bool_)
+    if enough.size:
+        chosen[order[: enough[-1] + 1]] = True
+    return chosen

@@ -1,24 +1,27 @@
 """Base against head from paired rounds, decided as the rounds come in.
 
-One *round* runs base and head once each, in random order, in fresh processes; its figure is ln(head / base).
-After every round the gate may look and stop, which makes a fixed-sample test wrong: looking 25 times at level
-0.01 errs 7 times as often as promised. Here the evidence is a betting martingale, which may be looked at for
-ever (Ramdas, Grünwald, Vovk and Shafer 2023, doi:10.1214/23-STS894).
+One *round* runs base and head in fresh processes that take turns; its figure is ln(head / base). After
+every round the gate may look and stop, which makes a fixed-sample test wrong: looking 25 times at level 0.01
+errs 7 times as often as promised. Here the evidence is a betting martingale, which may be looked at for ever
+(Ramdas, Grünwald, Vovk and Shafer 2023, doi:10.1214/23-STS894).
 
 **The bet.** If the log-ratios are symmetric around m, the sign of x_i - m is a fair coin whatever its size.
-Wealth starts at 1 and is multiplied by 1 + LAMBDA tanh((x_i - m) / s_i), where s_i is the spread of the
-rounds before i. Its expectation is then 1 at each round, and by Ville's inequality (1939) wealth reaches
-1 / alpha with probability alpha at most, at any round. Testing by betting: Shafer 2021,
-doi:10.1111/rssa.12647; of symmetry: Ramdas, Ruf, Larsson and Koolen 2020, arXiv:2009.03167.
+Wealth starts at 1 and is multiplied by 1 + LAMBDA tanh(theta (x_i - m) / s_i), where s_i is the spread of
+the rounds before i. Its expectation is then 1 at each round: wealth is an e-value at any stopping time, and
+by Ville's inequality (1939) it ever reaches 1 / alpha with probability alpha at most. With LAMBDA = 1 this is
+the likelihood ratio of a shift of theta s in Gaussian noise of size s against the symmetric mixture of both
+directions; the rest is insurance against a ruined round. As the shift is not known, the stake is divided over
+the bets of `THETAS`, and their wealths are added (method of mixtures). Betting: Shafer 2021,
+doi:10.1111/rssa.12647; symmetry: Ramdas, Ruf, Larsson and Koolen 2020, arXiv:2009.03167; mixtures: Robbins
+1970, doi:10.1214/aoms/1177696786.
 
-**Assumptions.** Rounds are independent, and the median stays the same from round to round. Symmetry around
-zero holds by design when base and head are the same code, since their order is drawn at random; around
-another value it means that a slowdown shifts the log-ratio. No normality, no finite variance: two-valued and
-heavy-tailed noise keep the error rate. Rounds disturbed from outside are to be repeated before they come
-here.
+**Assumptions.** Rounds are symmetric around one median, given the past. Around zero that holds by design
+when base and head are the same code, since who comes first is drawn at random everywhere; around another
+value it means that a slowdown shifts the log-ratio. No normality, no finite variance. Disturbed rounds are to
+be repeated before they come here, by a rule that does not look at which side was the slower one.
 
-**Price.** No verdict at alpha 0.01 before round 7, as 1.95^6 < 100: no procedure that relies on symmetry
-alone could do better, 2^-6 being 1.6 %.
+**Price.** A round at most doubles the wealth, so 2^n >= 1 / alpha: no procedure that relies on symmetry alone
+could do better.
 """
 
 from __future__ import annotations
@@ -37,11 +40,19 @@ FloatArray = NDArray[np.float64]
 SequentialDecision = Literal["slower", "faster", "equivalent", "undecided"]
 
 LAMBDA = 0.95
-"""Share of the wealth at stake. Near 1 big effects are decided in fewest rounds, and one bad round still
+"""Share of the wealth at stake. Near 1 big effects are decided in fewest rounds, and one ruined round still
 leaves 5 %."""
+
+THETAS = (0.5, 1.5)
+"""Shifts that are bet on, in units of the noise of a round: small ones take many rounds, large ones few."""
 
 SIGN_ROUNDS = 3
 """The first rounds are bet on by their sign alone: a spread needs at least three values."""
+
+EQUIVALENCE_ALPHA = 0.05
+"""Error rate of "equivalent" for a change beyond the floor. It lets a change through at worst and never
+blocks, so it is the usual 5 % of equivalence tests (Schuirmann 1987, doi:10.1007/BF01068419), not corrected
+over series."""
 
 BRACKET_RANGES = 1e3
 """Ranges of the data below the least of them: every bet on such a median is won in full."""
@@ -78,6 +89,72 @@ class Decision:
     reason: str
 
 
+class Wealth:
+    """The wealth of the bet that the median of ``sign`` times the rounds exceeds ``median``, round by round.
+
+    ``log`` is the logarithm of the wealth as it stands and ``largest`` that of the largest so far: the same
+    figures as `log_wealth` gives for all rounds at once.
+    """
+
+    __slots__ = ("_purses", "largest", "log", "median", "sign")
+
+    def __init__(self, median: float, sign: float = 1.0) -> None:
+        self.median, self.sign = median, sign
+        self._purses = [0.0] * len(THETAS)
+        self.log = self.largest = 0.0
+
+    def bet(self, log_ratio: float, spread: float) -> None:
+        """Take one round; ``spread`` comes from the rounds before it, zero for a bet on the sign alone."""
+        distance = self.sign * log_ratio - self.median
+        size = distance / spread if spread > 0 else math.copysign(1.0, distance) if distance else 0.0
+        for i, theta in enumerate(THETAS):
+            self._purses[i] += math.log1p(LAMBDA * math.tanh(theta * size))
+        top = max(self._purses)
+        self.log = top + math.log(sum(math.exp(p - top) for p in self._purses) / len(THETAS))
+        self.largest = max(self.largest, self.log)
+
+
+class Evidence:
+    """Logarithms of e-values of one series, kept up to date round by round.
+
+    ``slower``: the median exceeds +floor; ``faster``: it lies below -floor. Both are the wealth as it stands,
+    an e-value at any stopping time, for `fdr.e_select`. ``equivalent`` is the lesser of the largest wealths
+    ever reached by "below +margin" and "above -margin": the inverse of its exponential is a p-value at any
+    round (two one-sided tests, Schuirmann 1987).
+    """
+
+    def __init__(self, floor: float, margin: float) -> None:
+        """ValueError unless 0 <= floor <= margin, both log-ratios."""
+        if not (0.0 <= floor <= margin < math.inf):
+            raise ValueError(f"floor and margin must satisfy 0 <= floor <= margin, got {floor} and {margin}")
+        self._slower, self._faster = Wealth(floor), Wealth(floor, -1.0)
+        self._inside = Wealth(-margin), Wealth(-margin, -1.0)
+        self._rounds: list[float] = []
+
+    def add(self, log_ratio: float) -> None:
+        """Take one round; it must be finite."""
+        known = len(self._rounds) >= SIGN_ROUNDS
+        spread = mad_sigma(np.asarray(self._rounds)) if known else 0.0
+        for wealth in (self._slower, self._faster, *self._inside):
+            wealth.bet(log_ratio, spread)
+        self._rounds.append(log_ratio)
+
+    @property
+    def slower(self) -> float:
+        """Log e-value against "not slower than the floor"."""
+        return self._slower.log
+
+    @property
+    def faster(self) -> float:
+        """Log e-value against "not faster than the floor"."""
+        return self._faster.log
+
+    @property
+    def equivalent(self) -> float:
+        """Logarithm of the inverse p-value against "beyond the margin"."""
+        return min(wealth.largest for wealth in self._inside)
+
+
 def past_spread(log_ratios: FloatArray) -> FloatArray:
     """MAD sigma of the rounds before each round, shape (n,); zero for the rounds that are bet on by their
     sign."""
@@ -90,12 +167,14 @@ def past_spread(log_ratios: FloatArray) -> FloatArray:
 def log_wealth(log_ratios: FloatArray, spread: FloatArray, median: float) -> FloatArray:
     """Logarithm of the wealth after each round of a bet that the true median exceeds ``median``; shape (n,).
 
-    In every round wealth falls as ``median`` rises, so the medians that are not refuted form an interval.
+    In every round wealth falls as ``median`` rises, so the medians that are not refuted form an interval. A
+    round without a spread counts as one spread away.
     """
     distance = log_ratios - median
-    size = np.divide(distance, spread, out=np.copysign(np.inf, distance), where=spread > 0)
-    size[distance == 0] = 0.0
-    wealth: FloatArray = np.cumsum(np.log1p(LAMBDA * np.tanh(size)))
+    size = np.divide(distance, spread, out=np.sign(distance), where=spread > 0)
+    growth = np.log1p(LAMBDA * np.tanh(np.outer(THETAS, size)))
+    purses = np.cumsum(growth, axis=1)
+    wealth: FloatArray = np.logaddexp.reduce(purses, axis=0) - math.log(len(THETAS))
     return wealth
 
 
@@ -130,10 +209,9 @@ def estimate_pairs(log_ratios: ArrayLike, *, alpha: float = 0.01) -> PairedEstim
     if not 0.0 < alpha < 0.5:
         raise ValueError(f"alpha must lie inside (0, 0.5), got {alpha}")
     spread = past_spread(rounds)
-    i, j = np.triu_indices(rounds.size)
     return PairedEstimate(
         n=int(rounds.size),
-        effect=float(np.median((rounds[i] + rounds[j]) / 2.0)),
+        effect=hodges_lehmann(rounds),
         lo=lower_bound(rounds, spread, alpha),
         hi=-lower_bound(-rounds, spread, alpha),
         p_slower=min(math.exp(-log_wealth(rounds, spread, 0.0).max()), 1.0),
@@ -142,19 +220,29 @@ def estimate_pairs(log_ratios: ArrayLike, *, alpha: float = 0.01) -> PairedEstim
     )
 
 
+def hodges_lehmann(values: FloatArray) -> float:
+    """Median of the means of all pairs, each value with itself included (Hodges and Lehmann 1963,
+    doi:10.1214/aoms/1177704172)."""
+    i, j = np.triu_indices(values.size)
+    return float(np.median((values[i] + values[j]) / 2.0))
+
+
 def least_rounds(alpha: float) -> int:
     """Rounds without which no verdict is possible at ``alpha``, however clear they are."""
-    return math.ceil(-math.log(alpha) / math.log1p(LAMBDA))
+    most = math.ceil(-math.log2(alpha)) + 2 * len(THETAS) + SIGN_ROUNDS
+    spread = np.where(np.arange(most) < SIGN_ROUNDS, 0.0, 1e-9)
+    reached = log_wealth(np.ones(most), spread, 0.0) >= -math.log(alpha)
+    return int(np.argmax(reached)) + 1
 
 
 def decide(log_ratios: ArrayLike, *, floor: float, alpha: float = 0.01, max_rounds: int = 40) -> Decision:
-    """Decide from the rounds so far; may be asked after every round.
+    """Decide one series from the rounds so far; may be asked after every round.
 
     "slower" needs the lower bound above ``+floor``, "faster" the upper one below ``-floor``; a true effect
     inside the floor is called slower with probability ``alpha`` at most over all rounds, and likewise for
-    faster. "equivalent" needs the whole interval inside the floor: it is shown, not assumed. All else is
-    "undecided", for good once ``max_rounds`` are spent. ``floor`` is a log-ratio, not negative. ValueError as
-    `estimate_pairs`.
+    faster. "equivalent" needs the whole interval inside the floor, at EQUIVALENCE_ALPHA where that is larger:
+    it is shown, not assumed. All else is "undecided", for good once ``max_rounds`` are spent. ``floor`` is a
+    log-ratio, not negative. ValueError as `estimate_pairs`.
     """
     if not (floor >= 0.0 and math.isfinite(floor)):
         raise ValueError(f"floor must be finite and not negative, got {floor}")
@@ -166,12 +254,13 @@ def decide(log_ratios: ArrayLike, *, floor: float, alpha: float = 0.01, max_roun
             "undecided", found, f"early and late rounds contradict each other over {found.n} rounds"
         )
     if found.lo > floor:
-        return Decision("slower", found, f"{_interval(found)} lies above the floor of {_percent(floor)}")
+        return Decision("slower", found, f"{interval(found)} lies above the floor of {percent(floor)}")
     if found.hi < -floor:
-        return Decision("faster", found, f"{_interval(found)} lies below the floor of {_percent(-floor)}")
-    if -floor < found.lo <= found.hi < floor:
+        return Decision("faster", found, f"{interval(found)} lies below the floor of {percent(-floor)}")
+    wide = estimate_pairs(log_ratios, alpha=max(alpha, EQUIVALENCE_ALPHA))
+    if -floor < wide.lo <= wide.effect <= wide.hi < floor:
         return Decision(
-            "equivalent", found, f"{_interval(found)} lies inside the floor of ±{ratio_percent(floor):.1f} %"
+            "equivalent", wide, f"{interval(wide)} lies inside the floor of ±{ratio_percent(floor):.1f} %"
         )
     least = least_rounds(alpha)
     if found.n < least:
@@ -179,39 +268,16 @@ def decide(log_ratios: ArrayLike, *, floor: float, alpha: float = 0.01, max_roun
             "undecided", found, f"{found.n} rounds are too few: alpha {alpha:g} needs at least {least}"
         )
     spent = f"; all {max_rounds} rounds are spent" if found.n >= max_rounds else ""
-    return Decision(
-        "undecided",
-        found,
-        f"{_interval(found)} reaches across the floor of ±{ratio_percent(floor):.1f} %{spent}",
-    )
+    reaches = f"{interval(found)} reaches across the floor of ±{ratio_percent(floor):.1f} %{spent}"
+    return Decision("undecided", found, reaches)
 
 
-def _percent(log_ratio: float) -> str:
+def percent(log_ratio: float) -> str:
+    """A log-ratio as a signed change: +1.5 %."""
     return f"{ratio_percent(log_ratio):+.1f} %"
 
 
-def _interval(found: PairedEstimate) -> str:
-    change = f"change {_percent(found.effect)}"
-    return f"{change}, interval {_percent(found.lo)} to {_percent(found.hi)} from {found.n} rounds,"
-
-
-def noise_floor(aa_log_ratios: ArrayLike, *, policy: float, rounds: int = 10) -> float:
-    """Smallest effect worth a verdict, as a log-ratio: max(``policy``, what the series shows between equal
-    code).
-
-    The second is |median| + t s / sqrt(``rounds``): the bias of the A/A log-ratios, and two-sided 95 % of the
-    scatter of a mean of ``rounds`` rounds, with s the MAD sigma (of one round, inflated by sqrt(pi / 2)
-    because a median is compared) and Student's t for the number of A/A rounds. With fewer than three finite
-    A/A rounds nothing is known and ``policy`` is returned. ValueError for a negative policy or rounds < 1.
-    """
-    if not (policy >= 0.0 and math.isfinite(policy)):
-        raise ValueError(f"policy must be finite and not negative, got {policy}")
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}")
-    same = finite(aa_log_ratios)
-    if same.size < 3:
-        return policy
-    from scipy.special import stdtrit
-
-    scatter = float(stdtrit(same.size - 1, 0.975)) * mad_sigma(same) * math.sqrt(math.pi / 2.0 / rounds)
-    return max(policy, abs(float(np.median(same))) + scatter)
+def interval(found: PairedEstimate) -> str:
+    """The estimate with its interval and rounds, as the start of a sentence."""
+    change = f"change {percent(found.effect)}"
+    return f"{change}, interval {percent(found.lo)} to {percent(found.hi)} from {found.n} rounds,"

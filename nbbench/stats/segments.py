@@ -181,10 +181,10 @@ class Levels:
         give, and keep the excess.
 
         Noise with a long memory (a machine that is slow for an hour) passes for AR(1) with a small rho
-        between neighbouring points and still moves the means of whole levels. Obvious changes of level are
-        taken out first; the rest is told from noise by the median, which a few changes do not move.
+        between neighbouring points and still moves the means of whole levels. The certain changes ``cuts``
+        are taken out first; the rest is told from noise by the median, which a few changes do not move.
         """
-        sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(self.obvious(cuts)))))
+        sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(cuts))))
         lengths = window_lengths(self.n, self.min_segment)
         lengths = lengths[lengths * BLOCKS <= self.n]
         if lengths.size == 0:
@@ -203,6 +203,14 @@ class Levels:
         medians = [self.median(a, b) for a, b in segments(cuts, self.n)]
         least = OBVIOUS_SIGMAS * self.noise.sigma
         return [cut for i, cut in enumerate(cuts) if abs(medians[i + 1] - medians[i]) >= least]
+
+    def certain(self, pruned: tuple[list[int], list[CutTest]], least: float) -> list[int]:
+        """Those of the cuts that `prune` left which are obvious or reach ``least`` standard errors."""
+        cuts, tests = pruned
+        obvious = set(self.obvious(cuts))
+        return [
+            cut for cut, test in zip(cuts, tests, strict=True) if cut in obvious or test.statistic >= least
+        ]
 
     def fit(self, cuts: list[int]) -> FloatArray:
         """Median of its level at each point, shape (n,)."""

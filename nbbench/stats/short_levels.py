@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import Noise, mean_variance
-from nbbench.stats.summary import mad_sigma
+from nbbench.stats.noise import Noise, mean_variance, running_median
+from nbbench.stats.summary import difference_sigma, mad_sigma
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -43,6 +43,31 @@ class _Level:
     rest: BoolArray
     rho: float
     min_segment: int
+
+
+def confirmed_by_repeats(log_values: FloatArray, min_segment: int) -> BoolArray:
+    """Points that stand out of their neighbourhood in the same way in every collection that measured them.
+
+    ``log_values`` has shape (collections, n), NaN where a collection has no value. A point is confirmed (n,)
+    when at least two collections measured it and each puts it OUTSTANDING_SIGMAS / sqrt(2) of its own noise
+    or more to the same side of its running median; contention does not come back at the same commit.
+    """
+    collections, n = log_values.shape
+    apart = np.full((collections, n), np.nan)
+    for row, values in zip(apart, log_values, strict=True):
+        known = np.isfinite(values)
+        if np.count_nonzero(known) < 2 * min_segment:
+            continue
+        present = values[known]
+        sigma = difference_sigma(present)
+        if sigma > 0:
+            row[known] = (present - running_median(present, min_segment - 1)) / sigma
+    known = np.isfinite(apart)
+    least = OUTSTANDING_SIGMAS / math.sqrt(2.0)
+    above = np.all((apart >= least) | ~known, axis=0)
+    below = np.all((apart <= -least) | ~known, axis=0)
+    confirmed: BoolArray = (known.sum(axis=0) >= 2) & (above | below)
+    return confirmed
 
 
 def find_short_levels(

@@ -17,7 +17,12 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 # What a user's settings would add to a listing, or run.
-_SETTINGS = ("log.showSignature=false", "log.follow=false", f"core.hooksPath={os.devnull}")
+_SETTINGS = (
+    "log.showSignature=false",
+    "log.follow=false",
+    "core.quotePath=false",
+    f"core.hooksPath={os.devnull}",
+)
 
 
 def git(

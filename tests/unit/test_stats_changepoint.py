@@ -5,6 +5,7 @@ import pytest
 
 from nbbench.stats.calibration import false_alarms, noise_sample, power
 from nbbench.stats.changepoint import detect_steps, exact_steps, level_effect
+from nbbench.stats.short_levels import confirmed_by_repeats
 
 
 def noisy(n, sigma=0.02, seed=0):
@@ -337,3 +338,54 @@ def test_the_result_depends_on_the_arguments_only():
 def test_an_unknown_noise_is_an_error():
     with pytest.raises(ValueError, match="unknown kind"):
         false_alarms("pink", 10, 1, 0)
+
+
+# -- many levels ------------------------------------------------------------------------------------------
+
+
+def test_a_history_of_many_levels_does_not_pass_for_noise_with_a_long_memory():
+    """Steps of two to three sigma every 25 commits: they used to raise the bar until one of them was left."""
+    at = list(range(25, 200, 25))
+    values = noisy(200, 0.035, seed=7)
+    for place, ratio in zip(at, (1.15, 1.1, 0.88, 1.12, 1.1, 0.87, 1.15), strict=True):
+        values[place:] *= ratio
+    found = [step.index for step in detect_steps(values, alpha=0.05)]
+    assert sum(any(abs(f - place) <= 2 for f in found) for place in at) >= 6
+    assert len(found) <= len(at)
+
+
+def test_a_step_blurred_over_a_few_commits_is_no_drift():
+    values = noisy(120, 0.01, seed=3)
+    values[58:61] *= 1.03
+    values[61:] *= 1.06
+    assert [step.kind for step in detect_steps(values)] == ["step"]
+
+
+# -- a second collection confirms a short level -----------------------------------------------------------
+
+
+def repeated(*shapes, sigma=0.02):
+    return np.log([noisy(60, sigma, seed=i) * np.asarray(shape) for i, shape in enumerate(shapes)])
+
+
+def one_commit(ratio, at=30):
+    return np.where(np.arange(60) == at, ratio, 1.0)
+
+
+def test_a_level_of_one_commit_is_confirmed_by_a_second_collection():
+    logs = repeated(one_commit(1.3), one_commit(1.3))
+    confirmed = confirmed_by_repeats(logs, 3)
+    assert confirmed[30]
+    values = np.exp(logs.mean(axis=0))
+    assert [s.index for s in detect_steps(values, confirmed=confirmed)] == [30, 31]
+    assert detect_steps(values) == ()
+
+
+@pytest.mark.parametrize("other", [one_commit(1.0), one_commit(0.8), one_commit(np.nan)])
+def test_a_spike_of_one_collection_or_one_that_was_measured_once_is_not_confirmed(other):
+    assert not confirmed_by_repeats(repeated(one_commit(1.3), other), 3)[30]
+
+
+def test_an_ordinary_step_needs_no_confirmation():
+    step = np.where(np.arange(60) >= 30, 1.5, 1.0)
+    assert not confirmed_by_repeats(repeated(step, step), 3)[29:32].any()

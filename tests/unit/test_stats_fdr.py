@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from nbbench.stats.fdr import q_values
+from nbbench.stats.fdr import e_select, q_values
 
 
 @pytest.mark.parametrize("n", [1, 2, 17, 400])
@@ -59,3 +61,28 @@ def test_wrong_shape_and_too_few_tests_are_errors():
         q_values([[0.1]])
     with pytest.raises(ValueError, match="fewer"):
         q_values([0.1, 0.2], tests=1)
+
+
+def test_e_select_rejects_the_largest_step_up():
+    logs = np.log([900.0, 450.0, 10.0, 1.0])
+    assert e_select(logs, 0.01).tolist() == [True, True, False, False]
+    assert e_select(logs[::-1], 0.01).tolist() == [False, False, True, True]
+    # one alone needs 4 / 0.01, all four 1 / 0.01 each
+    assert not e_select(np.log([399.0, 1.0, 1.0, 1.0]), 0.01).any()
+    assert e_select(np.log([101.0] * 4), 0.01).all()
+    assert e_select([], 0.01).size == 0
+
+
+def test_e_select_finds_nothing_in_true_hypotheses_but_for_alpha():
+    rng = np.random.default_rng(12)
+    # e-values that reach 1/alpha as often as Markov's inequality allows, all dependent
+    worst = np.where(rng.random(4000) < 0.05, math.log(20.0), -math.inf)
+    assert np.mean([e_select(np.full(5, value), 0.05).any() for value in worst]) <= 0.06
+
+
+@pytest.mark.parametrize(
+    ("values", "alpha"), [([math.nan], 0.01), ([[1.0]], 0.01), ([1.0], 0.0), ([1.0], 1.0)]
+)
+def test_e_select_rejects_bad_input(values, alpha):
+    with pytest.raises(ValueError, match=r"alpha|dimension"):
+        e_select(values, alpha)

@@ -3,12 +3,13 @@ import math
 import numpy as np
 import pytest
 
+from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.paired import (
+    Evidence,
     decide,
     estimate_pairs,
     least_rounds,
     log_wealth,
-    noise_floor,
     past_spread,
 )
 
@@ -24,11 +25,36 @@ def ever_refuted(rounds, median, alpha=ALPHA):
 # -- decisions --------------------------------------------------------------------------------------------
 
 
-def test_clear_rounds_are_decided_at_the_seventh():
+def test_clear_rounds_are_decided_at_the_least_number_of_rounds():
     rounds = 0.1 + 0.005 * np.array([1, -1, 2, -2, 0.5, 0, 1, -1])
-    assert [decide(rounds[:n], floor=0.02).decision for n in range(1, 8)] == ["undecided"] * 6 + ["slower"]
+    assert least_rounds(ALPHA) == 8
+    assert [decide(rounds[:n], floor=0.02).decision for n in range(1, 9)] == ["undecided"] * 7 + ["slower"]
     assert decide(-rounds, floor=0.02).decision == "faster"
-    assert least_rounds(ALPHA) == 7
+
+
+def test_a_round_doubles_the_wealth_at_most():
+    for alpha in (0.5, 0.1, 0.01, 0.00125, 1e-9):
+        assert 2 ** least_rounds(alpha) >= 1 / alpha
+
+
+def test_evidence_kept_round_by_round_is_that_of_all_rounds_at_once():
+    rng = np.random.default_rng(7)
+    for scale in (0.0, 1.0, 1e3):
+        rounds = 0.02 + scale * rng.standard_t(2, 25)
+        rounds[5] = rounds[0]
+        kept = Evidence(0.01, 0.03)
+        for value in rounds:
+            kept.add(float(value))
+        spread = past_spread(rounds)
+        assert kept.slower == pytest.approx(log_wealth(rounds, spread, 0.01)[-1])
+        assert kept.faster == pytest.approx(log_wealth(-rounds, spread, 0.01)[-1])
+        inside = [log_wealth(side * rounds, spread, -0.03).max() for side in (1, -1)]
+        assert kept.equivalent == pytest.approx(max(min(inside), 0.0), abs=1e-9)
+
+
+def test_evidence_rejects_a_margin_below_the_floor():
+    with pytest.raises(ValueError, match="margin"):
+        Evidence(0.02, 0.01)
 
 
 def test_equal_code_is_equivalent_once_the_interval_fits_the_floor():
@@ -68,13 +94,13 @@ def test_rounds_that_contradict_each_other_decide_nothing():
 
 
 def test_one_ruined_round_does_not_hide_a_slowdown():
-    rounds = 0.1 + 0.02 * np.random.default_rng(5).standard_normal(14)
+    rounds = 0.1 + 0.02 * np.random.default_rng(5).standard_normal(18)
     rounds[6] = -2.0
     assert decide(rounds, floor=0.02).decision == "slower"
 
 
 def test_rounds_without_any_noise():
-    assert decide([0.1] * 8, floor=0.02).decision == "slower"
+    assert decide([0.1] * 9, floor=0.02).decision == "slower"
     assert decide([0.0] * 8, floor=0.02).decision == "equivalent"
     assert decide([0.0] * 30, floor=0.02).estimate.p_slower == 1.0
 
@@ -124,7 +150,7 @@ def test_looking_after_every_round_keeps_the_error_rate(noise, alpha):
 
 
 @pytest.mark.parametrize(
-    ("percent", "floor", "by", "share"), [(10, 0.02, 8, 0.85), (5, 0.01, 25, 0.9), (5, 0.02, 25, 0.6)]
+    ("percent", "floor", "by", "share"), [(10, 0.02, 9, 0.85), (5, 0.01, 25, 0.9), (5, 0.02, 25, 0.6)]
 )
 def test_power_at_3_percent_noise(percent, floor, by, share):
     rng = np.random.default_rng(20260111)
@@ -156,8 +182,9 @@ def test_the_floor_is_the_policy_where_noise_is_small_or_unknown():
 def test_the_floor_by_hand():
     # median 0, MAD 0.02, t(4, 0.975) = 2.776
     expected = 2.7764451 * 1.482602 * 0.02 * math.sqrt(math.pi / 2 / 10)
-    assert noise_floor([-0.04, -0.02, 0.0, 0.02, 0.04], policy=0.01) == pytest.approx(expected, rel=1e-5)
-    assert noise_floor([0.06, 0.08, 0.1, 0.12, 0.14], policy=0.01) == pytest.approx(expected + 0.1, rel=1e-5)
+    spread = np.array([-0.04, -0.02, 0.0, 0.02, 0.04])
+    assert noise_floor(spread, policy=0.01, rounds=10) == pytest.approx(expected, rel=1e-5)
+    assert noise_floor(spread + 0.1, policy=0.01, rounds=10) == pytest.approx(expected + 0.1, rel=1e-5)
 
 
 def test_the_floor_falls_with_rounds_and_ignores_one_outlier():
@@ -172,3 +199,28 @@ def test_the_floor_falls_with_rounds_and_ignores_one_outlier():
 def test_bad_floors_are_errors(arguments):
     with pytest.raises(ValueError, match=r"policy|rounds"):
         noise_floor([0.1, 0.2, 0.3], **arguments)
+
+
+# -- canary -----------------------------------------------------------------------------------------------
+
+
+def test_a_canary_that_sees_the_drift_removes_it():
+    rng = np.random.default_rng(8)
+    drift = rng.normal(0, 0.03, 30)
+    found = fit_canary(0.5 * drift + rng.normal(0, 0.005, 30), drift)
+    assert found.coefficient == pytest.approx(0.5, abs=0.1)
+    assert found.helps
+    assert found.corrected < 0.5 * found.plain
+
+
+def test_a_canary_that_knows_nothing_is_seldom_believed():
+    rng = np.random.default_rng(9)
+    believed = [fit_canary(rng.normal(0, 0.02, 30), rng.normal(0, 0.06, 30)).helps for _ in range(400)]
+    assert np.mean(believed) < 0.03
+
+
+def test_few_rounds_fit_no_canary_and_shapes_must_agree():
+    assert fit_canary([0.1] * 5, [0.2] * 5).coefficient == 0.0
+    assert not fit_canary([0.1] * 5, [0.2] * 5).helps
+    with pytest.raises(ValueError, match="one length"):
+        fit_canary([0.1, 0.2], [0.1])

@@ -1,0 +1,163 @@
+"""Which source line of one tree is which line of another, so that moved code is no change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from nbbench.model import FileDiff, LedgerLine
+
+Place = tuple[str, int]  # path, 1-based line
+
+# git's own limit for a block to count as moved (`--color-moved`, COLOR_MOVED_MIN_ALNUM_COUNT in
+# diff.c): shorter ones, such as a lone `return x`, agree by chance.
+_MIN_ALPHANUMERIC = 20
+
+
+class LineMatch:
+    """Lines of base and head that are the same line, from the diff of the two trees.
+
+    A line that the diff leaves alone maps, through renamed files as well; of the lines that it
+    removes, blocks that stand somewhere else in head, word for word, map too.
+    """
+
+    def __init__(self, files: Iterable[FileDiff]) -> None:
+        files = tuple(files)
+        self._by_base = {f.base_path: f for f in files if f.base_path}
+        self._by_head = {f.head_path: f for f in files if f.head_path}
+        self._moved = _moved_lines(files)
+        self._arrived = {head: base for base, head in self._moved.items()}
+
+    def head_of(self, path: str, line: int) -> Place | None:
+        """Where a line of base stands in head; None when it is gone."""
+        file = self._by_base.get(path)
+        if file is None:
+            return path, line
+        shift = 0
+        for hunk in file.hunks:
+            if line < hunk.base_start:
+                break
+            if line < hunk.base_start + len(hunk.removed):
+                return self._moved.get((path, line))
+            shift = hunk.head_start + len(hunk.added) - hunk.base_start - len(hunk.removed)
+        return (file.head_path, line + shift) if file.head_path else None
+
+    def base_of(self, path: str, line: int) -> Place | None:
+        """Where a line of head stood in base; None when it is new."""
+        file = self._by_head.get(path)
+        if file is None:
+            return path, line
+        shift = 0
+        for hunk in file.hunks:
+            if line < hunk.head_start:
+                break
+            if line < hunk.head_start + len(hunk.added):
+                return self._arrived.get((path, line))
+            shift = hunk.base_start + len(hunk.removed) - hunk.head_start - len(hunk.added)
+        return (file.base_path, line + shift) if file.base_path else None
+
+    def renamed(self, path: str) -> str:
+        """The path in head of a file of base (its own where it is gone)."""
+        file = self._by_base.get(path)
+        return file.head_path or path if file else path
+
+
+def _moved_lines(files: Sequence[FileDiff]) -> dict[Place, Place]:
+    """Removed lines that were added elsewhere: grown from lines that occur once on either side."""
+    removed = {
+        (f.base_path, h.base_start + i): text.strip()
+        for f in files
+        for h in f.hunks
+        for i, text in enumerate(h.removed)
+    }
+    added = {
+        (f.head_path, h.head_start + i): text.strip()
+        for f in files
+        for h in f.hunks
+        for i, text in enumerate(h.added)
+    }
+    gone, new = Counter(removed.values()), Counter(added.values())
+    once = {text: place for place, text in added.items() if new[text] == 1}
+    moved: dict[Place, Place] = {}
+    taken: set[Place] = set()
+    for place, text in removed.items():
+        if not text or gone[text] != 1 or text not in once or place in moved:
+            continue
+        block = _block(place, once[text], removed, added)
+        block = [(a, b) for a, b in block if a not in moved and b not in taken]
+        if sum(char.isalnum() for a, _ in block for char in removed[a]) >= _MIN_ALPHANUMERIC:
+            moved.update(block)
+            taken.update(b for _, b in block)
+    return moved
+
+
+def _block(
+    base: Place, head: Place, removed: dict[Place, str], added: dict[Place, str]
+) -> list[tuple[Place, Place]]:
+    """The pairs of equal lines around a pair, upwards and downwards without a gap."""
+    found = []
+    for step, first in ((1, 0), (-1, -1)):
+        offset = first
+        while True:
+            a, b = (base[0], base[1] + offset), (head[0], head[1] + offset)
+            if a not in removed or b not in added or removed[a] != added[b]:
+                break
+            found.append((a, b))
+            offset += step
+    return found
+
+
+class SiteNames:
+    """Names the site of a ledger's line so that the same site has the same name on both sides.
+
+    A line that the match knows on both sides is a site of its own. The others of a function are
+    one site together; functions are matched by path and name, and one that is gone from its file
+    by its name alone where only one function of that name is new in head.
+    """
+
+    def __init__(
+        self, base: Iterable[LedgerLine], head: Iterable[LedgerLine], match: LineMatch | None
+    ) -> None:
+        self._match = match
+        before = {(line.path, line.function) for line in base}
+        after = {(line.path, line.function) for line in head}
+        self._functions = {site: (self._renamed(site[0]), site[1]) for site in before}
+        lost = [site for site in before if self._functions[site] not in after]
+        fresh = after - set(self._functions.values())
+        for site in lost:
+            same = [other for other in fresh if other[1] == site[1]]
+            if len(same) == 1 and sum(other[1] == site[1] for other in lost) == 1:
+                self._functions[site] = same[0]
+
+    def base(self, line: LedgerLine) -> str:
+        """The site of a line of base."""
+        place = self._match.head_of(line.path, line.line) if self._match and line.path else None
+        return f"{place[0]}:{place[1]}" if place else " ".join(self.function(line))
+
+    def head(self, line: LedgerLine) -> str:
+        """The site of a line of head."""
+        known = self._match and line.path and self._match.base_of(line.path, line.line)
+        return f"{line.path}:{line.line}" if known else f"{line.path} {line.function}"
+
+    def places(self, site: str, old: LedgerLine | None, new: LedgerLine | None) -> tuple[str, str]:
+        """`path:line` of a site in base and in head, from a line that it has there; empty where it is not.
+
+        A line that both trees have is named on both sides, whether or not it ran.
+        """
+        path, _, number = site.rpartition(":")
+        if self._match and number.isdigit() and (base := self._match.base_of(path, int(number))):
+            return f"{base[0]}:{base[1]}", site
+        return _place(old), _place(new)
+
+    def function(self, line: LedgerLine) -> tuple[str, str]:
+        """Path and name in head of the function of a line of base."""
+        return self._functions[line.path, line.function]
+
+    def _renamed(self, path: str) -> str:
+        return self._match.renamed(path) if self._match else path
+
+
+def _place(line: LedgerLine | None) -> str:
+    if line is None:
+        return ""
+    return f"{line.path}:{line.line}" if line.path else "(benchmark)"

@@ -1,0 +1,61 @@
+"""Turns, disturbances and canaries of a duel, without processes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nbbench.collect.duel import CANARY_JUMP, Canaries, disturbance, figure
+from nbbench.probe.canary import Canary
+from nbbench.probe.turns import MOST_SAMPLES, take_turn, waiting_s
+
+
+def test_the_figure_is_the_mean_of_the_two_fastest() -> None:
+    assert figure([4.0, 1.0, 9.0]) == pytest.approx(2.0)
+    assert figure([3.0]) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ((1.0, 0.1, 0.0, False, 0.0), ""),
+        ((1.0, 0.3, 0.0, False, 0.0), "other processes ran"),
+        ((1.0, 0.0, 0.1, False, 0.0), "the hypervisor took time"),
+        ((1.0, 0.0, 0.0, True, 0.0), "waited for a core"),
+        ((1.0, 0.0, 0.0, False, 2 * CANARY_JUMP), "the canary jumped"),
+        ((0.01, 0.03, 0.0, False, 0.0), ""),  # the machine counts in steps of 10 ms
+    ],
+)
+def test_what_disturbs(facts: tuple[float, float, float, bool, float], told: str) -> None:
+    assert disturbance(*facts) == told
+
+
+def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
+    steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
+    slow = {"base": (1.0, 1.0), "head": (1.21, 1.21)}
+    jumped = {"base": (1.0, 2.0), "head": (1.0, 1.0)}
+    assert Canaries(steady, steady).log_ratio == Canaries(steady, steady).jump == 0.0
+    assert Canaries(slow, steady).log_ratio == pytest.approx(math.log(1.1))
+    assert Canaries(slow, steady).jump == 0.0
+    assert Canaries(steady, jumped).jump == pytest.approx(math.log(2))
+
+
+def test_a_turn_takes_at_least_one_sample_and_not_too_many() -> None:
+    one = take_turn(lambda: 0.5, 0.0)
+    assert len(one["samples"]) + one["spoilt"] == 1
+    many = take_turn(lambda: 0.5, 60.0)
+    assert len(many["samples"]) + many["spoilt"] == MOST_SAMPLES
+
+
+def test_waiting_never_falls() -> None:
+    before = waiting_s()
+    assert 0.0 <= before <= waiting_s()
+
+
+def test_the_canary_sings() -> None:
+    canary = Canary()
+    first, best = canary.sing(), canary.sing(3)
+    assert first.bandwidth_s > 0
+    assert first.arithmetic_s > 0
+    assert best.bandwidth_s < 10  # an order of magnitude above a busy machine's

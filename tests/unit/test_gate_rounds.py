@@ -1,0 +1,85 @@
+"""Rounds of a gate against a runner that needs no processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from nbbench.analyse.session import GateSession, SeriesState
+from nbbench.collect.duel import Canaries, Pair, Sample
+from nbbench.collect.paired import GateSeries
+from nbbench.pipeline.gate_rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
+
+ITEM = GateSeries("time_run", None, "time_run", 60.0)
+STEADY = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
+DRIFT = {"base": (1.0, 1.0), "head": (1.1, 1.1)}
+
+
+class Runner:
+    """Answers every round from a list (the last one for ever)."""
+
+    def __init__(self, *pairs: Pair) -> None:
+        self.pairs, self.rounds, self.renewals = list(pairs), 0, 0
+
+    def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
+        self.rounds += 1
+        return dict.fromkeys(series, self.pairs.pop(0) if len(self.pairs) > 1 else self.pairs[0])
+
+    def renew(self) -> None:
+        self.renewals += 1
+
+
+def pair(log_ratio: float, disturbed: str = "", canaries: Canaries | None = None) -> Pair:
+    return Pair(Sample(1.0), Sample(1.0), log_ratio, 5, 0, disturbed, 1.0, canaries)
+
+
+def drive(runner: Runner, seconds: float = 60.0, coefficient: float = 0.0) -> tuple[SeriesState, Tally]:
+    state = SeriesState("time_run", 0.01)
+    tally = run_rounds(
+        runner,  # type: ignore[arg-type]
+        [ITEM],
+        GateSession([state], 0.01),
+        coefficients={"time_run": coefficient},
+        deadline=time.monotonic() + seconds,
+        say=lambda _: None,
+    )
+    return state, tally
+
+
+def test_a_loss_is_confirmed_by_a_new_server() -> None:
+    runner = Runner(pair(0.1))
+    state, tally = drive(runner)
+    assert state.confirmed
+    assert runner.renewals == 1
+    assert tally.sentence.startswith("0 of ")
+
+
+def test_one_round_is_measured_however_small_the_budget() -> None:
+    state, _ = drive(Runner(pair(0.1)), seconds=-1.0)
+    assert len(state.log_ratios) == 1
+    assert state.decision is not None
+    assert state.decision.decision == "undecided"
+
+
+def test_a_disturbed_pair_is_measured_again_and_told() -> None:
+    runner, tally = Runner(pair(0.5, "the canary jumped"), pair(0.0)), Tally()
+    measured = clean_round(runner, [ITEM], time.monotonic() + 60, tally)  # type: ignore[arg-type]
+    assert measured[ITEM].log_ratio == 0.0
+    assert tally.sentence == ("1 of 2 pairs (50 %) were disturbed and measured again (the canary jumped: 1)")
+
+
+def test_lasting_load_is_not_measured_again_for_ever() -> None:
+    runner, tally = Runner(pair(0.0, "other processes ran")), Tally()
+    for _ in range(ENOUGH_PAIRS + 20):
+        clean_round(runner, [ITEM], time.monotonic() + 60, tally)  # type: ignore[arg-type]
+    assert tally.hopeless
+    assert sum(tally.repeated.values()) < RETRIES * ENOUGH_PAIRS
+    assert tally.kept == ENOUGH_PAIRS + 20
+    assert "the machine was busy all the time" in tally.sentence
+
+
+def test_a_canary_that_helps_takes_its_drift_away() -> None:
+    state, _ = drive(Runner(pair(0.1, canaries=Canaries(DRIFT, DRIFT))), seconds=-1, coefficient=1.0)
+    assert abs(state.log_ratios[0] - 0.1 + 0.0953) < 1e-3
+    state, _ = drive(Runner(pair(0.1, canaries=Canaries(STEADY, STEADY))), seconds=-1, coefficient=1.0)
+    assert state.log_ratios == [0.1]
