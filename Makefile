@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check coverage lint docs bench clean
+.PHONY: help setup demo test check coverage lint docs bench scorecard clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,15 @@ docs: $(STAMP) ## Write what the tool writes: docs/cli.md, the tables of docs/fi
 
 bench: $(STAMP) ## Timed figures of nbbench itself (never part of the tests)
 	$(BIN)/python tests/bench/run.py
+
+# Otava pins an old numpy and asks for clients of clouds and chats; its statistics need none of them.
+$(VENV)/.scorecard: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[scorecard]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps apache-otava
+	@touch $@
+
+scorecard: $(VENV)/.scorecard ## Change detection beside its peers: docs/scorecard.md (NBBENCH_ASV_DATA=folder)
+	$(BIN)/python -m tests.bench.scorecard --out docs/scorecard.md
 
 clean: ## Remove everything that make made
 	rm -rf $(VENV) .nbbench demo html .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """`make bench`: timed figures of nbbench itself. Never part of the tests; quote it with machine and date.
 
-python tests/bench/run.py [throughput] [import] [detect] [help] [ceiling]
+python tests/bench/run.py [throughput] [import] [detect] [help] [ceiling] [ledger] [witness]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -134,18 +135,33 @@ def _write_tree(results: Path, *, files: int, series: int) -> None:
 
 
 def detecting() -> None:
-    """Change points of 2,400 series of 1,200 points (a quarter of the goal's 9,600)."""
-    from nbbench.stats.changepoint import detect_steps
+    """Change points of 9,600 series of 1,200 points, one process a core, with the memory of all of them."""
+    import resource
 
-    rng = np.random.default_rng(2)
-    count, points = 2400, 1200
-    data = rng.lognormal(0, 0.02, (count, points))
-    data[::4, points // 2 :] *= 1.1
+    from nbbench.stats.many import Rules, detect_many, useful_jobs
+
+    count, points = 9600, 1200
+    jobs = useful_jobs(count * points)
     start = time.perf_counter()
-    found = sum(len(detect_steps(row)) for row in data)
+    found = sum(map(len, detect_many(_histories(count, points), Rules(), jobs=jobs)))
     spent = time.perf_counter() - start
-    goal = spent / count * 9600
-    print(f"detect: {count} series x {points}: {spent:.1f} s, {found} steps ({goal:.0f} s for 9,600)")
+    own, workers = (
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(
+        f"detect: {count:,} series x {points:,}: {spent:.1f} s in {jobs} processes, {found:,} steps; "
+        f"peak {own:.0f} MiB and {workers:.0f} MiB a worker"
+    )
+
+
+def _histories(count: int, points: int) -> Iterator[tuple[np.ndarray, None]]:
+    """Noise of 2 %; every fourth series has a step of 10 % in the middle."""
+    rng = np.random.default_rng(2)
+    for number in range(count):
+        values = rng.lognormal(0, 0.02, points)
+        if number % 4 == 0:
+            values[points // 2 :] *= 1.1
+        yield values, None
 
 
 def helping() -> None:
@@ -158,26 +174,33 @@ def helping() -> None:
     print(f"nbbench --help: median {median(spent):.3f} s, {min(spent):.3f} to {max(spent):.3f} s")
 
 
+# Plain loops store as torch's kernels do; gcc would turn the copy into memcpy, which may choose
+# non-temporal stores, so that is turned off. The last kernel uses them on purpose.
 _STREAM = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 static double now(void) {
   struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + 1e-9 * t.tv_nsec;
 }
+#define TIMED(slot, ...) { \
+  double t = now(); __VA_ARGS__; t = now() - t; if (k && t < best[slot]) best[slot] = t; }
 int main(int argc, char **argv) {
-  size_t n = strtoull(argv[1], 0, 10) / 8;
-  double *a = malloc(n * 8), *b = malloc(n * 8), *c = malloc(n * 8), best[2] = {1e9, 1e9};
+  size_t n = strtoull(argv[1], 0, 10) / 64 * 8;
+  double *a = aligned_alloc(64, n * 8), *b = aligned_alloc(64, n * 8), *c = aligned_alloc(64, n * 8);
+  double best[3] = {1e9, 1e9, 1e9};
   for (size_t i = 0; i < n; i++) { a[i] = 1; b[i] = 2; c[i] = 3; }
   for (int k = 0; k < 11; k++) {
-    double t = now();
-    for (size_t i = 0; i < n; i++) c[i] = a[i];
-    t = now() - t; if (k && t < best[0]) best[0] = t;
-    t = now();
-    for (size_t i = 0; i < n; i++) a[i] = b[i] + 3.0 * c[i];
-    t = now() - t; if (k && t < best[1]) best[1] = t;
+    TIMED(0, for (size_t i = 0; i < n; i++) c[i] = a[i])
+    TIMED(1, for (size_t i = 0; i < n; i++) a[i] = b[i] + 3.0 * c[i])
+#ifdef __SSE2__
+    TIMED(2, for (size_t i = 0; i < n; i += 2) _mm_stream_pd(c + i, _mm_load_pd(a + i)); _mm_sfence())
+#endif
   }
-  printf("%.6g %.6g %g\n", 16.0 * n / best[0], 24.0 * n / best[1], a[n / 2]);
+  printf("%.6g %.6g %.6g %g\n", 16.0 * n / best[0], 24.0 * n / best[1], 16.0 * n / best[2], a[n / 2]);
   return 0;
 }
 """
@@ -194,22 +217,100 @@ def ceiling() -> None:
         print("ceiling: no C compiler, skipped")
         return
     torch.set_num_threads(1)
+    flags = ["-O3", "-march=native", "-fno-tree-loop-distribute-patterns"]
     with tempfile.TemporaryDirectory() as name:
         source, binary = Path(name) / "stream.c", Path(name) / "stream"
         source.write_text(_STREAM)
-        subprocess.run([compiler, "-O3", "-march=native", str(source), "-o", str(binary)], check=True)
-        ratios = []
-        for _ in range(5):
+        subprocess.run([compiler, *flags, str(source), "-o", str(binary)], check=True)
+        rows = []
+        for _ in range(9):
             ours = measure_ceiling(repeats=10)
             out = subprocess.run(
                 [str(binary), str(ours.array_bytes)], capture_output=True, text=True, check=True
             )
-            copy, triad, _ = map(float, out.stdout.split())
-            ratios.append((ours.copy / copy, ours.triad / triad, ours.copy, copy))
-    for title, values in zip(("copy", "triad"), list(zip(*ratios, strict=True))[:2], strict=True):
-        print(f"ceiling {title}: torch/C median {median(values):.3f}, {min(values):.3f} to {max(values):.3f}")
-    torch_copy, c_copy = (median(r[i] for r in ratios) / 1e9 for i in (2, 3))
-    print(f"copy: torch {torch_copy:.1f} GB/s, C {c_copy:.1f} GB/s")
+            copy, triad, streamed, _ = map(float, out.stdout.split())
+            rows.append((ours.copy, copy, ours.triad, triad, streamed, copy))
+    # Ceilings are the best of repeats, so the best of all rounds are compared; rounds show the spread.
+    for index, title in enumerate(("copy, torch/C", "triad, torch/C", "copy, non-temporal/plain C")):
+        over, under = ([row[2 * index + side] for row in rows] for side in (0, 1))
+        ratios = [a / b for a, b in zip(over, under, strict=True)]
+        print(
+            f"ceiling {title}: best {max(over) / 1e9:.1f} / {max(under) / 1e9:.1f} GB/s = "
+            f"{max(over) / max(under):.3f}; rounds {min(ratios):.3f} to {max(ratios):.3f}, "
+            f"median {median(ratios):.3f}"
+        )
+
+
+_LEDGER = """
+import os, sys, time
+sys.path[:0] = {paths!r}
+from statistics import median
+from benchmarks import ledgers, recording, subject
+from profiler_witness import witness
+
+out = sys.stdout
+subject.prepare()
+
+def ratio(size, turns):
+    case = subject.bandwidth(size, "float32")
+    case.run(), recording.ledger_of(case)
+    found = []
+    for _ in range(turns):
+        spent = []
+        for function in (case.run, lambda: recording.ledger_of(case)):
+            start = time.perf_counter()
+            function()
+            spent.append(time.perf_counter() - start)
+        found.append(spent[1] / spent[0])
+    print(f"ledger pass / plain run, {{size}}^2 float32: median {{median(found):.2f}}, "
+          f"{{min(found):.2f}} to {{max(found):.2f}} in {{turns}} pairs", file=out)
+
+def agree():
+    for name, build in ledgers.WORKLOADS.items():
+        if "2048" in name or "1024" in name:
+            continue
+        try:
+            case = build()
+            case.run()
+        except Exception as error:
+            print(f"{{name}}: {{error}}", file=out)
+            continue
+        ledger = recording.ledger_of(case)
+        operations, moved = witness(case.run)
+        print(f"{{name:24}} operations {{ledger.ops:6,}} {{operations.total():6,}}  bytes "
+              f"{{ledger.bytes:13,}} {{moved:13,}} {{moved / ledger.bytes - 1:+.4%}}", file=out)
+
+if {what!r} == "ledger":
+    ratio(512, 15), ratio(2048, 5)
+else:
+    agree()
+"""
+
+
+def _with_subject(what: str) -> None:
+    """Measure the tree that NBBENCH_TREE names (an import root), or the demo's."""
+    from nbbench.probe.resources import PINNED_ENVIRONMENT
+    from nbbench.subject.demo import write_demo
+
+    with tempfile.TemporaryDirectory() as name:
+        source = os.environ.get("NBBENCH_TREE", "")
+        if not source:
+            write_demo(Path(name))
+            source = f"{name}/src"
+        paths = [source, str(ROOT / "tests" / "unit"), str(ROOT)]
+        env = {**os.environ, **PINNED_ENVIRONMENT, "NBBENCH_TREE": source}
+        code = _LEDGER.format(paths=paths, what=what)
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True)
+
+
+def ledger() -> None:
+    """What the ledger costs: its pass against a plain run of the same workload."""
+    _with_subject("ledger")
+
+
+def witnessed() -> None:
+    """The ledger of the whole suite against torch.profiler's records (tests/unit/profiler_witness.py)."""
+    _with_subject("witness")
 
 
 PARTS = {
@@ -217,6 +318,8 @@ PARTS = {
     "import": importing,
     "detect": detecting,
     "ceiling": ceiling,
+    "ledger": ledger,
+    "witness": witnessed,
     "throughput": throughput,
 }
 

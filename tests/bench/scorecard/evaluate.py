@@ -1,0 +1,66 @@
+"""Run the methods over a row and keep the scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tests.bench.scorecard.metrics import Score, Truth, large_enough
+from tests.bench.scorecard.peers import Method, all_methods, asv_compare, ours
+from tests.bench.scorecard.rows import Row
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method in one row; ``setting`` names the best one where there was a choice."""
+
+    method: str
+    setting: str
+    score: Score
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the scorecard."""
+
+    group: str
+    name: str
+    goal: str
+    series: int
+    changes: int
+    entries: tuple[Entry, ...]
+
+
+def evaluate(row: Row, *, mine: bool = False) -> Result:
+    """Every method on the data of ``row``, or nbbench alone if ``mine``."""
+    truths = row.data()
+    methods = [ours(row.least)] if mine else all_methods(row.least)
+    if row.telemetry:
+        methods.insert(1, ours(row.least, telemetry=True))
+    if row.ledger:
+        methods.insert(2, ours(row.least, telemetry=True, ledger=True))
+    if row.samples and not mine:
+        methods.append(asv_compare())
+    entries = tuple(_best(method, truths, row.least) for method in methods) if truths else ()
+    return Result(row.group, row.name, row.goal, len(truths), sum(len(t.changes) for t in truths), entries)
+
+
+def _best(method: Method, truths: list[Truth], least: float) -> Entry:
+    scored = [(name, _score(find, truths, least)) for name, find in method.settings.items()]
+    if not scored:
+        return Entry(method.name, "", Score(), method.why_not)
+    name, score = max(scored, key=lambda pair: _merit(pair[1]))
+    return Entry(method.name, name, score)
+
+
+def _merit(score: Score) -> tuple[float, float]:
+    """F1; without anything to find, few alarms."""
+    return (0.0 if math.isnan(score.f1) else score.f1, -score.alarms)
+
+
+def _score(find: object, truths: list[Truth], least: float) -> Score:
+    score = Score()
+    for truth in truths:
+        score.add(truth, large_enough(truth.values, find(truth), least))  # type: ignore[operator]
+    return score

@@ -1,0 +1,145 @@
+"""The rows of the scorecard: what is asked of every method, on data of one half."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.scorecard import injected, planted, real
+from tests.bench.scorecard.metrics import Truth
+
+ROOT = Path(__file__).resolve().parents[3]
+SEED = 20261123
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question: its data, and the least log ratio that counts as a change, the same for every method."""
+
+    group: str
+    name: str
+    least: float
+    data: Callable[[], list[Truth]]
+    goal: str = ""
+    samples: bool = False
+    telemetry: bool = False
+    ledger: bool = False
+
+
+def all_rows(half: int, count: int, asv_data: Path | None) -> list[Row]:
+    """Every row of the history; ``count`` is the number of series in each planted one."""
+    return [
+        *_sizes(half, count),
+        *_kinds(half, count),
+        *_patterns(half, count),
+        *_injected(half, asv_data),
+        Row("A/A recordings as they are", "no change", _half_of(0.05), lambda: real.unchanged(half)),
+        *_real(half),
+    ]
+
+
+def asv_data(given: str | None) -> Path | None:
+    """The folder of other projects' asv results, from the option or NBBENCH_ASV_DATA."""
+    name = given or os.environ.get("NBBENCH_ASV_DATA", "")
+    return Path(name) if name else None
+
+
+def _half_of(size: float) -> float:
+    return 0.5 * math.log1p(size)
+
+
+def _sizes(half: int, count: int) -> list[Row]:
+    rows = []
+    for cv in (0.01, 0.02, 0.03):
+        for size in (0.02, 0.03, 0.05, 0.10, 0.20):
+            goal = "F1 ≥ 0.95" if size >= 0.05 and cv <= 0.02 else "F1 ≥ 0.8" if size >= 0.05 else ""
+            rows.append(
+                Row(
+                    "Planted: one size of step in recorded A/A noise",
+                    f"{size:.0%} at CV {cv:.0%}",
+                    _half_of(size),
+                    lambda size=size, cv=cv: planted.steps((size,), planted.recorded, cv, count, SEED, half),
+                    goal,
+                )
+            )
+    return rows
+
+
+_MIXED = (0.05, 0.10, 0.20)
+_KINDS: dict[str, tuple[planted.Noise, planted.Disturb | None]] = {
+    "Gaussian": (planted.gaussian, None),
+    "recorded": (planted.recorded, None),
+    "recorded, 5 % spikes": (planted.recorded, planted.spikes),
+    "recorded, bursts of contention": (planted.recorded, planted.bursts),
+    "recorded, drift of 6 %": (planted.recorded, planted.drift),
+    "recorded, speed wanders ± 2 %": (planted.recorded, planted.wander),
+    "AR(1), rho 0.5": (planted.autocorrelated, None),
+    "bimodal": (planted.bimodal, None),
+    "recorded, 30 % of commits missing": (planted.recorded, planted.gaps),
+}
+
+
+def _kinds(half: int, count: int) -> list[Row]:
+    return [
+        Row(
+            "Planted: steps of 5, 10 and 20 % in noise of CV 2 %",
+            name,
+            _half_of(0.05),
+            lambda noise=noise, disturb=disturb: planted.steps(
+                _MIXED, noise, 0.02, count, SEED + 1, half, disturb
+            ),
+            telemetry=disturb is planted.bursts,
+        )
+        for name, (noise, disturb) in _KINDS.items()
+    ]
+
+
+def _patterns(half: int, count: int) -> list[Row]:
+    made = planted.patterns(max(count // 4, 1), SEED + 2, half)
+    return [
+        Row("Patterns of otava-test-data", name, _half_of(0.05), lambda truths=truths: truths)
+        for name, truths in made.items()
+    ]
+
+
+def _injected(half: int, folder: Path | None) -> list[Row]:
+    stretches = injected.stable_stretches(folder) if folder and folder.is_dir() else []
+    return [
+        Row(
+            "Injected into stable stretches of real asv histories",
+            f"{size:.0%}",
+            _half_of(size),
+            lambda size=size: injected.with_steps(stretches, size, SEED + 3, half),
+        )
+        for size in (0.05, 0.10, 0.20)
+    ]
+
+
+def _real(half: int) -> list[Row]:
+    group = "Real branch: events of 10 % and more, truth from the ledger"
+    both = {"telemetry": True, "ledger": True}
+    return [
+        Row(group, "as recorded", real.OPEN, lambda: real.branch(half), **both),
+        Row(group, "with recorded bursts", real.OPEN, lambda: real.branch(half, bursts=True), **both),
+        Row(group, "measured twice", real.OPEN, lambda: real.twice(half), "F1 ≥ 0.9", **both),
+        Row(
+            group,
+            "measured twice, with recorded bursts",
+            real.OPEN,
+            lambda: real.twice(half, bursts=True),
+            "F1 ≥ 0.8",
+            **both,
+        ),
+        Row(group, "recorded beside other processes", real.OPEN, lambda: real.contended(half), **both),
+        Row(
+            group,
+            "committed results (83 commits chosen around changes)",
+            real.OPEN,
+            lambda: real.committed(ROOT / "results")[half::2],
+            samples=True,
+            ledger=True,
+        ),
+    ]

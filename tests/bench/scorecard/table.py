@@ -1,0 +1,122 @@
+"""The scorecard as Markdown: a summary of F1, then every figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from tabulate import tabulate
+
+from tests.bench.scorecard.evaluate import Entry, Result
+
+OURS = "nbbench"
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Summary tables by group, the list of rows where a peer is ahead, and all figures."""
+    parts = [_summary(results), _behind(results), "## Every figure\n"]
+    parts += [_details(result) for result in results if result.entries]
+    return "\n".join(parts)
+
+
+def measure(entry: Entry, result: Result) -> float:
+    """What a row is ranked by: F1, or minus the alarms where there is nothing to find."""
+    return entry.score.f1 if result.changes else -entry.score.alarms_per_thousand
+
+
+def ahead(result: Result) -> list[Entry]:
+    """Peers that beat us in a row, the best first."""
+    mine = next(e for e in result.entries if e.method == OURS)
+    peers = [e for e in result.entries if not e.method.startswith(OURS) and not e.why_not]
+    better = [e for e in peers if _number(measure(e, result)) > _number(measure(mine, result)) + 5e-4]
+    return sorted(better, key=lambda e: -_number(measure(e, result)))
+
+
+def _number(value: float) -> float:
+    return 0.0 if math.isnan(value) else value
+
+
+def _summary(results: Sequence[Result]) -> str:
+    lines = []
+    for group, rows in groupby(results, key=lambda r: r.group):
+        lines.append(f"## {group}\n")
+        some = list(rows)
+        if not any(r.entries for r in some):
+            lines.append("Not given: name a folder of asv results by `--asv-data` or NBBENCH_ASV_DATA.\n")
+            continue
+        methods: list[str] = []
+        for result in some:
+            methods += [e.method for e in result.entries if e.method not in methods]
+        table = []
+        for result in some:
+            by_method = {e.method: e for e in result.entries}
+            cells = [_cell(by_method.get(m), result) for m in methods]
+            table.append([result.name, *cells, result.goal])
+        head = ["F1 (alarms per 1,000 points)", *methods, "goal"]
+        lines.append(tabulate(table, head, tablefmt="github", disable_numparse=True) + "\n")
+    return "\n".join(lines)
+
+
+def _cell(entry: Entry | None, result: Result) -> str:
+    if entry is None:
+        return "–"
+    if entry.why_not:
+        return entry.why_not
+    alarms = f"({entry.score.alarms_per_thousand:.1f})"
+    return f"{entry.score.f1:.3f} {alarms}" if result.changes else alarms
+
+
+def _behind(results: Sequence[Result]) -> str:
+    lines = ["## Where a peer is ahead\n"]
+    for result in results:
+        if not result.entries:
+            continue
+        better = ahead(result)
+        if better:
+            mine = next(e for e in result.entries if e.method == OURS)
+            who = ", ".join(f"{e.method} {_figure(e, result)}" for e in better)
+            setting = better[0].setting
+            picked = f" (its best setting, picked afterwards: {setting})" if setting else ""
+            against = f"against {_figure(mine, result)}{picked}. {_why(better[0], mine)}"
+            lines.append(f"* {result.group}: {result.name}: {who}, {against}")
+    if len(lines) == 1:
+        lines.append("In no row.")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(entry: Entry, result: Result) -> str:
+    return f"F1 {entry.score.f1:.3f}" if result.changes else f"{entry.score.alarms_per_thousand:.1f} alarms"
+
+
+def _why(peer: Entry, mine: Entry) -> str:
+    """The difference in the counts that F1 is made of."""
+    hits = peer.score.hits - mine.score.hits
+    alarms = peer.score.alarms - mine.score.alarms
+    return f"It finds {hits:+d} changes and raises {alarms:+d} false alarms in comparison."
+
+
+def _details(result: Result) -> str:
+    head = ["", "precision", "recall", "F1", "location error", "exact place", "alarms per 1,000", "setting"]
+    rows = []
+    for entry in result.entries:
+        if entry.why_not:
+            rows.append([entry.method, entry.why_not, *[""] * 6])
+            continue
+        score = entry.score
+        rows.append(
+            [
+                entry.method,
+                *(_two(x) for x in (score.precision, score.recall, score.f1)),
+                "–" if math.isnan(score.location_error) else f"{score.location_error:g}",
+                "–" if math.isnan(score.exact) else f"{score.exact:.0%}",
+                f"{score.alarms_per_thousand:.2f}",
+                entry.setting,
+            ]
+        )
+    title = f"### {result.group}: {result.name}\n\n{result.series} series, {result.changes} changes.\n"
+    return title + "\n" + tabulate(rows, head, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def _two(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
