@@ -66,7 +66,7 @@ class EvidenceError(NbbenchError):
     """An evidence folder cannot be written, or would break the STAMP layout's rules."""
 
     exit_code = EXIT_USAGE
-    default_hint = "choose another folder with --root"
+    default_hint = "choose another folder with --out"
 
 
 class InconclusiveError(NbbenchError):

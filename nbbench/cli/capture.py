@@ -79,7 +79,7 @@ def capture(
     request = CaptureRequest(
         preset=chosen,
         command=words,
-        cluster=cluster or chosen.cluster or settings.cluster,
+        cluster=cluster if cluster is not None else chosen.cluster or settings.cluster,
         subject=checkout,
         reports=Path(out).resolve() if out else checkout / settings.reports_root,
         timeout_s=timeout,

@@ -72,7 +72,8 @@ def redacted_environment(environ: Mapping[str, str]) -> list[str]:
         shown = (
             shown.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") if "\n" in shown else shown
         )
-        lines.append(f"{name.encode('ascii', 'backslashreplace').decode()}={shown}")
+        # A credential pasted in front of an `=` by mistake stands where a name should.
+        lines.append(f"{redact_text(name).encode('ascii', 'backslashreplace').decode()}={shown}")
     return lines
 
 
@@ -93,7 +94,7 @@ def secret_values(environ: Mapping[str, str]) -> tuple[str, ...]:
     They are the values whose names speak of a secret, those that look like a credential, and
     those of names outside the allowlist that look like a password or a key. Values of several
     lines count line by line, and each in the spellings that programs give it: quoted for a URL,
-    escaped in JSON or by `repr`, in base64.
+    escaped in JSON or by `repr`, in base64, in hexadecimal.
     """
     found: set[str] = set()
     for name, value in environ.items():
@@ -129,14 +130,15 @@ def _is_plain_path(value: str) -> bool:
 
 
 def _spellings(value: str) -> set[str]:
-    encoded = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode().rstrip("=")
+    data = value.encode("utf-8", "surrogateescape")
     return {
         value,
         urllib.parse.quote(value, safe="", errors="surrogateescape"),
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         repr(value)[1:-1],
-        encoded,
+        base64.b64encode(data).decode().rstrip("="),
+        data.hex(),
     }
 
 

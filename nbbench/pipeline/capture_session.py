@@ -97,7 +97,8 @@ class Session:
 
     def tree_now(self) -> WorkTree:
         """The state of the subject's checkout, the reports left out."""
-        return work_tree(self.request.subject, self.settings.measured_path, (self.request.reports,))
+        usual = self.request.subject / self.settings.reports_root
+        return work_tree(self.request.subject, self.settings.measured_path, (self.request.reports, usual))
 
     def changes(self, tree: WorkTree) -> tuple[tuple[str, str], ...]:
         """The changed files of a checkout, their names without credentials."""
@@ -133,8 +134,6 @@ def prepare(
     session.before = session.tree_now()
     if session.before.problem:
         session.notes.append(session.clean(f"the subject's folder is {session.before.problem}"))
-    if request.profile:
-        session.notes.append("the torch profiler was on: times include its cost")
     return session
 
 
