@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,7 +17,8 @@ from nbbench.cli.app import App
 # Enough to show every planted event in minutes: small frames, the loops that were vectorised.
 BENCHMARKS = (
     r"bandwidth\.Warm\.time_run\((512|1024), ",
-    r"bandwidth\.Traffic\.track_(operations|bytes_per_pixel|upcast|minor_faults|malloc_penalty|peak_live)",
+    r"bandwidth\.Traffic\.track_(operations|bytes_per_pixel|upcast|minor_faults|malloc_penalty|peak_live|legacy)",
+    r"bandwidth\.DtypeRatio",
     r"bandwidth\.Ceiling",
     r"vectorisation\.Tricubic\.time_interpolate\((1|1000), 'float32'\)",
     r"vectorisation\.Sources\.time_generate",
@@ -30,7 +33,9 @@ GATE_BENCH = r"bandwidth\.Warm\.time_run\((512|1024), 'float32'\)"
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
 @click.pass_obj
 def demo(app: App, folder: str | None, fresh: bool) -> int:
-    """Run the whole job on the embedded subject: measure, import, detect, flag, export, publish, gate.
+    """Run the whole job on the embedded subject.
+
+    Measure, import, detect, flag, export, publish, gate, capture a test, show the plan.
 
     Minutes on two cores. Interrupt at any time; a second run resumes. Everything is written
     into one folder of its own, so the project's committed results stay as they are.
@@ -40,19 +45,21 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
         shutil.rmtree(root, ignore_errors=True)
     inner = _project(app, root)
     started = time.monotonic()
-    _step(app, started, 1, "write the embedded subject and register it", lambda: _subject(inner))
-    _step(app, started, 2, "measure its commits with asv (resumes where it stopped)", lambda: _measure(inner))
-    flags = _step(app, started, 3, "import, detect and flag", lambda: _detect(inner))
-    _step(app, started, 4, "export one evidence folder in the STAMP layout", lambda: _call(inner, "export"))
-    _step(
-        app,
-        started,
-        5,
-        "publish HTML (asv's graphs and the page of regressions)",
-        lambda: _call(inner, "publish"),
-    )
-    _step(app, started, 6, "gate the tip against the commit before it", lambda: _gate(inner))
-    _closing(app, root, time.monotonic() - started, flags)
+    flags: list[int] = []
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("write the embedded subject and register it", lambda: _subject(inner)),
+        ("measure its commits with asv (resumes where it stopped)", lambda: _measure(inner)),
+        ("import, detect and flag", lambda: flags.append(_detect(inner))),
+        ("export one evidence folder in the STAMP layout", lambda: _call(inner, "export")),
+        ("publish HTML (asv's graphs and the page of regressions)", lambda: _call(inner, "publish")),
+        ("gate the tip against the commit before it", lambda: _gate(inner)),
+        ("capture the mapped performance test under guard", lambda: _capture(inner)),
+        ("hold the plan's criteria against what was measured", lambda: _plan(inner)),
+    ]
+    for number, (what, action) in enumerate(steps, start=1):
+        app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
+        action()
+    _closing(app, root, time.monotonic() - started, flags[0])
     return 0
 
 
@@ -71,13 +78,7 @@ def _project(app: App, root: Path) -> App:
     return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": MACHINE})
 
 
-def _step(app: App, started: float, number: int, what: str, action: object) -> object:
-    app.say(f"\n== {number}/6 {what}  [{time.monotonic() - started:.0f} s]")
-    assert callable(action)
-    return action()
-
-
-def _invoke(inner: App, command: click.Command, **parameters: object) -> object:
+def _invoke(inner: App, command: click.Command, /, **parameters: object) -> object:
     """Run another command's function with this app, as the command line would."""
     context = click.Context(command, obj=inner)
     with context:
@@ -106,14 +107,8 @@ def _detect(inner: App) -> int:
 
 
 def _call(inner: App, name: str) -> None:
-    if name == "export":
-        from nbbench.cli.export import export
-
-        _invoke(inner, export)
-    else:
-        from nbbench.cli.publish import publish
-
-        _invoke(inner, publish)
+    module = importlib.import_module(f"nbbench.cli.{name}")
+    _invoke(inner, getattr(module, name))
 
 
 def _gate(inner: App) -> None:
@@ -122,7 +117,29 @@ def _gate(inner: App) -> None:
     _invoke(inner, gate, bench=GATE_BENCH, budget="60s", policy="both")
 
 
-def _closing(app: App, root: Path, elapsed_s: float, flags: object) -> None:
+def _plan(inner: App) -> None:
+    from nbbench.cli.plan import plan
+
+    _invoke(inner, plan, plan_id=inner.settings.plan)
+
+
+def _capture(inner: App) -> None:
+    """The plan's mapped test in the demo's checkout; whatever its outcome, it is evidence."""
+    from nbbench.cli.capture import capture
+    from nbbench.presets import find_preset
+
+    test = find_preset(inner.settings, "cpu-perf").command[-1]
+    _invoke(
+        inner,
+        capture,
+        # This interpreter's pytest: the environment of `make demo` is on nobody's PATH.
+        command=(sys.executable, "-m", "pytest", "-q", test),
+        subject=str(inner.settings.state_dir / "demo-subject"),
+        out=str(inner.settings.root / inner.settings.reports_root),
+    )
+
+
+def _closing(app: App, root: Path, elapsed_s: float, flags: int) -> None:
     try:
         shown = root.relative_to(Path.cwd())
     except ValueError:
@@ -130,14 +147,14 @@ def _closing(app: App, root: Path, elapsed_s: float, flags: object) -> None:
     call = "nbbench" if shutil.which("nbbench") else str(Path(sys.executable).with_name("nbbench"))
     if Path(call).is_relative_to(Path.cwd()):
         call = str(Path(call).relative_to(Path.cwd()))
-    reports = sorted(root.glob("reports/**/sha256.txt"))
+    reports = sorted(path.parent.relative_to(root) for path in root.glob("reports/**/sha256.txt"))
     lines = [
         f"\ndone in {elapsed_s:.0f} s: {flags} regressions flagged. Written:",
         f"  {shown}/results/            what asv measured, with telemetry and ledgers",
         f"  {shown}/results/nbbench.sqlite   the regression database",
         f"  {shown}/html/nbbench-regressions.html   open it in a browser (works offline)",
     ]
-    lines += [f"  {shown}/{reports[-1].parent.relative_to(root)}/   evidence folder"] if reports else []
+    lines += [f"  {shown}/{folder}/   evidence folder" for folder in reports[-2:]]
     lines += [
         "",
         "next, on your own clone of nanoBragg:",
