@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check coverage lint docs bench scorecard clean
+.PHONY: help setup demo test check coverage lint docs bench scorecard gates clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ $(VENV)/.scorecard: $(STAMP)
 
 scorecard: $(VENV)/.scorecard ## Change detection beside its peers: docs/scorecard.md (NBBENCH_ASV_DATA=folder)
 	$(BIN)/python -m tests.bench.scorecard --out docs/scorecard.md
+
+gates: $(STAMP) ## Whole gates beside asv continuous (25 minutes; repeat to add runs)
+	$(BIN)/python -m tests.bench.gate_end_to_end tests/bench/data/gate_runs.jsonl
 
 clean: ## Remove everything that make made
 	rm -rf $(VENV) .nbbench demo html .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,7 @@ WORKLOADS: dict[str, Callable[[], subject.Case]] = {
 
 def write(workloads: list[str]) -> None:
     """Record the named workloads and keep them in the ledger file; what fails is kept as its error."""
-    subject.prepare()
+    subject.prepare(threads=1)  # several trees may be recorded at a time
     kept = []
     for name in workloads:
         try:
@@ -37,7 +37,7 @@ def write(workloads: list[str]) -> None:
 
 def write_stacks(workloads: list[str], output: str) -> None:
     """Record the named workloads by stack into a JSON file: lists of costs, or errors as texts."""
-    subject.prepare()
+    subject.prepare(threads=1)  # several trees may be recorded at a time
     found: dict[str, Any] = {}
     for name in workloads:
         try:

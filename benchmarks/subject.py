@@ -43,12 +43,12 @@ class Case:
     run: Callable[[], torch.Tensor]
 
 
-def prepare(*, malloc: bool = True) -> None:
+def prepare(*, malloc: bool = True, threads: int = 0) -> None:
     """Pin threads and malloc, and silence the subject's prints (their cost stays).
 
-    With `malloc=False` the allocator stays as the C library has it.
+    With `malloc=False` the allocator stays as the C library has it; `threads` overrule the settings'.
     """
-    torch.set_num_threads(usable_threads(int(os.environ.get("NBBENCH_THREADS") or 0)))
+    torch.set_num_threads(usable_threads(threads or int(os.environ.get("NBBENCH_THREADS") or 0)))
     if malloc:
         pin_malloc()
     if not getattr(sys.stdout, "nbbench_silent", False):

@@ -13,9 +13,11 @@ from nbbench.model import Cause, Ledger
 
 @dataclass(frozen=True, slots=True)
 class CallUsage:
-    """What one test's call cost its process; `others_cpu_s` is what everything else used meanwhile.
+    """What one test's call cost its process.
 
-    `torch_threads` is torch's setting when the call ended, 0 where torch was not imported.
+    `others_cpu_s` is what everything else used meanwhile of the cores that the test may use, `run_delay_s`
+    how long its threads waited for one (None: not known). `torch_threads` is torch's setting when the call
+    ended, 0 where torch was not imported; `compiled_graphs` is what Dynamo had compiled by then.
     """
 
     wall_s: float = 0.0
@@ -31,6 +33,8 @@ class CallUsage:
     steal_s: float = 0.0
     load_1min: float = 0.0
     torch_threads: int = 0
+    run_delay_s: float | None = None
+    compiled_graphs: int = 0
 
     @property
     def system_share(self) -> float:
@@ -110,6 +114,11 @@ class TestRun:
     def count(self, outcome: str) -> int:
         """How many tests ended so."""
         return sum(test.outcome == outcome for test in self.tests)
+
+    @property
+    def compiled_graphs(self) -> int:
+        """What Dynamo compiled in the process of any test: times of such a run are not eager ones."""
+        return max((test.usage.compiled_graphs for test in self.tests if test.usage), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +218,9 @@ class Diagnosis:
 
     `default_dtype` is what the subject computes in when nobody names a dtype.
     `copy_bytes_per_s` is the copy ceiling with `threads`, `copy_test_bytes_per_s` with as many
-    threads as the test used (at most one a core). Shares are of the process's wall time.
+    threads as the test used (at most one a core). Shares are of the process's wall time, those of
+    others without what they did on cores that the process may not use. `not_comparable` says why the
+    test's times must not be held against these measurements, which are eager; empty when they may.
     """
 
     tree: str = ""
@@ -225,6 +236,7 @@ class Diagnosis:
     others_share: float = 0.0
     steal_share: float = 0.0
     error: str = ""
+    not_comparable: str = ""
     notes: tuple[str, ...] = ()
 
     def trial(self, size: int, dtype: str) -> MallocTrial | None:

@@ -46,6 +46,11 @@ class Settings:
     )
 
     @property
+    def is_project(self) -> bool:
+        """Whether `root` is a project; outside of one `nbbench capture` works with the defaults."""
+        return (self.root / "asv.conf.json").is_file()
+
+    @property
     def results_dir(self) -> Path:
         """asv's results tree; asv.conf.json names the same folder, so it is not a setting."""
         return self.root / "results"

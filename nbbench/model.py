@@ -451,6 +451,7 @@ class RunOutcome(StrEnum):
     PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
     INTERRUPTED = "interrupted"  # Ctrl-C
     DISK_FULL = "disk full"  # the evidence could not be written to the end
+    UNKNOWN = "unknown"  # nbbench was killed before it could tell
 
 
 @dataclass(frozen=True, slots=True)

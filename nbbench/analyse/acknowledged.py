@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nbbench.analyse.roles import Role, change_role
 from nbbench.model import Commit, Flag, FlagState, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """An acknowledged event between base and head: how much each of its series lost (log-ratios), by name.
+    """An acknowledged event between base and head: how much each of its series lost, as log-ratios.
 
-    Names are those of the gate: `benchmark(512, 'float32')` for times, `ledger WORKLOAD` for exact work.
+    `effects` is keyed by name and unit, as the gate's verdicts have them: `benchmark(512, 'float32')` in
+    seconds, `ledger WORKLOAD` in B/pixel or operations.
     """
 
     event: str
-    effects: tuple[tuple[str, float], ...]
+    effects: Mapping[tuple[str, str], float]
     person: str
     expires: datetime | None
 
@@ -29,7 +31,7 @@ class Acknowledged:
 
     def covers(self, verdict: Verdict) -> bool:
         """Whether a loss is no larger than what was accepted for its series, up to the series' floor."""
-        known = dict(self.effects).get(verdict.series)
+        known = self.effects.get((verdict.series, verdict.unit))
         return known is not None and verdict.effect is not None and verdict.effect <= known + verdict.floor
 
 
@@ -51,11 +53,12 @@ def acknowledged_between(
             continue
         inside = all(place[base.hash] < (end or 0) <= place[head.hash] for end in ends)
         if inside and (newest.expires is None or now < newest.expires):
-            effects: dict[str, float] = {}
-            for change in flag.event.changes:  # bytes and operations of one workload: the larger loss
-                name = _gate_name(change.key.benchmark, change.key.params)
-                effects[name] = max(change.effect, effects.get(name, change.effect))
-            found.append(Acknowledged(flag.event.id, tuple(effects.items()), newest.person, newest.expires))
+            effects: dict[tuple[str, str], float] = {}
+            for change in flag.event.changes:
+                if change_role(change) in (Role.TIME, Role.WORK):  # what the gate judges
+                    key = (_gate_name(change.key.benchmark, change.key.params), change.unit)
+                    effects[key] = max(change.effect, effects.get(key, change.effect))
+            found.append(Acknowledged(flag.event.id, effects, newest.person, newest.expires))
     return found
 
 

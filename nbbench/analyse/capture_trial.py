@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.analyse.causes import MALLOC_REMEDY, Contention
 from nbbench.analyse.figures import times
+from nbbench.analyse.malloc_setting import MMAP_CEILING
 from nbbench.captured import (
     BaselineFigure,
     BaselineLine,
@@ -19,10 +21,9 @@ from nbbench.captured import (
 )
 
 GIB = 2**30
-# AT-PERF-003's guess of what a pixel moves: 8 B in each of 3 passes.
-LEGACY_BYTES_PER_PIXEL = 24
-# glibc raises its dynamic mmap threshold up to this (mallopt(3), M_MMAP_THRESHOLD).
-_MMAP_CEILING = 32 * 2**20
+# AT-PERF-003's guess of what a pixel moves: 8 B in each of 3 passes; until about 2025-10 it took 4 B.
+LEGACY_BYTES_PER_PIXEL = (24, 12)
+_LEGACY_TOLERANCE = 0.05  # printed times have two digits and more; the two guesses differ by half
 # Medians of three runs on a shared machine agree within 10 %; a quarter more is no chance.
 _PENALTY = 1.25
 # A frame of 512² float32 has 256 pages: ten thousand faults are dozens of frames mapped anew.
@@ -32,17 +33,19 @@ _SYSTEM_SHARE = 0.15
 # A fault costs about a microsecond: a hundred thousand are a tenth of a second that computes nothing.
 _MANY_FAULTS = 100_000
 _BUSY_SYSTEM = 0.25
+_RATIO_MOVED = 0.1
 # An interval that covers the median less often is no basis for a verdict (six samples cover 97 %).
 _COVERAGE = 0.9
 
 
 def allocator_trials(diagnosis: Diagnosis) -> list[MallocTrial]:
     """The trials in which malloc alone costs time, the worst first."""
-    found = [t for t in diagnosis.trials if _malloc_costs(t, _is_disturbed(diagnosis))]
+    found = [t for t in diagnosis.trials if _malloc_costs(t, is_disturbed(diagnosis))]
     return sorted(found, key=lambda t: -(t.cpu_penalty or 0.0))
 
 
-def _is_disturbed(diagnosis: Diagnosis) -> bool:
+def is_disturbed(diagnosis: Diagnosis) -> bool:
+    """Whether others were busy on the cores that the diagnosis ran on."""
     return Contention(diagnosis.others_share, diagnosis.steal_share, 1).disturbed
 
 
@@ -70,15 +73,46 @@ def allocator_evidence(diagnosis: Diagnosis | None, run: TestRun, dtype: str) ->
     tried = diagnosis is not None and any(t.penalty is not None for t in diagnosis.trials)
     if not trials and (tried or not suspect):
         return [], False
-    told = [_trial_sentence(t, _is_disturbed(diagnosis), dtype) for t in trials] if diagnosis else []
-    if usage is not None and usage.minor_faults:
-        again = f", {usage.repeated_faults:,} of them on memory it had before," if suspect else ""
-        told.append(
-            f"allocator: the test's own call met {usage.minor_faults:,} minor page faults{again} "
-            f"and spent {usage.system_share:.0%} of its CPU time in the system"
-        )
+    told = _trial_sentences(diagnosis, trials, dtype, "allocator: ") if diagnosis else []
+    if usage is not None and usage.repeated_faults >= _FAULTS:
+        told.append(f"allocator: the test's own call {_faults(usage)}")
     explains = suspect or any(not dtype or t.dtype == dtype for t in trials)
     return [*told, f"allocator remedy: {MALLOC_REMEDY}"], explains
+
+
+def pinned_evidence(diagnosis: Diagnosis | None, run: TestRun, dtype: str, setting: str) -> list[str]:
+    """Sentences about a run whose environment already pins malloc by `setting`: what is left, and what
+    the trials without it would have cost."""
+    usage = max((t.usage for t in run.tests if t.usage), key=lambda u: u.minor_faults, default=None)
+    told = f"malloc's thresholds are pinned by {setting} in the command's environment"
+    if "LD_PRELOAD" in setting:
+        told = f"glibc's malloc is replaced by {setting} in the command's environment"
+    if usage is None:
+        return [told]
+    if _maps_again(usage):
+        told += f", and yet the test's own call {_faults(usage)}: something else maps memory anew"
+    else:
+        told += (
+            f", so the allocator is out of the way: what is left is that the test's own call {_faults(usage)}"
+        )
+    trials = allocator_trials(diagnosis) if diagnosis else []
+    own = [trial for trial in trials if dtype in ("", trial.dtype)]
+    return [told, *(_trial_sentences(diagnosis, own, dtype, f"without {setting}: ") if diagnosis else [])]
+
+
+def _faults(usage: CallUsage) -> str:
+    return (
+        f"met {usage.minor_faults:,} minor page faults, {usage.repeated_faults:,} of them on memory it had "
+        f"before, and spent {usage.system_share:.0%} of its CPU time in the system"
+    )
+
+
+def _trial_sentences(
+    diagnosis: Diagnosis, trials: Sequence[MallocTrial], dtype: str, prefix: str
+) -> list[str]:
+    """A sentence a trial, those of the test's own dtype first."""
+    ranked = sorted(trials, key=lambda trial: dtype not in ("", trial.dtype))
+    return [prefix + _trial_sentence(trial, is_disturbed(diagnosis), dtype) for trial in ranked]
 
 
 def _maps_again(usage: CallUsage) -> bool:
@@ -95,7 +129,7 @@ def _trial_sentence(trial: MallocTrial, disturbed: bool, dtype: str) -> str:
     else:
         kind, before, after, factor = "time", default.wall_s, pinned.wall_s, trial.penalty
     return (
-        f"allocator: at {trial.size}² {trial.dtype}{other} malloc makes a warm run {factor or 0:.2g} times "
+        f"at {trial.size}² {trial.dtype}{other} malloc makes a warm run {factor or 0:.2g} times "
         f"as long ({kind} {units.format_seconds(before)}, with its thresholds pinned "
         f"{units.format_seconds(after)}; "
         f"{default.minor_faults:,} minor page faults against {pinned.minor_faults:,}, "
@@ -105,7 +139,7 @@ def _trial_sentence(trial: MallocTrial, disturbed: bool, dtype: str) -> str:
 
 def _reason(trial: MallocTrial) -> str:
     frame = trial.size**2 * (8 if trial.dtype == "float64" else 4)
-    if frame >= _MMAP_CEILING:
+    if frame >= MMAP_CEILING:
         return (
             f": each temporary of {frame / 1e6:.1f} MB is above the largest block that glibc keeps (32 MiB), "
             "so it is mapped, faulted in and unmapped every time"
@@ -113,8 +147,11 @@ def _reason(trial: MallocTrial) -> str:
     return ": freed temporaries go back to the system and are faulted in again"
 
 
-def pinned_ratio(diagnosis: Diagnosis, checks: Sequence[Check]) -> list[str]:
-    """AT-PERF-003's ratio of large to small in the trials, with and without the allocator's share."""
+def pinned_ratio(diagnosis: Diagnosis, checks: Sequence[Check], own: str = "") -> list[str]:
+    """AT-PERF-003's ratio of large to small in the trials, with and without the allocator's share.
+
+    `own` is the dtype that the test computes in.
+    """
     check = next((c for c in checks if "bandwidth" in c.name and c.op == ">="), None)
     if check is None:
         return []
@@ -123,12 +160,27 @@ def pinned_ratio(diagnosis: Diagnosis, checks: Sequence[Check]) -> list[str]:
         pairs = sorted((t for t in diagnosis.trials if t.dtype == dtype), key=lambda t: t.size)
         ratios = [r for pinned in (False, True) if (r := _ratio(pairs, pinned)) is not None]
         if len(ratios) == 2:
+            default, pinned = (f"{r:.3g} ({_holds(r, check.threshold)})" for r in ratios)
             told.append(
-                f"in {dtype} the bandwidth ratio {pairs[-1].size}²/{pairs[0].size}² is {ratios[0]:.2f} "
-                f"by default and {ratios[1]:.2f} with malloc pinned "
-                f"(CPU time; the test asks for >= {check.threshold:g})"
+                f"in {dtype} the bandwidth ratio {pairs[-1].size}²/{pairs[0].size}² of warm runs is {default} "
+                f"by default and {pinned} with malloc pinned "
+                f"(CPU time; the test asks for >= {check.threshold:g}){_why_other(check, ratios[0], dtype, own)}"
             )
     return told
+
+
+def _holds(ratio: float, threshold: float) -> str:
+    return "holds" if ratio >= threshold else "does not hold"
+
+
+def _why_other(check: Check, ratio: float, dtype: str, own: str) -> str:
+    """Why the test's own ratio is another one, where it is."""
+    if dtype != own or not check.value or abs(math.log(check.value / ratio)) <= _RATIO_MOVED:
+        return ""
+    return (
+        f"; the test's own {check.value:.3g} is of one process that runs every size in turn, on the heap "
+        "that the sizes before left"
+    )
 
 
 def _ratio(pairs: Sequence[MallocTrial], pinned: bool) -> float | None:
@@ -143,11 +195,26 @@ def _ratio(pairs: Sequence[MallocTrial], pinned: bool) -> float | None:
 
 def legacy_bandwidths(figures: Sequence[Figure]) -> dict[int, float]:
     """AT-PERF-003's own figure in B/s, from the printed times, which are finer than printed GB/s."""
+    guess = legacy_bytes_per_pixel(figures)
     return {
-        size: size * size * LEGACY_BYTES_PER_PIXEL / figure.value
+        size: size * size * guess / figure.value
         for size, figure in times(figures).items()
         if figure.value > 0
     }
+
+
+def legacy_bytes_per_pixel(figures: Sequence[Figure]) -> int:
+    """The guess that printed GB/s and printed times agree on; today's where they fit several or none."""
+    timed = {size: figure.value for size, figure in times(figures).items() if figure.value > 0}
+    printed = [f for f in figures if f.kind == "bandwidth" and f.size in timed and f.resolution]
+
+    def fits(guess: int, figure: Figure) -> bool:
+        rate = figure.size**2 * guess / timed[figure.size]
+        slack = figure.resolution + _LEGACY_TOLERANCE * figure.value
+        return any(abs(rate / unit - figure.value) <= slack for unit in (1e9, GIB))
+
+    fitting = [guess for guess in LEGACY_BYTES_PER_PIXEL if all(fits(guess, f) for f in printed)]
+    return (fitting or LEGACY_BYTES_PER_PIXEL)[0]
 
 
 def dtype_of_test(diagnosis: Diagnosis, figures: Sequence[Figure]) -> str:
@@ -158,7 +225,9 @@ def dtype_of_test(diagnosis: Diagnosis, figures: Sequence[Figure]) -> str:
 
 def achieved(diagnosis: Diagnosis, figures: Sequence[Figure]) -> dict[int, tuple[float, float | None]]:
     """By size: bytes a second that the ledger's bytes over the test's time make, and the share of the
-    copy ceiling (None where that is not known)."""
+    copy ceiling (None where that is not known, or was measured while others were busy)."""
+    if diagnosis.not_comparable:
+        return {}
     dtype = dtype_of_test(diagnosis, figures)
     found: dict[int, tuple[float, float | None]] = {}
     for size, figure in times(figures).items():
@@ -166,23 +235,25 @@ def achieved(diagnosis: Diagnosis, figures: Sequence[Figure]) -> dict[int, tuple
         if trial is None or trial.ledger is None or figure.value <= 0:
             continue
         rate = trial.ledger.bytes / figure.value
-        ceiling = diagnosis.copy_test_bytes_per_s
+        ceiling = None if is_disturbed(diagnosis) else diagnosis.copy_test_bytes_per_s
         found[size] = rate, rate / ceiling if ceiling else None
     return found
 
 
 def ledger_view(diagnosis: Diagnosis, figures: Sequence[Figure]) -> list[str]:
     """The test's legacy figure beside what the ledger says was moved, and the ceiling."""
-    told, legacy = [], legacy_bandwidths(figures)
+    told, legacy, guess = [], legacy_bandwidths(figures), legacy_bytes_per_pixel(figures)
     dtype = dtype_of_test(diagnosis, figures)
     for size, (rate, share) in sorted(achieved(diagnosis, figures).items()):
         trial = diagnosis.trial(size, dtype)
         assert trial is not None and trial.ledger is not None
         ceiling = units.format_value(diagnosis.copy_test_bytes_per_s, "B/s")
         fraction = "" if share is None else f", {share:.0%} of the copy ceiling ({ceiling}, same threads)"
+        if diagnosis.copy_test_bytes_per_s and is_disturbed(diagnosis):
+            fraction = f" (others were busy while the copy ceiling was measured, {ceiling}: no share of it)"
         told.append(
             f"{size}² {dtype}: the legacy figure is {legacy[size] / GIB:.3g} GiB/s "
-            "(pixels · 8 B · 3 passes, a guess); "
+            f"(pixels · {guess // 3} B · 3 passes, a guess); "
             f"the ledger counts {trial.ledger.bytes_per_pixel:,.0f} B/pixel, so the test really moved "
             f"{units.format_value(rate, 'B/s')}{fraction}"
         )
@@ -204,8 +275,8 @@ def against_baseline(
         now, word, why = trial.pinned, "cannot tell", ""
         if figure.coverage < _COVERAGE:
             why = f"too few samples for an interval: {figure.samples}"
-        elif _is_disturbed(diagnosis):
-            why = f"others used {diagnosis.others_share:.2f} cores meanwhile"
+        elif is_disturbed(diagnosis):
+            why = f"others used {diagnosis.others_share:.2f} cores that the diagnosis may use"
         elif now.fastest_s > figure.hi * (1 + floor):
             word = "slower"
         elif now.slowest_s < figure.lo * (1 - floor):

@@ -19,6 +19,8 @@ PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
 NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"
 _MIN_WALL_S = 0.2  # /proc/stat counts in steps of 10 ms: shares of shorter calls mean nothing
 _SHOWN = 4
+# Ended by somebody else: nothing of the workload explains that.
+_FROM_OUTSIDE = frozenset({RunOutcome.UNKNOWN, RunOutcome.INTERRUPTED, RunOutcome.DISK_FULL})
 _WHY_BLOCKED = {
     RunOutcome.TIMEOUT: "the outer timeout ended it",
     RunOutcome.SIGNAL: "a signal ended it",
@@ -28,6 +30,7 @@ _WHY_BLOCKED = {
     RunOutcome.PYTEST_ERROR: "pytest stopped before the tests were done",
     RunOutcome.INTERRUPTED: "somebody interrupted it",
     RunOutcome.DISK_FULL: "the evidence could not be written to its end",
+    RunOutcome.UNKNOWN: "nbbench was killed",
 }
 
 
@@ -49,7 +52,7 @@ def judge(
     load = contention_of(run)
     dtype = dtype_of_test(diagnosis, figures) if diagnosis else ""
     allocator, explains = allocator_evidence(diagnosis, run, dtype)
-    cause = _cause(word, checks, explains, load, run)
+    cause = None if outcome in _FROM_OUTSIDE else _cause(word, checks, explains, load, run)
     told = [_outcome_sentence(word, outcome, run), *_check_sentences(checks), *allocator]
     if allocator and diagnosis is not None:
         told += pinned_ratio(diagnosis, checks)
@@ -59,7 +62,9 @@ def judge(
     if diagnosis is not None:
         told += ledger_view(diagnosis, figures)
         told += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
-    told += [baseline_sentence(line) for line in baseline] or [NO_BASELINE]
+    told += [baseline_sentence(line) for line in baseline]
+    if not baseline and (figures or diagnosis):
+        told.append(NO_BASELINE)
     if profiled:
         told.append("the test ran under torch's profiler, so its times are not comparable with others")
     actions = _next_actions(word, cause, load, run, baseline)
@@ -110,14 +115,14 @@ def _crowded(run: TestRun) -> bool:
 def _outcome_sentence(word: str, outcome: RunOutcome, run: TestRun) -> str:
     kinds = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "interrupted")
     counts = ", ".join(f"{run.count(kind)} {kind}" for kind in kinds if run.count(kind))
-    counted = f"tests: {counts}" if counts else "no test was recorded"
+    counted = f"tests: {counts}" if counts and run.started else "no test was recorded"
     if word == BLOCKED:
         why = _WHY_BLOCKED.get(outcome, "every test was skipped, so nothing was tested")
         last = next((t for t in reversed(run.tests) if t.outcome == "interrupted"), None)
         during = f" during {last.nodeid}" if last else ""
         return f"blocked: {why}{during}; {counted}"
     bad = next((t for t in run.tests if t.outcome in ("failed", "error")), None)
-    return f"{counted}; {_first_failure(bad)}" if bad else counted
+    return f"{counted}; {_first_failure(bad)}" if bad and run.started else counted
 
 
 def _first_failure(test: TestRecord) -> str:

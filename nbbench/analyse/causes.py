@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -10,6 +11,7 @@ from nbbench import units
 from nbbench.analyse.ledger_diff import LedgerDiff
 from nbbench.analyse.roles import Role, change_role, direction
 from nbbench.model import Cause, ChangePoint, ProcessRecord
+from nbbench.stats.canary import explains
 
 # What probe.resources.pin_malloc does, as a setting for users who run the subject themselves.
 MALLOC_REMEDY = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
@@ -52,12 +54,14 @@ def explain_change(
     before: Contention,
     after: Contention,
     ceiling_effect: float | None,
+    canary_jump: float = 0.0,
 ) -> tuple[Cause, tuple[str, ...]]:
     """The cause of an event and its evidence.
 
     What is exact decides first: a changed image, wider values, work that moved the event's way.
-    Otherwise the allocator, the machine and its other users are asked, and at last whatever
-    else changed in the work. Less work never explains a loss by itself.
+    Otherwise the allocator, the machine (by its ceiling and by the canaries beside the series) and its
+    other users are asked, and at last whatever else changed in the work. Less work never explains a loss
+    by itself.
     """
     way = direction(changes)
     work = [sentence for diff in _telling(diffs) for sentence in describe_diff(diff)]
@@ -91,6 +95,12 @@ def explain_change(
     if ceiling_effect is not None and abs(ceiling_effect) > _CEILING_MOVED:
         moved = units.format_change(ceiling_effect)
         return Cause.ENVIRONMENT, (*told, f"the machine's copy ceiling moved by {moved} with it")
+    if any(explains(canary_jump, c.effect) for c in changes if change_role(c) is Role.TIME):
+        moved = units.format_change(canary_jump)
+        return Cause.ENVIRONMENT, (
+            *told,
+            f"the canaries, fixed programs timed beside these benchmarks, moved by {moved} with it",
+        )
     if exact or any(diff.recomposed for diff in diffs):
         # Equal totals, or fewer, of other operations: their price is not known from their bytes.
         return Cause.WORK, (*told, *_evidence(exact))
@@ -149,8 +159,17 @@ def _evidence(changes: Iterable[ChangePoint]) -> list[str]:
     moved = sorted(changes, key=lambda c: (-abs(c.effect), c.key.label))
     return [
         f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
+        f"{_interval(c)}"
         for c in moved[:2]
     ]
+
+
+def _interval(change: ChangePoint) -> str:
+    """The 95 % interval of a noisy effect; exact ones have none."""
+    ends = change.effect_lo, change.effect_hi
+    if change.kind == "exact" or not all(math.isfinite(end) for end in ends):
+        return ""
+    return f" ({units.format_change(ends[0])} to {units.format_change(ends[1])})"
 
 
 def slowest(changes: Iterable[ChangePoint]) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbbench import units
+from nbbench.analyse.canaries import Canaries, canary_levels
 from nbbench.analyse.disturbed import Spoilt, is_spoilt, spoilt_results
 from nbbench.analyse.order import CommitOrder
+from nbbench.analyse.repeats import Repeats, repeated
 from nbbench.analyse.roles import Role, ledger_families, role
 from nbbench.model import ChangePoint, Commit, Ledger, Point, ProcessRecord, Series, Status
+from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, Values, detect_many, useful_jobs
@@ -35,19 +39,34 @@ _MIN_SEGMENT = 3
 class History:
     """Everything that detection looks at.
 
-    `commits` are the commits of the branch that changed the measured paths, measured or not
-    (without positions they are in order already); `ledgers` are keyed by tree, then workload;
-    `records` is the telemetry.
+    `series` are gone through once; those of a database are read as they are asked for (`streamed`), so that
+    a large one need not fit into memory. `commits` are the commits of the branch that changed the measured
+    paths, measured or not (without positions they are in order already); `ledgers` are keyed by tree, then
+    workload; `records` is the telemetry; `machine` are the machine's own series where they are streamed;
+    `repeats` holds results that were collected more than once.
     """
 
-    series: tuple[Series, ...]
+    series: Collection[Series]
     commits: tuple[Commit, ...]
     ledgers: Mapping[str, Mapping[str, Ledger]]
     records: tuple[ProcessRecord, ...] = ()
+    streamed: bool = False
+    machine: tuple[Series, ...] = ()
+    points: int = 0
+    repeats: Repeats = field(default_factory=dict)
 
     def order(self) -> CommitOrder:
-        """The commits along the branch."""
-        return CommitOrder(self.commits, self.series)
+        """The commits along the branch; a database lists all those of its series."""
+        return CommitOrder(self.commits, () if self.streamed else self.series)
+
+    def ceilings(self) -> list[Series]:
+        """The machine's own series, which explain and are never judged."""
+        found = self.machine if self.streamed else self.series
+        return [s for s in found if role(s.key, s.unit, s.kind) is Role.MACHINE]
+
+    def size(self) -> int:
+        """How many points there are to judge."""
+        return self.points if self.streamed else sum(len(s.points) for s in self.series)
 
 
 def find_changes(
@@ -63,34 +82,68 @@ def find_changes(
     Exact counters are compared exactly. Noisy series are tested at `alpha` each; what is
     found must also pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and
     changes below `min_effect` (a log ratio) are left out. The machine's own series are never
-    tested: they explain. Results whose processes were kept waiting are left out, unless that is
-    half of the series or more. `jobs` processes share the work (as many as are worth starting where
-    it is None); the result does not depend on it.
+    tested: they explain. Results whose processes or canaries were held up are left out, unless that is
+    half of the series or more, and what the canaries show of the machine's drift is taken out of times
+    where that lowers their error. A level of one or two commits needs the word of the ledger or of a
+    second collection. `jobs` processes share the work (as many as are worth starting where
+    it is None); the result does not depend on it, and few series are in memory at a time.
     """
     order = history.order()
-    changed = _changed_work(history.ledgers, order)
-    noisy = [s for s in history.series if _is_noisy(s)]
-    spoilt = spoilt_results(history.records)
+    evidence = _Evidence(history, order)
+    found: list[tuple[int, ChangePoint]] = []
+    waiting: deque[tuple[int, Series, list[Point]]] = deque()
 
     def noisy_values() -> Iterator[Values]:
-        for series in noisy:
+        """Values of the noisy series; the exact ones are judged on the way."""
+        for place, series in enumerate(history.series):
             points = _measured(order, series)
-            yield _undisturbed(series, points, spoilt), _vouched(series, points, changed)
+            if units.is_exact(series.unit):
+                steps = exact_steps(_values(points), rel_tol=1e-9)
+                found.extend((place, _change_point(order, series, points, step)) for step in steps)
+            elif _is_noisy(series):
+                waiting.append((place, series, points))
+                yield evidence.values(series, points), evidence.confirmed(series, points)
+            if progress is not None:
+                progress(place + 1, len(history.series))
 
     if jobs is None:
-        jobs = useful_jobs(sum(len(s.points) for s in noisy))
-    steps_of = detect_many(noisy_values(), Rules(_MIN_SEGMENT, alpha, min_effect), jobs=jobs)
-    found: list[ChangePoint] = []
-    for count, series in enumerate(history.series, start=1):
-        points = _measured(order, series)
-        if units.is_exact(series.unit):
-            steps = exact_steps(_values(points), rel_tol=1e-9)
-        else:
-            steps = next(steps_of) if _is_noisy(series) else ()
-        found += [_change_point(order, series, points, step) for step in steps]
-        if progress is not None:
-            progress(count, len(history.series))
-    return _significant(found, len(noisy))
+        jobs = useful_jobs(history.size())
+    noisy = 0
+    for steps in detect_many(noisy_values(), Rules(_MIN_SEGMENT, alpha, min_effect), jobs=jobs):
+        place, series, points = waiting.popleft()
+        found += [(place, _change_point(order, series, points, step)) for step in steps]
+        noisy += 1
+    found.sort(key=lambda pair: pair[0])
+    return _significant([change for _, change in found], noisy)
+
+
+class _Evidence:
+    """What telemetry, ledgers and second collections say of single results."""
+
+    def __init__(self, history: History, order: CommitOrder) -> None:
+        self._spoilt: Spoilt = spoilt_results(history.records)
+        self._canaries: Canaries = canary_levels(history.records)
+        self._changed = _changed_work(history.ledgers, order)
+        self._repeats = history.repeats
+
+    def values(self, series: Series, points: Sequence[Point]) -> NDArray[np.float64]:
+        """The values without those of a disturbed machine, and times without its drift."""
+        values = _values(points)
+        disturbed = np.array([is_spoilt(self._spoilt, series.key, p.commit) for p in points], dtype=np.bool_)
+        beside = None
+        if role(series.key, series.unit, series.kind) is Role.TIME:
+            beside = self._canaries.beside(series.key, [p.commit for p in points])
+        if beside is not None:
+            disturbed |= held_up(beside)
+        if 2 * disturbed.sum() < disturbed.size:
+            values = np.where(disturbed, np.nan, values)
+        return values if beside is None else remove_drift(values, beside)[0]
+
+    def confirmed(self, series: Series, points: Sequence[Point]) -> NDArray[np.bool_]:
+        """Points of short levels that the ledger or a second collection vouches for."""
+        vouched = _vouched(series, points, self._changed)
+        again = self._repeats.get(series.key)
+        return vouched | repeated(points, again, _MIN_SEGMENT) if again else vouched
 
 
 def _is_noisy(series: Series) -> bool:
@@ -99,12 +152,6 @@ def _is_noisy(series: Series) -> bool:
 
 def _measured(order: CommitOrder, series: Series) -> list[Point]:
     return [p for p in order.sort(series.points) if p.status is not Status.SKIPPED]
-
-
-def _undisturbed(series: Series, points: Sequence[Point], spoilt: Spoilt) -> NDArray[np.float64]:
-    values = _values(points)
-    disturbed = np.array([is_spoilt(spoilt, series.key, p.commit) for p in points], dtype=np.bool_)
-    return np.where(disturbed, np.nan, values) if 2 * disturbed.sum() < disturbed.size else values
 
 
 def _values(points: Sequence[Point]) -> NDArray[np.float64]:

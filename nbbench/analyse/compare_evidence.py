@@ -9,7 +9,8 @@ from nbbench import units
 from nbbench.evidence import EvidenceFigure, FolderContent
 
 # Conditions in the order in which a reader asks for them.
-CONDITIONS = ("machine", "threads", "torch", "python", "flags", "command", "dtype")
+# Twins with the same facts differ by the name that results have for them.
+CONDITIONS = ("machine", "machine name", "threads", "torch", "python", "flags", "command", "dtype")
 # One value against one value: a smaller difference says nothing (the policy's default floor).
 FLOOR = 0.03
 _SHORT = 40  # characters of a condition that are shown whole
@@ -33,10 +34,11 @@ class ConditionRow:
         """Both sides; of long lists (flags, a command) only the words that one side alone has."""
         if max(len(self.a), len(self.b)) <= _SHORT:
             return self.a, self.b
-        left, right = self.a.split(" "), self.b.split(" ")
-        only_a = " ".join(word for word in left if word not in right)
-        only_b = " ".join(word for word in right if word not in left)
-        return only_a or "less", only_b or "less"
+        separator = ", " if self.name == "machine" else " "
+        left, right = self.a.split(separator), self.b.split(separator)
+        only_a = separator.join(word for word in left if word not in right)
+        only_b = separator.join(word for word in right if word not in left)
+        return only_a or "nothing more", only_b or "nothing more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def compare_evidence(
     a: FolderContent, b: FolderContent, damage_a: tuple[str, ...] = (), damage_b: tuple[str, ...] = ()
 ) -> EvidenceComparison:
     """Hold `b` against `a`. `damage_*` says what of a folder's files disagrees with its checksums."""
-    conditions = tuple(_condition(name, dict(a.conditions), dict(b.conditions)) for name in CONDITIONS)
+    rows = [_condition(name, dict(a.conditions), dict(b.conditions)) for name in CONDITIONS]
+    conditions = tuple(row for row in rows if row.name != "machine name" or (row.a and row.b))
     reasons = [
         f"{side} is damaged: {'; '.join(told[:3])}"
         for side, told in (("A", damage_a), ("B", damage_b))
@@ -126,11 +129,12 @@ def _figures(a: tuple[EvidenceFigure, ...], b: tuple[EvidenceFigure, ...]) -> tu
 def _row(key: tuple[str, str, str], a: float | None, b: float | None) -> FigureRow:
     if a is None or b is None:
         return FigureRow(*key, a, b)
-    effect = _log_ratio(a, b)
+    effect = log_effect(a, b)
     return FigureRow(*key, a, b, effect, _better(key[2], effect))
 
 
-def _log_ratio(a: float, b: float) -> float | None:
+def log_effect(a: float, b: float) -> float | None:
+    """log(b/a); infinite from or to zero, None where signs make a ratio meaningless."""
     if a == b:
         return 0.0
     if a < 0 or b < 0:

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from nbbench.analyse.canaries import machine_jump
 from nbbench.analyse.causes import Contention, contention, explain_change, records_by_commit, slowest
 from nbbench.analyse.changes import History
 from nbbench.analyse.grouping import Group, group_changes
 from nbbench.analyse.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.analyse.order import CommitOrder
-from nbbench.analyse.roles import Role, change_role, ledger_families, role
+from nbbench.analyse.roles import Role, change_role, ledger_families
 from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, Ledger, ProcessRecord
 from nbbench.stats.changepoint import level_effect
 
@@ -57,7 +58,7 @@ class _Branch:
         self.commits = self.order.commits
         self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
         self._records = records_by_commit(history.records)
-        self._ceilings = [s for s in history.series if role(s.key, s.unit, s.kind) is Role.MACHINE]
+        self._ceilings = history.ceilings()
 
     def same_tree(self, lo: int, hi: int) -> bool:
         """Whether the measured paths are known to be the same before `lo` and up to `hi`."""
@@ -83,13 +84,26 @@ class _Branch:
 
     def contention(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Contention, Contention]:
         """Disturbance of the commits measured just before `lo`, and from `hi` on."""
+        before, after = self._records_around(lo, hi, machines)
+        return contention(before), contention(after)
+
+    def canary_jump(self, lo: int, hi: int, changes: Iterable[ChangePoint]) -> float:
+        """How far the canaries beside the changed series moved, as a log ratio; 0.0 where they did not."""
+        changes = tuple(changes)
+        before, after = self._records_around(lo, hi, {c.key.machine for c in changes})
+        return machine_jump(before, after, {c.key.benchmark for c in changes})
+
+    def _records_around(
+        self, lo: int, hi: int, machines: Collection[str]
+    ) -> tuple[list[ProcessRecord], list[ProcessRecord]]:
+        """Telemetry of the commits measured just before `lo`, and of those from `hi` on."""
 
         def gather(places: Iterable[int]) -> list[ProcessRecord]:
             measured = (self._records.get(self.commits[i].hash, []) for i in places)
             here = ([r for r in records if r.machine in machines or not r.machine] for records in measured)
             return [r for records in [found for found in here if found][:_NEIGHBOURS] for r in records]
 
-        return contention(gather(range(lo - 1, -1, -1))), contention(gather(range(hi, len(self.commits))))
+        return gather(range(lo - 1, -1, -1)), gather(range(hi, len(self.commits)))
 
     def ceiling_effect(self, lo: int, hi: int, machines: Collection[str]) -> float | None:
         """log ratio of the ceiling after/before; the least of several machines must explain all."""
@@ -126,7 +140,8 @@ def _event(group: Group, branch: _Branch) -> Event:
     diffs = branch.ledgers_around(group.lo, group.hi, tuple(families))
     before, after = branch.contention(group.lo, group.hi, machines)
     ceiling = branch.ceiling_effect(group.lo, group.hi, machines)
-    cause, evidence = explain_change(group.changes, diffs, before, after, ceiling)
+    canary = branch.canary_jump(group.lo, group.hi, (c for c in group.changes if change_role(c) is Role.TIME))
+    cause, evidence = explain_change(group.changes, diffs, before, after, ceiling, canary)
     evidence = (*slowest(group.changes), *evidence)
     lo, hi = branch.commits[group.lo], branch.commits[group.hi]
     worse = group.direction > 0

@@ -121,7 +121,8 @@ def _sentence(
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:
-    count = f"all {len(diffs)} workloads" if len(diffs) > 1 else diffs[0].workload
+    names = [d.workload for d in diffs]
+    count = " and ".join(names) if len(names) < 3 else f"all {len(names)} workloads that were compared"
     moved = max(d.moved_lines for d in diffs)
     more = f"; {moved} lines that cost something only moved" if moved else ""
     return f"the work is the same, to the byte, in {count}{more}."

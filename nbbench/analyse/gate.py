@@ -48,7 +48,10 @@ def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
 
 
 def ledger_verdict(diff: LedgerDiff) -> Verdict:
-    """What the exact work of one workload says; bytes against operations are weighed by their cost."""
+    """What the exact work of one workload says; bytes against operations are weighed by their cost.
+
+    Its figures are those that decided: operations where bytes alone would not have.
+    """
     worse = diff.effect > LEDGER_TOLERANCE or diff.ops_effect > OPS_TOLERANCE
     better = diff.effect < -LEDGER_TOLERANCE or diff.ops_effect < -OPS_TOLERANCE
     if worse and better:
@@ -59,19 +62,23 @@ def ledger_verdict(diff: LedgerDiff) -> Verdict:
     if cause is Cause.WORK and (diff.upcasts or diff.retyped):
         cause = Cause.DTYPE
     told = "; ".join(describe_diff(diff)) if not diff.equal else "same operations, same bytes"
+    by_operations = (worse and diff.effect <= LEDGER_TOLERANCE) or (
+        better and diff.effect >= -LEDGER_TOLERANCE
+    )
+    effect = diff.ops_effect if by_operations else diff.effect
     return Verdict(
         series=f"ledger {diff.workload}",
         outcome=outcome,
-        effect=diff.effect if math.isfinite(diff.effect) else None,
+        effect=effect if math.isfinite(effect) else None,
         effect_lo=None,
         effect_hi=None,
-        floor=LEDGER_TOLERANCE,
+        floor=OPS_TOLERANCE if by_operations else LEDGER_TOLERANCE,
         rounds=0,
         sentence=told,
         cause=None if outcome is Outcome.UNCHANGED else cause,
-        base_value=diff.bytes_before,
-        head_value=diff.bytes_after,
-        unit="B/pixel",
+        base_value=diff.ops_before if by_operations else diff.bytes_before,
+        head_value=diff.ops_after if by_operations else diff.bytes_after,
+        unit="operations" if by_operations else "B/pixel",
     )
 
 
@@ -93,6 +100,8 @@ def time_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
     """The verdict on one timed series."""
     if state.decision is None:
         reason = state.errors[0] if state.errors else "nothing was measured"
+        if state.disturbed and not state.errors:
+            reason = f"no pair could be measured: {state.disturbed}"
         return Verdict(
             state.label, Outcome.INCONCLUSIVE, None, None, None, state.floor, 0, reason, None, state.reproduce
         )

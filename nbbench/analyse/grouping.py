@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.analyse.order import CommitOrder
-from nbbench.analyse.roles import Role, change_role, say, sign
+from nbbench.analyse.roles import Role, change_role, ledger_families, say, sign
 from nbbench.model import ChangePoint, SeriesKey
 
 _EXPLAINED_SHARE = 0.5
@@ -59,8 +59,9 @@ def group_changes(changes: Sequence[ChangePoint], order: CommitOrder) -> list[Gr
 
     Exact ones come first, sharp ranges before wide ones: all that changed in the same commits
     is one group, and a wide range joins a group inside it that has its direction. A noisy step
-    joins the group that it overlaps in its direction, or begins one. Drifts have no commit of
-    their own and keep to themselves. Derived figures only join. No group takes a series twice.
+    joins the group that it overlaps in its direction (where no counter fixed that, one of its own
+    workloads), or begins one. Drifts have no commit of their own and keep to themselves. Derived figures
+    only join. No group takes a series twice.
     """
     placed = [c for c in sorted(changes, key=_name) if min(_span(c, order)) >= 0]
     derived = [c for c in placed if change_role(c) is Role.DERIVED]
@@ -138,13 +139,26 @@ def _fitting(groups: Iterable[Group], change: ChangePoint, lo: int, hi: int) -> 
 def _plausible(group: Group, change: ChangePoint, lo: int, hi: int) -> bool:
     """Whether a change that may have come earlier or later is of the group's making.
 
-    Inside the group's range it is. From a wider range it joins only what explains half of it:
+    Inside a sharp group's range it is. From a wider range it joins only what explains half of it:
     else a loop that was turned up somewhere between two commits would be booked on whatever
-    sharp change lies between them.
+    sharp change lies between them. Where no counter fixed the range, other commits than the group's would
+    narrow it, so the change must be of the same kind.
     """
-    if not group.sharp or (group.lo <= lo and hi <= group.hi) or not math.isfinite(change.effect):
+    if not group.sharp:
+        return (group.lo, group.hi) == (lo, hi) or group.drift or _alike(group, change)
+    if (group.lo <= lo and hi <= group.hi) or not math.isfinite(change.effect):
         return True
     return group.weight >= _EXPLAINED_SHARE * abs(change.effect)
+
+
+def _alike(group: Group, change: ChangePoint) -> bool:
+    """Whether a noisy change may tell where the group's happened: it is of the same workloads (construction
+    and import, of which the ledger says nothing, only of themselves)."""
+    families = ledger_families(change.key)
+    return any(
+        ledger_families(c.key) == families and (families or c.key.benchmark == change.key.benchmark)
+        for c in group.changes
+    )
 
 
 def _best(groups: Sequence[Group], hi: int) -> Group | None:

@@ -42,11 +42,17 @@ class LineChange:
     was: str = ""
     site: str = ""
     gone: bool = False  # the newer tree has no such line
+    several: bool = False  # of several rewritten lines of a function, the largest are named
 
     @property
     def delta(self) -> float:
         """Bytes per pixel more."""
         return self.after - self.before
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Sorts the largest first: bytes to the tenth that is shown, then calls (of scalars, say)."""
+        return -round(abs(self.delta), 1), -abs(self.count_after - self.count_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[
         function = (line.path, line.function) if sides.new else names.function(line)
         found[function, op, dtype].append(_line_change(names, site, sides, (base.pixels, head.pixels)))
     changes = [c for group in found.values() if not _balanced(group) for c in group if _differs(c)]
-    changes.sort(key=lambda c: (-abs(c.delta), -abs(c.count_after - c.count_before), c.where, c.op, c.dtype))
+    changes.sort(key=lambda c: (*c.rank, c.where, c.op, c.dtype))
     ran = [c for group in found.values() for c in group if c.count_before and c.count_after]
     places = {(c.was, c.where) for c in ran}
     return changes, sum(was != where for was, where in places)
@@ -224,7 +230,12 @@ def _line_change(names: SiteNames, site: str, sides: _Sides, pixels: tuple[int, 
         was=was,
         site=site,
         gone=not where,
+        several=not site.rpartition(":")[2].isdigit() and max(_places(sides.old), _places(sides.new)) > 1,
     )
+
+
+def _places(lines: Iterable[LedgerLine]) -> int:
+    return len({(line.path, line.line) for line in lines})
 
 
 def _total(lines: Iterable[LedgerLine]) -> int:

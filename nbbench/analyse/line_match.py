@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from nbbench.model import FileDiff, LedgerLine
+from nbbench.model import FileDiff, Hunk, LedgerLine
 
 Place = tuple[str, int]  # path, 1-based line
 
@@ -23,14 +23,33 @@ class LineMatch:
 
     def __init__(self, files: Iterable[FileDiff]) -> None:
         files = tuple(files)
-        self._by_base = {f.base_path: f for f in files if f.base_path}
-        self._by_head = {f.head_path: f for f in files if f.head_path}
-        self._moved = _moved_lines(files)
-        self._arrived = {head: base for base, head in self._moved.items()}
+        moved = _moved_lines(files)
+        self._forth = _Way(files, moved)
+        self._back = _Way(map(_reversed, files), {head: base for base, head in moved.items()})
 
     def head_of(self, path: str, line: int) -> Place | None:
         """Where a line of base stands in head; None when it is gone."""
-        file = self._by_base.get(path)
+        return self._forth.across(path, line)
+
+    def base_of(self, path: str, line: int) -> Place | None:
+        """Where a line of head stood in base; None when it is new."""
+        return self._back.across(path, line)
+
+    def renamed(self, path: str) -> str:
+        """The path in head of a file of base (its own where it is gone)."""
+        return self._forth.renamed(path)
+
+
+class _Way:
+    """From the lines of one tree to those of the other."""
+
+    def __init__(self, files: Iterable[FileDiff], moved: dict[Place, Place]) -> None:
+        self._files = {f.base_path: f for f in files if f.base_path}
+        self._moved = moved
+
+    def across(self, path: str, line: int) -> Place | None:
+        """Where a line stands in the other tree; None when it is not there."""
+        file = self._files.get(path)
         if file is None:
             return path, line
         shift = 0
@@ -42,24 +61,16 @@ class LineMatch:
             shift = hunk.head_start + len(hunk.added) - hunk.base_start - len(hunk.removed)
         return (file.head_path, line + shift) if file.head_path else None
 
-    def base_of(self, path: str, line: int) -> Place | None:
-        """Where a line of head stood in base; None when it is new."""
-        file = self._by_head.get(path)
-        if file is None:
-            return path, line
-        shift = 0
-        for hunk in file.hunks:
-            if line < hunk.head_start:
-                break
-            if line < hunk.head_start + len(hunk.added):
-                return self._arrived.get((path, line))
-            shift = hunk.base_start + len(hunk.removed) - hunk.head_start - len(hunk.added)
-        return (file.base_path, line + shift) if file.base_path else None
-
     def renamed(self, path: str) -> str:
-        """The path in head of a file of base (its own where it is gone)."""
-        file = self._by_base.get(path)
+        """The file's path in the other tree (its own where it is gone)."""
+        file = self._files.get(path)
         return file.head_path or path if file else path
+
+
+def _reversed(file: FileDiff) -> FileDiff:
+    """The difference seen from head."""
+    hunks = tuple(Hunk(h.head_start, h.base_start, h.added, h.removed) for h in file.hunks)
+    return FileDiff(file.head_path, file.base_path, hunks)
 
 
 def _moved_lines(files: Sequence[FileDiff]) -> dict[Place, Place]:

@@ -30,6 +30,9 @@ _BY_NAME = {
     "track_copy_ceiling": Role.MACHINE,
     "track_dispatched": Role.DERIVED,  # views included: the count that moves bytes decides
 }
+MACHINE_BENCHMARKS = "|".join(name for name, found in _BY_NAME.items() if found is Role.MACHINE)
+"""A regular expression that finds the machine's own series by name."""
+
 # Which workloads' ledgers speak for a benchmark: beginnings of their names. The ledger records
 # runs, so it says nothing of imports and construction.
 _FAMILIES = {

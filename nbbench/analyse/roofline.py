@@ -96,8 +96,18 @@ def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
     return replace(made, ceiling=ceiling)
 
 
+def unknown_inputs(ledgers: Sequence[Ledger]) -> str:
+    """A warning on ledgers that are older than the figure for inputs; '' where there are none."""
+    old = [one.workload for one in ledgers if not one.functions and not one.error]
+    if not old:
+        return ""
+    names = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
+    count = f"{len(old)} workload{'s' if len(old) > 1 else ''}"
+    return f"the inputs of {count} ({names}) are not on record: their bytes alive leave them out"
+
+
 def working_set(ledger: Ledger) -> int:
-    """Bytes alive at once, the inputs that existed before included (as far as they are recorded)."""
+    """Bytes alive at once, the inputs that existed before included (where they are on record)."""
     return ledger.peak_live_bytes + ledger.fused_bytes
 
 

@@ -38,7 +38,8 @@ class SeriesState:
     """The rounds of one series so far (log-ratios), its floor, and what was decided.
 
     ``decision`` is None until something is decided or the gate ends. ``confirming`` are the fresh rounds
-    after a loss was found; ``confirmed`` is None until they say yes or no.
+    after a loss was found; ``confirmed`` is None until they say yes or no. ``errors`` tell why a side cannot
+    run; ``disturbed`` what disturbed the newest pair that gave no figure, which is no error.
     """
 
     label: str
@@ -49,6 +50,7 @@ class SeriesState:
     base_s: list[float] = field(default_factory=list)
     head_s: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    disturbed: str = ""
     decision: Decision | None = None
     confirmed: bool | None = None
     evidence: Evidence = field(init=False)

@@ -107,7 +107,7 @@ def by_function(diff: LedgerDiff) -> list[FunctionChange]:
         )
         for (path, function), rows in groups.items()
     ]
-    return sorted(found, key=lambda f: (-abs(f.delta), -abs(f.calls), f.path, f.function))
+    return sorted(found, key=lambda f: (-round(abs(f.delta), 1), -abs(f.calls), f.path, f.function))
 
 
 def _by_operation(diff: LedgerDiff) -> dict[tuple[str, str], list[LineChange]]:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nbbench.analyse.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.analyse.line_match import LineMatch
 from nbbench.analyse.shifts import FunctionChange, by_function
 from nbbench.analyse.work_share import Timing
 from nbbench.model import Commit, Ledger
 
 TimeOf = Callable[[str, Commit, Commit], Timing | None]
+MatchOf = Callable[[Commit, Commit], LineMatch | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,13 @@ class Step:
 
 
 def find_steps(
-    found: Iterable[tuple[Commit, Mapping[str, Ledger]]], time_of: TimeOf = lambda *_: None
+    found: Iterable[tuple[Commit, Mapping[str, Ledger]]],
+    time_of: TimeOf = lambda *_: None,
+    match_of: MatchOf = lambda *_: None,
 ) -> list[Step]:
     """The steps of commits in order, oldest first; ledgers are keyed by workload.
+
+    `match_of` tells which lines of two commits are the same (None: functions are matched by name).
 
     A broken commit is a step of its own, and the next one that runs is compared with the last
     one that ran.
@@ -61,6 +67,8 @@ def find_steps(
             if base is not None and before is not None:
                 diff = diff_ledgers(before, one)
                 if not diff.equal or diff.image == "changed":
+                    if (match := match_of(base, commit)) is not None:
+                        diff = diff_ledgers(before, one, match)
                     steps.append(Step(commit, base, name, diff, time_of(name, base, commit)))
             last[name] = commit, one
     return steps

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from nbbench import units
 from nbbench.analyse.ledger_diff import BYTES_PER_OPERATION, log_ratio
-from nbbench.analyse.roles import ledger_families
-from nbbench.model import Ledger, SeriesKey
+from nbbench.model import Ledger
 
 _ALL = 0.9  # a share from here on leaves nothing worth looking for
 
@@ -137,14 +136,3 @@ def _rate(timing: Timing, rates: tuple[float, float], dispatch: tuple[int, int] 
 def _measured(timing: Timing) -> str:
     seconds = f"{units.format_seconds(timing.before_s)} → {units.format_seconds(timing.after_s)}"
     return f"measured {units.format_change(timing.effect)} ({seconds})"
-
-
-def speaks_for(key: SeriesKey, workload: str) -> bool:
-    """Whether a series measures exactly this workload: its family, then its parameters' values.
-
-    `bandwidth.Warm.time_run(size=512, dtype='float32')` measures `bandwidth-512-float32`; a
-    benchmark without parameters measures the one workload of its family.
-    """
-    values = "-".join(value.strip("'\"") for _, value in key.params)
-    families = [family for family in ledger_families(key) if family]
-    return any(workload == family + values if values else workload.startswith(family) for family in families)

@@ -1,23 +1,22 @@
-"""Which workload a timed series runs."""
+"""Which workload a series runs."""
 
 from __future__ import annotations
 
+from nbbench.analyse.roles import ledger_families
 from nbbench.model import SeriesKey
 
-# Timed benchmarks of benchmarks/ and their workloads' names; parameters fill the places in order.
-_NAMES = {
-    "bandwidth.Warm.time_run": "bandwidth-{}-{}",
-    "vectorisation.Tricubic.time_interpolate": "tricubic-{}-{}",
-    "vectorisation.Sources.time_generate": "sources-3969",
-    "vectorisation.MultiSource.time_run": "multi_source-{}",
-    "vectorisation.Oversample.time_run": "oversample-{}",
-    "vectorisation.PhiSteps.time_run": "phi_steps-{}",
-    "vectorisation.MosaicDomains.time_run": "mosaic_domains-{}",
-    "vectorisation.Absorption.time_run": "absorption-{}",
-}
+# Families whose benchmarks have no parameters, so that the name says it all.
+_SINGLE = {"sources-": "sources-3969"}
 
 
 def workload_of(key: SeriesKey) -> str | None:
-    """The name of the ledger that counts what a warm, timed series runs; None for any other series."""
-    name = _NAMES.get(key.benchmark)
-    return name.format(*(value.strip("'") for _, value in key.params)) if name else None
+    """The name of the ledger that counts what a series runs: its family, then its parameters' values.
+
+    `bandwidth.Warm.time_run(size=512, dtype='float32')` runs `bandwidth-512-float32`. None where
+    no ledger speaks for the series (imports, construction, another project's benchmarks).
+    """
+    families = [family for family in ledger_families(key) if family]
+    if len(families) != 1:
+        return None
+    values = "-".join(value.strip("'\"") for _, value in key.params)
+    return families[0] + values if values else _SINGLE.get(families[0])

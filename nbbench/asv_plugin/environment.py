@@ -11,7 +11,7 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +35,8 @@ from nbbench.warm import client as warm
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
 _STDERR_TAIL = 400
+# One asv process makes one collection: what tells a second look at a commit from a second round.
+_COLLECTION = datetime.now(UTC).isoformat(timespec="seconds")
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
 
 
@@ -206,7 +208,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             exit_code=int(told.pop("exit_code")),
             timed_out=told.pop("verdict") == "timeout",
             stderr_tail=_worth_keeping(outcome),
-            extra=(("load_before", told.pop("load_before")), ("run_delay_s", told.pop("run_delay_s"))),
+            extra=(*_facts(told), ("collection", _COLLECTION)),
             **{name: round(value, 6) for name, value in told.items()},
         )
         self._append(record)
@@ -238,6 +240,14 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if self._server is not None:
             self._server.close()
             self._server = None
+
+
+def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What telemetry keeps beside its own fields, taken out of what the server told."""
+    yield "load_before", told.pop("load_before")
+    yield "run_delay_s", told.pop("run_delay_s")
+    if canary := told.pop("canary", None):
+        yield "canary", canary  # seconds of each program, before and after
 
 
 def _lost(error: HostError) -> warm.JobOutcome:

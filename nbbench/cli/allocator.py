@@ -6,6 +6,7 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import pattern
+from nbbench.cli.pages import emit_blocks, markdown_option
 
 
 @click.command()
@@ -16,9 +17,9 @@ from nbbench.cli.options import pattern
     help="Series to show (default: all), or workloads to measure (default: bandwidth).",
 )
 @click.option("--measure", is_flag=True, help="Measure now: default malloc, pinned, and the remedy itself.")
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@markdown_option
 @click.pass_obj
-def allocator(app: App, commit: str | None, bench: str | None, measure: bool, markdown: bool) -> int:
+def allocator(app: App, commit: str | None, bench: str | None, measure: bool, markdown: str | None) -> int:
     """Tell what the default malloc costs COMMIT (default: the branch's tip), and the remedy.
 
     Large temporaries are mapped, page-faulted and unmapped again and again unless malloc is told
@@ -30,7 +31,6 @@ def allocator(app: App, commit: str | None, bench: str | None, measure: bool, ma
     from nbbench.pipeline.branch import measured_commit
     from nbbench.pipeline.history import import_all, open_store
     from nbbench.report.allocator import allocator_blocks, allocator_payload
-    from nbbench.report.blocks import as_markdown, as_text
     from nbbench.subject.repository import describe, open_subject
 
     notes: list[str] = []
@@ -46,5 +46,5 @@ def allocator(app: App, commit: str | None, bench: str | None, measure: bool, ma
             rows = pipeline.recorded(app.settings, store, which, pattern(bench or "."))
     blocks = allocator_blocks(f"malloc at {which.short}", rows, notes)
     payload = {"commit": which, "measured": measure, **allocator_payload(rows, notes)}
-    app.emit("allocator", payload, as_markdown(blocks) if markdown else as_text(blocks))
+    emit_blocks(app, "allocator", payload, blocks, markdown)
     return EXIT_OK

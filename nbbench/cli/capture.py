@@ -12,7 +12,7 @@ import click
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.collect.guarded import Screen
+    from nbbench.collect.screen import Screen
     from nbbench.config import Settings
     from nbbench.pipeline.capture_run import Capture
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--cluster", metavar="ID", help="Cluster folder (default: the preset's, then the setting).")
 @click.option("--subject", metavar="DIR", default=".", help="The subject's checkout (default: here).")
 @click.option(
-    "--out", metavar="DIR", help="Reports root (default: the setting reports_root in the checkout)."
+    "--out", metavar="DIR", help="Reports root (default: the setting reports_root, below the checkout)."
 )
 @click.option("--timeout", metavar="S", type=click.FloatRange(min=0.1), help="Outer timeout in seconds.")
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
@@ -54,7 +54,14 @@ def capture(
 
     Run it in the subject's checkout. The folder `<root>/cluster_<ID>/<STAMP>/` holds the command,
     its logs, exit code and resource use, the environment without credentials, the figures of the
-    tests and a summary; docs/evidence.md describes each file. Without COMMAND the preset's runs.
+    tests and a summary; docs/evidence.md describes each file. Without COMMAND the preset's runs:
+    cpu-perf the memory bandwidth test of AT-PERF-003, vec-dtype the tricubic tests and a dtype audit.
+
+    \b
+      nbbench capture --cluster CLUSTER-PERF-001
+      nbbench capture --preset vec-dtype
+      nbbench capture --profile -- pytest -vv tests/test_at_perf_003.py
+      nbbench capture --recover reports/…/cluster_CLUSTER-PERF-001/20251015T113531Z
 
     \b
     Exit codes: 0 the command passed and the evidence is whole; 3 it failed; 4 blocked (timeout,
@@ -62,9 +69,12 @@ def capture(
     2 a guard does not hold, or nothing could be written; 130 interrupted. exit_code.txt has the
     command's own code.
     """
-    if recover is not None:
-        return _recover(app, recover)
     from nbbench.errors import UsageError
+
+    if recover is not None:
+        if command:
+            raise UsageError("--recover runs nothing", hint="leave the command out")
+        return _recover(app, recover)
     from nbbench.pipeline.capture_run import CaptureRequest, run_capture
     from nbbench.presets import find_preset
 
@@ -89,7 +99,7 @@ def capture(
         screens=_screens(app),
         say=app.say,
     )
-    return _emit(app, run_capture(settings, request, os.environ), "capture")
+    return _emit(app, run_capture(settings, request, os.environ))
 
 
 def _settings(app: App, checkout: Path) -> Settings:
@@ -115,7 +125,7 @@ def _settings(app: App, checkout: Path) -> Settings:
 
 def _screens(app: App) -> tuple[Screen, Screen]:
     """The command's output where the user sees it; stdout stays free for --json."""
-    from nbbench.collect.guarded import Screen
+    from nbbench.collect.screen import Screen
 
     if app.quiet:
         return Screen(None), Screen(None)
@@ -126,21 +136,22 @@ def _screens(app: App) -> tuple[Screen, Screen]:
 def _recover(app: App, folder: str) -> int:
     from nbbench.errors import UsageError
     from nbbench.pipeline.capture_recover import recover
-    from nbbench.pipeline.capture_run import try_register
+    from nbbench.pipeline.capture_run import registered
 
     path = Path(folder).resolve()
     if not path.is_dir():
-        raise UsageError(f"{folder} is not a folder")
-    done = recover(path, os.environ)
-    try_register(_settings(app, path), done, app.say)
-    return _emit(app, done, "capture")
+        raise UsageError(f"{folder} is not a folder", hint="give the STAMP folder that the capture named")
+    settings = _settings(app, path)
+    done = recover(settings, path, os.environ)
+    return _emit(app, registered(settings, done, app.say))
 
 
-def _emit(app: App, done: Capture, kind: str) -> int:
-    from nbbench.report.capture import status_line
+def _emit(app: App, done: Capture) -> int:
+    from nbbench.report.capture import all_notes, status_line
     from nbbench.report.json_out import plain
 
     facts, enrichment = done.end.facts, done.end.enrichment
+    notes = all_notes(done.end)
     status = status_line(done.end)
     payload = {
         "folder": str(done.folder),
@@ -152,16 +163,17 @@ def _emit(app: App, done: Capture, kind: str) -> int:
         "verdict": enrichment.verdict if enrichment else None,
         "cause": plain(enrichment.cause) if enrichment else None,
         "anomalies": list(done.end.anomalies),
-        "notes": list(done.end.notes),
+        "notes": notes,
         "files": list(done.end.files),
+        "registered": done.registered,
     }
     lines = [status]
     if enrichment:
         cause = f", cause: {enrichment.cause}" if enrichment.cause else ""
         lines += [f"verdict: {enrichment.verdict}{cause}", *enrichment.sentences]
     lines += [f"anomaly: {text}" for text in done.end.anomalies]
-    lines += [f"note: {text}" for text in done.end.notes]
-    app.emit(kind, payload, "\n".join([*lines, str(done.folder / "summary.md")]))
+    lines += [f"note: {text}" for text in notes]
+    app.emit("capture", payload, "\n".join([*lines, str(done.folder / "summary.md")]))
     return exit_code(done)
 
 

@@ -38,6 +38,7 @@ def rebuild(app: App) -> None:
     from nbbench.cli.import_ import summary
     from nbbench.pipeline.folders import register_all
     from nbbench.pipeline.history import detect_events, import_all, open_store
+    from nbbench.report.words import plural
 
     with open_store(app.settings) as store:
         report = import_all(app.settings, store)
@@ -46,7 +47,7 @@ def rebuild(app: App) -> None:
     app.emit(
         "rebuild",
         {"files": report.files_new, "events": len(events), "folders": folders},
-        f"{summary(report)}\n{len(events)} events, {folders} evidence folders registered",
+        f"{summary(report)}\n{plural(len(events), 'event')}, {plural(folders, 'evidence folder')} registered",
     )
 
 
@@ -55,13 +56,14 @@ def rebuild(app: App) -> None:
 @click.option(
     "--scan", metavar="DIR", type=click.Path(path_type=Path), help="Register the folders below DIR first."
 )
+@click.option("--forget", metavar="PATH", help="Forget a folder (as listed); its files stay.")
 @click.pass_obj
-def folders(app: App, pattern_text: str | None, scan: Path | None) -> int:
+def folders(app: App, pattern_text: str | None, scan: Path | None, forget: str | None) -> int:
     """List the registered evidence folders, and whether their files are still what they were.
 
     A folder is whole, changed (its files no longer match sha256.txt, or sha256.txt is another)
     or missing. Exit code 4 when one is not whole. `nbbench import` registers what lies below
-    the project's reports root, --scan what lies elsewhere (a subject's checkout).
+    the reports roots that were used here, --scan what came from elsewhere.
     """
     from nbbench.cli.options import pattern
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
@@ -78,6 +80,8 @@ def folders(app: App, pattern_text: str | None, scan: Path | None) -> int:
     with open_store(app.settings, create=scan is not None) as store:
         if scan is not None:
             app.say(f"{plural(register_all(app.settings, store, scan), 'evidence folder')} registered")
+        if forget is not None and not store.forget_folder(forget):
+            raise UsageError(f"no folder {forget} is registered", hint="`nbbench db folders` lists the paths")
         found = [(folder, *folder_state(app.settings, folder)) for folder in store.folders()]
     payload = [{**to_plain(folder), "state": str(state), "problems": told} for folder, state, told in found]
     app.emit("folders", payload, folders_text(found, wanted))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.pages import emit_blocks, markdown_option
 
 
 @click.command()
@@ -16,9 +17,9 @@ from nbbench.cli.app import App
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write the audit as JSON to this file (dtype_snapshot.json).",
 )
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@markdown_option
 @click.pass_obj
-def dtypes(app: App, commit: str | None, out: Path | None, markdown: bool) -> int:
+def dtypes(app: App, commit: str | None, out: Path | None, markdown: str | None) -> int:
     """Audit the dtypes of COMMIT (default: the branch's tip), as CLUSTER-VEC-001 asks.
 
     Tricubic interpolation (scalar, batch, grid, column, out of range, mixed inputs), a whole
@@ -29,7 +30,6 @@ def dtypes(app: App, commit: str | None, out: Path | None, markdown: bool) -> in
     from nbbench.collect.dtypes import dtype_snapshot
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.probe.verdicts import NEUTRAL, NOTHING
-    from nbbench.report.blocks import as_markdown, as_text
     from nbbench.report.dtypes import dtypes_blocks
     from nbbench.report.json_out import document, write_text
     from nbbench.subject.repository import describe, open_subject
@@ -37,7 +37,7 @@ def dtypes(app: App, commit: str | None, out: Path | None, markdown: bool) -> in
     subject = open_subject(app.settings)
     snapshot = dtype_snapshot(app.settings, describe(subject, commit or subject.branch), say=app.say)
     kind, payload = "dtype-snapshot", {k: v for k, v in snapshot.items() if k != "schema"}
-    app.emit(kind, payload, (as_markdown if markdown else as_text)(dtypes_blocks(snapshot)))
+    emit_blocks(app, kind, payload, dtypes_blocks(snapshot), markdown)
     if out is not None:
         write_text(out, document(kind, payload))
         app.say(f"written to {out}")

@@ -143,6 +143,7 @@ def _evidence(
             branch=app.settings.branch,
             started_at=started,
             ended_at=ended,
+            machine_name=machine,
             machine=tuple(recorded) or tuple(machine_facts().items()),
             versions=tuple(torch_versions().items()),
             environment=tuple(redacted_environment(os.environ)),

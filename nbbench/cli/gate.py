@@ -130,13 +130,14 @@ def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed
             notes.append(f"exact work decides beyond {LEDGER_TOLERANCE:.0%}; time was not measured")
         elif policy != "ledger" and not broken:
             states = _rounds(app, runner, bench, started, notes)
+    lost = Outcome.REGRESSED in exact or any(state.confirmed for state in states)
     return build_report(
         base,
         head,
         diffs,
         states,
         broken=broken,
-        acknowledged=_acknowledged(app, base, head),
+        acknowledged=_acknowledged(app, base, head) if lost else (),
         notes=notes,
         seed=seed,
         elapsed_s=time.monotonic() - started,
@@ -144,19 +145,24 @@ def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed
 
 
 def _acknowledged(app: App, base: Commit, head: Commit) -> list[Acknowledged]:
-    """Accepted losses between base and head, from the database and the decision files."""
+    """Accepted losses between base and head, from everything under results/ (the database follows it)."""
     from nbbench.analyse.acknowledged import acknowledged_between
     from nbbench.analyse.events import attach_flags
     from nbbench.collect.decisions import read_decisions
+    from nbbench.errors import InconclusiveError
     from nbbench.pipeline.branch import branch_commits
-    from nbbench.pipeline.history import open_store
+    from nbbench.pipeline.history import open_store, up_to_date
 
     decisions = read_decisions(app.settings.decisions_dir)
     if not decisions:
         return []
     commits = branch_commits(app.settings)
     with open_store(app.settings) as store:
-        flags = attach_flags(store.events(), decisions, app.settings.plan, commits)
+        try:
+            events = up_to_date(app.settings, store)
+        except InconclusiveError:  # no results, so no events that could have been accepted
+            return []
+    flags = attach_flags(events, decisions, app.settings.plan, commits)
     return acknowledged_between(flags, commits, base, head, datetime.now(UTC))
 
 

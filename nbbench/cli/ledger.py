@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     help="What a row stands for.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Trees of a range recorded at a time (default: the cores; counts do not depend on it).",
+)
 @click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
 @markdown_option
 @flame_option
@@ -45,6 +51,7 @@ def ledger(
     bench: str,
     by: str,
     top: int,
+    jobs: int | None,
     fusion: bool,
     markdown: str | None,
     flame: str | None,
@@ -72,8 +79,8 @@ def ledger(
         raise UsageError("--flame and --fusion are for a single commit", hint="give a COMMIT, not a range")
     if (span is None or is_positions(span)) and subject_or_none(app.settings) is None:
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
-        return _range(app, by_position(read_commits(app.settings), span), bench, markdown)
-    return _range(app, select(open_subject(app.settings), span), bench, markdown)
+        return _range(app, by_position(read_commits(app.settings), span), bench, markdown, jobs)
+    return _range(app, select(open_subject(app.settings), span), bench, markdown, jobs)
 
 
 def _one(
@@ -101,20 +108,28 @@ def _one(
     return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
 
 
-def _range(app: App, commits: list[Commit], bench: str, markdown: str | None) -> int:
-    """Record the trees whose ledgers are missing with one warm server, then print the steps."""
+def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jobs: int | None) -> int:
+    """Record the trees whose ledgers are missing, then print the steps."""
     from nbbench.analyse.steps import find_steps
     from nbbench.collect.ledgers import commit_ledgers, workload_names
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+    from nbbench.pipeline.branch import subject_or_none
+    from nbbench.pipeline.work import line_match
+    from nbbench.probe.resources import usable_cores
     from nbbench.report.ledger_view import steps_blocks, steps_payload
 
     if not commits:
-        raise UsageError(f"no commit in the range changed {app.settings.measured_path}")
+        raise UsageError(
+            f"no commit in the range changed {app.settings.measured_path}",
+            hint="`nbbench commits` lists the measurable ones",
+        )
     wanted = workload_names(app.settings, pattern(bench))
-    kept = commit_ledgers(app.settings, commits, wanted, say=app.say)
+    kept = commit_ledgers(app.settings, commits, wanted, say=app.say, jobs=jobs or usable_cores())
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in commits]
-    steps = find_steps(found, _times(app, commits, wanted))
-    blocks = steps_blocks(len(commits), steps, wide=markdown is not None)
+    match_of = functools.cache(functools.partial(line_match, app.settings))
+    steps = find_steps(found, _times(app, commits, wanted), match_of)
+    by_name = subject_or_none(app.settings) is None
+    blocks = steps_blocks(len(commits), steps, wide=markdown is not None, by_name=by_name)
     emit_blocks(app, "ledger-steps", steps_payload(len(commits), steps), blocks, markdown)
     return EXIT_OK if any(ledgers for _, ledgers in found) else EXIT_INCONCLUSIVE
 

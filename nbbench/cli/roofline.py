@@ -8,6 +8,7 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import pattern
+from nbbench.cli.pages import emit_blocks, markdown_option
 
 _FORMATS = ("png", "svg", "html")
 
@@ -27,10 +28,10 @@ _FORMATS = ("png", "svg", "html")
     metavar="FILE.png|.svg|.html",
     help="Also draw the picture (needs matplotlib: pip install 'nbbench[plot]').",
 )
-@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@markdown_option
 @click.pass_obj
 def roofline(
-    app: App, commit: str | None, bench: str, recorded: bool, plot: Path | None, markdown: bool
+    app: App, commit: str | None, bench: str, recorded: bool, plot: Path | None, markdown: str | None
 ) -> int:
     """Hold the achieved bandwidth of COMMIT (default: the branch's tip) against the machine's ceilings.
 
@@ -44,13 +45,16 @@ def roofline(
     from nbbench.pipeline.branch import measured_commit
     from nbbench.pipeline.history import import_all, open_store
     from nbbench.report.atomic import write_bytes
-    from nbbench.report.blocks import as_markdown, as_text
     from nbbench.report.roofline import roofline_blocks, roofline_payload
     from nbbench.report.roofline_plot import draw, matplotlib_figure
     from nbbench.subject.repository import describe, open_subject
 
-    if plot is not None and plot.suffix.lstrip(".") not in _FORMATS:
-        raise UsageError(f"--plot writes .png, .svg or .html, got {plot.name!r}")
+    kind = plot.suffix.lstrip(".").lower() if plot is not None else ""
+    if plot is not None and kind not in _FORMATS:
+        raise UsageError(
+            f"--plot writes .png, .svg or .html, got {plot.name!r}",
+            hint="the file's suffix chooses the format",
+        )
     wanted = pattern(bench)
     if plot is not None:
         matplotlib_figure()  # missing it is told before a minute of measuring, not after
@@ -67,8 +71,8 @@ def roofline(
     blocks = roofline_blocks(title, found.roof, found.rows, found.notes)
     payload = roofline_payload(found.roof, found.rows, found.notes)
     told = {"commit": which, "source": found.source, **payload}
-    app.emit("roofline", told, (as_markdown if markdown else as_text)(blocks))
+    emit_blocks(app, "roofline", told, blocks, markdown)
     if plot is not None:
-        write_bytes(plot, draw(plot.suffix.lstrip("."), title, found.roof, found.rows))
+        write_bytes(plot, draw(kind, title, found.roof, found.rows))
         app.say(f"drawn to {plot}")
     return EXIT_OK

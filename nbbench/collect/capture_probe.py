@@ -53,8 +53,10 @@ def diagnose(
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     known = Diagnosis(tree=facts.tree, test_threads=test_threads, cores=cores)
-    if not facts.tree or not facts.commit:
+    if not facts.commit:
         return replace(known, error="the subject is not a git checkout, so its source tree has no name")
+    if not facts.tree:
+        return replace(known, error=f"commit {facts.commit[:8]} has no {settings.measured_path}")
     if not client.supported():
         return replace(known, error="this system cannot hold warm processes (Linux with pidfd_open)")
     say(f"diagnosing tree {facts.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
@@ -76,12 +78,10 @@ def _measure(
     commit = Commit(facts.commit, facts.tree, datetime.fromtimestamp(0, UTC), "")
     folder = _extracted(settings, facts)
     notes = ["the work tree has uncommitted changes, which the diagnosis does not see"] if facts.dirty else []
-    changing = [n for n in os.environ if n in _MALLOC_VARIABLES or n.startswith("MALLOC_")]
-    if changing:
-        notes.append(f"the diagnosis ran without {', '.join(sorted(changing))}")
-    plain = {name: value for name, value in os.environ.items() if name not in changing}
-    environment = measured_environment(settings, commit, folder)
-    environment = {name: value for name, value in environment.items() if name not in changing}
+    plain, removed = _plain_malloc(os.environ)
+    if removed:
+        notes.append(f"the diagnosis ran without {', '.join(removed)}")
+    environment, _ = _plain_malloc(measured_environment(settings, commit, folder))
     server = client.start(sys.executable, {**plain, **PINNED_ENVIRONMENT})
     with closing(server), tempfile.TemporaryDirectory(prefix="nbbench-diagnosis-") as scratch:
         preload = [settings.package, f"{settings.package}.simulator"]
@@ -99,18 +99,21 @@ def _measure(
         trials |= {pair: jobs.pair(*pair) for pair in others}
         trials |= {pair: {} for pair in sorted(wanted) if pair not in trials}
     return replace(
-        known,
+        jobs.load(known),
         torch=str(_first(trials.values(), "torch")),
         default_dtype=str(_first(trials.values(), "default_dtype")),
         threads=int(_first([*trials.values(), ceiling], "threads") or 0),
         trials=tuple(_trial(*pair, found, ledgers) for pair, found in trials.items()),
         copy_bytes_per_s=ceiling.get("copy"),
         copy_test_bytes_per_s=ceiling.get("copy_test", ceiling.get("copy")),
-        wall_s=jobs.wall_s,
-        others_share=jobs.others_s / jobs.wall_s if jobs.wall_s else 0.0,
-        steal_share=jobs.steal_s / jobs.wall_s if jobs.wall_s else 0.0,
         notes=(*notes, *jobs.notes),
     )
+
+
+def _plain_malloc(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The environment without what changes malloc, and the names that were taken out."""
+    removed = sorted(n for n in environ if n in _MALLOC_VARIABLES or n.startswith("MALLOC_"))
+    return {name: value for name, value in environ.items() if name not in removed}, removed
 
 
 def _first(found: Iterable[Mapping[str, Any]], name: str) -> Any:
@@ -130,6 +133,13 @@ class _Jobs:
         self._deadline = deadline
         self.wall_s = self.others_s = self.steal_s = 0.0
         self.notes: list[str] = []
+
+    def load(self, known: Diagnosis) -> Diagnosis:
+        """`known` with how long the jobs took, and how much others disturbed them."""
+        wall = self.wall_s or 1.0
+        return replace(
+            known, wall_s=self.wall_s, others_share=self.others_s / wall, steal_share=self.steal_s / wall
+        )
 
     def pair(self, size: int, dtype: str, limit_s: float = 0.0) -> dict[str, Any]:
         """Both settings of malloc for one workload."""

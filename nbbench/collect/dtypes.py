@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from nbbench.collect.ledgers import open_tree
-from nbbench.collect.warm_runs import call
+from nbbench.collect.warm_runs import call, warm_server
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Commit, to_plain
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.probe.verdicts import overall
 from nbbench.warm import client
 
@@ -32,12 +29,8 @@ def dtype_snapshot(
     an answer. Raises InconclusiveError when the measuring process itself fails.
     """
     say(f"auditing the dtypes of {commit.short}")
-    own = server or client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
-    try:
-        told = _audited(settings, own, commit)
-    finally:
-        if server is None:
-            own.close()
+    with warm_server(server) as warm:
+        told = _audited(settings, warm, commit)
     cases: list[dict[str, Any]] = told["cases"]
     return {
         "schema": SCHEMA,

@@ -55,7 +55,7 @@ def read_folder(path: Path) -> FolderContent:
         kind=_kind_of(metrics, run),
         verdict=_verdict_of(metrics, run),
         exit_code=reader.exit_code(metrics, run),
-        machine=conditions.get("machine", ""),
+        machine=conditions.get("machine name") or conditions.get("machine", ""),
         figures=tuple(figures_of(metrics)),
         conditions=tuple(conditions.items()),
         facts=tuple(facts.items()),
@@ -154,6 +154,7 @@ def _conditions(
     named = [f"{name}={environment[name]}" for name in _THREAD_FLAGS if name in environment]
     recorded = {
         "machine": ", ".join(shown) or told.get("cpu", ""),
+        "machine name": str(run.get("machine_name") or ""),
         "threads": str(threads) if threads else ", ".join(named) or ("default" if environment else ""),
         "torch": str(versions.get("torch") or session.get("torch") or told.get("torch", "")),
         "python": str(

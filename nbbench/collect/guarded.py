@@ -32,6 +32,7 @@ from nbbench.collect.outcomes import (
     outcome_of,
     startable,
 )
+from nbbench.collect.screen import Screen
 from nbbench.errors import HostError
 from nbbench.model import RunOutcome, RunUsage
 
@@ -68,31 +69,7 @@ class GuardedRun:
     reason: str = ""
     disk_error: str = ""
     notes: list[str] = field(default_factory=list)
-
-
-class Screen:
-    """Where the command's output is shown: as it is on a terminal, redacted in a pipe; None shows nothing."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-        self._raw = descriptor is not None and os.isatty(descriptor)
-        self._mid_line = False
-
-    def show(self, raw: bytes, clean: bytes) -> None:
-        """Write one piece; a reader that went away is no reason to lose the capture."""
-        data = raw if self._raw else clean
-        self._mid_line = not data.endswith(b"\n") if data else self._mid_line
-        view = memoryview(data)
-        try:
-            while self._descriptor is not None and view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError:
-            self._descriptor = None
-
-    def end_line(self) -> None:
-        """On a terminal, start a new line where the command left one open."""
-        if self._raw and self._mid_line:
-            self.show(b"\n", b"")
+    anomalies: list[str] = field(default_factory=list)
 
 
 def gnu_time() -> str:
@@ -263,6 +240,8 @@ class _Supervisor:
 
     def _ended(self, started: datetime) -> GuardedRun:
         run = GuardedRun(1, RunOutcome.FAILED, started, datetime.now(UTC), disk_error=self.disk_error)
+        run.notes = [log.note for log in self.logs if log.note]
+        run.anomalies = [log.disturbed for log in self.logs if log.disturbed]
         try:
             told = json.loads(self.report)
         except ValueError:
@@ -278,7 +257,6 @@ class _Supervisor:
         run.usage = RunUsage(**{f.name: told[f.name] for f in fields(RunUsage)})
         if told["left_behind"]:
             run.notes.append(f"{told['left_behind']} processes that the command left running were ended")
-        run.notes += [log.note for log in self.logs if log.note]
         self._judge(run, told)
         return run
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nbbench.collect.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
+from nbbench.collect.warm_runs import invoke, warm_server
 from nbbench.config import Settings
-from nbbench.errors import HostError, InconclusiveError, NbbenchError
+from nbbench.errors import HostError, InconclusiveError, NbbenchError, UsageError
 from nbbench.model import Commit, Ledger, StackCost
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
 from nbbench.warm import client
 
-# Names of the workloads that benchmarks/ledgers.py can record; asked of it once it is imported.
-_TIMEOUT_S = 300.0
+Say = Callable[[str], None]
 
 
 def torch_version() -> str:
@@ -61,7 +61,7 @@ def open_tree(
         subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
     )
     environment = measured_environment(settings, commit, folder)
-    # The subject's first run imports torch._dynamo, which takes a second in each process.
+    # The subject's first run imports torch._dynamo; a `warm_server` has it already.
     preload = [settings.package, f"{settings.package}.simulator", "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
@@ -85,28 +85,43 @@ def record_ledgers(
 
     Raises InconclusiveError when the process fails (a subject that does not import, say).
     """
-    _call(settings, server, commit, "write", {"workloads": workloads})
+    _call(settings, server, commit, "write", workloads=workloads)
     return known_ledgers(settings, commit)
 
 
 def commit_ledgers(
-    settings: Settings, commits: Sequence[Commit], workloads: list[str], *, say: Callable[[str], None]
+    settings: Settings, commits: Sequence[Commit], workloads: list[str], *, say: Say, jobs: int = 1
 ) -> dict[str, Mapping[str, Ledger]]:
-    """The ledgers of many commits by tree; those that are missing are recorded with one server.
+    """The ledgers of many commits by tree; what is missing is recorded, `jobs` trees at a time.
 
     A commit whose process fails is said and has what was kept for it.
     """
     found = {c.tree: known_ledgers(settings, c) for c in commits}
-    missing = [c for c in commits if not all(name in found[c.tree] for name in workloads)]
-    if not missing:
-        return found
-    with _own(None) as server:
-        for number, commit in enumerate(missing, start=1):
-            say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+    missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
+    queue = deque(enumerate(missing.values(), start=1))
+
+    def work() -> None:
+        with warm_server() as server:
+            while queue:
+                try:
+                    number, commit = queue.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+                wanted = [name for name in workloads if name not in found[commit.tree]]
+                try:
+                    found[commit.tree] = record_ledgers(settings, server, commit, wanted)
+                except NbbenchError as error:
+                    say(f"{commit.short}: {error}")
+
+    if workers := min(jobs, len(missing)):
+        with ThreadPoolExecutor(workers) as pool:
+            ends = [pool.submit(work) for _ in range(workers)]
             try:
-                found[commit.tree] = record_ledgers(settings, server, commit, workloads)
-            except NbbenchError as error:
-                say(f"  {error}")
+                for end in ends:
+                    end.result()
+            finally:
+                queue.clear()  # one that failed, or an interrupt, stops the others after their tree
     return found
 
 
@@ -115,7 +130,7 @@ def workload_stacks(
     commit: Commit,
     wanted: Sequence[str],
     *,
-    say: Callable[[str], None],
+    say: Say,
     server: client.WarmServer | None = None,
 ) -> Mapping[str, tuple[StackCost, ...]]:
     """The cost of each named workload by stack, recorded now: stacks are in no committed file.
@@ -124,9 +139,9 @@ def workload_stacks(
     the process fails, or when none could be recorded.
     """
     say(f"recording the stacks of {commit.short}")
-    with _own(server) as warm, tempfile.TemporaryDirectory(prefix="nbbench-stacks-") as folder:
+    with warm_server(server) as warm, tempfile.TemporaryDirectory(prefix="nbbench-stacks-") as folder:
         output = Path(folder) / "stacks.json"
-        _call(settings, warm, commit, "write_stacks", {"workloads": list(wanted), "output": str(output)})
+        _call(settings, warm, commit, "write_stacks", workloads=list(wanted), output=str(output))
         found: dict[str, Any] = json.loads(output.read_bytes())
     for name, error in found.items():
         if isinstance(error, str):
@@ -142,40 +157,20 @@ def workload_stacks(
 
 
 def _call(
-    settings: Settings, server: client.WarmServer, commit: Commit, function: str, arguments: dict[str, Any]
+    settings: Settings, server: client.WarmServer, commit: Commit, function: str, **arguments: Any
 ) -> None:
     """Run a function of benchmarks/ledgers.py in a warm process that holds the commit's tree."""
     environment = open_tree(settings, server, commit)
-    outcome = server.run(
-        ["call", f"benchmarks.ledgers:{function}", json.dumps(arguments)],
-        cwd=str(settings.state_dir),
-        environment=environment,
-        timeout_s=_TIMEOUT_S,
-    )
-    if outcome.exit_code:
-        lines = outcome.output.strip().splitlines()
-        raise InconclusiveError(
-            f"the ledger of {commit.short} could not be recorded: {lines[-1] if lines else 'no message'}"
-        )
-
-
-@contextmanager
-def _own(server: client.WarmServer | None) -> Iterator[client.WarmServer]:
-    """The server given, or one of our own that ends with the block."""
-    if server is not None:
-        yield server
-        return
-    own = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
     try:
-        yield own
-    finally:
-        own.close()
+        invoke(settings, server, environment, f"benchmarks.ledgers:{function}", **arguments)
+    except InconclusiveError as error:
+        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
 
 
 def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
     """Names of the workloads of benchmarks/ that match.
 
-    Raises InconclusiveError when none does.
+    Raises UsageError when none does.
     """
     names = [f"bandwidth-{size}-{dtype}" for size in (512, 1024, 2048) for dtype in ("float32", "float64")]
     names += [f"tricubic-{n}-{dtype}" for n in (1, 1000, 100000) for dtype in ("float32", "float64")]
@@ -185,7 +180,7 @@ def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
     names += [f"{knob}-{n}" for knob, values in knobs.items() for n in values]
     if chosen := [name for name in names if pattern.search(name)]:
         return chosen
-    raise InconclusiveError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
+    raise UsageError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
 
 
 def workload_ledgers(
@@ -193,7 +188,7 @@ def workload_ledgers(
     commit: Commit,
     pattern: re.Pattern[str],
     *,
-    say: Callable[[str], None],
+    say: Say,
     server: client.WarmServer | None = None,
 ) -> Mapping[str, Ledger]:
     """Ledgers of the matching workloads for one commit, recording those that are missing."""
@@ -202,6 +197,6 @@ def workload_ledgers(
     missing = [name for name in wanted if name not in found]
     if missing:
         say(f"recording {len(missing)} ledgers of {commit.short}")
-        with _own(server) as warm:
+        with warm_server(server) as warm:
             found = record_ledgers(settings, warm, commit, missing)
     return {name: found[name] for name in wanted if name in found}

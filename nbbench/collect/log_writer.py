@@ -7,6 +7,7 @@ two files and no more, and nothing reaches the disk that has not gone through th
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ STDERR_BYTES = (1_500_000, 1_500_000)
 _CUT_BYTES = 16_384
 
 
+_NOTE_BYTES = 4_096  # the note behind a first file that is full
+
+
 class LogWriter:
     """One stream of the command; `feed` its output, then `close`. OSError means that the disk refused."""
 
@@ -30,10 +34,9 @@ class LogWriter:
         self._head_limit, self._tail_limit = sizes
         self._environ = environ
         self._filter = SecretFilter(environ)
-        self._file = os.open(
-            self.head, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666
-        )
+        self._file = _new_file(self.head)
         self._written = 0
+        self.disturbed = ""  # what somebody else did to the file meanwhile
         self._full = False  # the first file takes no more
         self._raw = False  # what comes now goes to the tail unfiltered, for it starts a line
         self._kept: deque[bytes] = deque()
@@ -61,6 +64,7 @@ class LogWriter:
     def close(self) -> bytes:
         """Write what was held back, the tail and a note about what is left out; returns the last output."""
         try:
+            self.head.parent.mkdir(parents=True, exist_ok=True)
             if not self._raw:
                 clean = self._filter.flush()
                 self._store(clean)
@@ -68,9 +72,29 @@ class LogWriter:
                 clean = b""
             if self._full:
                 self._write_tail()
+            self._restore()
             return clean
         finally:
             os.close(self._file)
+
+    def _restore(self) -> None:
+        """Undo what the command did to the log: the descriptor still has what was logged."""
+        own = os.fstat(self._file)
+        with contextlib.suppress(FileNotFoundError):
+            there = self.head.lstat()
+            if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
+                if own.st_size != self._written:
+                    self.disturbed = f"{self.head.name} was written to by something else"
+                    # What came from elsewhere has not been through the filter.
+                    self._replace(SecretFilter(self._environ))
+                return
+        self.disturbed = f"{self.head.name} was removed or replaced while it was written"
+        self._replace()
+
+    def _replace(self, secrets: SecretFilter | None = None) -> None:
+        """Write the open file's content to its place anew, through `secrets` where they are given."""
+        data = os.pread(self._file, self._head_limit + _NOTE_BYTES, 0)
+        _write_new(self.head, data if secrets is None else secrets.feed(data) + secrets.flush())
 
     def _store(self, clean: bytes) -> None:
         if self._full:
@@ -110,7 +134,7 @@ class LogWriter:
             self._dropped += start
             data = data[start:]
             self._filter = SecretFilter(self._environ)
-        self.tail.write_bytes(self._filter.feed(data) + self._filter.flush())
+        _write_new(self.tail, self._filter.feed(data) + self._filter.flush())
         left_out = f"{self._dropped:,} bytes between are left out" if self._dropped else "nothing is left out"
         self._append(f"\n[nbbench: the log goes on in {self.tail.name}; {left_out}]\n".encode())
 
@@ -121,3 +145,14 @@ class LogWriter:
             return ""
         what = f"{self._dropped:,} bytes in the middle are left out" if self._dropped else "both are whole"
         return f"{self.head.name} was too long for one file and goes on in {self.tail.name}; {what}"
+
+
+def _new_file(path: Path) -> int:
+    """A descriptor of a file that nobody else made, links included."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(_new_file(path), "wb") as stream:
+        stream.write(data)

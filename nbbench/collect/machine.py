@@ -13,7 +13,7 @@ import platform
 import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -233,8 +233,17 @@ def torch_versions() -> dict[str, str]:
     return versions
 
 
-def torch_env_text(python: str, timeout_s: float = 60.0) -> str:
+def torch_env_text(
+    python: str,
+    timeout_s: float = 60.0,
+    *,
+    environ: Mapping[str, str] | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> str:
     """What `python -m torch.utils.collect_env` prints, redacted; package versions when it fails.
+
+    `environ` is what it runs in (default: this process's), and its secrets are taken out;
+    `versions` are the interpreter's own (default: those of nbbench's interpreter).
 
     It runs in a process group of its own, killed at the timeout, because it starts pip and
     vendor tools that can hang.
@@ -245,28 +254,30 @@ def torch_env_text(python: str, timeout_s: float = 60.0) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=None if environ is None else dict(environ),
             cwd="/",  # a folder without a torch.py that would be imported instead
             start_new_session=True,
         )
     except OSError as error:
-        return _torch_fallback(f"{python} does not start: {error.strerror or error}")
+        return _torch_fallback(f"{python} does not start: {error.strerror or error}", versions)
     try:
         output, errors = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return _torch_fallback(f"no answer within {timeout_s:g} s")
+        return _torch_fallback(f"no answer within {timeout_s:g} s", versions)
     text = output.decode("utf-8", errors="replace").strip()
     if process.returncode != 0 or not text:
         last = errors.decode("utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-        return _torch_fallback(redact_text(last[0]))
-    return redact_text(text) + "\n"
+        return _torch_fallback(redact_text(last[0], environ or ()), versions)
+    return redact_text(text, environ or ()) + "\n"
 
 
-def _torch_fallback(reason: str) -> str:
+def _torch_fallback(reason: str, versions: Mapping[str, str] | None) -> str:
     lines = [f"# torch.utils.collect_env gave nothing ({reason}); versions from package metadata:"]
-    lines += [f"{name}: {version}" for name, version in torch_versions().items()]
+    known = torch_versions() if versions is None else versions
+    lines += [f"{name}: {version}" for name, version in known.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from nbbench.collect.redact import redact_text, secret_values
+from nbbench.collect.redact import redact_tree, secret_values
 
 # Both logs may take 12 MB of a folder's 20, a profile 5.
 MAX_BYTES = 2_000_000
@@ -27,7 +26,8 @@ def copy_record(source: Path, target: Path, environ: Mapping[str, str]) -> str:
         return ""
     secrets = secret_values(environ)
     written = left_out = 0
-    with stream, target.open("wb") as copy:
+    target.unlink(missing_ok=True)  # the command may have put a link there
+    with stream, target.open("xb") as copy:
         while line := stream.readline(_MAX_LINE):
             clean = _redacted_line(line, secrets)
             if not clean or written + len(clean) > MAX_BYTES:
@@ -42,14 +42,4 @@ def _redacted_line(line: bytes, secrets: tuple[str, ...]) -> bytes:
         told = json.loads(line)
     except ValueError:
         return b""  # the run was killed while it wrote this line
-    return (json.dumps(_redacted(told, secrets), ensure_ascii=False) + "\n").encode("utf-8", "replace")
-
-
-def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        return redact_text(value, secrets)
-    if isinstance(value, list):
-        return [_redacted(item, secrets) for item in value]
-    if isinstance(value, dict):
-        return {redact_text(key, secrets): _redacted(item, secrets) for key, item in value.items()}
-    return value
+    return (json.dumps(redact_tree(told, secrets), ensure_ascii=False) + "\n").encode("utf-8", "replace")

@@ -19,6 +19,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from nbbench.collect.credentials import HARMLESS, Span, text_spans
 from nbbench.collect.tokens import class_changes, looks_random
@@ -148,6 +149,18 @@ def redact_text(text: str, secrets: Iterable[str] | Mapping[str, str] = ()) -> s
     `secrets` are exact values to take out as well, or an environment whose `secret_values` are.
     """
     return replace_spans(text, text_spans(text, _exact(secrets)))
+
+
+def redact_tree(value: Any, secrets: Iterable[str] | Mapping[str, str] = ()) -> Any:
+    """A JSON document with every string, keys included, as `redact_text` leaves it."""
+    exact = _exact(secrets)
+    if isinstance(value, str):
+        return redact_text(value, exact)
+    if isinstance(value, list | tuple):
+        return [redact_tree(item, exact) for item in value]
+    if isinstance(value, dict):
+        return {redact_text(str(key), exact): redact_tree(item, exact) for key, item in value.items()}
+    return value
 
 
 def redact_argv(argv: Sequence[str], secrets: Iterable[str] | Mapping[str, str] = ()) -> list[str]:

@@ -1,9 +1,13 @@
-"""Figures taken now, in warm processes: the machine's ceilings and a few runs of a workload."""
+"""Calls into the suite in warm processes: the machine's ceilings, a few runs of a workload."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +15,55 @@ from nbbench.collect.machine import LoadNow
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Roof
-from nbbench.probe.resources import Run
+from nbbench.probe.resources import PINNED_ENVIRONMENT, Run
+from nbbench.warm import client
 from nbbench.warm.client import WarmServer
 
 _TIMEOUT_S = 300.0
+# The subject's first run imports it, which takes a second: here once for all trees of a server.
+_SHARED = ("torch._dynamo",)
 
 
 class WorkloadFailed(InconclusiveError):
     """The commit cannot run this workload."""
+
+
+@contextmanager
+def warm_server(
+    server: WarmServer | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[WarmServer]:
+    """The server given, or one of our own that ends with the block.
+
+    Our own has `environment` (this process's where none is given) under the flags that every
+    measurement is taken with.
+    """
+    if server is not None:
+        yield server
+        return
+    given = os.environ if environment is None else environment
+    own = client.start(sys.executable, {**given, **PINNED_ENVIRONMENT}, preload=_SHARED)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def invoke(
+    settings: Settings, server: WarmServer, environment: dict[str, str], target: str, **arguments: Any
+) -> None:
+    """Run `module:function` of the suite in a fork of the open tree.
+
+    Raises InconclusiveError with the last line that it printed when the process fails.
+    """
+    outcome = server.run(
+        ["call", target, json.dumps(arguments)],
+        cwd=str(settings.state_dir),
+        environment=environment,
+        timeout_s=_TIMEOUT_S,
+    )
+    if outcome.exit_code:
+        lines = outcome.output.strip().splitlines()
+        raise InconclusiveError(lines[-1] if lines else f"it ended with {outcome.exit_code}")
 
 
 def call(
@@ -31,17 +76,13 @@ def call(
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.state_dir, prefix="call-") as folder:
         path = Path(folder) / "answer.json"
-        outcome = server.run(
-            ["call", target, json.dumps({**arguments, "path": str(path)})],
-            cwd=str(settings.state_dir),
-            environment=environment,
-            timeout_s=_TIMEOUT_S,
-        )
-        if outcome.exit_code or not path.is_file():
-            lines = outcome.output.strip().splitlines()
-            why = lines[-1] if lines else f"it ended with {outcome.exit_code}"
-            raise InconclusiveError(f"the measuring process failed: {why}")
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            invoke(settings, server, environment, target, **arguments, path=str(path))
+            return json.loads(path.read_text(encoding="utf-8"))
+        except InconclusiveError as error:
+            raise InconclusiveError(f"the measuring process failed: {error}") from error
+        except FileNotFoundError as error:
+            raise InconclusiveError("the measuring process failed: it wrote no answer") from error
 
 
 def busy_note(load: LoadNow) -> str:

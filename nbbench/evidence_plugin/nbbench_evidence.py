@@ -119,22 +119,43 @@ def _bounded(text: str, limit: int) -> str:
 # --- what a process costs ---------------------------------------------------------------------
 
 
-def _machine_times() -> tuple[float, float]:
-    """Seconds of CPU time that the machine was busy, and that the hypervisor took from it."""
+def _core_times() -> tuple[float, float]:
+    """Seconds that the cores which this process may use were busy, and that the hypervisor took from them.
+
+    Work on the machine's other cores is none of the test's business.
+    """
+    busy = stolen = 0
     try:
-        with Path("/proc/stat").open(encoding="ascii") as stream:
-            user, nice, system, _, _, irq, softirq, steal = map(int, stream.readline().split()[1:9])
+        usable = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+            name, *counts = line.split()
+            if name in usable:
+                user, nice, system, _, _, irq, softirq, steal = map(int, counts[:8])
+                busy += user + nice + system + irq + softirq
+                stolen += steal
         hertz = os.sysconf("SC_CLK_TCK")
-        return (user + nice + system + irq + softirq) / hertz, steal / hertz
+        return busy / hertz, stolen / hertz
     except (OSError, ValueError, AttributeError):
         return 0.0, 0.0
+
+
+def _run_delay() -> float | None:
+    """Seconds that this process's threads were ready and waited for a core; None where nobody counts."""
+    waited = 0
+    try:
+        for task in Path("/proc/self/task").iterdir():
+            waited += int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return waited / 1e9
 
 
 class _Meter:
     """Resource use of this process (and of children that it waited for) between two moments."""
 
     def __init__(self) -> None:
-        self._busy, self._steal = _machine_times()
+        self._busy, self._steal = _core_times()
+        self._delay = _run_delay()
         self._usage = self._usages()
         self._start = time.perf_counter()
 
@@ -147,7 +168,7 @@ class _Meter:
     def read(self) -> dict[str, Any]:
         wall = time.perf_counter() - self._start
         after = self._usages()
-        busy, steal = _machine_times()
+        busy, steal = _core_times()
         if not after:
             return {"wall_s": wall}
 
@@ -170,6 +191,9 @@ class _Meter:
             "others_cpu_s": max(0.0, busy - self._busy - user - system),
             "steal_s": max(0.0, steal - self._steal),
         }
+        delay = _run_delay()
+        if delay is not None and self._delay is not None:
+            found["run_delay_s"] = max(0.0, delay - self._delay)  # threads that ended took theirs along
         if hasattr(os, "getloadavg"):
             found["load_1min"] = os.getloadavg()[0]
         return found
@@ -182,7 +206,7 @@ def _cores() -> int:
 
 
 def _torch_facts() -> dict[str, Any]:
-    """Version, threads and default dtype of torch, where something has imported it."""
+    """Version, threads, default dtype and Dynamo's graphs of torch, where something has imported it."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_num_threads"):
         return {}
@@ -190,7 +214,16 @@ def _torch_facts() -> dict[str, Any]:
         "torch": str(torch.__version__),
         "torch_threads": int(torch.get_num_threads()),
         "torch_dtype": str(torch.get_default_dtype()).replace("torch.", ""),
+        "compiled_graphs": _compiled_graphs(),
     }
+
+
+def _compiled_graphs() -> int:
+    """How many graphs Dynamo compiled in this process so far: a later test may run an earlier one's."""
+    try:
+        return int(sys.modules["torch._dynamo.utils"].counters["stats"]["unique_graphs"])
+    except (KeyError, AttributeError, TypeError, ValueError):
+        return 0
 
 
 # --- what a test says -------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import sys
 from collections.abc import Callable
 from statistics import median
 
@@ -16,11 +15,10 @@ from nbbench.analyse.workloads import workload_of
 from nbbench.collect.ledgers import known_ledgers, open_tree, workload_ledgers
 from nbbench.collect.lock import measuring
 from nbbench.collect.machine import load_now
-from nbbench.collect.warm_runs import WorkloadFailed, busy_note, call, measure_runs
+from nbbench.collect.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Commit, Ledger, Result, Status
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.store import Store
 from nbbench.warm import client
 
@@ -39,25 +37,23 @@ def measured(
     rows: list[Allocation] = []
     notes = [note] if (note := busy_note(load_now())) else []
     name, _, value = MALLOC_REMEDY.partition("=")
-    plain = {k: v for k, v in os.environ.items() if k != name} | PINNED_ENVIRONMENT
-    with measuring(settings.state_dir):
-        server = client.start(sys.executable, plain)
+    plain = {k: v for k, v in os.environ.items() if k != name}
+    with (
+        measuring(settings.state_dir),
+        warm_server(environment=plain) as server,
         # The tunables are read when a process starts, so their workloads need a server of their own.
-        remedied = client.start(sys.executable, plain | {name: value})
-        try:
-            ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
-            environments = [open_tree(settings, each, commit) for each in (server, remedied)]
-            for number, (workload, ledger) in enumerate(ledgers.items(), start=1):
-                say(f"[{number}/{len(ledgers)}] {workload}")
-                try:
-                    if ledger.error:
-                        raise WorkloadFailed(f"{workload}: {ledger.error}")
-                    rows.append(_measure(settings, (server, remedied), environments, ledger))
-                except InconclusiveError as error:
-                    notes.append(str(error))
-        finally:
-            server.close()
-            remedied.close()
+        warm_server(environment={**plain, name: value}) as remedied,
+    ):
+        ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
+        environments = [open_tree(settings, each, commit) for each in (server, remedied)]
+        for number, (workload, ledger) in enumerate(ledgers.items(), start=1):
+            say(f"[{number}/{len(ledgers)}] {workload}")
+            try:
+                if ledger.error:
+                    raise WorkloadFailed(f"{workload}: {ledger.error}")
+                rows.append(_measure(settings, (server, remedied), environments, ledger))
+            except InconclusiveError as error:
+                notes.append(str(error))
     if not rows:
         raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
     return rows, notes

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from nbbench.collect.guarded import GuardedRun
 from nbbench.collect.machine import torch_env_text
 from nbbench.collect.record_copy import copy_record
+from nbbench.collect.redact import redact_text, redact_tree, secret_values
 from nbbench.collect.snapshots import WorkTree, inspect_interpreter, package_changes, tree_changes
 from nbbench.errors import HostError, NbbenchError
-from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage
-from nbbench.pipeline.capture_session import RESERVE, RESERVE_BYTES, Session
+from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage, to_plain
+from nbbench.pipeline.capture_foreign import restore_pages, settle_foreign_files
+from nbbench.pipeline.capture_session import OPENING, RESERVE, RESERVE_BYTES, Session
 from nbbench.report import capture as pages
 from nbbench.report import stamp
 from nbbench.report.atomic import write_bytes
@@ -24,32 +27,37 @@ _T = TypeVar("_T")
 
 TIME_PROGRAM = "/usr/bin/time -v"
 _TORCH_ENV_TIMEOUT_S = 60.0
+# What nbbench has in the folder when the command ends.
+_OWN = frozenset({RESERVE, *OPENING, "pytest.log", "pytest-2.log", "stderr.log", "stderr-2.log"})
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A finished capture: its folder, and what it says."""
+    """A finished capture: its folder, what it says, and whether the database knows it."""
 
     folder: Path
     start: pages.CaptureStart
     end: pages.CaptureEnd
+    registered: bool = False
 
 
 def finish(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> Capture:
     """Write the rest of the folder and seal it. Raises HostError when the disk refuses."""
     if ended.disk_error:
         raise HostError(f"cannot write {session.folder}: {ended.disk_error}", hint="free some space")
+    session.anomalies += [*restore_pages(session.folder, session.opening), *ended.anomalies]
+    session.anomalies += settle_foreign_files(session.folder, _OWN, session.environ)
     session.write(pages.EXIT_CODE, f"{ended.exit_code}\n")
     session.notes += [session.clean(note) for note in ended.notes]
     time_source = _write_time(session, start, ended)
     if note := copy_record(session.record, session.folder / pages.RECORDS, session.environ):
         session.notes.append(note)
     after = _compare(session)
-    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session), pages.NOT_RECORDED)
+    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session, start), pages.NOT_RECORDED)
     session.write("torch_env.txt", torch_env)
     facts = _facts(session, start, ended)
     enrichment = _enrich(session, facts)
-    _add_files(session, dict(enrichment.files) if enrichment else {})
+    _add_files(session, dict(enrichment.files) if enrichment else _untrimmed_trace(session))
     (session.folder / RESERVE).unlink(missing_ok=True)
     session.notes += stamp.check_folder(session.folder)
     end = pages.CaptureEnd(
@@ -130,13 +138,15 @@ def _compare(session: Session) -> WorkTree:
     return after
 
 
-def _torch_env(session: Session) -> str:
+def _torch_env(session: Session, start: pages.CaptureStart) -> str:
     if not session.python:
         return "# not recorded: which interpreter the command uses is not known\n"
     if not (session.interpreter and session.interpreter.version_of("torch")):
         return f"# not recorded: torch is not installed for {session.python}\n"
     session.request.say("recording torch_env.txt …")
-    return torch_env_text(session.python, _TORCH_ENV_TIMEOUT_S)
+    return torch_env_text(
+        session.python, _TORCH_ENV_TIMEOUT_S, environ=session.environ, versions=dict(start.versions)
+    )
 
 
 def _facts(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> CaptureFacts:
@@ -157,7 +167,7 @@ def _facts(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> Ca
         usage=ended.usage or RunUsage(),
         record=session.folder / pages.RECORDS,
         profile=session.trace if request.profile else None,
-        probe=request.probe,
+        probe=request.probe and session.settings.is_project,
         python=start.python,
         environment=tuple(sorted(session.environ.items())),
     )
@@ -167,10 +177,34 @@ def _enrich(session: Session, facts: CaptureFacts) -> Enrichment | None:
     def read() -> Enrichment:
         from nbbench.pipeline.capture import enrich
 
-        return enrich(session.settings, facts, session.request.say)
+        return without_secrets(enrich(session.settings, facts, session.request.say), session.environ)
 
     session.request.say("reading the figures …")
     return _optional(session, "the figures", read, None)
+
+
+def without_secrets(found: Enrichment, environ: Mapping[str, str]) -> Enrichment:
+    """The same without credentials: sentences may quote the subject, traces name what it ran."""
+    secrets = secret_values(environ)
+
+    def clean(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(redact_text(text, secrets) for text in texts)
+
+    return replace(
+        found,
+        sentences=clean(found.sentences),
+        notes=clean(found.notes),
+        metrics=redact_tree(to_plain(found.metrics), secrets),
+        sections=tuple((title, redact_text(text, secrets)) for title, text in found.sections),
+        files=tuple((name, _clean_json(data, secrets)) for name, data in found.files),
+    )
+
+
+def _clean_json(data: bytes, secrets: tuple[str, ...]) -> bytes:
+    """A JSON file, rewritten only where a credential stood; what is no JSON is no evidence of ours."""
+    told = json.loads(data)
+    clean = redact_tree(told, secrets)
+    return data if clean == told else json.dumps(clean, separators=(",", ":")).encode("ascii")
 
 
 def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T) -> _T:
@@ -185,11 +219,17 @@ def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T
     return otherwise
 
 
+def _untrimmed_trace(session: Session) -> dict[str, bytes]:
+    """The profile as it is, where the figures failed before they came to it."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if session.trace.stat().st_size <= stamp.MAX_FILE_BYTES:
+            data = _clean_json(session.trace.read_bytes(), secret_values(session.environ))
+            return {session.trace.name: data}
+    return {}
+
+
 def _add_files(session: Session, files: dict[str, bytes]) -> None:
     """Files of the figures, the smallest first, as long as they fit the layout; the others are named."""
-    trace = session.trace
-    if trace.name not in files and trace.is_file() and trace.stat().st_size <= stamp.MAX_FILE_BYTES:
-        files[trace.name] = trace.read_bytes()
     used = sum(path.stat().st_size for path in session.folder.iterdir())
     for name, data in sorted(files.items(), key=lambda item: len(item[1])):
         problem = stamp.name_problem(name) or stamp.content_problem(name, data)

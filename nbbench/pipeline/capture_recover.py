@@ -14,18 +14,22 @@ from pathlib import Path
 from nbbench.collect.liveness import is_alive
 from nbbench.collect.record_copy import copy_record
 from nbbench.collect.redact import REDACTED, is_secret_name
+from nbbench.config import Settings
 from nbbench.errors import EvidenceError
-from nbbench.pipeline.capture_finish import Capture, close_folder, listing
+from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.pipeline.capture_finish import Capture, close_folder, listing, without_secrets
 from nbbench.pipeline.capture_run import SCRATCH_PREFIX
 from nbbench.pipeline.capture_session import RESERVE
 from nbbench.report import capture as pages
 from nbbench.report import stamp
-from nbbench.report.atomic import write_text
+from nbbench.report.atomic import write_bytes, write_text
 from nbbench.report.words import minute
 
 
-def recover(folder: Path, environ: Mapping[str, str]) -> Capture:
+def recover(settings: Settings, folder: Path, environ: Mapping[str, str]) -> Capture:
     """Finish the folder with what it has: exit code `unknown` unless it is on record, status BLOCKED.
+
+    The figures of the tests that had ended are read from their records; nothing is measured.
 
     Raises EvidenceError when it is no capture's folder, is finished, or is still being captured;
     HostError when the machine refuses.
@@ -39,11 +43,13 @@ def recover(folder: Path, environ: Mapping[str, str]) -> Capture:
     for leftover in (folder / RESERVE, *folder.glob(".*.tmp")):
         leftover.unlink(missing_ok=True)
     notes.append(f"recovered at {minute(datetime.now(UTC))} by nbbench capture --recover")
+    enrichment = _figures(settings, folder, start, environ)
     notes += stamp.check_folder(folder)
     end = pages.CaptureEnd(
         facts=None,
         reason=reason,
         notes=tuple(notes),
+        enrichment=enrichment,
         exit_code_text=code,
         files=listing(folder),
     )
@@ -99,6 +105,32 @@ def _keep_record(folder: Path, scratch: Path | None, environ: Mapping[str, str])
     return [note] if note else []
 
 
+def _figures(
+    settings: Settings, folder: Path, start: pages.CaptureStart, environ: Mapping[str, str]
+) -> Enrichment:
+    from nbbench.pipeline.capture import enrich
+
+    facts = CaptureFacts(
+        folder=folder,
+        cluster=start.cluster,
+        preset=start.preset,
+        command=start.command,
+        subject=Path(start.cwd),
+        commit=start.commit,
+        tree=start.tree,
+        dirty=bool(start.changes_before),
+        started_at=start.started_at,
+        ended_at=start.started_at,
+        exit_code=0,
+        outcome=RunOutcome.UNKNOWN,
+        usage=RunUsage(),
+        record=folder / pages.RECORDS,
+        probe=False,
+        python=start.python,
+    )
+    return without_secrets(enrich(settings, facts), environ)
+
+
 def _hidden_names(folder: Path) -> set[str]:
     """Variables of the killed run whose names speak of a secret, from its env.txt."""
     try:
@@ -125,7 +157,8 @@ def _fill(folder: Path, code: str) -> None:
         if not path.exists() or not path.stat().st_size:
             write_text(path, "# not recorded: the capture was killed\n")
     for name in ("pytest.log", "stderr.log"):
-        (folder / name).touch()
+        if not (folder / name).is_file():
+            write_bytes(folder / name, b"")
 
 
 def _reason(folder: Path, code: str) -> str:

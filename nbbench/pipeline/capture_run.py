@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from nbbench.collect.guarded import GuardedCommand, GuardedRun, gnu_time, run_guarded
@@ -27,7 +28,7 @@ from nbbench.pipeline.capture_session import (
 from nbbench.report.atomic import host_error
 from nbbench.report.stamp import create_folder
 
-__all__ = ["Capture", "CaptureRequest", "run_capture", "try_register"]
+__all__ = ["Capture", "CaptureRequest", "registered", "run_capture"]
 
 SCRATCH_PREFIX = "nbbench-capture-"
 
@@ -53,18 +54,22 @@ def run_capture(settings: Settings, request: CaptureRequest, environ: Mapping[st
             told = host_error(session.folder, error) if isinstance(error, OSError) else error
             last_words(session, start, ended, told)
             raise told from error
-    try_register(settings, done, request.say)
-    return done
+    return registered(settings, done, request.say)
 
 
-def try_register(settings: Settings, done: Capture, say: Callable[[str], None]) -> None:
+def registered(settings: Settings, done: Capture, say: Callable[[str], None]) -> Capture:
     """Enter a sealed folder and its figures into the project's database; without one it is as good."""
+    if not settings.is_project:
+        say("the folder is not registered: there is no nbbench project here (asv.conf.json); see --root")
+        return done
     try:
         from nbbench.pipeline.folders import register_folder
 
         register_folder(settings, done.folder, done.start.cluster, done.start.commit)
     except Exception as error:
         say(f"the folder is not registered in the database: {error or type(error).__name__}")
+        return done
+    return replace(done, registered=True)
 
 
 def _run(session: Session) -> GuardedRun:

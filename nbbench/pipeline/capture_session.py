@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbbench
 from nbbench.collect.guard_rules import guarded_environment, is_pytest, unwrap, violations
-from nbbench.collect.guarded import Screen
 from nbbench.collect.liveness import boot_id, start_ticks
 from nbbench.collect.machine import load_now, machine_facts
 from nbbench.collect.redact import redact_argv, redact_text, redacted_environment
+from nbbench.collect.screen import Screen
 from nbbench.collect.snapshots import Interpreter, WorkTree, find_python, inspect_interpreter, work_tree
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
@@ -26,6 +26,8 @@ from nbbench.report.capture_summary import opening_summary
 RESERVE = ".nbbench-reserve"
 # Room for the last words on a full disk: exit code, summary, metadata, checksums.
 RESERVE_BYTES = 256 * 1024
+# The pages that lie in the folder before the command starts.
+OPENING = (pages.SUMMARY, pages.METADATA, "commands.txt", "env.txt")
 _PLUGIN = "nbbench_evidence"
 _PLUGIN_FOLDER = Path(nbbench.__file__).parent / "evidence_plugin"
 _VERSIONS = (
@@ -57,7 +59,8 @@ class CaptureRequest:
 class Session:
     """One capture's state. `scratch` holds what is not redacted yet: the plugin's record, a trace.
 
-    `anomalies` and `notes` grow on the way; `interpreter` is None where it is not known.
+    `opening` holds the pages written before the command starts, by name; `anomalies` and `notes`
+    grow on the way; `interpreter` is None where it is not known.
     """
 
     settings: Settings
@@ -69,6 +72,7 @@ class Session:
     interpreter: Interpreter | None = None
     before: WorkTree = field(default_factory=WorkTree)
     folder: Path = field(default_factory=Path)
+    opening: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     anomalies: list[str] = field(default_factory=list)
 
@@ -130,10 +134,12 @@ def prepare(
     session.python = find_python(request.command, request.subject, session.environ)
     if session.python:
         session.interpreter = inspect_interpreter(session.python, session.environ)
-    _check_pytest_timeout(session)
+    _check_pytest(session)
     session.before = session.tree_now()
     if session.before.problem:
         session.notes.append(session.clean(f"the subject's folder is {session.before.problem}"))
+    if request.probe and not settings.is_project:
+        session.notes.append("there is no nbbench project here, so nothing was tried apart from the command")
     return session
 
 
@@ -162,6 +168,7 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
         branch=before.branch,
         changes_before=session.changes(before),
         python=session.interpreter.executable if session.interpreter else session.python,
+        machine_name=session.settings.machine,
         machine=tuple((n, v) for n, v in machine_facts().items() if n != "python"),
         versions=_versions(session.interpreter),
         load_before=session.load(),
@@ -176,10 +183,15 @@ def open_folder(session: Session, start: pages.CaptureStart) -> None:
     """Write what makes the folder of use even if nothing else ever comes. Raises HostError or OSError."""
     _load_plugin(session)
     (session.folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
-    session.write(pages.SUMMARY, opening_summary(start))
-    session.write(pages.METADATA, pages.opening_metadata(start))
-    session.write("commands.txt", pages.commands_txt(start))
-    session.write("env.txt", "\n".join(redacted_environment(session.environ)) + "\n")
+    texts = (
+        opening_summary(start),
+        pages.opening_metadata(start),
+        pages.commands_txt(start),
+        "\n".join(redacted_environment(session.environ)) + "\n",
+    )
+    session.opening = dict(zip(OPENING, texts, strict=True))
+    for name, text in session.opening.items():
+        session.write(name, text)
 
 
 def utc_now() -> datetime:
@@ -202,14 +214,19 @@ def _check_guards(session: Session) -> None:
     session.waived = tuple(dict.fromkeys(v.rule for v in found))
 
 
-def _check_pytest_timeout(session: Session) -> None:
-    """The guarded string has --timeout, which pytest refuses without its plugin."""
+def _check_pytest(session: Session) -> None:
+    """Without pytest nothing runs; the guarded string has --timeout, which needs pytest-timeout."""
     found = session.interpreter
     if found is None or not is_pytest(session.request.command):
         return
+    if not found.version_of("pytest"):
+        raise HostError(
+            f"pytest is not installed for {found.executable}, which the command runs",
+            hint="nothing was started; activate the subject's environment, or name its pytest",
+        )
     if "--timeout" not in session.environ.get("PYTEST_ADDOPTS", ""):
         return
-    if found.version_of("pytest") and not found.version_of("pytest-timeout"):
+    if not found.version_of("pytest-timeout"):
         raise HostError(
             f"pytest-timeout is not installed for {found.executable}, and PYTEST_ADDOPTS has --timeout",
             hint="nothing was started; install it there, or agree on another PYTEST_ADDOPTS with --sign-off",

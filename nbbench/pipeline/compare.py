@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from nbbench.collect.paired import paired_runner
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.model import Commit
+from nbbench.pipeline.gate_rounds import Tally, clean_round
 from nbbench.stats.paired import PairedEstimate, estimate_pairs, interval
 
 # A search makes some ten comparisons, each at this level: about 3 % for a wrong turn in any of them.
 ALPHA = 0.003
 MAX_ROUNDS = 40
-MAX_DISTURBED = 30  # disturbed rounds after which the machine is too busy to tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +64,26 @@ def compare(
     """
     bad = settings.floor if threshold is None else threshold
     good = max(bad, RESOLUTION) if threshold is None else threshold
-    started = time.monotonic()
+    deadline = time.monotonic() + budget_s
     ratios: list[float] = []
-    disturbed, reason = 0, ""
+    tally = Tally()
     found: PairedEstimate | None = None
     with paired_runner(settings, base, head, seed) as runner:
         [item] = runner.discover(f"^{re.escape(series)}$")
-        while len(ratios) < MAX_ROUNDS and time.monotonic() - started < budget_s:
-            pair = runner.measure([item])[item]
-            if pair.contended:
-                disturbed, reason = disturbed + 1, pair.disturbed
-                if disturbed >= MAX_DISTURBED:
-                    break
-                continue
+        while len(ratios) < MAX_ROUNDS and time.monotonic() < deadline:
+            pair = clean_round(runner, [item], deadline, tally)[item]
             for commit, side in ((base, pair.base), (head, pair.head)):
                 if side.error:
                     told = f"{commit.short} cannot run it: {side.error.partition(': ')[2] or side.error}"
                     return Comparison(Mark.BROKEN, 0.0, told, commit.short)
+            if not math.isfinite(pair.log_ratio):  # every turn was disturbed
+                continue
             ratios.append(pair.log_ratio)
             found = estimate_pairs(ratios, alpha=ALPHA)
             if found.lo > bad:
                 return Comparison(Mark.BAD, found.effect, interval(found).rstrip(","))
             if found.hi < good:
                 return Comparison(Mark.GOOD, found.effect, interval(found).rstrip(","))
-    busy = f"{disturbed} rounds were disturbed ({reason})" if disturbed >= MAX_DISTURBED else ""
-    if found is None:
-        return Comparison(Mark.UNCLEAR, 0.0, busy or "the budget is spent")
-    return Comparison(
-        Mark.UNCLEAR, found.effect, "; ".join(filter(None, [interval(found).rstrip(","), busy]))
-    )
+    told = interval(found).rstrip(",") if found else "the budget is spent"
+    busy = tally.sentence if tally.repeated else ""
+    return Comparison(Mark.UNCLEAR, found.effect if found else 0.0, "; ".join(filter(None, [told, busy])))

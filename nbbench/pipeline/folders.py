@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from nbbench.collect.evidence_figures import figures_of
 from nbbench.collect.evidence_folder import read_folder
 from nbbench.config import Settings
 from nbbench.evidence import Folder, FolderState
+from nbbench.report.atomic import write_text
+from nbbench.report.json_out import document
 from nbbench.report.stamp import CHECKSUMS, STAMP_PATTERN, verify_folder
 from nbbench.store import Store
 
+_ROOTS = "evidence_places.json"  # in the state folder, so that a deleted database loses no folder
 _MAX_DEPTH = 8  # `reports/<initiative>/<phase>/<STAMP>/cluster_<ID>/<STAMP>` needs five
 
 
@@ -40,6 +46,8 @@ def register_folder(
     found = dataclasses.replace(
         found, cluster=cluster or found.cluster, commit=commit or found.commit, figures=figures
     )
+    if folder.parent.name.startswith("cluster_"):
+        _remember(settings, folder.parent)
     if store is not None:
         store.add_folder(found)
         return found
@@ -51,20 +59,47 @@ def register_folder(
 def register_all(settings: Settings, store: Store, below: Path | None = None) -> int:
     """Register the finished folders that the database does not know; gives their number.
 
-    They are looked for at or below `below`, by default the project's reports root.
+    They are looked for at or below `below`, which is remembered; by default below the project's
+    reports root and wherever folders were registered from before (`evidence_places`).
 
     A known folder keeps what it was registered with: evidence is never written twice, so one
     whose checksums are different now was tampered with, and `folder_state` says so.
     """
     known = {folder.path for folder in store.folders() if folder.kind}
-    new = [
-        folder
-        for folder in finished_folders(below or settings.root / settings.reports_root)
-        if stored_path(settings, folder) not in known
-    ]
-    for folder in new:
-        store.add_folder(_folder(settings, folder))
+    if below is not None:
+        _remember(settings, below)
+    places = [below] if below else evidence_places(settings)
+    found = {stored_path(settings, f): f for place in places for f in finished_folders(place)}
+    new = found.keys() - known
+    for path in sorted(new):
+        store.add_folder(_folder(settings, found[path]))
     return len(new)
+
+
+def evidence_places(settings: Settings) -> list[Path]:
+    """Where evidence folders lie: the project's reports root, and what was used elsewhere from here."""
+    own = settings.root / settings.reports_root
+    return [own, *(settings.root / text for text in _remembered(settings))]
+
+
+def _remembered(settings: Settings) -> list[str]:
+    try:
+        told = json.loads((settings.state_dir / _ROOTS).read_text(encoding="utf-8"))
+        return [str(text) for text in told["places"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # none yet, or damaged: `db folders --scan` finds folders anew
+
+
+def _remember(settings: Settings, place: Path) -> None:
+    """Keep a place outside of the project's reports root for the next rebuild of the database."""
+    text = stored_path(settings, place)
+    own = (settings.root / settings.reports_root).resolve()
+    if place.resolve().is_relative_to(own) or text in _remembered(settings):
+        return
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.state_dir / f"{_ROOTS}.lock"):
+        places = sorted({*_remembered(settings), text})
+        write_text(settings.state_dir / _ROOTS, document("evidence-places", {"places": places}))
 
 
 def finished_folders(root: Path) -> Iterator[Path]:

@@ -1,7 +1,8 @@
-"""The timed part of a gate: rounds until every series is settled or the budget is spent."""
+"""Rounds of a pair of commits: disturbed duels measured again; a gate's until all of it is settled."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ def run_rounds(
         for item, pair in clean_round(runner, todo, deadline, tally).items():
             state = states[item]
             state.errors += [side.error for side in (pair.base, pair.head) if side.error]
+            state.disturbed = state.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
             state.base_s += [pair.base.seconds] if pair.base.seconds else []
             state.head_s += [pair.head.seconds] if pair.head.seconds else []
             drift = pair.canaries.log_ratio if pair.canaries else 0.0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from nbbench.analyse.changes import History, find_changes
 from nbbench.analyse.events import Thresholds, attach_flags, build_events
 from nbbench.analyse.ledger_series import ledger_series
+from nbbench.analyse.repeats import Repeats, collected_again, repeats_of
+from nbbench.analyse.roles import MACHINE_BENCHMARKS
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.model import Event, Flag, Ledger
+from nbbench.model import Event, Flag, Ledger, ProcessRecord, Series
 from nbbench.pipeline.branch import branch_commits
 from nbbench.store import ImportReport, Store, import_results
 
@@ -28,21 +31,54 @@ def import_all(settings: Settings, store: Store) -> ImportReport:
     return report
 
 
+class StoredSeries(Collection[Series]):
+    """The series of a database, read in chunks whenever they are gone through, and those of the ledgers."""
+
+    def __init__(self, store: Store, machine: str | None, exact: Sequence[Series]) -> None:
+        self._store, self._machine, self._exact = store, machine, exact
+        self._count, self.points = store.size(machine=machine)
+
+    def __iter__(self) -> Iterator[Series]:
+        yield from self._store.iter_series(machine=self._machine, samples=False)
+        yield from self._exact
+
+    def __len__(self) -> int:
+        return self._count + len(self._exact)
+
+    def __contains__(self, series: object) -> bool:
+        return any(one == series for one in self)
+
+
 def load_history(store: Store, *, machine: str | None = None) -> History:
-    """Everything that detection looks at; samples are left in the database."""
+    """Everything that detection looks at; series stay in the database until they are asked for."""
     by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
     for stored in store.ledgers(lines=True):
         by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
     commits = tuple(store.commits())
     exact = [s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)]
-    # Evidence compares trees under one torch: that with the most trees on record.
-    ledgers = max(by_torch.values(), key=len, default={})
+    series = StoredSeries(store, machine, exact)
+    records = tuple(store.process_records())
     return History(
-        series=(*store.iter_series(machine=machine, samples=False), *exact),
+        series=series,
         commits=commits,
-        ledgers=ledgers,
-        records=tuple(store.process_records()),
+        # Evidence compares trees under one torch: that with the most trees on record.
+        ledgers=max(by_torch.values(), key=len, default={}),
+        records=records,
+        streamed=True,
+        machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
+        points=series.points,
+        repeats=_repeats(store, machine, records),
     )
+
+
+def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:
+    """What was collected twice, with both values; samples of other benchmarks are not read."""
+    again = collected_again(records)
+    names = sorted({re.escape(benchmark) for _, _, _, benchmark in again})
+    if not names:
+        return {}
+    pattern = f"^({'|'.join(names)})$"
+    return repeats_of(store.iter_series(machine=machine, benchmark=pattern, samples=True), again)
 
 
 def detect_events(

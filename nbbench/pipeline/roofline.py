@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from nbbench.analyse.roofline import Achieved, best_of, classify, moved
+from nbbench.analyse.roles import Role, role
+from nbbench.analyse.roofline import Achieved, best_of, classify, moved, unknown_inputs
 from nbbench.analyse.workloads import workload_of
 from nbbench.collect.ledgers import known_ledgers, open_tree, torch_version, workload_ledgers
 from nbbench.collect.lock import measuring
 from nbbench.collect.machine import Host, load_now
-from nbbench.collect.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs
+from nbbench.collect.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Commit, Ledger, Result, Roof, Status
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.store import Store
-from nbbench.warm import client
 
 Say = Callable[[str], None]
 _CEILING = "bandwidth.Ceiling.track_copy_ceiling"
@@ -43,32 +40,29 @@ def measured(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, sa
     Raises InconclusiveError when no workload runs.
     """
     notes = [note] if (note := busy_note(load_now())) else []
-    with measuring(settings.state_dir):
-        server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
-        try:
-            ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
-            environment = open_tree(settings, server, commit)
-            say("measuring the machine's ceilings")
-            before = measure_roof(settings, server, environment)
-            seconds: dict[str, list[float]] = {}
-            for number, (name, ledger) in enumerate(ledgers.items(), start=1):
-                say(f"[{number}/{len(ledgers)}] {name}")
-                try:
-                    if ledger.error:
-                        raise WorkloadFailed(f"{name}: {ledger.error}")
-                    runs = measure_runs(settings, server, environment, name)
-                    seconds[name] = [run.wall_s for run in runs]
-                except InconclusiveError as error:
-                    notes.append(str(error))
-            after = measure_roof(settings, server, environment)
-        finally:
-            server.close()
+    with measuring(settings.state_dir), warm_server() as server:
+        ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
+        environment = open_tree(settings, server, commit)
+        say("measuring the machine's ceilings")
+        before = measure_roof(settings, server, environment)
+        seconds: dict[str, list[float]] = {}
+        for number, (name, ledger) in enumerate(ledgers.items(), start=1):
+            say(f"[{number}/{len(ledgers)}] {name}")
+            try:
+                if ledger.error:
+                    raise WorkloadFailed(f"{name}: {ledger.error}")
+                runs = measure_runs(settings, server, environment, name)
+                seconds[name] = [run.wall_s for run in runs]
+            except InconclusiveError as error:
+                notes.append(str(error))
+        after = measure_roof(settings, server, environment)
     roof = best_of(before, after)
     rows = [classify(ledgers[name], spent, roof) for name, spent in seconds.items()]
     if not rows:
         raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
     if warning := moved(before, after):
         notes.insert(0, warning)
+    notes += filter(None, [unknown_inputs([ledgers[name] for name in seconds])])
     return Roofline(commit, roof, tuple(rows), tuple(notes))
 
 
@@ -95,12 +89,13 @@ def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Patte
         "recorded: only the copy ceiling is kept, so dispatch and caches' ceilings are not known",
         *(f"recorded on {name}" for name in sorted({r.key.machine for r in known.values()})),
         *([] if cache else ["that machine's cache size is not recorded: this machine's is taken for it"]),
+        *filter(None, [unknown_inputs([ledgers[name] for name in known])]),
     )
     return Roofline(commit, roof, tuple(rows), notes, source="recorded")
 
 
 def _timed(found: list[Result], pattern: re.Pattern[str]) -> dict[str, Result]:
-    named = {workload_of(result.key): result for result in found}
+    named = {workload_of(r.key): r for r in found if role(r.key, r.unit, "") is Role.TIME}
     return {name: result for name, result in named.items() if name and pattern.search(name)}
 
 

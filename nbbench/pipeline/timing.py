@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from nbbench.analyse.roles import Role, ledger_families, role
-from nbbench.analyse.work_share import Timing, speaks_for
+from nbbench.analyse.work_share import Timing
+from nbbench.analyse.workloads import workload_of
 from nbbench.collect.asv_results import machine_folders
 from nbbench.config import Settings
 from nbbench.model import Commit, Result, SeriesKey, Status
@@ -135,7 +136,7 @@ def _speaking(store: Store, names: Sequence[str], workload: str) -> list[Result]
         found = [
             r
             for r in store.results(benchmark=name)
-            if r.status is Status.OK and r.value is not None and speaks_for(r.key, workload)
+            if r.status is Status.OK and r.value is not None and workload_of(r.key) == workload
         ]
         if found:
             return found

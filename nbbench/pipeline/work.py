@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -13,16 +11,16 @@ from nbbench.analyse.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.analyse.line_match import LineMatch
 from nbbench.analyse.work_share import WorkShare, cost_bytes, work_share
 from nbbench.collect.ledgers import known_ledgers, record_ledgers, workload_ledgers, workload_names
+from nbbench.collect.warm_runs import warm_server
 from nbbench.config import Settings
 from nbbench.errors import StoreError, SubjectError, UsageError
 from nbbench.model import Commit, Event, Ledger
 from nbbench.pipeline.branch import branch_commits, read_commits, subject_or_none
 from nbbench.pipeline.history import open_store, up_to_date
 from nbbench.pipeline.timing import MeasuredTimes, load_times, placed
-from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.report.words import plural
 from nbbench.subject.diff import diff_trees
 from nbbench.subject.repository import describe
-from nbbench.warm import client
 
 Say = Callable[[str], None]
 # A commit of the kept list: the beginning of its hash, or so many steps before it.
@@ -59,19 +57,25 @@ def find_event(settings: Settings, name: str) -> Event | None:
 
 
 def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
-    """The commit before an event's range whose ledgers hold figures, and the range's last commit.
+    """The commit before an event's range that there is something to compare with, and the range's last.
 
-    Raises UsageError when the event is not of this branch.
+    That is the last one which is not known to be broken; without a subject to record with, the
+    last one whose ledgers hold figures. Raises UsageError when the event is not of this branch.
     """
     commits = branch_commits(settings)
     places = {c.hash: i for i, c in enumerate(commits)}
     if event.lo_commit not in places or event.hi_commit not in places:
         raise UsageError(f"event {event.id!r} is not of this branch", hint="give two commits")
     before = commits[: places[event.lo_commit]]
-    # A tree that is broken, or was never recorded, has nothing to compare with.
-    runs = [c for c in before if any(not one.error for one in known_ledgers(settings, c).values())]
-    base = (runs or before or commits)[-1] if before else commits[0]
+    records = subject_or_none(settings) is not None
+    runs = (c for c in reversed(before) if _runs(known_ledgers(settings, c), unknown=records))
+    base = next(runs, before[-1] if before else commits[0])
     return base, commits[places[event.hi_commit]]
+
+
+def _runs(kept: Mapping[str, Ledger], *, unknown: bool) -> bool:
+    """Whether any workload runs, by what is on record; `unknown` where nothing is."""
+    return any(not one.error for one in kept.values()) if kept else unknown
 
 
 def explain_commits(
@@ -90,12 +94,11 @@ def explain_commits(
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
-    match = None
-    if subject is not None:
-        files = diff_trees(subject.git_dir, base.tree, head.tree, source_folder(settings))
-        match = LineMatch(files)
+    match = line_match(settings, base, head)
     diffs, problems = _compare(settings, wanted, sides, (base, head), match)
     shares, exact, notes = _shares(settings, [d.workload for d in diffs], base, head, sides)
+    if bench is None and base.tree != head.tree:
+        notes += _left_out(settings, sides, records=subject is not None)
     return explain(
         base,
         head,
@@ -108,6 +111,13 @@ def explain_commits(
         problems=problems,
         notes=notes,
     )
+
+
+def line_match(settings: Settings, base: Commit, head: Commit) -> LineMatch | None:
+    """Which lines of two commits are the same, through their diff; None without a subject."""
+    if (subject := subject_or_none(settings)) is None:
+        return None
+    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, source_folder(settings)))
 
 
 def whole_ledgers(
@@ -123,11 +133,8 @@ def whole_ledgers(
     old = [name for name, one in found.items() if one.ops and not one.functions]
     if old:
         say(f"recording {len(old)} ledgers of {commit.short} again: they lack the figures by function")
-        server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
-        try:
+        with warm_server() as server:
             made = record_ledgers(settings, server, commit, old)
-        finally:
-            server.close()
         found |= {name: made[name] for name in old}
     return found
 
@@ -146,6 +153,15 @@ def _ledgers(
         return dict(workload_ledgers(settings, commit, wanted, say=say))
     kept = known_ledgers(settings, commit)
     return {name: kept[name] for name in workload_names(settings, wanted) if name in kept}
+
+
+def _left_out(settings: Settings, sides: Sequence[Mapping[str, Ledger]], *, records: bool) -> list[str]:
+    """A note on the workloads that neither commit has on record."""
+    others = [n for n in workload_names(settings, re.compile("")) if not any(n in side for side in sides)]
+    if not others:
+        return []
+    remedy = ": --bench . records them" if records else ""
+    return [f"{plural(len(others), 'workload')} of the suite not on record, so not compared{remedy}"]
 
 
 def _compare(

@@ -43,6 +43,11 @@ def pin_malloc() -> bool:
     return all(done)
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def usable_threads(asked: int = 0) -> int:
     """Threads to compute with: `asked`, or all cores that this process may use but one, at most 4.
 
@@ -50,8 +55,7 @@ def usable_threads(asked: int = 0) -> int:
     slows all of it down: with one of two cores taken by others a 512² run took 12 times as
     long on two threads as on one. The core that is left takes what else the machine does.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return asked if asked > 0 else max(1, min(cores - 1, 4))
+    return asked if asked > 0 else max(1, min(usable_cores() - 1, 4))
 
 
 @dataclass(frozen=True, slots=True)

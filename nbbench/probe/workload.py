@@ -32,7 +32,7 @@ def record_ledger(
     `pixels` is the number of pixels (or points) that the work is divided by. The function
     must return the image; lines and functions are sorted by bytes, largest first.
     """
-    with _no_garbage_collection(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
+    with _repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
         image = function()
     traffic = recorder.traffic
     mark = fingerprint(image)
@@ -64,7 +64,7 @@ def record_stacks(
 ) -> tuple[StackCost, ...]:
     """Run `function` once; the cost of every stack of the subject's frames, largest first."""
     recorder = TrafficLedger(source_root=source_root, asked=asked, stacks=True)
-    with _no_garbage_collection(), recorder:
+    with _repeatable(), recorder:
         function()
     found = [
         StackCost(frames, op, dtype, cost.count, cost.bytes)
@@ -74,13 +74,15 @@ def record_stacks(
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """When cycles are collected depends on what ran before, and so would what is alive."""
-    collecting = gc.isenabled()
+def _repeatable() -> Iterator[None]:
+    """What else would decide: when cycles are collected, and how a sum is split among threads."""
+    collecting, threads = gc.isenabled(), torch.get_num_threads()
     gc.disable()
+    torch.set_num_threads(1)
     try:
         yield
     finally:
+        torch.set_num_threads(threads)
         if collecting:
             gc.enable()
 

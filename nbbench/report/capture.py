@@ -58,6 +58,7 @@ class CaptureStart:
     branch: str = ""
     changes_before: tuple[tuple[str, str], ...] = ()
     python: str = ""
+    machine_name: str = ""
     machine: tuple[tuple[str, str], ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     load_before: str = ""
@@ -90,6 +91,11 @@ class CaptureEnd:
 def is_blocked(outcome: RunOutcome) -> bool:
     """Whether a run with this outcome gave no answer, neither a pass nor a failed test."""
     return outcome not in _WORDS
+
+
+def all_notes(end: CaptureEnd) -> list[str]:
+    """What is worth knowing of the run and of its figures, each once."""
+    return list(dict.fromkeys([*end.notes, *(end.enrichment.notes if end.enrichment else ())]))
 
 
 def status_line(end: CaptureEnd) -> str:
@@ -181,7 +187,7 @@ def metadata_json(start: CaptureStart, end: CaptureEnd) -> str:
             "usage": facts.usage if facts else None,
             "time_source": end.time_source,
             "anomalies": end.anomalies,
-            "notes": end.notes,
+            "notes": all_notes(end),
             "nbbench": __version__,
         },
     )

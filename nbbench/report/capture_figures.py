@@ -44,7 +44,7 @@ def metrics(found: CaptureFigures) -> dict[str, Any]:
                 "message": test.message.splitlines()[0][:400] if test.message else "",
                 "numbers": dict(test.numbers),
             }
-            for test in run.tests
+            for test in (run.tests if run.started else ())
         ],
         "session": {
             "exit_status": run.exit_status,
@@ -141,6 +141,8 @@ def _results(found: CaptureFigures) -> list[Block]:
 
 
 def _tests_table(run: TestRun) -> list[Block]:
+    if not run.started:
+        return []
     rows = []
     for test in run.tests[:_ROWS]:
         usage = test.usage

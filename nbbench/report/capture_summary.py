@@ -6,7 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from nbbench import __version__, units
 from nbbench.model import RunOutcome
-from nbbench.report.capture import CaptureEnd, CaptureStart, guarded_line, is_blocked, status_line
+from nbbench.report.capture import (
+    CaptureEnd,
+    CaptureStart,
+    all_notes,
+    guarded_line,
+    is_blocked,
+    status_line,
+)
 from nbbench.report.markdown import code, escape
 from nbbench.report.summary import bullets, fenced, page, table
 from nbbench.report.words import minute, plural
@@ -73,7 +80,7 @@ def summary_md(start: CaptureStart, end: CaptureEnd) -> str:
             "Environment": _environment(start, end),
             "Comparison to baseline": filled["Comparison to baseline"] or ["No baseline was found."],
             "Artifacts": bullets(f"{code(name)}{_about(name)}" for name in end.files),
-            "Next Actions": filled["Next Actions"] or bullets(_next_actions(start, end)),
+            "Next Actions": _next_actions(end, filled["Next Actions"]),
         },
     )
 
@@ -106,8 +113,7 @@ def _executive(start: CaptureStart, end: CaptureEnd) -> list[str]:
         said.append(
             f"The work tree was not clean before the run: {names}{f' and {more} more' if more > 0 else ''}."
         )
-    notes = [*end.notes, *(end.enrichment.notes if end.enrichment else ())]
-    return said + [escape(text) for text in notes]
+    return said + [escape(text) for text in all_notes(end)]
 
 
 def _usage_table(end: CaptureEnd) -> list[str]:
@@ -158,15 +164,17 @@ def _about(name: str) -> str:
     return f": {_FILES[name]}" if name in _FILES else ""
 
 
-def _next_actions(start: CaptureStart, end: CaptureEnd) -> list[str]:
+def _next_actions(end: CaptureEnd, figures: Sequence[str]) -> list[str]:
+    """What the run's end asks for, then what the figures ask for (Markdown, ready)."""
     again = "then capture again under a fresh STAMP"
+    own = []
     if end.facts is None or is_blocked(end.facts.outcome):
-        return [f"Remove what blocked the run ({escape(end.reason) or 'see the logs'}), {again}."]
+        own.append(f"Remove what blocked the run ({escape(end.reason) or 'see the logs'}), {again}.")
+    elif end.facts.outcome is RunOutcome.FAILED and not figures:
+        own.append(f"Find out from the logs why the run did not pass, {again}.")
     if end.anomalies:
-        return [f"Clear up the anomalies before these figures are used, {again}."]
-    if end.facts.outcome is RunOutcome.FAILED:
-        return [f"Find out from the logs why the run did not pass, {again}."]
-    return ["None."]
+        own.append(f"Clear up the anomalies before these figures are used, {again}.")
+    return [*bullets(own), *figures] or bullets(["None."])
 
 
 def in_reading_order(names: Iterable[str]) -> tuple[str, ...]:

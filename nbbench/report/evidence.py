@@ -137,6 +137,7 @@ def _run_metadata(evidence: EvidenceInput) -> dict[str, Any]:
         "exit_code": evidence.exit_code,
         "timed_out": evidence.timed_out,
         "status": status_line(evidence),
+        "machine_name": evidence.machine_name or None,
         "machine": dict(evidence.machine),
         "versions": dict(evidence.versions),
         "resources": dict(evidence.resources),

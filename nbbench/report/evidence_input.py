@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbbench import units
+from nbbench.analyse.compare_evidence import log_effect
 from nbbench.model import Commit, Flag, Ledger, Result, SeriesKey, Status
 from nbbench.report.words import clean
 
@@ -31,6 +32,7 @@ class Metric:
 class EvidenceInput:
     """Everything that one export states.
 
+    `machine_name` is what results call the machine that measured, `machine` its facts.
     `commands` are argument lists, quoted for the shell here, or ready shell lines (with pipes,
     redirections), kept as they are. `ceiling` holds bytes a second by name (copy, triad).
     `floor` is the relative change below which a comparison with `baseline` is called unmoved.
@@ -50,6 +52,7 @@ class EvidenceInput:
     blocker: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    machine_name: str = ""
     machine: tuple[tuple[str, str], ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     environment: tuple[str, ...] = ()
@@ -136,7 +139,7 @@ def _has_value(result: Result) -> bool:
 
 def _compare(before: Result, now: Result, floor: float) -> Comparison:
     a, b = before.value or 0.0, now.value or 0.0
-    effect = _log_ratio(a, b)
+    effect = log_effect(a, b)
     moved = a != b if units.is_exact(now.unit) or effect is None else abs(math.expm1(effect)) > floor
     if not moved:
         word = "within the floor"
@@ -145,17 +148,6 @@ def _compare(before: Result, now: Result, floor: float) -> Comparison:
     else:
         word = "worse" if units.worse(now.unit, b - a) else "better"
     return Comparison(now.key.label, now.unit, a, b, effect, word, _caveat(before.key, now.key))
-
-
-def _log_ratio(a: float, b: float) -> float | None:
-    """log(b/a); infinite from or to zero, None where signs make a ratio meaningless."""
-    if a == b:
-        return 0.0
-    if a < 0 or b < 0:
-        return None
-    if a == 0:
-        return math.inf
-    return math.log(b / a) if b else -math.inf
 
 
 def _caveat(before: SeriesKey, now: SeriesKey) -> str:

@@ -15,9 +15,9 @@ from nbbench.analyse.shifts import Temporary, dtype_shifts, temporaries
 from nbbench.analyse.work_share import WorkShare
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.words import plural, truncate_middle
+from nbbench.report.words import plural, short_function
 
-_FUNCTION = 28  # columns: the whole table fits 120
+_FUNCTION = 30  # columns: the whole table fits 120
 _SHIFTS = 5
 _WORKLOADS = 10  # rows of the summary
 _FEW = 10  # scalars made now and then are not worth a line
@@ -112,8 +112,9 @@ def _time_cells(share: WorkShare | None, exact: bool) -> tuple[str, str]:
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     blocks: list[Block] = [Title(f"{diff.workload}, by line" if diff.lines else diff.workload)]
     if diff.lines:
-        blocks.append(_line_table(diff, limit))
+        blocks.append(_line_table(diff, limit, by_name=found.by_name))
     told = _left_out(diff, limit)
+    told += _unsure(diff, limit, by_name=found.by_name)
     told += _shift_lines(diff)
     told += _temporary_lines(temporaries(diff))
     told.append(_peak(diff))
@@ -136,12 +137,12 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     return [*blocks, "\n".join(told)]
 
 
-def _line_table(diff: LedgerDiff, limit: int) -> Table:
+def _line_table(diff: LedgerDiff, limit: int, *, by_name: bool) -> Table:
     shown = _merged(diff.lines)[:limit]
     names = _short_paths([row.change for row in shown])
-    rows = [_line_row(row, names) for row in shown]
+    rows = [_line_row(row, names, sure=by_name or not row.change.several) for row in shown]
     total = diff.bytes_after - diff.bytes_before
-    figures = (f"{diff.bytes_before:,.1f}", f"{diff.bytes_after:,.1f}", f"{total:+,.1f}")
+    figures = (f"{diff.bytes_before:,.1f}", f"{diff.bytes_after:,.1f}", _signed(total))
     rows.append(["total of the run", "", "", "", "", f"{diff.ops_before}→{diff.ops_after}", *figures])
     heads = ["function", "line", "was", "operation", "dtype", "calls", "before", "after", "B/px"]
     return Table(heads, rows, right=(5, 6, 7, 8), codes=(0, 1, 2))
@@ -170,16 +171,18 @@ def _merged(lines: Sequence[LineChange]) -> list[_Row]:
             rows.append(_Row(both, f"{old.dtype}→{new.dtype}"))
         else:
             rows += [_Row(change, change.dtype) for change in group]
-    return sorted(rows, key=lambda row: -abs(row.change.delta))
+    return sorted(rows, key=lambda row: row.change.rank)
 
 
-def _line_row(row: _Row, names: dict[str, str]) -> list[str]:
+def _line_row(row: _Row, names: dict[str, str], *, sure: bool) -> list[str]:
     c = row.change
     line, was = "" if c.gone else _short(c.where, names), _short(c.was, names)
     if line and line.rpartition(":")[0] == was.rpartition(":")[0]:
         was = was[was.rindex(":") :]  # the same file
+    if line and was and not sure:
+        was = f"~{was}"
     return [
-        _short_function(c.function),
+        short_function(c.function, _FUNCTION),
         line,
         was,
         c.op,
@@ -187,15 +190,14 @@ def _line_row(row: _Row, names: dict[str, str]) -> list[str]:
         f"{c.count_before}→{c.count_after}",
         f"{c.before:,.1f}",
         f"{c.after:,.1f}",
-        f"{c.delta:+,.1f}",
+        _signed(c.delta),
     ]
 
 
-def _short_function(name: str) -> str:
-    """The name, without its class where it is long."""
-    if len(name) > _FUNCTION:
-        name = name.rpartition(".")[2]
-    return truncate_middle(name or "(benchmark)", _FUNCTION)
+def _signed(value: float) -> str:
+    """Bytes per pixel more; plain 0.0 where only operations differ."""
+    shown = f"{value:+,.1f}"
+    return "0.0" if shown in ("+0.0", "-0.0") else shown
 
 
 def _short_paths(lines: Sequence[LineChange]) -> dict[str, str]:
@@ -215,7 +217,14 @@ def _left_out(diff: LedgerDiff, limit: int) -> list[str]:
     if not rest:
         return []
     delta = sum(row.change.delta for row in rest)
-    return [f"… and {plural(len(rest), 'more line')} ({delta:+,.1f} B/px; see --lines)"]
+    return [f"… and {plural(len(rest), 'more line')} ({_signed(delta)} B/px; see --lines)"]
+
+
+def _unsure(diff: LedgerDiff, limit: int, *, by_name: bool) -> list[str]:
+    changes = [row.change for row in _merged(diff.lines)[:limit]]
+    if by_name or not any(c.several and c.was and not c.gone for c in changes):
+        return []
+    return ["~ several lines of a function were rewritten: the largest before and after are named"]
 
 
 def _shift_lines(diff: LedgerDiff) -> list[str]:

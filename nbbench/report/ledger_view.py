@@ -13,7 +13,7 @@ from nbbench.analyse.shifts import FunctionChange
 from nbbench.analyse.steps import Step
 from nbbench.model import Commit, Ledger, to_plain
 from nbbench.report.blocks import Block, Lines, Table, Title
-from nbbench.report.words import plural, truncate_middle
+from nbbench.report.words import plural, short_function
 
 _FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows
@@ -41,9 +41,14 @@ def ledger_payload(commit: Commit, ledgers: Mapping[str, Ledger]) -> dict[str, A
     rows = {
         name: [{**to_plain(entry), "gain": entry.gain} for entry in headroom(one)]
         for name, one in ledgers.items()
-        if not one.error
+        if one.functions
     }
-    return {"commit": to_plain(commit), "ledgers": to_plain(list(ledgers.values())), "fusion": rows}
+    return {"commit": to_plain(commit), "ledgers": [_plain(one) for one in ledgers.values()], "fusion": rows}
+
+
+def _plain(one: Ledger) -> dict[str, Any]:
+    """A ledger older than the figure does not know its fused bytes: null, never 0."""
+    return {**to_plain(one), "fused_bytes": one.fused_bytes if one.functions else None}
 
 
 def _about(commit: Commit, one: Ledger) -> list[str]:
@@ -51,7 +56,7 @@ def _about(commit: Commit, one: Ledger) -> list[str]:
         f"{one.workload} at {commit.short} moves {one.bytes_per_pixel:,.2f} B/pixel in {one.ops:,} "
         f"operations ({one.dispatched:,} dispatched)"
     )
-    if one.fused_bytes:
+    if one.functions:
         fused = one.fused_bytes / one.pixels
         told += (
             f"; a perfect fusion would move {fused:,.2f} B/pixel: {one.bytes / one.fused_bytes:,.0f}× less"
@@ -96,7 +101,9 @@ def _grouped(one: Ledger, by: str) -> list[tuple[str, int, int]]:
 
 def _fusion(one: Ledger, top: int) -> list[Block]:
     if not one.functions:
-        return ["fusion headroom: not on record (the ledger is older than this figure)"]
+        return [
+            "fusion headroom: unknown, the ledger is older than the figure"
+        ]
     found = headroom(one)
     shown = [entry for entry in found if entry.gain >= _LEAST][:top] or found[:1]
     cells = [_headroom_cells(entry) for entry in shown]
@@ -112,8 +119,9 @@ def _fusion(one: Ledger, top: int) -> list[Block]:
 
 
 def _headroom_cells(entry: Headroom) -> list[str]:
+    file = entry.path.rpartition("/")[2]
     return [
-        truncate_middle(f"{entry.path.rpartition('/')[2]} {entry.function}", _FUNCTION),
+        f"{file} {short_function(entry.function, _FUNCTION - len(file))}",
         f"{entry.calls:,}",
         f"{entry.moved:,.1f}",
         f"{entry.own:,.1f}",
@@ -128,7 +136,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool) -> list[Block]:
+def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool, by_name: bool) -> list[Block]:
     """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below."""
     if not steps:
         return [f"{commits} commits: the work never changed"]
@@ -141,6 +149,8 @@ def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool) -> list[Blo
         told.append(
             f"Times of {', '.join(machines)}: ~ where the samples' intervals overlap, blank if not measured."
         )
+    how = "by function names (no subject is registered)" if by_name else "through the diff of the two trees"
+    told.append(f"Lines are matched {how}.")
     blocks: list[Block] = ["\n".join(told)]
     if not wide:
         return [*blocks, Lines([line for step in steps for line in _narrow(step, several=len(names) > 1)])]
@@ -165,9 +175,15 @@ def _step_cells(step: Step) -> list[str]:
     if step.diff is None:
         return [*start, *[""] * 7, f"fails: {step.error}", ""]
     diff = step.diff
-    figures = [f"{diff.bytes_before:,.2f}", f"{diff.bytes_after:,.2f}", units.format_change(diff.effect)]
+    figures = [f"{diff.bytes_before:,.2f}", f"{diff.bytes_after:,.2f}", _change(diff)]
     counts = [f"{diff.ops_before:,}", f"{diff.ops_after:,}", _time(step), diff.image]
     return [*start, *figures, *counts, _where(step), step.reproduce]
+
+
+def _change(diff: LedgerDiff) -> str:
+    """The change of the bytes; `0 %` where it is too small to show and operations or values tell."""
+    shown = units.format_change(diff.effect)
+    return "0 %" if shown in ("+0.00 %", "-0.00 %") else shown
 
 
 def _time(step: Step) -> str:
@@ -217,7 +233,7 @@ def _narrow(step: Step, *, several: bool) -> list[str]:
         return [f"{start}  fails: {step.error}"]
     diff = step.diff
     time = f", time {_time(step)}" if step.timing else ""
-    figures = f"{diff.bytes_before:,.2f} → {diff.bytes_after:,.2f} B/px ({units.format_change(diff.effect)})"
+    figures = f"{diff.bytes_before:,.2f} → {diff.bytes_after:,.2f} B/px ({_change(diff)})"
     counts = f"{diff.ops_before:,} → {diff.ops_after:,} ops{time}, image {diff.image}"
     return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {step.reproduce}"]
 

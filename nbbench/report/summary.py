@@ -165,6 +165,7 @@ def _environment(evidence: EvidenceInput) -> list[str]:
         ("branch", evidence.branch),
         ("commit", evidence.commit.hash if evidence.commit else ""),
         ("tree", tree),
+        ("measured on", evidence.machine_name),
         *evidence.machine,
         *evidence.versions,
         *evidence.resources,

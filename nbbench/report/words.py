@@ -50,6 +50,13 @@ def truncate(text: str, width: int) -> str:
     return kept.rstrip() + "…" if width > 0 else ""
 
 
+def short_function(name: str, width: int) -> str:
+    """A function's name in at most `width` columns, without its class where it is long."""
+    if display_width(name) > width:
+        name = name.rpartition(".")[2]
+    return truncate_middle(name or "(benchmark)", width)
+
+
 def truncate_middle(text: str, width: int) -> str:
     """`text` in at most `width` columns, keeping both ends: series differ in their parameters."""
     if display_width(text) <= width:

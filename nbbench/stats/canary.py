@@ -11,9 +11,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.summary import MAD_TO_SIGMA, median
+from nbbench.stats.noise import running_median
+from nbbench.stats.summary import MAD_TO_SIGMA, difference_sigma, median
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 LEAST_GAIN = 0.85
 """The canary is used when it lowers the wander to this share or less: docs/statistics.md says how often one
@@ -26,14 +28,33 @@ points differ by noise that no canary of another moment can know."""
 LEAST_BLOCKS = 15
 """Fewer blocks do not tell how a series follows its canary."""
 
+HELD_UP_SIGMAS = 5.0
+"""A canary that is slower than its neighbours by this many times its own noise was held up, and so was what
+it was timed beside: 5 points of 600 in the tuning half of the recordings (docs/statistics.md)."""
+
+LEAST_HELD_UP = 0.01
+"""Log ratio below which a point is left in, however quiet its canary is."""
+
+NEIGHBOURS = 10
+"""Points on each side whose median a canary is compared with: three times the longest burst on record, and
+short against the wandering of a machine."""
+
+CERTAIN_SIGMAS = 3.0
+"""A jump of a canary is believed from so many standard errors on."""
+
+EXPLAINED_SHARE = 0.5
+"""A canary that moved by this share of a change, in its direction, explains it: workloads follow the canaries
+by a factor of one to two."""
+
 REACH_SIGMAS = 2.5
 """Differences further out are steps, and do not take part in the fit."""
 
 
-def remove_drift(values: ArrayLike, canary: ArrayLike) -> tuple[FloatArray, float]:
+def remove_drift(values: ArrayLike, canaries: ArrayLike) -> tuple[FloatArray, float]:
     """``values`` without what their canary shows of the machine, and the wander that is left, as a share.
 
-    Both have shape (n,), are positive times in commit order, NaN where nothing was measured. The logarithm of
+    ``values`` (n,) and ``canaries`` (n,) or (programs, n) are positive times in commit order, NaN where
+    nothing was measured; of several programs the one that helps most is used. The logarithm of
     the series follows ``b`` times the running mean of that of the canary over BLOCK points; ``b`` is fitted
     through the origin to differences of neighbouring blocks, so that a change of level enters one difference
     and is cut off as an outlier. Each difference is predicted by a ``b`` that was fitted without it (leave
@@ -41,7 +62,12 @@ def remove_drift(values: ArrayLike, canary: ArrayLike) -> tuple[FloatArray, floa
     the predictions leave over that of the differences themselves. Above LEAST_GAIN the values come back as
     they are, with 1.0.
     """
-    series, reference = np.asarray(values, dtype=np.float64), np.asarray(canary, dtype=np.float64)
+    rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
+    return min((_without(values, row) for row in rows), key=lambda found: found[1])
+
+
+def _without(values: ArrayLike, canary: FloatArray) -> tuple[FloatArray, float]:
+    series, reference = np.asarray(values, dtype=np.float64), canary
     if series.ndim != 1 or series.shape != reference.shape:
         raise ValueError(f"expected two arrays of one shape (n,), got {series.shape} and {reference.shape}")
     known = np.isfinite(series) & np.isfinite(reference) & (series > 0) & (reference > 0)
@@ -79,13 +105,35 @@ def _running_mean(values: FloatArray, width: int) -> FloatArray:
     return np.asarray(total, dtype=np.float64)
 
 
-def canary_jumps(canary: ArrayLike, index: int, *, reach: int = 5) -> float:
-    """Log ratio of the canary's medians over ``reach`` points after and before ``index``; 0.0 where it was
-    not measured. A jump with the series speaks for the environment or for contention, never for the
-    subject."""
-    reference = np.asarray(canary, dtype=np.float64)
-    before, after = reference[max(index - reach, 0) : index], reference[index : index + reach]
-    before, after = before[np.isfinite(before) & (before > 0)], after[np.isfinite(after) & (after > 0)]
-    if before.size == 0 or after.size == 0:
+def held_up(canaries: ArrayLike) -> BoolArray:
+    """Points (n,) at which one of the canaries (programs, n) was slower than around them; see
+    HELD_UP_SIGMAS. None within NEIGHBOURS of an end, where it cannot be told from the machine's wandering."""
+    rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
+    late = np.zeros(rows.shape[1], dtype=np.bool_)
+    for row in rows:
+        known = np.isfinite(row) & (row > 0)
+        if np.count_nonzero(known) > 2 * NEIGHBOURS:
+            log = np.log(row[known])
+            apart = log - running_median(log, NEIGHBOURS)
+            sigma = max(difference_sigma(log), MAD_TO_SIGMA * median(np.abs(apart)))
+            apart[:NEIGHBOURS] = apart[-NEIGHBOURS:] = 0.0
+            late[known] |= apart > max(HELD_UP_SIGMAS * sigma, LEAST_HELD_UP)
+    return late
+
+
+def canary_jump(before: ArrayLike, after: ArrayLike) -> float:
+    """Log ratio of a canary's medians after and before, of shape (k,) and (m,); 0.0 where that is within
+    CERTAIN_SIGMAS standard errors, or not known as one side has fewer than three."""
+    sides = [np.asarray(side, dtype=np.float64) for side in (before, after)]
+    earlier, later = (np.log(side[np.isfinite(side) & (side > 0)]) for side in sides)
+    if min(earlier.size, later.size) < 3:
         return 0.0
-    return math.log(median(after)) - math.log(median(before))
+    moved = median(later) - median(earlier)
+    spread = MAD_TO_SIGMA * median(np.abs(np.concatenate((earlier - median(earlier), later - median(later)))))
+    error = spread * math.sqrt(math.pi / 2.0 * (1.0 / earlier.size + 1.0 / later.size))
+    return moved if abs(moved) > CERTAIN_SIGMAS * error else 0.0
+
+
+def explains(jump: float, effect: float) -> bool:
+    """Whether a canary's ``jump`` goes far enough with a change of ``effect`` (log ratios of times)."""
+    return jump * effect > 0 and abs(jump) >= EXPLAINED_SHARE * abs(effect)

@@ -67,6 +67,19 @@ class Reading(Database):
                     if points := found.get(number):
                         yield Series(key, unit, kind, points)
 
+    def size(self, *, machine: str | None = None) -> tuple[int, int]:
+        """How many series have results, and how many results they have."""
+        series = schema.results.c.series_id
+        query = sa.select(sa.func.count(sa.distinct(series)), sa.func.count())
+        if machine is not None:
+            mine = keyed_series().join(schema.results)
+            query = query.select_from(mine).where(schema.machines.c.name == machine)
+        else:
+            query = query.select_from(schema.results)
+        with self.reading() as connection:
+            count, points = connection.execute(query).one()
+        return int(count), int(points)
+
     def commits(self) -> list[Commit]:
         """Every commit in the order of the series' points."""
         with self.reading() as connection:

@@ -64,16 +64,24 @@ class Job:
 class WarmServer:
     """A server process with torch imported and, behind it, one suite server per source tree.
 
-    The two newest suites are kept (a gate alternates between base and head); `open_suite`
+    The newest `suites` are kept (two: a gate alternates between base and head); `open_suite`
     says which one the next job uses. Each suite runs one job at a time, so two can take turns.
-    `close` ends all; so does the end of this process.
+    `close` ends all; so does the end of this process. `preload` names modules that all suites
+    share; they are imported in `environment`, before any suite's own.
     """
 
-    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        python: str,
+        environment: Mapping[str, str],
+        preload: Sequence[str] = (),
+        suites: int = _KEPT_SUITES,
+    ) -> None:
+        self._kept = suites
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
         self._process = subprocess.Popen(
-            [python, zygote.__file__, str(theirs.fileno())],
+            [python, zygote.__file__, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={**environment, "OPENBLAS_NUM_THREADS": "1"},
@@ -123,7 +131,7 @@ class WarmServer:
         self._current = key
         if key in self._suites:
             return
-        while len(self._suites) >= _KEPT_SUITES:
+        while len(self._suites) >= self._kept:
             self._close_suite(next(iter(self._suites)))
         output = Path(self._folder.name) / "import.txt"
         request = {
@@ -235,6 +243,13 @@ def _tail(path: Path, limit: int = 65536) -> str:
         return ""
 
 
-def start(python: str | None = None, environment: Mapping[str, str] | None = None) -> WarmServer:
+def start(
+    python: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    preload: Sequence[str] = (),
+    suites: int = _KEPT_SUITES,
+) -> WarmServer:
     """Start a warm server with this interpreter unless another is named."""
-    return WarmServer(python or sys.executable, dict(os.environ if environment is None else environment))
+    given = dict(os.environ if environment is None else environment)
+    return WarmServer(python or sys.executable, given, preload, suites)

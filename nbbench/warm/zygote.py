@@ -1,10 +1,11 @@
 """The warm server: benchmark processes forked from one that has torch and the suite imported.
 
 Run as a script (by path, so that neither asv nor the rest of nbbench is imported). It speaks
-length-prefixed JSON on an inherited socket. Level one imports torch; each `suite` request
-forks a level-two server that imports one commit's source tree and the benchmark suite; each
-`job` request forks the process that measures. No thread may run before a fork, and none of
-the servers ever computes, so a job starts in the state of a fresh process, minus the imports.
+length-prefixed JSON on an inherited socket. Level one imports torch and the modules named on
+its command line; each `suite` request forks a level-two server that imports one commit's source
+tree and the benchmark suite; each `job` request forks the process that measures. No thread may
+run before a fork, and none of the servers ever computes, so a job starts in the state of a fresh
+process, minus the imports.
 
 A server ends, and kills the job it waits for, when its client closes the socket.
 """
@@ -131,9 +132,12 @@ def _fork_job(sock: socket.socket, request: dict[str, Any]) -> None:
     with open(request["output"], "wb"):  # the output limit is watched from the first moment
         pass
     started, start = time.time(), time.perf_counter()
+    told, telling = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _run_job(sock, request)
+        os.close(told)
+        _run_job(sock, request, telling)
+    os.close(telling)
     with contextlib.suppress(OSError):  # here as well: a signal may be due before the job has run
         os.setpgid(pid, pid)
     verdict = _wait(sock, pid, request)
@@ -164,6 +168,7 @@ def _fork_job(sock: socket.socket, request: dict[str, Any]) -> None:
             "steal_s": max(0.0, steal_after - steal),
             "run_delay_s": delay,
             "load_before": load,
+            "canary": _told(told),
         },
     )
 
@@ -175,6 +180,18 @@ def _run_delay(pid: int) -> float:
             return int(stream.read().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+def _told(pipe: int) -> dict[str, list[float]]:
+    """What the job told of its canaries; empty when it sang none or ended before."""
+    os.set_blocking(pipe, False)  # the job is over, but what it left behind may hold the other end
+    try:
+        sung: dict[str, list[float]] = json.loads(os.read(pipe, 4096))
+        return sung
+    except (BlockingIOError, ValueError):
+        return {}
+    finally:
+        os.close(pipe)
 
 
 def _wait(sock: socket.socket, pid: int, request: dict[str, Any]) -> str:
@@ -212,7 +229,7 @@ def _signal(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def _run_job(sock: socket.socket, request: dict[str, Any]) -> None:
+def _run_job(sock: socket.socket, request: dict[str, Any], telling: int) -> None:
     """The forked process: redirect, change folder, run asv's command, leave without cleanup."""
     code = 1
     try:
@@ -227,7 +244,10 @@ def _run_job(sock: socket.socket, request: dict[str, Any]) -> None:
         _adopt(request["env"])
         os.chdir(request["cwd"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _command(request["argv"])
+        if _is_timed(request["argv"]):
+            _command_between_canaries(request["argv"], telling)
+        else:
+            _command(request["argv"])
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
@@ -238,6 +258,26 @@ def _run_job(sock: socket.socket, request: dict[str, Any]) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _is_timed(argv: list[str]) -> bool:
+    """Whether this is `run` of a benchmark that asv times, without its profiler."""
+    if argv[0] != "run" or argv[4] != "None" or os.environ.get("NBBENCH_CANARY") == "0":
+        return False
+    return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
+
+
+def _command_between_canaries(argv: list[str], telling: int) -> None:
+    """asv's command with the canaries timed before and after it, in this process that measures."""
+    from nbbench.probe.beside import sing
+
+    sung = []
+    with contextlib.suppress(Exception):  # without canaries the benchmark is as good
+        sung.append(sing())
+    _command(argv)
+    with contextlib.suppress(Exception):
+        sung.append(sing())
+        os.write(telling, json.dumps({name: [s[name] for s in sung] for name in sung[0]}).encode())
 
 
 def _command(argv: list[str]) -> None:
@@ -266,6 +306,8 @@ def main() -> None:
     import numpy  # noqa: F401
     import torch  # noqa: F401
 
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     send(sock, {"threads": len(os.listdir("/proc/self/task"))})

@@ -1,11 +1,13 @@
-"""Recorded rounds of real processes for the gate's scorecard, and how they were made.
+"""Recorded rounds of real processes for the gate's scorecard, replayed through the gate's own decisions.
 
-`data/gate_samples.json` holds base, the same code again ("same": a comment more), and three branches with
-planted work, "p3", "p5" and "p10", which repeat elementwise passes so that each timed function takes about 3,
-5 and 10 % longer. In every round all five sides of a series ran side by side in fresh processes and took
-turns, as in the gate. Figures are seconds: the geometric mean of a side's two fastest turns of five.
+Two recordings: the gate's figure, floor, margin and stakes were chosen on "tuning"
+(`data/gate_samples.json`); "held-out" (`data/gate_held_out.json`) was recorded after that, and is the result.
+Both hold base, the same code again ("same": a comment more), and three branches with planted work, "p3", "p5"
+and "p10", whose timed functions take about 3, 5 and 10 % longer. In every round all five sides of a series
+ran side by side in fresh processes and took turns, as in the gate. Figures are seconds: the geometric mean
+of a side's two fastest turns of five. `tests.bench.gate_record` records them.
 
-    python -m tests.bench.gate_samples 2000      the table of docs/statistics.md
+    python -m tests.bench.gate_samples 2000      the tables of docs/statistics.md
 """
 
 from __future__ import annotations
@@ -21,22 +23,24 @@ from typing import Any
 
 from nbbench.analyse.replay import RecordedPair, RecordedRound, Replayed, replay_gate, wilson
 
-DATA = Path(__file__).parent / "data" / "gate_samples.json"
+FOLDER = Path(__file__).parent / "data"
+FILES = {"tuning": FOLDER / "gate_samples.json", "held-out": FOLDER / "gate_held_out.json"}
+DATA = FILES["held-out"]
 SIDES = ("base", "same", "p3", "p5", "p10")
 
 
 @cache
-def samples() -> dict[str, Any]:
-    """The file: what was recorded where, and `servers` → rounds → series → figures."""
-    return dict(json.loads(DATA.read_text(encoding="utf-8")))
+def samples(half: str = "held-out") -> dict[str, Any]:
+    """A recording: how it was made, and `servers` → rounds → series → figures."""
+    return dict(json.loads(FILES[half].read_text(encoding="utf-8")))
 
 
-def series() -> list[str]:
+def series(half: str = "held-out") -> list[str]:
     """Names of the recorded series."""
-    return sorted(samples()["servers"][0][0])
+    return sorted(samples(half)["servers"][0][0])
 
 
-def recording(base: str, head: str) -> list[list[RecordedRound]]:
+def recording(base: str, head: str, half: str = "held-out") -> list[list[RecordedRound]]:
     """Duels of two of the SIDES, by warm server and round; a pair costs what two of the five sides cost."""
     return [
         [
@@ -46,32 +50,47 @@ def recording(base: str, head: str) -> list[list[RecordedRound]]:
             }
             for measured in server
         ]
-        for server in samples()["servers"]
+        for server in samples(half)["servers"]
     ]
 
 
 def replay(
-    head: str, gates: int, seed: int, *, only: str | None = None, floor: float = 0.01
+    head: str,
+    gates: int,
+    seed: int,
+    *,
+    only: str | None = None,
+    floor: float = 0.01,
+    half: str = "held-out",
 ) -> list[Replayed]:
     """Gates of base against `head`; with `only`, nothing but that series differs from base."""
     random = Random(seed)
-    floors = dict.fromkeys(series(), math.log1p(floor))
-    pairs, equal = recording("base", head), recording("base", "same") if only else None
+    floors = dict.fromkeys(series(half), math.log1p(floor))
+    pairs, equal = recording("base", head, half), recording("base", "same", half) if only else None
     return [
         replay_gate(pairs, random, floors=floors, swap=head == "same", only=only, equal=equal)
         for _ in range(gates)
     ]
 
 
-def effect(head: str, name: str) -> float:
+def effect(head: str, name: str, half: str = "held-out") -> float:
     """Median log-ratio of a series over all recorded rounds."""
-    return median(found[name].log_ratio for server in recording("base", head) for found in server)
+    return median(found[name].log_ratio for server in recording("base", head, half) for found in server)
 
 
 def main(gates: int, seed: int = 20261123) -> None:
     """Print what gates decide: equal code, all series slower, and one series slower than the rest."""
+    for half, file in FILES.items():
+        if file.exists():
+            servers = samples(half)["servers"]
+            print(f"## {half}: {sum(map(len, servers))} rounds of {len(servers)} servers")
+            show(half, gates, seed)
+
+
+def show(half: str, gates: int, seed: int) -> None:
+    """Print what gates on one recording decide."""
     for head in SIDES[1:]:
-        found = replay(head, gates, seed)
+        found = replay(head, gates, seed, half=half)
         low, high = wilson(sum(one.blocks for one in found), gates)
         print(
             f"{head}: blocks {fmean(one.blocks for one in found):.4f} [{low:.4f}, {high:.4f}], "
@@ -82,10 +101,11 @@ def main(gates: int, seed: int = 20261123) -> None:
         print("   by series:", {kind: round(told.count(kind) / len(told), 4) for kind in sorted(set(told))})
         if head == "same":
             continue
-        for name in series():
-            alone = [one.decisions[name] for one in replay(head, max(gates // 10, 1), seed, only=name)]
+        for name in series(half):
+            one_slow = replay(head, max(gates // 10, 1), seed, only=name, half=half)
+            alone = [one.decisions[name] for one in one_slow]
             share = {kind: round(alone.count(kind) / len(alone), 3) for kind in sorted(set(alone))}
-            print(f"   only {name}: {100 * math.expm1(effect(head, name)):+.1f} %: {share}", flush=True)
+            print(f"   only {name}: {100 * math.expm1(effect(head, name, half)):+.1f} %: {share}", flush=True)
 
 
 if __name__ == "__main__":

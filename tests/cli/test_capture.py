@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Project
 
+import nbbench
 from nbbench.report.stamp import verify_folder
 
 
@@ -128,6 +130,8 @@ def test_a_sign_off_is_recorded_and_its_value_kept(runs: Runs, monkeypatch: pyte
         (("--subject", "nowhere", "--", "true"), "nowhere is not a folder"),
         (("--recover", "nowhere"), "nowhere is not a folder"),
         (("--recover", "."), "it has no run_metadata.json"),
+        (("--recover", ".", "--", "true"), "--recover runs nothing"),
+        (("--cluster", "", "--", "true"), "not a cluster's name"),
     ],
 )
 def test_bad_input_is_one_sentence(runs: Runs, words: tuple[str, ...], said: str) -> None:
@@ -160,6 +164,61 @@ def test_a_folder_outside_of_git_is_said_so(runs: Runs, tmp_path: Path) -> None:
     assert code == 0
     assert "not a git checkout" in " ".join(told["notes"])
     assert "commit: not a git checkout" in (Path(told["folder"]) / "commands.txt").read_text()
+
+
+def test_outside_of_a_project_only_the_folder_is_written(checkout: Path, tmp_path: Path) -> None:
+    """nbbench installed as a wheel would be: nothing above it is a project either."""
+    place = tmp_path / "site"
+    shutil.copytree(Path(nbbench.__file__).parent, place / "nbbench", ignore=_no_caches)
+    environ = {**os.environ, "PYTHONPATH": str(place)}
+    words = [sys.executable, "-m", "nbbench", "capture", "--", "true"]
+    done = subprocess.run(words, cwd=checkout, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "not registered: there is no nbbench project here" in done.stderr
+    assert "note: there is no nbbench project here" in done.stdout
+    assert sorted(path.name for path in checkout.iterdir()) == [".git", "a.py", "reports"]
+
+
+def _no_caches(_: str, names: list[str]) -> set[str]:
+    return {name for name in names if name == "__pycache__"}
+
+
+def test_captures_in_a_checkout_survive_the_database(runs: Runs) -> None:
+    _, told, _ = runs("--", "true")
+    assert told["registered"] is True
+    (runs.project.root / "results" / "nbbench.sqlite").unlink()
+    assert "1 evidence folder registered" in runs.project.run("db", "rebuild").stdout
+    (known,) = json.loads(runs.project.run("db", "folders", "--json").stdout)["items"]
+    assert (runs.project.root / known["path"], known["state"]) == (Path(told["folder"]), "whole")
+    # A damaged memory is no error; the folder is then found by --scan, and remembered anew.
+    places = runs.project.root / ".nbbench" / "evidence_places.json"
+    places.write_text("[")
+    (runs.project.root / "results" / "nbbench.sqlite").unlink()
+    assert "0 evidence folders registered" in runs.project.run("db", "rebuild").stdout
+    runs.project.run("db", "folders", "--scan", str(runs.checkout))
+    (place,) = json.loads(places.read_text())["places"]
+    assert runs.project.root / place == runs.checkout
+    forgotten = runs.project.run("db", "folders", "--forget", known["path"])
+    assert (forgotten.exit_code, forgotten.stdout) == (0, "No evidence folders are registered.\n")
+    assert Path(told["folder"]).is_dir()
+    assert runs.project.run("db", "folders", "--forget", "nowhere").exit_code == 2
+
+
+def test_a_command_that_is_no_pytest_has_no_tests(runs: Runs) -> None:
+    code, told, _ = runs("--", "sh", "-c", "echo bandwidth: 0.4 GB/s; exit 1")
+    assert code == 3
+    page = (Path(told["folder"]) / "summary.md").read_text()
+    assert "no test was recorded" in page and "1 failed" not in page
+    metrics = json.loads((Path(told["folder"]) / "metrics.json").read_text())
+    assert metrics["tests"] == []
+    assert [figure["value"] for figure in metrics["figures"]] == [0.4]
+
+
+def test_an_earlier_folder_in_the_usual_place_is_no_change_of_the_subject(runs: Runs, tmp_path: Path) -> None:
+    runs("--", "true")
+    _, told, _ = runs("--out", str(tmp_path / "other"), "--", "true")
+    metadata = json.loads((Path(told["folder"]) / "run_metadata.json").read_text())
+    assert metadata["dirty_before"] is False
 
 
 def test_a_presets_own_command_and_cluster(runs: Runs) -> None:
@@ -198,6 +257,60 @@ def test_a_missing_pytest_timeout_is_named_before_anything_starts(runs: Runs, in
     assert "pytest-timeout is not installed" in told["error"]
     assert "install it there" in told["hint"]
     assert runs.folders == []
+
+
+def test_a_missing_pytest_is_named_before_anything_starts(runs: Runs, interpreter: Path) -> None:
+    (metadata,) = interpreter.glob("lib/python*/site-packages/pytest-9.0.dist-info/METADATA")
+    metadata.unlink()
+    code, told, _ = runs("--", str(interpreter / "bin" / "python"), "-m", "pytest")
+    assert code == 2
+    assert "pytest is not installed for" in told["error"]
+    assert runs.folders == []
+
+
+FIND = "cd reports/*/*/*/cluster_*/*"
+
+
+def test_a_command_that_removes_its_evidence_folder_loses_nothing(runs: Runs) -> None:
+    code, told, _ = runs("--", "sh", "-c", f'echo before; {FIND}; rm -r "$PWD"; echo after')
+    assert code == 4
+    assert any("the evidence folder was removed during the run" in text for text in told["anomalies"])
+    folder = Path(told["folder"])
+    assert verify_folder(folder) == []
+    assert (folder / "pytest.log").read_text() == "before\nafter\n"
+    assert (folder / "exit_code.txt").read_text() == "0\n"
+    assert "echo before" in (folder / "commands.txt").read_text()
+    assert "LANG" in (folder / "env.txt").read_text()
+
+
+def test_what_a_command_puts_into_its_folder_is_looked_through(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hunter2-hunter2")
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    script = (
+        f"{FIND}; echo $MY_TOKEN > notes.txt; echo $MY_TOKEN > image.png; echo x > tool.exe; mkdir sub;"
+        f" ln -s {victim} link.txt; echo 0 > exit_code.txt; echo $MY_TOKEN >> pytest.log;"
+        f" rm commands.txt stderr.log; ln -s {victim} commands.txt; ln -s {victim} stderr.log;"
+        f" ln -s {victim} metrics.json; ln -s {victim} test_records.log; exit 7"
+    )
+    code, told, _ = runs("--", "sh", "-c", script)
+    assert code == 3
+    folder, said = Path(told["folder"]), "; ".join(told["anomalies"])
+    assert verify_folder(folder) == []
+    assert victim.read_text() == "precious"
+    assert (folder / "exit_code.txt").read_text() == "7\n"
+    assert (folder / "notes.txt").read_text() == "<redacted>\n"
+    assert {"image.png", "tool.exe", "sub", "link.txt"}.isdisjoint(path.name for path in folder.iterdir())
+    assert "notes.txt into the evidence folder; it is kept" in said
+    for name in ("image.png", "tool.exe", "sub", "link.txt"):
+        assert f"put {name} into the evidence folder; it is removed" in said
+    assert "commands.txt was changed" in said and "stderr.log was removed or replaced" in said
+    assert "pytest.log was written to by something else" in said
+    for path in folder.iterdir():
+        assert not path.is_symlink()
+        assert "hunter2-hunter2" not in path.read_text(), path.name
 
 
 def test_packages_that_change_during_the_run_are_an_anomaly(
@@ -269,6 +382,29 @@ def test_recover_completes_and_takes_the_secrets_out(
     (line,) = (killed / "test_records.log").read_text().splitlines()
     assert json.loads(line) == {"kind": "start", "nodeid": "t", "told": "<redacted>"}
     assert not [path for path in killed.iterdir() if path.name.startswith(".")]
+
+
+def test_recover_reads_the_figures_of_the_tests_that_had_ended(runs: Runs, killed: Path) -> None:
+    begun = {"schema": 1, "time": 1.0, "worker": ""}
+    phase = {**begun, "kind": "phase", "nodeid": "t::a", "outcome": "passed", "duration_s": 0.5}
+    lines = [
+        {**begun, "kind": "session_start"},
+        {**phase, "phase": "call", "stdout": "  512×512: 0.043s, ~0.12 GB/s effective\n"},
+        {**phase, "phase": "teardown"},
+        {**begun, "kind": "start", "nodeid": "t::b"},
+    ]
+    record = killed.parents[1] / "nbbench-capture-abc" / "record.jsonl"
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"schema": 1, "ki')
+    (killed / "env.txt").write_text("LANG=C\n")
+    code, told, _ = runs("--recover", str(killed))
+    assert (code, told["verdict"], told["cause"], told["registered"]) == (4, "blocked", None, True)
+    metrics = json.loads((killed / "metrics.json").read_text())
+    assert {f["name"]: f["value"] for f in metrics["figures"]}["512² bandwidth"] == 0.12
+    assert [t["outcome"] for t in metrics["tests"]] == ["passed", "interrupted"]
+    page = (killed / "summary.md").read_text()
+    assert "blocked: nbbench was killed during t::b; tests: 1 passed, 1 interrupted" in page
+    assert "Remove what blocked the run" in page.split("## Next Actions")[1]
+    assert metrics["diagnosis"] is None
 
 
 def test_recover_leaves_out_a_record_whose_secrets_it_cannot_know(

@@ -131,6 +131,13 @@ def test_compare_evidence(project: Any, tmp_path: Path) -> None:
     assert anyway.exit_code == 4 and "NOT COMPARABLE" in anyway.stdout.splitlines()[0]
     told = json.loads(project.run("compare-evidence", str(a), str(c), "--anyway", "--json").stdout)
     assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/1", False)
+    named = [
+        write_evidence(tmp_path / name / "20251015T113534Z", run=run_metadata(machine_name=name))
+        for name in ("bl7", "bl8")
+    ]
+    assert project.run("compare-evidence", str(a), str(named[0])).exit_code == 0
+    twins = project.run("compare-evidence", *map(str, named))
+    assert twins.exit_code == 4 and "machine name differs (bl7 / bl8)" in twins.stderr
     (b / "env.txt").write_text("NEW=1\n")
     damaged = project.run("compare-evidence", str(a), str(b))
     assert damaged.exit_code == 4 and "B is damaged: env.txt has changed" in damaged.stderr

@@ -60,7 +60,11 @@ class TestAllocator:
         assert row["cost"] == "heap given back"  # no ledger tells the size of a frame
 
     def test_markdown(self, measured: Project) -> None:
-        assert "| ---" in measured.run("allocator", "--markdown").stdout
+        printed = measured.run("allocator", "--markdown").stdout
+        assert "| ---" in printed
+        page = measured.root / "page.md"
+        assert "| ---" not in measured.run("allocator", "--markdown", str(page)).stdout
+        assert page.read_text() == printed
 
     def test_nothing_recorded_is_inconclusive(self, project: Project, measured: Project) -> None:
         assert measured.run("allocator", "--bench", "nothing").exit_code == 4
@@ -86,7 +90,12 @@ class TestRoofline:
         [row] = told["workloads"]
         assert (row["bound"], row["rate"], row["fraction"]) == ("memory", 20e9, 0.5)
         assert row["dispatch_share"] is None
+        assert "the inputs of 1 workload (bandwidth-2048-float64) are not on record" in told["notes"][-1]
         assert "50%" in measured.run("roofline", "--recorded", "--markdown").stdout
+        pytest.importorskip("matplotlib")
+        picture = tmp_path / "roofline.SVG"
+        assert measured.run("roofline", "--recorded", "--plot", str(picture)).exit_code == 0
+        assert "<svg" in picture.read_text()
 
     def test_a_record_without_ledger_and_ceiling_is_inconclusive(self, measured: Project) -> None:
         found = measured.run("roofline", "--recorded")

@@ -180,7 +180,11 @@ class TestLedger:
         path = ledger_path(kept.root / "results", tree, torch_version())
         one = replace(work.before(), functions=())
         write_ledgers(path, tree, HASHES[0], torch_version(), {one.workload: one})
-        assert "fusion headroom: not on record" in kept.run("ledger", HASHES[0], *BENCH).stdout
+        told = kept.run("ledger", HASHES[0], *BENCH).stdout
+        assert "fusion headroom: unknown" in told and "perfect fusion" not in told
+        data = json.loads(kept.run("ledger", HASHES[0], *BENCH, "--json").stdout)
+        assert data["ledgers"][0]["fused_bytes"] is None
+        assert data["fusion"] == {}
 
     def test_what_is_not_there_is_inconclusive(self, kept: Project) -> None:
         assert kept.run("ledger", HASHES[9], *BENCH).exit_code == 4

@@ -7,25 +7,44 @@ import json
 import pytest
 from e2e_project import planted
 
+from nbbench.collect.dtypes import dtype_snapshot
+from nbbench.collect.warm_runs import warm_server
+from nbbench.config import load_settings
+from nbbench.subject.repository import describe, open_subject
+
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 
 @pytest.fixture(scope="module")
 def upcast(project):
-    """The audit of the commit that reduces a phase with a float64 constant."""
-    return project.told("dtypes", planted(7), expect=3)
+    """The audit of the commit that reduces a phase with a float64 constant, as printed and as a file."""
+    out = project.root / "dtype_snapshot.json"
+    told = project.told("dtypes", planted(7), "--out", str(out), expect=3)
+    assert json.loads(out.read_text()) == told
+    return told
+
+
+@pytest.fixture(scope="module")
+def audits(project):
+    """Audits of the commit before it and of the broken one, by one warm server."""
+    settings = load_settings(project.root, environ={})
+    subject = open_subject(settings)
+    with warm_server(environment=project.environment) as server:
+        return [
+            dtype_snapshot(settings, describe(subject, planted(place)), server=server) for place in (5, 8)
+        ]
 
 
 class TestDtypes:
     def test_the_planted_upcast_is_found_with_its_line(self, upcast):
-        assert upcast["verdict"] == "upcasts"
+        assert (upcast["schema"], upcast["verdict"]) == ("nbbench.dtype-snapshot/1", "upcasts")
         guilty = [c for c in upcast["cases"] if c["verdict"] != "neutral"]
         assert [(c["case"], c["dtype"]) for c in guilty] == [("simulator", "float32")]
         assert guilty[0]["upcasts"][0]["path"] == "nanobrag_torch/utils/physics.py"
         assert guilty[0]["upcasts"][0]["function"] == "sincg"
         assert {row["dtype"] for row in guilty[0]["upcasts"]} == {"float64"}
 
-    def test_every_case_ran_in_both_dtypes(self, upcast):
+    def test_every_case_ran_in_both_dtypes(self, project, upcast):
         cases = {(c["case"], c["dtype"]) for c in upcast["cases"]}
         assert len(cases) == len(upcast["cases"]) == 16
         shapes = {c["case"]: c["outputs"][0]["shape"] for c in upcast["cases"]}
@@ -33,20 +52,16 @@ class TestDtypes:
         assert shapes["tricubic-grid"] == [2, 3]
         outside = next(c for c in upcast["cases"] if c["case"] == "tricubic-out-of-range")
         assert outside["fell_back"] == "default_F"
+        assert str(project.root) not in json.dumps(upcast)
 
-    def test_the_commit_before_is_neutral(self, project, tmp_path):
-        out = tmp_path / "dtype_snapshot.json"
-        project.run("nbbench", "dtypes", planted(5), "--out", str(out), expect=0)
-        told = json.loads(out.read_text())
-        assert (told["schema"], told["verdict"]) == ("nbbench.dtype-snapshot/1", "neutral")
-        assert str(project.root) not in out.read_text()
+    def test_the_commit_before_is_neutral(self, audits):
+        assert audits[0]["verdict"] == "neutral"
 
-    def test_a_broken_simulator_does_not_hide_the_other_cases(self, project):
-        told = project.told("dtypes", planted(8), expect=3)
-        verdicts = {c["case"]: c["verdict"] for c in told["cases"]}
-        assert verdicts["simulator"] == "broken"
+    def test_a_broken_simulator_does_not_hide_the_other_cases(self, audits):
+        verdicts = {c["case"]: c["verdict"] for c in audits[1]["cases"]}
+        assert (audits[1]["verdict"], verdicts["simulator"]) == ("broken", "broken")
         assert verdicts["tricubic-batch"] == "neutral"
-        reason = next(c["reason"] for c in told["cases"] if c["case"] == "simulator")
+        reason = next(c["reason"] for c in audits[1]["cases"] if c["case"] == "simulator")
         assert "NameError" in reason and "nanobrag_torch/simulator.py:" in reason
 
 

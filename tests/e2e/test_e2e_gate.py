@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from e2e_project import planted
@@ -117,7 +118,7 @@ class TestExplain:
         assert trace["dtype_shifts"] == []
         assert all(line["was"] == "" for line in trace["lines"])
 
-    def test_flame_views(self, project, ledgers):
+    def test_flame_view(self, project, ledgers):
         ends = (planted(11), planted(12), "--bench", "bandwidth-512-float32")
         project.run("nbbench", "explain", *ends, "--flame", "flame.json")
         profiles = json.loads((project.root / "flame.json").read_text())["profiles"]
@@ -128,9 +129,6 @@ class TestExplain:
         assert (
             head["endValue"] - base["endValue"] == more["endValue"] == pytest.approx(120 * 512**2, rel=1e-3)
         )
-        project.run("nbbench", "ledger", planted(12), *ends[2:], "--flame", "flame.folded")
-        rows = (project.root / "flame.folded").read_text().splitlines()
-        assert sum(int(row.rpartition(" ")[2]) for row in rows) == head["endValue"]
 
     def test_fusion_headroom(self, project, ledgers):
         told = project.told("ledger", planted(12), "--bench", "bandwidth-512-float32")
@@ -209,3 +207,46 @@ class TestGate:
             project.run("nbbench", "gate", *ends, *options, expect=2)
         project.run("nbbench", "gate", *ends, "--policy", "time", "--bench", "(", expect=2)
         project.run("nbbench", "gate", *ends, "--policy", "time", "--bench", "no such", expect=2)
+
+
+@pytest.fixture(scope="module")
+def flagged(project, ledgers, new_project):
+    """The upcast of commit 7 and the trace of commit 12 block, and are acknowledged."""
+    made = new_project("acknowledged")
+    shutil.copytree(project.root / "results" / "ledger", made.root / "results" / "ledger")
+    for position, end in ((7, ()), (12, ("--expires", "30"))):
+        before = planted(5 if position == 7 else 11)
+        made.run("nbbench", "gate", before, planted(position), "--policy", "ledger", expect=3)
+        accept = ("acknowledged", "-m", "needed for now", "--by", "Ada", *end)
+        made.run("nbbench", "flag", planted(position), *accept)
+    return made
+
+
+class TestAcknowledged:
+    """Losses that somebody accepted (`nbbench flag … acknowledged`), by exact work alone."""
+
+    def test_it_does_not_block(self, flagged):
+        told = flagged.told("gate", planted(5), planted(7), "--policy", "ledger")
+        assert told["outcome"] == "acknowledged"
+        accepted = [v for v in told["verdicts"] if v["outcome"] == "acknowledged"]
+        assert "ledger bandwidth-512-float32" in {v["series"] for v in accepted}
+        assert all("by Ada" in v["sentence"] for v in accepted)
+
+    def test_it_survives_a_deleted_database(self, flagged):
+        (flagged.root / "results" / "nbbench.sqlite").unlink()
+        told = flagged.told("gate", planted(11), planted(12), "--policy", "ledger")
+        assert told["outcome"] == "acknowledged"
+
+    def test_a_larger_loss_blocks(self, flagged):
+        """Commit 13 adds to what was accepted at commit 12."""
+        told = flagged.told("gate", planted(11), planted(13), "--policy", "ledger", expect=3)
+        worse = {v["series"] for v in told["verdicts"] if v["outcome"] == "regressed"}
+        assert "ledger bandwidth-512-float32" in worse
+
+    def test_it_ends(self, flagged):
+        folder = flagged.root / "results" / "decisions"
+        (path,) = (p for p in folder.iterdir() if json.loads(p.read_text())["expires"])
+        decision = json.loads(path.read_text())
+        path.write_text(json.dumps(decision | {"expires": "2020-01-01T00:00:00+00:00"}))
+        told = flagged.told("gate", planted(11), planted(12), "--policy", "ledger", expect=3)
+        assert told["outcome"] == "regressed"

@@ -10,6 +10,7 @@ import numpy as np
 
 from nbbench.analyse.changes import History, find_changes
 from nbbench.analyse.events import build_events
+from nbbench.analyse.repeats import Repeats
 from nbbench.model import (
     ChangePoint,
     Commit,
@@ -151,6 +152,7 @@ def history(
     commits: Sequence[Commit] | None = None,
     ledgers: Mapping[str, Mapping[str, Ledger]] | None = None,
     records: Iterable[ProcessRecord] = (),
+    repeats: Repeats | None = None,
 ) -> History:
     longest = max((int(p.commit[:8], 16) for s in found for p in s.points), default=0)
     return History(
@@ -158,6 +160,7 @@ def history(
         commits=branch(longest) if commits is None else tuple(commits),
         ledgers=ledgers or {},
         records=tuple(records),
+        repeats=repeats or {},
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from capture_samples import FAILED, found, passed_test, run_of
 
 from nbbench.captured import OperatorCost, TestRecord, TestRun
-from nbbench.model import RunOutcome
+from nbbench.model import Enrichment, RunOutcome
+from nbbench.pipeline.capture_finish import without_secrets
 from nbbench.report.capture_figures import metrics, sections
 from nbbench.report.json_out import document
 
@@ -48,3 +49,19 @@ def test_a_profile_by_operator() -> None:
     run = run_of(passed_test(), operators=(OperatorCost("aten::mul", 1_200, 0.5, 0.75),))
     text = dict(sections(found(run, RunOutcome.PASSED, None)))["Results"]
     assert "| `aten::mul` | 1,200 | 500 ms | 750 ms |" in text
+
+
+def test_secrets_in_sentences_figures_and_traces_go() -> None:
+    trace = json.dumps({"traceEvents": [{"name": "upload plainword", "dur": 1.5}]}).encode()
+    enrichment = Enrichment(
+        "passed",
+        sentences=("saw plainword",),
+        metrics={"figures": [{"line": "plainword: 1 s"}]},
+        sections=(("Results", "plainword"),),
+        files=(("profile.json", trace), ("other.json", b"{}")),
+        notes=("plainword",),
+    )
+    clean = without_secrets(enrichment, {"MY_TOKEN": "plainword"})
+    assert "plainword" not in repr(clean)
+    assert json.loads(clean.files[0][1])["traceEvents"][0] == {"name": "upload <redacted>", "dur": 1.5}
+    assert clean.files[1] == ("other.json", b"{}")

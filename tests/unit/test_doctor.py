@@ -425,6 +425,14 @@ def test_collect_env_is_redacted(tmp_path: Path) -> None:
     assert torch_env_text(python) == "PyTorch version: 2.0\nnote: <redacted>\n"
 
 
+def test_collect_env_runs_in_the_environment_given_and_hides_its_secrets(tmp_path: Path) -> None:
+    python = fake_python(tmp_path, 'echo "index: $MY_TOKEN $LANG"')
+    environ = {"MY_TOKEN": "plainword", "LANG": "C"}
+    assert torch_env_text(python, environ=environ) == "index: <redacted> C\n"
+    fallback = torch_env_text(fake_python(tmp_path, "exit 1"), versions={"torch": "1.2.3"})
+    assert fallback.endswith(":\ntorch: 1.2.3\n")
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [("echo broken >&2; exit 3", "broken"), ("exit 0", "no output"), ("exit 1", "no output")],

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from nbbench.collect.duel import CANARY_JUMP, Canaries, disturbance, figure
+from nbbench.collect.duel import CANARY_JUMP, Canaries, disturbance, figure, judge
+from nbbench.collect.turns import Played
 from nbbench.probe.canary import Canary
 from nbbench.probe.turns import MOST_SAMPLES, take_turn, waiting_s
 
@@ -39,6 +40,7 @@ def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
     assert Canaries(slow, steady).log_ratio == pytest.approx(math.log(1.1))
     assert Canaries(slow, steady).jump == 0.0
     assert Canaries(steady, jumped).jump == pytest.approx(math.log(2))
+    assert Canaries(jumped, steady).jump == 0.0  # the bandwidth canary has no say
 
 
 def test_a_turn_takes_at_least_one_sample_and_not_too_many() -> None:
@@ -59,3 +61,26 @@ def test_the_canary_sings() -> None:
     assert first.bandwidth_s > 0
     assert first.arithmetic_s > 0
     assert best.bandwidth_s < 10  # an order of magnitude above a busy machine's
+
+
+def played(base: list[float], head: list[float], tries: int = 5) -> Played:
+    steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
+    canaries = {"bandwidth_s": steady, "arithmetic_s": steady}
+    return Played({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
+
+
+def test_turns_give_the_pair_s_log_ratio() -> None:
+    found = judge(played([1.0] * 5, [1.1] * 5, tries=7))
+    assert found.log_ratio == pytest.approx(math.log(1.1))
+    assert (found.turns, found.repeated, found.disturbed) == (5, 2, "")
+
+
+def test_too_few_turns_are_a_disturbance() -> None:
+    assert judge(played([1.0] * 3, [1.1] * 3, tries=11)).disturbed == "waited for a core"
+
+
+def test_no_clean_turn_is_a_disturbance_and_no_failure() -> None:
+    found = judge(played([], [], tries=11))
+    assert found.contended
+    assert not (found.base.error or found.head.error)
+    assert math.isnan(found.log_ratio)

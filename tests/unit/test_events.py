@@ -283,6 +283,12 @@ def test_noisy_steps_narrow_each_other() -> None:
     assert event.id == "00000009..0000000a-slower"
 
 
+def test_a_noisy_step_of_other_work_does_not_narrow() -> None:
+    construction = ("cold_start.ColdStart.timeraw_construct", "seconds", "time")
+    found = made(change(10, 15, 1.3, construction), change(8, 10, 0.07, samples.PEAK_MEMORY))
+    assert spans(found) == [(8, 10), (10, 15)]
+
+
 def test_a_noisy_step_never_moves_an_exact_event() -> None:
     (event,) = made(change(10, 12, 0.2, BYTES, "exact"), change(12, 15, 0.2))
     assert numbers(event) == (10, 12)

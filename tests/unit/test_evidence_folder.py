@@ -229,3 +229,13 @@ def golden(text: str, name: str) -> None:
     if os.environ.get("NBBENCH_UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
+
+
+def test_a_difference_is_told_in_whole_facts(tmp_path: Path) -> None:
+    sides = []
+    for usable in ("1", "2"):
+        facts = {"cpu": "Example CPU of a long name", "physical cores": "2", "processors usable": usable}
+        folder = write_evidence(tmp_path / usable / "20251015T113531Z", run=run_metadata(machine=facts))
+        sides.append(read_folder(folder))
+    (reason,) = compare_evidence(*sides).reasons
+    assert reason == "machine differs (1 processors usable / 2 processors usable)"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
+import pytest
+import work_samples as work
 from work_cases import BASE_STACKS, HEAD_STACKS, stacks
 
+from nbbench.cli.flame import write_flame
 from nbbench.model import StackCost
 from nbbench.report.flame import SCHEMA, Profile, difference, folded, folded_difference, speedscope
 
@@ -78,3 +82,19 @@ def test_folded_stacks_are_one_line_each_and_cannot_be_broken_by_names() -> None
     for text in folded_difference(BASE_STACKS, [*HEAD_STACKS, odd]).splitlines():
         before, after = text.rsplit(" ", 2)[1:]
         assert int(before) >= 0 and int(after) >= 0
+
+
+@pytest.mark.parametrize(("commits", "columns"), [(1, 1), (2, 2)])
+def test_folded_by_the_files_suffix(tmp_path, monkeypatch, commits, columns) -> None:
+    """One column of bytes for a commit, two for base and head; they add up."""
+    said: list[str] = []
+    sides = iter([{"w": tuple(BASE_STACKS)}, {"w": tuple(HEAD_STACKS)}])
+    monkeypatch.setattr("nbbench.subject.repository.open_subject", lambda settings: None)
+    monkeypatch.setattr("nbbench.collect.ledgers.workload_stacks", lambda *_, **__: next(sides))
+    app = SimpleNamespace(settings=None, say=said.append)
+    path = tmp_path / "flame.folded"
+    write_flame(app, path, (work.BASE, work.HEAD)[:commits], ["w"])
+    rows = [row.rsplit(" ", columns) for row in path.read_text().splitlines()]
+    totals = [sum(int(row[1 + column]) for row in rows) for column in range(columns)]
+    assert totals == [120, 140][:commits]
+    assert said == [f"wrote {path} (w)"]

@@ -19,18 +19,19 @@ from nbbench.report.view import gate_view
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COMMITS = branch(10)
 TIME = SeriesKey("bandwidth.Warm.time_run", "1", (("size", "512"), ("dtype", "'float32'")), "m", "e")
-WORK = SeriesKey("bandwidth.Traffic.track_bytes", "1", (("workload", "bandwidth-512-float32"),), "m", "e")
+WORK = SeriesKey(
+    "bandwidth.Traffic.track_bytes_per_pixel", "1", (("workload", "bandwidth-512-float32"),), "m", "e"
+)
 
 
-def change(key: SeriesKey, effect: float) -> ChangePoint:
+def change(key: SeriesKey, effect: float, unit: str = "seconds") -> ChangePoint:
     culprit = COMMITS[5].hash
-    return ChangePoint(
-        key, "seconds", "step", culprit, culprit, 1.0, 1.1, effect, effect, effect, 0.001, True
-    )
+    return ChangePoint(key, unit, "step", culprit, culprit, 1.0, 1.1, effect, effect, effect, 0.001, True)
 
 
 def flag(expires: datetime | None = None, state: FlagState = FlagState.ACKNOWLEDGED) -> Flag:
-    changes = (change(TIME, 0.2), change(WORK, 0.3))
+    peak = replace(WORK, benchmark="bandwidth.Traffic.track_peak_live_bytes")
+    changes = (change(TIME, 0.2), change(WORK, 0.3, "B/pixel"), change(peak, 0.9, "B (exact)"))
     culprit = COMMITS[5].hash
     event = Event("e-worse", culprit, culprit, NOW, "s", True, Cause.WORK, 0.2, (), changes)
     decision = Decision("e-worse", "P", state, "known", "Ann", NOW - timedelta(days=3), expires)
@@ -42,10 +43,11 @@ def found(one: Flag, base: int = 4, head: int = 6) -> list[Acknowledged]:
 
 
 def test_series_are_named_as_the_gate_names_them() -> None:
+    """Peak memory, which the gate does not judge, acknowledges nothing."""
     (one,) = found(flag())
-    assert dict(one.effects) == {
-        "bandwidth.Warm.time_run(512, 'float32')": 0.2,
-        "ledger bandwidth-512-float32": 0.3,
+    assert one.effects == {
+        ("bandwidth.Warm.time_run(512, 'float32')", "seconds"): 0.2,
+        ("ledger bandwidth-512-float32", "B/pixel"): 0.3,
     }
     assert one.told == "e-worse by Ann"
 

@@ -200,7 +200,15 @@ def test_ledger_tolerances(head: dict[str, Any], expected: Outcome) -> None:
     found = ledger_verdict(diff(**head))
     assert found.outcome is expected
     assert (found.cause is None) == (expected is Outcome.UNCHANGED)
-    assert (found.rounds, found.floor) == (0, LEDGER_TOLERANCE)
+    assert found.rounds == 0
+
+
+def test_the_figures_of_a_ledger_verdict_are_those_that_decided() -> None:
+    by_bytes, by_operations = ledger_verdict(diff(per_pixel=150.0, ops=52)), ledger_verdict(diff(ops=60))
+    assert (by_bytes.unit, by_bytes.floor, by_bytes.head_value) == ("B/pixel", LEDGER_TOLERANCE, 150.0)
+    assert (by_operations.unit, by_operations.floor) == ("operations", OPS_TOLERANCE)
+    assert (by_operations.base_value, by_operations.head_value) == (50, 60)
+    assert by_operations.effect == pytest.approx(math.log(60 / 50))
 
 
 def test_the_tolerances_are_those_that_the_reports_quote() -> None:

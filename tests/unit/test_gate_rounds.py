@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from nbbench.analyse.gate import time_verdict
 from nbbench.analyse.session import GateSession, SeriesState
 from nbbench.collect.duel import Canaries, Pair, Sample
 from nbbench.collect.paired import GateSeries
+from nbbench.model import Outcome
 from nbbench.pipeline.gate_rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
 
 ITEM = GateSeries("time_run", None, "time_run", 60.0)
@@ -83,3 +85,23 @@ def test_a_canary_that_helps_takes_its_drift_away() -> None:
     assert abs(state.log_ratios[0] - 0.1 + 0.0953) < 1e-3
     state, _ = drive(Runner(pair(0.1, canaries=Canaries(STEADY, STEADY))), seconds=-1, coefficient=1.0)
     assert state.log_ratios == [0.1]
+
+
+def test_a_series_without_a_clean_turn_is_measured_again_and_told() -> None:
+    """No figure is no failure: the series stays open, and a later round settles it."""
+    nothing = Pair(Sample(None), Sample(None), disturbed="every turn waited for a core")
+    state, tally = drive(Runner(*[nothing] * 5, pair(0.1)))
+    assert state.confirmed
+    assert tally.repeated["every turn waited for a core"] == 4
+    state, _ = drive(Runner(nothing), seconds=-1.0)
+    assert (state.decision, state.errors) == (None, [])
+    told = time_verdict(state, None)
+    assert told.outcome is Outcome.INCONCLUSIVE
+    assert told.sentence == "no pair could be measured: every turn waited for a core"
+
+
+def test_a_side_that_cannot_run_settles_its_series_at_once() -> None:
+    runner = Runner(Pair(Sample(None, "12345678: NameError"), Sample(None)))
+    state, _ = drive(runner)
+    assert runner.rounds == 1
+    assert time_verdict(state, None).sentence == "12345678: NameError"

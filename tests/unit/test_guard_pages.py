@@ -147,7 +147,8 @@ def test_figures_find_their_sections() -> None:
     assert "**Anomaly**: numpy changed." in executive
     assert "not clean before the run: `notes.md`" in executive
     assert section(page, "Comparison to baseline") == "beside 0.36"
-    assert section(page, "Next Actions") == "- pin malloc"
+    again = "Clear up the anomalies before these figures are used, then capture again under a fresh STAMP."
+    assert section(page, "Next Actions") == f"- {again}\n- pin malloc"
     assert "### Tests\n\n| t |" in section(page, "Results")
     assert "| system share of CPU time | 75.0 % |" in section(page, "Results")
     assert "Test \\| CPU" in section(page, "Environment")

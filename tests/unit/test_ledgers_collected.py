@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from nbbench.collect import ledgers
 from nbbench.collect.side_files import ledger_path, write_ledgers
 from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
 from nbbench.model import Commit, Ledger
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -63,3 +65,72 @@ def test_no_timed_process_records_a_ledger():
         used = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
         used |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
         assert not used & recording, name
+
+
+class TestManyTrees:
+    """`commit_ledgers` with recording stood in for: what is asked of whom, and what stops it."""
+
+    COMMITS = tuple(
+        dataclasses.replace(COMMIT, hash=f"{n:040x}", tree=f"{n:040x}"[::-1], position=n) for n in range(1, 9)
+    )
+
+    @pytest.fixture
+    def servers(self, settings, monkeypatch):
+        """The servers that were started; each is a list of the commits recorded with it."""
+        started = []
+
+        @contextlib.contextmanager
+        def warm_server():
+            started.append([])
+            yield started[-1]
+
+        monkeypatch.setattr(ledgers, "warm_server", warm_server)
+        monkeypatch.setattr(ledgers, "torch_version", lambda: "2.13.0")
+        return started
+
+    def test_each_tree_once_whatever_the_jobs_and_only_what_is_missing(self, settings, servers, monkeypatch):
+        path = ledger_path(settings.results_dir, self.COMMITS[0].tree, "2.13.0")
+        write_ledgers(path, self.COMMITS[0].tree, self.COMMITS[0].hash, "2.13.0", {"warm": LEDGER})
+
+        def record(settings, server, commit, wanted):
+            server.append((commit.position, wanted))
+            return dict.fromkeys(wanted, LEDGER)
+
+        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        twin = dataclasses.replace(self.COMMITS[3], hash="f" * 40, position=9)
+        asked = [*self.COMMITS, twin]
+        found = ledgers.commit_ledgers(settings, asked, ["warm", "cold"], say=str, jobs=3)
+        assert len(servers) == 3
+        done = sorted(entry for server in servers for entry in server)
+        assert [place for place, _ in done] in ([1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 5, 6, 7, 8, 9])
+        assert dict(done)[1] == ["cold"] and dict(done)[2] == ["warm", "cold"]
+        assert found.keys() == {commit.tree for commit in self.COMMITS}
+
+    def test_a_tree_that_fails_is_said_and_the_others_go_on(self, settings, servers, monkeypatch):
+        def record(settings, server, commit, wanted):
+            if commit.position == 2:
+                raise InconclusiveError("no such attribute")
+            return dict.fromkeys(wanted, LEDGER)
+
+        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        said = []
+        found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=said.append, jobs=2)
+        assert f"{self.COMMITS[1].short}: no such attribute" in said
+        assert [bool(found[commit.tree]) for commit in self.COMMITS] == [True, False] + [True] * 6
+
+    def test_an_interrupt_stops_the_others_as_well(self, settings, servers, monkeypatch):
+        def record(settings, server, commit, wanted):
+            server.append(commit.position)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        with pytest.raises(KeyboardInterrupt):
+            ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=2)
+        assert sum(map(len, servers)) <= 2
+
+    def test_nothing_missing_starts_nothing(self, settings, servers):
+        for commit in self.COMMITS:
+            path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
+            write_ledgers(path, commit.tree, commit.hash, "2.13.0", {"warm": LEDGER})
+        found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=4)
+        assert servers == [] and len(found) == 8

@@ -15,6 +15,7 @@ from nbbench.collect.redact import (
     may_show,
     redact_argv,
     redact_text,
+    redact_tree,
     redacted_environment,
     secret_values,
 )
@@ -91,7 +92,7 @@ def test_values_hidden_in_the_environment_are_hidden_in_logs_too() -> None:
         "X_TOKEN": "short",
     }
     secrets = secret_values(environ)
-    assert set(secrets) == {"plainword", b64("plainword")}
+    assert set(secrets) == {"plainword", b64("plainword"), b"plainword".hex()}
     assert redact_text("connecting with plainword in /home/ada/project", secrets) == (
         f"connecting with {REDACTED} in /home/ada/project"
     )
@@ -195,3 +196,15 @@ def test_tokens_do_not_survive_as_arguments(name: str) -> None:
 
 def test_an_environment_may_stand_for_its_secrets() -> None:
     assert redact_text(f"hello {PASSWORD}", {"X_PASSWORD": PASSWORD}) == f"hello {REDACTED}"
+
+
+def test_a_credential_in_a_variables_name_is_not_listed() -> None:
+    token = "gh" + "p_" + "a1B2" * 9
+    assert redacted_environment({f"{token}": "1", "LANG": "C"}) == ["LANG=C", "<redacted>=<redacted>"]
+
+
+def test_documents_are_redacted_string_by_string() -> None:
+    document = {"a": ["x plainword", 1.5, None, True], "plainword": {"b": "fine"}}
+    clean = redact_tree(document, {"MY_TOKEN": "plainword"})
+    assert clean == {"a": ["x <redacted>", 1.5, None, True], "<redacted>": {"b": "fine"}}
+    assert redact_text("as hex " + b"plainword".hex(), {"MY_TOKEN": "plainword"}) == "as hex <redacted>"

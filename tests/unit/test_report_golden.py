@@ -55,6 +55,7 @@ EVIDENCE = EvidenceInput(
     branch="feature/spec-based-2",
     started_at=samples.NOW,
     ended_at=samples.NOW + timedelta(seconds=93.2),
+    machine_name="bench-1",
     machine=(("cpu", "Example CPU | 2 cores"), ("memory", "24 GiB")),
     versions=(("torch", "2.13.0"),),
     environment=("CUDA_VISIBLE_DEVICES=-1", "HOME=<redacted>"),

@@ -21,10 +21,11 @@ from nbbench.analyse.roofline import (
     memory_ceiling,
     moved,
     operation_bytes,
+    unknown_inputs,
     with_write_allocate,
     working_set,
 )
-from nbbench.model import LedgerLine, SeriesKey
+from nbbench.model import FunctionCost, LedgerLine, SeriesKey
 
 
 class TestBound:
@@ -44,6 +45,14 @@ class TestBound:
         assert classify(ledger("w", frame=2 * MIB, alive=92 * MIB), [0.02], ROOF).bound is Bound.PARTLY
         # The next operation would find nothing in the cache any more.
         assert classify(ledger("w", frame=6 * MIB, alive=92 * MIB), [0.2], ROOF).bound is Bound.MEMORY
+
+    def test_inputs_that_are_not_on_record_are_told(self):
+        old = replace(ledger("w", frame=MIB), functions=())
+        new = replace(old, functions=(FunctionCost("a.py", "f", 1, 1, 1),))
+        assert unknown_inputs([new]) == ""
+        assert unknown_inputs([old, replace(old, error="x")]).startswith(
+            "the inputs of 1 workload (w) are not"
+        )
 
     def test_inputs_count_as_alive(self):
         one = ledger("w", frame=MIB, alive=20 * MIB)
@@ -153,6 +162,7 @@ class TestWorkloads:
             ("vectorisation.Sources.time_generate", (), "sources-3969"),
             ("vectorisation.MultiSource.time_run", (("n", "9"),), "multi_source-9"),
             ("cold_start.ColdStart.timeraw_import", (), None),
+            ("other.time_x", (("n", "9"),), None),
         ],
     )
     def test_a_series_names_its_ledger(self, benchmark, params, name):

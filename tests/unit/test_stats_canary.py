@@ -6,8 +6,18 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nbbench.stats.canary import LEAST_GAIN, canary_jumps, remove_drift
+from nbbench.stats.canary import (
+    LEAST_GAIN,
+    LEAST_HELD_UP,
+    NEIGHBOURS,
+    canary_jump,
+    explains,
+    held_up,
+    remove_drift,
+)
 
 
 def machine(n=300, seed=1):
@@ -71,9 +81,70 @@ def test_shapes_must_agree():
         remove_drift(np.ones(30), np.ones(29))
 
 
-def test_a_jump_of_the_canary():
-    canary = np.array([1.0] * 10 + [1.5] * 10)
-    canary[3] = np.nan
-    assert canary_jumps(canary, 10) == pytest.approx(math.log(1.5))
-    assert canary_jumps(canary, 15) == 0.0
-    assert canary_jumps(np.full(20, np.nan), 10) == 0.0
+def test_of_several_programs_the_one_that_helps_most_is_used():
+    canary, noise = machine()
+    other = np.exp(0.02 * np.random.default_rng(7).standard_normal(300))
+    both = remove_drift(canary * noise, [other, canary])
+    alone = remove_drift(canary * noise, canary)
+    np.testing.assert_array_equal(both[0], alone[0])
+    assert both[1] == alone[1] < 0.5
+
+
+@given(level=st.floats(1e-6, 1e3), seed=st.integers(0, 1000))
+def test_a_constant_canary_changes_nothing(level, seed):
+    values = np.exp(0.03 * np.random.default_rng(seed).standard_normal(160)) * machine(160)[0]
+    canary = np.full(160, level)
+    corrected, share = remove_drift(values, canary)
+    np.testing.assert_array_equal(corrected, values)
+    assert share == 1.0
+    assert not held_up(canary).any()
+    assert canary_jump(canary[:80], canary[80:]) == 0.0
+
+
+def test_what_was_held_up_stands_out_of_its_canary():
+    canary = np.exp(0.002 * np.random.default_rng(1).standard_normal((2, 60)))
+    canary[1, 20:23] *= 1.03
+    canary[0, 40] *= 0.9  # faster is no contention
+    canary[0, 50] = np.nan
+    np.testing.assert_array_equal(np.flatnonzero(held_up(canary)), [20, 21, 22])
+    assert not held_up(np.where(canary > 1.02, 1.0, canary)).any()
+
+
+def test_a_quiet_canary_does_not_leave_points_out_for_nothing():
+    canary = np.ones(60)
+    canary[12:48:7] = math.exp(0.99 * LEAST_HELD_UP)
+    assert not held_up(canary).any()
+    canary[30] = math.exp(1.01 * LEAST_HELD_UP)
+    np.testing.assert_array_equal(np.flatnonzero(held_up(canary)), [30])
+
+
+def test_few_canaries_say_nothing():
+    canary = np.ones(2 * NEIGHBOURS)
+    canary[NEIGHBOURS] = 9.0
+    assert not held_up(canary).any()
+    assert held_up(np.append(canary, 1.0))[NEIGHBOURS]
+    canary = np.ones(60)
+    canary[[3, 55]] = 9.0
+    assert not held_up(canary).any()
+
+
+def test_a_slow_wander_holds_nothing_up():
+    canary, _ = machine()
+    assert not held_up(canary).any()
+
+
+def test_a_jump_is_the_ratio_of_medians_where_it_is_certain():
+    before, after = [1.0, 1.01, 0.99, np.nan, 1.0, 9.0], [1.2, 1.21, 1.19, 1.2]
+    assert canary_jump(before, after) == pytest.approx(math.log(1.2 / 1.0))
+    assert canary_jump(after, before) == -canary_jump(before, after)
+    assert canary_jump([1.0, 1.3, 0.8, 1.1], [1.1, 1.2, 0.9, 1.2]) == 0.0  # within its noise
+    assert canary_jump(before, [1.2, 1.2]) == 0.0  # too few
+    assert canary_jump([], []) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("jump", "effect", "expected"),
+    [(0.05, 0.1, True), (0.049, 0.1, False), (-0.05, 0.1, False), (-0.2, -0.1, True), (0.0, 0.1, False)],
+)
+def test_a_canary_explains_a_change_of_its_direction_and_up_to_twice_its_size(jump, effect, expected):
+    assert explains(jump, effect) is expected

@@ -108,6 +108,9 @@ class Figures:
 def time_nothing():
     pass
 
+def time_broken():
+    raise RuntimeError("broken benchmark")
+
 def track_broken():
     raise RuntimeError("broken benchmark")
 '''
@@ -223,8 +226,9 @@ class TestOutcome:
         assert {
             *("exit_code", "verdict", "started", "wall_s", "user_s", "system_s", "minor_faults"),
             *("major_faults", "voluntary_switches", "involuntary_switches", "max_rss_bytes"),
-            *("others_cpu_s", "steal_s", "run_delay_s", "load_before"),
+            *("others_cpu_s", "steal_s", "run_delay_s", "load_before", "canary"),
         } == set(told)
+        assert told.pop("canary") == {}  # no canary sings beside what is not timed
         assert told["minor_faults"] > 0 and told["max_rss_bytes"] > 2**20
         assert all(told[name] >= 0 for name in told if name != "verdict")
 
@@ -323,7 +327,10 @@ class TestAsvCommands:
         outcome = asv("discover", str(folder / "suite"), str(tmp_path / "found.json"))
         assert outcome.exit_code == 0, outcome.output
         found = {entry["name"]: entry for entry in json.loads((tmp_path / "found.json").read_text())}
-        assert set(found) == {"figures.Figures.track_sum", "figures.time_nothing", "figures.track_broken"}
+        assert set(found) == {
+            *("figures.Figures.track_sum", "figures.track_broken"),
+            *("figures.time_nothing", "figures.time_broken"),
+        }
 
     def test_run_with_a_cache(self, asv, folder, tmp_path):
         suite = str(folder / "suite")
@@ -338,6 +345,27 @@ class TestAsvCommands:
         )
         assert outcome.exit_code == 1 and "RuntimeError: broken benchmark" in outcome.output
         assert not (tmp_path / "r.json").exists()
+
+    @pytest.mark.parametrize(
+        ("benchmark", "silent", "sung"),
+        [
+            ("time_nothing", "", {"frames_s", "arithmetic_s"}),
+            ("time_nothing-0", "", {"frames_s", "arithmetic_s"}),
+            ("time_nothing", "0", set()),
+            ("time_broken", "", set()),
+            ("track_broken", "", set()),
+        ],
+    )
+    def test_canaries_sing_around_what_is_timed(self, server, folder, job, tmp_path, benchmark, silent, sung):
+        arguments = [str(folder / "suite"), f"figures.{benchmark}", "{}", "None", str(tmp_path / "r.json")]
+        told = server.run(
+            ["run", *arguments],
+            cwd=str(tmp_path),
+            environment={**os.environ, "NBBENCH_CANARY": silent},
+            timeout_s=60,
+        ).telemetry["canary"]
+        assert set(told) == sung
+        assert all(len(pair) == 2 and min(pair) > 0 for pair in told.values())
 
 
 class TestSuites:

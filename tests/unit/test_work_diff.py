@@ -15,8 +15,8 @@ from nbbench.analyse.ledger_diff import BYTES_PER_OPERATION, diff_ledgers
 from nbbench.analyse.line_match import LineMatch
 from nbbench.analyse.shifts import by_function, dtype_shifts, temporaries
 from nbbench.analyse.steps import find_steps
-from nbbench.analyse.work_share import explained_share, speaks_for, work_share
-from nbbench.model import FileDiff, Hunk, SeriesKey
+from nbbench.analyse.work_share import explained_share, work_share
+from nbbench.model import FileDiff, Hunk
 
 DIFF = diff_ledgers(before(), after(), MATCH)
 
@@ -45,6 +45,24 @@ class TestLines:
         assert {(c.function, c.op, c.dtype): c.delta for c in diff_ledgers(before(), after()).lines} == {
             key: c.delta for key, c in rows().items()
         }
+
+    def test_rewritten_lines_of_a_function_are_one_row_that_says_so(self) -> None:
+        old = work.ledger((work.line(PHYS, 8, "sincg", "div", 12), work.line(PHYS, 18, "sincg", "div", 4)))
+        new = work.ledger((work.line(PHYS, 8, "sincg", "div", 40),))
+        files = (FileDiff(PHYS, PHYS, (Hunk(8, 8, ("a",), ("b",)), Hunk(18, 18, ("c",), ()))),)
+        (row,) = diff_ledgers(old, new, LineMatch(files)).lines
+        assert (row.was, row.where, row.several) == (f"{PHYS}:8", f"{PHYS}:8", True)
+        assert not any(row.several for row in diff_ledgers(before(), after(), MATCH).lines)
+
+    def test_scalars_are_ranked_by_their_calls(self) -> None:
+        old = work.ledger(
+            (work.line(PHYS, 8, "sincg", "div", 0, 1), work.line(PHYS, 9, "sincg", "mul", 0, 1))
+        )
+        new = work.ledger(
+            (work.line(PHYS, 8, "sincg", "div", 0, 3), work.line(PHYS, 9, "sincg", "mul", 0, 9))
+        )
+        new = replace(new, lines=(replace(new.lines[0], bytes=40), new.lines[1]))
+        assert [row.op for row in diff_ledgers(old, new).lines] == ["mul", "div"]
 
     def test_a_function_that_moved_to_another_file_is_no_change(self) -> None:
         other = "nanobrag_torch/models/optics.py"
@@ -152,27 +170,6 @@ class TestShare:
             assert "not on record" in found.sentence
 
 
-@pytest.mark.parametrize(
-    ("benchmark", "params", "workload", "speaks"),
-    [
-        ("bandwidth.Warm.time_run", (("size", "512"), ("dtype", "'float32'")), "bandwidth-512-float32", True),
-        (
-            "bandwidth.Warm.time_run",
-            (("size", "512"), ("dtype", "'float64'")),
-            "bandwidth-512-float32",
-            False,
-        ),
-        ("vectorisation.Sources.time_generate", (), "sources-3969", True),
-        ("vectorisation.MultiSource.time_run", (("n", "3"),), "multi_source-3", True),
-        ("vectorisation.MultiSource.time_run", (("n", "3"),), "multi_source-9", False),
-        ("cold_start.ColdStart.timeraw_import", (), "bandwidth-512-float32", False),
-        ("other.time_x", (), "bandwidth-512-float32", False),
-    ],
-)
-def test_which_series_measures_a_workload(benchmark, params, workload, speaks) -> None:
-    assert speaks_for(SeriesKey(benchmark, "1", params, "m", "e"), workload) is speaks
-
-
 class TestSentence:
     def told(self, *diffs, base=BASE, head=HEAD, **more) -> str:
         return explain(base, head, diffs, more.pop("shares", ()), **more).sentence
@@ -233,6 +230,13 @@ class TestSteps:
         assert [(s.commit.position, s.error) for s in found] == [(3, "NameError: x"), (4, "")]
         assert found[1].base == commits[1]
         assert found[1].reproduce == "nbbench explain 22222222 44444444 --bench bandwidth-1024-float32"
+
+    def test_lines_are_matched_where_there_is_a_diff(self) -> None:
+        pairs = [(c, {one.workload: one}) for c, one in ((BASE, before()), (HEAD, after()))]
+        (by_name,) = find_steps(pairs)
+        (by_diff,) = find_steps(pairs, match_of=lambda base, head: MATCH if base is BASE else None)
+        assert by_name.diff.bytes_after == by_diff.diff.bytes_after
+        assert by_diff.diff.lines == diff_ledgers(before(), after(), MATCH).lines != by_name.diff.lines
 
     def test_times_are_asked_for_the_two_commits_compared(self) -> None:
         asked = []

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tests.bench.scorecard.metrics import Score, Truth, large_enough
-from tests.bench.scorecard.peers import Method, all_methods, asv_compare, ours
+from tests.bench.scorecard.peers import Method, asv_compare, ours, peers
 from tests.bench.scorecard.rows import Row
 
 
@@ -35,11 +35,15 @@ class Result:
 def evaluate(row: Row, *, mine: bool = False) -> Result:
     """Every method on the data of ``row``, or nbbench alone if ``mine``."""
     truths = row.data()
-    methods = [ours(row.least)] if mine else all_methods(row.least)
+    methods = [ours(row.least)]
+    if any(truth.canary is not None for truth in truths):
+        methods.append(ours(row.least, canary=True))
     if row.telemetry:
-        methods.insert(1, ours(row.least, telemetry=True))
+        methods.append(ours(row.least, telemetry=True))
     if row.ledger:
-        methods.insert(2, ours(row.least, telemetry=True, ledger=True))
+        methods.append(ours(row.least, telemetry=True, ledger=True))
+    if not mine:
+        methods += peers()
     if row.samples and not mine:
         methods.append(asv_compare())
     entries = tuple(_best(method, truths, row.least) for method in methods) if truths else ()

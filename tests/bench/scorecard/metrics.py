@@ -17,7 +17,8 @@ class Truth:
     """One series: values of shape (n,), NaN where a commit was not measured, and the first indices of its
     true new levels. A report at one of the ``open`` places is neither right nor wrong (a change that is
     real, but below the size that the row is about). Boolean masks (n,), where they are known: ``confirmed``
-    by the ledger as a short level, ``repeated`` by a second collection, ``contended`` by telemetry."""
+    by the ledger as a short level, ``repeated`` by a second collection, ``contended`` by telemetry.
+    ``canary`` (programs, n) are seconds of fixed programs that were timed beside each point."""
 
     values: np.ndarray
     changes: tuple[int, ...] = ()
@@ -26,6 +27,7 @@ class Truth:
     confirmed: np.ndarray | None = None
     repeated: np.ndarray | None = None
     contended: np.ndarray | None = None
+    canary: np.ndarray | None = None
 
 
 @dataclass(slots=True)

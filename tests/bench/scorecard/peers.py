@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbbench.analyse.changes import SERIES_ALPHA
-from nbbench.stats.changepoint import detect_steps
+from nbbench.stats.canary import canary_jump, explains, held_up, remove_drift
+from nbbench.stats.changepoint import Step, detect_steps
 from nbbench.stats.many import series_alpha
 from tests.bench.scorecard.metrics import Truth
 
@@ -32,25 +33,39 @@ class Method:
     why_not: str = ""
 
 
-def ours(least: float, *, telemetry: bool = False, ledger: bool = False) -> Method:
+def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary: bool = False) -> Method:
     """The detector as `nbbench detect` uses it: the series alone, a second collection where there is one;
     with ``telemetry`` contended points are left out, with ``ledger`` short levels of other work are
-    confirmed."""
+    confirmed, with ``canary`` points that it shows held up are left out, its drift is removed where that
+    helps, and a change that it explains is the environment's."""
 
     def find(truth: Truth) -> list[int]:
         values = truth.values
         if telemetry and truth.contended is not None:
             values = np.where(truth.contended, np.nan, values)
+        if canary and truth.canary is not None:
+            values = np.where(held_up(truth.canary), np.nan, values)
+            values, _ = remove_drift(values, truth.canary)
         confirmed = np.zeros(values.size, dtype=np.bool_)
         for mask in (truth.repeated, truth.confirmed if ledger else None):
             if mask is not None:
                 confirmed |= mask
         alpha = series_alpha(SERIES_ALPHA, values.size)
         steps = detect_steps(values, alpha=alpha, min_effect=least, confirmed=confirmed)
+        if canary and truth.canary is not None:
+            steps = tuple(step for step in steps if not _explained(step, values, truth.canary))
         return [step.index for step in steps if step.kind == "step"]
 
-    helped = [word for word, used in (("telemetry", telemetry), ("ledger", ledger)) if used]
+    words = (("telemetry", telemetry), ("ledger", ledger), ("canary", canary))
+    helped = [word for word, used in words if used]
     return Method(" + ".join(["nbbench", *helped]), {"": find})
+
+
+def _explained(step: Step, values: np.ndarray, canary: np.ndarray) -> bool:
+    """Whether all canaries moved with a step, by five measured points on each side, as events judge it."""
+    measured = np.flatnonzero(np.isfinite(values))
+    before, after = measured[measured < step.lo][-5:], measured[measured >= step.hi][:5]
+    return all(explains(canary_jump(row[before], row[after]), step.effect) for row in canary)
 
 
 def on_present(find: Callable[[np.ndarray], list[int]]) -> Detector:
@@ -66,9 +81,9 @@ def on_present(find: Callable[[np.ndarray], list[int]]) -> Detector:
     return run
 
 
-def all_methods(least: float) -> list[Method]:
-    """Ours first; the ``least`` log ratio that counts is the same for everyone."""
-    return [ours(least), *asv(), *ruptures(), *skchange(), *otava()]
+def peers() -> list[Method]:
+    """Everyone else."""
+    return [*asv(), *ruptures(), *skchange(), *otava()]
 
 
 def asv() -> list[Method]:

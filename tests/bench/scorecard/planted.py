@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.bench.scorecard.metrics import Truth
-from tests.bench.scorecard.recorded import aa_residuals, contention_ratios
+from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, contention_ratios
 
 POINTS = 150
 GAP = 12
@@ -16,7 +16,8 @@ GAP = 12
 question, which the real branch asks."""
 
 Noise = Callable[[int, np.random.Generator, int], np.ndarray]
-"""Length, random generator and half of the recordings to noise of about unit scale, shape (n,)."""
+"""Length, random generator and half of the recordings to noise of about unit scale: shape (n,), or (rows, n)
+where the logarithms of canaries that were recorded beside it follow, on the same scale."""
 
 
 Disturbed = tuple[np.ndarray, np.ndarray | None]
@@ -25,15 +26,19 @@ Disturb = Callable[[np.ndarray, np.random.Generator, int], Disturbed]
 
 
 def recorded(n: int, rng: np.random.Generator, half: int) -> np.ndarray:
-    """A recorded A/A series from a random place on, its ends joined, at unit standard deviation."""
+    """A recorded A/A series and its canary from a random place on, their ends joined, at unit standard
+    deviation of the series."""
     residuals = aa_residuals(half)
-    one = residuals[int(rng.integers(len(residuals)))]
+    chosen = int(rng.integers(len(residuals)))
+    one = residuals[chosen]
     start = int(rng.integers(one.size))
-    stretch = np.roll(one, -start)
-    if rng.random() < 0.5:
-        stretch = stretch[::-1]
-    stretch = np.resize(stretch, n)
-    return np.asarray((stretch - one.mean()) / one.std())
+    backwards = rng.random() < 0.5
+
+    def stretch(values: np.ndarray) -> np.ndarray:
+        rolled = np.roll(values - values.mean(), -start)
+        return np.resize(rolled[::-1] if backwards else rolled, n) / one.std()
+
+    return np.array([stretch(one), *map(stretch, aa_canaries(half)[chosen])])
 
 
 def gaussian(n: int, rng: np.random.Generator, half: int) -> np.ndarray:
@@ -72,14 +77,16 @@ def steps(
         places = _places(int(rng.integers(4)), POINTS, rng)
         for place in places:
             level[place:] += np.log1p(rng.choice(sizes)) * rng.choice([-1.0, 1.0])
-        values = np.exp(level + cv * noise(POINTS, rng, half))
+        made_noise = np.atleast_2d(cv * noise(POINTS, rng, half))
+        values = np.exp(level + made_noise[0])
         contended = None
         if disturb:
             values, contended = disturb(values, rng, half)
         # a step in a gap is found at the first value after it
         known = np.flatnonzero(np.isfinite(values))
         shown = tuple(int(known[known >= place][0]) for place in places)
-        made.append(Truth(values, shown, contended=contended))
+        canary = np.exp(made_noise[1:]) if len(made_noise) > 1 else None
+        made.append(Truth(values, shown, contended=contended, canary=canary))
     return made
 
 

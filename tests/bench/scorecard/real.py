@@ -18,7 +18,7 @@ import numpy as np
 from nbbench.stats.short_levels import confirmed_by_repeats
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.planted import with_bursts
-from tests.bench.scorecard.recorded import aa_residuals, contention_ratios, load, value
+from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, contention_ratios, load, value
 from tests.bench.scorecard.recorded import contended as recorded_contended
 
 WORK_CHANGES = 1e-6
@@ -80,7 +80,8 @@ def twice(half: int, *, bursts: bool = False) -> list[Truth]:
 
 def unchanged(half: int) -> list[Truth]:
     """A/A recordings: one tree measured again and again, so that every report is a false alarm."""
-    return [Truth(np.exp(residuals)) for residuals in aa_residuals(half)]
+    both = zip(aa_residuals(half), aa_canaries(half), strict=True)
+    return [Truth(np.exp(residuals), canary=np.exp(canary)) for residuals, canary in both]
 
 
 def contended(half: int) -> list[Truth]:

@@ -49,6 +49,19 @@ def aa_residuals(half: int) -> list[np.ndarray]:
     return found
 
 
+def aa_canaries(half: int) -> list[np.ndarray]:
+    """Logarithms of the canaries (programs, n) beside every series of `aa_residuals`, in its order: the
+    median over the places in the process."""
+    stored = load()
+    found = []
+    for name in ("aa1", "aa2"):
+        log = np.median(np.log(stored[f"{name}_canary"]), axis=1)
+        middle = log.shape[0] // 2
+        part = log[:middle] if half == 0 else log[middle:]
+        found += [part.T] * stored[f"{name}_times"].shape[1]
+    return found
+
+
 def contention_ratios(half: int) -> np.ndarray:
     """Log ratios of contended to quiet processes of one tree, a row each: the first or the second half."""
     stored = load()

@@ -1,0 +1,81 @@
+"""What canaries say of the machine: fixed programs of ours, timed beside each benchmark in its own process.
+
+They never change, so what moves them is the machine or its other users, never the subject.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.model import ProcessRecord, SeriesKey
+from nbbench.stats.canary import canary_jump
+
+PROGRAMS = ("frames_s", "arithmetic_s")
+"""What `probe.beside` times: elementwise operations over frames of memory, and arithmetic in the cache."""
+
+Levels = Mapping[str, float]
+"""Seconds by program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canaries:
+    """Levels of the canaries by (commit, machine, environment, benchmark)."""
+
+    levels: Mapping[tuple[str, str, str, str], Levels]
+
+    def beside(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
+        """Seconds (programs, n) beside a series at each of `commits`; NaN where none was timed."""
+        nothing: Levels = {}
+        rows = [
+            self.levels.get((commit, key.machine, key.environment, key.benchmark), nothing)
+            for commit in commits
+        ]
+        return np.array([[row.get(name, math.nan) for row in rows] for name in PROGRAMS], dtype=np.float64)
+
+
+def canary_levels(records: Iterable[ProcessRecord]) -> Canaries:
+    """The canaries beside each result: the median over its processes of the geometric mean of the time
+    before and after the benchmark."""
+    found: dict[tuple[str, str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        place = (record.commit, record.machine, record.environment, record.benchmark)
+        for name, seconds in _sung(record).items():
+            found[place][name].append(seconds)
+    return Canaries({place: {n: median(s) for n, s in sung.items()} for place, sung in found.items()})
+
+
+def machine_jump(
+    before: Iterable[ProcessRecord], after: Iterable[ProcessRecord], benchmarks: Collection[str]
+) -> float:
+    """Log ratio by which every canary beside these benchmarks moved: the least of them, and 0.0 where they
+    disagree, where the jump is within their noise or where none was timed."""
+    sides = [[_sung(r) for r in records if r.benchmark in benchmarks] for records in (before, after)]
+    jumps = [
+        canary_jump(*([sung[name] for sung in side if name in sung] for side in sides)) for name in PROGRAMS
+    ]
+    least = min(jumps, key=abs)
+    return least if all(jump * least > 0 for jump in jumps) else 0.0
+
+
+def _sung(record: ProcessRecord) -> dict[str, float]:
+    """Geometric mean of both times of each program; empty where telemetry has none or is damaged."""
+    told = dict(record.extra).get("canary")
+    if not isinstance(told, Mapping):
+        return {}
+    means = {}
+    for name in PROGRAMS:
+        pair = told.get(name)
+        if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(_is_time(seconds) for seconds in pair):
+            means[name] = math.sqrt(pair[0] * pair[1])
+    return means
+
+
+def _is_time(seconds: object) -> bool:
+    return isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds > 0
