@@ -51,7 +51,7 @@ def measure_ceilings(path: str, test_threads: int) -> None:
     """The copy ceiling (B/s) with this process's threads, and with those of the test."""
     subject.prepare()
     own = torch.get_num_threads()
-    found = {"threads": own, "copy": measure_ceiling(repeats=3).copy}
+    found = {"default_dtype": _default_dtype(), "threads": own, "copy": measure_ceiling(repeats=3).copy}
     _save(path, found)
     if test_threads and test_threads != own:
         torch.set_num_threads(test_threads)

@@ -18,12 +18,18 @@ class FolderState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFigure:
-    """A figure of a folder; `workload` names the test or the series that gave it, where one did."""
+    """A figure of a folder; `workload` names the test or the series that gave it, where one did.
+
+    The true value lies within `value` ± `resolution`. `more_is_better` is what a test asserts of it; None
+    where nothing is asserted. The database keeps neither.
+    """
 
     name: str
     value: float
     unit: str = ""
     workload: str = ""
+    resolution: float = 0.0
+    more_is_better: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,16 @@ class Folder:
     cluster: str
     commit: str
     sha256: str
-    kind: str = ""  # capture, export, hand
+    kind: str = ""  # capture, export, hand; of captures also: profiled, malloc-pinned, compiled capture
     verdict: str = ""
     exit_code: int | None = None
     machine: str = ""
     figures: tuple[EvidenceFigure, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its figures are those of the tests as they are, not under a profiler or another setting."""
+        return not self.kind.endswith(" capture")
 
     @property
     def started_at(self) -> datetime | None:

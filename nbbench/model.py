@@ -449,6 +449,7 @@ class RunOutcome(StrEnum):
     NOT_EXECUTABLE = "not executable"  # exit code 126
     NO_TESTS = "no tests"  # pytest found nothing to run; its exit code 4 or 5
     PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
+    SETUP_ERROR = "setup error"  # no test came to its own code; pytest's exit code 1
     INTERRUPTED = "interrupted"  # Ctrl-C
     DISK_FULL = "disk full"  # the evidence could not be written to the end
     UNKNOWN = "unknown"  # nbbench was killed before it could tell
@@ -487,7 +488,8 @@ class CaptureFacts:
 class Enrichment:
     """What the figures of a capture say: its verdict, and what to add to the folder.
 
-    `sections` are (title, Markdown), `files` (name, content); `sentences` lead the summary.
+    `sections` are (title, Markdown), `files` (name, content); `sentences` lead the summary. `anomalies`
+    say why the run is not the evidence that it should be.
     """
 
     verdict: str
@@ -497,6 +499,7 @@ class Enrichment:
     sections: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
     notes: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

@@ -28,7 +28,10 @@ from nbbench.config import Settings, configured_table
 from nbbench.errors import ConfigError, UsageError
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_TEXTS = ("id", "title", "value", "over", "minus", "figure", "test", "document", "unit", "note", "missing")
+_TEXTS = (
+    *("id", "title", "value", "over", "minus", "figure", "captured", "test", "document", "unit", "note"),
+    "missing",
+)
 _NUMBERS = ("spec", "asserts", "scale", "per_pixel")
 _FIELDS = frozenset((*_TEXTS, *_NUMBERS, "op", "statistic", "each"))
 _STALE_DAYS = 30.0
@@ -42,7 +45,8 @@ class Criterion:
     is divided by `over` (less `minus` too) and by `per_pixel` bytes × `pixels`, and multiplied
     by `scale`. `statistic` is `value` or `cv`, the variation of its samples. `figure` is a
     regular expression for figures of captured folders, of the tests that `test` matches and,
-    where `unit` is given, in a unit that begins so.
+    where `unit` is given, in a unit that begins so; `captured` is one beside `value`, for a test that
+    measures the same: the newer of the two counts.
     `document` is a pattern of files in the project, one of which must exist. `spec` is the
     specification's threshold, `asserts` what the subject's tests assert; one may be absent.
     """
@@ -60,6 +64,7 @@ class Criterion:
     pixels: int = 0
     statistic: Literal["value", "cv"] = "value"
     figure: str = ""
+    captured: str = ""
     test: str = ""
     document: str = ""
     unit: str = ""
@@ -124,6 +129,8 @@ def _criteria(plan: str, raw: Any) -> list[Criterion]:
         raise ConfigError(f"{where}: has {' and '.join(sources)}, only one source is possible")
     if sources != ["document"] and not {"spec", "asserts"} & set(raw):
         raise ConfigError(f"{where}: has neither spec nor asserts")
+    if raw.get("captured") and sources != ["value"]:
+        raise ConfigError(f"{where}: captured stands beside value")
     if raw.get("per_pixel") and not all(isinstance(size, int) for size in raw.get("each", [""])):
         raise ConfigError(f"{where}: per_pixel needs each, a list of detector sizes")
     return [_one(raw, value) for value in raw.get("each", [""])]
@@ -149,7 +156,7 @@ def _check(where: str, field: str, found: Any) -> None:
         raise ConfigError(f"{where}: statistic must be value or cv")
     if field == "each" and (not isinstance(found, list) or not found or not all(map(_is_each, found))):
         raise ConfigError(f"{where}: each must be a list of texts and whole numbers")
-    if field in ("figure", "test"):
+    if field in ("figure", "captured", "test"):
         try:
             re.compile(found)
         except re.error as error:

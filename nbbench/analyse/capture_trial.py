@@ -161,10 +161,11 @@ def pinned_ratio(diagnosis: Diagnosis, checks: Sequence[Check], own: str = "") -
         ratios = [r for pinned in (False, True) if (r := _ratio(pairs, pinned)) is not None]
         if len(ratios) == 2:
             default, pinned = (f"{r:.3g} ({_holds(r, check.threshold)})" for r in ratios)
+            sizes = f"{pairs[-1].size}²/{pairs[0].size}²"
             told.append(
-                f"in {dtype} the bandwidth ratio {pairs[-1].size}²/{pairs[0].size}² of warm runs is {default} "
-                f"by default and {pinned} with malloc pinned "
-                f"(CPU time; the test asks for >= {check.threshold:g}){_why_other(check, ratios[0], dtype, own)}"
+                f"in {dtype} the bandwidth ratio {sizes} of warm runs is {default} by default and "
+                f"{pinned} with malloc pinned (CPU time; the test asks for >= {check.threshold:g})"
+                + _why_other(check, ratios[0], dtype, own)
             )
     return told
 

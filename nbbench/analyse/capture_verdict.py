@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from nbbench import units
+from nbbench.analyse.capture_load import contention_of, contention_sentences, is_crowded
 from nbbench.analyse.capture_trial import (
     allocator_evidence,
     dtype_of_test,
     ledger_view,
+    pinned_evidence,
     pinned_ratio,
 )
 from nbbench.analyse.causes import MALLOC_REMEDY, Contention
-from nbbench.captured import BaselineLine, CaptureVerdict, Check, Diagnosis, Figure, TestRecord, TestRun
+from nbbench.analyse.malloc_setting import pinned_malloc
+from nbbench.captured import (
+    BaselineLine,
+    CaptureVerdict,
+    Check,
+    Diagnosis,
+    Figure,
+    TestRecord,
+    TestRun,
+)
 from nbbench.model import Cause, RunOutcome
 
 PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
 NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"
-_MIN_WALL_S = 0.2  # /proc/stat counts in steps of 10 ms: shares of shorter calls mean nothing
+_OF_TIME = frozenset({"bandwidth", "time", "throughput"})
 _SHOWN = 4
+# Two runs of one commit, minutes apart, gave 0.469 and 0.586 (docs/findings.md, b8121554).
+_NEAR = 0.25
+_FAULTS_OF_A_COIN = 1_000_000
 # Ended by somebody else: nothing of the workload explains that.
 _FROM_OUTSIDE = frozenset({RunOutcome.UNKNOWN, RunOutcome.INTERRUPTED, RunOutcome.DISK_FULL})
 _WHY_BLOCKED = {
@@ -28,6 +43,7 @@ _WHY_BLOCKED = {
     RunOutcome.NOT_EXECUTABLE: "the command is not executable",
     RunOutcome.NO_TESTS: "pytest found no such test",
     RunOutcome.PYTEST_ERROR: "pytest stopped before the tests were done",
+    RunOutcome.SETUP_ERROR: "an error before the test's own code ran, so nothing was measured",
     RunOutcome.INTERRUPTED: "somebody interrupted it",
     RunOutcome.DISK_FULL: "the evidence could not be written to its end",
     RunOutcome.UNKNOWN: "nbbench was killed",
@@ -43,45 +59,75 @@ def judge(
     diagnosis: Diagnosis | None = None,
     baseline: Sequence[BaselineLine] = (),
     profiled: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> CaptureVerdict:
-    """The verdict of a run from everything that was seen of it.
+    """The verdict of a run from everything that was seen of it; `environment` is what the command got.
 
     The cause is named whether or not the test passed: a threshold may be wide enough to hide it.
     """
     word = _word(outcome, run)
     load = contention_of(run)
     dtype = dtype_of_test(diagnosis, figures) if diagnosis else ""
-    allocator, explains = allocator_evidence(diagnosis, run, dtype)
+    setting = pinned_malloc(environment or {})
+    allocator, explains = _allocator(diagnosis, run, dtype, setting)
     cause = None if outcome in _FROM_OUTSIDE else _cause(word, checks, explains, load, run)
-    told = [_outcome_sentence(word, outcome, run), *_check_sentences(checks), *allocator]
-    if allocator and diagnosis is not None:
-        told += pinned_ratio(diagnosis, checks)
-    told += _contention_sentences(load, run)
+    told = [_outcome_sentence(word, outcome, run), *_check_sentences(checks)]
+    told += [*_compiled_sentences(run), *_coin_sentences(checks, run), *allocator]
+    if allocator and diagnosis is not None and not setting:
+        told += pinned_ratio(diagnosis, checks, dtype)
+    told += contention_sentences(load, run)
     if allocator and load.disturbed:
         told.append("the allocator is judged by CPU time and page faults, which waiting does not change")
     if diagnosis is not None:
         told += ledger_view(diagnosis, figures)
         told += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
     told += [baseline_sentence(line) for line in baseline]
-    if not baseline and (figures or diagnosis):
+    timed = diagnosis is not None or any(f.kind in _OF_TIME for f in figures)
+    if not baseline and timed:
         told.append(NO_BASELINE)
     if profiled:
         told.append("the test ran under torch's profiler, so its times are not comparable with others")
-    actions = _next_actions(word, cause, load, run, baseline)
+    actions = _next_actions(word, cause, load, run, baseline if timed else None)
     return CaptureVerdict(
         word, cause, tuple(told), tuple(baseline), tuple(actions), tuple(_notes(run, diagnosis))
     )
 
 
-def contention_of(run: TestRun) -> Contention:
-    """How much others disturbed the calls of the tests, as shares of their wall time."""
-    calls = [t.usage for t in run.tests if t.usage is not None and t.usage.wall_s >= _MIN_WALL_S]
-    wall = sum(u.wall_s for u in calls)
-    if not wall:
-        return Contention(0.0, 0.0, 0)
-    return Contention(
-        sum(u.others_cpu_s for u in calls) / wall, sum(u.steal_s for u in calls) / wall, len(calls)
-    )
+def _allocator(diagnosis: Diagnosis | None, run: TestRun, dtype: str, setting: str) -> tuple[list[str], bool]:
+    """What malloc costs, and whether that explains the figures. Eager trials explain nothing of a
+    compiled run, and where `setting` pins malloc already it is no cause."""
+    if run.compiled_graphs:
+        return [], False
+    if setting:
+        return pinned_evidence(diagnosis, run, dtype, setting), False
+    return allocator_evidence(diagnosis, run, dtype)
+
+
+def _compiled_sentences(run: TestRun) -> list[str]:
+    graphs = run.compiled_graphs
+    if not graphs:
+        return []
+    return [
+        f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the test's "
+        "process; its times are not those of the eager operations that ledger, trials and baseline are of"
+    ]
+
+
+def _coin_sentences(checks: Sequence[Check], run: TestRun) -> list[str]:
+    """Where a ratio of times is so near to its threshold that the next run may answer otherwise."""
+    usage = max((t.usage for t in run.tests if t.usage), key=lambda u: u.repeated_faults, default=None)
+    if usage is None or usage.repeated_faults < _FAULTS_OF_A_COIN:
+        return []
+    return [
+        f"{check.name} is within {_NEAR:.0%} of its threshold, which is as much as runs of one commit move "
+        f"by: the next run may answer otherwise; the {usage.repeated_faults:,} page faults on memory that "
+        "the call had before are the steadier evidence"
+        for check in checks
+        if check.value is not None
+        and check.threshold > 0
+        and "bandwidth" in check.name
+        and abs(check.value / check.threshold - 1) < _NEAR
+    ]
 
 
 def _word(outcome: RunOutcome, run: TestRun) -> str:
@@ -104,12 +150,7 @@ def _cause(
     )
     if word == PASSED or not slow:
         return None
-    return Cause.CONTENTION if load.disturbed or _crowded(run) else Cause.UNEXPLAINED
-
-
-def _crowded(run: TestRun) -> bool:
-    """More threads than cores: a team of threads waits for its slowest member at every operation."""
-    return 0 < run.cores < run.torch_threads
+    return Cause.CONTENTION if load.disturbed or is_crowded(run) else Cause.UNEXPLAINED
 
 
 def _outcome_sentence(word: str, outcome: RunOutcome, run: TestRun) -> str:
@@ -120,14 +161,32 @@ def _outcome_sentence(word: str, outcome: RunOutcome, run: TestRun) -> str:
         why = _WHY_BLOCKED.get(outcome, "every test was skipped, so nothing was tested")
         last = next((t for t in reversed(run.tests) if t.outcome == "interrupted"), None)
         during = f" during {last.nodeid}" if last else ""
+        if outcome is RunOutcome.SETUP_ERROR:
+            during = f" ({setup_error(run)})"
         return f"blocked: {why}{during}; {counted}"
     bad = next((t for t in run.tests if t.outcome in ("failed", "error")), None)
     return f"{counted}; {_first_failure(bad)}" if bad and run.started else counted
 
 
 def _first_failure(test: TestRecord) -> str:
-    lines = [line.strip() for line in test.message.splitlines() if line.strip()]
-    return f"{test.nodeid}: {lines[0][:300] if lines else 'no message'}"
+    return f"{test.nodeid}: {first_words(test.message) or 'no message'}"
+
+
+def setup_error(run: TestRun) -> str:
+    """The error that kept every test from its own code; empty where one came to it, or none failed.
+
+    Set-up is done outside of the call, which alone has a resource use.
+    """
+    bad = next((t for t in run.tests if t.outcome == "error"), None)
+    return _first_failure(bad) if bad and all(t.usage is None for t in run.tests) else ""
+
+
+def first_words(message: str) -> str:
+    """The first line of an error that says something: `Failed:` alone does not, rules of `====` neither."""
+    lines = [line.strip() for line in message.splitlines() if re.search(r"\w", line)]
+    if len(lines) > 1 and re.fullmatch(r"[\w.]+:", lines[0]):
+        return f"{lines[0]} {lines[1]}"[:300]
+    return lines[0][:300] if lines else ""
 
 
 def _check_sentences(checks: Sequence[Check]) -> list[str]:
@@ -152,23 +211,6 @@ def _unit(unit: str) -> str:
     return unit if unit in ("", "x", "%") else f" {unit}"
 
 
-def _contention_sentences(load: Contention, run: TestRun) -> list[str]:
-    told = []
-    if load.disturbed:
-        switches = sum(t.usage.involuntary_switches for t in run.tests if t.usage)
-        told.append(
-            f"contention: others used {load.others:.2f} cores meanwhile, the test may use "
-            f"{run.cores or 'an unknown number'} (steal {load.steal:.1%}, {switches:,} involuntary "
-            "switches), so its times say little"
-        )
-    if _crowded(run):
-        told.append(
-            f"contention: {run.torch_threads} torch threads share {run.cores} "
-            f"core{'s' if run.cores > 1 else ''}, so threads wait for each other"
-        )
-    return told
-
-
 def baseline_sentence(line: BaselineLine) -> str:
     """A workload now against the interval that the database has for this machine."""
     figure = line.figure
@@ -182,24 +224,27 @@ def baseline_sentence(line: BaselineLine) -> str:
 
 
 def _next_actions(
-    word: str, cause: Cause | None, load: Contention, run: TestRun, baseline: Sequence[BaselineLine]
+    word: str, cause: Cause | None, load: Contention, run: TestRun, baseline: Sequence[BaselineLine] | None
 ) -> list[str]:
+    """What to do next; `baseline` is None where the run gave no times."""
     if word == BLOCKED:
         return []  # whoever ran the command knows better what blocked it
     actions = []
+    if run.compiled_graphs:
+        actions.append("Capture again with TORCHDYNAMO_DISABLE=1, which holds at every commit.")
     if cause is Cause.ALLOCATOR:
         actions.append(f"Capture again with {MALLOC_REMEDY}: what remains is the simulator's own.")
         actions.append(
             "For good: fewer and smaller temporaries in the lines that nbbench ledger lists, "
             "or these thresholds in the project's launchers."
         )
-    if load.disturbed:
+    if load.disturbed and baseline is not None:
         actions.append("Capture again on an idle machine before acting on times.")
-    if _crowded(run):
+    if is_crowded(run) and baseline is not None:
         actions.append(f"Give the test no more threads than the {run.cores} it can have.")
     if cause is Cause.UNEXPLAINED:
         actions.append("Compare with a folder that passed: nbbench compare-evidence A B.")
-    if not baseline:
+    if baseline is not None and not baseline:
         actions.append("Make a baseline on this machine: nbbench run --bench bandwidth.")
     return actions
 

@@ -13,6 +13,8 @@ from nbbench.evidence import EvidenceFigure, FolderContent
 CONDITIONS = ("machine", "machine name", "threads", "torch", "python", "flags", "command", "dtype")
 # One value against one value: a smaller difference says nothing (the policy's default floor).
 FLOOR = 0.03
+# A frame of 512² float32 has 256 pages: below dozens of frames mapped anew, faults are noise.
+_FEW_FAULTS = 10_000
 _SHORT = 40  # characters of a condition that are shown whole
 # Units of test output in which more is better; nbbench's own are in units.py.
 _MORE_IS_BETTER = ("B/s", "/s", "FLOPS", "FLOP/s")
@@ -56,6 +58,13 @@ class FigureRow:
     effect: float | None = None
     better: str = ""
 
+    @property
+    def rank(self) -> int:
+        """0: what a test asserts; 1: figures of tests and series; 2: the run; 3: its diagnosis."""
+        if self.name.startswith("check: "):
+            return 0
+        return {"the whole run": 2, "diagnosis": 3}.get(self.workload, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class EvidenceComparison:
@@ -87,9 +96,22 @@ def compare_evidence(
     ]
     reasons += [f"{row.name} differs ({' / '.join(row.apart())})" for row in conditions if row.same is False]
     figures = _figures(a.figures, b.figures)
+    notes = _notes(a, b, conditions)
+    if len(reasons) == 1 and (flag := _only_flag(conditions)):
+        notes.append(f"only {flag} differs: with --anyway the table shows what it did")
     if not any(row.a is not None and row.b is not None for row in figures):
         reasons.append("they have no figure in common")
-    return EvidenceComparison(a, b, tuple(reasons), conditions, figures, tuple(_notes(a, b, conditions)))
+    return EvidenceComparison(a, b, tuple(reasons), conditions, figures, tuple(notes))
+
+
+def _only_flag(conditions: tuple[ConditionRow, ...]) -> str:
+    """The one variable by which the flags differ; empty where they agree or several differ."""
+    row = next((row for row in conditions if row.name == "flags" and row.same is False), None)
+    if row is None:
+        return ""
+    left, right = (set(side.split()) for side in (row.a, row.b))
+    names = {word.partition("=")[0] for word in (left ^ right) - {"none"}}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _condition(name: str, a: dict[str, str], b: dict[str, str]) -> ConditionRow:
@@ -120,17 +142,28 @@ def _notes(a: FolderContent, b: FolderContent, conditions: tuple[ConditionRow, .
 
 
 def _figures(a: tuple[EvidenceFigure, ...], b: tuple[EvidenceFigure, ...]) -> tuple[FigureRow, ...]:
-    """Figures of A in their order, then those that only B has; pairs that moved most come first."""
-    left, right = ({(f.name, f.workload, f.unit): f.value for f in figures} for figures in (a, b))
+    """Pairs first: what tests assert, then what they print, then the run and the diagnosis of it; of each
+    the pairs that moved most."""
+    left, right = ({(f.name, f.workload, f.unit): f for f in figures} for figures in (a, b))
     rows = [_row(key, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
-    return tuple(sorted(rows, key=lambda row: 1.0 if row.effect is None else -abs(row.effect)))
+
+    def place(row: FigureRow) -> tuple[bool, int, float]:
+        alone = row.effect is None
+        return alone, row.rank, 0.0 if row.effect is None or row.better == "equal" else -abs(row.effect)
+
+    return tuple(sorted(rows, key=place))
 
 
-def _row(key: tuple[str, str, str], a: float | None, b: float | None) -> FigureRow:
-    if a is None or b is None:
-        return FigureRow(*key, a, b)
+def _row(key: tuple[str, str, str], left: EvidenceFigure | None, right: EvidenceFigure | None) -> FigureRow:
+    if left is None or right is None:
+        return FigureRow(*key, left.value if left else None, right.value if right else None)
+    a, b, unit = left.value, right.value, key[2]
     effect = log_effect(a, b)
-    return FigureRow(*key, a, b, effect, _better(key[2], effect))
+    if unit == "faults" and max(a, b) < _FEW_FAULTS:
+        return FigureRow(*key, a, b, effect, "equal")
+    if a != b and abs(a - b) <= left.resolution + right.resolution:  # no more than what was printed tells
+        return FigureRow(*key, a, b, effect, "equal")
+    return FigureRow(*key, a, b, effect, _better(unit, effect, left.more_is_better))
 
 
 def log_effect(a: float, b: float) -> float | None:
@@ -144,13 +177,15 @@ def log_effect(a: float, b: float) -> float | None:
     return math.log(b) - math.log(a) if b else -math.inf
 
 
-def _better(unit: str, effect: float | None) -> str:
+def _better(unit: str, effect: float | None, more_is_better: bool | None = None) -> str:
     if effect is None:
         return ""
     if effect == 0:
         return "equal"
     if abs(effect) <= math.log1p(FLOOR) and not units.is_exact(unit):
         return "within the floor"
+    if more_is_better is not None:
+        return "b" if (effect > 0) is more_is_better else "a"
     if unit in units.HIGHER_IS_BETTER or unit.endswith(_MORE_IS_BETTER):
         return "b" if effect > 0 else "a"
     if unit in _COSTS or unit in units.EXACT_UNITS - units.NEUTRAL_UNITS or unit == "faults":

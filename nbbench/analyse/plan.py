@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from nbbench import units
+from nbbench.analyse.plan_folders import Known, folder_holding, newest_figure
 from nbbench.evidence import Folder, FolderState
 from nbbench.model import Commit, Result, Status
 from nbbench.plans import Criterion, Plan
@@ -30,8 +30,9 @@ class PlanVerdict(StrEnum):
 class CriterionState:
     """A criterion with its newest value; `value` is None where nothing was measured.
 
-    `would_be` is the verdict that a stale value would have had. `folder` is the evidence
-    folder of the value's commit, and `folder_state` whether its files are still what they were.
+    `would_be` is the verdict that a stale value would have had. `folder` is an evidence folder that
+    holds the value, and `folder_state` whether its files are still what they were; `source` is the file
+    of asv's results that a benchmark's value stands in.
     """
 
     criterion: Criterion
@@ -44,6 +45,7 @@ class CriterionState:
     derived: str = ""
     folder: str = ""
     folder_state: FolderState | None = None
+    source: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -68,8 +70,9 @@ class _Found:
     machine: str = ""
     measured_at: datetime | None = None
     derived: str = ""
-    folder: tuple[Folder, FolderState] | None = None
+    folder: Known | None = None
     notes: tuple[str, ...] = ()
+    source: str = ""
 
 
 def judge_plan(plan: Plan, given: PlanInput, now: datetime) -> tuple[CriterionState, ...]:
@@ -97,12 +100,12 @@ def series_name(text: str) -> tuple[str, tuple[str, ...]]:
 def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) -> CriterionState:
     if criterion.document:
         return _document(criterion, given)
-    found = _from_series(criterion, given) if criterion.value else _from_folders(criterion, given)
+    found = _newest(criterion, given)
     if found is None:
         return CriterionState(criterion, PlanVerdict.NOT_MEASURED, notes=_why_missing(criterion, given))
     verdict = judge_value(criterion, found.value)
     stale = _stale(found, plan, given.commits, now)
-    folder = found.folder or _folder_of(found.commit, given.folders)
+    folder = found.folder
     damage: tuple[str, ...] = ()
     if folder and folder[1] is FolderState.CHANGED:
         damage = ("the folder's files no longer match its checksums",)
@@ -119,6 +122,7 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
         derived=found.derived,
         folder=folder[0].path if folder else "",
         folder_state=folder[1] if folder else None,
+        source=found.source,
         notes=(*stale, *found.notes, *damage, *((criterion.note,) if criterion.note else ())),
     )
 
@@ -146,6 +150,24 @@ def _document(criterion: Criterion, given: PlanInput) -> CriterionState:
     )
 
 
+def _newest(criterion: Criterion, given: PlanInput) -> _Found | None:
+    """The newer of what a benchmark and what a captured test measured; the other one is a note."""
+    series = _from_series(criterion, given) if criterion.value else None
+    captured = _from_folders(criterion, given)
+    if series is None or captured is None:
+        return series or captured
+    order = {commit.hash: place for place, commit in enumerate(given.commits)}
+
+    def age(found: _Found) -> tuple[int, float]:
+        return order.get(found.commit, -1), found.measured_at.timestamp() if found.measured_at else 0.0
+
+    word, first, other = "benchmark", captured, series
+    if age(series) > age(captured):
+        word, first, other = "captured test", series, captured
+    note = f"older, by the {word}: {other.value:.4g} at {other.commit[:8]}"
+    return dataclasses.replace(first, notes=(*first.notes, note))
+
+
 def _from_series(criterion: Criterion, given: PlanInput) -> _Found | None:
     """The value at the newest commit where every series that it needs was measured together."""
     names = [text for text in (criterion.value, criterion.over, criterion.minus) if text]
@@ -164,7 +186,19 @@ def _from_series(criterion: Criterion, given: PlanInput) -> _Found | None:
         main = results[criterion.value]
         notes = _spread_note(main) if criterion.statistic == "cv" else ()
         notes = notes or (() if derived else _interval_note(criterion, main))
-        return _Found(value, place[0], place[1], min(moments, default=None), derived, notes=notes)
+        commit, machine, environment = place
+        parts = [(r.key.benchmark, r.value) for r in results.values() if r.value is not None]
+        exact = criterion.statistic == "value"  # a folder holds values, not the samples behind them
+        return _Found(
+            value,
+            commit,
+            machine,
+            min(moments, default=None),
+            derived,
+            folder_holding(parts, commit, given.folders) if exact else None,
+            notes,
+            f"results/{machine}/{commit[:8]}-{environment}.json",
+        )
     return None
 
 
@@ -237,22 +271,13 @@ def _interval_note(criterion: Criterion, result: Result) -> tuple[str, ...]:
 
 def _from_folders(criterion: Criterion, given: PlanInput) -> _Found | None:
     """The newest figure of a captured folder; a whole folder is preferred to a damaged one."""
-    if not criterion.figure:
+    pattern = criterion.figure or criterion.captured
+    newest = newest_figure(pattern, criterion.test, criterion.unit, given.folders) if pattern else None
+    if newest is None:
         return None
-    wanted, test = re.compile(f"(?i){criterion.figure}"), re.compile(criterion.test)
-    order: Callable[[tuple[Folder, FolderState]], tuple[bool, str]] = lambda item: (  # noqa: E731
-        item[1] is FolderState.WHOLE,
-        item[0].stamp,
-    )
-    for folder, state in sorted(given.folders, key=order, reverse=True):
-        for figure in folder.figures:
-            fits = wanted.search(figure.name) and test.search(figure.workload)
-            if fits and figure.unit.startswith(criterion.unit):
-                text = f"{figure.name} of {figure.workload or folder.path}"
-                return _Found(
-                    figure.value, folder.commit, folder.machine, folder.started_at, text, (folder, state)
-                )
-    return None
+    figure, (folder, state) = newest
+    text = f"{figure.name} of {figure.workload or folder.path}"
+    return _Found(figure.value, folder.commit, folder.machine, folder.started_at, text, (folder, state))
 
 
 def _stale(found: _Found, plan: Plan, commits: Sequence[Commit], now: datetime) -> tuple[str, ...]:
@@ -286,11 +311,3 @@ def _why_missing(criterion: Criterion, given: PlanInput) -> tuple[str, ...]:
             how = {str(result.status) for result in tried}
             return (f"{text} {'only ' + ' and '.join(sorted(how)) if how else 'has no results'}",)
     return ("its series were never measured together",)
-
-
-def _folder_of(
-    commit: str, folders: Sequence[tuple[Folder, FolderState]]
-) -> tuple[Folder, FolderState] | None:
-    """The newest folder of the commit, a whole one before a damaged one."""
-    of_commit = [item for item in folders if commit and item[0].commit == commit]
-    return max(of_commit, key=lambda item: (item[1] is FolderState.WHOLE, item[0].stamp), default=None)

@@ -88,20 +88,20 @@ def _measure(
         server.open_suite(
             [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment
         )
-        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s)
+        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s, known.cores)
         wanted = {*pairs, *((size, dtype) for size in sizes for _, dtype in pairs)}
         threads = min(known.test_threads, known.cores)
         ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": threads})
         ledgers = jobs.ledgers(settings, commit, sorted(wanted))
-        trials = {pair: jobs.pair(*pair, limit_s=_FIRST_S) for pair in pairs[:1]}
-        default = _first(trials.values(), "default_dtype")
-        others = sorted(pairs[1:], key=lambda pair: pair[1] != default)  # the test's own dtype first
+        default = ceiling.get("default_dtype")
+        first, *others = sorted(pairs, key=lambda pair: pair[1] != default)  # the test's own dtype first
+        trials = {first: jobs.pair(*first, limit_s=_FIRST_S)}
         trials |= {pair: jobs.pair(*pair) for pair in others}
         trials |= {pair: {} for pair in sorted(wanted) if pair not in trials}
     return replace(
         jobs.load(known),
         torch=str(_first(trials.values(), "torch")),
-        default_dtype=str(_first(trials.values(), "default_dtype")),
+        default_dtype=str(_first([ceiling, *trials.values()], "default_dtype")),
         threads=int(_first([*trials.values(), ceiling], "threads") or 0),
         trials=tuple(_trial(*pair, found, ledgers) for pair, found in trials.items()),
         copy_bytes_per_s=ceiling.get("copy"),
@@ -125,8 +125,14 @@ class _Jobs:
     """Runs the functions of benchmarks/diagnosis.py until the time is spent, and adds up telemetry."""
 
     def __init__(
-        self, server: client.WarmServer, environment: Mapping[str, str], folder: Path, deadline: float
+        self,
+        server: client.WarmServer,
+        environment: Mapping[str, str],
+        folder: Path,
+        deadline: float,
+        cores: int,
     ) -> None:
+        self._cores = cores
         self._server = server
         self._environment = environment
         self._folder = folder
@@ -185,7 +191,9 @@ class _Jobs:
             timeout_s=max(left + _GRACE_S, limit_s),
         )
         self.wall_s += float(outcome.telemetry["wall_s"])
-        self.others_s += float(outcome.telemetry["others_cpu_s"])
+        spare = max(0, (os.cpu_count() or 1) - self._cores)  # cores that others use without disturbing
+        others_s = float(outcome.telemetry["others_cpu_s"]) - spare * float(outcome.telemetry["wall_s"])
+        self.others_s += max(0.0, others_s)
         self.steal_s += float(outcome.telemetry["steal_s"])
         if outcome.exit_code:
             lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]

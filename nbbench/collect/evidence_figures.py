@@ -100,7 +100,12 @@ def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
     extra += [str(item["dtype"])] if item.get("dtype") else []
     text = str(name) + "".join(f" {word}" for word in extra if word not in str(name))
     workload = item.get("test") or item.get("workload") or ""
-    return EvidenceFigure(text, value, str(item.get("unit") or ""), str(workload))
+    low, high = _number(item.get("value_lo")), _number(item.get("value_hi"))
+    spread = (high - low) / 2 if low is not None and high is not None else _number(item.get("resolution"))
+    asked = {">": True, "<": False}.get(str(item.get("op") or "")[:1])
+    return EvidenceFigure(
+        text, value, str(item.get("unit") or ""), str(workload), max(0.0, spread or 0.0), asked
+    )
 
 
 def _flattened(prefix: str, value: Any, depth: int = 0) -> Iterator[EvidenceFigure]:

@@ -179,7 +179,7 @@ def _command(commands: str, run: Mapping[str, Any]) -> str:
     recorded = run.get("commands") or run.get("command") or []
     lines = commands.splitlines() or ([recorded] if isinstance(recorded, str) else list(map(str, recorded)))
     kept = (line.strip() for line in lines)
-    text = " ; ".join(line for line in kept if line and not line.startswith(("#", "cd ", "STAMP")))
+    text = " ; ".join(line for line in kept if line and not line.startswith(("#", "cd ", "export ", "STAMP")))
     return _COMMIT.sub("COMMIT", _STAMP.sub("STAMP", text))
 
 
@@ -205,7 +205,13 @@ def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     schema = f"{metrics.get('schema', '')} {run.get('schema', '')}"
     if "nbbench." not in schema:
         return "hand"
-    return "export" if isinstance(metrics.get("series"), list) else "capture"
+    if isinstance(metrics.get("series"), list):
+        return "export"
+    session = metrics.get("session")
+    compiled = isinstance(session, Mapping) and session.get("compiled_graphs")
+    pinned = metrics.get("malloc_pinned_by")
+    special = (("profiled", metrics.get("operators")), ("compiled", compiled), ("malloc-pinned", pinned))
+    return " ".join([*(word for word, is_so in special if is_so), "capture"])
 
 
 def _verdict_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:

@@ -42,6 +42,13 @@ ENV_PREFIXES = (
     *("NANOBRAGG_", "NBBENCH_", "NB_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH"),
     *("TRITON_", "VECLIB_", "XDG_CACHE_"),
 )
+# Of these, what a command must be given again to do the same: not who measures, in which language, where.
+_INFLUENCES = frozenset(
+    {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_CONF"}
+    | {name for name in ENV_ALLOWLIST if name.startswith(("CUDA_", "HIP_", "NUMEXPR_", "PYTEST_"))}
+)
+_NO_INFLUENCE = ("ASV_", "LC_", "NBBENCH_", "XDG_CACHE_")
+_INFLUENCE_PREFIXES = tuple(prefix for prefix in ENV_PREFIXES if prefix not in _NO_INFLUENCE)
 # "key" alone would hide KEYBOARD; as a whole word of a name it is a secret more often than not.
 _SECRET_NAME = re.compile(
     r"(?i)(passw(or)?d|passwd|passphrase|pwd$|secret|token(?!izers)|credential|(^|[_.-])auth($|[_.-])|authorization"
@@ -76,6 +83,19 @@ def redacted_environment(environ: Mapping[str, str]) -> list[str]:
         # A credential pasted in front of an `=` by mistake stands where a name should.
         lines.append(f"{redact_text(name).encode('ascii', 'backslashreplace').decode()}={shown}")
     return lines
+
+
+def influences(environ: Mapping[str, str], known: Iterable[str]) -> list[tuple[str, str]]:
+    """The variables that can change what a command does, by name, beyond those that are `known`.
+
+    The value of one that may not be shown is `<redacted>`.
+    """
+    told = set(known)
+    return [
+        (name, value if may_show(name, value) else REDACTED)
+        for name, value in sorted(environ.items())
+        if name not in told and (name in _INFLUENCES or name.startswith(_INFLUENCE_PREFIXES))
+    ]
 
 
 def may_show(name: str, value: str) -> bool:

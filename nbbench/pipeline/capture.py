@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,20 @@ from nbbench.analyse.assertions import checks_of
 from nbbench.analyse.capture_trial import against_baseline
 from nbbench.analyse.capture_verdict import judge
 from nbbench.analyse.figures import figures_of
-from nbbench.captured import BaselineFigure, Diagnosis, Figure, TestRecord, TestRun
+from nbbench.analyse.malloc_setting import pinned_malloc
+from nbbench.captured import BaselineFigure, BaselineLine, Diagnosis, Figure, TestRecord, TestRun
 from nbbench.collect.asv_run import machine_name
 from nbbench.collect.capture_probe import diagnose
+from nbbench.collect.guard_rules import COMPILE_SWITCHES
 from nbbench.collect.ledgers import torch_version
 from nbbench.collect.profile_trace import MAX_BYTES, trimmed_trace
 from nbbench.collect.test_records import read_test_records
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError
 from nbbench.model import CaptureFacts, Enrichment, RunOutcome, Series, Status, to_plain
+from nbbench.report.blocks import as_markdown
 from nbbench.report.capture_figures import CaptureFigures, metrics, sections
+from nbbench.report.dtypes import audit_sentence, cases_table
 from nbbench.report.json_out import document
 
 DTYPE_PRESET = "vec-dtype"
@@ -33,6 +37,7 @@ _PAIRS = ((2048, "float64"), (512, "float64"), (2048, "float32"), (512, "float32
 _SIZES = (512, 1024, 2048)
 # The run itself came to an end, or to its time limit: what it was about can be tried again.
 _TRIED = frozenset({RunOutcome.PASSED, RunOutcome.FAILED, RunOutcome.TIMEOUT, RunOutcome.SIGNAL})
+_AUDITED = _TRIED | {RunOutcome.NO_TESTS, RunOutcome.SETUP_ERROR}
 _BASELINE = "bandwidth.Warm.time_run"
 _TRACES = 3
 
@@ -49,6 +54,8 @@ def enrich(
     figures = figures_of(run.tests)
     checks = checks_of(run.tests, figures)
     diagnosis = _diagnosed(settings, facts, run, figures, say)
+    if diagnosis is not None and run.compiled_graphs:
+        diagnosis = replace(diagnosis, not_comparable="compiled")
     baseline = against_baseline(diagnosis, _baseline(settings, facts), settings.floor) if diagnosis else ()
     files, notes = _profile(facts, run)
     verdict = judge(
@@ -59,17 +66,40 @@ def enrich(
         diagnosis=diagnosis,
         baseline=baseline,
         profiled=bool(run.operators),
+        environment=dict(facts.environment),
     )
-    found = CaptureFigures(run, figures, checks, verdict, diagnosis)
-    audit_files, audit_notes = _dtype_audit(settings, facts, say)
+    pinned = pinned_malloc(dict(facts.environment))
+    found = CaptureFigures(run, figures, checks, verdict, diagnosis, malloc_pinned_by=pinned)
+    audit = _dtype_audit(settings, facts, say)
     return Enrichment(
         verdict=verdict.word,
         cause=verdict.cause,
-        sentences=verdict.sentences,
+        sentences=(*verdict.sentences, *audit.sentences),
         metrics=metrics(found),
-        sections=sections(found),
-        files=(*files, *audit_files),
-        notes=(*verdict.notes, *notes, *audit_notes),
+        sections=(*sections(found), *audit.sections),
+        files=(*files, *audit.files),
+        notes=(*verdict.notes, *_looked_for(settings, baseline, diagnosis), *notes, *audit.notes),
+        anomalies=_broken_guard(facts, run),
+    )
+
+
+def _broken_guard(facts: CaptureFacts, run: TestRun) -> tuple[str, ...]:
+    """A switch that should have kept Dynamo off, and did not: not every commit heeds every one."""
+    guards = [f"{n}={v}" for n, v in facts.environment if n in COMPILE_SWITCHES and v == "1"]
+    if not run.compiled_graphs or not guards:
+        return ()
+    return (f"{' '.join(guards)} did not hold: graphs compiled by Dynamo: {run.compiled_graphs}",)
+
+
+def _looked_for(
+    settings: Settings, baseline: Sequence[BaselineLine], diagnosis: Diagnosis | None
+) -> tuple[str, ...]:
+    """Under which name a baseline was looked for, where none was found."""
+    if baseline or diagnosis is None or diagnosis.error:
+        return ()
+    return (
+        f"a baseline was looked for under the machine name {machine_name(settings)} and torch "
+        f"{torch_version()}; NBBENCH_MACHINE names another, `nbbench import` reads results that lie in files",
     )
 
 
@@ -174,21 +204,31 @@ def _traces(first: Path) -> list[Path]:
     return [first, *found] if first.exists() or not found else found
 
 
-def _dtype_audit(
-    settings: Settings, facts: CaptureFacts, say: Callable[[str], None]
-) -> tuple[list[tuple[str, bytes]], list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Audit:
+    """What the dtype audit adds to a folder: files, sentences and sections, or a note why there are none."""
+
+    files: Sequence[tuple[str, bytes]] = ()
+    sentences: Sequence[str] = ()
+    sections: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+
+
+def _dtype_audit(settings: Settings, facts: CaptureFacts, say: Callable[[str], None]) -> _Audit:
     """dtype_snapshot.json of the captured commit, for the preset that asks for it."""
-    if facts.preset != DTYPE_PRESET or not facts.probe or facts.outcome not in _TRIED:
-        return [], []
+    # The audit needs no test: it also runs where the commit does not have the tests yet.
+    if facts.preset != DTYPE_PRESET or not facts.probe or facts.outcome not in _AUDITED:
+        return _Audit()
     try:
         snapshot = _dtype_snapshot(settings, facts, say)
     except NbbenchError as error:
-        return [], [f"{DTYPE_FILE} is left out: {error}"]
+        return _Audit(notes=[f"{DTYPE_FILE} is left out: {error}"])
     body = {key: value for key, value in snapshot.items() if key != "schema"}
-    told = [f"dtype audit: {snapshot.get('verdict', 'no verdict')}"]
+    told = [audit_sentence(snapshot, DTYPE_FILE)]
     if facts.dirty:
         told.append("the dtype audit is of the commit, without the work tree's changes")
-    return [(DTYPE_FILE, document("dtype-snapshot", body).encode("utf-8"))], told
+    files = [(DTYPE_FILE, document("dtype-snapshot", body).encode("utf-8"))]
+    return _Audit(files, told, [("dtype audit", as_markdown([cases_table(snapshot)]).rstrip("\n"))])
 
 
 def _dtype_snapshot(settings: Settings, facts: CaptureFacts, say: Callable[[str], None]) -> dict[str, Any]:

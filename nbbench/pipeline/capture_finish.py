@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from nbbench.analyse.capture_verdict import setup_error
+from nbbench.collect.guard_rules import is_pytest
 from nbbench.collect.guarded import GuardedRun
 from nbbench.collect.machine import torch_env_text
 from nbbench.collect.record_copy import copy_record
 from nbbench.collect.redact import redact_text, redact_tree, secret_values
 from nbbench.collect.snapshots import WorkTree, inspect_interpreter, package_changes, tree_changes
+from nbbench.collect.test_records import read_test_records
 from nbbench.errors import HostError, NbbenchError
 from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage, to_plain
 from nbbench.pipeline.capture_foreign import restore_pages, settle_foreign_files
@@ -55,6 +58,7 @@ def finish(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> Ca
     after = _compare(session)
     torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session, start), pages.NOT_RECORDED)
     session.write("torch_env.txt", torch_env)
+    ended = _as_tested(session, ended)
     facts = _facts(session, start, ended)
     enrichment = _enrich(session, facts)
     _add_files(session, dict(enrichment.files) if enrichment else _untrimmed_trace(session))
@@ -63,7 +67,7 @@ def finish(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> Ca
     end = pages.CaptureEnd(
         facts=facts,
         reason=session.clean(ended.reason) or _hint(session, ended),
-        anomalies=tuple(session.anomalies),
+        anomalies=(*session.anomalies, *(enrichment.anomalies if enrichment else ())),
         notes=tuple(session.notes),
         enrichment=enrichment,
         commit_after=after.commit,
@@ -149,6 +153,18 @@ def _torch_env(session: Session, start: pages.CaptureStart) -> str:
     )
 
 
+def _as_tested(session: Session, ended: GuardedRun) -> GuardedRun:
+    """The same, told apart from a failed test where no test came to its own code."""
+    if ended.outcome is not RunOutcome.FAILED or not is_pytest(session.request.command):
+        return ended
+    why = setup_error(read_test_records(session.folder / pages.RECORDS))
+    if not why:
+        return ended
+    return replace(
+        ended, outcome=RunOutcome.SETUP_ERROR, reason=f"an error before the test's own code ran: {why}"
+    )
+
+
 def _facts(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> CaptureFacts:
     request, before = session.request, session.before
     return CaptureFacts(
@@ -194,6 +210,7 @@ def without_secrets(found: Enrichment, environ: Mapping[str, str]) -> Enrichment
         found,
         sentences=clean(found.sentences),
         notes=clean(found.notes),
+        anomalies=clean(found.anomalies),
         metrics=redact_tree(to_plain(found.metrics), secrets),
         sections=tuple((title, redact_text(text, secrets)) for title, text in found.sections),
         files=tuple((name, _clean_json(data, secrets)) for name, data in found.files),

@@ -13,7 +13,7 @@ import nbbench
 from nbbench.collect.guard_rules import guarded_environment, is_pytest, unwrap, violations
 from nbbench.collect.liveness import boot_id, start_ticks
 from nbbench.collect.machine import load_now, machine_facts
-from nbbench.collect.redact import redact_argv, redact_text, redacted_environment
+from nbbench.collect.redact import influences, redact_argv, redact_text, redacted_environment
 from nbbench.collect.screen import Screen
 from nbbench.collect.snapshots import Interpreter, WorkTree, find_python, inspect_interpreter, work_tree
 from nbbench.config import Settings
@@ -160,6 +160,8 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
         cwd=session.clean(str(request.subject)),
         guards=tuple((n, session.clean(session.environ[n])) for n, _ in request.preset.environment),
         timeout_s=session.timeout_s,
+        influences=_influences(session),
+        profile=request.profile,
         started_at=started_at,
         sign_off=session.clean(request.sign_off),
         waived=session.waived,
@@ -197,6 +199,12 @@ def open_folder(session: Session, start: pages.CaptureStart) -> None:
 def utc_now() -> datetime:
     """This moment in UTC."""
     return datetime.now(UTC)
+
+
+def _influences(session: Session) -> tuple[tuple[str, str], ...]:
+    """The user's own variables that can change what the command does; guards are told apart."""
+    guards = [name for name, _ in session.request.preset.environment]
+    return tuple((n, session.clean(value)) for n, value in influences(session.environ, guards))
 
 
 def _check_guards(session: Session) -> None:

@@ -33,7 +33,13 @@ def plan_states(
     folders = [(folder, folder_state(settings, folder)[0]) for folder in store.folders()]
     documents = {c.document: _first(settings.root, c.document) for c in plan.criteria if c.document}
     given = PlanInput(results, store.commits(), _usable(folders, store.commits()), documents)
-    return judge_plan(plan, given, now)
+    return tuple(_with_source(settings.root, state) for state in judge_plan(plan, given, now))
+
+
+def _with_source(root: Path, state: CriterionState) -> CriterionState:
+    """The same, without the name of a result file that is not there (a database that came alone)."""
+    known = state.source and (root / state.source).is_file()
+    return state if known or not state.source else dataclasses.replace(state, source="")
 
 
 def _results(store: Store, benchmark: str, machine: str) -> Sequence[Result]:

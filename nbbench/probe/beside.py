@@ -1,6 +1,6 @@
 """Canaries beside a timed benchmark: two fixed programs, timed before and after it in its own process.
 
-`probe.canary` serves the gate, whose processes live for seconds. These take some 15 ms a time, leave nothing
+`probe.canary` serves the gate, whose processes live for seconds. These take some 10 ms a time, leave nothing
 behind (no thread, no setting of torch, no memory) and never touch malloc: their frames are mapped. A large
 block that malloc maps and frees again would move glibc's threshold between mapping and heap, and with it what
 a benchmark of the default allocator measures.
@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 import torch
 
-FRAME_VALUES = 2**20
-"""float32 values of one frame: 4 MiB, like the frames of the workloads beyond the second-level cache."""
+FRAME_VALUES = 2**18
+"""float32 values of one frame: 1 MiB; four of them fill twice the second-level cache of one core."""
 
-PASSES = 4
-"""Passes over the two frames, 2 ms each, of which the fastest counts."""
+PASSES = 7
+"""Passes over the frames, half a millisecond each, of which the fastest counts."""
 
 SMALL_VALUES = 4096
 """Values of the program that is bound by arithmetic: 16 KiB, which stay in the first-level cache."""
@@ -32,12 +32,12 @@ SINE_REPEATS = 5
 def sing() -> dict[str, float]:
     """Seconds of the fastest pass of each program, on one thread.
 
-    ``frames_s`` is a chain of elementwise operations over frames of 4 MiB, as simulations are made of;
+    ``frames_s`` is a chain of elementwise operations over frames of 1 MiB, as simulations are made of;
     ``arithmetic_s`` is sines of values in the first-level cache.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    mapped = mmap.mmap(-1, 4 * (2 * FRAME_VALUES + 2 * SMALL_VALUES))
+    mapped = mmap.mmap(-1, 4 * (4 * FRAME_VALUES + 2 * SMALL_VALUES))
     try:
         return _timed(torch.frombuffer(mapped, dtype=torch.float32))
     finally:
@@ -47,18 +47,20 @@ def sing() -> dict[str, float]:
 
 def _timed(memory: torch.Tensor) -> dict[str, float]:
     """Both programs in ``memory``; its tensors end with this call, so that it can be unmapped."""
-    sizes = [FRAME_VALUES] * 2 + [SMALL_VALUES] * 2
-    source, frame, small, sines = memory.split(sizes)
+    sizes = [FRAME_VALUES] * 4 + [SMALL_VALUES] * 2
+    first, second, third, fourth, small, sines = memory.split(sizes)
     with torch.inference_mode():
-        source.fill_(0.5)
+        for number, frame in enumerate((first, second, third, fourth)):
+            frame.fill_(0.5 + number)
         small.fill_(0.7)
 
         def frames() -> None:
-            torch.mul(source, source, out=frame)
-            torch.add(frame, source, out=frame)
-            torch.sqrt(frame, out=frame)
-            torch.sin(frame, out=frame)
-            torch.div(frame, source, out=frame)
+            torch.mul(first, second, out=third)
+            torch.add(third, first, out=fourth)
+            torch.sqrt(fourth, out=third)
+            torch.sin(third, out=fourth)
+            torch.div(fourth, second, out=third)
+            torch.mul(third, fourth, out=fourth)
 
         def arithmetic() -> None:
             for _ in range(SINES):

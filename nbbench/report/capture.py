@@ -25,7 +25,8 @@ SUMMARY = "summary.md"
 METRICS = "metrics.json"
 EXIT_CODE = "exit_code.txt"
 RECORDS = "test_records.log"
-_PAIRS = ("guards", "machine", "versions", "changes_before")
+_REDACTED = "<redacted>"
+_PAIRS = ("guards", "influences", "machine", "versions", "changes_before")
 
 _WORDS = {
     RunOutcome.PASSED: "PASSED",
@@ -37,7 +38,8 @@ _WORDS = {
 class CaptureStart:
     """What is known when the command starts; written to run_metadata.json, which is the journal.
 
-    `guards` are the preset's variables with the values that the command really gets; `waived`
+    `guards` are the preset's variables with the values that the command really gets, `influences` the
+    user's own that can change what it does; `profile` says that torch's profiler was asked for. `waived`
     names the rules that `sign_off` set aside. `pid`, `started_ticks` and `boot` tell whether the
     capture is still alive, `scratch` is its folder for what is not evidence yet.
     """
@@ -51,6 +53,8 @@ class CaptureStart:
     guards: tuple[tuple[str, str], ...]
     timeout_s: float
     started_at: datetime
+    influences: tuple[tuple[str, str], ...] = ()
+    profile: bool = False
     sign_off: str = ""
     waived: tuple[str, ...] = ()
     commit: str = ""
@@ -118,9 +122,15 @@ def commands_txt(start: CaptureStart) -> str:
         f"# working directory: {start.cwd}",
         f"# preset: {start.preset}; outer timeout {start.timeout_s:g} s",
     ]
+    if start.python:
+        lines.append(f"# interpreter: {clean(start.python)}")
+    if start.profile:
+        lines.append("# --profile: the tests ran under torch's profiler, which makes them slower")
+    lines += [f"# {name} was set; its value is not shown" for name, v in start.influences if v == _REDACTED]
     if start.waived or start.sign_off:
         lines.append(f"# sign-off: {clean(start.sign_off)} (waives: {', '.join(start.waived) or 'nothing'})")
-    return "\n".join([*lines, "", f"cd {shlex.quote(start.cwd)}", guarded_line(start)]) + "\n"
+    exports = [f"export {name}={shlex.quote(v)}" for name, v in start.influences if v != _REDACTED]
+    return "\n".join([*lines, "", f"cd {shlex.quote(start.cwd)}", *exports, guarded_line(start)]) + "\n"
 
 
 def guarded_line(start: CaptureStart) -> str:

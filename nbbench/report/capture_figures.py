@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,22 +20,24 @@ _OPERATORS = 15
 
 @dataclass(frozen=True, slots=True)
 class CaptureFigures:
-    """Everything that was read from one capture."""
+    """Everything that was read from one capture; `malloc_pinned_by` is the user's variable that does so."""
 
     run: TestRun
     figures: Sequence[Figure]
     checks: Sequence[Check]
     verdict: CaptureVerdict
     diagnosis: Diagnosis | None = None
+    malloc_pinned_by: str = ""
 
 
 def metrics(found: CaptureFigures) -> dict[str, Any]:
     """The part of metrics.json that the figures fill; every list names its test."""
     run, diagnosis = found.run, found.diagnosis
+    dtype = dtype_of_test(diagnosis, found.figures) if diagnosis else ""
     return {
         "figures_schema": SCHEMA,
         "figures": [_figure(figure) for figure in found.figures] + _derived(found),
-        "checks": [_check(check) for check in found.checks],
+        "checks": [_check(check, dtype) for check in found.checks],
         "tests": [
             {
                 "test": test.nodeid,
@@ -55,7 +58,9 @@ def metrics(found: CaptureFigures) -> dict[str, Any]:
             "cores": run.cores,
             "warnings": run.warnings,
             "collected": run.collected,
+            "compiled_graphs": run.compiled_graphs,
         },
+        "malloc_pinned_by": found.malloc_pinned_by,
         "diagnosis": _diagnosis(diagnosis) if diagnosis else None,
         "baseline": [_baseline(line) for line in found.verdict.baseline],
         "operators": [to_plain(operator) for operator in run.operators[:40]],
@@ -87,9 +92,10 @@ def _derived(found: CaptureFigures) -> list[dict[str, Any]]:
     return [{**figure, "test": test, "source": "derived"} for figure in made]
 
 
-def _check(check: Check) -> dict[str, Any]:
+def _check(check: Check, dtype: str) -> dict[str, Any]:
+    """A check; one of bandwidths or times with the dtype that they were computed in."""
     plain: dict[str, Any] = to_plain(check)
-    return plain
+    return {**plain, "dtype": dtype} if dtype and re.search(r"bandwidth|time", check.name) else plain
 
 
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -243,7 +249,7 @@ def _operators_table(run: TestRun) -> list[Block]:
         (o.operator, f"{o.calls:,}", units.format_seconds(o.self_s), units.format_seconds(o.total_s))
         for o in run.operators[:_OPERATORS]
     ]
-    heads = ("operator", "calls", "self CPU time", "total CPU time")
+    heads = ("operator", "calls", "self time", "total time")
     return _titled("Profile by operator", Table(heads, rows, right=(1, 2, 3), codes=(0,)), len(run.operators))
 
 

@@ -144,8 +144,12 @@ def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:
         ("tree", start.tree),
         ("work tree before", before),
         ("work tree after", _dirtiness(end.changes_after) if end and end.facts and start.commit else ""),
-        ("preset", f"{start.preset}, outer timeout {start.timeout_s:g} s"),
+        (
+            "preset",
+            f"{start.preset}, outer timeout {start.timeout_s:g} s{', --profile' if start.profile else ''}",
+        ),
         *((f"guard {name}", value) for name, value in start.guards),
+        *((f"variable {name}", value) for name, value in start.influences),
         ("interpreter", start.python),
         *start.versions,
         *start.machine,

@@ -39,7 +39,8 @@ def _headline(comparison: EvidenceComparison) -> str:
     names = f"{comparison.a.stamp} against {comparison.b.stamp}"
     if not comparison.comparable:
         return f"{names}: {NOT_COMPARABLE}"
-    both = [row for row in comparison.figures if row.effect is not None]
+    both = [row for row in comparison.figures if row.effect is not None and row.rank < 2]
+    both = both or [row for row in comparison.figures if row.effect is not None]
     better = sum(row.better == "b" for row in both)
     worse = sum(row.better == "a" for row in both)
     return f"{names}: of {len(both)} figures in both, {better} better in B, {worse} worse"

@@ -18,7 +18,30 @@ def dtypes_blocks(snapshot: Mapping[str, Any]) -> list[Block]:
         for case in snapshot["cases"]
         if (details := _details(case))
     ]
-    return [Title(_headline(snapshot)), Table(_HEAD, _rows(snapshot), right=(4,)), *told]
+    return [Title(_headline(snapshot)), cases_table(snapshot), *told]
+
+
+def cases_table(snapshot: Mapping[str, Any]) -> Table:
+    """A row a case."""
+    return Table(_HEAD, _rows(snapshot), right=(4,))
+
+
+def audit_sentence(snapshot: Mapping[str, Any], file: str) -> str:
+    """The audit in one sentence: cases by verdict, bytes computed wider than asked, the largest error."""
+    cases = snapshot["cases"]
+    wider = sum(row["bytes"] for case in cases for row in case["upcasts"])
+    errors = [
+        (case["relative_error"] / case["rounding_limit"], case["relative_error"], case["rounding_limit"])
+        for case in cases
+        if case.get("relative_error") is not None and case.get("rounding_limit")
+    ]
+    worst = max(errors, default=None)
+    error = f", largest relative error {worst[1]:.2g} (limit {worst[2]:.2g})" if worst else ""
+    bad = [
+        f"{case['case']} {case['dtype']}: {case['reason']}" for case in cases if case["verdict"] != "neutral"
+    ]
+    shown = f"; {'; '.join(bad[:_LINES])}" if bad else ""
+    return f"{_headline(snapshot)}, {wider:,} B wider than asked{error}{shown}; see {file}"
 
 
 def _headline(snapshot: Mapping[str, Any]) -> str:

@@ -101,9 +101,7 @@ def _grouped(one: Ledger, by: str) -> list[tuple[str, int, int]]:
 
 def _fusion(one: Ledger, top: int) -> list[Block]:
     if not one.functions:
-        return [
-            "fusion headroom: unknown, the ledger is older than the figure"
-        ]
+        return ["fusion headroom: unknown, the ledger is older than the figure"]
     found = headroom(one)
     shown = [entry for entry in found if entry.gain >= _LEAST][:top] or found[:1]
     cells = [_headroom_cells(entry) for entry in shown]

@@ -76,7 +76,7 @@ def _blocks(plan: Plan, states: Sequence[CriterionState], now: datetime) -> list
     if lines := [line for line in told if line]:
         blocks.append("\n".join(lines))
     if folders := _folder_rows(states):
-        blocks.append(Table(("evidence folder", "state"), folders))
+        blocks.append(Table(("evidence", "state"), folders))
     return blocks
 
 
@@ -138,10 +138,16 @@ def _about(state: CriterionState) -> str:
 def _folder_rows(states: Sequence[CriterionState]) -> list[tuple[str, str]]:
     found = {state.folder: state.folder_state for state in states if state.folder}
     whole = (None, FolderState.WHOLE)
-    return [
+    rows = [
         (path, state or "" if state in whole else f"{state}, do not quote it")
         for path, state in found.items()
     ]
+    return rows + [(path, "benchmark results") for path in _sources(states)]
+
+
+def _sources(states: Sequence[CriterionState]) -> list[str]:
+    """The result files of the values that no evidence folder holds."""
+    return list(dict.fromkeys(state.source for state in states if state.source and not state.folder))
 
 
 def _metric(state: CriterionState) -> str:
@@ -158,12 +164,12 @@ def _metric(state: CriterionState) -> str:
 
 def _artifacts(states: Sequence[CriterionState]) -> list[str]:
     found = {state.folder: state.folder_state for state in states if state.folder}
-    if not found:
-        return ["  - none (`nbbench export` or `nbbench capture` makes a folder)"]
     whole = (None, FolderState.WHOLE)
-    return [
+    lines = [
         f"  - {code(path)}" + ("" if s in whole else f" **{s}: not quotable**") for path, s in found.items()
     ]
+    lines += [f"  - {code(path)}: benchmark results" for path in _sources(states)]
+    return lines or ["  - none (`nbbench export` or `nbbench capture` makes a folder)"]
 
 
 def _open(flags: Sequence[Flag]) -> list[str]:

@@ -11,22 +11,32 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nbbench.stats.changepoint import detect_steps
 from nbbench.stats.noise import running_median
 from nbbench.stats.summary import MAD_TO_SIGMA, difference_sigma, median
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.int64]
 
 LEAST_GAIN = 0.85
-"""The canary is used when it lowers the wander to this share or less: docs/statistics.md says how often one
-that knows nothing gets there by chance."""
+"""The canary is used when it lowers the noise around the levels to this share or less."""
 
-BLOCK = 10
-"""Points whose median stands for the machine's speed: it wanders over tens of seconds, while neighbouring
-points differ by noise that no canary of another moment can know."""
+LEAST_POINTS = 30
+"""Fewer points do not tell how a series follows its canary."""
 
-LEAST_BLOCKS = 15
-"""Fewer blocks do not tell how a series follows its canary."""
+STRONG_EVIDENCE = 6.0
+"""Least difference of BIC for the canary to be part of the account (Kass and Raftery 1995,
+doi:10.1080/01621459.1995.10476572: "strong")."""
+
+ROUNDS = 3
+"""Turns of finding levels and fitting the slope within them; the slope settles in two."""
+
+HUBER_SIGMAS = 2.0
+"""Residuals further out weigh less in the fit (Huber 1964, doi:10.1214/aoms/1177703732)."""
+
+LEVELS_ALPHA = 0.05
+"""Error rate of the levels that the slope is fitted within."""
 
 HELD_UP_SIGMAS = 5.0
 """A canary that is slower than its neighbours by this many times its own noise was held up, and so was what
@@ -46,21 +56,17 @@ EXPLAINED_SHARE = 0.5
 """A canary that moved by this share of a change, in its direction, explains it: workloads follow the canaries
 by a factor of one to two."""
 
-REACH_SIGMAS = 2.5
-"""Differences further out are steps, and do not take part in the fit."""
-
 
 def remove_drift(values: ArrayLike, canaries: ArrayLike) -> tuple[FloatArray, float]:
-    """``values`` without what their canary shows of the machine, and the wander that is left, as a share.
+    """``values`` without what their canary shows of the machine, and the noise that is left, as a share.
 
     ``values`` (n,) and ``canaries`` (n,) or (programs, n) are positive times in commit order, NaN where
-    nothing was measured; of several programs the one that helps most is used. The logarithm of
-    the series follows ``b`` times the running mean of that of the canary over BLOCK points; ``b`` is fitted
-    through the origin to differences of neighbouring blocks, so that a change of level enters one difference
-    and is cut off as an outlier. Each difference is predicted by a ``b`` that was fitted without it (leave
-    one out, Stone 1974, doi:10.1111/j.2517-6161.1974.tb00994.x); the share is the root mean square of what
-    the predictions leave over that of the differences themselves. Above LEAST_GAIN the values come back as
-    they are, with 1.0.
+    nothing was measured; of several programs the one that helps most is used. The logarithm of the series is
+    levels plus ``b`` times that of the canary. ``b`` is fitted within levels, so that a change of the subject
+    does not enter it, and the levels are those of the series without ``b`` times the canary, in turns.
+    The share is the MAD sigma around those levels, of leave-one-out residuals, over that of the series around
+    its own levels. Above LEAST_GAIN, or where BIC does not prefer it clearly, the values come back as they
+    are, with 1.0.
     """
     rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
     return min((_without(values, row) for row in rows), key=lambda found: found[1])
@@ -72,37 +78,66 @@ def _without(values: ArrayLike, canary: FloatArray) -> tuple[FloatArray, float]:
         raise ValueError(f"expected two arrays of one shape (n,), got {series.shape} and {reference.shape}")
     known = np.isfinite(series) & np.isfinite(reference) & (series > 0) & (reference > 0)
     log, beside = np.log(series[known]), np.log(reference[known])
-    if log.size < LEAST_BLOCKS * BLOCK:
+    if log.size < LEAST_POINTS or np.ptp(beside) < LEAST_HELD_UP:
         return series.copy(), 1.0
-    moved, machine = np.diff(_blocks(log)), np.diff(_blocks(beside))
-    scale = MAD_TO_SIGMA * median(np.abs(moved))
-    used = np.abs(moved) <= REACH_SIGMAS * scale
-    product, square = np.where(used, moved * machine, 0.0), np.where(used, machine * machine, 0.0)
-    rest = square.sum() - square
-    if scale == 0.0 or not (rest > 0).all():
+    beside -= median(beside)
+    own = _levels(log)
+    plain = _sigma(_around(log, own))
+    level = np.zeros(log.size, dtype=np.int64)
+    slope = 0.0
+    for _ in range(ROUNDS):
+        slope = _slope(_around(log, level), _around(beside, level))
+        level = _levels(log - slope * beside)
+    rest, moved = _around(log, level), _around(beside, level)
+    squares = float(moved @ moved)
+    if slope <= 0.0 or plain == 0.0 or squares == 0.0:
         return series.copy(), 1.0
-    predicted = (product.sum() - product) / rest * machine
-    share = math.sqrt(float(np.sum((moved - predicted)[used] ** 2) / np.sum(moved[used] ** 2)))
-    if share > LEAST_GAIN:
+    sigma = _sigma((rest - slope * moved) / (1.0 - moved * moved / squares))
+    evidence = 2.0 * log.size * math.log(plain / sigma) if sigma > 0.0 else math.inf
+    evidence -= (2.0 * (level[-1] - own[-1]) + 1.0) * math.log(log.size)
+    if sigma > LEAST_GAIN * plain or evidence < STRONG_EVIDENCE:
         return series.copy(), 1.0
-    slope = float(product.sum() / square.sum())
-    smooth = _running_mean(beside, BLOCK)
     corrected = series.copy()
-    corrected[known] = np.exp(log - slope * (smooth - median(smooth)))
-    return corrected, share
+    corrected[known] = np.exp(log - slope * beside)
+    return corrected, sigma / plain
 
 
-def _blocks(values: FloatArray) -> FloatArray:
-    """Medians of consecutive blocks of BLOCK values; what does not fill a block is left out."""
-    whole = values[: values.size // BLOCK * BLOCK].reshape(-1, BLOCK)
-    return np.asarray(np.median(whole, axis=1), dtype=np.float64)
+def _levels(log: FloatArray) -> IndexArray:
+    """Number of the level of each point, by the detector."""
+    level = np.zeros(log.size, dtype=np.int64)
+    for step in detect_steps(np.exp(log - median(log)), alpha=LEVELS_ALPHA):
+        level[step.index :] += 1
+    return level
 
 
-def _running_mean(values: FloatArray, width: int) -> FloatArray:
-    """Mean over ``width`` values around each, fewer at the ends."""
-    ones = np.ones(width)
-    total = np.convolve(values, ones, mode="same") / np.convolve(np.ones(values.size), ones, mode="same")
-    return np.asarray(total, dtype=np.float64)
+def _around(values: FloatArray, level: IndexArray) -> FloatArray:
+    """Values less the median of their level."""
+    rest = values.copy()
+    for number in range(int(level[-1]) + 1):
+        rest[level == number] -= median(values[level == number])
+    return rest
+
+
+def _slope(rest: FloatArray, moved: FloatArray) -> float:
+    """Slope of ``rest`` on ``moved`` through the origin, by Huber's weights."""
+    weights = np.ones(rest.size)
+    slope = 0.0
+    for _ in range(5):
+        squares = float(weights @ (moved * moved))
+        if squares == 0.0:
+            return 0.0
+        slope = float(weights @ (rest * moved)) / squares
+        left = np.abs(rest - slope * moved)
+        sigma = MAD_TO_SIGMA * median(left)
+        if sigma == 0.0:
+            return slope
+        weights = np.minimum(1.0, HUBER_SIGMAS * sigma / np.maximum(left, sigma * 1e-9))
+    return slope
+
+
+def _sigma(rest: FloatArray) -> float:
+    """MAD sigma around zero."""
+    return MAD_TO_SIGMA * median(np.abs(rest))
 
 
 def held_up(canaries: ArrayLike) -> BoolArray:

@@ -12,20 +12,25 @@ of a side's two fastest turns of five. `tests.bench.gate_record` records them.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-import sys
 from functools import cache
 from pathlib import Path
 from random import Random
 from statistics import fmean, median
 from typing import Any
 
+from tabulate import tabulate
+
 from nbbench.analyse.replay import RecordedPair, RecordedRound, Replayed, replay_gate, wilson
 
 FOLDER = Path(__file__).parent / "data"
 FILES = {"tuning": FOLDER / "gate_samples.json", "held-out": FOLDER / "gate_held_out.json"}
 DATA = FILES["held-out"]
+SEED = 20261123
+WHOLE = ["head", "gates that block (95 %)", "pass", "series found slower", "rounds", "seconds"]
+ALONE = ["one slow series", *(f"{head}: true change, found, lost" for head in ("p3", "p5", "p10"))]
 SIDES = ("base", "same", "p3", "p5", "p10")
 
 
@@ -62,13 +67,15 @@ def replay(
     only: str | None = None,
     floor: float = 0.01,
     half: str = "held-out",
+    budget_s: float = 300.0,
 ) -> list[Replayed]:
     """Gates of base against `head`; with `only`, nothing but that series differs from base."""
     random = Random(seed)
     floors = dict.fromkeys(series(half), math.log1p(floor))
     pairs, equal = recording("base", head, half), recording("base", "same", half) if only else None
+    swap = head == "same"
     return [
-        replay_gate(pairs, random, floors=floors, swap=head == "same", only=only, equal=equal)
+        replay_gate(pairs, random, floors=floors, budget_s=budget_s, swap=swap, only=only, equal=equal)
         for _ in range(gates)
     ]
 
@@ -78,35 +85,58 @@ def effect(head: str, name: str, half: str = "held-out") -> float:
     return median(found[name].log_ratio for server in recording("base", head, half) for found in server)
 
 
-def main(gates: int, seed: int = 20261123) -> None:
-    """Print what gates decide: equal code, all series slower, and one series slower than the rest."""
-    for half, file in FILES.items():
-        if file.exists():
-            servers = samples(half)["servers"]
-            print(f"## {half}: {sum(map(len, servers))} rounds of {len(servers)} servers")
-            show(half, gates, seed)
+def main() -> None:
+    """Print what gates decide on each recording, as Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.gate_samples", description=__doc__)
+    parser.add_argument("gates", type=int, nargs="?", default=2000, help="gates of each whole row")
+    parser.add_argument("--half", choices=FILES, help="one recording alone")
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds of a gate")
+    asked = parser.parse_args()
+    for half in [asked.half] if asked.half else FILES:
+        servers = samples(half)["servers"]
+        print(f"\n{half}: {sum(map(len, servers))} rounds of {len(servers)} servers, {asked.budget:g} s\n")
+        for rows, titles in (
+            (whole_gates(half, asked.gates, asked.budget), WHOLE),
+            (one_slow_series(half, asked.gates // 10, asked.budget), ALONE),
+        ):
+            print(tabulate(rows, titles, tablefmt="github"), end="\n\n", flush=True)
 
 
-def show(half: str, gates: int, seed: int) -> None:
-    """Print what gates on one recording decide."""
+def whole_gates(half: str, gates: int, budget_s: float) -> list[list[str]]:
+    """Equal code and all series slower: a row of WHOLE each."""
+    rows = []
     for head in SIDES[1:]:
-        found = replay(head, gates, seed, half=half)
-        low, high = wilson(sum(one.blocks for one in found), gates)
-        print(
-            f"{head}: blocks {fmean(one.blocks for one in found):.4f} [{low:.4f}, {high:.4f}], "
-            f"passes {fmean(one.passes for one in found):.3f}, "
-            f"rounds {fmean(one.rounds for one in found):.1f}, {fmean(one.seconds for one in found):.0f} s"
-        )
+        found = replay(head, gates, SEED, half=half, budget_s=budget_s)
+        blocked = sum(one.blocks for one in found)
+        low, high = wilson(blocked, gates)
         told = [decision for one in found for decision in one.decisions.values()]
-        print("   by series:", {kind: round(told.count(kind) / len(told), 4) for kind in sorted(set(told))})
-        if head == "same":
-            continue
-        for name in series(half):
-            one_slow = replay(head, max(gates // 10, 1), seed, only=name, half=half)
-            alone = [one.decisions[name] for one in one_slow]
-            share = {kind: round(alone.count(kind) / len(alone), 3) for kind in sorted(set(alone))}
-            print(f"   only {name}: {100 * math.expm1(effect(head, name, half)):+.1f} %: {share}", flush=True)
+        rows.append(
+            [
+                head,
+                f"{blocked:,} of {gates:,} ({100 * max(low, 0):.2f} to {100 * high:.2f} %)",
+                f"{100 * fmean(one.passes for one in found):.1f} %",
+                f"{100 * told.count('slower') / len(told):.1f} %",
+                f"{fmean(one.rounds for one in found):.1f}",
+                f"{fmean(one.seconds for one in found):.0f}",
+            ]
+        )
+    return rows
+
+
+def one_slow_series(half: str, gates: int, budget_s: float) -> list[list[str]]:
+    """One series slower and the others equal: its true change, how often it is found, and lost, by head."""
+    rows = []
+    for name in series(half):
+        cells = [name]
+        for head in SIDES[2:]:
+            found = replay(head, max(gates, 1), SEED, only=name, half=half, budget_s=budget_s)
+            told = [one.decisions[name] for one in found]
+            share = (100 * told.count(kind) / len(told) for kind in ("slower", "equivalent"))
+            change = 100 * math.expm1(effect(head, name, half))
+            cells.append("{:+.1f} %: {:g} %, {:g} %".format(change, *share))
+        rows.append(cells)
+    return rows
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main()

@@ -114,6 +114,16 @@ def test_series_come_by_name_and_without_samples_on_request(store):
     assert [p.samples for s in store.iter_series(samples=False) for p in s.points] == [()] * 3
 
 
+def test_the_size_counts_series_with_results_and_their_results(store):
+    assert store.size() == (0, 0)
+    for number in (1, 2, 3):
+        put(store, number)
+    put(store, 1, key=replace(KEY, machine="tower"))
+    assert store.size() == (2, 4)
+    assert store.size(machine="tower") == (1, 1)
+    assert store.size(machine="nobody") == (0, 0)
+
+
 def test_many_series_take_few_queries(store, monkeypatch):
     results = [
         Result(replace(KEY, params=(("size", str(n)),)), commit_hash(1), Status.OK, float(n))

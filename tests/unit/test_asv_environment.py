@@ -21,7 +21,7 @@ from nbbench.asv_plugin import environment as plugin
 from nbbench.collect import asv_run
 from nbbench.collect.ledgers import workload_names
 from nbbench.collect.side_files import read_records, telemetry_path
-from nbbench.errors import HostError, InconclusiveError
+from nbbench.errors import HostError, UsageError
 from nbbench.model import Commit
 from nbbench.warm.client import JobOutcome
 
@@ -90,6 +90,19 @@ def test_one_process(environment):
     (record,) = records(environment)
     assert (record.benchmark, record.param_index, record.exit_code) == ("suite.time_it", 2, 0)
     assert record.started_at == datetime.fromtimestamp(1e9, UTC)
+
+
+def test_telemetry_keeps_canaries_and_the_mark_of_the_collection(environment):
+    sung = {"frames_s": [0.1, 0.2], "arithmetic_s": [0.3, 0.4]}
+    environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": sung}))
+    run(environment, *BENCH, **AS_ASV)
+    environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": {}}))
+    run(environment, *BENCH, **AS_ASV)
+    with_canary, without = (dict(record.extra) for record in records(environment))
+    assert with_canary["canary"] == sung
+    assert "canary" not in without
+    assert datetime.fromisoformat(with_canary["collection"]).tzinfo is not None
+    assert with_canary["collection"] == without["collection"]
 
 
 def test_a_server_that_is_lost_fails_the_process_not_the_run(environment):
@@ -201,6 +214,6 @@ class TestWorkloads:
         assert json.loads(done.stdout) == sorted(workload_names(None, re.compile("")))
 
     def test_none_matches(self):
-        with pytest.raises(InconclusiveError, match="no workload matches 'nothing'") as caught:
+        with pytest.raises(UsageError, match="no workload matches 'nothing'") as caught:
             workload_names(None, re.compile("nothing"))
         assert "tricubic-1-float32" in caught.value.hint

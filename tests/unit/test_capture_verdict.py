@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from capture_samples import (
     BANDWIDTH,
     CROWDED,
+    FAILED_OUTPUT,
     MAPPING,
     QUIET,
     baseline_figure,
@@ -20,10 +22,17 @@ from capture_samples import (
 )
 
 from nbbench.analyse.assertions import checks_of
-from nbbench.analyse.capture_trial import achieved, against_baseline, allocator_trials, dtype_of_test
-from nbbench.analyse.capture_verdict import NO_BASELINE, judge
+from nbbench.analyse.capture_trial import (
+    achieved,
+    against_baseline,
+    allocator_trials,
+    dtype_of_test,
+    legacy_bytes_per_pixel,
+)
+from nbbench.analyse.capture_verdict import NO_BASELINE, first_words, judge, setup_error
 from nbbench.analyse.causes import MALLOC_REMEDY
 from nbbench.analyse.figures import figures_of
+from nbbench.analyse.malloc_setting import pinned_malloc
 from nbbench.captured import BaselineLine, CaptureVerdict, Diagnosis, MallocTrial, TestRecord, TestRun
 from nbbench.model import Cause, RunOutcome
 
@@ -33,7 +42,7 @@ def verdict(
     outcome: RunOutcome = RunOutcome.FAILED,
     found: Diagnosis | None = None,
     baseline: tuple[BaselineLine, ...] = (),
-    **more: bool,
+    **more: Any,
 ) -> CaptureVerdict:
     figures = figures_of(run.tests)
     checks = checks_of(run.tests, figures)
@@ -53,7 +62,8 @@ def test_cluster_perf_001_is_the_allocator_with_evidence_and_remedy() -> None:
     assert "33.6 MB is above the largest block that glibc keeps" in text
     assert f"remedy: {MALLOC_REMEDY}" in text
     assert "bandwidths[2048] / bandwidths[512] is 0.327, the test asks for >= 0.5: does not hold" in text
-    assert "ratio 2048²/512² is 0.33 by default and 0.88 with malloc pinned" in text
+    ratio = "is 0.327 (does not hold) by default and 0.875 (holds) with malloc pinned"
+    assert f"ratio 2048²/512² of warm runs {ratio}" in text
     assert any(MALLOC_REMEDY in action for action in found.next_actions)
 
 
@@ -216,3 +226,130 @@ def test_notes_say_what_was_not_possible() -> None:
 def test_a_profiled_run_is_not_compared() -> None:
     found = verdict(run_of(passed_test()), RunOutcome.PASSED, profiled=True)
     assert "under torch's profiler" in told(found)
+
+
+TUNED = {"GLIBC_TUNABLES": MALLOC_REMEDY.partition("=")[2]}
+
+
+def test_who_followed_the_advice_is_not_told_to_follow_it_again() -> None:
+    """The trial without the tunables costs what it always cost; the test's own call is what counts."""
+    cured = replace(QUIET, minor_faults=300_000, max_rss_growth_bytes=290_000 * 4096)
+    own = diagnosis(default_dtype="float64")
+    found = verdict(run_of(passed_test(cured)), RunOutcome.PASSED, own, environment=TUNED)
+    assert found.cause is None
+    assert "thresholds are pinned by GLIBC_TUNABLES in the command's environment" in told(found)
+    assert "what is left is that the test's own call met 300,000 minor page faults, 10,000 of them" in told(
+        found
+    )
+    assert "without GLIBC_TUNABLES: at 2048² float64 malloc makes a warm run 2.8 times" in told(found)
+    assert "remedy" not in told(found) and "allocator:" not in told(found)
+    assert not any("Capture again with" in action for action in found.next_actions)
+
+
+def test_memory_that_goes_back_although_malloc_is_pinned_is_said() -> None:
+    found = verdict(run_of(failed_test(MAPPING)), found=healthy_diagnosis(), environment=TUNED)
+    assert found.cause is Cause.UNEXPLAINED
+    assert "and yet the test's own call met 1,281,000" in told(found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "setting"),
+    [
+        (TUNED, "GLIBC_TUNABLES"),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296"}, ""),  # trims all the same
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536"}, ""),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=lots:glibc.malloc.trim_threshold"}, ""),
+        (
+            {"MALLOC_MMAP_THRESHOLD_": "0x40000000", "MALLOC_TRIM_THRESHOLD_": "1073741824"},
+            "MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_",
+        ),
+        ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}, "LD_PRELOAD (jemalloc)"),
+        ({"LD_PRELOAD": "/usr/lib/libfaketime.so"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_takes_malloc_out_of_the_way(environment: dict[str, str], setting: str) -> None:
+    assert pinned_malloc(environment) == setting
+
+
+def test_a_compiled_run_is_not_held_against_eager_measurements() -> None:
+    compiled = replace(MAPPING, compiled_graphs=3)
+    eager = diagnosis(not_comparable="compiled")
+    found = verdict(run_of(passed_test(compiled)), RunOutcome.PASSED, eager)
+    assert found.cause is None
+    assert "not comparable: compiled. Dynamo compiled 3 graphs" in told(found)
+    assert "really moved" not in told(found) and "allocator" not in told(found)
+    assert achieved(eager, figures_of([passed_test()])) == {}
+    assert any("TORCHDYNAMO_DISABLE=1" in action for action in found.next_actions)
+
+
+def test_work_beside_a_call_that_had_its_cores_is_no_contention() -> None:
+    """One core, all of it: 4.93 s of CPU in 4.94 s, whatever the machine's other core did."""
+    alone = replace(QUIET, wall_s=4.94, user_s=2.99, system_s=1.94, others_cpu_s=4.9, torch_threads=4)
+    found = verdict(run_of(passed_test(alone), cores=1), RunOutcome.PASSED, healthy_diagnosis())
+    assert "say little" not in told(found) and "4 torch threads share 1 core" in told(found)
+    hardly_waited = replace(QUIET, others_cpu_s=2.4, run_delay_s=0.01)
+    assert "say little" not in told(verdict(run_of(passed_test(hardly_waited)), RunOutcome.PASSED))
+    waited = replace(hardly_waited, run_delay_s=1.2)
+    assert "its threads waited 1.2 s for a core" in told(
+        verdict(run_of(passed_test(waited)), RunOutcome.PASSED)
+    )
+
+
+def test_an_error_before_the_test_is_blocked_with_its_message() -> None:
+    message = "Failed: \n====\nInfrastructure gate: golden files are missing\n====\n"
+    refused = run_of(TestRecord(BANDWIDTH, "error", message=message))
+    assert setup_error(refused).endswith("Failed: Infrastructure gate: golden files are missing")
+    found = verdict(refused, RunOutcome.SETUP_ERROR)
+    assert (found.word, found.cause, found.next_actions) == ("blocked", None, ())
+    assert "Infrastructure gate: golden files are missing" in found.sentences[0]
+    assert NO_BASELINE not in found.sentences
+    assert not setup_error(run_of(TestRecord("t", "error", usage=QUIET)))  # a teardown: the test ran
+    assert not setup_error(run_of(passed_test(), TestRecord("t", "error")))
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("AssertionError: shape", "AssertionError: shape"),
+        ("Failed: \n\n=====\n  gate failed  \n", "Failed: gate failed"),
+        ("ValueError:", "ValueError:"),
+        ("----\n\n", ""),
+    ],
+)
+def test_the_first_words_of_an_error(message: str, words: str) -> None:
+    assert first_words(message) == words
+
+
+def test_a_ratio_near_its_threshold_is_called_a_coin_where_memory_is_mapped_again() -> None:
+    output = FAILED_OUTPUT.replace("0.036s", "0.066s")
+    near = replace(passed_test(MAPPING), stdout=output)
+    assert "the next run may answer otherwise" in told(verdict(run_of(near), RunOutcome.PASSED, diagnosis()))
+    calm = replace(near, usage=QUIET)
+    assert "may answer otherwise" not in told(verdict(run_of(calm), RunOutcome.PASSED, diagnosis()))
+
+
+def test_the_tests_own_dtype_comes_first() -> None:
+    other = MallocTrial(2048, "float32", timing(0.9, 0.4, 200_000), timing(0.5, 0.0, 2))
+    both = diagnosis(trials=(*diagnosis().trials, other), default_dtype="float32")
+    text = told(verdict(run_of(passed_test(MAPPING)), RunOutcome.PASSED, both))
+    assert text.index("at 2048² float32 malloc") < text.index("at 2048² float64 (the test computes in")
+
+
+def test_the_share_of_the_ceiling_is_left_out_where_others_were_busy() -> None:
+    text = told(verdict(run_of(passed_test()), RunOutcome.PASSED, diagnosis(others_share=0.5)))
+    assert "of the copy ceiling" not in text and "no share of it" in text
+
+
+def test_the_tests_formula_is_read_from_its_own_output() -> None:
+    """Until about 2025-10 the test counted 4 B a pixel and pass: its GB/s over its times tell."""
+    today = "  512×512: 0.016s, ~0.39 GB/s effective\n"
+    earlier = "  512×512: 0.016s, ~0.20 GB/s effective\n"
+    for output, guess in ((today, 24), (earlier, 12), (today + earlier.replace("512", "1024"), 24)):
+        assert legacy_bytes_per_pixel(figures_of([replace(passed_test(), stdout=output)])) == guess
+
+
+def test_a_run_without_times_is_not_asked_for_a_baseline() -> None:
+    shapes = TestRecord("t::test_batch", "passed", stdout="matches scalar for B = 3\n", usage=CROWDED)
+    found = verdict(run_of(shapes), RunOutcome.PASSED)
+    assert NO_BASELINE not in found.sentences and found.next_actions == ()

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import torch
 
 from tests.bench import gate_end_to_end, planted_branch
-from tests.bench.gate_record import servers_of
+from tests.bench.gate_record import cost_share, servers_of
 
 
 def test_rounds_are_packed_by_server(tmp_path: Path) -> None:
@@ -19,6 +19,11 @@ def test_rounds_are_packed_by_server(tmp_path: Path) -> None:
     path = tmp_path / "rounds.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert [len(rounds) for rounds in servers_of(path)] == [2, 1]
+
+
+def test_two_sides_are_charged_their_part() -> None:
+    assert cost_share(0) == 0.4  # two of five
+    assert cost_share(1) == 0.4 * 1.4 / 2
 
 
 def run(side: str, exit_code: int, worse: int) -> dict:

@@ -12,21 +12,21 @@ from tests.bench import gate_samples
 
 
 def test_equal_code_passes_and_never_blocks() -> None:
-    found = gate_samples.replay("same", 60, 1)
+    found = gate_samples.replay("same", 60, 1, half="tuning")
     assert not any(one.blocks for one in found)
     assert fmean(one.passes for one in found) > 0.8
 
 
 @pytest.mark.parametrize("head", ["p3", "p5"])
 def test_planted_work_blocks_within_five_minutes(head: str) -> None:
-    found = gate_samples.replay(head, 20, 2)
+    found = gate_samples.replay(head, 20, 2, half="tuning")
     assert all(one.blocks for one in found)
     assert max(one.seconds for one in found) <= 300
 
 
 def test_one_slow_series_of_eight_is_found() -> None:
     name = "vectorisation.Sources.time_generate"
-    found = gate_samples.replay("p5", 20, 3, only=name)
+    found = gate_samples.replay("p5", 20, 3, only=name, half="tuning")
     assert [one.decisions[name] for one in found] == ["slower"] * 20
     others = [value for one in found for key, value in one.decisions.items() if key != name]
     assert "slower" not in others

@@ -164,9 +164,56 @@ def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
     assert state.folder == "r/0" and state.folder_state is FolderState.WHOLE
 
 
-def test_a_series_leads_to_the_folder_of_its_commit() -> None:
-    state = judged(RATIO, result("c.ratio", 4, 1.0, "512"), folders=[(CAPTURED, FolderState.WHOLE)])
-    assert (state.verdict, state.folder) == (PlanVerdict.MEETS, "r/1")
+def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> None:
+    """A capture of the same commit, made later, is no provenance of a benchmark's value."""
+    measured = result("c.ratio", 4, 1.0, "512")
+    state = judged(RATIO, measured, folders=[(CAPTURED, FolderState.WHOLE)])
+    assert (state.verdict, state.folder) == (PlanVerdict.MEETS, "")
+    assert state.source == f"results/box/{COMMITS[4].short}-env.json"
+    plan = Plan("P", "t", (RATIO,))
+    assert f"{state.source}" in plan_text(plan, [state], NOW)
+    assert f"`{state.source}`: benchmark results" in attempt_markdown(plan, [state], [], NOW, "")
+    held = EvidenceFigure("c.ratio(p0=512)", 1.0)
+    export = replace(CAPTURED, path="r/2", kind="export", figures=(held,))
+    assert judged(RATIO, measured, folders=[(export, FolderState.WHOLE)]).folder == "r/2"
+    other = replace(export, figures=(replace(held, value=1.1),))
+    assert not judged(RATIO, measured, folders=[(other, FolderState.WHOLE)]).folder
+    quotient = [result("a", 4, 0.5, "1"), result("b", 4, 8.0)]
+    half = replace(export, figures=(EvidenceFigure("a(p0=1)", 0.5),))
+    assert not judged(SCALING, *quotient, folders=[(half, FolderState.WHOLE)]).folder
+    whole = replace(half, figures=(*half.figures, EvidenceFigure("b", 8.0)))
+    assert judged(SCALING, *quotient, folders=[(whole, FolderState.WHOLE)]).folder == "r/2"
+
+
+BANDWIDTH = Criterion("b", "b", value="band(2048)", captured="check: ratio float32$", op=">=", asserts=0.5)
+RATIO_CHECKED = Folder(
+    "r/3",
+    "20260109T120000Z",
+    "C",
+    COMMITS[4].hash,
+    "",
+    "capture",
+    figures=(EvidenceFigure("check: ratio float32", 0.816, "", "t"),),
+)
+
+
+def test_the_newer_of_benchmark_and_captured_test_counts() -> None:
+    folders = [(RATIO_CHECKED, FolderState.WHOLE)]
+    state = judged(BANDWIDTH, result("band", 4, 0.7376, "2048"), folders=folders)
+    assert (state.value, state.folder, state.source) == (0.816, "r/3", "")
+    assert state.notes == ("older, by the benchmark: 0.7376 at 00000000",)
+    fresh = result("band", 4, 0.7376, "2048", started_at=NOW)
+    state = judged(BANDWIDTH, fresh, folders=folders)
+    assert (state.value, state.folder) == (0.7376, "")
+    assert "older, by the captured test: 0.816" in state.notes[0]
+    ahead = judged(BANDWIDTH, result("band", 3, 0.4, "2048", started_at=NOW), folders=folders)
+    assert ahead.value == 0.816  # of the newest commit
+
+
+@pytest.mark.parametrize("kind", ["profiled capture", "malloc-pinned capture", "compiled capture"])
+def test_captures_under_other_conditions_are_no_values(kind: str) -> None:
+    special = replace(RATIO_CHECKED, kind=kind, stamp="20260110T000000Z")
+    assert judged(BANDWIDTH, folders=[(special, FolderState.WHOLE)]).verdict is PlanVerdict.NOT_MEASURED
 
 
 def test_documents() -> None:
@@ -262,6 +309,7 @@ def test_another_plan_is_a_few_lines(tmp_path: Path) -> None:
         ('id = "a"\ntitle = "t"\nspec = 1\nstatistic = "max"', "statistic must be"),
         ('id = "a"\ntitle = "t"\nspec = 1\nlimit = 1', "'limit' is not a field"),
         ('id = "a"\ntitle = "t"\nspec = 1\nvalue = "x"\nfigure = "y"', "value and figure"),
+        ('id = "a"\ntitle = "t"\nspec = 1\ncaptured = "y"', "captured stands beside value"),
         ('id = "a"\ntitle = "t"\nspec = 1\nfigure = "("', "not a regular expression"),
         ('id = "a"\ntitle = "t"\nspec = 1\neach = [1.5]', "each must be"),
         ('id = "a"\ntitle = "t"\nspec = 1\nvalue = "x"\nper_pixel = 4', "per_pixel needs each"),
@@ -296,6 +344,7 @@ def test_the_attempt_entry_is_complete() -> None:
         "dot products 10⁶ of tests/test\\_at\\_perf\\_004.py::test\\_dot\n"
         "- Artifacts:\n"
         "  - `r/1`\n"
+        "  - `results/box/00000000-env.json`: benchmark results\n"
         "- Open regressions:\n"
         "  - none\n"
         "- Next actions:\n"

@@ -33,7 +33,8 @@ def test_rounds_are_one_collection_and_two_runs_are_two():
     records = [
         record("a", "1"), record("a", "1"), record("b", "1"), record("b", "2"),
         record("c", None), record("c", "2"), record("d", "1"), record("d", "2", exit_code=1),
-        record("e", "1"), record("e", "2", kind="setup_cache"), record("f", "1"), record("f", "2", benchmark="x"),
+        record("e", "1"), record("e", "2", kind="setup_cache"),
+        record("f", "1"), record("f", "2", benchmark="x"),
     ]  # fmt: skip
     assert collected_again(records) == {("b", "runner", "py-torch", TIME[0])}
 

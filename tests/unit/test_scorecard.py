@@ -8,11 +8,14 @@ import math
 import numpy as np
 import pytest
 
+from nbbench.analyse.canaries import PROGRAMS
 from nbbench.analyse.replay import Replayed
 from tests.bench.scorecard import __main__ as scorecard
 from tests.bench.scorecard import gate, injected, planted, real, table
 from tests.bench.scorecard.evaluate import Entry, Result
 from tests.bench.scorecard.metrics import Score, Truth, large_enough, match
+from tests.bench.scorecard.record_beside import SERIES
+from tests.bench.scorecard.recorded import beside, load
 
 
 def test_each_place_is_matched_once_and_the_nearest_first():
@@ -60,9 +63,25 @@ def test_planted_steps_have_their_size_and_place(half):
 
 
 def test_recorded_noise_has_unit_deviation_and_halves_differ():
-    one, other = (planted.recorded(150, np.random.default_rng(1), half) for half in (0, 1))
+    (one, *canaries), (other, *_) = (planted.recorded(150, np.random.default_rng(1), half) for half in (0, 1))
     assert one.std() == pytest.approx(1.0, abs=0.02)
     assert not np.array_equal(one, other)
+    assert len(canaries) == 2
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_canaries_stay_beside_the_values_that_they_were_timed_with(half, monkeypatch):
+    values = np.random.default_rng(3).standard_normal(40)
+    monkeypatch.setattr(planted, "beside", lambda _: ([values], [np.array([2 * values, -values])]))
+    noise = planted.recorded_beside(30, np.random.default_rng(half), half)
+    np.testing.assert_allclose(noise[1:], [2 * noise[0], -noise[0]], atol=1e-12)
+
+
+def test_recordings_with_canaries_have_one_row_a_program_and_disjoint_halves():
+    values, canaries = beside(0)
+    assert {c.shape for c in canaries} == {(len(PROGRAMS), values[0].size)}
+    assert len(values) == len(canaries) == len(SERIES)
+    assert values[0].size + beside(1)[0][0].size == load()["aa3_values"].shape[0]
 
 
 def test_bursts_say_where_they_are():

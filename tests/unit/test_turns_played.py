@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -26,7 +27,7 @@ def player(script: Script) -> Callable[[str, list[str]], SimpleNamespace]:
         ends.append(theirs)
 
         def run() -> None:
-            with socket.socket(socket.AF_UNIX) as line:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
                 line.connect(json.loads(argv[2])["address"])
                 with line.makefile("rw", encoding="utf-8") as stream:
                     for order in stream:

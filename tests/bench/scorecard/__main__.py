@@ -20,10 +20,17 @@ has one setting for all rows. F1 is shown with false alarms per 1,000 points; ro
 alarms alone. The detector was tuned on one half of the data (even streams, the first half of each A/A
 recording, the first recording of the branch); this table reports the other half.
 
-The machine's own speed moved by about 6 % within the second half of one A/A recording: every series of it at
-once, over some forty seconds, while nothing else ran on its core. Steps in *recorded* noise are reported
-beside that, and the row "A/A recordings as they are" shows what it costs each method by itself; no
-statistics on one series can tell it from code.
+The machine's own speed wanders, and in bursts of three or four values all series of a recording took 30
+to 70 % longer at once, while nothing else ran on their core: no statistics on one series can tell that
+from code. Steps in *recorded* noise are reported beside that, and "A/A recordings as they are" shows what
+it costs each method by itself. *nbbench + canary* also sees fixed programs that were timed in the same
+process: values whose canary was held up are left out, what follows the canary is removed where that
+lowers the noise, and a change that the canaries explain is the environment's. The older recordings
+(`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight workloads; `aa3` has those
+of `nbbench run` beside every value. That a held-up canary leaves its value out was decided after a look
+at the bursts of the second half of `aa2`, so the rows of the older recordings are no blind test of that
+rule. Those of `aa3` are for all rules of detection; which programs the canaries are was chosen by their
+correlation with the series over all of `aa3`. The branch was recorded without canaries beside its values.
 
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.bench.scorecard.metrics import Truth
-from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, contention_ratios
+from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, beside, contention_ratios
 
 POINTS = 150
 GAP = 12
@@ -26,19 +26,30 @@ Disturb = Callable[[np.ndarray, np.random.Generator, int], Disturbed]
 
 
 def recorded(n: int, rng: np.random.Generator, half: int) -> np.ndarray:
-    """A recorded A/A series and its canary from a random place on, their ends joined, at unit standard
-    deviation of the series."""
-    residuals = aa_residuals(half)
+    """A recorded A/A series and its canaries (see `_stretch`)."""
+    return _stretch(aa_residuals(half), aa_canaries(half), n, rng)
+
+
+def recorded_beside(n: int, rng: np.random.Generator, half: int) -> np.ndarray:
+    """The same of the recording with the canaries that `nbbench run` times."""
+    return _stretch(*beside(half), n, rng)
+
+
+def _stretch(
+    residuals: list[np.ndarray], canaries: list[np.ndarray], n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """One of the series and its canaries from a random place on, their ends joined, at unit standard
+    deviation of the series: shape (1 + programs, n)."""
     chosen = int(rng.integers(len(residuals)))
     one = residuals[chosen]
     start = int(rng.integers(one.size))
     backwards = rng.random() < 0.5
 
-    def stretch(values: np.ndarray) -> np.ndarray:
+    def cut(values: np.ndarray) -> np.ndarray:
         rolled = np.roll(values - values.mean(), -start)
         return np.resize(rolled[::-1] if backwards else rolled, n) / one.std()
 
-    return np.array([stretch(one), *map(stretch, aa_canaries(half)[chosen])])
+    return np.array([cut(one), *map(cut, canaries[chosen])])
 
 
 def gaussian(n: int, rng: np.random.Generator, half: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from nbbench.stats.short_levels import confirmed_by_repeats
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.planted import with_bursts
-from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, contention_ratios, load, value
+from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, beside, contention_ratios, load, value
 from tests.bench.scorecard.recorded import contended as recorded_contended
 
 WORK_CHANGES = 1e-6
@@ -82,6 +82,12 @@ def unchanged(half: int) -> list[Truth]:
     """A/A recordings: one tree measured again and again, so that every report is a false alarm."""
     both = zip(aa_residuals(half), aa_canaries(half), strict=True)
     return [Truth(np.exp(residuals), canary=np.exp(canary)) for residuals, canary in both]
+
+
+def unchanged_beside(half: int, name: str) -> list[Truth]:
+    """A/A series that were recorded with the canaries that `nbbench run` times."""
+    values, canaries = beside(half, name)
+    return [Truth(np.exp(v), canary=np.exp(c)) for v, c in zip(values, canaries, strict=True)]
 
 
 def contended(half: int) -> list[Truth]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def all_rows(half: int, count: int, asv_data: Path | None) -> list[Row]:
         *_kinds(half, count),
         *_patterns(half, count),
         *_injected(half, asv_data),
-        Row("A/A recordings as they are", "no change", _half_of(0.05), lambda: real.unchanged(half)),
+        *_unchanged(half),
         *_real(half),
     ]
 
@@ -51,20 +52,23 @@ def _half_of(size: float) -> float:
     return 0.5 * math.log1p(size)
 
 
+_SIZES = (0.02, 0.03, 0.05, 0.10, 0.20)
+
+
 def _sizes(half: int, count: int) -> list[Row]:
+    groups = (
+        ("Planted: one size of step in recorded A/A noise", planted.recorded),
+        ("Planted: the same in A/A noise recorded with canaries beside every value", planted.recorded_beside),
+    )
     rows = []
-    for cv in (0.01, 0.02, 0.03):
-        for size in (0.02, 0.03, 0.05, 0.10, 0.20):
+    for group, noise in groups:
+        for cv, size in itertools.product((0.01, 0.02, 0.03), _SIZES):
             goal = "F1 ≥ 0.95" if size >= 0.05 and cv <= 0.02 else "F1 ≥ 0.8" if size >= 0.05 else ""
-            rows.append(
-                Row(
-                    "Planted: one size of step in recorded A/A noise",
-                    f"{size:.0%} at CV {cv:.0%}",
-                    _half_of(size),
-                    lambda size=size, cv=cv: planted.steps((size,), planted.recorded, cv, count, SEED, half),
-                    goal,
-                )
-            )
+
+            def data(size: float = size, cv: float = cv, noise: planted.Noise = noise) -> list[Truth]:
+                return planted.steps((size,), noise, cv, count, SEED, half)
+
+            rows.append(Row(group, f"{size:.0%} at CV {cv:.0%}", _half_of(size), data, goal))
     return rows
 
 
@@ -115,6 +119,20 @@ def _injected(half: int, folder: Path | None) -> list[Row]:
             lambda size=size: injected.with_steps(stretches, size, SEED + 3, half),
         )
         for size in (0.05, 0.10, 0.20)
+    ]
+
+
+def _unchanged(half: int) -> list[Row]:
+    group, goal = "A/A recordings as they are", "alarms ≤ 1"
+    return [
+        Row(group, "recorded alone", _half_of(0.05), lambda: real.unchanged(half), goal),
+        Row(group, "with canaries", _half_of(0.05), lambda: real.unchanged_beside(half, "aa3"), goal),
+        Row(
+            group,
+            "with canaries, beside load",
+            _half_of(0.05),
+            lambda: real.unchanged_beside(half, "aa3_load"),
+        ),
     ]
 
 
