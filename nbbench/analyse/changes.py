@@ -129,9 +129,11 @@ class _Evidence:
     def values(self, series: Series, points: Sequence[Point]) -> NDArray[np.float64]:
         """The values without those of a disturbed machine, and times without its drift."""
         values = _values(points)
-        disturbed = np.array([is_spoilt(self._spoilt, series.key, p.commit) for p in points], dtype=np.bool_)
+        disturbed = np.zeros(values.size, dtype=np.bool_)
+        if self._spoilt:
+            disturbed[:] = [is_spoilt(self._spoilt, series.key, p.commit) for p in points]
         beside = None
-        if role(series.key, series.unit, series.kind) is Role.TIME:
+        if self._canaries.levels and role(series.key, series.unit, series.kind) is Role.TIME:
             beside = self._canaries.beside(series.key, [p.commit for p in points])
         if beside is not None:
             disturbed |= held_up(beside)

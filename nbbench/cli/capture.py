@@ -169,7 +169,8 @@ def _emit(app: App, done: Capture) -> int:
     }
     lines = [status]
     if enrichment:
-        cause = f", cause: {enrichment.cause}" if enrichment.cause else ""
+        role = "cause" if enrichment.verdict != "passed" else "what costs it time"
+        cause = f", {role}: {enrichment.cause}" if enrichment.cause else ""
         lines += [f"verdict: {enrichment.verdict}{cause}", *enrichment.sentences]
     lines += [f"anomaly: {text}" for text in done.end.anomalies]
     lines += [f"note: {text}" for text in notes]

@@ -101,7 +101,8 @@ def _command(start: CaptureStart) -> list[str]:
 def _executive(start: CaptureStart, end: CaptureEnd) -> list[str]:
     said = [f"Run: {escape(status_line(end))}."]
     if end.enrichment:
-        cause = f", cause: **{end.enrichment.cause}**" if end.enrichment.cause else ""
+        role = "cause" if end.enrichment.verdict != "passed" else "what costs it time"
+        cause = f", {role}: **{end.enrichment.cause}**" if end.enrichment.cause else ""
         said.append(f"Verdict: **{escape(end.enrichment.verdict)}**{cause}.")
         said += [escape(text) for text in end.enrichment.sentences]
     said += [f"**Anomaly**: {escape(text)}." for text in end.anomalies]
@@ -133,7 +134,9 @@ def _usage_table(end: CaptureEnd) -> list[str]:
     ]
     if not usage.elapsed_s:
         return []
-    return [f"Resource use ({escape(end.time_source)}):", "", *table(("figure", "value"), rows)]
+    chain = "wait4 (the command with time and timeout around it; time.txt has it without)"
+    source = escape(end.time_source) if end.time_source.startswith("wait4") else chain
+    return [f"Resource use by {source}:", "", *table(("figure", "value"), rows)]
 
 
 def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:

@@ -33,6 +33,7 @@ MACHINE = "end-to-end"
 ORDER = ("same", "p5", "same", "p10")
 SERIES = r"Warm\.time_run\(512, 'float32'\)|Tricubic\.time_interpolate\(1000, 'float32'\)"
 FACTORS = (1.1, 1.03)
+PILOT = 4  # rounds that tell how many fit into the budget, before the first run
 VERDICTS = {0: "passed", 3: "blocked", 4: "cannot tell"}
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gate_end_to_end", description=__doc__)
     parser.add_argument("runs", type=Path, help="JSON lines, appended to")
     parser.add_argument("--seconds", type=float, default=1500.0, help="begin no run after this time")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of each gate")
+    parser.add_argument("--budget", type=float, default=45.0, help="seconds of each gate")
     parser.add_argument("--bench", default=SERIES, help="series, a regular expression of asv's names")
     parser.add_argument("--work", type=Path, default=Path(".nbbench/planted"), help="folder of the project")
     asked = parser.parse_args()
@@ -93,13 +94,10 @@ class Bench:
 
     def asv(self, side: str, made: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """One `asv continuous`: seconds, rounds, and by factor how many series it calls slower."""
-        rounds = self._asv_rounds(made)
-        shutil.rmtree(self._root / "results" / MACHINE, ignore_errors=True)
-        ends, bench = (self._ends["base"], self._ends[side]), ["--bench", self._series]
-        options = [*bench, "--interleave-rounds", "-a", f"rounds={rounds}", "--machine", MACHINE]
-        done, seconds = self._run("asv", "continuous", *ends, *options)
-        if done.returncode not in (0, 1):
-            raise RuntimeError(done.stdout + done.stderr)
+        last = made[-1]["asv"] if made else {"rounds": PILOT, "seconds": self._continuous(side, PILOT)}
+        rounds = max(2, int(self._budget_s / last["seconds"] * last["rounds"]))
+        seconds = self._continuous(side, rounds)
+        ends = (self._ends["base"], self._ends[side])
         worse = {}
         for factor in FACTORS:
             told, _ = self._run(
@@ -108,12 +106,15 @@ class Bench:
             worse[str(factor)] = sum(line.startswith("| +") for line in told.stdout.splitlines())
         return {"rounds": rounds, "seconds": seconds, "worse": worse}
 
-    def _asv_rounds(self, made: Sequence[dict[str, Any]]) -> int:
-        """Rounds that fit into the budget, by the last run's pace; the first run tries few."""
-        if not made:
-            return 4
-        last = made[-1]["asv"]
-        return max(2, int(self._budget_s / last["seconds"] * last["rounds"]))
+    def _continuous(self, side: str, rounds: int) -> float:
+        """Seconds that `asv continuous` took for so many rounds; it leaves its results behind."""
+        shutil.rmtree(self._root / "results" / MACHINE, ignore_errors=True)
+        ends, bench = (self._ends["base"], self._ends[side]), ["--bench", self._series]
+        options = [*bench, "--interleave-rounds", "-a", f"rounds={rounds}", "--machine", MACHINE]
+        done, seconds = self._run("asv", "continuous", *ends, *options)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(done.stdout + done.stderr)
+        return seconds
 
     def _run(self, *command: str) -> tuple[subprocess.CompletedProcess[str], float]:
         start = time.monotonic()

@@ -108,6 +108,37 @@ def test_a_broken_guard_is_refused_by_name_and_nothing_starts(
     assert runs.folders == []
 
 
+def test_what_the_environment_changes_is_in_the_commands(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NB_SKIP_INFRA_GATE", "1")
+    monkeypatch.setenv("NB_UPLOAD_TOKEN", "hidden-value-1234")
+    _, told, _ = runs("--", "sh", "-c", 'test "$NB_SKIP_INFRA_GATE" = 1')
+    script = (Path(told["folder"]) / "commands.txt").read_text()
+    assert "export NB_SKIP_INFRA_GATE=1\n" in script
+    assert "# NB_UPLOAD_TOKEN was set" in script and "hidden-value" not in script
+    monkeypatch.delenv("NB_SKIP_INFRA_GATE")
+    pasted = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=30)
+    assert pasted.returncode == 0, pasted.stderr
+    assert "evidence_plugin" not in script  # what nbbench adds itself is not the user's
+
+
+def test_an_error_before_the_tests_own_code_is_blocked(runs: Runs) -> None:
+    (runs.checkout / "test_gate.py").write_text(
+        "import pytest\n\n@pytest.fixture(autouse=True)\ndef gate():\n"
+        "    pytest.fail('\\n=====\\nGate check FAILED: no C program\\n=====', pytrace=False)\n\n"
+        "def test_speed():\n    assert True\n"
+    )
+    code, told, _ = runs("--", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_gate.py")
+    folder = Path(told["folder"])
+    assert (code, told["outcome"], told["verdict"]) == (4, "setup error", "blocked")
+    assert (folder / "exit_code.txt").read_text() == "1\n"
+    assert told["status"].startswith("BLOCKED (exit code 1): an error before the test's own code ran: ")
+    assert told["status"].endswith("Failed: Gate check FAILED: no C program")
+    summary = (folder / "summary.md").read_text()
+    assert "nbbench run" not in summary and "Remove what blocked the run" in summary
+
+
 def test_a_sign_off_is_recorded_and_its_value_kept(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--timeout=5")
     code, told, _ = runs(

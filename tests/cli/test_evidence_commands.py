@@ -77,9 +77,9 @@ def test_plan_as_json_and_as_an_attempt(planned: Any) -> None:
 
 def test_folders_are_registered_found_again_and_checked(planned: Any) -> None:
     commit = "0000000c" + "0" * 32
-    value = 1.001  # what `plan` shows is in the folder: only then it is evidence of it
-    held = {"name": "suite.time_same", "value": TIME_SAME, "unit": "seconds"}
     told = metrics(commit=commit)
+    # What `plan` shows is in the folder: only then it is evidence of it.
+    held = {"name": "suite.time_same", "value": 1.001, "unit": "seconds"}
     told["figures"].append(held)
     folder = write_evidence(planned.root / REPORTS / "20251015T113531Z", told=told)
     assert "1 evidence folder registered" in planned.run("import").stdout

@@ -260,3 +260,51 @@ def test_the_plugin_is_readable_by_old_interpreters() -> None:
     source = (PLUGIN / "nbbench_evidence.py").read_text(encoding="utf-8")
     ast.parse(source, feature_version=(3, 8))
     assert not (PLUGIN / "__init__.py").exists()
+
+
+COMPILES = """
+import torch
+
+def test_eager():
+    assert torch.ones(2).sum() == 2.0
+
+def test_compiles():
+    assert torch.compile(lambda x: x * 2, backend="eager")(torch.ones(2)).sum() == 4.0
+
+def test_after_it():
+    assert torch.ones(2).sum() == 2.0
+"""
+
+
+def test_what_dynamo_compiled_is_counted(suite: Pytest) -> None:
+    """A guard that the subject does not heed is noticed; torch's own switch holds."""
+    code, output, run = suite.run(COMPILES, TORCHDYNAMO_DISABLE="0")
+    assert code == 0, output
+    assert [test.usage.compiled_graphs for test in run.tests if test.usage] == [0, 1, 1]
+    suite.record.unlink()
+    _, _, guarded = suite.run(COMPILES, TORCHDYNAMO_DISABLE="1")
+    assert guarded.count("passed") == 3 and guarded.compiled_graphs == 0
+
+
+BUSY = """
+import os, subprocess, sys, time
+
+def test_waits():
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    beside = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        end = time.perf_counter() + 1.0
+        while time.perf_counter() < end:
+            pass
+    finally:
+        beside.kill()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system counts no waiting")
+def test_waiting_for_a_core_is_counted(suite: Pytest) -> None:
+    _, _, run = suite.run(BUSY)
+    (test,) = run.tests
+    assert test.usage is not None and test.usage.run_delay_s is not None
+    assert test.usage.run_delay_s > 0.1  # about half of the second

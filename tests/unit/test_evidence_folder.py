@@ -239,3 +239,52 @@ def test_a_difference_is_told_in_whole_facts(tmp_path: Path) -> None:
         sides.append(read_folder(folder))
     (reason,) = compare_evidence(*sides).reasons
     assert reason == "machine differs (1 processors usable / 2 processors usable)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"operators": [{"operator": "aten::mul"}]}, "profiled capture"),
+        ({"malloc_pinned_by": "GLIBC_TUNABLES"}, "malloc-pinned capture"),
+        ({"session": {"compiled_graphs": 2}}, "compiled capture"),
+        ({"session": {"compiled_graphs": 0}, "malloc_pinned_by": "", "operators": []}, "capture"),
+    ],
+)
+def test_a_capture_under_other_conditions_is_called_so(
+    tmp_path: Path, changes: dict[str, Any], kind: str
+) -> None:
+    assert read_folder(write_evidence(tmp_path / "x", told=metrics(**changes))).kind == kind
+
+
+def check(value: float, spread: float = 0.01) -> EvidenceFigure:
+    item = {
+        "name": "ratio",
+        "value": value,
+        "op": ">=",
+        "value_lo": value - spread,
+        "value_hi": value + spread,
+    }
+    (found,) = figures_of({"schema": "nbbench.metrics/1", "checks": [item]})
+    return found
+
+
+def test_what_tests_assert_comes_first_and_noise_is_equal() -> None:
+    printed = EvidenceFigure("2048² bandwidth", 0.0, "GB/s", TEST, resolution=0.05)
+    faults = EvidenceFigure("minor faults 512² float64", 1.0, "faults", "diagnosis")
+    trial = EvidenceFigure("time 2048² float64", 1.0, "seconds", "diagnosis")
+    a = FolderContent("a", figures=(trial, faults, printed, check(0.469)))
+    changed = (replace(trial, value=9.0), replace(faults, value=9_000.0), replace(printed, value=0.1))
+    b = FolderContent("b", figures=(*changed, check(1.55)))
+    found = compare_evidence(a, b)
+    rows = [(row.name, row.better) for row in found.figures]
+    assert rows[0] == ("check: ratio", "b") and rows[1] == ("2048² bandwidth", "equal")
+    assert rows[2:] == [("time 2048² float64", "a"), ("minor faults 512² float64", "equal")]
+    assert "of 2 figures in both, 1 better in B, 0 worse" in comparison_text(found)
+
+
+def test_one_flag_alone_may_be_compared_on_purpose() -> None:
+    plain = FolderContent("a", figures=(check(0.8),), conditions=(("flags", "X=1"),))
+    tuned = replace(plain, path="b", conditions=(("flags", "GLIBC_TUNABLES=a=1 X=1"),))
+    found = compare_evidence(plain, tuned)
+    assert not found.comparable
+    assert "only GLIBC_TUNABLES differs: with --anyway the table shows what it did" in found.notes

@@ -112,6 +112,17 @@ def test_commands_can_be_pasted() -> None:
     assert "\ncd '/home/ada/my subject'\n" in text
 
 
+def test_pasting_the_commands_sets_the_users_own_variables() -> None:
+    own = (("GLIBC_TUNABLES", "a=1:b=2"), ("NB_API_TOKEN", "<redacted>"), ("NB_NOTE", "it's"))
+    start = dataclasses.replace(START, cwd="/", influences=own, profile=True, python="/opt/py/bin/python")
+    text = commands_txt(start).rpartition("/usr/bin/time")[0] + 'echo "$GLIBC_TUNABLES $NB_NOTE"'
+    shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+    assert shown.stdout == "a=1:b=2 it's\n"
+    assert "# NB_API_TOKEN was set; its value is not shown\n" in text and "<redacted>" not in text
+    assert "# --profile: " in text and "# interpreter: /opt/py/bin/python\n" in text
+    assert "| variable GLIBC\\_TUNABLES | a=1:b=2 |" in summary_md(start, ended())
+
+
 def test_a_working_directory_with_a_line_break_cannot_pose_as_a_command() -> None:
     with pytest.raises(EvidenceError):
         commands_txt(dataclasses.replace(START, cwd="/x\nrm -rf y"))
