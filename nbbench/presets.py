@@ -45,8 +45,8 @@ _CPU_GUARDS = (
     ("CUDA_VISIBLE_DEVICES", "-1"),
     ("KMP_DUPLICATE_LIB_OK", "TRUE"),
     ("NANOBRAGG_DISABLE_COMPILE", "1"),
-    ("PYTEST_ADDOPTS", "--maxfail=1 --timeout=900 --durations=0"),
     ("TORCHDYNAMO_DISABLE", "1"),
+    ("PYTEST_ADDOPTS", "--maxfail=1 --timeout=900 --durations=0"),
 )
 _MAPPED_TEST = "tests/test_at_perf_003.py::TestATPERF003MemoryBandwidth::test_memory_bandwidth_utilization"
 

@@ -46,7 +46,8 @@ def contention_sentences(load: Contention, run: TestRun) -> list[str]:
     if load.disturbed:
         switches = sum(t.usage.involuntary_switches for t in run.tests if t.usage)
         waits = [t.usage.run_delay_s for t in run.tests if t.usage and t.usage.run_delay_s is not None]
-        waited = f"its threads waited {units.format_seconds(sum(waits))} for a core, " if waits else ""
+        known = bool(waits) and not is_crowded(run)  # of a crowd most is waiting for each other
+        waited = f"its threads waited {units.format_seconds(sum(waits))} for a core, " if known else ""
         told.append(
             f"contention: others used {load.others:.2f} cores meanwhile of the "
             f"{run.cores or 'unknown number'} that the test may use ({waited}steal {load.steal:.1%}, "

@@ -214,7 +214,7 @@ def _unit(unit: str) -> str:
 def baseline_sentence(line: BaselineLine) -> str:
     """A workload now against the interval that the database has for this machine."""
     figure = line.figure
-    against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]}"
+    against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]} (another tree)"
     now, lo, hi = (units.format_value(v, figure.unit) for v in (line.now, figure.lo, figure.hi))
     why = f" ({line.why})" if line.why else ""
     return (

@@ -44,12 +44,16 @@ def folders_text(
             blocks.append(f"{folder.path}: {'; '.join(problems[:_PROBLEMS])}{more}")
     if figures:
         found = [
-            (f.stamp, figure.name, units.format_value(figure.value, figure.unit), figure.workload)
+            (
+                *(f.stamp, f.kind, f.commit[:8], f.verdict, figure.name),
+                *(units.format_value(figure.value, figure.unit), figure.workload),
+            )
             for f, _, _ in folders
             for figure in f.figures
             if figures.search(figure.name)
         ]
-        blocks.append(Table(("stamp", "figure", "value", "of"), found, right=(2,)))
+        columns = ("stamp", "kind", "commit", "verdict", "figure", "value", "of")
+        blocks.append(Table(columns, found, right=(5,)))
     return as_text(blocks) + "\n"
 
 

@@ -26,6 +26,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "CUDA_VISIBLE_DEVICES",
             "KMP_DUPLICATE_LIB_OK",
             "NANOBRAGG_DISABLE_COMPILE",
+            "TORCHDYNAMO_DISABLE",
         ):
             monkeypatch.delenv(name)
 
@@ -108,9 +109,7 @@ def test_a_broken_guard_is_refused_by_name_and_nothing_starts(
     assert runs.folders == []
 
 
-def test_what_the_environment_changes_is_in_the_commands(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_that_matter_are_in_the_commands(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NB_SKIP_INFRA_GATE", "1")
     monkeypatch.setenv("NB_UPLOAD_TOKEN", "hidden-value-1234")
     _, told, _ = runs("--", "sh", "-c", 'test "$NB_SKIP_INFRA_GATE" = 1')

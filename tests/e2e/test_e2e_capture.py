@@ -165,7 +165,9 @@ def bench(template: Path, tmp_path: Path) -> Bench:
         "DEPLOY_TOKEN": SECRET,
         "TMPDIR": str(tmp_path),
     }
-    for guard in ("CUDA_VISIBLE_DEVICES", "KMP_DUPLICATE_LIB_OK", "NANOBRAGG_DISABLE_COMPILE"):
+    for guard in ("CUDA_VISIBLE_DEVICES", "KMP_DUPLICATE_LIB_OK"):
+        environment.pop(guard, None)
+    for guard in ("NANOBRAGG_DISABLE_COMPILE", "TORCHDYNAMO_DISABLE"):
         environment.pop(guard, None)
     return Bench(tmp_path / "subject", tmp_path / "project", tmp_path / "reports", environment)
 
@@ -211,7 +213,13 @@ def test_the_mapped_test_in_one_command(bench: Bench) -> None:
     ("name", "code", "expect", "said"),
     [
         ("fail", "1", 3, "FAILED (exit code 1)"),
-        ("error", "1", 3, "FAILED (exit code 1)"),
+        (
+            "error",
+            "1",
+            4,
+            "BLOCKED (exit code 1): an error before the test's own code ran: "
+            "tests/test_scenarios.py::test_error: RuntimeError: no such detector",
+        ),
         ("segfault", "139", 4, "BLOCKED (exit code 139): ended by signal 11 (SIGSEGV)"),
         ("killed", "137", 4, "BLOCKED (exit code 137): ended by signal 9 (SIGKILL)"),
         ("that_is_not_there", "4", 4, "BLOCKED (exit code 4): pytest found no such test"),
