@@ -1,4 +1,4 @@
-"""The nouns of a captured test run: tests, figures, checks, the experiment on malloc; no I/O.
+"""The nouns of a capture: the guarded run, its tests, figures, checks, the experiment on malloc; no I/O.
 
 Times are seconds (`_s`), sizes bytes (`_bytes`).
 """
@@ -6,7 +6,10 @@ Times are seconds (`_s`), sizes bytes (`_bytes`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
 
 from nbbench.model import Cause, Ledger
 
@@ -287,3 +290,86 @@ class CaptureVerdict:
     baseline: tuple[BaselineLine, ...] = ()
     next_actions: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What one command cost, all its processes that were waited for together.
+
+    CPU and elapsed times are seconds; `max_rss_bytes` is the largest process alone.
+    """
+
+    elapsed_s: float = 0.0
+    user_s: float = 0.0
+    system_s: float = 0.0
+    max_rss_bytes: int = 0
+    minor_faults: int = 0
+    major_faults: int = 0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    blocks_in: int = 0
+    blocks_out: int = 0
+
+
+class RunOutcome(StrEnum):
+    """How a captured command ended."""
+
+    PASSED = "passed"  # exit code 0
+    FAILED = "failed"  # any other exit code of its own
+    TIMEOUT = "timeout"  # ended by the outer timeout; exit code 124
+    SIGNAL = "signal"  # a signal ended it; exit code 128 + n
+    NOT_FOUND = "not found"  # no such program; exit code 127
+    NOT_EXECUTABLE = "not executable"  # exit code 126
+    NO_TESTS = "no tests"  # pytest found nothing to run; its exit code 4 or 5
+    PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
+    SETUP_ERROR = "setup error"  # no test came to its own code; pytest's exit code 1
+    INTERRUPTED = "interrupted"  # Ctrl-C
+    DISK_FULL = "disk full"  # the evidence could not be written to the end
+    UNKNOWN = "unknown"  # nbbench was killed before it could tell
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFacts:
+    """One guarded run as `nbbench capture` saw it, before its figures are read.
+
+    `commit` and `tree` are object ids of the subject's checkout when the run began, empty
+    outside of git; `tree` is that of the measured paths. `python` is the interpreter that runs
+    the command's tests; empty when it is not known. `environment` is what the command got.
+    """
+
+    folder: Path
+    cluster: str
+    preset: str
+    command: tuple[str, ...]
+    subject: Path
+    commit: str
+    tree: str
+    dirty: bool
+    started_at: datetime
+    ended_at: datetime
+    exit_code: int
+    outcome: RunOutcome
+    usage: RunUsage
+    record: Path  # JSON lines of the pytest plugin; may be absent
+    profile: Path | None = None  # where --profile asked for the trace
+    probe: bool = True
+    python: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """What the figures of a capture say: its verdict, and what to add to the folder.
+
+    `sections` are (title, Markdown), `files` (name, content); `sentences` lead the summary. `anomalies`
+    say why the run is not the evidence that it should be.
+    """
+
+    verdict: str
+    cause: Cause | None = None
+    sentences: tuple[str, ...] = ()
+    metrics: dict[str, Any] = field(default_factory=dict)
+    sections: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = ()

@@ -22,10 +22,11 @@ from nbbench.captured import (
     Check,
     Diagnosis,
     Figure,
+    RunOutcome,
     TestRecord,
     TestRun,
 )
-from nbbench.model import Cause, RunOutcome
+from nbbench.model import Cause
 
 PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
 NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"

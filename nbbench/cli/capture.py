@@ -180,9 +180,9 @@ def _emit(app: App, done: Capture) -> int:
 
 def exit_code(done: Capture) -> int:
     """nbbench's own exit code for a finished capture; see the command's help."""
+    from nbbench.captured import RunOutcome
     from nbbench.cli.app import EXIT_INTERRUPTED
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-    from nbbench.model import RunOutcome
 
     facts = done.end.facts
     if facts is None:

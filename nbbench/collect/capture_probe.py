@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.captured import Diagnosis, MallocTiming, MallocTrial
+from nbbench.captured import CaptureFacts, Diagnosis, MallocTiming, MallocTrial
 from nbbench.collect.ledgers import known_ledgers, measured_environment
 from nbbench.collect.lock import measuring
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError, SubjectError
-from nbbench.model import CaptureFacts, Commit, Ledger
+from nbbench.model import Commit, Ledger
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.git import git_text
 from nbbench.subject.tree import extract_tree

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nbbench.captured import RunOutcome, RunUsage
 from nbbench.collect import keeper
 from nbbench.collect.log_writer import STDERR_BYTES, STDOUT_BYTES, LogWriter
 from nbbench.collect.outcomes import (
@@ -34,7 +35,6 @@ from nbbench.collect.outcomes import (
 )
 from nbbench.collect.screen import Screen
 from nbbench.errors import HostError
-from nbbench.model import RunOutcome, RunUsage
 
 _CHUNK = 65_536
 _DRAIN_S = 5.0  # for output still in the pipes when every process has ended

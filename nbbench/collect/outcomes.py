@@ -7,8 +7,8 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nbbench.captured import RunOutcome
 from nbbench.collect.guard_rules import is_pytest
-from nbbench.model import RunOutcome
 
 EXIT_TIMEOUT = 124
 EXIT_NOT_EXECUTABLE = 126

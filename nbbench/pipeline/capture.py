@@ -13,7 +13,17 @@ from nbbench.analyse.capture_trial import against_baseline
 from nbbench.analyse.capture_verdict import judge
 from nbbench.analyse.figures import figures_of
 from nbbench.analyse.malloc_setting import pinned_malloc
-from nbbench.captured import BaselineFigure, BaselineLine, Diagnosis, Figure, TestRecord, TestRun
+from nbbench.captured import (
+    BaselineFigure,
+    BaselineLine,
+    CaptureFacts,
+    Diagnosis,
+    Enrichment,
+    Figure,
+    RunOutcome,
+    TestRecord,
+    TestRun,
+)
 from nbbench.collect.asv_run import machine_name
 from nbbench.collect.capture_probe import diagnose
 from nbbench.collect.guard_rules import COMPILE_SWITCHES
@@ -22,7 +32,7 @@ from nbbench.collect.profile_trace import MAX_BYTES, trimmed_trace
 from nbbench.collect.test_records import read_test_records
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError
-from nbbench.model import CaptureFacts, Enrichment, RunOutcome, Series, Status, to_plain
+from nbbench.model import Series, Status, to_plain
 from nbbench.report.blocks import as_markdown
 from nbbench.report.capture_figures import CaptureFigures, metrics, sections
 from nbbench.report.dtypes import audit_sentence, cases_table

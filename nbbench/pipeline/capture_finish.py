@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nbbench.analyse.capture_verdict import setup_error
+from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
 from nbbench.collect.guard_rules import is_pytest
 from nbbench.collect.guarded import GuardedRun
 from nbbench.collect.machine import torch_env_text
@@ -18,7 +19,7 @@ from nbbench.collect.redact import redact_text, redact_tree, secret_values
 from nbbench.collect.snapshots import WorkTree, inspect_interpreter, package_changes, tree_changes
 from nbbench.collect.test_records import read_test_records
 from nbbench.errors import HostError, NbbenchError
-from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage, to_plain
+from nbbench.model import to_plain
 from nbbench.pipeline.capture_foreign import restore_pages, settle_foreign_files
 from nbbench.pipeline.capture_session import OPENING, RESERVE, RESERVE_BYTES, Session
 from nbbench.report import capture as pages

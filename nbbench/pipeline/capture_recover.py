@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
 from nbbench.collect.liveness import is_alive
 from nbbench.collect.record_copy import copy_record
 from nbbench.collect.redact import REDACTED, is_secret_name
 from nbbench.config import Settings
 from nbbench.errors import EvidenceError
-from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage
 from nbbench.pipeline.capture_finish import Capture, close_folder, listing, without_secrets
 from nbbench.pipeline.capture_run import SCRATCH_PREFIX
 from nbbench.pipeline.capture_session import RESERVE

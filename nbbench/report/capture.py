@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from nbbench import __version__
+from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
 from nbbench.errors import EvidenceError
-from nbbench.model import CaptureFacts, Enrichment, RunOutcome, RunUsage, to_plain
+from nbbench.model import to_plain
 from nbbench.report.json_out import document
 from nbbench.report.words import clean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbbench import __version__, units
-from nbbench.model import RunOutcome
+from nbbench.captured import RunOutcome
 from nbbench.report.capture import (
     CaptureEnd,
     CaptureStart,

@@ -126,7 +126,7 @@ def test_an_error_before_the_tests_own_code_is_blocked(runs: Runs) -> None:
     (runs.checkout / "test_gate.py").write_text(
         "import pytest\n\n@pytest.fixture(autouse=True)\ndef gate():\n"
         "    pytest.fail('\\n=====\\nGate check FAILED: no C program\\n=====', pytrace=False)\n\n"
-        "def test_speed():\n    assert True\n"
+        "def test_speed():\n    raise RuntimeError('the fixture failed, so this is never reached')\n"
     )
     code, told, _ = runs("--", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_gate.py")
     folder = Path(told["folder"])

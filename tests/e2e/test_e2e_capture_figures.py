@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from e2e_project import REPOSITORY, Project
 
+from nbbench.captured import CaptureFacts, RunOutcome, RunUsage
 from nbbench.config import load_settings
-from nbbench.model import CaptureFacts, RunOutcome, RunUsage
 from nbbench.pipeline.capture import enrich
 from nbbench.subject.demo import write_demo
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from nbbench.analyse.assertions import checks_of, compare
 from nbbench.analyse.capture_verdict import judge
 from nbbench.analyse.figures import figures_of, parse_figures
-from nbbench.captured import TestRecord, TestRun
+from nbbench.captured import RunOutcome, TestRecord, TestRun
 from nbbench.collect.test_records import parse_test_records
-from nbbench.model import RunOutcome
 from nbbench.report.capture_figures import CaptureFigures, metrics, sections
 from nbbench.report.json_out import document
 

@@ -14,10 +14,11 @@ from nbbench.captured import (
     Diagnosis,
     MallocTiming,
     MallocTrial,
+    RunOutcome,
     TestRecord,
     TestRun,
 )
-from nbbench.model import Ledger, RunOutcome
+from nbbench.model import Ledger
 from nbbench.report.capture_figures import CaptureFigures, metrics, sections
 from nbbench.report.json_out import document
 

@@ -7,8 +7,7 @@ import json
 import pytest
 from capture_samples import FAILED, found, passed_test, run_of
 
-from nbbench.captured import OperatorCost, TestRecord, TestRun
-from nbbench.model import Enrichment, RunOutcome
+from nbbench.captured import Enrichment, OperatorCost, RunOutcome, TestRecord, TestRun
 from nbbench.pipeline.capture_finish import without_secrets
 from nbbench.report.capture_figures import metrics, sections
 from nbbench.report.json_out import document

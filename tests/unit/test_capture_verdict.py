@@ -33,8 +33,16 @@ from nbbench.analyse.capture_verdict import NO_BASELINE, first_words, judge, set
 from nbbench.analyse.causes import MALLOC_REMEDY
 from nbbench.analyse.figures import figures_of
 from nbbench.analyse.malloc_setting import pinned_malloc
-from nbbench.captured import BaselineLine, CaptureVerdict, Diagnosis, MallocTrial, TestRecord, TestRun
-from nbbench.model import Cause, RunOutcome
+from nbbench.captured import (
+    BaselineLine,
+    CaptureVerdict,
+    Diagnosis,
+    MallocTrial,
+    RunOutcome,
+    TestRecord,
+    TestRun,
+)
+from nbbench.model import Cause
 
 
 def verdict(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
 from nbbench.errors import EvidenceError
-from nbbench.model import CaptureFacts, Cause, Enrichment, RunOutcome, RunUsage
+from nbbench.model import Cause
 from nbbench.report.capture import (
     CaptureEnd,
     CaptureStart,

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from nbbench.captured import RunOutcome
 from nbbench.collect import keeper
 from nbbench.collect.guarded import GuardedCommand, GuardedRun, gnu_time, run_guarded
 from nbbench.collect.liveness import boot_id, is_alive, start_ticks
 from nbbench.collect.log_writer import LogWriter
 from nbbench.collect.outcomes import outcome_of
 from nbbench.collect.screen import Screen
-from nbbench.model import RunOutcome
 
 QUIET = (Screen(None), Screen(None))
 SECRET = "correct-horse-" + "Xy7" * 5
