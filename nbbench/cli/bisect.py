@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern, seconds
+from nbbench.cli.options import exactly, pattern, seconds
 
 if TYPE_CHECKING:
     from nbbench.model import Commit
@@ -127,5 +126,5 @@ def _text(answer: Answer) -> str:
         culprit, parent = search.commits[found.last], search.commits[found.first - 1]
         ends = f"{parent.short} {culprit.short}"
         lines.append(f"  nbbench explain {ends}")
-        lines.append(f"  nbbench gate --policy time --bench '{re.escape(search.series)}' {ends}")
+        lines.append(f"  nbbench gate --policy time --bench {exactly(search.series)} {ends}")
     return "\n".join(lines)

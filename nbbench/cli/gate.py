@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import exactly, seconds
 
 if TYPE_CHECKING:
     from nbbench.analyse.acknowledged import Acknowledged
@@ -71,7 +72,7 @@ def gate(
     """
     from nbbench.analyse.gate import EXIT_BY_OUTCOME, same_tree_report
 
-    app.override(floor=floor, budget_s=_seconds(budget))
+    app.override(floor=floor, budget_s=seconds(budget))
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
     if calibrate:
         return _calibrate(app, base, head, bench or app.settings.gate_bench, chosen_seed)
@@ -82,17 +83,6 @@ def gate(
         report = _measure(app, first, second, bench or app.settings.gate_bench, policy, chosen_seed)
     _print(app, report, markdown, junit)
     return EXIT_BY_OUTCOME[report.outcome]
-
-
-def _seconds(text: str | None) -> float | None:
-    from nbbench.errors import UsageError
-
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"--budget takes a time such as 90s or 5m, got {text!r}")
-    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _ends(app: App, base: str | None, head: str | None) -> tuple[Commit, Commit]:
@@ -206,7 +196,7 @@ def _rounds(
     for item in series:
         known = noise.get(item.label)
         state = SeriesState(item.label, max(policy, known.floor if known else 0.0))
-        state.reproduce = f"nbbench gate --policy time --bench '{re.escape(item.label)}' {runner.ends}"
+        state.reproduce = f"nbbench gate --policy time --bench {exactly(item.label)} {runner.ends}"
         states.append(state)
     app.say(f"timing {len(series)} series")
     tally = run_rounds(

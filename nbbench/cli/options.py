@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from nbbench.errors import UsageError
 
@@ -21,5 +22,10 @@ def seconds(text: str | None) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise UsageError(f"a budget is a time such as 90s or 5m, got {text!r}")
+        raise UsageError(f"--budget takes a time such as 90s or 5m, got {text!r}")
     return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def exactly(label: str) -> str:
+    """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
+    return shlex.quote(re.escape(label))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import time
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str]) -> 
     if len(found) > 1:
         raise UsageError(
             f"{pattern.pattern!r} matches {len(found)} series; name one",
-            hint=f"for example {re.escape(found[0])!r}",
+            hint=f"for example --series {shlex.quote(re.escape(found[0]))}",
         )
     return found[0]
 

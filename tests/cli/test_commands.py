@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 from conftest import Project, write_results
+
+from nbbench.cli.options import exactly
 
 CULPRIT = f"{7:08x}"
 
@@ -182,3 +186,11 @@ def test_completion_scripts(project: Project) -> None:
         found = project.run("completion", shell)
         assert found.exit_code == 0
         assert "NBBENCH_COMPLETE" in found.stdout
+
+
+def test_a_series_can_be_pasted_back_as_a_pattern() -> None:
+    """What `gate` and `bisect` print to reproduce must survive the quotes in asv's names."""
+    label = "bandwidth.Warm.time_run(512, 'float32')"
+    [word] = shlex.split(exactly(label))
+    assert re.fullmatch(word, label)
+    assert not re.search(word, "bandwidth.Warm.time_run(512, 'float64')")
