@@ -23,32 +23,44 @@ PROGRAMS = ("frames_s", "arithmetic_s")
 Levels = Mapping[str, float]
 """Seconds by program."""
 
+Place = tuple[str, str, str, str]
+"""A result: commit, machine, environment, benchmark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Canaries:
-    """Levels of the canaries by (commit, machine, environment, benchmark)."""
+    """Levels of the canaries, and when they were timed (seconds of the epoch), by `Place`."""
 
-    levels: Mapping[tuple[str, str, str, str], Levels]
+    levels: Mapping[Place, Levels]
+    times: Mapping[Place, float]
 
     def beside(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
         """Seconds (programs, n) beside a series at each of `commits`; NaN where none was timed."""
         nothing: Levels = {}
-        rows = [
-            self.levels.get((commit, key.machine, key.environment, key.benchmark), nothing)
-            for commit in commits
-        ]
+        rows = [self.levels.get(place, nothing) for place in _places(key, commits)]
         return np.array([[row.get(name, math.nan) for row in rows] for name in PROGRAMS], dtype=np.float64)
+
+    def at(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
+        """When (n,) they were timed; NaN where none was."""
+        return np.array([self.times.get(place, math.nan) for place in _places(key, commits)])
+
+
+def _places(key: SeriesKey, commits: Sequence[str]) -> list[Place]:
+    return [(commit, key.machine, key.environment, key.benchmark) for commit in commits]
 
 
 def canary_levels(records: Iterable[ProcessRecord]) -> Canaries:
     """The canaries beside each result: the median over its processes of the geometric mean of the time
-    before and after the benchmark."""
-    found: dict[tuple[str, str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    before and after the benchmark, and when the last of them began."""
+    found: dict[Place, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    times: dict[Place, float] = {}
     for record in records:
         place = (record.commit, record.machine, record.environment, record.benchmark)
         for name, seconds in _sung(record).items():
             found[place][name].append(seconds)
-    return Canaries({place: {n: median(s) for n, s in sung.items()} for place, sung in found.items()})
+            times[place] = max(record.started_at.timestamp(), times.get(place, 0.0))
+    levels = {place: {name: median(each) for name, each in sung.items()} for place, sung in found.items()}
+    return Canaries(levels, times)
 
 
 def machine_jump(

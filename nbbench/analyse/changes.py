@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, Values, detect_many, useful_jobs
+from nbbench.stats.short_levels import ALONE
 
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 FAULTS_THAT_COUNT = 1000
@@ -134,18 +136,21 @@ class _Evidence:
             disturbed[:] = [is_spoilt(self._spoilt, series.key, p.commit) for p in points]
         beside = None
         if self._canaries.levels and role(series.key, series.unit, series.kind) is Role.TIME:
-            beside = self._canaries.beside(series.key, [p.commit for p in points])
-        if beside is not None:
-            disturbed |= held_up(beside)
+            commits = [p.commit for p in points]
+            beside = self._canaries.beside(series.key, commits)
+            disturbed |= held_up(beside, self._canaries.at(series.key, commits))
         if 2 * disturbed.sum() < disturbed.size:
             values = np.where(disturbed, np.nan, values)
         return values if beside is None else remove_drift(values, beside)[0]
 
-    def confirmed(self, series: Series, points: Sequence[Point]) -> NDArray[np.bool_]:
-        """Points of short levels that the ledger or a second collection vouches for."""
+    def confirmed(self, series: Series, points: Sequence[Point]) -> NDArray[np.int64]:
+        """Short levels that the ledger vouches for, and points that a second collection does, as
+        `detect_steps` takes them."""
         vouched = _vouched(series, points, self._changed)
         again = self._repeats.get(series.key)
-        return vouched | repeated(points, again, _MIN_SEGMENT) if again else vouched
+        if not again:
+            return vouched
+        return np.where((vouched == 0) & repeated(points, again, _MIN_SEGMENT), ALONE, vouched)
 
 
 def _is_noisy(series: Series) -> bool:
@@ -191,19 +196,21 @@ def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrde
     return changed
 
 
-def _vouched(series: Series, points: Sequence[Point], changed: Mapping[str, set[str]]) -> NDArray[np.bool_]:
-    """Points of levels shorter than the least segment whose ends are changes of the series' own work."""
+def _vouched(series: Series, points: Sequence[Point], changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
+    """Numbers (n,) of the levels shorter than the least segment whose ends are changes of the series' own
+    work; 0 elsewhere."""
     families = ledger_families(series.key)
     starts = [
         i
         for i, point in enumerate(points)
         if i == 0 or any(name.startswith(families) for name in changed.get(point.commit, ()))
     ]
-    flags = np.zeros(len(points), dtype=np.bool_)
+    numbers = np.zeros(len(points), dtype=np.int64)
     if families and len(starts) > 1:
-        for first, end in zip(starts, [*starts[1:], len(points)], strict=True):
-            flags[first:end] = end - first < _MIN_SEGMENT
-    return flags
+        for number, (first, end) in enumerate(pairwise([*starts, len(points)]), start=1):
+            if end - first < _MIN_SEGMENT:
+                numbers[first:end] = number
+    return numbers
 
 
 def _change_point(order: CommitOrder, series: Series, points: Sequence[Point], step: Step) -> ChangePoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from random import Random
 from typing import Any
 
 import click
@@ -43,11 +44,13 @@ def run(
     quick: bool,
     timeout: float | None,
 ) -> int:
-    """Measure commits with asv, newest first and evenly spread, then import.
+    """Measure commits with asv, newest first and then all over the range, then import.
 
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch. What is
     measured already is skipped, so an interrupted run resumes when it is repeated. A commit
-    that cannot run is recorded as broken, with the reason.
+    that cannot run is recorded as broken, with the reason. Neighbours are measured far apart
+    in time (in an order drawn anew each run), so that a slow quarter of an hour is noise and
+    no step.
 
     With --adaptive the exact work of every tree is recorded first (it needs no quiet machine);
     then one tree a stretch of equal work is timed, and what the work does not explain is
@@ -67,7 +70,8 @@ def run(
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     commits = _chosen(app, span, named, limit)
-    app.say(f"measuring {len(commits)} commits, newest first; interrupt at any time, repeat to resume")
+    order = "newest first, then all over the range; " if len(commits) > 2 and not named else ""
+    app.say(f"measuring {len(commits)} commits, {order}interrupt at any time, repeat to resume")
     started = time.monotonic()
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
         save_commits(app.settings)
@@ -141,10 +145,12 @@ def _chosen(app: App, span: str | None, named: str | None, limit: int | None) ->
             raise UsageError("--commits names no commit")
         placed = {c.hash: c for c in select(subject, None)}
         return list(dict.fromkeys(placed.get(c.hash, c) for c in found))[:limit]
-    commits = spread(select(subject, span))[:limit]
+    commits = select(subject, span)
     if not commits:
         raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
-    return commits
+    # the same N again when it is repeated, in another order
+    kept = {c.hash for c in spread(commits)[:limit]}
+    return spread([c for c in commits if c.hash in kept], Random())  # noqa: S311 -- no secret
 
 
 def _report(store: Any, hashes: list[str], commits: list[Any], elapsed_s: float) -> dict[str, Any]:

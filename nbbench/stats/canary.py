@@ -140,14 +140,19 @@ def _sigma(rest: FloatArray) -> float:
     return MAD_TO_SIGMA * median(np.abs(rest))
 
 
-def held_up(canaries: ArrayLike) -> BoolArray:
+def held_up(canaries: ArrayLike, at: ArrayLike | None = None) -> BoolArray:
     """Points (n,) at which one of the canaries (programs, n) was slower than around them; see
-    HELD_UP_SIGMAS. None within NEIGHBOURS of an end, where it cannot be told from the machine's wandering."""
+    HELD_UP_SIGMAS. None within NEIGHBOURS of an end, where it cannot be told from the machine's wandering.
+
+    ``at`` (n,) is when the points were measured, on any clock: who held a point up held up what was measured
+    around it. Without it the points were measured in their order.
+    """
     rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
+    order = np.arange(rows.shape[1]) if at is None else np.argsort(np.asarray(at), kind="stable")
     late = np.zeros(rows.shape[1], dtype=np.bool_)
     for row in rows:
-        known = np.isfinite(row) & (row > 0)
-        if np.count_nonzero(known) > 2 * NEIGHBOURS:
+        known = order[np.isfinite(row[order]) & (row[order] > 0)]
+        if known.size > 2 * NEIGHBOURS:
             log = np.log(row[known])
             apart = log - running_median(log, NEIGHBOURS)
             sigma = max(difference_sigma(log), MAD_TO_SIGMA * median(np.abs(apart)))

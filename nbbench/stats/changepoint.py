@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbbench.stats.detector import Change, Rules, detect
+from nbbench.stats.short_levels import ALONE
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -80,8 +81,9 @@ def detect_steps(
 ) -> tuple[Step, ...]:
     """Change points of a noisy series of shape (n,) in commit order; NaN and infinities are missing values.
 
-    A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,), true where a repeat
-    collection or the ledger vouches for the point) says that a shorter one is real. ``alpha`` bounds the
+    A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,)) says that a shorter one is
+    real: true or ALONE where a second collection vouches for the point, the number (from 1 on) of the level
+    where the ledger vouches for a level as a whole. ``alpha`` bounds the
     probability that a series without changes yields any step. Changes smaller than ``min_effect`` (absolute
     log-ratio) are merged away. ``noise_sigma`` is a known noise of one point as a log-ratio, from A/A runs
     for instance: the series is never believed to be quieter. Logarithms are taken if ``log`` and all values
@@ -92,11 +94,7 @@ def detect_steps(
     of range.
     """
     array = _check(values, min_segment, alpha, min_effect, noise_sigma)
-    flags = (
-        np.zeros(array.shape, dtype=np.bool_) if confirmed is None else np.asarray(confirmed, dtype=np.bool_)
-    )
-    if flags.shape != array.shape:
-        raise ValueError(f"confirmed has shape {flags.shape}, values have {array.shape}")
+    flags = _confirmations(confirmed, array.shape)
     known = np.isfinite(array)
     present = array[known]
     if present.size < 3 or present.min() == present.max():
@@ -114,6 +112,14 @@ def detect_steps(
         for i, change in enumerate(changes)
     )
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
+
+
+def _confirmations(confirmed: ArrayLike | None, shape: tuple[int, ...]) -> IndexArray:
+    """What is confirmed, (n,), as `find_short_levels` takes it."""
+    given = np.zeros(shape, dtype=np.int64) if confirmed is None else np.asarray(confirmed)
+    if given.shape != shape:
+        raise ValueError(f"confirmed has shape {given.shape}, values have {shape}")
+    return np.where(given, ALONE, 0) if given.dtype == np.bool_ else given.astype(np.int64)
 
 
 def _check(

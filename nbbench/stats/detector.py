@@ -23,7 +23,7 @@ from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segmen
 from nbbench.stats.short_levels import ShortLevel, find_short_levels
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 CANDIDATE_ALPHA_FACTOR = 5.0
 """Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part
@@ -64,8 +64,9 @@ class Change:
     kind: Literal["step", "drift"]
 
 
-def detect(raw: FloatArray, confirmed: BoolArray, rules: Rules) -> list[Change]:
-    """Changes of a series of n >= 2 finite values that are not all equal, in order of place."""
+def detect(raw: FloatArray, confirmed: IntArray, rules: Rules) -> list[Change]:
+    """Changes of a series of n >= 2 finite values that are not all equal, in order of place; ``confirmed``
+    (n,) as `find_short_levels` takes it."""
     noise = Noise(rules.least_sigma, 0.0, np.ones(raw.size))
     level = np.full(raw.size, float(np.median(raw)))
     changes: list[Change] = []
@@ -169,7 +170,7 @@ def _with_short_levels(
     changes: list[Change],
     raw: FloatArray,
     level: FloatArray,
-    confirmed: BoolArray,
+    confirmed: IntArray,
     noise: Noise,
     rules: Rules,
 ) -> list[Change]:

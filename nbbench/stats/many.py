@@ -34,7 +34,7 @@ class Rules:
     min_effect: float = 0.0
 
 
-Values = tuple[NDArray[np.float64], NDArray[np.bool_] | None]
+Values = tuple[NDArray[np.float64], NDArray[np.int64] | None]
 """One series: its values and what is confirmed, as `detect_steps` takes them."""
 
 
@@ -83,7 +83,7 @@ def _detect_chunk(chunk: tuple[Values, ...], rules: Rules) -> list[tuple[Step, .
 
 
 def _detect(
-    values: NDArray[np.float64], confirmed: NDArray[np.bool_] | None, rules: Rules
+    values: NDArray[np.float64], confirmed: NDArray[np.int64] | None, rules: Rules
 ) -> tuple[Step, ...]:
     return detect_steps(
         values,

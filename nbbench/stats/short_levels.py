@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,11 @@ from nbbench.stats.summary import difference_sigma, mad_sigma
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+ALONE = -1
+"""A point that is confirmed by itself. A positive number is that of a level which is confirmed as a whole, 0
+says that nothing confirms the point."""
 
 OUTSTANDING_SIGMAS = 3.5
 """A confirmed point must stand out this far to be looked at; the test that follows is corrected for all
@@ -73,7 +79,7 @@ def confirmed_by_repeats(log_values: FloatArray, min_segment: int) -> BoolArray:
 def find_short_levels(
     residuals: FloatArray,
     edges: list[tuple[int, int]],
-    confirmed: BoolArray,
+    confirmed: IntArray,
     noise: Noise,
     min_segment: int,
     alpha: float,
@@ -81,11 +87,13 @@ def find_short_levels(
     """Confirmed short levels inside the levels ``edges`` of a series whose residuals from those levels are
     given, shape (n,).
 
-    The strongest is taken first and the rest of its level is tested again without it.
+    ``confirmed`` (n,) is ALONE, the number of a level, or 0: a level that is confirmed as a whole is taken
+    whole, however one of its points was disturbed. The strongest is taken first and the rest of its level is
+    tested again without it.
     """
     sigma = noise.sigma * noise.loudness
-    # each point may take part in a run of one and in one of two
-    tests = 2 * int(np.count_nonzero(confirmed))
+    # each of them may take part in a run of its own and in one with its neighbour
+    tests = 2 * len(_units(confirmed))
     found: list[ShortLevel] = []
     for a, b in edges:
         level = _Level(residuals[a:b], sigma[a:b], np.ones(b - a, dtype=np.bool_), noise.rho, min_segment)
@@ -99,20 +107,37 @@ def find_short_levels(
     return sorted(found, key=lambda short: short.start)
 
 
-def _runs(level: _Level, confirmed: BoolArray) -> list[tuple[int, int]]:
+def _units(confirmed: IntArray) -> list[tuple[int, int]]:
+    """What is confirmed together, half-open and in order: levels as a whole, and points by themselves."""
+    starts = np.flatnonzero(np.diff(confirmed, prepend=0) | (confirmed == ALONE))
+    return [(int(i), int(j)) for i, j in pairwise([*starts, confirmed.size]) if confirmed[i]]
+
+
+def _runs(level: _Level, confirmed: IntArray) -> list[tuple[int, int]]:
     """Runs of confirmed points worth a test: short ones in a tiny level, outstanding ones in a longer."""
-    usable = level.rest & confirmed
-    m = usable.size
+    units = [(i, j) for i, j in _units(confirmed) if level.rest[i:j].all()]
+    m = confirmed.size
     if m < 2 * level.min_segment:
-        spans = [(i, j) for i in range(m) for j in range(i + 1, min(i + level.min_segment, m + 1))]
-        return [(i, j) for i, j in spans if usable[i:j].all()]
+        spans = [(i, j) for i, _ in units for _, j in units if 0 < j - i <= level.min_segment]
+        return [(i, j) for i, j in spans if (level.rest & (confirmed != 0))[i:j].all()]
     deviation = (level.values - np.median(level.values[level.rest])) / level.sigma
-    index = np.flatnonzero(usable & (np.abs(deviation) > OUTSTANDING_SIGMAS))
-    if index.size == 0:
-        return []
-    apart = np.abs(np.diff(deviation[index])) > APART_SIGMAS
-    groups = np.split(index, np.flatnonzero((np.diff(index) > 1) | apart) + 1)
-    return [(int(g[0]), int(g[-1]) + 1) for g in groups if 2 * g.size < m]
+    runs: list[tuple[int, int]] = []
+    heights: list[list[float]] = []
+    for i, j in units:
+        height = float(np.mean(deviation[i:j]))
+        if runs and runs[-1][1] == i and _alike(heights[-1][-1], height):
+            runs[-1] = (runs[-1][0], j)
+            heights[-1].append(height)
+        else:
+            runs.append((i, j))
+            heights.append([height])
+    outstanding = (max(map(abs, each)) > OUTSTANDING_SIGMAS for each in heights)
+    return [(i, j) for (i, j), stands in zip(runs, outstanding, strict=True) if stands and 2 * (j - i) < m]
+
+
+def _alike(one: float, other: float) -> bool:
+    """Whether two neighbours (sigmas from their level) are nearer to each other than to that level."""
+    return abs(one - other) <= min(APART_SIGMAS, 0.5 * max(abs(one), abs(other)))
 
 
 def _test(level: _Level, start: int, stop: int, tests: int) -> ShortLevel | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import re
+from random import Random
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit
@@ -37,22 +39,30 @@ def by_position(commits: list[Commit], span: str | None) -> list[Commit]:
     return [c for c in commits if low <= c.position <= high]
 
 
-def spread(commits: list[Commit]) -> list[Commit]:
+def spread(commits: list[Commit], random: Random | None = None) -> list[Commit]:
     """Newest first, then oldest, then always the middle of the widest gap.
 
-    A run that is cut short has then covered the range evenly, and every change point lies in
-    as narrow an interval as the number of measured commits allows.
+    A run that is cut short has then covered the range evenly, and every change point lies in as narrow an
+    interval as the number of measured commits allows. Among gaps of one width the newest is taken, or one
+    drawn by `random`: then what happens to the machine for a while falls on commits all over the range,
+    where it is noise, and not on a few in a row, where it looks like their work (Fisher 1935, *The Design
+    of Experiments*, on the random order of runs).
     """
     if len(commits) <= 2:
         return commits[::-1]
     order = [len(commits) - 1, 0]
-    gaps = [(0, len(commits) - 1)]
+    gaps = [_gap(0, len(commits) - 1, random)]
     while gaps:
-        low, high = max(gaps, key=lambda gap: (gap[1] - gap[0], gap[1]))
-        gaps.remove((low, high))
+        _, _, low, high = heapq.heappop(gaps)
         if high - low < 2:
             continue
         middle = (low + high) // 2
         order.append(middle)
-        gaps += [(low, middle), (middle, high)]
+        heapq.heappush(gaps, _gap(low, middle, random))
+        heapq.heappush(gaps, _gap(middle, high, random))
     return [commits[i] for i in order]
+
+
+def _gap(low: int, high: int, random: Random | None) -> tuple[int, float, int, int]:
+    """A gap as a heap takes it: the widest first, then by lot or the newest."""
+    return low - high, random.random() if random else -high, low, high

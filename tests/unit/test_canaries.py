@@ -44,6 +44,9 @@ def test_a_level_is_the_median_of_geometric_means():
     one = series(TIME, [1.0, 1.0])
     found = canary_levels(records).beside(one.key, ["a", "b", "c"])
     np.testing.assert_allclose(found, [[3.0, 1.0, np.nan], [0.001, 0.001, np.nan]])
+    at = canary_levels(records).at(one.key, ["a", "b", "c"])
+    assert at[:2].tolist() == [records[0].started_at.timestamp()] * 2
+    assert np.isnan(at[2])
     elsewhere = series(TIME, [1.0], machine="other")
     assert np.isnan(canary_levels(records).beside(elsewhere.key, ["a"])).all()
 

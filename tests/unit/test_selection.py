@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -56,6 +57,27 @@ class TestSpread:
             low, high = next((a, b) for _, a, b in gaps if a < order[length] < b)
             assert high - low == max(gaps)[0]
             assert abs((order[length] - low) - (high - order[length])) <= 1
+
+    @FIXED
+    @given(st.integers(min_value=0, max_value=100), st.integers())
+    def test_drawn_orders_cover_as_evenly(self, count, seed):
+        drawn = [c.position for c in spread(history(count), Random(seed))]
+        assert sorted(drawn) == list(range(1, count + 1))
+        assert drawn[:3] == [c.position for c in spread(history(count))][:3]
+        for length in range(2, count + 1):
+            done = sorted(drawn[:length])
+            assert max(b - a for a, b in pairwise(done)) <= 2 * -(-(count - 1) // (length - 1))
+
+    def test_a_burst_hits_no_neighbours(self):
+        # one of the six values that a burst of contention spoils at most: a spike, and no level
+        drawn = [c.position for c in spread(history(245), Random(1))]
+        spoilt = [sorted(drawn[at : at + 6]) for at in range(len(drawn) - 5)]
+        side_by_side = [any(c - a <= 2 for a, c in zip(six, six[2:], strict=False)) for six in spoilt]
+        assert sum(side_by_side) <= 1
+
+    def test_draws_differ_by_seed(self):
+        assert spread(history(50), Random(1)) != spread(history(50), Random(2))
+        assert spread(history(50), Random(1)) == spread(history(50), Random(1))
 
     def test_input_stays_as_it_is(self):
         commits = history(10)

@@ -111,6 +111,17 @@ def test_what_was_held_up_stands_out_of_its_canary():
     assert not held_up(np.where(canary > 1.02, 1.0, canary)).any()
 
 
+def test_a_burst_is_sought_in_the_order_of_measuring():
+    rng = np.random.default_rng(1)
+    speed = 1.0 + 0.05 * np.sin(np.arange(60) / 15)  # the machine wanders, and is held up for three points
+    speed[30:33] *= 1.1
+    timed = speed * np.exp(0.002 * rng.standard_normal(60))
+    at = rng.permutation(60)
+    canary = timed[at]
+    assert not held_up(canary).any()
+    np.testing.assert_array_equal(np.sort(at[held_up(canary, at)]), [30, 31, 32])
+
+
 def test_a_quiet_canary_does_not_leave_points_out_for_nothing():
     canary = np.ones(60)
     canary[12:48:7] = math.exp(0.99 * LEAST_HELD_UP)

@@ -187,6 +187,38 @@ def test_a_tiny_series_may_hold_a_confirmed_level():
     assert detect_steps([1.0, 1.5], confirmed=[1, 1]) == ()
 
 
+def test_a_level_that_is_confirmed_as_a_whole_is_taken_whole():
+    values = noisy(60)
+    values[20:22] *= [1.05, 1.5]  # of a true 1.5, the first measured in a lucky moment
+    by_point, as_a_whole = np.zeros(60, dtype=bool), np.zeros(60, dtype=int)
+    by_point[20:22], as_a_whole[20:22] = True, 1
+    assert [s.index for s in detect_steps(values, confirmed=by_point)] == [21, 22]
+    assert [s.index for s in detect_steps(values, confirmed=as_a_whole)] == [20, 22]
+
+
+def test_levels_confirmed_side_by_side_stay_apart():
+    values = noisy(60)
+    values[20:22] *= 1.5
+    values[22:24] *= 0.6
+    levels = np.zeros(60, dtype=int)
+    levels[20:22], levels[22:24] = 4, 7
+    assert [s.index for s in detect_steps(values, confirmed=levels)] == [20, 22, 24]
+
+
+def test_confirmed_levels_that_are_alike_are_one():
+    # on the sparse history of the real branch every commit is a level of the ledger's; the third of these
+    # three stands out by less than a point must, but is nearer to the second than to the long level
+    values = noisy(26, sigma=0.02)
+    values[:3] *= [0.90, 0.91, 0.94]
+    assert [s.index for s in detect_steps(values, confirmed=np.arange(1, 27))] == [3]
+
+
+def test_a_level_that_is_confirmed_and_does_not_differ_is_no_change():
+    levels = np.zeros(60, dtype=int)
+    levels[20:22] = 1
+    assert detect_steps(noisy(60), confirmed=levels) == ()
+
+
 # -- missing values, scales, bad input --------------------------------------------------------------------
 
 

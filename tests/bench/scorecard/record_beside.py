@@ -1,18 +1,23 @@
-"""Record an A/A history of the gate's series with the canaries of `nbbench.probe.beside`.
+"""Record histories with the canaries of `nbbench.probe.beside` beside every value.
 
-    python -m tests.bench.scorecard.record_beside RAW.jsonl --points 250 --limit-s 450
-    python -m tests.bench.scorecard.record_beside pack history.npz aa3=RAW.jsonl aa3_load=RAW2.jsonl
+    python -m tests.bench.scorecard.record_beside aa RAW.jsonl --points 250 --limit-s 450
+    python -m tests.bench.scorecard.record_beside branch RAW.jsonl --seed 4
+    python -m tests.bench.scorecard.record_beside pack history.npz aa3=RAW.jsonl branch4=RAW2.jsonl
 
-The last commit of the registered subject is measured again and again. A value is a process of its own, forked
-from one that has torch imported: canaries, workload, canaries. `pack` adds the recordings to an archive that
-is there, as `NAME_values` (points, series), `NAME_beside` (points, series, programs) and `NAME_waited`
-(points, series): seconds, seconds, and the share of its time that the process waited for a core.
+`aa` measures the last commit of the registered subject again and again (the gate's series); `branch` each
+commit of the branch once, in the order in which `nbbench run` takes them (the series of `record`). A value is
+a process of its own, forked from one that has torch imported: canaries, workload, canaries. `pack` adds the
+recordings to an archive that is there, in the order of the branch, as `NAME_values` (points, series),
+`NAME_beside` (points, series, programs), `NAME_waited` (points, series): seconds, seconds, and the share of
+its time that the process waited for a core; of a branch also `NAME_position` and `NAME_at` (points,): the
+places on the branch, and seconds since the recording began.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -23,8 +28,12 @@ from typing import Any
 import numpy as np
 
 from nbbench.analyse.canaries import PROGRAMS
+from tests.bench.scorecard.record import SERIES as BRANCH_SERIES
 
-SERIES = {
+Case = tuple[str, int, int | str]
+"""A maker of `benchmarks.subject` and its two arguments."""
+
+GATE_SERIES = {
     "warm-512-float32": ("bandwidth", 512, "float32"),
     "warm-512-float64": ("bandwidth", 512, "float64"),
     "warm-1024-float32": ("bandwidth", 1024, "float32"),
@@ -41,47 +50,69 @@ SAMPLES_S = 0.1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("out", help="file to append to, or `pack`")
-    parser.add_argument("more", nargs="*", help="for `pack`: the archive, then NAME=RAW.jsonl")
+    parser.add_argument("what", choices=["aa", "branch", "pack"])
+    parser.add_argument("out", type=Path, help="file to append to; for `pack`: the archive")
+    parser.add_argument("raw", nargs="*", help="for `pack`: NAME=RAW.jsonl")
     parser.add_argument("--points", type=int, default=250)
-    parser.add_argument("--limit-s", type=float, default=450.0)
+    parser.add_argument("--limit-s", type=float, default=math.inf)
+    parser.add_argument("--seed", type=int, default=0, help="of the order of commits")
     asked = parser.parse_args()
-    if asked.out == "pack":
-        pack(Path(asked.more[0]), dict(pair.split("=", 1) for pair in asked.more[1:]))
+    if asked.what == "pack":
+        pack(asked.out, dict(pair.split("=", 1) for pair in asked.raw))
     else:
-        record(Path(asked.out), asked.points, asked.limit_s)
+        record(asked)
 
 
-def record(out: Path, points: int, limit_s: float) -> None:
+def record(asked: argparse.Namespace) -> None:
+    """Append points to the file until all are there, or the time is up; a branch is resumed."""
     from nbbench.config import load_settings
+    from nbbench.errors import SubjectError
     from nbbench.probe.resources import PINNED_ENVIRONMENT
     from nbbench.subject.repository import list_commits, open_subject
+    from nbbench.subject.selection import spread
     from nbbench.subject.tree import extract_tree
 
     os.environ.update(PINNED_ENVIRONMENT, NBBENCH_THREADS="1")
     settings = load_settings()
     subject = open_subject(settings)
-    commit = list_commits(subject)[-1]
+    commits = list_commits(subject)
+    branch = asked.what == "branch"
+    chosen = spread(commits, random.Random(asked.seed)) if branch else commits[-1:] * asked.points
+    done = _positions(asked.out) if branch else set()
+    series = BRANCH_SERIES if branch else GATE_SERIES
     trees = settings.state_dir / "scorecard-trees"
-    folder = extract_tree(subject.git_dir, commit.hash, commit.tree, settings.measured_path, trees)
     import torch
     import torch._dynamo  # the subject asks for it when it is built
 
     import benchmarks.subject  # noqa: F401  imported once, before the forks
 
     torch.set_num_threads(1)
-    order, start = random.Random(0), time.monotonic()
-    with out.open("a", encoding="utf-8") as stream:
-        for _ in range(points):
-            if time.monotonic() - start > limit_s:
+    order, start = random.Random(asked.seed), time.monotonic()
+    with asked.out.open("a", encoding="utf-8") as stream:
+        for commit in (one for one in chosen if one.position not in done):
+            if time.monotonic() - start > asked.limit_s:
+                print("time is up: run again to go on", file=sys.stderr)
                 break
-            names = order.sample(list(SERIES), len(SERIES))
-            point = {name: _forked(name, str(folder / settings.import_root)) for name in names}
-            stream.write(json.dumps({"at": round(time.monotonic() - start, 2), "series": point}) + "\n")
+            try:
+                folder = extract_tree(
+                    subject.git_dir, commit.hash, commit.tree, settings.measured_path, trees
+                )
+            except SubjectError:  # its objects are missing from the clone
+                continue
+            root = str(folder / settings.import_root)
+            at = round(time.monotonic() - start, 2)
+            point = {name: _forked(series[name], root) for name in order.sample(list(series), len(series))}
+            stream.write(json.dumps({"position": commit.position, "at": at, "series": point}) + "\n")
             stream.flush()
 
 
-def _forked(name: str, root: str) -> dict[str, Any]:
+def _positions(path: Path) -> set[int]:
+    if not path.exists():
+        return set()
+    return {json.loads(line)["position"] for line in path.read_text(encoding="utf-8").splitlines()}
+
+
+def _forked(case: Case, root: str) -> dict[str, Any]:
     """One value, measured in a child; without figures when the child fails."""
     reading, writing = os.pipe()
     start = time.perf_counter()
@@ -92,7 +123,7 @@ def _forked(name: str, root: str) -> dict[str, Any]:
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
         try:
-            os.write(writing, json.dumps(_point(name, root)).encode())
+            os.write(writing, json.dumps(_point(case, root)).encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -104,14 +135,14 @@ def _forked(name: str, root: str) -> dict[str, Any]:
     return {**json.loads(text or "{}"), "wall": round(wall, 4), "delay": round(waited, 5)}
 
 
-def _point(name: str, root: str) -> dict[str, Any]:
+def _point(asked: Case, root: str) -> dict[str, Any]:
     from benchmarks import subject
     from nbbench.probe.beside import sing
 
     sys.path.insert(0, root)
     before = sing()
     subject.prepare()
-    kind, first, second = SERIES[name]
+    kind, first, second = asked
     case = getattr(subject, kind)(first, second)
     case.run()
     samples: list[float] = []
@@ -124,22 +155,33 @@ def _point(name: str, root: str) -> dict[str, Any]:
 
 
 def pack(archive: Path, recordings: dict[str, str]) -> None:
-    """Add recordings to the archive, as float32."""
+    """Add recordings to the archive, as float32; NaN where a series has no value at a commit."""
     with np.load(archive) as stored:
         arrays = {name: stored[name] for name in stored.files}
     for name, raw in recordings.items():
-        lines = Path(raw).read_text(encoding="utf-8").splitlines()
-        rows = [[json.loads(line)["series"][one] for one in SERIES] for line in lines]
-        rows = [row for row in rows if all("times" in one for one in row)]
-        arrays[f"{name}_values"] = _array([[min(one["times"]) for one in row] for row in rows])
-        arrays[f"{name}_beside"] = _array([[_beside(one) for one in row] for row in rows])
-        arrays[f"{name}_waited"] = _array([[one["delay"] / one["wall"] for one in row] for row in rows])
+        rows = [json.loads(line) for line in Path(raw).read_text(encoding="utf-8").splitlines()]
+        branch = set(rows[0]["series"]) == set(BRANCH_SERIES)
+        series = BRANCH_SERIES if branch else GATE_SERIES
+        if branch:
+            rows.sort(key=lambda row: row["position"])
+            arrays[f"{name}_position"] = np.array([row["position"] for row in rows], dtype=np.int16)
+            arrays[f"{name}_at"] = _array([row["at"] for row in rows])
+        points = [[row["series"][one] for one in series] for row in rows]
+        arrays[f"{name}_values"] = _array([[_fastest(one) for one in point] for point in points])
+        arrays[f"{name}_beside"] = _array([[_beside(one) for one in point] for point in points])
+        arrays[f"{name}_waited"] = _array([[one["delay"] / one["wall"] for one in point] for point in points])
     np.savez_compressed(archive, **arrays)
+
+
+def _fastest(one: dict[str, Any]) -> float:
+    return min(one["times"]) if "times" in one else math.nan
 
 
 def _beside(one: dict[str, Any]) -> list[float]:
     """Each program's geometric mean of the time before and after, as `analyse.canaries` takes it."""
-    return [float(np.sqrt(one["before"][program] * one["after"][program])) for program in PROGRAMS]
+    if "times" not in one:
+        return [math.nan] * len(PROGRAMS)
+    return [math.sqrt(one["before"][program] * one["after"][program]) for program in PROGRAMS]
 
 
 def _array(values: list[Any]) -> np.ndarray:
