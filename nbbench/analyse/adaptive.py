@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
+from statistics import median
 
 from nbbench.analyse.ledger_diff import log_ratio
+from nbbench.stats.summary import MAD_TO_SIGMA
 
 # A difference is believed beyond this many standard errors: a false one costs log2 measurements
 # and a second collection of two trees, a missed one an event.
@@ -24,6 +26,8 @@ UNEXPLAINED_SHARE = 1 / 3
 # A stretch of equal work is looked at once in so many trees: a change without work (an import,
 # a print) that came and went within them stays unseen.
 COARSE = 16
+# Differences that tell the noise of readings: the median of eight is within a third of the truth.
+LEAST_PAIRS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,35 @@ def plan(
         probes += [probe] if probe else []
     probes.sort(key=lambda p: (-p.weight, p.index))
     return Plan(tuple(probes), tuple(located))
+
+
+def with_measured_noise(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
+    """`trees` with the errors of their readings raised to what neighbours of equal work differ by.
+
+    The machine says itself how far it wanders: 1.4826 median |difference| / √2 over all series and all
+    neighbouring measured trees without a change of work by `min_effect` between them, from LEAST_PAIRS on. A
+    median, since a few of them hold changes that no work explains.
+    """
+    known = [i for i, tree in enumerate(trees) if tree.measured]
+    apart = [
+        abs(trees[hi].readings[series].level - trees[lo].readings[series].level)
+        for lo, hi in pairwise(known)
+        if not any(_work_steps(trees, lo, hi, min_effect))
+        for series in trees[lo].readings.keys() & trees[hi].readings.keys()
+    ]
+    if len(apart) < LEAST_PAIRS:
+        return list(trees)
+    error = MAD_TO_SIGMA * median(apart) / math.sqrt(2)
+    return [
+        replace(
+            tree,
+            readings={
+                series: replace(one, error=max(one.error, error / math.sqrt(max(tree.collections, 1))))
+                for series, one in tree.readings.items()
+            },
+        )
+        for tree in trees
+    ]
 
 
 def _gap(

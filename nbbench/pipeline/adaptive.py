@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nbbench.analyse.adaptive import Plan, Probe, Reading, Tree, Why, plan
+from nbbench.analyse.adaptive import Plan, Probe, Reading, Tree, Why, plan, with_measured_noise
 from nbbench.analyse.roles import Role, ledger_families, role
 from nbbench.analyse.work_share import cost_bytes
 from nbbench.collect.asv_run import machine_name, measure_commits
@@ -20,8 +20,9 @@ from nbbench.pipeline.history import import_all
 from nbbench.report.atomic import write_text
 from nbbench.store import Store
 
-# Medians of two fresh processes of unchanged code differ by about so much (docs/statistics.md);
-# what asv's samples within a process say is far less and leaves out the machine's wandering.
+# Medians of two fresh processes of unchanged code differ by about so much on a quiet machine
+# (docs/statistics.md); what asv's samples within a process say is far less and leaves out the
+# machine's wandering, which is read from the trees of equal work as they come in.
 READING_ERROR = 0.015
 BATCH = 6  # probes of different gaps measured by one asv process: its start costs seconds
 _STATE = "adaptive.json"
@@ -77,6 +78,7 @@ def search(
     while True:
         import_all(settings, store)
         trees, workloads = _trees(settings, store, asked, ledgers, looked, measured_now)
+        trees = with_measured_noise(trees, min_effect=settings.min_effect)
         found = plan(trees, workloads, min_effect=settings.min_effect)
         timed = sum(tree.measured for tree in trees)
         stopped = _stopped(found, asked, time.monotonic() - started, len(measured_now))

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from nbbench.analyse.adaptive import Reading, Tree, Why, plan
+from nbbench.analyse.adaptive import LEAST_PAIRS, Reading, Tree, Why, plan, with_measured_noise
 
 WORKLOADS = {"warm": ("bandwidth",)}
 
@@ -44,6 +44,38 @@ class Branch:
 
     def located(self) -> list[int]:
         return sorted(found.index for found in plan(self.trees, WORKLOADS, min_effect=0.05).located)
+
+
+def wandering(n: int, sigma: float, *, collections: int = 1) -> list[Tree]:
+    """Trees of equal work on a machine that wanders far more than its readings say."""
+    draw = random.Random(7)
+    return [
+        Tree({"bandwidth": 1.0}, {"warm": Reading(draw.gauss(0, sigma), 0.015)}, collections)
+        for _ in range(n)
+    ]
+
+
+def test_trees_of_equal_work_tell_the_noise_of_the_machine() -> None:
+    noisy = with_measured_noise(wandering(200, 0.05), min_effect=0.05)
+    assert noisy[0].readings["warm"].error == pytest.approx(0.05, rel=0.2)
+    twice = with_measured_noise(wandering(200, 0.05, collections=2), min_effect=0.05)
+    assert twice[0].readings["warm"].error == pytest.approx(0.05 / math.sqrt(2), rel=0.2)
+    # quieter than was said, or too few to tell: what was said stands
+    for trees in (wandering(200, 0.001), wandering(LEAST_PAIRS, 0.05)):
+        assert with_measured_noise(trees, min_effect=0.05) == trees
+
+
+def test_a_change_of_work_is_no_noise() -> None:
+    trees = [
+        Tree({"bandwidth": 1.5 ** (i // 2)}, {"warm": Reading(0.4 * (i // 2), 0.01)}, 1) for i in range(40)
+    ]
+    assert with_measured_noise(trees, min_effect=0.05) == trees
+
+
+def test_a_machine_that_wanders_is_not_chased() -> None:
+    trees = wandering(200, 0.05)
+    assert plan(trees, WORKLOADS, min_effect=0.05).probes
+    assert not plan(with_measured_noise(trees, min_effect=0.05), WORKLOADS, min_effect=0.05).probes
 
 
 def test_first_the_ends_then_the_rest() -> None:
