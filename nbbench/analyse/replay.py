@@ -78,7 +78,7 @@ def replay_gate(
         for number in random.sample(range(len(recording[server])), len(recording[server])):
             if not session.open or seconds >= budget_s:
                 break
-            for state in session.open:
+            for state in session.due:
                 source = equal if equal is not None and state.label != only else recording
                 pair = source[server][number][state.label]
                 state.add(sign * pair.log_ratio)

@@ -110,6 +110,15 @@ class GateSession:
         """Series that need more rounds."""
         return tuple(state for state in self.states if not state.settled)
 
+    @property
+    def due(self) -> tuple[SeriesState, ...]:
+        """Series of the next round: losses that wait for their confirmation, else all that are open.
+
+        One confirmed loss decides the gate, so what is left of the budget goes there first. Which series are
+        measured depends on past rounds alone, and leaves their evidence valid.
+        """
+        return tuple(state for state in self.open if state.confirms) or self.open
+
     def conclude(self) -> bool:
         """Decide what can be decided; True when a loss was found that now needs its confirmation."""
         slower = e_select([state.evidence.slower for state in self.states], self.alpha)

@@ -82,7 +82,8 @@ def run_rounds(
     states = dict(zip(series, session.states, strict=True))
     while session.open and (not turn or time.monotonic() < deadline):
         turn += 1
-        todo = [item for item, state in states.items() if not state.settled]
+        due = {state.label for state in session.due}
+        todo = [item for item in states if item.label in due]
         for item, pair in clean_round(runner, todo, deadline, tally).items():
             state = states[item]
             state.errors += [side.error for side in (pair.base, pair.head) if side.error]

@@ -105,3 +105,33 @@ def test_a_side_that_cannot_run_settles_its_series_at_once() -> None:
     state, _ = drive(runner)
     assert runner.rounds == 1
     assert time_verdict(state, None).sentence == "12345678: NameError"
+
+
+def test_a_loss_is_confirmed_before_anything_else_is_measured() -> None:
+    """The budget ends at no known round: what decides the gate goes first."""
+    slow, wavering = ITEM, GateSeries("time_other", None, "time_other", 60.0)
+    measured: list[tuple[str, ...]] = []
+
+    class Two:
+        def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
+            measured.append(tuple(item.label for item in series))
+            wave = 0.1 * (-1) ** len(measured)
+            return {item: pair(0.1 if item is slow else wave) for item in series}
+
+        def renew(self) -> None:
+            measured.append(("a new server",))
+
+    session = GateSession([SeriesState(item.label, 0.01) for item in (slow, wavering)], 0.01)
+    run_rounds(
+        Two(),  # type: ignore[arg-type]
+        [slow, wavering],
+        session,
+        coefficients={},
+        deadline=time.monotonic() + 60,
+        say=lambda _: None,
+    )
+    found = measured.index(("a new server",))
+    assert set(measured[:found]) == {("time_run", "time_other")}
+    assert measured[found + 1 : found + 4] == [("time_run",)] * 3
+    assert set(measured[found + 4 :]) == {("time_other",)}
+    assert session.states[0].confirmed
