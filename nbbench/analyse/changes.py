@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,15 +11,16 @@ from numpy.typing import NDArray
 
 from nbbench import units
 from nbbench.analyse.canaries import Canaries, canary_levels
+from nbbench.analyse.curves import Curve, StoredCurves, curve
 from nbbench.analyse.disturbed import Spoilt, is_spoilt, spoilt_results
 from nbbench.analyse.order import CommitOrder
 from nbbench.analyse.repeats import Repeats, repeated
 from nbbench.analyse.roles import Role, ledger_families, role
-from nbbench.model import ChangePoint, Commit, Ledger, Point, ProcessRecord, Series, Status
+from nbbench.model import ChangePoint, Commit, Ledger, ProcessRecord, Series
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
-from nbbench.stats.many import Rules, Values, detect_many, useful_jobs
+from nbbench.stats.many import Rules, detect_one, spread, useful_jobs
 from nbbench.stats.short_levels import ALONE
 
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
@@ -35,40 +35,42 @@ SERIES_ALPHA = 0.05
 # that certain (the two real ones on record moved the bytes by 20 and 24 %).
 _CHANGED_SHARE = 0.05
 _MIN_SEGMENT = 3
+# What a process reads at a time: a few megabytes, and a third of a second of detection.
+_PART_POINTS = 100_000
+# Databases take no longer lists in a query than some thousands.
+_PART_SERIES = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Everything that detection looks at.
 
-    `series` are gone through once; those of a database are read as they are asked for (`streamed`), so that
-    a large one need not fit into memory. `commits` are the commits of the branch that changed the measured
-    paths, measured or not (without positions they are in order already); `ledgers` are keyed by tree, then
-    workload; `records` is the telemetry; `machine` are the machine's own series where they are streamed;
-    `repeats` holds results that were collected more than once.
+    `series` are in memory; those of a database are `stored` and read where they are judged, so that a large
+    one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
+    measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
+    `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
+    results that were collected more than once.
     """
 
     series: Collection[Series]
     commits: tuple[Commit, ...]
     ledgers: Mapping[str, Mapping[str, Ledger]]
     records: tuple[ProcessRecord, ...] = ()
-    streamed: bool = False
+    stored: StoredCurves | None = None
     machine: tuple[Series, ...] = ()
-    points: int = 0
     repeats: Repeats = field(default_factory=dict)
 
     def order(self) -> CommitOrder:
         """The commits along the branch; a database lists all those of its series."""
-        return CommitOrder(self.commits, () if self.streamed else self.series)
+        return CommitOrder(self.commits, self.series)
 
     def ceilings(self) -> list[Series]:
         """The machine's own series, which explain and are never judged."""
-        found = self.machine if self.streamed else self.series
-        return [s for s in found if role(s.key, s.unit, s.kind) is Role.MACHINE]
+        return [s for s in (*self.machine, *self.series) if role(s.key, s.unit, s.kind) is Role.MACHINE]
 
     def size(self) -> int:
-        """How many points there are to judge."""
-        return self.points if self.streamed else sum(len(s.points) for s in self.series)
+        """How many series there are to judge."""
+        return len(self.stored or ()) + len(self.series)
 
 
 def find_changes(
@@ -87,36 +89,71 @@ def find_changes(
     tested: they explain. Results whose processes or canaries were held up are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
     where that lowers their error. A level of one or two commits needs the word of the ledger or of a
-    second collection. `jobs` processes share the work (as many as are worth starting where
-    it is None); the result does not depend on it, and few series are in memory at a time.
+    second collection. `jobs` processes share what is stored (as many as are worth starting where it is
+    None); the result does not depend on it, and few of those series are in memory at a time.
     """
     order = history.order()
-    evidence = _Evidence(history, order)
-    found: list[tuple[int, ChangePoint]] = []
-    waiting: deque[tuple[int, Series, list[Point]]] = deque()
+    judge = _Judge(order, _Evidence(history, order), Rules(_MIN_SEGMENT, alpha, min_effect))
+    done: list[_Judged] = []
 
-    def noisy_values() -> Iterator[Values]:
-        """Values of the noisy series; the exact ones are judged on the way."""
-        for place, series in enumerate(history.series):
-            points = _measured(order, series)
-            if units.is_exact(series.unit):
-                steps = exact_steps(_values(points), rel_tol=1e-9)
-                found.extend((place, _change_point(order, series, points, step)) for step in steps)
-            elif _is_noisy(series):
-                waiting.append((place, series, points))
-                yield evidence.values(series, points), evidence.confirmed(series, points)
-            if progress is not None:
-                progress(place + 1, len(history.series))
+    def tell() -> None:
+        if progress is not None:
+            progress(len(done), history.size())
 
-    if jobs is None:
-        jobs = useful_jobs(history.size())
-    noisy = 0
-    for steps in detect_many(noisy_values(), Rules(_MIN_SEGMENT, alpha, min_effect), jobs=jobs):
-        place, series, points = waiting.popleft()
-        found += [(place, _change_point(order, series, points, step)) for step in steps]
-        noisy += 1
-    found.sort(key=lambda pair: pair[0])
-    return _significant([change for _, change in found], noisy)
+    if (stored := history.stored) is not None and len(stored):
+        jobs = useful_jobs(stored.points) if jobs is None else jobs
+        for judged in spread(_PartJudge(judge, stored), _parts(stored), jobs=jobs if stored.shared else 1):
+            done += judged
+            tell()
+        done.sort(key=lambda one: one.place)
+    for place, series in enumerate(history.series, start=len(done)):
+        done.append(judge(place, curve(order, series)))
+        tell()
+    return _significant([change for one in done for change in one.changes], sum(one.tested for one in done))
+
+
+def _parts(stored: StoredCurves) -> list[range]:
+    size = min(max(_PART_POINTS * len(stored) // max(stored.points, 1), 1), _PART_SERIES)
+    return [range(start, min(start + size, len(stored))) for start in range(0, len(stored), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The changes of one series, its place among all, and whether it was tested (and not just compared)."""
+
+    place: int
+    changes: list[ChangePoint]
+    tested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Finds the changes of one curve, whatever the others show."""
+
+    order: CommitOrder
+    evidence: _Evidence
+    rules: Rules
+
+    def __call__(self, place: int, one: Curve) -> _Judged:
+        exact = units.is_exact(one.unit)
+        steps: tuple[Step, ...] = ()
+        tested = not exact and role(one.key, one.unit, one.kind) is not Role.MACHINE
+        if exact:
+            steps = exact_steps(one.values, rel_tol=1e-9)
+        elif tested:
+            steps = detect_one(self.evidence.values(one), self.evidence.confirmed(one), self.rules)
+        return _Judged(place, [_change_point(self.order, one, step) for step in steps], tested)
+
+
+@dataclass(frozen=True, slots=True)
+class _PartJudge:
+    """Reads some curves of a database and judges them, in whichever process it is."""
+
+    judge: _Judge
+    stored: StoredCurves
+
+    def __call__(self, part: range) -> list[_Judged]:
+        return [self.judge(place, one) for place, one in self.stored.read(part)]
 
 
 class _Evidence:
@@ -128,41 +165,29 @@ class _Evidence:
         self._changed = _changed_work(history.ledgers, order)
         self._repeats = history.repeats
 
-    def values(self, series: Series, points: Sequence[Point]) -> NDArray[np.float64]:
+    def values(self, one: Curve) -> NDArray[np.float64]:
         """The values without those of a disturbed machine, and times without its drift."""
-        values = _values(points)
+        values = one.values
         disturbed = np.zeros(values.size, dtype=np.bool_)
         if self._spoilt:
-            disturbed[:] = [is_spoilt(self._spoilt, series.key, p.commit) for p in points]
+            disturbed[:] = [is_spoilt(self._spoilt, one.key, commit) for commit in one.commits]
         beside = None
-        if self._canaries.levels and role(series.key, series.unit, series.kind) is Role.TIME:
-            commits = [p.commit for p in points]
-            beside = self._canaries.beside(series.key, commits)
-            disturbed |= held_up(beside, self._canaries.at(series.key, commits))
+        if self._canaries.levels and role(one.key, one.unit, one.kind) is Role.TIME:
+            beside = self._canaries.beside(one.key, one.commits)
+            disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
         if 2 * disturbed.sum() < disturbed.size:
             values = np.where(disturbed, np.nan, values)
         return values if beside is None else remove_drift(values, beside)[0]
 
-    def confirmed(self, series: Series, points: Sequence[Point]) -> NDArray[np.int64]:
+    def confirmed(self, one: Curve) -> NDArray[np.int64]:
         """Short levels that the ledger vouches for, and points that a second collection does, as
         `detect_steps` takes them."""
-        vouched = _vouched(series, points, self._changed)
-        again = self._repeats.get(series.key)
+        vouched = _vouched(one, self._changed)
+        again = self._repeats.get(one.key)
         if not again:
             return vouched
-        return np.where((vouched == 0) & repeated(points, again, _MIN_SEGMENT), ALONE, vouched)
-
-
-def _is_noisy(series: Series) -> bool:
-    return not units.is_exact(series.unit) and role(series.key, series.unit, series.kind) is not Role.MACHINE
-
-
-def _measured(order: CommitOrder, series: Series) -> list[Point]:
-    return [p for p in order.sort(series.points) if p.status is not Status.SKIPPED]
-
-
-def _values(points: Sequence[Point]) -> NDArray[np.float64]:
-    return np.array([np.nan if p.value is None else p.value for p in points], dtype=np.float64)
+        repeats = repeated(one.commits, one.values, again, _MIN_SEGMENT)
+        return np.where((vouched == 0) & repeats, ALONE, vouched)
 
 
 def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
@@ -196,33 +221,33 @@ def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrde
     return changed
 
 
-def _vouched(series: Series, points: Sequence[Point], changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
+def _vouched(one: Curve, changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
     """Numbers (n,) of the levels shorter than the least segment whose ends are changes of the series' own
     work; 0 elsewhere."""
-    families = ledger_families(series.key)
+    families = ledger_families(one.key)
     starts = [
         i
-        for i, point in enumerate(points)
-        if i == 0 or any(name.startswith(families) for name in changed.get(point.commit, ()))
+        for i, commit in enumerate(one.commits)
+        if i == 0 or (commit in changed and any(name.startswith(families) for name in changed[commit]))
     ]
-    numbers = np.zeros(len(points), dtype=np.int64)
+    numbers = np.zeros(one.values.size, dtype=np.int64)
     if families and len(starts) > 1:
-        for number, (first, end) in enumerate(pairwise([*starts, len(points)]), start=1):
+        for number, (first, end) in enumerate(pairwise([*starts, one.values.size]), start=1):
             if end - first < _MIN_SEGMENT:
                 numbers[first:end] = number
     return numbers
 
 
-def _change_point(order: CommitOrder, series: Series, points: Sequence[Point], step: Step) -> ChangePoint:
+def _change_point(order: CommitOrder, one: Curve, step: Step) -> ChangePoint:
     """The commits between the last certain old level and the first certain new one."""
-    lo, hi = points[step.lo].commit, points[step.hi].commit
+    lo, hi = one.commits[step.lo], one.commits[step.hi]
     if step.lo > 0 and step.kind != "drift":
         # The culprit may not have been measured: it follows the last point at the old level.
-        lo = order.after(points[step.lo - 1].commit)
+        lo = order.after(one.commits[step.lo - 1])
     return ChangePoint(
-        key=series.key,
-        unit=series.unit,
-        kind="exact" if units.is_exact(series.unit) else step.kind,
+        key=one.key,
+        unit=one.unit,
+        kind="exact" if units.is_exact(one.unit) else step.kind,
         lo_commit=lo,
         hi_commit=hi,
         before=step.before,
@@ -231,5 +256,5 @@ def _change_point(order: CommitOrder, series: Series, points: Sequence[Point], s
         effect_lo=step.effect_lo,
         effect_hi=step.effect_hi,
         p_value=step.p_value,
-        worse=units.worse(series.unit, step.effect),
+        worse=units.worse(one.unit, step.effect),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -10,7 +9,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.model import Point, ProcessRecord, Series, SeriesKey
+from nbbench.model import ProcessRecord, Series, SeriesKey
 from nbbench.stats.short_levels import confirmed_by_repeats
 
 Repeats = Mapping[SeriesKey, Mapping[str, tuple[float, float]]]
@@ -50,20 +49,21 @@ def repeats_of(series: Iterable[Series], again: frozenset[tuple[str, str, str, s
 
 
 def repeated(
-    points: Sequence[Point], again: Mapping[str, tuple[float, float]], min_segment: int
+    commits: Sequence[str],
+    values: NDArray[np.float64],
+    again: Mapping[str, tuple[float, float]],
+    min_segment: int,
 ) -> NDArray[np.bool_]:
-    """Points (n,) that stand out of their neighbours in the same way in both of their collections.
+    """Which of the ``values`` (n,) at ``commits`` stand out of their neighbours in the same way in both of
+    their collections.
 
     A point that was collected once is its own neighbour in both rows, and is never confirmed.
     """
-    rows = np.array([again.get(p.commit, (_value(p), _value(p))) for p in points], dtype=np.float64)
-    if rows.size == 0:
+    if values.size == 0:
         return np.zeros(0, dtype=np.bool_)
+    pairs = zip(commits, values.tolist(), strict=True)
+    rows = np.array([again.get(commit, (value, value)) for commit, value in pairs], dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(rows.T)
-    twice = np.array([p.commit in again for p in points], dtype=np.bool_)
+    twice = np.array([commit in again for commit in commits], dtype=np.bool_)
     return confirmed_by_repeats(np.where(np.isfinite(logs), logs, np.nan), min_segment) & twice
-
-
-def _value(point: Point) -> float:
-    return math.nan if point.value is None or point.value <= 0 else point.value

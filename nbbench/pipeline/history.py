@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from nbbench.analyse.changes import History, find_changes
 from nbbench.analyse.events import Thresholds, attach_flags, build_events
 from nbbench.analyse.ledger_series import ledger_series
+from nbbench.analyse.order import CommitOrder
 from nbbench.analyse.repeats import Repeats, collected_again, repeats_of
 from nbbench.analyse.roles import MACHINE_BENCHMARKS
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.model import Event, Flag, Ledger, ProcessRecord, Series
+from nbbench.model import Event, Flag, Ledger, ProcessRecord
 from nbbench.pipeline.branch import branch_commits
+from nbbench.pipeline.stored import StoredSeries
 from nbbench.store import ImportReport, Store, import_results
 
 
@@ -31,42 +33,22 @@ def import_all(settings: Settings, store: Store) -> ImportReport:
     return report
 
 
-class StoredSeries(Collection[Series]):
-    """The series of a database, read in chunks whenever they are gone through, and those of the ledgers."""
-
-    def __init__(self, store: Store, machine: str | None, exact: Sequence[Series]) -> None:
-        self._store, self._machine, self._exact = store, machine, exact
-        self._count, self.points = store.size(machine=machine)
-
-    def __iter__(self) -> Iterator[Series]:
-        yield from self._store.iter_series(machine=self._machine, samples=False)
-        yield from self._exact
-
-    def __len__(self) -> int:
-        return self._count + len(self._exact)
-
-    def __contains__(self, series: object) -> bool:
-        return any(one == series for one in self)
-
-
 def load_history(store: Store, *, machine: str | None = None) -> History:
-    """Everything that detection looks at; series stay in the database until they are asked for."""
+    """Everything that detection looks at; the series stay in the database."""
     by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
     for stored in store.ledgers(lines=True):
         by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
     commits = tuple(store.commits())
     exact = [s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)]
-    series = StoredSeries(store, machine, exact)
     records = tuple(store.process_records())
     return History(
-        series=series,
+        series=exact,
         commits=commits,
         # Evidence compares trees under one torch: that with the most trees on record.
         ledgers=max(by_torch.values(), key=len, default={}),
         records=records,
-        streamed=True,
+        stored=StoredSeries(store, CommitOrder(commits), machine),
         machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
-        points=series.points,
         repeats=_repeats(store, machine, records),
     )
 
@@ -93,7 +75,7 @@ def detect_events(
     changes = find_changes(history, min_effect=settings.min_effect, progress=progress)
     events = build_events(history, changes, Thresholds(time=settings.min_effect))
     told = {
-        "series": len(history.series),
+        "series": history.size(),
         "changes": len(changes),
         "events": len(events),
         "settings": _relevant(settings),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.changepoint import Step, detect_steps
 
-CHUNK_SERIES = 64
-"""Series sent to a process at once: 64 of 1,200 points take it half a second and 0.6 MB."""
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 ALARMS_PER_POINT = 1e-3
 """False alarms that short series may raise: one in a thousand points."""
@@ -34,29 +34,52 @@ class Rules:
     min_effect: float = 0.0
 
 
-Values = tuple[NDArray[np.float64], NDArray[np.int64] | None]
-"""One series: its values and what is confirmed, as `detect_steps` takes them."""
+def detect_one(
+    values: NDArray[np.float64], confirmed: NDArray[np.int64] | None, rules: Rules
+) -> tuple[Step, ...]:
+    """`detect_steps` of a series by the rules of many."""
+    return detect_steps(
+        values,
+        confirmed=confirmed,
+        min_segment=rules.min_segment,
+        alpha=series_alpha(rules.alpha, values.size),
+        min_effect=rules.min_effect,
+    )
 
 
-def detect_many(series: Iterable[Values], rules: Rules, *, jobs: int = 1) -> Iterator[tuple[Step, ...]]:
-    """`detect_steps` of each of ``series``, in their order.
+def spread(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: int = 1) -> Iterator[Answer]:
+    """``work`` done on each of ``items``, answers in their order.
 
-    With ``jobs`` > 1 that many processes share the work. The result does not depend on ``jobs``, since a
-    series is judged by itself; at most two chunks a process are in memory.
+    With ``jobs`` > 1 that many processes share the items; ``work`` is sent to each of them once, so it may be
+    large. Answers wait for the slowest one before them; at most two items a process are under way.
     """
     if jobs <= 1:
-        for values, confirmed in series:
-            yield _detect(values, confirmed, rules)
+        yield from map(work, items)
         return
-    waiting: deque[Future[list[tuple[Step, ...]]]] = deque()
+    waiting: deque[Future[Answer]] = deque()
     # spawned, because the caller may hold threads and database connections that a fork would copy
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for chunk in _batched(series):
-            waiting.append(pool.submit(_detect_chunk, chunk, rules))
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_take, initargs=(work,)
+    ) as pool:
+        for item in items:
+            waiting.append(pool.submit(_do, item))
             if len(waiting) > 2 * jobs:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
+
+
+_work: Callable[[Any], Any]
+"""What this process, started by `spread`, does."""
+
+
+def _take(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+
+
+def _do(item: Any) -> Any:
+    return _work(item)
 
 
 def series_alpha(alpha: float, n: int) -> float:
@@ -70,25 +93,3 @@ def useful_jobs(points: int) -> int:
     if points < LEAST_POINTS:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def _batched(series: Iterable[Values]) -> Iterator[tuple[Values, ...]]:
-    iterator = iter(series)
-    while chunk := tuple(itertools.islice(iterator, CHUNK_SERIES)):
-        yield chunk
-
-
-def _detect_chunk(chunk: tuple[Values, ...], rules: Rules) -> list[tuple[Step, ...]]:
-    return [_detect(values, confirmed, rules) for values, confirmed in chunk]
-
-
-def _detect(
-    values: NDArray[np.float64], confirmed: NDArray[np.int64] | None, rules: Rules
-) -> tuple[Step, ...]:
-    return detect_steps(
-        values,
-        confirmed=confirmed,
-        min_segment=rules.min_segment,
-        alpha=series_alpha(rules.alpha, values.size),
-        min_effect=rules.min_effect,
-    )

@@ -70,6 +70,16 @@ class Database:
         path = sqlite_file(self._engine.url)
         return str(path) if path else self._engine.url.render_as_string(hide_password=True)
 
+    @property
+    def url(self) -> str | None:
+        """Where another process of this program opens the same database; None for one in memory.
+
+        Never to be shown, as it holds the password.
+        """
+        if self._engine.dialect.name == "sqlite" and sqlite_file(self._engine.url) is None:
+            return None
+        return self._engine.url.render_as_string(hide_password=False)
+
     def close(self) -> None:
         """Let go of the database; an open store holds file handles or connections."""
         self._engine.dispose()

@@ -67,18 +67,28 @@ class Reading(Database):
                     if points := found.get(number):
                         yield Series(key, unit, kind, points)
 
+    def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
+        """Id, key, unit and kind of every series that has results, by name."""
+        with self.reading() as connection:
+            measured = set(connection.execute(sa.select(schema.series.c.id).where(_measured())).scalars())
+            return [one for one in _chosen(connection, None, machine, None, None) if one[0] in measured]
+
     def size(self, *, machine: str | None = None) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
-        series = schema.results.c.series_id
-        query = sa.select(sa.func.count(sa.distinct(series)), sa.func.count())
+        series = sa.select(schema.series.c.id)
+        results = sa.select(sa.func.count()).select_from(schema.results)
         if machine is not None:
-            mine = keyed_series().join(schema.results)
-            query = query.select_from(mine).where(schema.machines.c.name == machine)
-        else:
-            query = query.select_from(schema.results)
+            series = series.join(schema.machines).where(schema.machines.c.name == machine)
+            results = results.where(schema.results.c.series_id.in_(series))
+        count = sa.select(sa.func.count()).select_from(series.where(_measured()).subquery())
         with self.reading() as connection:
-            count, points = connection.execute(query).one()
-        return int(count), int(points)
+            return connection.execute(count).scalar_one(), connection.execute(results).scalar_one()
+
+    def commit_ids(self) -> dict[str, int]:
+        """The id of every commit, by its hash."""
+        c = schema.commits.c
+        with self.reading() as connection:
+            return {row.hash: row.id for row in connection.execute(sa.select(c.hash, c.id))}
 
     def commits(self) -> list[Commit]:
         """Every commit in the order of the series' points."""
@@ -174,6 +184,11 @@ def keyed_series() -> sa.Join:
     """The series with everything that `series_columns` names."""
     series = schema.series
     return series.join(schema.benchmarks).join(schema.machines).join(schema.environments)
+
+
+def _measured() -> sa.ColumnElement[bool]:
+    """That a series has results: one probe of the index for each, not a pass over the results."""
+    return sa.exists().where(schema.results.c.series_id == schema.series.c.id)
 
 
 def _pattern(text: str | None) -> re.Pattern[str] | None:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = Path(__file__).resolve().parent / "suite"
 COMMITS = 3
+sys.path.insert(0, str(ROOT))  # started as a file, Python looks beside it only
 
 
 def timed(command: list[str], cwd: Path, env: dict[str, str]) -> float:
@@ -135,33 +135,10 @@ def _write_tree(results: Path, *, files: int, series: int) -> None:
 
 
 def detecting() -> None:
-    """Change points of 9,600 series of 1,200 points, one process a core, with the memory of all of them."""
-    import resource
+    """`nbbench detect` over a database of 9,600 series of 1,200 commits."""
+    from tests.bench.big_detect import detect_big
 
-    from nbbench.stats.many import Rules, detect_many, useful_jobs
-
-    count, points = 9600, 1200
-    jobs = useful_jobs(count * points)
-    start = time.perf_counter()
-    found = sum(map(len, detect_many(_histories(count, points), Rules(), jobs=jobs)))
-    spent = time.perf_counter() - start
-    own, workers = (
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print(
-        f"detect: {count:,} series x {points:,}: {spent:.1f} s in {jobs} processes, {found:,} steps; "
-        f"peak {own:.0f} MiB and {workers:.0f} MiB a worker"
-    )
-
-
-def _histories(count: int, points: int) -> Iterator[tuple[np.ndarray, None]]:
-    """Noise of 2 %; every fourth series has a step of 10 % in the middle."""
-    rng = np.random.default_rng(2)
-    for number in range(count):
-        values = rng.lognormal(0, 0.02, points)
-        if number % 4 == 0:
-            values[points // 2 :] *= 1.1
-        yield values, None
+    detect_big()
 
 
 def helping() -> None:

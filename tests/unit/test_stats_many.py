@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import pytest
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.many import CHUNK_SERIES, LEAST_POINTS, Rules, detect_many, series_alpha, useful_jobs
+from nbbench.stats.many import LEAST_POINTS, Rules, detect_one, series_alpha, spread, useful_jobs
 
 
-def histories(count):
-    rng = np.random.default_rng(4)
-    for number in range(count):
-        values = np.exp(0.02 * rng.standard_normal(30))
-        values[15:] *= 1.0 + 0.2 * (number % 3)
-        yield values, (np.arange(30) == 7 if number % 5 == 0 else None)
+def history(step):
+    values = np.exp(0.02 * np.random.default_rng(4).standard_normal(30))
+    values[15:] *= 1.0 + step
+    return values
 
 
-def test_processes_change_nothing_and_keep_the_order():
-    count = 2 * CHUNK_SERIES + 3
-    alone = list(detect_many(histories(count), Rules()))
-    assert alone == list(detect_many(histories(count), Rules(), jobs=2))
-    assert alone == [detect_steps(values, confirmed=flags) for values, flags in histories(count)]
-    assert {len(steps) for steps in alone} == {0, 1}
+class Seen:
+    """Tells which process did what, and how often it was sent to one."""
+
+    def __init__(self):
+        self.sent = 0
+
+    def __setstate__(self, state):
+        self.sent = state["sent"] + 1
+
+    def __call__(self, item):
+        return item, os.getpid(), self.sent
+
+
+def test_processes_keep_the_order_and_get_the_work_once():
+    items = list(range(40))
+    done = list(spread(Seen(), items, jobs=2))
+    assert [item for item, _, _ in done] == items
+    assert os.getpid() not in {process for _, process, _ in done}
+    assert {sent for _, _, sent in done} == {1}
+
+
+def test_one_job_stays_in_this_process():
+    assert list(spread(Seen(), [3, 4])) == [(3, os.getpid(), 0), (4, os.getpid(), 0)]
+    assert list(spread(Seen(), [], jobs=2)) == []
+
+
+def fail(item):
+    raise ValueError(f"not {item}")
+
+
+def test_an_error_in_a_process_reaches_the_caller():
+    with pytest.raises(ValueError, match="not 7"):
+        list(spread(fail, [7], jobs=2))
 
 
 def test_rules_reach_the_detector():
-    (few,) = detect_many([next(iter(histories(2)))], Rules(min_effect=5.0))
-    assert few == ()
+    values = history(0.2)
+    assert detect_one(values, None, Rules()) == detect_steps(values)
+    assert len(detect_one(values, None, Rules())) == 1
+    assert detect_one(values, None, Rules(min_effect=5.0)) == ()
 
 
 def test_no_process_is_started_for_few_points():
@@ -38,7 +68,3 @@ def test_short_series_are_tested_more_strictly():
     assert series_alpha(0.05, 12) == 0.012
     assert series_alpha(0.05, 50) == series_alpha(0.05, 1200) == 0.05
     assert series_alpha(0.05, 0) > 0.0
-
-
-def test_nothing_gives_nothing():
-    assert list(detect_many([], Rules(), jobs=2)) == []

@@ -1,0 +1,105 @@
+"""A database as large as the design's goal: 9,600 series of 1,200 commits, written without asv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import sqlalchemy as sa
+
+from nbbench.model import Benchmark, Commit, SeriesKey
+from nbbench.store import Store, rows, schema
+
+SERIES, COMMITS = 9600, 1200
+BENCHMARKS = 12
+NOISE = 0.02
+STEP = 0.1
+CULPRITS = 24
+"""Every fourth series makes one step of 10 %, together with those that share its culprit."""
+
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+_SAMPLES = 5
+_SEED = 20261123
+
+
+def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int:
+    """Fill a new SQLite database; gives its number of results.
+
+    Rows lie as an import leaves them, commit after commit. Indexes are made last, which takes a quarter of
+    the time.
+    """
+    results = schema.results
+    with Store.open(url) as store, store.writing() as connection:
+        _write_keys(connection, series, commits)
+        for index in results.indexes:
+            index.drop(connection)
+        columns = (
+            "source_id",
+            "series_id",
+            "commit_id",
+            "status",
+            "value",
+            "number",
+            "started_at",
+            "samples",
+        )
+        places = ", ".join("?" * len(columns))
+        insert = f"INSERT INTO results ({', '.join(columns)}) VALUES ({places})"
+        for batch in _results(series, commits):
+            connection.exec_driver_sql(insert, batch)
+        for index in results.indexes:
+            index.create(connection)
+    return series * commits
+
+
+def _write_keys(connection: sa.Connection, series: int, commits: int) -> None:
+    """Everything that results refer to; all ids count from 1."""
+    connection.execute(sa.insert(schema.machines), {"name": "m", "facts": "[]"})
+    text = {"python": "3.11", "requirements": "[]", "env_vars": "[]"}
+    connection.execute(sa.insert(schema.environments), {"name": "e", **text})
+    names = [f"suite_{number}.time_run" for number in range(min(BENCHMARKS, series))]
+    made = [rows.benchmark_row(Benchmark(name, "1", "seconds", "time", ("size",))) for name in names]
+    connection.execute(sa.insert(schema.benchmarks), made)
+    keys = [SeriesKey(names[n % len(names)], "1", (("size", str(n)),), "m", "e") for n in range(series)]
+    connection.execute(
+        sa.insert(schema.series),
+        [
+            {"digest": rows.series_digest(key), "benchmark_id": n % len(names) + 1, "machine_id": 1}
+            | {"environment_id": 1, "params": rows.dumps(key.params)}
+            for n, key in enumerate(keys)
+        ],
+    )
+    days = [_START + timedelta(days=number) for number in range(commits)]
+    connection.execute(
+        sa.insert(schema.commits),
+        [
+            rows.commit_row(Commit(f"{n + 1:08x}{0:032x}", f"{n + 1:040x}", day, f"commit {n + 1}", n + 1))
+            for n, day in enumerate(days)
+        ],
+    )
+    told = {"kind": "results", "size": 1, "mtime_ns": 1, "sha256": "", "status": "ok", "error": ""}
+    told |= {"params": "[]", "durations": "[]"}
+    connection.execute(
+        sa.insert(schema.source_files),
+        [told | {"path": f"m/{n:08x}-e.json", "imported_at": day} for n, day in enumerate(days)],
+    )
+
+
+def _results(series: int, commits: int) -> Iterator[list[tuple[object, ...]]]:
+    """The rows of one commit after the other."""
+    rng = np.random.default_rng(_SEED)
+    culprits = np.sort(rng.integers(commits // 20, commits, CULPRITS))
+    first = np.where(np.arange(series) % 4 == 0, rng.choice(culprits, series), commits)
+    level = rng.lognormal(-6.0, 1.0, series)
+    numbers = range(1, series + 1)
+    for commit in range(commits):
+        values = level * rng.lognormal(0.0, NOISE, series) * np.where(commit >= first, 1.0 + STEP, 1.0)
+        samples = values[:, None] * rng.lognormal(0.0, NOISE, (series, _SAMPLES))
+        packed = samples.astype("<f8").tobytes()
+        size = 8 * _SAMPLES
+        started = (_START + timedelta(days=commit)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        yield [
+            (commit + 1, n, commit + 1, "ok", value, 10, started, packed[size * (n - 1) : size * n])
+            for n, value in zip(numbers, values.tolist(), strict=True)
+        ]
