@@ -69,8 +69,9 @@ def run(
         return _adaptive(app, span, bench, budget, limit)
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
-    commits = _chosen(app, span, named, limit)
-    order = "newest first, then all over the range; " if len(commits) > 2 and not named else ""
+    commits = _chosen(app, span, named, limit, again=again)
+    way = "in a drawn order" if again else "newest first, then all over the range"
+    order = "" if named or len(commits) <= 2 else f"{way}; "
     app.say(f"measuring {len(commits)} commits, {order}interrupt at any time, repeat to resume")
     started = time.monotonic()
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
@@ -131,7 +132,7 @@ def _adaptive(
     return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE
 
 
-def _chosen(app: App, span: str | None, named: str | None, limit: int | None) -> list[Any]:
+def _chosen(app: App, span: str | None, named: str | None, limit: int | None, *, again: bool) -> list[Any]:
     from nbbench.errors import UsageError
     from nbbench.subject.repository import describe, open_subject
     from nbbench.subject.selection import select, spread
@@ -148,9 +149,11 @@ def _chosen(app: App, span: str | None, named: str | None, limit: int | None) ->
     commits = select(subject, span)
     if not commits:
         raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
-    # the same N again when it is repeated, in another order
+    # the same N when it is repeated, in another order
     kept = {c.hash for c in spread(commits)[:limit]}
-    return spread([c for c in commits if c.hash in kept], Random())  # noqa: S311 -- no secret
+    commits, lots = [c for c in commits if c.hash in kept], Random()  # noqa: S311 -- no secret
+    # spread, a machine that is slow at first would meet the same commits in both collections
+    return lots.sample(commits, len(commits)) if again else spread(commits, lots)
 
 
 def _report(store: Any, hashes: list[str], commits: list[Any], elapsed_s: float) -> dict[str, Any]:

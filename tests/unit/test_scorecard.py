@@ -14,7 +14,7 @@ from tests.bench.scorecard import __main__ as scorecard
 from tests.bench.scorecard import gate, injected, planted, real, table
 from tests.bench.scorecard.evaluate import Entry, Result
 from tests.bench.scorecard.metrics import Score, Truth, large_enough, match
-from tests.bench.scorecard.record_beside import SERIES
+from tests.bench.scorecard.record_beside import GATE_SERIES
 from tests.bench.scorecard.recorded import beside, load
 
 
@@ -80,7 +80,7 @@ def test_canaries_stay_beside_the_values_that_they_were_timed_with(half, monkeyp
 def test_recordings_with_canaries_have_one_row_a_program_and_disjoint_halves():
     values, canaries = beside(0)
     assert {c.shape for c in canaries} == {(len(PROGRAMS), values[0].size)}
-    assert len(values) == len(canaries) == len(SERIES)
+    assert len(values) == len(canaries) == len(GATE_SERIES)
     assert values[0].size + beside(1)[0][0].size == load()["aa3_values"].shape[0]
 
 

@@ -131,12 +131,27 @@ def test_a_quiet_canary_does_not_leave_points_out_for_nothing():
 
 
 def test_few_canaries_say_nothing():
-    canary = np.ones(2 * NEIGHBOURS)
-    canary[NEIGHBOURS] = 9.0
+    near = NEIGHBOURS[0]
+    canary = np.ones(2 * near)
+    canary[near] = 9.0
     assert not held_up(canary).any()
-    assert held_up(np.append(canary, 1.0))[NEIGHBOURS]
+    assert held_up(np.append(canary, 1.0))[near]
     canary = np.ones(60)
     canary[[3, 55]] = 9.0
+    assert not held_up(canary).any()
+
+
+def test_others_that_stay_for_long_are_seen_in_a_long_series_only():
+    canary = np.exp(0.002 * np.random.default_rng(1).standard_normal(200))
+    canary[90:120] *= 1.12
+    np.testing.assert_array_equal(np.flatnonzero(held_up(canary)), np.arange(90, 120))
+    assert not held_up(canary[:150])[:90].any()
+    assert not held_up(canary[50:130]).any()
+
+
+def test_a_machine_that_stays_slower_is_another_machine():
+    canary = np.exp(0.002 * np.random.default_rng(1).standard_normal(200))
+    canary[140:] *= 1.12
     assert not held_up(canary).any()
 
 

@@ -40,8 +40,12 @@ def evaluate(row: Row, *, mine: bool = False) -> Result:
         methods.append(ours(row.least, canary=True))
     if row.telemetry:
         methods.append(ours(row.least, telemetry=True))
+        if row.canary:
+            methods.append(ours(row.least, telemetry=True, canary=True))
     if row.ledger:
         methods.append(ours(row.least, telemetry=True, ledger=True))
+        if row.canary:
+            methods.append(ours(row.least, telemetry=True, ledger=True, canary=True))
     if not mine:
         methods += peers()
     if row.samples and not mine:

@@ -19,6 +19,7 @@ from nbbench.analyse.changes import SERIES_ALPHA
 from nbbench.stats.canary import canary_jump, explains, held_up, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps
 from nbbench.stats.many import series_alpha
+from nbbench.stats.short_levels import ALONE
 from tests.bench.scorecard.metrics import Truth
 
 Detector = Callable[[Truth], list[int]]
@@ -44,12 +45,13 @@ def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary:
         if telemetry and truth.contended is not None:
             values = np.where(truth.contended, np.nan, values)
         if canary and truth.canary is not None:
-            values = np.where(held_up(truth.canary), np.nan, values)
+            values = np.where(held_up(truth.canary, truth.at), np.nan, values)
             values, _ = remove_drift(values, truth.canary)
-        confirmed = np.zeros(values.size, dtype=np.bool_)
-        for mask in (truth.repeated, truth.confirmed if ledger else None):
-            if mask is not None:
-                confirmed |= mask
+        confirmed = np.zeros(values.size, dtype=np.int64)
+        if ledger and truth.confirmed is not None:
+            confirmed = truth.confirmed
+        if truth.repeated is not None:
+            confirmed = np.where(truth.repeated & (confirmed == 0), ALONE, confirmed)
         alpha = series_alpha(SERIES_ALPHA, values.size)
         steps = detect_steps(values, alpha=alpha, min_effect=least, confirmed=confirmed)
         if canary and truth.canary is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 
+from nbbench.subject.selection import spread
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, beside, contention_ratios
 
@@ -23,6 +25,21 @@ where the logarithms of canaries that were recorded beside it follow, on the sam
 Disturbed = tuple[np.ndarray, np.ndarray | None]
 Disturb = Callable[[np.ndarray, np.random.Generator, int], Disturbed]
 """Values to disturbed values, and which of them telemetry calls contended, where it is known."""
+
+Order = Callable[[int, np.random.Generator], np.ndarray]
+"""Number of commits to the turn (n,) in which each of them is measured."""
+
+
+def one_by_one(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Commit after commit."""
+    return np.arange(n)
+
+
+def drawn(n: int, rng: np.random.Generator) -> np.ndarray:
+    """In the order in which `nbbench run` takes them."""
+    turns = np.empty(n, dtype=int)
+    turns[spread(list(range(n)), Random(int(rng.integers(2**31))))] = np.arange(n)
+    return turns
 
 
 def recorded(n: int, rng: np.random.Generator, half: int) -> np.ndarray:
@@ -78,8 +95,13 @@ def steps(
     seed: int,
     half: int,
     disturb: Disturb | None = None,
+    order: Order = one_by_one,
 ) -> list[Truth]:
-    """``count`` series with none to three steps by a factor out of 1 + ``sizes``, up or down."""
+    """``count`` series with none to three steps by a factor out of 1 + ``sizes``, up or down.
+
+    Noise and disturbances happen in time, steps along the branch: ``order`` says which commit was measured
+    when.
+    """
     made = []
     for i in range(count):
         # halves never share a stream: tuning sees even seeds, the table odd ones
@@ -89,15 +111,17 @@ def steps(
         for place in places:
             level[place:] += np.log1p(rng.choice(sizes)) * rng.choice([-1.0, 1.0])
         made_noise = np.atleast_2d(cv * noise(POINTS, rng, half))
-        values = np.exp(level + made_noise[0])
-        contended = None
+        noise_then, contended = np.exp(made_noise[0]), None
         if disturb:
-            values, contended = disturb(values, rng, half)
+            noise_then, contended = disturb(noise_then, rng, half)
+        turns = order(POINTS, rng)
+        values = np.exp(level) * noise_then[turns]
         # a step in a gap is found at the first value after it
         known = np.flatnonzero(np.isfinite(values))
         shown = tuple(int(known[known >= place][0]) for place in places)
-        canary = np.exp(made_noise[1:]) if len(made_noise) > 1 else None
-        made.append(Truth(values, shown, contended=contended, canary=canary))
+        canary = np.exp(made_noise[1:])[:, turns] if len(made_noise) > 1 else None
+        waited = None if contended is None else contended[turns]
+        made.append(Truth(values, shown, contended=waited, canary=canary, at=turns))
     return made
 
 

@@ -1,10 +1,11 @@
 """The wall-clock history of the real branch, judged by what the ledger says.
 
-The branch was measured several times, commit after commit. A commit is an event of a series when its exact
-work differs from that of the commit before (beyond WORK_CHANGES) and its time differs by at least 10 %. How
-much the time differs is read from the *other* recordings, over all commits of equal work, so that the noise
-of a series cannot make its own truth. Changes between OPEN and 10 %, or so near to it that the other
-recordings cannot tell, are neither right nor wrong; a commit with equal work is no event, whatever its time.
+The branch was measured three times commit after commit, and three times in the order of `nbbench run`. A
+commit is an event of a series when its exact work differs from that of the commit before (beyond
+WORK_CHANGES) and its time differs by at least 10 %. How much the time differs is read from the *other*
+recordings, over all commits of equal work, so that the noise of a series cannot make its own truth. Changes
+between OPEN and 10 %, or so near to it that the other recordings cannot tell, are neither right nor wrong; a
+commit with equal work is no event, whatever its time.
 """
 
 from __future__ import annotations
@@ -17,8 +18,16 @@ import numpy as np
 
 from nbbench.stats.short_levels import confirmed_by_repeats
 from tests.bench.scorecard.metrics import Truth
-from tests.bench.scorecard.planted import with_bursts
-from tests.bench.scorecard.recorded import aa_canaries, aa_residuals, beside, contention_ratios, load, value
+from tests.bench.scorecard.planted import Order, one_by_one, with_bursts
+from tests.bench.scorecard.recorded import (
+    aa_canaries,
+    aa_residuals,
+    beside,
+    contention_ratios,
+    load,
+    value,
+    waited,
+)
 from tests.bench.scorecard.recorded import contended as recorded_contended
 
 WORK_CHANGES = 1e-6
@@ -31,15 +40,19 @@ SHORT = 3
 """Levels of fewer commits than this need the ledger's word (docs/statistics.md)."""
 
 RECORDINGS = ("branch1", "branch2", "branch3")
+"""Commit after commit; they tell the size of every event."""
+
+DRAWN = ("branch4", "branch5", "branch6")
+"""In the order in which `nbbench run` takes the commits, with its canaries beside every value."""
 
 
-def branch(half: int, *, bursts: bool = False) -> list[Truth]:
+def branch(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
     """One series a benchmark: the first recording for tuning (0), the later ones for the table (1)."""
-    names = RECORDINGS[:1] if half == 0 else RECORDINGS[1:]
+    recordings = DRAWN if drawn else RECORDINGS
     rng = np.random.default_rng([4, half])
     found = []
-    for name in names:
-        for series in range(value(load()[f"{name}_times"]).shape[1]):
+    for name in recordings[:1] if half == 0 else recordings[1:]:
+        for series in range(_values(name).shape[1]):
             truth = _truth(name, series)
             if bursts:
                 truth = _with_bursts(truth, series, rng, half)
@@ -47,47 +60,58 @@ def branch(half: int, *, bursts: bool = False) -> list[Truth]:
     return found
 
 
-def twice(half: int, *, bursts: bool = False) -> list[Truth]:
+def twice(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
     """The branch measured twice, by the mean of both logs; each confirms the other's short levels.
 
     The table has the second and third recording; nothing was tuned on pairs, and the tuning half has none.
     """
     if half == 0:
         return []
+    names = (DRAWN if drawn else RECORDINGS)[1:]
     rng = np.random.default_rng([5, half])
     found = []
-    for series in range(value(load()["branch2_times"]).shape[1]):
-        pair = [_truth(name, series, tested=("branch2", "branch3")) for name in ("branch2", "branch3")]
+    for series in range(_values(names[0]).shape[1]):
+        pair = [_truth(name, series, tested=names) for name in names]
         if bursts:
             pair = [_with_bursts(truth, series, rng, half) for truth in pair]
-        logs = np.log([truth.values for truth in pair])
-        marks = [np.zeros(t.values.size, dtype=bool) if t.contended is None else t.contended for t in pair]
-        usable = np.where(np.array(marks), np.nan, logs)
-        repeated = confirmed_by_repeats(usable, 3) | confirmed_by_repeats(logs, 3)
-        first = pair[0]
-        found.append(
-            Truth(
-                np.exp(logs.mean(axis=0)),
-                first.changes,
-                first.open,
-                confirmed=first.confirmed,
-                repeated=repeated,
-                contended=marks[0] | marks[1],
-            )
-        )
+        found.append(_both(pair))
     return found
 
 
-def unchanged(half: int) -> list[Truth]:
-    """A/A recordings: one tree measured again and again, so that every report is a false alarm."""
-    both = zip(aa_residuals(half), aa_canaries(half), strict=True)
-    return [Truth(np.exp(residuals), canary=np.exp(canary)) for residuals, canary in both]
+def _both(pair: list[Truth]) -> Truth:
+    """Two collections of one series as one, on the commits of the first."""
+    logs = np.log([truth.values for truth in pair])
+    marks = [np.zeros(t.values.size, dtype=bool) if t.contended is None else t.contended for t in pair]
+    usable = np.where(np.array(marks), np.nan, logs)
+    repeated = confirmed_by_repeats(usable, 3) | confirmed_by_repeats(logs, 3)
+    sung = [truth.canary for truth in pair if truth.canary is not None]
+    return replace(
+        pair[0],
+        values=np.exp(logs.mean(axis=0)),
+        repeated=repeated,
+        contended=marks[0] | marks[1],
+        canary=np.exp(np.log(sung).mean(axis=0)) if sung else None,
+    )
 
 
-def unchanged_beside(half: int, name: str) -> list[Truth]:
+def unchanged(half: int, order: Order = one_by_one) -> list[Truth]:
+    """A/A recordings: one tree measured again and again, so that every report is a false alarm. With
+    ``order`` each value is that of the commit which would have been measured then."""
+    return _unchanged(aa_residuals(half), aa_canaries(half), order)
+
+
+def unchanged_beside(half: int, name: str, order: Order = one_by_one) -> list[Truth]:
     """A/A series that were recorded with the canaries that `nbbench run` times."""
-    values, canaries = beside(half, name)
-    return [Truth(np.exp(v), canary=np.exp(c)) for v, c in zip(values, canaries, strict=True)]
+    return _unchanged(*beside(half, name), order)
+
+
+def _unchanged(residuals: list[np.ndarray], canaries: list[np.ndarray], order: Order) -> list[Truth]:
+    rng = np.random.default_rng(6)
+    found = []
+    for one, sung in zip(residuals, canaries, strict=True):
+        turns = order(one.size, rng)
+        found.append(Truth(np.exp(one[turns]), canary=np.exp(sung[:, turns]), at=turns))
+    return found
 
 
 def contended(half: int) -> list[Truth]:
@@ -99,7 +123,7 @@ def contended(half: int) -> list[Truth]:
 def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
     stored = load()
     position = stored[f"{name}_position"].astype(int)
-    values = value(stored[f"{name}_times"])[:, series]
+    values = _values(name)[:, series]
     others = [other for other in RECORDINGS if other not in (name, *tested)]
     changes, open_places, level = _events(series, position, others)
     known = np.isfinite(values)
@@ -109,8 +133,15 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
         tuple(sorted({first[i] for i in changes})),
         tuple(sorted({first[i] for i in open_places})),
         confirmed=_short_levels(level),
-        contended=recorded_contended(name),
+        contended=waited(name, series) if name in DRAWN else recorded_contended(name),
+        canary=stored[f"{name}_beside"][:, series].T if name in DRAWN else None,
+        at=stored[f"{name}_at"] if name in DRAWN else None,
     )
+
+
+def _values(name: str) -> np.ndarray:
+    """Times of a recording of the branch, (commits, series)."""
+    return load()[f"{name}_values"] if name in DRAWN else value(load()[f"{name}_times"])
 
 
 def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[int], list[int], np.ndarray]:
@@ -153,7 +184,7 @@ def _by_position(name: str, series: int, position: np.ndarray) -> np.ndarray:
     at = dict(
         zip(
             stored[f"{name}_position"].astype(int).tolist(),
-            value(stored[f"{name}_times"])[:, series],
+            _values(name)[:, series],
             strict=True,
         )
     )
@@ -161,14 +192,20 @@ def _by_position(name: str, series: int, position: np.ndarray) -> np.ndarray:
 
 
 def _short_levels(level: np.ndarray) -> np.ndarray:
-    """Points of levels of equal work of fewer than SHORT commits: what the ledger can vouch for."""
+    """Numbers of the levels of equal work of fewer than SHORT commits, which the ledger can vouch for; 0
+    elsewhere."""
     sizes = np.bincount(level)
-    return np.asarray(sizes[level] < SHORT)
+    return np.where(sizes[level] < SHORT, level + 1, 0)
 
 
 def _with_bursts(truth: Truth, series: int, rng: np.random.Generator, half: int) -> Truth:
-    """Five bursts of 1 to 6 commits as slow as recorded contended processes of the same benchmark."""
-    values, contended = with_bursts(truth.values, contention_ratios(half)[:, series], 5, rng)
+    """Five bursts of 1 to 6 values in a row, as slow as recorded contended processes of the same
+    benchmark."""
+    order = np.arange(truth.values.size) if truth.at is None else np.argsort(truth.at)
+    values, contended = truth.values.copy(), np.zeros(truth.values.size, dtype=bool)
+    values[order], contended[order] = with_bursts(
+        truth.values[order], contention_ratios(half)[:, series], 5, rng
+    )
     return replace(truth, values=values, contended=contended | truth.contended)
 
 

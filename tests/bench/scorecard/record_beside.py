@@ -1,7 +1,7 @@
 """Record histories with the canaries of `nbbench.probe.beside` beside every value.
 
     python -m tests.bench.scorecard.record_beside aa RAW.jsonl --points 250 --limit-s 450
-    python -m tests.bench.scorecard.record_beside branch RAW.jsonl --seed 4
+    python -m tests.bench.scorecard.record_beside branch RAW.jsonl --seed 4 [--again]
     python -m tests.bench.scorecard.record_beside pack history.npz aa3=RAW.jsonl branch4=RAW2.jsonl
 
 `aa` measures the last commit of the registered subject again and again (the gate's series); `branch` each
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=250)
     parser.add_argument("--limit-s", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=0, help="of the order of commits")
+    parser.add_argument("--again", action="store_true", help="in the order of `nbbench run --again`")
     asked = parser.parse_args()
     if asked.what == "pack":
         pack(asked.out, dict(pair.split("=", 1) for pair in asked.raw))
@@ -77,7 +78,13 @@ def record(asked: argparse.Namespace) -> None:
     subject = open_subject(settings)
     commits = list_commits(subject)
     branch = asked.what == "branch"
-    chosen = spread(commits, random.Random(asked.seed)) if branch else commits[-1:] * asked.points
+    lots = random.Random(asked.seed)
+    if not branch:
+        chosen = commits[-1:] * asked.points
+    elif asked.again:
+        chosen = lots.sample(commits, len(commits))
+    else:
+        chosen = spread(commits, lots)
     done = _positions(asked.out) if branch else set()
     series = BRANCH_SERIES if branch else GATE_SERIES
     trees = settings.state_dir / "scorecard-trees"

@@ -3,8 +3,8 @@
 Each recording is a list of processes in order: `NAME_times` (processes, series, samples) and `NAME_canary`
 (processes, series + 1, 2) in seconds, float32, NaN where a commit cannot run; `NAME_position` is the commit's
 place on the branch; `NAME_switches` the involuntary context switches of the process; `NAME_at` seconds since
-the recording began. `aa3` and `aa3_load` have
-arrays of their own (`record_beside`). `work` (commits, series, 2) are operations and
+the recording began. `aa3`, `aa3_load`, `aa4` and `branch4` to `branch6` have arrays of their own
+(`record_beside`). `work` (commits, series, 2) are operations and
 bytes per pixel of the same series at a small size, for the positions in `work_position`. See
 tests/bench/data/README.md for where each was recorded.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nbbench.analyse.disturbed import WAITING_SHARE
 from tests.bench.scorecard.record import SAMPLES, SERIES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "history.npz"
@@ -89,6 +90,11 @@ def contention_ratios(half: int) -> np.ndarray:
 def contended(name: str) -> np.ndarray:
     """Processes of a recording that others kept waiting, by their telemetry, (processes,)."""
     return np.asarray(load()[f"{name}_switches"] > CONTENDED_SWITCHES)
+
+
+def waited(name: str, series: int) -> np.ndarray:
+    """Processes of one series that waited for a core longer than `nbbench detect` lets pass, (processes,)."""
+    return np.asarray(load()[f"{name}_waited"][:, series] > WAITING_SHARE)
 
 
 def pack(out: Path, raw: list[Path]) -> None:

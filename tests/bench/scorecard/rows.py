@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.scorecard import injected, planted, real
@@ -14,6 +15,8 @@ from tests.bench.scorecard.metrics import Truth
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 20261123
+_DRAWN = "measured in the order of `nbbench run`"
+_ORDERS = (("", planted.one_by_one), (f", {_DRAWN}", planted.drawn))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Row:
     samples: bool = False
     telemetry: bool = False
     ledger: bool = False
+    canary: bool = False
 
 
 def all_rows(half: int, count: int, asv_data: Path | None) -> list[Row]:
@@ -56,19 +60,17 @@ _SIZES = (0.02, 0.03, 0.05, 0.10, 0.20)
 
 
 def _sizes(half: int, count: int) -> list[Row]:
-    groups = (
+    noises = (
         ("Planted: one size of step in recorded A/A noise", planted.recorded),
         ("Planted: the same in A/A noise recorded with canaries beside every value", planted.recorded_beside),
     )
     rows = []
-    for group, noise in groups:
+    for (group, noise), (ending, order) in itertools.product(noises, _ORDERS):
         for cv, size in itertools.product((0.01, 0.02, 0.03), _SIZES):
             goal = "F1 ≥ 0.95" if size >= 0.05 and cv <= 0.02 else "F1 ≥ 0.8" if size >= 0.05 else ""
 
-            def data(size: float = size, cv: float = cv, noise: planted.Noise = noise) -> list[Truth]:
-                return planted.steps((size,), noise, cv, count, SEED, half)
-
-            rows.append(Row(group, f"{size:.0%} at CV {cv:.0%}", _half_of(size), data, goal))
+            data = partial(planted.steps, (size,), noise, cv, count, SEED, half, order=order)
+            rows.append(Row(group + ending, f"{size:.0%} at CV {cv:.0%}", _half_of(size), data, goal))
     return rows
 
 
@@ -87,16 +89,16 @@ _KINDS: dict[str, tuple[planted.Noise, planted.Disturb | None]] = {
 
 
 def _kinds(half: int, count: int) -> list[Row]:
+    group = "Planted: steps of 5, 10 and 20 % in noise of CV 2 %"
     return [
         Row(
-            "Planted: steps of 5, 10 and 20 % in noise of CV 2 %",
+            group + ending,
             name,
             _half_of(0.05),
-            lambda noise=noise, disturb=disturb: planted.steps(
-                _MIXED, noise, 0.02, count, SEED + 1, half, disturb
-            ),
+            partial(planted.steps, _MIXED, noise, 0.02, count, SEED + 1, half, disturb, order=order),
             telemetry=disturb is planted.bursts,
         )
+        for ending, order in _ORDERS
         for name, (noise, disturb) in _KINDS.items()
     ]
 
@@ -123,34 +125,43 @@ def _injected(half: int, folder: Path | None) -> list[Row]:
 
 
 def _unchanged(half: int) -> list[Row]:
-    group, goal = "A/A recordings as they are", "alarms ≤ 1"
+    goal = "alarms ≤ 1"
     return [
-        Row(group, "recorded alone", _half_of(0.05), lambda: real.unchanged(half), goal),
-        Row(group, "with canaries", _half_of(0.05), lambda: real.unchanged_beside(half, "aa3"), goal),
-        Row(
-            group,
-            "with canaries, beside load",
-            _half_of(0.05),
-            lambda: real.unchanged_beside(half, "aa3_load"),
-        ),
+        row
+        for ending, order in (("as they are", planted.one_by_one), (_DRAWN, planted.drawn))
+        for row in (
+            _aa(f"A/A recordings, {ending}", "recorded alone", partial(real.unchanged, half, order), goal),
+            *(
+                _aa(f"A/A recordings, {ending}", name, partial(real.unchanged_beside, half, data, order), aim)
+                for name, data, aim in (
+                    ("with canaries", "aa3", goal),
+                    ("with canaries, longer", "aa4", goal),
+                    ("with canaries, beside load", "aa3_load", ""),
+                )
+            ),
+        )
     ]
+
+
+def _aa(group: str, name: str, data: Callable[[], list[Truth]], goal: str) -> Row:
+    return Row(group, name, _half_of(0.05), data, goal)
 
 
 def _real(half: int) -> list[Row]:
     group = "Real branch: events of 10 % and more, truth from the ledger"
     both = {"telemetry": True, "ledger": True}
+    rows = []
+    for ending, drawn in (("", False), (f", {_DRAWN}", True)):
+        for name, collect, bursts, goal in (
+            ("as recorded", real.branch, False, "F1 ≥ 0.9" if drawn else ""),
+            ("with recorded bursts", real.branch, True, "F1 ≥ 0.8" if drawn else ""),
+            ("measured twice", real.twice, False, "F1 ≥ 0.9"),
+            ("measured twice, with recorded bursts", real.twice, True, "F1 ≥ 0.8"),
+        ):
+            data = partial(collect, half, drawn=drawn, bursts=bursts)
+            rows.append(Row(group + ending, name, real.OPEN, data, goal, canary=drawn, **both))
     return [
-        Row(group, "as recorded", real.OPEN, lambda: real.branch(half), **both),
-        Row(group, "with recorded bursts", real.OPEN, lambda: real.branch(half, bursts=True), **both),
-        Row(group, "measured twice", real.OPEN, lambda: real.twice(half), "F1 ≥ 0.9", **both),
-        Row(
-            group,
-            "measured twice, with recorded bursts",
-            real.OPEN,
-            lambda: real.twice(half, bursts=True),
-            "F1 ≥ 0.8",
-            **both,
-        ),
+        *rows,
         Row(group, "recorded beside other processes", real.OPEN, lambda: real.contended(half), **both),
         Row(
             group,
