@@ -18,19 +18,25 @@ about (5 % on the real branch) is dropped, for every method. Where a method has 
 setting with the highest F1 in that very row, picked afterwards, which is more than a user could do; nbbench
 has one setting for all rows. F1 is shown with false alarms per 1,000 points; rows with nothing to find show
 alarms alone. The detector was tuned on one half of the data (even streams, the first half of each A/A
-recording, the first recording of the branch); this table reports the other half.
+recording, the first recording of the branch in either order); this table reports the other half.
 
-The machine's own speed wanders, and in bursts of three or four values all series of a recording took 30
-to 70 % longer at once, while nothing else ran on their core: no statistics on one series can tell that
-from code. Steps in *recorded* noise are reported beside that, and "A/A recordings as they are" shows what
-it costs each method by itself. *nbbench + canary* also sees fixed programs that were timed in the same
-process: values whose canary was held up are left out, what follows the canary is removed where that
-lowers the noise, and a change that the canaries explain is the environment's. The older recordings
-(`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight workloads; `aa3` has those
-of `nbbench run` beside every value. That a held-up canary leaves its value out was decided after a look
-at the bursts of the second half of `aa2`, so the rows of the older recordings are no blind test of that
-rule. Those of `aa3` are for all rules of detection; which programs the canaries are was chosen by their
-correlation with the series over all of `aa3`. The branch was recorded without canaries beside its values.
+The machine's own speed wanders, and in bursts all series of a recording took 30 to 70 % longer at once,
+while nothing else ran on their core: no statistics on one series can tell that from code. What can be done
+about it comes before the statistics. *Measured in the order of `nbbench run`*: neighbours on the branch are
+measured far apart in time, so that a burst is noise all over the branch instead of a level in it. Planted
+rows use the recorded values in the order of time and in that order; the branch was recorded in both. Every
+method gains by it. *nbbench + canary* also sees fixed programs that were timed in the same process: values
+whose canary was held up are left out, what follows the canary is removed where that lowers the noise, and a
+change that the canaries explain is the environment's. *+ telemetry* leaves out what waited for a core,
+*+ ledger* lets the exact work vouch for levels of one or two commits; `nbbench detect` uses all three.
+
+The older recordings (`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight
+workloads; the later ones (`aa3`, `aa4`, `branch4` to `branch6`) have those of `nbbench run` beside every
+value. That a held-up canary leaves its value out was decided after a look at the bursts of the second half
+of `aa2`, and that bursts of thirty values are sought as well after a look at `branch4`. The order of
+measuring was tried on both halves of `aa1` to `aa3` before it was built; `aa4` and the branch in that order
+were recorded afterwards. Which programs the canaries are was chosen by their correlation with the series
+over all of `aa3`.
 
 """
 
