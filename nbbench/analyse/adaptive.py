@@ -12,9 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
-from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nbbench.analyse.ledger_diff import log_ratio
+from nbbench.stats.canary import LEAST_GAIN, huber_slope
 from nbbench.stats.summary import MAD_TO_SIGMA
 
 # A difference is believed beyond this many standard errors: a false one costs log2 measurements
@@ -23,6 +26,9 @@ SIGMAS = 4.0
 # The work explains a change of time when it leaves at most this part of it open: time follows bytes
 # and operations loosely (on record: bytes -20 %, time -36 %), and a second change may hide beside it.
 UNEXPLAINED_SHARE = 1 / 3
+# Where the work changed, so much is enough: such places are few, and what is claimed of them is
+# half shown by the ledger.
+VOUCHED_SIGMAS = 2.5
 # A stretch of equal work is looked at once in so many trees: a change without work (an import,
 # a print) that came and went within them stays unseen.
 COARSE = 16
@@ -32,15 +38,19 @@ LEAST_PAIRS = 8
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A series at one tree: natural logarithm of its level, and the standard error of that."""
+    """A series at one tree: natural logarithm of its level, and the standard error of that.
+
+    `machine` is the logarithm of the canaries that were timed beside it, NaN where none was.
+    """
 
     level: float
     error: float
+    machine: float = math.nan
 
     @classmethod
-    def of(cls, seconds: float, error: float) -> Reading:
+    def of(cls, seconds: float, error: float, machine: float = math.nan) -> Reading:
         """The reading of a time."""
-        return cls(math.log(seconds), error)
+        return cls(math.log(seconds), error, machine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,33 +142,52 @@ def plan(
     return Plan(tuple(probes), tuple(located))
 
 
-def with_measured_noise(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
-    """`trees` with the errors of their readings raised to what neighbours of equal work differ by.
+def steadied(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
+    """`trees` without what the canaries show of the machine, and with the errors that are left.
 
-    The machine says itself how far it wanders: 1.4826 median |difference| / √2 over all series and all
-    neighbouring measured trees without a change of work by `min_effect` between them, from LEAST_PAIRS on. A
-    median, since a few of them hold changes that no work explains.
+    Neighbouring measured trees without a change of work by `min_effect` between them say, over all series,
+    how the readings scatter (1.4826 median |difference| / √2) and how they follow the canaries. These are
+    taken out where that lowers the scatter to LEAST_GAIN of it, and the errors are raised to what is left. A
+    median and a robust slope, since a few of the differences hold changes that no work explains; below
+    LEAST_PAIRS the readings stay as they are.
     """
-    known = [i for i, tree in enumerate(trees) if tree.measured]
-    apart = [
-        abs(trees[hi].readings[series].level - trees[lo].readings[series].level)
-        for lo, hi in pairwise(known)
-        if not any(_work_steps(trees, lo, hi, min_effect))
-        for series in trees[lo].readings.keys() & trees[hi].readings.keys()
-    ]
-    if len(apart) < LEAST_PAIRS:
+    pairs = list(_equal_work(trees, min_effect))
+    if len(pairs) < LEAST_PAIRS:
         return list(trees)
-    error = MAD_TO_SIGMA * median(apart) / math.sqrt(2)
+    apart = np.array([after.level - before.level for before, after in pairs])
+    moved = np.array([after.machine - before.machine for before, after in pairs])
+    scatter, slope = _scatter(apart), 0.0
+    if np.isfinite(moved).all() and (follows := huber_slope(apart, moved)) > 0:
+        left = _scatter(apart - follows * moved)
+        if left <= LEAST_GAIN * scatter:
+            scatter, slope = left, follows
     return [
         replace(
             tree,
             readings={
-                series: replace(one, error=max(one.error, error / math.sqrt(max(tree.collections, 1))))
+                series: replace(
+                    one,
+                    level=one.level - slope * one.machine if slope else one.level,
+                    error=max(one.error, scatter / math.sqrt(max(tree.collections, 1))),
+                )
                 for series, one in tree.readings.items()
             },
         )
         for tree in trees
     ]
+
+
+def _equal_work(trees: Sequence[Tree], min_effect: float) -> Iterator[tuple[Reading, Reading]]:
+    """Readings of a series at neighbouring measured trees whose work is about equal."""
+    known = [i for i, tree in enumerate(trees) if tree.measured]
+    for lo, hi in pairwise(known):
+        if not any(_work_steps(trees, lo, hi, min_effect)):
+            before, after = trees[lo].readings, trees[hi].readings
+            yield from ((before[series], after[series]) for series in before if series in after)
+
+
+def _scatter(differences: NDArray[np.float64]) -> float:
+    return float(MAD_TO_SIGMA * np.median(np.abs(differences)) / math.sqrt(2))
 
 
 def _gap(
@@ -171,10 +200,12 @@ def _gap(
 ) -> tuple[Located | None, Probe | None]:
     """What the gap between two measured trees calls for."""
     steps = dict(_work_steps(trees, lo, hi, min_effect))
+    changed = [i for i, _ in _work_steps(trees, lo, hi, 0.0)]
     inside = [i for i in range(lo + 1, hi) if not trees[i].broken]
     if len(steps) > 1 and (between := _between(sorted(steps), inside)) is not None:
         return None, Probe(between, Why.WORK, lo, hi, max(steps.values()))
-    moves = {s: _move(trees[lo], trees[hi], s, min_effect) for s in workloads}
+    sigmas = VOUCHED_SIGMAS if steps else SIGMAS
+    moves = {s: _move(trees[lo], trees[hi], s, min_effect, sigmas) for s in workloads}
     series = max(moves, key=lambda s: (abs(moves[s]), s), default="")
     effect = moves.get(series, 0.0)
     explained = all(
@@ -187,10 +218,12 @@ def _gap(
         step = next(iter(steps))
         return Located(step, step, effect, series, True), None
     if explained and not effect:
+        if len(changed) > 1 and (between := _between(changed, inside)) is not None:
+            return None, Probe(between, Why.WORK, lo, hi, (hi - lo) / 1e6)
         long = hi - lo > coarse and inside
         return None, Probe(_middle(inside), Why.COARSE, lo, hi, (hi - lo) / 1e6) if long else None
     if inside:
-        beside = [i for step in steps for i in (step - 1, step) if i in inside]
+        beside = [i for step in steps or changed for i in (step - 1, step) if i in inside]
         weight = max(abs(effect), *steps.values(), 0.0)
         return None, Probe((beside or [_middle(inside)])[0], Why.TIME, lo, hi, weight)
     if not effect:
@@ -201,28 +234,29 @@ def _gap(
     return Located(lo + 1, hi, effect, series, bool(steps)), None
 
 
-def _noise(before: Tree, after: Tree, series: str) -> float:
+def _noise(before: Tree, after: Tree, series: str, sigmas: float = SIGMAS) -> float:
     """What the difference of two readings of unchanged code stays below."""
     if series not in before.readings or series not in after.readings:
         return 0.0
-    return SIGMAS * math.hypot(before.readings[series].error, after.readings[series].error)
+    return sigmas * math.hypot(before.readings[series].error, after.readings[series].error)
 
 
-def _move(before: Tree, after: Tree, series: str, min_effect: float) -> float:
+def _move(before: Tree, after: Tree, series: str, min_effect: float, sigmas: float) -> float:
     """The log ratio by which a series moved; 0 where that is noise, too little, or not measured."""
     if series not in before.readings or series not in after.readings:
         return 0.0
     effect = after.readings[series].level - before.readings[series].level
-    return effect if abs(effect) > max(min_effect, _noise(before, after, series)) else 0.0
+    return effect if abs(effect) > max(min_effect, _noise(before, after, series, sigmas)) else 0.0
 
 
 def _work_steps(trees: Sequence[Tree], lo: int, hi: int, min_effect: float) -> Iterator[tuple[int, float]]:
-    """Trees in (lo, hi] at which some workload's work changed by `min_effect` or more, with the size."""
+    """Trees in (lo, hi] at which some workload's work changed by `min_effect` or more (0: at all), with the
+    size."""
     last = dict(trees[lo].cost or {})
     for i in range(lo + 1, hi + 1):
         now = trees[i].cost or {}
         size = max((abs(log_ratio(last[w], now[w])) for w in last.keys() & now.keys()), default=0.0)
-        if size >= min_effect:
+        if size > 0.0 and size >= min_effect:
             yield i, size
         last |= now
 

@@ -9,7 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nbbench.analyse.adaptive import Plan, Probe, Reading, Tree, Why, plan, with_measured_noise
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.analyse.adaptive import Plan, Probe, Reading, Tree, Why, plan, steadied
+from nbbench.analyse.canaries import canary_levels
 from nbbench.analyse.roles import Role, ledger_families, role
 from nbbench.analyse.work_share import cost_bytes
 from nbbench.collect.asv_run import machine_name, measure_commits
@@ -78,7 +82,7 @@ def search(
     while True:
         import_all(settings, store)
         trees, workloads = _trees(settings, store, asked, ledgers, looked, measured_now)
-        trees = with_measured_noise(trees, min_effect=settings.min_effect)
+        trees = steadied(trees, min_effect=settings.min_effect)
         found = plan(trees, workloads, min_effect=settings.min_effect)
         timed = sum(tree.measured for tree in trees)
         stopped = _stopped(found, asked, time.monotonic() - started, len(measured_now))
@@ -123,6 +127,7 @@ def _trees(
     workloads: dict[str, list[str]] = {}
     names = sorted({name for kept in ledgers.values() for name in kept})
     patterns = [re.compile(p) for p in asked.bench]
+    canaries = canary_levels(store.process_records())
     for series in store.iter_series(machine=machine_name(settings), samples=False):
         label = _asv_name(series.key.benchmark, [v for _, v in series.key.params])
         if role(series.key, series.unit, series.kind) is not Role.TIME:
@@ -131,13 +136,14 @@ def _trees(
             continue
         families = ledger_families(series.key)
         workloads[label] = [name for name in names if families and name.startswith(families)]
-        for point in series.points:
+        machine = _log_mean(canaries.beside(series.key, [point.commit for point in series.points]))
+        for point, beside in zip(series.points, machine, strict=True):
             if point.commit not in readings or point.status is Status.SKIPPED:
                 continue
             tried.add(point.commit)
             if point.value is not None and point.value > 0:
                 error = READING_ERROR / (2**0.5 if point.commit in looked else 1.0)
-                readings[point.commit][label] = Reading.of(point.value, error)
+                readings[point.commit][label] = Reading.of(point.value, error, beside)
     return [
         Tree(
             cost=_cost(ledgers.get(c.tree, {})),
@@ -147,6 +153,12 @@ def _trees(
         )
         for c in asked.commits
     ], workloads
+
+
+def _log_mean(canaries: NDArray[np.float64]) -> list[float]:
+    """Logarithm of the canaries' geometric mean (n,) from their seconds (programs, n); NaN where one is
+    missing."""
+    return [float(one) for one in np.log(canaries).mean(axis=0)]
 
 
 def _asv_name(benchmark: str, values: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ def _without(values: ArrayLike, canary: FloatArray) -> tuple[FloatArray, float]:
     level = np.zeros(log.size, dtype=np.int64)
     slope = 0.0
     for _ in range(ROUNDS):
-        slope = _slope(_around(log, level), _around(beside, level))
+        slope = huber_slope(_around(log, level), _around(beside, level))
         level = _levels(log - slope * beside)
     rest, moved = _around(log, level), _around(beside, level)
     squares = float(moved @ moved)
@@ -119,8 +119,9 @@ def _around(values: FloatArray, level: IndexArray) -> FloatArray:
     return rest
 
 
-def _slope(rest: FloatArray, moved: FloatArray) -> float:
-    """Slope of ``rest`` on ``moved`` through the origin, by Huber's weights."""
+def huber_slope(rest: FloatArray, moved: FloatArray) -> float:
+    """Slope of ``rest`` (n,) on ``moved`` (n,) through the origin, by Huber's weights; 0.0 where nothing
+    moved."""
     weights = np.ones(rest.size)
     slope = 0.0
     for _ in range(5):

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from nbbench.analyse.adaptive import LEAST_PAIRS, Reading, Tree, Why, plan, with_measured_noise
+from nbbench.analyse.adaptive import LEAST_PAIRS, Reading, Tree, Why, plan, steadied
 
 WORKLOADS = {"warm": ("bandwidth",)}
 
@@ -56,26 +56,49 @@ def wandering(n: int, sigma: float, *, collections: int = 1) -> list[Tree]:
 
 
 def test_trees_of_equal_work_tell_the_noise_of_the_machine() -> None:
-    noisy = with_measured_noise(wandering(200, 0.05), min_effect=0.05)
+    noisy = steadied(wandering(200, 0.05), min_effect=0.05)
     assert noisy[0].readings["warm"].error == pytest.approx(0.05, rel=0.2)
-    twice = with_measured_noise(wandering(200, 0.05, collections=2), min_effect=0.05)
+    twice = steadied(wandering(200, 0.05, collections=2), min_effect=0.05)
     assert twice[0].readings["warm"].error == pytest.approx(0.05 / math.sqrt(2), rel=0.2)
     # quieter than was said, or too few to tell: what was said stands
     for trees in (wandering(200, 0.001), wandering(LEAST_PAIRS, 0.05)):
-        assert with_measured_noise(trees, min_effect=0.05) == trees
+        assert steadied(trees, min_effect=0.05) == trees
+
+
+def test_what_the_canaries_show_is_taken_out() -> None:
+    draw = random.Random(3)
+    trees = []
+    for i in range(60):
+        machine = draw.gauss(0, 0.03)
+        level = 0.4 * (i >= 30) + 1.7 * machine + draw.gauss(0, 0.005)
+        cost = {"bandwidth": 1.5 if i >= 30 else 1.0}
+        trees.append(Tree(cost, {"warm": Reading(level, 0.001, machine)}, 1))
+    steady = [tree.readings["warm"] for tree in steadied(trees, min_effect=0.05)]
+    assert [one.level for one in steady] == pytest.approx([0.4 * (i >= 30) for i in range(60)], abs=0.03)
+    assert steady[0].error == pytest.approx(0.005, rel=0.4)
+
+
+def test_canaries_that_know_nothing_change_no_level() -> None:
+    draw = random.Random(3)
+    trees = [
+        Tree({"bandwidth": 1.0}, {"warm": Reading(draw.gauss(0, 0.05), 0.001, draw.gauss(0, 0.03))}, 1)
+        for _ in range(60)
+    ]
+    steady = steadied(trees, min_effect=0.05)
+    assert [t.readings["warm"].level for t in steady] == [t.readings["warm"].level for t in trees]
 
 
 def test_a_change_of_work_is_no_noise() -> None:
     trees = [
         Tree({"bandwidth": 1.5 ** (i // 2)}, {"warm": Reading(0.4 * (i // 2), 0.01)}, 1) for i in range(40)
     ]
-    assert with_measured_noise(trees, min_effect=0.05) == trees
+    assert steadied(trees, min_effect=0.05) == trees
 
 
 def test_a_machine_that_wanders_is_not_chased() -> None:
     trees = wandering(200, 0.05)
     assert plan(trees, WORKLOADS, min_effect=0.05).probes
-    assert not plan(with_measured_noise(trees, min_effect=0.05), WORKLOADS, min_effect=0.05).probes
+    assert not plan(steadied(trees, min_effect=0.05), WORKLOADS, min_effect=0.05).probes
 
 
 def test_first_the_ends_then_the_rest() -> None:
@@ -120,6 +143,15 @@ def test_a_gain_and_a_loss_that_cancel_are_both_found() -> None:
     branch = Branch([1.0] * 20 + [1.4] * 3 + [1.0] * 20, {})
     branch.explore()
     assert branch.located() == [20, 23]
+
+
+def test_work_that_hardly_changes_may_change_the_time() -> None:
+    """On the real branch: one operation more, other values in it, a third more time, for two commits."""
+    work = [1.0] * 20 + [1.0001] * 2 + [1.0] * 22
+    branch = Branch(work, {20: 0.3, 22: -0.3})
+    timed = branch.explore()
+    assert branch.located() == [20, 22]
+    assert timed <= 2 + 1 + 2 * 2 + 44 // 16
 
 
 def test_work_that_time_does_not_follow_is_no_event() -> None:
