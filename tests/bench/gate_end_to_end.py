@@ -29,6 +29,7 @@ from nbbench.collect.asv_run import ensure_machine
 from nbbench.config import Settings
 from tests.bench.planted_branch import make_project, planted_commits
 
+RUNS = Path(__file__).parent / "data" / "gate_runs.jsonl"
 MACHINE = "end-to-end"
 ORDER = ("same", "p5", "same", "p10")
 SERIES = r"Warm\.time_run\(512, 'float32'\)|Tricubic\.time_interpolate\(1000, 'float32'\)"

@@ -132,6 +132,15 @@ def test_a_row_of_the_gate_counts_its_decisions():
     assert told == ["name", "4", "25.0% (4.6% to 69.9%)", "50.0%", "25.0%", "11.5", "60"]
 
 
+def test_the_gates_section_is_made_anew_and_the_rest_stays(monkeypatch):
+    monkeypatch.setattr(gate, "_replayed", lambda gates: f"{gates} gates")
+    monkeypatch.setattr(gate.gate_end_to_end, "known", lambda _: [])
+    page = "# Head\n\n" + gate.section(1) + "## Planted\n\nrows\n"
+    assert gate.with_section(page, 7) == page.replace("1 gates", "7 gates")
+    older = f"# Head\n\n{gate.HEADS[0]}\n\nold\n\n## Planted\n\nrows\n"
+    assert gate.with_section(older, 1) == page
+
+
 def test_a_smoke_run_writes_tables_and_says_what_is_missing(monkeypatch):
     monkeypatch.delenv("NBBENCH_ASV_DATA", raising=False)
     asked = argparse.Namespace(

@@ -52,7 +52,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--asv-data", help="folder of other projects' asv results (or NBBENCH_ASV_DATA)")
     parser.add_argument("--out", type=Path, help="file to write; standard output if not given")
+    parser.add_argument("--gate-only", action="store_true", help="make the gate's section of --out anew")
     asked = parser.parse_args()
+    if asked.gate_only:
+        page = asked.out.read_text(encoding="utf-8")
+        asked.out.write_text(gate.with_section(page, asked.gates), encoding="utf-8")
+        return
     print(run(asked), file=asked.out.open("w", encoding="utf-8") if asked.out else sys.stdout, end="")
 
 

@@ -1,4 +1,5 @@
-"""The gate's rows: recorded rounds (`tests.bench.gate_samples`) through the gate's own code."""
+"""The gate's rows: recorded rounds (`tests.bench.gate_samples`) through the gate's own code, and whole gates
+beside `asv continuous` (`tests.bench.gate_end_to_end`)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from statistics import median
 from tabulate import tabulate
 
 from nbbench.analyse.replay import Replayed, wilson
-from tests.bench import gate_samples
+from tests.bench import gate_end_to_end, gate_samples
 
 SEED = 20261123
 NAMES = {
@@ -19,15 +20,42 @@ NAMES = {
 }
 
 
+HEADS = (
+    "## Gate: recorded rounds replayed through the gate's own code",
+    "## Gate: end to end, beside `asv continuous`",
+)
+
+
 def section(gates: int) -> str:
-    """Markdown of ``gates`` simulated gates a row, or one sentence when nothing was recorded."""
-    head = "## Gate: recorded rounds replayed through the gate's own code\n\n"
+    """Markdown of ``gates`` simulated gates a row, and of the whole gates on record."""
+    return f"{HEADS[0]}\n\n{_replayed(gates)}\n\n{HEADS[1]}\n\n{_end_to_end()}\n\n"
+
+
+def with_section(page: str, gates: int) -> str:
+    """The page with its gate section made anew; what follows it stays. ValueError where it has none."""
+    start = page.index(HEADS[0])
+    after = page.index("\n## ", page.index(HEADS[-1]) if HEADS[-1] in page else start) + 1
+    return page[:start] + section(gates) + page[after:]
+
+
+def _replayed(gates: int) -> str:
     if not gate_samples.DATA.exists():
-        return head + "No recording of the gate is committed.\n\n"
+        return "No recording of the gate is committed."
     rows = [row(name, gate_samples.replay(side, gates, SEED)) for side, name in NAMES.items()]
     titles = ["", "gates", "blocked (95 % interval)", "passed", "cannot tell", "median rounds", "median s"]
     table = tabulate(rows, titles, tablefmt="github", disable_numparse=True)
-    return f"{head}{len(gate_samples.series())} series, budget 5 minutes, floor 1 %.\n\n{table}\n\n"
+    return f"{len(gate_samples.series())} series, budget 5 minutes, floor 1 %.\n\n{table}"
+
+
+def _end_to_end() -> str:
+    runs = gate_end_to_end.known(gate_end_to_end.RUNS)
+    if not runs:
+        return "No whole gates are on record: `make gates` runs them."
+    return (
+        "Real processes, two series (a frame of 512 × 512, interpolation at 1,000 points), 45 seconds for "
+        "each tool. *same* is the same code with one comment more; p5 and p10 have really added work of about "
+        "5 and 10 %. asv blocks where it calls any series slower.\n\n" + gate_end_to_end.table(runs)
+    )
 
 
 def row(name: str, done: Sequence[Replayed]) -> list[str]:
