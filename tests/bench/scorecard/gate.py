@@ -53,8 +53,8 @@ def _end_to_end() -> str:
         return "No whole gates are on record: `make gates` runs them."
     return (
         "Real processes, two series (a frame of 512 × 512, interpolation at 1,000 points), 45 seconds for "
-        "each tool. *same* is the same code with one comment more; p5 and p10 have really added work of about "
-        "5 and 10 %. asv blocks where it calls any series slower.\n\n" + gate_end_to_end.table(runs)
+        "each tool. *same* is the same code with one comment more; p5 and p10 have really added work, of "
+        "about 5 and 10 %. asv blocks where it calls any series slower.\n\n" + gate_end_to_end.table(runs)
     )
 
 
