@@ -73,6 +73,8 @@ def next_probe(known: Knowledge) -> Probe | Found:
     culprit = next((i for i, mark in known.verified.items() if mark is Mark.BAD), None)
     if culprit is not None:
         return Found(_parent(known, culprit) + 1, culprit, True)
+    if _parent(known, known.count - 1) == 0:  # none between good and bad runs: they were compared already
+        return Found(1, known.count - 1, True)
     for index, size in sorted(known.steps.items(), key=lambda step: (-step[1], step[0])):
         if size < BAD_SHARE * known.effect:
             break
@@ -83,9 +85,9 @@ def next_probe(known: Knowledge) -> Probe | Found:
     inside = [i for i in range(good + 1, bad) if i not in known.marks]
     if inside:
         return Probe(_nearest(inside, good, bad), 0, BAD_SHARE * known.effect)
-    if good == 0 and bad == known.count - 1 and known.count == 2:
-        return Found(bad, bad, True)  # good and bad are neighbours: they were compared already
     parent = _parent(known, bad)
+    if parent == 0 and known.marks.get(bad) is Mark.BAD:  # its comparison with good was one with its parent
+        return Found(1, bad, True)
     if bad not in known.verified and parent >= good:
         return Probe(bad, parent, BAD_SHARE * known.effect, verify=True)
     return Found(good + 1, bad, False)

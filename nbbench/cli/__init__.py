@@ -8,5 +8,7 @@ import sys
 def main() -> None:
     """Entry point of the console script: run, and turn every error into one sentence and a code."""
     from nbbench.cli.app import run
+    from nbbench.cli.streams import prepare
 
+    prepare()
     sys.exit(run(sys.argv[1:]))

@@ -31,19 +31,19 @@ def allocator(app: App, commit: str | None, bench: str | None, measure: bool, ma
     from nbbench.pipeline.branch import measured_commit
     from nbbench.pipeline.history import import_all, open_store
     from nbbench.report.allocator import allocator_blocks, allocator_payload
-    from nbbench.subject.repository import describe, open_subject
+    from nbbench.subject.repository import measurable, open_subject
 
     notes: list[str] = []
+    wanted = pattern(bench or ("^bandwidth" if measure else "."))
     if measure:
         subject = open_subject(app.settings)
-        which = describe(subject, commit or subject.branch)
-        wanted = pattern(bench or "^bandwidth")
+        which = measurable(subject, commit or subject.branch)
         rows, notes = pipeline.measured(app.settings, which, wanted, say=app.say)
     else:
         with open_store(app.settings) as store:
             import_all(app.settings, store)
             which = measured_commit(app.settings, store, commit)
-            rows = pipeline.recorded(app.settings, store, which, pattern(bench or "."))
+            rows = pipeline.recorded(app.settings, store, which, wanted)
     blocks = allocator_blocks(f"malloc at {which.short}", rows, notes)
     payload = {"commit": which, "measured": measure, **allocator_payload(rows, notes)}
     emit_blocks(app, "allocator", payload, blocks, markdown)

@@ -6,8 +6,6 @@ import copy
 import errno
 import importlib
 import json
-import os
-import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +14,12 @@ from typing import Any
 import click
 
 from nbbench import __version__
+from nbbench.cli.streams import put
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
 
 EXIT_INTERRUPTED = 130  # what shells report for an interrupt
+MOST_SHOWN = 500  # characters of an error's sentence
 
 EPILOG = """
 \b
@@ -89,16 +89,16 @@ class App:
     def say(self, text: str = "") -> None:
         """Progress for people, on stderr; silent with --quiet."""
         if not self.quiet:
-            click.echo(text, err=True)
+            put(text, err=True)
 
     def emit(self, kind: str, payload: Any, text: str) -> None:
         """The result on stdout: `text`, or the payload as a versioned JSON document."""
         if self.json:
             from nbbench.report.json_out import document
 
-            click.echo(document(kind, payload), nl=False)
+            put(document(kind, payload), nl=False)
         elif text:
-            click.echo(text.rstrip("\n"))
+            put(text.rstrip("\n"))
 
 
 def _store(name: str) -> Any:
@@ -179,37 +179,36 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("nbbench: interrupted; run the same command again to resume", err=True)
+        put("nbbench: interrupted; run the same command again to resume", err=True)
         return EXIT_INTERRUPTED
     except NbbenchError as error:
         return _report(app, error)
-    except BrokenPipeError:
-        # The reader went away (`| head`): leave without a second complaint at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
     except OSError as error:
         return _report(app, _host_error(error))
     except Exception as error:
-        click.echo(f"nbbench: internal error: {type(error).__name__}: {error}", err=True)
+        put(f"nbbench: internal error: {type(error).__name__}: {error}", err=True)
         if app.verbose:
             traceback.print_exc()
         else:
-            click.echo("  run again with -v for the traceback", err=True)
+            put("  run again with -v for the traceback", err=True)
         return EXIT_INTERNAL
 
 
 def _report(app: App, error: NbbenchError) -> int:
+    sentence = str(error)
+    if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
+        sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     if app.json:
         told = {
             "schema": "nbbench.error/1",
-            "error": str(error),
+            "error": sentence,
             "hint": error.hint,
             "exit_code": error.exit_code,
         }
-        click.echo(json.dumps(told))
-    click.echo(f"nbbench: {error}", err=True)
+        put(json.dumps(told))
+    put(f"nbbench: {sentence}", err=True)
     if error.hint:
-        click.echo(f"  hint: {error.hint}", err=True)
+        put(f"  hint: {error.hint}", err=True)
     if app.verbose:
         traceback.print_exc()
     return error.exit_code

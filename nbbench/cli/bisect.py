@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nbbench.model import Commit
     from nbbench.pipeline.bisect import Answer
 
+MOST_LISTED = 20  # commits of a range that are printed
+
 
 @click.command()
 @click.argument("good")
@@ -54,17 +56,18 @@ def bisect(
     from nbbench.pipeline.bisect import bisect as search
     from nbbench.pipeline.compare import one_series
 
-    app.override(floor=floor)
+    app.override(floor=floor, budget_s=seconds(budget))
+    wanted = pattern(series, "--series")
     commits = _between(app, good, bad)
     chosen = secrets.randbelow(2**31) if seed is None else seed
     with measuring(app.settings.state_dir):
-        name = one_series(app.settings, commits[-1], pattern(series, "--series"))
-        app.say(f"{name}: {len(commits) - 1} commits after {commits[0].short}")
+        name = one_series(app.settings, commits[-1], wanted)
+        app.say(f"{name}: {commits[0].short} and {len(commits) - 1} after it")
         answer = search(
             app.settings,
             name,
             commits,
-            budget_s=seconds(budget) or 0.0,
+            budget_s=app.settings.budget_s,
             restart=restart,
             seed=chosen,
             show=app.say,
@@ -77,18 +80,23 @@ def bisect(
 def _between(app: App, good: str, bad: str) -> list[Commit]:
     """Good, the commits after it that changed the measured paths, and bad."""
     from nbbench.errors import UsageError
-    from nbbench.subject.repository import describe, list_commits, open_subject
+    from nbbench.subject.repository import is_ancestor, list_commits, measurable, open_subject
 
     subject = open_subject(app.settings)
-    ends = describe(subject, good), describe(subject, bad)
+    ends = measurable(subject, good), measurable(subject, bad)
     names = f"{ends[0].short} and {ends[1].short}"
     if ends[0].tree == ends[1].tree:
         raise UsageError(f"{names} have the same source tree: nothing to search")
+    if not is_ancestor(subject, ends[0], ends[1]):
+        raise UsageError(
+            f"{ends[0].short} is not an ancestor of {ends[1].short}",
+            hint="the older commit, GOOD, comes first",
+        )
     inside = list_commits(subject, f"{ends[0].hash}..{ends[1].hash}")
     if not inside:
         raise UsageError(
-            f"no commit between {names} changed {app.settings.measured_path}",
-            hint="GOOD comes first on the branch",
+            f"no commit between {names} changed {app.settings.measured_path} on the first-parent line",
+            hint="take GOOD and BAD from one branch: `nbbench commits`",
         )
     return [ends[0], *inside]
 
@@ -118,10 +126,13 @@ def _text(answer: Answer) -> str:
 
     search, found = answer.search, answer.found
     lines = [answer.sentence]
-    for index in range(found.first, found.last + 1) if found else ():
+    places = range(found.first, found.last + 1) if found else range(0)
+    for index in places[:MOST_LISTED]:
         commit = search.commits[index]
         work = f"  exact work {format_change(search.steps[index])}" if index in search.steps else ""
         lines.append(f"  {commit.short} {commit.date:%Y-%m-%d} {commit.subject[:70]}{work}")
+    if len(places) > MOST_LISTED:
+        lines.append(f"  … and {len(places) - MOST_LISTED} more")
     if found and found.first == found.last:
         culprit, parent = search.commits[found.last], search.commits[found.first - 1]
         ends = f"{parent.short} {culprit.short}"

@@ -31,5 +31,9 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
         chosen = {c.hash for c in spread(found)[:limit]}
         found = [c for c in found if c.hash in chosen]
     if not found:
-        raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
+        raise UsageError(
+            f"no commit in {span or 'the branch'} changed {app.settings.measured_path}",
+            hint="the settings branch and measured_path say what is measured (NBBENCH_BRANCH, "
+            "NBBENCH_MEASURED_PATH)",
+        )
     app.emit("commits", {"commits": to_plain(found)}, commits_text(commit_rows(found), terminal()))

@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from nbbench.cli.app import App
+from nbbench.cli.streams import put
 
 
 @click.command()
@@ -17,4 +18,4 @@ def completion(app: App, shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(cli, {}, "nbbench", "_NBBENCH_COMPLETE").source())
+    put(found(cli, {}, "nbbench", "_NBBENCH_COMPLETE").source())

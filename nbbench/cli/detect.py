@@ -16,7 +16,7 @@ def detect(app: App, machine: str | None) -> int:
     Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
     """
     from nbbench.cli.terminal import terminal
-    from nbbench.errors import EXIT_OK, InconclusiveError
+    from nbbench.errors import EXIT_OK, InconclusiveError, UsageError
     from nbbench.model import to_plain
     from nbbench.pipeline.history import current_flags, detect_events, import_all, open_store
     from nbbench.report.text import regressions_text
@@ -24,6 +24,12 @@ def detect(app: App, machine: str | None) -> int:
 
     with open_store(app.settings) as store:
         import_all(app.settings, store)
+        known = [one.name for one in store.machines()]
+        if machine is not None and machine not in known:
+            raise UsageError(
+                f"nothing was measured on {machine!r}",
+                hint=f"on record: {', '.join(known) or 'no machine'}",
+            )
         events = detect_events(app.settings, store, machine=machine)
         info = store.run_info()
         if not info.get("series"):

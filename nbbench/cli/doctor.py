@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nbbench.cli.streams import put
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,10 +51,10 @@ def doctor(app: Any, sample: float) -> None:
     checks = run_checks(gather(places, os.environ, sample_s=sample))
     level = worst(checks)
     if app.json:
-        click.echo(document("doctor", {"level": level, "checks": checks}), nl=False)
+        put(document("doctor", {"level": level, "checks": checks}), nl=False)
     else:
         shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
-        click.echo(findings_text(shown, terminal_for(sys.stdout, os.environ)), nl=False)
+        put(findings_text(shown, terminal_for(sys.stdout, os.environ)), nl=False)
     click.get_current_context().exit(EXIT_USAGE if level is Level.FAIL else EXIT_OK)
 
 

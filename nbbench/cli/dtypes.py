@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import in_a_folder
 from nbbench.cli.pages import emit_blocks, markdown_option
 
 
@@ -15,6 +16,7 @@ from nbbench.cli.pages import emit_blocks, markdown_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_folder,
     help="Also write the audit as JSON to this file (dtype_snapshot.json).",
 )
 @markdown_option
@@ -32,10 +34,10 @@ def dtypes(app: App, commit: str | None, out: Path | None, markdown: str | None)
     from nbbench.probe.verdicts import NEUTRAL, NOTHING
     from nbbench.report.dtypes import dtypes_blocks
     from nbbench.report.json_out import document, write_text
-    from nbbench.subject.repository import describe, open_subject
+    from nbbench.subject.repository import measurable, open_subject
 
     subject = open_subject(app.settings)
-    snapshot = dtype_snapshot(app.settings, describe(subject, commit or subject.branch), say=app.say)
+    snapshot = dtype_snapshot(app.settings, measurable(subject, commit or subject.branch), say=app.say)
     kind, payload = "dtype-snapshot", {k: v for k, v in snapshot.items() if k != "schema"}
     emit_blocks(app, kind, payload, dtypes_blocks(snapshot), markdown)
     if out is not None:

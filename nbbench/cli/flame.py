@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import in_a_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ _FOLDED = (".folded", ".txt")
 flame_option = click.option(
     "--flame",
     metavar="FILE",
+    callback=in_a_folder,
     help="Write bytes by stack for https://www.speedscope.app; *.folded or *.txt: folded stacks.",
 )
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import exactly, seconds
+from nbbench.cli.options import exactly, in_a_folder, pattern, seconds
+from nbbench.cli.streams import put
 
 if TYPE_CHECKING:
     from nbbench.analyse.acknowledged import Acknowledged
@@ -45,8 +46,13 @@ LEDGER_WORKLOADS = (
     help="Run BASE (default: the branch's tip) against itself and keep this machine's noise.",
 )
 @click.option("--seed", type=int, help="Seed of the random order (recorded in the report).")
-@click.option("--markdown", metavar="FILE", help="Write the report as Markdown too ('-' prints it instead).")
-@click.option("--junit", metavar="FILE", help="Write the report as JUnit XML too.")
+@click.option(
+    "--markdown",
+    metavar="FILE",
+    callback=in_a_folder,
+    help="Write the report as Markdown too ('-' prints it instead).",
+)
+@click.option("--junit", metavar="FILE", callback=in_a_folder, help="Write the report as JUnit XML too.")
 @click.pass_obj
 def gate(
     app: App,
@@ -73,35 +79,32 @@ def gate(
     from nbbench.analyse.gate import EXIT_BY_OUTCOME, same_tree_report
 
     app.override(floor=floor, budget_s=seconds(budget))
+    timed = bench or app.settings.gate_bench
+    pattern(timed, "--bench" if bench else "the setting gate_bench")  # refused before anything is measured
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
     if calibrate:
-        return _calibrate(app, base, head, bench or app.settings.gate_bench, chosen_seed)
+        return _calibrate(app, base, head, timed, chosen_seed)
     first, second = _ends(app, base, head)
     if first.tree == second.tree:
         report = same_tree_report(first, second)
     else:
-        report = _measure(app, first, second, bench or app.settings.gate_bench, policy, chosen_seed)
+        report = _measure(app, first, second, timed, policy, chosen_seed)
     _print(app, report, markdown, junit)
     return EXIT_BY_OUTCOME[report.outcome]
 
 
 def _ends(app: App, base: str | None, head: str | None) -> tuple[Commit, Commit]:
     from nbbench.errors import UsageError
-    from nbbench.subject.repository import describe, list_commits, open_subject
+    from nbbench.subject.repository import list_commits, measurable, open_subject
 
     subject = open_subject(app.settings)
-    if base is not None and head is not None:
-        found = describe(subject, base), describe(subject, head)
-    else:
-        commits = list_commits(subject)
-        tip = describe(subject, head or subject.branch)
-        if base is None and len(commits) < 2:
-            raise UsageError("the branch has no two commits to compare")
-        found = (describe(subject, base) if base else commits[-2]), tip
-    for commit in found:
-        if not commit.tree:
-            raise UsageError(f"commit {commit.short} has no {app.settings.measured_path}")
-    return found
+    tip = measurable(subject, head or subject.branch)
+    if base is not None:
+        return measurable(subject, base), tip
+    commits = list_commits(subject)
+    if len(commits) < 2:
+        raise UsageError("the branch has no two commits to compare", hint="give BASE and HEAD")
+    return commits[-2], tip
 
 
 def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed: int) -> GateReport:
@@ -225,14 +228,12 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
     from nbbench.model import to_plain
     from nbbench.pipeline.calibrate import calibrate
     from nbbench.report.calibration import calibration_text
-    from nbbench.subject.repository import describe, open_subject
+    from nbbench.subject.repository import measurable, open_subject
 
     if head is not None:
         raise UsageError("--calibrate takes one commit, which runs against itself")
     subject = open_subject(app.settings)
-    commit = describe(subject, base or subject.branch)
-    if not commit.tree:
-        raise UsageError(f"commit {commit.short} has no {app.settings.measured_path}")
+    commit = measurable(subject, base or subject.branch)
     deadline = time.monotonic() + app.settings.budget_s
     with measuring(app.settings.state_dir), paired_runner(app.settings, commit, commit, seed) as runner:
         series = runner.discover(bench)
@@ -272,8 +273,8 @@ def _print(app: App, report: GateReport, markdown: str | None, junit: str | None
     if markdown and markdown != "-":
         write_text(Path(markdown), gate_markdown(view))
     if app.json:
-        click.echo(gate_document(report), nl=False)
+        put(gate_document(report), nl=False)
     elif markdown == "-":
-        click.echo(gate_markdown(view), nl=False)
+        put(gate_markdown(view), nl=False)
     else:
-        click.echo(gate_text(view, terminal()), nl=False)
+        put(gate_text(view, terminal()), nl=False)

@@ -77,9 +77,10 @@ def ledger(
         from nbbench.errors import UsageError
 
         raise UsageError("--flame and --fusion are for a single commit", hint="give a COMMIT, not a range")
-    if (span is None or is_positions(span)) and subject_or_none(app.settings) is None:
+    alone = (span is None or is_positions(span)) and subject_or_none(app.settings) is None
+    if alone and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
-        return _range(app, by_position(read_commits(app.settings), span), bench, markdown, jobs)
+        return _range(app, by_position(kept, span), bench, markdown, jobs)
     return _range(app, select(open_subject(app.settings), span), bench, markdown, jobs)
 
 

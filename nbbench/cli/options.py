@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shlex
+from pathlib import Path
+from typing import Any
+
+import click
 
 from nbbench.errors import UsageError
 
@@ -24,6 +30,20 @@ def seconds(text: str | None) -> float | None:
     if match is None or float(match[1]) <= 0:
         raise UsageError(f"--budget takes a time such as 90s or 5m, got {text!r}")
     return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """The file that an option names, refused before anything is measured where it cannot be written."""
+    if value in (None, "-"):
+        return value
+    from nbbench.report.atomic import host_error
+
+    path = Path(value)
+    if not path.parent.is_dir():
+        raise host_error(path, OSError(errno.ENOENT, ""))
+    if not os.access(path.parent, os.W_OK):
+        raise host_error(path, OSError(errno.EACCES, ""))
+    return value
 
 
 def exactly(label: str) -> str:

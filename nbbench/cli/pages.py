@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import in_a_folder
 
 if TYPE_CHECKING:
     from nbbench.report.blocks import Block
@@ -17,6 +18,7 @@ markdown_option = click.option(
     metavar="[FILE]",
     is_flag=False,
     flag_value="-",
+    callback=in_a_folder,
     help="The report as Markdown, instead of the text or into FILE. Put it last.",
 )
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.streams import put
 
 
 @click.command()
@@ -42,9 +43,9 @@ def regressions(
         flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]
     view = regressions_view(flags, datetime.now(UTC))
     if app.json:
-        click.echo(regressions_document(flags), nl=False)
+        put(regressions_document(flags), nl=False)
     elif markdown:
-        click.echo(regressions_markdown(view), nl=False)
+        put(regressions_markdown(view), nl=False)
     else:
-        click.echo(regressions_text(view, terminal(), evidence=evidence), nl=False)
+        put(regressions_text(view, terminal(), evidence=evidence), nl=False)
     return EXIT_REGRESSION if fail and view.open_count else EXIT_OK

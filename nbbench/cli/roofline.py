@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern
+from nbbench.cli.options import in_a_folder, pattern
 from nbbench.cli.pages import emit_blocks, markdown_option
 
 _FORMATS = ("png", "svg", "html")
@@ -25,6 +25,7 @@ _FORMATS = ("png", "svg", "html")
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_folder,
     metavar="FILE.png|.svg|.html",
     help="Also draw the picture (needs matplotlib: pip install 'nbbench[plot]').",
 )
@@ -47,7 +48,7 @@ def roofline(
     from nbbench.report.atomic import write_bytes
     from nbbench.report.roofline import roofline_blocks, roofline_payload
     from nbbench.report.roofline_plot import draw, matplotlib_figure
-    from nbbench.subject.repository import describe, open_subject
+    from nbbench.subject.repository import measurable, open_subject
 
     kind = plot.suffix.lstrip(".").lower() if plot is not None else ""
     if plot is not None and kind not in _FORMATS:
@@ -65,7 +66,7 @@ def roofline(
             found = pipeline.recorded(app.settings, store, which, wanted)
     else:
         subject = open_subject(app.settings)
-        which = describe(subject, commit or subject.branch)
+        which = measurable(subject, commit or subject.branch)
         found = pipeline.measured(app.settings, which, wanted, say=app.say)
     title = f"roofline of {which.short} ({found.source})"
     blocks = roofline_blocks(title, found.roof, found.rows, found.notes)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import seconds
+from nbbench.cli.options import pattern, seconds
 
 
 @click.command()
@@ -64,6 +64,8 @@ def run(
     from nbbench.pipeline.history import import_all, open_store
 
     app.override(machine=machine)
+    for text in bench:
+        pattern(text)  # refused now, not by asv when it comes to it
     if adaptive:
         _refuse_with_adaptive(named=named, again=again, quick=quick, timeout=timeout)
         return _adaptive(app, span, bench, budget, limit)

@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -91,19 +90,20 @@ def measure_commits(
     machine = ensure_machine(settings)
     for path in _set_aside_damaged(settings.results_dir / machine, commits):
         show(f"{path.name} is damaged and was set aside: its commit is measured again")
-    with tempfile.TemporaryDirectory(prefix="nbbench-run-") as folder:
-        hashes = Path(folder) / "commits.txt"
-        hashes.write_text("".join(f"{c.hash}\n" for c in commits), encoding="ascii")
-        command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
-        command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
-        command += ["--quick"] if quick else []
-        command += [part for pattern in bench for part in ("--bench", pattern)]
-        environment = _environment(settings)
-        if timeout_s:
-            # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
-            environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
-        with _termination_interrupts():
-            return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
+    # Its place is the project's own: whoever measures holds the lock on it, and a kill leaves no litter.
+    hashes = settings.state_dir / "commits.txt"
+    hashes.parent.mkdir(parents=True, exist_ok=True)
+    hashes.write_text("".join(f"{c.hash}\n" for c in commits), encoding="ascii")
+    command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
+    command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
+    command += ["--quick"] if quick else []
+    command += [part for pattern in bench for part in ("--bench", pattern)]
+    environment = _environment(settings)
+    if timeout_s:
+        # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
+        environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
+    with _termination_interrupts():
+        return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
 
 
 def _set_aside_damaged(folder: Path, commits: Sequence[Commit]) -> list[Path]:

@@ -83,7 +83,7 @@ def _measure(
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
     environment, _ = _plain_malloc(measured_environment(settings, commit, folder))
     server = client.start(sys.executable, {**plain, **PINNED_ENVIRONMENT})
-    with closing(server), tempfile.TemporaryDirectory(prefix="nbbench-diagnosis-") as scratch:
+    with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
         preload = [settings.package, f"{settings.package}.simulator"]
         server.open_suite(
             [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment

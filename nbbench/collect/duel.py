@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from nbbench.collect.turns import TURNS, Lost, Played, play
@@ -88,15 +89,18 @@ def duel(
     turns: int = TURNS,
     abreast: bool = False,
     spare: int = 0,
+    scratch: Path | None = None,
 ) -> Pair:
     """Run one duel of `benchmark` (asv's id).
 
     `begin(side, argv)` starts the process of "base" or "head"; `abreast` sets both up at the same time, for
-    machines with cores to spare; others may use `spare` cores without disturbing it. A side that fails has
-    its reason in the pair. Raises HostError when the warm server is gone.
+    machines with cores to spare; others may use `spare` cores without disturbing it; `scratch` as in `play`.
+    A side that fails has its reason in the pair. Raises HostError when the warm server is gone.
     """
     try:
-        played = play(begin, _SIDES, benchmark_dir, benchmark, random, turns=turns, abreast=abreast)
+        played = play(
+            begin, _SIDES, benchmark_dir, benchmark, random, turns=turns, abreast=abreast, scratch=scratch
+        )
     except Lost as lost:
         base, head = (Sample(None, lost.reason if side == lost.side else "") for side in _SIDES)
         return Pair(base, head)

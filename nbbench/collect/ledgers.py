@@ -15,6 +15,7 @@ from typing import Any
 
 from nbbench.collect.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
 from nbbench.collect.warm_runs import invoke, warm_server
+from nbbench.collect.writable import ensure_writable
 from nbbench.config import Settings
 from nbbench.errors import HostError, InconclusiveError, NbbenchError, UsageError
 from nbbench.model import Commit, Ledger, StackCost
@@ -83,10 +84,16 @@ def record_ledgers(
 ) -> Mapping[str, Ledger]:
     """Record the named workloads on a commit's tree and return all that are kept for it.
 
-    Raises InconclusiveError when the process fails (a subject that does not import, say).
+    Raises InconclusiveError when the process fails (a subject that does not import, say), HostError
+    when nothing can be kept.
     """
+    _ensure_kept(settings, commit)
     _call(settings, server, commit, "write", workloads=workloads)
     return known_ledgers(settings, commit)
+
+
+def _ensure_kept(settings: Settings, commit: Commit) -> None:
+    ensure_writable(ledger_path(settings.results_dir, commit.tree, torch_version()).parent)
 
 
 def commit_ledgers(
@@ -98,6 +105,8 @@ def commit_ledgers(
     """
     found = {c.tree: known_ledgers(settings, c) for c in commits}
     missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
+    for commit in missing.values():
+        _ensure_kept(settings, commit)
     queue = deque(enumerate(missing.values(), start=1))
 
     def work() -> None:
@@ -139,7 +148,7 @@ def workload_stacks(
     the process fails, or when none could be recorded.
     """
     say(f"recording the stacks of {commit.short}")
-    with warm_server(server) as warm, tempfile.TemporaryDirectory(prefix="nbbench-stacks-") as folder:
+    with warm_server(server) as warm, tempfile.TemporaryDirectory(dir=warm.scratch) as folder:
         output = Path(folder) / "stacks.json"
         _call(settings, warm, commit, "write_stacks", workloads=list(wanted), output=str(output))
         found: dict[str, Any] = json.loads(output.read_bytes())
@@ -196,6 +205,7 @@ def workload_ledgers(
     found = known_ledgers(settings, commit)
     missing = [name for name in wanted if name not in found]
     if missing:
+        _ensure_kept(settings, commit)
         say(f"recording {len(missing)} ledgers of {commit.short}")
         with warm_server(server) as warm:
             found = record_ledgers(settings, warm, commit, missing)

@@ -27,6 +27,8 @@ ROUNDS_PER_SERVER = 3
 """Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
 chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
+_WRAPPER = "benchmarks.subject.SubjectBroken: "  # what the suite wraps the subject's own error in
+
 
 @dataclass(frozen=True, slots=True)
 class GateSeries:
@@ -88,7 +90,7 @@ class PairedRunner:
         except re.error as error:
             raise UsageError(f"--bench is not a regular expression: {error}") from error
         environment = self._open("head")
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=self.server.scratch) as folder:
             target = Path(folder) / "benchmarks.json"
             outcome = self.server.run(
                 ["discover", str(self._settings.root / "benchmarks"), str(target)],
@@ -115,7 +117,8 @@ class PairedRunner:
         return pairs
 
     def _duel(self, series: GateSeries) -> Pair:
-        with tempfile.TemporaryDirectory(prefix="nbbench-gate-") as folder:
+        scratch = self.server.scratch
+        with tempfile.TemporaryDirectory(prefix="duel-", dir=scratch) as folder:
 
             def begin(side: str, argv: list[str]) -> client.Job:
                 environment = self._open(side)
@@ -130,14 +133,16 @@ class PairedRunner:
                 self._random,
                 abreast=self._abreast,
                 spare=self._spare,
+                scratch=scratch,
             )
         return replace(pair, base=self._named("base", pair.base), head=self._named("head", pair.head))
 
     def _named(self, side: str, sample: Sample) -> Sample:
         """The sample with its commit named in the error, if it has one."""
-        return (
-            replace(sample, error=f"{self._commits[side].short}: {sample.error}") if sample.error else sample
-        )
+        if not sample.error:
+            return sample
+        reason = sample.error.removeprefix(_WRAPPER)
+        return replace(sample, error=f"{self._commits[side].short} cannot run it: {reason}")
 
     def _open(self, side: str) -> dict[str, str]:
         """Have the suite of a side at hand; each side has a server of its own, even for the same tree."""

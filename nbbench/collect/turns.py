@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from nbbench.errors import HostError
 from nbbench.warm.client import Job, JobOutcome
 from nbbench.warm.zygote import machine_times
 
@@ -113,18 +114,22 @@ def play(
     *,
     turns: int = TURNS,
     abreast: bool = False,
+    scratch: Path | None = None,
 ) -> Played:
     """Have processes of `sides` take turns at `benchmark` (asv's id), in orders drawn from `random`.
 
     `begin(side, argv)` starts the process of a side; `abreast` sets all up at the same time, for machines
-    with cores to spare. Raises Lost when a process does not play to the end, HostError when the warm
-    server is gone.
+    with cores to spare. The line to the processes lies below `scratch` (default: where temporary files go).
+    Raises Lost when a process does not play to the end, HostError when the warm server is gone or the
+    folder's path is too long.
     """
     players: list[_Player] = []
     # Linux limits the path of a socket to 108 bytes, so it cannot lie in the project.
-    with tempfile.TemporaryDirectory(prefix="nbbench-") as folder, socket.socket(socket.AF_UNIX) as listener:
-        address = str(Path(folder) / "turns")
-        listener.bind(address)
+    with (
+        tempfile.TemporaryDirectory(prefix="line-", dir=scratch) as folder,
+        socket.socket(socket.AF_UNIX) as listener,
+    ):
+        address = _bound(listener, Path(folder))
         listener.listen(len(sides))
         argument = {"benchmark_dir": benchmark_dir, "benchmark": benchmark, "address": address}
         argv = ["call", "nbbench.probe.turns:serve", json.dumps(argument)]
@@ -142,6 +147,19 @@ def play(
         for player in players:
             player.end()
     return played
+
+
+def _bound(listener: socket.socket, folder: Path) -> str:
+    """The address of the listener, in `folder`."""
+    address = str(folder / "turns")
+    try:
+        listener.bind(address)
+    except OSError as error:
+        raise HostError(
+            f"no socket can be made in {folder}: {error.strerror or error}",
+            hint="set TMPDIR to a folder with a shorter path",
+        ) from error
+    return address
 
 
 def _connection(job: Job, listener: socket.socket) -> Any:

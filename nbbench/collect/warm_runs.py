@@ -74,7 +74,7 @@ def call(
     Raises InconclusiveError when the process fails.
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.state_dir, prefix="call-") as folder:
+    with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
         path = Path(folder) / "answer.json"
         try:
             invoke(settings, server, environment, target, **arguments, path=str(path))

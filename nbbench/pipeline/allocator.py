@@ -12,7 +12,7 @@ from nbbench.analyse.allocator import Allocation, Large, ratio, shares
 from nbbench.analyse.causes import MALLOC_REMEDY
 from nbbench.analyse.roles import Role, role
 from nbbench.analyse.workloads import workload_of
-from nbbench.collect.ledgers import known_ledgers, open_tree, workload_ledgers
+from nbbench.collect.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.collect.lock import measuring
 from nbbench.collect.machine import load_now
 from nbbench.collect.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
@@ -38,6 +38,7 @@ def measured(
     notes = [note] if (note := busy_note(load_now())) else []
     name, _, value = MALLOC_REMEDY.partition("=")
     plain = {k: v for k, v in os.environ.items() if k != name}
+    workload_names(settings, pattern)  # an unknown one is told before a server has started
     with (
         measuring(settings.state_dir),
         warm_server(environment=plain) as server,

@@ -84,28 +84,33 @@ def bisect(
     `series` is an asv name of one timed benchmark with its parameters. Comparisons made earlier
     are taken over unless `restart`. Raises InconclusiveError when good or bad cannot run.
     """
-    started = time.monotonic()
+    deadline = time.monotonic() + budget_s
     search = Search(series, tuple(commits))
     if not restart:
         _resume(settings, search, show)
     search.steps = _exact_work(settings, search, show)
     if not search.ends:
-        first = compare(settings, commits[0], commits[-1], series, seed=seed, budget_s=budget_s)
+        left_s = deadline - time.monotonic()
+        first = compare(settings, commits[0], commits[-1], series, seed=seed, budget_s=left_s)
         if first.mark is Mark.BROKEN:
-            raise InconclusiveError(f"{series}: {first.sentence}")
+            raise InconclusiveError(
+                f"{series}: {first.sentence}", hint="GOOD and BAD both have to run: choose a neighbour"
+            )
         ends = f"{commits[0].short} → {commits[-1].short}: {first.sentence}"
         show(ends)
         if first.mark is not Mark.BAD:
-            told = "is not slower" if first.mark is Mark.GOOD else "cannot be told from good"
+            told = "is not slower than" if first.mark is Mark.GOOD else "cannot be told from"
             stopped = "unchanged" if first.mark is Mark.GOOD else "range"
-            return Answer(search, None, f"{commits[-1].short} {told}: {first.sentence}", stopped)
+            more = " (GOOD may be slow already: try an older one)" if first.mark is Mark.GOOD else ""
+            named = f"{commits[-1].short} {told} {commits[0].short}"
+            return Answer(search, None, f"{named}: {first.sentence}{more}", stopped)
         search.effect, search.ends = first.effect, ends
         _keep(settings, search)
     while isinstance(probe := next_probe(search.knowledge), Probe):
-        left_s = budget_s - (time.monotonic() - started)
-        if left_s <= 0:
-            return Answer(search, _range(search), "the budget is spent", "budget")
-        _make(settings, search, probe, seed, left_s, show)
+        if time.monotonic() >= deadline:
+            found = _range(search)
+            return Answer(search, found, f"the budget is spent: {_sentence(search, found)}", "budget")
+        _make(settings, search, probe, seed, deadline, show)
     located = probe.first == probe.last and probe.verified
     return Answer(search, probe, _sentence(search, probe), "located" if located else "range")
 
@@ -115,10 +120,10 @@ def _make(
     search: Search,
     probe: Probe,
     seed: int,
-    budget_s: float,
+    deadline: float,
     show: Callable[[str], None],
 ) -> None:
-    """Make one comparison, tell of it and keep it."""
+    """Make one comparison, tell of it and keep it, unless the budget cut it short."""
     reference, commit = search.commits[probe.reference], search.commits[probe.index]
     what = "against its parent" if probe.verify else "against good"
     show(f"{commit.short} {what} {reference.short} …")
@@ -129,8 +134,10 @@ def _make(
         search.series,
         threshold=probe.threshold,
         seed=seed,
-        budget_s=budget_s,
+        budget_s=deadline - time.monotonic(),
     )
+    if made.mark is Mark.UNCLEAR and time.monotonic() >= deadline:
+        return  # a resumed search asks again
     index = probe.reference if made.broken == reference.short else probe.index
     step = Step(index, search.commits[index].hash, reference.hash, made.mark, probe.verify, made.sentence)
     search.made.append(step)
@@ -216,4 +223,6 @@ def _resume(settings: Settings, search: Search, show: Callable[[str], None]) -> 
     except (OSError, ValueError, KeyError, TypeError):
         return
     search.made, search.effect, search.ends = made, effect, ends
-    show(f"{len(made)} comparisons of an earlier search are taken over (--restart makes them again)")
+    count = len(made) + bool(ends)  # that of bad with good
+    some = "1 comparison" if count == 1 else f"{count} comparisons"
+    show(f"{some} of an earlier search taken over (--restart measures again)")

@@ -18,6 +18,7 @@ from nbbench.collect.calibration import (
 )
 from nbbench.collect.ledgers import torch_version
 from nbbench.collect.paired import GateSeries, PairedRunner
+from nbbench.collect.writable import ensure_writable
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Commit, SeriesKey
@@ -43,8 +44,10 @@ def calibrate(
 ) -> tuple[Calibration, Tally]:
     """Measure A/A rounds of `series` and keep their noise in the database and beside the results.
 
-    Raises InconclusiveError when the budget allowed fewer than LEAST_ROUNDS.
+    Raises InconclusiveError when the budget allowed fewer than LEAST_ROUNDS, HostError at once when
+    nothing can be kept.
     """
+    ensure_writable(calibration_path(settings.results_dir, machine_name(settings)).parent)
     tally = Tally()
     ratios: dict[GateSeries, list[float]] = {item: [] for item in series}
     canaries: dict[GateSeries, list[float]] = {item: [] for item in series}

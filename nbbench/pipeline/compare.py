@@ -15,7 +15,7 @@ from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.model import Commit
 from nbbench.pipeline.gate_rounds import Tally, clean_round
-from nbbench.stats.paired import PairedEstimate, estimate_pairs, interval
+from nbbench.stats.paired import PairedEstimate, estimate_pairs, interval, percent
 
 # A search makes some ten comparisons, each at this level: about 3 % for a wrong turn in any of them.
 ALPHA = 0.003
@@ -75,16 +75,21 @@ def compare(
             pair = clean_round(runner, [item], deadline, tally)[item]
             for commit, side in ((base, pair.base), (head, pair.head)):
                 if side.error:
-                    told = f"{commit.short} cannot run it: {side.error.partition(': ')[2] or side.error}"
-                    return Comparison(Mark.BROKEN, 0.0, told, commit.short)
+                    return Comparison(Mark.BROKEN, 0.0, side.error, commit.short)
             if not math.isfinite(pair.log_ratio):  # every turn was disturbed
                 continue
             ratios.append(pair.log_ratio)
             found = estimate_pairs(ratios, alpha=ALPHA)
             if found.lo > bad:
-                return Comparison(Mark.BAD, found.effect, interval(found).rstrip(","))
+                return Comparison(Mark.BAD, found.effect, _told(found))
             if found.hi < good:
-                return Comparison(Mark.GOOD, found.effect, interval(found).rstrip(","))
-    told = interval(found).rstrip(",") if found else "the budget is spent"
+                return Comparison(Mark.GOOD, found.effect, _told(found))
+    told = _told(found) if found else "the budget is spent"
     busy = tally.sentence if tally.repeated else ""
     return Comparison(Mark.UNCLEAR, found.effect if found else 0.0, "; ".join(filter(None, [told, busy])))
+
+
+def _told(found: PairedEstimate) -> str:
+    if math.isinf(found.lo) or math.isinf(found.hi):
+        return f"change {percent(found.effect)}; {found.n} rounds are too few for an interval"
+    return interval(found).rstrip(",")

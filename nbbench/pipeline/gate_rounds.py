@@ -43,7 +43,8 @@ class Tally:
         share = f" ({100 * again / self.pairs:.0f} %)" if self.pairs and again else ""
         told = f"{again} of {self.pairs} pairs{share} were disturbed and measured again"
         told += f" ({why})" if why else ""
-        kept = f"; {self.kept} disturbed pairs were kept, as the machine was busy all the time"
+        pairs = "1 disturbed pair was" if self.kept == 1 else f"{self.kept} disturbed pairs were"
+        kept = f"; {pairs} kept, as the machine was busy all the time"
         return told + (kept if self.kept else "")
 
 

@@ -10,7 +10,7 @@ from statistics import median
 from nbbench.analyse.roles import Role, role
 from nbbench.analyse.roofline import Achieved, best_of, classify, moved, unknown_inputs
 from nbbench.analyse.workloads import workload_of
-from nbbench.collect.ledgers import known_ledgers, open_tree, torch_version, workload_ledgers
+from nbbench.collect.ledgers import known_ledgers, open_tree, torch_version, workload_ledgers, workload_names
 from nbbench.collect.lock import measuring
 from nbbench.collect.machine import Host, load_now
 from nbbench.collect.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
@@ -40,6 +40,7 @@ def measured(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, sa
     Raises InconclusiveError when no workload runs.
     """
     notes = [note] if (note := busy_note(load_now())) else []
+    workload_names(settings, pattern)  # an unknown one is told before a server has started
     with measuring(settings.state_dir), warm_server() as server:
         ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
         environment = open_tree(settings, server, commit)

@@ -13,14 +13,14 @@ from nbbench.analyse.work_share import WorkShare, cost_bytes, work_share
 from nbbench.collect.ledgers import known_ledgers, record_ledgers, workload_ledgers, workload_names
 from nbbench.collect.warm_runs import warm_server
 from nbbench.config import Settings
-from nbbench.errors import StoreError, SubjectError, UsageError
+from nbbench.errors import StoreError, UsageError
 from nbbench.model import Commit, Event, Ledger
 from nbbench.pipeline.branch import branch_commits, read_commits, subject_or_none
 from nbbench.pipeline.history import open_store, up_to_date
 from nbbench.pipeline.timing import MeasuredTimes, load_times, placed
 from nbbench.report.words import plural
 from nbbench.subject.diff import diff_trees
-from nbbench.subject.repository import describe
+from nbbench.subject.repository import measurable, open_subject
 
 Say = Callable[[str], None]
 # A commit of the kept list: the beginning of its hash, or so many steps before it.
@@ -35,10 +35,10 @@ def find_commit(settings: Settings, name: str) -> Commit:
     Raises UsageError for an unknown name, SubjectError where there is neither.
     """
     if (subject := subject_or_none(settings)) is not None:
-        return describe(subject, name)
+        return measurable(subject, name)
     commits = read_commits(settings)
     if not commits:
-        raise SubjectError("no subject is registered")
+        open_subject(settings)  # says what is wrong with it
     match = _KEPT.fullmatch(name.strip().lower())
     places = [i for i, c in enumerate(commits) if match and c.hash.startswith(match[1])]
     if match is None or len(places) != 1:

@@ -182,6 +182,22 @@ def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
     return {c: row[0] if row[-1] == "tree" else "" for c, row in zip(commits, rows, strict=True)}
 
 
+def measurable(subject: Subject, name: str) -> Commit:
+    """The commit of this name. Raises UsageError for an unknown one, or one without the measured path."""
+    commit = describe(subject, name)
+    if not commit.tree:
+        raise UsageError(
+            f"commit {commit.short} has no {subject.measured_path}",
+            hint="`nbbench commits` lists the measurable ones",
+        )
+    return commit
+
+
+def is_ancestor(subject: Subject, older: Commit, newer: Commit) -> bool:
+    """Whether `newer` holds `older` in its history, or is the same commit."""
+    return git_text(subject.git_dir, ["rev-list", "--count", older.hash, f"^{newer.hash}"]) == "0"
+
+
 def describe(subject: Subject, commit: str) -> Commit:
     """One commit with its tree, whether or not it changed the measured path."""
     full = resolve(subject, commit)

@@ -28,7 +28,8 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
     """
     target = trees_dir / tree[:16]
     if target.is_dir():
-        os.utime(target)
+        with contextlib.suppress(OSError):  # a project that cannot be written is not pruned either
+            os.utime(target)
         return target
     try:
         blob = git(git_dir, ["archive", "--format=tar", commit, "--", measured_path])

@@ -84,7 +84,11 @@ class WarmServer:
             [python, zygote.__file__, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
-            env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+            env={
+                **environment,
+                "OPENBLAS_NUM_THREADS": "1",
+                zygote.FOLDER_VARIABLE: self._folder.name,
+            },
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -95,6 +99,11 @@ class WarmServer:
         self._jobs = 0
         self.suite_output = ""
         self._ready(self._sock)
+
+    @property
+    def scratch(self) -> Path:
+        """A temporary folder that goes when the server ends, even where this process is killed."""
+        return Path(self._folder.name)
 
     def _ready(self, sock: socket.socket) -> None:
         try:

@@ -7,7 +7,8 @@ tree and the benchmark suite; each `job` request forks the process that measures
 run before a fork, and none of the servers ever computes, so a job starts in the state of a fresh
 process, minus the imports.
 
-A server ends, and kills the job it waits for, when its client closes the socket.
+A server ends, and kills the job it waits for, when its client closes the socket. The first one removes
+the client's scratch folder then, so that a killed client leaves none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -30,6 +32,7 @@ from typing import Any
 _GRACE_S = 2.0
 _MAX_OUTPUT_BYTES = 32 * 2**20
 _TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE
+FOLDER_VARIABLE = "NBBENCH_WARM_FOLDER"  # where the client names its scratch folder
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -90,6 +93,8 @@ def _fork_suite(sock: socket.socket, request: dict[str, Any]) -> None:
             ours.close()
             _become_suite(theirs, request)
             serve(theirs)
+        except (BrokenPipeError, ConnectionResetError):  # the client was killed meanwhile
+            pass
         except BaseException:
             traceback.print_exc()
         finally:
@@ -294,11 +299,35 @@ def _command(argv: list[str]) -> None:
         commands[argv[0]](argv[1:])
 
 
+def _end_suites() -> None:
+    """Wait for the suite servers, which lost their client as well; kill those that are stuck."""
+    deadline = time.monotonic() + _GRACE_S
+    with contextlib.suppress(OSError):  # no child is left, or the kernel lists none
+        while time.monotonic() < deadline:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.01)
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as stream:
+            for pid in stream.read().split():
+                os.kill(int(pid), signal.SIGKILL)
+
+
 def main() -> None:
-    """Import what every benchmark process needs, report readiness, serve."""
+    """Serve until the client is gone, and leave nothing of it behind."""
     del sys.path[0]  # this script's folder
-    sock = socket.socket(fileno=int(sys.argv[1]))
+    folder = os.environ.pop(FOLDER_VARIABLE, "")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client decides what an interrupt means
+    try:
+        _import_and_serve(socket.socket(fileno=int(sys.argv[1])))
+    except (BrokenPipeError, ConnectionResetError):  # the client was killed meanwhile
+        pass
+    finally:
+        _end_suites()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_and_serve(sock: socket.socket) -> None:
+    """Import what every benchmark process needs, report readiness, serve."""
     import asv_runner.check
     import asv_runner.discovery
     import asv_runner.run

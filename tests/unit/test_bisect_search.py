@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.analyse.bisect import Mark
+from nbbench.analyse.bisect import Found, Mark
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.model import Commit, Ledger
@@ -70,6 +70,18 @@ def run(settings: Settings, **options) -> rooms.Answer:
     return rooms.bisect(settings, SERIES, COMMITS, **given)
 
 
+def test_neighbours_are_compared_once(settings, monkeypatch):
+    """A step of work, or a culprit after commits that cannot run, needs no second look at good and bad."""
+    machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {6: 400_000_000})
+    given = {"budget_s": 1e9, "restart": False, "seed": 1, "show": lambda text: None}
+    answer = rooms.bisect(settings, SERIES, COMMITS[5:7], **given)
+    assert (answer.stopped, machine.made) == ("located", [(COMMITS[5].short, COMMITS[6].short)])
+    machine.broken, machine.made[:] = {COMMITS[5].short}, []
+    answer = rooms.bisect(settings, SERIES, COMMITS[4:7], **{**given, "restart": True})
+    assert (answer.stopped, answer.found.first, answer.found.last) == ("range", 1, 2)
+    assert machine.made.count((COMMITS[4].short, COMMITS[6].short)) == 1
+
+
 def test_work_is_compared_with_its_parent_at_once(settings, monkeypatch):
     machine = Machine(monkeypatch, [0.0] * 7 + [0.3] * 5, {7: 400_000_000})
     answer = run(settings)
@@ -103,7 +115,7 @@ def test_a_killed_search_goes_on_where_it_stopped(settings, monkeypatch):
     answer = run(settings, show=said.append)
     assert answer.found.last == 4
     assert not set(machine.made[len(first) :]) & set(first)
-    assert any("2 comparisons of an earlier search" in text for text in said)
+    assert any("3 comparisons of an earlier search" in text for text in said)
     machine.made.clear()
     assert run(settings).found.last == 4 and machine.made == []
     assert run(settings, restart=True).found.last == 4 and machine.made != []
@@ -139,8 +151,29 @@ def test_a_broken_parent_of_a_step_of_work(settings, monkeypatch):
 def test_ends_that_cannot_run(settings, monkeypatch):
     machine = Machine(monkeypatch, [0.0] * 12, {})
     machine.broken = {COMMITS[0].short}
-    with pytest.raises(InconclusiveError, match="cannot run it: NameError"):
+    with pytest.raises(InconclusiveError, match="cannot run it: NameError") as caught:
         run(settings)
+    assert caught.value.hint.startswith("GOOD and BAD both have to run")
+
+
+def test_ends_that_cannot_be_told_apart(settings, monkeypatch):
+    Machine(monkeypatch, [0.0] * 12, {})
+    monkeypatch.setattr(
+        rooms, "compare", lambda *a, **k: Comparison(Mark.UNCLEAR, 0.0, "the budget is spent")
+    )
+    answer = run(settings)
+    assert (answer.stopped, answer.found) == ("range", None)
+    assert answer.sentence == "0000000b cannot be told from 00000000: the budget is spent"
+
+
+def test_a_long_range_is_not_listed_in_full(settings):
+    from nbbench.cli.bisect import MOST_LISTED, _text
+
+    commits = COMMITS * 5
+    answer = rooms.Answer(rooms.Search(SERIES, commits), Found(1, len(commits) - 1, False), "why", "budget")
+    lines = _text(answer).splitlines()
+    assert lines[0] == "why" and COMMITS[1].short in lines[1]
+    assert len(lines) == MOST_LISTED + 2 and lines[-1] == f"  … and {len(commits) - 1 - MOST_LISTED} more"
 
 
 def test_a_spent_budget_gives_the_range_so_far(settings, monkeypatch):
@@ -149,6 +182,26 @@ def test_a_spent_budget_gives_the_range_so_far(settings, monkeypatch):
     monkeypatch.setattr(rooms.time, "monotonic", lambda: float(next(clock)))
     answer = run(settings, budget_s=25.0)
     assert answer.stopped == "budget" and answer.found.first <= 6 <= answer.found.last
+    assert answer.sentence.startswith("the budget is spent: the culprit is one of the")
+
+
+def test_a_comparison_that_the_budget_cut_short_is_made_again(settings, monkeypatch):
+    machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {})
+    now = [0.0]
+    monkeypatch.setattr(rooms.time, "monotonic", lambda: now[0])
+
+    def cut_short(*args, **options):
+        if len(machine.made) == 2:
+            now[0] = 100.0
+            return Comparison(Mark.UNCLEAR, 0.0, "the budget is spent")
+        return machine.compare(*args, **options)
+
+    monkeypatch.setattr(rooms, "compare", cut_short)
+    assert run(settings, budget_s=50.0).stopped == "budget"
+    monkeypatch.setattr(rooms, "compare", machine.compare)
+    answer = run(settings)
+    assert (answer.stopped, answer.found.last) == ("located", 6)
+    assert Mark.UNCLEAR not in {step.mark for step in answer.search.made}
 
 
 def test_series_without_a_ledger_are_bisected_by_time(settings, monkeypatch):

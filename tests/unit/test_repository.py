@@ -17,7 +17,9 @@ from nbbench.subject.demo import BRANCH, PLANTED, TIP_HASH
 from nbbench.subject.repository import (
     clone,
     describe,
+    is_ancestor,
     list_commits,
+    measurable,
     open_subject,
     register,
     resolve,
@@ -418,6 +420,33 @@ class TestDescribe:
 
     def test_missing_commit_has_no_tree(self, subject):
         assert tree_ids(subject, ["0" * 40, TIP_HASH])["0" * 40] == ""
+
+
+class TestAncestors:
+    def test_along_the_branch(self, subject):
+        older, newer = (describe(subject, MEASURED[i]) for i in (2, 5))
+        assert is_ancestor(subject, older, newer) and is_ancestor(subject, older, older)
+        assert not is_ancestor(subject, newer, older)
+
+    def test_across_branches(self, settings, source):
+        run(source, "checkout", "--quiet", "-b", "aside", MEASURED[2])
+        aside = commit(source)
+        subject = register(settings, source)
+        one, other = (describe(subject, name) for name in (aside, MEASURED[5]))
+        assert not is_ancestor(subject, one, other) and not is_ancestor(subject, other, one)
+        assert is_ancestor(subject, describe(subject, MEASURED[1]), one)
+
+
+def test_measurable(settings, source):
+    (source / "notes.md").write_text("text")
+    run(source, "rm", "-r", "--quiet", "src/nanobrag_torch")
+    run(source, "commit", "--quiet", "-m", "gone")
+    subject = register(settings, source)
+    assert measurable(subject, MEASURED[2]) == describe(subject, MEASURED[2])
+    with pytest.raises(UsageError, match="has no src/nanobrag_torch"):
+        measurable(subject, BRANCH)
+    with pytest.raises(UsageError, match="unknown commit 'nope'"):
+        measurable(subject, "nope")
 
 
 class TestClone:

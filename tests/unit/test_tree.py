@@ -97,6 +97,17 @@ def test_use_keeps_a_tree_young(subject, trees):
     assert folder.stat().st_mtime > 1
 
 
+def test_a_tree_that_is_there_is_used_on_a_read_only_file_system(subject, trees, monkeypatch):
+    commit = list_commits(subject)[0]
+    folder = extract(subject, commit, trees)
+
+    def refuse(*arguments):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert extract(subject, commit, trees) == folder
+
+
 def test_only_the_newest_are_kept(subject, trees, monkeypatch):
     monkeypatch.setattr(tree, "_KEEP", 3)
     commits = list_commits(subject)

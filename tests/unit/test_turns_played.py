@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from nbbench.collect.turns import MOST_REPEATS, Lost, play
+from nbbench.errors import HostError
 from nbbench.warm.client import JobOutcome
 
 Script = Callable[[dict], dict | None]
@@ -90,3 +91,12 @@ def test_a_side_that_ends_is_named_with_its_last_words(last: str) -> None:
 def test_a_benchmark_that_skips_itself_is_lost() -> None:
     with pytest.raises(Lost, match="skipped: NameError"):
         play(player(lambda order: {"skipped": True}), ("a", "b"), "", "time_run", Random(1))
+
+
+def test_a_path_that_no_socket_can_have(tmp_path):
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(HostError, match="no socket can be made in") as caught:
+        play(player(answers), ("a", "b"), "", "time_run", Random(1), scratch=deep)
+    assert "TMPDIR" in caught.value.hint
+    assert list(deep.iterdir()) == []

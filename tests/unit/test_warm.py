@@ -480,16 +480,49 @@ server.run(
 
 class TestEnd:
     def test_killing_the_client_ends_servers_and_job(self, folder, tmp_path):
-        told = tmp_path / "pids"
-        process = subprocess.Popen([sys.executable, "-c", CLIENT, str(folder / "suite"), str(told)])
+        told, scratch = tmp_path / "pids", tmp_path / "scratch"
+        scratch.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLIENT, str(folder / "suite"), str(told)],
+            env={**os.environ, "TMPDIR": str(scratch)},
+        )
         try:
             # two servers, the job, its child, its grandchildren
             wait_until(lambda: len(pids(told)) == 6, 60)
             assert all(map(alive, pids(told)))
+            assert list(scratch.iterdir()) != []
         finally:
             process.kill()
             process.wait()
         wait_until(lambda: not any(map(alive, pids(told))))
+        assert list(scratch.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "when", ["before the server is ready", "while a suite starts", "while one hangs"]
+    )
+    def test_killing_the_client_early_leaves_nothing_either(self, tmp_path, when):
+        scratch, suite, told, go = (tmp_path / name for name in ("scratch", "suite", "pids", "go"))
+        scratch.mkdir()
+        suite.mkdir()
+        tell = f"open({str(told)!r}, 'a').write(f'{{os.getpid()}} {{os.getppid()}} ')"
+        wait = f"while not os.path.exists({str(go)!r}):\n    pass\n"
+        (suite / "__init__.py").write_text(f"import os\n{tell}\n{wait}")
+        with (tmp_path / "errors").open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-c", CLIENT, str(suite), str(tmp_path / "unused")],
+                env={**os.environ, "TMPDIR": str(scratch)},
+                stderr=errors,
+            )
+            try:
+                early = when == "before the server is ready"
+                wait_until(lambda: list(scratch.iterdir()) if early else len(pids(told)) == 2, 60)
+            finally:
+                process.kill()
+                process.wait()
+        if when == "while a suite starts":
+            go.touch()
+        wait_until(lambda: list(scratch.iterdir()) == [] and not any(map(alive, pids(told))))
+        assert b"Traceback" not in (tmp_path / "errors").read_bytes()
 
     def test_closing_ends_everything_and_leaves_no_files(self, folder):
         made = client.start()

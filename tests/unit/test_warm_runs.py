@@ -20,6 +20,8 @@ from nbbench.probe.resources import Run
 class Server:
     """A warm server whose jobs write `answer` (None: nothing) and end with `exit_code`."""
 
+    scratch: Path
+
     def __init__(self, answer, *, exit_code=0, output=""):
         self.answer, self.exit_code, self.output = answer, exit_code, output
 
@@ -31,7 +33,10 @@ class Server:
 
 
 @pytest.fixture
-def settings(tmp_path) -> Settings:
+def settings(tmp_path, monkeypatch) -> Settings:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(Server, "scratch", scratch, raising=False)
     return Settings(root=tmp_path)
 
 
@@ -40,7 +45,8 @@ def test_the_answer_comes_back_and_nothing_stays(settings):
     assert call(settings, server, {}, "benchmarks.x:y", workload="w") == {"a": 1}
     assert server.argv[:2] == ["call", "benchmarks.x:y"]
     assert server.arguments["workload"] == "w"
-    assert list(settings.state_dir.iterdir()) == []
+    assert Path(server.arguments["path"]).is_relative_to(server.scratch)
+    assert list(settings.state_dir.iterdir()) == list(server.scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(

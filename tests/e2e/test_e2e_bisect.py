@@ -1,0 +1,170 @@
+"""`nbbench bisect` on a small history: exact work first, broken commits, kills, bad input.
+
+What is planted is large enough that no machine hides it; which comparisons were made is counted from the
+JSON document and from what was said.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from e2e_project import Project, wait_until
+from planted_history import BROKEN, LITTLE_WORK, SERIES, SLEEP, WORK, plant
+
+pytestmark = pytest.mark.e2e
+
+NAME = "vectorisation.Sources.time_generate"
+
+
+@pytest.fixture(scope="module")
+def commits(tmp_path_factory):
+    """Hashes by title; "work" and "sleep" are the culprits of two branches that start at "good"."""
+    history = plant(tmp_path_factory.mktemp("history") / "subject")
+    made = {"folder": str(history.folder), "good": history.commit("good")}
+    made["broken"] = history.commit("broken", BROKEN)
+    made["little"] = history.commit("little", LITTLE_WORK)
+    made["documents"] = history.document("documents")
+    made["work"] = history.commit("work", WORK)
+    made["bad"] = history.commit("bad")
+    history.git("checkout", "--quiet", "-b", "asleep", made["broken"])
+    made["sleep"] = history.commit("sleep", SLEEP)
+    made["awake"] = history.commit("awake", "pass")
+    return made
+
+
+@pytest.fixture(scope="module")
+def bench(new_project, commits) -> Project:
+    """A project that measures them, and finds `hurried`."""
+    project = new_project("bisect", register=False)
+    project.run("nbbench", "subject", "use", commits["folder"])
+    project.environment["PYTHONPATH"] = str(Path(__file__).parent)
+    return project
+
+
+def search(project: Project, good: str, bad: str, *options: str, expect: int = 0):
+    return project.run("hurried", "bisect", good, bad, "--series", SERIES, *options, expect=expect)
+
+
+class TestByWork:
+    """Five commits after the good one, four of them in the measured path; one does ten times the work."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def story(cls, bench, commits):
+        """Interrupted while work is recorded, killed once good and bad are compared, then left alone."""
+        ends = commits["good"], commits["bad"]
+        ledgers, state = bench.root / "results" / "ledger", bench.root / ".nbbench" / "bisect"
+
+        def stopped(condition, number):
+            process = bench.start("hurried", "bisect", *ends, "--series", SERIES)
+            try:
+                wait_until(lambda: process.poll() is not None or condition())
+                assert process.poll() is None, process.stdout.read()
+                process.send_signal(number)
+                told, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
+            wait_until(lambda: bench.processes() == [], 30)
+            return process.returncode, told
+
+        def recorded():
+            return {path.name: path.stat().st_mtime_ns for path in ledgers.glob("*.json.gz")}
+
+        first = stopped(lambda: len(recorded()) >= 2, signal.SIGINT)
+        kept = recorded()
+        second = stopped(lambda: list(state.glob("*.json")), signal.SIGKILL)
+        known = recorded()
+        done = search(bench, *ends, "--json")
+        assert kept.items() <= known.items() and recorded() == known  # nothing was recorded again
+        return {"first": first, "second": second, "kept": kept, "known": known, "done": done}
+
+    def test_an_interrupt(self, story):
+        code, told = story["first"]
+        assert code == 130 and told.endswith("run the same command again to resume\n"), told
+        assert "Traceback" not in told and 2 <= len(story["kept"]) < len(story["known"]) == 5
+
+    def test_a_kill(self, story, commits):
+        code, told = story["second"]
+        assert code == -signal.SIGKILL
+        assert told.count("exact work [") == 5 - len(story["kept"])
+        assert f"{NAME}: {commits['good'][:8]} and 4 after it" in told
+
+    def test_the_culprit_is_verified_against_its_parent(self, story, commits):
+        told = json.loads(story["done"].stdout)
+        assert (told["schema"], told["series"], told["stopped"]) == ("nbbench.bisect/1", NAME, "located")
+        assert [c["hash"] for c in told["culprits"]] == [commits["work"]] and told["verified"]
+        [only] = told["comparisons"]
+        assert (only["commit"], only["reference"]) == (commits["work"], commits["little"])
+        assert (only["mark"], only["verify"]) == ("bad", True)
+
+    def test_the_ledger_spares_all_other_comparisons(self, story, commits):
+        told = json.loads(story["done"].stdout)
+        assert set(told["steps_of_work"]) == {commits["little"], commits["work"]}
+        assert told["steps_of_work"][commits["little"]] < told["effect"] / 2  # no suspect
+
+    def test_nothing_is_measured_twice(self, story):
+        said = story["done"].stderr
+        assert "1 comparison of an earlier search taken over" in said
+        assert "exact work" not in said and "→" not in said
+        assert said.count("against") == 1
+
+    def test_a_finished_search_only_answers(self, bench, story, commits):
+        done = search(bench, commits["good"], commits["bad"])
+        assert "2 comparisons of an earlier search taken over" in done.stderr
+        assert "against" not in done.stderr
+        work, little = commits["work"][:8], commits["little"][:8]
+        sentence, culprit, *more = done.stdout.splitlines()
+        assert sentence == f"{work} made {NAME} slower (measured against its parent)"
+        assert culprit.startswith(f"  {work} 2026-01-05 work  exact work ")
+        assert more == [
+            f"  nbbench explain {little} {work}",
+            rf"  nbbench gate --policy time --bench 'vectorisation\.Sources\.time_generate' {little} {work}",
+        ]
+
+
+class TestByTime:
+    """A sleep is in no ledger."""
+
+    def test_a_range_where_the_commit_between_cannot_run(self, bench, commits):
+        told = json.loads(search(bench, commits["good"], commits["sleep"], "--json", expect=4).stdout)
+        assert told["stopped"] == "range" and not told["steps_of_work"]
+        assert [c["hash"] for c in told["culprits"]] == [commits["broken"], commits["sleep"]]
+        [only] = told["comparisons"]
+        assert (only["commit"], only["mark"]) == (commits["broken"], "broken")
+        broken = commits["broken"][:8]
+        assert only["sentence"] == f"{broken} cannot run it: NameError: n_sources is not defined"
+
+    def test_good_was_slow_already(self, bench, commits):
+        done = search(bench, commits["sleep"], commits["awake"])
+        assert done.stdout.startswith(
+            f"{commits['awake'][:8]} is not slower than {commits['sleep'][:8]}: change -9"
+        )
+        assert "GOOD may be slow already" in done.stdout
+
+
+class TestRefused:
+    """One sentence, a hint, exit 2, and nothing measured."""
+
+    @pytest.mark.parametrize(
+        ("good", "bad", "options", "words"),
+        [
+            ("nope", "bad", (), "unknown commit 'nope'"),
+            ("good", "--all", (), "no such option"),
+            ("bad", "good", (), "is not an ancestor of"),
+            ("bad", "awake", (), "is not an ancestor of"),
+            ("good", "good", (), "have the same source tree: nothing to search"),
+            ("little", "documents", (), "have the same source tree: nothing to search"),
+            ("good", "bad", ("--series", "("), "--series is not a regular expression"),
+            ("good", "bad", ("--series", "no such"), "no timed benchmark matches 'no such'"),
+            ("good", "bad", ("--budget", "soon"), "--budget takes a time"),
+            ("good", "bad", ("--floor", "-1"), "must lie between 0 and 1"),
+        ],
+    )
+    def test_bad_input(self, bench, commits, good, bad, options, words):
+        ends = commits.get(good, good), commits.get(bad, bad)
+        done = bench.run("nbbench", "bisect", *ends, *options, expect=2)
+        assert done.stdout == "" and words.lower() in done.stderr.lower() and "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) <= 4, done.stderr
