@@ -115,14 +115,35 @@ def test_a_row_where_a_peer_is_ahead_says_so():
         Entry("gone", "", Score(), "not installed"),
     )
     told = table.markdown([Result("group", "row", "", 1, 2, entries)])
-    assert "other F1 0.800, against F1 0.667 (its best setting, picked afterwards: p 1)" in told
+    assert "other F1 0.800, against nbbench F1 0.667 (its best setting, picked afterwards: p 1)" in told
     assert "finds +1 changes and raises +1 false alarms" in told
     assert "not installed" in told
 
 
 def test_a_row_that_we_win_is_not_listed():
     entries = (Entry("nbbench", "", Score(hits=2)), Entry("other", "", Score(hits=1, misses=1)))
-    assert "In no row." in table.markdown([Result("group", "row", "", 1, 2, entries)])
+    assert table.markdown([Result("group", "row", "", 1, 2, entries)]).count("In no row.") == 2
+
+
+def test_goals_are_counted_by_method():
+    good, bad = Score(hits=9, misses=1, points=100), Score(hits=1, misses=9, alarms=3, points=1000)
+    rows = [
+        Result("g", "one", "F1 ≥ 0.9", 1, 10, (Entry("nbbench", "", bad), Entry("other", "", good))),
+        Result("g", "two", "F1 ≥ 0.9", 1, 10, (Entry("nbbench", "", good), Entry("other", "", good))),
+        Result("quiet", "three", "alarms ≤ 1", 1, 0, (Entry("nbbench", "", bad), Entry("other", "", good))),
+        Result("quiet", "four", "", 1, 0, (Entry("nbbench", "", bad),)),
+    ]
+    told = [[c.strip() for c in line.split("|")[1:-1]] for line in table._goals(rows).splitlines()[4:]]
+    assert told == [["g", "F1 ≥ 0.9", "2", "1", "1", "2"], ["quiet", "alarms ≤ 1", "1", "0", "0", "1"]]
+
+
+def test_what_the_series_alone_loses_and_all_evidence_wins_is_told_apart():
+    best, middle, least = Score(hits=4), Score(hits=3, misses=1), Score(hits=1, misses=3)
+    entries = (Entry("nbbench", "", least), Entry("nbbench + canary", "", best), Entry("other", "", middle))
+    told = table.markdown([Result("group", "row", "", 1, 4, entries)])
+    whole, alone = told.split("## Where a peer is ahead")[1:]
+    assert "In no row." in whole
+    assert "other F1 0.857, against nbbench F1 0.400" in alone
 
 
 def test_a_row_of_the_gate_counts_its_decisions():

@@ -35,17 +35,17 @@ class Result:
 def evaluate(row: Row, *, mine: bool = False) -> Result:
     """Every method on the data of ``row``, or nbbench alone if ``mine``."""
     truths = row.data()
+    canary = any(truth.canary is not None for truth in truths)
     methods = [ours(row.least)]
-    if any(truth.canary is not None for truth in truths):
+    if canary:
         methods.append(ours(row.least, canary=True))
-    if row.telemetry:
-        methods.append(ours(row.least, telemetry=True))
-        if row.canary:
-            methods.append(ours(row.least, telemetry=True, canary=True))
-    if row.ledger:
-        methods.append(ours(row.least, telemetry=True, ledger=True))
-        if row.canary:
-            methods.append(ours(row.least, telemetry=True, ledger=True, canary=True))
+    for ledger in (False, True) if row.ledger else (False,):
+        if row.telemetry:
+            methods.append(ours(row.least, telemetry=True, ledger=ledger))
+            if canary:
+                methods.append(ours(row.least, telemetry=True, ledger=ledger, canary=True))
+        elif ledger:
+            methods.append(ours(row.least, ledger=True))
     if not mine:
         methods += peers()
     if row.samples and not mine:

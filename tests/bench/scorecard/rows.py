@@ -31,7 +31,6 @@ class Row:
     samples: bool = False
     telemetry: bool = False
     ledger: bool = False
-    canary: bool = False
 
 
 def all_rows(half: int, count: int, asv_data: Path | None) -> list[Row]:
@@ -147,28 +146,46 @@ def _aa(group: str, name: str, data: Callable[[], list[Truth]], goal: str) -> Ro
     return Row(group, name, _half_of(0.05), data, goal)
 
 
+_REAL = "Real branch: events of 10 % and more, truth from the ledger"
+
+
 def _real(half: int) -> list[Row]:
-    group = "Real branch: events of 10 % and more, truth from the ledger"
-    both = {"telemetry": True, "ledger": True}
-    rows = []
-    for ending, drawn in (("", False), (f", {_DRAWN}", True)):
-        for name, collect, bursts, goal in (
-            ("as recorded", real.branch, False, "F1 ≥ 0.9" if drawn else ""),
-            ("with recorded bursts", real.branch, True, "F1 ≥ 0.8" if drawn else ""),
-            ("measured twice", real.twice, False, "F1 ≥ 0.9"),
-            ("measured twice, with recorded bursts", real.twice, True, "F1 ≥ 0.8"),
-        ):
-            data = partial(collect, half, drawn=drawn, bursts=bursts)
-            rows.append(Row(group + ending, name, real.OPEN, data, goal, canary=drawn, **both))
-    return [
-        *rows,
-        Row(group, "recorded beside other processes", real.OPEN, lambda: real.contended(half), **both),
+    others = [
         Row(
-            group,
+            _REAL,
+            "recorded beside other processes",
+            real.OPEN,
+            lambda: real.contended(half),
+            telemetry=True,
+            ledger=True,
+        ),
+        Row(
+            _REAL,
             "committed results (83 commits chosen around changes)",
             real.OPEN,
             lambda: real.committed(ROOT / "results")[half::2],
             samples=True,
             ledger=True,
         ),
+    ]
+    return [*_branch(half, drawn=False), *others, *_branch(half, drawn=True)]
+
+
+def _branch(half: int, *, drawn: bool) -> list[Row]:
+    return [
+        Row(
+            f"{_REAL}, {_DRAWN}" if drawn else _REAL,
+            name,
+            real.OPEN,
+            partial(collect, half, drawn=drawn, bursts=bursts),
+            "F1 ≥ 0.8" if bursts else "F1 ≥ 0.9",
+            telemetry=True,
+            ledger=True,
+        )
+        for name, collect, bursts in (
+            ("as recorded", real.branch, False),
+            ("with recorded bursts", real.branch, True),
+            ("measured twice", real.twice, False),
+            ("measured twice, with recorded bursts", real.twice, True),
+        )
     ]

@@ -14,8 +14,8 @@ OURS = "nbbench"
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """Summary tables by group, the list of rows where a peer is ahead, and all figures."""
-    parts = [_summary(results), _behind(results), "## Every figure\n"]
+    """Goals and who reached them, tables by group, the rows where a peer is ahead, and all figures."""
+    parts = [_goals(results), _summary(results), _behind(results), "## Every figure\n"]
     parts += [_details(result) for result in results if result.entries]
     return "\n".join(parts)
 
@@ -25,9 +25,8 @@ def measure(entry: Entry, result: Result) -> float:
     return entry.score.f1 if result.changes else -entry.score.alarms_per_thousand
 
 
-def ahead(result: Result) -> list[Entry]:
-    """Peers that beat us in a row, the best first."""
-    mine = next(e for e in result.entries if e.method == OURS)
+def ahead(result: Result, mine: Entry) -> list[Entry]:
+    """Peers that beat ``mine`` in a row, the best first."""
     peers = [e for e in result.entries if not e.method.startswith(OURS) and not e.why_not]
     better = [e for e in peers if _number(measure(e, result)) > _number(measure(mine, result)) + 5e-4]
     return sorted(better, key=lambda e: -_number(measure(e, result)))
@@ -35,6 +34,35 @@ def ahead(result: Result) -> list[Entry]:
 
 def _number(value: float) -> float:
     return 0.0 if math.isnan(value) else value
+
+
+def reached(entry: Entry, result: Result) -> bool:
+    """Whether a method reached the goal of a row, `F1 ≥ 0.9` or `alarms ≤ 1`."""
+    limit = float(result.goal.split()[-1])
+    found = _number(measure(entry, result))
+    return found >= (limit if result.changes else -limit)
+
+
+def _goals(results: Sequence[Result]) -> str:
+    """In how many rows of each group its goal was reached, by nbbench and by every peer."""
+    asked = [result for result in results if result.goal and result.entries]
+    if not asked:
+        return ""
+    peers = list(dict.fromkeys(e.method for r in asked for e in r.entries if not e.method.startswith(OURS)))
+    lines = []
+    by_goal: dict[tuple[str, str], list[Result]] = {}
+    for result in asked:
+        by_goal.setdefault((result.group, result.goal), []).append(result)
+    for (group, goal), rows in by_goal.items():
+
+        def counted(method: str, rows: list[Result] = rows) -> int:
+            return sum(reached(e, r) for r in rows for e in r.entries if e.method == method)
+
+        mine = [sum(reached(_ours(r)[which], r) for r in rows) for which in (0, -1)]
+        cells = [group, goal, str(len(rows)), *map(str, (*mine, *map(counted, peers)))]
+        lines.append(cells)
+    head = ["group", "goal", "rows", "nbbench, series alone", "nbbench, all that it sees", *peers]
+    return "## Goals: rows that reach them\n\n" + tabulate(lines, head, tablefmt="github") + "\n"
 
 
 def _summary(results: Sequence[Result]) -> str:
@@ -48,6 +76,7 @@ def _summary(results: Sequence[Result]) -> str:
         methods: list[str] = []
         for result in some:
             methods += [e.method for e in result.entries if e.method not in methods]
+        methods.sort(key=lambda method: not method.startswith(OURS))
         table = []
         for result in some:
             by_method = {e.method: e for e in result.entries}
@@ -68,21 +97,30 @@ def _cell(entry: Entry | None, result: Result) -> str:
 
 
 def _behind(results: Sequence[Result]) -> str:
-    lines = ["## Where a peer is ahead\n"]
-    for result in results:
-        if not result.entries:
-            continue
-        better = ahead(result)
-        if better:
-            mine = next(e for e in result.entries if e.method == OURS)
-            who = ", ".join(f"{e.method} {_figure(e, result)}" for e in better)
-            setting = better[0].setting
-            picked = f" (its best setting, picked afterwards: {setting})" if setting else ""
-            against = f"against {_figure(mine, result)}{picked}. {_why(better[0], mine)}"
-            lines.append(f"* {result.group}: {result.name}: {who}, {against}")
-    if len(lines) == 1:
-        lines.append("In no row.")
-    return "\n".join(lines) + "\n"
+    """The rows where a peer is ahead of nbbench with everything that it sees in them, and of the series
+    alone."""
+    told = [result for result in results if result.entries]
+    whole = [_compared(result, _ours(result)[-1]) for result in told]
+    alone = [_compared(result, _ours(result)[0]) for result in told if len(_ours(result)) > 1]
+    parts = ["## Where a peer is ahead\n", *(list(filter(None, whole)) or ["In no row."]), ""]
+    parts += ["## Where a peer is ahead of nbbench without canaries, telemetry and ledger\n"]
+    return "\n".join([*parts, *(list(filter(None, alone)) or ["In no row."]), ""])
+
+
+def _ours(result: Result) -> list[Entry]:
+    """What nbbench makes of a row: by the series alone first, by all that it sees last."""
+    return [entry for entry in result.entries if entry.method.startswith(OURS)]
+
+
+def _compared(result: Result, mine: Entry) -> str:
+    better = ahead(result, mine)
+    if not better:
+        return ""
+    who = ", ".join(f"{e.method} {_figure(e, result)}" for e in better)
+    setting = better[0].setting
+    picked = f" (its best setting, picked afterwards: {setting})" if setting else ""
+    against = f"against {mine.method} {_figure(mine, result)}{picked}. {_why(better[0], mine)}"
+    return f"* {result.group}: {result.name}: {who}, {against}"
 
 
 def _figure(entry: Entry, result: Result) -> str:
