@@ -223,8 +223,9 @@ def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrde
 
 def _vouched(one: Curve, changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
     """Numbers (n,) of the levels shorter than the least segment whose ends are changes of the series' own
-    work; 0 elsewhere."""
-    families = ledger_families(one.key)
+    work; 0 elsewhere. The ledger vouches for work and for time, which follows it; page faults are the
+    allocator's, and flip by themselves where an image is about as large as its thresholds."""
+    families = () if one.unit == "faults" else ledger_families(one.key)
     starts = [
         i
         for i, commit in enumerate(one.commits)

@@ -11,6 +11,7 @@ import pytest
 from history_samples import (
     ABSENT,
     BYTES,
+    FAULTS,
     TIME,
     UPCAST,
     branch,
@@ -150,6 +151,13 @@ def test_the_ledger_vouches_for_a_level_of_one_commit() -> None:
     found = find_changes(history(series(TIME, values), ledgers=work))
     assert [numbers(c) for c in found] == [(15, 15), (16, 16)]
     assert [c.worse for c in found] == [False, True]
+
+
+def test_the_ledger_does_not_vouch_for_page_faults() -> None:
+    """They flip by themselves where an image is about as large as the allocator's thresholds."""
+    values = noisy(steps(30, 5000.0, (30, 80.0)), 0.01)
+    work = samples.ledgers([samples.ledger(per_pixel=80.0 if i == 30 else 100.0) for i in range(1, 31)])
+    assert find_changes(history(series(FAULTS, values), ledgers=work)) == []
 
 
 def test_operations_without_bytes_vouch_as_well() -> None:
