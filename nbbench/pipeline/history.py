@@ -20,6 +20,9 @@ from nbbench.pipeline.branch import branch_commits
 from nbbench.pipeline.stored import StoredSeries
 from nbbench.store import ImportReport, Store, import_results
 
+RULES = 2
+"""Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
+
 
 def open_store(settings: Settings, *, create: bool = True) -> Store:
     """The project's regression database."""
@@ -78,15 +81,16 @@ def detect_events(
         "series": history.size(),
         "changes": len(changes),
         "events": len(events),
-        "settings": _relevant(settings),
+        "settings": _relevant(settings, machine),
         "detected_at": datetime.now(UTC).isoformat(),
     }
     store.save_events(events, told)
     return events
 
 
-def _relevant(settings: Settings) -> list[float]:
-    return [settings.alpha, settings.min_effect]
+def _relevant(settings: Settings, machine: str | None = None) -> list[float | str | None]:
+    """What saved events depend on, besides the results."""
+    return [RULES, settings.alpha, settings.min_effect, machine]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:

@@ -12,6 +12,8 @@ import pytest
 from conftest import Project, write_results
 
 from nbbench.cli.options import exactly
+from nbbench.config import load_settings
+from nbbench.pipeline import history
 
 CULPRIT = f"{7:08x}"
 
@@ -194,3 +196,27 @@ def test_a_series_can_be_pasted_back_as_a_pattern() -> None:
     [word] = shlex.split(exactly(label))
     assert re.fullmatch(word, label)
     assert not re.search(word, "bandwidth.Warm.time_run(512, 'float64')")
+
+
+def test_events_of_one_machine_or_of_older_rules_are_not_taken_for_all(
+    stepped: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> int:
+        return len(json.loads(stepped.run("regressions", "--json").stdout)["flags"])
+
+    assert told() == 1
+    folder = stepped.root / "results" / "other"
+    shutil.copytree(stepped.root / "results" / "m", folder)
+    for path in folder.glob("*.json"):
+        content = json.loads(path.read_text().replace('"m"', '"other"').replace("1.3", "1.0"))
+        for row in content.get("results", {}).values():
+            row[0] = [1.0]
+        path.write_text(json.dumps(content))
+    assert told() == 1
+    assert stepped.run("detect", "--machine", "other").exit_code == 0
+    assert told() == 1
+    with history.open_store(load_settings(stepped.root)) as store:
+        store.save_events([], {**store.run_info(), "events": 0})
+    assert told() == 0  # what is saved is believed
+    monkeypatch.setattr(history, "RULES", history.RULES + 1)
+    assert told() == 1
