@@ -24,6 +24,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nbbench.config import Settings
+from nbbench.model import Commit
+
 SAMPLES = 2
 SERIES = {
     "bandwidth-256-float32": ("bandwidth", 256, "float32"),
@@ -52,15 +55,12 @@ def main() -> None:
         pack(asked.out, asked.raw)
         return
     from nbbench.config import load_settings
-    from nbbench.errors import SubjectError
     from nbbench.probe.resources import PINNED_ENVIRONMENT
     from nbbench.subject.repository import list_commits, open_subject
-    from nbbench.subject.tree import extract_tree
 
     os.environ.update(PINNED_ENVIRONMENT, NBBENCH_THREADS="1")
     settings = load_settings()
-    subject = open_subject(settings)
-    commits = list_commits(subject)
+    commits = list_commits(open_subject(settings))
     if asked.what == "aa":
         chosen = (
             [next((c for c in commits if c.hash.startswith(asked.tree)), commits[-1])]
@@ -70,8 +70,7 @@ def main() -> None:
         chosen = chosen * asked.points
     else:
         chosen = commits
-    done = _positions(asked.out) if asked.what != "aa" else set()
-    trees = settings.state_dir / "scorecard-trees"
+    done = positions(asked.out) if asked.what != "aa" else set()
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     import torch
     import torch._dynamo  # the subject asks for it when it is built
@@ -81,18 +80,9 @@ def main() -> None:
     torch.set_num_threads(1)
     start = time.monotonic()
     with asked.out.open("a", encoding="utf-8") as out:
-        for commit in chosen:
-            if time.monotonic() - start > asked.limit_s:
-                print("time is up: run again to go on", file=sys.stderr)
-                break
-            if commit.position in done:
-                continue
-            try:
-                folder = extract_tree(
-                    subject.git_dir, commit.hash, commit.tree, settings.measured_path, trees
-                )
-            except SubjectError:  # its objects are missing from the clone
-                continue
+        for commit, folder in extracted(
+            settings, [c for c in chosen if c.position not in done], asked.limit_s
+        ):
             point = _forked(folder, settings.import_root, asked.what == "ledgers")
             out.write(
                 json.dumps({"position": commit.position, "at": round(time.monotonic() - start, 3), **point})
@@ -101,10 +91,30 @@ def main() -> None:
             out.flush()
 
 
-def _positions(path: Path) -> set[int]:
+def extracted(settings: Settings, commits: list[Commit], limit_s: float) -> Iterator[tuple[Commit, Path]]:
+    """Commits with their trees on disk, one after the other, until all are there or the time is up."""
+    from nbbench.errors import SubjectError
+    from nbbench.subject.repository import open_subject
+    from nbbench.subject.tree import extract_tree
+
+    git_dir, start = open_subject(settings).git_dir, time.monotonic()
+    for commit in commits:
+        if time.monotonic() - start > limit_s:
+            print("time is up: run again to go on", file=sys.stderr)
+            break
+        trees = settings.state_dir / "scorecard-trees"
+        try:
+            folder = extract_tree(git_dir, commit.hash, commit.tree, settings.measured_path, trees)
+        except SubjectError:  # its objects are missing from the clone
+            continue
+        yield commit, folder
+
+
+def positions(path: Path) -> set[int]:
+    """Positions of the commits that a recording has."""
     if not path.exists():
         return set()
-    return {json.loads(line)["position"] for line in path.read_text().splitlines()}
+    return {json.loads(line)["position"] for line in path.read_text(encoding="utf-8").splitlines()}
 
 
 def _forked(folder: Path, root: str, ledgers: bool) -> dict[str, Any]:

@@ -29,6 +29,7 @@ import numpy as np
 
 from nbbench.analyse.canaries import PROGRAMS
 from tests.bench.scorecard.record import SERIES as BRANCH_SERIES
+from tests.bench.scorecard.record import extracted, positions
 
 Case = tuple[str, int, int | str]
 """A maker of `benchmarks.subject` and its two arguments."""
@@ -67,16 +68,13 @@ def main() -> None:
 def record(asked: argparse.Namespace) -> None:
     """Append points to the file until all are there, or the time is up; a branch is resumed."""
     from nbbench.config import load_settings
-    from nbbench.errors import SubjectError
     from nbbench.probe.resources import PINNED_ENVIRONMENT
     from nbbench.subject.repository import list_commits, open_subject
     from nbbench.subject.selection import spread
-    from nbbench.subject.tree import extract_tree
 
     os.environ.update(PINNED_ENVIRONMENT, NBBENCH_THREADS="1")
     settings = load_settings()
-    subject = open_subject(settings)
-    commits = list_commits(subject)
+    commits = list_commits(open_subject(settings))
     branch = asked.what == "branch"
     lots = random.Random(asked.seed)
     if not branch:
@@ -85,9 +83,8 @@ def record(asked: argparse.Namespace) -> None:
         chosen = lots.sample(commits, len(commits))
     else:
         chosen = spread(commits, lots)
-    done = _positions(asked.out) if branch else set()
+    done = positions(asked.out) if branch else set()
     series = BRANCH_SERIES if branch else GATE_SERIES
-    trees = settings.state_dir / "scorecard-trees"
     import torch
     import torch._dynamo  # the subject asks for it when it is built
 
@@ -96,27 +93,14 @@ def record(asked: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     order, start = random.Random(asked.seed), time.monotonic()
     with asked.out.open("a", encoding="utf-8") as stream:
-        for commit in (one for one in chosen if one.position not in done):
-            if time.monotonic() - start > asked.limit_s:
-                print("time is up: run again to go on", file=sys.stderr)
-                break
-            try:
-                folder = extract_tree(
-                    subject.git_dir, commit.hash, commit.tree, settings.measured_path, trees
-                )
-            except SubjectError:  # its objects are missing from the clone
-                continue
+        for commit, folder in extracted(
+            settings, [c for c in chosen if c.position not in done], asked.limit_s
+        ):
             root = str(folder / settings.import_root)
             at = round(time.monotonic() - start, 2)
             point = {name: _forked(series[name], root) for name in order.sample(list(series), len(series))}
             stream.write(json.dumps({"position": commit.position, "at": at, "series": point}) + "\n")
             stream.flush()
-
-
-def _positions(path: Path) -> set[int]:
-    if not path.exists():
-        return set()
-    return {json.loads(line)["position"] for line in path.read_text(encoding="utf-8").splitlines()}
 
 
 def _forked(case: Case, root: str) -> dict[str, Any]:
