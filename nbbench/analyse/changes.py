@@ -20,7 +20,7 @@ from nbbench.model import ChangePoint, Commit, Ledger, ProcessRecord, Series
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
-from nbbench.stats.many import Rules, detect_one, spread, useful_jobs
+from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
 
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
@@ -102,7 +102,9 @@ def find_changes(
 
     if (stored := history.stored) is not None and len(stored):
         jobs = useful_jobs(stored.points) if jobs is None else jobs
-        for judged in spread(_PartJudge(judge, stored), _parts(stored), jobs=jobs if stored.shared else 1):
+        for judged in share_work(
+            _PartJudge(judge, stored), _parts(stored), jobs=jobs if stored.shared else 1
+        ):
             done += judged
             tell()
         done.sort(key=lambda one: one.place)

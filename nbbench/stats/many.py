@@ -47,7 +47,7 @@ def detect_one(
     )
 
 
-def spread(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: int = 1) -> Iterator[Answer]:
+def share_work(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: int = 1) -> Iterator[Answer]:
     """``work`` done on each of ``items``, answers in their order.
 
     With ``jobs`` > 1 that many processes share the items; ``work`` is sent to each of them once, so it may be
@@ -70,7 +70,7 @@ def spread(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: int =
 
 
 _work: Callable[[Any], Any]
-"""What this process, started by `spread`, does."""
+"""What this process, started by `share_work`, does."""
 
 
 def _take(work: Callable[[Any], Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.many import LEAST_POINTS, Rules, detect_one, series_alpha, spread, useful_jobs
+from nbbench.stats.many import LEAST_POINTS, Rules, detect_one, series_alpha, share_work, useful_jobs
 
 
 def history(step):
@@ -32,15 +32,15 @@ class Seen:
 
 def test_processes_keep_the_order_and_get_the_work_once():
     items = list(range(40))
-    done = list(spread(Seen(), items, jobs=2))
+    done = list(share_work(Seen(), items, jobs=2))
     assert [item for item, _, _ in done] == items
     assert os.getpid() not in {process for _, process, _ in done}
     assert {sent for _, _, sent in done} == {1}
 
 
 def test_one_job_stays_in_this_process():
-    assert list(spread(Seen(), [3, 4])) == [(3, os.getpid(), 0), (4, os.getpid(), 0)]
-    assert list(spread(Seen(), [], jobs=2)) == []
+    assert list(share_work(Seen(), [3, 4])) == [(3, os.getpid(), 0), (4, os.getpid(), 0)]
+    assert list(share_work(Seen(), [], jobs=2)) == []
 
 
 def fail(item):
@@ -49,7 +49,7 @@ def fail(item):
 
 def test_an_error_in_a_process_reaches_the_caller():
     with pytest.raises(ValueError, match="not 7"):
-        list(spread(fail, [7], jobs=2))
+        list(share_work(fail, [7], jobs=2))
 
 
 def test_rules_reach_the_detector():
