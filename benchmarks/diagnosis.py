@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from nbbench.collect.side_files import write_atomic
 from nbbench.probe.ceiling import measure_ceiling
 from nbbench.probe.resources import Run, measure
+from nbbench.record.side_files import write_atomic
 
 from . import bandwidth, recording, subject
 

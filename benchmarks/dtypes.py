@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from nbbench.collect.side_files import write_atomic
 from nbbench.probe.dtypes import Call, audit
+from nbbench.record.side_files import write_atomic
 
 from . import subject
 

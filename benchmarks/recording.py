@@ -10,10 +10,10 @@ from typing import Any
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from nbbench.collect.side_files import write_ledgers
 from nbbench.model import Ledger, StackCost
 from nbbench.probe.resources import measure, pin_malloc
 from nbbench.probe.workload import record_ledger, record_stacks
+from nbbench.record.side_files import write_ledgers
 
 from . import subject
 

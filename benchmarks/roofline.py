@@ -6,10 +6,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-from nbbench.collect.side_files import write_atomic
 from nbbench.probe import ceiling
 from nbbench.probe.allocations import LargeTensors
 from nbbench.probe.resources import measure
+from nbbench.record.side_files import write_atomic
 
 from . import ledgers, subject
 

@@ -29,7 +29,7 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
         """Write the page; trouble with the database must not spoil asv's own pages."""
-        from nbbench.pipeline.page import PAGE, page_text
+        from nbbench.cli.page import PAGE, page_text
 
         html = Path(conf.html_dir).resolve()
         try:

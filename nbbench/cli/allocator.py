@@ -27,11 +27,11 @@ def allocator(app: App, commit: str | None, bench: str | None, measure: bool, ma
     busy machine does not change it.
     """
     from nbbench.errors import EXIT_OK
-    from nbbench.pipeline import allocator as pipeline
-    from nbbench.pipeline.branch import measured_commit
-    from nbbench.pipeline.history import import_all, open_store
+    from nbbench.record.branch import measured_commit
+    from nbbench.record.refresh import import_all, open_store
     from nbbench.report.allocator import allocator_blocks, allocator_payload
     from nbbench.subject.repository import measurable, open_subject
+    from nbbench.work import allocator as pipeline
 
     notes: list[str] = []
     wanted = pattern(bench or ("^bandwidth" if measure else "."))

@@ -94,7 +94,7 @@ class App:
     def emit(self, kind: str, payload: Any, text: str) -> None:
         """The result on stdout: `text`, or the payload as a versioned JSON document."""
         if self.json:
-            from nbbench.report.json_out import document
+            from nbbench.documents import document
 
             put(document(kind, payload), nl=False)
         elif text:

@@ -11,8 +11,8 @@ from nbbench.cli.app import App
 from nbbench.cli.options import exactly, pattern, seconds
 
 if TYPE_CHECKING:
+    from nbbench.gate.bisect import Answer
     from nbbench.model import Commit
-    from nbbench.pipeline.bisect import Answer
 
 MOST_LISTED = 20  # commits of a range that are printed
 
@@ -51,10 +51,10 @@ def bisect(
     commit that cannot run is passed over, and the culprit is verified against its parent.
     Repeat the command to resume. Exit 0 one commit found (or BAD is not slower), 4 a range.
     """
-    from nbbench.collect.lock import measuring
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-    from nbbench.pipeline.bisect import bisect as search
-    from nbbench.pipeline.compare import one_series
+    from nbbench.gate.bisect import bisect as search
+    from nbbench.gate.compare import one_series
+    from nbbench.measure.lock import measuring
 
     app.override(floor=floor, budget_s=seconds(budget))
     wanted = pattern(series, "--series")

@@ -12,9 +12,9 @@ import click
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.collect.screen import Screen
+    from nbbench.capture.run import Capture
+    from nbbench.capture.screen import Screen
     from nbbench.config import Settings
-    from nbbench.pipeline.capture_run import Capture
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -75,8 +75,8 @@ def capture(
         if command:
             raise UsageError("--recover runs nothing", hint="leave the command out")
         return _recover(app, recover)
-    from nbbench.pipeline.capture_run import CaptureRequest, run_capture
-    from nbbench.presets import find_preset
+    from nbbench.capture.run import CaptureRequest, run_capture
+    from nbbench.subject.presets import find_preset
 
     checkout = Path(subject).resolve()
     if not checkout.is_dir():
@@ -125,7 +125,7 @@ def _settings(app: App, checkout: Path) -> Settings:
 
 def _screens(app: App) -> tuple[Screen, Screen]:
     """The command's output where the user sees it; stdout stays free for --json."""
-    from nbbench.collect.screen import Screen
+    from nbbench.capture.screen import Screen
 
     if app.quiet:
         return Screen(None), Screen(None)
@@ -134,9 +134,9 @@ def _screens(app: App) -> tuple[Screen, Screen]:
 
 
 def _recover(app: App, folder: str) -> int:
+    from nbbench.capture.recover import recover
+    from nbbench.capture.run import registered
     from nbbench.errors import UsageError
-    from nbbench.pipeline.capture_recover import recover
-    from nbbench.pipeline.capture_run import registered
 
     path = Path(folder).resolve()
     if not path.is_dir():
@@ -147,8 +147,8 @@ def _recover(app: App, folder: str) -> int:
 
 
 def _emit(app: App, done: Capture) -> int:
+    from nbbench.documents import plain
     from nbbench.report.capture import all_notes, status_line
-    from nbbench.report.json_out import plain
 
     facts, enrichment = done.end.facts, done.end.enrichment
     notes = all_notes(done.end)

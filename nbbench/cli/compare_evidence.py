@@ -24,12 +24,12 @@ def compare_evidence(app: App, a: Path, b: Path, anyway: bool, all_figures: bool
     differ, or when a folder's files no longer match its sha256.txt. Commits may differ: that
     is what is compared. Folders made by hand may be given; what they lack is named.
     """
-    from nbbench.analyse import compare_evidence as analysis
-    from nbbench.collect.evidence_folder import read_folder
     from nbbench.errors import InconclusiveError, UsageError
     from nbbench.model import to_plain
+    from nbbench.plan import compare_evidence as analysis
+    from nbbench.record.evidence_folder import read_folder
+    from nbbench.record.stamp import CHECKSUMS, verify_folder
     from nbbench.report.compare_evidence import comparison_markdown, comparison_text
-    from nbbench.report.stamp import CHECKSUMS, verify_folder
 
     for folder in (a, b):
         if not folder.is_dir():

@@ -18,8 +18,8 @@ def db() -> None:
 @click.pass_obj
 def info(app: App) -> None:
     """Say where the database is and what it holds."""
-    from nbbench.collect.redact import redact_text
-    from nbbench.pipeline.history import open_store
+    from nbbench.record.redact import redact_text
+    from nbbench.record.refresh import open_store
     from nbbench.report.text import table
 
     with open_store(app.settings, create=False) as store:
@@ -36,9 +36,10 @@ def info(app: App) -> None:
 def rebuild(app: App) -> None:
     """Import everything under results/ and detect again (a deleted database loses nothing)."""
     from nbbench.cli.import_ import summary
-    from nbbench.pipeline.folders import register_all
-    from nbbench.pipeline.history import detect_events, import_all, open_store
-    from nbbench.report.words import plural
+    from nbbench.history.history import detect_events
+    from nbbench.record.folders import register_all
+    from nbbench.record.refresh import import_all, open_store
+    from nbbench.words import plural
 
     with open_store(app.settings) as store:
         report = import_all(app.settings, store)
@@ -69,10 +70,10 @@ def folders(app: App, pattern_text: str | None, scan: Path | None, forget: str |
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.evidence import FolderState
     from nbbench.model import to_plain
-    from nbbench.pipeline.folders import folder_state, register_all
-    from nbbench.pipeline.history import open_store
+    from nbbench.record.folders import folder_state, register_all
+    from nbbench.record.refresh import open_store
     from nbbench.report.folders import folders_text
-    from nbbench.report.words import plural
+    from nbbench.words import plural
 
     wanted = pattern(pattern_text, "--figures") if pattern_text else None
     if scan is not None and not scan.is_dir():

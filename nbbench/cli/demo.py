@@ -99,7 +99,8 @@ def _measure(inner: App) -> None:
 
 def _detect(inner: App) -> int:
     from nbbench.cli.regressions import regressions
-    from nbbench.pipeline.history import current_flags, open_store, up_to_date
+    from nbbench.history.history import current_flags, up_to_date
+    from nbbench.record.refresh import open_store
 
     _invoke(inner, regressions, everything=False, evidence=True)
     with open_store(inner.settings) as store:
@@ -126,7 +127,7 @@ def _plan(inner: App) -> None:
 def _capture(inner: App) -> None:
     """The plan's mapped test in the demo's checkout; whatever its outcome, it is evidence."""
     from nbbench.cli.capture import capture
-    from nbbench.presets import find_preset
+    from nbbench.subject.presets import find_preset
 
     test = find_preset(inner.settings, "cpu-perf").command[-1]
     _invoke(

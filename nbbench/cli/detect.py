@@ -17,8 +17,9 @@ def detect(app: App, machine: str | None) -> int:
     """
     from nbbench.cli.terminal import terminal
     from nbbench.errors import EXIT_OK, InconclusiveError, UsageError
+    from nbbench.history.history import current_flags, detect_events
     from nbbench.model import to_plain
-    from nbbench.pipeline.history import current_flags, detect_events, import_all, open_store
+    from nbbench.record.refresh import import_all, open_store
     from nbbench.report.text import regressions_text
     from nbbench.report.view import regressions_view
 

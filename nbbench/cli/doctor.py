@@ -11,7 +11,7 @@ from nbbench.cli.streams import put
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbbench.collect.noise import Check
+    from nbbench.measure.doctor import Check
     from nbbench.report.text import Terminal
 
 
@@ -33,10 +33,10 @@ def doctor(app: Any, sample: float) -> None:
     import os
     import sys
 
-    from nbbench.collect.noise import Level, run_checks, worst
-    from nbbench.collect.noise_facts import Places, gather
+    from nbbench.documents import document
     from nbbench.errors import EXIT_OK, EXIT_USAGE
-    from nbbench.report.json_out import document
+    from nbbench.measure.doctor import Level, run_checks, worst
+    from nbbench.measure.doctor_facts import Places, gather
     from nbbench.report.text import terminal_for
 
     settings = app.settings
@@ -60,7 +60,7 @@ def doctor(app: Any, sample: float) -> None:
 
 def findings_text(checks: Sequence[Check], term: Terminal) -> str:
     """One line for each check, its remedy below it, and a count at the end."""
-    from nbbench.collect.noise import Level
+    from nbbench.measure.doctor import Level
 
     colours = {Level.OK: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
     name_width = max((len(check.name) for check in checks), default=0)

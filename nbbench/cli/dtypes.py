@@ -29,12 +29,13 @@ def dtypes(app: App, commit: str | None, out: Path | None, markdown: str | None)
     shapes and devices that went in and came out, source lines that computed wider than asked,
     and warnings. Exit code 0: neutral; 3: not neutral; 4: nothing ran.
     """
-    from nbbench.collect.dtypes import dtype_snapshot
+    from nbbench.documents import document
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.probe.verdicts import NEUTRAL, NOTHING
+    from nbbench.record.atomic import write_text
     from nbbench.report.dtypes import dtypes_blocks
-    from nbbench.report.json_out import document, write_text
     from nbbench.subject.repository import measurable, open_subject
+    from nbbench.work.dtypes import dtype_snapshot
 
     subject = open_subject(app.settings)
     snapshot = dtype_snapshot(app.settings, measurable(subject, commit or subject.branch), say=app.say)

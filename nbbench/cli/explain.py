@@ -50,8 +50,8 @@ def explain(
     registered subject the committed ledgers do, and lines are matched by function names.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-    from nbbench.pipeline.work import explain_commits
     from nbbench.report.explain import explain_blocks, explain_payload
+    from nbbench.work.work import explain_commits
 
     first, last = _ends(app, base, head)
     wanted = pattern(bench) if bench is not None else None
@@ -65,7 +65,8 @@ def explain(
 
 def _ends(app: App, base: str, head: str | None) -> tuple[Commit, Commit]:
     from nbbench.errors import UsageError
-    from nbbench.pipeline.work import event_ends, find_commit, find_event
+    from nbbench.history.event_ends import event_ends, find_event
+    from nbbench.work.work import find_commit
 
     if head is not None:
         return find_commit(app.settings, base), find_commit(app.settings, head)

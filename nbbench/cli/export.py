@@ -14,7 +14,7 @@ from nbbench.cli.app import App
 
 if TYPE_CHECKING:
     from nbbench.model import Commit, Flag, Result
-    from nbbench.store import Store
+    from nbbench.record import Store
 
 
 @click.command()
@@ -41,10 +41,11 @@ def export(
     The folder is `<root>/cluster_<ID>/<STAMP>/` with true-UTC stamp, checksums and redacted
     environment; an existing one is never overwritten.
     """
-    from nbbench.pipeline.folders import register_folder
-    from nbbench.pipeline.history import current_flags, open_store, up_to_date
+    from nbbench.history.history import current_flags, up_to_date
+    from nbbench.record.folders import register_folder
+    from nbbench.record.refresh import open_store
+    from nbbench.record.stamp import Bundle, create_folder
     from nbbench.report.evidence import render
-    from nbbench.report.stamp import Bundle, create_folder
 
     now = datetime.now(UTC)
     name = cluster or app.settings.cluster
@@ -113,9 +114,9 @@ def _evidence(
     cluster: str,
 ) -> Any:
     """A function from the final STAMP to the evidence (a twin folder gets a suffix)."""
-    from nbbench.collect.machine import machine_facts, torch_env_text, torch_versions
-    from nbbench.collect.redact import redacted_environment
+    from nbbench.measure.machine import machine_facts, torch_env_text, torch_versions
     from nbbench.model import Status
+    from nbbench.record.redact import redacted_environment
     from nbbench.report.evidence_input import EvidenceInput
 
     machine = results[0].key.machine if results else ""

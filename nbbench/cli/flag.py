@@ -44,10 +44,11 @@ def flag(
     The decision is also kept as a text file below results/decisions/, so that it travels with
     git and survives a deleted database. EVENT is an id of `nbbench regressions`, or its commit.
     """
-    from nbbench.collect.decisions import write_decision
     from nbbench.errors import UsageError
+    from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Decision, to_plain
-    from nbbench.pipeline.history import current_flags, open_store, up_to_date
+    from nbbench.record.decisions import write_decision
+    from nbbench.record.refresh import open_store
 
     if not reason.strip():
         raise UsageError("a decision needs a reason")

@@ -35,9 +35,9 @@ def write_flame(app: App, path: Path, commits: Sequence[Commit], workloads: Sequ
     Folded stacks are those of the first workload: the format has room for one profile.
     Raises UsageError when there is no workload to show, SubjectError without a subject.
     """
-    from nbbench.collect.ledgers import workload_stacks
     from nbbench.errors import UsageError
-    from nbbench.report.atomic import write_text
+    from nbbench.measure.ledgers import workload_stacks
+    from nbbench.record.atomic import write_text
     from nbbench.report.flame import folded, folded_difference, speedscope
     from nbbench.subject.repository import open_subject
 

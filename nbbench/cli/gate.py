@@ -16,11 +16,11 @@ from nbbench.cli.options import exactly, in_a_folder, pattern, seconds
 from nbbench.cli.streams import put
 
 if TYPE_CHECKING:
-    from nbbench.analyse.acknowledged import Acknowledged
-    from nbbench.analyse.ledger_diff import LedgerDiff
-    from nbbench.analyse.session import SeriesState
-    from nbbench.collect.paired import PairedRunner
+    from nbbench.gate.acknowledged import Acknowledged
+    from nbbench.gate.session import SeriesState
+    from nbbench.measure.paired import PairedRunner
     from nbbench.model import Commit, GateReport
+    from nbbench.work.ledger_diff import LedgerDiff
 
 LEDGER_WORKLOADS = (
     r"bandwidth-(512|1024)-float(32|64)|tricubic-1000-float32|sources-3969|multi_source-3|oversample-2"
@@ -76,7 +76,7 @@ def gate(
     do not block until they grow or the acknowledgement expires.
     Exit 0 pass, 3 regression, 4 cannot tell.
     """
-    from nbbench.analyse.gate import EXIT_BY_OUTCOME, same_tree_report
+    from nbbench.gate.gate import EXIT_BY_OUTCOME, same_tree_report
 
     app.override(floor=floor, budget_s=seconds(budget))
     timed = bench or app.settings.gate_bench
@@ -108,9 +108,9 @@ def _ends(app: App, base: str | None, head: str | None) -> tuple[Commit, Commit]
 
 
 def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed: int) -> GateReport:
-    from nbbench.analyse.gate import LEDGER_TOLERANCE, build_report, ledger_verdict
-    from nbbench.collect.lock import measuring
-    from nbbench.collect.paired import paired_runner
+    from nbbench.gate.gate import LEDGER_TOLERANCE, build_report, ledger_verdict
+    from nbbench.measure.lock import measuring
+    from nbbench.measure.paired import paired_runner
     from nbbench.model import Outcome
 
     started = time.monotonic()
@@ -139,12 +139,13 @@ def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed
 
 def _acknowledged(app: App, base: Commit, head: Commit) -> list[Acknowledged]:
     """Accepted losses between base and head, from everything under results/ (the database follows it)."""
-    from nbbench.analyse.acknowledged import acknowledged_between
-    from nbbench.analyse.events import attach_flags
-    from nbbench.collect.decisions import read_decisions
     from nbbench.errors import InconclusiveError
-    from nbbench.pipeline.branch import branch_commits
-    from nbbench.pipeline.history import open_store, up_to_date
+    from nbbench.gate.acknowledged import acknowledged_between
+    from nbbench.history.events import attach_flags
+    from nbbench.history.history import up_to_date
+    from nbbench.record.branch import branch_commits
+    from nbbench.record.decisions import read_decisions
+    from nbbench.record.refresh import open_store
 
     decisions = read_decisions(app.settings.decisions_dir)
     if not decisions:
@@ -163,8 +164,8 @@ def _diffs(
     app: App, runner: PairedRunner, base: Commit, head: Commit
 ) -> tuple[list[LedgerDiff], dict[str, str]]:
     """Exact differences by workload, and the workloads that run at base but not at head, with why."""
-    from nbbench.analyse.ledger_diff import diff_ledgers
-    from nbbench.collect.ledgers import workload_ledgers
+    from nbbench.measure.ledgers import workload_ledgers
+    from nbbench.work.ledger_diff import diff_ledgers
 
     pattern = re.compile(LEDGER_WORKLOADS)
     sides = [
@@ -187,9 +188,9 @@ def _rounds(
     """Measure rounds until every series is settled or the budget is spent."""
     import math
 
-    from nbbench.analyse.session import GateSession, SeriesState
-    from nbbench.pipeline.calibrate import known_noise
-    from nbbench.pipeline.gate_rounds import run_rounds
+    from nbbench.gate.calibrate import known_noise
+    from nbbench.gate.rounds import run_rounds
+    from nbbench.gate.session import GateSession, SeriesState
 
     settings = app.settings
     series = runner.discover(bench)
@@ -222,11 +223,11 @@ def _rounds(
 
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
     """Run one tree against itself and print what was learned."""
-    from nbbench.collect.lock import measuring
-    from nbbench.collect.paired import paired_runner
     from nbbench.errors import EXIT_OK, UsageError
+    from nbbench.gate.calibrate import calibrate
+    from nbbench.measure.lock import measuring
+    from nbbench.measure.paired import paired_runner
     from nbbench.model import to_plain
-    from nbbench.pipeline.calibrate import calibrate
     from nbbench.report.calibration import calibration_text
     from nbbench.subject.repository import measurable, open_subject
 
@@ -260,8 +261,8 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
 
 def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
     from nbbench.cli.terminal import terminal
-    from nbbench.report.atomic import write_text
-    from nbbench.report.json_out import gate_document
+    from nbbench.documents import gate_document
+    from nbbench.record.atomic import write_text
     from nbbench.report.junit import gate_junit
     from nbbench.report.markdown import gate_markdown
     from nbbench.report.text import gate_text

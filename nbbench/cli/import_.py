@@ -11,7 +11,7 @@ import click
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.store import ImportReport
+    from nbbench.record import ImportReport
 
 
 @click.command(name="import")
@@ -25,10 +25,10 @@ def import_(app: App, folder: str | None) -> None:
     registered too.
     """
     from nbbench.errors import InconclusiveError, UsageError
-    from nbbench.pipeline.folders import register_all
-    from nbbench.pipeline.history import import_all, open_store
-    from nbbench.report.words import plural
-    from nbbench.store import import_results
+    from nbbench.record import import_results
+    from nbbench.record.folders import register_all
+    from nbbench.record.refresh import import_all, open_store
+    from nbbench.words import plural
 
     folders = 0
     path = Path(folder) if folder else app.settings.results_dir

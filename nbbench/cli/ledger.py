@@ -14,9 +14,9 @@ from nbbench.cli.options import pattern
 from nbbench.cli.pages import emit_blocks, markdown_option
 
 if TYPE_CHECKING:
-    from nbbench.analyse.steps import TimeOf
-    from nbbench.analyse.work_share import Timing
     from nbbench.model import Commit
+    from nbbench.work.steps import TimeOf
+    from nbbench.work.work_share import Timing
 
 
 @click.command()
@@ -65,10 +65,10 @@ def ledger(
     operations changed, with the time where both sides were measured, and the command that
     reproduces each row.
     """
-    from nbbench.pipeline.branch import read_commits, subject_or_none
-    from nbbench.pipeline.work import find_commit
+    from nbbench.record.branch import read_commits, subject_or_none
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import by_position, is_positions, select
+    from nbbench.work.work import find_commit
 
     if span and ".." not in span and not is_positions(span):
         commit = find_commit(app.settings, span)
@@ -96,8 +96,8 @@ def _one(
     fusion_only: bool,
 ) -> int:
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
-    from nbbench.pipeline.work import whole_ledgers
     from nbbench.report.ledger_view import ledger_blocks, ledger_payload
+    from nbbench.work.work import whole_ledgers
 
     found = whole_ledgers(app.settings, commit, pattern(bench), say=app.say)
     if not found:
@@ -111,13 +111,13 @@ def _one(
 
 def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jobs: int | None) -> int:
     """Record the trees whose ledgers are missing, then print the steps."""
-    from nbbench.analyse.steps import find_steps
-    from nbbench.collect.ledgers import commit_ledgers, workload_names
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-    from nbbench.pipeline.branch import subject_or_none
-    from nbbench.pipeline.work import line_match
+    from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
+    from nbbench.record.branch import subject_or_none
     from nbbench.report.ledger_view import steps_blocks, steps_payload
+    from nbbench.work.steps import find_steps
+    from nbbench.work.work import line_match
 
     if not commits:
         raise UsageError(
@@ -138,7 +138,7 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
 def _times(app: App, commits: list[Commit], wanted: list[str]) -> TimeOf:
     """What each step cost in time, where the database has measured both sides."""
     from nbbench.errors import StoreError
-    from nbbench.pipeline.timing import load_times
+    from nbbench.work.timing import load_times
 
     try:
         times = load_times(app.settings, commits, wanted)

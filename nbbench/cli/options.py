@@ -36,7 +36,7 @@ def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> 
     """The file that an option names, refused before anything is measured where it cannot be written."""
     if value in (None, "-"):
         return value
-    from nbbench.report.atomic import host_error
+    from nbbench.record.atomic import host_error
 
     path = Path(value)
     if not path.parent.is_dir():

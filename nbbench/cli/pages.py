@@ -25,7 +25,7 @@ markdown_option = click.option(
 
 def emit_blocks(app: App, kind: str, payload: object, blocks: list[Block], markdown: str | None) -> None:
     """Print the report (as Markdown for `-`), and write it to a file where one was named."""
-    from nbbench.report.atomic import write_text
+    from nbbench.record.atomic import write_text
     from nbbench.report.blocks import as_markdown, as_text
 
     if markdown not in (None, "-"):

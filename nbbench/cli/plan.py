@@ -23,7 +23,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     pyproject.toml (docs/plan.md). Exit code 0 when every criterion is met, 3 when one is missed,
     4 when nothing is missed but something is stale or not measured.
     """
-    from nbbench.plans import find_plan, plans
+    from nbbench.plan.plans import find_plan, plans
     from nbbench.report import plan as report
 
     if plan_id is None:
@@ -32,10 +32,11 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
         return EXIT_OK
     chosen = find_plan(app.settings, plan_id)
 
-    from nbbench.analyse.plan import PlanVerdict, overall
+    from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import to_plain
-    from nbbench.pipeline.history import current_flags, open_store, up_to_date
-    from nbbench.pipeline.plan_status import plan_states
+    from nbbench.plan.plan import PlanVerdict, overall
+    from nbbench.plan.plan_status import plan_states
+    from nbbench.record.refresh import open_store
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:

@@ -16,9 +16,9 @@ def publish(app: App, page_only: bool) -> None:
     asv's own pages load their libraries from the network; the page of regressions opens from
     disk and needs no JavaScript.
     """
-    from nbbench.collect.asv_run import run_asv
-    from nbbench.pipeline.page import PAGE, page_text
-    from nbbench.report.atomic import write_text
+    from nbbench.cli.page import PAGE, page_text
+    from nbbench.measure.asv_run import run_asv
+    from nbbench.record.atomic import write_text
 
     html = app.settings.html_dir
     page = html / PAGE

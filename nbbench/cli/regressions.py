@@ -25,10 +25,11 @@ def regressions(
     Works on committed results alone: nothing is measured.
     """
     from nbbench.cli.terminal import terminal
+    from nbbench.documents import regressions_document
     from nbbench.errors import EXIT_OK, EXIT_REGRESSION, InconclusiveError
+    from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Flag, FlagState
-    from nbbench.pipeline.history import current_flags, open_store, up_to_date
-    from nbbench.report.json_out import regressions_document
+    from nbbench.record.refresh import open_store
     from nbbench.report.markdown import regressions_markdown
     from nbbench.report.text import regressions_text
     from nbbench.report.view import regressions_view

@@ -42,13 +42,13 @@ def roofline(
     with malloc pinned.
     """
     from nbbench.errors import EXIT_OK, UsageError
-    from nbbench.pipeline import roofline as pipeline
-    from nbbench.pipeline.branch import measured_commit
-    from nbbench.pipeline.history import import_all, open_store
-    from nbbench.report.atomic import write_bytes
+    from nbbench.record.atomic import write_bytes
+    from nbbench.record.branch import measured_commit
+    from nbbench.record.refresh import import_all, open_store
     from nbbench.report.roofline import roofline_blocks, roofline_payload
     from nbbench.report.roofline_plot import draw, matplotlib_figure
     from nbbench.subject.repository import measurable, open_subject
+    from nbbench.work import roofline as pipeline
 
     kind = plot.suffix.lstrip(".").lower() if plot is not None else ""
     if plot is not None and kind not in _FORMATS:

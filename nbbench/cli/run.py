@@ -57,11 +57,11 @@ def run(
     bisected, until each change is located to one commit (exit 0) or the budget is spent with
     suspicions left (exit 4).
     """
-    from nbbench.collect.asv_run import measure_commits
-    from nbbench.collect.lock import measuring
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-    from nbbench.pipeline.branch import save_commits
-    from nbbench.pipeline.history import import_all, open_store
+    from nbbench.measure.asv_run import measure_commits
+    from nbbench.measure.lock import measuring
+    from nbbench.record.branch import save_commits
+    from nbbench.record.refresh import import_all, open_store
 
     app.override(machine=machine)
     for text in bench:
@@ -107,11 +107,11 @@ def _refuse_with_adaptive(**given: Any) -> None:
 def _adaptive(
     app: App, span: str | None, bench: tuple[str, ...], budget: str | None, limit: int | None
 ) -> int:
-    from nbbench.collect.lock import measuring
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-    from nbbench.pipeline.adaptive import Search, search
-    from nbbench.pipeline.branch import save_commits
-    from nbbench.pipeline.history import open_store
+    from nbbench.history.adaptive import Search, search
+    from nbbench.measure.lock import measuring
+    from nbbench.record.branch import save_commits
+    from nbbench.record.refresh import open_store
     from nbbench.report.adaptive import adaptive_payload, adaptive_text
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select

@@ -18,7 +18,7 @@ def subject() -> None:
 @click.pass_obj
 def demo(app: App) -> None:
     """Write the embedded subject (a small real git history) and register it."""
-    from nbbench.subject.demo import write_demo
+    from nbbench.subject.subjects.nanobragg.demo import write_demo
 
     _check_branch(app)
     path = app.settings.state_dir / "demo-subject"
@@ -51,7 +51,7 @@ def show(app: App) -> None:
 
 def _check_branch(app: App) -> None:
     from nbbench.errors import ConfigError
-    from nbbench.subject.demo import BRANCH
+    from nbbench.subject.subjects.nanobragg.demo import BRANCH
 
     if app.settings.branch != BRANCH:
         raise ConfigError(f"the embedded subject has branch {BRANCH}, the settings say {app.settings.branch}")

@@ -2,7 +2,7 @@
 
 Base and head are both set up and then take turns of some 30 ms, so that whatever the machine does for
 longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers are lines of JSON
-on a Unix socket; nbbench/collect/turns.py is the other end.
+on a Unix socket; nbbench/measure/turns.py is the other end.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nbbench.analyse.adaptive import Plan, Why
+from nbbench.history.next_tree import Plan, Why
 from nbbench.model import Commit
 from nbbench.report.text import table
 from nbbench.units import format_change

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.analyse.allocator import MEANING, Allocation, headline
-from nbbench.analyse.causes import MALLOC_REMEDY
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
+from nbbench.work.allocator_cost import MALLOC_REMEDY, MEANING, Allocation, headline
 
 _HEAD = ("workload", "faults a run", "system time", "default / pinned", "verdict")
 _MEASURED_HEAD = (

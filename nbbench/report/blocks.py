@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nbbench.report.markdown import code, escape
 from nbbench.report.text import table
-from nbbench.report.words import clean, clean_lines
+from nbbench.words import clean, clean_lines
 
 _WIDTH = 110
 

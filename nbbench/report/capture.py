@@ -1,7 +1,7 @@
 """The files of a captured run's evidence folder, before the command starts and after it ended.
 
 Nothing here redacts: callers pass a command, an environment and texts that went through
-`nbbench.collect.redact` already.
+`nbbench.record.redact` already.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from nbbench import __version__
 from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import to_plain
-from nbbench.report.json_out import document
-from nbbench.report.words import clean
+from nbbench.words import clean
 
 NOT_RECORDED = "# not recorded\n"
 METADATA = "run_metadata.json"

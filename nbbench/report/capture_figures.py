@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbbench import units
-from nbbench.analyse.capture_trial import GIB, achieved, dtype_of_test, legacy_bandwidths
+from nbbench.capture.trial import GIB, achieved, dtype_of_test, legacy_bandwidths
 from nbbench.captured import BaselineLine, CaptureVerdict, Check, Diagnosis, Figure, MallocTiming, TestRun
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title, as_markdown

@@ -6,17 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from nbbench import __version__, units
 from nbbench.captured import RunOutcome
-from nbbench.report.capture import (
-    CaptureEnd,
-    CaptureStart,
-    all_notes,
-    guarded_line,
-    is_blocked,
-    status_line,
-)
+from nbbench.report.capture import CaptureEnd, CaptureStart, all_notes, guarded_line, is_blocked, status_line
 from nbbench.report.markdown import code, escape
 from nbbench.report.summary import bullets, fenced, page, table
-from nbbench.report.words import minute, plural
+from nbbench.words import minute, plural
 
 # Sections of summary.md that the figures of a capture may fill; others go below Results.
 _OPEN_SECTIONS = ("Results", "Comparison to baseline", "Next Actions")

@@ -10,7 +10,7 @@ from nbbench import units
 from nbbench.model import ChangePoint, Commit, Point, Series, Status
 from nbbench.report.axis import Axis, axis_for
 from nbbench.report.view import commit_range
-from nbbench.report.words import clean, day, truncate
+from nbbench.words import clean, day, truncate
 
 LEFT, RIGHT, TOP, BOTTOM = 84, 10, 18, 24
 # More points than this are closer than a pixel; the extremes of each bucket are kept.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbbench import units
-from nbbench.analyse.compare_evidence import FLOOR, EvidenceComparison, FigureRow
 from nbbench.evidence import FolderContent
+from nbbench.plan.compare_evidence import FLOOR, EvidenceComparison, FigureRow
 from nbbench.report.blocks import Block, Table, Title, as_markdown, as_text
 
 NOT_COMPARABLE = "NOT COMPARABLE"

@@ -1,7 +1,7 @@
 """The content of one evidence folder, from what a run measured; pure functions.
 
 Nothing here redacts: callers pass an environment and texts that went through
-`nbbench.collect.redact` already.
+`nbbench.record.redact` already.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any
 
 from nbbench import __version__
+from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import Ledger, Result
 from nbbench.report.evidence_input import (
@@ -25,10 +26,9 @@ from nbbench.report.evidence_input import (
     status_line,
     variation,
 )
-from nbbench.report.json_out import document
 from nbbench.report.summary import summary_md
 from nbbench.report.view import regressions_view
-from nbbench.report.words import clean_lines, iso
+from nbbench.words import clean_lines, iso
 
 __all__ = ["Comparison", "EvidenceInput", "Metric", "commands_txt", "comparisons", "metrics", "render"]
 

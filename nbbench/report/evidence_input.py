@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbbench import units
-from nbbench.analyse.compare_evidence import log_effect
 from nbbench.model import Commit, Flag, Ledger, Result, SeriesKey, Status
-from nbbench.report.words import clean
+from nbbench.plan.compare_evidence import log_effect
+from nbbench.words import clean
 
 # What timeout(1) and shells report; kept here so that a summary can name the reason.
 _TIMEOUT_CODE = 124

@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nbbench import units
-from nbbench.analyse.explanation import Explanation, changed
-from nbbench.analyse.ledger_diff import LedgerDiff, LineChange
-from nbbench.analyse.shifts import Temporary, dtype_shifts, temporaries
-from nbbench.analyse.work_share import WorkShare
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.words import plural, short_function
+from nbbench.words import plural, short_function
+from nbbench.work.explanation import Explanation, changed
+from nbbench.work.ledger_diff import LedgerDiff, LineChange
+from nbbench.work.shifts import Temporary, dtype_shifts, temporaries
+from nbbench.work.work_share import WorkShare
 
 _FUNCTION = 30  # columns: the whole table fits 120
 _SHIFTS = 5

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbbench.model import StackCost
-from nbbench.report.words import clean
+from nbbench.words import clean
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 _BENCHMARK = "(benchmark)"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nbbench import units
 from nbbench.evidence import Folder, FolderState
 from nbbench.report.blocks import Block, Table, Title, as_text
-from nbbench.report.words import plural
+from nbbench.words import plural
 
 _PROBLEMS = 5
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.analyse.fusion import Headroom, headroom
-from nbbench.analyse.ledger_diff import LedgerDiff
-from nbbench.analyse.shifts import FunctionChange
-from nbbench.analyse.steps import Step
 from nbbench.model import Commit, Ledger, to_plain
 from nbbench.report.blocks import Block, Lines, Table, Title
-from nbbench.report.words import plural, short_function
+from nbbench.words import plural, short_function
+from nbbench.work.fusion import Headroom, headroom
+from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.shifts import FunctionChange
+from nbbench.work.steps import Step
 
 _FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows

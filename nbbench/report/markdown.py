@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from nbbench.model import Outcome
 from nbbench.report.run_view import RunView
 from nbbench.report.view import CommitRow, FlagRow, GateView, RegressionsView, VerdictRow
-from nbbench.report.words import clean, plural, truncate
+from nbbench.words import clean, plural, truncate
 
 # GitHub cuts step summaries and comments at 65,536 bytes; what is left is for the caller's own words.
 LIMIT_BYTES = 63_000

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from nbbench.analyse.plan import CriterionState, PlanVerdict
 from nbbench.evidence import FolderState
 from nbbench.model import Flag, FlagState
-from nbbench.plans import Criterion, Plan
+from nbbench.plan.plan import CriterionState, PlanVerdict
+from nbbench.plan.plans import Criterion, Plan
 from nbbench.report.blocks import Block, Table, Title, as_markdown, as_text
 from nbbench.report.markdown import code, escape
 from nbbench.report.view import regressions_view
-from nbbench.report.words import day, plural
+from nbbench.words import day, plural
 
 _NOTHING = "—"
 

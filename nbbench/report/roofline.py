@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.analyse.roofline import MEANING, WRITE_ALLOCATE, Achieved, Bound, headline, with_write_allocate
 from nbbench.model import Roof, to_plain
 from nbbench.report.blocks import Block, Table, Title
+from nbbench.work.roofs import MEANING, WRITE_ALLOCATE, Achieved, Bound, headline, with_write_allocate
 
 _ROOF_HEAD = ("kernel", "STREAM", "with write-allocate")
 _HEAD = (

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbbench.analyse.roofline import Achieved, Bound, memory_ceiling
 from nbbench.errors import HostError
 from nbbench.model import Roof
 from nbbench.report.roofline import machine_line
+from nbbench.work.roofs import Achieved, Bound, memory_ceiling
 
 # Colours that colour-blind readers tell apart (Okabe and Ito, 2008); the shapes do for grey print.
 _STYLES = {

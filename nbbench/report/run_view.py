@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nbbench import units
 from nbbench.model import Commit, ProcessRecord, Result, Status
-from nbbench.report.words import clean, day, plural
+from nbbench.words import clean, day, plural
 
 # Below these shares of one processor the disturbance is lost in any benchmark's own noise.
 _OTHERS_SHARE = 0.10

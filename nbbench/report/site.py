@@ -14,7 +14,7 @@ from nbbench import __version__, units
 from nbbench.model import Commit, Flag, Series, SeriesKey
 from nbbench.report.chart import Chart, MarkedChange, build_chart
 from nbbench.report.view import ChangeRow, FlagRow, is_time, is_upcast, regressions_view
-from nbbench.report.words import clean, minute, plural
+from nbbench.words import clean, minute, plural
 
 # A chart takes about 20 KB, and past a few dozen nobody looks: the rest is named, not drawn.
 MAX_CHARTS = 36

@@ -18,7 +18,7 @@ from nbbench.report.evidence_input import (
 )
 from nbbench.report.markdown import code, escape
 from nbbench.report.view import regressions_view
-from nbbench.report.words import minute, plural
+from nbbench.words import minute, plural
 
 _FILES = {
     "commands.txt": "the exact commands, with STAMP and working directory",

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from nbbench.model import Outcome
 from nbbench.report.run_view import RunView
 from nbbench.report.view import CommitRow, FlagRow, GateView, RegressionsView
-from nbbench.report.words import display_width, plural, truncate, truncate_middle
+from nbbench.words import display_width, plural, truncate, truncate_middle
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _OUTCOME_COLOUR = {

@@ -15,7 +15,7 @@ from typing import Any
 
 from nbbench import units
 from nbbench.model import ChangePoint, Commit, Event, Flag, FlagState, GateReport, Outcome, Verdict
-from nbbench.report.words import clean, day, plural
+from nbbench.words import clean, day, plural
 
 # A reader looks for what still asks for a decision first.
 _STATE_RANK = {

@@ -15,7 +15,7 @@ FLOOR_ROUNDS = 20
 
 HELPS = 0.9
 """A canary is taken into account when it lowers the error of prediction to this share at least. Of canaries
-that know nothing three in a thousand get there by chance in 30 rounds (tests/unit/test_stats_paired.py)."""
+that know nothing three in a thousand get there by chance in 30 rounds (tests/stats/test_stats_paired.py)."""
 
 LEAST_CANARY_ROUNDS = 10
 """Rounds below which a regression on the canary is not tried."""

@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from nbbench.model import Benchmark, Commit, SeriesKey
-from nbbench.store import Store, rows, schema
+from nbbench.record import Store, rows, schema
 
 SERIES, COMMITS = 9600, 1200
 BENCHMARKS = 12

@@ -25,8 +25,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from nbbench.collect.asv_run import ensure_machine
 from nbbench.config import Settings
+from nbbench.measure.asv_run import ensure_machine
 from tests.bench.planted_branch import make_project, planted_commits
 
 RUNS = Path(__file__).parent / "data" / "gate_runs.jsonl"

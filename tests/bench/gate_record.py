@@ -27,15 +27,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.collect.duel import Canaries, disturbance, figure
-from nbbench.collect.ledgers import open_tree, torch_version
-from nbbench.collect.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
-from nbbench.collect.turns import TURNS, Played, play
 from nbbench.config import Settings
+from nbbench.gate.rounds import RETRIES
+from nbbench.measure import client
+from nbbench.measure.duel import Canaries, disturbance, figure
+from nbbench.measure.ledgers import open_tree, torch_version
+from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
+from nbbench.measure.turns import TURNS, Played, play
 from nbbench.model import Commit
-from nbbench.pipeline.gate_rounds import RETRIES
 from nbbench.probe.resources import PINNED_ENVIRONMENT
-from nbbench.warm import client
 from tests.bench.planted_branch import SIDES, make_project, planted_commits
 
 

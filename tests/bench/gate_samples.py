@@ -23,7 +23,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from nbbench.analyse.replay import RecordedPair, RecordedRound, Replayed, replay_gate, wilson
+from nbbench.gate.replay import RecordedPair, RecordedRound, Replayed, replay_gate, wilson
 
 FOLDER = Path(__file__).parent / "data"
 FILES = {"tuning": FOLDER / "gate_samples.json", "held-out": FOLDER / "gate_held_out.json"}

@@ -51,7 +51,7 @@ def project(folder: Path, subject: Path, **changes: object) -> Path:
 
 def throughput() -> None:
     """Commits an hour: plain asv (virtualenv, wheel a commit), cold processes, the warm server."""
-    from nbbench.subject.demo import PLANTED, write_demo
+    from nbbench.subject.subjects.nanobragg.demo import PLANTED, write_demo
 
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
@@ -104,7 +104,7 @@ def throughput() -> None:
 
 def importing() -> None:
     """Importing a synthetic tree of 1,400 files, and importing it again."""
-    from nbbench.store import Store, import_results
+    from nbbench.record import Store, import_results
 
     with tempfile.TemporaryDirectory() as name:
         results = Path(name) / "results"
@@ -267,7 +267,7 @@ else:
 def _with_subject(what: str) -> None:
     """Measure the tree that NBBENCH_TREE names (an import root), or the demo's."""
     from nbbench.probe.resources import PINNED_ENVIRONMENT
-    from nbbench.subject.demo import write_demo
+    from nbbench.subject.subjects.nanobragg.demo import write_demo
 
     with tempfile.TemporaryDirectory() as name:
         source = os.environ.get("NBBENCH_TREE", "")
@@ -286,7 +286,7 @@ def ledger() -> None:
 
 
 def witnessed() -> None:
-    """The ledger of the whole suite against torch.profiler's records (tests/unit/profiler_witness.py)."""
+    """The ledger of the whole suite against torch.profiler's records (tests/samples/profiler_witness.py)."""
     _with_subject("witness")
 
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import Project
 
 import nbbench
-from nbbench.report.stamp import verify_folder
+from nbbench.record.stamp import verify_folder
 
 
 @pytest.fixture(autouse=True)

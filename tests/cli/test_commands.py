@@ -13,7 +13,8 @@ from conftest import Project, write_results
 
 from nbbench.cli.options import exactly
 from nbbench.config import load_settings
-from nbbench.pipeline import history
+from nbbench.history import history
+from nbbench.record.refresh import open_store
 
 CULPRIT = f"{7:08x}"
 
@@ -114,7 +115,7 @@ def test_another_projects_results_import_from_a_folder(stepped: Project, tmp_pat
 
 
 def test_export_writes_a_whole_checked_folder(stepped: Project) -> None:
-    from nbbench.report.stamp import verify_folder
+    from nbbench.record.stamp import verify_folder
 
     told = json.loads(stepped.run("export", "--json").stdout)
     folder = Path(told["folder"])
@@ -215,7 +216,7 @@ def test_events_of_one_machine_or_of_older_rules_are_not_taken_for_all(
     assert told() == 1
     assert stepped.run("detect", "--machine", "other").exit_code == 0
     assert told() == 1
-    with history.open_store(load_settings(stepped.root)) as store:
+    with open_store(load_settings(stepped.root)) as store:
         store.save_events([], {**store.run_info(), "events": 0})
     assert told() == 0  # what is saved is believed
     monkeypatch.setattr(history, "RULES", history.RULES + 1)

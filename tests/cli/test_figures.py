@@ -76,7 +76,7 @@ class TestRoofline:
         self, measured: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         from nbbench.model import Ledger, LedgerLine
-        from nbbench.pipeline import roofline
+        from nbbench.work import roofline
 
         moved = 20_000_000_000
         line = LedgerLine("sim.py", 3, "run", "add", "float64", 200, moved)
@@ -123,8 +123,8 @@ class TestDtypes:
     @pytest.fixture
     def audited(self, project: Project, monkeypatch: pytest.MonkeyPatch):
         """`nbbench dtypes` with an audit that gave this verdict."""
-        from nbbench.collect import dtypes
         from nbbench.subject import repository
+        from nbbench.work import dtypes
 
         commit = Commit("a" * 40, "b" * 40, datetime(2025, 12, 12, tzinfo=UTC), "subject")
         subject = repository.Subject(project.root, "clone", "branch", "src")

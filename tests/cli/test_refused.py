@@ -11,11 +11,11 @@ import pytest
 from conftest import Project
 
 from nbbench.cli.app import MOST_SHOWN
-from nbbench.collect import ledgers
-from nbbench.collect.ledgers import commit_ledgers, workload_ledgers
-from nbbench.collect.writable import ensure_writable
 from nbbench.config import load_settings
 from nbbench.errors import HostError
+from nbbench.measure import ledgers
+from nbbench.measure.ledgers import commit_ledgers, workload_ledgers
+from nbbench.measure.writable import ensure_writable
 from nbbench.subject.repository import describe, open_subject, register
 
 BRANCH = "feature/spec-based-2"
@@ -41,7 +41,7 @@ def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     git(clone, "add", "readme")
     git(clone, "commit", "--quiet", "--message", "first")
     register(load_settings(project.root), clone)
-    monkeypatch.setattr("nbbench.warm.client.start", lambda *a, **k: pytest.fail("a server was started"))
+    monkeypatch.setattr("nbbench.measure.client.start", lambda *a, **k: pytest.fail("a server was started"))
     return project
 
 

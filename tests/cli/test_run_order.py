@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project
 
-from nbbench.collect import asv_run
 from nbbench.config import load_settings
+from nbbench.measure import asv_run
 from nbbench.model import Commit
-from nbbench.subject import demo
 from nbbench.subject.repository import list_commits, open_subject, register
+from nbbench.subject.subjects.nanobragg import demo
 
 
 @pytest.fixture

@@ -6,17 +6,13 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+import work_samples as work
 from conftest import Project, write_results
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the samples are shared with the unit tests
-
-import work_samples as work
-
-from nbbench.collect.ledgers import torch_version
-from nbbench.collect.side_files import ledger_path, write_ledgers
+from nbbench.measure.ledgers import torch_version
+from nbbench.record.side_files import ledger_path, write_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
 BENCH = ("--bench", "bandwidth-1024-float32")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from nbbench.collect.side_files import read_records
-from nbbench.subject.demo import PLANTED
+from nbbench.record.side_files import read_records
+from nbbench.subject.subjects.nanobragg.demo import PLANTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MACHINE = "e2e"

@@ -8,8 +8,9 @@ a minute.
 from __future__ import annotations
 
 from nbbench.cli import main
-from nbbench.collect import paired, turns
-from nbbench.pipeline import compare, gate_rounds
+from nbbench.gate import compare
+from nbbench.gate import rounds as gate_rounds
+from nbbench.measure import paired, turns
 
 if __name__ == "__main__":
     compare.ALPHA = 0.05

@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbbench.subject.demo import BRANCH, write_demo
+from nbbench.subject.subjects.nanobragg.demo import BRANCH, write_demo
 
 SERIES = r"vectorisation\.Sources\.time_generate"
 _PACKAGE = "src/nanobrag_torch/__init__.py"

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from e2e_project import REPOSITORY, wait_until
 
-from nbbench.report.stamp import MAX_FILE_BYTES, MAX_FOLDER_BYTES, check_folder, verify_folder
-from nbbench.subject.demo import TIP_HASH, write_demo
+from nbbench.record.stamp import MAX_FILE_BYTES, MAX_FOLDER_BYTES, check_folder, verify_folder
+from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("capture")]
 
@@ -407,7 +407,7 @@ def test_200_megabytes_of_log_in_constant_memory(bench: Bench) -> None:
 # Fifty command lines from one process that has everything imported: only the captures cost time.
 FIFTY = """
 import os, sys
-import nbbench.pipeline.capture, nbbench.pipeline.capture_run, nbbench.pipeline.folders, nbbench.store.store
+import nbbench.capture.findings, nbbench.capture.run, nbbench.record.folders, nbbench.record.store
 from nbbench.cli.app import run
 
 children = []

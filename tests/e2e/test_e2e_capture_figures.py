@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from e2e_project import REPOSITORY, Project
 
+from nbbench.capture.findings import enrich
 from nbbench.captured import CaptureFacts, RunOutcome, RunUsage
 from nbbench.config import load_settings
-from nbbench.pipeline.capture import enrich
-from nbbench.subject.demo import write_demo
+from nbbench.subject.subjects.nanobragg.demo import write_demo
 
 pytestmark = pytest.mark.e2e
 
@@ -62,7 +62,7 @@ def git(folder: Path, *arguments: str) -> str:
 def captured(checkout: Path, folder: Path, **environment: str) -> CaptureFacts:
     """Run the test under the plugin, as `nbbench capture` does."""
     folder.mkdir()
-    plugin = REPOSITORY / "nbbench" / "evidence_plugin"
+    plugin = REPOSITORY / "nbbench" / "capture" / "evidence_plugin"
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "NBBENCH_", "NB_"))}
     told = {
         "PYTHONPATH": os.pathsep.join([str(plugin), str(checkout / "src")]),

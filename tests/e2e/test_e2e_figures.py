@@ -7,10 +7,10 @@ import json
 import pytest
 from e2e_project import planted
 
-from nbbench.collect.dtypes import dtype_snapshot
-from nbbench.collect.warm_runs import warm_server
 from nbbench.config import load_settings
+from nbbench.measure.warm_runs import warm_server
 from nbbench.subject.repository import describe, open_subject
+from nbbench.work.dtypes import dtype_snapshot
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from e2e_project import CHEAP, MACHINE, SOURCES, WARM, planted, wait_until
 
-from nbbench.subject.demo import PLANTED
+from nbbench.subject.subjects.nanobragg.demo import PLANTED
 
 pytestmark = pytest.mark.e2e
 

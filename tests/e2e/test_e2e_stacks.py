@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from e2e_project import planted
 
-from nbbench.collect.ledgers import record_ledgers, workload_stacks
 from nbbench.config import load_settings
 from nbbench.errors import InconclusiveError
+from nbbench.measure import client
+from nbbench.measure.ledgers import record_ledgers, workload_stacks
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.repository import describe, open_subject
-from nbbench.warm import client
 
 pytestmark = [
     pytest.mark.e2e,

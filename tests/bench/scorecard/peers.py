@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbbench.analyse.changes import SERIES_ALPHA
+from nbbench.history.changes import SERIES_ALPHA
 from nbbench.stats.canary import canary_jump, explains, held_up, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps
 from nbbench.stats.many import series_alpha

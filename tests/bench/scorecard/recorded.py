@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nbbench.analyse.disturbed import WAITING_SHARE
+from nbbench.history.disturbed import WAITING_SHARE
 from tests.bench.scorecard.record import SAMPLES, SERIES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "history.npz"

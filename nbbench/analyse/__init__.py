@@ -1,1 +1,0 @@
-"""From history and statistics to events, causes, verdicts; no I/O."""

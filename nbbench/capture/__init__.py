@@ -1,0 +1,1 @@
+"""Guarded runs and their evidence folders."""

@@ -1,0 +1,237 @@
+"""After a captured run: the same tree's workload in warm processes, to say why figures are what they are.
+
+The exact ledger, the copy ceiling, and the same runs with malloc as it is and with its thresholds
+pinned. Whatever cannot be found out is a sentence in the result, never an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nbbench.captured import CaptureFacts, Diagnosis, MallocTiming, MallocTrial
+from nbbench.config import Settings
+from nbbench.errors import NbbenchError, SubjectError
+from nbbench.measure import client
+from nbbench.measure.ledgers import known_ledgers, measured_environment
+from nbbench.measure.lock import measuring
+from nbbench.model import Commit, Ledger
+from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.subject.git import git_text
+from nbbench.subject.tree import extract_tree
+
+BUDGET_S = 30.0
+_GRACE_S = 15.0  # a step that began in time may end
+_FIRST_S = 120.0  # the pair that matters most gets this long: with ten others on a core it needs it
+# They change the very thing that is tried; the C library reads them when a process starts.
+_MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
+
+
+def diagnose(
+    settings: Settings,
+    facts: CaptureFacts,
+    pairs: Sequence[tuple[int, str]],
+    *,
+    test_threads: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    sizes: Sequence[int] = (),
+    budget_s: float = BUDGET_S,
+) -> Diagnosis:
+    """Measure the AT-PERF-003 workload of the captured tree for these (size, dtype) pairs.
+
+    The first pairs matter most: once `budget_s` is spent no further one begins. Of `sizes` the
+    ledgers are added. `test_threads` is what the test computed with.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    known = Diagnosis(tree=facts.tree, test_threads=test_threads, cores=cores)
+    if not facts.commit:
+        return replace(known, error="the subject is not a git checkout, so its source tree has no name")
+    if not facts.tree:
+        return replace(known, error=f"commit {facts.commit[:8]} has no {settings.measured_path}")
+    if not client.supported():
+        return replace(known, error="this system cannot hold warm processes (Linux with pidfd_open)")
+    say(f"diagnosing tree {facts.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
+    try:
+        with measuring(settings.state_dir):
+            return _measure(settings, facts, known, pairs, sizes, budget_s)
+    except (NbbenchError, OSError) as error:
+        return replace(known, error=str(error))
+
+
+def _measure(
+    settings: Settings,
+    facts: CaptureFacts,
+    known: Diagnosis,
+    pairs: Sequence[tuple[int, str]],
+    sizes: Sequence[int],
+    budget_s: float,
+) -> Diagnosis:
+    commit = Commit(facts.commit, facts.tree, datetime.fromtimestamp(0, UTC), "")
+    folder = _extracted(settings, facts)
+    notes = ["the work tree has uncommitted changes, which the diagnosis does not see"] if facts.dirty else []
+    plain, removed = _plain_malloc(os.environ)
+    if removed:
+        notes.append(f"the diagnosis ran without {', '.join(removed)}")
+    environment, _ = _plain_malloc(measured_environment(settings, commit, folder))
+    server = client.start(sys.executable, {**plain, **PINNED_ENVIRONMENT})
+    with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
+        preload = [settings.package, f"{settings.package}.simulator"]
+        server.open_suite(
+            [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment
+        )
+        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s, known.cores)
+        wanted = {*pairs, *((size, dtype) for size in sizes for _, dtype in pairs)}
+        threads = min(known.test_threads, known.cores)
+        ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": threads})
+        ledgers = jobs.ledgers(settings, commit, sorted(wanted))
+        default = ceiling.get("default_dtype")
+        first, *others = sorted(pairs, key=lambda pair: pair[1] != default)  # the test's own dtype first
+        trials = {first: jobs.pair(*first, limit_s=_FIRST_S)}
+        trials |= {pair: jobs.pair(*pair) for pair in others}
+        trials |= {pair: {} for pair in sorted(wanted) if pair not in trials}
+    return replace(
+        jobs.load(known),
+        torch=str(_first(trials.values(), "torch")),
+        default_dtype=str(_first([ceiling, *trials.values()], "default_dtype")),
+        threads=int(_first([*trials.values(), ceiling], "threads") or 0),
+        trials=tuple(_trial(*pair, found, ledgers) for pair, found in trials.items()),
+        copy_bytes_per_s=ceiling.get("copy"),
+        copy_test_bytes_per_s=ceiling.get("copy_test", ceiling.get("copy")),
+        notes=(*notes, *jobs.notes),
+    )
+
+
+def _plain_malloc(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The environment without what changes malloc, and the names that were taken out."""
+    removed = sorted(n for n in environ if n in _MALLOC_VARIABLES or n.startswith("MALLOC_"))
+    return {name: value for name, value in environ.items() if name not in removed}, removed
+
+
+def _first(found: Iterable[Mapping[str, Any]], name: str) -> Any:
+    """The first of these answers to a question that each may leave open; empty when all do."""
+    return next((told[name] for told in found if told.get(name)), "")
+
+
+class _Jobs:
+    """Runs the functions of benchmarks/diagnosis.py until the time is spent, and adds up telemetry."""
+
+    def __init__(
+        self,
+        server: client.WarmServer,
+        environment: Mapping[str, str],
+        folder: Path,
+        deadline: float,
+        cores: int,
+    ) -> None:
+        self._cores = cores
+        self._server = server
+        self._environment = environment
+        self._folder = folder
+        self._deadline = deadline
+        self.wall_s = self.others_s = self.steal_s = 0.0
+        self.notes: list[str] = []
+
+    def load(self, known: Diagnosis) -> Diagnosis:
+        """`known` with how long the jobs took, and how much others disturbed them."""
+        wall = self.wall_s or 1.0
+        return replace(
+            known, wall_s=self.wall_s, others_share=self.others_s / wall, steal_share=self.steal_s / wall
+        )
+
+    def pair(self, size: int, dtype: str, limit_s: float = 0.0) -> dict[str, Any]:
+        """Both settings of malloc for one workload."""
+        arguments = {"size": size, "dtype": dtype}
+        return self.run(f"{size}² {dtype}", "diagnosis:measure_pair", arguments, limit_s=limit_s)
+
+    def ledgers(
+        self, settings: Settings, commit: Commit, wanted: Sequence[tuple[int, str]]
+    ) -> Mapping[str, Ledger]:
+        """The ledgers kept for a commit's tree; those of `wanted` that are missing are recorded first."""
+        known = known_ledgers(settings, commit)
+        names = [f"bandwidth-{size}-{dtype}" for size, dtype in wanted]
+        missing = [name for name in names if name not in known]
+        if not missing:
+            return known
+        self.run("the ledger", "ledgers:write", {"workloads": missing}, answers=False)
+        return known_ledgers(settings, commit)
+
+    def run(
+        self,
+        what: str,
+        function: str,
+        arguments: Mapping[str, Any],
+        *,
+        answers: bool = True,
+        limit_s: float = 0.0,
+    ) -> dict[str, Any]:
+        """What one job found; with `limit_s` it begins in any case and may take that long at least.
+
+        Empty, with a note, when there was no time for it or it failed.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0 and not limit_s:
+            self.notes.append(f"no time was left for {what}")
+            return {}
+        path = self._folder / "found.json"
+        path.unlink(missing_ok=True)
+        told = {**arguments, "path": str(path)} if answers else arguments
+        outcome = self._server.run(
+            ["call", f"benchmarks.{function}", json.dumps(told)],
+            cwd=str(self._folder),
+            environment=self._environment,
+            timeout_s=max(left + _GRACE_S, limit_s),
+        )
+        self.wall_s += float(outcome.telemetry["wall_s"])
+        spare = max(0, (os.cpu_count() or 1) - self._cores)  # cores that others use without disturbing
+        others_s = float(outcome.telemetry["others_cpu_s"]) - spare * float(outcome.telemetry["wall_s"])
+        self.others_s += max(0.0, others_s)
+        self.steal_s += float(outcome.telemetry["steal_s"])
+        if outcome.exit_code:
+            lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
+            late = outcome.telemetry.get("verdict") == "timeout"
+            self.notes.append(
+                f"{what}: {'stopped for time' if late else (lines or ['no message'])[-1][:300]}"
+            )
+        return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _extracted(settings: Settings, facts: CaptureFacts) -> Path:
+    """The captured tree, extracted from the registered subject or from the checkout's own git."""
+    trees = settings.env_dir / "trees"
+    repositories = [settings.subject_git] if (settings.subject_git / "objects").is_dir() else []
+    own = git_text(facts.subject, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
+    for repository in (*repositories, Path(own)):
+        try:
+            tree = git_text(repository, ["rev-parse", "--verify", f"{facts.commit}:{settings.measured_path}"])
+        except SubjectError:
+            continue  # this repository does not have the commit
+        if tree == facts.tree:
+            return extract_tree(repository, facts.commit, tree, settings.measured_path, trees)
+    raise SubjectError(
+        f"no repository holds tree {facts.tree[:8]} of {settings.measured_path}, so nothing was tried apart",
+        hint="",
+    )
+
+
+def _trial(size: int, dtype: str, found: Mapping[str, Any], ledgers: Mapping[str, Ledger]) -> MallocTrial:
+    ledger = ledgers.get(f"bandwidth-{size}-{dtype}")
+    default, pinned = (MallocTiming(**found[s]) if s in found else None for s in ("default", "pinned"))
+    error = str(found.get("error", "")) or (ledger.error if ledger else "")
+    return MallocTrial(size, dtype, default, pinned, ledger if ledger and not ledger.error else None, error)

@@ -1,0 +1,170 @@
+"""Completing the folder that a killed capture left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbbench.capture.finish import Capture, close_folder, listing, without_secrets
+from nbbench.capture.liveness import is_alive
+from nbbench.capture.record_copy import copy_record
+from nbbench.capture.run import SCRATCH_PREFIX
+from nbbench.capture.session import RESERVE
+from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.config import Settings
+from nbbench.errors import EvidenceError
+from nbbench.record import stamp
+from nbbench.record.atomic import write_bytes, write_text
+from nbbench.record.redact import REDACTED, is_secret_name
+from nbbench.report import capture as pages
+from nbbench.words import minute
+
+
+def recover(settings: Settings, folder: Path, environ: Mapping[str, str]) -> Capture:
+    """Finish the folder with what it has: exit code `unknown` unless it is on record, status BLOCKED.
+
+    The figures of the tests that had ended are read from their records; nothing is measured.
+
+    Raises EvidenceError when it is no capture's folder, is finished, or is still being captured;
+    HostError when the machine refuses.
+    """
+    start = _journal(folder)
+    scratch = _scratch(start)
+    notes = _keep_record(folder, scratch, environ)
+    code = _exit_code(folder)
+    reason = _reason(folder, code)
+    _fill(folder, code)
+    for leftover in (folder / RESERVE, *folder.glob(".*.tmp")):
+        leftover.unlink(missing_ok=True)
+    notes.append(f"recovered at {minute(datetime.now(UTC))} by nbbench capture --recover")
+    enrichment = _figures(settings, folder, start, environ)
+    notes += stamp.check_folder(folder)
+    end = pages.CaptureEnd(
+        facts=None,
+        reason=reason,
+        notes=tuple(notes),
+        enrichment=enrichment,
+        exit_code_text=code,
+        files=listing(folder),
+    )
+    done = close_folder(folder, start, end)
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return done
+
+
+def _journal(folder: Path) -> pages.CaptureStart:
+    if (folder / stamp.CHECKSUMS).exists():
+        raise EvidenceError(
+            f"{folder} is finished: it already has {stamp.CHECKSUMS}", hint="there is nothing to recover"
+        )
+    try:
+        told = json.loads((folder / pages.METADATA).read_text(encoding="utf-8"))
+        start = pages.read_start(told)
+    except FileNotFoundError as error:
+        raise EvidenceError(
+            f"{folder} is not the folder of a capture: it has no {pages.METADATA}",
+            hint="give the STAMP folder that the capture named when it began",
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise EvidenceError(f"{folder / pages.METADATA} cannot be read: {error}", hint="") from error
+    if is_alive(start.pid, start.started_ticks, start.boot):
+        raise EvidenceError(
+            f"{folder} is still being captured by process {start.pid}", hint="wait for it, or end it"
+        )
+    return start
+
+
+def _scratch(start: pages.CaptureStart) -> Path | None:
+    """The capture's own temporary folder; a journal that names another one is not followed."""
+    path = Path(start.scratch)
+    if not re.fullmatch(re.escape(SCRATCH_PREFIX) + r"\w+", path.name):
+        return None
+    if path.parent != Path(tempfile.gettempdir()) or path.is_symlink() or not path.is_dir():
+        return None
+    return path if path.stat().st_uid == os.getuid() else None
+
+
+def _keep_record(folder: Path, scratch: Path | None, environ: Mapping[str, str]) -> list[str]:
+    """Copy the tests' record, unless it may hold secrets that only the killed capture knew."""
+    if scratch is None or (folder / pages.RECORDS).exists():
+        return []
+    unknown = _hidden_names(folder) - environ.keys()
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        return [
+            f"the tests' records are left out: this environment lacks {names}, whose values they may hold"
+        ]
+    note = copy_record(scratch / "record.jsonl", folder / pages.RECORDS, environ)
+    return [note] if note else []
+
+
+def _figures(
+    settings: Settings, folder: Path, start: pages.CaptureStart, environ: Mapping[str, str]
+) -> Enrichment:
+    from nbbench.capture.findings import enrich
+
+    facts = CaptureFacts(
+        folder=folder,
+        cluster=start.cluster,
+        preset=start.preset,
+        command=start.command,
+        subject=Path(start.cwd),
+        commit=start.commit,
+        tree=start.tree,
+        dirty=bool(start.changes_before),
+        started_at=start.started_at,
+        ended_at=start.started_at,
+        exit_code=0,
+        outcome=RunOutcome.UNKNOWN,
+        usage=RunUsage(),
+        record=folder / pages.RECORDS,
+        probe=False,
+        python=start.python,
+    )
+    return without_secrets(enrich(settings, facts), environ)
+
+
+def _hidden_names(folder: Path) -> set[str]:
+    """Variables of the killed run whose names speak of a secret, from its env.txt."""
+    try:
+        lines = (folder / "env.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {n for n, _, value in (x.partition("=") for x in lines) if value == REDACTED and is_secret_name(n)}
+
+
+def _exit_code(folder: Path) -> str:
+    """The code on record; `unknown` when nbbench was killed before the command ended."""
+    try:
+        text = (folder / pages.EXIT_CODE).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return "unknown"
+    return text if re.fullmatch(r"\d{1,3}", text) else "unknown"
+
+
+def _fill(folder: Path, code: str) -> None:
+    """What the layout asks for and the capture did not come to write; nothing that exists is changed."""
+    write_text(folder / pages.EXIT_CODE, f"{code}\n")
+    for name in ("time.txt", "torch_env.txt", "env.txt", "commands.txt"):
+        path = folder / name
+        if not path.exists() or not path.stat().st_size:
+            write_text(path, "# not recorded: the capture was killed\n")
+    for name in ("pytest.log", "stderr.log"):
+        if not (folder / name).is_file():
+            write_bytes(folder / name, b"")
+
+
+def _reason(folder: Path, code: str) -> str:
+    """When the capture was last seen at work, from the newest of its files."""
+    logs = [folder / name for name in ("pytest.log", "stderr.log", pages.METADATA)]
+    newest = max(path.stat().st_mtime for path in logs if path.exists())
+    seen = minute(datetime.fromtimestamp(newest, UTC))
+    when = "before the command's end was known" if code == "unknown" else "after the command had ended"
+    return f"nbbench was killed {when}; last output at {seen}"

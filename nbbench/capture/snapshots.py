@@ -1,0 +1,218 @@
+"""What a capture must not change: the subject's work tree and the installed packages, before and after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from nbbench.capture.guard_rules import unwrap
+from nbbench.errors import HostError, SubjectError
+from nbbench.subject.git import git, git_text
+
+# Written by Python and the test tools beside any run; never part of what is measured.
+_CACHES = frozenset(
+    {
+        *("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".benchmarks"),
+        *(".coverage", ".nbbench", ".cache", ".ipynb_checkpoints"),
+    }
+)
+_HASHED_BYTES = 16 * 1024 * 1024  # of larger files size and time decide
+_PACKAGES_TIMEOUT_S = 60.0
+_LIST_PACKAGES = """
+import importlib.metadata as m, importlib.util as u, json, sys
+found = {(d.metadata["Name"] or "?", d.version or "?") for d in m.distributions()}
+known = {name.lower() for name, _ in found}
+found |= {(name, "?") for name in ("pytest", "torch") if name not in known and u.find_spec(name)}
+told = {"executable": sys.executable, "python": sys.version.split()[0], "packages": sorted(found, key=str)}
+print(json.dumps(told))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTree:
+    """A checkout at one moment; empty texts outside of git.
+
+    `tree` is the object id of the measured path at `commit`; `changes` maps each changed or
+    untracked file to a word about it and its content's digest.
+    """
+
+    commit: str = ""
+    tree: str = ""
+    branch: str = ""
+    changes: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether files differ from the commit, untracked ones included."""
+        return bool(self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python that runs the command, with its packages as (name, version)."""
+
+    executable: str
+    version: str
+    packages: tuple[tuple[str, str], ...]
+
+    def version_of(self, name: str) -> str:
+        """A package's version; empty when it is not installed."""
+        wanted = _normal(name)
+        return next((version for known, version in self.packages if _normal(known) == wanted), "")
+
+
+def work_tree(checkout: Path, measured_path: str, ignored: Sequence[Path] = ()) -> WorkTree:
+    """The state of the checkout; untracked files below `ignored` and in caches are left out.
+
+    Nothing is written, git's index included. A folder that is no checkout gives the problem.
+    """
+    try:
+        top = Path(git_text(checkout, ["rev-parse", "--show-toplevel"]))
+        commit = git_text(checkout, ["rev-parse", "--verify", "HEAD"])
+        listing = git(checkout, ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"])
+    except (SubjectError, HostError) as error:
+        return WorkTree(problem=f"not a git checkout with a commit ({error})")
+    skipped = [path.resolve() for path in ignored]
+    changes = []
+    for entry in listing.split(b"\0"):
+        if not entry:
+            continue
+        word, name = entry[:2].decode(), os.fsdecode(entry[3:])
+        path = top / name
+        if word != "??" or not _is_skipped(path, name, skipped):
+            changes.append((name, f"{_WORDS.get(word.strip(), 'changed')} {_digest(path)}"))
+    return WorkTree(commit, _tree(checkout, measured_path), _branch(checkout), tuple(sorted(changes)))
+
+
+_WORDS = {"??": "untracked", "M": "modified", "D": "deleted", "A": "added"}
+
+
+def tree_changes(before: WorkTree, after: WorkTree) -> list[str]:
+    """What a run changed, one sentence each."""
+    said = []
+    if before.commit != after.commit:
+        said.append(
+            f"the checkout moved from {before.commit[:8]} to {after.commit[:8] or 'nothing'} during the run"
+        )
+    old, new = dict(before.changes), dict(after.changes)
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            word = new.get(name, "back at the commit's content").split(" ")[0] if name in new else "restored"
+            said.append(f"the work tree changed during the run: {name} ({word})")
+    return said
+
+
+def package_changes(before: Interpreter | None, after: Interpreter | None) -> list[str]:
+    """Packages that came, went or changed their version, one sentence each."""
+    if before is None or after is None:
+        return []
+    old, new = dict(before.packages), dict(after.packages)
+    return [
+        f"packages changed during the run: {name} {old.get(name, 'absent')} → {new.get(name, 'gone')}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def find_python(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> str:
+    """The interpreter that a command runs: `python …` itself, or the one in the script's first line.
+
+    Empty when it cannot be told (a shell script, another program).
+    """
+    program = unwrap(argv).program
+    if not program:
+        return ""
+    search = environ.get("PATH")
+    found = str(cwd / program[0]) if "/" in program[0] else shutil.which(program[0], path=search)
+    if not found:
+        return ""
+    if _is_python(found):
+        return found
+    try:
+        with Path(found).open("rb") as stream:
+            lines = stream.read(1024).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    words = lines[0][2:].split() if lines[0].startswith("#!") else []
+    if words and PurePath(words[0]).name == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        words[:1] = [shutil.which(words[0], path=search) or ""] if words else []
+    if words and _is_python(words[0]):
+        return words[0]
+    # pip writes a shell line where the interpreter's path is too long for a first line.
+    long_path = re.match(r"'''exec' \"?([^\"]+?)\"? \"\$0\"", lines[1]) if len(lines) > 1 else None
+    if long_path and _is_python(long_path[1]):
+        return long_path[1]
+    # A shim (pyenv, asdf): its neighbour `python` chooses the same version.
+    shim = Path(found).with_name("python")
+    return str(shim) if PurePath(found).name in ("pytest", "py.test") and os.access(shim, os.X_OK) else ""
+
+
+def inspect_interpreter(python: str, environ: Mapping[str, str]) -> Interpreter | None:
+    """Ask the interpreter for its version and packages; None when it does not answer."""
+    try:
+        done = subprocess.run(
+            [python, "-c", _LIST_PACKAGES],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=dict(environ),
+            cwd="/",
+            timeout=_PACKAGES_TIMEOUT_S,
+        )
+        told = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
+        packages = tuple((str(name), str(version)) for name, version in told["packages"])
+        return Interpreter(str(told["executable"]), str(told["python"]), packages)
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
+        return None
+
+
+def _is_python(path: str) -> bool:
+    return re.fullmatch(r"(?:python|pypy)[0-9.]*", PurePath(path).name) is not None
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _is_skipped(path: Path, name: str, skipped: Sequence[Path]) -> bool:
+    if any(part in _CACHES for part in PurePath(name).parts) or name.endswith((".pyc", ".pyo")):
+        return True
+    resolved = path.parent.resolve() / path.name
+    return any(resolved.is_relative_to(folder) for folder in skipped)
+
+
+def _digest(path: Path) -> str:
+    try:
+        if path.is_symlink():
+            return f"link to {path.readlink()}"
+        size = path.stat().st_size
+        if not path.is_file():
+            return "not a file"
+        if size > _HASHED_BYTES:
+            return f"{size} bytes of {path.stat().st_mtime_ns}"
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    except OSError:
+        return "absent"
+
+
+def _tree(checkout: Path, measured_path: str) -> str:
+    try:
+        return git_text(checkout, ["rev-parse", "--verify", "--quiet", f"HEAD:{measured_path}"])
+    except SubjectError:
+        return ""
+
+
+def _branch(checkout: Path) -> str:
+    try:
+        return git_text(checkout, ["symbolic-ref", "--quiet", "--short", "HEAD"])
+    except SubjectError:
+        return ""

@@ -1,0 +1,85 @@
+"""What a calibration found out about this machine: one JSON file per machine beside the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from nbbench.record.side_files import parse_time, write_atomic
+
+SCHEMA = 1
+KIND = "nbbench-calibration"
+STALE_AFTER = timedelta(days=30)
+"""Kernels, neighbours and cooling change over weeks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesNoise:
+    """A series between equal code, in log-ratios: robust sigma of a round and own floor from `rounds` rounds.
+
+    `canary` is the coefficient that is used (0 where it does not help), `plain` and `corrected` the root mean
+    squares without and with it, left one out.
+    """
+
+    sigma: float
+    floor: float
+    rounds: int
+    canary: float = 0.0
+    plain: float = 0.0
+    corrected: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A/A rounds of one machine with the settings that they hold for."""
+
+    machine: str
+    torch: str
+    threads: int
+    commit: str
+    measured_at: datetime
+    series: Mapping[str, SeriesNoise]
+
+    def stale(self, torch: str, threads: int, now: datetime) -> str:
+        """Why it does not hold any more; '' when it does."""
+        if self.torch != torch:
+            return f"it was taken with torch {self.torch}, not {torch}"
+        if self.threads != threads:
+            return f"it was taken with {self.threads} threads, not {threads}"
+        age = now - self.measured_at
+        return f"it is {age.days} days old" if age > STALE_AFTER else ""
+
+
+def calibration_path(results_dir: Path, machine: str) -> Path:
+    """Where a machine's calibration lies."""
+    return results_dir / "calibration" / f"{machine}.json"
+
+
+def write_calibration(path: Path, found: Calibration) -> None:
+    """Write it, in place of an earlier one."""
+    told = {
+        "schema": SCHEMA,
+        "kind": KIND,
+        **asdict(found),
+        "measured_at": found.measured_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (json.dumps(told, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """The calibration in a file; None where there is none that can be read."""
+    try:
+        told = json.loads(path.read_bytes())
+        if told["schema"] != SCHEMA or told["kind"] != KIND:
+            return None
+        series = {str(label): SeriesNoise(**noise) for label, noise in told["series"].items()}
+        names = ("machine", "torch", "threads", "commit")
+        return Calibration(
+            **{name: told[name] for name in names}, measured_at=parse_time(told["measured_at"]), series=series
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

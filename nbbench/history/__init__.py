@@ -1,0 +1,1 @@
+"""Series become change points, change points events with causes."""

@@ -1,0 +1,263 @@
+"""From series to change points: detection, commit intervals, false-discovery control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench import units
+from nbbench.history.canaries import Canaries, canary_levels
+from nbbench.history.curves import Curve, StoredCurves, curve
+from nbbench.history.disturbed import Spoilt, is_spoilt, spoilt_results
+from nbbench.history.order import CommitOrder
+from nbbench.history.repeats import Repeats, repeated
+from nbbench.model import ChangePoint, Commit, Ledger, ProcessRecord, Series
+from nbbench.roles import Role, ledger_families, role
+from nbbench.stats.canary import held_up, remove_drift
+from nbbench.stats.changepoint import Step, exact_steps
+from nbbench.stats.fdr import q_values
+from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
+from nbbench.stats.short_levels import ALONE
+
+# A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
+FAULTS_THAT_COUNT = 1000
+# Scalars set up once a run move totals in the sixth digit; `nbbench ledger` lists those too.
+EXACT_THAT_COUNTS = 1e-4
+FALSE_DISCOVERY_RATE = 0.05
+# Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
+# one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
+SERIES_ALPHA = 0.05
+# Work that differs by less is no reason to believe a level of one commit: a single time is not
+# that certain (the two real ones on record moved the bytes by 20 and 24 %).
+_CHANGED_SHARE = 0.05
+_MIN_SEGMENT = 3
+# What a process reads at a time: a few megabytes, and a third of a second of detection.
+_PART_POINTS = 100_000
+# Databases take no longer lists in a query than some thousands.
+_PART_SERIES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Everything that detection looks at.
+
+    `series` are in memory; those of a database are `stored` and read where they are judged, so that a large
+    one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
+    measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
+    `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
+    results that were collected more than once.
+    """
+
+    series: Collection[Series]
+    commits: tuple[Commit, ...]
+    ledgers: Mapping[str, Mapping[str, Ledger]]
+    records: tuple[ProcessRecord, ...] = ()
+    stored: StoredCurves | None = None
+    machine: tuple[Series, ...] = ()
+    repeats: Repeats = field(default_factory=dict)
+
+    def order(self) -> CommitOrder:
+        """The commits along the branch; a database lists all those of its series."""
+        return CommitOrder(self.commits, self.series)
+
+    def ceilings(self) -> list[Series]:
+        """The machine's own series, which explain and are never judged."""
+        return [s for s in (*self.machine, *self.series) if role(s.key, s.unit, s.kind) is Role.MACHINE]
+
+    def size(self) -> int:
+        """How many series there are to judge."""
+        return len(self.stored or ()) + len(self.series)
+
+
+def find_changes(
+    history: History,
+    *,
+    alpha: float = SERIES_ALPHA,
+    min_effect: float = 0.05,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ChangePoint]:
+    """Change points of every series of `history`, in its order.
+
+    Exact counters are compared exactly. Noisy series are tested at `alpha` each; what is
+    found must also pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and
+    changes below `min_effect` (a log ratio) are left out. The machine's own series are never
+    tested: they explain. Results whose processes or canaries were held up are left out, unless that is
+    half of the series or more, and what the canaries show of the machine's drift is taken out of times
+    where that lowers their error. A level of one or two commits needs the word of the ledger or of a
+    second collection. `jobs` processes share what is stored (as many as are worth starting where it is
+    None); the result does not depend on it, and few of those series are in memory at a time.
+    """
+    order = history.order()
+    judge = _Judge(order, _Evidence(history, order), Rules(_MIN_SEGMENT, alpha, min_effect))
+    done: list[_Judged] = []
+
+    def tell() -> None:
+        if progress is not None:
+            progress(len(done), history.size())
+
+    if (stored := history.stored) is not None and len(stored):
+        jobs = useful_jobs(stored.points) if jobs is None else jobs
+        for judged in share_work(
+            _PartJudge(judge, stored), _parts(stored), jobs=jobs if stored.shared else 1
+        ):
+            done += judged
+            tell()
+        done.sort(key=lambda one: one.place)
+    for place, series in enumerate(history.series, start=len(done)):
+        done.append(judge(place, curve(order, series)))
+        tell()
+    return _significant([change for one in done for change in one.changes], sum(one.tested for one in done))
+
+
+def _parts(stored: StoredCurves) -> list[range]:
+    size = min(max(_PART_POINTS * len(stored) // max(stored.points, 1), 1), _PART_SERIES)
+    return [range(start, min(start + size, len(stored))) for start in range(0, len(stored), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The changes of one series, its place among all, and whether it was tested (and not just compared)."""
+
+    place: int
+    changes: list[ChangePoint]
+    tested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Finds the changes of one curve, whatever the others show."""
+
+    order: CommitOrder
+    evidence: _Evidence
+    rules: Rules
+
+    def __call__(self, place: int, one: Curve) -> _Judged:
+        exact = units.is_exact(one.unit)
+        steps: tuple[Step, ...] = ()
+        tested = not exact and role(one.key, one.unit, one.kind) is not Role.MACHINE
+        if exact:
+            steps = exact_steps(one.values, rel_tol=1e-9)
+        elif tested:
+            steps = detect_one(self.evidence.values(one), self.evidence.confirmed(one), self.rules)
+        return _Judged(place, [_change_point(self.order, one, step) for step in steps], tested)
+
+
+@dataclass(frozen=True, slots=True)
+class _PartJudge:
+    """Reads some curves of a database and judges them, in whichever process it is."""
+
+    judge: _Judge
+    stored: StoredCurves
+
+    def __call__(self, part: range) -> list[_Judged]:
+        return [self.judge(place, one) for place, one in self.stored.read(part)]
+
+
+class _Evidence:
+    """What telemetry, ledgers and second collections say of single results."""
+
+    def __init__(self, history: History, order: CommitOrder) -> None:
+        self._spoilt: Spoilt = spoilt_results(history.records)
+        self._canaries: Canaries = canary_levels(history.records)
+        self._changed = _changed_work(history.ledgers, order)
+        self._repeats = history.repeats
+
+    def values(self, one: Curve) -> NDArray[np.float64]:
+        """The values without those of a disturbed machine, and times without its drift."""
+        values = one.values
+        disturbed = np.zeros(values.size, dtype=np.bool_)
+        if self._spoilt:
+            disturbed[:] = [is_spoilt(self._spoilt, one.key, commit) for commit in one.commits]
+        beside = None
+        if self._canaries.levels and role(one.key, one.unit, one.kind) is Role.TIME:
+            beside = self._canaries.beside(one.key, one.commits)
+            disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
+        if 2 * disturbed.sum() < disturbed.size:
+            values = np.where(disturbed, np.nan, values)
+        return values if beside is None else remove_drift(values, beside)[0]
+
+    def confirmed(self, one: Curve) -> NDArray[np.int64]:
+        """Short levels that the ledger vouches for, and points that a second collection does, as
+        `detect_steps` takes them."""
+        vouched = _vouched(one, self._changed)
+        again = self._repeats.get(one.key)
+        if not again:
+            return vouched
+        repeats = repeated(one.commits, one.values, again, _MIN_SEGMENT)
+        return np.where((vouched == 0) & repeats, ALONE, vouched)
+
+
+def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
+    noisy = [change for change in found if change.kind != "exact"]
+    # Every noisy series was one test, whether or not it yielded a change point.
+    q = q_values([change.p_value for change in noisy], tests=max(tests, len(noisy), 1))
+    kept = {id(c) for c, value in zip(noisy, q, strict=True) if value <= FALSE_DISCOVERY_RATE}
+    return [c for c in found if (c.kind == "exact" or id(c) in kept) and _relevant(c)]
+
+
+def _relevant(change: ChangePoint) -> bool:
+    """A certain change may still be too small to matter: a few scalars, a few faults."""
+    if change.kind == "exact":
+        return abs(change.effect) >= EXACT_THAT_COUNTS
+    return change.unit != "faults" or abs(change.after - change.before) >= FAULTS_THAT_COUNT
+
+
+def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> dict[str, set[str]]:
+    """By commit, the workloads whose ledger differs from the one before."""
+    changed: dict[str, set[str]] = {}
+    last: dict[str, tuple[float, int]] = {}
+    for commit in order.commits:
+        for workload, ledger in ledgers.get(commit.tree, {}).items():
+            if ledger.error or not ledger.pixels:
+                continue
+            now = (ledger.bytes_per_pixel, ledger.ops)
+            before = last.get(workload, now)
+            if any(abs(b - a) > _CHANGED_SHARE * a for a, b in zip(before, now, strict=True)):
+                changed.setdefault(commit.hash, set()).add(workload)
+            last[workload] = now
+    return changed
+
+
+def _vouched(one: Curve, changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
+    """Numbers (n,) of the levels shorter than the least segment whose ends are changes of the series' own
+    work; 0 elsewhere. The ledger vouches for work and for time, which follows it; page faults are the
+    allocator's, and flip by themselves where an image is about as large as its thresholds."""
+    families = () if one.unit == "faults" else ledger_families(one.key)
+    starts = [
+        i
+        for i, commit in enumerate(one.commits)
+        if i == 0 or (commit in changed and any(name.startswith(families) for name in changed[commit]))
+    ]
+    numbers = np.zeros(one.values.size, dtype=np.int64)
+    if families and len(starts) > 1:
+        for number, (first, end) in enumerate(pairwise([*starts, one.values.size]), start=1):
+            if end - first < _MIN_SEGMENT:
+                numbers[first:end] = number
+    return numbers
+
+
+def _change_point(order: CommitOrder, one: Curve, step: Step) -> ChangePoint:
+    """The commits between the last certain old level and the first certain new one."""
+    lo, hi = one.commits[step.lo], one.commits[step.hi]
+    if step.lo > 0 and step.kind != "drift":
+        # The culprit may not have been measured: it follows the last point at the old level.
+        lo = order.after(one.commits[step.lo - 1])
+    return ChangePoint(
+        key=one.key,
+        unit=one.unit,
+        kind="exact" if units.is_exact(one.unit) else step.kind,
+        lo_commit=lo,
+        hi_commit=hi,
+        before=step.before,
+        after=step.after,
+        effect=step.effect,
+        effect_lo=step.effect_lo,
+        effect_hi=step.effect_hi,
+        p_value=step.p_value,
+        worse=units.worse(one.unit, step.effect),
+    )

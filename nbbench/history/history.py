@@ -1,0 +1,103 @@
+"""Import what is new, detect over everything, attach flags."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.history.changes import History, find_changes
+from nbbench.history.events import Thresholds, attach_flags, build_events
+from nbbench.history.ledger_series import ledger_series
+from nbbench.history.order import CommitOrder
+from nbbench.history.repeats import Repeats, collected_again, repeats_of
+from nbbench.history.stored import StoredSeries
+from nbbench.model import Event, Flag, Ledger, ProcessRecord
+from nbbench.record import Store
+from nbbench.record.refresh import import_all
+from nbbench.roles import MACHINE_BENCHMARKS
+
+RULES = 2
+"""Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
+
+
+def load_history(store: Store, *, machine: str | None = None) -> History:
+    """Everything that detection looks at; the series stay in the database."""
+    by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
+    for stored in store.ledgers(lines=True):
+        by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
+    commits = tuple(store.commits())
+    exact = [s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)]
+    records = tuple(store.process_records())
+    return History(
+        series=exact,
+        commits=commits,
+        # Evidence compares trees under one torch: that with the most trees on record.
+        ledgers=max(by_torch.values(), key=len, default={}),
+        records=records,
+        stored=StoredSeries(store, CommitOrder(commits), machine),
+        machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
+        repeats=_repeats(store, machine, records),
+    )
+
+
+def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:
+    """What was collected twice, with both values; samples of other benchmarks are not read."""
+    again = collected_again(records)
+    names = sorted({re.escape(benchmark) for _, _, _, benchmark in again})
+    if not names:
+        return {}
+    pattern = f"^({'|'.join(names)})$"
+    return repeats_of(store.iter_series(machine=machine, benchmark=pattern, samples=True), again)
+
+
+def detect_events(
+    settings: Settings,
+    store: Store,
+    *,
+    machine: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Event]:
+    """Detect over everything in the database and save the events."""
+    history = load_history(store, machine=machine)
+    changes = find_changes(history, min_effect=settings.min_effect, progress=progress)
+    events = build_events(history, changes, Thresholds(time=settings.min_effect))
+    told = {
+        "series": history.size(),
+        "changes": len(changes),
+        "events": len(events),
+        "settings": _relevant(settings, machine),
+        "detected_at": datetime.now(UTC).isoformat(),
+    }
+    store.save_events(events, told)
+    return events
+
+
+def _relevant(settings: Settings, machine: str | None = None) -> list[float | str | None]:
+    """What saved events depend on, besides the results."""
+    return [RULES, settings.alpha, settings.min_effect, machine]
+
+
+def up_to_date(settings: Settings, store: Store) -> list[Event]:
+    """Events of everything under results/: imports, and detects again when something is new.
+
+    Raises InconclusiveError when there are no results at all.
+    """
+    report = import_all(settings, store)
+    fresh = report.files_new + report.files_changed + report.files_gone + report.ledgers + report.telemetry
+    info = store.run_info()
+    if fresh or info.get("settings") != _relevant(settings):
+        events = detect_events(settings, store)
+    else:
+        events = store.events()
+    if not store.run_info().get("series"):
+        raise InconclusiveError("there are no results to judge", hint="measure with `nbbench run` first")
+    return events
+
+
+def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:
+    """Flags of a plan item in their present state."""
+    return attach_flags(events, store.decisions(), plan, store.commits())

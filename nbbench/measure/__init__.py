@@ -1,0 +1,1 @@
+"""Measuring processes from outside: the warm server, the asv environment, machine facts, pairs."""

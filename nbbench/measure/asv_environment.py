@@ -1,0 +1,268 @@
+"""The asv environment `nbbench`: this interpreter, one extracted source tree, warm processes.
+
+asv's own environments build a wheel and install it, with its own torch, into a virtualenv per
+commit. Here the interpreter is shared and only the subject's source tree differs, which is
+extracted with `git archive` and put first on the path.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+from asv import machine, util
+from asv.console import log
+from asv.environment import Environment
+from asv.runner import BENCHMARK_RUN_SCRIPT
+
+from nbbench.config import Settings, load_settings
+from nbbench.errors import HostError, NbbenchError, SubjectError
+from nbbench.measure import client as warm
+from nbbench.model import ProcessRecord
+from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.record.redact import redact_text
+from nbbench.record.side_files import append_record, telemetry_path
+from nbbench.subject.repository import open_subject, tree_ids
+from nbbench.subject.tree import extract_tree
+
+_WARM_MODES = ("run", "setup_cache", "discover", "check")
+_MEASURING = ("run", "setup_cache")
+_STDERR_TAIL = 400
+# One asv process makes one collection: what tells a second look at a commit from a second round.
+_COLLECTION = datetime.now(UTC).isoformat(timespec="seconds")
+_WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
+
+
+def install() -> None:
+    """Check that a subject is registered, refresh its refs, and learn the machine's name.
+
+    Raises asv's UserError, which asv prints as one line.
+    """
+    try:
+        open_subject(load_settings(Path.cwd()))
+    except NbbenchError as error:
+        raise util.UserError(f"{error} ({error.hint})" if error.hint else str(error)) from error
+    original = machine.Machine.save
+
+    def save(self: Any, results_dir: str) -> None:
+        # asv tells an environment everything but the machine that it measures for.
+        NbbenchEnvironment.machine_name = self.machine
+        original(self, results_dir)
+
+    machine.Machine.save = save
+
+
+def torch_version() -> str:
+    """The installed torch's version without importing it."""
+    try:
+        return metadata.version("torch").partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+class NbbenchEnvironment(Environment):  # type: ignore[misc]
+    """A shared interpreter that measures one commit's extracted source tree at a time."""
+
+    tool_name = "nbbench"
+    machine_name: ClassVar[str] = ""
+
+    def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged: dict[Any, str]) -> None:
+        # A different torch is a different environment: its name must say so.
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self._python = version if python in ("same", "python") else python
+        self._requirements = {"torch": torch_version(), **requirements}
+        self._tagged_env_vars = tagged
+        self._settings: Settings = load_settings(Path.cwd())
+        self._benchmark_dir = str(Path(conf.benchmark_dir).resolve())
+        self._results_dir = Path(conf.results_dir).resolve()
+        self._tree_dir: Path | None = None
+        self._tree = ""
+        self._commit = ""
+        self._server: warm.WarmServer | None = None
+        self._warm = warm.supported() and os.environ.get("NBBENCH_WARM", "1") != "0"
+        super().__init__(conf, self._python, self._requirements, tagged)
+        atexit.register(self._close)
+
+    @classmethod
+    def matches(cls, python: str) -> bool:
+        """Whether this interpreter is the asked one."""
+        return python in ("same", "python", f"{sys.version_info.major}.{sys.version_info.minor}")
+
+    def find_executable(self, executable: str) -> str:
+        """Only `python` exists here, and it is this interpreter."""
+        if executable == "python":
+            return sys.executable
+        raise OSError(f"{executable} is not part of an nbbench environment")
+
+    def check_presence(self) -> bool:
+        """There is nothing to create but the folder."""
+        return Path(self._path).is_dir()
+
+    def _setup(self) -> None:
+        Path(self._path).mkdir(parents=True, exist_ok=True)
+
+    def install_project(self, conf: Any, repo: Any, commit_hash: str) -> None:
+        """Extract the commit's tree, unless an equal one is there, and put it on the path."""
+        try:
+            subject = open_subject(self._settings)
+            tree = tree_ids(subject, [commit_hash])[commit_hash]
+            if not tree:
+                raise SubjectError(f"commit {commit_hash[:8]} has no {subject.measured_path}")
+            self._tree_dir = extract_tree(
+                subject.git_dir, commit_hash, tree, subject.measured_path, self._settings.env_dir / "trees"
+            )
+        except NbbenchError as error:
+            # asv records a ProcessError as a failed build and goes on with the next commit.
+            self._tree, self._tree_dir, self._commit = "", None, commit_hash
+            self._append(self._failed_install(str(error)))
+            raise util.ProcessError(["git", "archive"], 1, "", str(error)) from error
+        self._tree, self._commit = tree, commit_hash
+        self._set_commit_hash(commit_hash)
+
+    @property
+    def installed_commit_hash(self) -> str | None:
+        """None until this process extracted a commit: extraction is instant, so never trusted."""
+        return self._commit or None
+
+    def run(self, args: Sequence[str], **kwargs: Any) -> Any:
+        """Run a benchmark command warm, or any other command in a plain process."""
+        environment = self._process_environment(kwargs.pop("env", None) or os.environ)
+        warm_mode = len(args) > 1 and args[0] == BENCHMARK_RUN_SCRIPT and args[1] in _WARM_MODES
+        if warm_mode and args[1] in _MEASURING and (limit := os.environ.get(_WATCHDOG)):
+            kwargs["timeout"] = float(limit)
+        if self._warm and warm_mode and self._tree_dir is not None and not kwargs.get("return_popen"):
+            return self._run_warm([str(a) for a in args[1:]], environment, kwargs)
+        environment["ASV_PYTHONPATH"] = os.pathsep.join(self._path_entries())
+        command = [sys.executable, *args]
+        kwargs.setdefault("timeout", self._install_timeout)
+        return util.check_output(command, env=environment, **kwargs)
+
+    def _path_entries(self) -> list[str]:
+        return [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
+
+    def _process_environment(self, base: Any) -> dict[str, str]:
+        environment = {**base, **PINNED_ENVIRONMENT, **self._global_env_vars}
+        environment["NBBENCH_TREE"] = (self._path_entries() or [""])[0]
+        environment["NBBENCH_THREADS"] = str(self._settings.threads)
+        ledger = self._results_dir / "ledger" / f"{self._tree[:16]}-torch{torch_version()}.json.gz"
+        environment["NBBENCH_LEDGER_FILE"] = str(ledger) if self._tree else ""
+        environment["NBBENCH_TREE_ID"] = self._tree
+        return environment
+
+    def _run_warm(self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]) -> Any:
+        try:
+            outcome = self._warm_server(environment).run(
+                argv,
+                cwd=kwargs.get("cwd") or str(Path.cwd()),
+                environment=environment,
+                timeout_s=float(kwargs.get("timeout") or 600),
+            )
+        except HostError as error:
+            self._close()  # the next process gets a new server; this one has failed
+            outcome = _lost(error)
+        self._record(argv, outcome)
+        codes = kwargs.get("valid_return_codes", (0,))
+        if codes is not None and outcome.exit_code not in codes:
+            raise util.ProcessError(
+                [sys.executable, *argv], outcome.exit_code, outcome.output, outcome.output
+            )
+        if kwargs.get("return_stderr"):
+            return outcome.output, "", outcome.exit_code
+        return outcome.output
+
+    def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
+        if self._server is None:
+            try:
+                self._server = warm.start(environment=environment)
+            except HostError as error:
+                raise util.UserError(f"{error} ({error.hint})") from error
+        preload = [self._settings.package, f"{self._settings.package}.simulator"]
+        self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
+        if self._server.suite_output.strip():
+            log.debug(self._server.suite_output)
+        return self._server
+
+    def _record(self, argv: list[str], outcome: warm.JobOutcome) -> None:
+        """Append the process's telemetry beside asv's results; a full disk must not stop asv."""
+        if argv[0] not in _MEASURING:
+            return
+        told = dict(outcome.telemetry)
+        bench, _, index = argv[2].rpartition("-")
+        if not bench or not index.isdigit():
+            bench, index = argv[2], "0"
+        record = ProcessRecord(
+            commit=self._commit,
+            environment=self.name,
+            machine=self.machine_name,
+            benchmark=bench,
+            param_index=int(index),
+            kind=argv[0],
+            started_at=datetime.fromtimestamp(told.pop("started"), UTC),
+            exit_code=int(told.pop("exit_code")),
+            timed_out=told.pop("verdict") == "timeout",
+            stderr_tail=_worth_keeping(outcome),
+            extra=(*_facts(told), ("collection", _COLLECTION)),
+            **{name: round(value, 6) for name, value in told.items()},
+        )
+        self._append(record)
+
+    def _failed_install(self, reason: str) -> ProcessRecord:
+        return ProcessRecord(
+            commit=self._commit,
+            environment=self.name,
+            machine=self.machine_name,
+            benchmark="",
+            param_index=0,
+            kind="install",
+            started_at=datetime.now(UTC),
+            wall_s=0.0,
+            exit_code=1,
+            stderr_tail=reason,
+        )
+
+    def _append(self, record: ProcessRecord) -> None:
+        if not self.machine_name:
+            return
+        path = telemetry_path(self._results_dir, self.machine_name, self._commit, self.name)
+        try:
+            append_record(path, record)
+        except OSError as error:
+            log.warning(f"nbbench: telemetry not kept: {error}")
+
+    def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What telemetry keeps beside its own fields, taken out of what the server told."""
+    yield "load_before", told.pop("load_before")
+    yield "run_delay_s", told.pop("run_delay_s")
+    if canary := told.pop("canary", None):
+        yield "canary", canary  # seconds of each program, before and after
+
+
+def _lost(error: HostError) -> warm.JobOutcome:
+    """The outcome of a process that its server took along."""
+    told = {"started": time.time(), "exit_code": 1, "verdict": "ended", "wall_s": 0.0}
+    return warm.JobOutcome(f"nbbench: {error}", 1, {**told, "load_before": 0.0, "run_delay_s": 0.0})
+
+
+def _worth_keeping(outcome: warm.JobOutcome) -> str:
+    """The line that says why there is no figure.
+
+    Telemetry is committed with the results, so tracebacks stay out of it: they hold paths of
+    this machine and lines of the subject's source. `asv run --show-stderr` shows them.
+    """
+    lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
+    if outcome.exit_code == 0:
+        lines = [line for line in lines if line.startswith("asv: skipped")]
+    return redact_text(lines[-1])[:_STDERR_TAIL] if lines else ""

@@ -1,0 +1,264 @@
+"""The client of the warm server: start it, ask for a commit's suite, run jobs in forks of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbbench.errors import HostError
+from nbbench.measure import zygote
+
+_KEPT_SUITES = 2
+_IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
+_SERVER_ENDED = "the warm benchmark server ended unexpectedly"
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What came back from a job: its output, exit code and the server's telemetry."""
+
+    output: str
+    exit_code: int
+    telemetry: Mapping[str, Any]
+
+
+def supported() -> bool:
+    """Whether this system can fork warm processes (Linux with pidfd_open)."""
+    return hasattr(os, "pidfd_open") and hasattr(os, "fork") and Path("/proc/self/task").is_dir()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that a suite server runs."""
+
+    server: WarmServer
+    key: tuple[str, ...]
+    suite: socket.socket
+    output: Path
+
+    def finish(self) -> JobOutcome:
+        """Wait for its end. Raises HostError when the server is gone."""
+        try:
+            answer = zygote.receive(self.suite)
+        except ConnectionResetError:
+            answer = None
+        if answer is None:
+            self.server.forget(self.key)
+            raise HostError(_SERVER_ENDED)
+        text = _tail(self.output)
+        self.output.unlink(missing_ok=True)
+        if answer["verdict"] == "flood":
+            text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"
+        return JobOutcome(text, int(answer["exit_code"]), answer)
+
+
+class WarmServer:
+    """A server process with torch imported and, behind it, one suite server per source tree.
+
+    The newest `suites` are kept (two: a gate alternates between base and head); `open_suite`
+    says which one the next job uses. Each suite runs one job at a time, so two can take turns.
+    `close` ends all; so does the end of this process. `preload` names modules that all suites
+    share; they are imported in `environment`, before any suite's own.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        environment: Mapping[str, str],
+        preload: Sequence[str] = (),
+        suites: int = _KEPT_SUITES,
+    ) -> None:
+        self._kept = suites
+        ours, theirs = socket.socketpair()
+        self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
+        self._process = subprocess.Popen(
+            [python, zygote.__file__, str(theirs.fileno()), *preload],
+            pass_fds=[theirs.fileno()],
+            # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
+            env={
+                **environment,
+                "OPENBLAS_NUM_THREADS": "1",
+                zygote.FOLDER_VARIABLE: self._folder.name,
+            },
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._sock = ours
+        self._suites: dict[tuple[str, ...], socket.socket] = {}
+        self._current: tuple[str, ...] = ()
+        self._jobs = 0
+        self.suite_output = ""
+        self._ready(self._sock)
+
+    @property
+    def scratch(self) -> Path:
+        """A temporary folder that goes when the server ends, even where this process is killed."""
+        return Path(self._folder.name)
+
+    def _ready(self, sock: socket.socket) -> None:
+        try:
+            answer = zygote.receive(sock)
+        except OSError:
+            answer = None
+        if answer is None:
+            self.close()
+            raise HostError("the warm benchmark server did not start", hint="NBBENCH_WARM=0 runs without it")
+        if answer["threads"] != 1:
+            self.close()
+            raise HostError(
+                f"the warm benchmark server has {answer['threads']} threads, so it cannot fork safely",
+                hint="NBBENCH_WARM=0 runs without it",
+            )
+
+    def open_suite(
+        self,
+        path: Sequence[str],
+        benchmark_dir: str,
+        preload: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        slot: str = "",
+        import_limit_s: float = _IMPORT_LIMIT_S,
+    ) -> None:
+        """Have a suite server that imported `preload` from `path`; no-op when it is there already.
+
+        Another `slot` gives another server of the same suite, so that equal code can run against itself.
+        Modules whose import ends the process, hangs or starts threads are left to the jobs,
+        which meet it again and tell. Raises HostError when the suite itself does that.
+        """
+        key = (slot, *path, benchmark_dir, *preload)
+        self._current = key
+        if key in self._suites:
+            return
+        while len(self._suites) >= self._kept:
+            self._close_suite(next(iter(self._suites)))
+        output = Path(self._folder.name) / "import.txt"
+        request = {
+            "op": "suite",
+            "path": list(path),
+            "benchmark_dir": benchmark_dir,
+            "preload": list(preload),
+            "env": dict(environment),
+            "output": str(output),
+        }
+        for names in (request["preload"], []):
+            suite = self._fork_suite({**request, "preload": names}, import_limit_s)
+            self.suite_output = _tail(output)
+            if suite is not None:
+                self._suites[key] = suite
+                return
+        raise HostError("the benchmark suite cannot be held warm", hint="NBBENCH_WARM=0 runs without it")
+
+    def _fork_suite(self, request: dict[str, Any], limit_s: float) -> socket.socket | None:
+        """A suite server that is ready; None when it ended, took too long or has threads."""
+        answer = self._exchange(self._sock, request)
+        if answer is None:
+            raise HostError(_SERVER_ENDED)
+        _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
+        suite = socket.socket(fileno=fds[0])
+        suite.settimeout(limit_s)
+        try:
+            ready = zygote.receive(suite)
+        except OSError:
+            ready = None
+        if ready is not None and ready["threads"] == 1:
+            suite.settimeout(None)
+            return suite
+        suite.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(answer["pid"], signal.SIGKILL)
+        return None
+
+    def run(
+        self, argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], timeout_s: float
+    ) -> JobOutcome:
+        """Run one asv benchmark command in a fork of the suite server.
+
+        The exit code is negative for a signal and asv's -256 for a timeout. Raises HostError
+        when the server is gone.
+        """
+        return self.begin(argv, cwd=cwd, environment=environment, timeout_s=timeout_s).finish()
+
+    def begin(
+        self, argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], timeout_s: float
+    ) -> Job:
+        """Start what `run` runs, and leave waiting to `Job.finish`."""
+        suite = self._suites.get(self._current)
+        if suite is None:
+            raise HostError("no benchmark suite is open")
+        self._jobs += 1
+        output = Path(self._folder.name) / f"output-{self._jobs}.txt"
+        request = {
+            "op": "job",
+            "argv": list(argv),
+            "cwd": cwd,
+            "env": dict(environment),
+            "timeout": timeout_s,
+            "output": str(output),
+        }
+        try:
+            zygote.send(suite, request)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            self._close_suite(self._current)
+            raise HostError(_SERVER_ENDED) from error
+        return Job(self, self._current, suite, output)
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """Give up a suite server that no longer answers."""
+        self._close_suite(key)
+
+    @staticmethod
+    def _exchange(sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            zygote.send(sock, request)
+            return zygote.receive(sock)
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+
+    def _close_suite(self, key: tuple[str, ...]) -> None:
+        if (suite := self._suites.pop(key, None)) is not None:
+            suite.close()
+
+    def close(self) -> None:
+        """End the servers and wait for the first one."""
+        for key in list(self._suites):
+            self._close_suite(key)
+        self._sock.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+def _tail(path: Path, limit: int = 65536) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - limit))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def start(
+    python: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    preload: Sequence[str] = (),
+    suites: int = _KEPT_SUITES,
+) -> WarmServer:
+    """Start a warm server with this interpreter unless another is named."""
+    given = dict(os.environ if environment is None else environment)
+    return WarmServer(python or sys.executable, given, preload, suites)

@@ -1,0 +1,212 @@
+"""A commit's ledgers: from the side files, or recorded now in a warm process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nbbench.config import Settings
+from nbbench.errors import HostError, InconclusiveError, NbbenchError, UsageError
+from nbbench.measure import client
+from nbbench.measure.warm_runs import invoke, warm_server
+from nbbench.measure.writable import ensure_writable
+from nbbench.model import Commit, Ledger, StackCost
+from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
+from nbbench.subject.repository import open_subject
+from nbbench.subject.tree import extract_tree
+
+Say = Callable[[str], None]
+
+
+def torch_version() -> str:
+    """The installed torch's version without importing it."""
+    try:
+        return metadata.version("torch").partition("+")[0]
+    except metadata.PackageNotFoundError as error:
+        raise HostError("torch is not installed", hint="pip install torch==2.13.0") from error
+
+
+def measured_environment(settings: Settings, commit: Commit, tree_dir: Path) -> dict[str, str]:
+    """Environment of a benchmark process for one extracted tree."""
+    return {
+        **os.environ,
+        **PINNED_ENVIRONMENT,
+        "NBBENCH_TREE": str(tree_dir / settings.import_root),
+        "NBBENCH_TREE_ID": commit.tree,
+        "NBBENCH_THREADS": str(settings.threads),
+        "NBBENCH_LEDGER_FILE": str(ledger_path(settings.results_dir, commit.tree, torch_version())),
+        "ASV_COMMIT": commit.hash,
+    }
+
+
+def open_tree(
+    settings: Settings, server: client.WarmServer, commit: Commit, *, slot: str = ""
+) -> dict[str, str]:
+    """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
+
+    Another `slot` is another server of the same tree.
+    """
+    subject = open_subject(settings)
+    if not commit.tree:
+        raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
+    folder = extract_tree(
+        subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
+    )
+    environment = measured_environment(settings, commit, folder)
+    # The subject's first run imports torch._dynamo; a `warm_server` has it already.
+    preload = [settings.package, f"{settings.package}.simulator", "torch._dynamo"]
+    path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
+    server.open_suite(path, suite, preload, environment, slot=slot)
+    return environment
+
+
+def known_ledgers(settings: Settings, commit: Commit) -> Mapping[str, Ledger]:
+    """The ledgers kept for a commit's tree under the installed torch (none: empty)."""
+    path = ledger_path(settings.results_dir, commit.tree, torch_version())
+    try:
+        found: LedgerFile = read_ledgers(path)
+    except (FileNotFoundError, SideFileError):
+        return {}
+    return found.workloads
+
+
+def record_ledgers(
+    settings: Settings, server: client.WarmServer, commit: Commit, workloads: list[str]
+) -> Mapping[str, Ledger]:
+    """Record the named workloads on a commit's tree and return all that are kept for it.
+
+    Raises InconclusiveError when the process fails (a subject that does not import, say), HostError
+    when nothing can be kept.
+    """
+    _ensure_kept(settings, commit)
+    _call(settings, server, commit, "write", workloads=workloads)
+    return known_ledgers(settings, commit)
+
+
+def _ensure_kept(settings: Settings, commit: Commit) -> None:
+    ensure_writable(ledger_path(settings.results_dir, commit.tree, torch_version()).parent)
+
+
+def commit_ledgers(
+    settings: Settings, commits: Sequence[Commit], workloads: list[str], *, say: Say, jobs: int = 1
+) -> dict[str, Mapping[str, Ledger]]:
+    """The ledgers of many commits by tree; what is missing is recorded, `jobs` trees at a time.
+
+    A commit whose process fails is said and has what was kept for it.
+    """
+    found = {c.tree: known_ledgers(settings, c) for c in commits}
+    missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
+    for commit in missing.values():
+        _ensure_kept(settings, commit)
+    queue = deque(enumerate(missing.values(), start=1))
+
+    def work() -> None:
+        with warm_server() as server:
+            while queue:
+                try:
+                    number, commit = queue.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+                wanted = [name for name in workloads if name not in found[commit.tree]]
+                try:
+                    found[commit.tree] = record_ledgers(settings, server, commit, wanted)
+                except NbbenchError as error:
+                    say(f"{commit.short}: {error}")
+
+    if workers := min(jobs, len(missing)):
+        with ThreadPoolExecutor(workers) as pool:
+            ends = [pool.submit(work) for _ in range(workers)]
+            try:
+                for end in ends:
+                    end.result()
+            finally:
+                queue.clear()  # one that failed, or an interrupt, stops the others after their tree
+    return found
+
+
+def workload_stacks(
+    settings: Settings,
+    commit: Commit,
+    wanted: Sequence[str],
+    *,
+    say: Say,
+    server: client.WarmServer | None = None,
+) -> Mapping[str, tuple[StackCost, ...]]:
+    """The cost of each named workload by stack, recorded now: stacks are in no committed file.
+
+    A workload that the commit cannot run is left out and said. Raises InconclusiveError when
+    the process fails, or when none could be recorded.
+    """
+    say(f"recording the stacks of {commit.short}")
+    with warm_server(server) as warm, tempfile.TemporaryDirectory(dir=warm.scratch) as folder:
+        output = Path(folder) / "stacks.json"
+        _call(settings, warm, commit, "write_stacks", workloads=list(wanted), output=str(output))
+        found: dict[str, Any] = json.loads(output.read_bytes())
+    for name, error in found.items():
+        if isinstance(error, str):
+            say(f"{name}: {error}")
+    made = {
+        name: tuple(StackCost(**{**one, "frames": tuple(one["frames"])}) for one in costs)
+        for name, costs in found.items()
+        if not isinstance(costs, str)
+    }
+    if not made:
+        raise InconclusiveError(f"no stacks of {commit.short} could be recorded")
+    return made
+
+
+def _call(
+    settings: Settings, server: client.WarmServer, commit: Commit, function: str, **arguments: Any
+) -> None:
+    """Run a function of benchmarks/ledgers.py in a warm process that holds the commit's tree."""
+    environment = open_tree(settings, server, commit)
+    try:
+        invoke(settings, server, environment, f"benchmarks.ledgers:{function}", **arguments)
+    except InconclusiveError as error:
+        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
+
+
+def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
+    """Names of the workloads of benchmarks/ that match.
+
+    Raises UsageError when none does.
+    """
+    names = [f"bandwidth-{size}-{dtype}" for size in (512, 1024, 2048) for dtype in ("float32", "float64")]
+    names += [f"tricubic-{n}-{dtype}" for n in (1, 1000, 100000) for dtype in ("float32", "float64")]
+    names += ["sources-3969"]
+    knobs = {"multi_source": (1, 3, 9), "oversample": (1, 2, 3), "phi_steps": (1, 4)}
+    knobs |= {"mosaic_domains": (1, 4), "absorption": (1, 4)}
+    names += [f"{knob}-{n}" for knob, values in knobs.items() for n in values]
+    if chosen := [name for name in names if pattern.search(name)]:
+        return chosen
+    raise UsageError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
+
+
+def workload_ledgers(
+    settings: Settings,
+    commit: Commit,
+    pattern: re.Pattern[str],
+    *,
+    say: Say,
+    server: client.WarmServer | None = None,
+) -> Mapping[str, Ledger]:
+    """Ledgers of the matching workloads for one commit, recording those that are missing."""
+    wanted = workload_names(settings, pattern)
+    found = known_ledgers(settings, commit)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        _ensure_kept(settings, commit)
+        say(f"recording {len(missing)} ledgers of {commit.short}")
+        with warm_server(server) as warm:
+            found = record_ledgers(settings, warm, commit, missing)
+    return {name: found[name] for name in wanted if name in found}

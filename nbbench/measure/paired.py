@@ -1,0 +1,184 @@
+"""Base against head in interleaved fresh processes, the benchmarks of benchmarks/ unchanged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, UsageError
+from nbbench.measure import client
+from nbbench.measure.duel import Pair, Sample, duel
+from nbbench.measure.ledgers import open_tree
+from nbbench.model import Commit
+from nbbench.probe.resources import PINNED_ENVIRONMENT, usable_threads
+
+ROUNDS_PER_SERVER = 3
+"""Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
+chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
+
+_WRAPPER = "benchmarks.subject.SubjectBroken: "  # what the suite wraps the subject's own error in
+
+
+@dataclass(frozen=True, slots=True)
+class GateSeries:
+    """A benchmark with one parameter set, as asv numbers it, and its time limit."""
+
+    benchmark: str
+    index: int | None
+    label: str
+    timeout_s: float
+    version: str = ""
+    params: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """asv's id of it: `name-3`."""
+        return self.benchmark if self.index is None else f"{self.benchmark}-{self.index}"
+
+
+class PairedRunner:
+    """Measures rounds of base/head pairs in processes forked from a warm server.
+
+    `seed` fixes every order that is drawn. Use it as a context through `paired_runner`.
+    """
+
+    def __init__(self, settings: Settings, base: Commit, head: Commit, seed: int) -> None:
+        self._settings = settings
+        self._commits = {"base": base, "head": head}
+        self._random = random.Random(seed)  # noqa: S311 -- the order of measurements, not a secret
+        self._server: client.WarmServer | None = None
+        self._rounds, self._forked = 0, False
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        threads = usable_threads(settings.threads)
+        self._abreast = cores >= 2 * threads
+        self._spare = max((os.cpu_count() or 1) - threads, 0)
+
+    @property
+    def server(self) -> client.WarmServer:
+        """The warm server, started when it is first asked for."""
+        if self._server is None:
+            self._server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
+            self._rounds, self._forked = 0, False
+        return self._server
+
+    def renew(self) -> None:
+        """End the server: the next process comes from a new one, with another layout of memory."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    @property
+    def ends(self) -> str:
+        """Base and head as a command line names them."""
+        return f"{self._commits['base'].short} {self._commits['head'].short}"
+
+    def discover(self, pattern: str) -> list[GateSeries]:
+        """Timed series of the suite whose asv name matches; UsageError when none does."""
+        try:
+            regex = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--bench is not a regular expression: {error}") from error
+        environment = self._open("head")
+        with tempfile.TemporaryDirectory(dir=self.server.scratch) as folder:
+            target = Path(folder) / "benchmarks.json"
+            outcome = self.server.run(
+                ["discover", str(self._settings.root / "benchmarks"), str(target)],
+                cwd=folder,
+                environment=environment,
+                timeout_s=60,
+            )
+            if outcome.exit_code:
+                raise InconclusiveError(f"the benchmarks cannot be imported: {_last_line(outcome.output)}")
+            found = json.loads(target.read_text(encoding="utf-8"))
+        series = [s for entry in found for s in _series(entry) if regex.search(s.label)]
+        if not series:
+            raise UsageError(f"no timed benchmark matches {pattern!r}")
+        return series
+
+    def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
+        """One round: every series once in random order, each a duel of two fresh processes."""
+        if self._rounds >= ROUNDS_PER_SERVER:
+            self.renew()
+        order = list(series)
+        self._random.shuffle(order)
+        pairs = {item: self._duel(item) for item in order}
+        self._rounds += 1
+        return pairs
+
+    def _duel(self, series: GateSeries) -> Pair:
+        scratch = self.server.scratch
+        with tempfile.TemporaryDirectory(prefix="duel-", dir=scratch) as folder:
+
+            def begin(side: str, argv: list[str]) -> client.Job:
+                environment = self._open(side)
+                return self.server.begin(
+                    argv, cwd=folder, environment=environment, timeout_s=2 * series.timeout_s
+                )
+
+            pair = duel(
+                begin,
+                str(self._settings.root / "benchmarks"),
+                series.id,
+                self._random,
+                abreast=self._abreast,
+                spare=self._spare,
+                scratch=scratch,
+            )
+        return replace(pair, base=self._named("base", pair.base), head=self._named("head", pair.head))
+
+    def _named(self, side: str, sample: Sample) -> Sample:
+        """The sample with its commit named in the error, if it has one."""
+        if not sample.error:
+            return sample
+        reason = sample.error.removeprefix(_WRAPPER)
+        return replace(sample, error=f"{self._commits[side].short} cannot run it: {reason}")
+
+    def _open(self, side: str) -> dict[str, str]:
+        """Have the suite of a side at hand; each side has a server of its own, even for the same tree."""
+        if not self._forked:
+            self._forked = True
+            for each in self._random.sample(("base", "head"), 2):  # which is forked first is no system
+                open_tree(self._settings, self.server, self._commits[each], slot=each)
+        return open_tree(self._settings, self.server, self._commits[side], slot=side)
+
+
+def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
+    if entry.get("type") != "time" or entry["name"].rpartition(".")[2].startswith("timeraw"):
+        return
+    timeout = float(entry.get("timeout") or 60)
+    version = str(entry.get("version", ""))
+    if not entry["params"]:
+        yield GateSeries(entry["name"], None, entry["name"], timeout, version)
+        return
+    names = entry.get("param_names") or [f"param{i + 1}" for i in range(len(entry["params"]))]
+    for index, values in enumerate(itertools.product(*entry["params"])):
+        label = f"{entry['name']}({', '.join(values)})"
+        yield GateSeries(
+            entry["name"], index, label, timeout, version, tuple(zip(names, values, strict=True))
+        )
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+@contextmanager
+def paired_runner(settings: Settings, base: Commit, head: Commit, seed: int) -> Iterator[PairedRunner]:
+    """A runner whose warm server ends with the context."""
+    runner = PairedRunner(settings, base, head, seed)
+    try:
+        yield runner
+    finally:
+        runner.renew()

@@ -1,0 +1,116 @@
+"""Calls into the suite in warm processes: the machine's ceilings, a few runs of a workload."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.measure import client
+from nbbench.measure.client import WarmServer
+from nbbench.measure.machine import LoadNow
+from nbbench.model import Roof
+from nbbench.probe.resources import PINNED_ENVIRONMENT, Run
+
+_TIMEOUT_S = 300.0
+# The subject's first run imports it, which takes a second: here once for all trees of a server.
+_SHARED = ("torch._dynamo",)
+
+
+class WorkloadFailed(InconclusiveError):
+    """The commit cannot run this workload."""
+
+
+@contextmanager
+def warm_server(
+    server: WarmServer | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[WarmServer]:
+    """The server given, or one of our own that ends with the block.
+
+    Our own has `environment` (this process's where none is given) under the flags that every
+    measurement is taken with.
+    """
+    if server is not None:
+        yield server
+        return
+    given = os.environ if environment is None else environment
+    own = client.start(sys.executable, {**given, **PINNED_ENVIRONMENT}, preload=_SHARED)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def invoke(
+    settings: Settings, server: WarmServer, environment: dict[str, str], target: str, **arguments: Any
+) -> None:
+    """Run `module:function` of the suite in a fork of the open tree.
+
+    Raises InconclusiveError with the last line that it printed when the process fails.
+    """
+    outcome = server.run(
+        ["call", target, json.dumps(arguments)],
+        cwd=str(settings.state_dir),
+        environment=environment,
+        timeout_s=_TIMEOUT_S,
+    )
+    if outcome.exit_code:
+        lines = outcome.output.strip().splitlines()
+        raise InconclusiveError(lines[-1] if lines else f"it ended with {outcome.exit_code}")
+
+
+def call(
+    settings: Settings, server: WarmServer, environment: dict[str, str], target: str, **arguments: Any
+) -> Any:
+    """Run `module:function` of the suite in a fork of the open tree; what it wrote to `path` as JSON.
+
+    Raises InconclusiveError when the process fails.
+    """
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
+        path = Path(folder) / "answer.json"
+        try:
+            invoke(settings, server, environment, target, **arguments, path=str(path))
+            return json.loads(path.read_text(encoding="utf-8"))
+        except InconclusiveError as error:
+            raise InconclusiveError(f"the measuring process failed: {error}") from error
+        except FileNotFoundError as error:
+            raise InconclusiveError("the measuring process failed: it wrote no answer") from error
+
+
+def busy_note(load: LoadNow) -> str:
+    """A warning for a session that starts on a busy machine; '' on a quiet one."""
+    if load.one is None or load.one <= load.processors / 2:
+        return ""
+    return (
+        f"{load.one:.1f} processes were running or waiting on {load.processors} cores when this began: "
+        "times and ceilings are those of a busy machine"
+    )
+
+
+def measure_roof(settings: Settings, server: WarmServer, environment: dict[str, str]) -> Roof:
+    """The machine's ceilings, measured now."""
+    told = call(settings, server, environment, "benchmarks.roofline:machine")
+    return Roof(**{**told, "curve": tuple((int(size), float(rate)) for size, rate in told["curve"])})
+
+
+def measure_runs(
+    settings: Settings,
+    server: WarmServer,
+    environment: dict[str, str],
+    workload: str,
+    *,
+    malloc: bool = True,
+) -> list[Run]:
+    """A few warm runs of one workload. Raises WorkloadFailed with the subject's own error."""
+    told = call(settings, server, environment, "benchmarks.roofline:runs", workload=workload, malloc=malloc)
+    if told.get("error"):
+        raise WorkloadFailed(f"{workload}: {told['error']}")
+    return [Run(**run) for run in told["runs"]]

@@ -1,1 +1,0 @@
-"""The steps that commands and asv's publisher share: import, commit list, detect, flags, page."""

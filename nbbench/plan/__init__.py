@@ -1,0 +1,1 @@
+"""Plan items: criteria, their newest values, verdicts."""

@@ -1,0 +1,34 @@
+"""The regression database: SQLite beside the results, or PostgreSQL by URL.
+
+Importing this package does not import SQLAlchemy; the first use of a name below does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbbench.evidence import Folder
+    from nbbench.record.load import ImportReport, import_results
+    from nbbench.record.rows import NoiseFloor, SourceFile, StoredLedger
+    from nbbench.record.store import Store
+
+__all__ = [
+    "Folder",
+    "ImportReport",
+    "NoiseFloor",
+    "SourceFile",
+    "Store",
+    "StoredLedger",
+    "import_results",
+]
+
+_HOMES = {"Store": "store", "ImportReport": "load", "import_results": "load"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'rows')}"), name)

@@ -1,0 +1,313 @@
+"""Reads any asv results tree (file version 2): ours or another project's.
+
+The file's own parameter values rule; benchmarks.json gives only units, kinds and parameter
+names. Nothing here writes, and nothing here knows the database.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nbbench.model import Benchmark, Machine, Result, SeriesKey, Status
+from nbbench.record.asv_values import (
+    MAX_NAME,
+    BadFileError,
+    column,
+    count,
+    durations,
+    finite_samples,
+    load_object,
+    name_of,
+    number,
+    pairs,
+    read_bytes,
+    texts,
+    timestamp,
+)
+
+__all__ = [
+    "BadFileError",
+    "ParsedFile",
+    "ResultFile",
+    "find_result_files",
+    "machine_folders",
+    "parse_benchmarks",
+    "parse_result_file",
+    "read_benchmarks",
+    "read_machine",
+    "read_result_file",
+]
+
+API_VERSION = 2
+MACHINE_JSON = "machine.json"
+BENCHMARKS_JSON = "benchmarks.json"
+# Folders of a results tree that hold nbbench's side files and never asv's results.
+RESERVED_FOLDERS = frozenset({"ledger", "decisions", "telemetry"})
+
+# A row that claims more parameter sets than this is damaged: asv runs a process for each.
+_MAX_SETS = 1_000_000
+_KIND = re.compile(r"^(timeraw|time|peakmem|mem|track)_", re.IGNORECASE)
+_KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """An asv result file as it lies on disk."""
+
+    path: Path
+    machine: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """Everything that one result file says; mappings are pairs sorted by name.
+
+    `odd_values` counts what was not usable as it stood: infinite or non-numeric values
+    (kept as failed), samples that are not finite numbers (left out) and malformed rows.
+    """
+
+    machine: str
+    commit: str
+    environment: str
+    date: datetime
+    python: str = ""
+    requirements: tuple[tuple[str, str], ...] = ()
+    env_vars: tuple[tuple[str, str], ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    benchmarks: tuple[Benchmark, ...] = ()
+    results: tuple[Result, ...] = ()
+    durations: tuple[tuple[str, float], ...] = ()
+    odd_values: int = 0
+
+
+def find_result_files(results_dir: Path) -> list[ResultFile]:
+    """Every result file of the tree, ordered by machine folder and name.
+
+    A folder's machine.json gives the machine's name; without a readable one the folder does.
+    """
+    found: list[ResultFile] = []
+    for folder in machine_folders(results_dir):
+        machine = read_machine(folder).name
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                if entry.name.endswith(".json") and entry.name != MACHINE_JSON and entry.is_file():
+                    stat = entry.stat()
+                    found.append(ResultFile(folder / entry.name, machine, stat.st_size, stat.st_mtime_ns))
+    return found
+
+
+def machine_folders(results_dir: Path) -> list[Path]:
+    """The folders of the tree that belong to a machine."""
+    if not results_dir.is_dir():
+        return []
+    return sorted(f for f in results_dir.iterdir() if f.is_dir() and f.name not in RESERVED_FOLDERS)
+
+
+def read_machine(folder: Path) -> Machine:
+    """The machine of a folder with the facts that asv recorded in its machine.json."""
+    path = folder / MACHINE_JSON
+    try:
+        data = load_object(read_bytes(path), path)
+    except BadFileError:
+        return Machine(folder.name)
+    name = data.pop("machine", None)
+    data.pop("version", None)
+    good = isinstance(name, str) and 0 < len(name) <= MAX_NAME
+    return Machine(name if good else folder.name, pairs(data))
+
+
+def read_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
+    """The benchmarks that benchmarks.json declares, by name; empty where there is no such file.
+
+    Raises BadFileError when the file is there and cannot be used.
+    """
+    path = results_dir / BENCHMARKS_JSON
+    return parse_benchmarks(read_bytes(path), path) if path.exists() else {}
+
+
+def parse_benchmarks(data: bytes, path: Path) -> dict[str, Benchmark]:
+    """The content of the benchmarks.json at `path`; see `read_benchmarks`."""
+    return {
+        name: _declared(name, entry)
+        for name, entry in load_object(data, path).items()
+        if isinstance(entry, dict) and len(name) <= MAX_NAME
+    }
+
+
+def read_result_file(path: Path, benchmarks: Mapping[str, Benchmark], machine: str) -> ParsedFile:
+    """Read one result file. Raises BadFileError, which names the file and what is wrong."""
+    return parse_result_file(read_bytes(path), path, benchmarks, machine)
+
+
+def parse_result_file(
+    data: bytes, path: Path, benchmarks: Mapping[str, Benchmark], machine: str
+) -> ParsedFile:
+    """The content of the result file at `path`; see `read_result_file`."""
+    top = load_object(data, path)
+    _check_version(top, path)
+    columns, rows = top.get("result_columns"), top.get("results")
+    if not isinstance(columns, list) or not isinstance(rows, dict):
+        raise BadFileError(path, "not an asv result file (no results or no result_columns)")
+    date = timestamp(top.get("date"))
+    if date is None:
+        raise BadFileError(path, "not an asv result file (no usable date)")
+    names = [c if isinstance(c, str) else "" for c in columns]
+    environment, commit = name_of(top, "env_name", path), name_of(top, "commit_hash", path)
+    table = _Rows(machine, environment, commit, benchmarks)
+    for name, row in rows.items():
+        table.add_row(name, row, names)
+    return ParsedFile(
+        machine=machine,
+        commit=table.commit,
+        environment=table.environment,
+        date=date,
+        python=str(top.get("python") or ""),
+        requirements=pairs(top.get("requirements")),
+        env_vars=pairs(top.get("env_vars")),
+        params=pairs(top.get("params")),
+        benchmarks=tuple(table.seen),
+        results=tuple(table.results),
+        durations=tuple(durations(top.get("durations"))),
+        odd_values=table.odd,
+    )
+
+
+class _Rows:
+    """Gathers the results of one file, row by row."""
+
+    def __init__(
+        self, machine: str, environment: str, commit: str, benchmarks: Mapping[str, Benchmark]
+    ) -> None:
+        self.machine, self.environment, self.commit = machine, environment, commit
+        self.declared = benchmarks
+        self.results: list[Result] = []
+        self.seen: list[Benchmark] = []
+        self.odd = 0
+
+    def add_row(self, name: str, row: Any, columns: list[str]) -> None:
+        """Add one benchmark's row; asv drops trailing nulls, so columns may be missing."""
+        cells = dict(zip(columns, row, strict=False)) if isinstance(row, list) else {}
+        params = _row_params(cells.get("params"))
+        version = str(cells.get("version") or "")
+        if not isinstance(row, list) or params is None or max(len(name), len(version)) > MAX_NAME:
+            self.odd += 1
+            return
+        benchmark = _measured(name, version, params, self.declared.get(name))
+        self.seen.append(benchmark)
+        keys = _series_keys(name, version, benchmark.param_names, params, self.machine, self.environment)
+        self._add_values(keys, benchmark.unit, cells)
+
+    def _add_values(self, keys: tuple[SeriesKey, ...], unit: str, cells: Mapping[str, Any]) -> None:
+        raw, expected = cells.get("result"), len(keys)
+        values = [None] * expected if raw is None else raw if isinstance(raw, list) else [raw]
+        self.odd += max(0, len(values) - expected)
+        started, took = timestamp(cells.get("started_at")), number(cells.get("duration"))
+        samples, numbers, lows, highs = (
+            column(cells.get(name), expected)
+            for name in ("samples", "stats_number", "stats_ci_99_a", "stats_ci_99_b")
+        )
+        rows = zip(keys, values, samples, numbers, lows, highs, strict=False)
+        for key, raw_value, raw_samples, raw_number, lo, hi in rows:
+            status, value = self._classify(raw_value)
+            kept: tuple[float, ...] = ()
+            if raw_samples is not None:
+                kept, dropped = finite_samples(raw_samples)
+                self.odd += dropped
+            self.results.append(
+                # By position: this line runs for every value of every file.
+                Result(
+                    key, self.commit, status, value, unit, kept,
+                    count(raw_number), number(lo), number(hi), started, took,
+                )
+            )  # fmt: skip
+
+    def _classify(self, raw: Any) -> tuple[Status, float | None]:
+        """Asv writes null for failed and NaN for skipped; anything else must be a finite number."""
+        if raw is None:
+            return Status.FAILED, None
+        value = number(raw)
+        if value is not None and math.isfinite(value):
+            return Status.OK, value
+        if isinstance(raw, float) and math.isnan(raw):
+            return Status.SKIPPED, None
+        self.odd += 1
+        return Status.FAILED, None
+
+
+def _check_version(top: Mapping[str, Any], path: Path) -> None:
+    version = top.get("version")
+    if version == API_VERSION:
+        return
+    if isinstance(version, int) and version < API_VERSION:
+        raise BadFileError(path, f"asv result file of version {version}; `asv update` converts it")
+    raise BadFileError(path, f"not an asv result file of version {API_VERSION} (version {version!r})")
+
+
+def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:
+    """The parameter values of a row; None when the row is damaged."""
+    if raw is None:
+        return ()
+    if not isinstance(raw, list) or not all(isinstance(values, list) for values in raw):
+        return None
+    if math.prod(len(values) for values in raw) > _MAX_SETS:
+        return None
+    return texts(raw)
+
+
+def _declared(name: str, entry: Mapping[str, Any]) -> Benchmark:
+    params, names = entry.get("params"), entry.get("param_names")
+    good = isinstance(params, list) and all(isinstance(p, list) for p in params)
+    return Benchmark(
+        name=name,
+        version=str(entry.get("version") or "")[:MAX_NAME],
+        unit=str(entry.get("unit") or ""),
+        kind=str(entry.get("type") or _kind(name)),
+        param_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        params=texts(params) if good and isinstance(params, list) else (),
+        description=str(entry.get("description") or entry.get("pretty_name") or ""),
+    )
+
+
+def _measured(
+    name: str, version: str, params: tuple[tuple[str, ...], ...], declared: Benchmark | None
+) -> Benchmark:
+    """A benchmark as one file holds it: the file's version and values, the declaration's words."""
+    names = declared.param_names if declared else ()
+    if len(names) != len(params):
+        names = tuple(f"param{i + 1}" for i in range(len(params)))  # asv's own default
+    if declared is None:
+        return Benchmark(name, version, "", _kind(name), names, params)
+    return Benchmark(name, version, declared.unit, declared.kind, names, params, declared.description)
+
+
+def _kind(name: str) -> str:
+    """The kind that asv derives from the name of a function."""
+    match = _KIND.match(name.rpartition(".")[2])
+    return _KIND_NAMES.get(match[1], match[1]) if match else ""
+
+
+@lru_cache(maxsize=4096)
+def _series_keys(
+    name: str,
+    version: str,
+    names: tuple[str, ...],
+    params: tuple[tuple[str, ...], ...],
+    machine: str,
+    environment: str,
+) -> tuple[SeriesKey, ...]:
+    """The keys of a row in asv's order: the last parameter varies fastest."""
+    return tuple(
+        SeriesKey(name, version, tuple(zip(names, values, strict=True)), machine, environment)
+        for values in itertools.product(*params)
+    )

@@ -1,0 +1,87 @@
+"""Values of many series at once as arrays: what detection reads, without an object for each result."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from nbbench.model import Status
+from nbbench.record import schema
+from nbbench.record.engine import Database
+
+_USABLE, _NO_VALUE, _SKIPPED = 0, 1, 2
+_ROW = np.dtype([("series", "i8"), ("commit", "i8"), ("value", "f8"), ("state", "i1")])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """The results of one series that were not skipped: ``ranks`` (n,) of their commits, ascending, and
+    ``values`` (n,), NaN where there is none."""
+
+    ranks: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def read_columns(
+    database: Database, series: Collection[int], ranks: NDArray[np.int64]
+) -> Iterator[tuple[int, Column]]:
+    """The columns of the series with these ids, in the order of the ids; those without results are left out.
+
+    ``ranks`` tells by its id where a commit stands; results of commits that it does not know, or whose rank
+    is -1, are left out. Where two files give the same series and commit, the one that was measured last
+    counts. Takes as long as all series between the least id and the greatest.
+    """
+    if not series:
+        return
+    rows = _rows(database, series, ranks, in_time=False)
+    if not (last := _last(rows)).all():
+        # Files hardly ever overlap, so it is only then that the order of time is asked for.
+        rows = _rows(database, series, ranks, in_time=True)
+        last = _last(rows)
+    rows = rows[last]
+    starts = np.flatnonzero(np.diff(rows["series"], prepend=-1))
+    for one in np.split(rows, starts[1:]) if starts.size else ():
+        measured = one[one["state"] != _SKIPPED]
+        values = np.where(measured["state"] == _USABLE, measured["value"], np.nan)
+        yield int(one["series"][0]), Column(measured["commit"], values)
+
+
+def _rows(
+    database: Database, series: Collection[int], ranks: NDArray[np.int64], *, in_time: bool
+) -> NDArray[np.void]:
+    """Results by series and rank (in the field ``commit``), those of one place in order of time if asked."""
+    c = schema.results.c
+    state = sa.case(
+        (c.status == Status.SKIPPED.value, _SKIPPED), (c.value.is_(None), _NO_VALUE), else_=_USABLE
+    )
+    least, greatest = min(series), max(series)
+    query = sa.select(c.series_id, c.commit_id, sa.func.coalesce(c.value, 0.0), state).where(
+        # With the files named SQLite goes from file to file, whose rows lie side by side; by the index of
+        # series it would fetch a page for each row, which takes six times as long.
+        c.source_id.in_(sa.select(schema.source_files.c.id)),
+        c.series_id.between(least, greatest),
+    )
+    if greatest - least >= len(series):  # the sum keeps the list away from the choice of an index
+        query = query.where((c.series_id + 0).in_(series))
+    if in_time:
+        query = query.order_by(c.started_at.asc().nulls_first(), c.source_id)
+    with database.reading() as connection:
+        # The driver's cursor: numbers need no conversion, and rows of SQLAlchemy take longer than the query.
+        cursor = cast("Iterable[tuple[int, int, float, int]]", connection.execute(query).cursor)
+        rows: NDArray[np.void] = np.fromiter(cursor, dtype=_ROW)
+    known = rows["commit"] < ranks.size
+    rows["commit"] = np.where(known, ranks[np.where(known, rows["commit"], 0)], -1)
+    rows = rows[rows["commit"] >= 0]
+    order = np.argsort(rows["series"] * ranks.size + rows["commit"], kind="stable")
+    return np.take(rows, order)
+
+
+def _last(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which rows (n,) are the last of their series and commit."""
+    same = (rows["series"][1:] == rows["series"][:-1]) & (rows["commit"][1:] == rows["commit"][:-1])
+    return np.append(~same, True)[: rows.size]

@@ -1,0 +1,111 @@
+"""Flag decisions as text: one small file each, so that git merges them without conflicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from nbbench.errors import HostError
+from nbbench.model import Decision, FlagState, to_plain
+from nbbench.record.side_files import SideFileError, parse_time, write_atomic
+
+SCHEMA = 1
+KIND = "nbbench-decision"
+
+# Enough for any event id, and short enough for every file system with the rest of the name.
+_MAX_PART = 80
+
+
+def write_decision(folder: Path, decision: Decision) -> Path:
+    """Write one decision into `folder`; an existing file is never replaced.
+
+    Raises HostError when the folder cannot be written.
+    """
+    content = {"schema": SCHEMA, "kind": KIND} | to_plain(decision)
+    text = json.dumps(content, indent=2, ensure_ascii=True) + "\n"
+    stamp = decision.date.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stem = f"{stamp}-{_ascii(decision.event)}-{_ascii(decision.state)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write_new(folder, stem, text.encode("ascii"))
+    except OSError as error:
+        raise HostError(f"cannot write a decision into {folder}: {error.strerror or error}") from error
+
+
+def read_decisions(folder: Path, on_bad: Callable[[str, str], None] | None = None) -> list[Decision]:
+    """The decisions of a folder, oldest first; none where there is no folder.
+
+    Each file that cannot be used is skipped and given to `on_bad` with its name and the reason.
+    """
+    found = []
+    for path in find_decisions(folder):
+        try:
+            found.append(read_decision(path))
+        except SideFileError as error:
+            if on_bad is not None:
+                on_bad(path.name, error.reason)
+    return sorted(found, key=lambda d: d.date)
+
+
+def find_decisions(folder: Path) -> list[Path]:
+    """The decision files of a folder by name, which begins with their time."""
+    return sorted(folder.glob("*.decision")) if folder.is_dir() else []
+
+
+def read_decision(path: Path) -> Decision:
+    """One decision. Raises SideFileError, which names the file and what is wrong."""
+    try:
+        return parse_decision(path.read_bytes(), path)
+    except OSError as error:
+        raise SideFileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def parse_decision(data: bytes, path: Path) -> Decision:
+    """The content of the decision file at `path`; see `read_decision`."""
+    try:
+        top = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SideFileError(path, f"not JSON ({error})" if data.strip() else "empty") from error
+    if not isinstance(top, dict) or top.get("schema") != SCHEMA:
+        raise SideFileError(path, f"not a decision of schema {SCHEMA}")
+    try:
+        return Decision(
+            **{name: _text(top[name]) for name in ("event", "plan", "reason", "person")},
+            state=FlagState(top["state"]),
+            date=parse_time(top["date"]),
+            expires=None if top.get("expires") is None else parse_time(top["expires"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise SideFileError(path, f"damaged decision ({error})") from error
+
+
+def _write_new(folder: Path, stem: str, data: bytes) -> Path:
+    """Write by temporary file and link, which unlike a rename fails where the name is taken."""
+    draft = folder / f".{stem}.{os.getpid()}.tmp"
+    write_atomic(draft, data)
+    try:
+        for number in range(1, 10_000):
+            path = folder / (f"{stem}.decision" if number == 1 else f"{stem}-{number}.decision")
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                continue
+            return path
+    finally:
+        draft.unlink(missing_ok=True)
+    raise HostError(f"{folder} holds too many decisions named {stem}")
+
+
+def _ascii(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_MAX_PART] or "_"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a field that must be text is not")
+    return value

@@ -1,0 +1,237 @@
+"""Opening the database: URLs, SQLite's settings, transactions, and errors in one sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from nbbench.errors import StoreError
+from nbbench.record.migrate import prepare
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+# Writers wait for each other; an import holds the database for about a second at a time.
+TIMEOUT_S = 60.0
+
+# A database server that does not answer by then is down; the system would wait for minutes.
+_CONNECT_S = 10
+
+# PostgreSQL's writers take turns by this number, as SQLite's do by its write lock: then two
+# imports never wait for each other's rows in a circle.
+_WRITER_LOCK = 0x6E62_6265_6E63
+
+
+class Database:
+    """An open database: `reading()` and `writing()` give connections inside a transaction."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._reader = engine
+        if engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writer = engine.execution_options(nbbench_writes=True)
+
+    @classmethod
+    def open(cls, url: str, create: bool = True, timeout_s: float = TIMEOUT_S) -> Self:
+        """Open the database at `url`, bringing its tables up to date.
+
+        Without `create` a missing database is an error. Raises StoreError.
+        """
+        parsed = parse_url(url)
+        path = sqlite_file(parsed)
+        if path is not None:
+            _check_file(path, create)
+        store = cls(_engine(parsed, timeout_s))
+        try:
+            with store.reading() as connection:
+                current = prepare(connection, store.name, check_only=True)
+            if not current:
+                with store.writing() as connection:
+                    prepare(connection, store.name)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @property
+    def name(self) -> str:
+        """The database as people may see it: the file, or the URL without its password."""
+        path = sqlite_file(self._engine.url)
+        return str(path) if path else self._engine.url.render_as_string(hide_password=True)
+
+    @property
+    def url(self) -> str | None:
+        """Where another process of this program opens the same database; None for one in memory.
+
+        Never to be shown, as it holds the password.
+        """
+        if self._engine.dialect.name == "sqlite" and sqlite_file(self._engine.url) is None:
+            return None
+        return self._engine.url.render_as_string(hide_password=False)
+
+    def close(self) -> None:
+        """Let go of the database; an open store holds file handles or connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for queries that all see the same state."""
+        with self._translated(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection that is the only writer until it commits; errors undo everything."""
+        with self._translated(), self._writer.begin() as connection:
+            yield connection
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that knows ON CONFLICT; both engines spell it alike."""
+        if self._engine.dialect.name == "postgresql":
+            # Imported late: a tenth of the start of every command, and few use it.
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table)
+        return sqlite.insert(table)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except BadDataError:
+            raise
+        except (sa.exc.DataError, sa.exc.IntegrityError, OverflowError) as error:
+            raise BadDataError(f"{self.name}: {_first_line(error)}") from error
+        except SQLAlchemyError as error:
+            raise StoreError(_sentence(self.name, error)) from error
+
+
+class BadDataError(StoreError):
+    """The database refused a value; a file that holds such a value can be left out."""
+
+
+def parse_url(url: str) -> URL:
+    """A SQLAlchemy URL; plain postgresql:// means psycopg 3. Raises StoreError."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StoreError(f"not a database URL: {url!r}", hint=_URL_HINT) from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(f"no such kind of database: {parsed.drivername}", hint=_URL_HINT)
+    return parsed
+
+
+_URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file behind a SQLite URL; None for PostgreSQL and for a database in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database))
+
+
+def _check_file(path: Path, create: bool) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a database")
+    if path.exists():
+        return
+    if not create:
+        raise StoreError(f"no database at {path}", hint="run `nbbench import` first, or pass --db URL")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create the folder {path.parent}: {error.strerror or error}") from error
+
+
+def _engine(url: URL, timeout_s: float) -> sa.Engine:
+    is_sqlite = url.get_backend_name() == "sqlite"
+    connect: dict[str, Any] = {"timeout": timeout_s} if is_sqlite else {}
+    if not is_sqlite and "connect_timeout" not in url.query:
+        connect["connect_timeout"] = _CONNECT_S
+    try:
+        engine = sa.create_engine(url, connect_args=connect)
+    except (NoSuchModuleError, ImportError) as error:
+        hint = "install it with: pip install 'nbbench[postgresql]'"
+        raise StoreError(f"the driver of {url.drivername} is not installed", hint=hint) from error
+
+    def configure(handle: Any, _record: object) -> None:
+        (_configure_sqlite if is_sqlite else _configure_postgresql)(handle, timeout_s)
+
+    sa.event.listen(engine, "connect", configure)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
+    # pysqlite would begin transactions by itself, late and never before DDL; `_begin` does.
+    handle.isolation_level = None
+    handle.execute("PRAGMA foreign_keys=ON")
+    handle.execute("PRAGMA synchronous=NORMAL")  # safe in WAL: a power cut undoes, never damages
+    # In WAL readers go on while one process writes; a file system without shared memory keeps
+    # the older journal. Two processes that switch a new file at once get an error without
+    # SQLite's usual wait, so the wait is here.
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            handle.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+def _configure_postgresql(handle: Any, timeout_s: float) -> None:
+    with handle.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
+    handle.commit()  # or the pool's first rollback would undo them
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("nbbench_writes", False)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    elif writes:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
+
+
+def _first_line(error: BaseException) -> str:
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(origin).strip().splitlines()
+    return lines[0] if lines else type(origin).__name__
+
+
+def _sentence(name: str, error: SQLAlchemyError) -> str:
+    text = _first_line(error)
+    if "database is locked" in text or "lock timeout" in text:
+        return f"{name} is in use by another program"
+    if "file is not a database" in text or "malformed" in text:
+        return f"{name} is not a database, or is damaged"
+    if "unable to open database file" in text or "readonly database" in text:
+        return f"{name} cannot be opened for writing"
+    if "disk is full" in text or "disk I/O error" in text:
+        return f"{name} cannot be written: {text}"
+    return f"{name}: {text}"

@@ -1,0 +1,289 @@
+"""STAMP folders: `<root>/cluster_<ID>/<STAMP>/`, written once, checksummed, never overwritten.
+
+STAMP is true UTC, `%Y%m%dT%H%M%SZ`. When two captures of a cluster start within one second, the
+later one gets the suffix `-2`, then `-3` and so on: the stamp in front stays true (moving it to
+the next free second would state a time that has not come), sorts beside its twin, and the
+folders stay apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nbbench.errors import EvidenceError
+from nbbench.record.atomic import host_error, write_bytes
+
+CHECKSUMS = "sha256.txt"
+# The subject's automation commits nothing else (its rule), so other files would be lost.
+EXTENSIONS = (".json", ".md", ".txt", ".log", ".npy", ".png")
+MAX_FILE_BYTES = 5 * 1024 * 1024
+MAX_FOLDER_BYTES = 20 * 1024 * 1024
+
+STAMP_PATTERN = re.compile(r"\d{8}T\d{6}Z(-[1-9]\d*)?", re.ASCII)
+_CLUSTER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,119}", re.ASCII)
+_CHECKSUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+_MAX_TWINS = 10_000
+
+
+def utc_stamp(now: datetime) -> str:
+    """`now` as a STAMP. Raises ValueError for a naive time: its zone would be a guess."""
+    if now.tzinfo is None:
+        raise ValueError("a STAMP needs a time with a zone")
+    return now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def cluster_folder(root: Path, cluster: str) -> Path:
+    """`<root>/cluster_<ID>`; raises EvidenceError when the ID could lead elsewhere."""
+    if not _CLUSTER.fullmatch(cluster) or cluster.endswith("."):
+        raise EvidenceError(
+            f"{cluster!r} is not a cluster's name: letters, digits, '.', '_' and '-', at most 80",
+            hint="pass it with --cluster, for example CLUSTER-PERF-001",
+        )
+    folder = root / f"cluster_{cluster}"
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise EvidenceError(f"{folder} is a link that leads out of {root}")
+    return folder
+
+
+def create_folder(root: Path, cluster: str, now: datetime) -> Path:
+    """Make and return a new `<root>/cluster_<ID>/<STAMP>/`, whose name is its stamp.
+
+    The folder is made by one `mkdir`, so that no two callers ever get the same one. Raises
+    EvidenceError for a bad cluster name, HostError when the machine refuses.
+    """
+    parent = cluster_folder(root, cluster)
+    stamp = utc_stamp(now)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for twin in range(1, _MAX_TWINS):
+            folder = parent / (stamp if twin == 1 else f"{stamp}-{twin}")
+            # An earlier evidence folder, or a file of that name: the next suffix is free.
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise host_error(parent, error) from error
+    raise EvidenceError(f"{parent} already holds {_MAX_TWINS} folders of {stamp}")
+
+
+class Bundle:
+    """The files of one evidence folder, checked as they are added, written together at the end.
+
+    The folder may already hold files that a guarded command wrote while it ran (pytest.log,
+    time.txt): they are checksummed too, their names and sizes checked, and never overwritten.
+    As a context manager it removes the folder again when the block fails and the folder is empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, bytes] = {}
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._take_back(())
+
+    def add(self, name: str, content: str | bytes) -> None:
+        """Add one file. Raises EvidenceError when its name, size or content breaks the layout."""
+        data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+        if name.lower() in {known.lower() for known in self._files}:
+            raise EvidenceError(f"two files of one evidence folder are called {name!r}", hint="")
+        if problem := name_problem(name) or content_problem(name, data):
+            raise EvidenceError(f"evidence file {name!r} {problem}", hint="")
+        self._files[name] = data
+
+    def add_log(self, name: str, text: str) -> None:
+        """Add a log of any length; the middle of one above the limit is left out, and says so."""
+        self.add(name, trim_log(text))
+
+    def write(self) -> tuple[Path, ...]:
+        """Write every file, then sha256.txt over all that the folder holds.
+
+        Nothing is written when a check fails, and what was written is taken back when the
+        machine refuses on the way: a folder without sha256.txt is never a finished one.
+        Raises EvidenceError or HostError.
+        """
+        self._check_folder()
+        written: list[Path] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name, data in self._files.items():
+                write_bytes(self.folder / name, data)
+                written.append(self.folder / name)
+            written.append(seal(self.folder))
+        except BaseException as error:
+            self._take_back(written)
+            if isinstance(error, OSError):
+                raise host_error(self.folder, error) from error
+            raise
+        return tuple(written)
+
+    def _check_folder(self) -> None:
+        existing = _entries(self.folder)
+        names = {path.name.lower() for path in existing}
+        if CHECKSUMS in names:
+            raise EvidenceError(f"{self.folder} is finished: it already has {CHECKSUMS}")
+        for name in self._files:
+            if name.lower() in names:
+                raise EvidenceError(f"{self.folder / name} exists; evidence is never overwritten")
+        problems = [f"{path.name} {problem}" for path in existing if (problem := _file_problem(path))]
+        if problems:
+            raise EvidenceError(f"{self.folder}: {'; '.join(problems)}", hint="")
+        total = sum(path.stat().st_size for path in existing) + sum(map(len, self._files.values()))
+        if total > MAX_FOLDER_BYTES:
+            raise EvidenceError(
+                f"the evidence folder would hold {total:,} bytes, above the limit of {MAX_FOLDER_BYTES:,}",
+                hint="leave out the largest artifacts",
+            )
+
+    def _take_back(self, written: Iterable[Path]) -> None:
+        # Best effort, newest first; a folder that others still use simply stays.
+        with contextlib.suppress(OSError):
+            for path in reversed(list(written)):
+                path.unlink(missing_ok=True)
+            self.folder.rmdir()
+
+
+def seal(folder: Path) -> Path:
+    """Write sha256.txt over every file of the folder, which finishes it; returns its path.
+
+    Raises EvidenceError when the folder is finished already, HostError when the machine refuses.
+    """
+    entries = _entries(folder)
+    if any(entry.name == CHECKSUMS for entry in entries):
+        raise EvidenceError(f"{folder} is finished: it already has {CHECKSUMS}")
+    try:
+        lines = "".join(
+            f"{_digest(entry)}  {entry.name}\n"
+            for entry in entries
+            if entry.is_file() and not entry.is_symlink()
+        )
+    except OSError as error:
+        raise host_error(folder, error) from error
+    write_bytes(folder / CHECKSUMS, lines.encode("utf-8", errors="surrogateescape"))
+    return folder / CHECKSUMS
+
+
+def verify_folder(path: Path) -> list[str]:
+    """What of `path` disagrees with its sha256.txt, one sentence each; empty when it is whole."""
+    try:
+        text = (path / CHECKSUMS).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return [f"{CHECKSUMS} is missing"]
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"{CHECKSUMS} cannot be read: {error}"]
+    problems = []
+    listed: set[str] = set()
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = _CHECKSUM_LINE.fullmatch(line)
+        if match is None or "/" in match[2] or match[2] in (".", ".."):
+            problems.append(f"{CHECKSUMS} line {number} is not a checksum of a file beside it")
+            continue
+        listed.add(match[2])
+        if mismatch := _mismatch(path / match[2], match[1]):
+            problems.append(f"{match[2]} {mismatch}")
+    others = {entry.name for entry in path.iterdir()} - listed - {CHECKSUMS}
+    return problems + [f"{name} is not in {CHECKSUMS}" for name in sorted(others)]
+
+
+def check_folder(path: Path) -> list[str]:
+    """What in `path` breaks the layout's rules, one sentence each: names, sizes, blank exit codes, bad JSON.
+
+    Meant for the notes of a summary: `Bundle.write` insists on names and sizes alone for files
+    that a guarded command left, so that a blocked run can still hand in what it has.
+    """
+    problems = []
+    for entry in _entries(path):
+        if entry.name == CHECKSUMS:
+            continue
+        problem = _file_problem(entry)
+        if not problem and entry.suffix in (".json", ".txt"):
+            problem = content_problem(entry.name, entry.read_bytes())
+        if problem:
+            problems.append(f"{entry.name} {problem}")
+    return problems
+
+
+def name_problem(name: str) -> str:
+    """Why a file of this name may not lie in an evidence folder; empty when it may."""
+    if not _NAME.fullmatch(name):
+        return "has a name outside ASCII letters, digits, '.', '_', '+' and '-'"
+    if name == CHECKSUMS:
+        return "is written last, by nbbench itself"
+    if not name.endswith(EXTENSIONS):
+        return f"has none of the accepted extensions ({' '.join(EXTENSIONS)})"
+    return ""
+
+
+def content_problem(name: str, data: bytes) -> str:
+    """What is wrong with a file's content: too large, a blank exit code, JSON that is not JSON."""
+    if problem := _size_problem(len(data)):
+        return problem
+    # `unknown` is what the recovery of a killed capture says; a blank would read as "fine".
+    if name == "exit_code.txt" and not re.fullmatch(rb"(-?\d{1,3}|unknown)\n?", data):
+        return "must hold one exit code"
+    if name.endswith(".json"):
+        try:
+            json.loads(data, parse_constant=_refuse)
+        except ValueError as error:
+            return f"is not strict JSON: {error}"
+    return ""
+
+
+def trim_log(text: str, limit: int = MAX_FILE_BYTES) -> str:
+    """`text` within `limit` bytes: a fifth from its start, the rest from its end, where errors are."""
+    data = text.encode("utf-8", errors="replace")
+    if len(data) <= limit:
+        return text
+    note = f"\n\n[... {len(data):,} bytes in all; the middle is left out here ...]\n\n"
+    room = limit - len(note.encode())
+    head = data[: room // 5].decode("utf-8", errors="ignore")
+    return head + note + data[len(data) - (room - room // 5) :].decode("utf-8", errors="ignore")
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise host_error(folder, error) from error
+
+
+def _file_problem(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        return "is not an ordinary file"
+    return name_problem(path.name) or _size_problem(path.stat().st_size)
+
+
+def _size_problem(size: int) -> str:
+    return f"has {size:,} bytes, above the limit of {MAX_FILE_BYTES:,}" if size > MAX_FILE_BYTES else ""
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _mismatch(path: Path, expected: str) -> str:
+    try:
+        if path.is_symlink() or not path.is_file():
+            return "is missing" if not path.exists() else "is not an ordinary file"
+        return "" if _digest(path) == expected else "has changed"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or errno.errorcode.get(error.errno or 0, 'unknown error')}"

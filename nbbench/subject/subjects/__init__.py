@@ -1,0 +1,1 @@
+"""Profiles of subjects that come with nbbench."""

@@ -1,0 +1,1 @@
+"""nanoBragg PyTorch: presets, plan items, the demo."""

@@ -1,0 +1,1 @@
+"""Exact work of two commits compared: by line, by function, against ceilings."""

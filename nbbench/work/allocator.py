@@ -1,0 +1,150 @@
+"""What malloc costs a commit's workloads: from the database, or measured now."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable
+from statistics import median
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.measure import client
+from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
+from nbbench.measure.lock import measuring
+from nbbench.measure.machine import load_now
+from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
+from nbbench.model import Commit, Ledger, Result, Status
+from nbbench.record import Store
+from nbbench.roles import Role, role
+from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
+from nbbench.work.workloads import workload_of
+
+Say = Callable[[str], None]
+_ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+_LINES = 3
+
+
+def measured(
+    settings: Settings, commit: Commit, pattern: re.Pattern[str], *, say: Say
+) -> tuple[list[Allocation], list[str]]:
+    """Each workload with the default malloc, with mallopt, and under the printed remedy itself.
+
+    Returns rows and notes. Raises InconclusiveError when no workload runs.
+    """
+    rows: list[Allocation] = []
+    notes = [note] if (note := busy_note(load_now())) else []
+    name, _, value = MALLOC_REMEDY.partition("=")
+    plain = {k: v for k, v in os.environ.items() if k != name}
+    workload_names(settings, pattern)  # an unknown one is told before a server has started
+    with (
+        measuring(settings.state_dir),
+        warm_server(environment=plain) as server,
+        # The tunables are read when a process starts, so their workloads need a server of their own.
+        warm_server(environment={**plain, name: value}) as remedied,
+    ):
+        ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
+        environments = [open_tree(settings, each, commit) for each in (server, remedied)]
+        for number, (workload, ledger) in enumerate(ledgers.items(), start=1):
+            say(f"[{number}/{len(ledgers)}] {workload}")
+            try:
+                if ledger.error:
+                    raise WorkloadFailed(f"{workload}: {ledger.error}")
+                rows.append(_measure(settings, (server, remedied), environments, ledger))
+            except InconclusiveError as error:
+                notes.append(str(error))
+    if not rows:
+        raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
+    return rows, notes
+
+
+def _measure(
+    settings: Settings,
+    servers: tuple[client.WarmServer, client.WarmServer],
+    environments: list[dict[str, str]],
+    ledger: Ledger,
+) -> Allocation:
+    name = ledger.workload
+    default = measure_runs(settings, servers[0], environments[0], name, malloc=False)
+    pinned = measure_runs(settings, servers[0], environments[0], name)
+    remedied = measure_runs(settings, servers[1], environments[1], name, malloc=False)
+    told = call(settings, servers[0], environments[0], "benchmarks.roofline:tensors", workload=name)
+    large = [Large(line, one["count"], one["largest"]) for line, one in told["lines"].items()]
+    large.sort(key=lambda one: (-one.bytes, -one.count, one.line))
+    seconds = [[run.wall_s for run in runs] for runs in (default, pinned, remedied)]
+    faults = [float(median(run.minor_faults for run in runs)) for runs in (default, pinned, remedied)]
+    return Allocation(
+        name=name,
+        work_bytes=ledger.bytes,
+        pixels=ledger.pixels,
+        faults=faults[0],
+        pinned_faults=faults[1],
+        remedied_faults=faults[2],
+        system_share=shares([(run.user_s, run.system_s) for run in default]),
+        penalty=ratio(seconds[0], seconds[1]),
+        remedied=ratio(seconds[0], seconds[2]),
+        largest_bytes=large[0].bytes if large else 0,
+        large=tuple(large[:_LINES]),
+    )
+
+
+def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Pattern[str]) -> list[Allocation]:
+    """Every timed series of a commit, with what was recorded beside it.
+
+    Faults and penalty are there for the memory-bandwidth workloads; the system share is that of
+    the series' own processes, which run with malloc pinned. Raises InconclusiveError when there
+    is no timed series.
+    """
+    results = [r for r in store.results(commit=commit.hash) if r.status is Status.OK and r.value is not None]
+    declared = store.benchmarks()
+    timed = []
+    for result in results:
+        kind = declared[result.key.benchmark].kind if result.key.benchmark in declared else ""
+        if role(result.key, result.unit, kind) is Role.TIME and pattern.search(result.key.label):
+            timed.append(result)
+    if not timed:
+        raise InconclusiveError(
+            f"no timed series of {commit.short} is recorded",
+            hint="measure now with --measure, or `nbbench run` this commit first",
+        )
+    ledgers = known_ledgers(settings, commit)
+    system = _system_shares(store, commit)
+    beside = {
+        (r.key.benchmark.rpartition(".")[2], r.key.params, r.key.machine): r.value
+        for r in results
+        if r.key.benchmark.startswith("bandwidth.Traffic.")
+    }
+    rows = []
+    for result in timed:
+        key = result.key
+        ledger = ledgers.get(workload_of(key) or "")
+        bandwidth = key.benchmark == "bandwidth.Warm.time_run"
+        params = declared[key.benchmark].params if key.benchmark in declared else ()
+        rows.append(
+            Allocation(
+                name=key.label,
+                work_bytes=ledger.bytes if ledger else 0,
+                pixels=ledger.pixels if ledger else 0,
+                faults=beside.get(("track_minor_faults", key.params, key.machine)) if bandwidth else None,
+                penalty=beside.get(("track_malloc_penalty", key.params, key.machine)) if bandwidth else None,
+                system_share=system.get((key.benchmark, _index(result, params))),
+                largest_bytes=ledger.pixels * _ITEM_BYTES.get(ledger.output_dtype, 0) if ledger else 0,
+            )
+        )
+    return rows
+
+
+def _index(result: Result, params: tuple[tuple[str, ...], ...]) -> int:
+    """asv's number of a parameter set."""
+    wanted = tuple(value for _, value in result.key.params)
+    return next((i for i, each in enumerate(itertools.product(*params)) if each == wanted), 0)
+
+
+def _system_shares(store: Store, commit: Commit) -> dict[tuple[str, int], float]:
+    times: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for record in store.process_records(commit=commit.hash):
+        if record.kind == "run" and not record.exit_code:
+            place = (record.benchmark, record.param_index)
+            times.setdefault(place, []).append((record.user_s, record.system_s))
+    return {place: share for place, spent in times.items() if (share := shares(spent)) is not None}

@@ -1,0 +1,125 @@
+"""The roofline of a commit: measured now, or from what is recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.measure.ledgers import known_ledgers, open_tree, torch_version, workload_ledgers, workload_names
+from nbbench.measure.lock import measuring
+from nbbench.measure.machine import Host, load_now
+from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
+from nbbench.model import Commit, Ledger, Result, Roof, Status
+from nbbench.record import Store
+from nbbench.roles import Role, role
+from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_inputs
+from nbbench.work.workloads import workload_of
+
+Say = Callable[[str], None]
+_CEILING = "bandwidth.Ceiling.track_copy_ceiling"
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """Workloads of one commit under the machine's roof, with what should be known besides."""
+
+    commit: Commit
+    roof: Roof
+    rows: tuple[Achieved, ...]
+    notes: tuple[str, ...] = ()
+    source: str = "measured"
+
+
+def measured(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, say: Say) -> Roofline:
+    """Measure ceilings and workloads in one session of warm processes, ceilings at both ends.
+
+    Raises InconclusiveError when no workload runs.
+    """
+    notes = [note] if (note := busy_note(load_now())) else []
+    workload_names(settings, pattern)  # an unknown one is told before a server has started
+    with measuring(settings.state_dir), warm_server() as server:
+        ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
+        environment = open_tree(settings, server, commit)
+        say("measuring the machine's ceilings")
+        before = measure_roof(settings, server, environment)
+        seconds: dict[str, list[float]] = {}
+        for number, (name, ledger) in enumerate(ledgers.items(), start=1):
+            say(f"[{number}/{len(ledgers)}] {name}")
+            try:
+                if ledger.error:
+                    raise WorkloadFailed(f"{name}: {ledger.error}")
+                runs = measure_runs(settings, server, environment, name)
+                seconds[name] = [run.wall_s for run in runs]
+            except InconclusiveError as error:
+                notes.append(str(error))
+        after = measure_roof(settings, server, environment)
+    roof = best_of(before, after)
+    rows = [classify(ledgers[name], spent, roof) for name, spent in seconds.items()]
+    if not rows:
+        raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
+    if warning := moved(before, after):
+        notes.insert(0, warning)
+    notes += filter(None, [unknown_inputs([ledgers[name] for name in seconds])])
+    return Roofline(commit, roof, tuple(rows), tuple(notes))
+
+
+def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Pattern[str]) -> Roofline:
+    """The roofline from results in the database: the copy ceiling alone is recorded there.
+
+    Raises InconclusiveError when the commit has no timed workload with a ledger and a ceiling.
+    """
+    found = [r for r in store.results(commit=commit.hash) if r.status is Status.OK and r.value is not None]
+    ceilings = [r for r in found if r.key.benchmark == _CEILING]
+    timed = _timed(found, pattern)
+    ledgers = _ledgers(settings, store, commit, timed)
+    known = {name: result for name, result in timed.items() if name in ledgers}
+    if not known or not ceilings:
+        raise InconclusiveError(
+            f"nothing of {commit.short} is recorded that a roofline needs",
+            hint="measure now, without --recorded, or `nbbench run` this commit first",
+        )
+    copy = median(float(r.value or 0) for r in ceilings)
+    cache = recorded_cache(store, ceilings[0].key.machine)
+    roof = Roof(copy, 0.0, 0.0, 0.0, 0, cache or last_level_cache(), settings.threads)
+    rows = [classify(ledgers[n], r.samples or [r.value or 0.0], roof) for n, r in known.items()]
+    notes = (
+        "recorded: only the copy ceiling is kept, so dispatch and caches' ceilings are not known",
+        *(f"recorded on {name}" for name in sorted({r.key.machine for r in known.values()})),
+        *([] if cache else ["that machine's cache size is not recorded: this machine's is taken for it"]),
+        *filter(None, [unknown_inputs([ledgers[name] for name in known])]),
+    )
+    return Roofline(commit, roof, tuple(rows), notes, source="recorded")
+
+
+def _timed(found: list[Result], pattern: re.Pattern[str]) -> dict[str, Result]:
+    named = {workload_of(r.key): r for r in found if role(r.key, r.unit, "") is Role.TIME}
+    return {name: result for name, result in named.items() if name and pattern.search(name)}
+
+
+def _ledgers(
+    settings: Settings, store: Store, commit: Commit, names: Mapping[str, object]
+) -> dict[str, Ledger]:
+    kept = known_ledgers(settings, commit)
+    found = {name: kept.get(name) or store.ledger(commit.tree, name, torch_version()) for name in names}
+    return {name: one for name, one in found.items() if one is not None and not one.error and one.bytes}
+
+
+def recorded_cache(store: Store, machine: str) -> int:
+    """The last-level cache among a machine's recorded facts, in bytes; 0 where it is not told."""
+    facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
+    return max(parse_size(facts.get(name, "")) for name in ("l2 cache", "l3 cache"))
+
+
+def last_level_cache() -> int:
+    """This machine's last-level cache in bytes; 0 where it is not told."""
+    return max(parse_size(Host().cache(level) or "") for level in (2, 3))
+
+
+def parse_size(text: str) -> int:
+    """`32768K` as bytes; 0 for anything else."""
+    match = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", text.strip())
+    return int(match[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[match[2]] if match else 0

@@ -1,0 +1,189 @@
+"""Two commits' exact work and measured time, gathered for `nbbench explain`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from nbbench.config import Settings
+from nbbench.errors import StoreError, UsageError
+from nbbench.measure.ledgers import known_ledgers, record_ledgers, workload_ledgers, workload_names
+from nbbench.measure.warm_runs import warm_server
+from nbbench.model import Commit, Ledger
+from nbbench.record.branch import branch_commits, read_commits, subject_or_none
+from nbbench.subject.diff import diff_trees
+from nbbench.subject.repository import measurable, open_subject
+from nbbench.words import plural
+from nbbench.work.explanation import Explanation, explain
+from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.work.line_match import LineMatch
+from nbbench.work.timing import MeasuredTimes, load_times, placed
+from nbbench.work.work_share import WorkShare, cost_bytes, work_share
+
+Say = Callable[[str], None]
+# A commit of the kept list: the beginning of its hash, or so many steps before it.
+_KEPT = re.compile(r"([0-9a-f]{4,40})(?:(~)(\d*)|(\^))?")
+# What a user gets without asking: the mapped test's frame sizes that fit any machine.
+USUAL = re.compile("bandwidth-512-float32|bandwidth-1024-float32")
+
+
+def find_commit(settings: Settings, name: str) -> Commit:
+    """A commit by name, of the registered subject or of the list kept beside the results.
+
+    Raises UsageError for an unknown name, SubjectError where there is neither.
+    """
+    if (subject := subject_or_none(settings)) is not None:
+        return measurable(subject, name)
+    commits = read_commits(settings)
+    if not commits:
+        open_subject(settings)  # says what is wrong with it
+    match = _KEPT.fullmatch(name.strip().lower())
+    places = [i for i, c in enumerate(commits) if match and c.hash.startswith(match[1])]
+    if match is None or len(places) != 1:
+        what = f"{len(places)} commits begin with {name!r}" if len(places) > 1 else f"unknown commit {name!r}"
+        raise UsageError(what, hint="without a registered subject, give a hash of results/commits.jsonl")
+    back = int(match[3] or 1) if match[2] else 1 if match[4] else 0
+    if places[0] < back:
+        raise UsageError(f"there is no commit {name!r}: the branch begins after it")
+    return commits[places[0] - back]
+
+
+def explain_commits(
+    settings: Settings, base: Commit, head: Commit, bench: re.Pattern[str] | None, *, say: Say
+) -> Explanation:
+    """Compare two commits: ledgers (recording what is missing), lines, measured times.
+
+    Without `bench` the usual workloads are compared and all others that both commits have on
+    record. Without a registered subject the ledgers on record must do.
+    """
+    subject = subject_or_none(settings)
+    wanted = bench or USUAL
+    sides = [_ledgers(settings, c, wanted, record=subject is not None, say=say) for c in (base, head)]
+    if bench is None:
+        more = [known_ledgers(settings, c) for c in (base, head)]
+        for name in more[0].keys() & more[1].keys():
+            for side, kept in zip(sides, more, strict=True):
+                side.setdefault(name, kept[name])
+    match = line_match(settings, base, head)
+    diffs, problems = _compare(settings, wanted, sides, (base, head), match)
+    shares, exact, notes = _shares(settings, [d.workload for d in diffs], base, head, sides)
+    if bench is None and base.tree != head.tree:
+        notes += _left_out(settings, sides, records=subject is not None)
+    return explain(
+        base,
+        head,
+        diffs,
+        shares,
+        exact=exact,
+        asked=bench,
+        usual=USUAL,
+        by_name=match is None,
+        problems=problems,
+        notes=notes,
+    )
+
+
+def line_match(settings: Settings, base: Commit, head: Commit) -> LineMatch | None:
+    """Which lines of two commits are the same, through their diff; None without a subject."""
+    if (subject := subject_or_none(settings)) is None:
+        return None
+    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, source_folder(settings)))
+
+
+def whole_ledgers(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str], *, say: Say
+) -> dict[str, Ledger]:
+    """A commit's ledgers with everything that is recorded today.
+
+    What was recorded before functions were is recorded again, where a subject is registered.
+    """
+    if subject_or_none(settings) is None:
+        return _ledgers(settings, commit, wanted, record=False, say=say)
+    found = _ledgers(settings, commit, wanted, record=True, say=say)
+    old = [name for name, one in found.items() if one.ops and not one.functions]
+    if old:
+        say(f"recording {len(old)} ledgers of {commit.short} again: they lack the figures by function")
+        with warm_server() as server:
+            made = record_ledgers(settings, server, commit, old)
+        found |= {name: made[name] for name in old}
+    return found
+
+
+def source_folder(settings: Settings) -> str:
+    """Where the measured path lies below the import root: what paths in ledgers begin with."""
+    path = PurePosixPath(settings.measured_path)
+    root = PurePosixPath(settings.import_root)
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _ledgers(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str], *, record: bool, say: Say
+) -> dict[str, Ledger]:
+    if record:
+        return dict(workload_ledgers(settings, commit, wanted, say=say))
+    kept = known_ledgers(settings, commit)
+    return {name: kept[name] for name in workload_names(settings, wanted) if name in kept}
+
+
+def _left_out(settings: Settings, sides: Sequence[Mapping[str, Ledger]], *, records: bool) -> list[str]:
+    """A note on the workloads that neither commit has on record."""
+    others = [n for n in workload_names(settings, re.compile("")) if not any(n in side for side in sides)]
+    if not others:
+        return []
+    remedy = ": --bench . records them" if records else ""
+    return [f"{plural(len(others), 'workload')} of the suite not on record, so not compared{remedy}"]
+
+
+def _compare(
+    settings: Settings,
+    wanted: re.Pattern[str],
+    sides: Sequence[Mapping[str, Ledger]],
+    commits: tuple[Commit, Commit],
+    match: LineMatch | None,
+) -> tuple[list[LedgerDiff], list[str]]:
+    """The differences by workload, and why there is none of the others."""
+    diffs, problems = [], []
+    for name in sorted(sides[0].keys() | sides[1].keys() | set(workload_names(settings, wanted))):
+        gone = [c.short for c, side in zip(commits, sides, strict=True) if name not in side]
+        broken = [
+            f"{name} fails at {c.short}: {side[name].error.splitlines()[0]}"
+            for c, side in zip(commits, sides, strict=True)
+            if name in side and side[name].error
+        ]
+        if gone:
+            problems.append(f"{name} is not on record at {' and '.join(gone)}")
+        elif broken:
+            problems += broken
+        else:
+            diffs.append(diff_ledgers(sides[0][name], sides[1][name], match))
+    return diffs, problems
+
+
+def _shares(
+    settings: Settings,
+    workloads: Sequence[str],
+    base: Commit,
+    head: Commit,
+    sides: Sequence[Mapping[str, Ledger]],
+) -> tuple[list[WorkShare], frozenset[str], list[str]]:
+    """What was timed, for which workloads at commits that do the same work, and notes."""
+    commits = branch_commits(settings)
+    first, last = placed(base, commits), placed(head, commits)
+    try:
+        times: MeasuredTimes | None = load_times(settings, commits, workloads)
+    except StoreError as error:
+        return [], frozenset(), [f"times are left out: {error}"]
+    shares, exact = [], set()
+    for name in workloads if times else ():
+        pair = times.between(name, first, last) if times else None
+        if pair is None or pair.base.tree == pair.head.tree:
+            continue
+        ends = [known_ledgers(settings, c).get(name) for c in (pair.base, pair.head)]
+        shares.append(work_share(pair.timing, ends[0], ends[1], settings.floor))
+        asked = [side[name] for side in sides]
+        if all(
+            e and not e.error and cost_bytes(e) == cost_bytes(a) for e, a in zip(ends, asked, strict=True)
+        ):
+            exact.add(name)
+    return shares, frozenset(exact), []

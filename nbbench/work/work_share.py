@@ -1,0 +1,138 @@
+"""How much of a change of time the change of work explains (docs/ledger.md, "What the work explains").
+
+The cost of a run is taken as C = bytes + operations x BYTES_PER_OPERATION: at an unchanged
+bandwidth and dispatch cost, time is proportional to it. The share explained is
+log(C_head / C_base) / log(t_head / t_base), within 0 and 1; what it leaves is a change of the
+achieved bandwidth (or of the cost of an operation).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nbbench import units
+from nbbench.model import Ledger
+from nbbench.work.ledger_diff import BYTES_PER_OPERATION, log_ratio
+
+_ALL = 0.9  # a share from here on leaves nothing worth looking for
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A workload's time at two commits, with what the operating system did meanwhile.
+
+    Times are seconds; `minor_faults` are page faults of one run with the default malloc;
+    `system_share` is system time over processor time of the measuring processes. None where
+    it was not measured. `base` and `head` are the commits that were measured, `note` says when
+    they are not the ones asked for.
+    """
+
+    workload: str
+    series: str
+    machine: str
+    base: str
+    head: str
+    before_s: float
+    after_s: float
+    minor_faults: tuple[float | None, float | None] = (None, None)
+    system_share: tuple[float | None, float | None] = (None, None)
+    intervals: tuple[tuple[float, float], tuple[float, float]] | None = None  # asv's, seconds
+    note: str = ""
+
+    @property
+    def effect(self) -> float:
+        """log(after/before) of the time."""
+        return log_ratio(self.before_s, self.after_s)
+
+    @property
+    def overlap(self) -> bool:
+        """Whether asv's intervals of the two results have a common part: the samples cannot tell."""
+        if self.intervals is None:
+            return False
+        before, after = self.intervals
+        return before[0] <= after[1] and after[0] <= before[1]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkShare:
+    """What the work predicts for the time (log ratio), and the share of the change it explains.
+
+    `bandwidths` are ledger bytes over time, before and after (bytes a second): what the work does
+    not explain is by definition in them. `share` is None where the time did not move beyond
+    `floor` or its samples, and where the ledgers of the measured commits are not on record (then `predicted`
+    and `bandwidths` are None, too).
+    """
+
+    timing: Timing
+    predicted: float | None
+    share: float | None
+    bandwidths: tuple[float, float] | None
+    floor: float
+    sentence: str
+
+
+def cost_bytes(ledger: Ledger) -> float:
+    """The cost of a run in bytes: what it moves, and what its operations cost to dispatch."""
+    return float(ledger.bytes + ledger.ops * BYTES_PER_OPERATION)
+
+
+def explained_share(predicted: float, measured: float) -> float:
+    """predicted/measured of two log ratios, within 0 and 1; 0 where they point apart."""
+    if measured == 0 or predicted * measured <= 0 or math.isnan(predicted):
+        return 0.0
+    return min(predicted / measured, 1.0) if math.isfinite(measured) else 0.0
+
+
+def work_share(timing: Timing, base: Ledger | None, head: Ledger | None, floor: float) -> WorkShare:
+    """Hold the measured time against the ledgers of the commits at which it was measured.
+
+    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %).
+    """
+    if base is None or head is None or base.error or head.error:
+        told = f"{_measured(timing)}; the work of the measured commits is not on record"
+        return WorkShare(timing, None, None, None, floor, told)
+    predicted = log_ratio(cost_bytes(base), cost_bytes(head))
+    moved = abs(timing.effect) > math.log1p(floor) and not timing.overlap
+    share = explained_share(predicted, timing.effect) if moved else None
+    rates = base.bytes / timing.before_s, head.bytes / timing.after_s
+    bound = all(one.ops * BYTES_PER_OPERATION > one.bytes for one in (base, head))
+    dispatch = (base.ops, head.ops) if bound else None
+    told = _sentence(timing, predicted, share, rates, dispatch, floor)
+    return WorkShare(timing, predicted, share, rates, floor, told)
+
+
+def _sentence(
+    timing: Timing,
+    predicted: float,
+    share: float | None,
+    rates: tuple[float, float],
+    dispatch: tuple[int, int] | None,
+    floor: float,
+) -> str:
+    told, work = _measured(timing), units.format_change(predicted)
+    if share is None:
+        more = "as the work predicts" if abs(predicted) <= math.log1p(floor) else f"the work predicts {work}"
+        within = "the spread of its samples" if timing.overlap else f"{floor * 100:.0f} %"
+        return f"{told}, within {within}: {more}"
+    rate = _rate(timing, rates, dispatch)
+    if predicted * timing.effect < 0:
+        return f"{told}, but the work predicts {work}: none explained, {rate}"
+    if predicted / timing.effect > 1 / _ALL:
+        return f"{told}; the work predicts {work}, more than was measured: {rate}"
+    if share >= _ALL:
+        return f"{told}; the work predicts {work} and explains it"
+    return f"{told}; the work predicts {work}: {share * 100:.0f} % explained, the rest is {rate}"
+
+
+def _rate(timing: Timing, rates: tuple[float, float], dispatch: tuple[int, int] | None) -> str:
+    """What time that the work does not explain went with: bandwidth, or the cost of an operation."""
+    if dispatch is None:
+        return f"bandwidth {rates[0] / 1e9:.3g} → {rates[1] / 1e9:.3g} GB/s"
+    each = (timing.before_s / dispatch[0], timing.after_s / dispatch[1])
+    return f"{units.format_seconds(each[0])} → {units.format_seconds(each[1])} an operation"
+
+
+def _measured(timing: Timing) -> str:
+    seconds = f"{units.format_seconds(timing.before_s)} → {units.format_seconds(timing.after_s)}"
+    return f"measured {units.format_change(timing.effect)} ({seconds})"

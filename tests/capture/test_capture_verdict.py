@@ -1,0 +1,363 @@
+"""What a captured run is said to mean, and never said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from capture_samples import (
+    BANDWIDTH,
+    CROWDED,
+    FAILED_OUTPUT,
+    MAPPING,
+    QUIET,
+    baseline_figure,
+    diagnosis,
+    failed_test,
+    healthy_diagnosis,
+    passed_test,
+    run_of,
+    timing,
+)
+
+from nbbench.capture.assertions import checks_of
+from nbbench.capture.figures import figures_of
+from nbbench.capture.malloc_setting import pinned_malloc
+from nbbench.capture.trial import (
+    achieved,
+    against_baseline,
+    allocator_trials,
+    dtype_of_test,
+    legacy_bytes_per_pixel,
+)
+from nbbench.capture.verdict import NO_BASELINE, first_words, judge, setup_error
+from nbbench.captured import (
+    BaselineLine,
+    CaptureVerdict,
+    Diagnosis,
+    MallocTrial,
+    RunOutcome,
+    TestRecord,
+    TestRun,
+)
+from nbbench.model import Cause
+from nbbench.work.allocator_cost import MALLOC_REMEDY
+
+
+def verdict(
+    run: TestRun,
+    outcome: RunOutcome = RunOutcome.FAILED,
+    found: Diagnosis | None = None,
+    baseline: tuple[BaselineLine, ...] = (),
+    **more: Any,
+) -> CaptureVerdict:
+    figures = figures_of(run.tests)
+    checks = checks_of(run.tests, figures)
+    return judge(outcome, run, figures, checks, diagnosis=found, baseline=baseline, **more)
+
+
+def told(found: CaptureVerdict) -> str:
+    return "\n".join(found.sentences)
+
+
+def test_cluster_perf_001_is_the_allocator_with_evidence_and_remedy() -> None:
+    found = verdict(run_of(failed_test()), found=diagnosis())
+    text = told(found)
+    assert (found.word, found.cause) == ("failed", Cause.ALLOCATOR)
+    assert "at 2048² float64 malloc makes a warm run 2.8 times as long" in text
+    assert "1,280,000 minor page faults against 11,000" in text and "62% system time" in text
+    assert "33.6 MB is above the largest block that glibc keeps" in text
+    assert f"remedy: {MALLOC_REMEDY}" in text
+    assert "bandwidths[2048] / bandwidths[512] is 0.327, the test asks for >= 0.5: does not hold" in text
+    ratio = "is 0.327 (does not hold) by default and 0.875 (holds) with malloc pinned"
+    assert f"ratio 2048²/512² of warm runs {ratio}" in text
+    assert any(MALLOC_REMEDY in action for action in found.next_actions)
+
+
+def test_the_word_of_those_who_wrote_it_off_never_appears() -> None:
+    for run in (run_of(failed_test()), run_of(passed_test()), run_of(failed_test(CROWDED))):
+        for found in (None, diagnosis(), healthy_diagnosis()):
+            verdicts = verdict(run, found=found)
+            assert "transient" not in told(verdicts) + "".join(verdicts.notes + verdicts.next_actions)
+
+
+def test_a_passing_test_may_hide_the_allocator() -> None:
+    found = verdict(run_of(passed_test()), RunOutcome.PASSED, diagnosis())
+    assert (found.word, found.cause) == ("passed", Cause.ALLOCATOR)
+
+
+def test_another_dtype_than_the_tests_is_told_but_is_no_cause_of_its_figures() -> None:
+    found = verdict(run_of(passed_test()), RunOutcome.PASSED, diagnosis(default_dtype="float32"))
+    assert found.cause is None
+    assert "at 2048² float64 (the test computes in float32) malloc makes" in told(found)
+    own = verdict(run_of(passed_test(MAPPING)), RunOutcome.PASSED, diagnosis(default_dtype="float32"))
+    assert own.cause is Cause.ALLOCATOR
+
+
+def test_the_allocator_is_seen_by_cpu_time_where_others_were_busy() -> None:
+    slow = timing(9.0, 1.09, 1_280_000)
+    waiting = MallocTrial(2048, "float64", replace(slow, user_s=0.67), timing(8.5, 0.01, 11_000))
+    waiting = replace(waiting, pinned=replace(waiting.pinned, user_s=0.63))  # type: ignore[type-var]
+    quiet, busy = diagnosis(trials=(waiting,)), diagnosis(trials=(waiting,), others_share=0.9)
+    assert not allocator_trials(quiet)  # 9.0 s against 8.5 s
+    assert allocator_trials(busy) == [waiting]
+    text = told(verdict(run_of(failed_test(CROWDED)), found=busy))
+    assert "CPU time 1.76 s, with its thresholds pinned 640 ms" in text
+    assert "contention: others used 0.80 cores" in text
+
+
+def test_faults_without_a_price_are_no_cause() -> None:
+    cheap = MallocTrial(2048, "float64", timing(0.66, 0.03, 400_000), timing(0.64, 0.01, 11_000))
+    assert not allocator_trials(diagnosis(trials=(cheap,)))
+    few = MallocTrial(512, "float64", timing(0.06, 0.02, 900), timing(0.03, 0.001, 0))
+    assert not allocator_trials(diagnosis(trials=(few,)))
+
+
+def test_the_tests_own_faults_stand_in_for_a_trial_that_was_not_possible() -> None:
+    found = verdict(run_of(failed_test(MAPPING)), found=Diagnosis(error="the subject is not a git checkout"))
+    assert found.cause is Cause.ALLOCATOR
+    assert "1,281,000 minor page faults, 1,178,600 of them on memory it had before" in told(found)
+    assert "nothing was tried apart from the test: the subject is not a git checkout" in told(found)
+
+
+def test_a_trial_that_exonerates_malloc_outweighs_the_tests_faults() -> None:
+    found = verdict(run_of(failed_test(MAPPING)), found=healthy_diagnosis())
+    assert found.cause is Cause.UNEXPLAINED
+
+
+def test_contention_explains_a_slow_test_where_malloc_does_not() -> None:
+    found = verdict(run_of(failed_test(CROWDED)), found=healthy_diagnosis())
+    assert found.cause is Cause.CONTENTION
+    assert "others used 0.80 cores" in told(found) and "3,195 involuntary" in told(found)
+    assert "4 torch threads share 2 cores" in told(found)
+    assert any("idle machine" in action for action in found.next_actions)
+
+
+def test_more_threads_than_cores_are_contention_even_alone() -> None:
+    found = verdict(run_of(failed_test(replace(QUIET, torch_threads=4))), found=healthy_diagnosis())
+    assert found.cause is Cause.CONTENTION
+
+
+def test_a_failing_test_without_figures_has_no_cause_of_performance() -> None:
+    broken = TestRecord("tests/test_x.py::test_shape", "failed", message="AssertionError: shape", usage=QUIET)
+    found = verdict(run_of(broken), found=healthy_diagnosis())
+    assert (found.word, found.cause) == ("failed", None)
+    assert "tests/test_x.py::test_shape: AssertionError: shape" in told(found)
+
+
+def test_legacy_figures_are_named_and_put_beside_ledger_and_ceiling() -> None:
+    text = told(verdict(run_of(failed_test()), found=diagnosis()))
+    assert "the legacy figure is 0.0533 GiB/s (pixels · 8 B · 3 passes, a guess)" in text
+    assert "the ledger counts 3,329 B/pixel, so the test really moved 7.933 GB/s" in text
+    assert "72% of the copy ceiling (11 GB/s, same threads)" in text
+
+
+def test_the_dtype_is_what_the_figures_say_or_else_the_subjects_default() -> None:
+    figures = figures_of([failed_test()])
+    assert dtype_of_test(diagnosis(), figures) == "float64"
+    assert dtype_of_test(diagnosis(default_dtype="float32"), figures) == "float32"
+    assert dtype_of_test(diagnosis(), [replace(f, dtype="float32") for f in figures]) == "float32"
+    assert achieved(diagnosis(default_dtype="float32"), figures) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "word"),
+    [
+        ({}, 0.64, "no regression"),
+        ({}, 0.80, "slower"),
+        ({}, 0.40, "faster"),
+        ({"samples": 3, "coverage": 0.75}, 0.64, "cannot tell"),
+    ],
+)
+def test_against_the_baseline(changes: dict[str, object], now: float, word: str) -> None:
+    trial = MallocTrial(2048, "float64", timing(1.76, 1.09, 10), timing(now, 0.01, 10))
+    (line,) = against_baseline(diagnosis(trials=(trial,)), [baseline_figure(**changes)], 0.03)
+    assert line.word == word
+
+
+def test_nothing_is_compared_while_others_were_busy_or_runs_scatter() -> None:
+    trial = MallocTrial(2048, "float64", None, timing(0.64, 0.01, 10))
+    (line,) = against_baseline(diagnosis(trials=(trial,), others_share=0.5), [baseline_figure()], 0.03)
+    assert line.word == "cannot tell" and "others" in line.why
+    wide = MallocTrial(2048, "float64", None, timing(0.64, 0.01, 10, spread=0.3))
+    (line,) = against_baseline(diagnosis(trials=(wide,)), [baseline_figure()], 0.03)
+    assert line.word == "cannot tell" and "scatter" in line.why
+
+
+def test_no_regression_is_said_with_an_interval_or_not_at_all() -> None:
+    without = verdict(run_of(passed_test()), RunOutcome.PASSED, healthy_diagnosis())
+    assert NO_BASELINE in without.sentences and "no regression" not in told(without)
+    lines = against_baseline(healthy_diagnosis(), [baseline_figure()], 0.03)
+    found = verdict(run_of(passed_test()), RunOutcome.PASSED, healthy_diagnosis(), lines)
+    assert (
+        "630 ms to 650 ms for the same tree on this machine (97% interval of 6 samples): no regression"
+        in told(found)
+    )
+    assert NO_BASELINE not in found.sentences
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (RunOutcome.TIMEOUT, "the outer timeout ended it"),
+        (RunOutcome.SIGNAL, "a signal ended it"),
+        (RunOutcome.NO_TESTS, "pytest found no such test"),
+        (RunOutcome.DISK_FULL, "could not be written"),
+    ],
+)
+def test_blocked_runs_say_what_was_running(outcome: RunOutcome, why: str) -> None:
+    run = run_of(TestRecord(BANDWIDTH, "interrupted"), exit_status=None)
+    found = verdict(run, outcome)
+    assert found.word == "blocked" and why in found.sentences[0] and BANDWIDTH in found.sentences[0]
+    assert found.next_actions == ()
+
+
+def test_a_run_that_skipped_everything_tested_nothing() -> None:
+    found = verdict(run_of(TestRecord("t", "skipped")), RunOutcome.PASSED)
+    assert found.word == "blocked" and "every test was skipped" in found.sentences[0]
+
+
+def test_every_outcome_has_its_reason() -> None:
+    for outcome in set(RunOutcome) - {RunOutcome.PASSED, RunOutcome.FAILED}:
+        assert "every test was skipped" not in told(verdict(run_of(), outcome))
+
+
+def test_notes_say_what_was_not_possible() -> None:
+    found = verdict(TestRun(), found=diagnosis(torch="2.6.0", notes=("no time was left for 512² float32",)))
+    assert "the pytest plugin was not loaded: figures of passing tests are not known" in found.notes
+    assert "diagnosis: no time was left for 512² float32" in found.notes
+    other = verdict(run_of(passed_test(), torch="2.5.1"), found=diagnosis(torch="2.13.0+cpu"))
+    assert "the diagnosis ran with torch 2.13.0+cpu, the test with 2.5.1" in other.notes
+
+
+def test_a_profiled_run_is_not_compared() -> None:
+    found = verdict(run_of(passed_test()), RunOutcome.PASSED, profiled=True)
+    assert "under torch's profiler" in told(found)
+
+
+TUNED = {"GLIBC_TUNABLES": MALLOC_REMEDY.partition("=")[2]}
+
+
+def test_who_followed_the_advice_is_not_told_to_follow_it_again() -> None:
+    """The trial without the tunables costs what it always cost; the test's own call is what counts."""
+    cured = replace(QUIET, minor_faults=300_000, max_rss_growth_bytes=290_000 * 4096)
+    own = diagnosis(default_dtype="float64")
+    found = verdict(run_of(passed_test(cured)), RunOutcome.PASSED, own, environment=TUNED)
+    assert found.cause is None
+    assert "thresholds are pinned by GLIBC_TUNABLES in the command's environment" in told(found)
+    assert "what is left is that the test's own call met 300,000 minor page faults, 10,000 of them" in told(
+        found
+    )
+    assert "without GLIBC_TUNABLES: at 2048² float64 malloc makes a warm run 2.8 times" in told(found)
+    assert "remedy" not in told(found) and "allocator:" not in told(found)
+    assert not any("Capture again with" in action for action in found.next_actions)
+
+
+def test_memory_that_goes_back_although_malloc_is_pinned_is_said() -> None:
+    found = verdict(run_of(failed_test(MAPPING)), found=healthy_diagnosis(), environment=TUNED)
+    assert found.cause is Cause.UNEXPLAINED
+    assert "and yet the test's own call met 1,281,000" in told(found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "setting"),
+    [
+        (TUNED, "GLIBC_TUNABLES"),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296"}, ""),  # trims all the same
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536"}, ""),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=lots:glibc.malloc.trim_threshold"}, ""),
+        (
+            {"MALLOC_MMAP_THRESHOLD_": "0x40000000", "MALLOC_TRIM_THRESHOLD_": "1073741824"},
+            "MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_",
+        ),
+        ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}, "LD_PRELOAD (jemalloc)"),
+        ({"LD_PRELOAD": "/usr/lib/libfaketime.so"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_takes_malloc_out_of_the_way(environment: dict[str, str], setting: str) -> None:
+    assert pinned_malloc(environment) == setting
+
+
+def test_a_compiled_run_is_not_held_against_eager_measurements() -> None:
+    compiled = replace(MAPPING, compiled_graphs=3)
+    eager = diagnosis(not_comparable="compiled")
+    found = verdict(run_of(passed_test(compiled)), RunOutcome.PASSED, eager)
+    assert found.cause is None
+    assert "not comparable: compiled. Dynamo compiled 3 graphs" in told(found)
+    assert "really moved" not in told(found) and "allocator" not in told(found)
+    assert achieved(eager, figures_of([passed_test()])) == {}
+    assert any("TORCHDYNAMO_DISABLE=1" in action for action in found.next_actions)
+
+
+def test_work_beside_a_call_that_had_its_cores_is_no_contention() -> None:
+    """One core, all of it: 4.93 s of CPU in 4.94 s, whatever the machine's other core did."""
+    alone = replace(QUIET, wall_s=4.94, user_s=2.99, system_s=1.94, others_cpu_s=4.9, torch_threads=4)
+    found = verdict(run_of(passed_test(alone), cores=1), RunOutcome.PASSED, healthy_diagnosis())
+    assert "say little" not in told(found) and "4 torch threads share 1 core" in told(found)
+    hardly_waited = replace(QUIET, others_cpu_s=2.4, run_delay_s=0.01)
+    assert "say little" not in told(verdict(run_of(passed_test(hardly_waited)), RunOutcome.PASSED))
+    waited = replace(hardly_waited, run_delay_s=1.2)
+    assert "its threads waited 1.2 s for a core" in told(
+        verdict(run_of(passed_test(waited)), RunOutcome.PASSED)
+    )
+
+
+def test_an_error_before_the_test_is_blocked_with_its_message() -> None:
+    message = "Failed: \n====\nInfrastructure gate: golden files are missing\n====\n"
+    refused = run_of(TestRecord(BANDWIDTH, "error", message=message))
+    assert setup_error(refused).endswith("Failed: Infrastructure gate: golden files are missing")
+    found = verdict(refused, RunOutcome.SETUP_ERROR)
+    assert (found.word, found.cause, found.next_actions) == ("blocked", None, ())
+    assert "Infrastructure gate: golden files are missing" in found.sentences[0]
+    assert NO_BASELINE not in found.sentences
+    assert not setup_error(run_of(TestRecord("t", "error", usage=QUIET)))  # a teardown: the test ran
+    assert not setup_error(run_of(passed_test(), TestRecord("t", "error")))
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("AssertionError: shape", "AssertionError: shape"),
+        ("Failed: \n\n=====\n  gate failed  \n", "Failed: gate failed"),
+        ("ValueError:", "ValueError:"),
+        ("----\n\n", ""),
+    ],
+)
+def test_the_first_words_of_an_error(message: str, words: str) -> None:
+    assert first_words(message) == words
+
+
+def test_a_ratio_near_its_threshold_is_called_a_coin_where_memory_is_mapped_again() -> None:
+    output = FAILED_OUTPUT.replace("0.036s", "0.066s")
+    near = replace(passed_test(MAPPING), stdout=output)
+    assert "the next run may answer otherwise" in told(verdict(run_of(near), RunOutcome.PASSED, diagnosis()))
+    calm = replace(near, usage=QUIET)
+    assert "may answer otherwise" not in told(verdict(run_of(calm), RunOutcome.PASSED, diagnosis()))
+
+
+def test_the_tests_own_dtype_comes_first() -> None:
+    other = MallocTrial(2048, "float32", timing(0.9, 0.4, 200_000), timing(0.5, 0.0, 2))
+    both = diagnosis(trials=(*diagnosis().trials, other), default_dtype="float32")
+    text = told(verdict(run_of(passed_test(MAPPING)), RunOutcome.PASSED, both))
+    assert text.index("at 2048² float32 malloc") < text.index("at 2048² float64 (the test computes in")
+
+
+def test_the_share_of_the_ceiling_is_left_out_where_others_were_busy() -> None:
+    text = told(verdict(run_of(passed_test()), RunOutcome.PASSED, diagnosis(others_share=0.5)))
+    assert "of the copy ceiling" not in text and "no share of it" in text
+
+
+def test_the_tests_formula_is_read_from_its_own_output() -> None:
+    """Until about 2025-10 the test counted 4 B a pixel and pass: its GB/s over its times tell."""
+    today = "  512×512: 0.016s, ~0.39 GB/s effective\n"
+    earlier = "  512×512: 0.016s, ~0.20 GB/s effective\n"
+    for output, guess in ((today, 24), (earlier, 12), (today + earlier.replace("512", "1024"), 24)):
+        assert legacy_bytes_per_pixel(figures_of([replace(passed_test(), stdout=output)])) == guess
+
+
+def test_a_run_without_times_is_not_asked_for_a_baseline() -> None:
+    shapes = TestRecord("t::test_batch", "passed", stdout="matches scalar for B = 3\n", usage=CROWDED)
+    found = verdict(run_of(shapes), RunOutcome.PASSED)
+    assert NO_BASELINE not in found.sentences and found.next_actions == ()

@@ -1,0 +1,122 @@
+"""What a guarded run refuses, by the name of the rule."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nbbench.capture.guard_rules import guarded_environment, is_pytest, unwrap, violations
+from nbbench.subject.presets import BUILT_IN
+
+CPU = BUILT_IN[0]
+RUN = ("pytest", "-vv", "tests/test_x.py")
+
+
+def rules(environ: dict[str, str] | None = None, command: tuple[str, ...] = RUN, timeout_s=None) -> list[str]:
+    return [v.rule for v in violations(CPU, environ or {}, command, timeout_s)]
+
+
+def test_the_guards_are_the_directives() -> None:
+    assert guarded_environment(CPU, {"A": "b"}) == {
+        "A": "b",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "KMP_DUPLICATE_LIB_OK": "TRUE",
+        "NANOBRAGG_DISABLE_COMPILE": "1",
+        "PYTEST_ADDOPTS": "--maxfail=1 --timeout=900 --durations=0",
+        "TORCHDYNAMO_DISABLE": "1",  # the one that holds at every commit
+    }
+    assert CPU.timeout_s == 900
+    assert CPU.command[:2] == ("pytest", "-vv")
+
+
+def test_a_clean_run_and_equal_values_break_nothing() -> None:
+    assert rules() == []
+    assert rules(dict(CPU.environment)) == []
+    directive = ("/usr/bin/time", "-v", "timeout", "900", "env", *map("=".join, CPU.environment), *RUN)
+    assert rules(command=directive) == []
+    assert rules(command=(*RUN, "--timeout=1800", "-m", "not gpu and not slow"), timeout_s=1800) == []
+    assert rules(command=("python", "-m", "pytest", "-k", "not (cuda or compile)")) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "rule"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "gpu-enabled"),
+        ({"CUDA_VISIBLE_DEVICES": ""}, "gpu-enabled"),
+        ({"KMP_DUPLICATE_LIB_OK": "FALSE"}, "environment-conflict"),
+        ({"NANOBRAGG_DISABLE_COMPILE": "0"}, "compile-enabled"),
+        ({"NANOBRAGG_DISABLE_COMPILE": ""}, "compile-enabled"),
+        ({"NANOBRAGG_DISABLE_COMPILE": "yes"}, "environment-conflict"),
+        ({"TORCHDYNAMO_DISABLE": "0"}, "compile-enabled"),
+        ({"PYTEST_ADDOPTS": "-x"}, "environment-conflict"),
+        ({"PYTEST_ADDOPTS": "--maxfail=1 --timeout=60 --durations=0"}, "timeout-lowered"),
+        ({"PYTEST_ADDOPTS": "--timeout 60"}, "timeout-lowered"),
+        ({"PYTEST_ADDOPTS": "-p no:timeout"}, "timeout-lowered"),
+        ({"PYTEST_TIMEOUT": "30"}, "timeout-lowered"),
+    ],
+)
+def test_the_environment(environ: dict[str, str], rule: str) -> None:
+    assert rules(environ) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("command", "rule"),
+    [
+        ((*RUN, "--timeout=60"), "timeout-lowered"),
+        ((*RUN, "--timeout", "60"), "timeout-lowered"),
+        ((*RUN, "--timeout=0"), "timeout-lowered"),
+        ((*RUN, "-o", "timeout=60"), "timeout-lowered"),
+        ((*RUN, "-pno:timeout"), "timeout-lowered"),
+        (("timeout", "300", *RUN), "timeout-lowered"),
+        (("timeout", "-k", "5", "5m", *RUN), "timeout-lowered"),
+        (("env", "PYTEST_ADDOPTS=--timeout=1", *RUN), "timeout-lowered"),
+        (("env", "CUDA_VISIBLE_DEVICES=0", *RUN), "gpu-enabled"),
+        ((*RUN, "-m", "gpu_smoke"), "gpu-enabled"),
+        ((*RUN, "-mgpu"), "gpu-enabled"),
+        ((*RUN, "-k", "not slow and cuda"), "gpu-enabled"),
+        (("python", "-m", "pytest", "-m", "gpu"), "gpu-enabled"),
+        ((*RUN, "-k", "torch_compile"), "compile-enabled"),
+        (("sh", "-c", "NANOBRAGG_DISABLE_COMPILE=0 pytest"), "compile-enabled"),
+        (("bash", "-ec", "pytest --timeout=9"), "timeout-lowered"),
+    ],
+)
+def test_the_command(command: tuple[str, ...], rule: str) -> None:
+    assert rules(command=command) == [rule]
+
+
+def test_the_outer_timeout() -> None:
+    assert rules(timeout_s=899.9) == ["timeout-lowered"]
+    assert rules(timeout_s=900) == []
+    short = dataclasses.replace(CPU, timeout_s=10.0)
+    assert violations(short, {}, ("timeout", "20", "true")) == ()
+
+
+def test_every_broken_rule_is_told() -> None:
+    found = rules({"CUDA_VISIBLE_DEVICES": "0", "KMP_DUPLICATE_LIB_OK": "0"}, (*RUN, "--timeout=1"), 5)
+    assert sorted(found) == ["environment-conflict", "gpu-enabled", "timeout-lowered", "timeout-lowered"]
+
+
+@pytest.mark.parametrize(
+    ("command", "program", "timeout"),
+    [
+        (("pytest",), ("pytest",), None),
+        (("A=1", "pytest"), ("pytest",), None),
+        (("env", "-u", "HOME", "A=1", "pytest", "-x"), ("pytest", "-x"), None),
+        (("/usr/bin/time", "-v", "-o", "f", "timeout", "2m", "pytest"), ("pytest",), 120.0),
+        (("timeout", "0", "pytest"), ("pytest",), None),
+        (("nice", "-n", "5", "true"), ("true",), None),
+        (("env",), (), None),
+    ],
+)
+def test_wrappers_are_taken_off(command: tuple[str, ...], program: tuple[str, ...], timeout) -> None:
+    found = unwrap(command)
+    assert (found.program, found.timeout_s) == (program, timeout)
+
+
+def test_whose_exit_codes_are_pytests() -> None:
+    assert is_pytest(("timeout", "9", "env", "A=1", "/venv/bin/pytest", "-x"))
+    assert is_pytest(("python3.11", "-X", "dev", "-m", "pytest"))
+    assert not is_pytest(("python", "-m", "http.server"))
+    assert not is_pytest(("sh", "-c", "pytest"))
+    assert not is_pytest(("env",))

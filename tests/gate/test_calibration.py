@@ -1,0 +1,62 @@
+"""What a calibration keeps, when it is stale, and how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nbbench.gate.calibration import (
+    Calibration,
+    SeriesNoise,
+    calibration_path,
+    read_calibration,
+    write_calibration,
+)
+from nbbench.report.calibration import calibration_text
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+KNOWN = Calibration(
+    "tower",
+    "2.13.0",
+    1,
+    "a" * 40,
+    NOW,
+    {"time_run(512)": SeriesNoise(0.018, 0.011, 30, 0.18, 0.0181, 0.0162)},
+)
+
+
+def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
+    path = calibration_path(tmp_path, "tower")
+    write_calibration(path, KNOWN)
+    write_calibration(path, KNOWN)
+    assert read_calibration(path) == KNOWN
+    assert [p.name for p in path.parent.iterdir()] == ["tower.json"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"schema": 2}', b'{"schema": 1, "kind": "nbbench-calibration"}']
+)
+def test_a_file_that_cannot_be_used_is_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tower.json"
+    assert read_calibration(path) is None
+    path.write_bytes(content)
+    assert read_calibration(path) is None
+
+
+def test_age_torch_and_threads_make_it_stale() -> None:
+    assert KNOWN.stale("2.13.0", 1, NOW + timedelta(days=30)) == ""
+    assert "31 days old" in KNOWN.stale("2.13.0", 1, NOW + timedelta(days=31))
+    assert "torch 2.13.0, not 2.14.0" in KNOWN.stale("2.14.0", 1, NOW)
+    assert "1 threads, not 2" in KNOWN.stale("2.13.0", 2, NOW)
+    assert replace(KNOWN, threads=2).stale("2.13.0", 2, NOW) == ""
+
+
+def test_the_table_says_whether_the_canary_helps() -> None:
+    rows = [("a", 30, 0.018, 0.011, (0.0181, 0.0162), True), ("b", 30, 0.006, 0.01, (0.006, 0.007), False)]
+    text = calibration_text(rows, "0 of 60 pairs were disturbed and measured again")
+    assert "yes: 1.83 % -> 1.63 %" in text
+    assert "no: 0.60 % -> 0.70 %" in text
+    assert text.endswith("measured again")

@@ -1,0 +1,120 @@
+"""One series at two commits: what is concluded from the rounds, and when; the rounds are given."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nbbench.config import Settings
+from nbbench.errors import UsageError
+from nbbench.gate import compare as rooms
+from nbbench.gate.bisect_search import Mark
+from nbbench.measure.duel import Pair, Sample
+from nbbench.measure.paired import GateSeries
+from nbbench.model import Commit
+
+SERIES = "bandwidth.Warm.time_run(512, 'float32')"
+BASE, HEAD = (
+    Commit(letter * 40, letter * 40, datetime(2026, 1, 5, tzinfo=UTC), letter, n)
+    for n, letter in enumerate("ab", start=1)
+)
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch):
+    """Have rounds of these pairs; what is left of them is returned."""
+
+    def given(pairs: Iterable[Pair], labels: tuple[str, ...] = (SERIES,)) -> list[Pair]:
+        left = list(pairs)
+
+        class Runner:
+            def discover(self, pattern: str) -> list[GateSeries]:
+                return [GateSeries(n, 0, n, 60.0) for n in labels if re.search(pattern, n)]
+
+            def measure(self, series):
+                return {item: left.pop(0) for item in series}
+
+        @contextmanager
+        def paired_runner(*arguments):
+            yield Runner()
+
+        monkeypatch.setattr(rooms, "paired_runner", paired_runner)
+        return left
+
+    return given
+
+
+def pair(log_ratio: float) -> Pair:
+    return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio, turns=5)
+
+
+def compared(**options) -> rooms.Comparison:
+    return rooms.compare(
+        Settings(root=Path("/")), BASE, HEAD, SERIES, **{"seed": 1, "budget_s": 1e9, **options}
+    )
+
+
+WOBBLE = (0.001, -0.002, 0.0, 0.002, -0.001)
+
+
+def test_slower_is_told_by_the_fewest_rounds_that_can(rounds) -> None:
+    left = rounds(pair(0.3 + WOBBLE[n % 5]) for n in range(40))
+    found = compared()
+    assert found.mark is Mark.BAD and found.effect == pytest.approx(0.3, abs=0.01)
+    assert 40 - len(left) <= 11
+    assert re.fullmatch(r"change \+35\.\d %, interval \+\S+ % to \+\S+ % from \d+ rounds", found.sentence)
+
+
+@pytest.mark.parametrize("effect", [0.0, -0.3])
+def test_not_slower(rounds, effect: float) -> None:
+    rounds(pair(effect + WOBBLE[n % 5]) for n in range(40))
+    assert compared().mark is Mark.GOOD
+
+
+def test_a_threshold_divides_good_from_bad(rounds) -> None:
+    for threshold, mark in ((0.1, Mark.BAD), (0.4, Mark.GOOD)):
+        rounds(pair(0.25 + WOBBLE[n % 5]) for n in range(40))
+        assert compared(threshold=threshold).mark is mark
+
+
+def test_rounds_that_contradict_each_other_end_undecided(rounds) -> None:
+    left = rounds(pair(0.3 * (-1) ** n) for n in range(100))
+    found = compared()
+    assert found.mark is Mark.UNCLEAR and len(left) == 100 - rooms.MAX_ROUNDS
+
+
+def test_a_spent_budget_measures_nothing(rounds) -> None:
+    left = rounds([pair(0.3)])
+    assert compared(budget_s=0.0) == rooms.Comparison(Mark.UNCLEAR, 0.0, "the budget is spent")
+    assert len(left) == 1
+
+
+def test_too_few_rounds_are_given_no_interval(rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = rounds([pair(0.3), pair(0.301)])
+    monkeypatch.setattr(rooms.time, "monotonic", lambda: 0.0 if left else 100.0)
+    found = compared(budget_s=50.0)
+    assert found.mark is Mark.UNCLEAR
+    assert found.sentence == "change +35.1 %; 2 rounds are too few for an interval"
+
+
+@pytest.mark.parametrize(("side", "broken"), [("base", BASE), ("head", HEAD)])
+def test_a_side_that_cannot_run(rounds, side: str, broken: Commit) -> None:
+    error = f"{broken.short} cannot run it: NameError: n_steps is not defined"
+    sides = {"base": Sample(None), "head": Sample(None), side: Sample(None, error)}
+    rounds([Pair(**sides)])
+    assert compared() == rooms.Comparison(Mark.BROKEN, 0.0, error, broken.short)
+
+
+def test_one_series(rounds) -> None:
+    labels = (SERIES, SERIES.replace("32", "64"))
+    rounds([], labels)
+    assert rooms.one_series(Settings(root=Path("/")), HEAD, re.compile("float32")) == SERIES
+    with pytest.raises(UsageError, match="matches 2 series; name one") as caught:
+        rooms.one_series(Settings(root=Path("/")), HEAD, re.compile("Warm"))
+    assert "--series 'bandwidth" in caught.value.hint

@@ -1,0 +1,105 @@
+"""Accepted losses do not block a gate until they grow or the acknowledgement ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from history_samples import branch
+
+from nbbench.gate.acknowledged import Acknowledged, acknowledged_between
+from nbbench.gate.gate import build_report
+from nbbench.gate.session import GateSession, SeriesState
+from nbbench.model import Cause, ChangePoint, Decision, Event, Flag, FlagState, Outcome, SeriesKey
+from nbbench.report.markdown import gate_markdown
+from nbbench.report.view import gate_view
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+COMMITS = branch(10)
+TIME = SeriesKey("bandwidth.Warm.time_run", "1", (("size", "512"), ("dtype", "'float32'")), "m", "e")
+WORK = SeriesKey(
+    "bandwidth.Traffic.track_bytes_per_pixel", "1", (("workload", "bandwidth-512-float32"),), "m", "e"
+)
+
+
+def change(key: SeriesKey, effect: float, unit: str = "seconds") -> ChangePoint:
+    culprit = COMMITS[5].hash
+    return ChangePoint(key, unit, "step", culprit, culprit, 1.0, 1.1, effect, effect, effect, 0.001, True)
+
+
+def flag(expires: datetime | None = None, state: FlagState = FlagState.ACKNOWLEDGED) -> Flag:
+    peak = replace(WORK, benchmark="bandwidth.Traffic.track_peak_live_bytes")
+    changes = (change(TIME, 0.2), change(WORK, 0.3, "B/pixel"), change(peak, 0.9, "B (exact)"))
+    culprit = COMMITS[5].hash
+    event = Event("e-worse", culprit, culprit, NOW, "s", True, Cause.WORK, 0.2, (), changes)
+    decision = Decision("e-worse", "P", state, "known", "Ann", NOW - timedelta(days=3), expires)
+    return Flag(event, "P", state, (decision,))
+
+
+def found(one: Flag, base: int = 4, head: int = 6) -> list[Acknowledged]:
+    return acknowledged_between([one], COMMITS, COMMITS[base], COMMITS[head], NOW)
+
+
+def test_series_are_named_as_the_gate_names_them() -> None:
+    """Peak memory, which the gate does not judge, acknowledges nothing."""
+    (one,) = found(flag())
+    assert one.effects == {
+        ("bandwidth.Warm.time_run(512, 'float32')", "seconds"): 0.2,
+        ("ledger bandwidth-512-float32", "B/pixel"): 0.3,
+    }
+    assert one.told == "e-worse by Ann"
+
+
+@pytest.mark.parametrize(("base", "head", "counts"), [(4, 5, 1), (4, 9, 1), (5, 6, 0), (3, 4, 0)])
+def test_only_events_between_base_and_head_count(base: int, head: int, counts: int) -> None:
+    assert len(found(flag(), base, head)) == counts
+
+
+def test_an_acknowledgement_ends() -> None:
+    assert found(flag(NOW + timedelta(days=1)))[0].told == "e-worse by Ann until 2026-11-24"
+    assert not found(flag(NOW))
+    assert not found(flag(state=FlagState.CONFIRMED))
+
+
+def test_commits_outside_the_branch_acknowledge_nothing() -> None:
+    stranger = replace(COMMITS[6], hash="f" * 40)
+    assert not acknowledged_between([flag()], COMMITS, COMMITS[4], stranger, NOW)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outcome"),
+    [(0.2, Outcome.ACKNOWLEDGED), (0.205, Outcome.ACKNOWLEDGED), (0.25, Outcome.REGRESSED)],
+)
+def test_a_loss_blocks_again_when_it_grows_beyond_the_floor(loss: float, outcome: Outcome) -> None:
+    one = SeriesState("bandwidth.Warm.time_run(512, 'float32')", math.log(1.01))
+    session = GateSession([one], 0.01)
+    for i in range(14):
+        one.add(loss + 0.001 * (i % 3 - 1))
+        session.conclude()
+    report = build_report(COMMITS[4], COMMITS[6], [], [one], acknowledged=found(flag()))
+    assert report.outcome is outcome
+    assert ("acknowledged as e-worse by Ann" in report.verdicts[0].sentence) == (
+        outcome is Outcome.ACKNOWLEDGED
+    )
+
+
+def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
+    states = []
+    for number in range(300):
+        one = SeriesState(f"vectorisation.Tricubic.time_interpolate({number}, 'float32')", math.log(1.01))
+        one.reproduce = f"nbbench gate --policy time --bench '{one.label}' 00000000 11111111"
+        states.append(one)
+    session = GateSession(states, 0.01)
+    for turn in range(20):
+        for number, one in enumerate(states):
+            if not one.settled:
+                one.add(0.1 * (number % 3) + 0.05 * (-1) ** turn * (number % 2))
+        session.conclude()
+    session.finish()
+    report = build_report(COMMITS[4], COMMITS[6], [], states)
+    text = gate_markdown(gate_view(report))
+    assert len(text.encode()) < 64 * 1024
+    assert text.count("time_interpolate(") > 100
+    assert len({verdict.outcome for verdict in report.verdicts}) == 3

@@ -1,0 +1,389 @@
+"""The gate decides from exact work first and paired times second, and says when it cannot tell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import history_samples as samples
+import numpy as np
+import pytest
+from history_samples import commit, ledger
+
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+from nbbench.gate.gate import (
+    BYTES_PER_OPERATION,
+    EXIT_BY_OUTCOME,
+    LEDGER_TOLERANCE,
+    OPS_TOLERANCE,
+    build_report,
+    ledger_rows,
+    ledger_verdict,
+    overall,
+    same_tree_report,
+    time_verdict,
+)
+from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
+from nbbench.model import Cause, Outcome, Verdict
+from nbbench.stats.paired import least_rounds
+from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+
+ALPHA = 0.01
+FLOOR = 0.03
+SERIES = 8
+BASE, HEAD = commit(1), commit(2)
+
+
+def state(*log_ratios: float, floor: float = FLOOR) -> SeriesState:
+    """A series of its own gate after these rounds."""
+    one = SeriesState("time_run(512)", floor, "nbbench gate …")
+    session = GateSession([one], ALPHA)
+    for value in log_ratios:
+        one.add(value)
+        session.conclude()
+    return one
+
+
+def ended(one: SeriesState) -> SeriesState:
+    """The series when the budget ends now."""
+    GateSession([one], ALPHA).finish()
+    return one
+
+
+def diff(**head: Any) -> LedgerDiff:
+    return diff_ledgers(ledger(), ledger(**head))
+
+
+def verdict(outcome: Outcome, effect: float | None = 0.0, name: str = "a") -> Verdict:
+    return Verdict(name, outcome, effect, None, None, FLOOR, 10, f"{name} is {outcome}")
+
+
+SLOW = [0.2 + 0.001 * i for i in range(8)]
+NOTHING = [0.001, -0.001] * 6
+
+
+# --- one timed series ------------------------------------------------------------------------
+
+
+def test_no_verdict_before_the_least_number_of_rounds() -> None:
+    least = least_rounds(ALPHA)
+    assert least == len(SLOW)
+    for rounds in range(least):
+        one = ended(state(*SLOW[:rounds]))
+        assert not one.settled
+        assert time_verdict(one, None).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_loss_asks_for_confirmation_before_it_blocks() -> None:
+    one = state(*SLOW)
+    assert one.decision is not None
+    assert one.decision.decision == "slower"
+    assert (one.settled, one.confirmed) == (False, None)
+    found = time_verdict(one, None)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "the budget ended before the confirming re-run" in found.sentence
+
+
+def test_a_confirmed_loss_blocks_and_counts_all_rounds() -> None:
+    one = state(*SLOW, *[0.18] * CONFIRM_ROUNDS)
+    assert (one.settled, one.confirmed) == (True, True)
+    assert len(one.log_ratios) == len(SLOW)  # fresh rounds confirm, they do not join the evidence
+    found = time_verdict(one, Cause.WORK)
+    assert (found.outcome, found.cause) == (Outcome.REGRESSED, Cause.WORK)
+    assert found.rounds == len(SLOW) + CONFIRM_ROUNDS
+    assert found.sentence.endswith("confirmed by 3 fresh rounds")
+    assert found.effect == pytest.approx(0.2035)
+    assert found.reproduce
+
+
+@pytest.mark.parametrize("fresh", [[0.0, 0.01, 0.2], [0.0, 0.0, 0.0], [FLOOR, FLOOR, 0.5]])
+def test_a_confirmation_that_disagrees_is_inconclusive(fresh: list[float]) -> None:
+    one = state(*SLOW, *fresh)
+    assert (one.settled, one.confirmed) == (False, None)  # three more may still agree
+    one = state(*SLOW, *fresh, *[0.0] * (CONFIRM_MOST - len(fresh)))
+    assert (one.settled, one.confirmed) == (True, False)
+    found = time_verdict(one, Cause.WORK)
+    assert (found.outcome, found.cause) == (Outcome.INCONCLUSIVE, None)
+    assert "the confirming re-run does not agree" in found.sentence
+
+
+def test_a_gain_and_no_change_need_no_confirmation() -> None:
+    faster = state(*[-x for x in SLOW])
+    assert (faster.settled, time_verdict(faster, None).outcome) == (True, Outcome.IMPROVED)
+    same = state(*NOTHING)
+    assert (same.settled, time_verdict(same, Cause.WORK).outcome) == (True, Outcome.UNCHANGED)
+    assert time_verdict(same, Cause.WORK).cause is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_rounds_without_a_ratio_are_left_out(value: float) -> None:
+    one = state(value, value)
+    assert (one.log_ratios, one.decision, one.settled) == ([], None, False)
+    one = state(*SLOW, value, 0.2, value, 0.2)
+    assert (len(one.confirming), one.settled) == (2, False)
+
+
+def test_a_series_that_always_fails_is_inconclusive_with_its_error() -> None:
+    one = state(math.nan)
+    one.errors.append("0badc0de: NameError: phi")
+    assert one.settled
+    found = time_verdict(one, Cause.WORK)
+    assert (found.outcome, found.sentence, found.rounds) == (
+        Outcome.INCONCLUSIVE,
+        "0badc0de: NameError: phi",
+        0,
+    )
+    assert (found.effect, found.cause) == (None, None)
+
+
+def test_a_single_failure_does_not_end_a_series() -> None:
+    one = state(0.0, 0.0)
+    one.errors.append("killed")
+    assert not one.settled
+
+
+def test_a_series_that_was_never_measured_says_so() -> None:
+    assert time_verdict(state(), None).sentence == "nothing was measured"
+
+
+def test_infinite_bounds_are_none_in_the_report() -> None:
+    found = time_verdict(ended(state(0.1)), None)
+    assert found.sentence == "1 rounds are too few"
+    assert (found.effect_lo, found.effect_hi) == (None, None)
+
+
+def test_an_open_series_says_between_which_limits_it_lies() -> None:
+    rng = np.random.default_rng(11)
+    found = time_verdict(ended(state(*rng.normal(0.015, 0.03, 12), floor=0.01)), None)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "neither lies beyond the floor of 1.0 % nor inside ±3.0 %" in found.sentence
+
+
+def test_a_series_ends_at_the_most_rounds() -> None:
+    assert state(*[0.1, -0.1] * (MAX_ROUNDS // 2)).settled
+
+
+def test_many_slow_series_are_believed_sooner_than_one() -> None:
+    def rounds_until_slower(slow: int) -> int:
+        states = [SeriesState(f"s{i}", 0.01) for i in range(SERIES)]
+        session = GateSession(states, ALPHA)
+        for turn in range(1, 30):
+            for i, one in enumerate(states):
+                one.add((0.1 if i < slow else 0.0) + 0.001 * (turn % 3))
+            if session.conclude():
+                return turn
+        raise AssertionError("never decided")
+
+    assert rounds_until_slower(SERIES) < rounds_until_slower(1)
+
+
+# --- exact work ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ({}, Outcome.UNCHANGED),
+        ({"per_pixel": 100.0 * math.exp(LEDGER_TOLERANCE) - 0.01}, Outcome.UNCHANGED),
+        ({"per_pixel": 100.0 * math.exp(LEDGER_TOLERANCE) + 0.01}, Outcome.REGRESSED),
+        ({"per_pixel": 100.0 * math.exp(-LEDGER_TOLERANCE) + 0.01}, Outcome.UNCHANGED),
+        ({"per_pixel": 98.9}, Outcome.IMPROVED),
+        ({"ops": 55}, Outcome.UNCHANGED),
+        ({"ops": 56}, Outcome.REGRESSED),
+        ({"ops": 46}, Outcome.UNCHANGED),
+        ({"ops": 40}, Outcome.IMPROVED),
+        ({"per_pixel": 80.0, "ops": 55}, Outcome.IMPROVED),
+    ],
+)
+def test_ledger_tolerances(head: dict[str, Any], expected: Outcome) -> None:
+    found = ledger_verdict(diff(**head))
+    assert found.outcome is expected
+    assert (found.cause is None) == (expected is Outcome.UNCHANGED)
+    assert found.rounds == 0
+
+
+def test_the_figures_of_a_ledger_verdict_are_those_that_decided() -> None:
+    by_bytes, by_operations = ledger_verdict(diff(per_pixel=150.0, ops=52)), ledger_verdict(diff(ops=60))
+    assert (by_bytes.unit, by_bytes.floor, by_bytes.head_value) == ("B/pixel", LEDGER_TOLERANCE, 150.0)
+    assert (by_operations.unit, by_operations.floor) == ("operations", OPS_TOLERANCE)
+    assert (by_operations.base_value, by_operations.head_value) == (50, 60)
+    assert by_operations.effect == pytest.approx(math.log(60 / 50))
+
+
+def test_the_tolerances_are_those_that_the_reports_quote() -> None:
+    assert (LEDGER_TOLERANCE, OPS_TOLERANCE) == (0.01, 0.10)
+
+
+def test_a_loop_that_became_tensors_is_no_loss_for_a_few_bytes_more() -> None:
+    """90c3379e: 3,969 sources one by one, then all at once, 117 times faster."""
+    loop = ledger("sources-3969", per_pixel=300.0, ops=80_000, pixels=3969)
+    tensors = ledger("sources-3969", per_pixel=330.0, ops=40, pixels=3969)
+    assert ledger_verdict(diff_ledgers(loop, tensors)).outcome is Outcome.IMPROVED
+    assert ledger_verdict(diff_ledgers(tensors, loop)).outcome is Outcome.REGRESSED
+
+
+def test_fewer_operations_do_not_pay_for_bytes_on_a_large_frame() -> None:
+    base = replace(ledger(per_pixel=1685.0, ops=1530), pixels=2048**2, bytes=1685 * 2048**2)
+    head = replace(base, ops=1000, bytes=int(base.bytes * 1.05))
+    assert (base.ops - head.ops) * BYTES_PER_OPERATION < head.bytes - base.bytes
+    assert ledger_verdict(diff_ledgers(base, head)).outcome is Outcome.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("head", "cause"),
+    [
+        ({"per_pixel": 150.0}, Cause.WORK),
+        ({"per_pixel": 150.0, "upcast": 50.0}, Cause.DTYPE),
+        ({"per_pixel": 150.0, "upcast": 50.0, "image": 2.0}, Cause.IMAGE),
+        ({"per_pixel": 200.0, "dtype": "float64"}, Cause.DTYPE),
+    ],
+)
+def test_cause_of_a_ledger_verdict(head: dict[str, Any], cause: Cause) -> None:
+    assert ledger_verdict(diff(**head)).cause is cause
+
+
+def test_work_from_nothing_is_a_loss_without_a_finite_effect() -> None:
+    found = ledger_verdict(diff_ledgers(ledger(per_pixel=0.0), ledger()))
+    assert (found.outcome, found.effect) == (Outcome.REGRESSED, None)
+
+
+def test_an_unchanged_ledger_says_so_and_a_changed_one_names_its_line() -> None:
+    assert ledger_verdict(diff()).sentence == "same operations, same bytes"
+    lines = (("run", "aten.mul", 150_000, 10),)
+    assert "simulator.py:10 run: aten.mul" in ledger_verdict(diff(per_pixel=150.0, lines=lines)).sentence
+
+
+def test_ledger_rows_hold_one_row_a_workload() -> None:
+    (row,) = ledger_rows([diff(per_pixel=150.0, upcast=20.0)])
+    assert (row["bytes"], row["upcast B/px"], row["image"]) == ("+50.0 %", 20.0, "same bits")
+
+
+# --- the whole -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ("", Outcome.INCONCLUSIVE),
+        ("u", Outcome.UNCHANGED),
+        ("ui", Outcome.IMPROVED),
+        ("u?i", Outcome.INCONCLUSIVE),
+        ("ui?r", Outcome.REGRESSED),
+        ("r", Outcome.REGRESSED),
+    ],
+)
+def test_precedence(outcomes: str, expected: Outcome) -> None:
+    letters = {
+        "r": Outcome.REGRESSED,
+        "?": Outcome.INCONCLUSIVE,
+        "i": Outcome.IMPROVED,
+        "u": Outcome.UNCHANGED,
+    }
+    assert overall([verdict(letters[letter]) for letter in outcomes])[0] is expected
+
+
+def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
+    worst = [verdict(Outcome.REGRESSED, 0.05, "small"), verdict(Outcome.REGRESSED, 0.5, "large")]
+    assert "2 of 2 series are slower; the worst is large (+64.9 %)" in overall(worst)[1]
+    open_ = [verdict(Outcome.UNCHANGED), verdict(Outcome.INCONCLUSIVE, None, "noisy")]
+    assert overall(open_)[1] == "cannot tell for 1 of 2 series: noisy: noisy is inconclusive"
+    better = [verdict(Outcome.IMPROVED, -0.1, "some"), verdict(Outcome.IMPROVED, -0.6, "more")]
+    assert "most more (-45.1 %)" in overall(better)[1]
+    assert overall([])[1] == "nothing was measured"
+
+
+def test_a_loss_from_nothing_is_the_worst() -> None:
+    told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
+    assert "the worst is from zero" in overall(told)[1]
+
+
+def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
+    assert set(EXIT_BY_OUTCOME) == set(Outcome)
+    assert EXIT_BY_OUTCOME[Outcome.REGRESSED] == EXIT_REGRESSION
+    assert EXIT_BY_OUTCOME[Outcome.INCONCLUSIVE] == EXIT_INCONCLUSIVE
+    assert {o for o, code in EXIT_BY_OUTCOME.items() if code == EXIT_OK} == {
+        Outcome.IMPROVED,
+        Outcome.UNCHANGED,
+        Outcome.ACKNOWLEDGED,  # accepted by somebody, as large as it was then
+    }
+
+
+def test_equal_trees_pass_without_measuring() -> None:
+    report = same_tree_report(BASE, replace(HEAD, tree=BASE.tree))
+    assert (report.outcome, report.verdicts) == (Outcome.UNCHANGED, ())
+    assert "same tree" in report.sentence
+
+
+def test_a_report_of_nothing_is_inconclusive() -> None:
+    report = build_report(BASE, HEAD, [], [])
+    assert report.outcome is Outcome.INCONCLUSIVE
+    assert build_report(BASE, HEAD, [], [state()]).outcome is Outcome.INCONCLUSIVE
+
+
+def test_exact_work_is_the_cause_of_a_slower_time() -> None:
+    slow = state(*SLOW, 0.2, 0.2, 0.2)
+    by_work = build_report(BASE, HEAD, [diff(per_pixel=150.0)], [slow])
+    assert [v.cause for v in by_work.verdicts] == [Cause.WORK, Cause.WORK]
+    unknown = build_report(BASE, HEAD, [diff()], [slow])
+    assert unknown.verdicts[-1].cause is Cause.UNEXPLAINED
+    assert unknown.outcome is Outcome.REGRESSED
+    assert build_report(BASE, HEAD, [], [slow]).verdicts[-1].cause is None
+
+
+def test_a_changed_image_is_noted_even_where_nothing_is_slower() -> None:
+    report = build_report(BASE, HEAD, [diff(image=2.0)], [state(*NOTHING)], notes=["first"])
+    assert report.outcome is Outcome.UNCHANGED
+    assert report.notes[0] == "first"
+    assert "not like for like" in report.notes[1]
+
+
+# --- error rates -----------------------------------------------------------------------------
+
+
+def gate(rounds: np.ndarray[Any, Any]) -> list[SeriesState]:
+    """Series of a gate as `nbbench gate` drives them, fed with log ratios of shape (series, rounds)."""
+    states = [SeriesState(f"s{i}", math.log(1.01)) for i in range(len(rounds))]
+    session = GateSession(states, ALPHA)
+    for column in rounds.T:
+        for one, value in zip(states, column, strict=True):
+            if not one.settled:
+                one.add(float(value))
+        session.conclude()
+    session.finish()
+    return states
+
+
+def noise(rng: np.random.Generator, gates: int, kind: str) -> np.ndarray[Any, Any]:
+    """Log ratios of two processes, each with a noise of 3 %."""
+    shape = (2, gates, SERIES, 30)
+    one = 0.03 * rng.standard_normal(shape)
+    if kind == "spikes":  # one process in twenty runs into something and takes 30 % longer
+        one += np.where(rng.random(shape) < 0.05, 0.26, 0.0)
+    elif kind == "heavy":
+        one = 0.03 * rng.standard_t(3, shape)
+    return np.asarray(one[0] - one[1])
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "spikes", "heavy"])
+def test_equal_code_is_blocked_in_one_per_cent_of_the_gates_at_most(kind: str) -> None:
+    gates = noise(np.random.default_rng(20260101), 60, kind)
+    called = [[one for one in gate(rounds) if one.decision and one.confirms] for rounds in gates]
+    assert sum(map(bool, called)) <= 2  # 1 % of 60, and two standard errors
+
+
+def test_a_loss_of_a_tenth_is_found() -> None:
+    rng = np.random.default_rng(20260102)
+    gates = noise(rng, 20, "gaussian")
+    gates[:, 0] += math.log(1.10)
+    outcomes = []
+    for rounds in gates:
+        (slow,) = gate(rounds[:1])
+        outcomes.append(time_verdict(slow, None).outcome)
+    assert outcomes.count(Outcome.REGRESSED) / len(outcomes) >= 0.9
+    assert Outcome.IMPROVED not in outcomes
+    assert Outcome.UNCHANGED not in outcomes
+
+
+def test_history_samples_are_deterministic() -> None:
+    assert samples.noisy([1.0] * 3) == samples.noisy([1.0] * 3)

@@ -1,0 +1,221 @@
+"""Why an event happened, from what was measured; each cause with the evidence that decides it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import history_samples as samples
+import pytest
+from history_samples import BYTES, FAULTS, OPERATIONS, OUTPUT, PEAK_LIVE, TIME, UPCAST, change, ledger, record
+
+from nbbench.history.causes import Contention, contention, describe_diff, explain_change, records_by_commit
+from nbbench.model import Cause, ChangePoint
+from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+
+QUIET = Contention(0.01, 0.0, 10)
+BUSY = Contention(0.4, 0.0, 10)
+UNKNOWN = Contention(0.0, 0.0, 0)
+SLOWER = change(2, 2, 0.2)
+FASTER = change(2, 2, -0.2)
+
+
+def diff(**head: Any) -> LedgerDiff:
+    return diff_ledgers(ledger(), ledger(**head))
+
+
+def cause(
+    changes: list[ChangePoint],
+    *diffs: LedgerDiff,
+    before: Contention = QUIET,
+    after: Contention = QUIET,
+    ceiling: float | None = None,
+) -> tuple[Cause, str]:
+    found, evidence = explain_change(changes, diffs, before, after, ceiling)
+    return found, "\n".join(evidence)
+
+
+def test_nothing_on_record_explains_nothing() -> None:
+    found, evidence = cause([SLOWER])
+    assert found is Cause.UNEXPLAINED
+    assert "ledger is unchanged" not in evidence
+
+
+def test_an_unchanged_ledger_is_said() -> None:
+    found, evidence = cause([SLOWER], diff())
+    assert found is Cause.UNEXPLAINED
+    assert "the ledger is unchanged: same operations, same bytes" in evidence
+
+
+def test_more_bytes_explain_a_loss_and_name_the_line() -> None:
+    head = {"per_pixel": 120.0, "lines": (("run", "aten.mul", 120_000, 12),)}
+    found, evidence = cause([SLOWER], diff(**head))
+    assert found is Cause.WORK
+    assert "simulator.py:10 run: aten.mul float32 100.0 → 120.0 B/pixel (10 → 12 calls)" in evidence
+    assert "100.0 → 120.0 B/pixel (+20.0 %)" in evidence
+
+
+def test_more_operations_alone_explain_a_loss() -> None:
+    assert cause([SLOWER], diff(ops=500))[0] is Cause.WORK
+
+
+def test_a_few_scalar_operations_explain_nothing() -> None:
+    found, evidence = cause([SLOWER], diff(per_pixel=100.05))
+    assert found is Cause.UNEXPLAINED
+    assert "ledger is unchanged" not in evidence
+    assert "(+0.05 %)" in evidence
+
+
+def test_less_work_explains_a_gain_but_not_a_loss() -> None:
+    less = diff(per_pixel=80.0, lines=(("run", "aten.mul", 80_000, 10),))
+    assert cause([FASTER], less)[0] is Cause.WORK
+    assert cause([SLOWER], less, after=BUSY)[0] is Cause.CONTENTION
+    assert cause([SLOWER, change(2, 2, 1.0, FAULTS)], less)[0] is Cause.ALLOCATOR
+
+
+def test_other_operations_of_the_same_totals_are_work_when_nothing_else_explains() -> None:
+    other = diff(lines=(("run", "aten.exp", 100_000, 10),))
+    found, evidence = cause([SLOWER], other)
+    assert found is Cause.WORK
+    assert "aten.exp" in evidence
+    assert cause([SLOWER], other, ceiling=-0.3)[0] is Cause.ENVIRONMENT
+
+
+def test_a_renamed_function_is_no_work() -> None:
+    assert cause([SLOWER], diff(lines=(("compute", "aten.mul", 100_000, 10),)))[0] is Cause.UNEXPLAINED
+
+
+@pytest.mark.parametrize("change_of_time", [SLOWER, FASTER])
+def test_a_changed_image_comes_first(change_of_time: ChangePoint) -> None:
+    found, evidence = cause([change_of_time], diff(image=1.5, per_pixel=200.0, upcast=50.0))
+    assert found is Cause.IMAGE
+    assert "the image changed (sum × 1.5): not like for like" in evidence
+
+
+def test_an_upcast_is_dtype() -> None:
+    found, evidence = cause([SLOWER], diff(per_pixel=150.0, upcast=50.0))
+    assert found is Cause.DTYPE
+    assert "0.0 → 50.0 B/pixel wider than asked" in evidence
+
+
+def test_another_default_dtype_is_dtype() -> None:
+    halved = diff_ledgers(ledger(per_pixel=200.0, dtype="float64"), ledger())
+    found, evidence = cause([FASTER], halved)
+    assert found is Cause.DTYPE
+    assert "the output is float32, was float64" in evidence
+
+
+def test_an_exact_dtype_series_is_dtype_without_any_ledger() -> None:
+    assert cause([change(2, 2, math.inf, UPCAST, "exact")])[0] is Cause.DTYPE
+    found, evidence = cause([change(2, 2, -0.69, OUTPUT, "exact"), change(2, 2, -0.69, BYTES, "exact")])
+    assert found is Cause.DTYPE
+    assert "track_output_dtype" in evidence
+
+
+def test_exact_counters_are_work_without_any_ledger() -> None:
+    found, evidence = cause([change(2, 2, 0.3, OPERATIONS, "exact")])
+    assert found is Cause.WORK
+    assert "track_operations" in evidence
+
+
+def test_page_faults_are_the_allocator_with_a_remedy() -> None:
+    found, evidence = cause([SLOWER, change(2, 2, 2.0, FAULTS)], diff())
+    assert found is Cause.ALLOCATOR
+    assert FAULTS[0] in evidence
+    assert "remedy: GLIBC_TUNABLES=glibc.malloc.mmap_threshold" in evidence
+
+
+def test_the_penalty_alone_is_a_quotient_of_two_noisy_times_and_proves_nothing() -> None:
+    assert cause([SLOWER, change(2, 2, 2.0, samples.PENALTY)], diff())[0] is Cause.UNEXPLAINED
+
+
+def test_page_faults_alone_are_the_allocator_even_where_an_image_changed() -> None:
+    assert cause([change(2, 2, 2.0, FAULTS)], diff(image=2.0))[0] is Cause.ALLOCATOR
+
+
+def test_an_idle_process_that_changed_is_the_harness() -> None:
+    idle = change(2, 2, -0.3, ("bandwidth.Baseline.peakmem_nothing", "bytes", "peakmemory"))
+    found, evidence = cause([idle], diff())
+    assert found is Cause.HARNESS
+    assert "what is imported differs" in evidence
+
+
+def test_the_allocator_does_not_hide_changed_work() -> None:
+    found, evidence = cause([SLOWER, change(2, 2, 2.0, FAULTS)], diff(per_pixel=150.0))
+    assert found is Cause.WORK
+    assert "track_minor_faults" in evidence
+
+
+def test_exact_memory_alone_is_work_unless_the_allocator_tells_why() -> None:
+    more = change(2, 2, 0.5, PEAK_LIVE, "exact")
+    assert cause([more], diff(peak=8192))[0] is Cause.WORK
+    assert cause([SLOWER, more, change(2, 2, 2.0, FAULTS)], diff(peak=8192))[0] is Cause.ALLOCATOR
+
+
+@pytest.mark.parametrize("busy", [BUSY, Contention(0.0, 0.05, 10)])
+def test_contention_explains_the_slow_side_only(busy: Contention) -> None:
+    assert cause([SLOWER], diff(), after=busy)[0] is Cause.CONTENTION
+    assert cause([FASTER], diff(), before=busy)[0] is Cause.CONTENTION
+    assert cause([SLOWER], diff(), before=busy)[0] is Cause.UNEXPLAINED
+    assert cause([FASTER], diff(), after=busy)[0] is Cause.UNEXPLAINED
+    assert cause([SLOWER], diff(), before=busy, after=busy)[0] is Cause.UNEXPLAINED
+
+
+def test_contention_is_told_in_figures() -> None:
+    assert (
+        "others used 1% of a core while the older commits were measured and 40%"
+        in (cause([SLOWER], diff(), after=BUSY)[1])
+    )
+
+
+def test_without_telemetry_of_both_sides_contention_is_not_claimed() -> None:
+    assert cause([SLOWER], diff(), before=UNKNOWN, after=BUSY)[0] is Cause.UNEXPLAINED
+    assert cause([FASTER], diff(), before=BUSY, after=UNKNOWN)[0] is Cause.UNEXPLAINED
+
+
+def test_a_moved_ceiling_is_the_environment() -> None:
+    found, evidence = cause([SLOWER], diff(), ceiling=-0.3)
+    assert found is Cause.ENVIRONMENT
+    assert "copy ceiling moved by -25.9 %" in evidence
+    assert cause([SLOWER], diff(), ceiling=-0.05)[0] is Cause.UNEXPLAINED
+    assert cause([SLOWER], diff(), ceiling=math.nan)[0] is Cause.UNEXPLAINED
+
+
+def test_evidence_names_the_two_diffs_that_moved_most_and_at_most_three_lines() -> None:
+    lines = tuple((f"f{i}", "aten.mul", 10_000 * (i + 1), 1) for i in range(6))
+    diffs = [
+        diff_ledgers(ledger(f"w{i}"), ledger(f"w{i}", per_pixel=100.0 + 50 * i, lines=lines))
+        for i in range(4)
+    ]
+    _, evidence = cause([SLOWER], *diffs)
+    assert evidence.index("w3:") < evidence.index("w2:")
+    assert "w1:" not in evidence
+    assert evidence.count("simulator.py") == 6
+
+
+def test_a_bit_identical_image_is_worth_a_sentence() -> None:
+    assert any("bit-identical" in told for told in describe_diff(diff(per_pixel=150.0)))
+
+
+def test_contention_is_the_mean_over_benchmark_processes_that_ran_long_enough() -> None:
+    used = [record(1, others=0.2), record(1, others=0.4, steal=0.1)]
+    ignored = [
+        replace(record(1, others=9.0), kind="setup_cache"),
+        replace(record(1, others=9.0), wall_s=0.01),
+    ]
+    found = contention([*used, *ignored])
+    assert (found.others, found.steal, found.processes) == (pytest.approx(0.3), pytest.approx(0.05), 2)
+    assert found.disturbed
+    assert contention([]) == UNKNOWN
+    assert not UNKNOWN.disturbed
+
+
+def test_records_are_grouped_by_commit() -> None:
+    grouped = records_by_commit([record(1), record(2), record(1)])
+    assert [len(found) for found in grouped.values()] == [2, 1]
+
+
+def test_time_is_the_role_that_decides_between_gain_and_loss() -> None:
+    mixed = [change(2, 2, -0.2, TIME), change(2, 2, 0.4, PEAK_LIVE, "exact")]
+    assert cause(mixed, diff(per_pixel=80.0))[0] is Cause.WORK

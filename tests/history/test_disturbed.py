@@ -1,0 +1,50 @@
+"""Results of processes that were kept waiting do not take part in detection."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+from history_samples import TIME, branch, history, noisy, numbers, series, steps
+
+from nbbench.history.changes import find_changes
+from nbbench.history.disturbed import WAITING_SHARE, spoilt_results
+from nbbench.model import ProcessRecord
+
+
+def record(commit, delay_s, *, benchmark=TIME[0], environment="e", steal_s=0.0, kind="run", wall_s=1.0):
+    return ProcessRecord(
+        commit=commit, environment=environment, benchmark=benchmark, param_index=0, kind=kind,
+        started_at=datetime(2025, 10, 1, tzinfo=UTC), wall_s=wall_s, exit_code=0, steal_s=steal_s,
+        extra=() if delay_s is None else (("run_delay_s", delay_s),),
+    )  # fmt: skip
+
+
+def test_a_result_is_spoilt_when_its_typical_process_waited():
+    late = 2 * WAITING_SHARE
+    records = [
+        *[record("a", late)] * 3, record("b", late), record("b", 0.0), record("b", 0.0),
+        record("c", 0.0, steal_s=late), record("d", None), record("e", 1.0, kind="setup_cache"),
+        record("f", 1.0, wall_s=0.01), record("g", late, benchmark="other"),
+    ]  # fmt: skip
+    assert spoilt_results(records) == {("a", "e", TIME[0]), ("c", "e", TIME[0]), ("g", "e", "other")}
+
+
+def test_a_burst_of_contention_is_no_change_and_a_change_beside_it_is():
+    values = np.array(noisy(steps(40, 1.0), 0.02, seed=3))
+    values[10:15] *= 1.8
+    values[25:] *= 1.2
+    one = series(TIME, values.tolist())
+    commits = branch(40)
+    waiting = [record(commits[i].hash, 0.5, environment=one.key.environment) for i in range(10, 15)]
+    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 16, 26]
+    told = find_changes(history(one, records=waiting))
+    assert [numbers(c) for c in told] == [(26, 26)]
+
+
+def test_a_series_that_was_disturbed_throughout_is_judged_as_it_is():
+    values = np.array(noisy(steps(40, 1.0), 0.02, seed=3))
+    values[20:] *= 1.5
+    one = series(TIME, values.tolist())
+    waiting = [record(c.hash, 0.5, environment=one.key.environment) for c in branch(40)]
+    assert [numbers(c) for c in find_changes(history(one, records=waiting))] == [(21, 21)]

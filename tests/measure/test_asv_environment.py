@@ -1,0 +1,219 @@
+"""The asv environment where its warm server fails, and how asv is told of limits and damage."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("asv")
+
+from asv import util
+from asv.runner import BENCHMARK_RUN_SCRIPT
+
+from nbbench.errors import HostError, UsageError
+from nbbench.measure import asv_environment as plugin
+from nbbench.measure import asv_run
+from nbbench.measure.client import JobOutcome
+from nbbench.measure.ledgers import workload_names
+from nbbench.model import Commit
+from nbbench.record.side_files import read_records, telemetry_path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOLD = {
+    "started": 1e9,
+    "exit_code": 0,
+    "verdict": "ended",
+    "wall_s": 1.0,
+    "load_before": 0.5,
+    "run_delay_s": 0.0,
+}
+
+
+class Server:
+    """A warm server that gives what it was told to, and remembers the requests."""
+
+    def __init__(self, answer):
+        self.answer, self.requests, self.suite_output, self.closed = answer, [], "", False
+
+    def open_suite(self, *arguments):
+        pass
+
+    def run(self, argv, **options):
+        self.requests.append((argv, options))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """An environment with one extracted commit, without asv's constructor."""
+    monkeypatch.delenv("NBBENCH_WATCHDOG_S", raising=False)
+    made = object.__new__(plugin.NbbenchEnvironment)
+    monkeypatch.setattr(plugin.NbbenchEnvironment, "machine_name", "here")
+    monkeypatch.setattr(plugin.NbbenchEnvironment, "name", "nbbench-py3-torch1")
+    made._settings = SimpleNamespace(package="package", import_root="src", threads=1)
+    made._benchmark_dir, made._results_dir = str(tmp_path / "benchmarks"), tmp_path / "results"
+    made._tree_dir, made._tree, made._commit = tmp_path / "tree", "f" * 40, COMMIT
+    made._warm, made._global_env_vars, made._install_timeout = True, {}, 60
+    return made
+
+
+def run(made, *argv, **options):
+    return made.run([BENCHMARK_RUN_SCRIPT, *argv], env={}, **options)
+
+
+BENCH = ("run", "/benchmarks", "suite.time_it-2", "{}", "None", "result.json")
+AS_ASV = {"return_stderr": True, "valid_return_codes": None, "timeout": 30}
+
+
+def records(made):
+    return read_records(telemetry_path(made._results_dir, "here", COMMIT, made.name))[0]
+
+
+def test_one_process(environment):
+    environment._server = Server(JobOutcome("output", 0, TOLD))
+    assert run(environment, *BENCH, **AS_ASV) == ("output", "", 0)
+    ((argv, options),) = environment._server.requests
+    assert argv == list(BENCH) and options["timeout_s"] == 30
+    (record,) = records(environment)
+    assert (record.benchmark, record.param_index, record.exit_code) == ("suite.time_it", 2, 0)
+    assert record.started_at == datetime.fromtimestamp(1e9, UTC)
+
+
+def test_telemetry_keeps_canaries_and_the_mark_of_the_collection(environment):
+    sung = {"frames_s": [0.1, 0.2], "arithmetic_s": [0.3, 0.4]}
+    environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": sung}))
+    run(environment, *BENCH, **AS_ASV)
+    environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": {}}))
+    run(environment, *BENCH, **AS_ASV)
+    with_canary, without = (dict(record.extra) for record in records(environment))
+    assert with_canary["canary"] == sung
+    assert "canary" not in without
+    assert datetime.fromisoformat(with_canary["collection"]).tzinfo is not None
+    assert with_canary["collection"] == without["collection"]
+
+
+def test_a_server_that_is_lost_fails_the_process_not_the_run(environment):
+    server = environment._server = Server(HostError("the warm benchmark server ended unexpectedly"))
+    output, _, code = run(environment, *BENCH, **AS_ASV)
+    assert (output, code) == ("nbbench: the warm benchmark server ended unexpectedly", 1)
+    (record,) = records(environment)
+    assert record.exit_code == 1 and "ended unexpectedly" in record.stderr_tail
+    assert server.closed and environment._server is None  # the next process gets a new one
+
+
+def test_a_lost_server_while_discovering_is_asvs_own_error(environment):
+    environment._server = Server(HostError("gone"))
+    with pytest.raises(util.ProcessError):
+        run(environment, "discover", "/benchmarks", "result.json")
+
+
+def test_a_server_that_never_starts_ends_the_run_in_one_sentence(environment, monkeypatch):
+    environment._server = None
+
+    def refuse(**options):
+        raise HostError("the warm benchmark server did not start", hint="NBBENCH_WARM=0 runs without it")
+
+    monkeypatch.setattr(plugin.warm, "start", refuse)
+    with pytest.raises(util.UserError, match=r"did not start \(NBBENCH_WARM=0 runs without it\)"):
+        run(environment, *BENCH, **AS_ASV)
+
+
+def test_watchdog_beats_the_benchmarks_own_limit(environment, monkeypatch):
+    monkeypatch.setenv("NBBENCH_WATCHDOG_S", "0.5")
+    environment._server = Server(JobOutcome("", 0, TOLD))
+    run(environment, *BENCH, **AS_ASV)
+    run(environment, "setup_cache", "/benchmarks", "suite.time_it-0", "{}", **AS_ASV)
+    run(environment, "discover", "/benchmarks", "result.json", timeout=30)
+    assert [options["timeout_s"] for _, options in environment._server.requests] == [0.5, 0.5, 30]
+
+
+def test_only_failures_and_skips_keep_their_output(environment):
+    for output, code, kept in (
+        ("fine", 0, ""),
+        ("asv: skipped: no such thing", 0, "asv: skipped: no such thing"),
+        ('File "/home/ada/x.py"\n  secret = 1\nNameError: n', 1, "NameError: n"),
+        ("word " * 900, 1, ("word " * 900)[:400]),
+    ):
+        environment._server = Server(JobOutcome(output, code, TOLD))
+        run(environment, *BENCH, **AS_ASV)
+        assert records(environment)[-1].stderr_tail == kept
+
+
+def test_a_full_disk_does_not_stop_asv(environment, monkeypatch):
+    def full(path, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plugin, "append_record", full)
+    environment._server = Server(JobOutcome("output", 0, TOLD))
+    assert run(environment, *BENCH, **AS_ASV) == ("output", "", 0)
+
+
+class TestDamagedResults:
+    @staticmethod
+    def commit(digit):
+        return Commit(digit * 40, "t", datetime(2025, 1, 1, tzinfo=UTC), "")
+
+    def test_are_set_aside_and_named(self, tmp_path):
+        content = {"a": '{"results": {"x": NaN}}', "b": '{"results": ', "c": "", "d": "[]", "e": "\xff"}
+        for digit, text in content.items():
+            (tmp_path / f"{digit * 8}-env.json").write_text(text, encoding="latin-1")
+        found = asv_run._set_aside_damaged(tmp_path, [self.commit(d) for d in "abcd0"])
+        assert [path.name for path in found] == [f"{d * 8}-env.json" for d in "bcd"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == [
+            "aaaaaaaa-env.json",
+            *(f"{d * 8}-env.json.damaged" for d in "bcd"),
+            "eeeeeeee-env.json",  # its commit was not asked for
+        ]
+        assert asv_run._set_aside_damaged(tmp_path, [self.commit(d) for d in "abcd"]) == []
+
+    def test_no_folder_yet(self, tmp_path):
+        assert asv_run._set_aside_damaged(tmp_path / "none", [self.commit("a")]) == []
+
+
+class TestProgress:
+    def test_one_line_a_commit(self, monkeypatch):
+        now = iter([0.0, 5.0, 65.0])
+        monkeypatch.setattr(asv_run.time, "monotonic", lambda: next(now))
+        commits = [Commit(d * 40, "t", datetime(2025, 1, 2, tzinfo=UTC), f"title {d}") for d in "ab"]
+        shown = []
+        progress = asv_run._Progress({c.short: c for c in commits}, shown.append)
+        progress.feed("[ 0.00%] · For nanoBragg PyTorch commit aaaaaaaa <feature/spec-based-2~1>:\n")
+        progress.feed("[10.00%] ··· bandwidth.Warm.time_run    ok\n")
+        progress.feed("[50.00%] · For nanoBragg PyTorch commit cccccccc:\n")
+        assert shown == ["[1/2, 0:05] aaaaaaaa 2025-01-02 title a", "[2/2, 1:05, 1:05 left] cccccccc "]
+
+    def test_asvs_progress_is_no_part_of_its_message(self):
+        for line, message in (
+            ("[ 0.00%] ·· Error parsing JSON in file 'x'", "Error parsing JSON in file 'x'"),
+            ("· No information", "No information"),
+            ("ValueError: [50%] odd", "ValueError: [50%] odd"),
+        ):
+            assert asv_run._PREFIX.sub("", line) == message
+
+
+class TestWorkloads:
+    def test_the_gate_knows_every_workload_of_the_suite(self):
+        """collect/ledgers.py repeats the names so that nothing needs to be imported to choose them."""
+        code = "import json; from benchmarks.ledgers import WORKLOADS; print(json.dumps(sorted(WORKLOADS)))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+        assert json.loads(done.stdout) == sorted(workload_names(None, re.compile("")))
+
+    def test_none_matches(self):
+        with pytest.raises(UsageError, match="no workload matches 'nothing'") as caught:
+            workload_names(None, re.compile("nothing"))
+        assert "tricubic-1-float32" in caught.value.hint

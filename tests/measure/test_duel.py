@@ -1,0 +1,86 @@
+"""Turns, disturbances and canaries of a duel, without processes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nbbench.measure.duel import CANARY_JUMP, Canaries, disturbance, figure, judge
+from nbbench.measure.turns import Played
+from nbbench.probe.canary import Canary
+from nbbench.probe.turns import MOST_SAMPLES, take_turn, waiting_s
+
+
+def test_the_figure_is_the_mean_of_the_two_fastest() -> None:
+    assert figure([4.0, 1.0, 9.0]) == pytest.approx(2.0)
+    assert figure([3.0]) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ((1.0, 0.1, 0.0, False, 0.0), ""),
+        ((1.0, 0.3, 0.0, False, 0.0), "other processes ran"),
+        ((1.0, 0.0, 0.1, False, 0.0), "the hypervisor took time"),
+        ((1.0, 0.0, 0.0, True, 0.0), "waited for a core"),
+        ((1.0, 0.0, 0.0, False, 2 * CANARY_JUMP), "the canary jumped"),
+        ((0.01, 0.03, 0.0, False, 0.0), ""),  # the machine counts in steps of 10 ms
+    ],
+)
+def test_what_disturbs(facts: tuple[float, float, float, bool, float], told: str) -> None:
+    assert disturbance(*facts) == told
+
+
+def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
+    steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
+    slow = {"base": (1.0, 1.0), "head": (1.21, 1.21)}
+    jumped = {"base": (1.0, 2.0), "head": (1.0, 1.0)}
+    assert Canaries(steady, steady).log_ratio == Canaries(steady, steady).jump == 0.0
+    assert Canaries(slow, steady).log_ratio == pytest.approx(math.log(1.1))
+    assert Canaries(slow, steady).jump == 0.0
+    assert Canaries(steady, jumped).jump == pytest.approx(math.log(2))
+    assert Canaries(jumped, steady).jump == 0.0  # the bandwidth canary has no say
+
+
+def test_a_turn_takes_at_least_one_sample_and_not_too_many() -> None:
+    one = take_turn(lambda: 0.5, 0.0)
+    assert len(one["samples"]) + one["spoilt"] == 1
+    many = take_turn(lambda: 0.5, 60.0)
+    assert len(many["samples"]) + many["spoilt"] == MOST_SAMPLES
+
+
+def test_waiting_never_falls() -> None:
+    before = waiting_s()
+    assert 0.0 <= before <= waiting_s()
+
+
+def test_the_canary_sings() -> None:
+    canary = Canary()
+    first, best = canary.sing(), canary.sing(3)
+    assert first.bandwidth_s > 0
+    assert first.arithmetic_s > 0
+    assert best.bandwidth_s < 10  # an order of magnitude above a busy machine's
+
+
+def played(base: list[float], head: list[float], tries: int = 5) -> Played:
+    steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
+    canaries = {"bandwidth_s": steady, "arithmetic_s": steady}
+    return Played({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
+
+
+def test_turns_give_the_pair_s_log_ratio() -> None:
+    found = judge(played([1.0] * 5, [1.1] * 5, tries=7))
+    assert found.log_ratio == pytest.approx(math.log(1.1))
+    assert (found.turns, found.repeated, found.disturbed) == (5, 2, "")
+
+
+def test_too_few_turns_are_a_disturbance() -> None:
+    assert judge(played([1.0] * 3, [1.1] * 3, tries=11)).disturbed == "waited for a core"
+
+
+def test_no_clean_turn_is_a_disturbance_and_no_failure() -> None:
+    found = judge(played([], [], tries=11))
+    assert found.contended
+    assert not (found.base.error or found.head.error)
+    assert math.isnan(found.log_ratio)

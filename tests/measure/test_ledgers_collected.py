@@ -1,0 +1,136 @@
+"""Which ledgers are found for a commit, and that no timed sample holds one."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.measure import ledgers
+from nbbench.model import Commit, Ledger
+from nbbench.record.side_files import ledger_path, write_ledgers
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+COMMIT = Commit("c" * 40, "ab" * 20, datetime(2026, 1, 1, tzinfo=UTC), "subject", 1)
+LEDGER = Ledger("warm", 64, 10, 11, 6400, 0, 512, (), "1.5", "abc", "float32")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "asv.conf.json").write_text("{}")
+    return Settings(root=tmp_path)
+
+
+def test_another_torch_version_is_another_environment(settings, monkeypatch):
+    for version, ops in (("2.9.1", 1), ("2.13.0", 2)):
+        path = ledger_path(settings.results_dir, COMMIT.tree, version)
+        one = dataclasses.replace(LEDGER, ops=ops)
+        write_ledgers(path, COMMIT.tree, COMMIT.hash, version, {"warm": one})
+    for version, found in (("2.9.1", [1]), ("2.13.0", [2]), ("2.14.0", [])):
+        monkeypatch.setattr(ledgers, "torch_version", lambda version=version: version)
+        assert [one.ops for one in ledgers.known_ledgers(settings, COMMIT).values()] == found
+
+
+def test_equal_trees_share_a_ledger(settings, monkeypatch):
+    monkeypatch.setattr(ledgers, "torch_version", lambda: "2.13.0")
+    path = ledger_path(settings.results_dir, COMMIT.tree, "2.13.0")
+    write_ledgers(path, COMMIT.tree, COMMIT.hash, "2.13.0", {"warm": LEDGER})
+    other = dataclasses.replace(COMMIT, hash="d" * 40)
+    assert ledgers.known_ledgers(settings, other) == {"warm": LEDGER}
+
+
+def _timed_functions():
+    for path in sorted(BENCHMARKS.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                functions = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+                if any(one.name.startswith(("time_", "peakmem_")) for one in functions):
+                    for one in functions:
+                        if one.name == "setup" or one.name.startswith(("time_", "peakmem_")):
+                            yield f"{path.stem}.{node.name}.{one.name}", one
+
+
+def test_no_timed_process_records_a_ledger():
+    """asv runs `setup` and the benchmark itself in the process whose samples it keeps."""
+    found = dict(_timed_functions())
+    assert "bandwidth.Warm.time_run" in found and len(found) > 8
+    recording = {"ledger_of", "stacks_of", "operations", "record_ledger", "record_stacks", "TrafficLedger"}
+    for name, function in found.items():
+        used = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+        used |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        assert not used & recording, name
+
+
+class TestManyTrees:
+    """`commit_ledgers` with recording stood in for: what is asked of whom, and what stops it."""
+
+    COMMITS = tuple(
+        dataclasses.replace(COMMIT, hash=f"{n:040x}", tree=f"{n:040x}"[::-1], position=n) for n in range(1, 9)
+    )
+
+    @pytest.fixture
+    def servers(self, settings, monkeypatch):
+        """The servers that were started; each is a list of the commits recorded with it."""
+        started = []
+
+        @contextlib.contextmanager
+        def warm_server():
+            started.append([])
+            yield started[-1]
+
+        monkeypatch.setattr(ledgers, "warm_server", warm_server)
+        monkeypatch.setattr(ledgers, "torch_version", lambda: "2.13.0")
+        return started
+
+    def test_each_tree_once_whatever_the_jobs_and_only_what_is_missing(self, settings, servers, monkeypatch):
+        path = ledger_path(settings.results_dir, self.COMMITS[0].tree, "2.13.0")
+        write_ledgers(path, self.COMMITS[0].tree, self.COMMITS[0].hash, "2.13.0", {"warm": LEDGER})
+
+        def record(settings, server, commit, wanted):
+            server.append((commit.position, wanted))
+            return dict.fromkeys(wanted, LEDGER)
+
+        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        twin = dataclasses.replace(self.COMMITS[3], hash="f" * 40, position=9)
+        asked = [*self.COMMITS, twin]
+        found = ledgers.commit_ledgers(settings, asked, ["warm", "cold"], say=str, jobs=3)
+        assert len(servers) == 3
+        done = sorted(entry for server in servers for entry in server)
+        assert [place for place, _ in done] in ([1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 5, 6, 7, 8, 9])
+        assert dict(done)[1] == ["cold"] and dict(done)[2] == ["warm", "cold"]
+        assert found.keys() == {commit.tree for commit in self.COMMITS}
+
+    def test_a_tree_that_fails_is_said_and_the_others_go_on(self, settings, servers, monkeypatch):
+        def record(settings, server, commit, wanted):
+            if commit.position == 2:
+                raise InconclusiveError("no such attribute")
+            return dict.fromkeys(wanted, LEDGER)
+
+        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        said = []
+        found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=said.append, jobs=2)
+        assert f"{self.COMMITS[1].short}: no such attribute" in said
+        assert [bool(found[commit.tree]) for commit in self.COMMITS] == [True, False] + [True] * 6
+
+    def test_an_interrupt_stops_the_others_as_well(self, settings, servers, monkeypatch):
+        def record(settings, server, commit, wanted):
+            server.append(commit.position)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        with pytest.raises(KeyboardInterrupt):
+            ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=2)
+        assert sum(map(len, servers)) <= 2
+
+    def test_nothing_missing_starts_nothing(self, settings, servers):
+        for commit in self.COMMITS:
+            path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
+            write_ledgers(path, commit.tree, commit.hash, "2.13.0", {"warm": LEDGER})
+        found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=4)
+        assert servers == [] and len(found) == 8

@@ -1,0 +1,102 @@
+"""Sides that take turns, played by threads at the other ends of the sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+
+from nbbench.errors import HostError
+from nbbench.measure.client import JobOutcome
+from nbbench.measure.turns import MOST_REPEATS, Lost, play
+
+Script = Callable[[dict], dict | None]
+
+
+def player(script: Script) -> Callable[[str, list[str]], SimpleNamespace]:
+    """A `begin` whose sides answer by `script`; None ends a side, as a failing benchmark does."""
+    ends = []
+
+    def begin(side: str, argv: list[str]) -> SimpleNamespace:
+        mine, theirs = socket.socketpair()
+        ends.append(theirs)
+
+        def run() -> None:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+                line.connect(json.loads(argv[2])["address"])
+                with line.makefile("rw", encoding="utf-8") as stream:
+                    for order in stream:
+                        answer = script(json.loads(order) | {"side": side})
+                        if answer is None:
+                            return
+                        stream.write(json.dumps(answer) + "\n")
+                        stream.flush()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+
+        def finish() -> JobOutcome:
+            thread.join(10)
+            return JobOutcome("first\nNameError: n_steps\n", 1, {})
+
+        return SimpleNamespace(suite=mine, finish=finish)
+
+    return begin
+
+
+def answers(order: dict) -> dict | None:
+    if order["op"] == "set up":
+        return {"skipped": False}
+    if order["op"] == "canary":
+        return {"bandwidth_s": 1.0, "arithmetic_s": 2.0}
+    if order["op"] == "turn":
+        return {"samples": [2.0, 1.0], "spoilt": 0, "cpu_s": 0.1}
+    return None
+
+
+def test_any_number_of_sides_takes_turns() -> None:
+    found = play(player(answers), ("a", "b", "c"), "", "time_run", Random(1), turns=3)
+    assert found.samples == dict.fromkeys(found.samples, (1.0, 1.0, 1.0))
+    assert sorted(found.samples) == ["a", "b", "c"]
+    assert found.tries == 3
+    assert found.canaries["arithmetic_s"]["b"] == (2.0, 2.0)
+
+
+def test_a_turn_without_a_clean_sample_is_taken_again_by_all() -> None:
+    def script(order: dict) -> dict | None:
+        spoilt = order["op"] == "turn" and order["side"] == "b"
+        return {"samples": [], "spoilt": 1, "cpu_s": 0.1} if spoilt else answers(order)
+
+    found = play(player(script), ("a", "b"), "", "time_run", Random(1), turns=2)
+    assert found.samples == {"a": (), "b": ()}
+    assert found.tries == 2 + MOST_REPEATS
+
+
+@pytest.mark.parametrize("last", ["set up", "canary", "turn"])
+def test_a_side_that_ends_is_named_with_its_last_words(last: str) -> None:
+    def script(order: dict) -> dict | None:
+        return None if order["side"] == "b" and order["op"] == last else answers(order)
+
+    with pytest.raises(Lost) as lost:
+        play(player(script), ("a", "b"), "", "time_run", Random(1))
+    assert (lost.value.side, lost.value.reason) == ("b", "NameError: n_steps")
+
+
+def test_a_benchmark_that_skips_itself_is_lost() -> None:
+    with pytest.raises(Lost, match="skipped: NameError"):
+        play(player(lambda order: {"skipped": True}), ("a", "b"), "", "time_run", Random(1))
+
+
+def test_a_path_that_no_socket_can_have(tmp_path):
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(HostError, match="no socket can be made in") as caught:
+        play(player(answers), ("a", "b"), "", "time_run", Random(1), scratch=deep)
+    assert "TMPDIR" in caught.value.hint
+    assert list(deep.iterdir()) == []

@@ -1,0 +1,84 @@
+"""What comes back from a call in a warm process, and what is said when nothing does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nbbench.config import Settings
+from nbbench.errors import EXIT_INCONCLUSIVE, InconclusiveError
+from nbbench.measure.machine import LoadNow
+from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_roof, measure_runs
+from nbbench.model import Roof
+from nbbench.probe.resources import Run
+
+
+class Server:
+    """A warm server whose jobs write `answer` (None: nothing) and end with `exit_code`."""
+
+    scratch: Path
+
+    def __init__(self, answer, *, exit_code=0, output=""):
+        self.answer, self.exit_code, self.output = answer, exit_code, output
+
+    def run(self, argv, *, cwd, environment, timeout_s):
+        self.argv, self.arguments = argv, json.loads(argv[2])
+        if self.answer is not None:
+            Path(self.arguments["path"]).write_text(json.dumps(self.answer))
+        return SimpleNamespace(output=self.output, exit_code=self.exit_code)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(Server, "scratch", scratch, raising=False)
+    return Settings(root=tmp_path)
+
+
+def test_the_answer_comes_back_and_nothing_stays(settings):
+    server = Server({"a": 1})
+    assert call(settings, server, {}, "benchmarks.x:y", workload="w") == {"a": 1}
+    assert server.argv[:2] == ["call", "benchmarks.x:y"]
+    assert server.arguments["workload"] == "w"
+    assert Path(server.arguments["path"]).is_relative_to(server.scratch)
+    assert list(settings.state_dir.iterdir()) == list(server.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        (Server(None, exit_code=1, output="Traceback\nKeyError: 'w'\n"), "KeyError: 'w'"),
+        (Server({"half": 1}, exit_code=-9), "it ended with -9"),
+        (Server(None), "it wrote no answer"),
+    ],
+)
+def test_a_failed_process_is_inconclusive(settings, server, told):
+    with pytest.raises(InconclusiveError, match=re.escape(told)) as caught:
+        call(settings, server, {}, "benchmarks.x:y")
+    assert caught.value.exit_code == EXIT_INCONCLUSIVE
+
+
+def test_roof(settings):
+    made = Roof(4.0, 3.0, 2.0, 1.0, 128, 32, 1, 1e-6, 5e-7, ((24, 9.0), (48, 8.0)))
+    told = {name: getattr(made, name) for name in Roof.__dataclass_fields__}
+    assert measure_roof(settings, Server(told), {}) == made
+
+
+def test_runs_and_the_subjects_own_error(settings):
+    run = Run(1.0, 0.5, 0.25, 10, 0)
+    told = {"runs": [{name: getattr(run, name) for name in Run.__dataclass_fields__}]}
+    assert measure_runs(settings, Server(told), {}, "w", malloc=False) == [run]
+    with pytest.raises(WorkloadFailed, match="w: NameError: x"):
+        measure_runs(settings, Server({"runs": [], "error": "NameError: x"}), {}, "w")
+
+
+@pytest.mark.parametrize(
+    ("one", "busy"), [(None, False), (0.3, False), (1.0, False), (1.1, True), (40.0, True)]
+)
+def test_a_busy_machine_is_told(one, busy):
+    assert bool(busy_note(LoadNow(one, one, one, 2))) is busy

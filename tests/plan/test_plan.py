@@ -1,0 +1,346 @@
+"""Plan items: criteria from configuration, values from series and folders, verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbbench.config import Settings
+from nbbench.errors import ConfigError, UsageError
+from nbbench.evidence import EvidenceFigure, Folder, FolderState
+from nbbench.model import Commit, Result, SeriesKey, Status
+from nbbench.plan.plan import PlanInput, PlanVerdict, judge_plan, judge_value, overall, series_name
+from nbbench.plan.plans import Criterion, Plan, find_plan, plans
+from nbbench.report.plan import attempt_markdown, headline, plan_text
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+COMMITS = tuple(
+    Commit(f"{i:040x}", f"{i:040x}", NOW - timedelta(days=20 - i), "", position=i) for i in range(1, 6)
+)
+
+
+def result(name: str, place: int, value: float | None, *params: str, **changes: object) -> Result:
+    key = SeriesKey(name, "1", tuple((f"p{i}", text) for i, text in enumerate(params)), "box", "env")
+    made = Result(
+        key, COMMITS[place].hash, Status.OK if value is not None else Status.FAILED, value, "seconds"
+    )
+    return replace(made, **{"started_at": NOW - timedelta(days=1), **changes})  # type: ignore[arg-type]
+
+
+def judged(criterion: Criterion, *results: Result, **given: object):
+    by_name: dict[str, list[Result]] = {}
+    for one in results:
+        by_name.setdefault(one.key.benchmark, []).append(one)
+    (state,) = judge_plan(Plan("P", "", (criterion,)), PlanInput(by_name, COMMITS, **given), NOW)  # type: ignore[arg-type]
+    return state
+
+
+RATIO = Criterion("r", "ratio", value="c.ratio(512)", op="<=", spec=1.2, asserts=1.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(1.2, PlanVerdict.MEETS), (1.3, PlanVerdict.MEETS_TESTS), (1.6, PlanVerdict.MISSES)],
+)
+def test_verdicts_of_a_value(value: float, verdict: PlanVerdict) -> None:
+    state = judged(RATIO, result("c.ratio", 4, value, "512"), result("c.ratio", 4, 9.0, "1024"))
+    assert (state.verdict, state.value, state.commit) == (verdict, value, COMMITS[4].hash)
+    assert state.measured_at == NOW - timedelta(days=1) and not state.derived
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.01, 100))
+def test_at_least_and_at_most_mirror_each_other(value: float, spec: float, asserts: float) -> None:
+    high = judge_value(Criterion("a", "a", op=">=", spec=spec, asserts=asserts), value)
+    low = judge_value(Criterion("a", "a", op="<=", spec=-spec, asserts=-asserts), -value)
+    assert high is low
+    assert (high is PlanVerdict.MEETS) == (value >= spec)
+    only_tests = judge_value(Criterion("a", "a", op=">=", asserts=asserts), value)
+    assert (only_tests is PlanVerdict.MEETS) == (value >= asserts)
+
+
+def test_nothing_is_invented() -> None:
+    state = judged(RATIO)
+    assert (state.verdict, state.value) == (PlanVerdict.NOT_MEASURED, None)
+    assert state.notes == ("c.ratio(512) has no results",)
+    assert judged(RATIO, result("c.ratio", 4, None, "512")).notes == ("c.ratio(512) only failed",)
+    assert judged(replace(RATIO, missing="no GPU")).notes == ("no GPU",)
+    assert judged(Criterion("g", "gpu", spec=1.0)).verdict is PlanVerdict.NOT_MEASURED
+
+
+def test_the_newest_commit_counts_and_what_is_behind_is_stale() -> None:
+    state = judged(RATIO, result("c.ratio", 1, 1.0, "512"), result("c.ratio", 3, 1.3, "512"))
+    assert (state.verdict, state.would_be, state.value) == (PlanVerdict.STALE, PlanVerdict.MEETS_TESTS, 1.3)
+    assert state.notes == ("1 commits behind 00000000",)
+    old = judged(RATIO, result("c.ratio", 4, 1.0, "512", started_at=NOW - timedelta(days=31)))
+    assert old.verdict is PlanVerdict.STALE and "30 days" in old.notes[0]
+    same_tree = (*COMMITS[:4], replace(COMMITS[4], tree=COMMITS[3].tree))
+    (state,) = judge_plan(
+        Plan("P", "", (RATIO,)), PlanInput({"c.ratio": [result("c.ratio", 3, 1.0, "512")]}, same_tree), NOW
+    )
+    assert state.verdict is PlanVerdict.MEETS
+
+
+SCALING = Criterion("s", "s", value="a(1)", over="b", scale=64, op=">=", spec=2.0)
+
+
+def test_quotients_take_both_series_from_one_commit_and_machine() -> None:
+    both = [result("a", 2, 0.5, "1"), result("b", 2, 8.0)]
+    newer_alone = result("a", 4, 9.0, "1")
+    state = judged(SCALING, *both, newer_alone)
+    assert (state.value, state.commit) == (4.0, COMMITS[2].hash)
+    assert state.derived == "64 · a(1) / b"
+    other = replace(both[1], key=replace(both[1].key, machine="tower"))
+    assert judged(SCALING, both[0], other).notes == ("its series were never measured together",)
+
+
+def test_memory_is_judged_without_its_baseline() -> None:
+    memory = Criterion("m", "m", value="peak(4)", over="peak(2)", minus="nothing", spec=4.5)
+    given = [result("peak", 4, 130.0, "4"), result("peak", 4, 110.0, "2"), result("nothing", 4, 100.0)]
+    assert judged(memory, *given).value == 3.0
+    below = [*given[:2], result("nothing", 4, 120.0)]
+    assert judged(memory, *below).value is None
+    per_pixel = replace(memory, over="", per_pixel=12, pixels=16)
+    state = judged(per_pixel, *given)
+    assert state.value == 30 / 192 and state.derived == "(peak(4) − nothing) / (16 · 12 B)"
+
+
+def test_variation_is_that_of_the_samples() -> None:
+    cv = Criterion("v", "v", value="t", statistic="cv", spec=0.05)
+    assert judged(cv, result("t", 4, 1.0, samples=(0.9, 1.0, 1.1))).value == pytest.approx(0.1)
+    assert judged(cv, result("t", 4, 1.0, samples=(1.0,))).verdict is PlanVerdict.NOT_MEASURED
+
+
+def test_a_threshold_inside_the_interval_is_said() -> None:
+    state = judged(RATIO, result("c.ratio", 4, 1.19, "512", ci_lo=1.1, ci_hi=1.25))
+    assert state.notes == ("a threshold lies inside the 99 % interval 1.1 to 1.25",)
+
+
+FIGURE = EvidenceFigure("dot products 10⁶", 61.0, "M ops/s", "tests/test_at_perf_004.py::test_dot")
+CAPTURED = Folder("r/1", "20260109T000000Z", "C", COMMITS[4].hash, "", "capture", figures=(FIGURE,))
+DOT = Criterion("d", "d", figure="dot", test="test_at_perf_004", unit="M", op=">=", spec=500, asserts=50)
+
+
+def test_figures_come_from_captured_folders() -> None:
+    state = judged(DOT, folders=[(CAPTURED, FolderState.WHOLE)])
+    assert (state.verdict, state.value, state.folder) == (PlanVerdict.MEETS_TESTS, 61.0, "r/1")
+    assert state.measured_at == datetime(2026, 1, 9, tzinfo=UTC)
+    for wrong in (
+        replace(DOT, unit="G"),
+        replace(DOT, test="test_at_perf_003"),
+        replace(DOT, figure="sincg"),
+    ):
+        assert judged(wrong, folders=[(CAPTURED, FolderState.WHOLE)]).verdict is PlanVerdict.NOT_MEASURED
+
+
+def test_a_figure_of_another_history_is_stale() -> None:
+    for commit, said in (("f" * 40, "not on the branch"), ("", "not recorded")):
+        state = judged(DOT, folders=[(replace(CAPTURED, commit=commit), FolderState.WHOLE)])
+        assert (state.verdict, state.would_be) == (PlanVerdict.STALE, PlanVerdict.MEETS_TESTS)
+        assert said in state.notes[0]
+
+
+def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
+    state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED)])
+    assert state.folder_state is FolderState.CHANGED
+    assert "no longer match" in " ".join(state.notes)
+    text = plan_text(Plan("P", "t", (DOT,)), [state], NOW)
+    assert "changed, do not quote it" in text and "(changed)" in text
+    assert "**changed: not quotable**" in attempt_markdown(Plan("P", "t", (DOT,)), [state], [], NOW, "")
+    whole = replace(CAPTURED, path="r/0", stamp="20260101T000000Z")
+    state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED), (whole, FolderState.WHOLE)])
+    assert state.folder == "r/0" and state.folder_state is FolderState.WHOLE
+
+
+def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> None:
+    """A capture of the same commit, made later, is no provenance of a benchmark's value."""
+    measured = result("c.ratio", 4, 1.0, "512")
+    state = judged(RATIO, measured, folders=[(CAPTURED, FolderState.WHOLE)])
+    assert (state.verdict, state.folder) == (PlanVerdict.MEETS, "")
+    assert state.source == f"results/box/{COMMITS[4].short}-env.json"
+    plan = Plan("P", "t", (RATIO,))
+    assert f"{state.source}" in plan_text(plan, [state], NOW)
+    assert f"`{state.source}`: benchmark results" in attempt_markdown(plan, [state], [], NOW, "")
+    held = EvidenceFigure("c.ratio(p0=512)", 1.0)
+    export = replace(CAPTURED, path="r/2", kind="export", figures=(held,))
+    assert judged(RATIO, measured, folders=[(export, FolderState.WHOLE)]).folder == "r/2"
+    other = replace(export, figures=(replace(held, value=1.1),))
+    assert not judged(RATIO, measured, folders=[(other, FolderState.WHOLE)]).folder
+    quotient = [result("a", 4, 0.5, "1"), result("b", 4, 8.0)]
+    half = replace(export, figures=(EvidenceFigure("a(p0=1)", 0.5),))
+    assert not judged(SCALING, *quotient, folders=[(half, FolderState.WHOLE)]).folder
+    whole = replace(half, figures=(*half.figures, EvidenceFigure("b", 8.0)))
+    assert judged(SCALING, *quotient, folders=[(whole, FolderState.WHOLE)]).folder == "r/2"
+
+
+BANDWIDTH = Criterion("b", "b", value="band(2048)", captured="check: ratio float32$", op=">=", asserts=0.5)
+RATIO_CHECKED = Folder(
+    "r/3",
+    "20260109T120000Z",
+    "C",
+    COMMITS[4].hash,
+    "",
+    "capture",
+    figures=(EvidenceFigure("check: ratio float32", 0.816, "", "t"),),
+)
+
+
+def test_the_newer_of_benchmark_and_captured_test_counts() -> None:
+    folders = [(RATIO_CHECKED, FolderState.WHOLE)]
+    state = judged(BANDWIDTH, result("band", 4, 0.7376, "2048"), folders=folders)
+    assert (state.value, state.folder, state.source) == (0.816, "r/3", "")
+    assert state.notes == ("older, by the benchmark: 0.7376 at 00000000",)
+    fresh = result("band", 4, 0.7376, "2048", started_at=NOW)
+    state = judged(BANDWIDTH, fresh, folders=folders)
+    assert (state.value, state.folder) == (0.7376, "")
+    assert "older, by the captured test: 0.816" in state.notes[0]
+    ahead = judged(BANDWIDTH, result("band", 3, 0.4, "2048", started_at=NOW), folders=folders)
+    assert ahead.value == 0.816  # of the newest commit
+
+
+@pytest.mark.parametrize("kind", ["profiled capture", "malloc-pinned capture", "compiled capture"])
+def test_captures_under_other_conditions_are_no_values(kind: str) -> None:
+    special = replace(RATIO_CHECKED, kind=kind, stamp="20260110T000000Z")
+    assert judged(BANDWIDTH, folders=[(special, FolderState.WHOLE)]).verdict is PlanVerdict.NOT_MEASURED
+
+
+def test_documents() -> None:
+    memo = Criterion("memo", "memo", document="docs/*.md")
+    assert judged(memo).verdict is PlanVerdict.NOT_MEASURED
+    state = judged(memo, documents={"docs/*.md": "docs/a.md"})
+    assert (state.verdict, state.folder) == (PlanVerdict.MEETS, "docs/a.md")
+
+
+def test_the_whole_plan() -> None:
+    def of(*verdicts: PlanVerdict) -> PlanVerdict:
+        return overall([replace(judged(RATIO), verdict=verdict) for verdict in verdicts])
+
+    v = PlanVerdict
+    assert of(v.MEETS, v.MEETS) is v.MEETS
+    assert of(v.MEETS, v.MISSES, v.STALE) is of(v.MEETS_TESTS) is v.MISSES
+    assert of(v.NOT_MEASURED, v.NOT_MEASURED) is v.NOT_MEASURED
+    assert of(v.MEETS, v.NOT_MEASURED) is of(v.MEETS, v.STALE) is v.STALE
+
+
+@given(st.lists(st.floats(0.001, 10, allow_nan=False), min_size=1, max_size=5))
+def test_the_value_shown_is_one_that_was_measured(values: list[float]) -> None:
+    results = [result("c.ratio", place, value, "512") for place, value in enumerate(values)]
+    state = judged(RATIO, *results)
+    assert state.value == values[-1]
+    assert (state.verdict is PlanVerdict.STALE) == (len(values) < len(COMMITS))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b", ("a.b", ())),
+        ("a.b(512)", ("a.b", ("512",))),
+        ("a.b(512, 'float32')", ("a.b", ("512", "'float32'"))),
+    ],
+)
+def test_names_of_series(text: str, expected: tuple[str, tuple[str, ...]]) -> None:
+    assert series_name(text) == expected
+
+
+# Configuration
+
+
+def project(tmp_path: Path, text: str) -> Settings:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.nbbench]\n{text}", encoding="utf-8")
+    return Settings(root=tmp_path)
+
+
+def test_the_built_in_plan_names_series_that_exist() -> None:
+    root = Path(__file__).parents[2]
+    plan = find_plan(Settings(root=root), "PERF-PYTORCH-004")
+    declared = (root / "results" / "benchmarks.json").read_text(encoding="utf-8")
+    for criterion in plan.criteria:
+        for text in filter(None, (criterion.value, criterion.over, criterion.minus)):
+            assert f'"{series_name(text)[0]}"' in declared
+        assert criterion.value or criterion.figure or criterion.document or criterion.missing
+    assert {f"AT-PERF-00{n}" for n in range(1, 9)} <= {c.id.split()[0] for c in plan.criteria}
+    assert all(math.isfinite(c.spec) for c in plan.criteria if c.spec is not None)
+
+
+def test_another_plan_is_a_few_lines(tmp_path: Path) -> None:
+    settings = project(
+        tmp_path,
+        """
+        [tool.nbbench.plans.NEXT]
+        title = "Next"
+        stale_days = 3
+        [[tool.nbbench.plans.NEXT.criteria]]
+        id = "warm {each}"
+        title = "warm at {each}"
+        value = "w.time({each})"
+        each = [256, 512]
+        spec = 2
+        """,
+    )
+    assert list(plans(settings)) == ["PERF-PYTORCH-004", "NEXT"]
+    plan = find_plan(settings, "NEXT")
+    assert (plan.stale_days, [c.id for c in plan.criteria]) == (3.0, ["warm 256", "warm 512"])
+    assert plan.criteria[1].value == "w.time(512)" and plan.criteria[1].pixels == 512**2
+    with pytest.raises(UsageError, match="no plan 'OTHER'") as info:
+        find_plan(settings, "OTHER")
+    assert "NEXT" in info.value.hint
+
+
+@pytest.mark.parametrize(
+    ("criterion", "said"),
+    [
+        ('id = "a"', "at least an id and a title"),
+        ('id = "a"\ntitle = "t"', "neither spec nor asserts"),
+        ('id = "a"\ntitle = "t"\nspec = "2"', "spec must be a number"),
+        ('id = "a"\ntitle = "t"\nspec = true', "spec must be a number"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nop = "<"', "op must be"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nstatistic = "max"', "statistic must be"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nlimit = 1', "'limit' is not a field"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nvalue = "x"\nfigure = "y"', "value and figure"),
+        ('id = "a"\ntitle = "t"\nspec = 1\ncaptured = "y"', "captured stands beside value"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nfigure = "("', "not a regular expression"),
+        ('id = "a"\ntitle = "t"\nspec = 1\neach = [1.5]', "each must be"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nvalue = "x"\nper_pixel = 4', "per_pixel needs each"),
+        ('id = "a"\ntitle = "t"\ndocument = "../x.md"', "inside the project"),
+        ('id = "a"\ntitle = "t"\nspec = 1\neach = [1, 2]', "two criteria"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, criterion: str, said: str) -> None:
+    settings = project(tmp_path, f"[[tool.nbbench.plans.P.criteria]]\n{criterion}")
+    with pytest.raises(ConfigError, match=said) as info:
+        plans(settings)
+    assert "'P'" in str(info.value)
+
+
+def test_the_attempt_entry_is_complete() -> None:
+    plan = Plan("P", "Fuse *all*", (RATIO, DOT))
+    states = judge_plan(
+        plan,
+        PlanInput({"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [(CAPTURED, FolderState.WHOLE)]),
+        NOW,
+    )
+    assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"
+    assert attempt_markdown(plan, states, [], NOW, COMMITS[4].hash) == (
+        "### Attempt 2026-01-10: P Fuse \\*all\\*\n"
+        "\n"
+        "- Date: 2026-01-10 00:00 UTC\n"
+        f"- Commit: `{COMMITS[4].hash}`\n"
+        "- Result: 0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only\n"
+        "- Metrics:\n"
+        "  - ratio: **1.6** (spec ≤ 1.2, tests ≤ 1.5) misses, at `00000000`\n"
+        "  - d: **61** (spec ≥ 500, tests ≥ 50) meets tests, misses spec, at `00000000`; "
+        "dot products 10⁶ of tests/test\\_at\\_perf\\_004.py::test\\_dot\n"
+        "- Artifacts:\n"
+        "  - `r/1`\n"
+        "  - `results/box/00000000-env.json`: benchmark results\n"
+        "- Open regressions:\n"
+        "  - none\n"
+        "- Next actions:\n"
+        "  - r misses: ratio\n"
+        "  - d meets only the tests: d\n"
+    )

@@ -1,0 +1,289 @@
+"""The reader of asv's result files, on everything that such a file may hold."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbbench.model import Benchmark, Machine, Status
+from nbbench.record.asv_results import (
+    BadFileError,
+    find_result_files,
+    parse_benchmarks,
+    parse_result_file,
+    read_benchmarks,
+    read_machine,
+    read_result_file,
+)
+
+COLUMNS = [
+    "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
+    "stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples", "profile",
+]  # fmt: skip
+PATH = Path("results/box/0123abcd-py3.11.json")
+HASH = "0123abcd" * 5
+
+
+def file(rows=None, **changes):
+    content = {
+        "commit_hash": HASH,
+        "env_name": "py3.11",
+        "date": 1_740_745_761_250,
+        "params": {"machine": "box", "num_cpu": 4},
+        "python": "3.11",
+        "requirements": {"torch": ""},
+        "env_vars": {"A": "b"},
+        "result_columns": COLUMNS,
+        "results": rows or {},
+        "durations": {"<build>": 2.5, "<setup_cache x>": None},
+        "version": 2,
+    }
+    return json.dumps({k: v for k, v in (content | changes).items() if v is not ...}).encode()
+
+
+def parse(rows=None, benchmarks=None, **changes):
+    return parse_result_file(file(rows, **changes), PATH, benchmarks or {}, "box")
+
+
+def values(parsed):
+    return [(r.status, r.value) for r in parsed.results]
+
+
+def test_the_file_itself():
+    parsed = parse()
+    assert (parsed.machine, parsed.commit, parsed.environment) == ("box", HASH, "py3.11")
+    assert parsed.date == datetime(2025, 2, 28, 12, 29, 21, 250_000, UTC)
+    assert (parsed.python, parsed.requirements, parsed.env_vars) == ("3.11", (("torch", ""),), (("A", "b"),))
+    assert parsed.params == (("machine", "box"), ("num_cpu", "4"))
+    assert parsed.durations == (("<build>", 2.5),)
+    assert (parsed.results, parsed.benchmarks, parsed.odd_values) == ((), (), 0)
+
+
+def test_a_full_row():
+    row = [
+        [1.0, 2.0], [["'a'", "'b'"]], "v", 1_740_746_051_230, 11.5, [0.9, -math.inf], [1.1, math.inf],
+        [0.95, 1.9], [1.05, 2.1], [3, 1], [2, 1], [[1.0, 1.5, 0.5], [2.0]],
+    ]  # fmt: skip
+    declared = Benchmark("b.time_x", "other", "seconds", "time", ("letter",), (("'a'",),), "Words")
+    parsed = parse({"b.time_x": row}, {"b.time_x": declared})
+    first, second = parsed.results
+    assert first.key.label == "b.time_x(letter='a')"
+    assert (first.key.version, first.key.machine, first.key.environment) == ("v", "box", "py3.11")
+    assert (first.commit, first.unit, first.value, first.samples) == (HASH, "seconds", 1.0, (1.0, 1.5, 0.5))
+    assert (first.number, first.ci_lo, first.ci_hi, first.duration_s) == (3, 0.9, 1.1, 11.5)
+    assert first.started_at == datetime(2025, 2, 28, 12, 34, 11, 230_000, UTC)
+    assert (second.ci_lo, second.ci_hi, second.samples) == (-math.inf, math.inf, (2.0,))
+    assert parsed.benchmarks == (
+        Benchmark("b.time_x", "v", "seconds", "time", ("letter",), (("'a'", "'b'"),), "Words"),
+    )
+
+
+def test_the_last_parameter_varies_fastest():
+    parsed = parse({"b.time_x": [[1.0, 2.0, 3.0, 4.0], [["1", "2"], ["x", "y"]], "v"]})
+    assert [[v for _, v in r.key.params] for r in parsed.results] == [
+        ["1", "x"], ["1", "y"], ["2", "x"], ["2", "y"],
+    ]  # fmt: skip
+
+
+def test_parameter_names_need_the_same_count():
+    declared = {"b.time_x": Benchmark("b.time_x", "v", "s", "time", ("only",))}
+    (result,) = parse({"b.time_x": [[1.0], [["1"], ["2"]], "v"]}, declared).results
+    assert result.key.params == (("param1", "1"), ("param2", "2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.b.time_x", "time"), ("TimeSuite.timeraw_x", "time"), ("peakmem_x", "peakmemory"),
+        ("C.mem_x", "memory"), ("C.track_x", "track"), ("C.other", ""), ("time_suite.C.other", ""),
+    ],
+)  # fmt: skip
+def test_an_undeclared_benchmark_has_no_unit(name, kind):
+    parsed = parse({name: [[1.0], [], None]})
+    assert parsed.benchmarks == (Benchmark(name, "", "", kind),)
+    assert parsed.results[0].unit == ""
+
+
+def test_what_asv_writes_for_no_value():
+    rows = {"a.time_x": [None, [["1", "2"]], "v"], "b.time_x": [[math.nan, None], [["1", "2"]], "v"]}
+    parsed = parse(rows)
+    failed, skipped = (Status.FAILED, None), (Status.SKIPPED, None)
+    assert values(parsed) == [failed, failed, skipped, failed]
+    assert parsed.odd_values == 0
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, "text", [1.0], {"a": 1}, 10**400])
+def test_odd_values_fail_and_count(odd):
+    parsed = parse({"b.track_x": [[odd, 2], [["1", "2"]], "v"]})
+    assert values(parsed) == [(Status.FAILED, None), (Status.OK, 2.0)]
+    assert parsed.odd_values == 1
+
+
+def test_integers_longer_than_python_reads():
+    data = file({"b.track_x": [[12345, 2], [["1", "2"]], "v"]}).replace(b"12345", b"-1" + b"0" * 5000)
+    parsed = parse_result_file(data, PATH, {}, "box")
+    assert values(parsed) == [(Status.FAILED, None), (Status.OK, 2.0)]
+    assert parsed.odd_values == 1
+
+
+def test_samples_keep_what_is_a_number():
+    samples = [[1.0, None, 2], [math.nan, math.inf, 3.0], None, "x", []]
+    row = [[1.0] * 5, [list("abcde")], "v", *[None] * 8, samples]
+    parsed = parse({"b.time_x": row})
+    assert [r.samples for r in parsed.results] == [(1.0, 2.0), (3.0,), (), (), ()]
+    assert parsed.odd_values == 3
+
+
+def test_rows_of_every_length():
+    full = [[1.0], [], "v", 1, 2.0, [0.5], [1.5], [1.0], [1.0], [7], [8], [[1.0]], None]
+    for length in range(len(full) + 1):
+        (result,) = parse({"b.time_x": full[:length]}).results
+        assert (result.status is Status.OK) == (length >= 1)
+        assert result.number == (7 if length >= 10 else None)
+
+
+def test_columns_in_another_order():
+    (result,) = parse({"b.time_x": ["v", [1.0]]}, result_columns=["version", "result"]).results
+    assert (result.value, result.key.version) == (1.0, "v")
+
+
+@pytest.mark.parametrize(
+    "row", [None, 5, "x", {"result": 1}, [[1.0], 5], [[1.0], ["ab"]], [None, [list("abcd")] * 12]]
+)
+def test_damaged_rows_are_left_out_and_counted(row):
+    parsed = parse({"b.time_x": row, "b.time_y": [[1.0], [], "v"]})
+    assert [r.key.benchmark for r in parsed.results] == ["b.time_y"]
+    assert parsed.odd_values == 1
+
+
+def test_odd_figures_in_a_good_row():
+    row = [[1.0, 2.0, 3.0], [["1", "2"]], 7, 1e300, "long", ["a", 0.5], [1.5], 3, None, [-1, 2**70]]
+    first, second = parse({"b.time_x": row}).results
+    assert (first.started_at, first.duration_s, first.number, second.number) == (None, None, None, None)
+    assert (first.ci_lo, first.ci_hi, second.ci_lo, second.ci_hi) == (None, 1.5, 0.5, None)
+    assert first.key.version == "7"
+    assert parse({"b.time_x": row}).odd_values == 1  # the third value of two
+
+
+def test_names_of_every_kind():
+    long = "'" + "ü" * 100_000 + "'"
+    (result,) = parse({"süite.time_ß": [[1.0], [[long]], "v"]}).results
+    assert result.key.params == (("param1", long),)
+    assert parse({"x" * 1000: [[1.0], [], "v"]}).odd_values == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"), (b"  \n", "empty"), (b"\x89PNG\r\n\x1a\n\x00", "not text"), (b"{", "not JSON"),
+        (b"[" * 100_000, "nested too deeply"), (b"[]", "not a JSON object"), (b"{}", "version None"),
+        (file(version=1), "`asv update` converts it"), (file(version=3), "version 3"),
+        (file(commit_hash=...), "no usable commit_hash"), (file(commit_hash=5), "no usable commit_hash"),
+        (file(env_name=""), "no usable env_name"), (file(env_name="x" * 501), "no usable env_name"),
+        (file(date=None), "no usable date"), (file(date="today"), "no usable date"),
+        (file(date=1e300), "no usable date"), (file(results=[]), "no results"),
+        (file(result_columns=...), "no result_columns"),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_used(data, reason):
+    with pytest.raises(BadFileError) as info:
+        parse_result_file(data, PATH, {}, "box")
+    assert str(info.value).startswith(f"{PATH}: ")
+    assert reason in info.value.reason
+    assert "\n" not in str(info.value)
+    assert (info.value.path, info.value.exit_code) == (str(PATH), 2)
+
+
+def test_half_written_files():
+    data = file({"b.time_x": [[1.0], [], "v", 1, 2.0, [0.5], [1.5]]})
+    for length in range(0, len(data), 7):
+        with pytest.raises(BadFileError):
+            parse_result_file(data[:length], PATH, {}, "box")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(["b.time_x", "c"]), json_values | st.lists(json_values, max_size=13)))
+def test_any_row_is_read_or_counted(rows):
+    parsed = parse(rows)
+    assert all((r.status is Status.OK) == (r.value is not None) for r in parsed.results)
+    assert all(math.isfinite(x) for r in parsed.results for x in r.samples)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200) | json_values.map(lambda v: json.dumps(v).encode()))
+def test_any_file_is_read_or_refused(data):
+    with pytest.raises(BadFileError):
+        parse_result_file(data, PATH, {}, "box")
+    with contextlib.suppress(BadFileError):
+        parse_benchmarks(data, PATH)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), shape=st.lists(st.integers(1, 4), max_size=3))
+def test_every_value_and_sample_survives(data, shape):
+    params = [[f"p{i}{j}" for j in range(n)] for i, n in enumerate(shape)]
+    size = math.prod(shape)
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    wanted = data.draw(st.lists(finite, min_size=size, max_size=size))
+    samples = data.draw(st.lists(st.lists(finite, max_size=5), min_size=size, max_size=size))
+    parsed = parse({"b.time_x": [wanted, params, "v", *[None] * 8, samples]})
+    assert [r.value for r in parsed.results] == wanted
+    assert [list(r.samples) for r in parsed.results] == samples
+    assert [tuple(v for _, v in r.key.params) for r in parsed.results] == list(itertools.product(*params))
+
+
+def test_finding_files(tmp_path):
+    for name in ("box/machine.json", "box/b.json", "box/a.json", "tower/c.json", "box/note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "box" / "machine.json").write_text(
+        '{"machine": "big box", "cpu": "x", "ram": 5, "version": 1}'
+    )
+    for name in ("ledger", "decisions", "telemetry"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.json").write_text("{}")
+    (tmp_path / "benchmarks.json").write_text("{}")
+    found = [(f.path.relative_to(tmp_path).as_posix(), f.machine) for f in find_result_files(tmp_path)]
+    assert found == [("box/a.json", "big box"), ("box/b.json", "big box"), ("tower/c.json", "tower")]
+    assert find_result_files(tmp_path)[0].size == 2
+    assert find_result_files(tmp_path / "nowhere") == []
+    assert read_machine(tmp_path / "box") == Machine("big box", (("cpu", "x"), ("ram", "5")))
+    assert read_machine(tmp_path / "tower") == Machine("tower")
+
+
+def test_reading_from_disk(tmp_path):
+    path = tmp_path / "x.json"
+    with pytest.raises(BadFileError, match="cannot be read: No such file"):
+        read_result_file(path, {}, "box")
+    path.write_bytes(file())
+    assert read_result_file(path, {}, "box").commit == HASH
+
+
+def test_benchmarks(tmp_path):
+    assert read_benchmarks(tmp_path) == {}
+    entry = {"param_names": ["n"], "params": [["1", "2"]], "type": "time", "unit": "seconds", "version": "v"}
+    content = {"b.time_x": entry, "b.track_y": {}, "b.time_z": {"params": 5, "param_names": 5}, "version": 2}
+    (tmp_path / "benchmarks.json").write_text(json.dumps(content))
+    assert read_benchmarks(tmp_path) == {
+        "b.time_x": Benchmark("b.time_x", "v", "seconds", "time", ("n",), (("1", "2"),)),
+        "b.track_y": Benchmark("b.track_y", "", "", "track"),
+        "b.time_z": Benchmark("b.time_z", "", "", "time"),
+    }
+    (tmp_path / "benchmarks.json").write_text("{")
+    with pytest.raises(BadFileError, match=r"benchmarks\.json: not JSON"):
+        read_benchmarks(tmp_path)

@@ -1,0 +1,368 @@
+"""STAMP folders: one each, never overwritten, whole or not there, verifiable."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbbench.errors import EvidenceError, HostError
+from nbbench.record import atomic, stamp
+from nbbench.record.stamp import (
+    CHECKSUMS,
+    MAX_FILE_BYTES,
+    STAMP_PATTERN,
+    Bundle,
+    check_folder,
+    create_folder,
+    trim_log,
+    utc_stamp,
+    verify_folder,
+)
+
+NOW = datetime(2025, 10, 15, 11, 35, 31, 999_999, tzinfo=UTC)
+
+
+def test_a_stamp_is_utc_whatever_the_zone() -> None:
+    assert utc_stamp(NOW) == "20251015T113531Z"
+    assert utc_stamp(NOW.astimezone(timezone(timedelta(hours=-7)))) == "20251015T113531Z"
+    with pytest.raises(ValueError, match="zone"):
+        utc_stamp(NOW.replace(tzinfo=None))
+
+
+@settings(deadline=None)
+@given(st.datetimes(min_value=datetime(2024, 1, 1), max_value=datetime(2100, 1, 1)), st.integers(-23, 23))
+def test_every_stamp_reads_back(moment: datetime, hours: int) -> None:
+    zoned = moment.replace(tzinfo=timezone(timedelta(hours=hours)))
+    text = utc_stamp(zoned)
+    assert STAMP_PATTERN.fullmatch(text)
+    assert datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) == zoned.replace(microsecond=0)
+
+
+def test_the_folder_is_where_the_layout_wants_it(tmp_path: Path) -> None:
+    folder = create_folder(tmp_path / "phase_d" / "20251015T113531Z", "CLUSTER-PERF-001", NOW)
+    assert folder == tmp_path / "phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001/20251015T113531Z"
+    assert folder.is_dir()
+
+
+def test_a_second_capture_in_one_second_gets_a_suffix(tmp_path: Path) -> None:
+    first, second, third = (create_folder(tmp_path, "C", NOW) for _ in range(3))
+    assert [f.name for f in (first, second, third)] == [
+        "20251015T113531Z",
+        "20251015T113531Z-2",
+        "20251015T113531Z-3",
+    ]
+    assert all(STAMP_PATTERN.fullmatch(f.name) for f in (first, second, third))
+
+
+def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "cluster_C").mkdir()
+    (tmp_path / "cluster_C" / "20251015T113531Z").write_text("mine")
+    assert create_folder(tmp_path, "C", NOW).name == "20251015T113531Z-2"
+    assert (tmp_path / "cluster_C" / "20251015T113531Z").read_text() == "mine"
+
+
+def test_fifty_threads_get_fifty_folders(tmp_path: Path) -> None:
+    gate = threading.Barrier(50)
+
+    def one(_: int) -> Path:
+        gate.wait()
+        return create_folder(tmp_path, "CLUSTER-PERF-001", NOW)
+
+    with ThreadPoolExecutor(50) as pool:
+        folders = list(pool.map(one, range(50)))
+    assert len(set(folders)) == 50
+    assert len(list((tmp_path / "cluster_CLUSTER-PERF-001").iterdir())) == 50
+
+
+CREATE = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from nbbench.record.stamp import create_folder
+now = datetime(2025, 10, 15, 11, 35, 31, tzinfo=UTC)
+print(*[create_folder(Path(sys.argv[1]), "C", now) for _ in range(10)], sep="\\n")
+"""
+
+
+def test_processes_get_folders_of_their_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CREATE, str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    folders = [line for process in running for line in process.communicate(timeout=60)[0].splitlines()]
+    assert len(set(folders)) == len(folders) == 50
+
+
+@pytest.mark.parametrize(
+    "bad", ["", ".", "..", "a/b", "../x", "a..b", "/abs", "-x", "a b", "naïve", "a\n", "a\0b", "x" * 81, "a."]
+)
+def test_a_cluster_name_cannot_lead_elsewhere(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(EvidenceError, match="cluster"):
+        create_folder(tmp_path, bad, NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_no_cluster_name_leaves_the_root(name: str) -> None:
+    root = Path("/nonexistent/root")
+    try:
+        folder = stamp.cluster_folder(root, name)
+    except EvidenceError:
+        return
+    assert folder.parent == root
+    assert folder.name.isascii()
+
+
+def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "root" / "cluster_C").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EvidenceError, match="leads out"):
+        create_folder(tmp_path / "root", "C", NOW)
+
+
+def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "root").write_text("x")
+    with pytest.raises(HostError, match="a file stands where a folder should be"):
+        create_folder(tmp_path / "root", "C", NOW)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_refusing_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(HostError, match="cannot write"):
+        create_folder(tmp_path, "C", NOW)
+
+
+# Bundles
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return create_folder(tmp_path, "C", NOW)
+
+
+def test_a_bundle_passes_sha256sum(folder: Path) -> None:
+    (folder / "pytest.log").write_text("made while the command ran\n")
+    bundle = Bundle(folder)
+    bundle.add("summary.md", "# µ\n")
+    bundle.add("data.npy", b"\x93NUMPY\x00")
+    bundle.add("exit_code.txt", "0\n")
+    names = {path.name for path in bundle.write()}
+    assert names == {"summary.md", "data.npy", "exit_code.txt", CHECKSUMS}
+    done = subprocess.run(
+        ["sha256sum", "-c", "--strict", CHECKSUMS], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("OK") == 4
+    assert verify_folder(folder) == []
+    assert check_folder(folder) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a/b.txt",
+        "../x.txt",
+        ".hidden.txt",
+        "naïve.txt",
+        "a b.txt",
+        "x.sh",
+        "x",
+        "x.TXT",
+        "x" * 130 + ".txt",
+        CHECKSUMS,
+    ],
+)
+def test_names_outside_the_layout_are_refused(folder: Path, name: str) -> None:
+    with pytest.raises(EvidenceError):
+        Bundle(folder).add(name, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("exit_code.txt", ""),
+        ("exit_code.txt", "\n"),
+        ("exit_code.txt", "0 0\n"),
+        ("exit_code.txt", "ok"),
+        ("metrics.json", "warning: something\n{}"),
+        ("metrics.json", '{"a": NaN}'),
+        ("metrics.json", ""),
+        ("big.log", "x" * (MAX_FILE_BYTES + 1)),
+    ],
+)
+def test_contents_that_went_wrong_by_hand_are_impossible(folder: Path, name: str, content: str) -> None:
+    with pytest.raises(EvidenceError):
+        Bundle(folder).add(name, content)
+
+
+@pytest.mark.parametrize("code", ["0\n", "124\n", "-9\n", "137"])
+def test_exit_codes(folder: Path, code: str) -> None:
+    Bundle(folder).add("exit_code.txt", code)
+
+
+def test_names_that_differ_in_case_alone_are_one_name(folder: Path) -> None:
+    bundle = Bundle(folder)
+    bundle.add("a.txt", "1")
+    with pytest.raises(EvidenceError, match="two files"):
+        bundle.add("A.txt", "2")
+
+
+def test_nothing_is_ever_overwritten(folder: Path) -> None:
+    (folder / "summary.md").write_text("first")
+    bundle = Bundle(folder)
+    bundle.add("summary.md", "second")
+    with pytest.raises(EvidenceError, match="never overwritten"):
+        bundle.write()
+    assert (folder / "summary.md").read_text() == "first"
+    finished = Bundle(folder)
+    finished.write()
+    with pytest.raises(EvidenceError, match="finished"):
+        Bundle(folder).write()
+
+
+def test_the_folder_has_a_limit(folder: Path) -> None:
+    bundle = Bundle(folder)
+    for index in range(5):
+        bundle.add(f"{index}.log", b"x" * (MAX_FILE_BYTES - 1))
+    with pytest.raises(EvidenceError, match="above the limit"):
+        bundle.write()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("entry", ["run.sh", ".left.tmp"])
+def test_files_that_would_be_lost_are_named(folder: Path, entry: str) -> None:
+    (folder / entry).write_text("x")
+    with pytest.raises(EvidenceError, match=re.escape(entry)):
+        Bundle(folder).write()
+
+
+def test_links_and_folders_are_no_evidence(folder: Path) -> None:
+    (folder / "link.txt").symlink_to("/etc/hostname")
+    with pytest.raises(EvidenceError, match="ordinary file"):
+        Bundle(folder).write()
+
+
+def test_a_blocked_run_can_still_hand_in_what_it_has(folder: Path) -> None:
+    (folder / "profile.json").write_text("half of it {")
+    (folder / "exit_code.txt").write_text("")
+    assert [problem.split()[0] for problem in check_folder(folder)] == ["exit_code.txt", "profile.json"]
+    bundle = Bundle(folder)
+    bundle.add("summary.md", "blocked")
+    bundle.write()
+    assert verify_folder(folder) == []
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_a_refusal_on_the_way_takes_everything_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    folder = create_folder(tmp_path, "C", NOW)
+    bundle = Bundle(folder)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        bundle.add(name, "x")
+    calls = iter(range(100))
+    real = atomic.os.fsync
+
+    def refuse(descriptor: int) -> None:
+        # Two calls a file: its content, then its folder.
+        if next(calls) >= 2 * after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", refuse)
+    with pytest.raises(HostError, match="the disk is full"):
+        bundle.write()
+    monkeypatch.undo()
+    assert not folder.exists()
+    bundle.write()
+    assert verify_folder(folder) == []
+
+
+def test_what_others_wrote_survives_a_refusal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "pytest.log").write_text("precious")
+    bundle = Bundle(folder)
+    bundle.add("a.txt", "x")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", refuse)
+    with pytest.raises(HostError):
+        bundle.write()
+    assert [path.name for path in folder.iterdir()] == ["pytest.log"]
+
+
+def test_a_block_that_fails_leaves_no_empty_folder_but_keeps_a_used_one(tmp_path: Path) -> None:
+    first, second = create_folder(tmp_path, "C", NOW), create_folder(tmp_path, "C", NOW)
+    (second / "pytest.log").write_text("precious")
+    for folder in (first, second):
+        with pytest.raises(EvidenceError), Bundle(folder) as bundle:
+            bundle.add("exit_code.txt", "")
+    assert not first.exists()
+    assert [path.name for path in second.iterdir()] == ["pytest.log"]
+    with Bundle(create_folder(tmp_path, "C", NOW)) as bundle:
+        bundle.write()
+    assert bundle.folder.is_dir()
+
+
+def test_verification_names_every_mismatch(folder: Path) -> None:
+    bundle = Bundle(folder)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        bundle.add(name, name)
+    bundle.write()
+    (folder / "a.txt").write_text("changed")
+    (folder / "b.txt").unlink()
+    (folder / "late.txt").write_text("x")
+    (folder / CHECKSUMS).write_text(
+        (folder / CHECKSUMS).read_text() + "nonsense\n" + "0" * 64 + "  ../../etc/passwd\n"
+    )
+    assert verify_folder(folder) == [
+        "a.txt has changed",
+        "b.txt is missing",
+        "sha256.txt line 4 is not a checksum of a file beside it",
+        "sha256.txt line 5 is not a checksum of a file beside it",
+        "late.txt is not in sha256.txt",
+    ]
+    (folder / CHECKSUMS).write_bytes(b"\xff\xfe")
+    assert "cannot be read" in verify_folder(folder)[0]
+    (folder / CHECKSUMS).unlink()
+    assert verify_folder(folder) == ["sha256.txt is missing"]
+    assert verify_folder(folder / "nowhere") == ["sha256.txt is missing"]
+
+
+def test_a_long_log_keeps_its_start_and_its_end() -> None:
+    text = "first line\n" + "µ" * MAX_FILE_BYTES + "\nFAILED last line\n"
+    cut = trim_log(text)
+    assert len(cut.encode()) <= MAX_FILE_BYTES
+    assert cut.startswith("first line\n")
+    assert cut.endswith("\nFAILED last line\n")
+    assert f"{len(text.encode()):,} bytes in all" in cut
+    assert trim_log("short") == "short"
+
+
+def test_a_long_log_can_be_added(folder: Path) -> None:
+    bundle = Bundle(folder)
+    bundle.add_log("pytest.log", "x" * (2 * MAX_FILE_BYTES))
+    bundle.write()
+    assert (folder / "pytest.log").stat().st_size <= MAX_FILE_BYTES
+
+
+def test_json_may_hold_any_strict_value(folder: Path) -> None:
+    Bundle(folder).add("x.json", json.dumps({"a": [1, None, "µ"]}))

@@ -1,0 +1,308 @@
+"""Telemetry lines and ledger files."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import gzip
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbbench.model import FunctionCost, Ledger, LedgerLine, ProcessRecord
+from nbbench.record import side_files
+from nbbench.record.side_files import (
+    LedgerFile,
+    SideFileError,
+    append_record,
+    ledger_path,
+    parse_records,
+    read_ledgers,
+    read_records,
+    telemetry_path,
+    write_ledgers,
+)
+
+RECORD = ProcessRecord(
+    commit="c" * 40,
+    environment="py3.11",
+    benchmark="b.time_x",
+    param_index=3,
+    kind="run",
+    started_at=datetime(2025, 10, 15, 11, 35, 31, 250_000, UTC),
+    wall_s=1.5,
+    exit_code=-9,
+    timed_out=True,
+    stderr_tail="größer\n",
+    extra=(("threads", 2), ("flags", ["a", None])),
+)
+LEDGER = Ledger(
+    workload="warm", pixels=64, ops=10, dispatched=11, bytes=6400, upcast_bytes=8, peak_live_bytes=512,
+    bytes_by_dtype=(("float32", 6392), ("float64", 8)), image_sum="1.5", image_digest="abc",
+    output_dtype="float32", image_blocks=(0.1, -2.0),
+    lines=(LedgerLine("src/sim.py", 7, "run", "aten::mul", "float32", 2, 80, 4),), error="",
+    fused_bytes=512, peak_line=("src/sim.py", 7, "run"), backward_ops=1, backward_bytes=12,
+    functions=(FunctionCost("src/sim.py", "run", 2, 80, 40, 1, 60),), notes=("ran eagerly",),
+)  # fmt: skip
+
+
+def test_where_files_lie(tmp_path):
+    assert telemetry_path(tmp_path, "box", "0123456789", "py3.11-a/b") == (
+        tmp_path / "box" / "telemetry" / "01234567-py3.11-a_b.jsonl"
+    )
+    assert ledger_path(tmp_path, "ab" * 20, "2.13.0+cpu").name == "abababababababab-torch2.13.0+cpu.json.gz"
+
+
+def test_long_environment_names_are_asvs():
+    asv = pytest.importorskip("asv.results")
+    for name in ("x" * 127, "x" * 128, "ü" * 200):
+        ours = telemetry_path(Path("r"), "box", "0" * 40, name)
+        assert ours.stem == Path(asv.get_filename("box", "0" * 40, name)).stem
+
+
+def test_a_record_survives(tmp_path):
+    path = tmp_path / "deep" / "x.jsonl"
+    later = dataclasses.replace(RECORD, started_at=datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=2))))
+    append_record(path, RECORD)
+    append_record(path, later)
+    assert read_records(path) == ([RECORD, later], 0)
+    lines = path.read_text(encoding="ascii").splitlines()
+    assert json.loads(lines[0])["started_at"] == "2025-10-15T11:35:31.250000Z"
+    assert json.loads(lines[0])["schema"] == 1
+
+
+def test_figures_that_json_lacks(tmp_path):
+    append_record(tmp_path / "x", dataclasses.replace(RECORD, wall_s=math.nan, steal_s=math.inf))
+    text = (tmp_path / "x").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    ((back,), bad) = read_records(tmp_path / "x")
+    assert bad == 0
+    assert math.isnan(back.wall_s)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    text=st.text(),
+    seconds=st.floats(allow_nan=False, allow_infinity=False),
+    number=st.integers(-(2**63), 2**63 - 1),
+    when=st.datetimes(timezones=st.just(UTC), min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),
+)
+def test_any_record_survives(tmp_path_factory, text, seconds, number, when):
+    path = tmp_path_factory.mktemp("t") / "x.jsonl"
+    record = dataclasses.replace(
+        RECORD, stderr_tail=text, wall_s=seconds, exit_code=number, started_at=when, extra=((text, seconds),)
+    )
+    append_record(path, record)
+    assert read_records(path) == ([record], 0)
+
+
+def test_a_torn_line_spoils_only_itself(tmp_path):
+    path = tmp_path / "x.jsonl"
+    append_record(path, RECORD)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+    assert read_records(path) == ([RECORD], 1)
+    append_record(path, RECORD)
+    assert read_records(path) == ([RECORD, RECORD], 1)
+
+
+def line(**changes):
+    plain = side_files.to_plain(RECORD) | {"schema": 1} | changes
+    return json.dumps(plain).encode()
+
+
+def test_the_line_that_the_next_test_spoils():
+    assert parse_records(line()) == ([RECORD], 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x", b"[]", b"5", b"null", b"{}", b'{"schema": 1}', b"\xff\xfe", b"[" * 100_000, line()[:-1],
+        line(schema=2), line(commit=5), line(commit="x" * 600), line(exit_code=2**70), line(exit_code=1.5),
+        line(exit_code=True), line(wall_s="1"), line(started_at="2025-01-01T00:00:00"), line(started_at=5),
+        line(timed_out=0), line(stderr_tail=None), line(extra=5), line(wall_s=10**400),
+    ],
+)  # fmt: skip
+def test_lines_that_cannot_be_used(data):
+    assert parse_records(data + b"\n\n") == ([], 1)
+
+
+def test_unknown_and_missing_fields(tmp_path):
+    plain = {
+        "schema": 1,
+        "commit": "c",
+        "environment": "e",
+        "benchmark": "b",
+        "param_index": 0,
+        "kind": "run",
+    }
+    plain |= {"started_at": "2025-10-15T11:35:31Z", "wall_s": 1, "exit_code": 0, "from the future": 5}
+    ((record,), bad) = parse_records(json.dumps(plain | {"extra": {"a": 1}}).encode())
+    assert bad == 0
+    assert (record.wall_s, record.user_s, record.extra) == (1.0, 0.0, (("a", 1),))
+
+
+def test_processes_may_share_a_file(tmp_path):
+    path = tmp_path / "x.jsonl"
+    big = dataclasses.replace(RECORD, stderr_tail="x" * 20_000)
+    threads = [
+        threading.Thread(target=lambda: [append_record(path, big) for _ in range(20)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_records(path) == ([big] * 80, 0)
+
+
+def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda handle, data: len(data) - 1)
+    with pytest.raises(OSError, match="No space left") as info:
+        append_record(tmp_path / "x", RECORD)
+    assert info.value.errno == errno.ENOSPC
+
+
+def test_ledgers_survive(tmp_path):
+    path = tmp_path / "ledger" / "x.json.gz"
+    write_ledgers(path, "t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER})
+    assert read_ledgers(path) == LedgerFile("t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER})
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    assert (content["schema"], content["kind"]) == (1, "nbbench-ledger")
+    assert content["workloads"]["warm"]["lines"] == [
+        ["src/sim.py", 7, "run", "aten::mul", "float32", 2, 80, 4]
+    ]
+    assert [p.name for p in path.parent.iterdir()] == ["x.json.gz"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_ledgers_merge_to_the_same_bytes(tmp_path):
+    one, two = tmp_path / "1", tmp_path / "2"
+    other = dataclasses.replace(LEDGER, workload="sum", lines=(), error="RuntimeError: ü")
+    write_ledgers(one, "t", "c", "2", {"warm": dataclasses.replace(LEDGER, ops=99)})
+    write_ledgers(one, "t", "later", "2", {"sum": other, "warm": LEDGER})
+    write_ledgers(two, "t", "c", "2", {"warm": LEDGER, "sum": other})
+    assert one.read_bytes() == two.read_bytes()
+    assert one.read_bytes()[4:8] == bytes(4)  # gzip's own time stamp
+    assert read_ledgers(one).workloads == {"sum": other, "warm": LEDGER}
+    assert read_ledgers(one).commit == "c"  # where the tree was first measured
+    os.utime(one, ns=(1, 1))
+    write_ledgers(one, "t", "c", "2", {"warm": LEDGER})
+    assert one.stat().st_mtime_ns == 1  # nothing new, nothing written
+
+
+def test_ledgers_of_another_tree_are_not_replaced(tmp_path):
+    write_ledgers(tmp_path / "x", "t", "c", "2", {"warm": LEDGER})
+    with pytest.raises(SideFileError, match="holds tree t with torch 2"):
+        write_ledgers(tmp_path / "x", "other", "c", "2", {"warm": LEDGER})
+
+
+def test_a_damaged_ledger_file_is_measured_again(tmp_path):
+    (tmp_path / "x").write_bytes(b"\x1f\x8b half")
+    write_ledgers(tmp_path / "x", "t", "c", "2", {"warm": LEDGER})
+    assert read_ledgers(tmp_path / "x").workloads == {"warm": LEDGER}
+
+
+def test_processes_may_merge_into_one_ledger_file(tmp_path):
+    path = tmp_path / "x.json.gz"
+    names = [f"w{n}" for n in range(12)]
+
+    def write(name):
+        write_ledgers(path, "t", "c", "2", {name: dataclasses.replace(LEDGER, workload=name)})
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(read_ledgers(path).workloads) == sorted(names)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    write_ledgers(path, "t", "c", "2", {"warm": LEDGER})
+    before = path.read_bytes()
+
+    def fail(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_ledgers(path, "t", "c", "2", {"sum": LEDGER})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def packed(**changes):
+    workload = {"warm": side_files._plain_ledger(LEDGER)}
+    content = {"schema": 1, "kind": "nbbench-ledger", "tree": "t", "commit": "c", "torch": "2"}
+    return gzip.compress(json.dumps(content | {"workloads": workload} | changes).encode(), mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"), (b"{}", "not a ledger file"), (packed()[:-9], "not a ledger file"),
+        (gzip.compress(b"[]"), "not a ledger file"), (gzip.compress(b"{"), "not a ledger file"),
+        (packed(kind="x"), "not a ledger file"), (packed(schema=2), "schema 2"), (packed(tree=5), "damaged"),
+        (packed(workloads=[]), "damaged"), (packed(workloads={"a": {}}), "damaged"),
+        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"ops": 2**70}}), "damaged"),
+        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"lines": [[1]]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"functions": [["a", "b"]]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"peak_line": [1, 2, 3]}}), "damaged"),
+    ],
+    ids=range(14),
+)  # fmt: skip
+def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
+    path = tmp_path / "x.json.gz"
+    path.write_bytes(data)
+    with pytest.raises(SideFileError) as info:
+        read_ledgers(path)
+    assert str(info.value).startswith(f"{path}: ")
+    assert reason in info.value.reason
+    with pytest.raises(SideFileError, match="cannot be read: No such file"):
+        read_ledgers(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"image_blocks": ()},
+        {
+            "fused_bytes": 0,
+            "backward_ops": 0,
+            "backward_bytes": 0,
+            "peak_line": ("", 0, ""),
+            "functions": (),
+            "notes": (),
+        },
+    ],
+    ids=["image_blocks", "functions"],
+)
+def test_ledgers_of_older_versions(tmp_path, later):
+    plain = {k: v for k, v in side_files._plain_ledger(LEDGER).items() if k not in later}
+    found = side_files.parse_ledgers(packed(workloads={"warm": plain}), tmp_path)
+    assert found.workloads["warm"] == dataclasses.replace(LEDGER, **later)
+
+
+def test_a_benchmark_process_needs_only_the_standard_library():
+    code = """
+import sys
+before = set(sys.modules)
+import nbbench.record.side_files
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+assert new <= set(sys.stdlib_module_names) | {"nbbench"}, new
+assert {n for n in sys.modules if n.startswith("nbbench")} == {
+    "nbbench", "nbbench.model", "nbbench.record", "nbbench.record.side_files"}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

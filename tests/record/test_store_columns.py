@@ -1,0 +1,110 @@
+"""Values as arrays: what the series' points say, for many series at once."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from store_trees import START, benchmark, commit_hash, source
+
+from nbbench.model import Result, SeriesKey, Status
+from nbbench.record.asv_results import ParsedFile
+from nbbench.record.columns import read_columns
+
+KEYS = [SeriesKey("suite.time_run", "v1", (("size", str(n)),), "box", "py3.11") for n in range(4)]
+
+
+def put(store, number, values, name=None, started=None):
+    """Results of commit `number` by series; a Status stands for a result without a value."""
+    results = [
+        Result(KEYS[place], commit_hash(number), *told(value), started_at=started)
+        for place, value in values.items()
+    ]
+    parsed = ParsedFile(
+        machine="box",
+        commit=commit_hash(number),
+        environment="py3.11",
+        date=START + timedelta(days=number),
+        benchmarks=(benchmark(),),
+        results=tuple(results),
+    )
+    store.import_parsed(parsed, source(name or f"box/{number}.json"))
+
+
+def told(value):
+    return (value, None) if isinstance(value, Status) else (Status.OK, value)
+
+
+def read(store, places=(0, 1, 2, 3), known=None):
+    """(commit numbers, values) by the series' place; `known` limits the commits."""
+    ids = store.commit_ids()
+    ranks = np.full(max(ids.values()) + 1, -1)
+    for name, number in ids.items():
+        if known is None or int(name[:8], 16) in known:
+            ranks[number] = int(name[:8], 16)
+    names = {number: KEYS.index(key) for number, key, _, _ in store.series_keys()}
+    wanted = [number for number, place in names.items() if place in places]
+    return {
+        names[number]: (column.ranks.tolist(), column.values.tolist())
+        for number, column in read_columns(store, wanted, ranks)
+    }
+
+
+def test_values_come_in_the_order_of_the_ranks_as_the_points_do(store):
+    for number in (3, 1, 2):
+        put(store, number, {0: number / 3, 1: 10.0 * number})
+    assert read(store) == {0: ([1, 2, 3], [1 / 3, 2 / 3, 1.0]), 1: ([1, 2, 3], [10.0, 20.0, 30.0])}
+    assert [[p.value for p in s.points] for s in store.series()] == [v for _, v in read(store).values()]
+
+
+def test_failures_are_missing_values_and_what_was_skipped_is_left_out(store):
+    put(store, 1, {0: 1.0, 1: Status.SKIPPED})
+    put(store, 2, {0: Status.FAILED, 1: Status.SKIPPED})
+    put(store, 3, {0: Status.SKIPPED, 1: Status.SKIPPED})
+    put(store, 4, {0: math.inf})
+    put(store, 5, {0: 0.0})
+    found = read(store)
+    assert found[0][0] == [1, 2, 4, 5]
+    np.testing.assert_array_equal(found[0][1], [1.0, math.nan, math.inf, 0.0])
+    assert found[1] == ([], [])
+
+
+@pytest.mark.parametrize("last", [7.0, Status.SKIPPED])
+def test_the_last_measured_wins(store, last):
+    put(store, 1, {0: last}, "b", started=START + timedelta(hours=1))
+    put(store, 1, {0: 1.0}, "a", started=START)
+    put(store, 1, {0: 2.0}, "c")  # nobody knows when
+    put(store, 2, {0: 3.0, 1: 5.0})
+    expected = ([2], [3.0]) if last is Status.SKIPPED else ([1, 2], [7.0, 3.0])
+    assert read(store) == {0: expected, 1: ([2], [5.0])}
+    assert store.size() == (2, 5)
+
+
+def test_only_the_series_that_were_asked_for(store):
+    put(store, 1, {0: 0.0, 1: 1.0, 2: 2.0, 3: 3.0})
+    assert read(store, places=(0, 2)) == {0: ([1], [0.0]), 2: ([1], [2.0])}
+    assert read(store, places=(3,)) == {3: ([1], [3.0])}
+    assert read(store, places=()) == {}
+
+
+def test_results_of_commits_that_came_meanwhile_are_left_out(store):
+    for number in (1, 2, 3):
+        put(store, number, {0: float(number)})
+    put(store, 3, {1: 9.0}, "other")
+    assert read(store, known={1, 2}) == {0: ([1, 2], [1.0, 2.0])}
+    some = read_columns(store, [number for number, *_ in store.series_keys()], np.zeros(1, dtype=np.int64))
+    assert list(some) == []
+
+
+def test_keys_come_by_name_and_only_those_with_results(store):
+    put(store, 1, {2: 1.0, 0: 1.0})
+    put(store, 2, {1: 1.0})
+    store.forget_sources(["box/2.json"])
+    assert [key for _, key, _, _ in store.series_keys()] == [KEYS[0], KEYS[2]]
+    assert [(unit, kind) for _, _, unit, kind in store.series_keys(machine="box")] == [
+        ("seconds", "time")
+    ] * 2
+    assert store.series_keys(machine="tower") == []
+    assert store.size() == (2, 2)

@@ -1,0 +1,101 @@
+"""Killed imports, and several processes at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from store_trees import content, write_tree
+
+from nbbench.record import Store, import_results, load
+
+IMPORT = """
+import os, signal, sys
+from pathlib import Path
+import sqlalchemy as sa
+from nbbench.record import Store, import_results, load
+
+url, tree, batch, kill_at = sys.argv[1:]
+load._BATCH_FILES = int(batch)
+load.Store, sa.create_engine("sqlite://").connect()  # everything is imported by now
+print("ready", flush=True)
+sys.stdin.readline()
+with Store.open(url) as store:
+    if int(kill_at):
+        commits = []
+        def kill(connection):
+            commits.extend([1] * connection.get_execution_options().get("nbbench_writes", False))
+            if len(commits) == int(kill_at):
+                os.kill(os.getpid(), signal.SIGKILL)
+        sa.event.listen(store._engine, "commit", kill)  # just before the database commits
+    report = import_results(store, Path(tree))
+    print(report.files_new, report.files_unchanged, report.files_changed, report.files_bad)
+"""
+
+
+def start_import(url, tree, batch, kill_at=0):
+    """A process that is about to import: it waits for a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORT, str(url), str(tree), str(batch), str(kill_at)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    return process
+
+
+@pytest.fixture
+def expected(tmp_path):
+    tree = write_tree(tmp_path / "results", 40)
+    with Store.open(f"sqlite:///{tmp_path / 'expected.sqlite'}") as store:
+        import_results(store, tree)
+        return tree, content(store)
+
+
+def test_a_killed_import_leaves_whole_files_and_resumes(url, expected):
+    tree, whole = expected
+    Store.open(url).close()
+    # Two transactions write the machine and the benchmarks; the third batch is lost.
+    process = start_import(url, tree, batch=5, kill_at=5)
+    _, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+    with Store.open(url) as store:
+        counts = store.counts()
+        assert (counts["results"], counts["source_files"] - 1) == (30, 10)
+        report = import_results(store, tree)
+        assert (report.files_new, report.files_unchanged) == (30, 10)
+        assert content(store) == whole
+
+
+def test_several_importers_at_once(url, expected):
+    tree, whole = expected
+    processes = [start_import(url, tree, batch=3) for _ in range(3)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=60) for process in processes]
+    assert [p.returncode for p in processes] == [0, 0, 0], told
+    counts = [list(map(int, output.split()[:3])) for output, _ in told]
+    new, same, changed = (sum(column) for column in zip(*counts, strict=True))
+    assert (new, same, changed) == (40, 80, 0), told
+    assert all(output.endswith("[]\n") for output, _ in told)
+    with Store.open(url) as store:
+        assert content(store) == whole
+
+
+def test_reading_while_importing(url, expected, monkeypatch):
+    tree, _ = expected
+    monkeypatch.setattr(load, "_BATCH_FILES", 4)
+    seen = []
+    with Store.open(url) as store, Store.open(url, timeout_s=0.1) as reader:
+
+        def look(done, total, name):
+            seen.append(sum(len(s.points) for s in reader.series()))
+
+        import_results(store, tree, look)
+    assert seen[-1] == 120
+    assert all(number % 12 == 0 for number in seen)

@@ -1,0 +1,33 @@
+"""docs/database.md tells the truth about the tables, and its SQL runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import sqlalchemy as sa
+from store_trees import row, write_result, write_tree
+
+from nbbench.record import import_results, schema
+
+TEXT = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
+
+
+def test_every_table_and_column_is_described():
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| (.*) \|$", TEXT, re.MULTILINE))
+    assert set(rows) == {*schema.metadata.tables, "alembic_version"}
+    for table in schema.metadata.tables.values():
+        described = re.findall(r"`(\w+)`", rows[table.name])
+        for column in table.c:
+            assert column.name == "id" or column.name in described, f"{table.name}.{column.name}"
+
+
+def test_the_sql_runs(store, tmp_path):
+    write_tree(tmp_path, 3)
+    write_result(tmp_path, 4, {"suite.time_run": row([None, 0.5])})
+    import_results(store, tmp_path)
+    history, failed = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+    with store.reading() as connection:
+        found = connection.execute(sa.text(history)).all()
+        assert [r.value for r in found] == [0.5] * 4 + [0.1, 0.2, 0.1 * 3, None]
+        assert connection.execute(sa.text(failed)).all() == [("suite.time_run", "box", 1)]

@@ -1,0 +1,135 @@
+"""Events, decisions, evidence folders and noise floors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from importlib.resources import files
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from store_trees import START, commit_hash
+
+from nbbench.evidence import EvidenceFigure
+from nbbench.model import Cause, ChangePoint, Decision, Event, FlagState, SeriesKey
+from nbbench.record import Folder, NoiseFloor
+
+
+def migrate_to(connection, revision):
+    config = Config()
+    config.set_main_option("script_location", str(files("nbbench.record") / "migrations"))
+    config.attributes["connection"] = connection
+    (command.upgrade if revision == "head" else command.downgrade)(config, revision)
+
+
+KEY = SeriesKey("suite.time_run", "v1", (("size", "512"),), "box", "py3.11")
+CHANGE = ChangePoint(
+    KEY, "seconds", "step", commit_hash(1), commit_hash(2), 1.0, 2.0, 0.69, 0.6, math.inf, 1e-9, True
+)
+EVENT = Event(
+    id="ev-1",
+    lo_commit=commit_hash(1),
+    hi_commit=commit_hash(2),
+    date=START,
+    subject="Make it wörse",
+    worse=True,
+    cause=Cause.DTYPE,
+    effect=0.69,
+    evidence=("upcast bytes 0 → 512", "line src/sim.py:3"),
+    changes=(CHANGE, replace(CHANGE, key=replace(KEY, params=(("size", "1024"),)), kind="drift")),
+    recovered_by=commit_hash(9),
+)
+DECISION = Decision("ev-1", "PLAN", FlagState.ACKNOWLEDGED, "because", "somebody", START)
+
+
+def test_events_are_replaced_as_a_whole(store):
+    assert store.events() == []
+    assert store.run_info() == {}
+    other = replace(EVENT, id="a-2", changes=(), recovered_by=None, worse=False, evidence=())
+    store.save_events([EVENT, other], {"alpha": 0.01, "at": START})
+    assert store.events() == [EVENT, other]
+    assert store.run_info() == {"alpha": 0.01, "at": "2025-10-15T11:35:31Z"}
+    store.save_events([other])
+    assert store.events() == [other]
+    assert store.run_info() == {}
+    assert store.counts()["change_points"] == 0
+    assert store.counts()["series"] == 0  # known, but without results
+
+
+def test_events_keep_nan(store):
+    nan = float("nan")
+    store.save_events(
+        [replace(EVENT, effect=nan, changes=(replace(CHANGE, p_value=nan, effect_lo=-math.inf),))]
+    )
+    (event,) = store.events()
+    assert math.isnan(event.effect)
+    assert math.isnan(event.changes[0].p_value)
+    assert event.changes[0].effect_lo == -math.inf
+
+
+def test_a_failed_save_keeps_the_old_events(store):
+    store.save_events([EVENT])
+
+    def events():
+        yield replace(EVENT, id="new")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        store.save_events(events())
+    assert store.events() == [EVENT]
+
+
+def test_a_decision_is_kept_once(store):
+    later = replace(DECISION, date=START + timedelta(days=1), expires=START + timedelta(days=30))
+    assert store.add_decision(later)
+    assert store.add_decision(DECISION)
+    assert not store.add_decision(DECISION)
+    assert store.decisions() == [DECISION, later]
+
+
+def test_folders(store):
+    folder = Folder("reports/20251015T113531Z", "20251015T113531Z", "CLUSTER-PERF-001", "c" * 40, "0" * 64)
+    store.add_folder(replace(folder, sha256=""))
+    store.add_folder(folder)
+    store.add_folder(replace(folder, path="reports/other", stamp="20240101T000000Z"))
+    assert store.folders() == [replace(folder, path="reports/other", stamp="20240101T000000Z"), folder]
+
+
+def test_a_folder_leads_to_its_figures(store):
+    figures = (
+        EvidenceFigure("bandwidth", 0.176, "GB/s", "tests/test_at_perf_003.py::test_x"),
+        EvidenceFigure("größe", 1e300),
+    )
+    folder = Folder("reports/a", "20251015T113531Z", "C", "c" * 40, "0" * 64, "capture", "failed", 124, "box")
+    store.add_folder(replace(folder, figures=(*figures, *figures)))
+    store.add_folder(replace(folder, figures=figures))
+    store.add_folder(replace(folder, path="reports/b", exit_code=None))
+    assert store.folders() == [
+        replace(folder, figures=figures),
+        replace(folder, path="reports/b", exit_code=None),
+    ]
+    assert store.counts()["folder_figures"] == 2
+    assert store.forget_folder("reports/a")
+    assert not store.forget_folder("reports/a")
+    assert store.counts()["folder_figures"] == 0
+
+
+def test_folders_of_older_tables_are_read(store):
+    folder = Folder("reports/a", "20251015T113531Z", "C", "c" * 40, "0" * 64)
+    store.add_folder(replace(folder, kind="export", exit_code=0))
+    with store.writing() as connection:
+        migrate_to(connection, "0002")
+        migrate_to(connection, "head")
+    assert store.folders() == [folder]
+
+
+def test_noise_floors(store):
+    assert store.noise_floor(KEY) is None
+    store.save_noise_floor(KEY, 0.05, 3)
+    store.save_noise_floor(KEY, 0.02, 12, START)
+    expected = NoiseFloor(KEY, 0.02, 12, START)
+    assert store.noise_floor(KEY) == expected
+    assert store.noise_floors() == {KEY: expected}
+    assert store.noise_floor(replace(KEY, machine="tower")) is None

@@ -1,0 +1,267 @@
+"""Importing trees: complete, repeatable, in steps, and whatever lies in them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+
+import pytest
+from store_trees import (
+    content,
+    ledger,
+    record,
+    row,
+    write_benchmarks,
+    write_result,
+    write_tree,
+)
+
+from nbbench.model import Decision, FlagState, Status
+from nbbench.record import Store, import_results, load
+from nbbench.record.decisions import write_decision
+from nbbench.record.importing import Importing
+from nbbench.record.side_files import append_record, ledger_path, telemetry_path, write_ledgers
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_tree(tmp_path / "results")
+
+
+def fresh(url_of, tree):
+    """What a new database holds after importing the tree at once."""
+    with Store.open(url_of) as store:
+        import_results(store, tree)
+        return content(store)
+
+
+def decision(**changes):
+    fields = {"event": "ev1", "plan": "PLAN", "state": FlagState.CONFIRMED, "reason": "why", "person": "ü"}
+    return Decision(**fields | {"date": record().started_at} | changes)
+
+
+def test_everything_is_imported(store, tree):
+    append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
+    write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    write_decision(tree / "decisions", decision())
+    seen = []
+    report = import_results(store, tree, lambda done, total, name: seen.append((done, total, name)))
+    assert (report.files_new, report.files_bad, report.results, report.series) == (10, [], 30, 3)
+    assert (report.samples, report.telemetry, report.ledgers, report.decisions) == (30, 1, 1, 1)
+    assert seen[-1][:2] == (13, 13)
+    series = store.series(benchmark=r"time_run\(64\)")
+    assert [s.key.label for s in series] == ["suite.time_run(size=64)"]
+    assert (series[0].unit, series[0].kind) == ("seconds", "time")
+    assert [p.value for p in series[0].points] == [0.1 * n for n in range(1, 11)]
+    assert series[0].points[1].samples == (0.2, 0.2)
+    assert store.process_records() == [record()]
+    assert store.ledger("a" * 16, "warm") == ledger()
+    assert store.decisions() == [decision()]
+    assert dict(store.machines()[0].facts)["cpu"] == "a processor"
+    counts = store.counts()
+    assert (counts["results"], counts["series"], counts["commits"], counts["bad_files"]) == (30, 3, 10, 0)
+
+
+def test_nothing_new_is_not_read_again(store, tree, monkeypatch):
+    import_results(store, tree)
+    before = content(store)
+    monkeypatch.setattr(load, "parse_result_file", lambda *_: pytest.fail("parsed again"))
+    for path in tree.glob("box/*.json"):
+        os.utime(path, ns=(1, 1))  # the same content at another time
+    report = import_results(store, tree)
+    assert (report.files_new, report.files_changed, report.files_unchanged) == (0, 0, 10)
+    monkeypatch.setattr(load, "_source", lambda found, data: pytest.fail("read again"))
+    (tree / "benchmarks.json").unlink()
+    assert import_results(store, tree).files_unchanged == 10
+    assert content(store) == before
+
+
+def test_a_changed_file_replaces_what_it_gave(store, tree):
+    import_results(store, tree)
+    write_result(tree, 3, {"suite.track_ops": row([7.0], params=())})
+    report = import_results(store, tree)
+    assert (report.files_new, report.files_changed, report.files_unchanged, report.results) == (0, 1, 9, 1)
+    assert [p.value for p in store.series(benchmark="track_ops")[0].points][2] == 7.0
+    assert all(len(s.points) == 9 for s in store.series(benchmark="time_run"))
+
+
+def test_bad_files_are_skipped_counted_and_named(store, tree):
+    broken = {
+        "box/0-half.json": b'{"commit_hash": "0", "results": {"a": [[0.1',
+        "box/1-empty.json": b"",
+        "box/2-binary.json": bytes(range(256)) * 4,
+        "box/3-old.json": b'{"version": 1}',
+        "box/4-list.json": b"[1, 2]",
+        "ledger/x.json.gz": b"\x1f\x8b half",
+        "decisions/20250101T000000Z-e-detected.decision": b"{}",
+    }
+    for name, data in broken.items():
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(data)
+    for _ in range(2):  # named each time
+        report = import_results(store, tree)
+        assert sorted(name for name, _ in report.files_bad) == sorted(broken)
+        assert all(reason for _, reason in report.files_bad)
+    assert store.counts()["bad_files"] == len(broken)
+    assert store.counts()["results"] == 30
+
+
+def test_a_file_that_breaks_keeps_its_results_until_it_is_whole_again(store, tree):
+    import_results(store, tree)
+    path = tree / "box" / "00000003-py3.11.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert [name for name, _ in import_results(store, tree).files_bad] == ["box/00000003-py3.11.json"]
+    assert store.counts()["results"] == 30
+    path.write_bytes(whole)
+    report = import_results(store, tree)
+    assert (report.files_changed, report.files_bad) == (1, [])
+    assert store.counts()["results"] == 30
+
+
+def test_telemetry_grows_and_counts_bad_lines(store, tree):
+    path = telemetry_path(tree, "box", record().commit, "py3.11")
+    append_record(path, record(1))
+    assert import_results(store, tree).telemetry == 1
+    with path.open("ab") as file:
+        file.write(b'{"schema":1,"commit":"torn')
+    append_record(path, record(2))
+    report = import_results(store, tree)
+    assert (report.telemetry, report.bad_lines) == (2, 1)
+    assert store.process_records() == [record(1), record(2)]
+
+
+def test_new_parameter_names_give_the_same_as_a_fresh_import(store, tree, tmp_path):
+    (tree / "benchmarks.json").write_bytes(b"{ half")
+    report = import_results(store, tree)
+    assert [name for name, _ in report.files_bad] == ["benchmarks.json"]
+    assert store.series(benchmark="time_run")[0].key.params == (("param1", "128"),)
+    assert store.series(benchmark="time_run")[0].unit == ""
+    write_benchmarks(tree, ["width"])
+    import_results(store, tree)
+    write_benchmarks(tree, ["size"])
+    report = import_results(store, tree)
+    assert (report.files_changed, report.results) == (10, 30)
+    assert import_results(store, tree).files_unchanged == 10
+    ours, other = content(store), fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)
+    assert {k: ours[k] for k in ("series", "results")}.keys() == {"series", "results"}
+    assert ours["series"] == other["series"]
+    assert ours["results"] == other["results"]
+
+
+def test_a_benchmark_that_is_no_longer_declared_keeps_its_names(store, tree):
+    import_results(store, tree)
+    (tree / "benchmarks.json").write_text(json.dumps({"version": 2}))
+    write_result(tree, 11, {"suite.time_run": row([0.7, 0.8])})
+    import_results(store, tree)
+    assert [len(s.points) for s in store.series(benchmark="time_run")] == [11, 11]
+
+
+def test_files_that_are_gone_stay_until_pruned(store, tree):
+    other = write_tree(tree.parent / "elsewhere", 1)
+    (other / "box").rename(other / "tower")
+    import_results(store, other)
+    import_results(store, tree)
+    (tree / "box" / "00000003-py3.11.json").unlink()
+    assert import_results(store, tree).files_gone == 1
+    assert store.counts()["results"] == 33
+    assert import_results(store, tree, prune=True).files_gone == 1
+    assert store.counts()["results"] == 30
+    assert import_results(store, tree).files_gone == 0
+
+
+def test_names_of_every_kind(store, tmp_path):
+    root = tmp_path / "results"
+    values = ["'" + "x" * 100_000 + "'", "'ü € 中 \U0001f600 \ud800 \0'", "1.5"]
+    rows = {"süite.time_ünï\0": row([1.0, 2.0, 3.0], params=[values], version="\ud800")}
+    write_result(root, 1, rows, machine="mächine", environment="env-[a,b] ü")
+    for _ in range(2):
+        assert import_results(store, root).files_bad == []
+    keys = [s.key for s in store.series()]
+    assert {key.params[0][1] for key in keys} == set(values)
+    assert {(key.machine, key.environment, key.version) for key in keys} == {
+        ("mächine", "env-[a,b] ü", "\ufffd")
+    }
+    store.save_noise_floor(keys[0], 0.02, 5)
+    assert store.noise_floor(keys[0]).floor == 0.02
+
+
+def test_equal_parameter_values_keep_the_last(store, tmp_path):
+    write_result(tmp_path, 1, {"b.time_x": row([1.0, 2.0], params=[["0.1", "0.1"]])})
+    assert import_results(store, tmp_path).results == 1
+    assert store.series()[0].points[0].value == 2.0
+
+
+def test_statuses(store, tmp_path):
+    values = [None, math.nan, math.inf, "text", 10**400, 3]
+    write_result(tmp_path, 1, {"b.track_x": row(values, params=[list("abcdef")])})
+    report = import_results(store, tmp_path)
+    assert report.odd_values == 3
+    found = {s.key.params[0][1]: (s.points[0].status, s.points[0].value) for s in store.series()}
+    failed = (Status.FAILED, None)
+    expected = {"a": failed, "b": (Status.SKIPPED, None), "c": failed, "d": failed, "e": failed}
+    assert found == expected | {"f": (Status.OK, 3.0)}
+
+
+def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypatch):
+    good = load.parse_result_file
+
+    def poisoned(data, path, benchmarks, machine):
+        parsed = good(data, path, benchmarks, machine)
+        if path.name.startswith("00000004"):
+            object.__setattr__(parsed.results[0], "number", 2**70)
+        return parsed
+
+    monkeypatch.setattr(load, "parse_result_file", poisoned)
+    report = import_results(store, tree)
+    assert [name for name, _ in report.files_bad] == ["box/00000004-py3.11.json"]
+    assert (report.files_new, report.results) == (9, 27)
+    monkeypatch.undo()
+    assert import_results(store, tree).results == 3
+
+
+class Stopped(Exception):
+    """The import is interrupted."""
+
+
+def test_an_interrupted_import_resumes(store, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "_BATCH_FILES", 3)
+
+    def stop(done, total, name):
+        if done == 8:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        import_results(store, tree, stop)
+    assert store.counts()["results"] == 18  # two whole batches
+    report = import_results(store, tree)
+    assert (report.files_new, report.files_unchanged) == (4, 6)
+    assert content(store) == fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)
+
+
+def test_a_failure_inside_a_batch_undoes_the_batch(store, tree, tmp_path, monkeypatch):
+    add, calls = Importing._add_results, []
+
+    def failing(self, *args):
+        calls.append(1)
+        add(self, *args)
+        if len(calls) == 5:
+            raise Stopped
+
+    monkeypatch.setattr(Importing, "_add_results", failing)
+    with pytest.raises(Stopped):
+        import_results(store, tree)
+    assert store.counts() == dict.fromkeys(store.counts(), 0) | {
+        "benchmarks": 2,
+        "machines": 1,
+        "source_files": 1,
+    }
+    monkeypatch.undo()
+    import_results(store, tree)  # by the same store: its ids of the lost batch are forgotten
+    assert content(store) == fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)
+
+
+def test_an_empty_or_missing_tree_is_no_error(store, tmp_path):
+    assert import_results(store, tmp_path / "nowhere").results == 0
+    assert import_results(store, tmp_path).files_unchanged == 0

@@ -1,0 +1,157 @@
+"""Series in the right order, chosen by the right filters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from store_trees import START, benchmark, commit, commit_hash, record, source
+
+from nbbench.errors import UsageError
+from nbbench.model import Commit, Machine, Result, SeriesKey, Status
+from nbbench.record.asv_results import ParsedFile
+
+KEY = SeriesKey("suite.time_run", "v1", (("size", "512"), ("dtype", "'float32'")), "box", "py3.11")
+
+
+def put(store, number, value=1.0, key=KEY, name=None, started=None, date=None):
+    """One result of commit `number`, in a file of its own."""
+    declared = benchmark(key.benchmark, key.version, [n for n, _ in key.params])
+    result = Result(key, commit_hash(number), Status.OK, value, started_at=started)
+    parsed = ParsedFile(
+        machine=key.machine,
+        commit=commit_hash(number),
+        environment=key.environment,
+        date=date or START + timedelta(days=number),
+        benchmarks=(declared,),
+        results=(result,),
+    )
+    store.import_parsed(parsed, source(name or f"{key.machine}/{number}-{key.environment}-{key.label}"))
+
+
+def values(store, **filters):
+    return [p.value for s in store.series(**filters) for p in s.points]
+
+
+def test_points_stand_by_position(store):
+    for number in (1, 2, 3, 4):
+        put(store, number, float(number))
+    assert values(store) == [1.0, 2.0, 3.0, 4.0]  # by date
+    store.upsert_commits(commit(n, position=10 - n) for n in (1, 2, 3, 4))
+    assert values(store) == [4.0, 3.0, 2.0, 1.0]
+    assert [p.position for p in store.series()[0].points] == [6, 7, 8, 9]
+
+
+def test_commits_without_a_position_stand_by_date(store):
+    for number in (1, 2, 3, 4, 5):
+        put(store, number, float(number))
+    store.upsert_commits([commit(2, position=1), commit(4, position=2)])
+    assert values(store) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [c.position for c in store.commits()] == [0, 1, 0, 2, 0]
+
+
+def test_commits_are_filled_in_and_never_emptied(store):
+    put(store, 1)
+    assert store.commit(commit_hash(1)) == Commit(commit_hash(1), "", START + timedelta(days=1), "", 0)
+    known = commit(1, position=7)
+    assert store.upsert_commits([known, commit(2)]) == 2
+    assert store.commit(commit_hash(1)[:8]) == known
+    store.upsert_commits([replace(known, subject="", tree="", position=0)])
+    assert store.commit(commit_hash(1)) == known
+    store.upsert_commits([replace(known, subject="new", position=8)])
+    assert store.commit(commit_hash(1)) == replace(known, subject="new", position=8)
+    assert store.upsert_commits([]) == 0
+
+
+def test_a_commit_by_prefix(store):
+    store.upsert_commits([commit(1), commit(2), commit(0x10)])
+    assert store.commit("00000001") == commit(1)
+    assert store.commit(" 00000010C0FFEE") == commit(0x10)
+    assert store.commit("ffff") is None
+    assert store.commit("") is None
+    assert store.commit("%") is None
+    with pytest.raises(UsageError, match="several commits begin with '0000000'"):
+        store.commit("0000000")
+
+
+def test_the_last_measured_wins(store):
+    put(store, 1, 1.0, name="a", started=START)
+    put(store, 1, 2.0, name="b", started=START + timedelta(hours=1))
+    put(store, 1, 3.0, name="c")  # nobody knows when
+    put(store, 1, 4.0, name="d", started=START - timedelta(hours=1))
+    assert values(store) == [2.0]
+    assert len(store.results(commit=commit_hash(1)[:8])) == 4
+
+
+def test_filters(store):
+    put(store, 1, 1.0)
+    put(store, 1, 2.0, replace(KEY, params=(("size", "1024"), ("dtype", "'float32'"))))
+    put(store, 1, 3.0, replace(KEY, machine="tower"))
+    put(store, 1, 4.0, replace(KEY, environment="py3.12"))
+    put(store, 1, 5.0, replace(KEY, benchmark="suite.track_ops", params=()))
+    store.declare_benchmarks(
+        {"suite.track_ops": replace(benchmark("suite.track_ops", names=()), kind="track")}, source("x")
+    )
+    assert sorted(values(store)) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert values(store, machine="tower") == [3.0]
+    assert values(store, environment="py3.12") == [4.0]
+    assert values(store, kinds=["track"]) == [5.0]
+    assert values(store, kinds=[]) == []
+    assert values(store, benchmark=r"time_run\((64|1024), 'float(32|64)'\)") == [2.0]
+    assert values(store, benchmark=r"size=512", machine="tower") == [3.0]
+    assert values(store, benchmark=r"^suite\.track") == [5.0]
+    assert values(store, benchmark="nothing like it") == []
+    with pytest.raises(UsageError, match="not a regular expression"):
+        store.series(benchmark="(")
+
+
+def test_series_come_by_name_and_without_samples_on_request(store):
+    keys = [replace(KEY, benchmark=name) for name in ("c.time_x", "a.time_x", "B.time_x")]
+    for key in keys:
+        put(store, 1, key=key)
+    assert [s.key.benchmark for s in store.series()] == ["B.time_x", "a.time_x", "c.time_x"]
+    assert [p.samples for s in store.iter_series(samples=False) for p in s.points] == [()] * 3
+
+
+def test_the_size_counts_series_with_results_and_their_results(store):
+    assert store.size() == (0, 0)
+    for number in (1, 2, 3):
+        put(store, number)
+    put(store, 1, key=replace(KEY, machine="tower"))
+    assert store.size() == (2, 4)
+    assert store.size(machine="tower") == (1, 1)
+    assert store.size(machine="nobody") == (0, 0)
+
+
+def test_many_series_take_few_queries(store, monkeypatch):
+    results = [
+        Result(replace(KEY, params=(("size", str(n)),)), commit_hash(1), Status.OK, float(n))
+        for n in range(900)
+    ]
+    parsed = ParsedFile("box", commit_hash(1), "py3.11", START, results=tuple(results))
+    store.import_parsed(parsed, source("box/1.json"))
+    import sqlalchemy as sa
+
+    queries = []
+    sa.event.listen(store._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
+    assert len(store.series()) == 900
+    assert sum("FROM results" in q for q in queries) == 3
+    assert len(queries) < 10
+
+
+def test_process_records_by_commit_and_benchmark(store):
+    kind = replace(source("box/telemetry/1.jsonl"), kind="telemetry")
+    new = [record(2), record(1), record(1, benchmark="suite.time_other")]
+    store.import_batch([(kind, new)])
+    assert store.process_records() == [record(1), record(1, benchmark="suite.time_other"), record(2)]
+    assert store.process_records(commit=commit_hash(2)[:8]) == [record(2)]
+    assert store.process_records(commit=commit_hash(1), benchmark="suite.time_run") == [record(1)]
+
+
+def test_machines(store):
+    put(store, 1)
+    assert store.machines() == [Machine("box")]
+    store.save_machines([Machine("box", (("cpu", "x"),)), Machine("tower")])
+    store.save_machines([Machine("box", (("cpu", "y"),))])
+    assert store.machines() == [Machine("box", (("cpu", "y"),)), Machine("tower")]

@@ -1,0 +1,211 @@
+"""The pages of a captured run: journal, commands, time, status, and the final summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.errors import EvidenceError
+from nbbench.model import Cause
+from nbbench.record.stamp import check_folder, content_problem, seal, verify_folder
+from nbbench.report.capture import (
+    CaptureEnd,
+    CaptureStart,
+    commands_txt,
+    metadata_json,
+    metrics_json,
+    opening_metadata,
+    read_start,
+    status_line,
+    time_txt,
+)
+from nbbench.report.capture_summary import opening_summary, summary_md
+
+BEGAN = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
+START = CaptureStart(
+    stamp="20260105T083000Z",
+    cluster="CLUSTER-PERF-001",
+    plan="PERF-PYTORCH-004",
+    preset="cpu-perf",
+    command=("pytest", "-k", "a and 'b'", "tests/x.py::T::t"),
+    cwd="/home/ada/my subject",
+    guards=(("OMP_NUM_THREADS", "2"), ("PYTEST_ADDOPTS", "--maxfail=1 --timeout=900")),
+    timeout_s=900.0,
+    started_at=BEGAN,
+    commit="c" * 40,
+    tree="d" * 40,
+    changes_before=(("notes.md", "untracked abc"),),
+    machine=(("cpu", "Test | CPU"),),
+    pid=17,
+    started_ticks=3,
+    boot="boot",
+    scratch="/tmp/nbbench-capture-x",
+)
+USAGE = RunUsage(3723.4, 10.5, 31.5, 254 * 2**20, 1_280_000, 3, 10, 20, 8, 16)
+FACTS = CaptureFacts(
+    folder=Path("x"),
+    cluster="CLUSTER-PERF-001",
+    preset="cpu-perf",
+    command=START.command,
+    subject=Path("/home/ada"),
+    commit=START.commit,
+    tree=START.tree,
+    dirty=True,
+    started_at=BEGAN,
+    ended_at=BEGAN + timedelta(seconds=3723.4),
+    exit_code=1,
+    outcome=RunOutcome.FAILED,
+    usage=USAGE,
+    record=Path("r"),
+)
+FIGURES = Enrichment(
+    verdict="allocator",
+    cause=Cause.ALLOCATOR,
+    sentences=("page faults explain 2.7x",),
+    metrics={"bandwidth": {"2048": 0.176}, "exit_code": 99},
+    sections=(
+        ("Tests", "| t |"),
+        ("Comparison to baseline", "beside 0.36"),
+        ("Next Actions", "- pin malloc"),
+    ),
+)
+
+
+def ended(outcome: RunOutcome = RunOutcome.FAILED, code: int = 1, **changes) -> CaptureEnd:
+    facts = dataclasses.replace(FACTS, outcome=outcome, exit_code=code)
+    return CaptureEnd(**{"facts": facts, "time_source": "/usr/bin/time -v", **changes})
+
+
+def section(page: str, title: str) -> str:
+    return page.split(f"## {title}\n\n")[1].split("\n\n## ")[0].strip()
+
+
+def test_the_journal_comes_back_as_it_was() -> None:
+    assert read_start(json.loads(opening_metadata(START))) == START
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"stamp": "x"}, {**json.loads(opening_metadata(START)), "started_at": 3}]
+)
+def test_another_file_is_no_journal(told: dict) -> None:
+    with pytest.raises(EvidenceError, match="not the journal"):
+        read_start(told)
+
+
+def test_commands_can_be_pasted() -> None:
+    text = commands_txt(START)
+    assert "# STAMP: 20260105T083000Z (UTC)" in text
+    line = text.splitlines()[-1]
+    shown = subprocess.run(
+        ["bash", "-c", f"set -- {line}; printf '%s\\n' \"$@\""], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.splitlines() == [
+        *("/usr/bin/time", "-v", "timeout", "900", "env"),
+        *("OMP_NUM_THREADS=2", "PYTEST_ADDOPTS=--maxfail=1 --timeout=900"),
+        *START.command,
+    ]
+    assert "\ncd '/home/ada/my subject'\n" in text
+
+
+def test_pasting_the_commands_sets_the_users_own_variables() -> None:
+    own = (("GLIBC_TUNABLES", "a=1:b=2"), ("NB_API_TOKEN", "<redacted>"), ("NB_NOTE", "it's"))
+    start = dataclasses.replace(START, cwd="/", influences=own, profile=True, python="/opt/py/bin/python")
+    text = commands_txt(start).rpartition("/usr/bin/time")[0] + 'echo "$GLIBC_TUNABLES $NB_NOTE"'
+    shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+    assert shown.stdout == "a=1:b=2 it's\n"
+    assert "# NB_API_TOKEN was set; its value is not shown\n" in text and "<redacted>" not in text
+    assert "# --profile: " in text and "# interpreter: /opt/py/bin/python\n" in text
+    assert "| variable GLIBC\\_TUNABLES | a=1:b=2 |" in summary_md(start, ended())
+
+
+def test_a_working_directory_with_a_line_break_cannot_pose_as_a_command() -> None:
+    with pytest.raises(EvidenceError):
+        commands_txt(dataclasses.replace(START, cwd="/x\nrm -rf y"))
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (ended(RunOutcome.PASSED, 0), "PASSED (exit code 0)"),
+        (ended(), "FAILED (exit code 1)"),
+        (ended(RunOutcome.TIMEOUT, 124, reason="too long"), "BLOCKED (exit code 124): too long"),
+        (ended(RunOutcome.NO_TESTS, 4), "BLOCKED (exit code 4)"),
+        (CaptureEnd(facts=None, reason="killed"), "BLOCKED (exit code unknown): killed"),
+    ],
+)
+def test_the_status_is_never_better_than_the_run(end: CaptureEnd, said: str) -> None:
+    assert status_line(end) == said
+    assert section(summary_md(START, end), "Status") == said
+
+
+def test_the_opening_page_is_true_if_nobody_replaces_it() -> None:
+    page = opening_summary(START)
+    assert section(page, "Status").startswith("BLOCKED — this capture did not finish")
+    assert "OMP_NUM_THREADS=2" in section(page, "Command")
+
+
+def test_figures_find_their_sections() -> None:
+    page = summary_md(START, ended(enrichment=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
+    executive = section(page, "Executive Summary")
+    assert executive.index("Verdict: **allocator**, cause: **allocator**") < executive.index(
+        "page faults explain"
+    )
+    assert "**Anomaly**: numpy changed." in executive
+    assert "not clean before the run: `notes.md`" in executive
+    assert section(page, "Comparison to baseline") == "beside 0.36"
+    again = "Clear up the anomalies before these figures are used, then capture again under a fresh STAMP."
+    assert section(page, "Next Actions") == f"- {again}\n- pin malloc"
+    assert "### Tests\n\n| t |" in section(page, "Results")
+    assert "| system share of CPU time | 75.0 % |" in section(page, "Results")
+    assert "Test \\| CPU" in section(page, "Environment")
+
+
+def test_metrics_of_the_figures_never_replace_those_of_the_run() -> None:
+    told = json.loads(metrics_json(START, ended(enrichment=FIGURES)))
+    assert told["exit_code"] == 1
+    assert told["bandwidth"] == {"2048": 0.176}
+    assert told["usage"]["minor_faults"] == 1_280_000
+    assert (told["verdict"], told["cause"]) == ("allocator", "allocator")
+
+
+def test_metadata_of_a_finished_capture_keeps_no_journal() -> None:
+    told = json.loads(metadata_json(START, ended(changes_after=(("a.py", "modified x"),))))
+    assert told["state"] == "finished"
+    assert (told["dirty_before"], told["dirty_after"]) == (True, True)
+    assert not {"pid", "scratch", "boot", "started_ticks"} & set(told)
+    assert told["machine"] == {"cpu": "Test | CPU"}
+    recovered = json.loads(metadata_json(START, CaptureEnd(facts=None, reason="killed")))
+    assert (recovered["state"], recovered["exit_code"], recovered["dirty_after"]) == ("recovered", None, None)
+
+
+def test_time_txt_has_the_fields_of_gnu_time() -> None:
+    lines = time_txt(USAGE, ("true",), 3, "GNU time is missing").splitlines()
+    assert lines[0] == "# GNU time is missing: the same fields from wait4"
+    fields = dict(line.strip().rsplit(": ", 1) for line in lines[1:])
+    assert fields["Elapsed (wall clock) time (h:mm:ss or m:ss)"] == "1:02:03.40"
+    assert fields["Maximum resident set size (kbytes)"] == str(254 * 1024)
+    assert fields["Minor (reclaiming a frame) page faults"] == "1280000"
+    assert fields["Percent of CPU this job got"] == "1%"
+    assert fields["Exit status"] == "3"
+    assert time_txt(None, ("true",), 127, "x was not found") == "# not recorded: x was not found\n"
+
+
+def test_an_unknown_exit_code_may_be_said_but_not_left_blank() -> None:
+    assert content_problem("exit_code.txt", b"unknown\n") == ""
+    assert content_problem("exit_code.txt", b"\n")
+    assert content_problem("exit_code.txt", b"0 unknown\n")
+
+
+def test_a_sealed_folder_is_whole_and_sealed_once(tmp_path: Path) -> None:
+    (tmp_path / "exit_code.txt").write_text("1\n")
+    (tmp_path / "pytest.log").write_bytes(bytes(range(256)))
+    seal(tmp_path)
+    assert verify_folder(tmp_path) == [] and check_folder(tmp_path) == []
+    with pytest.raises(EvidenceError, match="finished"):
+        seal(tmp_path)

@@ -1,0 +1,132 @@
+"""Every output against its golden file; NBBENCH_UPDATE_GOLDEN=1 writes the files anew."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import capture_samples
+import figure_samples
+import pytest
+import report_samples as samples
+import work_cases
+
+from nbbench import __version__
+from nbbench.documents import document, gate_document, regressions_document
+from nbbench.model import Outcome
+from nbbench.report.evidence import EvidenceInput, Metric, render
+from nbbench.report.junit import gate_junit
+from nbbench.report.markdown import commits_markdown, gate_markdown, regressions_markdown, run_markdown
+from nbbench.report.run_view import run_view
+from nbbench.report.site import render_site
+from nbbench.report.text import Terminal, commits_text, gate_text, regressions_text, run_text
+from nbbench.report.view import commit_rows, gate_view, regressions_view
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FLAGS = regressions_view(samples.FLAGS, samples.NOW)
+GATE = gate_view(samples.GATE)
+COMMITS = commit_rows(samples.COMMITS[10:14], {samples.COMMITS[11].hash: "12 ok, 1 failed"})
+RUN = run_view(
+    samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, elapsed_s=93.2, notes=("one note",)
+)
+NOTHING = replace(
+    samples.GATE, outcome=Outcome.INCONCLUSIVE, sentence="nothing was measured", verdicts=(), ledger=()
+)
+EVIDENCE = EvidenceInput(
+    stamp="20251015T113531Z",
+    cluster="CLUSTER-PERF-001",
+    plan="PERF-PYTORCH-004",
+    commands=(
+        (
+            "env",
+            "CUDA_VISIBLE_DEVICES=-1",
+            "PYTEST_ADDOPTS=--maxfail=1 --timeout=900",
+            "pytest",
+            "-vv",
+            "tests/a b.py",
+        ),
+        "set -o pipefail; pytest 2>&1 | tee pytest.log",
+    ),
+    cwd="/home/ada/my subject",
+    exit_code=1,
+    commit=samples.COMMITS[11],
+    branch="feature/spec-based-2",
+    started_at=samples.NOW,
+    ended_at=samples.NOW + timedelta(seconds=93.2),
+    machine_name="bench-1",
+    machine=(("cpu", "Example CPU | 2 cores"), ("memory", "24 GiB")),
+    versions=(("torch", "2.13.0"),),
+    environment=("CUDA_VISIBLE_DEVICES=-1", "HOME=<redacted>"),
+    torch_env="PyTorch version: 2.13.0\nIs debug build: False\n",
+    results=samples.RESULTS,
+    baseline=samples.BASELINE,
+    baseline_name="000b0000",
+    flags=samples.FLAGS,
+    ledgers=(samples.LEDGER,),
+    ceiling=(("copy", 2.1e10), ("triad", 1.9e10)),
+    metrics=(Metric("ratio(2048/512)", 0.48), Metric("legacy bandwidth", 0.176, "GiB/s (legacy)")),
+    resources=(("maximum resident set", "1.2 GiB"),),
+    observations=("assert 0.176 >= 0.5 * 0.363 failed",),
+    notes=("telemetry: 1 contended process",),
+    artifacts=(("pytest.log", "output of the mapped test"),),
+)
+
+CASES = {
+    "regressions.txt": lambda: regressions_text(FLAGS),
+    "regressions_wide.txt": lambda: regressions_text(FLAGS, Terminal(width=150)),
+    "regressions_80.txt": lambda: regressions_text(FLAGS, Terminal(width=80)),
+    "regressions_colour.txt": lambda: regressions_text(
+        FLAGS, Terminal(width=150, colour=True), evidence=False
+    ),
+    "regressions_none.txt": lambda: regressions_text(regressions_view(())),
+    "regressions.md": lambda: regressions_markdown(FLAGS),
+    "regressions.json": lambda: regressions_document(samples.FLAGS),
+    "gate.txt": lambda: gate_text(GATE),
+    "gate_80.txt": lambda: gate_text(GATE, Terminal(width=80)),
+    "gate.md": lambda: gate_markdown(GATE),
+    "gate.json": lambda: gate_document(samples.GATE),
+    "gate.junit.xml": lambda: gate_junit(GATE),
+    "gate_nothing.txt": lambda: gate_text(gate_view(NOTHING)),
+    "gate_nothing.md": lambda: gate_markdown(gate_view(NOTHING)),
+    "gate_nothing.junit.xml": lambda: gate_junit(gate_view(NOTHING)),
+    "commits.txt": lambda: commits_text(COMMITS),
+    "commits.md": lambda: commits_markdown(COMMITS),
+    "commits.json": lambda: document("commits", samples.COMMITS[10:12]),
+    "run.txt": lambda: run_text(RUN),
+    "run.md": lambda: run_markdown(RUN),
+    "regressions.html": lambda: render_site(
+        samples.FLAGS, samples.SERIES, samples.COMMITS, source="the demo", generated_at=samples.NOW
+    ),
+}
+CASES |= work_cases.CASES
+CASES |= figure_samples.CASES
+CASES |= capture_samples.CASES
+CASES |= {f"stamp/{name}": (lambda text=text: text) for name, text in render(EVIDENCE).items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_is_as_recorded(name: str) -> None:
+    shown = CASES[name]().replace(f'"nbbench": "{__version__}"', '"nbbench": "VERSION"')
+    shown = shown.replace(f"nbbench {__version__}", "nbbench VERSION")
+    path = GOLDEN / name
+    if os.environ.get("NBBENCH_UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")
+
+
+def test_every_golden_file_is_used() -> None:
+    found = {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file()}
+    elsewhere = {"compare_evidence.txt", "compare_evidence.md"}  # test_evidence_folder.py
+    assert found == set(CASES) | elsewhere
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "colour" not in name])
+def test_no_output_passes_a_control_character_on(name: str) -> None:
+    shown = CASES[name]()
+    if not name.endswith(".json"):  # JSON escapes them, and keeps the record as it was
+        assert not [c for c in shown if ord(c) < 32 and c != "\n"]
+        assert "\u202e" not in shown
+    shown.encode("utf-8")

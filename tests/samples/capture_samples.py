@@ -1,0 +1,178 @@
+"""Test runs, trials and baselines for the tests of a capture's figures: figures as on a small machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nbbench.capture.assertions import checks_of
+from nbbench.capture.figures import figures_of
+from nbbench.capture.trial import against_baseline
+from nbbench.capture.verdict import judge
+from nbbench.captured import (
+    BaselineFigure,
+    CallUsage,
+    Diagnosis,
+    MallocTiming,
+    MallocTrial,
+    RunOutcome,
+    TestRecord,
+    TestRun,
+)
+from nbbench.documents import document
+from nbbench.model import Ledger
+from nbbench.report.capture_figures import CaptureFigures, metrics, sections
+
+BANDWIDTH = "tests/test_at_perf_003.py::TestBandwidth::test_bandwidth"
+ASSERTION = "bandwidths[2048] >= bandwidths[512] * 0.5"
+
+FAILED_OUTPUT = """
+  AT-PERF-003: bandwidth by size
+[HKL stats] h=[-7,-0] hit_rate=4194304/4194304 (100.00%)
+  512×512: 0.036s, ~0.2 GB/s effective
+  1024×1024: 0.152s, ~0.2 GB/s effective
+  2048×2048: 1.760s, ~0.1 GB/s effective
+"""
+FAILED_LONGREPR = """
+    def test_bandwidth():
+>       assert bandwidths[2048] >= bandwidths[512] * 0.5, (
+            f"falls with size: {bandwidths[2048]:.3f} GB/s against {bandwidths[512]:.3f} GB/s"
+        )
+E       AssertionError: falls with size: 0.053 GB/s against 0.163 GB/s
+E       assert np.float64(0.05327) >= (np.float64(0.16276) * 0.5)
+
+tests/test_at_perf_003.py:50: AssertionError
+"""
+
+QUIET = CallUsage(
+    wall_s=3.0, user_s=2.2, system_s=0.1, minor_faults=40_000, others_cpu_s=0.02, torch_threads=1
+)
+MAPPING = CallUsage(
+    wall_s=3.0,
+    user_s=1.5,
+    system_s=1.4,
+    minor_faults=1_281_000,
+    max_rss_growth_bytes=400 * 2**20,
+    involuntary_switches=40,
+    others_cpu_s=0.02,
+    torch_threads=1,
+)
+CROWDED = replace(QUIET, others_cpu_s=2.4, steal_s=0.2, involuntary_switches=3_195, torch_threads=4)
+
+
+def failed_test(usage: CallUsage = MAPPING) -> TestRecord:
+    return TestRecord(
+        BANDWIDTH,
+        "failed",
+        3.1,
+        stdout=FAILED_OUTPUT,
+        message="AssertionError: falls with size: 0.053 GB/s against 0.163 GB/s",
+        longrepr=FAILED_LONGREPR,
+        usage=usage,
+        numbers=(("bandwidths[512]", 0.16276), ("bandwidths[2048]", 0.05327)),
+        assertions=(ASSERTION,),
+    )
+
+
+def passed_test(usage: CallUsage = QUIET) -> TestRecord:
+    output = "  512×512: 0.016s, ~0.4 GB/s effective\n  2048×2048: 0.240s, ~0.4 GB/s effective\n"
+    return TestRecord(BANDWIDTH, "passed", 3.1, stdout=output, usage=usage, assertions=(ASSERTION,))
+
+
+def run_of(*tests: TestRecord, cores: int = 2, **more: object) -> TestRun:
+    known = {"started": True, "collected": len(tests), "exit_status": 0, "torch": "2.13.0", "cores": cores}
+    threads = max((t.usage.torch_threads for t in tests if t.usage), default=0)
+    return TestRun(tests=tests, torch_threads=threads, **{**known, **more})  # type: ignore[arg-type]
+
+
+def ledger(size: int, dtype: str, per_pixel: int) -> Ledger:
+    pixels = size * size
+    name = f"bandwidth-{size}-{dtype}"
+    return Ledger(name, pixels, 1162, 1530, pixels * per_pixel, 0, 0, (), "", "", dtype)
+
+
+def timing(wall: float, system: float, faults: int, spread: float = 0.02) -> MallocTiming:
+    return MallocTiming(wall, wall - system, system, faults, 3, wall * (1 - spread), wall * (1 + spread))
+
+
+def diagnosis(**more: object) -> Diagnosis:
+    """2048² float64 as subject.md gives it; 512² costs nothing."""
+    trials = (
+        MallocTrial(
+            2048,
+            "float64",
+            timing(1.76, 1.09, 1_280_000),
+            timing(0.64, 0.01, 11_000),
+            ledger(2048, "float64", 3329),
+        ),
+        MallocTrial(
+            512, "float64", timing(0.036, 0.001, 900), timing(0.035, 0.001, 0), ledger(512, "float64", 3329)
+        ),
+    )
+    known = {
+        "tree": "506a0321",
+        "torch": "2.13.0",
+        "default_dtype": "float64",
+        "threads": 1,
+        "test_threads": 1,
+        "cores": 2,
+        "trials": trials,
+        "copy_bytes_per_s": 11.0e9,
+        "copy_test_bytes_per_s": 11.0e9,
+        "wall_s": 14.0,
+    }
+    return Diagnosis(**{**known, **more})  # type: ignore[arg-type]
+
+
+def healthy_diagnosis() -> Diagnosis:
+    trials = (
+        MallocTrial(
+            2048,
+            "float64",
+            timing(0.65, 0.02, 12_000),
+            timing(0.64, 0.01, 11_000),
+            ledger(2048, "float64", 3329),
+        ),
+    )
+    return diagnosis(trials=trials)
+
+
+def baseline_figure(**more: object) -> BaselineFigure:
+    known = {
+        "label": "bandwidth.Warm.time_run(size=2048, dtype='float64')",
+        "unit": "seconds",
+        "size": 2048,
+        "dtype": "float64",
+        "median": 0.64,
+        "lo": 0.63,
+        "hi": 0.65,
+        "coverage": 0.97,
+        "samples": 6,
+        "commit": "8b8c48d0" + "0" * 32,
+        "same_tree": True,
+    }
+    return BaselineFigure(**{**known, **more})  # type: ignore[arg-type]
+
+
+def found(
+    run: TestRun, outcome: RunOutcome, probed: Diagnosis | None, *, baseline: bool = False
+) -> CaptureFigures:
+    figures = figures_of(run.tests)
+    checks = checks_of(run.tests, figures)
+    lines = against_baseline(probed, [baseline_figure()], 0.03) if probed and baseline else ()
+    verdict = judge(outcome, run, figures, checks, diagnosis=probed, baseline=lines)
+    return CaptureFigures(run, figures, checks, verdict, probed)
+
+
+FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, diagnosis(), baseline=True)
+
+
+def page(capture: CaptureFigures) -> str:
+    told = "\n".join(f"- {sentence}" for sentence in capture.verdict.sentences)
+    parts = [f"{capture.verdict.word}: {capture.verdict.cause}\n\n{told}"]
+    return "\n\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in sections(capture))]) + "\n"
+
+
+CASES = {
+    "capture_figures.md": lambda: page(FAILED),
+    "capture_figures.json": lambda: document("metrics", metrics(FAILED)),
+}

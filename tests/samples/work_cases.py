@@ -1,0 +1,85 @@
+"""Golden cases of `nbbench explain` and `nbbench ledger`; test_report_golden.py runs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import work_samples as work
+
+from nbbench.documents import document
+from nbbench.model import StackCost
+from nbbench.report.blocks import as_markdown, as_text
+from nbbench.report.explain import explain_blocks, explain_payload
+from nbbench.report.flame import folded_difference
+from nbbench.report.ledger_view import ledger_blocks, steps_blocks
+from nbbench.work.explanation import Explanation, explain
+from nbbench.work.ledger_diff import diff_ledgers
+from nbbench.work.steps import find_steps
+from nbbench.work.work_share import work_share
+
+NAME = "bandwidth-1024-float32"
+TIMING = work.timing(
+    minor_faults=(3_000.0, 80_000.0),
+    system_share=(0.12, 0.45),
+    intervals=((0.049, 0.051), (0.118, 0.123)),
+    note="22222222 was not timed: 33333333 stands in, 1 tree after",
+)
+HOSTILE = "fails <b>|`now`\x1b[31m"
+
+
+def explanation() -> Explanation:
+    """One workload that moved, one that only became an image, one that did nothing."""
+    base, head = work.before(), work.after()
+    image = replace(base, workload="tricubic-1-float32", image_digest="z", image_blocks=(2.0,) * 64)
+    pairs = [
+        (base, head),
+        (replace(base, workload=image.workload), image),
+        (replace(base, workload="sources-3969"), replace(base, workload="sources-3969")),
+    ]
+    return explain(
+        work.BASE,
+        work.HEAD,
+        [diff_ledgers(*pair, work.MATCH) for pair in pairs],
+        [work_share(TIMING, base, head, 0.03)],
+        exact=frozenset({NAME}),
+        problems=(f"oversample-3 {HOSTILE}",),
+        notes=("one note",),
+    )
+
+
+def _steps() -> list:
+    broken = replace(work.HEAD, hash="3" * 40, position=13)
+    image = replace(work.HEAD, hash="4" * 40, position=14)
+    found = [
+        (work.BASE, {NAME: work.before()}),
+        (work.HEAD, {NAME: work.after()}),
+        (broken, {NAME: work.before(error=f"NameError: {HOSTILE}")}),
+        (image, {NAME: work.after(image_digest="c", image_blocks=(3.0,) * 64)}),
+    ]
+    return find_steps(found, lambda *_: TIMING)
+
+
+def stacks(*rows: tuple[str, int]) -> list[StackCost]:
+    """Stacks of `outer > inner` and a size in bytes."""
+    return [StackCost(tuple(text.split(" > ")), "mul", "float32", 1, size) for text, size in rows]
+
+
+BASE_STACKS = stacks(
+    (f"{work.SIM}:12 Simulator.run", 80), (f"{work.SIM}:30 Simulator.run > p.py:8 sincg", 40)
+)
+HEAD_STACKS = stacks(
+    (f"{work.SIM}:12 Simulator.run", 80), (f"{work.SIM}:33 Simulator.run > p.py:8 sincg", 60)
+)
+
+CASES = {
+    "explain.txt": lambda: as_text(explain_blocks(explanation(), lines=4)) + "\n",
+    "explain.md": lambda: as_markdown(explain_blocks(explanation(), lines=4)),
+    "explain.json": lambda: document("explain", explain_payload(explanation())),
+    "ledger.txt": lambda: as_text(ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3)) + "\n",
+    "ledger_fusion.md": lambda: as_markdown(
+        ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3, fusion_only=True)
+    ),
+    "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), wide=False, by_name=False)) + "\n",
+    "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), wide=True, by_name=True)),
+    "flame_difference.txt": lambda: folded_difference(BASE_STACKS, HEAD_STACKS),
+}

@@ -1,0 +1,184 @@
+"""Which roof is above a workload, and how near it is: given figures only, no clock."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from figure_samples import GB, MIB, ROOF, ROWS, ledger
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbbench.model import FunctionCost, LedgerLine, SeriesKey
+from nbbench.work.roofs import (
+    Bound,
+    best_of,
+    cache_ceiling,
+    classify,
+    headline,
+    memory_ceiling,
+    moved,
+    operation_bytes,
+    unknown_inputs,
+    with_write_allocate,
+    working_set,
+)
+
+
+class TestBound:
+    def test_a_frame_above_the_cache_streams_through_memory(self):
+        row = classify(ledger("w", frame=32 * MIB), [0.5, 0.4, 0.6], ROOF)
+        assert row.bound is Bound.MEMORY
+        assert row.seconds == 0.5
+        assert row.ceiling == 40.0 * GB
+        assert row.fraction == pytest.approx(96 * MIB * 100 / 0.5 / (40 * GB))
+
+    def test_a_working_set_that_fits_is_held_against_the_cache(self):
+        row = classify(ledger("w", frame=MIB), [0.01], ROOF)
+        assert row.bound is Bound.CACHE
+        assert 80 * GB < row.ceiling < 160 * GB
+
+    def test_operations_that_fit_in_a_larger_working_set(self):
+        assert classify(ledger("w", frame=2 * MIB, alive=92 * MIB), [0.02], ROOF).bound is Bound.PARTLY
+        # The next operation would find nothing in the cache any more.
+        assert classify(ledger("w", frame=6 * MIB, alive=92 * MIB), [0.2], ROOF).bound is Bound.MEMORY
+
+    def test_inputs_that_are_not_on_record_are_told(self):
+        old = replace(ledger("w", frame=MIB), functions=())
+        new = replace(old, functions=(FunctionCost("a.py", "f", 1, 1, 1),))
+        assert unknown_inputs([new]) == ""
+        assert unknown_inputs([old, replace(old, error="x")]).startswith(
+            "the inputs of 1 workload (w) are not"
+        )
+
+    def test_inputs_count_as_alive(self):
+        one = ledger("w", frame=MIB, alive=20 * MIB)
+        assert working_set(replace(one, fused_bytes=16 * MIB)) == 36 * MIB
+        assert classify(replace(one, fused_bytes=16 * MIB), [0.01], ROOF).bound is Bound.PARTLY
+
+    def test_faster_than_memory_is_never_called_memory(self):
+        row = classify(ledger("w", frame=32 * MIB), [0.2], ROOF)  # 50 GB/s
+        assert row.rate > memory_ceiling(ROOF)
+        assert row.bound is Bound.PARTLY
+
+    def test_calling_operations_is_the_larger_part(self):
+        tiny = ledger("w", frame=8, operations=1000, views=400)  # 1.2 ms of calls
+        assert classify(tiny, [0.0023], ROOF).bound is Bound.DISPATCH
+        row = classify(tiny, [0.0025], ROOF)
+        assert row.bound is Bound.CACHE
+        assert row.dispatch_share == pytest.approx(0.48)
+
+    def test_dispatch_has_no_bandwidth_ceiling_and_the_plain_mean(self):
+        row = classify(ledger("w", frame=8, operations=1000, views=200), [0.0015], ROOF)
+        assert (row.ceiling, row.fraction) == (None, None)
+        assert row.operation_bytes == 20
+
+    def test_what_a_record_does_not_tell_is_not_made_up(self):
+        recorded = replace(ROOF, op_s=0.0, view_s=0.0, curve=(), scale=0.0, add=0.0, triad=0.0)
+        row = classify(ledger("w", frame=MIB), [0.01], recorded)
+        assert (row.bound, row.ceiling, row.dispatch_share) == (Bound.CACHE, None, None)
+        assert classify(ledger("w", frame=32 * MIB), [0.5], recorded).ceiling == 40.0 * GB
+
+    @pytest.mark.parametrize("seconds", [[], [0.1]])
+    def test_nothing_measured_is_refused(self, seconds):
+        empty = replace(ledger("w", frame=8), bytes=0 if seconds else 10)
+        with pytest.raises(ValueError, match="no figures"):
+            classify(empty, seconds, ROOF)
+
+    @given(
+        frame=st.integers(8, 2**28),
+        alive=st.integers(0, 2**32),
+        operations=st.integers(1, 5000),
+        seconds=st.floats(1e-7, 1e3),
+    )
+    def test_never_above_the_memory_ceiling(self, frame, alive, operations, seconds):
+        row = classify(ledger("w", frame=frame, alive=alive, operations=operations), [seconds], ROOF)
+        if row.bound is Bound.MEMORY:
+            assert row.fraction <= 1
+
+
+def test_an_operation_is_weighted_by_its_bytes():
+    one = ledger("w", frame=8)
+    lines = (
+        LedgerLine("a", 1, "f", "add", "float64", 1, 1000),
+        LedgerLine("a", 2, "f", "mul", "float64", 100, 1000),
+    )
+    assert operation_bytes(replace(one, lines=lines)) == (1000 * 1000 + 1000 * 10) / 2000
+    assert operation_bytes(replace(one, lines=(), bytes=240, ops=10)) == 24
+
+
+class TestCacheCeiling:
+    def test_on_the_measured_points(self):
+        assert cache_ceiling(ROOF, MIB) == pytest.approx(160.0 * GB)
+        assert cache_ceiling(ROOF, 128 * MIB) == pytest.approx(40.0 * GB)
+
+    def test_between_them_on_a_line_in_logarithms(self):
+        assert cache_ceiling(ROOF, 4 * MIB) == pytest.approx(math.sqrt(160 * 80) * GB)
+
+    def test_a_small_operations_own_cost_is_not_the_caches(self):
+        # Only 120 GB/s were measured at 128 KiB, because calls take their part.
+        assert cache_ceiling(ROOF, 1024) == 160.0 * GB
+
+    def test_beyond_the_last_point(self):
+        assert cache_ceiling(ROOF, 2**40) == 40.0 * GB
+
+    def test_unknown(self):
+        assert cache_ceiling(replace(ROOF, curve=()), 1.0) is None
+
+
+def test_write_allocate_adds_one_array():
+    found = with_write_allocate(ROOF)
+    assert found == pytest.approx(
+        {"copy": 60.0 * GB, "scale": 57.0 * GB, "add": 52.0 * GB, "triad": 48.0 * GB}
+    )
+
+
+def test_the_better_of_two_measurements():
+    curve = tuple((size, rate * (1.1 if size > MIB else 0.9)) for size, rate in ROOF.curve)
+    later = replace(ROOF, copy=42.0 * GB, scale=30.0 * GB, op_s=0.9e-6, view_s=0.7e-6, curve=curve)
+    best = best_of(ROOF, later)
+    assert (best.copy, best.scale, best.op_s, best.view_s) == (42.0 * GB, 38.0 * GB, 0.9e-6, 0.5e-6)
+    assert [rate / GB for _, rate in best.curve] == pytest.approx([120, 160, 88, 44])
+
+
+def test_a_ceiling_that_moved_is_told():
+    assert moved(ROOF, replace(ROOF, copy=41.0 * GB)) == ""
+    assert "25 GB/s after" in moved(ROOF, replace(ROOF, copy=25.0 * GB, scale=1.0, add=1.0, triad=1.0))
+
+
+def test_headline():
+    assert headline(ROWS) == "nearest to its roof: bandwidth-2048-float64 at 50% of the memory ceiling"
+    assert "no workload" in headline([ROWS[-1]])
+
+
+class TestWorkloads:
+    @pytest.mark.parametrize(
+        ("benchmark", "params", "name"),
+        [
+            ("bandwidth.Warm.time_run", (("size", "512"), ("dtype", "'float32'")), "bandwidth-512-float32"),
+            ("vectorisation.Sources.time_generate", (), "sources-3969"),
+            ("vectorisation.MultiSource.time_run", (("n", "9"),), "multi_source-9"),
+            ("cold_start.ColdStart.timeraw_import", (), None),
+            ("other.time_x", (("n", "9"),), None),
+        ],
+    )
+    def test_a_series_names_its_ledger(self, benchmark, params, name):
+        from nbbench.work.workloads import workload_of
+
+        assert workload_of(SeriesKey(benchmark, "1", params, "m", "e")) == name
+
+    def test_every_timed_workload_of_the_suite_is_known(self):
+        from nbbench.work.workloads import workload_of
+
+        path = Path(__file__).parents[2] / "results" / "benchmarks.json"
+        declared = json.loads(path.read_text(encoding="utf-8"))
+        timed = [
+            name
+            for name, one in declared.items()
+            if isinstance(one, dict) and one.get("type") == "time" and name.split(".")[0] != "cold_start"
+        ]
+        assert len(timed) >= 8
+        assert all(workload_of(SeriesKey(name, "1", (("a", "1"), ("b", "2")), "m", "e")) for name in timed)
