@@ -10,7 +10,7 @@ from typing import Any
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from nbbench.model import Ledger, StackCost
+from nbbench.ledger import Ledger, StackCost
 from nbbench.probe.resources import measure, pin_malloc
 from nbbench.probe.workload import record_ledger, record_stacks
 from nbbench.record.side_files import write_ledgers

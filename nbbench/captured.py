@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nbbench.model import Cause, Ledger
+from nbbench.ledger import Ledger
+from nbbench.model import Cause
 
 
 @dataclass(frozen=True, slots=True)

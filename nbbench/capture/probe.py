@@ -21,10 +21,11 @@ from typing import Any
 from nbbench.captured import CaptureFacts, Diagnosis, MallocTiming, MallocTrial
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError, SubjectError
+from nbbench.ledger import Ledger
 from nbbench.measure import client
 from nbbench.measure.ledgers import known_ledgers, measured_environment
 from nbbench.measure.lock import measuring
-from nbbench.model import Commit, Ledger
+from nbbench.model import Commit
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.git import git_text
 from nbbench.subject.tree import extract_tree

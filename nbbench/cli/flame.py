@@ -14,7 +14,8 @@ from nbbench.cli.options import in_a_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbbench.model import Commit, StackCost
+    from nbbench.ledger import StackCost
+    from nbbench.model import Commit
     from nbbench.report.flame import Profile
 
     Stacks = Mapping[str, tuple[StackCost, ...]]

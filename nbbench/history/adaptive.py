@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from nbbench.config import Settings
 from nbbench.history.canaries import canary_levels
 from nbbench.history.next_tree import Plan, Probe, Reading, Tree, Why, plan, steadied
+from nbbench.ledger import Ledger
 from nbbench.measure.asv_run import machine_name, measure_commits
 from nbbench.measure.ledgers import commit_ledgers, workload_names
-from nbbench.model import Commit, Ledger, Status
+from nbbench.model import Commit, Status
 from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.refresh import import_all

@@ -15,7 +15,8 @@ from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.disturbed import Spoilt, is_spoilt, spoilt_results
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
-from nbbench.model import ChangePoint, Commit, Ledger, ProcessRecord, Series
+from nbbench.ledger import Ledger
+from nbbench.model import ChangePoint, Commit, ProcessRecord, Series
 from nbbench.roles import Role, ledger_families, role
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps

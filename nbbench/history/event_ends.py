@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.history.history import up_to_date
+from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_ledgers
-from nbbench.model import Commit, Event, Ledger
+from nbbench.model import Commit, Event
 from nbbench.record.branch import branch_commits, subject_or_none
 from nbbench.record.refresh import open_store
 

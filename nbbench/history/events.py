@@ -12,7 +12,8 @@ from nbbench.history.causes import Contention, contention, explain_change, recor
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
-from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, Ledger, ProcessRecord
+from nbbench.ledger import Ledger
+from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, ProcessRecord
 from nbbench.roles import Role, change_role, ledger_families
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers

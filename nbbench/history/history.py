@@ -15,7 +15,8 @@ from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of
 from nbbench.history.stored import StoredSeries
-from nbbench.model import Event, Flag, Ledger, ProcessRecord
+from nbbench.ledger import Ledger
+from nbbench.model import Event, Flag, ProcessRecord
 from nbbench.record import Store
 from nbbench.record.refresh import import_all
 from nbbench.roles import MACHINE_BENCHMARKS

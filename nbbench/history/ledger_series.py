@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from nbbench.model import Commit, Ledger, Point, Series, SeriesKey, Status
+from nbbench.ledger import Ledger
+from nbbench.model import Commit, Point, Series, SeriesKey, Status
 
 MACHINE = "any"  # a ledger does not depend on the machine
 _VERSION = "1"

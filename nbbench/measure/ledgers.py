@@ -15,10 +15,11 @@ from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, InconclusiveError, NbbenchError, UsageError
+from nbbench.ledger import Ledger, StackCost
 from nbbench.measure import client
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
-from nbbench.model import Commit, Ledger, StackCost
+from nbbench.model import Commit
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
 from nbbench.subject.repository import open_subject

@@ -13,10 +13,10 @@ from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
+from nbbench.ledger import Roof
 from nbbench.measure import client
 from nbbench.measure.client import WarmServer
 from nbbench.measure.machine import LoadNow
-from nbbench.model import Roof
 from nbbench.probe.resources import PINNED_ENVIRONMENT, Run
 
 _TIMEOUT_S = 300.0

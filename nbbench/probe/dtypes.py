@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from nbbench.model import Ledger, LedgerLine
+from nbbench.ledger import Ledger, LedgerLine
 from nbbench.probe.verdicts import BROKEN, NOT_HERE, judge
 from nbbench.probe.workload import record_ledger
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nbbench.model import FunctionCost, Ledger, LedgerLine, StackCost
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine, StackCost
 from nbbench.probe.image import fingerprint
 from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
 

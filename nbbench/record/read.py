@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbbench.errors import UsageError
-from nbbench.model import Commit, Ledger, Machine, Point, ProcessRecord, Result, Series, SeriesKey, Status
+from nbbench.ledger import Ledger
+from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey, Status
 from nbbench.record import rows, schema
 from nbbench.record.engine import Database
 from nbbench.record.rows import AnyRow, StoredLedger

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import (
     Benchmark,
     Cause,
@@ -23,9 +24,6 @@ from nbbench.model import (
     Decision,
     Event,
     FlagState,
-    FunctionCost,
-    Ledger,
-    LedgerLine,
     ProcessRecord,
     Result,
     SeriesKey,

@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.model import FunctionCost, Ledger, LedgerLine, ProcessRecord, to_plain
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.model import ProcessRecord, to_plain
 
 SCHEMA = 1
 LEDGER_KIND = "nbbench-ledger"

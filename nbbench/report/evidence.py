@@ -15,7 +15,8 @@ from typing import Any
 from nbbench import __version__
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
-from nbbench.model import Ledger, Result
+from nbbench.ledger import Ledger
+from nbbench.model import Result
 from nbbench.report.evidence_input import (
     Comparison,
     EvidenceInput,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbbench import units
-from nbbench.model import Commit, Flag, Ledger, Result, SeriesKey, Status
+from nbbench.ledger import Ledger
+from nbbench.model import Commit, Flag, Result, SeriesKey, Status
 from nbbench.plan.compare_evidence import log_effect
 from nbbench.words import clean
 

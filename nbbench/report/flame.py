@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbbench.model import StackCost
+from nbbench.ledger import StackCost
 from nbbench.words import clean
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.model import Commit, Ledger, to_plain
+from nbbench.ledger import Ledger
+from nbbench.model import Commit, to_plain
 from nbbench.report.blocks import Block, Lines, Table, Title
 from nbbench.words import plural, short_function
 from nbbench.work.fusion import Headroom, headroom

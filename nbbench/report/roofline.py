@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.model import Roof, to_plain
+from nbbench.ledger import Roof
+from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
 from nbbench.work.roofs import MEANING, WRITE_ALLOCATE, Achieved, Bound, headline, with_write_allocate
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbbench.errors import HostError
-from nbbench.model import Roof
+from nbbench.ledger import Roof
 from nbbench.report.roofline import machine_line
 from nbbench.work.roofs import Achieved, Bound, memory_ceiling
 

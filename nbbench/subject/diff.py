@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbbench.model import FileDiff, Hunk
+from nbbench.ledger import FileDiff, Hunk
 from nbbench.subject.git import git
 
 # Every option that a user's configuration could set otherwise is given. Blanks are ignored, so

@@ -10,12 +10,13 @@ from statistics import median
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
+from nbbench.ledger import Ledger
 from nbbench.measure import client
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
-from nbbench.model import Commit, Ledger, Result, Status
+from nbbench.model import Commit, Result, Status
 from nbbench.record import Store
 from nbbench.roles import Role, role
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares

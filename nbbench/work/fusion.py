@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbbench.model import FunctionCost, Ledger
+from nbbench.ledger import FunctionCost, Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
-from nbbench.model import Ledger, LedgerLine
+from nbbench.ledger import Ledger, LedgerLine
 from nbbench.work.line_match import LineMatch, SiteNames
 
 # An image has changed when its block means moved by more than rounding does: reordered float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from nbbench.model import FileDiff, Hunk, LedgerLine
+from nbbench.ledger import FileDiff, Hunk, LedgerLine
 
 Place = tuple[str, int]  # path, 1-based line
 

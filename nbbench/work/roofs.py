@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from nbbench.model import Ledger, Roof
+from nbbench.ledger import Ledger, Roof
 
 # Arrays read or written per array that STREAM counts: a plain store reads the destination's lines first.
 WRITE_ALLOCATE = {"copy": 3 / 2, "scale": 3 / 2, "add": 4 / 3, "triad": 4 / 3}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nbbench.model import Commit, Ledger
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.shifts import FunctionChange, by_function

@@ -8,9 +8,10 @@ from pathlib import PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import StoreError, UsageError
+from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_ledgers, record_ledgers, workload_ledgers, workload_names
 from nbbench.measure.warm_runs import warm_server
-from nbbench.model import Commit, Ledger
+from nbbench.model import Commit
 from nbbench.record.branch import branch_commits, read_commits, subject_or_none
 from nbbench.subject.diff import diff_trees
 from nbbench.subject.repository import measurable, open_subject

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from nbbench import units
-from nbbench.model import Ledger
+from nbbench.ledger import Ledger
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, log_ratio
 
 _ALL = 0.9  # a share from here on leaves nothing worth looking for

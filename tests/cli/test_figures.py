@@ -75,7 +75,7 @@ class TestRoofline:
     def test_recorded_figures_under_the_recorded_ceiling(
         self, measured: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        from nbbench.model import Ledger, LedgerLine
+        from nbbench.ledger import Ledger, LedgerLine
         from nbbench.work import roofline
 
         moved = 20_000_000_000

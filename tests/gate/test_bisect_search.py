@@ -13,7 +13,8 @@ from nbbench.errors import InconclusiveError
 from nbbench.gate import bisect as rooms
 from nbbench.gate.bisect_search import Found, Mark
 from nbbench.gate.compare import Comparison
-from nbbench.model import Commit, Ledger
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
 
 SERIES = "bandwidth.Warm.time_run(512, 'float32')"
 WORKLOAD = "bandwidth-512-float32"

@@ -9,8 +9,8 @@ import pytest
 from work_samples import before
 
 from nbbench.errors import UsageError
-from nbbench.model import Commit
 from nbbench.history import event_ends
+from nbbench.model import Commit
 
 COMMITS = [Commit(f"{n:040x}", f"tree{n}", datetime(2025, 1, n, tzinfo=UTC), "s", n) for n in range(1, 6)]
 GOOD, BROKEN = {"w": before()}, {"w": before(error="NameError: x")}
@@ -23,7 +23,9 @@ def ends(monkeypatch):
     def of(kept, *, subject: bool, first: int = 4):
         monkeypatch.setattr(event_ends, "branch_commits", lambda settings: COMMITS)
         monkeypatch.setattr(event_ends, "subject_or_none", lambda settings: object() if subject else None)
-        monkeypatch.setattr(event_ends, "known_ledgers", lambda settings, commit: kept.get(commit.position, {}))
+        monkeypatch.setattr(
+            event_ends, "known_ledgers", lambda settings, commit: kept.get(commit.position, {})
+        )
         event = SimpleNamespace(id="e", lo_commit=f"{first:040x}", hi_commit=COMMITS[4].hash)
         return tuple(commit.position for commit in event_ends.event_ends(None, event))
 

@@ -12,8 +12,9 @@ import pytest
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
+from nbbench.ledger import Ledger
 from nbbench.measure import ledgers
-from nbbench.model import Commit, Ledger
+from nbbench.model import Commit
 from nbbench.record.side_files import ledger_path, write_ledgers
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -11,9 +11,9 @@ import pytest
 
 from nbbench.config import Settings
 from nbbench.errors import EXIT_INCONCLUSIVE, InconclusiveError
+from nbbench.ledger import Roof
 from nbbench.measure.machine import LoadNow
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_roof, measure_runs
-from nbbench.model import Roof
 from nbbench.probe.resources import Run
 
 

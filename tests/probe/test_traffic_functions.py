@@ -13,7 +13,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nbbench.model import FunctionCost, to_plain  # noqa: E402
+from nbbench.ledger import FunctionCost  # noqa: E402
+from nbbench.model import to_plain  # noqa: E402
 from nbbench.probe.calls import FunctionTotal  # noqa: E402
 from nbbench.probe.traffic import COMPILED_NOTE, TrafficLedger  # noqa: E402
 from nbbench.probe.workload import record_ledger, record_stacks  # noqa: E402

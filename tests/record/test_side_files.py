@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.model import FunctionCost, Ledger, LedgerLine, ProcessRecord
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.model import ProcessRecord
 from nbbench.record import side_files
 from nbbench.record.side_files import (
     LedgerFile,
@@ -303,6 +304,6 @@ import nbbench.record.side_files
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
-    "nbbench", "nbbench.model", "nbbench.record", "nbbench.record.side_files"}
+    "nbbench", "nbbench.ledger", "nbbench.model", "nbbench.record", "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

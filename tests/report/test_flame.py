@@ -10,7 +10,7 @@ import work_samples as work
 from work_cases import BASE_STACKS, HEAD_STACKS, stacks
 
 from nbbench.cli.flame import write_flame
-from nbbench.model import StackCost
+from nbbench.ledger import StackCost
 from nbbench.report.flame import SCHEMA, Profile, difference, folded, folded_difference, speedscope
 
 

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.documents import document, gate_document, plain, regressions_document
-from nbbench.record.atomic import write_text
 from nbbench.errors import HostError
 from nbbench.record import atomic
+from nbbench.record.atomic import write_text
 
 
 def strict(text: str) -> dict[str, object]:

@@ -19,7 +19,7 @@ from nbbench.captured import (
     TestRun,
 )
 from nbbench.documents import document
-from nbbench.model import Ledger
+from nbbench.ledger import Ledger
 from nbbench.report.capture_figures import CaptureFigures, metrics, sections
 
 BANDWIDTH = "tests/test_at_perf_003.py::TestBandwidth::test_bandwidth"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbbench.model import Ledger, LedgerLine, Roof
+from nbbench.ledger import Ledger, LedgerLine, Roof
 from nbbench.probe.verdicts import NOT_HERE
 from nbbench.report.allocator import allocator_blocks
 from nbbench.report.blocks import as_markdown, as_text

@@ -11,18 +11,8 @@ import numpy as np
 from nbbench.history.changes import History, find_changes
 from nbbench.history.events import build_events
 from nbbench.history.repeats import Repeats
-from nbbench.model import (
-    ChangePoint,
-    Commit,
-    Event,
-    Ledger,
-    LedgerLine,
-    Point,
-    ProcessRecord,
-    Series,
-    SeriesKey,
-    Status,
-)
+from nbbench.ledger import Ledger, LedgerLine
+from nbbench.model import ChangePoint, Commit, Event, Point, ProcessRecord, Series, SeriesKey, Status
 
 START = datetime(2025, 9, 30, 12, tzinfo=UTC)
 ABSENT = float("-inf")  # in a list of values: the commit was not measured at all

@@ -6,6 +6,7 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 
+from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -15,8 +16,6 @@ from nbbench.model import (
     Flag,
     FlagState,
     GateReport,
-    Ledger,
-    LedgerLine,
     Outcome,
     Point,
     ProcessRecord,

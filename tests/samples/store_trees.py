@@ -8,7 +8,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from nbbench.model import Benchmark, Commit, FunctionCost, Ledger, LedgerLine, ProcessRecord
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.model import Benchmark, Commit, ProcessRecord
 from nbbench.record import SourceFile, schema
 
 COLUMNS = [

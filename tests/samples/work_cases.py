@@ -7,7 +7,7 @@ from dataclasses import replace
 import work_samples as work
 
 from nbbench.documents import document
-from nbbench.model import StackCost
+from nbbench.ledger import StackCost
 from nbbench.report.blocks import as_markdown, as_text
 from nbbench.report.explain import explain_blocks, explain_payload
 from nbbench.report.flame import folded_difference

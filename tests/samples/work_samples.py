@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from nbbench.model import Commit, FileDiff, FunctionCost, Hunk, Ledger, LedgerLine
+from nbbench.ledger import FileDiff, FunctionCost, Hunk, Ledger, LedgerLine
+from nbbench.model import Commit
 from nbbench.work.line_match import LineMatch
 from nbbench.work.work_share import Timing
 

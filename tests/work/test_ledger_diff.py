@@ -8,7 +8,7 @@ from dataclasses import replace
 import history_samples as samples
 import pytest
 
-from nbbench.model import LedgerLine
+from nbbench.ledger import LedgerLine
 from nbbench.work.ledger_diff import compare_images, diff_ledgers, log_ratio
 
 BASE = samples.ledger()

@@ -12,7 +12,8 @@ from figure_samples import GB, MIB, ROOF, ROWS, ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.model import FunctionCost, LedgerLine, SeriesKey
+from nbbench.ledger import FunctionCost, LedgerLine
+from nbbench.model import SeriesKey
 from nbbench.work.roofs import (
     Bound,
     best_of,

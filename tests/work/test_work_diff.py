@@ -9,7 +9,7 @@ import pytest
 import work_samples as work
 from work_samples import BASE, HEAD, MATCH, PHYS, SIM, after, before, timing
 
-from nbbench.model import FileDiff, Hunk
+from nbbench.ledger import FileDiff, Hunk
 from nbbench.work.explanation import explain
 from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, diff_ledgers

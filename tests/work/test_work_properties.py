@@ -10,7 +10,7 @@ import work_samples as work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.model import FileDiff, FunctionCost, Hunk, Ledger, LedgerLine
+from nbbench.ledger import FileDiff, FunctionCost, Hunk, Ledger, LedgerLine
 from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.line_match import LineMatch

@@ -1,0 +1,135 @@
+"""The nouns of exact work: ledgers, costs by line, function and stack, source diffs, ceilings; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """What one source line of the subject asked for, by operation and dtype.
+
+    `path` is relative to the subject's source root; `line` is 1-based; 0 when the operation
+    was issued by the benchmark itself.
+    """
+
+    path: str
+    line: int
+    function: str
+    op: str
+    dtype: str
+    count: int
+    bytes: int
+    upcast_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCost:
+    """What one function of the subject moved, and what a perfect fusion of it would move.
+
+    `count` operations moved `bytes` in `calls` calls, those of the functions that it called
+    included; `self_bytes` is its own part. `fused_bytes` counts, call by call, what it read of
+    storages that came from outside once, and each storage that it made and that outlives it
+    once; temporaries count nothing (docs/ledger.md).
+    """
+
+    path: str
+    function: str
+    count: int
+    bytes: int
+    fused_bytes: int
+    calls: int = 0
+    self_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StackCost:
+    """Cost booked on one stack of the subject's frames, outermost first: `path:line function`."""
+
+    frames: tuple[str, ...]
+    op: str
+    dtype: str
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The exact work of one workload on one tree (docs/ledger.md gives the definition).
+
+    `fused_bytes` is what a perfect fusion of the whole would move: what came in once, the image
+    and whatever else it left behind once.
+    `peak_line` (path, line, function) ran when most bytes were alive. `backward_ops` and
+    `backward_bytes` are the part of `ops` and `bytes` that autograd's backward pass issued.
+    `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly.
+    """
+
+    workload: str
+    pixels: int
+    ops: int
+    dispatched: int
+    bytes: int
+    upcast_bytes: int
+    peak_live_bytes: int
+    bytes_by_dtype: tuple[tuple[str, int], ...]
+    image_sum: str
+    image_digest: str
+    output_dtype: str
+    image_blocks: tuple[float, ...] = ()  # means of an 8 × 8 grid of blocks, row by row
+    lines: tuple[LedgerLine, ...] = field(default=())
+    error: str = ""
+    fused_bytes: int = 0
+    peak_line: tuple[str, int, str] = ("", 0, "")
+    backward_ops: int = 0
+    backward_bytes: int = 0
+    functions: tuple[FunctionCost, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Bytes read and written per pixel (or per point)."""
+        return self.bytes / self.pixels if self.pixels else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Lines that differ between two versions of a file, without context.
+
+    `removed` stood from line `base_start` on, `added` stands from line `head_start` on
+    (1-based); where one is empty, its start is the line before which it would stand.
+    """
+
+    base_start: int
+    head_start: int
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """How a file differs between two trees; a path is empty where there is no such file."""
+
+    base_path: str
+    head_path: str
+    hunks: tuple[Hunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """A machine's ceilings with a number of threads; rates in bytes per second (docs/roofline.md).
+
+    `copy` … `triad` are STREAM's figures on arrays of `array_bytes`. `curve` gives rates by the
+    bytes that one operation touches, smallest first; empty where only the copy ceiling is known.
+    `op_s` and `view_s` are what torch needs for an operation, or a view, that moves nothing.
+    """
+
+    copy: float
+    scale: float
+    add: float
+    triad: float
+    array_bytes: int
+    cache_bytes: int
+    threads: int
+    op_s: float = 0.0
+    view_s: float = 0.0
+    curve: tuple[tuple[int, float], ...] = ()
