@@ -54,6 +54,24 @@ class Cause(StrEnum):
     UNEXPLAINED = "unexplained"
 
 
+class Phase(StrEnum):
+    """The part of a user's run in which a series was taken."""
+
+    IMPORT = "import"
+    CONSTRUCT = "construct"
+    FIRST = "first run"
+    WARM = "warm run"
+    MEMORY = "memory"
+
+
+class EventDirection(StrEnum):
+    """What an event is to a user; CHANGE where neither direction is known to be better."""
+
+    REGRESSION = "regression"
+    IMPROVEMENT = "improvement"
+    CHANGE = "change"
+
+
 class FlagState(StrEnum):
     """The life of a flag: detected → confirmed → acknowledged | fixed → verified."""
 

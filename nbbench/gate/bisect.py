@@ -17,7 +17,7 @@ from nbbench.gate.compare import compare
 from nbbench.measure.ledgers import commit_ledgers, workload_names
 from nbbench.model import Commit, SeriesKey
 from nbbench.record.atomic import write_text
-from nbbench.roles import ledger_families
+from nbbench.work.workloads import ledger_families
 from nbbench.work.work_share import cost_bytes
 
 _SCHEMA = "nbbench.bisect/1"

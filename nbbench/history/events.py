@@ -13,10 +13,11 @@ from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
+from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, ProcessRecord
-from nbbench.roles import Role, change_role, ledger_families
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.work.workloads import ledger_families
 
 # A recovery undoes at least half of the loss (on the log scale).
 _RECOVERED_SHARE = 0.5
@@ -25,11 +26,9 @@ _NEIGHBOURS = 5
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Below these (log ratios) a change is recorded but makes no flag."""
+    """Below this (a log ratio) a noisy change is recorded but makes no event; exact ones: `metrics`."""
 
     time: float = 0.05
-    work: float = 0.01
-    operations: float = 0.2  # a scalar operation costs microseconds whatever the frame
 
 
 def build_events(
@@ -121,16 +120,8 @@ class _Branch:
 
 
 def _matters(changes: Sequence[ChangePoint], thresholds: Thresholds) -> bool:
-    for change in changes:
-        part = change_role(change)
-        if part is Role.DERIVED:
-            continue
-        limit = thresholds.work if part in (Role.WORK, Role.DTYPE) else thresholds.time
-        if change.unit == "operations":
-            limit = thresholds.operations
-        if abs(change.effect) >= limit:
-            return True
-    return False
+    metrics = ((change, change_metric(change)) for change in changes)
+    return any(m.counts(c, thresholds.time) for c, m in metrics if m.role is not Role.DERIVED)
 
 
 def _event(group: Group, branch: _Branch) -> Event:
