@@ -126,19 +126,47 @@ _PHASES = {
 }
 
 _DURATIONS = frozenset(
-    "s sec secs second seconds ms msec millisecond milliseconds us µs μs usec microsecond microseconds "
-    "ns nsec nanosecond nanoseconds min minute minutes h hour hours day days".split()
+    [
+        "s",
+        "sec",
+        "secs",
+        "second",
+        "seconds",
+        "ms",
+        "msec",
+        "millisecond",
+        "milliseconds",
+        "us",
+        "µs",
+        "μs",
+        "usec",
+        "microsecond",
+        "microseconds",
+        "ns",
+        "nsec",
+        "nanosecond",
+        "nanoseconds",
+        "min",
+        "minute",
+        "minutes",
+        "h",
+        "hour",
+        "hours",
+        "day",
+        "days",
+    ]
 )
-_SIZES = frozenset("b byte bytes kb mb gb tb kib mib gib tib".split())
+_SIZES = frozenset(["b", "byte", "bytes", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib"])
 _BAD_RATES = re.compile(r"\b(error|failure|fault|miss|drop|timeout|leak|retr|stall)", re.I)
 _RATE = re.compile(
-    r"(?P<what>.*?)\s*(?:/|\bper\b|p(?=s$))\s*(?P<time>s|sec|secs|seconds?|m?s|[uµμ]s|ns|min|minutes?|h|hours?|day)"
-    r"|(?P<rate>[kmgtpe]?(?:flops?|fps|bps|iops|qps|rps|tps|ips|hz|flopss))",
+    r"(?P<what>.*?)\s*(?:/|\bper\b)\s*(?:[munµμ]?s|secs?|seconds?|min|minutes?|h|hours?|day)"
+    r"|[kmgtpe]?(?:flops{0,2}|fps|bps|iops|qps|rps|tps|ips|hz)",
     re.I,
 )
 _GAIN = re.compile(
-    r"(x|×|times faster|[a-z -]*speed-?\s?ups?( factor| ratio)?|throughput|bandwidth|(hit rate|efficiency|utili[sz]ation)"
-    r"( \(?%\)?)?|(%|percent|fraction|share) of ([\w-]+ )*(peak|ceiling|roof(line)?|copy ceiling))",
+    r"(x|×|times faster|[a-z× -]*speed-?\s?ups?( factor| ratio)?|throughput|bandwidth"
+    r"|(hit rate|efficiency|utili[sz]ation)( %)?"
+    r"|(%|percent|fraction|share) of ([\w-]+ )*(peak|ceiling|roof(line)?))",
     re.I,
 )
 _NO_UNIT = frozenset({"", "unit"})  # asv's own default for track_ benchmarks
@@ -147,9 +175,7 @@ _NAMED_COST = re.compile(r"(^|_)(run_?time|time|seconds|duration|latency|memory|
 _NOTHING: Mapping[str, Better] = MappingProxyType({})
 
 
-def metric_of(
-    key: SeriesKey, unit: str, kind: str = "", declared: Mapping[str, Better] = _NOTHING
-) -> Metric:
+def metric_of(key: SeriesKey, unit: str, kind: str = "", declared: Mapping[str, Better] = _NOTHING) -> Metric:
     """The metric of a series by its benchmark's name, its unit and asv's type of it.
 
     `kind` serves only benchmarks whose name does not tell asv's type. `declared` gives directions
@@ -213,18 +239,14 @@ def _noisy_role(unit: str, kind: str) -> Role:
 
 
 def _better(name: str, unit: str, kind: str) -> Better:
-    if kind in ("time", "memory", "peakmemory") or name in _RATIOS_OF_TIME:
+    if name in _RATIOS_OF_TIME:
         return Better.LOWER
     if unit.strip().lower() in _NO_UNIT:
         what = name.removeprefix("track_")
-        return (
-            Better.HIGHER
-            if _NAMED_GAIN.search(what)
-            else Better.LOWER
-            if _NAMED_COST.search(what)
-            else Better.UNKNOWN
-        )
-    return unit_better(unit)
+        named = Better.LOWER if _NAMED_COST.search(what) else Better.UNKNOWN
+        return Better.HIGHER if _NAMED_GAIN.search(what) else named
+    said = unit_better(unit)
+    return Better.LOWER if said is Better.UNKNOWN and kind in ("time", "memory", "peakmemory") else said
 
 
 @lru_cache(maxsize=1024)

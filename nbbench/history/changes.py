@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nbbench.history.canaries import Canaries, canary_levels
 from nbbench.history.curves import Curve, StoredCurves, curve
-from nbbench.history.disturbed import Spoilt, is_spoilt, spoilt_results
+from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.ledger import Ledger
@@ -64,7 +64,9 @@ class History:
 
     def ceilings(self) -> list[Series]:
         """The machine's own series, which explain and are never judged."""
-        return [s for s in (*self.machine, *self.series) if metric_of(s.key, s.unit, s.kind).role is Role.MACHINE]
+        return [
+            s for s in (*self.machine, *self.series) if metric_of(s.key, s.unit, s.kind).role is Role.MACHINE
+        ]
 
     def size(self) -> int:
         """How many series there are to judge."""
@@ -88,8 +90,9 @@ def find_changes(
     tested: they explain. Results whose processes or canaries were held up are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
     where that lowers their error. A level of one or two commits needs the word of the ledger or of a
-    second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many as are worth starting where it is
-    None); the result does not depend on it, and few of those series are in memory at a time.
+    second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many
+    as are worth starting where it is None); the result does not depend on it, and few of those series are in
+    memory at a time.
     """
     order = history.order()
     judge = _Judge(order, _Evidence(history, order), Rules(_MIN_SEGMENT, alpha, min_effect), dict(declared))
@@ -162,7 +165,7 @@ class _Evidence:
     """What telemetry, ledgers and second collections say of single results."""
 
     def __init__(self, history: History, order: CommitOrder) -> None:
-        self._spoilt: Spoilt = spoilt_results(history.records)
+        self._disturbed: Disturbed = disturbed_results(history.records)
         self._canaries: Canaries = canary_levels(history.records)
         self._changed = _changed_work(history.ledgers, order)
         self._repeats = history.repeats
@@ -171,8 +174,8 @@ class _Evidence:
         """The values without those of a disturbed machine, and times without its drift."""
         values = one.values
         disturbed = np.zeros(values.size, dtype=np.bool_)
-        if self._spoilt:
-            disturbed[:] = [is_spoilt(self._spoilt, one.key, commit) for commit in one.commits]
+        if self._disturbed:
+            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         beside = None
         if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
+from nbbench.disturbance import Disturbance, mean_disturbance
 from nbbench.history.canaries import machine_jump
-from nbbench.history.causes import Contention, contention, explain_change, records_by_commit, slowest
+from nbbench.history.causes import explain_change, records_by_commit, slowest
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
 from nbbench.metrics import Role, change_metric, change_role
-from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, ProcessRecord
+from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.workloads import ledger_families
@@ -24,27 +25,19 @@ _RECOVERED_SHARE = 0.5
 _NEIGHBOURS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Below this (a log ratio) a noisy change is recorded but makes no event; exact ones: `metrics`."""
-
-    time: float = 0.05
-
-
 def build_events(
-    history: History, changes: Sequence[ChangePoint], thresholds: Thresholds | None = None
+    history: History, changes: Sequence[ChangePoint], min_effect: float | None = None
 ) -> list[Event]:
     """Group change points and explain each group; oldest first.
 
     `grouping` says which belong together. Groups in which nothing reaches the thresholds are
     left out, and those between equal trees: equal code is never a regression.
     """
-    limits = thresholds or Thresholds()
     branch = _Branch(history)
     groups = [
         group
         for group in group_changes(changes, branch.order)
-        if _matters(group.changes, limits) and not branch.same_tree(group.lo, group.hi)
+        if _matters(group.changes, min_effect) and not branch.same_tree(group.lo, group.hi)
     ]
     groups.sort(key=lambda group: (group.hi, group.lo, group.direction))
     return _with_recoveries([_event(group, branch) for group in groups])
@@ -82,10 +75,10 @@ class _Branch:
         found = self._ledgers.get(self.commits[index].tree, {})
         return {name: ledger for name, ledger in found.items() if not ledger.error and ledger.pixels}
 
-    def contention(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Contention, Contention]:
+    def disturbance(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Disturbance, Disturbance]:
         """Disturbance of the commits measured just before `lo`, and from `hi` on."""
         before, after = self._records_around(lo, hi, machines)
-        return contention(before), contention(after)
+        return mean_disturbance(before), mean_disturbance(after)
 
     def canary_jump(self, lo: int, hi: int, changes: Iterable[ChangePoint]) -> float:
         """How far the canaries beside the changed series moved, as a log ratio; 0.0 where they did not."""
@@ -119,9 +112,9 @@ class _Branch:
         return min(effects, key=abs, default=None)
 
 
-def _matters(changes: Sequence[ChangePoint], thresholds: Thresholds) -> bool:
+def _matters(changes: Sequence[ChangePoint], min_effect: float | None) -> bool:
     metrics = ((change, change_metric(change)) for change in changes)
-    return any(m.counts(c, thresholds.time) for c, m in metrics if m.role is not Role.DERIVED)
+    return any(m.counts(c, min_effect) for c, m in metrics if m.role is not Role.DERIVED)
 
 
 def _event(group: Group, branch: _Branch) -> Event:
@@ -130,7 +123,7 @@ def _event(group: Group, branch: _Branch) -> Event:
         name for c in group.changes if change_role(c) is not Role.DERIVED for name in ledger_families(c.key)
     }
     diffs = branch.ledgers_around(group.lo, group.hi, tuple(families))
-    before, after = branch.contention(group.lo, group.hi, machines)
+    before, after = branch.disturbance(group.lo, group.hi, machines)
     ceiling = branch.ceiling_effect(group.lo, group.hi, machines)
     canary = branch.canary_jump(group.lo, group.hi, (c for c in group.changes if change_role(c) is Role.TIME))
     cause, evidence = explain_change(group.changes, diffs, before, after, ceiling, canary)
@@ -143,7 +136,7 @@ def _event(group: Group, branch: _Branch) -> Event:
         hi_commit=hi.hash,
         date=hi.date,
         subject=hi.subject,
-        worse=worse,
+        direction=EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT,
         cause=cause,
         effect=_headline(group.changes, worse),
         evidence=evidence,

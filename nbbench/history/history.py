@@ -11,7 +11,7 @@ from typing import Any
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.history.changes import History, find_changes
-from nbbench.history.events import Thresholds, attach_flags, build_events
+from nbbench.history.events import attach_flags, build_events
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of
@@ -22,7 +22,7 @@ from nbbench.model import Event, Flag, ProcessRecord
 from nbbench.record import Store
 from nbbench.record.refresh import import_all
 
-RULES = 2
+RULES = 3
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -68,7 +68,7 @@ def detect_events(
     changes = find_changes(
         history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
     )
-    events = build_events(history, changes, Thresholds(time=settings.min_effect))
+    events = build_events(history, changes, settings.min_effect)
     told = {
         "series": history.size(),
         "changes": len(changes),

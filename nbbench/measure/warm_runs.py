@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.config import Settings
+from nbbench.disturbance import busy_load
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure import client
@@ -87,7 +88,7 @@ def call(
 
 def busy_note(load: LoadNow) -> str:
     """A warning for a session that starts on a busy machine; '' on a quiet one."""
-    if load.one is None or load.one <= load.processors / 2:
+    if not busy_load(load.one, load.processors):
         return ""
     return (
         f"{load.one:.1f} processes were running or waiting on {load.processors} cores when this began: "

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nbbench import units
 from nbbench.ledger import Ledger
 from nbbench.metrics import metric_of
 from nbbench.model import Commit, EventDirection, Flag, Result, SeriesKey, Status
@@ -27,7 +26,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class HeadlineFigure:
     """A headline figure that belongs to no single series: a ratio, a bandwidth, a fault count."""
 
     name: str
@@ -71,7 +70,7 @@ class EvidenceInput:
     flags: tuple[Flag, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
     ceiling: tuple[tuple[str, float], ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[HeadlineFigure, ...] = ()
     resources: tuple[tuple[str, str], ...] = ()
     observations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

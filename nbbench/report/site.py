@@ -10,7 +10,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nbbench import __version__, units
+from nbbench import __version__
 from nbbench.metrics import change_metric
 from nbbench.model import Commit, Flag, Series, SeriesKey
 from nbbench.report.chart import Chart, MarkedChange, build_chart
