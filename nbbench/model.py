@@ -41,6 +41,16 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+class Phase(StrEnum):
+    """The part of a program's life that a series measures."""
+
+    IMPORT = "import"
+    CONSTRUCT = "construct"
+    FIRST = "first run"
+    WARM = "warm run"
+    MEMORY = "memory"
+
+
 class Cause(StrEnum):
     """Why a series moved, from what was measured."""
 
