@@ -198,6 +198,12 @@ class TestLedger:
         assert first["time_after_s"] / first["time_before_s"] == pytest.approx(1.3, abs=0.01)
         assert broken["what"] == "NameError: n_steps"
 
+    def test_the_first_commit_of_a_range_is_compared_with_what_precedes_it(self, kept: Project) -> None:
+        """H7: a range that begins with the step still shows it."""
+        shown = json.loads(kept.run("ledger", "7-8", *BENCH, "--json").stdout)
+        assert shown["commits"] == 2
+        assert [(step["base"], step["commit"]) for step in shown["steps"]] == [(HASHES[5], HASHES[6])]
+
     def test_every_row_is_reproduced_by_the_command_beside_it(self, kept: Project) -> None:
         (step, _) = json.loads(kept.run("ledger", "1-12", *BENCH, "--json").stdout)["steps"]
         told = json.loads(kept.run(*step["reproduce"].split()[1:], "--json").stdout)
