@@ -9,6 +9,7 @@ benchmarks have no workload.
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -193,24 +194,51 @@ def checked(workloads: Sequence[Workload], benchmarks: Iterable[Declared]) -> Wo
     return found
 
 
+def suite_workloads(root: Path) -> Workloads:
+    """What the suite of the project at `root` declares; what is on record where it has no such file.
+
+    Raises ConfigError when `benchmarks/workloads.py` fails or contradicts itself.
+    """
+    path = root / "benchmarks" / "workloads.py"
+    if not path.is_file():
+        return read_workloads(root / "results" / WORKLOADS_FILE)
+    try:
+        found = runpy.run_path(str(path))
+        return checked(found["WORKLOADS"], found["BENCHMARKS"])
+    except ConfigError:
+        raise
+    except KeyError as error:
+        raise ConfigError(f"{path} does not define {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{path} fails: {type(error).__name__}: {error}") from error
+
+
 class _Current:
     """The declaration of the project whose settings were loaded last; read when it is first asked for."""
 
-    path: Path | None = None
+    root: Path | None = None
     found: Workloads | None = None
 
 
 def use_workloads(source: Path | Workloads | None) -> None:
-    """Let the functions below answer from a results folder's declaration, or from a given one."""
-    _Current.path = source / WORKLOADS_FILE if isinstance(source, Path) else None
+    """Let the functions below answer from the project at this path, or from a given declaration.
+
+    Of a project what was measured counts, and before anything was, what the suite declares.
+    """
+    _Current.root = source if isinstance(source, Path) else None
     _Current.found = source if isinstance(source, Workloads) else None
 
 
 def current_workloads() -> Workloads:
     """The declaration in use."""
     if _Current.found is None:
-        _Current.found = read_workloads(_Current.path) if _Current.path else Workloads()
+        _Current.found = _of_project(_Current.root) if _Current.root else Workloads()
     return _Current.found
+
+
+def _of_project(root: Path) -> Workloads:
+    path = root / "results" / WORKLOADS_FILE
+    return read_workloads(path) if path.is_file() else suite_workloads(root)
 
 
 def workload_of(key: SeriesKey) -> str | None:

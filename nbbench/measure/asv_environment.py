@@ -25,6 +25,7 @@ from asv.runner import BENCHMARK_RUN_SCRIPT
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import client as warm
+from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.redact import redact_text
@@ -124,6 +125,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             self._append(self._failed_install(str(error)))
             raise util.ProcessError(["git", "archive"], 1, "", str(error)) from error
         self._tree, self._commit = tree, commit_hash
+        export_workloads(self._settings)
         self._set_commit_hash(commit_hash)
 
     @property

@@ -17,6 +17,7 @@ from nbbench.config import Settings
 from nbbench.errors import HostError, InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger, StackCost
 from nbbench.measure import client
+from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
@@ -24,6 +25,7 @@ from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
+from nbbench.workloads import suite_workloads
 
 Say = Callable[[str], None]
 
@@ -95,6 +97,7 @@ def record_ledgers(
 
 def _ensure_kept(settings: Settings, commit: Commit) -> None:
     ensure_writable(ledger_path(settings.results_dir, commit.tree, torch_version()).parent)
+    export_workloads(settings)
 
 
 def commit_ledgers(
@@ -182,12 +185,7 @@ def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
 
     Raises UsageError when none does.
     """
-    names = [f"bandwidth-{size}-{dtype}" for size in (512, 1024, 2048) for dtype in ("float32", "float64")]
-    names += [f"tricubic-{n}-{dtype}" for n in (1, 1000, 100000) for dtype in ("float32", "float64")]
-    names += ["sources-3969"]
-    knobs = {"multi_source": (1, 3, 9), "oversample": (1, 2, 3), "phi_steps": (1, 4)}
-    knobs |= {"mosaic_domains": (1, 4), "absorption": (1, 4)}
-    names += [f"{knob}-{n}" for knob, values in knobs.items() for n in values]
+    names = list(suite_workloads(settings.root).by_name)
     if chosen := [name for name in names if pattern.search(name)]:
         return chosen
     raise UsageError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
