@@ -157,7 +157,7 @@ def read_workloads(path: Path) -> Workloads:
             tuple(_workload(row) for row in rows if "workload" in row),
             tuple(_declared(row) for row in rows if "benchmark" in row),
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Workloads()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nbbench import units
 from nbbench.history.canaries import Canaries, canary_levels
 from nbbench.history.curves import Curve, StoredCurves, curve
-from nbbench.history.disturbed import Spoilt, is_spoilt, spoilt_results
+from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.ledger import Ledger
@@ -164,7 +164,7 @@ class _Evidence:
     """What telemetry, ledgers and second collections say of single results."""
 
     def __init__(self, history: History, order: CommitOrder) -> None:
-        self._spoilt: Spoilt = spoilt_results(history.records)
+        self._disturbed: Disturbed = disturbed_results(history.records)
         self._canaries: Canaries = canary_levels(history.records)
         self._changed = _changed_work(history.ledgers, order)
         self._repeats = history.repeats
@@ -173,8 +173,8 @@ class _Evidence:
         """The values without those of a disturbed machine, and times without its drift."""
         values = one.values
         disturbed = np.zeros(values.size, dtype=np.bool_)
-        if self._spoilt:
-            disturbed[:] = [is_spoilt(self._spoilt, one.key, commit) for commit in one.commits]
+        if self._disturbed:
+            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         beside = None
         if self._canaries.levels and role(one.key, one.unit, one.kind) is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)

@@ -15,10 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SPOILT_SHARE = 0.02
-"""A sample that waited longer than this share of its time for a core was disturbed and does not count. It is
-of the size of the effects that are looked for; the wait is known exactly and has nothing to do with the
-subject."""
+from nbbench.disturbance import SAMPLE_WAITED_SHARE
 
 MOST_SAMPLES = 200
 """Samples of one turn: a turn of the shortest benchmarks takes no more."""
@@ -91,7 +88,7 @@ def take_turn(sample: Callable[[], float], seconds: float) -> dict[str, Any]:
     while not (samples or spoilt) or (time.perf_counter() < end and len(samples) + spoilt < MOST_SAMPLES):
         value = sample()
         before, waited = waited, waiting_s()
-        if waited - before > SPOILT_SHARE * value:
+        if waited - before > SAMPLE_WAITED_SHARE * value:
             spoilt += 1
         else:
             samples.append(value)

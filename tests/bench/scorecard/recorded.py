@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nbbench.history.disturbed import WAITING_SHARE
+from nbbench.disturbance import WAITED_SHARE
 from tests.bench.scorecard.record import SAMPLES, SERIES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "history.npz"
@@ -94,7 +94,7 @@ def contended(name: str) -> np.ndarray:
 
 def waited(name: str, series: int) -> np.ndarray:
     """Processes of one series that waited for a core longer than `nbbench detect` lets pass, (processes,)."""
-    return np.asarray(load()[f"{name}_waited"][:, series] > WAITING_SHARE)
+    return np.asarray(load()[f"{name}_waited"][:, series] > WAITED_SHARE)
 
 
 def pack(out: Path, raw: list[Path]) -> None:
