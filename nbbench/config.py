@@ -13,6 +13,7 @@ from typing import Any
 
 from nbbench.errors import ConfigError
 from nbbench.metrics import Better
+from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
 
@@ -134,6 +135,7 @@ def load_settings(
     for name, given in (overrides or {}).items():
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
+    use_workloads(base)
     return _checked(Settings(root=base, units=_directions(base), **values))
 
 

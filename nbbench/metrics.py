@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
+from nbbench import workloads
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
 
@@ -164,14 +165,14 @@ def change_role(change: ChangePoint) -> Role:
 
 
 def phase_of(key: SeriesKey) -> Phase:
-    """The phase that a benchmark measures, as far as its name tells."""
+    """The phase that a series measures: as the suite declares it, else as far as its name tells."""
     module, _, name = key.benchmark.rpartition(".")
     kind, _, what = name.partition("_")
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
-    if module.partition(".")[0] == "cold_start":
-        return _PHASES.get(what, Phase.WARM)
-    return Phase.WARM
+    if (declared := workloads.phase_of(key)) is not None:
+        return declared
+    return _PHASES.get(what, Phase.WARM) if module.partition(".")[0] == "cold_start" else Phase.WARM
 
 
 @lru_cache(maxsize=4096)

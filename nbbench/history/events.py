@@ -18,7 +18,7 @@ from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
-from nbbench.work.workloads import ledger_families
+from nbbench.workloads import ledger_families
 
 # A recovery undoes at least half of the loss (on the log scale).
 _RECOVERED_SHARE = 0.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nbbench.history.order import CommitOrder
 from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, SeriesKey
-from nbbench.work.workloads import ledger_families
+from nbbench.workloads import ledger_families
 
 _EXPLAINED_SHARE = 0.5
 
