@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from nbbench import units
 from nbbench.captured import CallUsage, TestRun
-from nbbench.history.causes import Contention
+from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 
 # A call that got this share of the cores that its threads can fill was not kept from them, whoever else ran.
 _GOT_ITS_CORES = 0.95
-_WAITED_SHARE = 0.05  # as in disturbed.py
-_MIN_WALL_S = 0.2  # /proc/stat counts in steps of 10 ms: shares of shorter calls mean nothing
 
 
-def contention_of(run: TestRun) -> Contention:
+def contention_of(run: TestRun) -> Disturbance:
     """How much others disturbed the calls of the tests, as shares of their wall time."""
-    calls = [t.usage for t in run.tests if t.usage is not None and t.usage.wall_s >= _MIN_WALL_S]
+    calls = [t.usage for t in run.tests if t.usage is not None and t.usage.wall_s >= LEAST_COUNTED_S]
     wall = sum(u.wall_s for u in calls)
     if not wall:
-        return Contention(0.0, 0.0, 0)
+        return Disturbance(processes=0)
     others = sum(u.others_cpu_s for u in calls if not _had_its_cores(u, run.cores))
-    return Contention(others / wall, sum(u.steal_s for u in calls) / wall, len(calls))
+    return Disturbance(others / wall, sum(u.steal_s for u in calls) / wall, processes=len(calls))
 
 
 def _had_its_cores(usage: CallUsage, cores: int) -> bool:
@@ -32,7 +30,7 @@ def _had_its_cores(usage: CallUsage, cores: int) -> bool:
         return True
     crowded = usage.torch_threads > cores
     delay = usage.run_delay_s
-    return delay is not None and not crowded and delay <= _WAITED_SHARE * usage.wall_s
+    return delay is not None and not crowded and delay <= WAITED_SHARE * usage.wall_s
 
 
 def is_crowded(run: TestRun) -> bool:
@@ -40,7 +38,7 @@ def is_crowded(run: TestRun) -> bool:
     return 0 < run.cores < run.torch_threads
 
 
-def contention_sentences(load: Contention, run: TestRun) -> list[str]:
+def contention_sentences(load: Disturbance, run: TestRun) -> list[str]:
     """What disturbed the calls: other processes, or the test's own threads."""
     told = []
     if load.disturbed:

@@ -15,6 +15,7 @@ from nbbench.capture.liveness import boot_id, start_ticks
 from nbbench.capture.screen import Screen
 from nbbench.capture.snapshots import Interpreter, WorkTree, find_python, inspect_interpreter, work_tree
 from nbbench.config import Settings
+from nbbench.disturbance import busy_load
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
@@ -34,8 +35,6 @@ _VERSIONS = (
     *("torch", "numpy", "scipy", "triton", "mkl", "intel-openmp", "pytest", "pytest-timeout"),
     *("pytest-xdist",),
 )
-# Above this share of the processors the figures of a run are doubtful.
-_BUSY_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +146,7 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
     """Everything that is known before the command starts, without credentials."""
     request, before = session.request, session.before
     load = load_now()
-    if load.one is not None and load.one > _BUSY_SHARE * load.processors:
+    if busy_load(load.one, load.processors):
         session.notes.append(
             f"the machine was busy before the run: load {load.one:g} on {load.processors} processors"
         )

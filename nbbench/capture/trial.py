@@ -18,7 +18,7 @@ from nbbench.captured import (
     MallocTrial,
     TestRun,
 )
-from nbbench.history.causes import Contention
+from nbbench.disturbance import Disturbance
 from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 GIB = 2**30
@@ -47,7 +47,7 @@ def allocator_trials(diagnosis: Diagnosis) -> list[MallocTrial]:
 
 def is_disturbed(diagnosis: Diagnosis) -> bool:
     """Whether others were busy on the cores that the diagnosis ran on."""
-    return Contention(diagnosis.others_share, diagnosis.steal_share, 1).disturbed
+    return Disturbance(diagnosis.others_share, diagnosis.steal_share).disturbed
 
 
 def _malloc_costs(trial: MallocTrial, disturbed: bool) -> bool:

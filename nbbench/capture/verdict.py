@@ -25,7 +25,7 @@ from nbbench.captured import (
     TestRecord,
     TestRun,
 )
-from nbbench.history.causes import Contention
+from nbbench.disturbance import Disturbance
 from nbbench.model import Cause
 from nbbench.work.allocator_cost import MALLOC_REMEDY
 
@@ -142,7 +142,7 @@ def _word(outcome: RunOutcome, run: TestRun) -> str:
 
 
 def _cause(
-    word: str, checks: Sequence[Check], allocator: bool, load: Contention, run: TestRun
+    word: str, checks: Sequence[Check], allocator: bool, load: Disturbance, run: TestRun
 ) -> Cause | None:
     """Page faults and CPU time decide before load does: waiting changes neither."""
     if allocator:
@@ -226,7 +226,7 @@ def baseline_sentence(line: BaselineLine) -> str:
 
 
 def _next_actions(
-    word: str, cause: Cause | None, load: Contention, run: TestRun, baseline: Sequence[BaselineLine] | None
+    word: str, cause: Cause | None, load: Disturbance, run: TestRun, baseline: Sequence[BaselineLine] | None
 ) -> list[str]:
     """What to do next; `baseline` is None where the run gave no times."""
     if word == BLOCKED:

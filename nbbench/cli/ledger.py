@@ -114,8 +114,9 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
-    from nbbench.record.branch import subject_or_none
+    from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.report.ledger_view import steps_blocks, steps_payload
+    from nbbench.subject.selection import with_predecessor
     from nbbench.work.steps import find_steps
     from nbbench.work.work import line_match
 
@@ -125,10 +126,12 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
             hint="`nbbench commits` lists the measurable ones",
         )
     wanted = workload_names(app.settings, pattern(bench))
-    kept = commit_ledgers(app.settings, commits, wanted, say=app.say, jobs=jobs or usable_cores())
-    found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in commits]
+    compared = with_predecessor(commits, branch_commits(app.settings))
+    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs or usable_cores())
+    found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     match_of = functools.cache(functools.partial(line_match, app.settings))
-    steps = find_steps(found, _times(app, commits, wanted), match_of)
+    steps = find_steps(found, _times(app, compared, wanted), match_of)
+    steps = [step for step in steps if step.commit in commits]
     by_name = subject_or_none(app.settings) is None
     blocks = steps_blocks(len(commits), steps, wide=markdown is not None, by_name=by_name)
     emit_blocks(app, "ledger-steps", steps_payload(len(commits), steps), blocks, markdown)

@@ -18,12 +18,12 @@ from nbbench.gate.calibration import (
     write_calibration,
 )
 from nbbench.gate.rounds import Tally, clean_round
-from nbbench.measure.asv_run import machine_name
-from nbbench.measure.ledgers import torch_version
 from nbbench.measure.paired import GateSeries, PairedRunner
+from nbbench.measure.process_env import torch_version
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit, SeriesKey
 from nbbench.probe.resources import usable_threads
+from nbbench.record.machines import machine_name
 from nbbench.record.refresh import open_store
 from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.summary import mad_sigma

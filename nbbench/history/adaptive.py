@@ -16,14 +16,16 @@ from nbbench.config import Settings
 from nbbench.history.canaries import canary_levels
 from nbbench.history.next_tree import Plan, Probe, Reading, Tree, Why, plan, steadied
 from nbbench.ledger import Ledger
-from nbbench.measure.asv_run import machine_name, measure_commits
+from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.ledgers import commit_ledgers, workload_names
 from nbbench.model import Commit, Status
 from nbbench.record import Store
 from nbbench.record.atomic import write_text
+from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
-from nbbench.roles import Role, ledger_families, role
+from nbbench.roles import Role, role
 from nbbench.work.work_share import cost_bytes
+from nbbench.workloads import ledger_families
 
 # Medians of two fresh processes of unchanged code differ by about so much on a quiet machine
 # (docs/statistics.md); what asv's samples within a process say is far less and leaves out the

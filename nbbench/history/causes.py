@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import mean
 
 from nbbench import units
+from nbbench.disturbance import MACHINE_MOVED, Disturbance
 from nbbench.model import Cause, ChangePoint, ProcessRecord
 from nbbench.roles import Role, change_role, direction
 from nbbench.stats.canary import explains
@@ -15,43 +14,16 @@ from nbbench.work.allocator_cost import MALLOC_REMEDY
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 
 # What probe.resources.pin_malloc does, as a setting for users who run the subject themselves.
-_BUSY_SHARE = 0.10  # processor time of others, as a share of a process's wall time
-_STEAL_SHARE = 0.02
-_CEILING_MOVED = 0.1  # medians of five ceilings agree within a few per cent on one machine
 _LINES_SHOWN = 3
 # Processes that import and do nothing: what moves them is the way they are started.
 _IDLE = frozenset({"bandwidth.Baseline.peakmem_nothing"})
 
 
-@dataclass(frozen=True, slots=True)
-class Contention:
-    """How much others disturbed processes: shares of their wall time (0.1 = 10 %)."""
-
-    others: float
-    steal: float
-    processes: int
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether timings made under this should be taken again."""
-        return self.others > _BUSY_SHARE or self.steal > _STEAL_SHARE
-
-
-def contention(records: Iterable[ProcessRecord]) -> Contention:
-    """Mean shares over the benchmark processes that ran for at least 50 ms."""
-    used = [r for r in records if r.kind == "run" and r.wall_s >= 0.05]
-    if not used:
-        return Contention(0.0, 0.0, 0)
-    return Contention(
-        mean(r.others_cpu_s / r.wall_s for r in used), mean(r.steal_s / r.wall_s for r in used), len(used)
-    )
-
-
 def explain_change(
     changes: Sequence[ChangePoint],
     diffs: Sequence[LedgerDiff],
-    before: Contention,
-    after: Contention,
+    before: Disturbance,
+    after: Disturbance,
     ceiling_effect: float | None,
     canary_jump: float = 0.0,
 ) -> tuple[Cause, tuple[str, ...]]:
@@ -91,7 +63,7 @@ def explain_change(
         return Cause.ALLOCATOR, (*told, *allocator, f"remedy: {MALLOC_REMEDY}")
     if _contention_explains(before, after, way):
         return Cause.CONTENTION, (*told, _contention_sentence(before, after))
-    if ceiling_effect is not None and abs(ceiling_effect) > _CEILING_MOVED:
+    if ceiling_effect is not None and abs(ceiling_effect) > MACHINE_MOVED:
         moved = units.format_change(ceiling_effect)
         return Cause.ENVIRONMENT, (*told, f"the machine's copy ceiling moved by {moved} with it")
     if any(explains(canary_jump, c.effect) for c in changes if change_role(c) is Role.TIME):
@@ -112,7 +84,7 @@ def _moves(diff: LedgerDiff, way: int) -> bool:
     return any(e * way > 0 for e in moved) if way else bool(moved)
 
 
-def _contention_explains(before: Contention, after: Contention, way: int) -> bool:
+def _contention_explains(before: Disturbance, after: Disturbance, way: int) -> bool:
     """Whether others were busy on the slow side only; without telemetry of both sides nothing is known."""
     if not before.processes or not after.processes:
         return False
@@ -176,7 +148,7 @@ def slowest(changes: Iterable[ChangePoint]) -> list[str]:
     return _evidence(c for c in changes if change_role(c) is Role.TIME)
 
 
-def _contention_sentence(before: Contention, after: Contention) -> str:
+def _contention_sentence(before: Disturbance, after: Disturbance) -> str:
     return (
         f"others used {before.others:.0%} of a core while the older commits were measured and "
         f"{after.others:.0%} meanwhile (steal {before.steal:.1%} → {after.steal:.1%})"

@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from nbbench import units
 from nbbench.history.canaries import Canaries, canary_levels
 from nbbench.history.curves import Curve, StoredCurves, curve
-from nbbench.history.disturbed import Spoilt, is_spoilt, spoilt_results
+from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, Commit, ProcessRecord, Series
-from nbbench.roles import Role, ledger_families, role
+from nbbench.roles import Role, role
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
+from nbbench.workloads import ledger_families
 
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 FAULTS_THAT_COUNT = 1000
@@ -163,7 +164,7 @@ class _Evidence:
     """What telemetry, ledgers and second collections say of single results."""
 
     def __init__(self, history: History, order: CommitOrder) -> None:
-        self._spoilt: Spoilt = spoilt_results(history.records)
+        self._disturbed: Disturbed = disturbed_results(history.records)
         self._canaries: Canaries = canary_levels(history.records)
         self._changed = _changed_work(history.ledgers, order)
         self._repeats = history.repeats
@@ -172,8 +173,8 @@ class _Evidence:
         """The values without those of a disturbed machine, and times without its drift."""
         values = one.values
         disturbed = np.zeros(values.size, dtype=np.bool_)
-        if self._spoilt:
-            disturbed[:] = [is_spoilt(self._spoilt, one.key, commit) for commit in one.commits]
+        if self._disturbed:
+            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         beside = None
         if self._canaries.levels and role(one.key, one.unit, one.kind) is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)

@@ -7,16 +7,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from nbbench.disturbance import Disturbance, mean_disturbance
 from nbbench.history.canaries import machine_jump
-from nbbench.history.causes import Contention, contention, explain_change, records_by_commit, slowest
+from nbbench.history.causes import explain_change, records_by_commit, slowest
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
-from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, ProcessRecord
-from nbbench.roles import Role, change_role, ledger_families
+from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
+from nbbench.roles import Role, change_role
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.workloads import ledger_families
 
 # A recovery undoes at least half of the loss (on the log scale).
 _RECOVERED_SHARE = 0.5
@@ -83,10 +85,10 @@ class _Branch:
         found = self._ledgers.get(self.commits[index].tree, {})
         return {name: ledger for name, ledger in found.items() if not ledger.error and ledger.pixels}
 
-    def contention(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Contention, Contention]:
+    def disturbance(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Disturbance, Disturbance]:
         """Disturbance of the commits measured just before `lo`, and from `hi` on."""
         before, after = self._records_around(lo, hi, machines)
-        return contention(before), contention(after)
+        return mean_disturbance(before), mean_disturbance(after)
 
     def canary_jump(self, lo: int, hi: int, changes: Iterable[ChangePoint]) -> float:
         """How far the canaries beside the changed series moved, as a log ratio; 0.0 where they did not."""
@@ -139,7 +141,7 @@ def _event(group: Group, branch: _Branch) -> Event:
         name for c in group.changes if change_role(c) is not Role.DERIVED for name in ledger_families(c.key)
     }
     diffs = branch.ledgers_around(group.lo, group.hi, tuple(families))
-    before, after = branch.contention(group.lo, group.hi, machines)
+    before, after = branch.disturbance(group.lo, group.hi, machines)
     ceiling = branch.ceiling_effect(group.lo, group.hi, machines)
     canary = branch.canary_jump(group.lo, group.hi, (c for c in group.changes if change_role(c) is Role.TIME))
     cause, evidence = explain_change(group.changes, diffs, before, after, ceiling, canary)
@@ -152,7 +154,7 @@ def _event(group: Group, branch: _Branch) -> Event:
         hi_commit=hi.hash,
         date=hi.date,
         subject=hi.subject,
-        worse=worse,
+        direction=EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT,
         cause=cause,
         effect=_headline(group.changes, worse),
         evidence=evidence,

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -19,16 +18,12 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.model import Commit
+from nbbench.record.machines import machine_name
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOTHING_SELECTED = "No benchmarks selected"
 _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a message
-
-
-def machine_name(settings: Settings) -> str:
-    """The machine's name in results: the setting, or asv's own default (the host name)."""
-    return settings.machine or platform.node() or "unknown"
 
 
 def ensure_machine(settings: Settings) -> str:

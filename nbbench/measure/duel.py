@@ -9,21 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from nbbench.measure.client import Job
+from nbbench.disturbance import LEAST_COUNTED_S, Disturbance, DisturbedBy
 from nbbench.measure.turns import TURNS, Lost, Played, play
+from nbbench.measure.warm_client import Job
 
 KEPT = 2
 """A side's figure is the geometric mean of its fastest turns, so many: noise only adds time, and two fastest
 scatter less than one (docs/statistics.md)."""
-
-OTHERS_SHARE = 0.20
-"""Processors used by others beyond those that the workload leaves free, above which a duel was disturbed."""
-
-STEAL_SHARE = 0.03
-"""Share of the time that the hypervisor took, above which a duel was disturbed."""
-
-CANARY_JUMP = math.log(1.10)
-"""When the arithmetic canary changes by more than this within a duel, the machine's speed jumped."""
 
 _SIDES = ("base", "head")
 
@@ -40,7 +32,7 @@ class Sample:
 class Canaries:
     """Seconds of the canaries, each (before, after) the turns, by side."""
 
-    bandwidth_s: Mapping[str, tuple[float, float]]
+    frames_s: Mapping[str, tuple[float, float]]
     arithmetic_s: Mapping[str, tuple[float, float]]
 
     @property
@@ -48,15 +40,15 @@ class Canaries:
         """ln(head / base) of both canaries' mean: what a wandering machine adds to the workload's."""
         return statistics.fmean(
             statistics.fmean(map(math.log, found["head"])) - statistics.fmean(map(math.log, found["base"]))
-            for found in (self.bandwidth_s, self.arithmetic_s)
+            for found in (self.frames_s, self.arithmetic_s)
         )
 
     @property
     def jump(self) -> float:
         """Largest absolute log-ratio of the arithmetic canary between before and after, over the sides.
 
-        The bandwidth canary has no say: in 37 % of quiet duels it moved by more than 10 %, and their
-        log-ratios erred no more than others (docs/statistics.md).
+        The kernel that moves frames has no say: one that is bound by memory moved by more than 10 % in 37 %
+        of quiet duels, and their log-ratios erred no more than others (docs/statistics.md).
         """
         return max(abs(math.log(after / before)) for before, after in self.arithmetic_s.values())
 
@@ -109,7 +101,7 @@ def duel(
 
 def judge(played: Played, turns: int = TURNS, spare: int = 0) -> Pair:
     """The pair that the turns of "base" and "head" gave; without a figure when no turn counted."""
-    canaries = Canaries(played.canaries["bandwidth_s"], played.canaries["arithmetic_s"])
+    canaries = Canaries(played.canaries["frames_s"], played.canaries["arithmetic_s"])
     done = len(played.samples["base"])
     if not done:  # nobody's fault: to be measured again
         nothing = Sample(None)
@@ -146,12 +138,8 @@ def disturbance(wall_s: float, others_s: float, steal_s: float, short: bool, jum
     hypervisor took meanwhile, whether it fell `short` of clean turns, and the canaries' jump. None of it
     depends on which side was the faster one.
     """
-    # The machine counts in steps of 10 ms: shares of very short duels mean nothing.
-    wall = max(wall_s, 0.2)
     if short:
-        return "waited for a core"
-    if steal_s > STEAL_SHARE * wall:
-        return "the hypervisor took time"
-    if others_s > OTHERS_SHARE * wall:
-        return "other processes ran"
-    return "the canary jumped" if jump > CANARY_JUMP else ""
+        return DisturbedBy.WAITED
+    wall = max(wall_s, LEAST_COUNTED_S)
+    causes = Disturbance(others_s / wall, steal_s / wall, jump).causes
+    return causes[0] if causes else ""

@@ -15,10 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SPOILT_SHARE = 0.02
-"""A sample that waited longer than this share of its time for a core was disturbed and does not count. It is
-of the size of the effects that are looked for; the wait is known exactly and has nothing to do with the
-subject."""
+from nbbench.disturbance import SAMPLE_WAITED_SHARE
 
 MOST_SAMPLES = 200
 """Samples of one turn: a turn of the shortest benchmarks takes no more."""
@@ -64,17 +61,14 @@ def _prepare(benchmark_dir: str, benchmark: str) -> timeit.Timer | None:
 
 
 def _answer(stream: Any, tell: Callable[[dict[str, Any]], None], timer: timeit.Timer) -> None:
-    canary: Any = None
     while line := stream.readline():
         order = json.loads(line)
         if order["op"] == "end":
             return
         if order["op"] == "canary":
-            from nbbench.probe.canary import Canary
+            from nbbench.probe.canary import reference_times
 
-            canary = canary or Canary()
-            sung = canary.sing()
-            tell({"bandwidth_s": sung.bandwidth_s, "arithmetic_s": sung.arithmetic_s})
+            tell(reference_times())
         else:
             tell(take_turn(lambda: timer.timeit(1), float(order["seconds"])))
 
@@ -91,7 +85,7 @@ def take_turn(sample: Callable[[], float], seconds: float) -> dict[str, Any]:
     while not (samples or spoilt) or (time.perf_counter() < end and len(samples) + spoilt < MOST_SAMPLES):
         value = sample()
         before, waited = waited, waiting_s()
-        if waited - before > SPOILT_SHARE * value:
+        if waited - before > SAMPLE_WAITED_SHARE * value:
             spoilt += 1
         else:
             samples.append(value)

@@ -120,6 +120,15 @@ class Reading(Database):
             found = connection.execute(sa.select(table.c.name, table.c.facts).order_by(table.c.name))
             return [Machine(name, rows.pairs(facts)) for name, facts in found]
 
+    def measured_machines(self) -> list[str]:
+        """The names of the machines that have results, sorted."""
+        c = schema.machines.c
+        series = sa.select(schema.series.c.machine_id).where(_measured())
+        with self.reading() as connection:
+            return list(
+                connection.execute(sa.select(c.name).where(c.id.in_(series)).order_by(c.name)).scalars()
+            )
+
     def results(self, *, commit: str | None = None, benchmark: str | None = None) -> list[Result]:
         """Every stored result of a commit (by the beginning of its hash) or of a benchmark's name."""
         table = schema.results

@@ -112,9 +112,8 @@ def _time_cells(share: WorkShare | None, exact: bool) -> tuple[str, str]:
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     blocks: list[Block] = [Title(f"{diff.workload}, by line" if diff.lines else diff.workload)]
     if diff.lines:
-        blocks.append(_line_table(diff, limit, by_name=found.by_name))
+        blocks.append(_line_table(diff, limit))
     told = _left_out(diff, limit)
-    told += _unsure(diff, limit, by_name=found.by_name)
     told += _shift_lines(diff)
     told += _temporary_lines(temporaries(diff))
     told.append(_peak(diff))
@@ -137,10 +136,10 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     return [*blocks, "\n".join(told)]
 
 
-def _line_table(diff: LedgerDiff, limit: int, *, by_name: bool) -> Table:
+def _line_table(diff: LedgerDiff, limit: int) -> Table:
     shown = _merged(diff.lines)[:limit]
     names = _short_paths([row.change for row in shown])
-    rows = [_line_row(row, names, sure=by_name or not row.change.several) for row in shown]
+    rows = [_line_row(row, names) for row in shown]
     total = diff.bytes_after - diff.bytes_before
     figures = (f"{diff.bytes_before:,.1f}", f"{diff.bytes_after:,.1f}", _signed(total))
     rows.append(["total of the run", "", "", "", "", f"{diff.ops_before}→{diff.ops_after}", *figures])
@@ -174,13 +173,11 @@ def _merged(lines: Sequence[LineChange]) -> list[_Row]:
     return sorted(rows, key=lambda row: row.change.rank)
 
 
-def _line_row(row: _Row, names: dict[str, str], *, sure: bool) -> list[str]:
+def _line_row(row: _Row, names: dict[str, str]) -> list[str]:
     c = row.change
     line, was = "" if c.gone else _short(c.where, names), _short(c.was, names)
     if line and line.rpartition(":")[0] == was.rpartition(":")[0]:
         was = was[was.rindex(":") :]  # the same file
-    if line and was and not sure:
-        was = f"~{was}"
     return [
         short_function(c.function, _FUNCTION),
         line,
@@ -218,13 +215,6 @@ def _left_out(diff: LedgerDiff, limit: int) -> list[str]:
         return []
     delta = sum(row.change.delta for row in rest)
     return [f"… and {plural(len(rest), 'more line')} ({_signed(delta)} B/px; see --lines)"]
-
-
-def _unsure(diff: LedgerDiff, limit: int, *, by_name: bool) -> list[str]:
-    changes = [row.change for row in _merged(diff.lines)[:limit]]
-    if by_name or not any(c.several and c.was and not c.gone for c in changes):
-        return []
-    return ["~ several lines of a function were rewritten: the largest before and after are named"]
 
 
 def _shift_lines(diff: LedgerDiff) -> list[str]:

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbbench import units
+from nbbench.disturbance import DisturbedBy, disturbance_of
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.words import clean, day, plural
-
-# Below these shares of one processor the disturbance is lost in any benchmark's own noise.
-_OTHERS_SHARE = 0.10
-_STEAL_SHARE = 0.02
 
 _WRAPPER = "SubjectBroken: "
 _WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
@@ -140,19 +137,19 @@ def _error(record: ProcessRecord) -> str:
 
 
 def _disturbances(records: Sequence[ProcessRecord]) -> tuple[str, ...]:
-    timed = [record for record in records if record.kind == "run" and record.wall_s > 0]
-    others = [(record.others_cpu_s / record.wall_s, record) for record in timed]
-    steal = [(record.steal_s / record.wall_s, record) for record in timed]
+    """What disturbed the benchmark processes, a line for each sign that is above its limit."""
+    found = [(one, record) for record in records if (one := disturbance_of(record)) is not None]
     lines = []
-    for shares, limit, what in (
-        (others, _OTHERS_SHARE, "shared the machine with other work"),
-        (steal, _STEAL_SHARE, "lost time to the hypervisor"),
+    for sign, what in (
+        (DisturbedBy.WAITED, "waited for a core"),
+        (DisturbedBy.OTHERS, "shared the machine with other work"),
+        (DisturbedBy.STEAL, "lost time to the hypervisor"),
     ):
-        found = [pair for pair in shares if pair[0] > limit]
-        if found:
-            share, worst = max(found, key=lambda pair: pair[0])
+        above = [(one.size(sign), record) for one, record in found if sign in one.causes]
+        if above:
+            most, worst = max(above, key=lambda pair: pair[0])
             lines.append(
-                f"{len(found)} of {len(timed)} processes {what}; worst: {clean(worst.benchmark)} at "
-                f"{worst.commit[:8]}, {share:.2g} processors taken"
+                f"{len(above)} of {len(found)} processes {what}; worst: {clean(worst.benchmark)} at "
+                f"{worst.commit[:8]}, {most:.2g} processors taken"
             )
     return tuple(lines)

@@ -39,6 +39,16 @@ def by_position(commits: list[Commit], span: str | None) -> list[Commit]:
     return [c for c in commits if low <= c.position <= high]
 
 
+def with_predecessor(commits: list[Commit], branch: list[Commit]) -> list[Commit]:
+    """A range with the measured commit that precedes it on the branch, which its first is compared with.
+
+    The range as it is where nothing precedes it, or where its first commit is not of the branch.
+    """
+    places = {commit.hash: place for place, commit in enumerate(branch)}
+    place = places.get(commits[0].hash, 0) if commits else 0
+    return [branch[place - 1], *commits] if place else commits
+
+
 def spread(commits: list[Commit], random: Random | None = None) -> list[Commit]:
     """Newest first, then oldest, then always the middle of the widest gap.
 

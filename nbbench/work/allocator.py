@@ -11,7 +11,7 @@ from statistics import median
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Ledger
-from nbbench.measure import client
+from nbbench.measure import warm_client
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
@@ -20,7 +20,7 @@ from nbbench.model import Commit, Result, Status
 from nbbench.record import Store
 from nbbench.roles import Role, role
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
-from nbbench.work.workloads import workload_of
+from nbbench.workloads import workload_of
 
 Say = Callable[[str], None]
 _ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -62,7 +62,7 @@ def measured(
 
 def _measure(
     settings: Settings,
-    servers: tuple[client.WarmServer, client.WarmServer],
+    servers: tuple[warm_client.WarmServer, warm_client.WarmServer],
     environments: list[dict[str, str]],
     ledger: Ledger,
 ) -> Allocation:

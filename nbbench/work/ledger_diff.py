@@ -6,6 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from statistics import median
 
 from nbbench.ledger import Ledger, LedgerLine
@@ -30,7 +32,8 @@ class LineChange:
 
     `where` is `path:line` in the newer tree (in the older one where `gone`), `was` that in the
     older tree (empty where the line is new). `site` is what was matched: a line that both trees
-    have, whether or not it ran, or the lines of a function that only one of them has.
+    have, whether or not it ran, or the lines of a function that only one of them has: with a diff
+    of the trees these are paired one by one, without it they are one change together.
     """
 
     where: str
@@ -44,7 +47,6 @@ class LineChange:
     was: str = ""
     site: str = ""
     gone: bool = False  # the newer tree has no such line
-    several: bool = False  # of several rewritten lines of a function, the largest are named
 
     @property
     def delta(self) -> float:
@@ -182,6 +184,37 @@ class _Sides:
     old: list[LedgerLine] = field(default_factory=list)
     new: list[LedgerLine] = field(default_factory=list)
 
+    def by_line(self, pixels: tuple[int, int]) -> list[_Sides]:
+        """The rewritten lines of a function one by one, so that each that pays is named.
+
+        As many lines as before belong together in their order. Otherwise those that cost the same on both
+        sides do, what lies between two such pairs is paired in its order, and the rest stands alone.
+        """
+        old, new = _lines(self.old), _lines(self.new)
+        if len(old) == len(new):
+            return [_Sides(*pair) for pair in zip(old, new, strict=True)]
+        costs = [
+            [(sum(x.count for x in line), round(_total(line) / size, 6)) for line in side]
+            for side, size in ((old, pixels[0]), (new, pixels[1]))
+        ]
+        pairs: list[tuple[list[LedgerLine], list[LedgerLine]]] = []
+        for _, a, b, c, d in SequenceMatcher(None, costs[0], costs[1], autojunk=False).get_opcodes():
+            pairs += zip_longest(old[a:b], new[c:d], fillvalue=[])
+        return [_Sides(*pair) for pair in pairs]
+
+
+def _lines(entries: Iterable[LedgerLine]) -> list[list[LedgerLine]]:
+    """The entries of each source line, in the order of the source."""
+    lines: dict[tuple[str, int], list[LedgerLine]] = defaultdict(list)
+    for entry in entries:
+        lines[entry.path, entry.line].append(entry)
+    return [lines[place] for place in sorted(lines)]
+
+
+def _is_line(site: str) -> bool:
+    """Whether a site is a line that both trees have, and not what is left of a function."""
+    return site.rpartition(":")[2].isdigit()
+
 
 def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[list[LineChange], int]:
     """The changes, largest first, and how many sites moved."""
@@ -192,10 +225,12 @@ def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[
     for line in head.lines:
         sites[names.head(line), line.op, line.dtype].new.append(line)
     found: dict[tuple[tuple[str, str], str, str], list[LineChange]] = defaultdict(list)
+    pixels = base.pixels, head.pixels
     for (site, op, dtype), sides in sites.items():
         line = max(sides.new or sides.old, key=lambda entry: entry.bytes)
         function = (line.path, line.function) if sides.new else names.function(line)
-        found[function, op, dtype].append(_line_change(names, site, sides, (base.pixels, head.pixels)))
+        parts = sides.by_line(pixels) if match is not None and not _is_line(site) else [sides]
+        found[function, op, dtype] += [_line_change(names, site, part, pixels) for part in parts]
     changes = [c for group in found.values() if not _balanced(group) for c in group if _differs(c)]
     changes.sort(key=lambda c: (*c.rank, c.where, c.op, c.dtype))
     ran = [c for group in found.values() for c in group if c.count_before and c.count_after]
@@ -232,12 +267,7 @@ def _line_change(names: SiteNames, site: str, sides: _Sides, pixels: tuple[int, 
         was=was,
         site=site,
         gone=not where,
-        several=not site.rpartition(":")[2].isdigit() and max(_places(sides.old), _places(sides.new)) > 1,
     )
-
-
-def _places(lines: Iterable[LedgerLine]) -> int:
-    return len({(line.path, line.line) for line in lines})
 
 
 def _total(lines: Iterable[LedgerLine]) -> int:

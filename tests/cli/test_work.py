@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import work_samples as work
-from conftest import Project, write_results
+from conftest import ROOT, Project, write_results
 
-from nbbench.measure.ledgers import torch_version
+from nbbench.measure.process_env import torch_version
 from nbbench.record.side_files import ledger_path, write_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
@@ -35,6 +36,7 @@ def keep(project: Project, hashes: list[str] = HASHES) -> None:
         write_ledgers(path, tree, name, torch_version(), found)
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     (project.root / "results" / "commits.jsonl").write_text(text)
+    shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
 
 
 @pytest.fixture
@@ -197,6 +199,12 @@ class TestLedger:
         assert (first["base"], first["commit"]) == (HASHES[5], HASHES[6])
         assert first["time_after_s"] / first["time_before_s"] == pytest.approx(1.3, abs=0.01)
         assert broken["what"] == "NameError: n_steps"
+
+    def test_the_first_commit_of_a_range_is_compared_with_what_precedes_it(self, kept: Project) -> None:
+        """H7: a range that begins with the step still shows it."""
+        shown = json.loads(kept.run("ledger", "7-8", *BENCH, "--json").stdout)
+        assert shown["commits"] == 2
+        assert [(step["base"], step["commit"]) for step in shown["steps"]] == [(HASHES[5], HASHES[6])]
 
     def test_every_row_is_reproduced_by_the_command_beside_it(self, kept: Project) -> None:
         (step, _) = json.loads(kept.run("ledger", "1-12", *BENCH, "--json").stdout)["steps"]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import history_samples as samples
 import pytest
 from history_samples import BYTES, FAULTS, OPERATIONS, OUTPUT, PEAK_LIVE, TIME, UPCAST, change, ledger, record
 
-from nbbench.history.causes import Contention, contention, describe_diff, explain_change, records_by_commit
+from nbbench.disturbance import Disturbance
+from nbbench.history.causes import describe_diff, explain_change, records_by_commit
 from nbbench.model import Cause, ChangePoint
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
-QUIET = Contention(0.01, 0.0, 10)
-BUSY = Contention(0.4, 0.0, 10)
-UNKNOWN = Contention(0.0, 0.0, 0)
+QUIET = Disturbance(0.01, 0.0, processes=10)
+BUSY = Disturbance(0.4, 0.0, processes=10)
+UNKNOWN = Disturbance(processes=0)
 SLOWER = change(2, 2, 0.2)
 FASTER = change(2, 2, -0.2)
 
@@ -28,8 +28,8 @@ def diff(**head: Any) -> LedgerDiff:
 def cause(
     changes: list[ChangePoint],
     *diffs: LedgerDiff,
-    before: Contention = QUIET,
-    after: Contention = QUIET,
+    before: Disturbance = QUIET,
+    after: Disturbance = QUIET,
     ceiling: float | None = None,
 ) -> tuple[Cause, str]:
     found, evidence = explain_change(changes, diffs, before, after, ceiling)
@@ -153,8 +153,8 @@ def test_exact_memory_alone_is_work_unless_the_allocator_tells_why() -> None:
     assert cause([SLOWER, more, change(2, 2, 2.0, FAULTS)], diff(peak=8192))[0] is Cause.ALLOCATOR
 
 
-@pytest.mark.parametrize("busy", [BUSY, Contention(0.0, 0.05, 10)])
-def test_contention_explains_the_slow_side_only(busy: Contention) -> None:
+@pytest.mark.parametrize("busy", [BUSY, Disturbance(0.0, 0.05, processes=10)])
+def test_contention_explains_the_slow_side_only(busy: Disturbance) -> None:
     assert cause([SLOWER], diff(), after=busy)[0] is Cause.CONTENTION
     assert cause([FASTER], diff(), before=busy)[0] is Cause.CONTENTION
     assert cause([SLOWER], diff(), before=busy)[0] is Cause.UNEXPLAINED
@@ -196,19 +196,6 @@ def test_evidence_names_the_two_diffs_that_moved_most_and_at_most_three_lines() 
 
 def test_a_bit_identical_image_is_worth_a_sentence() -> None:
     assert any("bit-identical" in told for told in describe_diff(diff(per_pixel=150.0)))
-
-
-def test_contention_is_the_mean_over_benchmark_processes_that_ran_long_enough() -> None:
-    used = [record(1, others=0.2), record(1, others=0.4, steal=0.1)]
-    ignored = [
-        replace(record(1, others=9.0), kind="setup_cache"),
-        replace(record(1, others=9.0), wall_s=0.01),
-    ]
-    found = contention([*used, *ignored])
-    assert (found.others, found.steal, found.processes) == (pytest.approx(0.3), pytest.approx(0.05), 2)
-    assert found.disturbed
-    assert contention([]) == UNKNOWN
-    assert not UNKNOWN.disturbed
 
 
 def test_records_are_grouped_by_commit() -> None:

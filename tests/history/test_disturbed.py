@@ -5,29 +5,35 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
-from history_samples import TIME, branch, history, noisy, numbers, series, steps
+from history_samples import MACHINE, TIME, branch, history, noisy, numbers, series, steps
 
+from nbbench.disturbance import WAITED_SHARE
 from nbbench.history.changes import find_changes
-from nbbench.history.disturbed import WAITING_SHARE, spoilt_results
+from nbbench.history.disturbed import disturbed_results
 from nbbench.model import ProcessRecord
 
 
-def record(commit, delay_s, *, benchmark=TIME[0], environment="e", steal_s=0.0, kind="run", wall_s=1.0):
+def record(commit, delay_s, *, benchmark=TIME[0], environment="e", machine=MACHINE, **more):
     return ProcessRecord(
-        commit=commit, environment=environment, benchmark=benchmark, param_index=0, kind=kind,
-        started_at=datetime(2025, 10, 1, tzinfo=UTC), wall_s=wall_s, exit_code=0, steal_s=steal_s,
+        commit=commit, environment=environment, benchmark=benchmark, param_index=0,
+        started_at=datetime(2025, 10, 1, tzinfo=UTC), wall_s=more.get("wall_s", 1.0), exit_code=0,
+        steal_s=more.get("steal_s", 0.0), machine=machine, kind=more.get("kind", "run"),
         extra=() if delay_s is None else (("run_delay_s", delay_s),),
     )  # fmt: skip
 
 
-def test_a_result_is_spoilt_when_its_typical_process_waited():
-    late = 2 * WAITING_SHARE
+def test_a_result_is_disturbed_when_its_typical_process_waited():
+    late = 2 * WAITED_SHARE
     records = [
         *[record("a", late)] * 3, record("b", late), record("b", 0.0), record("b", 0.0),
         record("c", 0.0, steal_s=late), record("d", None), record("e", 1.0, kind="setup_cache"),
         record("f", 1.0, wall_s=0.01), record("g", late, benchmark="other"),
+        record("h", late, machine="n"), record("h", 0.0),
     ]  # fmt: skip
-    assert spoilt_results(records) == {("a", "e", TIME[0]), ("c", "e", TIME[0]), ("g", "e", "other")}
+    assert disturbed_results(records) == {
+        ("a", MACHINE, "e", TIME[0]), ("c", MACHINE, "e", TIME[0]), ("g", MACHINE, "e", "other"),
+        ("h", "n", "e", TIME[0]),
+    }  # fmt: skip
 
 
 def test_a_burst_of_contention_is_no_change_and_a_change_beside_it_is():

@@ -46,13 +46,23 @@ class TestLines:
             key: c.delta for key, c in rows().items()
         }
 
-    def test_rewritten_lines_of_a_function_are_one_row_that_says_so(self) -> None:
+    def test_each_rewritten_line_is_named_with_its_own_cost(self) -> None:
+        """H11: +24, +16 and +24 B/pixel on three lines, not +64 on one of them."""
+        places = ((8, 12), (18, 4), (40, 12))
+        old = work.ledger(tuple(work.line(PHYS, at, "sincg", "div", cost) for at, cost in places))
+        new = work.ledger(tuple(work.line(PHYS, at, "sincg", "div", 3 * cost) for at, cost in places))
+        files = (FileDiff(PHYS, PHYS, tuple(Hunk(at, at, ("a",), ("b",)) for at, _ in places)),)
+        found = diff_ledgers(old, new, LineMatch(files)).lines
+        assert [(row.was, row.where, row.delta) for row in found] == [
+            (f"{PHYS}:{at}", f"{PHYS}:{at}", 2.0 * cost) for at, cost in ((40, 12), (8, 12), (18, 4))
+        ]
+
+    def test_a_rewritten_line_is_paired_with_the_one_that_costs_the_same(self) -> None:
         old = work.ledger((work.line(PHYS, 8, "sincg", "div", 12), work.line(PHYS, 18, "sincg", "div", 4)))
-        new = work.ledger((work.line(PHYS, 8, "sincg", "div", 40),))
-        files = (FileDiff(PHYS, PHYS, (Hunk(8, 8, ("a",), ("b",)), Hunk(18, 18, ("c",), ()))),)
+        new = work.ledger((work.line(PHYS, 9, "sincg", "div", 4),))
+        files = (FileDiff(PHYS, PHYS, (Hunk(8, 8, ("a",), ("d", "e")), Hunk(18, 19, ("c",), ()))),)
         (row,) = diff_ledgers(old, new, LineMatch(files)).lines
-        assert (row.was, row.where, row.several) == (f"{PHYS}:8", f"{PHYS}:8", True)
-        assert not any(row.several for row in diff_ledgers(before(), after(), MATCH).lines)
+        assert (row.was, row.gone, row.delta) == (f"{PHYS}:8", True, -12.0)
 
     def test_scalars_are_ranked_by_their_calls(self) -> None:
         old = work.ledger(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nbbench.history.disturbed import WAITING_SHARE
+from nbbench.disturbance import WAITED_SHARE
 from tests.bench.scorecard.record import SAMPLES, SERIES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "history.npz"
@@ -65,7 +65,7 @@ def aa_canaries(half: int) -> list[np.ndarray]:
 
 
 def beside(half: int, name: str = "aa3") -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Log residuals of the A/A series that were recorded with `nbbench.probe.beside`, and the logarithms of
+    """Log residuals of the A/A series that were recorded with `nbbench.probe.canary`, and the logarithms of
     their canaries (programs, n): the first (0) or the second half (1)."""
     stored = load()
     values, canaries = np.log(stored[f"{name}_values"]), np.log(stored[f"{name}_beside"])
@@ -94,7 +94,7 @@ def contended(name: str) -> np.ndarray:
 
 def waited(name: str, series: int) -> np.ndarray:
     """Processes of one series that waited for a core longer than `nbbench detect` lets pass, (processes,)."""
-    return np.asarray(load()[f"{name}_waited"][:, series] > WAITING_SHARE)
+    return np.asarray(load()[f"{name}_waited"][:, series] > WAITED_SHARE)
 
 
 def pack(out: Path, raw: list[Path]) -> None:
