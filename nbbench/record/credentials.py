@@ -60,7 +60,8 @@ _OPTION = re.compile(
 )
 _HEADER = re.compile(
     r"(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]{0,40}(?:auth|key|token|secret)[a-z-]{0,40})"
-    r"\\{0,63}[\"']?[ \t]{0,3}:[ \t]{0,3}\\{0,63}[\"']?(?P<plain>(?:\\(?!\\{0,63}[nrt\"'])\S|[^\r\n\"'\\]){1,4000})"
+    r"\\{0,63}[\"']?[ \t]{0,3}:[ \t]{0,3}\\{0,63}[\"']?"
+    r"(?P<plain>(?:\\(?!\\{0,63}[nrt\"'])\S|[^\r\n\"'\\]){1,4000})"
 )
 _SCHEME = re.compile(
     r"\b(?:Bearer|Basic|SSWS|Digest|Negotiate)[ \t]{1,3}"
@@ -90,7 +91,7 @@ _PGPASS = re.compile(
     r"(?:(?<![\w.*/-])|(?<=\\n))(?:\*|localhost|[\w-]{1,60}(?:\.[\w-]{1,60}){1,9}):(?:\*|\d{1,5})"
     rf":(?:\*|[A-Za-z_][\w-]{{0,60}}):(?:\*|[A-Za-z_][\w-]{{0,60}}):(?P<plain>{_ARGUMENT}{{4,4000}})"
 )
-# What stands behind `scheme:/` is judged in `_url_logins`; a login without a scheme must have a host behind it.
+# What stands behind `scheme:/` is judged in `_url_logins`; a login without a scheme needs a host behind it.
 _URL = re.compile(
     r"(?i)(?:\b(?P<scheme>[a-z][a-z0-9+.-]{1,30}):/{1,3}|(?<![:\w/])//)(?P<rest>[^\s\"'<>]{1,1500})"
 )
