@@ -1,4 +1,4 @@
-"""Settings: flag > NBBENCH_* variable > [tool.nbbench] in pyproject.toml > the subject's profile > default."""
+"""Settings: flag > NBBENCH_* variable > [tool.nbbench] in pyproject.toml > subject's profile > default."""
 
 from __future__ import annotations
 
@@ -186,15 +186,15 @@ def subject_table(root: Path) -> dict[str, Any]:
     if asked is not None:
         raise ConfigError("[tool.nbbench] subject in pyproject.toml is neither a name nor a table")
     own = _of_asv(root)
-    shipped = [table for name in shipped_profiles() if (table := read_profile(name))["project"] == own["project"]]
-    return shipped[0] if shipped else own
+    known = [read_profile(name) for name in shipped_profiles()]
+    return next((table for table in known if table["project"] == own["project"]), own)
 
 
 def _of_asv(root: Path) -> dict[str, Any]:
     """What asv.conf.json (JSON with comments) says of the project: its name and first branch."""
     text = (root / "asv.conf.json").read_text(encoding="utf-8", errors="replace")
-    name = re.search(r'^\s*"project"\s*:\s*"([^"]*)"', text, re.MULTILINE)
-    branch = re.search(r'^\s*"branches"\s*:\s*\[\s*"([^"]+)"', text, re.MULTILINE)
+    name = re.search(r'^(?!\s*//).*?"project"\s*:\s*"([^"]*)"', text, re.MULTILINE)
+    branch = re.search(r'^(?!\s*//).*?"branches"\s*:\s*\[\s*"([^"]+)"', text, re.MULTILINE)
     return {"project": name[1] if name else "", **({"branch": branch[1]} if branch else {})}
 
 

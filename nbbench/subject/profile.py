@@ -21,7 +21,7 @@ from nbbench.errors import ConfigError
 _SUBJECTS = Path(__file__).parent / "subjects"
 _PATTERNS = ("gate_workloads", "usual_workloads", "range_workloads")
 _SETTINGS = frozenset(
-    "project package measured_path import_root branch plan cluster reports_root gate_bench".split()
+    {"package", "measured_path", "import_root", "branch", "plan", "cluster", "reports_root", "gate_bench"}
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
