@@ -26,6 +26,7 @@ from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import warm_client as warm
 from nbbench.measure.process_env import installed_torch, tree_environment
 from nbbench.model import ProcessRecord
+from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.resources import usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
@@ -241,6 +242,8 @@ def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "run_delay_s", told.pop("run_delay_s")
     if canary := told.pop("canary", None):
         yield "canary", canary  # seconds of each program, before and after
+    if cache := last_level_cache_bytes():
+        yield "cache_bytes", cache  # recorded figures are judged by their own machine's
 
 
 def _lost(error: HostError) -> warm.JobOutcome:
