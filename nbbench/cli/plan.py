@@ -14,9 +14,7 @@ from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 @click.argument("plan_id", metavar="[ID]", required=False)
 @click.option("--attempt", is_flag=True, help="Print an attempt entry for the plan's log (Markdown).")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@click.option(
-    "--machine", metavar="NAME", help="Whose figures (default: this machine's, or the only ones)."
-)
+@click.option("--machine", metavar="NAME", help="Whose figures (default: this machine's, or the only ones).")
 @click.pass_obj
 def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: str | None) -> int:
     """Show where a plan item stands: each criterion with its newest measured value and verdict.
