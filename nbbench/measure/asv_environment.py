@@ -25,6 +25,7 @@ from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import warm_client as warm
 from nbbench.measure.process_env import installed_torch, tree_environment
+from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
 from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.resources import usable_threads
@@ -117,6 +118,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             self._append(self._failed_install(str(error)))
             raise util.ProcessError(["git", "archive"], 1, "", str(error)) from error
         self._tree, self._commit = tree, commit_hash
+        export_workloads(self._settings)
         self._set_commit_hash(commit_hash)
 
     @property
