@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
+from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
 from nbbench.plan.measured import Measured, PlanInput, Processes
@@ -101,7 +102,7 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
 
 def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: PlanInput) -> tuple[str, ...]:
     """Under which other conditions than those of the criterion the results were measured."""
-    if all(units.is_exact(result.unit) for result in results):
+    if all(is_exact(result.unit) for result in results):
         return ()  # counts depend on none of them
     found = []
     pinned = [not re.search(plan.default_malloc or "(?!)", result.key.benchmark) for result in results]
@@ -129,7 +130,7 @@ def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -
     cv = criterion.statistic == "cv"
     for result in results:
         count, fewest = len(result.samples), FEWEST_FOR_CV if cv else FEWEST_SAMPLES
-        if units.is_exact(result.unit):
+        if is_exact(result.unit):
             continue
         if _processes(result, given).disturbed:
             yield f"other processes disturbed {result.key.label}"
@@ -172,7 +173,7 @@ def _interval(result: Result, margin: float) -> tuple[float, float, float]:
     A single noisy figure is taken as true within `margin`.
     """
     value = result.value or 0.0
-    if units.is_exact(result.unit):
+    if is_exact(result.unit):
         return value, value, value
     if result.ci_lo is not None and result.ci_hi is not None:
         return value, result.ci_lo, result.ci_hi
