@@ -43,6 +43,7 @@ def measured(project: Project) -> Project:
         "result_columns": ["result", "params", "version"], "version": 2,
     }  # fmt: skip
     (machine / f"{HASH[:8]}-env.json").write_text(json.dumps(content))
+    shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
     return project
 
 
