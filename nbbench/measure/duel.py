@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 
 from nbbench.disturbance import LEAST_COUNTED_S, Disturbance, DisturbedBy
-from nbbench.measure.client import Job
 from nbbench.measure.turns import TURNS, Lost, Played, play
+from nbbench.measure.warm_client import Job
 
 KEPT = 2
 """A side's figure is the geometric mean of its fastest turns, so many: noise only adds time, and two fastest

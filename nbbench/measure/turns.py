@@ -20,8 +20,8 @@ from random import Random
 from typing import Any
 
 from nbbench.errors import HostError
-from nbbench.measure.client import Job, JobOutcome
-from nbbench.measure.zygote import machine_times
+from nbbench.measure.warm_client import Job, JobOutcome
+from nbbench.measure.warm_server import machine_times
 
 TURNS = 5
 """Turns that count: more lower the noise of a round less than more rounds do (docs/statistics.md). One turn

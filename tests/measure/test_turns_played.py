@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from nbbench.errors import HostError
-from nbbench.measure.client import JobOutcome
 from nbbench.measure.turns import MOST_REPEATS, Lost, play
+from nbbench.measure.warm_client import JobOutcome
 
 Script = Callable[[dict], dict | None]
 
