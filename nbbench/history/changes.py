@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
+from nbbench.history.setups import Setups
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, EventDirection, ProcessRecord, Series
@@ -33,6 +34,9 @@ SERIES_ALPHA = 0.05
 # that certain (the two real ones on record moved the bytes by 20 and 24 %).
 _CHANGED_SHARE = 0.05
 _MIN_SEGMENT = 3
+# A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
+# hundredth of the usual one to say that code did it.
+DISTURBED_ALPHA = 0.01
 # What a process reads at a time: a few megabytes, and a third of a second of detection.
 _PART_POINTS = 100_000
 # Databases take no longer lists in a query than some thousands.
@@ -47,7 +51,7 @@ class History:
     one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
-    results that were collected more than once.
+    results that were collected more than once, `setups` what each was measured with.
     """
 
     series: Collection[Series]
@@ -57,6 +61,7 @@ class History:
     stored: StoredCurves | None = None
     machine: tuple[Series, ...] = ()
     repeats: Repeats = field(default_factory=dict)
+    setups: Setups = field(default_factory=Setups)
 
     def order(self) -> CommitOrder:
         """The commits along the branch; a database lists all those of its series."""
@@ -146,7 +151,9 @@ class _Judge:
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
-            steps = detect_one(self.evidence.values(one), self.evidence.confirmed(one), self.rules)
+            values, sound = self.evidence.values(one)
+            rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
+            steps = detect_one(values, self.evidence.confirmed(one), rules)
         return _Judged(place, [_change_point(self.order, one, step, metric) for step in steps], tested)
 
 
@@ -170,8 +177,9 @@ class _Evidence:
         self._changed = _changed_work(history.ledgers, order)
         self._repeats = history.repeats
 
-    def values(self, one: Curve) -> NDArray[np.float64]:
-        """The values without those of a disturbed machine, and times without its drift."""
+    def values(self, one: Curve) -> tuple[NDArray[np.float64], bool]:
+        """The values without those of a disturbed machine, and times without its drift; and whether most of
+        the series was measured undisturbed (where not, nothing is left out)."""
         values = one.values
         disturbed = np.zeros(values.size, dtype=np.bool_)
         if self._disturbed:
@@ -180,9 +188,10 @@ class _Evidence:
         if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)
             disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
-        if 2 * disturbed.sum() < disturbed.size:
+        sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
+        if sound:
             values = np.where(disturbed, np.nan, values)
-        return values if beside is None else remove_drift(values, beside)[0]
+        return (values if beside is None else remove_drift(values, beside)[0]), sound
 
     def confirmed(self, one: Curve) -> NDArray[np.int64]:
         """Short levels that the ledger vouches for, and points that a second collection does, as

@@ -287,7 +287,6 @@ class Levels:
         # one more than seen: the share is estimated from the same few spikes
         return float(min(self.n * ((beyond + 1) / self.n) ** min(left, right), 1.0))
 
-
     def _borrows(self, a: int, cut: int, b: int) -> bool:
         """Whether one of the levels [a, cut) and [cut, b) has ``min_segment`` points only because it takes in
         some of the other's: clipped spikes and a healthy neighbour can look like a level."""
