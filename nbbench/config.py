@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 
 from nbbench.errors import ConfigError
 from nbbench.metrics import Better
+from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
 
@@ -134,6 +136,7 @@ def load_settings(
     for name, given in (overrides or {}).items():
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
+    use_workloads(base)
     return _checked(Settings(root=base, units=_directions(base), **values))
 
 
@@ -175,24 +178,34 @@ def _from_pyproject(root: Path) -> dict[str, Any]:
     return section
 
 
+def duration_s(text: str) -> float:
+    """A time such as 90, 90s, 5m or 1h in seconds. Raises ValueError when it is none, or not positive."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|m|h|)", text.strip())
+    if match is None or not float(match[1]):
+        raise ValueError(f"a time is written 90s, 5m or 1h, not {text!r}")
+    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def _convert(fld: dataclasses.Field[Any], raw: Any, source: str) -> Any:
     kind = {"str": str, "float": float, "int": int}[str(fld.type)]
+    is_time = fld.name.endswith("_s")
     try:
+        if is_time and isinstance(raw, str):
+            return duration_s(raw)
         if kind is float and isinstance(raw, str) and raw.strip().endswith("%"):
             return float(raw.strip()[:-1]) / 100
         return kind(raw)
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"setting {fld.name!r} from {source} is not a {kind.__name__.lower()}: {raw!r}"
-        ) from error
+        what = "time such as 90s or 5m" if is_time else kind.__name__.lower()
+        raise ConfigError(f"setting {fld.name!r} from {source} is not a {what}: {raw!r}") from error
 
 
 def _checked(settings: Settings) -> Settings:
     for name in ("floor", "min_effect", "alpha"):
         if not 0 < getattr(settings, name) < 1:
             raise ConfigError(f"setting {name!r} must lie between 0 and 1, got {getattr(settings, name)}")
-    if settings.budget_s <= 0:
-        raise ConfigError(f"setting 'budget_s' must be positive, got {settings.budget_s}")
+    if not 0 < settings.budget_s < math.inf:
+        raise ConfigError(f"setting 'budget_s' must be a positive time, got {settings.budget_s}")
     if settings.threads < 0:
         raise ConfigError(f"setting 'threads' must not be negative, got {settings.threads}")
     if settings.machine and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", settings.machine):

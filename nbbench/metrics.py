@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
+from nbbench import workloads
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
 
@@ -126,42 +127,11 @@ _PHASES = {
     "first_run": Phase.FIRST,
 }
 
-_DURATIONS = frozenset(
-    [
-        "s",
-        "sec",
-        "secs",
-        "second",
-        "seconds",
-        "ms",
-        "msec",
-        "millisecond",
-        "milliseconds",
-        "us",
-        "µs",
-        "μs",
-        "usec",
-        "microsecond",
-        "microseconds",
-        "ns",
-        "nsec",
-        "nanosecond",
-        "nanoseconds",
-        "min",
-        "minute",
-        "minutes",
-        "h",
-        "hour",
-        "hours",
-        "day",
-        "days",
-    ]
-)
-_SIZES = frozenset(["b", "byte", "bytes", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib"])
+_TIME = r"(?:[munµμ]?s|[mun]?secs?|(?:milli|micro|nano)?seconds?|min(?:ute)?s?|h(?:ours?)?|days?)"
+_COST = re.compile(rf"{_TIME}|(?:[kmgt]i?)?b(?:ytes?)?", re.I)
 _BAD_RATES = re.compile(r"\b(error|failure|fault|miss|drop|timeout|leak|retr|stall)", re.I)
 _RATE = re.compile(
-    r"(?P<what>.*?)\s*(?:/|\bper\b)\s*(?:[munµμ]?s|secs?|seconds?|min|minutes?|h|hours?|day)"
-    r"|[kmgtpe]?(?:flops{0,2}|fps|bps|iops|qps|rps|tps|ips|hz)",
+    rf"(?P<what>.*?)\s*(?:/|\bper\b)\s*{_TIME}|[kmgtpe]?(?:flops{{0,2}}|fps|bps|iops|qps|rps|tps|ips|hz)",
     re.I,
 )
 _GAIN = re.compile(
@@ -196,14 +166,14 @@ def change_role(change: ChangePoint) -> Role:
 
 
 def phase_of(key: SeriesKey) -> Phase:
-    """The phase that a benchmark measures, as far as its name tells."""
+    """The phase that a series measures: as the suite declares it, else as far as its name tells."""
     module, _, name = key.benchmark.rpartition(".")
     kind, _, what = name.partition("_")
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
-    if module.partition(".")[0] == "cold_start":
-        return _PHASES.get(what, Phase.WARM)
-    return Phase.WARM
+    if (declared := workloads.phase_of(key)) is not None:
+        return declared
+    return _PHASES.get(what, Phase.WARM) if module.partition(".")[0] == "cold_start" else Phase.WARM
 
 
 @lru_cache(maxsize=4096)
@@ -256,7 +226,7 @@ def unit_better(unit: str) -> Better:
     text = " ".join(re.sub(r"\([^()]*\)\s*$", "", unit).split())
     if unit in _BY_UNIT:
         return _BY_UNIT[unit][0]
-    if text.lower() in _DURATIONS or text.lower() in _SIZES:
+    if _COST.fullmatch(text):
         return Better.LOWER
     if (rate := _RATE.fullmatch(text)) is not None:
         return Better.UNKNOWN if _BAD_RATES.search(rate["what"] or "") else Better.HIGHER
@@ -264,6 +234,6 @@ def unit_better(unit: str) -> Better:
         return Better.HIGHER
     # A duration or a size of something: s/it, ms/frame, B/point, seconds per step.
     of = re.split(r"\s*/\s*|\s+per\s+", text, maxsplit=1)
-    if len(of) == 2 and of[0].lower() in _DURATIONS | _SIZES:
+    if len(of) == 2 and _COST.fullmatch(of[0]):
         return Better.LOWER
     return Better.UNKNOWN

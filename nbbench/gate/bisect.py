@@ -18,7 +18,7 @@ from nbbench.measure.ledgers import commit_ledgers, workload_names
 from nbbench.model import Commit, SeriesKey
 from nbbench.record.atomic import write_text
 from nbbench.work.work_share import cost_bytes
-from nbbench.work.workloads import ledger_families
+from nbbench.workloads import ledger_families
 
 _SCHEMA = "nbbench.bisect/1"
 WORK_FLOOR = 0.005  # a step of work below half a per cent is no suspect of a slowdown that was timed

@@ -15,7 +15,7 @@ from nbbench.history.setups import setup_changes
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, ProcessRecord, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
-from nbbench.work.workloads import ledger_families, workload_of
+from nbbench.workloads import ledger_families, workload_of
 
 _NEIGHBOURS = 5
 

@@ -24,7 +24,7 @@ from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
-from nbbench.work.workloads import ledger_families
+from nbbench.workloads import ledger_families
 
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses

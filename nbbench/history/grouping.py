@@ -11,7 +11,7 @@ from nbbench.history.causes import exact_cause, work
 from nbbench.metrics import Better, Role, change_metric, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
-from nbbench.work.workloads import ledger_families, workload_of
+from nbbench.workloads import ledger_families, workload_of
 
 _EXPLAINED_SHARE = 0.5
 _COUNTED = (Role.WORK, Role.DTYPE)

@@ -20,7 +20,7 @@ from nbbench.model import Commit, Result, Status
 from nbbench.probe.cache import parse_size
 from nbbench.record import Store
 from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_inputs
-from nbbench.work.workloads import workload_of
+from nbbench.workloads import workload_of
 
 Say = Callable[[str], None]
 _CEILING = "bandwidth.Ceiling.track_copy_ceiling"

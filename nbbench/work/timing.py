@@ -16,7 +16,7 @@ from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
 from nbbench.words import plural
 from nbbench.work.work_share import Timing
-from nbbench.work.workloads import ledger_families, workload_of
+from nbbench.workloads import ledger_families, workload_of
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
