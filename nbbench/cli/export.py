@@ -34,7 +34,8 @@ def export(
     The folder is `<root>/cluster_<ID>/<STAMP>/` with true-UTC stamp, checksums and redacted
     environment; an existing one is never overwritten.
     """
-    from nbbench.plan.exporting import gather, stamped
+    from nbbench.plan.exported import stamped
+    from nbbench.plan.exporting import gather
     from nbbench.record.folders import register_folder
     from nbbench.record.refresh import open_store
     from nbbench.record.stamp import Bundle, create_folder

@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.history.disturbed import disturbed_results
 from nbbench.history.history import current_flags, up_to_date
-from nbbench.ledger import Ledger
 from nbbench.measure.machine import torch_env_text, torch_versions
-from nbbench.model import Commit, Event, Flag, ProcessRecord, Result, Status
-from nbbench.plan.against import Between
+from nbbench.model import Commit, Event, ProcessRecord, Result
+from nbbench.plan.exported import Between, Export
 from nbbench.record import Store
 from nbbench.record.machines import choose_machine
 from nbbench.record.redact import redacted_environment
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """Everything that one exported folder states; figures are of one machine.
-
-    `machine` is what results call it, `facts` what asv recorded of it. `measuring_s` is the time of all
-    measuring processes together. The environment and `torch_env` are those of the export.
-    """
-
-    stamp: str = ""
-    cluster: str
-    plan: str
-    command: str
-    commit: Commit
-    branch: str
-    machine: str
-    facts: tuple[tuple[str, str], ...] = ()
-    versions: tuple[tuple[str, str], ...] = ()
-    environment: tuple[str, ...] = ()
-    torch_env: str = ""
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    measuring_s: float = 0.0
-    results: tuple[Result, ...] = ()
-    baseline: tuple[Result, ...] = ()
-    baseline_commit: Commit | None = None
-    between: Between = field(default_factory=Between)
-    flags: tuple[Flag, ...] = ()
-    ledgers: tuple[Ledger, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0 where the commit has a figure, else 4."""
-        return 0 if any(result.status is Status.OK for result in self.results) else 4
 
 
 def gather(
@@ -158,15 +120,3 @@ def _between(
     both = [*records, *store.process_records(commit=before.hash)]
     same = bool(commit.tree) and commit.tree == before.tree
     return Between(tuple(inside), same, disturbed_results(both), settings.units)
-
-
-def variation(samples: Sequence[float]) -> float | None:
-    """The coefficient of variation (standard deviation / mean); None below two samples."""
-    if len(samples) < 2 or not (mean := statistics.fmean(samples)):
-        return None
-    return statistics.stdev(samples) / abs(mean)
-
-
-def stamped(export: Export, stamp: str) -> Export:
-    """The same, for the folder of this name (a twin folder's stamp gets a suffix)."""
-    return replace(export, stamp=stamp)

@@ -15,8 +15,7 @@ from nbbench import __version__
 from nbbench.documents import document
 from nbbench.ledger import Ledger
 from nbbench.model import Result
-from nbbench.plan.against import comparisons
-from nbbench.plan.exporting import Export, variation
+from nbbench.plan.exported import Export, comparisons, variation
 from nbbench.report.summary import open_rows, status_line, summary_md
 from nbbench.words import clean_lines, iso
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
 from nbbench.model import Result, Status
-from nbbench.plan.against import Comparison, Standing, comparisons
-from nbbench.plan.exporting import Export, variation
+from nbbench.plan.exported import Comparison, Export, Standing, comparisons, variation
 from nbbench.report.markdown import code, escape
 from nbbench.report.view import FlagRow, regressions_view
 from nbbench.words import minute, plural

@@ -13,8 +13,7 @@ import report_samples as samples
 from test_report_golden import EXPORT
 
 from nbbench.model import Event, EventDirection, Result, Status
-from nbbench.plan.against import Between, Comparison, Standing, comparisons
-from nbbench.plan.exporting import variation
+from nbbench.plan.exported import Between, Comparison, Standing, comparisons, variation
 from nbbench.record.stamp import Bundle, verify_folder
 from nbbench.report.evidence import commands_txt, render
 from nbbench.report.summary import status_line

@@ -16,8 +16,7 @@ import work_cases
 from nbbench import __version__
 from nbbench.documents import document, gate_document, regressions_document
 from nbbench.model import Outcome
-from nbbench.plan.against import Between
-from nbbench.plan.exporting import Export
+from nbbench.plan.exported import Between, Export
 from nbbench.report.evidence import render
 from nbbench.report.junit import gate_junit
 from nbbench.report.markdown import commits_markdown, gate_markdown, regressions_markdown, run_markdown

@@ -1,15 +1,18 @@
-"""A commit's results against a baseline's, by the rules of `regressions`, not by a limit alone. No I/O."""
+"""An exported commit: its results against a baseline's, by the rules of `regressions`. No I/O."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from nbbench.history.disturbed import Disturbed, is_left_out
+from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Metric, metric_of
-from nbbench.model import Event, EventDirection, Result, SeriesKey, Status
+from nbbench.model import Commit, Event, EventDirection, Flag, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import FEWEST_SAMPLES
 from nbbench.plan.compare_evidence import log_effect
 
@@ -58,6 +61,41 @@ class Between:
     same_tree: bool = False
     disturbed: Disturbed = frozenset()
     declared: tuple[tuple[str, Better], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """Everything that one exported folder states; figures are of one machine.
+
+    `machine` is what results call it, `facts` what asv recorded of it. `measuring_s` is the time of all
+    measuring processes together. The environment and `torch_env` are those of the export.
+    """
+
+    stamp: str = ""
+    cluster: str
+    plan: str
+    command: str
+    commit: Commit
+    branch: str
+    machine: str
+    facts: tuple[tuple[str, str], ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    environment: tuple[str, ...] = ()
+    torch_env: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    measuring_s: float = 0.0
+    results: tuple[Result, ...] = ()
+    baseline: tuple[Result, ...] = ()
+    baseline_commit: Commit | None = None
+    between: Between = field(default_factory=Between)
+    flags: tuple[Flag, ...] = ()
+    ledgers: tuple[Ledger, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the commit has a figure, else 4."""
+        return 0 if any(result.status is Status.OK for result in self.results) else 4
 
 
 def comparisons(results: Iterable[Result], baseline: Iterable[Result], between: Between) -> list[Comparison]:
@@ -125,3 +163,15 @@ def _doubts(result: Result, which: str, disturbed: Disturbed) -> Iterable[str]:
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     return bool(a) and bool(b) and max(min(a), min(b)) <= min(max(a), max(b))
+
+
+def variation(samples: Sequence[float]) -> float | None:
+    """The coefficient of variation (standard deviation / mean); None below two samples."""
+    if len(samples) < 2 or not (mean := statistics.fmean(samples)):
+        return None
+    return statistics.stdev(samples) / abs(mean)
+
+
+def stamped(export: Export, stamp: str) -> Export:
+    """The same, for the folder of this name (a twin folder's stamp gets a suffix)."""
+    return replace(export, stamp=stamp)
