@@ -137,7 +137,7 @@ def _acknowledged(app: App, base: Commit, head: Commit) -> list[Acknowledged]:
     """Accepted losses between base and head, from everything under results/ (the database follows it)."""
     from nbbench.errors import InconclusiveError
     from nbbench.gate.acknowledged import acknowledged_between
-    from nbbench.history.events import attach_flags
+    from nbbench.history.flags import attach_flags
     from nbbench.history.history import up_to_date
     from nbbench.record.branch import branch_commits
     from nbbench.record.decisions import read_decisions
