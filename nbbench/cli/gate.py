@@ -76,7 +76,7 @@ def gate(
     do not block until they grow or the acknowledgement expires.
     Exit 0 pass, 3 regression, 4 cannot tell.
     """
-    from nbbench.gate.gate import EXIT_BY_OUTCOME, same_tree_report
+    from nbbench.gate.verdicts import EXIT_BY_OUTCOME, same_tree_report
 
     app.override(floor=floor, budget_s=seconds(budget))
     timed = bench or app.settings.gate_bench
@@ -108,7 +108,7 @@ def _ends(app: App, base: str | None, head: str | None) -> tuple[Commit, Commit]
 
 
 def _measure(app: App, base: Commit, head: Commit, bench: str, policy: str, seed: int) -> GateReport:
-    from nbbench.gate.gate import LEDGER_TOLERANCE, build_report, ledger_verdict
+    from nbbench.gate.verdicts import LEDGER_TOLERANCE, build_report, ledger_verdict
     from nbbench.measure.lock import measuring
     from nbbench.measure.paired import paired_runner
     from nbbench.model import Outcome

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.gate.session import GateSession
-from nbbench.measure.duel import Pair
+from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, PairedRunner
 
 RETRIES = 2

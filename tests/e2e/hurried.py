@@ -10,11 +10,11 @@ from __future__ import annotations
 from nbbench.cli import main
 from nbbench.gate import compare
 from nbbench.gate import rounds as gate_rounds
-from nbbench.measure import paired, turns
+from nbbench.measure import paired, slices
 
 if __name__ == "__main__":
     compare.ALPHA = 0.05
     paired.ROUNDS_PER_SERVER = compare.MAX_ROUNDS
-    turns.TURN_S = 0.005
+    slices.SLICE_S = 0.005
     gate_rounds.RETRIES = 0
     main()

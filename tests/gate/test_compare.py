@@ -15,7 +15,7 @@ from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.gate import compare as rooms
 from nbbench.gate.bisect_search import Mark
-from nbbench.measure.duel import Pair, Sample
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import Commit
 
@@ -51,7 +51,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch):
 
 
 def pair(log_ratio: float) -> Pair:
-    return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio, turns=5)
+    return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio, slices=5)
 
 
 def compared(**options) -> rooms.Comparison:

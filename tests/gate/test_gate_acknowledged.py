@@ -10,7 +10,7 @@ import pytest
 from history_samples import branch
 
 from nbbench.gate.acknowledged import Acknowledged, acknowledged_between
-from nbbench.gate.gate import build_report
+from nbbench.gate.verdicts import build_report
 from nbbench.gate.session import GateSession, SeriesState
 from nbbench.model import Cause, ChangePoint, Decision, Event, Flag, FlagState, Outcome, SeriesKey
 from nbbench.report.markdown import gate_markdown

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from nbbench.gate.gate import time_verdict
+from nbbench.gate.verdicts import time_verdict
 from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.measure.duel import Canaries, Pair, Sample
+from nbbench.measure.pair import Canaries, Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import Outcome
 
@@ -87,17 +87,17 @@ def test_a_canary_that_helps_takes_its_drift_away() -> None:
     assert state.log_ratios == [0.1]
 
 
-def test_a_series_without_a_clean_turn_is_measured_again_and_told() -> None:
+def test_a_series_without_a_clean_slice_is_measured_again_and_told() -> None:
     """No figure is no failure: the series stays open, and a later round settles it."""
-    nothing = Pair(Sample(None), Sample(None), disturbed="every turn waited for a core")
+    nothing = Pair(Sample(None), Sample(None), disturbed="every slice waited for a core")
     state, tally = drive(Runner(*[nothing] * 5, pair(0.1)))
     assert state.confirmed
-    assert tally.repeated["every turn waited for a core"] == 4
+    assert tally.repeated["every slice waited for a core"] == 4
     state, _ = drive(Runner(nothing), seconds=-1.0)
     assert (state.decision, state.errors) == (None, [])
     told = time_verdict(state, None)
     assert told.outcome is Outcome.INCONCLUSIVE
-    assert told.sentence == "no pair could be measured: every turn waited for a core"
+    assert told.sentence == "no pair could be measured: every slice waited for a core"
 
 
 def test_a_side_that_cannot_run_settles_its_series_at_once() -> None:

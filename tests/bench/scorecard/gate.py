@@ -8,7 +8,7 @@ from statistics import median
 
 from tabulate import tabulate
 
-from nbbench.gate.replay import Replayed, wilson
+from tests.bench.gate_replay import Replayed, wilson
 from tests.bench import gate_end_to_end, gate_samples
 
 SEED = 20261123

@@ -12,7 +12,7 @@ import pytest
 from history_samples import commit, ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-from nbbench.gate.gate import (
+from nbbench.gate.verdicts import (
     BYTES_PER_OPERATION,
     EXIT_BY_OUTCOME,
     LEDGER_TOLERANCE,

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from nbbench.gate.replay import RecordedPair, replay_gate, wilson
+from tests.bench.gate_replay import RecordedPair, replay_gate, wilson
 from tests.bench import gate_samples
 
 

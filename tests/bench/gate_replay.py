@@ -1,6 +1,6 @@
 """A gate replayed from recorded rounds through its own decisions: how often would it block, and when?
 
-A recording holds what a gate would have measured: for each warm server a list of rounds, each with the duel
+A recording holds what a gate would have measured: for each warm server a list of rounds, each with the pair
 of every series. Replayed gates draw servers with replacement and their rounds in random order, so what the
 processes of one server have in common stays together.
 """
@@ -17,14 +17,14 @@ from nbbench.gate.session import GateSession, make_session
 
 @dataclass(frozen=True, slots=True)
 class RecordedPair:
-    """One duel: its log-ratio ln(head / base) and the seconds it took."""
+    """One interleaved pair: its log-ratio ln(head / base) and the seconds it took."""
 
     log_ratio: float
     seconds: float
 
 
 RecordedRound = Mapping[str, RecordedPair]
-"""The duels of one round by series."""
+"""The pairs of one round by series."""
 
 Recording = Sequence[Sequence[RecordedRound]]
 """Rounds by warm server."""
