@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from nbbench.model import Flag, GateReport, to_plain
+from nbbench.model import Flag, GateReport, NotJudged, to_plain
 
 __all__ = ["document", "gate_document", "plain", "regressions_document"]
 
@@ -45,9 +45,10 @@ def document(kind: str, payload: Any, *, version: int = 1) -> str:
     return text + "\n"
 
 
-def regressions_document(flags: Sequence[Flag]) -> str:
-    """Flags with their events, changes and decisions: `nbbench.regressions/1`."""
-    return document("regressions", {"count": len(flags), "flags": list(flags)})
+def regressions_document(flags: Sequence[Flag], not_judged: Sequence[NotJudged] = ()) -> str:
+    """Flags with their events, changes and decisions, and what was not judged: `nbbench.regressions/2`."""
+    found = {"count": len(flags), "flags": list(flags), "not_judged": list(not_judged)}
+    return document("regressions", found, version=2)
 
 
 def gate_document(report: GateReport) -> str:

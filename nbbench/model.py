@@ -54,6 +54,52 @@ class Cause(StrEnum):
     UNEXPLAINED = "unexplained"
 
 
+class Phase(StrEnum):
+    """The part of a user's run in which a series was taken."""
+
+    IMPORT = "import"
+    CONSTRUCT = "construct"
+    FIRST = "first run"
+    WARM = "warm run"
+    MEMORY = "memory"
+
+
+class EventDirection(StrEnum):
+    """What an event is to a user; CHANGE where neither direction is known to be better."""
+
+    REGRESSION = "regression"
+    IMPROVEMENT = "improvement"
+    CHANGE = "change"
+
+
+class NotJudgedReason(StrEnum):
+    """Why nothing is said of a series."""
+
+    TOO_SHORT = "too short"
+    FAILING = "failing"
+    SKIPPED = "skipped"
+    VANISHED = "vanished"
+    NEW_VERSION = "new version"
+    NEW_MACHINE = "new machine"
+    OTHER_ENVIRONMENT = "other environment"
+    DISTURBED = "disturbed"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """A series of which a verdict says nothing, and why: it is counted and shown, never "no regression".
+
+    `series` is its name as verdicts show it, `since` the commit (full hash) from which on it could not be
+    judged, "" where there is none; `detail` is one short clause for people ("3 of 6 commits").
+    """
+
+    series: str
+    reason: NotJudgedReason
+    since: str = ""
+    detail: str = ""
+
+
 class FlagState(StrEnum):
     """The life of a flag: detected → confirmed → acknowledged | fixed → verified."""
 
@@ -216,19 +262,28 @@ class ChangePoint:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Change points of many series with one cause and one commit range."""
+    """Change points of many series: one commit range, one direction, one phase, one cause.
 
-    id: str  # stable: derived from commits and direction
+    A commit that makes one workload slower and another faster gives two events.
+    """
+
+    id: str  # stable: derived from commits, direction, phase and, where those are equal, the cause
     lo_commit: str
     hi_commit: str
     date: datetime
     subject: str
-    worse: bool
+    direction: EventDirection
     cause: Cause
-    effect: float  # log ratio of the series that moved most in time (or in work)
+    effect: float  # log ratio of the headline's series, which the cause explains
     evidence: tuple[str, ...] = ()
     changes: tuple[ChangePoint, ...] = ()
     recovered_by: str | None = None
+    phase: Phase = Phase.WARM
+
+    @property
+    def worse(self) -> bool:
+        """Whether the event is a regression."""
+        return self.direction is EventDirection.REGRESSION
 
 
 @dataclass(frozen=True, slots=True)

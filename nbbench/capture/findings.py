@@ -31,7 +31,7 @@ from nbbench.captured import (
 from nbbench.config import Settings
 from nbbench.documents import document
 from nbbench.errors import NbbenchError
-from nbbench.measure.ledgers import torch_version
+from nbbench.measure.process_env import torch_version
 from nbbench.model import Series, Status, to_plain
 from nbbench.record.machines import machine_name
 from nbbench.report.blocks import as_markdown

@@ -22,19 +22,17 @@ from nbbench.captured import CaptureFacts, Diagnosis, MallocTiming, MallocTrial
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError, SubjectError
 from nbbench.ledger import Ledger
-from nbbench.measure import client
-from nbbench.measure.ledgers import known_ledgers, measured_environment
+from nbbench.measure import warm_client
+from nbbench.measure.ledgers import known_ledgers
 from nbbench.measure.lock import measuring
+from nbbench.measure.process_env import server_environment, tree_environment, without_malloc_settings
 from nbbench.model import Commit
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.subject.git import git_text
 from nbbench.subject.tree import extract_tree
 
 BUDGET_S = 30.0
 _GRACE_S = 15.0  # a step that began in time may end
 _FIRST_S = 120.0  # the pair that matters most gets this long: with ten others on a core it needs it
-# They change the very thing that is tried; the C library reads them when a process starts.
-_MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
 
 
 def diagnose(
@@ -58,7 +56,7 @@ def diagnose(
         return replace(known, error="the subject is not a git checkout, so its source tree has no name")
     if not facts.tree:
         return replace(known, error=f"commit {facts.commit[:8]} has no {settings.measured_path}")
-    if not client.supported():
+    if not warm_client.supported():
         return replace(known, error="this system cannot hold warm processes (Linux with pidfd_open)")
     say(f"diagnosing tree {facts.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
     try:
@@ -79,11 +77,11 @@ def _measure(
     commit = Commit(facts.commit, facts.tree, datetime.fromtimestamp(0, UTC), "")
     folder = _extracted(settings, facts)
     notes = ["the work tree has uncommitted changes, which the diagnosis does not see"] if facts.dirty else []
-    plain, removed = _plain_malloc(os.environ)
+    plain, removed = without_malloc_settings(os.environ)
     if removed:
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
-    environment, _ = _plain_malloc(measured_environment(settings, commit, folder))
-    server = client.start(sys.executable, {**plain, **PINNED_ENVIRONMENT})
+    environment = tree_environment(settings, commit.tree, folder, commit=commit.hash, base=plain)
+    server = warm_client.start(sys.executable, server_environment(plain))
     with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
         preload = [settings.package, f"{settings.package}.simulator"]
         server.open_suite(
@@ -111,12 +109,6 @@ def _measure(
     )
 
 
-def _plain_malloc(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The environment without what changes malloc, and the names that were taken out."""
-    removed = sorted(n for n in environ if n in _MALLOC_VARIABLES or n.startswith("MALLOC_"))
-    return {name: value for name, value in environ.items() if name not in removed}, removed
-
-
 def _first(found: Iterable[Mapping[str, Any]], name: str) -> Any:
     """The first of these answers to a question that each may leave open; empty when all do."""
     return next((told[name] for told in found if told.get(name)), "")
@@ -127,7 +119,7 @@ class _Jobs:
 
     def __init__(
         self,
-        server: client.WarmServer,
+        server: warm_client.WarmServer,
         environment: Mapping[str, str],
         folder: Path,
         deadline: float,

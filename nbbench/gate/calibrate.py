@@ -18,8 +18,8 @@ from nbbench.gate.calibration import (
     write_calibration,
 )
 from nbbench.gate.rounds import Tally, clean_round
-from nbbench.measure.ledgers import torch_version
 from nbbench.measure.paired import GateSeries, PairedRunner
+from nbbench.measure.process_env import torch_version
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit, SeriesKey
 from nbbench.probe.resources import usable_threads

@@ -14,7 +14,7 @@ from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
-from nbbench.model import ChangePoint, Commit, Decision, Event, Flag, FlagState, ProcessRecord
+from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
 from nbbench.roles import Role, change_role, ledger_families
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
@@ -153,7 +153,7 @@ def _event(group: Group, branch: _Branch) -> Event:
         hi_commit=hi.hash,
         date=hi.date,
         subject=hi.subject,
-        worse=worse,
+        direction=EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT,
         cause=cause,
         effect=_headline(group.changes, worse),
         evidence=evidence,

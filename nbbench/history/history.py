@@ -21,7 +21,7 @@ from nbbench.record import Store
 from nbbench.record.refresh import import_all
 from nbbench.roles import MACHINE_BENCHMARKS
 
-RULES = 2
+RULES = 3
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,9 +23,9 @@ from asv.runner import BENCHMARK_RUN_SCRIPT
 
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
-from nbbench.measure import client as warm
+from nbbench.measure import warm_client as warm
+from nbbench.measure.process_env import installed_torch, tree_environment
 from nbbench.model import ProcessRecord
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
 from nbbench.subject.repository import open_subject, tree_ids
@@ -59,14 +58,6 @@ def install() -> None:
     machine.Machine.save = save
 
 
-def torch_version() -> str:
-    """The installed torch's version without importing it."""
-    try:
-        return metadata.version("torch").partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return "missing"
-
-
 class NbbenchEnvironment(Environment):  # type: ignore[misc]
     """A shared interpreter that measures one commit's extracted source tree at a time."""
 
@@ -77,7 +68,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         # A different torch is a different environment: its name must say so.
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         self._python = version if python in ("same", "python") else python
-        self._requirements = {"torch": torch_version(), **requirements}
+        self._requirements = {"torch": installed_torch() or "missing", **requirements}
         self._tagged_env_vars = tagged
         self._settings: Settings = load_settings(Path.cwd())
         self._benchmark_dir = str(Path(conf.benchmark_dir).resolve())
@@ -148,13 +139,10 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         return [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
 
     def _process_environment(self, base: Any) -> dict[str, str]:
-        environment = {**base, **PINNED_ENVIRONMENT, **self._global_env_vars}
-        environment["NBBENCH_TREE"] = (self._path_entries() or [""])[0]
-        environment["NBBENCH_THREADS"] = str(self._settings.threads)
-        ledger = self._results_dir / "ledger" / f"{self._tree[:16]}-torch{torch_version()}.json.gz"
-        environment["NBBENCH_LEDGER_FILE"] = str(ledger) if self._tree else ""
-        environment["NBBENCH_TREE_ID"] = self._tree
-        return environment
+        built = tree_environment(
+            self._settings, self._tree, self._tree_dir, results_dir=self._results_dir, base=base
+        )
+        return {**built, **self._global_env_vars}
 
     def _run_warm(self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]) -> Any:
         try:

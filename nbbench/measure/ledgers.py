@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nbbench.config import Settings
-from nbbench.errors import HostError, InconclusiveError, NbbenchError, UsageError
+from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger, StackCost
-from nbbench.measure import client
+from nbbench.measure import warm_client
+from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
@@ -28,29 +26,8 @@ from nbbench.subject.tree import extract_tree
 Say = Callable[[str], None]
 
 
-def torch_version() -> str:
-    """The installed torch's version without importing it."""
-    try:
-        return metadata.version("torch").partition("+")[0]
-    except metadata.PackageNotFoundError as error:
-        raise HostError("torch is not installed", hint="pip install torch==2.13.0") from error
-
-
-def measured_environment(settings: Settings, commit: Commit, tree_dir: Path) -> dict[str, str]:
-    """Environment of a benchmark process for one extracted tree."""
-    return {
-        **os.environ,
-        **PINNED_ENVIRONMENT,
-        "NBBENCH_TREE": str(tree_dir / settings.import_root),
-        "NBBENCH_TREE_ID": commit.tree,
-        "NBBENCH_THREADS": str(settings.threads),
-        "NBBENCH_LEDGER_FILE": str(ledger_path(settings.results_dir, commit.tree, torch_version())),
-        "ASV_COMMIT": commit.hash,
-    }
-
-
 def open_tree(
-    settings: Settings, server: client.WarmServer, commit: Commit, *, slot: str = ""
+    settings: Settings, server: warm_client.WarmServer, commit: Commit, *, slot: str = ""
 ) -> dict[str, str]:
     """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
 
@@ -62,7 +39,7 @@ def open_tree(
     folder = extract_tree(
         subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
     )
-    environment = measured_environment(settings, commit, folder)
+    environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
     preload = [settings.package, f"{settings.package}.simulator", "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
@@ -81,7 +58,7 @@ def known_ledgers(settings: Settings, commit: Commit) -> Mapping[str, Ledger]:
 
 
 def record_ledgers(
-    settings: Settings, server: client.WarmServer, commit: Commit, workloads: list[str]
+    settings: Settings, server: warm_client.WarmServer, commit: Commit, workloads: list[str]
 ) -> Mapping[str, Ledger]:
     """Record the named workloads on a commit's tree and return all that are kept for it.
 
@@ -141,7 +118,7 @@ def workload_stacks(
     wanted: Sequence[str],
     *,
     say: Say,
-    server: client.WarmServer | None = None,
+    server: warm_client.WarmServer | None = None,
 ) -> Mapping[str, tuple[StackCost, ...]]:
     """The cost of each named workload by stack, recorded now: stacks are in no committed file.
 
@@ -167,7 +144,7 @@ def workload_stacks(
 
 
 def _call(
-    settings: Settings, server: client.WarmServer, commit: Commit, function: str, **arguments: Any
+    settings: Settings, server: warm_client.WarmServer, commit: Commit, function: str, **arguments: Any
 ) -> None:
     """Run a function of benchmarks/ledgers.py in a warm process that holds the commit's tree."""
     environment = open_tree(settings, server, commit)
@@ -199,7 +176,7 @@ def workload_ledgers(
     pattern: re.Pattern[str],
     *,
     say: Say,
-    server: client.WarmServer | None = None,
+    server: warm_client.WarmServer | None = None,
 ) -> Mapping[str, Ledger]:
     """Ledgers of the matching workloads for one commit, recording those that are missing."""
     wanted = workload_names(settings, pattern)

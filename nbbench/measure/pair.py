@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 
 from nbbench.disturbance import LEAST_COUNTED_S, Disturbance, DisturbedBy
-from nbbench.measure.client import Job, JobOutcome
 from nbbench.measure.slices import SLICES, SidesEnded, Slices, take_slices
+from nbbench.measure.warm_client import Job, JobOutcome
 
 KEPT = 2
 """A side's figure is the geometric mean of its fastest slices, so many: noise only adds time, and two fastest

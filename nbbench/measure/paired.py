@@ -17,11 +17,12 @@ from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.measure import client
+from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
 from nbbench.measure.pair import Pair, Sample, sliced_pair, whole_pair
+from nbbench.measure.process_env import server_environment
 from nbbench.model import Commit
-from nbbench.probe.resources import PINNED_ENVIRONMENT, usable_threads
+from nbbench.probe.resources import usable_threads
 
 ROUNDS_PER_SERVER = 3
 """Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
@@ -64,7 +65,7 @@ class PairedRunner:
         self._settings = settings
         self._commits = {"base": base, "head": head}
         self._random = random.Random(seed)  # noqa: S311 -- the order of measurements, not a secret
-        self._server: client.WarmServer | None = None
+        self._server: warm_client.WarmServer | None = None
         self._rounds, self._forked = 0, False
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         threads = usable_threads(settings.threads)
@@ -72,10 +73,10 @@ class PairedRunner:
         self._spare = max((os.cpu_count() or 1) - threads, 0)
 
     @property
-    def server(self) -> client.WarmServer:
+    def server(self) -> warm_client.WarmServer:
         """The warm server, started when it is first asked for."""
         if self._server is None:
-            self._server = client.start(sys.executable, {**os.environ, **PINNED_ENVIRONMENT})
+            self._server = warm_client.start(sys.executable, server_environment())
             self._rounds, self._forked = 0, False
         return self._server
 
@@ -131,7 +132,7 @@ class PairedRunner:
         scratch, suite = self.server.scratch, str(self._settings.root / "benchmarks")
         with tempfile.TemporaryDirectory(prefix="pair-", dir=scratch) as folder:
 
-            def begin(side: str, argv: list[str]) -> client.Job:
+            def begin(side: str, argv: list[str]) -> warm_client.Job:
                 environment = self._open(side)
                 limit = 2 * series.timeout_s
                 return self.server.begin(argv, cwd=folder, environment=environment, timeout_s=limit)
@@ -150,9 +151,7 @@ class PairedRunner:
                 result = Path(folder) / "result.json"
                 argv = ["run", suite, series.id, "{}", "None", str(result)]
                 spare = self._spare if series.kind == "time" else None
-                pair = whole_pair(
-                    lambda side: begin(side, argv).finish(), result, self._random, spare=spare
-                )
+                pair = whole_pair(lambda side: begin(side, argv).finish(), result, self._random, spare=spare)
         return replace(pair, base=self._named("base", pair.base), head=self._named("head", pair.head))
 
     def _named(self, side: str, sample: Sample) -> Sample:

@@ -20,8 +20,8 @@ from random import Random
 from typing import Any
 
 from nbbench.errors import HostError
-from nbbench.measure.client import Job, JobOutcome
-from nbbench.measure.zygote import machine_times
+from nbbench.measure.warm_client import Job, JobOutcome
+from nbbench.measure.warm_server import machine_times
 
 SLICES = 5
 """Slices that count: more lower the noise of a round less than more rounds do (docs/statistics.md). One slice
@@ -227,7 +227,10 @@ def _in_turn(sides: Sequence[_Side], random: Random, slices: int) -> Slices:
     kernels = next(iter(before.values()))
     return Slices(
         {side.name: tuple(side.samples) for side in sides},
-        {name: {side: (first[name], after[side][name]) for side, first in before.items()} for name in kernels},
+        {
+            name: {side: (first[name], after[side][name]) for side, first in before.items()}
+            for name in kernels
+        },
         tries,
         wall,
         busy_after - busy - sum(side.cpu_s for side in sides),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,11 @@ from nbbench.config import Settings
 from nbbench.disturbance import busy_load
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
-from nbbench.measure import client
-from nbbench.measure.client import WarmServer
+from nbbench.measure import warm_client
 from nbbench.measure.machine import LoadNow
-from nbbench.probe.resources import PINNED_ENVIRONMENT, Run
+from nbbench.measure.process_env import server_environment
+from nbbench.measure.warm_client import WarmServer
+from nbbench.probe.resources import Run
 
 _TIMEOUT_S = 300.0
 # The subject's first run imports it, which takes a second: here once for all trees of a server.
@@ -41,8 +41,7 @@ def warm_server(
     if server is not None:
         yield server
         return
-    given = os.environ if environment is None else environment
-    own = client.start(sys.executable, {**given, **PINNED_ENVIRONMENT}, preload=_SHARED)
+    own = warm_client.start(sys.executable, server_environment(environment), preload=_SHARED)
     try:
         yield own
     finally:

@@ -23,7 +23,9 @@ from nbbench.model import (
     Commit,
     Decision,
     Event,
+    EventDirection,
     FlagState,
+    Phase,
     ProcessRecord,
     Result,
     SeriesKey,
@@ -216,13 +218,19 @@ def _unpacked(row: AnyRow, name: str) -> list[list[Any]]:
 def event_row(event: Event, ordinal: int) -> dict[str, Any]:
     """An event as a row, without its change points."""
     row = {f.name: getattr(event, f.name) for f in dataclasses.fields(Event) if f.name != "changes"}
-    return row | {"ordinal": ordinal, "cause": event.cause.value, "evidence": dumps(event.evidence)}
+    named = {name: str(getattr(event, name)) for name in ("cause", "direction", "phase")}
+    return row | named | {"ordinal": ordinal, "evidence": dumps(event.evidence)}
 
 
 def event_from(row: AnyRow, changes: list[ChangePoint]) -> Event:
     """An event from its row and its change points."""
     plain = {f.name: getattr(row, f.name) for f in dataclasses.fields(Event) if f.name != "changes"}
-    plain |= {"cause": Cause(row.cause), "evidence": tuple(json.loads(row.evidence))}
+    plain |= {
+        "cause": Cause(row.cause),
+        "phase": Phase(row.phase),
+        "direction": EventDirection(row.direction),
+    }
+    plain["evidence"] = tuple(json.loads(row.evidence))
     return Event(**plain | {"effect": _nan(row.effect)}, changes=tuple(changes))
 
 

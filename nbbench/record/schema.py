@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 # The newest revision in migrations/versions; a test compares them.
-HEAD = "0003"
+HEAD = "0004"
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -243,11 +243,12 @@ events = Table(
     _text("hi_commit"),
     Column("date", UtcTime, nullable=False),
     _text("subject"),
-    Column("worse", Boolean, nullable=False),
     _text("cause"),
     Column("effect", Double),
     _text("evidence"),
     Column("recovered_by", CleanText),
+    _text("direction"),
+    _text("phase"),
 )
 
 change_points = Table(

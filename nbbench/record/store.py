@@ -11,13 +11,23 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbbench.evidence import EvidenceFigure, Folder
-from nbbench.model import ChangePoint, Commit, Decision, Event, SeriesKey, to_plain
+from nbbench.model import (
+    ChangePoint,
+    Commit,
+    Decision,
+    Event,
+    NotJudged,
+    NotJudgedReason,
+    SeriesKey,
+    to_plain,
+)
 from nbbench.record import rows, schema
 from nbbench.record.importing import Importing
 from nbbench.record.read import Reading, keyed_series, series_columns
 from nbbench.record.rows import NoiseFloor
 
 _DETECT_INFO = "detect"
+_NOT_JUDGED = "not judged"
 
 
 class Store(Importing, Reading):
@@ -39,8 +49,14 @@ class Store(Importing, Reading):
                 connection.execute(statement, new)
         return len(new)
 
-    def save_events(self, events: Iterable[Event], run_info: Mapping[str, Any] | None = None) -> None:
-        """Put these events in place of all that were there; `run_info` says how they were found."""
+    def save_events(
+        self,
+        events: Iterable[Event],
+        run_info: Mapping[str, Any] | None = None,
+        not_judged: Iterable[NotJudged] = (),
+    ) -> None:
+        """Put these events in place of all that were there; `run_info` says how they were found, and
+        `not_judged` which series nothing was found of."""
         with self._forgetting() as connection:
             connection.execute(sa.delete(schema.change_points))
             connection.execute(sa.delete(schema.events))
@@ -54,9 +70,11 @@ class Store(Importing, Reading):
                 if changes:
                     connection.execute(sa.insert(schema.change_points), changes)
             insert = self.insert(schema.meta)
-            text = rows.dumps(to_plain(dict(run_info or {})))
-            statement = insert.on_conflict_do_update(index_elements=["key"], set_={"value": text})
-            connection.execute(statement, {"key": _DETECT_INFO, "value": text})
+            upsert = insert.on_conflict_do_update(
+                index_elements=["key"], set_={"value": insert.excluded.value}
+            )
+            for key, value in ((_DETECT_INFO, dict(run_info or {})), (_NOT_JUDGED, list(not_judged))):
+                connection.execute(upsert, {"key": key, "value": rows.dumps(to_plain(value))})
 
     def events(self) -> list[Event]:
         """The events of the last detection, in its order."""
@@ -75,10 +93,20 @@ class Store(Importing, Reading):
 
     def run_info(self) -> dict[str, Any]:
         """How the saved events were found; empty before the first detection."""
-        query = sa.select(schema.meta.c.value).where(schema.meta.c.key == _DETECT_INFO)
+        return dict(self._meta(_DETECT_INFO) or {})
+
+    def not_judged(self) -> list[NotJudged]:
+        """The series of which the last detection could say nothing, in its order."""
+        return [
+            NotJudged(**row | {"reason": NotJudgedReason(row["reason"])})
+            for row in self._meta(_NOT_JUDGED) or ()
+        ]
+
+    def _meta(self, key: str) -> Any:
+        query = sa.select(schema.meta.c.value).where(schema.meta.c.key == key)
         with self.reading() as connection:
             text = connection.execute(query).scalar()
-        return dict(json.loads(text)) if text else {}
+        return json.loads(text) if text else None
 
     def add_decision(self, decision: Decision) -> bool:
         """Keep a decision; False when the very same one is there already."""

@@ -11,7 +11,7 @@ from statistics import median
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Ledger
-from nbbench.measure import client
+from nbbench.measure import warm_client
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
@@ -62,7 +62,7 @@ def measured(
 
 def _measure(
     settings: Settings,
-    servers: tuple[client.WarmServer, client.WarmServer],
+    servers: tuple[warm_client.WarmServer, warm_client.WarmServer],
     environments: list[dict[str, str]],
     ledger: Ledger,
 ) -> Allocation:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.measure import client
+from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
 from nbbench.measure.warm_runs import call, warm_server
 from nbbench.model import Commit, to_plain
@@ -21,7 +21,7 @@ def dtype_snapshot(
     commit: Commit,
     *,
     say: Callable[[str], None] = lambda text: None,
-    server: client.WarmServer | None = None,
+    server: warm_client.WarmServer | None = None,
 ) -> dict[str, Any]:
     """The audit of one commit as a JSON-ready document with its own `schema` key.
 
@@ -49,7 +49,7 @@ def _counts(cases: list[dict[str, Any]]) -> dict[str, int]:
     return counts
 
 
-def _audited(settings: Settings, server: client.WarmServer, commit: Commit) -> dict[str, Any]:
+def _audited(settings: Settings, server: warm_client.WarmServer, commit: Commit) -> dict[str, Any]:
     environment = open_tree(settings, server, commit)
     try:
         found: dict[str, Any] = call(settings, server, environment, "benchmarks.dtypes:write")

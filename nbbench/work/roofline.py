@@ -10,9 +10,10 @@ from statistics import median
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Ledger, Roof
-from nbbench.measure.ledgers import known_ledgers, open_tree, torch_version, workload_ledgers, workload_names
+from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
 from nbbench.measure.machine import Host, load_now
+from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
 from nbbench.model import Commit, Result, Status
 from nbbench.record import Store

@@ -29,13 +29,13 @@ from typing import Any
 
 from nbbench.config import Settings
 from nbbench.gate.rounds import RETRIES
-from nbbench.measure import client
+from nbbench.measure import warm_client
+from nbbench.measure.ledgers import open_tree
 from nbbench.measure.pair import Canaries, disturbed_by, figure
-from nbbench.measure.ledgers import open_tree, torch_version
 from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
+from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.slices import SLICES, Slices, take_slices
 from nbbench.model import Commit
-from nbbench.probe.resources import PINNED_ENVIRONMENT
 from tests.bench.planted_branch import SIDES, make_project, planted_commits
 
 
@@ -59,8 +59,8 @@ def record(settings: Settings, rounds: Path, deadline: float) -> None:
         series = runner.discover(settings.gate_bench)
     while time.monotonic() < deadline:
         name = datetime.now(UTC).isoformat(timespec="seconds")
-        environment = {**os.environ, **PINNED_ENVIRONMENT}
-        with contextlib.closing(client.start(sys.executable, environment, suites=len(SIDES))) as server:
+        environment = server_environment()
+        with contextlib.closing(warm_client.start(sys.executable, environment, suites=len(SIDES))) as server:
             for number in range(ROUNDS_PER_SERVER):
                 if time.monotonic() >= deadline:
                     break
@@ -75,13 +75,13 @@ def _shuffled(series: Sequence[GateSeries]) -> list[GateSeries]:
 
 
 def _measured(
-    settings: Settings, server: client.WarmServer, commits: dict[str, Commit], item: GateSeries
+    settings: Settings, server: warm_client.WarmServer, commits: dict[str, Commit], item: GateSeries
 ) -> dict[str, Any]:
     """Figures by side (seconds); `pair_s` is what two of the sides cost, with what was measured again."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="nbbench-record-") as folder:
 
-        def begin(side: str, argv: list[str]) -> client.Job:
+        def begin(side: str, argv: list[str]) -> warm_client.Job:
             environment = open_tree(settings, server, commits[side], slot=side)
             limit = len(SIDES) * item.timeout_s
             return server.begin(argv, cwd=folder, environment=environment, timeout_s=limit)

@@ -23,7 +23,7 @@ def test_a_step_is_imported_detected_and_listed(stepped: Project) -> None:
     found = stepped.run("regressions", "--json")
     assert found.exit_code == 0
     told = json.loads(found.stdout)
-    assert told["schema"] == "nbbench.regressions/1"
+    assert told["schema"] == "nbbench.regressions/2"
     (flag,) = told["flags"]
     assert flag["event"]["hi_commit"].startswith(CULPRIT)
     assert flag["plan"] == "PERF-PYTORCH-004"

@@ -41,7 +41,9 @@ def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     git(clone, "add", "readme")
     git(clone, "commit", "--quiet", "--message", "first")
     register(load_settings(project.root), clone)
-    monkeypatch.setattr("nbbench.measure.client.start", lambda *a, **k: pytest.fail("a server was started"))
+    monkeypatch.setattr(
+        "nbbench.measure.warm_client.start", lambda *a, **k: pytest.fail("a server was started")
+    )
     return project
 
 

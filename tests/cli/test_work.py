@@ -11,7 +11,7 @@ import pytest
 import work_samples as work
 from conftest import Project, write_results
 
-from nbbench.measure.ledgers import torch_version
+from nbbench.measure.process_env import torch_version
 from nbbench.record.side_files import ledger_path, write_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]

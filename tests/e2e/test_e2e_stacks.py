@@ -7,14 +7,14 @@ from e2e_project import planted
 
 from nbbench.config import load_settings
 from nbbench.errors import InconclusiveError
-from nbbench.measure import client
+from nbbench.measure import warm_client
 from nbbench.measure.ledgers import record_ledgers, workload_stacks
-from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.measure.process_env import server_environment
 from nbbench.subject.repository import describe, open_subject
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(not client.supported(), reason="needs Linux with pidfd_open"),
+    pytest.mark.skipif(not warm_client.supported(), reason="needs Linux with pidfd_open"),
 ]
 
 
@@ -25,7 +25,9 @@ def bench(new_project):
 
     project = new_project("stacks")
     settings = load_settings(project.root, environ={})
-    server = client.start(sys.executable, {**project.environment, **PINNED_ENVIRONMENT, "HOME": os.devnull})
+    server = warm_client.start(
+        sys.executable, {**server_environment(project.environment), "HOME": os.devnull}
+    )
     yield settings, server, open_subject(settings)
     server.close()
 

@@ -10,9 +10,19 @@ import pytest
 from history_samples import branch
 
 from nbbench.gate.acknowledged import Acknowledged, acknowledged_between
-from nbbench.gate.verdicts import build_report
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.model import Cause, ChangePoint, Decision, Event, Flag, FlagState, Outcome, SeriesKey
+from nbbench.gate.verdicts import build_report
+from nbbench.model import (
+    Cause,
+    ChangePoint,
+    Decision,
+    Event,
+    EventDirection,
+    Flag,
+    FlagState,
+    Outcome,
+    SeriesKey,
+)
 from nbbench.report.markdown import gate_markdown
 from nbbench.report.view import gate_view
 
@@ -33,7 +43,9 @@ def flag(expires: datetime | None = None, state: FlagState = FlagState.ACKNOWLED
     peak = replace(WORK, benchmark="bandwidth.Traffic.track_peak_live_bytes")
     changes = (change(TIME, 0.2), change(WORK, 0.3, "B/pixel"), change(peak, 0.9, "B (exact)"))
     culprit = COMMITS[5].hash
-    event = Event("e-worse", culprit, culprit, NOW, "s", True, Cause.WORK, 0.2, (), changes)
+    event = Event(
+        "e-worse", culprit, culprit, NOW, "s", EventDirection.REGRESSION, Cause.WORK, 0.2, (), changes
+    )
     decision = Decision("e-worse", "P", state, "known", "Ann", NOW - timedelta(days=3), expires)
     return Flag(event, "P", state, (decision,))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from nbbench.gate.verdicts import time_verdict
 from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
 from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.verdicts import time_verdict
 from nbbench.measure.pair import Canaries, Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import Outcome

@@ -12,6 +12,7 @@ import pytest
 from history_samples import commit, ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.gate.verdicts import (
     BYTES_PER_OPERATION,
     EXIT_BY_OUTCOME,
@@ -24,7 +25,6 @@ from nbbench.gate.verdicts import (
     same_tree_report,
     time_verdict,
 )
-from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.model import Cause, Outcome, Verdict
 from nbbench.stats.paired import least_rounds
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers

@@ -14,8 +14,8 @@ from history_samples import ABSENT, branch, change, commit, history, ledger, num
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nbbench.gate.verdicts import ledger_verdict, overall, time_verdict
 from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.verdicts import ledger_verdict, overall, time_verdict
 from nbbench.history.changes import find_changes
 from nbbench.history.events import Thresholds, attach_flags, build_events
 from nbbench.history.order import CommitOrder

@@ -20,8 +20,8 @@ from asv.runner import BENCHMARK_RUN_SCRIPT
 from nbbench.errors import HostError, UsageError
 from nbbench.measure import asv_environment as plugin
 from nbbench.measure import asv_run
-from nbbench.measure.client import JobOutcome
 from nbbench.measure.ledgers import workload_names
+from nbbench.measure.warm_client import JobOutcome
 from nbbench.model import Commit
 from nbbench.record.side_files import read_records, telemetry_path
 

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from nbbench.errors import HostError
-from nbbench.measure.client import JobOutcome
 from nbbench.measure.slices import MOST_REPEATS, Ended, SidesEnded, take_slices
+from nbbench.measure.warm_client import JobOutcome
 
 Script = Callable[[dict], dict | None]
 

@@ -17,9 +17,9 @@ import pytest
 pytest.importorskip("torch")
 
 from nbbench.errors import HostError
-from nbbench.measure import client, zygote
+from nbbench.measure import warm_client, warm_server
 
-pytestmark = pytest.mark.skipif(not client.supported(), reason="needs Linux with pidfd_open")
+pytestmark = pytest.mark.skipif(not warm_client.supported(), reason="needs Linux with pidfd_open")
 
 JOBS = '''
 import os, resource, signal, subprocess, sys, time
@@ -132,7 +132,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    made = client.start()
+    made = warm_client.start()
     yield made
     made.close()
 
@@ -233,7 +233,7 @@ class TestOutcome:
         assert all(told[name] >= 0 for name in told if name != "verdict")
 
     def test_no_suite_is_open(self):
-        bare = object.__new__(client.WarmServer)
+        bare = object.__new__(warm_client.WarmServer)
         bare._suites, bare._current = {}, ()
         with pytest.raises(HostError, match="no benchmark suite is open"):
             bare.run(["run"], cwd="/", environment={}, timeout_s=1)
@@ -280,7 +280,7 @@ class TestWatchdog:
             outcome = job("hang", path=str(told), timeout_s=timeout_s, **arguments)
             if len(pids(told)) == 4:
                 break
-        assert (outcome.exit_code, outcome.telemetry["verdict"]) == (zygote._TIMEOUT_CODE, "timeout")
+        assert (outcome.exit_code, outcome.telemetry["verdict"]) == (warm_server._TIMEOUT_CODE, "timeout")
         assert len(pids(told)) == 4
         return outcome
 
@@ -292,7 +292,7 @@ class TestWatchdog:
 
     def test_a_job_that_ignores_sigterm_is_killed(self, job, tmp_path):
         outcome = self.overdue(job, tmp_path / "pids", deaf=True)
-        assert outcome.telemetry["wall_s"] >= 1.5 + zygote._GRACE_S  # it was asked politely first
+        assert outcome.telemetry["wall_s"] >= 1.5 + warm_server._GRACE_S  # it was asked politely first
         wait_until(lambda: not any(map(alive, pids(tmp_path / "pids"))))
         assert job("say", text="next").output == "next\n"
 
@@ -463,9 +463,9 @@ def started(pid):
 
 CLIENT = """
 import json, os, sys
-from nbbench.measure import client
+from nbbench.measure import warm_client
 suite, told = sys.argv[1:]
-server = client.start()
+server = warm_client.start()
 server.open_suite([], suite, [], dict(os.environ))
 with open(told, "a") as stream:
     stream.write(f"{server._process.pid}\\n")
@@ -525,7 +525,7 @@ class TestEnd:
         assert b"Traceback" not in (tmp_path / "errors").read_bytes()
 
     def test_closing_ends_everything_and_leaves_no_files(self, folder):
-        made = client.start()
+        made = warm_client.start()
         open_suite(made, folder, "one")
         process, scratch = made._process, Path(made._folder.name)
         assert scratch.is_dir()
@@ -541,7 +541,7 @@ class TestEnd:
             python.write_text(f"#!{sys.executable}\n{code}\n")
             python.chmod(0o755)
             with pytest.raises(HostError, match="did not start") as caught:
-                client.start(str(python))
+                warm_client.start(str(python))
             assert "NBBENCH_WARM=0" in caught.value.hint
 
     def test_a_server_with_threads_is_refused(self, tmp_path):
@@ -549,39 +549,39 @@ class TestEnd:
         python = tmp_path / "python"
         code = (
             "import socket, sys\n"
-            f"sys.path.insert(0, {str(Path(zygote.__file__).parent)!r})\n"
-            "import zygote\n"
+            f"sys.path.insert(0, {str(Path(warm_server.__file__).parent)!r})\n"
+            "import warm_server\n"
             "sock = socket.socket(fileno=int(sys.argv[2]))\n"
-            "zygote.send(sock, {'threads': 9})\n"
-            "zygote.receive(sock)\n"
+            "warm_server.send(sock, {'threads': 9})\n"
+            "warm_server.receive(sock)\n"
         )
         python.write_text(f"#!{sys.executable}\n{code}")
         python.chmod(0o755)
         with pytest.raises(HostError, match="has 9 threads, so it cannot fork safely"):
-            client.start(str(python))
+            warm_client.start(str(python))
 
 
 class TestMessages:
     def test_round_trip_of_any_size(self):
         ours, theirs = socket.socketpair()
         message = {"text": "ü" * 300_000, "number": 1.5, "list": [1, None, True]}
-        sender = threading.Thread(target=zygote.send, args=(theirs, message))
+        sender = threading.Thread(target=warm_server.send, args=(theirs, message))
         sender.start()
-        assert zygote.receive(ours) == message
+        assert warm_server.receive(ours) == message
         sender.join()
         theirs.close()
-        assert zygote.receive(ours) is None
+        assert warm_server.receive(ours) is None
         ours.close()
 
     def test_half_a_message_is_none(self):
         ours, theirs = socket.socketpair()
         theirs.sendall(b"\x10\0\0\0\0\0\0\0{")
         theirs.close()
-        assert zygote.receive(ours) is None
+        assert warm_server.receive(ours) is None
         ours.close()
 
     def test_machine_times_never_fail(self, monkeypatch):
-        busy, steal = zygote.machine_times()
+        busy, steal = warm_server.machine_times()
         assert busy > 0 and steal >= 0
         monkeypatch.setattr("builtins.open", lambda *a, **k: (_ for _ in ()).throw(OSError()))
-        assert zygote.machine_times() == (0.0, 0.0)
+        assert warm_server.machine_times() == (0.0, 0.0)

@@ -13,7 +13,17 @@ from alembic.config import Config
 from store_trees import START, commit_hash
 
 from nbbench.evidence import EvidenceFigure
-from nbbench.model import Cause, ChangePoint, Decision, Event, FlagState, SeriesKey
+from nbbench.model import (
+    Cause,
+    ChangePoint,
+    Decision,
+    Event,
+    EventDirection,
+    FlagState,
+    NotJudged,
+    NotJudgedReason,
+    SeriesKey,
+)
 from nbbench.record import Folder, NoiseFloor
 
 
@@ -34,7 +44,7 @@ EVENT = Event(
     hi_commit=commit_hash(2),
     date=START,
     subject="Make it wörse",
-    worse=True,
+    direction=EventDirection.REGRESSION,
     cause=Cause.DTYPE,
     effect=0.69,
     evidence=("upcast bytes 0 → 512", "line src/sim.py:3"),
@@ -47,13 +57,18 @@ DECISION = Decision("ev-1", "PLAN", FlagState.ACKNOWLEDGED, "because", "somebody
 def test_events_are_replaced_as_a_whole(store):
     assert store.events() == []
     assert store.run_info() == {}
-    other = replace(EVENT, id="a-2", changes=(), recovered_by=None, worse=False, evidence=())
-    store.save_events([EVENT, other], {"alpha": 0.01, "at": START})
+    other = replace(
+        EVENT, id="a-2", changes=(), recovered_by=None, direction=EventDirection.IMPROVEMENT, evidence=()
+    )
+    short = NotJudged("suite.time_run(512)", NotJudgedReason.TOO_SHORT, detail="3 commits")
+    store.save_events([EVENT, other], {"alpha": 0.01, "at": START}, [short])
     assert store.events() == [EVENT, other]
+    assert store.not_judged() == [short]
     assert store.run_info() == {"alpha": 0.01, "at": "2025-10-15T11:35:31Z"}
     store.save_events([other])
     assert store.events() == [other]
     assert store.run_info() == {}
+    assert store.not_judged() == []
     assert store.counts()["change_points"] == 0
     assert store.counts()["series"] == 0  # known, but without results
 

@@ -13,6 +13,7 @@ from nbbench.model import (
     Commit,
     Decision,
     Event,
+    EventDirection,
     Flag,
     FlagState,
     GateReport,
@@ -115,7 +116,7 @@ def event(
 ) -> Event:
     hi = COMMITS[at[1] - 1]
     defaults: dict[str, object] = {
-        "worse": True,
+        "direction": EventDirection.REGRESSION,
         "effect": max((c.effect for c in changes), key=abs),
         "evidence": (),
         "recovered_by": None,
@@ -139,7 +140,7 @@ FLAGS = (
             (20, 20),
             Cause.WORK,
             (change(SOURCE_KEY, "seconds", (20, 20), 0.124, 0.00102, False),),
-            worse=False,
+            direction=EventDirection.IMPROVEMENT,
             evidence=("source generation issues 3 operations instead of 11,907",),
         ),
         "PERF-PYTORCH-004",

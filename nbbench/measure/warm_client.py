@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.errors import HostError
-from nbbench.measure import zygote
+from nbbench.measure import warm_server
 
 _KEPT_SUITES = 2
 _IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
@@ -48,7 +48,7 @@ class Job:
     def finish(self) -> JobOutcome:
         """Wait for its end. Raises HostError when the server is gone."""
         try:
-            answer = zygote.receive(self.suite)
+            answer = warm_server.receive(self.suite)
         except ConnectionResetError:
             answer = None
         if answer is None:
@@ -81,13 +81,13 @@ class WarmServer:
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
         self._process = subprocess.Popen(
-            [python, zygote.__file__, str(theirs.fileno()), *preload],
+            [python, warm_server.__file__, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={
                 **environment,
                 "OPENBLAS_NUM_THREADS": "1",
-                zygote.FOLDER_VARIABLE: self._folder.name,
+                warm_server.FOLDER_VARIABLE: self._folder.name,
             },
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -107,7 +107,7 @@ class WarmServer:
 
     def _ready(self, sock: socket.socket) -> None:
         try:
-            answer = zygote.receive(sock)
+            answer = warm_server.receive(sock)
         except OSError:
             answer = None
         if answer is None:
@@ -168,7 +168,7 @@ class WarmServer:
         suite = socket.socket(fileno=fds[0])
         suite.settimeout(limit_s)
         try:
-            ready = zygote.receive(suite)
+            ready = warm_server.receive(suite)
         except OSError:
             ready = None
         if ready is not None and ready["threads"] == 1:
@@ -207,7 +207,7 @@ class WarmServer:
             "output": str(output),
         }
         try:
-            zygote.send(suite, request)
+            warm_server.send(suite, request)
         except (BrokenPipeError, ConnectionResetError) as error:
             self._close_suite(self._current)
             raise HostError(_SERVER_ENDED) from error
@@ -220,8 +220,8 @@ class WarmServer:
     @staticmethod
     def _exchange(sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            zygote.send(sock, request)
-            return zygote.receive(sock)
+            warm_server.send(sock, request)
+            return warm_server.receive(sock)
         except (BrokenPipeError, ConnectionResetError):
             return None
 

@@ -1,0 +1,66 @@
+"""The environment of every process that measures: one builder, so that all share their settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from nbbench.config import Settings
+from nbbench.errors import HostError
+from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.record.side_files import ledger_path
+
+_MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
+
+
+def installed_torch() -> str:
+    """The installed torch's version without its build tag and without importing it; '' for none."""
+    try:
+        return metadata.version("torch").partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def torch_version() -> str:
+    """The installed torch's version. Raises HostError where there is none."""
+    if version := installed_torch():
+        return version
+    raise HostError("torch is not installed", hint="pip install torch")
+
+
+def server_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a warm server starts in: `base` (default: this process's environment) with the pinned flags."""
+    return {**(os.environ if base is None else base), **PINNED_ENVIRONMENT}
+
+
+def tree_environment(
+    settings: Settings,
+    tree: str,
+    folder: Path | None,
+    *,
+    commit: str = "",
+    results_dir: Path | None = None,
+    base: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """What a process that measures one extracted source tree runs in.
+
+    `tree` is the tree's id and `folder` where it lies ('' and None: none is extracted); ledgers go below
+    `results_dir` (default: the settings'). asv names the commit by itself; elsewhere `commit` does.
+    """
+    place = settings.results_dir if results_dir is None else results_dir
+    return {
+        **server_environment(base),
+        "NBBENCH_TREE": str(folder / settings.import_root) if folder else "",
+        "NBBENCH_TREE_ID": tree,
+        "NBBENCH_THREADS": str(settings.threads),
+        "NBBENCH_LEDGER_FILE": str(ledger_path(place, tree, installed_torch())) if tree else "",
+        **({"ASV_COMMIT": commit} if commit else {}),
+    }
+
+
+def without_malloc_settings(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The environment without the variables that change malloc when a process starts, and their names."""
+    removed = sorted(n for n in environment if n in _MALLOC_VARIABLES or n.startswith("MALLOC_"))
+    return {name: value for name, value in environment.items() if name not in removed}, removed
