@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ImageChange(StrEnum):
+    """How the images of two runs of one workload differ; programs with DIFFERENT ones are not comparable."""
+
+    SAME_BITS = "same bits"
+    WITHIN_ROUNDING = "same within rounding"
+    DIFFERENT = "different"
 
 
 @dataclass(frozen=True, slots=True)

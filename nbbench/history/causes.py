@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
 from nbbench.disturbance import MACHINE_MOVED, Disturbance
+from nbbench.ledger import ImageChange
 from nbbench.model import Cause, ChangePoint, ProcessRecord
 from nbbench.roles import Role, change_role, direction
 from nbbench.stats.canary import explains
 from nbbench.work.allocator_cost import MALLOC_REMEDY
+from nbbench.words import plural
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 
 # What probe.resources.pin_malloc does, as a setting for users who run the subject themselves.
-_LINES_SHOWN = 3
+_LINES_SHOWN = 5
 # Processes that import and do nothing: what moves them is the way they are started.
 _IDLE = frozenset({"bandwidth.Baseline.peakmem_nothing"})
 
@@ -50,7 +52,7 @@ def explain_change(
             ["the ledger is unchanged: same operations, same bytes"] if all(d.equal for d in diffs) else work
         )
         return Cause.ALLOCATOR, (*(same if diffs else ()), *allocator, f"remedy: {MALLOC_REMEDY}")
-    if any(diff.image == "changed" for diff in diffs):
+    if any(diff.new_image for diff in diffs):
         return Cause.IMAGE, (*work, *allocator)
     if any(d.upcasts or d.retyped for d in diffs) or any(change_role(c) is Role.DTYPE for c in changes):
         return Cause.DTYPE, (*work, *allocator, *([] if work else _evidence(exact)))
@@ -94,8 +96,8 @@ def _contention_explains(before: Disturbance, after: Disturbance, way: int) -> b
 
 def _telling(diffs: Sequence[LedgerDiff]) -> list[LedgerDiff]:
     """The diffs worth telling: the two that moved most, or the first whose image changed."""
-    moved = [d for d in diffs if not d.equal or d.recomposed or d.image == "changed"]
-    moved.sort(key=lambda d: (-abs(d.effect), -abs(d.ops_effect), d.image != "changed", d.workload))
+    moved = [d for d in diffs if not d.equal or d.recomposed or d.new_image]
+    moved.sort(key=lambda d: (-abs(d.effect), -abs(d.ops_effect), not d.new_image, d.workload))
     return moved[:2]
 
 
@@ -111,17 +113,19 @@ def describe_diff(diff: LedgerDiff) -> list[str]:
         told.append(
             f"{diff.workload}: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/pixel wider than asked"
         )
-    if diff.image == "changed":
+    if diff.new_image:
         told.append(f"{diff.workload}: the image changed (sum × {diff.image_ratio:.6g}): not like for like")
-    elif diff.image == "same bits":
+    elif diff.image is ImageChange.SAME_BITS:
         told.append(f"{diff.workload}: the image is bit-identical")
-    for line in diff.lines[:_LINES_SHOWN]:
-        if abs(line.delta) >= 0.5:
-            told.append(
-                f"{line.where} {line.function}: {line.op} {line.dtype} "
-                f"{line.before:,.1f} → {line.after:,.1f} B/pixel "
-                f"({line.count_before} → {line.count_after} calls)"
-            )
+    paying = [line for line in diff.lines if abs(line.delta) >= 0.5]
+    told += [
+        f"{line.where} {line.function}: {line.op} {line.dtype} "
+        f"{line.before:,.1f} → {line.after:,.1f} B/pixel "
+        f"({line.count_before} → {line.count_after} calls)"
+        for line in paying[:_LINES_SHOWN]
+    ]
+    if rest := paying[_LINES_SHOWN:]:
+        told.append(f"{plural(len(rest), 'more line')} ({sum(line.delta for line in rest):+,.1f} B/pixel)")
     return told
 
 

@@ -9,7 +9,7 @@ import random
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,19 +114,13 @@ class PairedRunner:
             raise UsageError(f"no benchmark of time or memory matches {pattern!r}")
         return series
 
-    def measure(
-        self, series: Sequence[GateSeries], go_on: Callable[[], bool] = lambda: True
-    ) -> dict[GateSeries, Pair]:
-        """One round: every series once in random order, each a pair of two fresh processes.
-
-        No pair begins once `go_on` says no.
-        """
+    def measure(self, series: Sequence[GateSeries]) -> Iterator[tuple[GateSeries, Pair]]:
+        """One round: every series once in random order, each a pair of two fresh processes."""
         if self._rounds >= ROUNDS_PER_SERVER:
             self.renew()
-        order = self._random.sample(series, len(series))
-        pairs = {item: self._pair(item) for item in order if go_on()}
         self._rounds += 1
-        return pairs
+        for item in self._random.sample(series, len(series)):
+            yield item, self._pair(item)
 
     def _pair(self, series: GateSeries) -> Pair:
         scratch, suite = self.server.scratch, str(self._settings.root / "benchmarks")

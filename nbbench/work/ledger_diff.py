@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from statistics import median
 
-from nbbench.ledger import Ledger, LedgerLine
+from nbbench.ledger import ImageChange, Ledger, LedgerLine
 from nbbench.work.line_match import LineMatch, SiteNames
 
 # An image has changed when its block means moved by more than rounding does: reordered float32
@@ -72,7 +72,7 @@ class LedgerDiff:
     upcast_after: float
     peak_before: int
     peak_after: int
-    image: str  # same bits, same, changed
+    image: ImageChange
     image_ratio: float
     dtype_before: str
     dtype_after: str
@@ -121,6 +121,11 @@ class LedgerDiff:
             sizes[line.op, line.dtype] += line.delta
         moved, other = sum(map(abs, sizes.values())), sum(map(abs, calls.values()))
         return moved > _RECOMPOSED_SHARE * self.bytes_before or other > _RECOMPOSED_SHARE * self.ops_before
+
+    @property
+    def new_image(self) -> bool:
+        """Whether head computes another image, beyond rounding: base and head are not like for like."""
+        return self.image is ImageChange.DIFFERENT
 
     @property
     def equal(self) -> bool:
@@ -274,17 +279,17 @@ def _total(lines: Iterable[LedgerLine]) -> int:
     return sum(line.bytes for line in lines)
 
 
-def compare_images(base: Ledger, head: Ledger) -> tuple[str, float]:
-    """(`same bits`, `same` or `changed`; ratio of the sums head/base, nan where undefined)."""
+def compare_images(base: Ledger, head: Ledger) -> tuple[ImageChange, float]:
+    """How the images differ, and the ratio of their sums head/base (nan where undefined)."""
     ratio = math.nan
     if base.image_sum and head.image_sum and float(base.image_sum) != 0:
         ratio = float(head.image_sum) / float(base.image_sum)
     if base.image_digest == head.image_digest:
-        return "same bits", ratio
+        return ImageChange.SAME_BITS, ratio
     pairs = list(zip(base.image_blocks, head.image_blocks, strict=False))
     apart = [abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b]
     apart += [0.0] * (len(pairs) - len(apart))
     changed = len(base.image_blocks) != len(head.image_blocks) or not all(map(math.isfinite, apart))
     changed = changed or (bool(apart) and median(apart) > IMAGE_MEDIAN_TOLERANCE)
     changed = changed or (bool(apart) and max(apart) > IMAGE_BLOCK_TOLERANCE)
-    return ("changed" if changed else "same"), ratio
+    return ImageChange.DIFFERENT if changed else ImageChange.WITHIN_ROUNDING, ratio
