@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from nbbench.errors import InconclusiveError
+from nbbench.errors import EXIT_INCONCLUSIVE, NbbenchError
 
 GRACE_S = 4.0
 """Seconds that what is under way may take beyond the budget. Ending its processes takes five more at most, so
 that a command ends within ten seconds of its budget."""
 
 
-class BudgetSpentError(InconclusiveError):
-    """The budget ended while something was under way."""
+class BudgetSpentError(NbbenchError):
+    """The budget ended while something was under way: nothing can be concluded from that."""
+
+    exit_code = EXIT_INCONCLUSIVE
+    default_hint = "give more time: --budget 10m"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.errors import ConfigError
+from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
 
@@ -127,6 +128,7 @@ def load_settings(
     for name, given in (overrides or {}).items():
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
+    use_workloads(base)
     return _checked(Settings(root=base, **values))
 
 

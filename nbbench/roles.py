@@ -33,22 +33,6 @@ _BY_NAME = {
 MACHINE_BENCHMARKS = "|".join(name for name, found in _BY_NAME.items() if found is Role.MACHINE)
 """A regular expression that finds the machine's own series by name."""
 
-# Which workloads' ledgers speak for a benchmark: beginnings of their names. The ledger records
-# runs, so it says nothing of imports and construction.
-_FAMILIES = {
-    "bandwidth.Baseline": (),
-    "bandwidth": ("bandwidth-",),
-    "cold_start": (),
-    "c_ratio": ("bandwidth-",),
-    "vectorisation.Tricubic": ("tricubic-",),
-    "vectorisation.DtypeRatio": ("tricubic-",),
-    "vectorisation.Sources": ("sources-",),
-    "vectorisation.MultiSource": ("multi_source-",),
-    "vectorisation.Oversample": ("oversample-",),
-    "vectorisation.PhiSteps": ("phi_steps-",),
-    "vectorisation.MosaicDomains": ("mosaic_domains-",),
-    "vectorisation.Absorption": ("absorption-",),
-}
 _DERIVED_UNITS = frozenset({"B/s", "fraction of copy ceiling", "GiB/s (legacy)", "ratio"})
 
 
@@ -68,21 +52,6 @@ def role(key: SeriesKey, unit: str, kind: str) -> Role:
 def change_role(change: ChangePoint) -> Role:
     """The role of the series in which a change point was found."""
     return role(change.key, change.unit, "track")
-
-
-def ledger_families(key: SeriesKey) -> tuple[str, ...]:
-    """Beginnings of the names of the workloads whose ledgers speak for a series.
-
-    A series of a workload or loop names it; an unknown benchmark may have to do with any.
-    """
-    named = dict(key.params).get("workload") or dict(key.params).get("loop")
-    if named is not None:
-        return (named.strip("'").partition("-")[0] + "-",)
-    module = key.benchmark.rpartition(".")[0]
-    for name in (module, module.partition(".")[0]):
-        if name in _FAMILIES:
-            return _FAMILIES[name]
-    return ("",)
 
 
 # What a user waits for says whether an event is a loss; without it exact work, and so on down. A width

@@ -95,7 +95,7 @@ def _save(settings: Settings, calibration: Calibration, known: dict[GateSeries, 
 
 
 _ENVIRONMENT = "gate"
-"""What noise floors have in place of asv's environment: they belong to interleaved pairs, not to asv's processes."""
+"""What noise floors have in place of asv's environment: they belong to interleaved pairs."""
 
 
 def known_noise(settings: Settings, now: datetime) -> tuple[dict[str, SeriesNoise], str]:

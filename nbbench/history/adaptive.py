@@ -23,8 +23,9 @@ from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
-from nbbench.roles import Role, ledger_families, role
+from nbbench.roles import Role, role
 from nbbench.work.work_share import cost_bytes
+from nbbench.workloads import ledger_families
 
 # Medians of two fresh processes of unchanged code differ by about so much on a quiet machine
 # (docs/statistics.md); what asv's samples within a process say is far less and leaves out the

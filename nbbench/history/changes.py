@@ -17,12 +17,13 @@ from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, Commit, ProcessRecord, Series
-from nbbench.roles import Role, ledger_families, role
+from nbbench.roles import Role, role
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
+from nbbench.workloads import ledger_families
 
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 FAULTS_THAT_COUNT = 1000

@@ -15,9 +15,10 @@ from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
-from nbbench.roles import Role, change_role, ledger_families
+from nbbench.roles import Role, change_role
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.workloads import ledger_families
 
 # A recovery undoes at least half of the loss (on the log scale).
 _RECOVERED_SHARE = 0.5

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from nbbench.history.order import CommitOrder
 from nbbench.model import ChangePoint, SeriesKey
-from nbbench.roles import Role, change_role, ledger_families, say, sign
+from nbbench.roles import Role, change_role, say, sign
+from nbbench.workloads import ledger_families
 
 _EXPLAINED_SHARE = 0.5
 

@@ -34,7 +34,7 @@ class Sample:
 class Canaries:
     """Seconds of the reference kernels, each (before, after) the slices, by side."""
 
-    bandwidth_s: Mapping[str, tuple[float, float]]
+    frames_s: Mapping[str, tuple[float, float]]
     arithmetic_s: Mapping[str, tuple[float, float]]
 
     @property
@@ -42,15 +42,15 @@ class Canaries:
         """ln(head / base) of both kernels' mean: what a wandering machine adds to the workload's."""
         return statistics.fmean(
             statistics.fmean(map(math.log, found["head"])) - statistics.fmean(map(math.log, found["base"]))
-            for found in (self.bandwidth_s, self.arithmetic_s)
+            for found in (self.frames_s, self.arithmetic_s)
         )
 
     @property
     def jump(self) -> float:
         """Largest absolute log-ratio of the arithmetic kernel between before and after, over the sides.
 
-        The bandwidth kernel does not count: in 37 % of quiet pairs it moved by more than 10 %, and their
-        log-ratios erred no more than others (docs/statistics.md).
+        The kernel that moves frames does not count: one that is bound by memory moved by more than 10 % in
+        37 % of quiet pairs, and their log-ratios erred no more than others (docs/statistics.md).
         """
         return max(abs(math.log(after / before)) for before, after in self.arithmetic_s.values())
 
@@ -87,7 +87,7 @@ def sliced_pair(
 
     `begin(side, argv)` starts the process of "base" or "head"; `abreast` sets both up at the same time, for
     machines with cores to spare; others may use `spare` cores without disturbing it; `scratch` as in
-    `take_slices`. A side that fails has its reason in the pair. Raises HostError when the warm server is gone.
+    `take_slices`. A side that fails has its reason in the pair. Raises HostError when the server is gone.
     """
     try:
         taken = take_slices(
@@ -102,7 +102,7 @@ def sliced_pair(
 
 def pair_of(taken: Slices, slices: int = SLICES, spare: int = 0) -> Pair:
     """The pair that slices of "base" and "head" gave; without a figure when no slice counted."""
-    canaries = Canaries(taken.canaries["bandwidth_s"], taken.canaries["arithmetic_s"])
+    canaries = Canaries(taken.canaries["frames_s"], taken.canaries["arithmetic_s"])
     done = len(taken.samples["base"])
     if not done:  # nobody's fault: to be measured again
         why = "every slice waited for a core"

@@ -20,7 +20,7 @@ from nbbench.model import Commit, Result, Status
 from nbbench.record import Store
 from nbbench.roles import Role, role
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
-from nbbench.work.workloads import workload_of
+from nbbench.workloads import workload_of
 
 Say = Callable[[str], None]
 _ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}

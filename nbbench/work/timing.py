@@ -13,10 +13,10 @@ from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
-from nbbench.roles import Role, ledger_families, role
+from nbbench.roles import Role, role
 from nbbench.words import plural
 from nbbench.work.work_share import Timing
-from nbbench.work.workloads import workload_of
+from nbbench.workloads import ledger_families, workload_of
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

@@ -9,7 +9,6 @@ import pytest
 from nbbench.disturbance import MACHINE_MOVED
 from nbbench.measure.pair import Canaries, disturbed_by, figure, pair_of
 from nbbench.measure.slices import Slices
-from nbbench.probe.canary import Canary
 from nbbench.probe.slices import MOST_SAMPLES, take_slice, waiting_s
 
 
@@ -41,7 +40,7 @@ def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
     assert Canaries(slow, steady).log_ratio == pytest.approx(math.log(1.1))
     assert Canaries(slow, steady).jump == 0.0
     assert Canaries(steady, jumped).jump == pytest.approx(math.log(2))
-    assert Canaries(jumped, steady).jump == 0.0  # the bandwidth canary has no say
+    assert Canaries(jumped, steady).jump == 0.0  # the kernel that moves frames has no say
 
 
 def test_a_slice_takes_at_least_one_sample_and_not_too_many() -> None:
@@ -56,17 +55,9 @@ def test_waiting_never_falls() -> None:
     assert 0.0 <= before <= waiting_s()
 
 
-def test_the_canary_sings() -> None:
-    canary = Canary()
-    first, best = canary.sing(), canary.sing(3)
-    assert first.bandwidth_s > 0
-    assert first.arithmetic_s > 0
-    assert best.bandwidth_s < 10  # an order of magnitude above a busy machine's
-
-
 def taken(base: list[float], head: list[float], tries: int = 5) -> Slices:
     steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
-    canaries = {"bandwidth_s": steady, "arithmetic_s": steady}
+    canaries = {"frames_s": steady, "arithmetic_s": steady}
     return Slices({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
 
 
