@@ -10,18 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from nbbench.errors import EXIT_INCONCLUSIVE, NbbenchError
-
 GRACE_S = 4.0
 """Seconds that what is under way may take beyond the budget. Ending its processes takes five more at most, so
 that a command ends within ten seconds of its budget."""
 
 
-class BudgetSpentError(NbbenchError):
-    """The budget ended while something was under way: nothing can be concluded from that."""
+class BudgetSpentError(Exception):
+    """The budget ended while something was under way.
 
-    exit_code = EXIT_INCONCLUSIVE
-    default_hint = "give more time: --budget 10m"
+    It is no error of nbbench's own kind, which say what went wrong and are caught on the way: whoever holds a
+    budget catches it and reports what was found out until then.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from nbbench.budget import Budget
+from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
-from nbbench.errors import UsageError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.bisect_search import Mark
 from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
@@ -32,10 +32,16 @@ class Comparison:
     broken: str = ""
 
 
-def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str]) -> str:
-    """The asv name of the one series that matches; UsageError when several or none do."""
-    with paired_runner(settings, commit, commit, 0) as runner:
-        found = [s.label for s in runner.discover(pattern.pattern)]
+def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str], budget: Budget) -> str:
+    """The asv name of the one series that matches.
+
+    Raises UsageError when several or none do, InconclusiveError when the budget does not last.
+    """
+    try:
+        with held(budget), paired_runner(settings, commit, commit, 0) as runner:
+            found = [s.label for s in runner.discover(pattern.pattern)]
+    except BudgetSpentError as error:
+        raise InconclusiveError("the budget ended before anything was measured", hint="give more") from error
     if len(found) > 1:
         raise UsageError(
             f"{pattern.pattern!r} matches {len(found)} series; name one",

@@ -10,7 +10,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.verdicts import WorkFacts
 from nbbench.ledger import ImageChange, Ledger
-from nbbench.measure.ledgers import known_ledgers, workload_ledgers, workload_names
+from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.work.ledger_diff import compare_images, diff_ledgers
@@ -32,12 +32,14 @@ def work_facts(
     A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
     each workload is compared, lost at head, or not judged with the reason.
     """
-    names = workload_names(settings, workloads)
-    before, after = (_side(settings, commit, workloads, server, say) for commit in (base, head))
+    names = matching_workloads(settings, workloads)
+    if not names:  # the suite declares none
+        return WorkFacts()
+    before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
     match = line_match(settings, base, head)
     diffs, lost, not_judged = [], {}, []
     for name in names:
-        errors = [_error(side, name) for side in (before, after)]
+        errors = [side[name].error.partition("\n")[0] for side in (before, after)]
         if errors[0]:
             reason = NotJudgedReason.SKIPPED if errors[0].startswith(_SKIPPED) else NotJudgedReason.FAILING
             both = "at base and at head" if errors[1] else "at base"
@@ -78,21 +80,17 @@ def _like(then: Ledger | None, now: Ledger | None) -> bool:
 def _side(
     settings: Settings,
     commit: Commit,
-    workloads: re.Pattern[str],
+    names: Sequence[str],
     server: WarmServer,
     say: Callable[[str], None],
-) -> Mapping[str, Ledger] | str:
-    """The ledgers of one commit, or why none could be recorded."""
+) -> dict[str, Ledger]:
+    """The ledger of each workload at one commit; where none could be recorded, one that says why."""
+    pattern, why = re.compile("|".join(f"^{re.escape(name)}$" for name in names)), "no ledger was recorded"
+    found: Mapping[str, Ledger] = {}
     try:
-        return workload_ledgers(settings, commit, workloads, say=say, server=server)
+        found = workload_ledgers(settings, commit, pattern, say=say, server=server)
     except InconclusiveError as error:
-        return str(error)
-
-
-def _error(side: Mapping[str, Ledger] | str, name: str) -> str:
-    """Why a side has no ledger of a workload; '' where it has one."""
-    if isinstance(side, str):
-        return side
-    if name not in side:
-        return "no ledger was recorded"
-    return side[name].error.partition("\n")[0]
+        why = str(error)
+    return {
+        name: found.get(name) or Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=why) for name in names
+    }

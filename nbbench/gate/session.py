@@ -158,8 +158,8 @@ class GateSession:
     def due(self) -> tuple[SeriesState, ...]:
         """Series of the next round: regressions that wait for their confirmation, else all that are open.
 
-        One confirmed regression decides the gate, so what is left of the budget goes there first. Which series
-        are measured depends on past rounds alone, and leaves their evidence valid.
+        One confirmed regression decides the gate, so what is left of the budget goes there first. Which
+        series are measured depends on past rounds alone, and leaves their evidence valid.
         """
         return tuple(state for state in self.open if state.confirms) or self.open
 

@@ -13,8 +13,8 @@ from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
 from nbbench.gate.session import SeriesState
 from nbbench.history.causes import describe_diff
 from nbbench.model import Cause, Commit, GateReport, NotJudged, NotJudgedReason, Outcome, Verdict
-from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 from nbbench.words import plural
+from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
 # More bytes than this decide by themselves; the ledger has no noise, so the limit is a matter
 # of relevance, not of confidence.
@@ -222,9 +222,7 @@ def _paired_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
             state.label, Outcome.INCONCLUSIVE, *none, state.floor, state.rounds, reason, None, state.reproduce
         )
     found = state.decision.estimate
-    effects = [
-        x + state.accepted if math.isfinite(x) else None for x in (found.effect, found.lo, found.hi)
-    ]
+    effects = [x + state.accepted if math.isfinite(x) else None for x in (found.effect, found.lo, found.hi)]
     outcome, sentence = _DECIDED[state.decision.decision], state.decision.reason
     if outcome is Outcome.REGRESSED and state.confirmed is None:
         outcome = Outcome.INCONCLUSIVE
@@ -315,9 +313,7 @@ def _worse_sentence(worse: Sequence[Verdict], total: int) -> str:
     )
 
 
-def _passes(
-    verdicts: Sequence[Verdict], counts: Mapping[Outcome, Sequence[Verdict]]
-) -> tuple[Outcome, str]:
+def _passes(verdicts: Sequence[Verdict], counts: Mapping[Outcome, Sequence[Verdict]]) -> tuple[Outcome, str]:
     if known := counts[Outcome.ACKNOWLEDGED]:
         return Outcome.ACKNOWLEDGED, (
             f"{len(known)} of {len(verdicts)} series are worse as acknowledged, and no other is; "

@@ -11,8 +11,8 @@ from nbbench.ledger import ImageChange
 from nbbench.model import Cause, ChangePoint, ProcessRecord
 from nbbench.roles import Role, change_role, direction
 from nbbench.stats.canary import explains
-from nbbench.work.allocator_cost import MALLOC_REMEDY
 from nbbench.words import plural
+from nbbench.work.allocator_cost import MALLOC_REMEDY
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 
 # What probe.resources.pin_malloc does, as a setting for users who run the subject themselves.

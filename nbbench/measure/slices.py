@@ -124,7 +124,7 @@ def take_slices(
     abreast: bool = False,
     scratch: Path | None = None,
 ) -> Slices:
-    """Have one process for each of `names` run slices of `benchmark` (asv's id), in orders drawn from `random`.
+    """Have one process for each of `names` run slices of `benchmark` (asv's id), in random orders.
 
     `begin(name, argv)` starts the process of a side; `abreast` sets all up at the same time, for machines
     with cores to spare. The line to the processes lies below `scratch` (default: where temporary files go).

@@ -271,7 +271,9 @@ def _peak(diff: LedgerDiff) -> str:
 def _image(diff: LedgerDiff) -> str:
     if diff.new_image:
         return f"image: changed, its sum × {diff.image_ratio:.6g}"
-    return "image: bit-identical" if diff.image is ImageChange.SAME_BITS else "image: the same but for rounding"
+    return (
+        "image: bit-identical" if diff.image is ImageChange.SAME_BITS else "image: the same but for rounding"
+    )
 
 
 def _system(share: WorkShare) -> list[str]:

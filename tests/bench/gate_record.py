@@ -6,8 +6,9 @@ makes a project with a planted branch of the registered subject (`tests.bench.pl
 to its `rounds.jsonl` for so many seconds, and packs all of them. Run it again to go on. Give it a core of its
 own, with other work kept off it.
 
-A round has every series once, in random order; all five sides of a series run slices in turn in processes forked from
-one warm server, which is renewed every few rounds, and a disturbed series is measured again, as in the gate.
+A round has every series once, in random order; all five sides of a series run slices in turn, in processes
+forked from one warm server. That is renewed every few rounds, and a disturbed series is measured again, as in
+the gate.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from nbbench.gate.session import GateSession, make_session
+from nbbench.gate.session import GateSession, SeriesState
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def replay_gate(
     equal code. With `only`, that series comes from `recording` and all others from `equal`, recorded
     alongside (the same servers and rounds): one series became slower and the others did not.
     """
-    session = make_session(floors, alpha)
+    session = GateSession([SeriesState(label, floor) for label, floor in floors.items()], alpha)
     seconds, rounds = start_s, 0
     while session.open and seconds < budget_s:
         server = random.randrange(len(recording))
