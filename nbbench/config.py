@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.errors import ConfigError
+from nbbench.metrics import Better
 from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
@@ -45,6 +47,12 @@ class Settings:
         r"|vectorisation\.(Tricubic\.time_interpolate\((1000|100000), 'float32'\)"
         r"|Sources\.time_generate|MultiSource\.time_run\(3\))"
     )
+    units: tuple[tuple[str, Better], ...] = ()
+
+    @property
+    def directions(self) -> dict[str, Better]:
+        """Which direction is better, by unit, as `[tool.nbbench.units]` declares it."""
+        return dict(self.units)
 
     @property
     def is_project(self) -> bool:
@@ -114,10 +122,10 @@ def load_settings(
     """
     base = find_root(root)
     environ = os.environ if environ is None else environ
-    names = {f.name: f for f in dataclasses.fields(Settings) if f.name != "root"}
+    names = {f.name: f for f in dataclasses.fields(Settings) if f.name not in ("root", "units")}
     values: dict[str, Any] = {}
     for name, raw in _from_pyproject(base).items():
-        if name in ("plans", "presets"):
+        if name in ("plans", "presets", "units"):
             continue
         if name not in names:
             raise ConfigError(f"unknown setting {name!r} in [tool.nbbench] of pyproject.toml")
@@ -129,7 +137,7 @@ def load_settings(
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
     use_workloads(base)
-    return _checked(Settings(root=base, **values))
+    return _checked(Settings(root=base, units=_directions(base), **values))
 
 
 def configured_table(root: Path, name: str) -> dict[str, Any]:
@@ -141,6 +149,19 @@ def configured_table(root: Path, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"[tool.nbbench] {name} in pyproject.toml is not a table")
     return found
+
+
+def _directions(root: Path) -> tuple[tuple[str, Better], ...]:
+    """`[tool.nbbench.units]`: the direction in which each unit is better."""
+    found = []
+    for unit, word in configured_table(root, "units").items():
+        if word not in set(Better):
+            raise ConfigError(
+                f"[tool.nbbench.units] {unit!r} in pyproject.toml is {word!r}",
+                hint=f"say one of {', '.join(Better)}",
+            )
+        found.append((unit, Better(word)))
+    return tuple(found)
 
 
 def _from_pyproject(root: Path) -> dict[str, Any]:
@@ -157,24 +178,34 @@ def _from_pyproject(root: Path) -> dict[str, Any]:
     return section
 
 
+def duration_s(text: str) -> float:
+    """A time such as 90, 90s, 5m or 1h in seconds. Raises ValueError when it is none, or not positive."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|m|h|)", text.strip())
+    if match is None or not float(match[1]):
+        raise ValueError(f"a time is written 90s, 5m or 1h, not {text!r}")
+    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def _convert(fld: dataclasses.Field[Any], raw: Any, source: str) -> Any:
     kind = {"str": str, "float": float, "int": int}[str(fld.type)]
+    is_time = fld.name.endswith("_s")
     try:
+        if is_time and isinstance(raw, str):
+            return duration_s(raw)
         if kind is float and isinstance(raw, str) and raw.strip().endswith("%"):
             return float(raw.strip()[:-1]) / 100
         return kind(raw)
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"setting {fld.name!r} from {source} is not a {kind.__name__.lower()}: {raw!r}"
-        ) from error
+        what = "time such as 90s or 5m" if is_time else kind.__name__.lower()
+        raise ConfigError(f"setting {fld.name!r} from {source} is not a {what}: {raw!r}") from error
 
 
 def _checked(settings: Settings) -> Settings:
     for name in ("floor", "min_effect", "alpha"):
         if not 0 < getattr(settings, name) < 1:
             raise ConfigError(f"setting {name!r} must lie between 0 and 1, got {getattr(settings, name)}")
-    if settings.budget_s <= 0:
-        raise ConfigError(f"setting 'budget_s' must be positive, got {settings.budget_s}")
+    if not 0 < settings.budget_s < math.inf:
+        raise ConfigError(f"setting 'budget_s' must be a positive time, got {settings.budget_s}")
     if settings.threads < 0:
         raise ConfigError(f"setting 'threads' must not be negative, got {settings.threads}")
     if settings.machine and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", settings.machine):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nbbench.metrics import Role, change_role
 from nbbench.model import Cause, Commit, Flag, FlagState
-from nbbench.roles import Role, change_role
 
 _JUDGED = (Role.TIME, Role.WORK, Role.MEMORY)
 

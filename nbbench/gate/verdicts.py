@@ -12,17 +12,16 @@ from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
 from nbbench.gate.session import SeriesState
 from nbbench.history.causes import describe_diff
+from nbbench.metrics import least_effect
 from nbbench.model import Cause, Commit, GateReport, NotJudged, NotJudgedReason, Outcome, Verdict
 from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
-# More bytes than this decide by themselves; the ledger has no noise, so the limit is a matter
-# of relevance, not of confidence.
-LEDGER_TOLERANCE = 0.01
-# Operations without bytes cost dispatch time only: about 5 µs each, lost in a large frame.
-OPS_TOLERANCE = 0.10
-# Memory that is held costs nothing until there is no more of it.
-PEAK_TOLERANCE = 0.05
+# More than this decides by itself; the ledger has no noise, so the limits are a matter of relevance,
+# not of confidence.
+LEDGER_TOLERANCE = least_effect("B/pixel")
+OPS_TOLERANCE = least_effect("operations")
+PEAK_TOLERANCE = least_effect("B (exact)")
 
 _DECIDED = {
     "slower": Outcome.REGRESSED,

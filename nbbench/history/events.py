@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 from nbbench.disturbance import Disturbance, mean_disturbance
@@ -14,8 +15,8 @@ from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
+from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
-from nbbench.roles import Role, change_role
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.workloads import ledger_families
@@ -25,29 +26,19 @@ _RECOVERED_SHARE = 0.5
 _NEIGHBOURS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Below these (log ratios) a change is recorded but makes no flag."""
-
-    time: float = 0.05
-    work: float = 0.01
-    operations: float = 0.2  # a scalar operation costs microseconds whatever the frame
-
-
 def build_events(
-    history: History, changes: Sequence[ChangePoint], thresholds: Thresholds | None = None
+    history: History, changes: Sequence[ChangePoint], min_effect: float | None = None
 ) -> list[Event]:
     """Group change points and explain each group; oldest first.
 
     `grouping` says which belong together. Groups in which nothing reaches the thresholds are
     left out, and those between equal trees: equal code is never a regression.
     """
-    limits = thresholds or Thresholds()
     branch = _Branch(history)
     groups = [
         group
         for group in group_changes(changes, branch.order)
-        if _matters(group.changes, limits) and not branch.same_tree(group.lo, group.hi)
+        if _matters(group.changes, min_effect) and not branch.same_tree(group.lo, group.hi)
     ]
     groups.sort(key=lambda group: (group.hi, group.lo, group.direction))
     return _with_recoveries([_event(group, branch) for group in groups])
@@ -122,17 +113,9 @@ class _Branch:
         return min(effects, key=abs, default=None)
 
 
-def _matters(changes: Sequence[ChangePoint], thresholds: Thresholds) -> bool:
-    for change in changes:
-        part = change_role(change)
-        if part is Role.DERIVED:
-            continue
-        limit = thresholds.work if part in (Role.WORK, Role.DTYPE) else thresholds.time
-        if change.unit == "operations":
-            limit = thresholds.operations
-        if abs(change.effect) >= limit:
-            return True
-    return False
+def _matters(changes: Sequence[ChangePoint], min_effect: float | None) -> bool:
+    metrics = ((change, change_metric(change)) for change in changes)
+    return any(m.counts(c, min_effect) for c, m in metrics if m.role is not Role.DERIVED)
 
 
 def _event(group: Group, branch: _Branch) -> Event:
@@ -214,29 +197,40 @@ def attach_flags(
 ) -> list[Flag]:
     """Flags of a plan item: every event that is a loss, in the state of its newest decision.
 
-    A decision belongs to an event when it names its id, or a range of commits that shares one
-    with the event's, in the same direction: more measurements narrow a range and change the id,
-    not the event.
+    A decision belongs to one event: the one whose id it names. Where none has that id any more, it is
+    the one that shares most commits with the range that it names, in the same direction and phase: more
+    measurements narrow a range and change the id, not the event.
     """
     order = {commit.short: i for i, commit in enumerate(CommitOrder(commits).commits)}
-    flags = []
-    for event in events:
-        if not event.worse:
-            continue
-        mine = sorted(
-            (d for d in decisions if d.plan == plan and _concerns(d, event, order)), key=lambda d: d.date
-        )
-        flags.append(Flag(event, plan, mine[-1].state if mine else FlagState.DETECTED, tuple(mine)))
-    return flags
+    worse = [event for event in events if event.worse]
+    told: dict[str, list[Decision]] = defaultdict(list)
+    for decision in sorted(decisions, key=lambda d: d.date):
+        if decision.plan == plan and (event_id := _event_of(decision, worse, order)):
+            told[event_id].append(decision)
+    return [
+        Flag(e, plan, told[e.id][-1].state if e.id in told else FlagState.DETECTED, tuple(told.get(e.id, ())))
+        for e in worse
+    ]
 
 
-def _concerns(decision: Decision, event: Event, order: Mapping[str, int]) -> bool:
-    if decision.event == event.id:
-        return True
-    span, _, way = decision.event.rpartition("-")
-    if way != event.id.rpartition("-")[2]:
-        return False
+def _event_of(decision: Decision, events: Sequence[Event], order: Mapping[str, int]) -> str | None:
+    if any(event.id == decision.event for event in events):
+        return decision.event
+    shared = {event.id: _shared_commits(decision, event, order) for event in events}
+    best = max(shared, key=lambda identity: shared[identity], default=None)
+    return best if best is not None and shared[best][1] > 0 else None
+
+
+def _shared_commits(decision: Decision, event: Event, order: Mapping[str, int]) -> tuple[bool, int]:
+    """Whether the kind of event is just that of the decision, and how many commits the ranges share.
+
+    A decision of before phases were told apart names the beginning of a kind ("slower").
+    """
+    span, _, kind = decision.event.partition("-")
+    own = event.id.partition("-")[2]
     first, _, last = span.partition("..")
     places = [order.get(name[:8]) for name in (first, last or first, event.lo_commit, event.hi_commit)]
     known = [place for place in places if place is not None]
-    return len(known) == 4 and known[0] <= known[3] and known[2] <= known[1]
+    if len(known) < 4 or not f"{own}-".startswith(f"{kind}-"):
+        return False, 0
+    return kind == own, max(0, min(known[1], known[3]) - max(known[0], known[2]) + 1)

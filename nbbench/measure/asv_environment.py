@@ -28,6 +28,7 @@ from nbbench.measure.process_env import installed_torch, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
 from nbbench.probe.cache import last_level_cache_bytes
+from nbbench.probe.resources import usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
 from nbbench.subject.repository import open_subject, tree_ids
@@ -199,7 +200,11 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             exit_code=int(told.pop("exit_code")),
             timed_out=told.pop("verdict") == "timeout",
             stderr_tail=_worth_keeping(outcome),
-            extra=(*_facts(told), ("collection", _COLLECTION)),
+            extra=(
+                *_facts(told),
+                ("collection", _COLLECTION),
+                ("threads", usable_threads(self._settings.threads)),
+            ),
             **{name: round(value, 6) for name, value in told.items()},
         )
         self._append(record)

@@ -210,7 +210,12 @@ def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     session = metrics.get("session")
     compiled = isinstance(session, Mapping) and session.get("compiled_graphs")
     pinned = metrics.get("malloc_pinned_by")
-    special = (("profiled", metrics.get("operators")), ("compiled", compiled), ("malloc-pinned", pinned))
+    special = (
+        ("disturbed", metrics.get("disturbed")),
+        ("profiled", metrics.get("operators")),
+        ("compiled", compiled),
+        ("malloc-pinned", pinned),
+    )
     return " ".join([*(word for word, is_so in special if is_so), "capture"])
 
 
