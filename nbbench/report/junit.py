@@ -71,7 +71,7 @@ def _whole_case(suite: ElementTree.Element, view: GateView) -> None:
         _child(case, "failure", view.headline, "")
     elif view.outcome is Outcome.INCONCLUSIVE and not view.rows:
         _child(case, "error", view.headline, "nothing was measured")
-    else:
+    elif view.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE):
         _child(case, "skipped", view.headline, "")
 
 
