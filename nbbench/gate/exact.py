@@ -9,10 +9,11 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.verdicts import WorkFacts
-from nbbench.ledger import ImageChange, Ledger
+from nbbench.ledger import ImageChange, ImageTolerance, Ledger
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.subject.profile import load_profile
 from nbbench.work.ledger_diff import compare_images, diff_ledgers
 from nbbench.work.work import line_match
 
@@ -36,7 +37,7 @@ def work_facts(
     if not names:  # the suite declares none
         return WorkFacts()
     before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
-    match = line_match(settings, base, head)
+    match, tolerance = line_match(settings, base, head), load_profile(settings).image
     diffs, lost, not_judged = [], {}, []
     for name in names:
         errors = [side[name].error.partition("\n")[0] for side in (before, after)]
@@ -47,7 +48,7 @@ def work_facts(
         elif errors[1]:
             lost[name] = errors[1]
         else:
-            diffs.append(diff_ledgers(before[name], after[name], match))
+            diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
     return WorkFacts(tuple(diffs), lost, tuple(not_judged))
 
 
@@ -63,18 +64,18 @@ def accepted_images(
     Where that commit's ledger is not on record nothing contradicts the acceptance.
     """
     trees = {commit.hash: commit for commit in commits}
-    now, found = known_ledgers(settings, head), set()
+    now, found, tolerance = known_ledgers(settings, head), set(), load_profile(settings).image
     for one in acknowledged:
         if commit := trees.get(one.new_image_at):
             then = known_ledgers(settings, commit)
-            found |= {name for name in workloads if _like(then.get(name), now.get(name))}
+            found |= {name for name in workloads if _like(then.get(name), now.get(name), tolerance)}
     return found
 
 
-def _like(then: Ledger | None, now: Ledger | None) -> bool:
+def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) -> bool:
     if then is None or now is None or then.error:
         return True
-    return compare_images(then, now)[0] is not ImageChange.DIFFERENT
+    return compare_images(then, now, tolerance)[0] is not ImageChange.DIFFERENT
 
 
 def _side(

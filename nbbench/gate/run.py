@@ -19,7 +19,7 @@ from nbbench.gate.exact import accepted_images, work_facts
 from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import GateSession, SeriesState
 from nbbench.gate.verdicts import LEDGER_TOLERANCE, WorkFacts, build_report, unmeasured_report, work_verdicts
-from nbbench.history.events import attach_flags
+from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
@@ -28,14 +28,10 @@ from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import open_store
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
 from nbbench.words import plural
 from nbbench.workloads import workload_of
-
-LEDGER_WORKLOADS = (
-    r"bandwidth-(512|1024)-float(32|64)|tricubic-1000-float32|sources-3969|multi_source-3|oversample-2"
-)
-"""The workloads whose exact work a gate compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ def _measure(
 ) -> None:
     """Fill `found` step by step, until something decides or the budget is spent."""
     if asked.policy != "time":
-        pattern = re.compile(LEDGER_WORKLOADS)
+        pattern = re.compile(load_profile(settings).gate_workloads)
         found.work = work_facts(settings, asked.base, asked.head, pattern, runner.server, say)
     found.acknowledged, commits = _acknowledged(settings, asked.base, asked.head)
     images = [diff.workload for diff in found.work.diffs if diff.new_image]

@@ -11,7 +11,7 @@ from typing import Any
 from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
 from nbbench.gate.session import SeriesState
-from nbbench.history.causes import describe_diff
+from nbbench.history.causes.facts import describe_diff
 from nbbench.metrics import least_effect
 from nbbench.model import Cause, Commit, GateReport, NotJudged, NotJudgedReason, Outcome, Verdict
 from nbbench.words import plural
