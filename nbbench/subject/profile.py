@@ -43,7 +43,7 @@ class Profile:
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
-    image: ImageTolerance = ImageTolerance()
+    image: ImageTolerance = field(default_factory=ImageTolerance)
     plans: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Any] = field(default_factory=dict)
     demo: str = ""
