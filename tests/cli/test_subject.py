@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
+from cli_project import ROOT, Project
 
 from nbbench.config import load_settings
 from nbbench.record.branch import save_commits
@@ -109,7 +109,7 @@ def test_the_demo_never_replaces_another_historys_list(project: Project, clone: 
 def test_the_embedded_subject_registers(project: Project) -> None:
     told = json.loads(project.run("subject", "demo", "--json").stdout)
     assert told["branch"] == demo.BRANCH
-    assert json.loads(project.run("commits", "--json").stdout)["commits"] == told["commits"]
+    assert json.loads(project.run("subject", "show", "--json").stdout)["commits"] == told["commits"]
 
 
 def test_a_subject_without_an_embedded_history(tmp_path: Path) -> None:
