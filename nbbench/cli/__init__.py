@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -11,4 +12,12 @@ def main() -> None:
     from nbbench.cli.streams import prepare
 
     prepare()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's choice stays
+            signal.signal(number, _interrupt)
     sys.exit(run(sys.argv[1:]))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """A polite kill ends a command as an interrupt does: tidied up, exit 130."""
+    raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from nbbench import __version__
-from nbbench.cli.streams import put
+from nbbench.cli.streams import drop, put
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
 
@@ -115,7 +115,7 @@ def _store(name: str) -> Any:
 
 
 def common_options() -> list[click.Option]:
-    """Options that every command takes."""
+    """Options that every command takes, before its name or after it."""
 
     def option(*names: str, store: str, **kwargs: Any) -> click.Option:
         return click.Option(list(names), expose_value=False, callback=_store(store), **kwargs)
@@ -130,8 +130,9 @@ def common_options() -> list[click.Option]:
 
 
 def _with_common_options(command: click.Command) -> click.Command:
-    """A copy of the command (of a group: of its commands) that takes the common options too."""
+    """A copy of the command (of a group: of its commands) with the common options and the exit codes."""
     made = copy.copy(command)
+    made.epilog = made.epilog or EPILOG
     if isinstance(made, click.Group):
         made.commands = {name: _with_common_options(sub) for name, sub in made.commands.items()}
     else:
@@ -161,7 +162,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=common_options(),
+)
 @click.version_option(__version__, prog_name="nbbench")
 def cli() -> None:
     """Measure a PyTorch simulator over its commits and tell what became slower, where and why."""
@@ -176,7 +182,10 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        try:
+            error.show()
+        except OSError:
+            drop(err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         put("nbbench: interrupted; run the same command again to resume", err=True)
@@ -199,13 +208,13 @@ def _report(app: App, error: NbbenchError) -> int:
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     if app.json:
-        told = {
+        shown = {
             "schema": "nbbench.error/1",
             "error": sentence,
             "hint": error.hint,
             "exit_code": error.exit_code,
         }
-        put(json.dumps(told))
+        put(json.dumps(shown))
     put(f"nbbench: {sentence}", err=True)
     if error.hint:
         put(f"  hint: {error.hint}", err=True)

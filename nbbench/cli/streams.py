@@ -35,12 +35,17 @@ def put(text: str, *, nl: bool = True, err: bool = False) -> None:
     """Print on stdout or stderr.
 
     When the reader has gone (`| head`), what follows is dropped: the command ends its work, and its
-    exit code is that of the work.
+    exit code is that of the work. So it is where stderr cannot be written (a full disk): progress and
+    the sentence of an error are not what a command is for.
     """
     try:
         click.echo(text, nl=nl, err=err)
     except BrokenPipeError:
         drop(err=err)
+    except OSError:
+        if not err:
+            raise
+        drop(err=True)
 
 
 def drop(*, err: bool) -> None:

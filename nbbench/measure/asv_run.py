@@ -19,6 +19,7 @@ from nbbench.errors import HostError, UsageError
 from nbbench.measure.kernel import end_with_parent
 from nbbench.measure.lock import LOCK_HELD
 from nbbench.model import Commit
+from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
@@ -89,7 +90,7 @@ def measure_commits(
     # Its place is the project's own: whoever measures holds the lock on it, and a kill leaves no litter.
     hashes = settings.state_dir / "commits.txt"
     hashes.parent.mkdir(parents=True, exist_ok=True)
-    hashes.write_text("".join(f"{c.hash}\n" for c in commits), encoding="ascii")
+    write_text(hashes, "".join(f"{c.hash}\n" for c in commits))  # a link there is replaced, not followed
     command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
     command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
     command += ["--quick"] if quick else []
