@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 from nbbench.probe.ceiling import measure_ceiling
 
 from . import recording, subject
+from .workloads import BANDWIDTH, DTYPES, SIZES
 
-SIZES = [512, 1024, 2048]
-DTYPES = ["float32", "float64"]
 GIB = 2**30
 
 
@@ -95,7 +94,7 @@ class Traffic:
         """Every figure in one process: first with the default malloc, then pinned."""
         subject.prepare(malloc=False)
         cache: dict[str, dict[str, Any]] = {}
-        pairs = [(size, dtype) for size in SIZES for dtype in DTYPES]
+        pairs = [dict(one.params).values() for one in BANDWIDTH]
         for size, dtype in pairs:
             cache[f"{size}-{dtype}"] = recording.record(
                 f"bandwidth-{size}-{dtype}",

@@ -14,6 +14,7 @@ from typing import ClassVar
 from nbbench.probe.resources import measure
 
 from . import subject
+from .workloads import C_SIZES
 
 REPEAT = 3
 
@@ -21,7 +22,7 @@ REPEAT = 3
 class CRatio:
     """Warm PyTorch time over the reference binary's, same geometry, float32."""
 
-    params: ClassVar[list[int]] = [256, 512, 1024]
+    params: ClassVar[list[int]] = C_SIZES
     param_names: ClassVar[list[str]] = ["size"]
     version = "1"
     timeout = 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +10,11 @@ from typing import Any
 
 from nbbench.model import to_plain
 
-from . import bandwidth, recording, subject, vectorisation
+from . import recording, subject, vectorisation
+from .workloads import BANDWIDTH
 
 WORKLOADS: dict[str, Callable[[], subject.Case]] = {
-    **{
-        f"bandwidth-{size}-{dtype}": (lambda size=size, dtype=dtype: subject.bandwidth(size, dtype))
-        for size in bandwidth.SIZES
-        for dtype in bandwidth.DTYPES
-    },
+    **{one.name: functools.partial(subject.bandwidth, **dict(one.params)) for one in BANDWIDTH},
     **vectorisation.CASES,
 }
 

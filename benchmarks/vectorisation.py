@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from nbbench.probe.resources import measure
 
-from . import recording, subject
+from . import recording, subject, workloads
+from .workloads import DTYPES, POINTS
 
-POINTS = [1, 1000, 100_000]
-DTYPES = ["float32", "float64"]
 LOOP_EXPONENT = 0.5
 
-KNOBS: dict[str, tuple[Callable[[int], subject.Case], list[int]]] = {
-    "multi_source": (subject.multi_source, [1, 3, 9]),
-    "oversample": (subject.oversample, [1, 2, 3]),
-    "phi_steps": (subject.phi_steps, [1, 4]),
-    "mosaic_domains": (subject.mosaic_domains, [1, 4]),
-    "absorption": (subject.absorption, [1, 4]),
-}
 # knob: build(n) small and large, ratio of the work between them
 EXPONENTS: dict[str, tuple[Callable[[], subject.Case], Callable[[], subject.Case], float]] = {
     "tricubic": (lambda: subject.tricubic(64, "float32"), lambda: subject.tricubic(128, "float32"), 2),
@@ -46,10 +39,14 @@ def tricubic(points: int, dtype: str) -> subject.Case:
     return subject.tricubic(points, dtype)
 
 
+BUILDERS: dict[str, Callable[..., subject.Case]] = {
+    "tricubic": tricubic,
+    "sources": lambda: subject.sources(63, 63),
+    **{knob: getattr(subject, knob) for knob in workloads.KNOBS},
+}
 CASES: dict[str, Callable[[], subject.Case]] = {
-    **{f"tricubic-{n}-{d}": (lambda n=n, d=d: tricubic(n, d)) for n in POINTS for d in DTYPES},
-    "sources-3969": lambda: subject.sources(63, 63),
-    **{f"{knob}-{n}": (lambda b=b, n=n: b(n)) for knob, (b, values) in KNOBS.items() for n in values},
+    one.name: functools.partial(BUILDERS[one.family], *dict(one.params).values())
+    for one in workloads.VECTORISATION
 }
 
 
@@ -115,14 +112,14 @@ class _Knob(_Timed):
 
     def build(self, count: int) -> subject.Case:  # type: ignore[override]
         """The simulation with `count` of whatever the knob turns."""
-        return KNOBS[self.knob][0](count)
+        return BUILDERS[self.knob](count)
 
 
 class MultiSource(_Knob):
     """Several beam sources (AT-SRC-001; batched at c8f0a3b8 and 78e24693)."""
 
     knob = "multi_source"
-    params: ClassVar[list[int]] = KNOBS["multi_source"][1]
+    params: ClassVar[list[int]] = workloads.KNOBS["multi_source"]
 
     def time_run(self, count: int) -> None:
         """Seconds of one warm run with n sources."""
@@ -133,7 +130,7 @@ class Oversample(_Knob):
     """n × n subpixels (AT-PERF-006: oversample 3 vectorised ≥ 5× the loop)."""
 
     knob = "oversample"
-    params: ClassVar[list[int]] = KNOBS["oversample"][1]
+    params: ClassVar[list[int]] = workloads.KNOBS["oversample"]
 
     def time_run(self, count: int) -> None:
         """Seconds of one warm run with n × n subpixels."""
@@ -144,7 +141,7 @@ class PhiSteps(_Knob):
     """Steps of the spindle rotation."""
 
     knob = "phi_steps"
-    params: ClassVar[list[int]] = KNOBS["phi_steps"][1]
+    params: ClassVar[list[int]] = workloads.KNOBS["phi_steps"]
 
     def time_run(self, count: int) -> None:
         """Seconds of one warm run with n phi steps."""
@@ -155,7 +152,7 @@ class MosaicDomains(_Knob):
     """Mosaic domains of the crystal."""
 
     knob = "mosaic_domains"
-    params: ClassVar[list[int]] = KNOBS["mosaic_domains"][1]
+    params: ClassVar[list[int]] = workloads.KNOBS["mosaic_domains"]
 
     def time_run(self, count: int) -> None:
         """Seconds of one warm run with n mosaic domains."""
@@ -166,7 +163,7 @@ class Absorption(_Knob):
     """Detector absorption in layers (AT-ABS-001; vectorised at 42c8935b)."""
 
     knob = "absorption"
-    params: ClassVar[list[int]] = KNOBS["absorption"][1]
+    params: ClassVar[list[int]] = workloads.KNOBS["absorption"]
 
     def time_run(self, count: int) -> None:
         """Seconds of one warm run with n absorption layers."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.errors import ConfigError
+from nbbench.metrics import Better
+from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
 
@@ -44,6 +46,12 @@ class Settings:
         r"|vectorisation\.(Tricubic\.time_interpolate\((1000|100000), 'float32'\)"
         r"|Sources\.time_generate|MultiSource\.time_run\(3\))"
     )
+    units: tuple[tuple[str, Better], ...] = ()
+
+    @property
+    def directions(self) -> dict[str, Better]:
+        """Which direction is better, by unit, as `[tool.nbbench.units]` declares it."""
+        return dict(self.units)
 
     @property
     def is_project(self) -> bool:
@@ -113,10 +121,10 @@ def load_settings(
     """
     base = find_root(root)
     environ = os.environ if environ is None else environ
-    names = {f.name: f for f in dataclasses.fields(Settings) if f.name != "root"}
+    names = {f.name: f for f in dataclasses.fields(Settings) if f.name not in ("root", "units")}
     values: dict[str, Any] = {}
     for name, raw in _from_pyproject(base).items():
-        if name in ("plans", "presets"):
+        if name in ("plans", "presets", "units"):
             continue
         if name not in names:
             raise ConfigError(f"unknown setting {name!r} in [tool.nbbench] of pyproject.toml")
@@ -127,7 +135,8 @@ def load_settings(
     for name, given in (overrides or {}).items():
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
-    return _checked(Settings(root=base, **values))
+    use_workloads(base)
+    return _checked(Settings(root=base, units=_directions(base), **values))
 
 
 def configured_table(root: Path, name: str) -> dict[str, Any]:
@@ -139,6 +148,19 @@ def configured_table(root: Path, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"[tool.nbbench] {name} in pyproject.toml is not a table")
     return found
+
+
+def _directions(root: Path) -> tuple[tuple[str, Better], ...]:
+    """`[tool.nbbench.units]`: the direction in which each unit is better."""
+    found = []
+    for unit, word in configured_table(root, "units").items():
+        if word not in set(Better):
+            raise ConfigError(
+                f"[tool.nbbench.units] {unit!r} in pyproject.toml is {word!r}",
+                hint=f"say one of {', '.join(Better)}",
+            )
+        found.append((unit, Better(word)))
+    return tuple(found)
 
 
 def _from_pyproject(root: Path) -> dict[str, Any]:

@@ -133,3 +133,8 @@ class Roof:
     op_s: float = 0.0
     view_s: float = 0.0
     curve: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def beyond_cache(self) -> bool:
+        """Whether each array was four times the last-level cache, as STREAM asks."""
+        return self.array_bytes >= 4 * self.cache_bytes

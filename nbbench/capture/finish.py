@@ -23,7 +23,7 @@ from nbbench.measure.machine import torch_env_text
 from nbbench.model import to_plain
 from nbbench.record import stamp
 from nbbench.record.atomic import write_bytes
-from nbbench.record.redact import redact_text, redact_tree, secret_values
+from nbbench.record.redact import redact_text, redact_value, secret_values
 from nbbench.report import capture as pages
 from nbbench.report.capture_summary import in_reading_order, summary_md
 
@@ -212,7 +212,7 @@ def without_secrets(found: Enrichment, environ: Mapping[str, str]) -> Enrichment
         sentences=clean(found.sentences),
         notes=clean(found.notes),
         anomalies=clean(found.anomalies),
-        metrics=redact_tree(to_plain(found.metrics), secrets),
+        metrics=redact_value(to_plain(found.metrics), secrets),
         sections=tuple((title, redact_text(text, secrets)) for title, text in found.sections),
         files=tuple((name, _clean_json(data, secrets)) for name, data in found.files),
     )
@@ -221,7 +221,7 @@ def without_secrets(found: Enrichment, environ: Mapping[str, str]) -> Enrichment
 def _clean_json(data: bytes, secrets: tuple[str, ...]) -> bytes:
     """A JSON file, rewritten only where a credential stood; what is no JSON is no evidence of ours."""
     told = json.loads(data)
-    clean = redact_tree(told, secrets)
+    clean = redact_value(told, secrets)
     return data if clean == told else json.dumps(clean, separators=(",", ":")).encode("ascii")
 
 

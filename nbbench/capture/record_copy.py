@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from nbbench.record.redact import redact_tree, secret_values
+from nbbench.record.redact import redact_value, secret_values
 
 # Both logs may take 12 MB of a folder's 20, a profile 5.
 MAX_BYTES = 2_000_000
@@ -42,4 +42,4 @@ def _redacted_line(line: bytes, secrets: tuple[str, ...]) -> bytes:
         told = json.loads(line)
     except ValueError:
         return b""  # the run was killed while it wrote this line
-    return (json.dumps(redact_tree(told, secrets), ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    return (json.dumps(redact_value(told, secrets), ensure_ascii=False) + "\n").encode("utf-8", "replace")

@@ -17,8 +17,8 @@ from nbbench.gate.compare import compare
 from nbbench.measure.ledgers import commit_ledgers, workload_names
 from nbbench.model import Commit, SeriesKey
 from nbbench.record.atomic import write_text
-from nbbench.roles import ledger_families
 from nbbench.work.work_share import cost_bytes
+from nbbench.workloads import ledger_families
 
 _SCHEMA = "nbbench.bisect/1"
 WORK_FLOOR = 0.005  # a step of work below half a per cent is no suspect of a slowdown that was timed

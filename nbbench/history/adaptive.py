@@ -18,13 +18,14 @@ from nbbench.history.next_tree import Plan, Probe, Reading, Tree, Why, plan, ste
 from nbbench.ledger import Ledger
 from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.ledgers import commit_ledgers, workload_names
+from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
-from nbbench.roles import Role, ledger_families, role
 from nbbench.work.work_share import cost_bytes
+from nbbench.workloads import ledger_families
 
 # Medians of two fresh processes of unchanged code differ by about so much on a quiet machine
 # (docs/statistics.md); what asv's samples within a process say is far less and leaves out the
@@ -132,7 +133,7 @@ def _trees(
     canaries = canary_levels(store.process_records())
     for series in store.iter_series(machine=machine_name(settings), samples=False):
         label = _asv_name(series.key.benchmark, [v for _, v in series.key.params])
-        if role(series.key, series.unit, series.kind) is not Role.TIME:
+        if metric_of(series.key, series.unit, series.kind).role is not Role.TIME:
             continue
         if patterns and not any(p.search(label) for p in patterns):
             continue

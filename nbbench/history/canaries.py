@@ -18,7 +18,7 @@ from nbbench.model import ProcessRecord, SeriesKey
 from nbbench.stats.canary import canary_jump
 
 PROGRAMS = ("frames_s", "arithmetic_s")
-"""What `probe.beside` times: elementwise operations over frames of memory, and arithmetic in the cache."""
+"""What `probe.canary` times: elementwise operations over frames of memory, and arithmetic in the cache."""
 
 Levels = Mapping[str, float]
 """Seconds by program."""

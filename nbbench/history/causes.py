@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
 from nbbench.disturbance import MACHINE_MOVED, Disturbance
+from nbbench.history.grouping import direction
+from nbbench.metrics import Role, change_role
 from nbbench.model import Cause, ChangePoint, ProcessRecord
-from nbbench.roles import Role, change_role, direction
 from nbbench.stats.canary import explains
 from nbbench.work.allocator_cost import MALLOC_REMEDY
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff

@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench import units
 from nbbench.history.canaries import Canaries, canary_levels
 from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.ledger import Ledger
-from nbbench.model import ChangePoint, Commit, ProcessRecord, Series
-from nbbench.roles import Role, ledger_families, role
+from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
+from nbbench.model import ChangePoint, Commit, EventDirection, ProcessRecord, Series
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
+from nbbench.workloads import ledger_families
 
-# A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
-FAULTS_THAT_COUNT = 1000
-# Scalars set up once a run move totals in the sixth digit; `nbbench ledger` lists those too.
-EXACT_THAT_COUNTS = 1e-4
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
 # one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
@@ -67,7 +64,9 @@ class History:
 
     def ceilings(self) -> list[Series]:
         """The machine's own series, which explain and are never judged."""
-        return [s for s in (*self.machine, *self.series) if role(s.key, s.unit, s.kind) is Role.MACHINE]
+        return [
+            s for s in (*self.machine, *self.series) if metric_of(s.key, s.unit, s.kind).role is Role.MACHINE
+        ]
 
     def size(self) -> int:
         """How many series there are to judge."""
@@ -79,6 +78,7 @@ def find_changes(
     *,
     alpha: float = SERIES_ALPHA,
     min_effect: float = 0.05,
+    declared: Mapping[str, Better] = MappingProxyType({}),
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[ChangePoint]:
@@ -90,11 +90,12 @@ def find_changes(
     tested: they explain. Results whose processes or canaries were held up are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
     where that lowers their error. A level of one or two commits needs the word of the ledger or of a
-    second collection. `jobs` processes share what is stored (as many as are worth starting where it is
-    None); the result does not depend on it, and few of those series are in memory at a time.
+    second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many
+    as are worth starting where it is None); the result does not depend on it, and few of those series are in
+    memory at a time.
     """
     order = history.order()
-    judge = _Judge(order, _Evidence(history, order), Rules(_MIN_SEGMENT, alpha, min_effect))
+    judge = _Judge(order, _Evidence(history, order), Rules(_MIN_SEGMENT, alpha, min_effect), dict(declared))
     done: list[_Judged] = []
 
     def tell() -> None:
@@ -136,16 +137,17 @@ class _Judge:
     order: CommitOrder
     evidence: _Evidence
     rules: Rules
+    declared: Mapping[str, Better]
 
     def __call__(self, place: int, one: Curve) -> _Judged:
-        exact = units.is_exact(one.unit)
+        metric = metric_of(one.key, one.unit, one.kind, self.declared)
         steps: tuple[Step, ...] = ()
-        tested = not exact and role(one.key, one.unit, one.kind) is not Role.MACHINE
-        if exact:
+        tested = not metric.exact and metric.role is not Role.MACHINE
+        if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
             steps = detect_one(self.evidence.values(one), self.evidence.confirmed(one), self.rules)
-        return _Judged(place, [_change_point(self.order, one, step) for step in steps], tested)
+        return _Judged(place, [_change_point(self.order, one, step, metric) for step in steps], tested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class _Evidence:
         if self._disturbed:
             disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         beside = None
-        if self._canaries.levels and role(one.key, one.unit, one.kind) is Role.TIME:
+        if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)
             disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
         if 2 * disturbed.sum() < disturbed.size:
@@ -204,8 +206,8 @@ def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
 def _relevant(change: ChangePoint) -> bool:
     """A certain change may still be too small to matter: a few scalars, a few faults."""
     if change.kind == "exact":
-        return abs(change.effect) >= EXACT_THAT_COUNTS
-    return change.unit != "faults" or abs(change.after - change.before) >= FAULTS_THAT_COUNT
+        return abs(change.effect) >= LEAST_EXACT
+    return abs(change.after - change.before) >= change_metric(change).least_change
 
 
 def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> dict[str, set[str]]:
@@ -242,7 +244,7 @@ def _vouched(one: Curve, changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
     return numbers
 
 
-def _change_point(order: CommitOrder, one: Curve, step: Step) -> ChangePoint:
+def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:
     """The commits between the last certain old level and the first certain new one."""
     lo, hi = one.commits[step.lo], one.commits[step.hi]
     if step.lo > 0 and step.kind != "drift":
@@ -251,7 +253,7 @@ def _change_point(order: CommitOrder, one: Curve, step: Step) -> ChangePoint:
     return ChangePoint(
         key=one.key,
         unit=one.unit,
-        kind="exact" if units.is_exact(one.unit) else step.kind,
+        kind="exact" if metric.exact else step.kind,
         lo_commit=lo,
         hi_commit=hi,
         before=step.before,
@@ -260,5 +262,5 @@ def _change_point(order: CommitOrder, one: Curve, step: Step) -> ChangePoint:
         effect_lo=step.effect_lo,
         effect_hi=step.effect_hi,
         p_value=step.p_value,
-        worse=units.worse(one.unit, step.effect),
+        worse=metric.direction(step.effect) is EventDirection.REGRESSION,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 from nbbench.disturbance import Disturbance, mean_disturbance
@@ -14,39 +14,30 @@ from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
+from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
-from nbbench.roles import Role, change_role, ledger_families
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.workloads import ledger_families
 
 # A recovery undoes at least half of the loss (on the log scale).
 _RECOVERED_SHARE = 0.5
 _NEIGHBOURS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Below these (log ratios) a change is recorded but makes no flag."""
-
-    time: float = 0.05
-    work: float = 0.01
-    operations: float = 0.2  # a scalar operation costs microseconds whatever the frame
-
-
 def build_events(
-    history: History, changes: Sequence[ChangePoint], thresholds: Thresholds | None = None
+    history: History, changes: Sequence[ChangePoint], min_effect: float | None = None
 ) -> list[Event]:
     """Group change points and explain each group; oldest first.
 
     `grouping` says which belong together. Groups in which nothing reaches the thresholds are
     left out, and those between equal trees: equal code is never a regression.
     """
-    limits = thresholds or Thresholds()
     branch = _Branch(history)
     groups = [
         group
         for group in group_changes(changes, branch.order)
-        if _matters(group.changes, limits) and not branch.same_tree(group.lo, group.hi)
+        if _matters(group.changes, min_effect) and not branch.same_tree(group.lo, group.hi)
     ]
     groups.sort(key=lambda group: (group.hi, group.lo, group.direction))
     return _with_recoveries([_event(group, branch) for group in groups])
@@ -121,17 +112,9 @@ class _Branch:
         return min(effects, key=abs, default=None)
 
 
-def _matters(changes: Sequence[ChangePoint], thresholds: Thresholds) -> bool:
-    for change in changes:
-        part = change_role(change)
-        if part is Role.DERIVED:
-            continue
-        limit = thresholds.work if part in (Role.WORK, Role.DTYPE) else thresholds.time
-        if change.unit == "operations":
-            limit = thresholds.operations
-        if abs(change.effect) >= limit:
-            return True
-    return False
+def _matters(changes: Sequence[ChangePoint], min_effect: float | None) -> bool:
+    metrics = ((change, change_metric(change)) for change in changes)
+    return any(m.counts(c, min_effect) for c, m in metrics if m.role is not Role.DERIVED)
 
 
 def _event(group: Group, branch: _Branch) -> Event:

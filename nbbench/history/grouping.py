@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.history.order import CommitOrder
+from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, SeriesKey
-from nbbench.roles import Role, change_role, ledger_families, say, sign
+from nbbench.workloads import ledger_families
 
 _EXPLAINED_SHARE = 0.5
 
@@ -176,3 +177,28 @@ def _distinct(groups: Iterable[Group]) -> list[Group]:
         else:
             found[key] = group
     return list(found.values())
+
+
+# What a user waits for says whether an event is a regression; without it exact work, and so on down. A width
+# that grew from nothing (an infinite effect) must not outvote bytes and operations.
+_SAYS = (Role.TIME, Role.WORK, Role.DTYPE, Role.ALLOCATOR, Role.MEMORY, Role.OTHER)
+
+
+def say(change: ChangePoint) -> tuple[int, float]:
+    """How much a change point says about an event's direction: greater tuples say more, (0, 0) nothing."""
+    metric = change_metric(change)
+    if metric.role not in _SAYS or metric.better is Better.NEITHER:
+        return 0, 0.0
+    return len(_SAYS) - _SAYS.index(metric.role), abs(change.effect)
+
+
+def direction(changes: Iterable[ChangePoint]) -> int:
+    """+1 for a regression, -1 for an improvement, 0 where nothing has a direction (a dtype alone)."""
+    said = [(say(change), change) for change in changes]
+    telling = [item for item in said if item[0][0]]
+    return sign(max(telling, key=lambda item: item[0])[1]) if telling else 0
+
+
+def sign(change: ChangePoint) -> int:
+    """+1 for a regression, -1 for an improvement."""
+    return 1 if change.worse else -1

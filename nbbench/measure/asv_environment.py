@@ -25,7 +25,9 @@ from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import warm_client as warm
 from nbbench.measure.process_env import installed_torch, tree_environment
+from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
+from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
 from nbbench.subject.repository import open_subject, tree_ids
@@ -115,6 +117,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             self._append(self._failed_install(str(error)))
             raise util.ProcessError(["git", "archive"], 1, "", str(error)) from error
         self._tree, self._commit = tree, commit_hash
+        export_workloads(self._settings)
         self._set_commit_hash(commit_hash)
 
     @property
@@ -236,6 +239,8 @@ def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "run_delay_s", told.pop("run_delay_s")
     if canary := told.pop("canary", None):
         yield "canary", canary  # seconds of each program, before and after
+    if cache := last_level_cache_bytes():
+        yield "cache_bytes", cache  # recorded figures are judged by their own machine's
 
 
 def _lost(error: HostError) -> warm.JobOutcome:

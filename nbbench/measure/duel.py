@@ -32,7 +32,7 @@ class Sample:
 class Canaries:
     """Seconds of the canaries, each (before, after) the turns, by side."""
 
-    bandwidth_s: Mapping[str, tuple[float, float]]
+    frames_s: Mapping[str, tuple[float, float]]
     arithmetic_s: Mapping[str, tuple[float, float]]
 
     @property
@@ -40,15 +40,15 @@ class Canaries:
         """ln(head / base) of both canaries' mean: what a wandering machine adds to the workload's."""
         return statistics.fmean(
             statistics.fmean(map(math.log, found["head"])) - statistics.fmean(map(math.log, found["base"]))
-            for found in (self.bandwidth_s, self.arithmetic_s)
+            for found in (self.frames_s, self.arithmetic_s)
         )
 
     @property
     def jump(self) -> float:
         """Largest absolute log-ratio of the arithmetic canary between before and after, over the sides.
 
-        The bandwidth canary has no say: in 37 % of quiet duels it moved by more than 10 %, and their
-        log-ratios erred no more than others (docs/statistics.md).
+        The kernel that moves frames has no say: one that is bound by memory moved by more than 10 % in 37 %
+        of quiet duels, and their log-ratios erred no more than others (docs/statistics.md).
         """
         return max(abs(math.log(after / before)) for before, after in self.arithmetic_s.values())
 
@@ -101,7 +101,7 @@ def duel(
 
 def judge(played: Played, turns: int = TURNS, spare: int = 0) -> Pair:
     """The pair that the turns of "base" and "head" gave; without a figure when no turn counted."""
-    canaries = Canaries(played.canaries["bandwidth_s"], played.canaries["arithmetic_s"])
+    canaries = Canaries(played.canaries["frames_s"], played.canaries["arithmetic_s"])
     done = len(played.samples["base"])
     if not done:  # nobody's fault: to be measured again
         nothing = Sample(None)

@@ -16,12 +16,14 @@ from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger, StackCost
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import torch_version, tree_environment
+from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
 from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
+from nbbench.workloads import suite_workloads
 
 Say = Callable[[str], None]
 
@@ -72,6 +74,7 @@ def record_ledgers(
 
 def _ensure_kept(settings: Settings, commit: Commit) -> None:
     ensure_writable(ledger_path(settings.results_dir, commit.tree, torch_version()).parent)
+    export_workloads(settings)
 
 
 def commit_ledgers(
@@ -155,19 +158,25 @@ def _call(
 
 
 def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
-    """Names of the workloads of benchmarks/ that match.
+    """Names of the suite's workloads that match.
 
-    Raises UsageError when none does.
+    Raises UsageError when none does, or when the suite declares none.
     """
-    names = [f"bandwidth-{size}-{dtype}" for size in (512, 1024, 2048) for dtype in ("float32", "float64")]
-    names += [f"tricubic-{n}-{dtype}" for n in (1, 1000, 100000) for dtype in ("float32", "float64")]
-    names += ["sources-3969"]
-    knobs = {"multi_source": (1, 3, 9), "oversample": (1, 2, 3), "phi_steps": (1, 4)}
-    knobs |= {"mosaic_domains": (1, 4), "absorption": (1, 4)}
-    names += [f"{knob}-{n}" for knob, values in knobs.items() for n in values]
-    if chosen := [name for name in names if pattern.search(name)]:
+    if chosen := matching_workloads(settings, pattern):
         return chosen
-    raise UsageError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
+    raise UsageError("this suite declares no workloads", hint="declare them in benchmarks/workloads.py")
+
+
+def matching_workloads(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
+    """Names of the suite's workloads that match; none where it declares none.
+
+    Raises UsageError when none of those declared does.
+    """
+    names = suite_workloads(settings.root).by_name
+    chosen = [name for name in names if pattern.search(name)]
+    if names and not chosen:
+        raise UsageError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
+    return chosen
 
 
 def workload_ledgers(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from nbbench.probe.cache import cache_of_level
 from nbbench.record.redact import redact_text
 from nbbench.units import format_bytes
 
@@ -93,14 +94,6 @@ class Host:
             return no_turbo == 0
         boost = self.number(f"{_CPU}/cpufreq/boost")
         return None if boost is None else boost == 1
-
-    def cache(self, level: int) -> str | None:
-        """The size of the data or unified cache of this level, for one core."""
-        for index in sorted((self.root / _CPU / "cpu0/cache").glob("index*")):
-            place = str(index.relative_to(self.root))
-            if self.number(f"{place}/level") == level and self.read(f"{place}/type") != "Instruction":
-                return self.read(f"{place}/size")
-        return None
 
     def memory(self) -> dict[str, int]:
         """/proc/meminfo in bytes by its names (MemTotal, MemAvailable, SwapTotal, SwapFree …)."""
@@ -185,9 +178,9 @@ def machine_facts(root: Path = Path("/")) -> dict[str, str]:
         "processors usable": lambda: len(os.sched_getaffinity(0)),
         "physical cores": host.physical_cores,
         "smt": lambda: _on_off(host.smt_active()),
-        "l1d cache": lambda: host.cache(1),
-        "l2 cache": lambda: host.cache(2),
-        "l3 cache": lambda: host.cache(3),
+        "l1d cache": lambda: _size(cache_of_level(1, root)),
+        "l2 cache": lambda: _size(cache_of_level(2, root)),
+        "l3 cache": lambda: _size(cache_of_level(3, root)),
         "numa nodes": host.numa_nodes,
         "memory": lambda: format_bytes(host.memory()["MemTotal"]),
         "swap": lambda: format_bytes(host.memory()["SwapTotal"]),
@@ -287,6 +280,10 @@ def _fact(reader: Callable[[], object]) -> str:
     except (OSError, ValueError, KeyError, AttributeError):
         return UNKNOWN
     return UNKNOWN if value is None or value == "" else str(value)
+
+
+def _size(size: int) -> str | None:
+    return format_bytes(size) if size else None
 
 
 def _on_off(value: bool | None) -> str | None:

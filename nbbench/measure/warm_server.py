@@ -272,17 +272,17 @@ def _is_timed(argv: list[str]) -> bool:
     return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
 
 
-def _command_between_canaries(argv: list[str], telling: int) -> None:
-    """asv's command with the canaries timed before and after it, in this process that measures."""
-    from nbbench.probe.beside import sing
+def _command_between_canaries(argv: list[str], answer: int) -> None:
+    """asv's command with the canary run before and after it, in this process that measures."""
+    from nbbench.probe.canary import reference_times
 
-    sung = []
-    with contextlib.suppress(Exception):  # without canaries the benchmark is as good
-        sung.append(sing())
+    times = []
+    with contextlib.suppress(Exception):  # without a canary the benchmark is as good
+        times.append(reference_times())
     _command(argv)
     with contextlib.suppress(Exception):
-        sung.append(sing())
-        os.write(telling, json.dumps({name: [s[name] for s in sung] for name in sung[0]}).encode())
+        times.append(reference_times())
+        os.write(answer, json.dumps({name: [each[name] for each in times] for name in times[0]}).encode())
 
 
 def _command(argv: list[str]) -> None:

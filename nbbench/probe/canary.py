@@ -1,62 +1,79 @@
-"""Canaries: fixed reference programs of ours, timed beside a workload in the same process.
+"""The canary: two reference kernels of ours, timed beside what is measured, in its own process.
 
 Their work never changes, so a change of their time comes from the machine or from what else it does, never
-from the subject. One is bound by memory bandwidth, the other by arithmetic.
+from the subject. A run takes some 10 ms and leaves nothing behind: no thread, no setting of torch, no memory.
+It never touches malloc: its frames are mapped. A large block that malloc maps and frees again would move
+glibc's threshold between mapping and heap, and with it what a benchmark of the default allocator measures.
 """
 
 from __future__ import annotations
 
+import mmap
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 
-ARRAY_BYTES = 32 * 2**20
-"""One array of the copy: it and its target are twice the last-level cache of small machines, and are touched
-in 20 ms."""
+FRAME_VALUES = 2**18
+"""float32 values of one frame: 1 MiB; four of them fill twice the second-level cache of one core."""
 
-COPIES = 3
-"""Copies in a row: 192 MiB of traffic, about 10 ms at 20 GB/s."""
+PASSES = 7
+"""Passes over the frames, half a millisecond each, of which the fastest counts."""
 
-ARITHMETIC_COUNT = 4096
-"""Values of the arithmetic program: 16 kB, which stays in the first-level cache."""
+SMALL_VALUES = 4096
+"""Values of the kernel that is bound by arithmetic: 16 KiB, which stay in the first-level cache."""
 
-ARITHMETIC_PASSES = 1000
-"""Passes of sin(): about 8 ms on one core."""
+SINES = 100
+"""Sines of all small values in a row: half a millisecond."""
 
-
-@dataclass(frozen=True, slots=True)
-class CanaryTime:
-    """Seconds of the fastest run of each reference program."""
-
-    bandwidth_s: float
-    arithmetic_s: float
+SINE_REPEATS = 5
 
 
-class Canary:
-    """The two programs with their arrays; building one touches all pages."""
+def reference_times() -> dict[str, float]:
+    """Seconds of the fastest pass of each reference kernel, on one thread.
 
-    def __init__(self) -> None:
-        count = ARRAY_BYTES // 4
-        self._source = torch.ones(count, dtype=torch.float32)
-        self._target = torch.zeros(count, dtype=torch.float32)
-        self._values = torch.linspace(0.1, 3.0, ARITHMETIC_COUNT, dtype=torch.float32)
-        self._result = torch.empty_like(self._values)
+    ``frames_s`` is a chain of elementwise operations over frames of 1 MiB, as simulations are made of;
+    ``arithmetic_s`` is sines of values in the first-level cache.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    mapped = mmap.mmap(-1, 4 * (4 * FRAME_VALUES + 2 * SMALL_VALUES))
+    try:
+        return _timed(torch.frombuffer(mapped, dtype=torch.float32))
+    finally:
+        mapped.close()
+        torch.set_num_threads(threads)
 
-    def sing(self, repeats: int = 1) -> CanaryTime:
-        """Time both programs `repeats` times (at least once) and keep the fastest of each."""
-        best = [float("inf")] * 2
-        for _ in range(max(1, repeats)):
-            for i, program in enumerate((self._copy, self._compute)):
-                start = time.perf_counter()
-                program()
-                best[i] = min(best[i], time.perf_counter() - start)
-        return CanaryTime(*best)
 
-    def _copy(self) -> None:
-        for _ in range(COPIES):
-            self._target.copy_(self._source)
+def _timed(memory: torch.Tensor) -> dict[str, float]:
+    """Both kernels in ``memory``; its tensors end with this call, so that it can be unmapped."""
+    sizes = [FRAME_VALUES] * 4 + [SMALL_VALUES] * 2
+    first, second, third, fourth, small, sines = memory.split(sizes)
+    with torch.inference_mode():
+        for number, frame in enumerate((first, second, third, fourth)):
+            frame.fill_(0.5 + number)
+        small.fill_(0.7)
 
-    def _compute(self) -> None:
-        for _ in range(ARITHMETIC_PASSES):
-            torch.sin(self._values, out=self._result)
+        def frames() -> None:
+            torch.mul(first, second, out=third)
+            torch.add(third, first, out=fourth)
+            torch.sqrt(fourth, out=third)
+            torch.sin(third, out=fourth)
+            torch.div(fourth, second, out=third)
+            torch.mul(third, fourth, out=fourth)
+
+        def arithmetic() -> None:
+            for _ in range(SINES):
+                torch.sin(small, out=sines)
+
+        return {"frames_s": _fastest(frames, PASSES), "arithmetic_s": _fastest(arithmetic, SINE_REPEATS)}
+
+
+def _fastest(kernel: Callable[[], None], repeats: int) -> float:
+    """Seconds of the fastest of ``repeats`` runs: others only add time."""
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        kernel()
+        best = min(best, time.perf_counter() - start)
+    return round(best, 7)

@@ -2,22 +2,29 @@
 
 Memory follows STREAM's rules (McCalpin, "Memory bandwidth and machine balance in current high
 performance computers", IEEE TCCA Newsletter, 1995): arrays of at least four times the last-level
-cache, best of repeats, first repeat left out. STREAM does not count the read of a destination's
+cache, best of repeats, first repeat left out. Where the cache is so large that this would take seconds
+for each commit, the arrays are smaller and the three of them together exceed it; `Ceiling.array_bytes`
+against `Ceiling.cache_bytes` says so. STREAM does not count the read of a destination's
 cache lines before they are written (write-allocate), and neither does the ledger, so the two
 compare like with like; docs/roofline.md tells what torch's kernels really do.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-_DEFAULT_CACHE_BYTES = 32 * 2**20
+from nbbench.probe.cache import last_level_cache_bytes
+
+_DEFAULT_CACHE_BYTES = 32 * 2**20  # where the kernel does not say
+SMALLEST_ARRAY_BYTES = 64 * 2**20
+LARGEST_ARRAY_BYTES = 128 * 2**20
+"""Three such arrays exceed a cache of 300 MiB and are filled and passed once in a third of a second."""
+MOST_SECONDS = 2.0
+"""A machine so slow or so busy that the repeats take longer gives the best of what it managed."""
 # A sample of a small kernel runs at least so long, so that the clock's own cost does not show.
 _SAMPLE_S = 100e-6
 _SMALLEST_FOOTPRINT = 24 * 2**10  # three arrays of 8 KiB: well inside any first-level cache
@@ -36,27 +43,21 @@ class Ceiling:
     cache_bytes: int
 
 
-def last_level_cache_bytes() -> int:
-    """Size of the largest cache of CPU 0 from sysfs; 32 MiB where it is not told."""
-    sizes = [0]
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        if match := re.fullmatch(r"(\d+)([KMG]?)", path.read_text().strip()):
-            sizes.append(int(match[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[match[2]])
-    return max(sizes) or _DEFAULT_CACHE_BYTES
-
-
 def measure_ceiling(*, repeats: int = 5, array_bytes: int | None = None) -> Ceiling:
     """Copy, scale, add and triad bandwidth with torch's current number of threads.
 
-    Arrays hold float64 of `array_bytes` (default: four times the last-level cache, at least
-    64 MiB, at most 512 MiB).
+    Arrays hold float64 of `array_bytes` (default: four times the last-level cache, between
+    SMALLEST_ARRAY_BYTES and LARGEST_ARRAY_BYTES). No repeat begins after MOST_SECONDS, but the first two.
     """
-    cache = last_level_cache_bytes()
-    size = array_bytes or min(max(4 * cache, 64 * 2**20), 512 * 2**20)
+    cache = last_level_cache_bytes() or _DEFAULT_CACHE_BYTES
+    size = array_bytes or min(max(4 * cache, SMALLEST_ARRAY_BYTES), LARGEST_ARRAY_BYTES)
     count = size // 8
     kernels = _kernels(count)
     best = dict.fromkeys(kernels, float("inf"))
+    end = time.monotonic() + MOST_SECONDS
     for turn in range(repeats + 1):
+        if turn > 1 and time.monotonic() > end:
+            break
         for name, (_, kernel) in kernels.items():
             start = time.perf_counter()
             kernel()
@@ -79,9 +80,11 @@ def _kernels(count: int) -> dict[str, tuple[int, Callable[[], object]]]:
 
 
 def curve_footprints(cache_bytes: int) -> list[int]:
-    """Bytes that an operation touches, doubled from a first-level cache to four times the last."""
+    """Bytes that an operation touches, doubled from a first-level cache to four times the last one, or to
+    all three of the largest arrays.
+    """
     sizes = [_SMALLEST_FOOTPRINT]
-    while sizes[-1] < 4 * cache_bytes:
+    while sizes[-1] < min(4 * cache_bytes, 3 * LARGEST_ARRAY_BYTES):
         sizes.append(2 * sizes[-1])
     return sizes
 

@@ -1,57 +1,115 @@
-"""Where credentials stand in a text: spans to take out, found line by line.
+"""Where credentials stand in a text: spans to take out, found line by line, in linear time.
 
-A token of a published format, a value beside a word such as `password`, a login inside a URL, a
-long random string; and private keys, which alone go over several lines.
+A token of a published format, a value beside a label such as `password`, a login inside a URL, the
+password of a command line; and private keys, which alone go over several lines.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from nbbench.record.tokens import TOKEN_PATTERN, looks_random
+from nbbench.record.tokens import TOKEN_PATTERN
 
-Span: TypeAlias = tuple[int, int]
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Characters `start` to `end` are secret; `seen` is where what gives them away begins."""
+
+    start: int
+    end: int
+    seen: int
+
 
 # Names that mean a secret whatever stands behind them …
 _STRONG = (
-    r"[A-Za-z0-9_.-]*(?:password|passwd|passphrase|secret|credential|api[_-]?key|access[_-]?key|account[_-]?key"
-    r"|private[_-]?key|signing[_-]?key|auth[_-]?token|access[_-]?token|_auth|session[_-]?id|connect\.sid|csrftoken)"
+    r"[A-Za-z0-9_.-]{0,80}?(?:passw(?:or)?d|passphrase|secret|credential|(?:api|access|account|private|signing"
+    r"|encryption|master)[_-]?key|(?:auth|access|refresh|bearer)[_-]?token|_auth|session[_-]?id|connect\.sid"
+    r"|csrftoken|[_-]pass|db[_-]?pass)"
+    r"(?:s|[_-]?(?:key|base|value|token|id|hash|text|string|data|default|b64|base64|\d{1,4})){0,4}"
 )
-# … and names that are common in programs: there the value must hold letters and digits, and be long.
-_WEAK = r"(?:[A-Za-z0-9_.-]*(?:_key|_token|-token)|token|pwd|key|sig|sid)"
-_VALUE = r"(?:\"[^\"\n]{4,}\"|'[^'\n]{4,}'|[^\s\"',;&<>]{6,})"
-_WEAK_VALUE = (
-    r"[\"']?(?=[A-Za-z+/=_.:%-]{0,200}[0-9])(?=[0-9+/=_.:%-]{0,200}[A-Za-z])[A-Za-z0-9+/=_.:%-]{16,}[\"']?"
+# … and names that are common in programs: there the value must look random.
+_WEAK = r"(?:[A-Za-z0-9_.-]{0,80}(?:_key|_token|-token)|token|pwd|pass|key|sig|sid)"
+_HARMLESS_KEY = re.compile(
+    r"(?i)(?:cache|primary|foreign|sort|group|partition|public|object|row|index|dict|lookup|route|series)[_-]?key$"
 )
-# `name=value`, `name: value`, `"name": "value"`, `--name value`; the value goes, the name stays.
-_SEPARATOR = r"(?:\\?[\"']?[ \t]{0,3}[=:][ \t]{0,3})"
-_ASSIGNED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-]){_STRONG}{_SEPARATOR}(?P<value>{_VALUE})")
-_ASSIGNED_WEAK = re.compile(rf"(?i)(?<![A-Za-z0-9_.-]){_WEAK}{_SEPARATOR}(?P<value>{_WEAK_VALUE})")
+# Inside of strings within strings (JSON in JSON) quotes have backslashes in front: they belong to the quote.
+_ESCAPES = r"\\{0,63}"
+_CHAR = r"(?:\\(?!\\{0,63}[nrt\"'])\S|[^\s\"',;&<>\\])"
+# Of a command line's password: more may stand in it, what ends a JSON text may not.
+_ARGUMENT = r"(?:\\(?!\\{0,63}[nrt\"'])\S|[^\s\"'<>\\])"
+_START = r"(?:\b|(?<=\\n))"
+_VALUE = (
+    r"(?:(?P<quote>\\{0,63}[\"'])(?P<quoted>(?:(?!(?P=quote))[^\n]){4,4000}?)(?P=quote)"
+    rf"|(?P<plain>(?![\[{{(]){_CHAR}{{6,4000}}))"
+)
+# `name=value`, `name: value`, `"name": "value"`, `name => value`; the value goes, the name stays.
+_SEPARATOR = r"(?:\\{0,63}[\"']?\]?[ \t]{0,3}(?:=>|[=:])[ \t]{0,3})"
+_LABELLED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-]){_STRONG}{_SEPARATOR}{_VALUE}")
+_LABELLED_WEAK = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])(?P<name>{_WEAK}){_SEPARATOR}{_VALUE}")
+# `<password>value</password>`; `name="DB_PASSWORD" value="…"`; SecretStr('…')
+_ELEMENT = re.compile(rf"(?i)<(?:\w{{1,40}}:)?{_STRONG}(?:\s[^<>\n]{{0,200}})?>(?P<plain>[^<\n]{{4,4000}})")
+_PAIR = re.compile(
+    rf"(?i)\b(?:name|key)\\{{0,7}}[\"']?\s{{0,3}}[=:]\s{{0,3}}\\{{0,7}}[\"']?{_STRONG}\\{{0,7}}[\"']?,?\s{{1,3}}"
+    rf"\\{{0,7}}[\"']?value{_SEPARATOR}{_VALUE}"
+)
+_WRAPPED = re.compile(rf"\bSecret(?:Str|Bytes)?\(b?{_VALUE}")
 _OPTION = re.compile(
-    r"(?i)(?<!\S)--?(?:[a-z-]{0,40}(?:password|passwd|passphrase|secret|token|api-?key))[ =]"
-    rf"(?P<value>{_VALUE})"
+    rf"(?i)(?<!\S)--?[a-z-]{{0,40}}(?:passw(?:or)?d|passphrase|secret|token|(?:api|access)-?key)[ =]{_VALUE}"
 )
 _HEADER = re.compile(
     r"(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]{0,40}(?:auth|key|token|secret)[a-z-]{0,40})"
-    r"[\"']?[ \t]*:[ \t]*(?P<value>[^\r\n\"']+)"
+    r"\\{0,63}[\"']?[ \t]{0,3}:[ \t]{0,3}\\{0,63}[\"']?"
+    r"(?P<plain>(?:\\(?!\\{0,63}[nrt\"'])\S|[^\r\n\"'\\]){1,4000})"
 )
 _SCHEME = re.compile(
-    r"\b(?:Bearer|Basic|SSWS|Digest|Negotiate)[ \t]+"
-    r"(?=\S*[0-9=]|\S*[a-z][A-Z])(?P<value>[A-Za-z0-9._~+/=-]{8,})"
+    r"\b(?:Bearer|Basic|SSWS|Digest|Negotiate)[ \t]{1,3}"
+    r"(?=\S{0,200}[0-9=]|\S{0,200}[a-z][A-Z])(?P<plain>[A-Za-z0-9._~+/=-]{8,4000})"
 )
-_URL_LOGIN = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://(?P<value>[^\s/@:?#]*:[^\s@/]+|[^\s/@:]{16,})@")
-_CURL_LOGIN = re.compile(r"(?<!\S)(?:-u|--user)[ =]?(?P<value>[^\s:]+:\S+)")
-_NETRC = re.compile(r"\b(?:login[ \t]+\S+[ \t]+)?password[ \t]+(?P<value>\S{4,})(?=[ \t]*$)", re.MULTILINE)
-_NAMED_VALUES = (_HEADER, _ASSIGNED, _ASSIGNED_WEAK, _OPTION, _SCHEME, _CURL_LOGIN, _NETRC)
-# One of these stands in every text that a pattern above matches. A search for plain words is ten
-# times as fast as the patterns, and most lines of a log hold none.
+# Passwords of command lines that know no better: mysql -pX, sqlplus user/p@db, curl -u user:p.
+_CURL = re.compile(
+    rf"(?<!\S)(?:-u|--user|--proxy-user)[ =]?(?P<plain>[^\s:\"']{{1,200}}:{_ARGUMENT}{{1,4000}})"
+)
+_BETWEEN = r"[^\n|;&]{0,400}?\s"  # other arguments of the same command
+_PROGRAMS = (
+    r"(?:mysql\w*|mariadb[\w-]*|sshpass|mongo\w*|docker\s+login|podman\s+login|7z\w?|unrar)\b"
+    rf"{_BETWEEN}(?:-p|--password[ =])(?!no:)",
+    rf"redis-cli\b{_BETWEEN}-a",
+    rf"ldap\w{{1,20}}\b{_BETWEEN}-w",
+)
+_PROGRAM = re.compile(rf"{_START}(?:{'|'.join(_PROGRAMS)})\s?(?P<plain>(?!-){_ARGUMENT}{{3,4000}})")
+_ORACLE = re.compile(
+    rf"{_START}(?:sqlplus|sqlcl|sqlldr|impdp|expdp|exp|imp|rman|tnsping)\b{_BETWEEN}"
+    rf"(?P<plain>[\w$#]{{1,60}}/(?!\w*/)(?:(?!@){_ARGUMENT}){{1,400}})"
+)
+_NETRC = re.compile(
+    rf"{_START}(?:machine|login)[ \t]{{1,9}}\S{{1,400}}[^\n]{{0,400}}?[ \t]password[ \t]{{1,9}}"
+    rf"(?P<plain>{_ARGUMENT}{{4,4000}})"
+)
+_PGPASS = re.compile(
+    r"(?:(?<![\w.*/-])|(?<=\\n))(?:\*|localhost|[\w-]{1,60}(?:\.[\w-]{1,60}){1,9}):(?:\*|\d{1,5})"
+    rf":(?:\*|[A-Za-z_][\w-]{{0,60}}):(?:\*|[A-Za-z_][\w-]{{0,60}}):(?P<plain>{_ARGUMENT}{{4,4000}})"
+)
+# What stands behind `scheme:/` is judged in `_url_logins`; a login without a scheme needs a host behind it.
+_URL = re.compile(
+    r"(?i)(?:\b(?P<scheme>[a-z][a-z0-9+.-]{1,30}):/{1,3}|(?<![:\w/])//)(?P<rest>[^\s\"'<>]{1,1500})"
+)
+_LOGIN = re.compile(
+    r"(?<![\w/.@:-])(?P<plain>[A-Za-z_][\w.-]{0,60}:[^\s:@/\"'<>]{6,200})(?=@(?!sha256)[\w.-]{1,200}[:/])"
+)
+_PORT = re.compile(r"\d{1,5}(?:[/?#]|$)")
+_WEB = ("http", "https", "ws", "wss", "git", "ssh", "file")
+_PLAIN_USER = re.compile(r"[A-Za-z][A-Za-z._-]{0,20}")
+_LABELS = (
+    *(_LABELLED, _LABELLED_WEAK, _ELEMENT, _PAIR, _WRAPPED, _OPTION, _HEADER, _SCHEME, _CURL),
+    *(_PROGRAM, _ORACLE, _NETRC),
+)
+# One of these stands in every line that a pattern above matches. A search for plain words is ten times as
+# fast as the patterns, and most lines of a log hold none.
 _KEYWORDS = (
     *(
-        "passw",
-        "passphrase",
+        "pass",
         "secret",
         "credential",
         "key",
@@ -62,136 +120,161 @@ _KEYWORDS = (
         "token",
         "pwd",
         "sig",
+        "cookie",
     ),
-    *("cookie", "bearer", "basic", "ssws", "digest", "negotiate", "-u"),
+    *("bearer", "basic", "ssws", "digest", "negotiate", "-u", "--proxy-user", "mysql", "mariadb", "mongo"),
+    *(
+        "docker",
+        "podman",
+        "7z",
+        "unrar",
+        "redis-cli",
+        "ldap",
+        "sql",
+        "impdp",
+        "expdp",
+        "exp ",
+        "imp ",
+        "rman",
+    ),
 )
-# Words that stand where a secret would and are none: flags, placeholders, masks.
+# Words that stand where a secret would and are none: flags, placeholders, masks, calls, types.
 HARMLESS = re.compile(
-    r"(?i)[\"']?(true|false|none|null|yes|no|on|off|\*+|x{3,}|\d{1,5}|<redacted>|<[a-z_ -]+>)[\"']?"
+    r"(?i)(true|false|none|null|yes|no|on|off|\*+|x{3,}|\.{3,}|\d{1,5}|<redacted>|<[a-z_ -]+>|\$\{?\w+\}?"
+    r"|[a-z_][a-z_.]*[(\[].*|str|bytes|string|optional|required)"
 )
-_LONG = 20
-_LONG_WORD = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LONG},}}")
+_PATH = re.compile(r"(?:/[\w.+@-]+)+/?")
+_WORD = re.compile(r"[A-Za-z0-9+/=]+")
+_CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MIN_RANDOM = 16
 # Every format of tokens.py holds a run of this length.
-_ANY_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{14}")
-_CONTEXT = 200
-_IN_PATH = re.compile(r"(?:^|[\s\"'(=:\[])(?:~|\.{1,2})?/[^\s\"'()\[\]]*$")
-_DIGEST_PREFIX = re.compile(r"(?i)(sha\d{1,3}|md5|blake2[bs])[-:=]$")
-_CHECKSUM = re.compile(r"sha(256|384|512)-")
+_LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{14}")
 
-_KEY_BEGIN = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-Lines: \d+")
-_KEY_END = re.compile(r"-{4,5} ?END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-MAC: \S+")
-# A line inside a key: one word of base64 (whatever stands around it), a header, or nothing.
-_KEY_LINE = re.compile(r"[^A-Za-z0-9+/=]*([A-Za-z0-9+/=]*|[A-Z][A-Za-z-]+: [^\n]*)[^A-Za-z0-9+/=]*")
+_KEY_MARK = re.compile(
+    r"-{4,5} ?(?P<begin>BEGIN) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-Lines(?P<lines>): \d+"
+    r"|-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-MAC: \S+"
+)
+# What follows BEGIN: lines of base64 (`\\n` in strings), whatever stands in front of them, headers, blanks.
+_KEY_BODY = re.compile(
+    r"(?:E[ \t]+)?(?:\\+[nr]|[^A-Za-z0-9+/=\"'\\])*"
+    r"(?:(?:[A-Za-z0-9+/]{40,}|(?:[A-Za-z0-9+/]{4}){1,9})?={0,2}(?:\\+[nr]|\s)+)*"
+    r"(?:[A-Za-z0-9+/]{40,}|(?:[A-Za-z0-9+/]{4}){1,9}(?![A-Za-z0-9+/]))?={0,2}"
+    r"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash)\b[^\n\"']*)?[^\S\n]*"
+)
 # An RSA key of 16,384 bits is 13 kB; what goes on for longer is no key, and the log is wanted.
-MAX_KEY = 32_768
+LONGEST_KEY = 32_768
 
 
-def text_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
-    """The spans of `text` that hold credentials, or one of the exact values `secrets`; merged, in order."""
-    found, _ = open_spans(text, secrets)
-    return found
+class Finder:
+    """Finds spans in texts that follow each other: a private key may go on from one into the next."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # One alternation, the longest first: a single pass whatever their number.
+        ranked = sorted(set(secrets), key=lambda value: (-len(value), value))
+        self._exact = re.compile("|".join(map(re.escape, ranked))) if ranked else None
+        self._key_left = 0  # characters that the key of an earlier line may still have
+
+    def spans(self, text: str) -> list[Span]:
+        """The secret spans of `text`, in order and apart from each other."""
+        found: list[Span] = []
+        if self._exact is not None:
+            found += [Span(m.start(), m.end(), m.start()) for m in self._exact.finditer(text)]
+        keys = self._key_left > 0 or "PRIVATE KEY" in text or "Private-Lines" in text
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start)
+            end = len(text) if end < 0 else end
+            line = text[start:end]
+            spans = [*_line(line), *(self._key(line) if keys else ())]
+            found += [Span(start + s.start, start + s.end, start + s.seen) for s in spans]
+            start = end + 1
+        return _merged(found)
+
+    def _key(self, line: str) -> Iterator[Span]:
+        """What of this line belongs to private keys; of a key over many lines each line is a span."""
+        start = position = 0
+        for mark in (*_KEY_MARK.finditer(line), None):
+            if self._key_left:
+                end, ended = (
+                    (mark.end(), True) if mark and mark["begin"] is mark["lines"] is None else (0, False)
+                )
+                if not ended:
+                    body = _KEY_BODY.match(line, position, mark.start() if mark else len(line))
+                    end = body.end() if body else position
+                goes_on = mark is None and end == len(line.rstrip("\r"))
+                self._key_left = max(0, self._key_left - len(line)) if goes_on else 0
+                yield Span(start, end, start)
+            if mark and (mark["begin"] is not None or mark["lines"] is not None):
+                start, position, self._key_left = mark.start(), mark.end(), LONGEST_KEY
 
 
-def open_spans(text: str, secrets: Iterable[str] = (), inside_key: bool = False) -> tuple[list[Span], bool]:
-    """As `text_spans` for a piece of a stream, and whether a private key goes on behind it."""
-    found, inside = _key_spans(text, inside_key)
-    for secret in secrets:
-        start = text.find(secret)
-        while start >= 0:
-            found.append((start, start + len(secret)))
-            start = text.find(secret, start + 1)
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        found += [(start + lo, start + hi) for lo, hi in _line_spans(text[start:end])]
-        start = end + 1
-    return _merged(found), inside
+def find_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
+    """The spans of `text` that hold credentials, or one of the exact values `secrets`; apart, in order."""
+    return Finder(secrets).spans(text)
 
 
-def _line_spans(line: str) -> list[Span]:
-    found: list[Span] = []
-    if "://" in line:
-        found += [match.span("value") for match in _URL_LOGIN.finditer(line)]
-    if _ANY_TOKEN.search(line):
-        found += [match.span() for match in TOKEN_PATTERN.finditer(line)]
-        found += [match.span() for match in _LONG_WORD.finditer(line) if _is_secret_word(match)]
+def _line(line: str) -> Iterator[Span]:
+    if _LONG_RUN.search(line):
+        yield from (Span(m.start(), m.end(), m.start()) for m in TOKEN_PATTERN.finditer(line))
+    if "@" in line:
+        yield from _url_logins(line)
+        yield from (Span(*m.span("plain"), m.start()) for m in _LOGIN.finditer(line))
     lower = line.lower()
     if any(word in lower for word in _KEYWORDS):
-        for pattern in _NAMED_VALUES:
-            found += [_unquoted(match) for match in pattern.finditer(line) if not _is_harmless(match)]
-    return found
+        for pattern in _LABELS:
+            for match in pattern.finditer(line):
+                group = "plain" if match["plain"] is not None else "quoted"
+                if not _is_harmless(match, match[group]):
+                    yield Span(*match.span(group), match.start())
+    if line.count(":") >= 4:
+        yield from (Span(*m.span("plain"), m.start()) for m in _PGPASS.finditer(line))
 
 
-def _is_harmless(match: re.Match[str]) -> bool:
-    return HARMLESS.fullmatch(match["value"].strip()) is not None
+def _url_logins(line: str) -> Iterator[Span]:
+    """`scheme://user:password@host`: a password may hold `/`, `@` and `?`, so it goes on to the last `@`."""
+    for match in _URL.finditer(line):
+        login, at, _ = match["rest"].rpartition("@")
+        user = re.split(r"[/:@?#]", login, maxsplit=1)[0]
+        behind = login[len(user) : len(user) + 1]
+        web = (match["scheme"] or "http").lower() in _WEB
+        if (
+            not at
+            or behind in ("/", "?", "#")
+            or (behind == ":" and web and _PORT.match(login, len(user) + 1))
+        ):
+            continue
+        if behind == "@" and ":" not in login:
+            login = user
+        if login != user or not _PLAIN_USER.fullmatch(user):
+            yield Span(match.start("rest"), match.start("rest") + len(login), match.start())
 
 
-def _unquoted(match: re.Match[str]) -> Span:
-    value = match["value"]
-    start, end = match.span("value")
-    return (start + 1, end - 1) if value[0] in "\"'" and value[-1] == value[0] else (start, end)
-
-
-def _is_secret_word(match: re.Match[str]) -> bool:
-    word, line = match[0], match.string
-    if not _looks_random(word) and "/" not in word:
+def _is_harmless(match: re.Match[str], value: str) -> bool:
+    value = value.strip()
+    if HARMLESS.fullmatch(value):
+        return True
+    if match.re is not _LABELLED_WEAK:
         return False
-    before = line[max(0, match.start() - _CONTEXT) : match.start()]
-    if _DIGEST_PREFIX.search(before) or _CHECKSUM.match(word):
-        return False  # a checksum in base64, as lock files write it
-    # Inside a file's path slashes are separators for certain, so each part is judged alone.
-    parts = word.split("/") if word.startswith("/") or _IN_PATH.search(before) else [word]
-    return any(len(part) >= _LONG and _looks_random(part) for part in parts)
+    name = match["name"].lower()
+    if name in ("pwd", "pass") and not _PATH.fullmatch(value):
+        return not (re.search(r"\d|[^\w\s]", value) and re.search("[A-Za-z]", value))
+    return _HARMLESS_KEY.fullmatch(name) is not None or not looks_random(value)
 
 
-def _looks_random(word: str) -> bool:
-    return _remembered(word) if len(word) <= _CONTEXT else looks_random(word)
-
-
-# The words of a log repeat: test ids, paths, the names of functions.
-_remembered = functools.lru_cache(maxsize=4096)(looks_random)
-
-
-def _key_spans(text: str, inside: bool) -> tuple[list[Span], bool]:
-    """Private keys; one without its END ceases where the text no longer looks like a key."""
-    found: list[Span] = []
-    position = 0
-    while True:
-        start = body = position
-        if not inside:
-            begin = _KEY_BEGIN.search(text, position)
-            if begin is None:
-                return found, False
-            start, body = begin.span()
-        end = _KEY_END.search(text, body, body + MAX_KEY)
-        other = _KEY_BEGIN.search(text, body, end.start()) if end else None
-        if end and not other:
-            position, inside = end.end(), False
-        else:
-            position, inside = _body_end(text, body)
-        found.append((start, position))
-        if inside:
-            return found, True
-
-
-def _body_end(text: str, start: int) -> tuple[int, bool]:
-    """Where a key without END ceases, and whether it may go on behind the text."""
-    position = start
-    while position < len(text):
-        end = text.find("\n", position)
-        end = len(text) if end < 0 else end
-        if position - start > MAX_KEY or not _KEY_LINE.fullmatch(text, position, end):
-            return max(start, position - 1), False  # the line break stays
-        position = min(end + 1, len(text))
-    return position, True
+def looks_random(value: str) -> bool:
+    """Whether a part of the value is long and mixes letters with digits: no name, no version, no checksum."""
+    parts = [
+        part for part in _WORD.findall(value) if len(part) >= _MIN_RANDOM and not _CHECKSUM.fullmatch(part)
+    ]
+    return any(re.search("[A-Za-z]", part) and re.search("[0-9]", part) for part in parts)
 
 
 def _merged(spans: list[Span]) -> list[Span]:
     merged: list[Span] = []
-    for start, end in sorted(span for span in spans if span[0] < span[1]):
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+    for span in sorted(s for s in spans if s.start < s.end):
+        if merged and span.start < merged[-1].end:
+            last = merged[-1]
+            merged[-1] = Span(last.start, max(last.end, span.end), min(last.seen, span.seen))
         else:
-            merged.append((start, end))
+            merged.append(span)
     return merged

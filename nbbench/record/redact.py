@@ -1,40 +1,48 @@
-"""Taking credentials out of environments and logs before they reach an evidence folder.
+"""Taking credentials out of whatever leaves nbbench: towards a file, a page, a database, a terminal.
 
-Two rules, because two mistakes are possible. In an *environment* everything is hidden unless its
-name is on the allowlist, its name does not speak of a secret, and its value does not look like
-one. In *text* everything is kept unless it looks like a credential (`credentials.py`): a known
-token format, a value beside a word such as `password`, a login inside a URL, a private key, or a
-long random string. Hexadecimal strings survive in text whatever their length, because a log is
-full of commit hashes and checksums; a hexadecimal secret is caught by the name beside it, or by
-`secret_values`, which finds the values that this very environment hides.
+Two functions do it, and everything that leaves may go through them twice without harm:
 
-A scanner of leaks (detect-secrets and its like) was weighed: it judges single lines of source
-files, gives no positions to replace, and its test of entropy takes every commit hash for a leak.
+- `redact_text` for a text: a log, a line of an error, a URL of a clone, a file's or a branch's name;
+- `redact_value` for anything with structure: dataclasses, mappings, sequences, JSON documents.
+
+Both take out the exact secret values of an environment (pass `secrets=secret_values(os.environ)`, or the
+environment itself), tokens of published formats (`tokens.py`), values beside labels such as `password`,
+logins in URLs of any shape, and private keys (`credentials.py`). Commit hashes, checksums, base64, paths,
+test ids and numbers stay, and JSON stays JSON. A long random string with neither format nor label stays
+as well, unless the environment holds it: it cannot be told from a checksum.
+
+Environments are hidden unless a variable is on the allowlist, its name does not speak of a secret, and its
+value does not look like one (`redacted_environment`).
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
+import itertools
 import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, TypeAlias, TypeVar
 
-from nbbench.record.credentials import HARMLESS, Span, text_spans
-from nbbench.record.tokens import class_changes, looks_random
+from nbbench.record.credentials import HARMLESS, Span, find_spans, looks_random
+
+Secrets: TypeAlias = Iterable[str] | Mapping[str, str]
+_T = TypeVar("_T")
 
 REDACTED = "<redacted>"
 
-# Variables that can change what a benchmark does; who runs it, and where, is nobody's business.
+# Variables that can change what a benchmark does, and those in which a reader looks for such.
 ENV_ALLOWLIST = frozenset(
     {
         *("CI", "COLUMNS", "CONDA_DEFAULT_ENV", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING"),
-        *("CUDA_MODULE_LOADING", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "HIP_VISIBLE_DEVICES"),
-        *("LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_CONF", "NO_COLOR"),
-        *("NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREADS", "PATH", "PYTEST_ADDOPTS"),
+        *("CUDA_MODULE_LOADING", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "HIP_VISIBLE_DEVICES", "HOME"),
+        *("LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LD_PRELOAD", "LINES", "MALLOC_CONF", "NO_COLOR"),
+        *("NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREADS", "OLDPWD", "PATH", "PWD", "PYTEST_ADDOPTS"),
         *("PYTEST_CURRENT_TEST", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER"),
-        *("TERM", "TZ", "VIRTUAL_ENV"),
+        *("SHELL", "SHLVL", "TERM", "TMPDIR", "TZ", "VIRTUAL_ENV"),
     }
 )
 ENV_PREFIXES = (
@@ -43,30 +51,97 @@ ENV_PREFIXES = (
     *("TRITON_", "VECLIB_", "XDG_CACHE_"),
 )
 # Of these, what a command must be given again to do the same: not who measures, in which language, where.
-_INFLUENCES = frozenset(
-    {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_CONF"}
-    | {name for name in ENV_ALLOWLIST if name.startswith(("CUDA_", "HIP_", "NUMEXPR_", "PYTEST_"))}
+_INFLUENCES = re.compile(
+    r"GLIBC_TUNABLES|LD_(?:LIBRARY_PATH|PRELOAD)|MALLOC_CONF|(?:CUDA|HIP|NUMEXPR|PYTEST)_\w+"
+    rf"|(?!ASV_|LC_|NBBENCH_|XDG_CACHE_)(?:{'|'.join(ENV_PREFIXES)})\w*"
 )
-_NO_INFLUENCE = ("ASV_", "LC_", "NBBENCH_", "XDG_CACHE_")
-_INFLUENCE_PREFIXES = tuple(prefix for prefix in ENV_PREFIXES if prefix not in _NO_INFLUENCE)
 # "key" alone would hide KEYBOARD; as a whole word of a name it is a secret more often than not.
 _SECRET_NAME = re.compile(
-    r"(?i)(passw(or)?d|passwd|passphrase|pwd$|secret|token(?!izers)|credential|(^|[_.-])auth($|[_.-])|authorization"
-    r"|api_?key|access_?key|private_?key|account_?key|signing_?key|(^|[_.-])keys?$|cookie|session|dsn$|bearer)"
+    r"(?i)(passw(or)?d|passphrase|(^|[_.-])pass($|[_.-])|pwd$|secret|token(?!izers)|credential|(^|[_.-])auth($|[_.-])"
+    r"|authorization|api_?key|access_?key|private_?key|account_?key|signing_?key|(^|[_.-])keys?$|cookie"
+    r"|session_?(id|key|token)|dsn$|bearer)"
 )
 _NOT_SECRET_NAMES = frozenset({"PWD", "OLDPWD"})
 _MIN_SECRET = 8  # shorter values would take innocent words out of a log
+_MIN_LINE = 16  # of a value of several lines: shorter ones (a brace, a word) are everybody's
 # A value of this length under a name that says nothing is a secret when it looks like one.
 _MIN_UNNAMED = 12
 _HASH_NAME = re.compile(r"(?i)(sha\d*|commit|revision|digest|checksum|hash|head|tree|ref)")
 _HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f-]{16,}|(?=.*[0-9])(?=.*[A-F])[0-9A-F-]{16,}")
 _PASSWORD_LIKE = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s/\\:=]+")
-_MIXED_SHARE = 0.4  # of neighbours that differ in class, as in tokens.py
+_MIXED_SHARE = 0.4  # of neighbours that differ in class; CamelCase words stay near 0.27, versions near 0.3
+_BARE_VALUE = re.compile(r"(\\*\")[ \t]*:[ \t]*$")
 _PATH = re.compile(r"(?:/[\w.+@-]+)+/?(?::(?:/[\w.+@-]+)+)*")
 # What stands in variables called *_AUTH or *_TOKEN that hold no secret but a word about one.
-_PLAIN_WORDS = frozenset(
-    {"disabled", "enabled", "optional", "required", "password", "default", "interactive"}
-)
+_PLAIN_WORDS = frozenset({"disabled", "enabled", "optional", "password", "default", "interactive"})
+
+
+def redact_text(text: str, secrets: Secrets = ()) -> str:
+    """`text` with everything that looks like a credential replaced by `<redacted>`.
+
+    `secrets` are exact values to take out as well, or an environment whose `secret_values` are.
+    """
+    return replace_spans(text, find_spans(text, _exact(secrets)))
+
+
+def redact_value(value: _T, secrets: Secrets = ()) -> _T:
+    """The same value with every text in it, keys included, as `redact_text` leaves it.
+
+    Dataclasses, mappings, lists, tuples and sets keep their types; numbers, enumerations, paths and
+    bytes stay as they are.
+    """
+    return _redacted(value, _exact(secrets))  # type: ignore[no-any-return]
+
+
+def _redacted(value: Any, exact: tuple[str, ...]) -> Any:
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return redact_text(value, exact)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [f.name for f in dataclasses.fields(value) if f.init]
+        return dataclasses.replace(value, **{name: _redacted(getattr(value, name), exact) for name in fields})
+    if isinstance(value, Mapping):
+        # A label names what stands beside it, here as in a text: {"password": "…"}.
+        return {
+            _redacted(key, exact): REDACTED if _is_labelled(key, item) else _redacted(item, exact)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value)(_redacted(item, exact) for item in value)
+    return value
+
+
+def _is_labelled(key: Any, item: Any) -> bool:
+    return (
+        isinstance(key, str)
+        and isinstance(item, str)
+        and bool(find_spans(f"{key}={json.dumps(item[:1000])}"))
+    )
+
+
+def redact_argv(argv: Sequence[str], secrets: Secrets = ()) -> list[str]:
+    """The arguments of a command without credentials, one for one.
+
+    They are judged as one line, so that the argument behind `--token` goes; of an argument in which a
+    credential begins, everything behind it goes.
+    """
+    line = " ".join(argv)
+    spans = find_spans(line, _exact(secrets))
+    shown, start = [], 0
+    for argument in argv:
+        end = start + len(argument)
+        inner = [
+            Span(max(s.start, start) - start, min(s.end, end) - start, 0)
+            for s in spans
+            if s.start < end and s.end > start
+        ]
+        name, equals, value = argument.partition("=")
+        if equals and name.isidentifier() and is_secret_name(name) and not HARMLESS.fullmatch(value):
+            inner = [Span(len(name) + 1, len(argument), 0)]
+        shown.append(replace_spans(argument, inner))
+        start = end + 1
+    return shown
 
 
 def redacted_environment(environ: Mapping[str, str]) -> list[str]:
@@ -74,12 +149,12 @@ def redacted_environment(environ: Mapping[str, str]) -> list[str]:
 
     Line breaks in values are written as `\\n`, so that every variable keeps to its line.
     """
+    secrets = secret_values(environ)
     lines = []
     for name, value in sorted(environ.items()):
-        shown = value if may_show(name, value) else REDACTED
-        shown = (
-            shown.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") if "\n" in shown else shown
-        )
+        shown = value if may_show(name, value, secrets) else REDACTED
+        if "\n" in shown or "\r" in shown:
+            shown = shown.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         # A credential pasted in front of an `=` by mistake stands where a name should.
         lines.append(f"{redact_text(name).encode('ascii', 'backslashreplace').decode()}={shown}")
     return lines
@@ -90,18 +165,18 @@ def influences(environ: Mapping[str, str], known: Iterable[str]) -> list[tuple[s
 
     The value of one that may not be shown is `<redacted>`.
     """
-    told = set(known)
+    left_out, secrets = set(known), secret_values(environ)
     return [
-        (name, value if may_show(name, value) else REDACTED)
+        (name, value if may_show(name, value, secrets) else REDACTED)
         for name, value in sorted(environ.items())
-        if name not in told and (name in _INFLUENCES or name.startswith(_INFLUENCE_PREFIXES))
+        if name not in left_out and _INFLUENCES.fullmatch(name)
     ]
 
 
-def may_show(name: str, value: str) -> bool:
+def may_show(name: str, value: str, secrets: Iterable[str] = ()) -> bool:
     """Whether a variable may appear with its value: a known name and a harmless value."""
     allowed = name in ENV_ALLOWLIST or name.startswith(ENV_PREFIXES)
-    return allowed and not is_secret_name(name) and redact_text(value) == value
+    return allowed and not is_secret_name(name) and not find_spans(value, secrets)
 
 
 def is_secret_name(name: str) -> bool:
@@ -110,44 +185,45 @@ def is_secret_name(name: str) -> bool:
 
 
 def secret_values(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of this environment that no log may repeat, the longest first.
+    """The values of this environment that nothing may repeat, the longest first.
 
-    They are the values whose names speak of a secret, those that look like a credential, and
-    those of names outside the allowlist that look like a password or a key. Values of several
-    lines count line by line, and each in the spellings that programs give it: quoted for a URL,
-    escaped in JSON or by `repr`, in base64, in hexadecimal.
+    They are the values whose names speak of a secret, the credentials inside of values (a login of a URL,
+    and its password alone), and values of names outside the allowlist that look like a password or a key.
+    Values of several lines count line by line, and each in the spellings that programs give it: quoted
+    for a URL, escaped in JSON or by `repr`, in base64, in hexadecimal.
     """
     found: set[str] = set()
     for name, value in environ.items():
-        if _is_secret(name, value):
-            inner = [value[start:end] for start, end in text_spans(value)]
-            for text in (value, *inner):
-                lines = text.splitlines()
-                least = _MIN_SECRET if len(lines) <= 1 else _MIN_PART
-                for line in map(str.strip, lines):
-                    found |= _spellings(line) if len(line) >= least else set()
+        for text in (*([value] if _is_secret(name, value) else []), *_inner(value)):
+            lines = text.splitlines()
+            least = _MIN_SECRET if len(lines) <= 1 else _MIN_LINE
+            for line in map(str.strip, lines):
+                found |= _spellings(line) if len(line) >= least else set()
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 
-# A line of a value of several lines: shorter ones (a brace, a word) are everybody's.
-_MIN_PART = 16
+def _inner(value: str) -> list[str]:
+    """What of a value is a credential by itself; of `user:password` the password, too."""
+    found = [value[span.start : span.end] for span in find_spans(value)]
+    return found + [text.partition(":")[2] for text in found if "://" in value and ":" in text]
 
 
 def _is_secret(name: str, value: str) -> bool:
+    if find_spans(value):
+        return True
     if is_secret_name(name):
         harmless = HARMLESS.fullmatch(value) or value.lower() in _PLAIN_WORDS
-        return not harmless and not _is_plain_path(value)
-    if redact_text(value) != value:
-        return True
+        return not harmless and not (_PATH.fullmatch(value) and not looks_random(value))
     if name in ENV_ALLOWLIST or name.startswith(ENV_PREFIXES) or len(value) < _MIN_UNNAMED:
         return False
     if _HEX.fullmatch(value):
         return not _HASH_NAME.search(name)
-    return _PASSWORD_LIKE.fullmatch(value) is not None and class_changes(value) >= _MIXED_SHARE
+    changes = sum(_class(a) != _class(b) for a, b in itertools.pairwise(value)) / (len(value) - 1)
+    return _PASSWORD_LIKE.fullmatch(value) is not None and changes >= _MIXED_SHARE
 
 
-def _is_plain_path(value: str) -> bool:
-    return _PATH.fullmatch(value) is not None and not looks_random(value)
+def _class(char: str) -> str:
+    return "digit" if char.isdigit() else "upper" if char.isupper() else "lower"
 
 
 def _spellings(value: str) -> set[str]:
@@ -155,6 +231,7 @@ def _spellings(value: str) -> set[str]:
     return {
         value,
         urllib.parse.quote(value, safe="", errors="surrogateescape"),
+        urllib.parse.unquote(value),
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         repr(value)[1:-1],
@@ -163,72 +240,25 @@ def _spellings(value: str) -> set[str]:
     }
 
 
-def redact_text(text: str, secrets: Iterable[str] | Mapping[str, str] = ()) -> str:
-    """`text` with everything that looks like a credential replaced by `<redacted>`.
-
-    `secrets` are exact values to take out as well, or an environment whose `secret_values` are.
-    """
-    return replace_spans(text, text_spans(text, _exact(secrets)))
-
-
-def redact_tree(value: Any, secrets: Iterable[str] | Mapping[str, str] = ()) -> Any:
-    """A JSON document with every string, keys included, as `redact_text` leaves it."""
-    exact = _exact(secrets)
-    if isinstance(value, str):
-        return redact_text(value, exact)
-    if isinstance(value, list | tuple):
-        return [redact_tree(item, exact) for item in value]
-    if isinstance(value, dict):
-        return {redact_text(str(key), exact): redact_tree(item, exact) for key, item in value.items()}
-    return value
-
-
-def redact_argv(argv: Sequence[str], secrets: Iterable[str] | Mapping[str, str] = ()) -> list[str]:
-    """The arguments of a command without credentials, one for one.
-
-    Beyond `redact_text` of each: the argument behind `--token` and its like goes, and so does
-    the value of `NAME=value` under a secret name.
-    """
-    exact = _exact(secrets)
-    shown: list[str] = []
-    before = ""
-    for argument in argv:
-        name, equals, value = argument.partition("=")
-        secret = _SECRET_OPTION.fullmatch(before) and not HARMLESS.fullmatch(argument)
-        if secret or (before in _LOGIN_OPTIONS and ":" in argument):
-            shown.append(REDACTED)
-        elif equals and not HARMLESS.fullmatch(value) and _names_secret(name):
-            shown.append(f"{name}={REDACTED}")
-        else:
-            shown.append(redact_text(argument, exact))
-        before = argument
-    return shown
-
-
-_SECRET_OPTION = re.compile(
-    r"(?i)--?[a-z0-9-]*(password|passwd|passphrase|secret|token|api-?key|access-?key)"
-)
-_LOGIN_OPTIONS = frozenset({"-u", "--user", "--proxy-user"})
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _names_secret(name: str) -> bool:
-    if _VARIABLE.fullmatch(name):
-        return is_secret_name(name)
-    return _SECRET_OPTION.fullmatch(name) is not None
-
-
-def _exact(secrets: Iterable[str] | Mapping[str, str]) -> tuple[str, ...]:
+def _exact(secrets: Secrets) -> tuple[str, ...]:
     if isinstance(secrets, Mapping):
         return secret_values(secrets)
     return tuple(secret for secret in secrets if len(secret) >= _MIN_SECRET)
 
 
 def replace_spans(text: str, spans: Iterable[Span]) -> str:
-    """`text` with `<redacted>` in place of each span; spans are in order and do not overlap."""
+    """`text` with `<redacted>` in place of each span; spans are in order and do not overlap.
+
+    A JSON value without quotes gets quotes, and no escape is cut in two: JSON stays JSON.
+    """
     pieces = []
     position = 0
-    for start, end in spans:
-        pieces += [text[position:start], REDACTED]
-        position = end
+    for span in spans:
+        before = text[position : span.start]
+        if (len(before) - len(before.rstrip("\\"))) % 2:
+            before = before[:-1]
+        bare = _BARE_VALUE.search(before[-40:])
+        quote = bare[1] if bare else ""
+        pieces += [before, quote + REDACTED + quote]
+        position = span.end
     return "".join([*pieces, text[position:]])

@@ -20,7 +20,7 @@ from nbbench.model import Result
 from nbbench.report.evidence_input import (
     Comparison,
     EvidenceInput,
-    Metric,
+    HeadlineFigure,
     comparisons,
     elapsed_s,
     shell_lines,
@@ -31,7 +31,15 @@ from nbbench.report.summary import summary_md
 from nbbench.report.view import regressions_view
 from nbbench.words import clean_lines, iso
 
-__all__ = ["Comparison", "EvidenceInput", "Metric", "commands_txt", "comparisons", "metrics", "render"]
+__all__ = [
+    "Comparison",
+    "EvidenceInput",
+    "HeadlineFigure",
+    "commands_txt",
+    "comparisons",
+    "metrics",
+    "render",
+]
 
 _NOT_RECORDED = "# not recorded\n"
 

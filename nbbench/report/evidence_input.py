@@ -9,19 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nbbench import units
 from nbbench.ledger import Ledger
-from nbbench.model import Commit, Flag, Result, SeriesKey, Status
+from nbbench.metrics import metric_of
+from nbbench.model import Commit, EventDirection, Flag, Result, SeriesKey, Status
 from nbbench.plan.compare_evidence import log_effect
 from nbbench.words import clean
 
 # What timeout(1) and shells report; kept here so that a summary can name the reason.
 _TIMEOUT_CODE = 124
 _SIGNAL_BASE = 128
+_WORDS = {
+    EventDirection.REGRESSION: "worse",
+    EventDirection.IMPROVEMENT: "better",
+    EventDirection.CHANGE: "moved",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class HeadlineFigure:
     """A headline figure that belongs to no single series: a ratio, a bandwidth, a fault count."""
 
     name: str
@@ -65,7 +70,7 @@ class EvidenceInput:
     flags: tuple[Flag, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
     ceiling: tuple[tuple[str, float], ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[HeadlineFigure, ...] = ()
     resources: tuple[tuple[str, str], ...] = ()
     observations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -141,13 +146,13 @@ def _has_value(result: Result) -> bool:
 def _compare(before: Result, now: Result, floor: float) -> Comparison:
     a, b = before.value or 0.0, now.value or 0.0
     effect = log_effect(a, b)
-    moved = a != b if units.is_exact(now.unit) or effect is None else abs(math.expm1(effect)) > floor
+    metric = metric_of(now.key, now.unit)
+    direction = metric.direction(b - a)
+    moved = a != b if metric.exact or effect is None else abs(math.expm1(effect)) > floor
     if not moved:
         word = "within the floor"
-    elif units.is_neutral(now.unit):
-        word = "moved"
     else:
-        word = "worse" if units.worse(now.unit, b - a) else "better"
+        word = _WORDS[direction]
     return Comparison(now.key.label, now.unit, a, b, effect, word, _caveat(before.key, now.key))
 
 

@@ -57,9 +57,12 @@ def _meanings(rows: Sequence[Achieved]) -> list[tuple[Bound, str]]:
 def machine_line(roof: Roof) -> str:
     """How the ceilings were taken."""
     arrays = f"arrays of {units.format_bytes(roof.array_bytes)}, " if roof.array_bytes else ""
+    if roof.array_bytes and not roof.beyond_cache:
+        arrays = arrays.replace(", ", " (less than four times the cache: memory's figures may be too high), ")
+    cache = f"last-level cache {units.format_bytes(roof.cache_bytes) if roof.cache_bytes else 'unknown'}"
     cost = f"; an operation costs {units.format_seconds(roof.op_s)}" if roof.op_s else ""
     count = f"{roof.threads} thread{'s' if roof.threads != 1 else ''}" if roof.threads else "recorded threads"
-    return f"{count}, {arrays}last-level cache {units.format_bytes(roof.cache_bytes)}{cost}"
+    return f"{count}, {arrays}{cache}{cost}"
 
 
 def _roof_rows(roof: Roof) -> list[list[str]]:

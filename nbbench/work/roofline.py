@@ -12,14 +12,15 @@ from nbbench.errors import InconclusiveError
 from nbbench.ledger import Ledger, Roof
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
-from nbbench.measure.machine import Host, load_now
+from nbbench.measure.machine import load_now
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
+from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, Status
+from nbbench.probe.cache import parse_size
 from nbbench.record import Store
-from nbbench.roles import Role, role
 from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_inputs
-from nbbench.work.workloads import workload_of
+from nbbench.workloads import workload_of
 
 Say = Callable[[str], None]
 _CEILING = "bandwidth.Ceiling.track_copy_ceiling"
@@ -85,20 +86,20 @@ def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Patte
             hint="measure now, without --recorded, or `nbbench run` this commit first",
         )
     copy = median(float(r.value or 0) for r in ceilings)
-    cache = recorded_cache(store, ceilings[0].key.machine)
-    roof = Roof(copy, 0.0, 0.0, 0.0, 0, cache or last_level_cache(), settings.threads)
+    cache = recorded_cache(store, commit.hash, ceilings[0].key.machine)
+    roof = Roof(copy, 0.0, 0.0, 0.0, 0, cache, 0)
     rows = [classify(ledgers[n], r.samples or [r.value or 0.0], roof) for n, r in known.items()]
     notes = (
         "recorded: only the copy ceiling is kept, so dispatch and caches' ceilings are not known",
         *(f"recorded on {name}" for name in sorted({r.key.machine for r in known.values()})),
-        *([] if cache else ["that machine's cache size is not recorded: this machine's is taken for it"]),
+        *([] if cache else ["the size of that machine's cache is not on record: all is held against memory"]),
         *filter(None, [unknown_inputs([ledgers[name] for name in known])]),
     )
     return Roofline(commit, roof, tuple(rows), notes, source="recorded")
 
 
 def _timed(found: list[Result], pattern: re.Pattern[str]) -> dict[str, Result]:
-    named = {workload_of(r.key): r for r in found if role(r.key, r.unit, "") is Role.TIME}
+    named = {workload_of(r.key): r for r in found if metric_of(r.key, r.unit).role is Role.TIME}
     return {name: result for name, result in named.items() if name and pattern.search(name)}
 
 
@@ -110,18 +111,13 @@ def _ledgers(
     return {name: one for name, one in found.items() if one is not None and not one.error and one.bytes}
 
 
-def recorded_cache(store: Store, machine: str) -> int:
-    """The last-level cache among a machine's recorded facts, in bytes; 0 where it is not told."""
+def recorded_cache(store: Store, commit: str, machine: str) -> int:
+    """The last-level cache of the machine that measured a commit, in bytes; 0 where it is not on record.
+
+    Its telemetry says it, or else what asv knows of the machine.
+    """
+    found = [dict(r.extra).get("cache_bytes") for r in store.process_records(commit) if r.machine == machine]
+    if known := [size for size in found if isinstance(size, int)]:
+        return max(known)
     facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
     return max(parse_size(facts.get(name, "")) for name in ("l2 cache", "l3 cache"))
-
-
-def last_level_cache() -> int:
-    """This machine's last-level cache in bytes; 0 where it is not told."""
-    return max(parse_size(Host().cache(level) or "") for level in (2, 3))
-
-
-def parse_size(text: str) -> int:
-    """`32768K` as bytes; 0 for anything else."""
-    match = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", text.strip())
-    return int(match[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[match[2]] if match else 0

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from nbbench.config import Settings
 from nbbench.errors import StoreError, UsageError
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_ledgers, record_ledgers, workload_ledgers, workload_names
+from nbbench.measure.ledgers import known_ledgers, matching_workloads, record_ledgers, workload_ledgers
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
 from nbbench.record.branch import branch_commits, read_commits, subject_or_none
@@ -124,12 +124,12 @@ def _ledgers(
     if record:
         return dict(workload_ledgers(settings, commit, wanted, say=say))
     kept = known_ledgers(settings, commit)
-    return {name: kept[name] for name in workload_names(settings, wanted) if name in kept}
+    return {name: one for name, one in kept.items() if wanted.search(name)}
 
 
 def _left_out(settings: Settings, sides: Sequence[Mapping[str, Ledger]], *, records: bool) -> list[str]:
     """A note on the workloads that neither commit has on record."""
-    others = [n for n in workload_names(settings, re.compile("")) if not any(n in side for side in sides)]
+    others = [n for n in matching_workloads(settings, re.compile("")) if not any(n in side for side in sides)]
     if not others:
         return []
     remedy = ": --bench . records them" if records else ""
@@ -145,7 +145,7 @@ def _compare(
 ) -> tuple[list[LedgerDiff], list[str]]:
     """The differences by workload, and why there is none of the others."""
     diffs, problems = [], []
-    for name in sorted(sides[0].keys() | sides[1].keys() | set(workload_names(settings, wanted))):
+    for name in sorted(sides[0].keys() | sides[1].keys() | set(matching_workloads(settings, wanted))):
         gone = [c.short for c, side in zip(commits, sides, strict=True) if name not in side]
         broken = [
             f"{name} fails at {c.short}: {side[name].error.splitlines()[0]}"

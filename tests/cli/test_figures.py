@@ -72,9 +72,12 @@ class TestAllocator:
 
 
 class TestRoofline:
+    @pytest.mark.parametrize("here_mb", ["4", "300", ""])
     def test_recorded_figures_under_the_recorded_ceiling(
-        self, measured: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, measured: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here_mb: str
     ) -> None:
+        """A1: the cache of the machine that shows them says nothing about them."""
+        monkeypatch.setenv("NBBENCH_CACHE_MB", here_mb)
         from nbbench.ledger import Ledger, LedgerLine
         from nbbench.work import roofline
 
@@ -96,6 +99,25 @@ class TestRoofline:
         picture = tmp_path / "roofline.SVG"
         assert measured.run("roofline", "--recorded", "--plot", str(picture)).exit_code == 0
         assert "<svg" in picture.read_text()
+
+    @pytest.mark.parametrize(("cache_mb", "bound"), [(32, "memory"), (300, "partly cached")])
+    def test_recorded_figures_bring_their_own_cache(
+        self, measured: Project, monkeypatch: pytest.MonkeyPatch, cache_mb: int, bound: str
+    ) -> None:
+        """A1: telemetry says the cache of the machine that measured."""
+        from nbbench.ledger import Ledger
+        from nbbench.model import ProcessRecord
+        from nbbench.record.side_files import append_record, telemetry_path
+        from nbbench.work import roofline
+
+        one = Ledger("bandwidth-2048-float64", 2048**2, 200, 200, 20_000_000_000, 0, 2**30, (), "1", "d",
+                     "float64")  # fmt: skip
+        monkeypatch.setattr(roofline, "known_ledgers", lambda settings, commit: {one.workload: one})
+        record = ProcessRecord(HASH, "env", WARM, 0, "run", datetime(2025, 12, 12, tzinfo=UTC), 1.0, 0,
+                               machine="m", extra=(("cache_bytes", cache_mb * 2**20),))  # fmt: skip
+        append_record(telemetry_path(measured.root / "results", "m", HASH, "env"), record)
+        [row] = json.loads(measured.run("roofline", "--recorded", "--json").stdout)["workloads"]
+        assert row["bound"] == bound
 
     def test_a_record_without_ledger_and_ceiling_is_inconclusive(self, measured: Project) -> None:
         found = measured.run("roofline", "--recorded")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 
 from nbbench.cli.app import MOST_SHOWN
 from nbbench.config import load_settings
@@ -141,6 +142,8 @@ def test_ledgers_that_could_not_be_kept_are_not_recorded(
     foreign: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (foreign.root / "results").write_text("a file where the folder should be")
+    (foreign.root / "benchmarks").mkdir()
+    shutil.copy(ROOT / "benchmarks" / "workloads.py", foreign.root / "benchmarks")
     settings = load_settings(foreign.root)
     commit = describe(open_subject(settings), "HEAD")
     monkeypatch.setattr(ledgers, "warm_server", lambda *a: pytest.fail("a server was started"))

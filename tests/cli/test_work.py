@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import work_samples as work
-from conftest import Project, write_results
+from conftest import ROOT, Project, write_results
 
 from nbbench.measure.process_env import torch_version
 from nbbench.record.side_files import ledger_path, write_ledgers
@@ -35,6 +36,7 @@ def keep(project: Project, hashes: list[str] = HASHES) -> None:
         write_ledgers(path, tree, name, torch_version(), found)
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     (project.root / "results" / "commits.jsonl").write_text(text)
+    shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from e2e_project import planted
 
 from nbbench.config import load_settings
 from nbbench.measure.warm_runs import warm_server
+from nbbench.probe.ceiling import LARGEST_ARRAY_BYTES
 from nbbench.subject.repository import describe, open_subject
 from nbbench.work.dtypes import dtype_snapshot
 
@@ -78,7 +79,7 @@ class TestRoofline:
         roof = told["roof"]
         assert all(roof[kernel] > 0 for kernel in ("copy", "scale", "add", "triad", "op_s", "view_s"))
         assert roof["with_write_allocate"]["copy"] == pytest.approx(1.5 * roof["copy"])
-        assert roof["array_bytes"] >= min(4 * roof["cache_bytes"], 2**29)
+        assert roof["array_bytes"] >= min(4 * roof["cache_bytes"], LARGEST_ARRAY_BYTES)
         for row in rows.values():
             assert row["rate"] == pytest.approx(row["bytes"] / row["seconds"])
             assert row["bound"] in ("memory", "cache", "partly cached", "dispatch")

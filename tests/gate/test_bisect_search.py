@@ -207,7 +207,7 @@ def test_a_comparison_that_the_budget_cut_short_is_made_again(settings, monkeypa
 
 def test_series_without_a_ledger_are_bisected_by_time(settings, monkeypatch):
     Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {6: 400_000_000})
-    search = rooms.Search("cold_start.ColdStart.time_first_run", COMMITS)
+    search = rooms.Search("cold_start.ColdStart.timeraw_first_run", COMMITS)
     assert rooms._exact_work(settings, search, lambda text: None) == {}
 
 

@@ -124,5 +124,5 @@ def test_programs_are_those_that_the_probe_times():
 
     import nbbench
 
-    text = (Path(nbbench.__file__).parent / "probe" / "beside.py").read_text(encoding="utf-8")
+    text = (Path(nbbench.__file__).parent / "probe" / "canary.py").read_text(encoding="utf-8")
     assert all(f'"{name}"' in text for name in PROGRAMS)

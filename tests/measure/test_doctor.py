@@ -304,7 +304,7 @@ def test_facts_are_read_from_the_kernels_files(root: Path) -> None:
         "cpu": "Example CPU @ 3 GHz",
         "physical cores": "2",
         "smt": "on",
-        "l1d cache": "48K",
+        "l1d cache": "48 KiB",
         "l2 cache": UNKNOWN,
         "numa nodes": "1",
         "memory": "8 GiB",

@@ -9,7 +9,6 @@ import pytest
 from nbbench.disturbance import MACHINE_MOVED
 from nbbench.measure.duel import Canaries, disturbance, figure, judge
 from nbbench.measure.turns import Played
-from nbbench.probe.canary import Canary
 from nbbench.probe.turns import MOST_SAMPLES, take_turn, waiting_s
 
 
@@ -41,7 +40,7 @@ def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
     assert Canaries(slow, steady).log_ratio == pytest.approx(math.log(1.1))
     assert Canaries(slow, steady).jump == 0.0
     assert Canaries(steady, jumped).jump == pytest.approx(math.log(2))
-    assert Canaries(jumped, steady).jump == 0.0  # the bandwidth canary has no say
+    assert Canaries(jumped, steady).jump == 0.0  # the kernel that moves frames has no say
 
 
 def test_a_turn_takes_at_least_one_sample_and_not_too_many() -> None:
@@ -56,17 +55,9 @@ def test_waiting_never_falls() -> None:
     assert 0.0 <= before <= waiting_s()
 
 
-def test_the_canary_sings() -> None:
-    canary = Canary()
-    first, best = canary.sing(), canary.sing(3)
-    assert first.bandwidth_s > 0
-    assert first.arithmetic_s > 0
-    assert best.bandwidth_s < 10  # an order of magnitude above a busy machine's
-
-
 def played(base: list[float], head: list[float], tries: int = 5) -> Played:
     steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
-    canaries = {"bandwidth_s": steady, "arithmetic_s": steady}
+    canaries = {"frames_s": steady, "arithmetic_s": steady}
     return Played({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
 
 

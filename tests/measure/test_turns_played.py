@@ -54,7 +54,7 @@ def answers(order: dict) -> dict | None:
     if order["op"] == "set up":
         return {"skipped": False}
     if order["op"] == "canary":
-        return {"bandwidth_s": 1.0, "arithmetic_s": 2.0}
+        return {"frames_s": 1.0, "arithmetic_s": 2.0}
     if order["op"] == "turn":
         return {"samples": [2.0, 1.0], "spoilt": 0, "cpu_s": 0.1}
     return None

@@ -16,7 +16,7 @@ import work_cases
 from nbbench import __version__
 from nbbench.documents import document, gate_document, regressions_document
 from nbbench.model import Outcome
-from nbbench.report.evidence import EvidenceInput, Metric, render
+from nbbench.report.evidence import EvidenceInput, HeadlineFigure, render
 from nbbench.report.junit import gate_junit
 from nbbench.report.markdown import commits_markdown, gate_markdown, regressions_markdown, run_markdown
 from nbbench.report.run_view import run_view
@@ -66,7 +66,10 @@ EVIDENCE = EvidenceInput(
     flags=samples.FLAGS,
     ledgers=(samples.LEDGER,),
     ceiling=(("copy", 2.1e10), ("triad", 1.9e10)),
-    metrics=(Metric("ratio(2048/512)", 0.48), Metric("legacy bandwidth", 0.176, "GiB/s (legacy)")),
+    metrics=(
+        HeadlineFigure("ratio(2048/512)", 0.48),
+        HeadlineFigure("legacy bandwidth", 0.176, "GiB/s (legacy)"),
+    ),
     resources=(("maximum resident set", "1.2 GiB"),),
     observations=("assert 0.176 >= 0.5 * 0.363 failed",),
     notes=("telemetry: 1 contended process",),

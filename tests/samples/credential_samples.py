@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import random
 import string
 
@@ -42,7 +43,6 @@ def b64(text: str) -> str:
 TOKENS: dict[str, str] = {
     "aws access key": "AK" + "IA" + rnd(16, UPPER),
     "aws temporary key": "AS" + "IA" + rnd(16, UPPER),
-    "aws bare secret key": rnd(18) + "/" + rnd(21),
     "google api key": "AI" + "za" + rnd(35),
     "google oauth secret": "GOC" + "SPX-" + rnd(28),
     "google access token": "ya" + "29." + rnd(60),
@@ -126,11 +126,38 @@ TOKENS: dict[str, str] = {
     "notion": "nt" + "n_" + rnd(46),
     "figma": "fi" + "gd_" + rnd(40),
     "contentful": "CF" + "PAT-" + rnd(43),
+    "bedrock": "AB" + "SK" + rnd(120),
+    "cloudflare origin": "v1" + ".0-" + rnd(24, HEX) + "-" + rnd(146, HEX),
+    "yandex": "AQ" + "VN" + rnd(36),
+    "openshift": "sha" + "256~" + rnd(43),
+    "supabase secret": "sb" + "_secret_" + rnd(31),
+    "neon": "na" + "pi_" + rnd(64, LOWER),
+    "render": "rn" + "d_" + rnd(28),
+    "clojars": "CLO" + "JARS_" + rnd(60, LOWER),
+    "circleci": "CCI" + "PAT_" + rnd(22) + "_" + rnd(40, HEX),
+    "buildkite": "bk" + "ua_" + rnd(40, HEX),
+    "sourcegraph": "sg" + "p_" + rnd(16, HEX) + "_" + rnd(40, HEX),
+    "hugging face organisation": "api" + "_org_" + rnd(34),
+    "pinecone": "pc" + "sk_" + rnd(6) + "_" + rnd(60),
+    "langsmith": "ls" + "v2_pt_" + rnd(32, HEX) + "_" + rnd(10, HEX),
+    "together": "tg" + "p_v1_" + rnd(43),
+    "teams webhook": "https://example." + "webhook.office.com/webhookb2/" + rnd(36) + "@" + rnd(36) + "/x",
+    "twitter bearer": "A" * 21 + rnd(80),
+    "plaid": "access" + "-sandbox-" + "-".join(rnd(n, HEX) for n in (8, 4, 4, 4, 12)),
+    "flutterwave": "FLW" + "SECK_TEST-" + rnd(32) + "-X",
+    "shippo": "ship" + "po_live_" + rnd(40, HEX),
+    "duffel": "duf" + "fel_test_" + rnd(43),
+    "resend": "r" + "e_" + rnd(8) + "_" + rnd(24),
+    "launchdarkly": "sd"
+    + "k-"
+    + "-".join((rnd(8, HEX), rnd(4, HEX), "4" + rnd(3, HEX), rnd(4, HEX), rnd(12, HEX))),
+    "typeform": "tf" + "p_" + rnd(44),
+    "readme": "rd" + "me_" + rnd(70, LOWER),
+    "prefect": "pn" + "u_" + rnd(36, LOWER),
+    "adafruit": "ai" + "o_" + rnd(28),
+    "mapbox": "s" + "k.eyJ" + rnd(80) + "." + rnd(22),
     "age": "AGE-SECRET" + "-KEY-1" + rnd(58, UPPER),
     "jwt": "ey" + "J" + rnd(33) + "." + "ey" + "J" + rnd(60) + "." + rnd(43, URLSAFE),
-    "random base64": b64(rnd(30)),
-    "random url-safe": rnd(13) + "-" + rnd(14) + "_" + rnd(13),
-    "random lower-case": rnd(40, LOWER),
 }
 
 PASSWORD = "c0rrect" + "-h0rse"
@@ -158,6 +185,45 @@ IN_CONTEXT: dict[str, tuple[str, str]] = {
     "azure storage": (f"AccountName=nb;AccountKey={b64(rnd(60))}", "AccountKey=" + "x"),
     "sas": (f"https://nb.blob.example/c?sv=2022&sig={rnd(43)}%3D", ""),
     "wandb": (f"WANDB_API_KEY={rnd(40, HEX)}", ""),
+    # Escaped JSON in JSON, and in a string of that.
+    "json in json": (json.dumps({"body": json.dumps({"password": PASSWORD})}), PASSWORD),
+    "json three deep": (json.dumps([json.dumps([json.dumps({"api_key": PASSWORD})])]), PASSWORD),
+    "json number": ('{"password": 123456789012, "n": 1}', "123456789012"),
+    "django": (f"SECRET_KEY = '{PASSWORD}'", PASSWORD),
+    "rails": (f"  secret_key_base: {PASSWORD}{HEX32}", HEX32),
+    "laravel": (f"APP_SECRET=base64:{b64(PASSWORD)}", b64(PASSWORD)),
+    "ruby hash": (f":password => '{PASSWORD}'", PASSWORD),
+    "php array": (f"$config['db_password'] = '{PASSWORD}';", PASSWORD),
+    "pydantic": (f"Settings(db=SecretStr('{PASSWORD}'))", PASSWORD),
+    "xml element": (f"<ns:password type='x'>{PASSWORD}</ns:password>", PASSWORD),
+    "xml attribute": (f'<db user="ada" password="{PASSWORD}"/>', PASSWORD),
+    "app.config": (f'<add key="DbPassword" value="{PASSWORD}"/>', PASSWORD),
+    "name and value": (f'{{"name": "DB_PASSWORD", "value": "{PASSWORD}"}}', PASSWORD),
+    "odbc": (f"DRIVER=x;UID=ada;PWD={PASSWORD};", PASSWORD),
+    "pass:": (f"openssl -passin pass:{PASSWORD}", PASSWORD),
+    "DB_PASS": (f"DB_PASS={PASSWORD}", PASSWORD),
+    "dbpass": (f"dbpass: {PASSWORD}", PASSWORD),
+    "netrc with account": (f"machine x.example login ada password {PASSWORD} account z", PASSWORD),
+    "pgpass": (f"db.example:5432:nb:bench:{PASSWORD}", PASSWORD),
+    "pgpass any": (f"*:*:*:bench:{PASSWORD}", PASSWORD),
+    "mysql -p": (f"+ mysql -u ada -p{PASSWORD} nb", PASSWORD),
+    "sshpass": (f"sshpass -p {PASSWORD} ssh ada@x.example", PASSWORD),
+    "docker login": (f"docker login -u ada -p {PASSWORD} reg.example", PASSWORD),
+    "redis-cli": (f"redis-cli -h x -a {PASSWORD} ping", PASSWORD),
+    "sqlplus": (f"sqlplus ada/{PASSWORD}@db.example/nb", PASSWORD),
+    "expdp": (f"expdp ada/{PASSWORD} schemas=x", PASSWORD),
+    "url password with a slash": (f"postgresql://bench:a/{PASSWORD}@db.example/nb", PASSWORD),
+    "url password with an at": (f"postgresql://bench:a@{PASSWORD}@db.example/nb", PASSWORD),
+    "url password of digits": ("postgresql://bench:12345/678@db.example/nb", "678"),
+    "url password with a question mark": (f"mysql+pymysql://b:?{PASSWORD}#@db/nb", PASSWORD),
+    "url that does not parse": (f"postgresql://bench:{PASSWORD}@[::1/nb", PASSWORD),
+    "url with one slash": (f"postgresql:/bench:{PASSWORD}@db/nb", PASSWORD),
+    "url query": (f"postgresql://db/nb?user=bench&password={PASSWORD}", PASSWORD),
+    "jdbc": (f"jdbc:postgresql://db/nb?user=x&password={PASSWORD}&ssl=true", PASSWORD),
+    "login without a scheme": (f"connecting to bench:{PASSWORD}@db.example/nb", PASSWORD),
+    "protocol-relative": (f"see //bench:{PASSWORD}@db.example/nb", PASSWORD),
+    "clone url with a token alone": (f"https://{rnd(20)}@git.example/x.git", ""),
+    "clone url of github": (f"https://x-access-token:{PASSWORD}@github.com/a/b", PASSWORD),
     "private key": (
         "-----BEGIN " + "RSA PRIVATE KEY-----\n" + "MIIE" + rnd(60) + "\n-----END RSA PRIVATE KEY-----",
         "MIIE",
@@ -175,6 +241,24 @@ IN_CONTEXT: dict[str, tuple[str, str]] = {
 
 # what a log is full of and must keep
 SURVIVORS = [
+    "torch/_C.so,sha256="
+    + base64.urlsafe_b64encode(hashlib.sha256(b"w").digest()).decode().rstrip("=")
+    + ",1234",
+    "data:image/png;base64," + b64("not a picture, but as long as a small one" * 8),
+    "golang.org/x/crypto v0.9.0 h1:" + b64("x" * 33),
+    "/nix/store/" + "7l1d0g2q9xvpbkzr4c8wnmaj5syf3i6h" + "-python3-3.11.7",
+    "cache_key=benchmark_2048_float64_v12 key=Linux-pip-" + hashlib.sha256(b"l").hexdigest(),
+    "cluster_CLUSTER-PERF-001/20251015T113531Z-2/sha256.txt",
+    '{"key": "bandwidth-2048-float64", "sort_key": "a1b2c3d4e5f6a7b8c9d0", "token_count": 128000}',
+    "https://github.com/actions/checkout@v4 https://medium.example/@ada/post",
+    "http://127.0.0.1:8080/x@y image:3.11@sha256:" + hashlib.sha256(b"i").hexdigest(),
+    "git clone ssh://git@github.com/hoidn/nanoBragg.git",
+    "def login(password: str, token: Optional[str] = None) -> SecretStr:",
+    "password=os.environ['DB_PASSWORD'] secret_key=settings.read(x)",
+    "5 passed, 1 failed in 3.21s; pass: 12, pwd=/home/ada/project",
+    "aa:bb:cc:dd:ee:ff 00:11:22:33:44:55 src/x.py:12:5:E501:long",
+    "pytest -p no:cacheprovider -p nbbench_evidence tests/test_docker.py",
+    "export GLIBC_TUNABLES; exp -1.5 imp 3",
     hashlib.sha1(b"commit").hexdigest(),
     hashlib.sha256(b"file").hexdigest() + "  pytest.log",
     "0f8fad5b-d9cb-469f-a165-70867728950e",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from figure_samples import GB, MIB, ROOF, ROWS, ledger
@@ -13,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.ledger import FunctionCost, LedgerLine
-from nbbench.model import SeriesKey
 from nbbench.work.roofs import (
     Bound,
     best_of,
@@ -153,33 +150,3 @@ def test_a_ceiling_that_moved_is_told():
 def test_headline():
     assert headline(ROWS) == "nearest to its roof: bandwidth-2048-float64 at 50% of the memory ceiling"
     assert "no workload" in headline([ROWS[-1]])
-
-
-class TestWorkloads:
-    @pytest.mark.parametrize(
-        ("benchmark", "params", "name"),
-        [
-            ("bandwidth.Warm.time_run", (("size", "512"), ("dtype", "'float32'")), "bandwidth-512-float32"),
-            ("vectorisation.Sources.time_generate", (), "sources-3969"),
-            ("vectorisation.MultiSource.time_run", (("n", "9"),), "multi_source-9"),
-            ("cold_start.ColdStart.timeraw_import", (), None),
-            ("other.time_x", (("n", "9"),), None),
-        ],
-    )
-    def test_a_series_names_its_ledger(self, benchmark, params, name):
-        from nbbench.work.workloads import workload_of
-
-        assert workload_of(SeriesKey(benchmark, "1", params, "m", "e")) == name
-
-    def test_every_timed_workload_of_the_suite_is_known(self):
-        from nbbench.work.workloads import workload_of
-
-        path = Path(__file__).parents[2] / "results" / "benchmarks.json"
-        declared = json.loads(path.read_text(encoding="utf-8"))
-        timed = [
-            name
-            for name, one in declared.items()
-            if isinstance(one, dict) and one.get("type") == "time" and name.split(".")[0] != "cold_start"
-        ]
-        assert len(timed) >= 8
-        assert all(workload_of(SeriesKey(name, "1", (("a", "1"), ("b", "2")), "m", "e")) for name in timed)

@@ -1,4 +1,4 @@
-"""Record histories with the canaries of `nbbench.probe.beside` beside every value.
+"""Record histories with the canaries of `nbbench.probe.canary` beside every value.
 
     python -m tests.bench.scorecard.record_beside aa RAW.jsonl --points 250 --limit-s 450
     python -m tests.bench.scorecard.record_beside branch RAW.jsonl --seed 4 [--again]
@@ -128,10 +128,10 @@ def _forked(case: Case, root: str) -> dict[str, Any]:
 
 def _point(asked: Case, root: str) -> dict[str, Any]:
     from benchmarks import subject
-    from nbbench.probe.beside import sing
+    from nbbench.probe.canary import reference_times
 
     sys.path.insert(0, root)
-    before = sing()
+    before = reference_times()
     subject.prepare()
     kind, first, second = asked
     case = getattr(subject, kind)(first, second)
@@ -142,7 +142,7 @@ def _point(asked: Case, root: str) -> dict[str, Any]:
         start = time.perf_counter()
         case.run()
         samples.append(time.perf_counter() - start)
-    return {"times": samples, "before": before, "after": sing()}
+    return {"times": samples, "before": before, "after": reference_times()}
 
 
 def pack(archive: Path, recordings: dict[str, str]) -> None:

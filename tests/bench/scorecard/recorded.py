@@ -65,7 +65,7 @@ def aa_canaries(half: int) -> list[np.ndarray]:
 
 
 def beside(half: int, name: str = "aa3") -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Log residuals of the A/A series that were recorded with `nbbench.probe.beside`, and the logarithms of
+    """Log residuals of the A/A series that were recorded with `nbbench.probe.canary`, and the logarithms of
     their canaries (programs, n): the first (0) or the second half (1)."""
     stored = load()
     values, canaries = np.log(stored[f"{name}_values"]), np.log(stored[f"{name}_beside"])

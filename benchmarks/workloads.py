@@ -1,0 +1,54 @@
+"""Every workload of this suite, declared once. Standard library only: nbbench reads this file without torch.
+
+The benchmarks take their parameters from here. Measuring writes the declaration to
+results/workloads.jsonl, from which nbbench learns which series run which workload.
+"""
+
+from __future__ import annotations
+
+from nbbench.model import Phase
+from nbbench.workloads import Declared, Workload
+
+SIZES = [512, 1024, 2048]  # pixels along a side of the detector (AT-PERF-003)
+C_SIZES = [256, 512, 1024]
+POINTS = [1, 1000, 100_000]
+DTYPES = ["float32", "float64"]
+KNOB_SIZE = 256
+KNOBS = {
+    "multi_source": [1, 3, 9],
+    "oversample": [1, 2, 3],
+    "phi_steps": [1, 4],
+    "mosaic_domains": [1, 4],
+    "absorption": [1, 4],
+}
+
+BANDWIDTH = tuple(Workload.of("bandwidth", n * n, size=n, dtype=d) for n in SIZES for d in DTYPES)
+VECTORISATION = (
+    *(Workload.of("tricubic", n, points=n, dtype=d) for n in POINTS for d in DTYPES),
+    Workload("sources-3969", 3969),
+    *(Workload.of(knob, KNOB_SIZE**2, n=n) for knob, values in KNOBS.items() for n in values),
+)
+WORKLOADS = (*BANDWIDTH, *VECTORISATION)
+
+BENCHMARKS = (
+    Declared("bandwidth", families=("bandwidth",)),
+    Declared("bandwidth.PeakMemory", Phase.MEMORY, ("bandwidth",)),
+    Declared("bandwidth.Traffic.track_peak_live_bytes", Phase.MEMORY, ("bandwidth",)),
+    Declared("bandwidth.Baseline", Phase.MEMORY),
+    Declared("bandwidth.Ceiling"),
+    Declared("c_ratio", families=("bandwidth",), fixed=(("dtype", "float32"),)),
+    Declared("cold_start.ColdStart.timeraw_import", Phase.IMPORT),
+    Declared("cold_start.ColdStart.timeraw_import_all", Phase.IMPORT),
+    Declared("cold_start.ColdStart.timeraw_construct", Phase.CONSTRUCT),
+    Declared("cold_start.ColdStart.timeraw_first_run", Phase.FIRST),
+    Declared("vectorisation.Tricubic", families=("tricubic",)),
+    Declared("vectorisation.DtypeRatio", families=("tricubic",)),
+    Declared("vectorisation.Sources", families=("sources",)),
+    Declared("vectorisation.MultiSource", families=("multi_source",)),
+    Declared("vectorisation.Oversample", families=("oversample",)),
+    Declared("vectorisation.PhiSteps", families=("phi_steps",)),
+    Declared("vectorisation.MosaicDomains", families=("mosaic_domains",)),
+    Declared("vectorisation.Absorption", families=("absorption",)),
+    Declared("vectorisation.Counts", named_by="workload"),
+    Declared("vectorisation.Exponent", named_by="loop"),
+)

@@ -1,0 +1,257 @@
+"""The suite's own declaration of its workloads: which workload a series runs, and in which phase.
+
+A suite declares its workloads once, in `benchmarks/workloads.py`. Measuring exports the declaration beside
+the results (`results/workloads.jsonl`), and everything that judges results reads it from there, so that
+results can be judged without the suite. A results tree without the file (another project's) works: its
+benchmarks have no workload.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nbbench.errors import ConfigError
+from nbbench.model import Phase, SeriesKey
+
+# Not *.json: asv takes every such file below results/ for one of its own and warns.
+WORKLOADS_FILE = "workloads.jsonl"
+_SCHEMA = 1
+_ANY = ("",)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One workload: `params` choose it, its work is divided by `pixels`, `dtype` is what is asked for.
+
+    Its family is its name up to the first hyphen. `pixels` counts pixels, points or sources.
+    """
+
+    name: str
+    pixels: int
+    dtype: str = "float32"
+    params: tuple[tuple[str, int | float | str], ...] = ()
+
+    @property
+    def family(self) -> str:
+        """The name's part that workloads of one kind share."""
+        return self.name.partition("-")[0]
+
+    @classmethod
+    def of(cls, family: str, pixels: int, **params: int | float | str) -> Workload:
+        """The workload that is named after its family and the values of its parameters.
+
+        A parameter `dtype` is the dtype asked for.
+        """
+        name = "-".join([family, *(str(value) for value in params.values())])
+        return cls(name, pixels, str(params.get("dtype", "float32")), tuple(params.items()))
+
+    def runs_with(self, params: Mapping[str, str]) -> bool:
+        """Whether these parameters of a series (as `repr` strings) choose this workload."""
+        return all(params.get(name) == repr(value) for name, value in self.params)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What asv benchmarks measure whose names begin with `benchmark`: the phase, and of which workloads.
+
+    Without `families` no ledger speaks for them. `fixed` are parameters that the benchmarks do not have
+    but run with. `named_by` is the parameter whose value is a workload's or a family's name.
+    """
+
+    benchmark: str
+    phase: Phase = Phase.WARM
+    families: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, int | float | str], ...] = ()
+    named_by: str = ""
+
+
+@dataclass(frozen=True)
+class Workloads:
+    """All that a suite declares."""
+
+    workloads: tuple[Workload, ...] = ()
+    benchmarks: tuple[Declared, ...] = ()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Workload]:
+        """The workloads by name, in the order in which they are declared."""
+        return {one.name: one for one in self.workloads}
+
+    @cached_property
+    def _by_beginning(self) -> Mapping[str, Declared]:
+        return {one.benchmark: one for one in self.benchmarks}
+
+    def declared(self, benchmark: str) -> Declared | None:
+        """What is declared of a benchmark: by its name, its class or its module, the nearest first."""
+        name = benchmark
+        while name:
+            if (found := self._by_beginning.get(name)) is not None:
+                return found
+            name = name.rpartition(".")[0]
+        return None
+
+    def workload_of(self, key: SeriesKey) -> Workload | None:
+        """The workload that a series runs; None where it runs none, several, or an undeclared one."""
+        if (found := self.declared(key.benchmark)) is None:
+            return None
+        params = dict(key.params)
+        if found.named_by:
+            return self.by_name.get(params.get(found.named_by, "").strip("'\""))
+        params |= {name: repr(value) for name, value in found.fixed}
+        chosen = [w for w in self.workloads if w.family in found.families and w.runs_with(params)]
+        return chosen[0] if len(chosen) == 1 else None
+
+    def phase_of(self, key: SeriesKey) -> Phase | None:
+        """The phase that a series measures; None for an undeclared benchmark."""
+        found = self.declared(key.benchmark)
+        return found.phase if found else None
+
+    def families_of(self, key: SeriesKey) -> tuple[str, ...]:
+        """Beginnings of the names of the workloads whose ledgers speak for a series.
+
+        Empty where none does (imports, construction); `("",)`, any, for an undeclared benchmark.
+        """
+        if (found := self.declared(key.benchmark)) is None:
+            return _ANY
+        if found.named_by:
+            named = dict(key.params).get(found.named_by, "").strip("'\"")
+            return (f"{named.partition('-')[0]}-",) if named else _ANY
+        return tuple(f"{family}-" for family in found.families)
+
+    def to_text(self) -> str:
+        """The declaration as lines of JSON; see `read_workloads`."""
+        rows: list[dict[str, Any]] = [{"schema": _SCHEMA, "kind": "nbbench-workloads"}]
+        rows += [
+            {"workload": w.name, "pixels": w.pixels, "dtype": w.dtype, "params": dict(w.params)}
+            for w in self.workloads
+        ]
+        rows += [
+            {
+                "benchmark": b.benchmark,
+                "phase": b.phase,
+                "families": b.families,
+                "fixed": dict(b.fixed),
+                "named_by": b.named_by,
+            }
+            for b in self.benchmarks
+        ]
+        return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def read_workloads(path: Path) -> Workloads:
+    """The declaration kept at `path`; an empty one where there is no file.
+
+    Raises ConfigError when it cannot be read.
+    """
+    try:
+        head, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        if head["kind"] != "nbbench-workloads" or head["schema"] != _SCHEMA:
+            raise ValueError("it is of another kind or of a newer nbbench")
+        return Workloads(
+            tuple(_workload(row) for row in rows if "workload" in row),
+            tuple(_declared(row) for row in rows if "benchmark" in row),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return Workloads()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error}", hint="delete it: measuring writes it again"
+        ) from error
+
+
+def _workload(row: Mapping[str, Any]) -> Workload:
+    return Workload(str(row["workload"]), int(row["pixels"]), str(row["dtype"]), tuple(row["params"].items()))
+
+
+def _declared(row: Mapping[str, Any]) -> Declared:
+    return Declared(
+        str(row["benchmark"]),
+        Phase(row["phase"]),
+        tuple(str(family) for family in row["families"]),
+        tuple(row["fixed"].items()),
+        str(row["named_by"]),
+    )
+
+
+def checked(workloads: Sequence[Workload], benchmarks: Iterable[Declared]) -> Workloads:
+    """What a suite declares, looked through.
+
+    Raises ConfigError for a name that stands twice, and for a family without workloads.
+    """
+    found = Workloads(tuple(workloads), tuple(benchmarks))
+    if len(found.by_name) < len(found.workloads):
+        raise ConfigError("a workload of benchmarks/workloads.py is declared twice")
+    families = {one.family for one in found.workloads}
+    for one in found.benchmarks:
+        if missing := sorted(set(one.families) - families):
+            raise ConfigError(f"benchmarks/workloads.py: {one.benchmark} names {missing[0]!r}, no workload")
+    return found
+
+
+def suite_workloads(root: Path) -> Workloads:
+    """What the suite of the project at `root` declares; what is on record where it has no such file.
+
+    Raises ConfigError when `benchmarks/workloads.py` fails or contradicts itself.
+    """
+    path = root / "benchmarks" / "workloads.py"
+    if not path.is_file():
+        return read_workloads(root / "results" / WORKLOADS_FILE)
+    try:
+        found = runpy.run_path(str(path))
+        return checked(found["WORKLOADS"], found["BENCHMARKS"])
+    except ConfigError:
+        raise
+    except KeyError as error:
+        raise ConfigError(f"{path} does not define {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{path} fails: {type(error).__name__}: {error}") from error
+
+
+class _Current:
+    """The declaration of the project whose settings were loaded last; read when it is first asked for."""
+
+    root: Path | None = None
+    found: Workloads | None = None
+
+
+def use_workloads(source: Path | Workloads | None) -> None:
+    """Let the functions below answer from the project at this path, or from a given declaration.
+
+    Of a project what was measured counts, and before anything was, what the suite declares.
+    """
+    _Current.root = source if isinstance(source, Path) else None
+    _Current.found = source if isinstance(source, Workloads) else None
+
+
+def current_workloads() -> Workloads:
+    """The declaration in use."""
+    if _Current.found is None:
+        _Current.found = _of_project(_Current.root) if _Current.root else Workloads()
+    return _Current.found
+
+
+def _of_project(root: Path) -> Workloads:
+    path = root / "results" / WORKLOADS_FILE
+    return read_workloads(path) if path.is_file() else suite_workloads(root)
+
+
+def workload_of(key: SeriesKey) -> str | None:
+    """The name of the workload (and so of the ledger) that a series runs; None where there is none."""
+    found = current_workloads().workload_of(key)
+    return found.name if found else None
+
+
+def phase_of(key: SeriesKey) -> Phase | None:
+    """The phase that a series measures; None where the suite does not say."""
+    return current_workloads().phase_of(key)
+
+
+def ledger_families(key: SeriesKey) -> tuple[str, ...]:
+    """Beginnings of the names of the workloads whose ledgers speak for a series; see `families_of`."""
+    return current_workloads().families_of(key)
