@@ -32,6 +32,7 @@ class Settings:
     import_root: str = "src"
     package: str = "nanobrag_torch"
     db: str = ""
+    project: str = ""
     machine: str = ""
     plan: str = "PERF-PYTORCH-004"
     cluster: str = "CLUSTER-PERF-001"

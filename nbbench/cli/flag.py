@@ -48,7 +48,7 @@ def flag(
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Decision, to_plain
     from nbbench.record.decisions import write_decision
-    from nbbench.record.refresh import open_store
+    from nbbench.record.refresh import import_all, open_store
 
     if not reason.strip():
         raise UsageError("a decision needs a reason")
@@ -73,7 +73,7 @@ def flag(
             expires=_expiry(expires, now) if expires else None,
         )
         path = write_decision(app.settings.decisions_dir, decision)
-        store.add_decision(decision)
+        import_all(app.settings, store)
     text = f"{found.event.id}: {found.state} → {target} ({path.relative_to(app.settings.root)})"
     app.emit("flag", {"decision": to_plain(decision), "file": str(path.name)}, text)
 

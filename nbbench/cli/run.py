@@ -77,7 +77,7 @@ def run(
     app.say(f"measuring {len(commits)} commits, {order}interrupt at any time, repeat to resume")
     started = time.monotonic()
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        save_commits(app.settings)
+        save_commits(app.settings, store)
         try:
             measure_commits(
                 app.settings,
@@ -91,6 +91,7 @@ def run(
             )
         finally:
             import_all(app.settings, store)
+            save_commits(app.settings, store)
         told = _report(store, [c.hash for c in commits], commits, time.monotonic() - started)
     app.emit("run", told["payload"], told["text"])
     return EXIT_OK if told["measured"] else EXIT_INCONCLUSIVE
@@ -121,7 +122,7 @@ def _adaptive(
         raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
     asked = Search(tuple(commits), bench, seconds(budget) or float("inf"), limit or len(commits))
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        save_commits(app.settings)
+        save_commits(app.settings, store)
         found = search(
             app.settings,
             store,

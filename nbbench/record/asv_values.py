@@ -68,7 +68,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unpacked(data: bytes, path: Path) -> bytes:
-    """The content of a gzip file. Raises BadFileError for damaged ones and for what grows beyond all measure."""
+    """The content of a gzip file. Raises BadFileError for a damaged one and for one that grows too large."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             plain = file.read(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""The one way from stored results to values: arrays of many series at once, without an object for each result."""
+"""The one way from stored results to values: arrays of many series, without an object for each result."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,9 @@ _CONNECT_S = 10
 # imports never wait for each other's rows in a circle.
 _WRITER_LOCK = 0x6E62_6265_6E63
 
+# What reading times, lists and packed numbers raises where somebody has changed them in the tables.
+_UNREADABLE = (ValueError, TypeError, zlib.error, struct.error)
+
 _URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
 
 
@@ -43,7 +48,7 @@ class Database:
     made anew when it was opened, so that what they held comes back with the next import; empty otherwise.
     """
 
-    def __init__(self, engine: sa.Engine, project: str) -> None:
+    def __init__(self, engine: sa.Engine, project: str = "") -> None:
         self._engine = engine
         self._reader = engine
         if engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
@@ -148,8 +153,7 @@ class Database:
             raise
         except (sa.exc.DataError, sa.exc.IntegrityError, OverflowError) as error:
             raise BadDataError(f"{self.name}: {_first_line(error)}") from error
-        except (SQLAlchemyError, ValueError) as error:
-            # ValueError: SQLAlchemy reads times from text, which somebody may have changed.
+        except (SQLAlchemyError, *_UNREADABLE) as error:
             raise _store_error(self.name, error) from error
 
 
@@ -271,8 +275,10 @@ def _store_error(name: str, error: Exception) -> StoreError:
     if "database is locked" in text or "lock timeout" in text:
         return StoreError(f"{name} is in use by another program", hint="run again when it has ended")
     damaged = "file is not a database" in text or "malformed" in text
-    if damaged or isinstance(error, ValueError):
-        what = "is not a database, or is damaged" if damaged else f"holds a value that does not parse ({text})"
+    if damaged or isinstance(error, _UNREADABLE):
+        what = (
+            "is not a database, or is damaged" if damaged else f"holds a value that does not parse ({text})"
+        )
         return StoreError(f"{name} {what}", hint=_REBUILD)
     if "unable to open database file" in text or "readonly database" in text:
         return StoreError(f"{name} cannot be opened for writing")

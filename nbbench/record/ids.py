@@ -71,7 +71,9 @@ class Ids:
         found: dict[str, int] = {}
         wanted = sorted(set(digests.values()))
         s, b = schema.series.c, schema.benchmarks.c
-        mine = sa.select(s.digest, s.id).join(schema.benchmarks).where(b.project_id == self._database.project_id)
+        mine = (
+            sa.select(s.digest, s.id).join(schema.benchmarks).where(b.project_id == self._database.project_id)
+        )
         for start in range(0, len(wanted), 500):
             query = mine.where(s.digest.in_(wanted[start : start + 500]))
             found.update((digest, number) for digest, number in connection.execute(query))

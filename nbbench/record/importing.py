@@ -44,7 +44,7 @@ class Importing(Database):
     that no tree holds any more leaves the database.
     """
 
-    def __init__(self, engine: sa.Engine, project: str) -> None:
+    def __init__(self, engine: sa.Engine, project: str = "") -> None:
         super().__init__(engine, project)
         self._ids = Ids(self)
 
@@ -115,15 +115,17 @@ class Importing(Database):
         """Take over a benchmarks.json: units, kinds and parameter names by the benchmark's name."""
         table = schema.benchmarks
         with self.writing() as connection:
-            for row in connection.execute(sa.select(table).where(table.c.project_id == self.project_id)).all():
+            for row in connection.execute(
+                sa.select(table).where(table.c.project_id == self.project_id)
+            ).all():
                 if (new := declared.get(row.name)) is not None:
                     said = schema.BENCHMARK.row(new)
                     values = {name: said[name] for name in ("unit", "kind", "description", "param_names")}
                     connection.execute(sa.update(table).where(table.c.id == row.id).values(values))
             statement = self.insert(table).on_conflict_do_nothing()
             for benchmark in declared.values():
-                row = schema.BENCHMARK.row(benchmark, project_id=self.project_id)
-                connection.execute(statement, row)
+                new_row = schema.BENCHMARK.row(benchmark, project_id=self.project_id)
+                connection.execute(statement, new_row)
             source = self._source(connection, file, None, Imported())
             self._note(connection, self._tree(connection, place), file, source)
             self._drop_unused(connection)
@@ -145,9 +147,7 @@ class Importing(Database):
             self._ids.forget()
             raise
 
-    def _source(
-        self, connection: sa.Connection, file: SourceFile, payload: Payload, done: Imported
-    ) -> int:
+    def _source(self, connection: sa.Connection, file: SourceFile, payload: Payload, done: Imported) -> int:
         """The source of a file's content, filled where it is new."""
         parsed = payload if isinstance(payload, ParsedFile) else None
         table, key = schema.source_files, {"path": file.path, "sha256": file.sha256}

@@ -18,6 +18,7 @@ from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series,
 from nbbench.record import rows, schema
 from nbbench.record.columns import STATES, Column, read_columns
 from nbbench.record.engine import Database
+from nbbench.record.ledger_files import torch_order
 from nbbench.record.schema import StoredLedger
 from nbbench.record.shapes import AnyRow, pairs, unpack
 
@@ -216,11 +217,11 @@ class Reading(Database):
             for row in found.values()
         ]
 
-    def _mine(self, query: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+    def _mine(self, query: Any, table: sa.Table) -> Any:
         """The rows of `table` that belong to the project."""
         return query.where(table.c.project_id == self.project_id)
 
-    def _of_sources(self, query: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+    def _of_sources(self, query: Any, table: sa.Table) -> Any:
         sources = self._mine(sa.select(schema.source_files.c.id), schema.source_files)
         return query.where(table.c.source_id.in_(sources))
 
@@ -278,11 +279,6 @@ def key_from(row: AnyRow) -> SeriesKey:
 @lru_cache(maxsize=4096)
 def _texts(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
-
-
-def torch_order(torch: str) -> tuple[int, ...]:
-    """Torch versions in their order: 2.9.1 is older than 2.13.0."""
-    return tuple(int(part) for part in re.findall(r"\d+", torch))
 
 
 def _measured() -> sa.ColumnElement[bool]:

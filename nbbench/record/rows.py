@@ -45,7 +45,9 @@ def series_key(row: AnyRow, names: tuple[str, ...], values: tuple[str, ...]) -> 
     """The key of a row with the columns of `read.series_columns`."""
     if len(names) != len(values):
         names = tuple(f"param{i + 1}" for i in range(len(values)))  # asv's own default
-    return SeriesKey(row.name, row.version, tuple(zip(names, values, strict=True)), row.machine, row.environment)
+    return SeriesKey(
+        row.name, row.version, tuple(zip(names, values, strict=True)), row.machine, row.environment
+    )
 
 
 def result_row(result: Result, source_id: int, series_id: int, commit_id: int) -> dict[str, Any]:

@@ -148,7 +148,9 @@ series = Table(
 )
 
 # A folder of results: "" is the one beside which the database lies.
-trees = Table("trees", metadata, _id(), _of_project(), _text("place"), UniqueConstraint("project_id", "place"))
+trees = Table(
+    "trees", metadata, _id(), _of_project(), _text("place"), UniqueConstraint("project_id", "place")
+)
 
 # What files said, by content: the same file in two checkouts is one source.
 source_files = Table(
@@ -261,4 +263,3 @@ def _digest() -> str:
 
 DIGEST = _digest()
 """Stands for these tables; a database that was made with others is made anew."""
-

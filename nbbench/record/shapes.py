@@ -147,7 +147,9 @@ def revive(hint: Any, value: Any) -> Any:
         return hint(value)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         kinds = typing.get_type_hints(hint)
-        return hint(*(revive(kinds[f.name], one) for f, one in zip(dataclasses.fields(hint), value, strict=True)))
+        return hint(
+            *(revive(kinds[f.name], one) for f, one in zip(dataclasses.fields(hint), value, strict=True))
+        )
     return value
 
 

@@ -31,7 +31,7 @@ class Store(Importing, Reading):
         """
         table, c = schema.commits, schema.commits.c
         statement = self.insert(table)
-        said = {name: statement.excluded[name] for name in ("date", "position", "rank")}
+        said: dict[str, Any] = {name: statement.excluded[name] for name in ("date", "position", "rank")}
         for name in ("tree", "subject"):  # what is not said leaves what was known
             said[name] = sa.func.coalesce(sa.func.nullif(statement.excluded[name], ""), c[name])
         new = [
@@ -122,13 +122,12 @@ class Store(Importing, Reading):
 
         Decisions are not among it: they are read anew with each command.
         """
-        s, c, b = schema.source_files.c, schema.commits.c, schema.benchmarks.c
+        s, c = schema.source_files.c, schema.commits.c
         queries = (
             sa.select(s.path, s.sha256).where(s.kind != "decision").order_by(s.path, s.sha256),
             sa.select(c.hash, c.tree, c.subject, c.date, c.position, c.rank).order_by(c.hash),
-            sa.select(b.name, b.version, b.unit, b.kind, b.param_names).order_by(b.name, b.version),
         )
-        tables = schema.source_files, schema.commits, schema.benchmarks
+        tables = schema.source_files, schema.commits
         with self.reading() as connection:
             found = [
                 [tuple(map(str, row)) for row in connection.execute(self._mine(query, table))]
@@ -186,7 +185,9 @@ class Store(Importing, Reading):
     ) -> None:
         """Keep the noise floor of a series, in place of an earlier one."""
         row = schema.FLOOR.row(NoiseFloor(key, floor, n, measured_at or datetime.now(UTC)))
-        upsert = self.insert(schema.noise_floors).on_conflict_do_update(index_elements=["series_id"], set_=row)
+        upsert = self.insert(schema.noise_floors).on_conflict_do_update(
+            index_elements=["series_id"], set_=row
+        )
         with self._forgetting() as connection:
             number = self._ids.series(connection, [key])[key]
             connection.execute(upsert, row | {"series_id": number})
