@@ -283,7 +283,10 @@ class BaselineLine:
 
 @dataclass(frozen=True, slots=True)
 class CaptureVerdict:
-    """What a captured run means: passed, failed or blocked, and why the figures are what they are."""
+    """What a captured run means: passed, failed or blocked, and why the figures are what they are.
+
+    `disturbed` says that other processes kept its tests from their cores.
+    """
 
     word: str
     cause: Cause | None = None
@@ -291,6 +294,7 @@ class CaptureVerdict:
     baseline: tuple[BaselineLine, ...] = ()
     next_actions: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

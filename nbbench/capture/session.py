@@ -19,6 +19,7 @@ from nbbench.disturbance import busy_load
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
+from nbbench.record.machines import machine_name
 from nbbench.record.redact import influences, redact_argv, redact_text, redacted_environment
 from nbbench.report import capture as pages
 from nbbench.report.capture_summary import opening_summary
@@ -169,7 +170,7 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
         branch=before.branch,
         changes_before=session.changes(before),
         python=session.interpreter.executable if session.interpreter else session.python,
-        machine_name=session.settings.machine,
+        machine_name=machine_name(session.settings),
         machine=tuple((n, v) for n, v in machine_facts().items() if n != "python"),
         versions=_versions(session.interpreter),
         load_before=session.load(),

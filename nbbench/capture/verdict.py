@@ -90,8 +90,9 @@ def judge(
     if profiled:
         told.append("the test ran under torch's profiler, so its times are not comparable with others")
     actions = _next_actions(word, cause, load, run, baseline if timed else None)
+    notes = tuple(_notes(run, diagnosis))
     return CaptureVerdict(
-        word, cause, tuple(told), tuple(baseline), tuple(actions), tuple(_notes(run, diagnosis))
+        word, cause, tuple(told), tuple(baseline), tuple(actions), notes, disturbed=load.disturbed
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.session import SeriesState
-from nbbench.history.causes import describe_diff
+from nbbench.history.causes.facts import describe_diff
 from nbbench.metrics import least_effect
 from nbbench.model import Cause, Commit, GateReport, Outcome, Verdict
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION as BYTES_PER_OPERATION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.history.changes import History, find_changes
-from nbbench.history.events import attach_flags, build_events
+from nbbench.history.events import build_events
+from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of
@@ -22,7 +24,8 @@ from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
-from nbbench.record.refresh import import_all
+from nbbench.record.refresh import import_all, order_notes
+from nbbench.workloads import WORKLOADS_FILE
 
 RULES = 3
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
@@ -78,6 +81,7 @@ def detect_events(
         "events": len(events),
         "settings": _relevant(settings, machine),
         "rests_on": rests_on,
+        "order": order_notes(store),
         "detected_at": datetime.now(UTC).isoformat(),
     }
     store.save_events(events, told)
@@ -87,14 +91,16 @@ def detect_events(
 def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     """What saved events depend on, besides the results."""
     units = [list(one) for one in settings.units]
-    return [RULES, settings.min_effect, machine, units, installed_torch()]
+    path = settings.results_dir / WORKLOADS_FILE
+    workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return [RULES, settings.min_effect, machine, units, installed_torch(), workloads]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:
     """Events of everything under results/: imports, and detects again when what they rest on has changed.
 
     That is everything in the store (results, telemetry, ledgers, the branch's commits and their order,
-    declared benchmarks), the rules, the settings and torch. Raises InconclusiveError when there are no
+    declarations), the rules, the settings and torch. Raises InconclusiveError when there are no
     results at all.
     """
     import_all(settings, store)

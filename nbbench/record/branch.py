@@ -82,9 +82,9 @@ def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
     if not loose:
         return BranchLine(tuple(kept))
     if not kept:
-        return BranchLine(tuple(loose), notes=("no subject is registered: commits stand by their dates",))
+        return BranchLine(tuple(loose), notes=("without a subject, commits stand by their dates",))
     note = (
-        f"no subject is registered: {plural(len(loose), 'commit')} that {COMMITS_FILE} does not list "
+        f"without a subject, {plural(len(loose), 'commit')} that {COMMITS_FILE} does not list "
         "stand by their dates"
     )
     return BranchLine(tuple(_by_date(kept, loose)), notes=(note,))

@@ -63,21 +63,24 @@ def import_tree(settings: Settings, store: Store, results_dir: Path) -> ImportRe
 def place_by_date(store: Store) -> ImportReport:
     """Order a history of which nothing but its results is known."""
     measured = sorted(store.measured_commits(), key=lambda commit: (commit.date, commit.hash))
-    key = f"by date {len(measured)} {digest_of([c.hash for c in measured])}"
-    if store.placed() != key:
-        store.place_commits(measured, key)
-    return ImportReport(notes=["commits stand by their dates"])
+    key = digest_of([commit.hash for commit in measured])
+    if store.placed().partition("\n")[0] != key:
+        store.place_commits(measured, f"{key}\ncommits stand by their dates" if measured else key)
+    return ImportReport(notes=order_notes(store))
+
+
+def order_notes(store: Store) -> list[str]:
+    """What is to be known of the order of the commits, in sentences (dates instead of git, say)."""
+    return [note for note in store.placed().split("\n")[1:] if note]
 
 
 def _place(settings: Settings, store: Store, report: ImportReport) -> ImportReport:
     measured = store.measured_commits()
     key = order_key(settings, measured)
-    made_of, _, notes = store.placed().partition("\n")
-    if made_of != key:
+    if store.placed().partition("\n")[0] != key:
         line = branch_line(settings, measured)
-        notes = "\n".join(line.notes)
-        store.place_commits(line.commits, f"{key}\n{notes}")
-    report.notes += [note for note in notes.split("\n") if note]
+        store.place_commits(line.commits, "\n".join((key, *line.notes)))
+    report.notes += order_notes(store)
     return report
 
 

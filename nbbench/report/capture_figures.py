@@ -61,6 +61,7 @@ def metrics(found: CaptureFigures) -> dict[str, Any]:
             "compiled_graphs": run.compiled_graphs,
         },
         "malloc_pinned_by": found.malloc_pinned_by,
+        "disturbed": found.verdict.disturbed,
         "diagnosis": _diagnosis(diagnosis) if diagnosis else None,
         "baseline": [_baseline(line) for line in found.verdict.baseline],
         "operators": [to_plain(operator) for operator in run.operators[:40]],
