@@ -161,11 +161,11 @@ def _by_date(placed: list[Commit], loose: list[Commit]) -> list[Commit]:
     return merged + rest
 
 
-def measured_commit(settings: Settings, store: Store, name: str | None) -> Commit:
+def measured_commit(settings: Settings, store: Store, name: str | None, machine: str = "") -> Commit:
     """The commit whose recorded results speak for `name`: itself, or one with the same tree.
 
-    Without a name the newest commit with results. Works without the subject, by hashes. Raises
-    UsageError for an unknown name, InconclusiveError when nothing is recorded of it.
+    Without a name the newest commit with results; of one machine, where it is named. Works without the
+    subject, by hashes. Raises UsageError for an unknown name, InconclusiveError when nothing is recorded.
     """
     subject = subject_or_none(settings)
     known = store.commits()
@@ -178,10 +178,13 @@ def measured_commit(settings: Settings, store: Store, name: str | None) -> Commi
         wanted = [*(c for c in known if one.tree and c.tree == one.tree), one]
     measured = {commit.hash for commit in store.measured_commits()}
     for commit in reversed(wanted):
-        if commit.hash in measured:
+        if commit.hash in measured and (
+            not machine or any(one.key.machine == machine for one in store.results(commit=commit.hash))
+        ):
             return commit
+    on = f" on {machine}" if machine else ""
     raise InconclusiveError(
-        f"nothing is recorded of {name or 'any commit'}", hint="measure with `nbbench run` first"
+        f"nothing is recorded of {name or 'any commit'}{on}", hint="measure with `nbbench run` first"
     )
 
 
