@@ -174,9 +174,6 @@ def cli() -> None:
     """Measure a PyTorch simulator over its commits and tell what became slower, where and why."""
 
 
-cli.params += common_options()  # before the command or after it
-
-
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code; every error is one sentence on stderr."""
     app = App()
