@@ -47,7 +47,7 @@ ENV_ALLOWLIST = frozenset(
 )
 ENV_PREFIXES = (
     *("ASV_", "ATEN_", "BLIS_", "DNNL_", "GOMP_", "KMP_", "LC_", "LIBOMP_", "MALLOC_", "MKL_"),
-    *("NANOBRAGG_", "NBBENCH_", "NB_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH"),
+    *("NBBENCH_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH"),
     *("TRITON_", "VECLIB_", "XDG_CACHE_"),
 )
 # Of these, what a command must be given again to do the same: not who measures, in which language, where.
@@ -144,15 +144,17 @@ def redact_argv(argv: Sequence[str], secrets: Secrets = ()) -> list[str]:
     return shown
 
 
-def redacted_environment(environ: Mapping[str, str]) -> list[str]:
+def redacted_environment(environ: Mapping[str, str], prefixes: Iterable[str] = ()) -> list[str]:
     """`NAME=value` for what may be shown and `NAME=<redacted>` for the rest, sorted by name.
+
+    `prefixes` are those of the subject's own variables, allowed beside the usual ones.
 
     Line breaks in values are written as `\\n`, so that every variable keeps to its line.
     """
-    secrets = secret_values(environ)
+    secrets, own = secret_values(environ), tuple(prefixes)
     lines = []
     for name, value in sorted(environ.items()):
-        shown = value if may_show(name, value, secrets) else REDACTED
+        shown = value if may_show(name, value, secrets, own) else REDACTED
         if "\n" in shown or "\r" in shown:
             shown = shown.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         # A credential pasted in front of an `=` by mistake stands where a name should.
@@ -160,22 +162,24 @@ def redacted_environment(environ: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def influences(environ: Mapping[str, str], known: Iterable[str]) -> list[tuple[str, str]]:
+def influences(
+    environ: Mapping[str, str], known: Iterable[str], prefixes: Iterable[str] = ()
+) -> list[tuple[str, str]]:
     """The variables that can change what a command does, by name, beyond those that are `known`.
 
-    The value of one that may not be shown is `<redacted>`.
+    `prefixes` are those of the subject's own. The value of one that may not be shown is `<redacted>`.
     """
-    left_out, secrets = set(known), secret_values(environ)
+    left_out, secrets, own = set(known), secret_values(environ), tuple(prefixes)
     return [
-        (name, value if may_show(name, value, secrets) else REDACTED)
+        (name, value if may_show(name, value, secrets, own) else REDACTED)
         for name, value in sorted(environ.items())
-        if name not in left_out and _INFLUENCES.fullmatch(name)
+        if name not in left_out and (_INFLUENCES.fullmatch(name) or name.startswith(own))
     ]
 
 
-def may_show(name: str, value: str, secrets: Iterable[str] = ()) -> bool:
+def may_show(name: str, value: str, secrets: Iterable[str] = (), prefixes: tuple[str, ...] = ()) -> bool:
     """Whether a variable may appear with its value: a known name and a harmless value."""
-    allowed = name in ENV_ALLOWLIST or name.startswith(ENV_PREFIXES)
+    allowed = name in ENV_ALLOWLIST or name.startswith((*ENV_PREFIXES, *prefixes))
     return allowed and not is_secret_name(name) and not find_spans(value, secrets)
 
 

@@ -21,6 +21,7 @@ _SETTINGS = (
     "log.showSignature=false",
     "log.follow=false",
     "core.quotePath=false",
+    "core.fsmonitor=false",
     f"core.hooksPath={os.devnull}",
 )
 
