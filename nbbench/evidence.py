@@ -45,16 +45,11 @@ class Folder:
     cluster: str
     commit: str
     sha256: str
-    kind: str = ""  # capture, export, hand; of captures also: profiled, malloc-pinned, compiled capture
+    kind: str = ""  # export, hand, capture; before that: disturbed, profiled, compiled, malloc-pinned
     verdict: str = ""
     exit_code: int | None = None
     machine: str = ""
     figures: tuple[EvidenceFigure, ...] = ()
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether its figures are those of the tests as they are, not under a profiler or another setting."""
-        return not self.kind.endswith(" capture")
 
     @property
     def started_at(self) -> datetime | None:

@@ -1,40 +1,10 @@
-"""Unit names, which direction is better, and the only formatter of figures."""
+"""The only formatter of figures; what they mean is told by `metrics`."""
 
 from __future__ import annotations
 
 import math
 
-# Units in which a larger value is better; everything else is a cost.
-HIGHER_IS_BETTER = frozenset({"B/s", "fraction of copy ceiling", "GiB/s (legacy)"})
-# Exact counters repeat to the last digit on any machine with the same torch version, so
-# any change is a change of the subject (docs/ledger.md).
-EXACT_UNITS = frozenset({"operations", "B/pixel", "B/point", "B (exact)", "exponent", "dtype code"})
-# Figures that describe the result, where neither direction is a cost.
-NEUTRAL_UNITS = frozenset({"dtype code", "checksum"})
-
 _SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
-
-
-def lower_is_better(unit: str) -> bool:
-    """True when growth of a value in `unit` is a loss."""
-    return unit not in HIGHER_IS_BETTER
-
-
-def is_exact(unit: str) -> bool:
-    """True for counters that are compared exactly."""
-    return unit in EXACT_UNITS
-
-
-def is_neutral(unit: str) -> bool:
-    """True when neither direction is better (a checksum, a dtype)."""
-    return unit in NEUTRAL_UNITS
-
-
-def worse(unit: str, effect: float) -> bool:
-    """Whether a log-ratio `effect` (after/before) is a loss in this unit."""
-    if is_neutral(unit):
-        return False
-    return effect > 0 if lower_is_better(unit) else effect < 0
 
 
 def format_value(value: float | None, unit: str) -> str:

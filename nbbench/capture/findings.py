@@ -42,7 +42,7 @@ from nbbench.measure.process_env import torch_version
 from nbbench.model import Cause, Series, Status, to_plain
 from nbbench.record.machines import machine_name
 from nbbench.report.capture import RECORDS, CaptureStart
-from nbbench.subject.presets import capture_subject, find_preset
+from nbbench.subject.presets import CaptureWorkload, capture_workload, find_preset
 
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
@@ -73,14 +73,19 @@ def findings_of(
     """
     run, given = _read(folder, outcome), environment or {}
     figures = figures_of(run.tests)
-    diagnosis = None
-    if probe and outcome in _TRIED and ("PERF" in start.cluster.upper() or _has_bandwidth(figures)):
-        diagnosis = diagnose(settings, start, test_threads=run.torch_threads, say=say)
+    diagnosis: Diagnosis | None = None
+    baseline: tuple[BaselineFigure, ...] = ()
+    workload = capture_workload(settings)
+    about = "PERF" in start.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
+    if workload and probe and about and outcome in _TRIED:
+        diagnosis = diagnose(settings, start, workload, test_threads=run.torch_threads, say=say)
         diagnosis = replace(diagnosis, not_comparable="compiled" if run.compiled_graphs else "")
-    baseline = against_baseline(diagnosis, _baseline(settings, start), settings.floor) if diagnosis else ()
+        known = _baseline(settings, start, workload)
+        baseline = against_baseline(diagnosis, known, settings.floor)
     files, notes = _profile(trace, run)
     audit, audit_notes = _dtype_audit(settings, start, outcome, probe, say)
-    found = judged(run, outcome, figures, diagnosis, baseline, given)
+    guesses = workload.legacy_bytes_per_pixel if workload else ()
+    found = judged(run, outcome, figures, diagnosis, baseline, given, guesses)
     return replace(
         found,
         audit=audit,
@@ -97,14 +102,17 @@ def judged(
     diagnosis: Diagnosis | None = None,
     baseline: Sequence[BaselineFigure] = (),
     environment: Mapping[str, str] | None = None,
+    guesses: Sequence[int] = (),
 ) -> Findings:
     """The verdict of a run from everything that was seen of it; `environment` is what the command got.
+
+    `guesses` are the bytes a pixel by which the test may have computed the bandwidth that it prints.
 
     The cause is named whether or not the test passed: a threshold may be wide enough to hide it.
     """
     given = environment or {}
-    dtype, legacy = dtype_of_test(diagnosis, figures), 0
-    legacy = legacy_bytes_per_pixel(figures, capture_subject().legacy_bytes_per_pixel)
+    dtype = dtype_of_test(diagnosis, figures)
+    legacy = legacy_bytes_per_pixel(figures, guesses) if guesses else 0
     found = Findings(
         verdict=_word(outcome, run),
         run=run,
@@ -112,7 +120,7 @@ def judged(
         checks=with_dtype(checks_of(run.tests), dtype),
         disturbance=disturbance_of_calls(run),
         diagnosis=diagnosis,
-        bandwidths=bandwidths_of(diagnosis, figures, legacy),
+        bandwidths=bandwidths_of(diagnosis, figures, legacy) if legacy else (),
         explained_by_malloc=costly_trials(diagnosis),
         maps_again=maps_again(run.mapped_most),
         malloc_pinned_by=pinned_malloc(given),
@@ -177,10 +185,6 @@ def _broken_guard(environment: Mapping[str, str], run: TestRun) -> tuple[str, ..
     return (f"{' '.join(guards)} did not hold: graphs compiled by Dynamo: {run.compiled_graphs}",)
 
 
-def _has_bandwidth(figures: Sequence[Figure]) -> bool:
-    return any(figure.kind == "bandwidth" for figure in figures)
-
-
 def _read(folder: Path, outcome: RunOutcome) -> TestRun:
     """The plugin's record; where it holds no output, figures come from what the terminal showed."""
     run = read_test_records(folder / RECORDS)
@@ -195,11 +199,13 @@ def _read(folder: Path, outcome: RunOutcome) -> TestRun:
     return run
 
 
-def _baseline(settings: Settings, start: CaptureStart) -> tuple[BaselineFigure, ...]:
+def _baseline(
+    settings: Settings, start: CaptureStart, workload: CaptureWorkload
+) -> tuple[BaselineFigure, ...]:
     """What the database has of the warm runs on this machine with this torch; empty without one."""
     from nbbench.record.refresh import open_store
 
-    pattern = rf"^{capture_subject().series}$"
+    pattern = rf"^{workload.series}$"
     try:
         with open_store(settings, create=False) as store:
             commits = {commit.hash: commit for commit in store.commits()}

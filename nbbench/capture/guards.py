@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from nbbench.subject.presets import Preset, capture_subject
+from nbbench.subject.presets import Preset
 
 ENVIRONMENT, TIMEOUT = "environment-conflict", "timeout-lowered"
 COMPILE, GPU = "compile-enabled", "gpu-enabled"
@@ -54,6 +54,8 @@ _WRAPPERS = {
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# The switches that turn compilation off: torch's own, and what subjects call theirs.
+_SWITCH = re.compile(r"(?:\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")
 _OFF = ("", "0", "false", "no", "off")  # values with which a switch does not turn compilation off
 # A positive mention in `-m` or `-k` selects such tests; `not gpu` leaves them out.
 _GPU_WORD = re.compile(r"(?i)(?<![A-Za-z])(?:gpu|cuda)")
@@ -160,17 +162,17 @@ def pinned_malloc(environment: Mapping[str, str]) -> str:
 
 def compile_guards(environment: Mapping[str, str]) -> list[str]:
     """The switches that should keep Dynamo off in this environment, as `NAME=value`."""
-    names = capture_subject().compile_switches
-    return [f"{n}={environment[n]}" for n in names if environment.get(n, "").lower() not in _OFF]
+    switches = ((n, v) for n, v in sorted(environment.items()) if _SWITCH.fullmatch(n))
+    return [f"{name}={value}" for name, value in switches if value.strip().lower() not in _OFF]
 
 
 def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violation]:
-    guards, switches = dict(preset.environment), capture_subject().compile_switches
+    guards = dict(preset.environment)
     for name, wanted in guards.items():
         value = environ.get(name, wanted)
         if value == wanted:
             continue
-        if name in switches and value.strip().lower() in _OFF:
+        if _SWITCH.fullmatch(name) and value.strip().lower() in _OFF:
             yield Violation(COMPILE, f"{name}={value} enables torch.compile; the guard is {name}={wanted}")
         elif name == "CUDA_VISIBLE_DEVICES":
             yield Violation(GPU, f"{name}={value} may show a GPU; the guard is {name}={wanted}")
@@ -181,9 +183,9 @@ def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violati
             ]
     if "PYTEST_ADDOPTS" in guards:
         yield from _selected(_split(environ.get("PYTEST_ADDOPTS", "")))
-    for name in switches:
-        if name in environ and name not in guards and environ[name].strip().lower() in _OFF:
-            yield Violation(COMPILE, f"{name}={environ[name]} asks for torch.compile")
+    for name, value in environ.items():
+        if _SWITCH.fullmatch(name) and name not in guards and value.strip().lower() in _OFF:
+            yield Violation(COMPILE, f"{name}={value} asks for torch.compile")
     if _is_lower(environ.get("PYTEST_TIMEOUT", ""), preset):
         yield _lowered(f"PYTEST_TIMEOUT={environ['PYTEST_TIMEOUT']}", preset)
 

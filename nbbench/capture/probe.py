@@ -30,7 +30,8 @@ from nbbench.measure.process_env import server_environment, tree_environment, wi
 from nbbench.model import Commit
 from nbbench.report.capture import CaptureStart
 from nbbench.subject.git import git_text
-from nbbench.subject.presets import capture_subject
+from nbbench.subject.presets import CaptureWorkload
+from nbbench.subject.profile import load_profile
 from nbbench.subject.tree import extract_tree
 
 BUDGET_S = 30.0
@@ -41,12 +42,13 @@ _FIRST_S = 120.0  # the pair that matters most gets this long: with ten others o
 def diagnose(
     settings: Settings,
     start: CaptureStart,
+    workload: CaptureWorkload,
     *,
     test_threads: int = 0,
     say: Callable[[str], None] = lambda _: None,
     budget_s: float = BUDGET_S,
 ) -> Diagnosis:
-    """Measure the subject's bandwidth workload of the captured tree, as its capture.toml says.
+    """Measure the subject's bandwidth workload of the captured tree, as its profile says.
 
     The first trials matter most: once `budget_s` is spent no further one begins. `test_threads` is what the
     test computed with.
@@ -62,13 +64,18 @@ def diagnose(
     say(f"diagnosing tree {start.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
     try:
         with measuring(settings.state_dir):
-            return _measure(settings, start, known, min(test_threads, cores), budget_s)
+            return _measure(settings, start, workload, known, min(test_threads, cores), budget_s)
     except (NbbenchError, OSError) as error:
         return replace(known, error=str(error))
 
 
 def _measure(
-    settings: Settings, start: CaptureStart, known: Diagnosis, test_threads: int, budget_s: float
+    settings: Settings,
+    start: CaptureStart,
+    workload: CaptureWorkload,
+    known: Diagnosis,
+    test_threads: int,
+    budget_s: float,
 ) -> Diagnosis:
     commit = Commit(start.commit, start.tree, datetime.fromtimestamp(0, UTC), "")
     folder = _extracted(settings, start)
@@ -78,23 +85,22 @@ def _measure(
     if removed:
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash, base=plain)
-    subject = capture_subject()
     server = warm_client.start(sys.executable, server_environment(plain))
     with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
-        preload = [settings.package, f"{settings.package}.simulator"]
+        preload = list(load_profile(settings).preload)
         server.open_suite(
             [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment
         )
         jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s)
-        dtypes = {dtype for _, dtype in subject.trials}
-        wanted = {*subject.trials, *((size, dtype) for size in subject.ledgers for dtype in dtypes)}
-        names = {pair: subject.workload.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
+        dtypes = {dtype for _, dtype in workload.trials}
+        wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
+        names = {pair: workload.name.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
         ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
         ledgers = jobs.ledgers(settings, commit, list(names.values()))
         default = ceiling.get("default_dtype")
         trials: dict[tuple[int, str], dict[str, Any]] = {}
         # The test's own dtype first.
-        for size, dtype in sorted(subject.trials, key=lambda pair: pair[1] != default):
+        for size, dtype in sorted(workload.trials, key=lambda pair: pair[1] != default):
             limit_s = 0.0 if trials else _FIRST_S
             given = {"size": size, "dtype": dtype}
             trials[size, dtype] = jobs.run(

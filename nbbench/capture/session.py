@@ -19,6 +19,7 @@ from nbbench.disturbance import busy_load
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
+from nbbench.record.machines import machine_name
 from nbbench.record.redact import (
     influences,
     redact_argv,
@@ -29,7 +30,7 @@ from nbbench.record.redact import (
 )
 from nbbench.report import capture as pages
 from nbbench.report.capture_summary import opening_summary
-from nbbench.subject.presets import Preset, capture_subject
+from nbbench.subject.presets import Preset
 
 RESERVE = ".nbbench-reserve"
 # Room for the last words on a full disk: exit code, summary, metadata, checksums.
@@ -143,7 +144,6 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
             f"the machine was busy before the run: load {load.one:g} on {load.processors} processors"
         )
     guards = tuple((name, session.environ[name]) for name, _ in request.preset.environment)
-    prefixes = capture_subject().environment_prefixes
     start = pages.CaptureStart(
         stamp=session.folder.name,
         cluster=request.cluster,
@@ -153,7 +153,7 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
         cwd=str(request.subject),
         guards=guards,
         timeout_s=session.timeout_s,
-        influences=tuple(influences(session.environ, dict(guards), prefixes)),
+        influences=tuple(influences(session.environ, dict(guards))),
         profile=request.profile,
         started_at=started_at,
         sign_off=request.sign_off,
@@ -163,7 +163,7 @@ def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
         branch=before.branch,
         changes_before=before.changes,
         python=found.executable if found else session.python,
-        machine_name=session.settings.machine,
+        machine_name=machine_name(session.settings),
         machine=tuple((n, v) for n, v in machine_facts().items() if n != "python"),
         versions=found.versions(_VERSIONS) if found else (),
         load_before=load_text(),
@@ -179,7 +179,7 @@ def open_folder(session: Session, start: pages.CaptureStart) -> None:
     """Write what makes the folder of use even if nothing else ever comes. Raises HostError or OSError."""
     _load_plugin(session)
     (session.folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
-    environment = redacted_environment(session.environ, capture_subject().environment_prefixes)
+    environment = redacted_environment(session.environ)
     session.opening = {
         pages.SUMMARY: opening_summary(start),
         pages.METADATA: pages.opening_metadata(start),

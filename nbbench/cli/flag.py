@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
 from nbbench.cli.app import App
-from nbbench.model import Flag, FlagState
+from nbbench.cli.options import plan_item
+from nbbench.model import FlagState
 
-# detected → confirmed → acknowledged | fixed → verified; anything may be rejected or confirmed anew.
-_NEXT = {
-    FlagState.DETECTED: {FlagState.CONFIRMED, FlagState.ACKNOWLEDGED, FlagState.FIXED, FlagState.REJECTED},
-    FlagState.CONFIRMED: {FlagState.ACKNOWLEDGED, FlagState.FIXED, FlagState.REJECTED},
-    FlagState.ACKNOWLEDGED: {
-        FlagState.CONFIRMED,
-        FlagState.ACKNOWLEDGED,
-        FlagState.FIXED,
-        FlagState.REJECTED,
-    },
-    FlagState.FIXED: {FlagState.VERIFIED, FlagState.CONFIRMED},
-    FlagState.VERIFIED: {FlagState.CONFIRMED},
-    FlagState.REJECTED: {FlagState.CONFIRMED},
-}
 _STATES = [state.value for state in FlagState if state is not FlagState.DETECTED]
 
 
@@ -32,64 +19,58 @@ _STATES = [state.value for state in FlagState if state is not FlagState.DETECTED
 @click.argument("event")
 @click.argument("state", type=click.Choice(_STATES))
 @click.option("--reason", "-m", required=True, help="Why; kept with the decision.")
+@click.option("--commit", metavar="HASH", help="The commit that fixes it: `fixed` needs one.")
 @click.option("--by", "person", metavar="NAME", help="Who decides (default: git's user.name, or the login).")
 @click.option("--expires", metavar="DAYS|DATE", help="When an acknowledgement ends (30, or 2026-12-31).")
 @click.option("--plan", metavar="ITEM", help="Plan item (default: the setting).")
 @click.pass_obj
 def flag(
-    app: App, event: str, state: str, reason: str, person: str | None, expires: str | None, plan: str | None
+    app: App,
+    event: str,
+    state: str,
+    reason: str,
+    commit: str | None,
+    person: str | None,
+    expires: str | None,
+    plan: str | None,
 ) -> None:
     """Move the flag of EVENT to STATE, with reason, person and date.
 
     The decision is also kept as a text file below results/decisions/, so that it travels with
-    git and survives a deleted database. EVENT is an id of `nbbench regressions`, or its commit.
+    git and survives a deleted database. EVENT is an id of `nbbench regressions`, or at least
+    four digits of its commit. `fixed` names the commit that fixes it (kept with the reason);
+    `verified` needs the series back at their level on record, and is refused (exit 4)
+    otherwise.
     """
     from nbbench.errors import UsageError
+    from nbbench.history.flagging import check_step, expiry, find_flag
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Decision, to_plain
     from nbbench.record.decisions import write_decision
     from nbbench.record.refresh import open_store
 
-    if not reason.strip():
+    why, target = " ".join(reason.split()), FlagState(state)
+    if not why:
         raise UsageError("a decision needs a reason")
-    item = plan or app.settings.plan
-    now = datetime.now(UTC)
+    if (target is FlagState.FIXED) != (commit is not None):
+        hint = "name it with --commit HASH" if commit is None else "only `fixed` takes --commit"
+        raise UsageError("`fixed` is said of the commit that fixes it", hint=hint)
+    item, now = plan_item(app, plan), datetime.now(UTC)
+    ends = expiry(expires, now) if expires else None
     with open_store(app.settings) as store:
         flags = current_flags(store, up_to_date(app.settings, store), item)
-        found = _find(flags, event)
-        target = FlagState(state)
-        if target not in _NEXT[found.state]:
-            allowed = ", ".join(sorted(_NEXT[found.state]))
-            raise UsageError(
-                f"a flag that is {found.state} cannot become {target}", hint=f"from {found.state}: {allowed}"
-            )
-        decision = Decision(
-            event=found.event.id,
-            plan=item,
-            state=target,
-            reason=" ".join(reason.split()),
-            person=person or _person(),
-            date=now,
-            expires=_expiry(expires, now) if expires else None,
-        )
+        found = find_flag(flags, event)
+        check_step(found, target)
+        if commit is not None:
+            known = store.commit(commit)
+            if known is None:
+                raise UsageError(f"no commit {commit!r} is on record", hint="`nbbench commits` lists them")
+            why = f"{why} (commit {known.short})"
+        decision = Decision(found.event.id, item, target, why, person or _person(), now, ends)
         path = write_decision(app.settings.decisions_dir, decision)
         store.add_decision(decision)
     text = f"{found.event.id}: {found.state} → {target} ({path.relative_to(app.settings.root)})"
     app.emit("flag", {"decision": to_plain(decision), "file": str(path.name)}, text)
-
-
-def _find(flags: list[Flag], name: str) -> Flag:
-    from nbbench.errors import UsageError
-
-    matching = [
-        f
-        for f in flags
-        if f.event.id == name or (len(name) >= 7 and f.event.hi_commit.startswith(name.partition("-")[0]))
-    ]
-    if len(matching) != 1:
-        known = ", ".join(f.event.id for f in flags[:8]) or "none"
-        raise UsageError(f"no flag {name!r}", hint=f"flags: {known}")
-    return matching[0]
 
 
 def _person() -> str:
@@ -104,18 +85,3 @@ def _person() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return os.environ.get("USER") or "unknown"
-
-
-def _expiry(text: str, now: datetime) -> datetime:
-    from nbbench.errors import UsageError
-
-    if text.isdigit():
-        return now + timedelta(days=int(text))
-    try:
-        day = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--expires takes a number of days or a date, got {text!r}") from error
-    moment = day if day.tzinfo else day.replace(tzinfo=UTC)
-    if moment <= now:
-        raise UsageError(f"--expires {text} lies in the past")
-    return moment

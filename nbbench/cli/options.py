@@ -7,11 +7,15 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nbbench.config import duration_s
 from nbbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from nbbench.cli.app import App
 
 
 def pattern(text: str, option: str = "--bench") -> re.Pattern[str]:
@@ -24,12 +28,19 @@ def pattern(text: str, option: str = "--bench") -> re.Pattern[str]:
 
 def seconds(text: str | None) -> float | None:
     """A time given as 90s, 5m or 1h in seconds; UsageError when it is none."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"--budget takes a time such as 90s or 5m, got {text!r}")
-    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+    try:
+        return None if text is None else duration_s(text)
+    except ValueError as error:
+        raise UsageError(f"--budget: {error}") from error
+
+
+def plan_item(app: App, name: str | None) -> str:
+    """The plan item that a command works on. Raises UsageError for one that nobody knows."""
+    from nbbench.plan.plans import find_plan
+
+    if name is None or name == app.settings.plan:
+        return app.settings.plan
+    return find_plan(app.settings, name).id
 
 
 def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> Any:

@@ -14,14 +14,15 @@ from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 @click.argument("plan_id", metavar="[ID]", required=False)
 @click.option("--attempt", is_flag=True, help="Print an attempt entry for the plan's log (Markdown).")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@click.option("--machine", metavar="NAME", help="Only results of this machine.")
+@click.option("--machine", metavar="NAME", help="Whose figures (default: this machine's, or the only ones).")
 @click.pass_obj
 def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: str | None) -> int:
     """Show where a plan item stands: each criterion with its newest measured value and verdict.
 
     Without ID the known plans are listed. Criteria come from [tool.nbbench.plans] in
-    pyproject.toml (docs/plan.md). Exit code 0 when every criterion is met, 3 when one is missed,
-    4 when nothing is missed but something is stale or not measured.
+    pyproject.toml (docs/plan.md). All figures are of one machine. Exit code 0 when every
+    criterion is met, 3 when one is missed, 4 when nothing is missed but something is stale,
+    cannot be told or is not measured.
     """
     from nbbench.plan.plans import find_plan, plans
     from nbbench.report import plan as report
@@ -37,24 +38,27 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     from nbbench.plan.plan import PlanVerdict, overall
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
+    from nbbench.report.blocks import as_markdown, as_text
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
-        states = plan_states(app.settings, store, chosen, now, machine=machine or "")
-        measured = [state for state in states if state.value is not None]
+        name, states = plan_states(app.settings, store, chosen, now, machine=machine)
         flags = []
         if attempt and store.counts()["results"]:
             flags = current_flags(store, up_to_date(app.settings, store), chosen.id)
         order = {commit.hash: place for place, commit in enumerate(store.commits())}
     verdict = overall(states)
     if attempt:
-        newest = max((state.commit for state in measured), key=lambda c: order.get(c, -1), default="")
-        text = report.attempt_markdown(chosen, states, flags, now, newest)
+        commits = [state.found.commit for state in states if state.found]
+        newest = max(commits, key=lambda c: order.get(c, -1), default="")
+        text = report.attempt_markdown(chosen, states, flags, now, machine=name, commit=newest)
     else:
-        text = (report.plan_markdown if markdown else report.plan_text)(chosen, states, now)
+        blocks = report.plan_blocks(chosen, states, name, now)
+        text = as_markdown(blocks) if markdown else as_text(blocks)
     payload = {
         "plan": chosen.id,
         "title": chosen.title,
+        "machine": name,
         "verdict": str(verdict),
         "criteria": to_plain(states),
         "attempt": text if attempt else None,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import plan_item
 from nbbench.cli.streams import put
 
 
@@ -34,7 +35,7 @@ def regressions(
     from nbbench.report.text import regressions_text
     from nbbench.report.view import regressions_view
 
-    item = plan or app.settings.plan
+    item = plan_item(app, plan)
     with open_store(app.settings) as store:
         events = up_to_date(app.settings, store)
         if not store.run_info().get("series"):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nbbench.metrics import Role, change_role
 from nbbench.model import Commit, Flag, FlagState, Verdict
-from nbbench.roles import Role, change_role
 
 
 @dataclass(frozen=True, slots=True)

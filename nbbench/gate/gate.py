@@ -11,16 +11,16 @@ from typing import Any
 from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.session import SeriesState
-from nbbench.history.causes import describe_diff
+from nbbench.history.causes.facts import describe_diff
+from nbbench.metrics import least_effect
 from nbbench.model import Cause, Commit, GateReport, Outcome, Verdict
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION as BYTES_PER_OPERATION
 from nbbench.work.ledger_diff import LedgerDiff
 
-# More bytes than this decide by themselves; the ledger has no noise, so the limit is a matter
-# of relevance, not of confidence.
-LEDGER_TOLERANCE = 0.01
-# Operations without bytes cost dispatch time only: about 5 µs each, lost in a large frame.
-OPS_TOLERANCE = 0.10
+# More than this decides by itself; the ledger has no noise, so the limits are a matter of relevance,
+# not of confidence.
+LEDGER_TOLERANCE = least_effect("B/pixel")
+OPS_TOLERANCE = least_effect("operations")
 
 _OUTCOMES = {
     "slower": Outcome.REGRESSED,

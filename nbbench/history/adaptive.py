@@ -18,12 +18,13 @@ from nbbench.history.next_tree import Plan, Probe, Reading, Tree, Why, plan, ste
 from nbbench.ledger import Ledger
 from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.ledgers import commit_ledgers, workload_names
+from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
-from nbbench.roles import Role, role
+from nbbench.subject.profile import load_profile
 from nbbench.work.work_share import cost_bytes
 from nbbench.workloads import ledger_families
 
@@ -60,7 +61,7 @@ class Search:
     bench: tuple[str, ...] = ()
     budget_s: float = float("inf")
     limit: int = sys.maxsize
-    workloads: str = "bandwidth-512-float(32|64)"
+    workloads: str = ""
 
 
 def search(
@@ -77,7 +78,7 @@ def search(
     has no explanation. Raises what the measuring raises; finished commits are kept.
     """
     started = time.monotonic()
-    names = workload_names(settings, re.compile(asked.workloads))
+    names = workload_names(settings, re.compile(asked.workloads or load_profile(settings).range_workloads))
     # A commit whose ledger cannot be recorded will fail to run as well; then it counts as broken.
     ledgers = commit_ledgers(settings, asked.commits, names, say=show)
     looked = _second_looks(settings)
@@ -133,7 +134,7 @@ def _trees(
     canaries = canary_levels(store.process_records())
     for series in store.iter_series(machine=machine_name(settings), samples=False):
         label = _asv_name(series.key.benchmark, [v for _, v in series.key.params])
-        if role(series.key, series.unit, series.kind) is not Role.TIME:
+        if metric_of(series.key, series.unit, series.kind).role is not Role.TIME:
             continue
         if patterns and not any(p.search(label) for p in patterns):
             continue

@@ -6,20 +6,22 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.history.changes import History, find_changes
-from nbbench.history.events import Thresholds, attach_flags, build_events
+from nbbench.history.events import build_events
+from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of
 from nbbench.history.stored import StoredSeries
 from nbbench.ledger import Ledger
+from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord
 from nbbench.record import Store
 from nbbench.record.refresh import import_all
-from nbbench.roles import MACHINE_BENCHMARKS
 
 RULES = 3
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
@@ -64,8 +66,10 @@ def detect_events(
 ) -> list[Event]:
     """Detect over everything in the database and save the events."""
     history = load_history(store, machine=machine)
-    changes = find_changes(history, min_effect=settings.min_effect, progress=progress)
-    events = build_events(history, changes, Thresholds(time=settings.min_effect))
+    changes = find_changes(
+        history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
+    )
+    events = build_events(history, changes, settings.min_effect)
     told = {
         "series": history.size(),
         "changes": len(changes),
@@ -77,9 +81,9 @@ def detect_events(
     return events
 
 
-def _relevant(settings: Settings, machine: str | None = None) -> list[float | str | None]:
+def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     """What saved events depend on, besides the results."""
-    return [RULES, settings.alpha, settings.min_effect, machine]
+    return [RULES, settings.alpha, settings.min_effect, machine, [list(one) for one in settings.units]]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nbbench import units
 from nbbench.evidence import EvidenceFigure, FolderContent
+from nbbench.metrics import Better, is_exact, unit_better
 
 # Conditions in the order in which a reader asks for them.
 # Twins with the same facts differ by the name that results have for them.
@@ -16,11 +16,6 @@ FLOOR = 0.03
 # A frame of 512² float32 has 256 pages: below dozens of frames mapped anew, faults are noise.
 _FEW_FAULTS = 10_000
 _SHORT = 40  # characters of a condition that are shown whole
-# Units of test output in which more is better; nbbench's own are in units.py.
-_MORE_IS_BETTER = ("B/s", "/s", "FLOPS", "FLOP/s")
-_COSTS = frozenset(
-    {"seconds", "s", "ms", "µs", "us", "ns", "bytes", "B", "KiB", "MiB", "GiB", "KB", "MB", "GB"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +177,11 @@ def _better(unit: str, effect: float | None, more_is_better: bool | None = None)
         return ""
     if effect == 0:
         return "equal"
-    if abs(effect) <= math.log1p(FLOOR) and not units.is_exact(unit):
+    if abs(effect) <= math.log1p(FLOOR) and not is_exact(unit):
         return "within the floor"
     if more_is_better is not None:
         return "b" if (effect > 0) is more_is_better else "a"
-    if unit in units.HIGHER_IS_BETTER or unit.endswith(_MORE_IS_BETTER):
-        return "b" if effect > 0 else "a"
-    if unit in _COSTS or unit in units.EXACT_UNITS - units.NEUTRAL_UNITS or unit == "faults":
-        return "a" if effect > 0 else "b"
-    return ""
+    direction = unit_better(unit)
+    if direction not in (Better.LOWER, Better.HIGHER):
+        return ""
+    return "b" if (effect > 0) is (direction is Better.HIGHER) else "a"

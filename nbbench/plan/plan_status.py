@@ -3,60 +3,97 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from nbbench.config import Settings
-from nbbench.evidence import Folder, FolderState
-from nbbench.model import Commit, Result
-from nbbench.plan.plan import CriterionState, PlanInput, judge_plan, series_name
+from nbbench.errors import InconclusiveError
+from nbbench.evidence import Folder
+from nbbench.history.disturbed import disturbed_results
+from nbbench.model import Commit, ProcessRecord
+from nbbench.plan.benchmarks import series_name
+from nbbench.plan.measured import Place, PlanInput, Processes
+from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Plan
+from nbbench.probe.resources import usable_cores
 from nbbench.record import Store
 from nbbench.record.folders import folder_state, register_all
+from nbbench.record.machines import choose_machine, machine_name
 from nbbench.record.refresh import import_all
 
 
 def plan_states(
-    settings: Settings, store: Store, plan: Plan, now: datetime, *, machine: str = ""
-) -> tuple[CriterionState, ...]:
-    """Import what is new, then judge every criterion; results of one machine only, where one is named."""
+    settings: Settings, store: Store, plan: Plan, now: datetime, *, machine: str | None = None
+) -> tuple[str, tuple[CriterionState, ...]]:
+    """Import what is new, then judge every criterion by one machine's figures; gives its name too.
+
+    Raises UsageError where results of several machines are on record and none is chosen.
+    """
     import_all(settings, store)
     register_all(settings, store)
-    names = {
-        series_name(text)[0]
-        for criterion in plan.criteria
-        for text in (criterion.value, criterion.over, criterion.minus)
-        if text
-    }
-    results = {name: _results(store, name, machine) for name in names}
-    folders = [(folder, folder_state(settings, folder)[0]) for folder in store.folders()]
-    documents = {c.document: _first(settings.root, c.document) for c in plan.criteria if c.document}
-    given = PlanInput(results, store.commits(), _usable(folders, store.commits()), documents)
-    return tuple(_with_source(settings.root, state) for state in judge_plan(plan, given, now))
+    try:
+        chosen = choose_machine(settings, store, machine)
+    except InconclusiveError:
+        chosen = machine or machine_name(settings)  # folders and documents may be there
+    names = {series_name(text)[0] for criterion in plan.criteria for text in criterion.series}
+    commits = store.commits()
+    given = PlanInput(
+        machine=chosen,
+        results={
+            name: [r for r in store.results(benchmark=name) if r.key.machine == chosen] for name in names
+        },
+        commits=commits,
+        folders=[(_whole(folder, commits), folder_state(settings, folder)[0]) for folder in store.folders()],
+        documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
+        processes=_processes((r for r in store.process_records() if r.machine == chosen), names),
+        cores=_cores(settings, store, chosen),
+    )
+    return chosen, tuple(_with_source(settings.root, state) for state in judge_plan(plan, given, now))
+
+
+def _processes(records: Iterable[ProcessRecord], names: Iterable[str]) -> dict[Place, Processes]:
+    """What telemetry says of each result. Tracked figures are measured in their module's setup_cache."""
+    tracked: dict[str, list[str]] = {}
+    for name in names:
+        if name.rpartition(".")[2].startswith("track_"):
+            tracked.setdefault(name.partition(".")[0], []).append(name)
+    measuring = []
+    for record in records:
+        if record.kind == "setup_cache":
+            places = tracked.get(record.benchmark.partition(".")[0], [])
+            measuring += [dataclasses.replace(record, kind="run", benchmark=name) for name in places]
+        elif record.kind == "run":
+            measuring.append(record)
+    disturbed = disturbed_results(measuring)
+    found: dict[Place, Processes] = {}
+    for record in measuring:
+        place = record.commit, record.environment, record.benchmark
+        is_disturbed = (record.commit, record.machine, *place[1:]) in disturbed
+        found[place] = Processes(dict(record.extra).get("threads"), is_disturbed)
+    return found
+
+
+def _cores(settings: Settings, store: Store, machine: str) -> int | None:
+    """The machine's processors: this one's own, or as asv recorded them; None where it did not."""
+    if machine == machine_name(settings):
+        return usable_cores()
+    facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
+    told = facts.get("num_cpu", "")
+    return int(told) if told.isdigit() else None
 
 
 def _with_source(root: Path, state: CriterionState) -> CriterionState:
     """The same, without the name of a result file that is not there (a database that came alone)."""
-    known = state.source and (root / state.source).is_file()
-    return state if known or not state.source else dataclasses.replace(state, source="")
+    if state.found is None or (root / state.found.source).is_file():
+        return state
+    return dataclasses.replace(state, found=dataclasses.replace(state.found, source=""))
 
 
-def _results(store: Store, benchmark: str, machine: str) -> Sequence[Result]:
-    return [r for r in store.results(benchmark=benchmark) if machine in ("", r.key.machine)]
-
-
-def _usable(
-    folders: Sequence[tuple[Folder, FolderState]], commits: Sequence[Commit]
-) -> list[tuple[Folder, FolderState]]:
-    """Folders with their commits' whole hashes, where a folder made by hand gives only a beginning."""
-    known = [commit.hash for commit in commits]
-
-    def whole(commit: str) -> str:
-        found = [name for name in known if commit and name.startswith(commit)]
-        return found[0] if len(found) == 1 else commit
-
-    return [(dataclasses.replace(folder, commit=whole(folder.commit)), state) for folder, state in folders]
+def _whole(folder: Folder, commits: Sequence[Commit]) -> Folder:
+    """The folder with its commit's whole hash, where a folder made by hand gives only a beginning."""
+    found = [c.hash for c in commits if folder.commit and c.hash.startswith(folder.commit)]
+    return dataclasses.replace(folder, commit=found[0]) if len(found) == 1 else folder
 
 
 def _first(root: Path, pattern: str) -> str:

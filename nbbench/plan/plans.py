@@ -18,23 +18,30 @@ another or takes the place of one (docs/plan.md):
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Literal
 
 from nbbench.config import Settings, configured_table
 from nbbench.errors import ConfigError, UsageError
+from nbbench.subject.profile import load_profile
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_TEXTS = (
-    *("id", "title", "value", "over", "minus", "figure", "captured", "test", "document", "unit", "note"),
-    "missing",
-)
-_NUMBERS = ("spec", "asserts", "scale", "per_pixel")
-_FIELDS = frozenset((*_TEXTS, *_NUMBERS, "op", "statistic", "each"))
 _STALE_DAYS = 30.0
+# The form of every field of a criterion: a kind, or the words that it may hold.
+_FIELDS: dict[str, type | tuple[str, ...]] = {
+    **dict.fromkeys(("id", "title", "value", "over", "minus", "figure", "captured", "test"), str),
+    **dict.fromkeys(("document", "unit", "dtype", "note", "missing"), str),
+    **dict.fromkeys(("spec", "asserts", "ours", "scale", "per_pixel", "margin"), float),
+    **dict.fromkeys(("threads", "cores"), int),
+    "op": ("<=", ">="),
+    "statistic": ("value", "cv"),
+    "malloc": ("default", "pinned"),
+    "compile": bool,
+    "each": list,
+}
+_EXPRESSIONS = ("figure", "captured", "test")
+_THRESHOLDS = {"spec", "asserts", "ours"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,13 @@ class Criterion:
     where `unit` is given, in a unit that begins so; `captured` is one beside `value`, for a test that
     measures the same: the newer of the two counts.
     `document` is a pattern of files in the project, one of which must exist. `spec` is the
-    specification's threshold, `asserts` what the subject's tests assert; one may be absent.
+    specification's threshold, `asserts` what the subject's tests assert, `ours` one of our own; two may
+    be absent. `missing` says what would settle a criterion that has no value.
+
+    Conditions under which a value is the criterion's own (0, "" and None ask for nothing): `threads`
+    computing, `cores` at least on the machine, `malloc`, `dtype`, and `compile`, whether Dynamo
+    compiles. A captured test sets its own threads. `margin` is the relative distance from a threshold
+    within which a single figure tells nothing.
     """
 
     id: str
@@ -56,6 +69,7 @@ class Criterion:
     op: Literal["<=", ">="] = "<="
     spec: float | None = None
     asserts: float | None = None
+    ours: float | None = None
     value: str = ""
     over: str = ""
     minus: str = ""
@@ -68,18 +82,33 @@ class Criterion:
     test: str = ""
     document: str = ""
     unit: str = ""
+    threads: int = 0
+    cores: int = 0
+    malloc: Literal["", "default", "pinned"] = ""
+    dtype: str = ""
+    compile: bool | None = None
+    margin: float = 0.1
     note: str = ""
     missing: str = ""
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The series that a value is put together from."""
+        return tuple(text for text in (self.value, self.over, self.minus) if text)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan item; values measured more than `stale_days` ago are stale."""
+    """A plan item; values measured more than `stale_days` ago are stale.
+
+    Benchmarks pin malloc, except those whose name `default_malloc` matches.
+    """
 
     id: str
     title: str
     criteria: tuple[Criterion, ...]
     stale_days: float = _STALE_DAYS
+    default_malloc: str = ""
 
 
 def find_plan(settings: Settings, name: str) -> Plan:
@@ -92,12 +121,8 @@ def find_plan(settings: Settings, name: str) -> Plan:
 
 def plans(settings: Settings) -> dict[str, Plan]:
     """Every plan by name, the built-in ones first. Raises ConfigError with what is wrong where."""
-    built_in = tomllib.loads(
-        (files("nbbench.subject.subjects.nanobragg") / "plan_criteria.toml").read_text(encoding="utf-8")
-    )
-    return {
-        name: _plan(name, raw) for name, raw in (built_in | configured_table(settings.root, "plans")).items()
-    }
+    known = {**load_profile(settings).plans, **configured_table(settings.root, "plans")}
+    return {name: _plan(name, raw) for name, raw in known.items()}
 
 
 def _plan(name: str, raw: Any) -> Plan:
@@ -105,18 +130,20 @@ def _plan(name: str, raw: Any) -> Plan:
         raise ConfigError(f"plan {name!r}: a name is letters, digits, '.', '_' and '-'")
     if not isinstance(raw, Mapping) or not isinstance(raw.get("criteria", []), list):
         raise ConfigError(f"plan {name!r} is not a table with a list of criteria")
-    if unknown := sorted(set(raw) - {"title", "criteria", "stale_days"}):
+    if unknown := sorted(set(raw) - {"title", "criteria", "stale_days", "default_malloc"}):
         raise ConfigError(f"plan {name!r}: {unknown[0]!r} is not a field of a plan")
     stale = raw.get("stale_days", _STALE_DAYS)
-    if not _is_number(stale) or stale <= 0:
+    if not _is_a(stale, float) or stale <= 0:
         raise ConfigError(f"plan {name!r}: stale_days must be a positive number")
+    default_malloc = str(raw.get("default_malloc", ""))
+    _check_expression(f"plan {name!r}", "default_malloc", default_malloc)
     criteria = tuple(one for item in raw.get("criteria", []) for one in _criteria(name, item))
     if not criteria:
         raise ConfigError(f"plan {name!r} has no criteria")
     ids = [criterion.id for criterion in criteria]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise ConfigError(f"plan {name!r} has two criteria with the id {twice[0]!r}")
-    return Plan(name, str(raw.get("title", "")), criteria, float(stale))
+    return Plan(name, str(raw.get("title", "")), criteria, float(stale), default_malloc)
 
 
 def _criteria(plan: str, raw: Any) -> list[Criterion]:
@@ -129,8 +156,8 @@ def _criteria(plan: str, raw: Any) -> list[Criterion]:
     sources = [field for field in ("value", "figure", "document") if raw.get(field)]
     if len(sources) > 1:
         raise ConfigError(f"{where}: has {' and '.join(sources)}, only one source is possible")
-    if sources != ["document"] and not {"spec", "asserts"} & set(raw):
-        raise ConfigError(f"{where}: has neither spec nor asserts")
+    if sources != ["document"] and not _THRESHOLDS & set(raw):
+        raise ConfigError(f"{where}: has neither spec nor asserts nor ours")
     if raw.get("captured") and sources != ["value"]:
         raise ConfigError(f"{where}: captured stands beside value")
     if raw.get("per_pixel") and not all(isinstance(size, int) for size in raw.get("each", [""])):
@@ -139,37 +166,41 @@ def _criteria(plan: str, raw: Any) -> list[Criterion]:
 
 
 def _one(raw: Mapping[str, Any], each: str | int) -> Criterion:
-    fields: dict[str, Any] = {name: raw[name] for name in ("op", "statistic") if name in raw}
-    fields |= {name: float(raw[name]) for name in _NUMBERS if name in raw}
-    fields |= {name: raw[name].replace("{each}", str(each)) for name in _TEXTS if name in raw}
+    def value(found: Any) -> Any:
+        return found.replace("{each}", str(each)) if isinstance(found, str) else found
+
+    fields = {name: value(found) for name, found in raw.items() if name != "each"}
     return Criterion(**fields, pixels=each * each if isinstance(each, int) else 0)
 
 
 def _check(where: str, field: str, found: Any) -> None:
-    if field not in _FIELDS:
+    """Raise ConfigError unless a field is known and has its form."""
+    form = _FIELDS.get(field)
+    if form is None:
         raise ConfigError(f"{where}: {field!r} is not a field of a criterion")
-    if field in _TEXTS and not isinstance(found, str):
-        raise ConfigError(f"{where}: {field} must be text")
-    if field in _NUMBERS and not _is_number(found):
-        raise ConfigError(f"{where}: {field} must be a number")
-    if field == "op" and found not in ("<=", ">="):
-        raise ConfigError(f"{where}: op must be <= or >=")
-    if field == "statistic" and found not in ("value", "cv"):
-        raise ConfigError(f"{where}: statistic must be value or cv")
-    if field == "each" and (not isinstance(found, list) or not found or not all(map(_is_each, found))):
-        raise ConfigError(f"{where}: each must be a list of texts and whole numbers")
-    if field in ("figure", "captured", "test"):
-        try:
-            re.compile(found)
-        except re.error as error:
-            raise ConfigError(f"{where}: {field} is not a regular expression: {error}") from error
+    if isinstance(form, tuple):
+        if found not in form:
+            raise ConfigError(f"{where}: {field} must be {' or '.join(form)}")
+    elif not _is_a(found, form):
+        kinds = {str: "text", float: "a number", int: "a whole number", bool: "true or false", list: "a list"}
+        of = " of texts and whole numbers" if form is list else ""
+        raise ConfigError(f"{where}: {field} must be {kinds[form]}{of}")
+    if field in _EXPRESSIONS:
+        _check_expression(where, field, found)
     if field == "document" and (found.startswith("/") or ".." in found.split("/")):
         raise ConfigError(f"{where}: document must lie inside the project")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _check_expression(where: str, field: str, text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ConfigError(f"{where}: {field} is not a regular expression: {error}") from error
 
 
-def _is_each(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
+def _is_a(value: Any, form: type) -> bool:
+    if form is list:
+        return isinstance(value, list) and bool(value) and all(_is_a(v, str) or _is_a(v, int) for v in value)
+    if form is float:
+        form = int | float  # type: ignore[assignment]
+    return isinstance(value, form) and (form is bool or not isinstance(value, bool))

@@ -28,6 +28,7 @@ from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
 from nbbench.record.credentials import HARMLESS, Span, find_spans, looks_random
+from nbbench.subject.profile import shipped_variables
 
 Secrets: TypeAlias = Iterable[str] | Mapping[str, str]
 _T = TypeVar("_T")
@@ -47,6 +48,7 @@ ENV_ALLOWLIST = frozenset(
 )
 ENV_PREFIXES = (
     *("ASV_", "ATEN_", "BLIS_", "DNNL_", "GOMP_", "KMP_", "LC_", "LIBOMP_", "MALLOC_", "MKL_"),
+    *shipped_variables(),
     *("NBBENCH_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH"),
     *("TRITON_", "VECLIB_", "XDG_CACHE_"),
 )
@@ -144,17 +146,16 @@ def redact_argv(argv: Sequence[str], secrets: Secrets = ()) -> list[str]:
     return shown
 
 
-def redacted_environment(environ: Mapping[str, str], prefixes: Iterable[str] = ()) -> list[str]:
+def redacted_environment(environ: Mapping[str, str]) -> list[str]:
     """`NAME=value` for what may be shown and `NAME=<redacted>` for the rest, sorted by name.
 
-    `prefixes` are those of the subject's own variables, allowed beside the usual ones.
 
     Line breaks in values are written as `\\n`, so that every variable keeps to its line.
     """
-    secrets, own = secret_values(environ), tuple(prefixes)
+    secrets = secret_values(environ)
     lines = []
     for name, value in sorted(environ.items()):
-        shown = value if may_show(name, value, secrets, own) else REDACTED
+        shown = value if may_show(name, value, secrets) else REDACTED
         if "\n" in shown or "\r" in shown:
             shown = shown.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         # A credential pasted in front of an `=` by mistake stands where a name should.
@@ -162,24 +163,22 @@ def redacted_environment(environ: Mapping[str, str], prefixes: Iterable[str] = (
     return lines
 
 
-def influences(
-    environ: Mapping[str, str], known: Iterable[str], prefixes: Iterable[str] = ()
-) -> list[tuple[str, str]]:
+def influences(environ: Mapping[str, str], known: Iterable[str]) -> list[tuple[str, str]]:
     """The variables that can change what a command does, by name, beyond those that are `known`.
 
-    `prefixes` are those of the subject's own. The value of one that may not be shown is `<redacted>`.
+    The value of one that may not be shown is `<redacted>`.
     """
-    left_out, secrets, own = set(known), secret_values(environ), tuple(prefixes)
+    left_out, secrets = set(known), secret_values(environ)
     return [
-        (name, value if may_show(name, value, secrets, own) else REDACTED)
+        (name, value if may_show(name, value, secrets) else REDACTED)
         for name, value in sorted(environ.items())
-        if name not in left_out and (_INFLUENCES.fullmatch(name) or name.startswith(own))
+        if name not in left_out and _INFLUENCES.fullmatch(name)
     ]
 
 
-def may_show(name: str, value: str, secrets: Iterable[str] = (), prefixes: tuple[str, ...] = ()) -> bool:
+def may_show(name: str, value: str, secrets: Iterable[str] = ()) -> bool:
     """Whether a variable may appear with its value: a known name and a harmless value."""
-    allowed = name in ENV_ALLOWLIST or name.startswith((*ENV_PREFIXES, *prefixes))
+    allowed = name in ENV_ALLOWLIST or name.startswith(ENV_PREFIXES)
     return allowed and not is_secret_name(name) and not find_spans(value, secrets)
 
 

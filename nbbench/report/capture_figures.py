@@ -49,6 +49,7 @@ def metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
         },
         "disturbance": to_plain(found.disturbance),
         "malloc_pinned_by": found.malloc_pinned_by,
+        "disturbed": found.disturbance.disturbed,
         "diagnosis": _diagnosis(diagnosis) if diagnosis else None,
         "baseline": [to_plain(figure) for figure in found.baseline],
         "operators": [to_plain(operator) for operator in run.operators[:40]],

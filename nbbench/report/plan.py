@@ -10,7 +10,7 @@ from nbbench.evidence import FolderState
 from nbbench.model import Flag, FlagState
 from nbbench.plan.plan import CriterionState, PlanVerdict
 from nbbench.plan.plans import Criterion, Plan
-from nbbench.report.blocks import Block, Table, Title, as_markdown, as_text
+from nbbench.report.blocks import Block, Table, Title, as_text
 from nbbench.report.markdown import code, escape
 from nbbench.report.view import regressions_view
 from nbbench.words import day, plural
@@ -18,14 +18,19 @@ from nbbench.words import day, plural
 _NOTHING = "—"
 
 
-def plan_text(plan: Plan, states: Sequence[CriterionState], now: datetime) -> str:
-    """For terminals: the headline, the table, then how values came about and what is wrong."""
-    return as_text(_blocks(plan, states, now)) + "\n"
-
-
-def plan_markdown(plan: Plan, states: Sequence[CriterionState], now: datetime) -> str:
-    """The same as Markdown."""
-    return as_markdown(_blocks(plan, states, now))
+def plan_blocks(plan: Plan, states: Sequence[CriterionState], machine: str, now: datetime) -> list[Block]:
+    """The headline, the table, then how values came about and what is wrong."""
+    headers = ("criterion", "what", "spec", "tests", "ours", "newest", "age", "commit", "verdict", "folder")
+    blocks: list[Block] = [
+        Title(f"{plan.id} {plan.title}: {headline(states)}; measured on {machine}"),
+        Table(headers, [_cells(state, now) for state in states], right=(2, 3, 4, 5, 6), codes=(7,)),
+    ]
+    if lines := [line for state in states if (line := _about(state))]:
+        blocks.append("\n".join(lines))
+    rows = [(path, f"{state}, do not quote it" if state else "") for path, state in _folders(states).items()]
+    if rows := rows + [(path, "benchmark results") for path in _sources(states)]:
+        blocks.append(Table(("evidence", "state"), rows))
+    return blocks
 
 
 def plans_text(plans: Sequence[Plan]) -> str:
@@ -35,13 +40,20 @@ def plans_text(plans: Sequence[Plan]) -> str:
 
 
 def attempt_markdown(
-    plan: Plan, states: Sequence[CriterionState], flags: Sequence[Flag], now: datetime, commit: str
+    plan: Plan,
+    states: Sequence[CriterionState],
+    flags: Sequence[Flag],
+    now: datetime,
+    *,
+    machine: str,
+    commit: str,
 ) -> str:
     """An entry for the plan's log: date, commit, result, metrics, artifacts, regressions, next actions."""
-    measured = [state for state in states if state.value is not None]
+    measured = [state for state in states if state.found is not None]
     lines = [f"### Attempt {day(now)}: {escape(plan.id)} {escape(plan.title)}".rstrip(), ""]
     lines.append(f"- Date: {now:%Y-%m-%d %H:%M} UTC")
     lines.append(f"- Commit: {code(commit) if commit else 'none was measured'}")
+    lines.append(f"- Machine: {code(machine)}")
     lines.append(f"- Result: {escape(headline(states))}")
     lines += ["- Metrics:", *[f"  - {_metric(state)}" for state in measured]]
     lines += [] if measured else ["  - none: nothing was measured"]
@@ -57,6 +69,7 @@ def headline(states: Sequence[CriterionState]) -> str:
     words = {
         PlanVerdict.MISSES: "missed",
         PlanVerdict.MEETS_TESTS: "met by the tests' threshold only",
+        PlanVerdict.CANNOT_TELL: "cannot tell",
         PlanVerdict.STALE: "stale",
         PlanVerdict.NOT_MEASURED: "not measured",
     }
@@ -65,33 +78,22 @@ def headline(states: Sequence[CriterionState]) -> str:
     return "; ".join([met, *rest])
 
 
-def _blocks(plan: Plan, states: Sequence[CriterionState], now: datetime) -> list[Block]:
-    rows = [_cells(state, now) for state in states]
-    headers = ("criterion", "what", "spec", "tests", "newest", "age", "commit", "verdict", "folder")
-    blocks: list[Block] = [
-        Title(f"{plan.id} {plan.title}: {headline(states)}"),
-        Table(headers, rows, right=(2, 3, 4, 5), codes=(6,)),
-    ]
-    told = [_about(state) for state in states]
-    if lines := [line for line in told if line]:
-        blocks.append("\n".join(lines))
-    if folders := _folder_rows(states):
-        blocks.append(Table(("evidence", "state"), folders))
-    return blocks
-
-
 def _cells(state: CriterionState, now: datetime) -> tuple[str, ...]:
-    criterion = state.criterion
+    criterion, found = state.criterion, state.found
+    spec, asserts, ours = (_limit(criterion, x) for x in (criterion.spec, criterion.asserts, criterion.ours))
+    name = state.folder.rsplit("/", 1)[-1]
+    damage = _folders([state]).get(state.folder)
     return (
         criterion.id,
         criterion.title,
-        "documented" if criterion.document else _limit(criterion, criterion.spec),
-        _limit(criterion, criterion.asserts),
-        _value(criterion, state.value),
-        _age(now - state.measured_at) if state.measured_at else _NOTHING,
-        state.commit[:8] or _NOTHING,
+        "documented" if criterion.document else spec,
+        asserts,
+        ours,
+        _value(criterion, found.value if found else None),
+        _age(now - found.measured_at) if found and found.measured_at else _NOTHING,
+        found.commit[:8] or _NOTHING if found else _NOTHING,
         _verdict(state),
-        _folder_name(state),
+        f"{name} ({damage})" if damage else name or _NOTHING,
     )
 
 
@@ -121,52 +123,42 @@ def _age(age: timedelta) -> str:
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
-def _folder_name(state: CriterionState) -> str:
-    if not state.folder:
-        return _NOTHING
-    name = state.folder.rsplit("/", 1)[-1]
-    damaged = state.folder_state not in (None, FolderState.WHOLE)
-    return f"{name} ({state.folder_state})" if damaged else name
-
-
 def _about(state: CriterionState) -> str:
-    parts = [f"derived: {state.derived}"] if state.derived else []
-    text = "; ".join([*parts, *state.notes])
+    derived = state.found.derived if state.found else ""
+    text = "; ".join([f"derived: {derived}"] * bool(derived) + list(state.notes))
     return f"{state.criterion.id}: {text}" if text else ""
 
 
-def _folder_rows(states: Sequence[CriterionState]) -> list[tuple[str, str]]:
-    found = {state.folder: state.folder_state for state in states if state.folder}
-    whole = (None, FolderState.WHOLE)
-    rows = [
-        (path, state or "" if state in whole else f"{state}, do not quote it")
-        for path, state in found.items()
-    ]
-    return rows + [(path, "benchmark results") for path in _sources(states)]
+def _folders(states: Sequence[CriterionState]) -> dict[str, FolderState | None]:
+    """The folders and documents behind the verdicts; of damaged folders also what became of them."""
+    states_of = {state.folder: state.found.folder_state if state.found else None for state in states}
+    return {
+        path: None if damage is FolderState.WHOLE else damage for path, damage in states_of.items() if path
+    }
 
 
 def _sources(states: Sequence[CriterionState]) -> list[str]:
     """The result files of the values that no evidence folder holds."""
-    return list(dict.fromkeys(state.source for state in states if state.source and not state.folder))
+    found = [state.found for state in states if state.found]
+    return list(dict.fromkeys(one.source for one in found if one.source and not one.folder))
 
 
 def _metric(state: CriterionState) -> str:
-    criterion = state.criterion
-    limits = f"spec {_limit(criterion, criterion.spec)}"
-    if criterion.asserts is not None:
-        limits += f", tests {_limit(criterion, criterion.asserts)}"
-    about = f"; {state.derived}" if state.derived else ""
+    criterion, found = state.criterion, state.found
+    assert found is not None
+    named = (("spec", criterion.spec), ("tests", criterion.asserts), ("ours", criterion.ours))
+    limits = ", ".join(f"{name} {_limit(criterion, limit)}" for name, limit in named if limit is not None)
+    about = f"; {found.derived}" if found.derived else ""
     return (
-        f"{escape(criterion.title)}: **{escape(_value(criterion, state.value))}** ({escape(limits)}) "
-        f"{escape(_verdict(state))}, at {code(state.commit[:8])}{escape(about)}"
+        f"{escape(criterion.title)}: **{escape(_value(criterion, found.value))}** ({escape(limits)}) "
+        f"{escape(_verdict(state))}, at {code(found.commit[:8])}{escape(about)}"
     )
 
 
 def _artifacts(states: Sequence[CriterionState]) -> list[str]:
-    found = {state.folder: state.folder_state for state in states if state.folder}
-    whole = (None, FolderState.WHOLE)
     lines = [
-        f"  - {code(path)}" + ("" if s in whole else f" **{s}: not quotable**") for path, s in found.items()
+        f"  - {code(path)}" + (f" **{damage}: not quotable**" if damage else "")
+        for path, damage in _folders(states).items()
     ]
     lines += [f"  - {code(path)}: benchmark results" for path in _sources(states)]
     return lines or ["  - none (`nbbench export` or `nbbench capture` makes a folder)"]
@@ -183,23 +175,24 @@ def _open(flags: Sequence[Flag]) -> list[str]:
 
 
 def _actions(plan: Plan, states: Sequence[CriterionState], flags: Sequence[Flag]) -> list[str]:
+    words = {PlanVerdict.MISSES: "misses", PlanVerdict.MEETS_TESTS: "meets only the tests"}
     actions = [
-        f"{escape(state.criterion.id)} misses: {escape(state.criterion.title)}"
+        f"{escape(state.criterion.id)} {word}: {escape(state.criterion.title)}"
+        for verdict, word in words.items()
         for state in states
-        if PlanVerdict.MISSES in (state.verdict, state.would_be)
-    ]
-    actions += [
-        f"{escape(state.criterion.id)} meets only the tests: {escape(state.criterion.title)}"
-        for state in states
-        if PlanVerdict.MEETS_TESTS in (state.verdict, state.would_be)
+        if verdict in (state.verdict, state.would_be)
     ]
     undecided = [f for f in flags if f.state in (FlagState.DETECTED, FlagState.CONFIRMED) and f.event.worse]
     if open_ids := [f.event.id for f in undecided if f.event.recovered_by is None]:
         actions.append(
             f"decide about {plural(len(open_ids), 'open regression')}: `nbbench regressions --plan {plan.id}`"
         )
-    stale = [state.criterion.id for state in states if state.verdict is PlanVerdict.STALE]
-    missing = [state.criterion.id for state in states if state.verdict is PlanVerdict.NOT_MEASURED]
-    actions += [f"measure anew (stale): {escape(', '.join(stale))}"] if stale else []
-    actions += [f"measure: {escape(', '.join(missing))}"] if missing else []
+    again = {
+        PlanVerdict.CANNOT_TELL: "measure anew, more and undisturbed (cannot tell)",
+        PlanVerdict.STALE: "measure anew (stale)",
+        PlanVerdict.NOT_MEASURED: "measure",
+    }
+    for verdict, word in again.items():
+        if ids := [state.criterion.id for state in states if state.verdict is verdict]:
+            actions.append(f"{word}: {escape(', '.join(ids))}")
     return actions or ["none: every criterion is met"]

@@ -6,12 +6,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.words import clean, day, plural
 
+_MANY = 20  # commits: from here on a run's cost is a question
 _WRAPPER = "SubjectBroken: "
 _WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
 
@@ -56,8 +58,9 @@ def run_view(
     commits: Sequence[Commit] = (),
     elapsed_s: float | None = None,
     notes: Sequence[str] = (),
+    machine: str = "",
 ) -> RunView:
-    """Summarise `results` by commit, in the order of `commits` and then of appearance.
+    """Summarise `results` of one machine by commit, in the order of `commits` and then of appearance.
 
     `records` is the telemetry of the same run: it names the errors and the disturbances.
     """
@@ -69,7 +72,7 @@ def run_view(
     rows = [_row(commit, known.get(commit), by_commit[commit]) for commit in seen if commit in by_commit]
     counts = Counter(result.status for result in results)
     return RunView(
-        headline=_headline(len(rows), counts, elapsed_s),
+        headline=_headline(len(rows), counts, elapsed_s, machine),
         rows=tuple(rows),
         failures=_failures(results, records),
         disturbances=_disturbances(records),
@@ -91,12 +94,46 @@ def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> RunRow:
     )
 
 
-def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None) -> str:
+def run_plan_text(
+    machine: str, commits: int, expected_s: float | None, *, again: bool = False, in_order: bool = False
+) -> str:
+    """What is about to be measured, in which order, and about how long it takes (`expected_s`, if known)."""
+    way = "in a drawn order" if again else "newest first, then all over the range"
+    cost = f", about {units.format_seconds(expected_s)} if none is measured yet" if expected_s else ""
+    fewer = "" if commits <= _MANY else " (--limit N measures fewer)"
+    order = "" if in_order else f"{way}; "
+    return (
+        f"measuring {plural(commits, 'commit')} on {machine}{cost}{fewer}: {order}interrupt at any time, "
+        "repeat to resume"
+    )
+
+
+def run_payload(
+    view: RunView, results: Sequence[Result], machine: str, commits: Sequence[Commit], elapsed_s: float
+) -> dict[str, Any]:
+    """The JSON document of one run: figures by commit, failures with their reasons, disturbances."""
+    by_commit = {
+        commit.hash: Counter(r.status for r in results if r.commit == commit.hash) for commit in commits
+    }
+    return {
+        "machine": machine,
+        "commits": [
+            {"hash": c.hash, "position": c.position, **{str(s): by_commit[c.hash][s] for s in Status}}
+            for c in commits
+        ],
+        "failures": list(view.failures),
+        "disturbances": list(view.disturbances),
+        "elapsed_s": elapsed_s,
+    }
+
+
+def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None, machine: str) -> str:
+    where = f" on {clean(machine)}" if machine else ""
     if not counts:
-        return "Nothing was measured."
+        return f"Nothing was measured{where}."
     shown = [status for status in Status if counts[status] or status is Status.OK]
     kinds = ", ".join(f"{counts[status]} {status}" for status in shown)
-    text = f"{plural(commits, 'commit')} measured: {kinds}"
+    text = f"{plural(commits, 'commit')} measured{where}: {kinds}"
     if elapsed_s:
         text += f", in {units.format_seconds(elapsed_s)} ({commits * 3600 / elapsed_s:.3g} commits an hour)"
     return text + "."

@@ -10,7 +10,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nbbench import __version__, units
+from nbbench import __version__
+from nbbench.metrics import change_metric
 from nbbench.model import Commit, Flag, Series, SeriesKey
 from nbbench.report.chart import Chart, MarkedChange, build_chart
 from nbbench.report.view import ChangeRow, FlagRow, is_time, is_upcast, regressions_view
@@ -168,7 +169,7 @@ def _most_affected(changes: Sequence[ChangeRow]) -> list[ChangeRow]:
         unit = row.source.unit
         if is_upcast(row.source):  # from nothing to a few bytes is infinitely more, and says less
             return (3, -abs(row.source.effect))
-        kind = 0 if is_time(unit) else 1 if units.is_exact(unit) else 2
+        kind = 0 if is_time(unit) else 1 if change_metric(row.source).exact else 2
         return (kind, -abs(row.source.effect))
 
     ordered = sorted(changes, key=rank)

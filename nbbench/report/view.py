@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from nbbench import units
+from nbbench.metrics import change_metric
 from nbbench.model import ChangePoint, Commit, Event, Flag, FlagState, GateReport, Outcome, Verdict
 from nbbench.words import clean, day, plural
 
@@ -187,7 +188,7 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
     bytes is infinitely more, and says less.
     """
     same = [c for c in event.changes if c.worse == event.worse] or list(event.changes)
-    exact = [c for c in same if units.is_exact(c.unit) and not is_upcast(c)]
+    exact = [c for c in same if change_metric(c).exact and not is_upcast(c)]
     moved = [c for c in exact if c.unit in ("B/pixel", "B/point") and abs(c.effect) >= _WORTH_TELLING]
     return (
         largest(c for c in same if is_time(c.unit)),
@@ -197,7 +198,7 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
 
 def change_row(change: ChangePoint) -> ChangeRow:
     """One change point as text; exact counters show no interval because they have no noise."""
-    exact = units.is_exact(change.unit)
+    exact = change_metric(change).exact
     return ChangeRow(
         series=clean(change.key.label),
         before=units.format_value(change.before, change.unit),

@@ -1,7 +1,7 @@
-"""What captures know of the subject: named guards, and the workload that is tried apart.
+"""Named guards of a captured run: environment, timeout and a default command.
 
-Presets come with the subject (`subjects/*/capture.toml`); `[tool.nbbench.presets.NAME]` in pyproject.toml
-changes fields of one or adds another, which may start from an existing one with `extends`:
+The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
+adds another, which may start from an existing one with `extends`:
 
     [tool.nbbench.presets.vec-wide]
     extends = "cpu-perf"
@@ -14,27 +14,23 @@ changes fields of one or adds another, which may start from an existing one with
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nbbench.config import Settings, configured_table
 from nbbench.errors import ConfigError, UsageError
-
-_FILE = Path(__file__).parent / "subjects" / "nanobragg" / "capture.toml"
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+from nbbench.subject.profile import load_profile
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """What a guarded run is started with.
 
-    `environment` is set for the command, `timeout_s` ends it, `command` runs when none is given; an empty
-    `cluster` stands for the project's setting. `dtype_audit` adds the dtype audit of the commit.
+    `environment` is set for the command, `timeout_s` ends it, `command` runs when none is
+    given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype audit of the
+    commit.
     """
 
     name: str
@@ -47,39 +43,22 @@ class Preset:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptureSubject:
-    """What is particular to the subject in a capture.
+class CaptureWorkload:
+    """The workload that is tried apart after a capture, from the table `capture` of the subject's profile.
 
-    `trials` are (size, dtype) of the workload tried apart, the worst first, `ledgers` the sizes whose exact
-    work is wanted; `series` is the benchmark that times the workload, `workload` the ledger's name for it.
+    `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
+    prints. `trials` are (size, dtype), the worst first, `ledgers` the sizes whose exact work is wanted;
+    `series` is the benchmark that times the workload, `name` the workload's name by size and dtype.
     """
 
-    environment_prefixes: tuple[str, ...]
-    compile_switches: tuple[str, ...]
     legacy_bytes_per_pixel: tuple[int, ...]
-    workload: str
+    name: str
     series: str
     trials: tuple[tuple[int, str], ...]
     ledgers: tuple[int, ...]
 
 
-@functools.cache
-def _told() -> dict[str, Any]:
-    return tomllib.loads(_FILE.read_text(encoding="utf-8"))
-
-
-def capture_subject() -> CaptureSubject:
-    """The subject's own part of captures."""
-    told, bandwidth = _told(), _told()["bandwidth"]
-    return CaptureSubject(
-        environment_prefixes=tuple(told["environment_prefixes"]),
-        compile_switches=tuple(told["compile_switches"]),
-        legacy_bytes_per_pixel=tuple(bandwidth["legacy_bytes_per_pixel"]),
-        workload=bandwidth["workload"],
-        series=bandwidth["series"],
-        trials=tuple((size, dtype) for size, dtype in bandwidth["trials"]),
-        ledgers=tuple(bandwidth["ledgers"]),
-    )
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 def find_preset(settings: Settings, name: str) -> Preset:
@@ -90,28 +69,50 @@ def find_preset(settings: Settings, name: str) -> Preset:
     return known[name]
 
 
+def capture_workload(settings: Settings) -> CaptureWorkload | None:
+    """What is tried apart after a capture; None where the profile names nothing. Raises ConfigError."""
+    table = load_profile(settings).capture
+    if not table:
+        return None
+    try:
+        return CaptureWorkload(
+            legacy_bytes_per_pixel=tuple(int(number) for number in table["legacy_bytes_per_pixel"]),
+            name=str(table["workload"]),
+            series=str(table["series"]),
+            trials=tuple((int(size), str(dtype)) for size, dtype in table["trials"]),
+            ledgers=tuple(int(size) for size in table["ledgers"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the subject's profile: capture is not complete ({error})") from error
+
+
 def presets(settings: Settings) -> dict[str, Preset]:
-    """Every preset by name, the subject's with what the project changes of them.
+    """Every preset by name, the profile's with what the project changes of them.
 
     Raises ConfigError with the preset's name and the field that is wrong.
     """
     known: dict[str, Preset] = {}
-    for table in (_told()["presets"], configured_table(settings.root, "presets")):
-        for name, fields in table.items():
-            if not _NAME.fullmatch(name):
-                raise ConfigError(f"preset {name!r}: a name is lower-case letters, digits and hyphens")
-            if not isinstance(fields, dict):
-                raise ConfigError(f"preset {name!r} in pyproject.toml is not a table")
-            base = fields.get("extends", name)
-            if "extends" in fields and base not in known:
-                raise ConfigError(f"preset {name!r} extends {base!r}, which is not defined before it")
-            start = dataclasses.replace(known.get(base, Preset(name)), name=name)
-            known[name] = _changed(start, {f: raw for f, raw in fields.items() if f != "extends"})
+    for tables in (load_profile(settings).presets, configured_table(settings.root, "presets")):
+        for name, fields in tables.items():
+            known[name] = _preset(name, fields, known)
     return known
 
 
+def _preset(name: str, fields: Any, known: Mapping[str, Preset]) -> Preset:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"preset {name!r}: a name is lower-case letters, digits and hyphens")
+    if not isinstance(fields, dict):
+        raise ConfigError(f"preset {name!r} is not a table")
+    base = fields.get("extends", name)
+    if "extends" in fields and base not in known:
+        raise ConfigError(f"preset {name!r} extends {base!r}, which is not defined before it")
+    start = dataclasses.replace(known.get(base, Preset(name)), name=name)
+    return _changed(start, {f: raw for f, raw in fields.items() if f != "extends"})
+
+
 def _changed(preset: Preset, fields: Mapping[str, Any]) -> Preset:
-    return dataclasses.replace(preset, **{field: _value(preset, field, raw) for field, raw in fields.items()})
+    changes = {field: _value(preset, field, raw) for field, raw in fields.items()}
+    return dataclasses.replace(preset, **changes)
 
 
 _WANTED = {

@@ -16,9 +16,9 @@ from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, 
 from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
+from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, Status
 from nbbench.record import Store
-from nbbench.roles import Role, role
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
 from nbbench.workloads import workload_of
 
@@ -102,7 +102,7 @@ def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Patte
     timed = []
     for result in results:
         kind = declared[result.key.benchmark].kind if result.key.benchmark in declared else ""
-        if role(result.key, result.unit, kind) is Role.TIME and pattern.search(result.key.label):
+        if metric_of(result.key, result.unit, kind).role is Role.TIME and pattern.search(result.key.label):
             timed.append(result)
     if not timed:
         raise InconclusiveError(

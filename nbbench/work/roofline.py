@@ -15,10 +15,10 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
+from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, Status
 from nbbench.probe.cache import parse_size
 from nbbench.record import Store
-from nbbench.roles import Role, role
 from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_inputs
 from nbbench.workloads import workload_of
 
@@ -99,7 +99,7 @@ def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Patte
 
 
 def _timed(found: list[Result], pattern: re.Pattern[str]) -> dict[str, Result]:
-    named = {workload_of(r.key): r for r in found if role(r.key, r.unit, "") is Role.TIME}
+    named = {workload_of(r.key): r for r in found if metric_of(r.key, r.unit).role is Role.TIME}
     return {name: result for name, result in named.items() if name and pattern.search(name)}
 
 

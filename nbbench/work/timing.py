@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from nbbench.config import Settings
+from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
-from nbbench.roles import Role, role
 from nbbench.words import plural
 from nbbench.work.work_share import Timing
 from nbbench.workloads import ledger_families, workload_of
@@ -45,7 +45,7 @@ class MeasuredTimes:
         timed, faults = [], []
         for benchmark in declared.values():
             plain = SeriesKey(benchmark.name, benchmark.version, (), "", "")
-            if role(plain, benchmark.unit, benchmark.kind) is Role.TIME:
+            if metric_of(plain, benchmark.unit, benchmark.kind).role is Role.TIME:
                 timed.append(benchmark.name)
             elif benchmark.name.rpartition(".")[2] == "track_minor_faults":
                 faults.append(benchmark.name)

@@ -54,7 +54,7 @@ def verdict(
     baseline: tuple[BaselineFigure, ...] = (),
     environment: dict[str, str] | None = None,
 ) -> Findings:
-    return judged(run, outcome, figures_of(run.tests), found, baseline, environment)
+    return judged(run, outcome, figures_of(run.tests), found, baseline, environment, (24, 12))
 
 
 def told(found: Findings, outcome: RunOutcome = RunOutcome.FAILED) -> str:

@@ -15,11 +15,11 @@ from nbbench.capture.guards import (
     unwrap,
     violations,
 )
-from nbbench.config import Settings
+from nbbench.config import checkout_settings
 from nbbench.subject.presets import find_preset
 from nbbench.work.allocator_cost import MALLOC_REMEDY
 
-CPU = find_preset(Settings(root=Path("/nowhere")), "cpu-perf")
+CPU = find_preset(checkout_settings(Path("nowhere")), "cpu-perf")
 RUN = ("pytest", "-vv", "tests/test_x.py")
 
 

@@ -6,14 +6,18 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import report_samples as samples
 from conftest import Project, write_results
 
 from nbbench.cli.options import exactly
 from nbbench.config import load_settings
 from nbbench.history import history
+from nbbench.history.flags import attach_flags
+from nbbench.model import Decision, Event, FlagState
 from nbbench.record.refresh import open_store
 
 CULPRIT = f"{7:08x}"
@@ -50,14 +54,78 @@ def test_decisions_survive_a_deleted_database(stepped: Project) -> None:
     assert flag["decisions"][0]["person"] == "Ada"
 
 
+def decide(project: Project, event: str, state: str, *more: str) -> tuple[int, str]:
+    done = project.run("flag", event, state, "-m", "done", "--by", "Ada", *more)
+    return done.exit_code, done.stdout + done.stderr
+
+
+FIX = ("--commit", f"{13:08x}")
+
+
+def recover(project: Project) -> None:
+    """Three commits more, at the old level."""
+    level = [1.0, 1.004, 0.997, 1.002, 0.999, 1.001]
+    slow = [1.3 * value for value in level]
+    write_results(
+        project.root,
+        {"suite.time_slow": [*level, *slow, *level], "suite.time_same": [*level, *level, *level]},
+    )
+
+
 def test_a_flag_moves_along_its_states_only(stepped: Project) -> None:
-    refused = stepped.run("flag", CULPRIT, "verified", "-m", "looks fine", "--by", "Ada")
-    assert refused.exit_code == 2
-    assert "cannot become verified" in refused.stderr
-    for state in ("fixed", "verified"):
-        assert stepped.run("flag", CULPRIT, state, "-m", "done", "--by", "Ada").exit_code == 0
-    files = sorted(p.name for p in (stepped.root / "results" / "decisions").iterdir())
-    assert len(files) == 2
+    """H8: `fixed` names a commit, `verified` needs a measurement."""
+    recover(stepped)
+    code, said = decide(stepped, CULPRIT, "verified")
+    assert code == 2 and "cannot become verified" in said
+    code, said = decide(stepped, CULPRIT, "fixed")
+    assert code == 2 and "name it with --commit" in said
+    assert decide(stepped, CULPRIT, "confirmed", *FIX)[0] == 2
+    assert decide(stepped, CULPRIT, "fixed", "--commit", "ffffffff")[0] == 2
+    assert decide(stepped, CULPRIT, "fixed", *FIX)[0] == 0
+    assert decide(stepped, CULPRIT, "verified")[0] == 0
+    files = sorted((stepped.root / "results" / "decisions").iterdir())
+    assert [json.loads(path.read_text())["reason"] for path in files] == [f"done (commit {13:08x})", "done"]
+
+
+def test_verified_without_a_measurement_is_refused(stepped: Project) -> None:
+    """H8: nothing after the culprit is back at its level."""
+    assert decide(stepped, CULPRIT, "fixed", "--commit", f"{12:08x}")[0] == 0
+    code, said = decide(stepped, CULPRIT, "verified")
+    assert code == 4 and "no measurement on record" in said and "--bench 'suite" in said
+
+
+def test_a_decision_is_of_one_event_alone() -> None:
+    """H8: another event whose range touches the decided one keeps its state."""
+    commits = [replace(samples.COMMITS[i], position=i + 1) for i in range(8)]
+
+    def slower(lo: int, hi: int) -> Event:
+        name = commits[hi].short if lo == hi else f"{commits[lo].short}..{commits[hi].short}"
+        return replace(
+            samples.FLAGS[1].event,
+            id=f"{name}-slower",
+            lo_commit=commits[lo].hash,
+            hi_commit=commits[hi].hash,
+        )
+
+    def states(*events: Event) -> list[str]:
+        flags = attach_flags(events, [decision], "P", commits)
+        return [str(flag.state) for flag in flags]
+
+    decision = Decision(slower(3, 5).id, "P", FlagState.VERIFIED, "", "Ada", samples.NOW)
+    assert states(slower(2, 4), slower(3, 5), slower(5, 6)) == ["detected", "verified", "detected"]
+    assert states(slower(2, 3), slower(4, 5), slower(5, 6)) == ["detected", "verified", "detected"]
+    assert states(slower(6, 7)) == ["detected"]
+
+
+@pytest.mark.parametrize("name", ["0", "0000000", "0000-slower", "a-faster", f"{7:08x}-faster", "x" * 8, ""])
+def test_a_name_of_no_single_flag_is_refused(stepped: Project, name: str) -> None:
+    """Small: `flag a-faster` changed the one flag whose hash begins with "a"."""
+    levels = [v for v in (1.0, 1.4, 2.0) for _ in range(6)]
+    noise = [1.0, 1.004, 0.997, 1.002, 0.999, 1.001] * 3
+    write_results(stepped.root, {"suite.time_slow": [a * b for a, b in zip(levels, noise, strict=True)]})
+    code, said = decide(stepped, name, "confirmed")
+    assert code == 2 and ("no flag" in said or "fits 2 flags" in said)
+    assert decide(stepped, f"{13:08x}-s", "confirmed")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -67,6 +135,11 @@ def test_a_flag_moves_along_its_states_only(stepped: Project) -> None:
         (("flag", CULPRIT, "confirmed", "-m", "  "), "needs a reason"),
         (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "soon"), "number of days or a date"),
         (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "2020-01-01"), "in the past"),
+        (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "99999999999"), "number of days"),
+        (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "999999"), "1 to 36,525 days"),
+        (("flag", CULPRIT, "acknowledged", "-m", "x", "--expires", "²"), "number of days or a date"),
+        (("flag", CULPRIT, "confirmed", "-m", "x", "--plan", "TYPO"), "no plan 'TYPO'"),
+        (("regressions", "--plan", "TYPO"), "no plan 'TYPO'"),
         (("export", "deadbeef"), "no results of commit"),
         (("export", "--cluster", "../evil"), "not a cluster's name"),
         (("import", "nowhere"), "not a folder"),
@@ -170,10 +243,14 @@ def test_a_read_only_results_folder_is_one_sentence(project: Project) -> None:
 
 
 def test_settings_come_from_the_environment(stepped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NBBENCH_FLOOR", "3")
-    found = stepped.run("regressions")
-    assert found.exit_code == 2
-    assert "floor" in found.stderr
+    for name, value in (("FLOOR", "3"), ("BUDGET_S", "nan"), ("BUDGET_S", "0s"), ("BUDGET_S", "soon")):
+        with monkeypatch.context() as context:
+            context.setenv(f"NBBENCH_{name}", value)
+            found = stepped.run("regressions")
+        assert found.exit_code == 2
+        assert name.lower() in found.stderr
+    monkeypatch.setenv("NBBENCH_BUDGET_S", "5m")
+    assert load_settings(stepped.root).budget_s == 300
 
 
 def test_committed_results_are_judged_on_a_fresh_clone(stepped: Project, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from evidence_samples import metrics, run_metadata, write_evidence
 
 REPORTS = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001"
+MET = "1 of 1 criterion met; measured on m"
 PLAN = """
 [tool.nbbench.plans.P]
 title = "Small plan"
@@ -41,7 +42,7 @@ def test_plan_alone_lists_plans(planned: Any) -> None:
 
 def test_exit_codes_of_a_plan(planned: Any) -> None:
     met = planned.run("plan", "P")
-    assert (met.exit_code, met.stdout.splitlines()[0]) == (0, "P Small plan: 1 of 1 criterion met")
+    assert (met.exit_code, met.stdout.splitlines()[0]) == (0, f"P Small plan: {MET}")
     assert "1.001" in met.stdout
     (planned.root / "pyproject.toml").write_text(PLAN.format(spec=0.5), encoding="utf-8")
     assert planned.run("plan", "P").exit_code == 3
@@ -64,12 +65,13 @@ def test_a_plan_without_any_results(project: Any) -> None:
 def test_plan_as_json_and_as_an_attempt(planned: Any) -> None:
     told = json.loads(planned.run("plan", "P", "--json").stdout)
     assert (told["schema"], told["verdict"], told["attempt"]) == ("nbbench.plan/1", "meets", None)
-    assert told["criteria"][0]["commit"] == "0000000c" + "0" * 32
+    assert told["machine"] == told["criteria"][0]["found"]["machine"] == "m"
+    assert told["criteria"][0]["found"]["commit"] == "0000000c" + "0" * 32
     attempt = planned.run("plan", "P", "--attempt").stdout
     assert attempt.startswith("### Attempt ")
     assert "- Commit: `0000000c" in attempt and "fast enough: **1.001**" in attempt
     assert "- Open regressions:\n  - `" in attempt
-    assert planned.run("plan", "P", "--markdown").stdout.startswith("**P Small plan: 1 of 1 criterion met**")
+    assert planned.run("plan", "P", "--markdown").stdout.startswith(f"**P Small plan: {MET}**")
 
 
 def test_folders_are_registered_found_again_and_checked(planned: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 
 from nbbench.model import Commit
 
@@ -33,6 +34,7 @@ def measured(project: Project) -> Project:
         for name, (unit, kind, _) in units.items()
     }  # fmt: skip
     (project.root / "results" / "benchmarks.json").write_text(json.dumps({**declared, "version": 2}))
+    shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
     results = {name: [[value], params, "1"] for name, (_, _, value) in units.items()}
     results["bandwidth.Ceiling.track_copy_ceiling"] = [[40e9], [], "1"]
     content = {
@@ -41,6 +43,7 @@ def measured(project: Project) -> Project:
         "result_columns": ["result", "params", "version"], "version": 2,
     }  # fmt: skip
     (machine / f"{HASH[:8]}-env.json").write_text(json.dumps(content))
+    shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
     return project
 
 

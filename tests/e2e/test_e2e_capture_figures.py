@@ -126,7 +126,12 @@ def test_figures_ledger_and_verdict_of_a_real_run(
     assert found.verdict == "passed"
     written = metrics(found, RunOutcome.PASSED)
     names = {f["name"] for f in written["figures"]}
-    assert {"128² bandwidth", "512² bandwidth", "legacy bandwidth 512²", "achieved bandwidth 512²"} <= names, found.notes
+    assert {
+        "128² bandwidth",
+        "512² bandwidth",
+        "legacy bandwidth 512²",
+        "achieved bandwidth 512²",
+    } <= names
     (check,) = found.checks
     assert check.name == "bandwidths[512] / bandwidths[128]" and check.passed is True
     assert found.diagnosis is not None

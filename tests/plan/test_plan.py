@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.config import Settings
+from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
-from nbbench.plan.plan import PlanInput, PlanVerdict, judge_plan, judge_value, overall, series_name
+from nbbench.plan.benchmarks import series_name
+from nbbench.plan.measured import PlanInput, Processes
+from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, overall
 from nbbench.plan.plans import Criterion, Plan, find_plan, plans
-from nbbench.report.plan import attempt_markdown, headline, plan_text
+from nbbench.report.blocks import as_text
+from nbbench.report.plan import attempt_markdown, headline, plan_blocks
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 COMMITS = tuple(
@@ -27,18 +30,30 @@ COMMITS = tuple(
 
 def result(name: str, place: int, value: float | None, *params: str, **changes: object) -> Result:
     key = SeriesKey(name, "1", tuple((f"p{i}", text) for i, text in enumerate(params)), "box", "env")
-    made = Result(
-        key, COMMITS[place].hash, Status.OK if value is not None else Status.FAILED, value, "seconds"
-    )
+    status = Status.OK if value is not None else Status.FAILED
+    made = Result(key, COMMITS[place].hash, status, value, "operations")  # counts are exact
     return replace(made, **{"started_at": NOW - timedelta(days=1), **changes})  # type: ignore[arg-type]
 
 
-def judged(criterion: Criterion, *results: Result, **given: object):
+def judged(criterion: Criterion, *results: Result, plan: dict[str, object] | None = None, **given: object):
     by_name: dict[str, list[Result]] = {}
     for one in results:
         by_name.setdefault(one.key.benchmark, []).append(one)
-    (state,) = judge_plan(Plan("P", "", (criterion,)), PlanInput(by_name, COMMITS, **given), NOW)  # type: ignore[arg-type]
+    looked_at = PlanInput("box", by_name, COMMITS, **given)  # type: ignore[arg-type]
+    (state,) = judge_plan(Plan("P", "", (criterion,), **plan or {}), looked_at, NOW)  # type: ignore[arg-type]
     return state
+
+
+def value_of(state: CriterionState) -> float | None:
+    return state.found.value if state.found else None
+
+
+def shown(plan: Plan, state: CriterionState) -> str:
+    return as_text(plan_blocks(plan, [state], "box", NOW))
+
+
+def attempted(plan: Plan, state: CriterionState) -> str:
+    return attempt_markdown(plan, [state], [], NOW, machine="box", commit="")
 
 
 RATIO = Criterion("r", "ratio", value="c.ratio(512)", op="<=", spec=1.2, asserts=1.5)
@@ -50,8 +65,9 @@ RATIO = Criterion("r", "ratio", value="c.ratio(512)", op="<=", spec=1.2, asserts
 )
 def test_verdicts_of_a_value(value: float, verdict: PlanVerdict) -> None:
     state = judged(RATIO, result("c.ratio", 4, value, "512"), result("c.ratio", 4, 9.0, "1024"))
-    assert (state.verdict, state.value, state.commit) == (verdict, value, COMMITS[4].hash)
-    assert state.measured_at == NOW - timedelta(days=1) and not state.derived
+    assert state.verdict is verdict and state.found
+    assert (state.found.value, state.found.commit) == (value, COMMITS[4].hash)
+    assert state.found.measured_at == NOW - timedelta(days=1) and not state.found.derived
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.01, 100))
@@ -66,70 +82,146 @@ def test_at_least_and_at_most_mirror_each_other(value: float, spec: float, asser
 
 def test_nothing_is_invented() -> None:
     state = judged(RATIO)
-    assert (state.verdict, state.value) == (PlanVerdict.NOT_MEASURED, None)
+    assert (state.verdict, state.found) == (PlanVerdict.NOT_MEASURED, None)
     assert state.notes == ("c.ratio(512) has no results",)
     assert judged(RATIO, result("c.ratio", 4, None, "512")).notes == ("c.ratio(512) only failed",)
-    assert judged(replace(RATIO, missing="no GPU")).notes == ("no GPU",)
+    assert judged(replace(RATIO, missing="no GPU")).notes == ("c.ratio(512) has no results", "no GPU")
     assert judged(Criterion("g", "gpu", spec=1.0)).verdict is PlanVerdict.NOT_MEASURED
 
 
 def test_the_newest_commit_counts_and_what_is_behind_is_stale() -> None:
     state = judged(RATIO, result("c.ratio", 1, 1.0, "512"), result("c.ratio", 3, 1.3, "512"))
-    assert (state.verdict, state.would_be, state.value) == (PlanVerdict.STALE, PlanVerdict.MEETS_TESTS, 1.3)
+    assert (state.verdict, state.would_be) == (PlanVerdict.STALE, PlanVerdict.MEETS_TESTS)
+    assert value_of(state) == 1.3
     assert state.notes == ("1 commits behind 00000000",)
     old = judged(RATIO, result("c.ratio", 4, 1.0, "512", started_at=NOW - timedelta(days=31)))
     assert old.verdict is PlanVerdict.STALE and "30 days" in old.notes[0]
     same_tree = (*COMMITS[:4], replace(COMMITS[4], tree=COMMITS[3].tree))
-    (state,) = judge_plan(
-        Plan("P", "", (RATIO,)), PlanInput({"c.ratio": [result("c.ratio", 3, 1.0, "512")]}, same_tree), NOW
-    )
+    there = PlanInput("box", {"c.ratio": [result("c.ratio", 3, 1.0, "512")]}, same_tree)
+    (state,) = judge_plan(Plan("P", "", (RATIO,)), there, NOW)
     assert state.verdict is PlanVerdict.MEETS
 
 
 SCALING = Criterion("s", "s", value="a(1)", over="b", scale=64, op=">=", spec=2.0)
 
 
-def test_quotients_take_both_series_from_one_commit_and_machine() -> None:
+def test_quotients_take_both_series_from_one_commit_and_environment() -> None:
     both = [result("a", 2, 0.5, "1"), result("b", 2, 8.0)]
     newer_alone = result("a", 4, 9.0, "1")
     state = judged(SCALING, *both, newer_alone)
-    assert (state.value, state.commit) == (4.0, COMMITS[2].hash)
-    assert state.derived == "64 · a(1) / b"
-    other = replace(both[1], key=replace(both[1].key, machine="tower"))
+    assert state.found and (state.found.value, state.found.commit) == (4.0, COMMITS[2].hash)
+    assert state.found.derived == "64 · a(1) / b"
+    other = replace(both[1], key=replace(both[1].key, environment="torch-1"))
     assert judged(SCALING, both[0], other).notes == ("its series were never measured together",)
 
 
 def test_memory_is_judged_without_its_baseline() -> None:
     memory = Criterion("m", "m", value="peak(4)", over="peak(2)", minus="nothing", spec=4.5)
     given = [result("peak", 4, 130.0, "4"), result("peak", 4, 110.0, "2"), result("nothing", 4, 100.0)]
-    assert judged(memory, *given).value == 3.0
+    assert value_of(judged(memory, *given)) == 3.0
     below = [*given[:2], result("nothing", 4, 120.0)]
-    assert judged(memory, *below).value is None
+    assert value_of(judged(memory, *below)) is None
     per_pixel = replace(memory, over="", per_pixel=12, pixels=16)
     state = judged(per_pixel, *given)
-    assert state.value == 30 / 192 and state.derived == "(peak(4) − nothing) / (16 · 12 B)"
+    assert state.found and state.found.value == 30 / 192
+    assert state.found.derived == "(peak(4) − nothing) / (16 · 12 B)"
+
+
+def timed(*samples: float, **changes: object) -> Result:
+    middle = sorted(samples)[len(samples) // 2]
+    return result("t", 4, middle, unit="seconds", samples=samples, **changes)
+
+
+QUIET = (1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0)
+CV = Criterion("v", "v", value="t", statistic="cv", spec=0.05)
+DISTURBED = {(COMMITS[4].hash, "env", "t"): Processes(disturbed=True)}
 
 
 def test_variation_is_that_of_the_samples() -> None:
-    cv = Criterion("v", "v", value="t", statistic="cv", spec=0.05)
-    assert judged(cv, result("t", 4, 1.0, samples=(0.9, 1.0, 1.1))).value == pytest.approx(0.1)
-    assert judged(cv, result("t", 4, 1.0, samples=(1.0,))).verdict is PlanVerdict.NOT_MEASURED
+    state = judged(CV, timed(*QUIET))
+    assert state.verdict is PlanVerdict.MEETS
+    assert value_of(state) == pytest.approx(0.00816, abs=1e-4)
+    assert judged(CV, timed(1.0)).verdict is PlanVerdict.NOT_MEASURED
+    assert judged(replace(CV, spec=0.004), timed(*QUIET)).verdict is PlanVerdict.MISSES
 
 
-def test_a_threshold_inside_the_interval_is_said() -> None:
-    state = judged(RATIO, result("c.ratio", 4, 1.19, "512", ci_lo=1.1, ci_hi=1.25))
-    assert state.notes == ("a threshold lies inside the 99 % interval 1.1 to 1.25",)
+@pytest.mark.parametrize(
+    ("measured", "given", "said"),
+    [
+        (timed(1.0, 1.01, 0.99, 1.0), {}, "t has 4 samples; 10 are the least"),
+        (timed(*QUIET), {"processes": DISTURBED}, "other processes disturbed t"),
+        (timed(*QUIET, number=7), {}, "the mean of 7 runs"),
+        (timed(*(1 + 5 * (x - 1) for x in QUIET)), {}, "a threshold lies within 0.028"),
+    ],
+    ids=["four samples", "disturbed", "means", "near"],
+)
+def test_a_variation_that_cannot_be_told(measured: Result, given: dict[str, object], said: str) -> None:
+    """H4: never from four samples of a busy machine."""
+    state = judged(CV, measured, **given)
+    assert state.verdict is PlanVerdict.CANNOT_TELL
+    assert said in "; ".join(state.notes)
+
+
+TIME = Criterion("t", "t", value="t", spec=2.0, missing="run it again")
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (timed(1.0, 1.1, 1.2, 1.3, 1.4), PlanVerdict.MEETS),
+        (timed(1.0, 1.1, 1.2, 1.3, 2.4), PlanVerdict.CANNOT_TELL),
+        (timed(1.0, 1.1, 1.2, 1.3, 2.4, ci_lo=1.0, ci_hi=1.9), PlanVerdict.MEETS),
+        (timed(1.0, 1.1, 1.2, 1.3, 1.4, ci_lo=1.0, ci_hi=2.1), PlanVerdict.CANNOT_TELL),
+        (timed(1.0, 1.1, 1.2, 1.3), PlanVerdict.CANNOT_TELL),
+        (timed(2.3), PlanVerdict.CANNOT_TELL),
+        (replace(timed(2.3), samples=()), PlanVerdict.MISSES),
+        (replace(timed(2.1), samples=()), PlanVerdict.CANNOT_TELL),
+    ],
+)
+def test_a_verdict_needs_samples_that_agree(measured: Result, verdict: PlanVerdict) -> None:
+    """H4: a threshold inside the interval, or too few samples, is no verdict; exact counts need none."""
+    state = judged(TIME, measured)
+    assert state.verdict is verdict
+    assert ("run it again" in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
+    assert judged(TIME, timed(*QUIET), processes=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
+
+
+AS_TESTED = replace(TIME, malloc="default", threads=4, dtype="float32", cores=4)
+FOUR = {(COMMITS[4].hash, "env", "t"): Processes(threads=4)}
+
+
+def test_a_value_under_other_conditions_is_no_value() -> None:
+    """H4: AT-PERF-001 on one thread with malloc pinned is not what the test measures."""
+    one = {(COMMITS[4].hash, "env", "t"): Processes(threads=1)}
+    pinned = judged(AS_TESTED, timed(*QUIET), processes=one)
+    assert (pinned.verdict, pinned.found) == (PlanVerdict.NOT_MEASURED, None)
+    said = "1 at 00000000 was measured with malloc pinned, on 1 threads instead of 4"
+    assert pinned.notes == (said, "run it again")
+    unknown = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"})
+    assert "an unrecorded number of threads instead of 4" in unknown.notes[0]
+    as_asked = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=8)
+    assert as_asked.verdict is PlanVerdict.MEETS
+    small = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=2)
+    assert small.verdict is PlanVerdict.CANNOT_TELL and "box has 2 cores" in small.notes[0]
+    double = replace(TIME, value="d('float64')", dtype="float32")
+    measured = result("d", 4, 1.0, "'float64'", unit="seconds")
+    assert "in float64 instead of float32" in judged(double, measured).notes[0]
+    assert "without compiling" in judged(replace(TIME, compile=True), timed(*QUIET)).notes[0]
+    counts = judged(replace(AS_TESTED, cores=0), result("t", 4, 1.0))
+    assert counts.verdict is PlanVerdict.MEETS  # exact counts depend on no thread
 
 
 FIGURE = EvidenceFigure("dot products 10⁶", 61.0, "M ops/s", "tests/test_at_perf_004.py::test_dot")
-CAPTURED = Folder("r/1", "20260109T000000Z", "C", COMMITS[4].hash, "", "capture", figures=(FIGURE,))
+CAPTURED = Folder(
+    "r/1", "20260109T000000Z", "C", COMMITS[4].hash, "", "capture", machine="box", figures=(FIGURE,)
+)
 DOT = Criterion("d", "d", figure="dot", test="test_at_perf_004", unit="M", op=">=", spec=500, asserts=50)
 
 
 def test_figures_come_from_captured_folders() -> None:
     state = judged(DOT, folders=[(CAPTURED, FolderState.WHOLE)])
-    assert (state.verdict, state.value, state.folder) == (PlanVerdict.MEETS_TESTS, 61.0, "r/1")
-    assert state.measured_at == datetime(2026, 1, 9, tzinfo=UTC)
+    assert (state.verdict, state.folder) == (PlanVerdict.MEETS_TESTS, "r/1") and state.found
+    assert state.found.value == 61.0 and state.found.measured_at == datetime(2026, 1, 9, tzinfo=UTC)
     for wrong in (
         replace(DOT, unit="G"),
         replace(DOT, test="test_at_perf_003"),
@@ -147,14 +239,14 @@ def test_a_figure_of_another_history_is_stale() -> None:
 
 def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
     state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED)])
-    assert state.folder_state is FolderState.CHANGED
+    assert state.found and state.found.folder_state is FolderState.CHANGED
     assert "no longer match" in " ".join(state.notes)
-    text = plan_text(Plan("P", "t", (DOT,)), [state], NOW)
+    text = shown(Plan("P", "t", (DOT,)), state)
     assert "changed, do not quote it" in text and "(changed)" in text
-    assert "**changed: not quotable**" in attempt_markdown(Plan("P", "t", (DOT,)), [state], [], NOW, "")
+    assert "**changed: not quotable**" in attempted(Plan("P", "t", (DOT,)), state)
     whole = replace(CAPTURED, path="r/0", stamp="20260101T000000Z")
     state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED), (whole, FolderState.WHOLE)])
-    assert state.folder == "r/0" and state.folder_state is FolderState.WHOLE
+    assert state.folder == "r/0" and state.found and state.found.folder_state is FolderState.WHOLE
 
 
 def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> None:
@@ -162,10 +254,10 @@ def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> Non
     measured = result("c.ratio", 4, 1.0, "512")
     state = judged(RATIO, measured, folders=[(CAPTURED, FolderState.WHOLE)])
     assert (state.verdict, state.folder) == (PlanVerdict.MEETS, "")
-    assert state.source == f"results/box/{COMMITS[4].short}-env.json"
+    assert state.found and state.found.source == f"results/box/{COMMITS[4].short}-env.json"
     plan = Plan("P", "t", (RATIO,))
-    assert f"{state.source}" in plan_text(plan, [state], NOW)
-    assert f"`{state.source}`: benchmark results" in attempt_markdown(plan, [state], [], NOW, "")
+    assert f"{state.found.source}" in shown(plan, state)
+    assert f"`{state.found.source}`: benchmark results" in attempted(plan, state)
     held = EvidenceFigure("c.ratio(p0=512)", 1.0)
     export = replace(CAPTURED, path="r/2", kind="export", figures=(held,))
     assert judged(RATIO, measured, folders=[(export, FolderState.WHOLE)]).folder == "r/2"
@@ -186,6 +278,7 @@ RATIO_CHECKED = Folder(
     COMMITS[4].hash,
     "",
     "capture",
+    machine="box",
     figures=(EvidenceFigure("check: ratio float32", 0.816, "", "t"),),
 )
 
@@ -193,20 +286,58 @@ RATIO_CHECKED = Folder(
 def test_the_newer_of_benchmark_and_captured_test_counts() -> None:
     folders = [(RATIO_CHECKED, FolderState.WHOLE)]
     state = judged(BANDWIDTH, result("band", 4, 0.7376, "2048"), folders=folders)
-    assert (state.value, state.folder, state.source) == (0.816, "r/3", "")
+    assert (value_of(state), state.folder) == (0.816, "r/3")
     assert state.notes == ("older, by the benchmark: 0.7376 at 00000000",)
     fresh = result("band", 4, 0.7376, "2048", started_at=NOW)
     state = judged(BANDWIDTH, fresh, folders=folders)
-    assert (state.value, state.folder) == (0.7376, "")
+    assert (value_of(state), state.folder) == (0.7376, "")
     assert "older, by the captured test: 0.816" in state.notes[0]
     ahead = judged(BANDWIDTH, result("band", 3, 0.4, "2048", started_at=NOW), folders=folders)
-    assert ahead.value == 0.816  # of the newest commit
+    assert value_of(ahead) == 0.816  # of the newest commit
 
 
-@pytest.mark.parametrize("kind", ["profiled capture", "malloc-pinned capture", "compiled capture"])
-def test_captures_under_other_conditions_are_no_values(kind: str) -> None:
-    special = replace(RATIO_CHECKED, kind=kind, stamp="20260110T000000Z")
-    assert judged(BANDWIDTH, folders=[(special, FolderState.WHOLE)]).verdict is PlanVerdict.NOT_MEASURED
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "profiled capture"}, "0.816 of 20260110T000000Z was captured under a profiler"),
+        ({"kind": "malloc-pinned capture"}, "was captured with malloc pinned"),
+        ({"kind": "compiled capture"}, "was captured while Dynamo compiled"),
+        ({"machine": "tower"}, "was captured on tower"),
+        ({"machine": ""}, "was captured on a machine that it does not name"),
+    ],
+)
+def test_captures_under_other_conditions_are_no_values(changes: dict[str, str], said: str) -> None:
+    """H4, H5: under guards of another kind, or on another machine."""
+    special = replace(RATIO_CHECKED, stamp="20260110T000000Z", **changes)
+    state = judged(BANDWIDTH, folders=[(special, FolderState.WHOLE)])
+    assert state.verdict is PlanVerdict.NOT_MEASURED and said in "; ".join(state.notes)
+    plain = judged(BANDWIDTH, folders=[(special, FolderState.WHOLE), (RATIO_CHECKED, FolderState.WHOLE)])
+    assert plain.folder == "r/3"
+
+
+def test_a_disturbed_capture_cannot_tell() -> None:
+    busy = replace(RATIO_CHECKED, kind="disturbed capture")
+    state = judged(BANDWIDTH, folders=[(busy, FolderState.WHOLE)])
+    assert state.verdict is PlanVerdict.CANNOT_TELL and value_of(state) == 0.816
+
+
+def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
+    """H4: tests/test_at_perf_005.py under guards that switch Dynamo off compares eager runs."""
+    plan = find_plan(Settings(root=Path(__file__).parents[2]), "PERF-PYTORCH-004")
+    name = "tests/test_at_perf_005.py::TestATPERF005CompilationOptimization::test_torch_compile_speedup"
+    figures = (EvidenceFigure("Speedup", 0.95, "x", name), EvidenceFigure("Correlation", 1.0, "", name))
+    eager = replace(CAPTURED, figures=figures)
+    for kind, verdicts in (
+        ("capture", {PlanVerdict.NOT_MEASURED}),
+        ("compiled capture", {PlanVerdict.MISSES, PlanVerdict.MEETS}),
+    ):
+        folders = [(replace(eager, kind=kind), FolderState.WHOLE)]
+        states = judge_plan(plan, PlanInput("box", {}, COMMITS, folders), NOW)
+        asked = {s.criterion.id: s for s in states if s.criterion.compile}
+        assert set(asked) == {"AT-PERF-005 compile", "AT-PERF-005 image"}
+        assert {s.verdict for s in asked.values()} == verdicts
+        (guard,) = (s for s in states if s.criterion.id == "guard correlation")
+        assert guard.verdict is PlanVerdict.NOT_MEASURED
 
 
 def test_documents() -> None:
@@ -225,13 +356,14 @@ def test_the_whole_plan() -> None:
     assert of(v.MEETS, v.MISSES, v.STALE) is of(v.MEETS_TESTS) is v.MISSES
     assert of(v.NOT_MEASURED, v.NOT_MEASURED) is v.NOT_MEASURED
     assert of(v.MEETS, v.NOT_MEASURED) is of(v.MEETS, v.STALE) is v.STALE
+    assert of(v.MEETS, v.CANNOT_TELL, v.STALE) is v.CANNOT_TELL
 
 
 @given(st.lists(st.floats(0.001, 10, allow_nan=False), min_size=1, max_size=5))
 def test_the_value_shown_is_one_that_was_measured(values: list[float]) -> None:
     results = [result("c.ratio", place, value, "512") for place, value in enumerate(values)]
     state = judged(RATIO, *results)
-    assert state.value == values[-1]
+    assert value_of(state) == values[-1]
     assert (state.verdict is PlanVerdict.STALE) == (len(values) < len(COMMITS))
 
 
@@ -252,17 +384,19 @@ def test_names_of_series(text: str, expected: tuple[str, tuple[str, ...]]) -> No
 
 def project(tmp_path: Path, text: str) -> Settings:
     (tmp_path / "pyproject.toml").write_text(f"[tool.nbbench]\n{text}", encoding="utf-8")
-    return Settings(root=tmp_path)
+    return checkout_settings(tmp_path)
 
 
 def test_the_built_in_plan_names_series_that_exist() -> None:
     root = Path(__file__).parents[2]
-    plan = find_plan(Settings(root=root), "PERF-PYTORCH-004")
+    plan = find_plan(checkout_settings(root), "PERF-PYTORCH-004")
     declared = (root / "results" / "benchmarks.json").read_text(encoding="utf-8")
     for criterion in plan.criteria:
-        for text in filter(None, (criterion.value, criterion.over, criterion.minus)):
+        for text in criterion.series:
             assert f'"{series_name(text)[0]}"' in declared
         assert criterion.value or criterion.figure or criterion.document or criterion.missing
+        # A threshold of our own never stands in the specification's column, or in the tests'.
+        assert criterion.ours is None or (criterion.spec, criterion.asserts) == (None, None)
     assert {f"AT-PERF-00{n}" for n in range(1, 9)} <= {c.id.split()[0] for c in plan.criteria}
     assert all(math.isfinite(c.spec) for c in plan.criteria if c.spec is not None)
 
@@ -295,7 +429,10 @@ def test_another_plan_is_a_few_lines(tmp_path: Path) -> None:
     ("criterion", "said"),
     [
         ('id = "a"', "at least an id and a title"),
-        ('id = "a"\ntitle = "t"', "neither spec nor asserts"),
+        ('id = "a"\ntitle = "t"', "neither spec nor asserts nor ours"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nthreads = 2.5', "threads must be a whole number"),
+        ('id = "a"\ntitle = "t"\nspec = 1\ncompile = 1', "compile must be true or false"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nmalloc = "ours"', "malloc must be default or pinned"),
         ('id = "a"\ntitle = "t"\nspec = "2"', "spec must be a number"),
         ('id = "a"\ntitle = "t"\nspec = true', "spec must be a number"),
         ('id = "a"\ntitle = "t"\nspec = 1\nop = "<"', "op must be"),
@@ -321,15 +458,19 @@ def test_the_attempt_entry_is_complete() -> None:
     plan = Plan("P", "Fuse *all*", (RATIO, DOT))
     states = judge_plan(
         plan,
-        PlanInput({"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [(CAPTURED, FolderState.WHOLE)]),
+        PlanInput(
+            "box", {"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [(CAPTURED, FolderState.WHOLE)]
+        ),
         NOW,
     )
     assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"
-    assert attempt_markdown(plan, states, [], NOW, COMMITS[4].hash) == (
+    text = attempt_markdown(plan, states, [], NOW, machine="box", commit=COMMITS[4].hash)
+    assert text == (
         "### Attempt 2026-01-10: P Fuse \\*all\\*\n"
         "\n"
         "- Date: 2026-01-10 00:00 UTC\n"
         f"- Commit: `{COMMITS[4].hash}`\n"
+        "- Machine: `box`\n"
         "- Result: 0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only\n"
         "- Metrics:\n"
         "  - ratio: **1.6** (spec ≤ 1.2, tests ≤ 1.5) misses, at `00000000`\n"

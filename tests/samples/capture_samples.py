@@ -164,7 +164,7 @@ def found(
     environment: dict[str, str] | None = None,
 ) -> Findings:
     lines = against_baseline(probed, [baseline_figure()], 0.03) if probed and baseline else ()
-    return judged(run, outcome, figures_of(run.tests), probed, lines, environment)
+    return judged(run, outcome, figures_of(run.tests), probed, lines, environment, (24, 12))
 
 
 FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, diagnosis(), baseline=True)

@@ -11,8 +11,20 @@ import numpy as np
 from nbbench.history.changes import History, find_changes
 from nbbench.history.events import build_events
 from nbbench.history.repeats import Repeats
+from nbbench.history.setups import Setups
 from nbbench.ledger import Ledger, LedgerLine
-from nbbench.model import ChangePoint, Commit, Event, Point, ProcessRecord, Series, SeriesKey, Status
+from nbbench.metrics import metric_of
+from nbbench.model import (
+    ChangePoint,
+    Commit,
+    Event,
+    EventDirection,
+    Point,
+    ProcessRecord,
+    Series,
+    SeriesKey,
+    Status,
+)
 
 START = datetime(2025, 9, 30, 12, tzinfo=UTC)
 ABSENT = float("-inf")  # in a list of values: the commit was not measured at all
@@ -143,6 +155,7 @@ def history(
     ledgers: Mapping[str, Mapping[str, Ledger]] | None = None,
     records: Iterable[ProcessRecord] = (),
     repeats: Repeats | None = None,
+    setups: Setups | None = None,
 ) -> History:
     longest = max((int(p.commit[:8], 16) for s in found for p in s.points), default=0)
     return History(
@@ -151,6 +164,7 @@ def history(
         ledgers=ledgers or {},
         records=tuple(records),
         repeats=repeats or {},
+        setups=setups or Setups(),
     )
 
 
@@ -164,18 +178,24 @@ def numbers(found: Event | ChangePoint) -> tuple[int, int]:
 
 
 def change(
-    lo: int, hi: int, effect: float, what: tuple[str, str, str] = TIME, kind: str = "step", **params: str
+    lo: int,
+    hi: int,
+    effect: float,
+    what: tuple[str, str, str] = TIME,
+    kind: str = "step",
+    before: float = 1.0,
+    **params: str,
 ) -> ChangePoint:
-    """A change point by commit numbers; its sign says whether it is a loss."""
-    worse = effect > 0 if what[1] != "B/s" else effect < 0
+    """A change point by commit numbers; the sign and the unit say whether it is a regression."""
+    worse = metric_of(key(what[0]), what[1]).direction(effect) is EventDirection.REGRESSION
     return ChangePoint(
         key=key(what[0], **params),
         unit=what[1],
         kind=kind,
         lo_commit=commit(lo).hash,
         hi_commit=commit(hi).hash,
-        before=1.0,
-        after=float(np.exp(effect)),
+        before=before,
+        after=float(before * np.exp(effect)),
         effect=effect,
         effect_lo=effect - 0.01,
         effect_hi=effect + 0.01,

@@ -1,0 +1,200 @@
+"""A criterion's value from benchmark results: how sure it is, and under which conditions. No I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from nbbench import units
+from nbbench.metrics import is_exact
+from nbbench.model import Result, Status
+from nbbench.plan.captures import few_cores, folder_holding
+from nbbench.plan.measured import Measured, PlanInput, Processes
+from nbbench.plan.plans import Criterion, Plan
+
+FEWEST_SAMPLES = 5
+"""Below these a noisy value has no interval of its own, so it gives no verdict."""
+
+FEWEST_FOR_CV = 10
+"""Below these a standard deviation is uncertain by more than a factor of two (95 %)."""
+
+
+def series_name(text: str) -> tuple[str, tuple[str, ...]]:
+    """`name(value, …)` as a benchmark's name and the texts of its parameter values."""
+    name, bracket, rest = text.partition("(")
+    values = rest.rstrip().removesuffix(")")
+    return name.strip(), tuple(part.strip() for part in values.split(",")) if bracket and values else ()
+
+
+def from_series(
+    criterion: Criterion, plan: Plan, given: PlanInput
+) -> tuple[Measured | None, tuple[str, ...]]:
+    """The value at the newest commit where every series that it needs was measured together, as asked."""
+    tables = {name: _usable(given.results, name) for name in criterion.series}
+    if lacking := next((name for name, table in tables.items() if not table), None):
+        return None, (_what_is_there(lacking, given.results),)
+    shared = set.intersection(*(set(table) for table in tables.values()))
+    order = {commit.hash: place for place, commit in enumerate(given.commits)}
+    main = tables[criterion.value]
+    places = sorted(shared, key=lambda p: (order.get(p[0], -1), _when(main[p])), reverse=True)
+    other: tuple[str, ...] = ()
+    for place in places:
+        results = {name: table[place] for name, table in tables.items()}
+        found = _measured(criterion, results, given)
+        unlike = _unlike(criterion, plan, tuple(results.values()), given)
+        if found and not unlike:
+            return found, ()
+        if found and not other:
+            other = (f"{found.value:.4g} at {found.commit[:8]} was measured {', '.join(unlike)}",)
+    return None, other or ("its series were never measured together",)
+
+
+def _what_is_there(series: str, results: Mapping[str, Sequence[Result]]) -> str:
+    name, values = series_name(series)
+    how = {str(r.status) for r in results.get(name, ()) if tuple(v for _, v in r.key.params) == values}
+    return f"{series} {'only ' + ' and '.join(sorted(how)) if how else 'has no results'}"
+
+
+def _usable(results: Mapping[str, Sequence[Result]], text: str) -> dict[tuple[str, str], Result]:
+    """The results of a series by commit and environment; of two the one measured last."""
+    name, values = series_name(text)
+    found: dict[tuple[str, str], Result] = {}
+    for result in results.get(name, ()):
+        if tuple(value for _, value in result.key.params) != values:
+            continue
+        if result.status is not Status.OK or result.value is None:
+            continue
+        place = result.commit, result.key.environment
+        if place not in found or _when(result) >= _when(found[place]):
+            found[place] = result
+    return found
+
+
+def _when(result: Result) -> float:
+    return result.started_at.timestamp() if result.started_at else 0.0
+
+
+def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanInput) -> Measured | None:
+    """The criterion's value from the results of one commit; None where they give no number."""
+    main = results[criterion.value]
+    cv = criterion.statistic == "cv"
+    ends = _variation(main) if cv else _combined(criterion, results)
+    if ends is None:
+        return None
+    parts = [(r.key.benchmark, r.value) for r in results.values() if r.value is not None]
+    # A folder holds values, not the samples behind them.
+    holding = None if cv else folder_holding(parts, main.commit, given.folders)
+    return Measured(
+        *ends,
+        commit=main.commit,
+        machine=main.key.machine,
+        measured_at=min((r.started_at for r in results.values() if r.started_at), default=None),
+        derived=_derivation(criterion),
+        folder=holding[0].path if holding else "",
+        folder_state=holding[1] if holding else None,
+        source=f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
+        doubts=tuple(_doubts(criterion, results.values(), given)),
+        notes=_spread(main) if cv else (),
+    )
+
+
+def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: PlanInput) -> tuple[str, ...]:
+    """Under which other conditions than those of the criterion the results were measured."""
+    if all(is_exact(result.unit) for result in results):
+        return ()  # counts depend on none of them
+    found = []
+    pinned = [not re.search(plan.default_malloc or "(?!)", result.key.benchmark) for result in results]
+    if criterion.malloc and any(is_pinned != (criterion.malloc == "pinned") for is_pinned in pinned):
+        found.append(f"with malloc {'pinned' if any(pinned) else 'as it is by default'}")
+    threads = {_processes(result, given).threads for result in results}
+    if criterion.threads and threads != {criterion.threads}:
+        known = " and ".join(str(n) for n in sorted(n for n in threads if n)) or "an unrecorded number of"
+        found.append(f"on {known} threads instead of {criterion.threads}")
+    if criterion.compile:
+        found.append("without compiling")
+    dtypes = {word for r in results for _, value in r.key.params for word in re.findall(r"float\d\d", value)}
+    if criterion.dtype and dtypes - {criterion.dtype}:
+        found.append(f"in {' and '.join(sorted(dtypes))} instead of {criterion.dtype}")
+    return tuple(found)
+
+
+def _processes(result: Result, given: PlanInput) -> Processes:
+    place = result.commit, result.key.environment, result.key.benchmark
+    return given.processes.get(place, Processes())
+
+
+def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterable[str]:
+    """Why values that are the criterion's own give no verdict."""
+    cv = criterion.statistic == "cv"
+    for result in results:
+        count, fewest = len(result.samples), FEWEST_FOR_CV if cv else FEWEST_SAMPLES
+        if is_exact(result.unit):
+            continue
+        if _processes(result, given).disturbed:
+            yield f"other processes disturbed {result.key.label}"
+        if 0 < count < fewest:
+            yield f"{result.key.label} has {count} samples; {fewest} are the least that can tell"
+        if cv and (result.number or 1) > 1:
+            yield f"a sample of {result.key.label} is the mean of {result.number} runs, which vary more"
+    yield from few_cores(criterion, given)
+
+
+def _variation(result: Result) -> tuple[float, float, float] | None:
+    """Standard deviation / mean of the samples with its 95 % interval (normal samples: chi-square)."""
+    from scipy.special import chdtri
+
+    count = len(result.samples)
+    mean = statistics.fmean(result.samples) if count > 1 else 0.0
+    if not mean:
+        return None
+    value = statistics.stdev(result.samples) / abs(mean)
+    lo, hi = (value * math.sqrt((count - 1) / chdtri(count - 1, tail)) for tail in (0.025, 0.975))
+    return value, lo, hi
+
+
+def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[float, float, float] | None:
+    """The value, put together as the criterion says, and the ends of its interval."""
+    offset = results[criterion.minus].value or 0.0 if criterion.minus else 0.0
+    value, lo, hi = (x - offset for x in _interval(results[criterion.value], criterion.margin))
+    below = (1.0, 1.0, 1.0)
+    if criterion.over:
+        below = tuple(x - offset for x in _interval(results[criterion.over], criterion.margin))  # type: ignore[assignment]
+    if min(below) <= 0:
+        return None
+    factor = criterion.scale / (criterion.per_pixel * criterion.pixels if criterion.per_pixel else 1.0)
+    return value / below[0] * factor, lo / below[2] * factor, hi / below[1] * factor
+
+
+def _interval(result: Result, margin: float) -> tuple[float, float, float]:
+    """A result's value and where the true one lies: asv's 99 % interval, else the range of the samples.
+
+    A single noisy figure is taken as true within `margin`.
+    """
+    value = result.value or 0.0
+    if is_exact(result.unit):
+        return value, value, value
+    if result.ci_lo is not None and result.ci_hi is not None:
+        return value, result.ci_lo, result.ci_hi
+    if len(result.samples) >= FEWEST_SAMPLES:
+        return value, min(result.samples), max(result.samples)
+    return value, value - margin * abs(value), value + margin * abs(value)
+
+
+def _derivation(criterion: Criterion) -> str:
+    """How the value was put together; empty where it is a series' own."""
+    if criterion.statistic == "cv":
+        return f"standard deviation / mean of the samples of {criterion.value}"
+    value = criterion.value if not criterion.minus else f"({criterion.value} − {criterion.minus})"
+    over = criterion.over if not criterion.minus else f"({criterion.over} − {criterion.minus})"
+    parts = [f"{criterion.scale:g} · {value}" if criterion.scale != 1 else value]
+    parts += [over] if criterion.over else []
+    parts += [f"({criterion.pixels:,} · {criterion.per_pixel:g} B)"] if criterion.per_pixel else []
+    text = " / ".join(parts)
+    return "" if text == criterion.value else text
+
+
+def _spread(result: Result) -> tuple[str, ...]:
+    low, high = (units.format_value(end(result.samples), result.unit) for end in (min, max))
+    return (f"{len(result.samples)} samples from {low} to {high}",)
