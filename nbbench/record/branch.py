@@ -88,12 +88,19 @@ def read_commits(settings: Settings) -> list[Commit]:
 
 
 def save_commits(settings: Settings) -> None:
-    """Keep the branch's list beside the results, so that they can be judged without the subject."""
+    """Keep the branch's list beside the results, so that they can be judged without the subject.
+
+    The list of another history, one without a common commit, stays as it is.
+    """
     subject = subject_or_none(settings)
     if subject is None:
         return
+    present = list_commits(subject)
+    kept = {commit.hash for commit in read_commits(settings)}
+    if kept and not kept & {commit.hash for commit in present}:
+        return
     head = {"schema": _SCHEMA, "kind": "nbbench-commits", "branch": subject.branch}
-    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(list_commits(subject))))
+    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(present)))
     path = settings.results_dir / COMMITS_FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
