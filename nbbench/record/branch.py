@@ -15,7 +15,7 @@ from nbbench.record import Store
 from nbbench.record.atomic import write_bytes
 from nbbench.subject.git import git_text
 from nbbench.subject.repository import Subject, describe, list_commits, open_subject, tree_ids
-from nbbench.words import plural
+from nbbench.words import clean, plural
 
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
 COMMITS_FILE = "commits.jsonl"
@@ -146,7 +146,7 @@ def _history(subject: Subject) -> dict[str, tuple[datetime, str]]:
             stack.pop()
             if name not in order:
                 _, _, at, title = rows[name]
-                order[name] = (datetime.fromtimestamp(int(at), UTC), title)
+                order[name] = (datetime.fromtimestamp(int(at), UTC), clean(title))
     return order
 
 
@@ -213,14 +213,15 @@ def _kept(settings: Settings) -> list[Commit]:
         ) from error
 
 
-def save_commits(settings: Settings, store: Store) -> None:
+def save_commits(settings: Settings, store: Store | None = None) -> None:
     """Keep the branch's order beside the results, so that they can be judged without the subject.
 
+    With a store, commits that have results and did not change the measured paths are kept with it.
     A list of another history stays: somebody's results rest on it (a demo in a clone with committed ones).
     """
     if subject_or_none(settings) is None:
         return
-    line, kept = branch_line(settings, store.measured_commits()).commits, _kept(settings)
+    line, kept = branch_line(settings, store.measured_commits() if store else ()).commits, _kept(settings)
     if kept and not any(commit.position for commit in line if commit.hash in {one.hash for one in kept}):
         return
     head = {"schema": _SCHEMA, "kind": "nbbench-commits", "branch": settings.branch}

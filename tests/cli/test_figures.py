@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
+from cli_project import ROOT, Project
 
 from nbbench.model import Commit
 

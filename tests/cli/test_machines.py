@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Project, write_results
+from cli_project import Project, write_results
 
 from nbbench.config import load_settings
 from nbbench.measure import asv_run

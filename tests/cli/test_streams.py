@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from cli_project import ROOT
 
 NBBENCH = [sys.executable, "-c", "from nbbench.cli import main; main()"]
 PLAN = ("plan", "PERF-PYTORCH-004")  # without results: exit 4, and some 8 KB of text with ≤ and ≥
