@@ -33,19 +33,21 @@ class Profile:
 
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`.
+    `[tool.nbbench]`, `capture` says which workload is tried apart after a capture (presets.py).
     """
 
     project: str = ""
     preload: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
     image: ImageTolerance = field(default_factory=ImageTolerance)
     plans: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Any] = field(default_factory=dict)
+    capture: Mapping[str, Any] = field(default_factory=dict)
     demo: str = ""
 
 
@@ -60,10 +62,12 @@ def load_profile(settings: Settings) -> Profile:
         preload=_words(table, "preload") or ((settings.package,) if settings.package else ()),
         environment=_environment(table),
         variables=_words(table, "variables"),
+        programs=_words(table, "programs"),
         **{name: _pattern(table, name) for name in _PATTERNS},
         image=_image(table),
         plans={**_criteria(table), **_table(table, "plans")},
         presets=_table(table, "presets"),
+        capture=_table(table, "capture"),
         demo=_text(table, "demo"),
     )
 
