@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nbbench.history.order import CommitOrder
 from nbbench.model import Commit, Decision, Event, Flag, FlagState, Phase
 
-_ID = re.compile(r"(?P<first>\w+?)(?:\.\.(?P<last>\w+?))?-(?P<way>slower|faster|changed)(?P<ending>.*)")
+_ID = re.compile(r"(?P<first>\w+?)(?:\.\.(?P<last>\w+?))?-(?P<way>slower|faster|changed|fails)(?P<ending>.*)")
 
 
 def attach_flags(

@@ -125,7 +125,8 @@ def test_exact_ranges_run_from_the_commit_after_the_old_level_to_the_first_new_v
 ) -> None:
     measured = {i: v for i, v in enumerate(values, start=1) if v is not None and v != ABSENT}
     line = branch(len(values))
-    changes = find_changes(history(series(samples.BYTES, values, line), commits=line))
+    found = find_changes(history(series(samples.BYTES, values, line), commits=line))
+    changes = [change for change in found if change.kind != "fails"]
     places = sorted(measured)
     expected = [
         (before + 1, after)
