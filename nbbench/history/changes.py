@@ -143,9 +143,7 @@ def judge_history(
         [change for one in done for change in one.changes], sum(one.tested for one in done)
     )
     stand = [one.standing for one in done if one.standing is not None]
-    return Findings(
-        changes + failures(stand, order), not_judged(stand, order.commits), sum(one.judged for one in stand)
-    )
+    return Findings(changes + failures(stand, order), *not_judged(stand, order.commits))
 
 
 def _figure(key: SeriesKey) -> tuple[str, str]:

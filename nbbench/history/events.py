@@ -70,11 +70,7 @@ def _event(group: Group, around: Around) -> Event:
         phase=group.phase,
         cause=cause,
         effect=effect,
-        evidence=(
-            *predicted,
-            *([] if cause is Cause.FAILURE else largest_changes(facts.of(Role.TIME))),
-            *evidence,
-        ),
+        evidence=(*predicted, *timed, *evidence),
         changes=tuple(sorted(facts.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
     )
 

@@ -57,11 +57,6 @@ class Standing:
         return self.usable < (LEAST_EXACT_VALUES if self.exact else LEAST_NOISY)
 
     @property
-    def judged(self) -> bool:
-        """Whether a change of this series, up to its end, would have been found."""
-        return not self.short and self.fails_since < 0 and self.skipped_since < 0
-
-    @property
     def ledger(self) -> bool:
         """Whether it is a ledger's own series."""
         return self.key.benchmark.startswith(LEDGER_SERIES)
@@ -119,8 +114,9 @@ def failures(standings: Iterable[Standing], order: CommitOrder) -> list[ChangePo
     ]
 
 
-def not_judged(standings: Sequence[Standing], commits: Sequence[Commit]) -> list[NotJudged]:
-    """The series of which nothing can be said up to the end of the branch, by name."""
+def not_judged(standings: Sequence[Standing], commits: Sequence[Commit]) -> tuple[list[NotJudged], int]:
+    """The series of which nothing can be said up to the end of the branch, by name; and how many others
+    there are."""
     newest: dict[tuple[str, str], int] = defaultdict(lambda: -1)
     relatives: dict[object, list[Standing]] = defaultdict(list)
     for one in standings:
@@ -135,7 +131,8 @@ def not_judged(standings: Sequence[Standing], commits: Sequence[Commit]) -> list
             reason, since, detail = told
             name = one.key.label
             found.append(NotJudged(name, reason, commits[since].hash if since >= 0 else "", detail))
-    return sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail))
+    ordered = sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail))
+    return ordered, len(standings) - len(found)
 
 
 _Told = tuple[NotJudgedReason, int, str]
@@ -150,11 +147,10 @@ def _reason(one: Standing, others: Sequence[Standing], newest: Mapping[tuple[str
         return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran"
     if one.skipped_since >= 0:
         return NotJudgedReason.SKIPPED, one.skipped_since, ""
-    if one.ledger:
-        return None  # recorded where somebody asked for it
     if one.short:
         return _short(one, others)
-    if one.last < newest[one.key.machine, one.key.environment]:
+    # Ledgers are recorded where somebody asked for them: none at the newest commits says nothing.
+    if not one.ledger and one.last < newest[one.key.machine, one.key.environment]:
         return NotJudgedReason.VANISHED, one.last, "nothing newer is on record"
     return None
 
