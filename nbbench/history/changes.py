@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +85,6 @@ class Findings:
     changes: list[ChangePoint]
     not_judged: list[NotJudged]
     judged: int
-
-
-def find_changes(history: History, **options: Any) -> list[ChangePoint]:
-    """The change points of `judge_history`, which takes the same options."""
-    return judge_history(history, **options).changes
 
 
 def judge_history(

@@ -10,13 +10,12 @@ from typing import Any
 
 import history_samples as samples
 import pytest
-from history_samples import ABSENT, branch, change, commit, history, ledger, numbers, series
+from history_samples import ABSENT, branch, change, commit, find_changes, history, ledger, numbers, series
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nbbench.gate.gate import ledger_verdict, overall, time_verdict
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.history.changes import find_changes
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
