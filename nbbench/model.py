@@ -113,13 +113,18 @@ class FlagState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The answers a gate gives for a series; "acknowledged" is a loss that somebody accepted."""
+    """The answers a gate gives for a series.
+
+    "acknowledged" is a regression that somebody accepted; "not comparable" a program that computes another
+    image, which is neither a gain nor a pass without somebody's word.
+    """
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     ACKNOWLEDGED = "acknowledged"
+    NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +336,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Everything a gate found out about head against base."""
+    """Everything a gate found out about head against base; times and memory are those of `machine`."""
 
     base: str
     head: str
@@ -342,6 +347,8 @@ class GateReport:
     notes: tuple[str, ...] = ()
     seed: int = 0
     elapsed_s: float = 0.0
+    machine: str = ""
+    not_judged: tuple[NotJudged, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.resources import usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject, tree_ids
 from nbbench.subject.tree import extract_tree
 
@@ -180,7 +181,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
                 self._server = warm.start(environment=environment)
             except HostError as error:
                 raise util.UserError(f"{error} ({error.hint})") from error
-        preload = [self._settings.package, f"{self._settings.package}.simulator"]
+        preload = list(load_profile(self._settings).preload)
         self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
             log.debug(self._server.suite_output)

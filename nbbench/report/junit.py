@@ -53,7 +53,7 @@ def _series_case(suite: ElementTree.Element, row: VerdictRow) -> None:
     detail = "\n".join(part for part in parts if part)
     if row.outcome is Outcome.REGRESSED:
         _child(case, "failure", message, detail)
-    elif row.outcome is Outcome.INCONCLUSIVE:
+    elif row.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE):
         _child(case, "skipped", message, detail)
     else:
         ElementTree.SubElement(case, "system-out").text = _legal(f"{message}\n{detail}")
@@ -71,7 +71,7 @@ def _whole_case(suite: ElementTree.Element, view: GateView) -> None:
         _child(case, "failure", view.headline, "")
     elif view.outcome is Outcome.INCONCLUSIVE and not view.rows:
         _child(case, "error", view.headline, "nothing was measured")
-    elif view.outcome is Outcome.INCONCLUSIVE:
+    elif view.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE):
         _child(case, "skipped", view.headline, "")
 
 

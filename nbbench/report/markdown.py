@@ -19,6 +19,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _OPENING = re.compile(r"^(\d{0,9})((?<=\d)[.)](?=\s|$)|(?<!\d)[-+](?=[-\s]|$))")
 _MARK = {
     Outcome.REGRESSED: "❌",
+    Outcome.NOT_COMPARABLE: "❓",
     Outcome.INCONCLUSIVE: "❔",
     Outcome.ACKNOWLEDGED: "☑️",
     Outcome.IMPROVED: "🚀",

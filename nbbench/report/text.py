@@ -20,10 +20,11 @@ _OUTCOME_COLOUR = {
     Outcome.REGRESSED: "red",
     Outcome.IMPROVED: "green",
     Outcome.UNCHANGED: "dim",
+    Outcome.NOT_COMPARABLE: "yellow",
     Outcome.INCONCLUSIVE: "yellow",
     Outcome.ACKNOWLEDGED: "yellow",
 }
-_EXPLAINED = (Outcome.REGRESSED, Outcome.INCONCLUSIVE, Outcome.ACKNOWLEDGED)
+_EXPLAINED = (Outcome.REGRESSED, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.ACKNOWLEDGED)
 # A subject line shorter than this says nothing; it is then left to the evidence lines.
 _MIN_SUBJECT = 16
 _PIPE_SUBJECT = 72  # git's own advice for a subject line

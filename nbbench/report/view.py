@@ -32,10 +32,11 @@ _MEMORY_UNITS = frozenset({"B (exact)"})  # held, not moved
 _OPEN = frozenset({FlagState.CONFIRMED, FlagState.DETECTED})
 _OUTCOME_RANK = {
     Outcome.REGRESSED: 0,
-    Outcome.INCONCLUSIVE: 1,
-    Outcome.ACKNOWLEDGED: 2,
-    Outcome.IMPROVED: 3,
-    Outcome.UNCHANGED: 4,
+    Outcome.NOT_COMPARABLE: 1,
+    Outcome.INCONCLUSIVE: 2,
+    Outcome.ACKNOWLEDGED: 3,
+    Outcome.IMPROVED: 4,
+    Outcome.UNCHANGED: 5,
 }
 
 
@@ -297,7 +298,7 @@ def gate_view(report: GateReport) -> GateView:
         counts=tuple(
             (outcome, counted[outcome])
             for outcome in _OUTCOME_RANK
-            if counted[outcome] or outcome is not Outcome.ACKNOWLEDGED
+            if counted[outcome] or outcome not in (Outcome.ACKNOWLEDGED, Outcome.NOT_COMPARABLE)
         ),
         rows=tuple(_verdict_row(verdict) for verdict in sorted(report.verdicts, key=order)),
         ledger_columns=columns,

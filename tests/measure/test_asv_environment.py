@@ -66,7 +66,7 @@ def environment(tmp_path, monkeypatch):
     made = object.__new__(plugin.NbbenchEnvironment)
     monkeypatch.setattr(plugin.NbbenchEnvironment, "machine_name", "here")
     monkeypatch.setattr(plugin.NbbenchEnvironment, "name", "nbbench-py3-torch1")
-    made._settings = SimpleNamespace(package="package", import_root="src", threads=1)
+    made._settings = Settings(root=tmp_path, package="package", import_root="src", threads=1)
     made._benchmark_dir, made._results_dir = str(tmp_path / "benchmarks"), tmp_path / "results"
     made._tree_dir, made._tree, made._commit = tmp_path / "tree", "f" * 40, COMMIT
     made._warm, made._global_env_vars, made._install_timeout = True, {}, 60
