@@ -21,7 +21,7 @@ from nbbench.history.standing import Standing, failures, not_judged, standing
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, ProcessRecord, Series, SeriesKey
-from nbbench.stats.canary import held_up, remove_drift
+from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
@@ -101,7 +101,7 @@ def judge_history(
     Exact counters are compared exactly. Noisy series are tested at `alpha` each; what is
     found must also pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and
     changes below `min_effect` (a log ratio) are left out. The machine's own series are never
-    tested: they explain. Results whose processes or canaries were held up are left out, unless that is
+    tested: they explain. Results whose processes or canaries were disturbed are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
     where that lowers their error. A level of one or two commits needs the word of the ledger or of a
     second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many
@@ -226,7 +226,7 @@ class _Evidence:
         beside = None
         if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)
-            disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
+            disturbed |= disturbed_beside(beside, self._canaries.at(one.key, one.commits))
         sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
         if sound:
             values = np.where(disturbed, np.nan, values)

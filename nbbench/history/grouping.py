@@ -228,8 +228,8 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
         return group.drift or (group.lo, group.hi) == one.range or _alike(group, one)
     diffs = around.diffs(one.change.key, group.lo, group.hi)
     if one.runs in group.runs and diffs:
-        told = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
-        return group.cause is not Cause.WORK or not told or any(work.explains(d, one.size) for d in told)
+        said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
+        return group.cause is not Cause.WORK or not said or any(work.explains(d, one.size) for d in said)
     if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):
         return False
     inside = group.lo <= one.lo and one.hi <= group.hi

@@ -70,7 +70,7 @@ def detect_events(
         history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
     )
     events = build_events(history, found.changes, settings.min_effect)
-    told = {
+    info = {
         "series": history.size(),
         "judged": found.judged,
         "changes": len(found.changes),
@@ -78,7 +78,7 @@ def detect_events(
         "settings": _relevant(settings, machine),
         "detected_at": datetime.now(UTC).isoformat(),
     }
-    store.save_events(events, told, found.not_judged)
+    store.save_events(events, info, found.not_judged)
     return events
 
 

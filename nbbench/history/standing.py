@@ -126,9 +126,9 @@ def not_judged(standings: Sequence[Standing], commits: Sequence[Commit]) -> tupl
     found = []
     for one in standings:
         others = [o for o in relatives[one.key.benchmark, one.key.params] if o is not one]
-        told = _reason(one, others, newest)
-        if told is not None:
-            reason, since, detail = told
+        said = _reason(one, others, newest)
+        if said is not None:
+            reason, since, detail = said
             name = one.key.label
             found.append(NotJudged(name, reason, commits[since].hash if since >= 0 else "", detail))
     ordered = sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail))
