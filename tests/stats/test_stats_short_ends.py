@@ -13,7 +13,7 @@ SEEDS = 60
 
 
 def found(seed: int, place: str, length: int, factor: float) -> tuple[set[int], tuple[Step, ...]]:
-    """Edges of the slow stretch of a seeded series of 12 to 100 points with 1 % noise, and the steps found."""
+    """Edges of the slow stretch of a seeded series (12 to 100 points, 1 % noise), and the steps found."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(12, 101))
     first = {"start": 0, "end": n - length, "middle": int(rng.integers(3, n - 3 - length))}[place]
