@@ -40,6 +40,11 @@ def format_bytes(value: float) -> str:
     return f"{size:.4g} TiB"
 
 
+def _factor(ratio: float) -> str:
+    """A factor in three digits, in words that people read: 3.1, 117, 4,100."""
+    return f"{ratio:.3g}" if ratio < 999.5 else f"{float(f'{ratio:.3g}'):,.0f}"
+
+
 def format_change(effect: float | None) -> str:
     """A log ratio as a signed percentage, or as a factor beyond 2×: +12.3 %, 3.1×, ÷117."""
     if effect is None or math.isnan(effect):
@@ -48,7 +53,7 @@ def format_change(effect: float | None) -> str:
         return "from zero" if effect > 0 else "to zero"
     ratio = math.exp(effect)
     if ratio >= 2:
-        return f"{ratio:.3g}×"
+        return f"{_factor(ratio)}×"
     if ratio <= 0.5:
-        return f"÷{1 / ratio:.3g}"
+        return f"÷{_factor(1 / ratio)}"
     return f"{(ratio - 1) * 100:+.2f} %" if abs(ratio - 1) < 0.1 else f"{(ratio - 1) * 100:+.1f} %"

@@ -116,7 +116,7 @@ def _store(name: str) -> Any:
 
 
 def common_options() -> list[click.Option]:
-    """Options that every command takes."""
+    """Options that every command takes, before its name or after it."""
 
     def option(*names: str, store: str, **kwargs: Any) -> click.Option:
         return click.Option(list(names), expose_value=False, callback=_store(store), **kwargs)
@@ -131,8 +131,9 @@ def common_options() -> list[click.Option]:
 
 
 def _with_common_options(command: click.Command) -> click.Command:
-    """A copy of the command (of a group: of its commands) that takes the common options too."""
+    """A copy of the command (of a group: of its commands) with the common options and the exit codes."""
     made = copy.copy(command)
+    made.epilog = made.epilog or EPILOG
     if isinstance(made, click.Group):
         made.commands = {name: _with_common_options(sub) for name, sub in made.commands.items()}
     else:
@@ -162,7 +163,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=common_options(),
+)
 @click.version_option(__version__, prog_name="nbbench")
 def cli() -> None:
     """Measure a PyTorch simulator over its commits and tell what became slower, where and why."""

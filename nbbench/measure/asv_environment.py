@@ -39,6 +39,7 @@ from nbbench.subject.tree import extract_tree
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
 _STDERR_TAIL = 400
+_KEPT = ("asv: skipped", "nbbench: ")  # lines of a process that ended well
 _LOST = "nbbench: the measuring process was killed from outside"
 # Signals that others send. A benchmark that crashes gets SIGSEGV, SIGABRT, SIGBUS, SIGFPE or SIGILL.
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -266,12 +267,12 @@ def _lost(reason: str) -> warm.JobOutcome:
 
 
 def _worth_keeping(outcome: warm.JobOutcome) -> str:
-    """The line that says why there is no figure.
+    """The line that says why there is no figure, or what a benchmark has to say of its own.
 
     Telemetry is committed with the results, so tracebacks stay out of it: they hold paths of
     this machine and lines of the subject's source. `asv run --show-stderr` shows them.
     """
     lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
     if outcome.exit_code == 0:
-        lines = [line for line in lines if line.startswith("asv: skipped")]
+        lines = [line for line in lines if line.startswith(_KEPT)]
     return lines[-1][:_STDERR_TAIL] if lines else ""

@@ -40,6 +40,7 @@ class Profile:
     preload: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
@@ -60,6 +61,7 @@ def load_profile(settings: Settings) -> Profile:
         preload=_words(table, "preload") or ((settings.package,) if settings.package else ()),
         environment=_environment(table),
         variables=_words(table, "variables"),
+        programs=_words(table, "programs"),
         **{name: _pattern(table, name) for name in _PATTERNS},
         image=_image(table),
         plans={**_criteria(table), **_table(table, "plans")},

@@ -323,7 +323,7 @@ def test_a_disturbed_capture_cannot_tell() -> None:
 
 def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
     """H4: tests/test_at_perf_005.py under guards that switch Dynamo off compares eager runs."""
-    plan = find_plan(Settings(root=Path(__file__).parents[2]), "PERF-PYTORCH-004")
+    plan = find_plan(checkout_settings(Path(__file__).parents[2]), "PERF-PYTORCH-004")
     name = "tests/test_at_perf_005.py::TestATPERF005CompilationOptimization::test_torch_compile_speedup"
     figures = (EvidenceFigure("Speedup", 0.95, "x", name), EvidenceFigure("Correlation", 1.0, "", name))
     eager = replace(CAPTURED, figures=figures)
