@@ -8,7 +8,9 @@ extracted with `git archive` and put first on the path.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
+import platform
 import signal
 import sys
 import time
@@ -22,9 +24,11 @@ from asv.console import log
 from asv.environment import Environment, EnvironmentUnavailable
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
+from nbbench import __version__
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import warm_client as warm
+from nbbench.measure.machine import UNKNOWN, Host
 from nbbench.measure.process_env import installed_torch, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
@@ -211,6 +215,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
                 *_facts(told),
                 ("collection", _COLLECTION),
                 ("threads", usable_threads(self._settings.threads)),
+                *_setup(),
             ),
             **{name: round(value, 6) for name, value in told.items()},
         )
@@ -251,8 +256,21 @@ def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "run_delay_s", told.pop("run_delay_s")
     if canary := told.pop("canary", None):
         yield "canary", canary  # seconds of each program, before and after
-    if cache := last_level_cache_bytes():
-        yield "cache_bytes", cache  # recorded figures are judged by their own machine's
+
+
+@functools.cache
+def _setup() -> tuple[tuple[str, Any], ...]:
+    """With what is measured: a change of the subject is none when one of these changed with it.
+
+    Recorded figures are judged by the cache of their own machine.
+    """
+    return (
+        ("torch", installed_torch()),
+        ("python", platform.python_version()),
+        ("cpu", Host().cpu_model() or UNKNOWN),
+        ("nbbench", __version__),
+        ("cache_bytes", last_level_cache_bytes()),
+    )
 
 
 def is_lost(output: str | None) -> bool:

@@ -126,7 +126,7 @@ def recorded_cache(store: Store, commit: str, machine: str) -> int:
     Its telemetry says it, or else what asv knows of the machine.
     """
     found = [dict(r.extra).get("cache_bytes") for r in store.process_records(commit) if r.machine == machine]
-    if known := [size for size in found if isinstance(size, int)]:
+    if known := [size for size in found if isinstance(size, int) and size > 0]:
         return max(known)
     facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
     return max(parse_size(facts.get(name, "")) for name in ("l2 cache", "l3 cache"))
