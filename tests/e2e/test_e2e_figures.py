@@ -93,7 +93,7 @@ class TestAllocator:
         told = project.told("allocator", planted(17), "--measure", "--bench", "^bandwidth-1024-float64$")
         [row] = told["workloads"]
         assert row["work_bytes"] > 0
-        # Counts, which no busy machine changes: pages faulted in by one warm run. Huge pages make few of many.
+        # Counts, which no busy machine changes: pages faulted in by one warm run. Huge pages make them few.
         assert row["faults"] > row["remedied_faults"]
         if hugepages(Host()) != "always" and os.sysconf("SC_PAGE_SIZE") == 4096:
             assert row["faults"] > 10 * max(row["remedied_faults"], 1)
