@@ -26,7 +26,7 @@ def regressions(
 
     Works on committed results alone: nothing is measured.
     """
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.documents import regressions_document
     from nbbench.errors import EXIT_OK, EXIT_REGRESSION, InconclusiveError
     from nbbench.history.history import current_flags, up_to_date
