@@ -116,7 +116,7 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
 
 
 def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.documents import gate_document
     from nbbench.record.atomic import write_text
     from nbbench.report.junit import gate_junit

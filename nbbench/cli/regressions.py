@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import plan_item
+from nbbench.cli.options import plan_item, project_option
 from nbbench.cli.streams import put
 
 
 @click.command()
+@project_option
 @click.option("--plan", metavar="ITEM", help="Plan item (default: the setting, PERF-PYTORCH-004).")
 @click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
@@ -33,12 +34,12 @@ def regressions(
     Works on committed results alone: nothing is measured. What could not be judged is counted with its
     reason; where nothing could be, the exit code is 4.
     """
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.documents import regressions_document
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, InconclusiveError
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Flag, FlagState
-    from nbbench.record.refresh import open_store
+    from nbbench.record.refresh import open_store, order_notes
     from nbbench.report.markdown import regressions_markdown
     from nbbench.report.text import regressions_text
     from nbbench.report.view import flag_row, regressions_view
@@ -51,6 +52,8 @@ def regressions(
             raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, item)
         not_judged = store.not_judged()
+        for note in order_notes(store):
+            app.say(note)
     some_open = any(flag_row(flag, now).is_open for flag in flags)
     if everything:
         flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]

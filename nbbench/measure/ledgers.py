@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections import deque
@@ -20,7 +21,9 @@ from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
-from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
+from nbbench.record.asv_values import BadFileError
+from nbbench.record.redact import redact_value
+from nbbench.record.side_files import LedgerFile, ledger_path, read_ledgers
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
@@ -55,7 +58,7 @@ def known_ledgers(settings: Settings, commit: Commit) -> Mapping[str, Ledger]:
     path = ledger_path(settings.results_dir, commit.tree, torch_version())
     try:
         found: LedgerFile = read_ledgers(path)
-    except (FileNotFoundError, SideFileError):
+    except BadFileError:
         return {}
     return found.workloads
 
@@ -136,7 +139,7 @@ def workload_stacks(
     with warm_server(server) as warm, tempfile.TemporaryDirectory(dir=warm.scratch) as folder:
         output = Path(folder) / "stacks.json"
         _call(settings, warm, commit, "write_stacks", workloads=list(wanted), output=str(output))
-        found: dict[str, Any] = json.loads(output.read_bytes())
+        found: dict[str, Any] = redact_value(json.loads(output.read_bytes()), os.environ)
     for name, error in found.items():
         if isinstance(error, str):
             say(f"{name}: {error}")

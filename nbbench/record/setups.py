@@ -27,7 +27,10 @@ def file_setups(database: Database) -> dict[tuple[str, str, str], dict[str, str]
         .join(schema.series, schema.series.c.id == results.c.series_id)
         .join(schema.machines, schema.machines.c.id == schema.series.c.machine_id)
         .join(schema.environments, schema.environments.c.id == schema.series.c.environment_id)
-        .where(results.c.series_id == first.scalar_subquery())
+        .where(
+            results.c.series_id == first.scalar_subquery(),
+            schema.source_files.c.project_id == database.project_id,
+        )
     )
     with database.reading() as connection:
         return {

@@ -227,6 +227,12 @@ class TestOutcome:
         assert outcome.output.rstrip().endswith("ValueError: something went wrong")
         assert "in boom" in outcome.output
 
+    def test_secrets_of_its_environment_are_no_part_of_the_output(self, job):
+        """J2: whatever becomes of it, asv's terminal, telemetry, a gate's report."""
+        environment = {"MY_API_TOKEN": "correct-horse-battery"}
+        outcome = job("say", text="token correct-horse-battery", environment=environment)
+        assert outcome.output == "token <redacted>\n"
+
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
     def test_signal_is_negative(self, job, number):
         outcome = job("kill_self", number=int(number))
