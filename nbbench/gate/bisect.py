@@ -23,7 +23,7 @@ from nbbench.gate.bisect_search import (
     work_steps,
 )
 from nbbench.gate.compare import Comparison, compare
-from nbbench.gate.verdicts import LEDGER_TOLERANCE
+from nbbench.gate.work_verdicts import LEDGER_TOLERANCE
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads
 from nbbench.model import Commit, SeriesKey, to_plain
 from nbbench.record.atomic import write_text
