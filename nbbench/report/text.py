@@ -73,6 +73,8 @@ def regressions_text(view: RegressionsView, term: Terminal = PIPE, *, evidence: 
         blocks.append(_flag_table(view.rows, term))
     if evidence:
         blocks += [_evidence(row, term) for row in view.rows]
+    if view.not_judged:
+        blocks.append("\n".join(["Not judged", *(_cut(f"  - {line}", term) for line in view.not_judged)]))
     return _joined(blocks)
 
 

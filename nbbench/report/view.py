@@ -15,7 +15,7 @@ from typing import Any
 
 from nbbench import units
 from nbbench.metrics import change_metric
-from nbbench.model import ChangePoint, Commit, Event, Flag, FlagState, GateReport, Outcome, Verdict
+from nbbench.model import ChangePoint, Commit, Event, Flag, FlagState, GateReport, NotJudged, Outcome, Verdict
 from nbbench.words import clean, day, plural
 
 # A reader looks for what still asks for a decision first.
@@ -28,6 +28,7 @@ _STATE_RANK = {
     FlagState.REJECTED: 5,
 }
 _WORTH_TELLING = 0.001
+_NOT_JUDGED_SHOWN = 20
 _MEMORY_UNITS = frozenset({"B (exact)"})  # held, not moved
 _OPEN = frozenset({FlagState.CONFIRMED, FlagState.DETECTED})
 _OUTCOME_RANK = {
@@ -88,6 +89,7 @@ class RegressionsView:
     headline: str
     rows: tuple[FlagRow, ...]
     open_count: int
+    not_judged: tuple[str, ...] = ()
 
     @property
     def regressions(self) -> tuple[FlagRow, ...]:
@@ -268,7 +270,13 @@ def _other_change(event: Event) -> str:
     return f"{clean(name.replace('_', ' '))} {units.format_change(most.effect)}"
 
 
-def regressions_view(flags: Sequence[Flag], now: datetime | None = None) -> RegressionsView:
+def regressions_view(
+    flags: Sequence[Flag],
+    now: datetime | None = None,
+    not_judged: Sequence[NotJudged] = (),
+    *,
+    nothing_judged: bool = False,
+) -> RegressionsView:
     """Losses before gains, open before settled, the largest effect first."""
 
     def order(flag: Flag) -> tuple[bool, int, float, str]:
@@ -277,7 +285,17 @@ def regressions_view(flags: Sequence[Flag], now: datetime | None = None) -> Regr
 
     rows = tuple(flag_row(flag, now) for flag in sorted(flags, key=order))
     open_rows = [row for row in rows if row.is_open]
-    return RegressionsView(_headline(rows, len(open_rows)), rows, len(open_rows))
+    head = "Nothing could be judged." if nothing_judged else _headline(rows, len(open_rows))
+    if not_judged:
+        head = f"{head[:-1]}; {plural(len(not_judged), 'series', 'series')} not judged."
+    lines = tuple(clean(_not_judged_line(one)) for one in not_judged[:_NOT_JUDGED_SHOWN])
+    more = len(not_judged) - len(lines)
+    return RegressionsView(head, rows, len(open_rows), (*lines, *([f"and {more} more"] if more > 0 else [])))
+
+
+def _not_judged_line(one: NotJudged) -> str:
+    since = f" since {one.since[:8]}" if one.since else ""
+    return f"{one.series}: {one.reason}{since}" + (f" ({one.detail})" if one.detail else "")
 
 
 def gate_view(report: GateReport) -> GateView:
