@@ -20,8 +20,8 @@ from random import Random
 from typing import Any
 
 from nbbench.errors import HostError
+from nbbench.measure.kernel import machine_times
 from nbbench.measure.warm_client import Job, JobOutcome
-from nbbench.measure.warm_server import machine_times
 
 TURNS = 5
 """Turns that count: more lower the noise of a round less than more rounds do (docs/statistics.md). One turn
@@ -164,8 +164,8 @@ def _bound(listener: socket.socket, folder: Path) -> str:
 
 def _connection(job: Job, listener: socket.socket) -> Any:
     """The stream to a job that was just started; a closed one when it ended before it connected."""
-    ready, _, _ = select.select([listener, job.suite], [], [])
-    if listener not in ready:
+    ready, _, _ = select.select([listener.fileno(), job.suite.fileno()], [], [])
+    if listener.fileno() not in ready:
         return Path(os.devnull).open("r+", encoding="utf-8")  # reads as a process that ended
     connection, _ = listener.accept()
     with connection:

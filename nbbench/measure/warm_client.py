@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.errors import HostError
-from nbbench.measure import warm_server
+from nbbench.measure import kernel, warm_server, wire
 
 _KEPT_SUITES = 2
 _IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
 _SERVER_ENDED = "the warm benchmark server ended unexpectedly"
+_STOPPED_SERVER = (
+    "nbbench: the benchmark stopped the process that watches it (SIGSTOP): its figure does not count"
+)
+_LOOK_S = 1.0  # how often a server that does not answer is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +42,31 @@ def supported() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Suite:
+    """A suite server: its socket and its process."""
+
+    socket: socket.socket
+    pid: int
+
+    def fileno(self) -> int:
+        """The socket's descriptor, so that `select` can wait for the server's answer."""
+        return self.socket.fileno()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job that a suite server runs."""
 
     server: WarmServer
     key: tuple[str, ...]
-    suite: socket.socket
+    suite: Suite
     output: Path
 
     def finish(self) -> JobOutcome:
         """Wait for its end. Raises HostError when the server is gone."""
+        stopped = _continue_until_answer(self.suite.socket, self.suite.pid)
         try:
-            answer = warm_server.receive(self.suite)
+            answer = wire.receive(self.suite.socket)
         except ConnectionResetError:
             answer = None
         if answer is None:
@@ -58,6 +76,9 @@ class Job:
         self.output.unlink(missing_ok=True)
         if answer["verdict"] == "flood":
             text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"
+        if stopped:
+            text += f"\n{_STOPPED_SERVER}\n"
+            answer["exit_code"] = answer["exit_code"] or 1
         return JobOutcome(text, int(answer["exit_code"]), answer)
 
 
@@ -81,7 +102,7 @@ class WarmServer:
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
         self._process = subprocess.Popen(
-            [python, warm_server.__file__, str(theirs.fileno()), *preload],
+            [python, "-P", "-m", warm_server.__name__, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={
@@ -94,7 +115,7 @@ class WarmServer:
         )
         theirs.close()
         self._sock = ours
-        self._suites: dict[tuple[str, ...], socket.socket] = {}
+        self._suites: dict[tuple[str, ...], Suite] = {}
         self._current: tuple[str, ...] = ()
         self._jobs = 0
         self.suite_output = ""
@@ -107,7 +128,7 @@ class WarmServer:
 
     def _ready(self, sock: socket.socket) -> None:
         try:
-            answer = warm_server.receive(sock)
+            answer = wire.receive(sock)
         except OSError:
             answer = None
         if answer is None:
@@ -159,7 +180,7 @@ class WarmServer:
                 return
         raise HostError("the benchmark suite cannot be held warm", hint="NBBENCH_WARM=0 runs without it")
 
-    def _fork_suite(self, request: dict[str, Any], limit_s: float) -> socket.socket | None:
+    def _fork_suite(self, request: dict[str, Any], limit_s: float) -> Suite | None:
         """A suite server that is ready; None when it ended, took too long or has threads."""
         answer = self._exchange(self._sock, request)
         if answer is None:
@@ -168,12 +189,12 @@ class WarmServer:
         suite = socket.socket(fileno=fds[0])
         suite.settimeout(limit_s)
         try:
-            ready = warm_server.receive(suite)
+            ready = wire.receive(suite)
         except OSError:
             ready = None
         if ready is not None and ready["threads"] == 1:
             suite.settimeout(None)
-            return suite
+            return Suite(suite, answer["pid"])
         suite.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(answer["pid"], signal.SIGKILL)
@@ -207,7 +228,7 @@ class WarmServer:
             "output": str(output),
         }
         try:
-            warm_server.send(suite, request)
+            wire.send(suite.socket, request)
         except (BrokenPipeError, ConnectionResetError) as error:
             self._close_suite(self._current)
             raise HostError(_SERVER_ENDED) from error
@@ -217,17 +238,17 @@ class WarmServer:
         """Give up a suite server that no longer answers."""
         self._close_suite(key)
 
-    @staticmethod
-    def _exchange(sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
+    def _exchange(self, sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            warm_server.send(sock, request)
-            return warm_server.receive(sock)
+            wire.send(sock, request)
+            _continue_until_answer(sock, self._process.pid)
+            return wire.receive(sock)
         except (BrokenPipeError, ConnectionResetError):
             return None
 
     def _close_suite(self, key: tuple[str, ...]) -> None:
         if (suite := self._suites.pop(key, None)) is not None:
-            suite.close()
+            suite.socket.close()
 
     def close(self) -> None:
         """End the servers and wait for the first one."""
@@ -240,6 +261,20 @@ class WarmServer:
             self._process.kill()
             self._process.wait()
         self._folder.cleanup()
+
+
+def _continue_until_answer(sock: socket.socket, pid: int) -> bool:
+    """Wait until there is something to read, and wake a server that somebody stopped; True if one was.
+
+    A stopped server neither answers nor watches its job, so waiting would never end.
+    """
+    stopped = False
+    while not select.select([sock], [], [], _LOOK_S)[0]:
+        if kernel.is_stopped(pid):
+            stopped = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    return stopped
 
 
 def _tail(path: Path, limit: int = 65536) -> str:

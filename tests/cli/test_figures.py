@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 
 from nbbench.model import Commit
 
@@ -41,6 +42,7 @@ def measured(project: Project) -> Project:
         "result_columns": ["result", "params", "version"], "version": 2,
     }  # fmt: skip
     (machine / f"{HASH[:8]}-env.json").write_text(json.dumps(content))
+    shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
     return project
 
 

@@ -17,7 +17,8 @@ import pytest
 pytest.importorskip("torch")
 
 from nbbench.errors import HostError
-from nbbench.measure import warm_client, warm_server
+from nbbench.measure import kernel, warm_client, wire
+from nbbench.measure.warm_job import GRACE_S, TIMEOUT_CODE
 
 pytestmark = pytest.mark.skipif(not warm_client.supported(), reason="needs Linux with pidfd_open")
 
@@ -80,6 +81,23 @@ def leave_children(path):
     tell(path)
     while len(open(path).read().split()) < 4:
         time.sleep(0.01)
+
+def escape(path):
+    """Leave a process that forked twice, each time with a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+            with open(path, "a") as stream:
+                stream.write(str(os.getpid()) + chr(10))
+            time.sleep(600)
+        os._exit(0)
+    while not (os.path.exists(path) and open(path).read().endswith(chr(10))):
+        time.sleep(0.01)
+
+def stop_parent():
+    os.kill(os.getppid(), signal.SIGSTOP)
+    print("done")
 
 def flood():
     block = b"x" * (1 << 20)
@@ -280,7 +298,7 @@ class TestWatchdog:
             outcome = job("hang", path=str(told), timeout_s=timeout_s, **arguments)
             if len(pids(told)) == 4:
                 break
-        assert (outcome.exit_code, outcome.telemetry["verdict"]) == (warm_server._TIMEOUT_CODE, "timeout")
+        assert (outcome.exit_code, outcome.telemetry["verdict"]) == (TIMEOUT_CODE, "timeout")
         assert len(pids(told)) == 4
         return outcome
 
@@ -292,7 +310,7 @@ class TestWatchdog:
 
     def test_a_job_that_ignores_sigterm_is_killed(self, job, tmp_path):
         outcome = self.overdue(job, tmp_path / "pids", deaf=True)
-        assert outcome.telemetry["wall_s"] >= 1.5 + warm_server._GRACE_S  # it was asked politely first
+        assert outcome.telemetry["wall_s"] >= 1.5 + GRACE_S  # it was asked politely first
         wait_until(lambda: not any(map(alive, pids(tmp_path / "pids"))))
         assert job("say", text="next").output == "next\n"
 
@@ -306,6 +324,19 @@ class TestWatchdog:
         assert job("leave_children", path=str(told)).exit_code == 0
         assert len(pids(told)) == 4
         wait_until(lambda: not any(map(alive, pids(told))))
+
+    def test_a_process_that_escaped_into_its_own_session_is_killed(self, job, tmp_path):
+        """J10"""
+        told = tmp_path / "pids"
+        assert job("escape", path=str(told)).exit_code == 0
+        assert len(pids(told)) == 1 and not any(map(alive, pids(told)))
+
+    def test_a_job_that_stops_its_server_is_noticed(self, job):
+        """J10"""
+        outcome = job("stop_parent")
+        assert outcome.exit_code == 1
+        assert "the benchmark stopped the process that watches it" in outcome.output
+        assert job("say", text="next").output == "next\n"
 
     def test_flood_is_stopped_and_told(self, job):
         outcome = job("flood")
@@ -437,28 +468,28 @@ class TestSuites:
         assert "NBBENCH_WARM=0" in caught.value.hint
 
     def test_a_suite_server_that_is_killed(self, server, folder, tmp_path):
+        """J3: its job measures on beside nothing, and the next suite is another server."""
         open_suite(server, folder, "one", preload=("package", "package"))
-        suite = server._suites[server._current]
-        parent = json.loads(
-            server.run(
-                ["call", "suite.jobs:say", json.dumps({"text": "1"})],
-                cwd=str(tmp_path),
-                environment=dict(os.environ),
-                timeout_s=60,
-            ).output
+        told = tmp_path / "pids"
+        hanging = server.begin(
+            ["call", "suite.jobs:hang", json.dumps({"path": str(told)})],
+            cwd=str(tmp_path),
+            environment=dict(os.environ),
+            timeout_s=600,
         )
-        assert parent == 1 and suite.fileno() > 0
-        children = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children").read_text()
-        newest = max((int(pid) for pid in children.split() if alive(pid)), key=started)
-        os.kill(newest, signal.SIGKILL)
+        wait_until(lambda: len(pids(told)) == 4)
+        os.kill(server._suites[server._current].pid, signal.SIGKILL)
         with pytest.raises(HostError, match="ended unexpectedly"):
-            self.package(server, tmp_path)
+            hanging.finish()
         open_suite(server, folder, "one", preload=("package", "package"))
+        wait_until(lambda: not any(map(alive, pids(told))))
         assert self.package(server, tmp_path) == "one"
 
-
-def started(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    def test_a_suite_server_that_is_killed_between_jobs(self, server, folder, tmp_path):
+        open_suite(server, folder, "one", preload=("package", "package"))
+        os.kill(server._suites[server._current].pid, signal.SIGKILL)
+        with pytest.raises(HostError, match="ended unexpectedly"):
+            self.package(server, tmp_path)
 
 
 CLIENT = """
@@ -549,11 +580,11 @@ class TestEnd:
         python = tmp_path / "python"
         code = (
             "import socket, sys\n"
-            f"sys.path.insert(0, {str(Path(warm_server.__file__).parent)!r})\n"
-            "import warm_server\n"
-            "sock = socket.socket(fileno=int(sys.argv[2]))\n"
-            "warm_server.send(sock, {'threads': 9})\n"
-            "warm_server.receive(sock)\n"
+            f"sys.path.insert(0, {str(Path(wire.__file__).parent)!r})\n"
+            "import wire\n"
+            "sock = socket.socket(fileno=int(sys.argv[4]))\n"
+            "wire.send(sock, {'threads': 9})\n"
+            "wire.receive(sock)\n"
         )
         python.write_text(f"#!{sys.executable}\n{code}")
         python.chmod(0o755)
@@ -565,23 +596,23 @@ class TestMessages:
     def test_round_trip_of_any_size(self):
         ours, theirs = socket.socketpair()
         message = {"text": "ü" * 300_000, "number": 1.5, "list": [1, None, True]}
-        sender = threading.Thread(target=warm_server.send, args=(theirs, message))
+        sender = threading.Thread(target=wire.send, args=(theirs, message))
         sender.start()
-        assert warm_server.receive(ours) == message
+        assert wire.receive(ours) == message
         sender.join()
         theirs.close()
-        assert warm_server.receive(ours) is None
+        assert wire.receive(ours) is None
         ours.close()
 
     def test_half_a_message_is_none(self):
         ours, theirs = socket.socketpair()
         theirs.sendall(b"\x10\0\0\0\0\0\0\0{")
         theirs.close()
-        assert warm_server.receive(ours) is None
+        assert wire.receive(ours) is None
         ours.close()
 
     def test_machine_times_never_fail(self, monkeypatch):
-        busy, steal = warm_server.machine_times()
+        busy, steal = kernel.machine_times()
         assert busy > 0 and steal >= 0
         monkeypatch.setattr("builtins.open", lambda *a, **k: (_ for _ in ()).throw(OSError()))
-        assert warm_server.machine_times() == (0.0, 0.0)
+        assert kernel.machine_times() == (0.0, 0.0)

@@ -1,0 +1,79 @@
+"""What the kernel says of processes and of the machine. Standard library only: warm servers import it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+
+_HERTZ = os.sysconf("SC_CLK_TCK")
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+
+def machine_times() -> tuple[float, float]:
+    """Seconds of CPU time that the whole machine was busy, and that was stolen from it."""
+    try:
+        with open("/proc/stat", encoding="ascii") as stream:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stream.readline().split()[1:9])
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return (user + nice + system + irq + softirq) / _HERTZ, steal / _HERTZ
+
+
+def run_delay(pid: int) -> float:
+    """Seconds that the process's main thread was ready but waited for a core; read before it is reaped."""
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as stream:
+            return int(stream.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody stopped the process (SIGSTOP), so that it answers nobody."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return stream.read().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
+
+
+def children() -> list[int]:
+    """Processes whose parent is this one; none where the kernel does not list them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as stream:
+            return [int(pid) for pid in stream.read().split()]
+    except OSError:
+        return []
+
+
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent ends."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own, whatever session it began."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def kill_children(keep: frozenset[int] = frozenset(), *, limit_s: float = 2.0) -> None:
+    """Kill and reap all children but `keep`, and whatever they leave to an adopter, for `limit_s` at most.
+
+    A process that the kernel holds (waiting for a device) is left behind then.
+    """
+    end = time.monotonic() + limit_s
+    while (left := [pid for pid in children() if pid not in keep]) and time.monotonic() < end:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.001)
+
+
+def _prctl(option: int, value: int) -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(option, value)
