@@ -112,13 +112,18 @@ class FlagState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The answers a gate gives for a series; "acknowledged" is a loss that somebody accepted."""
+    """The answers a gate gives for a series.
+
+    "acknowledged" is a regression that somebody accepted; "not comparable" a program that computes another
+    image, which is neither a gain nor a pass without somebody's word.
+    """
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     ACKNOWLEDGED = "acknowledged"
+    NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,7 @@ class ChangePoint:
 
     The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first);
     they are the same commit when everything between was measured. `effect` is
-    log(after/before); positive means the value grew, which `slower` judges by the unit.
+    log(after/before), positive where the value grew; `direction` is what that means to a user.
     """
 
     key: SeriesKey
@@ -257,7 +262,12 @@ class ChangePoint:
     effect_lo: float
     effect_hi: float
     p_value: float
-    worse: bool
+    direction: EventDirection
+
+    @property
+    def worse(self) -> bool:
+        """Whether the change is a regression."""
+        return self.direction is EventDirection.REGRESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +289,7 @@ class Event:
     changes: tuple[ChangePoint, ...] = ()
     recovered_by: str | None = None
     phase: Phase = Phase.WARM
+    predicted: float | None = None  # log ratio of time that the exact work lets expect; None: not known
 
     @property
     def worse(self) -> bool:
@@ -330,7 +341,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Everything a gate found out about head against base."""
+    """Everything a gate found out about head against base; times and memory are those of `machine`."""
 
     base: str
     head: str
@@ -341,6 +352,8 @@ class GateReport:
     notes: tuple[str, ...] = ()
     seed: int = 0
     elapsed_s: float = 0.0
+    machine: str = ""
+    not_judged: tuple[NotJudged, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

@@ -34,9 +34,9 @@ from nbbench.errors import NbbenchError
 from nbbench.measure.process_env import torch_version
 from nbbench.model import Series, Status, to_plain
 from nbbench.record.machines import machine_name
-from nbbench.report.blocks import as_markdown
 from nbbench.report.capture_figures import CaptureFigures, metrics, sections
 from nbbench.report.dtypes import audit_sentence, cases_table
+from nbbench.report.markdown import as_markdown
 
 DTYPE_PRESET = "vec-dtype"
 DTYPE_FILE = "dtype_snapshot.json"

@@ -162,20 +162,26 @@ def _report(store: Any, hashes: list[str], commits: list[Any], elapsed_s: float)
     """What became of the asked commits: figures, failures with their reasons, disturbances."""
     from nbbench.cli.terminal import terminal
     from nbbench.model import Status
-    from nbbench.report.run_view import run_view
-    from nbbench.report.text import run_text
+    from nbbench.report.run import disturbances, failures, run_blocks
+    from nbbench.report.text import as_text
 
     results = [r for h in hashes for r in store.results(commit=h)]
     records = [r for h in hashes for r in store.process_records(commit=h)]
-    view = run_view(results, records=records, commits=commits)
     payload = {
         "commits": [{"hash": c.hash, "position": c.position, **_counts(results, c.hash)} for c in commits],
-        "failures": [{"commit": f.commit, "what": f.what, "error": f.error} for f in view.failures],
-        "disturbances": list(view.disturbances),
+        "failures": [
+            {"commit": commit, "what": what, "error": error}
+            for commit, what, error in failures(results, records)
+        ],
+        "disturbances": disturbances(records),
         "elapsed_s": elapsed_s,
     }
     measured = sum(r.status is Status.OK for r in results)
-    return {"payload": payload, "text": run_text(view, terminal()), "measured": measured}
+    return {
+        "payload": payload,
+        "text": as_text(run_blocks(results, records=records, commits=commits), terminal()),
+        "measured": measured,
+    }
 
 
 def _counts(results: list[Any], commit: str) -> dict[str, int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from nbbench.words import for_terminal
+
 
 def prepare() -> None:
     """Make the standard streams safe to write to, for this process and those that it starts.
@@ -32,13 +34,13 @@ def prepare() -> None:
 
 
 def put(text: str, *, nl: bool = True, err: bool = False) -> None:
-    """Print on stdout or stderr.
+    """Print on stdout or stderr, without anything that could repaint a terminal.
 
     When the reader has gone (`| head`), what follows is dropped: the command ends its work, and its
     exit code is that of the work.
     """
     try:
-        click.echo(text, nl=nl, err=err)
+        click.echo(for_terminal(text), nl=nl, err=err)
     except BrokenPipeError:
         drop(err=err)
 

@@ -17,7 +17,7 @@ from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
-from nbbench.model import ChangePoint, Commit, EventDirection, ProcessRecord, Series
+from nbbench.model import ChangePoint, Commit, ProcessRecord, Series
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
@@ -262,5 +262,5 @@ def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) ->
         effect_lo=step.effect_lo,
         effect_hi=step.effect_hi,
         p_value=step.p_value,
-        worse=metric.direction(step.effect) is EventDirection.REGRESSION,
+        direction=metric.direction(step.effect),
     )

@@ -240,13 +240,15 @@ _CHANGE_FLOATS = ("before", "after", "effect", "effect_lo", "effect_hi", "p_valu
 def change_row(change: ChangePoint, event: str, ordinal: int, series_id: int) -> dict[str, Any]:
     """A change point as a row."""
     row = {f.name: getattr(change, f.name) for f in dataclasses.fields(ChangePoint) if f.name != "key"}
+    row["direction"] = change.direction.value
     return row | {"event_id": event, "ordinal": ordinal, "series_id": series_id}
 
 
 def change_from(row: AnyRow, key: SeriesKey) -> ChangePoint:
     """A change point from its row."""
     plain = {f.name: getattr(row, f.name) for f in dataclasses.fields(ChangePoint) if f.name != "key"}
-    return ChangePoint(key=key, **plain | {name: _nan(plain[name]) for name in _CHANGE_FLOATS})
+    plain |= {name: _nan(plain[name]) for name in _CHANGE_FLOATS}
+    return ChangePoint(key=key, **plain | {"direction": EventDirection(row.direction)})
 
 
 def decision_row(decision: Decision) -> dict[str, Any]:

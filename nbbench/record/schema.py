@@ -249,6 +249,7 @@ events = Table(
     Column("recovered_by", CleanText),
     _text("direction"),
     _text("phase"),
+    Column("predicted", Double),
 )
 
 change_points = Table(
@@ -267,7 +268,7 @@ change_points = Table(
     Column("effect_lo", Double),
     Column("effect_hi", Double),
     Column("p_value", Double),
-    Column("worse", Boolean, nullable=False),
+    _text("direction"),
 )
 
 decisions = Table(

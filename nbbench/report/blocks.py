@@ -17,10 +17,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """The head of a section; `code` is a name of code that stands before it."""
+    """The head of a section."""
 
     text: str
-    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list under a title; plain strings are sentences."""
+    """A list under a title, before which a name of code may stand; plain strings are sentences."""
 
     items: Sequence[Item | str]
     title: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Table:
     """Cells under headers; columns in `right` are figures, in `codes` names of code and commands.
 
     A narrow terminal goes without the columns in `spare`, the first named first, then cuts the last column.
-    `tones` paints the cell in column `toned` of a row. The rows from `quiet` on are folded away in
-    Markdown, under the words `quiet_as`.
+    `tones` gives the cell in column `toned` of a row a colour, and a mark in Markdown. The rows from
+    `quiet` on are folded away in Markdown, under the words `quiet_as`.
     """
 
     headers: Sequence[str]
@@ -55,7 +55,7 @@ class Table:
     codes: Sequence[int] = ()
     spare: Sequence[int] = ()
     toned: int = 0
-    tones: Mapping[int, str] = field(default_factory=dict)
+    tones: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     quiet: int | None = None
     quiet_as: str = ""
 

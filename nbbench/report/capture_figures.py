@@ -11,7 +11,8 @@ from nbbench import units
 from nbbench.capture.trial import GIB, achieved, dtype_of_test, legacy_bandwidths
 from nbbench.captured import BaselineLine, CaptureVerdict, Check, Diagnosis, Figure, MallocTiming, TestRun
 from nbbench.model import to_plain
-from nbbench.report.blocks import Block, Table, Title, as_markdown
+from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.markdown import as_markdown
 
 SCHEMA = "nbbench.capture-figures/1"
 _ROWS = 60  # metrics.json has every figure; a page with more is not read

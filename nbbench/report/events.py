@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from nbbench import units
-from nbbench.metrics import Metric, Role, change_metric, change_role, may_be_a_change_of_unit
+from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
 from nbbench.model import ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.words import day, plural
@@ -17,7 +17,7 @@ from nbbench.words import day, plural
 _OPEN = (FlagState.CONFIRMED, FlagState.DETECTED)
 _STATES = (*_OPEN, FlagState.ACKNOWLEDGED, FlagState.FIXED, FlagState.VERIFIED, FlagState.REJECTED)
 _DIRECTIONS = (EventDirection.REGRESSION, EventDirection.CHANGE, EventDirection.IMPROVEMENT)
-TONES = {EventDirection.REGRESSION: "red", EventDirection.IMPROVEMENT: "green", EventDirection.CHANGE: ""}
+_TONES = {EventDirection.REGRESSION: ("red", ""), EventDirection.IMPROVEMENT: ("green", "")}
 _WORTH_SAYING = 0.001  # of bytes; operations lead where they moved by less
 _NAMED = 3  # changes whose figures are given where the evidence names none
 _NOT_JUDGED_SHOWN = 20
@@ -35,7 +35,7 @@ def state_text(flag: Flag, now: datetime | None = None) -> str:
         return f"{flag.state} (expired {day(expired)})"
     if flag.event.recovered_by and flag.state in _OPEN:
         return "recovered"
-    return str(flag.state) if flag.event.worse or flag.decisions else ""
+    return str(flag.state) if flag.event.worse or flag.state is not FlagState.DETECTED else ""
 
 
 def _expired(flag: Flag, now: datetime | None) -> datetime | None:
@@ -101,7 +101,11 @@ def change_text(event: Event) -> str:
     if parts:
         return ", ".join(parts)
     most = largest(_own(event))
-    return f"{_name(change_metric(most))} {units.format_change(most.effect)}" if most else units.format_change(event.effect)
+    return (
+        f"{_name(change_metric(most))} {units.format_change(most.effect)}"
+        if most
+        else units.format_change(event.effect)
+    )
 
 
 def _name(metric: Metric) -> str:
@@ -133,27 +137,40 @@ def interval(lo: float | None, hi: float | None) -> str:
 def evidence_lines(flag: Flag) -> list[str]:
     """What is known of an event: its evidence, the figures that it does not name, questions, decisions."""
     event = flag.event
-    lines = list(event.evidence)
-    if not any(c.key.label in line for c in event.changes for line in lines):
-        named = sorted(_own(event), key=lambda c: (change_role(c) is not Role.TIME, -_size(c.effect), c.key.label))
-        lines = [f"{c.key.label}: {figures(c)}" for c in named[:_NAMED]] + lines
-    asked = [c for c in event.changes if may_be_a_change_of_unit(c)]
-    if asked:
-        lines.append(
-            f"{asked[0].key.label} moved by a factor that units have ({units.format_change(asked[0].effect)}): "
-            "is it a change of unit? Then give the benchmark a new version, which begins a new series"
-        )
-    if any(c.direction is EventDirection.CHANGE for c in event.changes) and not event.worse:
-        names = sorted({c.unit or "(no unit)" for c in event.changes if c.direction is EventDirection.CHANGE})
-        lines.append(
-            f"nobody has said which direction of {', '.join(names)} is better: [tool.nbbench.units] declares it"
-        )
+    own = [] if any(headline_changes(event)) else _figures_of(event)
+    lines = [*own, *event.evidence, *_questions(event)]
     if event.recovered_by:
         lines.append(f"recovered by {event.recovered_by[:8]}")
-    return lines + [
-        f"{day(d.date)} {d.state} by {d.person}: {d.reason}" + (f" (expires {day(d.expires)})" if d.expires else "")
-        for d in flag.decisions
-    ]
+    for d in flag.decisions:
+        until = f" (expires {day(d.expires)})" if d.expires else ""
+        lines.append(f"{day(d.date)} {d.state} by {d.person}: {d.reason}{until}")
+    return lines
+
+
+def _figures_of(event: Event) -> list[str]:
+    """The changes that moved most, by name and values, times first."""
+
+    def order(change: ChangePoint) -> tuple[bool, float, str]:
+        return change_role(change) is not Role.TIME, -_size(change.effect), change.key.label
+
+    return [f"{c.key.label}: {figures(c)}" for c in sorted(_own(event), key=order)[:_NAMED]]
+
+
+def _questions(event: Event) -> list[str]:
+    """What only the benchmarks' author can say: a change of unit, an undeclared direction."""
+    lines = []
+    if (scaled := next(filter(may_be_a_change_of_unit, event.changes), None)) is not None:
+        lines.append(
+            f"{scaled.key.label} moved by a factor that lies between units "
+            f"({units.format_change(scaled.effect)}): did its unit change? A new version says so"
+        )
+    if event.direction is EventDirection.CHANGE:
+        names = {c.unit for c in event.changes if change_metric(c).better is Better.UNKNOWN}
+        lines += [
+            f"which direction of {name or 'it'} is better is not known; [tool.nbbench.units] declares it"
+            for name in sorted(names)
+        ]
+    return lines
 
 
 def reproduce_commands(event: Event) -> tuple[str, ...]:
@@ -204,9 +221,10 @@ def regressions_blocks(
     if evidence:
         for flag in ordered:
             event = flag.event
-            items = [*evidence_lines(flag), *(Item(command=one) for one in reproduce_commands(event))]
-            title = f"{commit_range(event.lo_commit, event.hi_commit)}  {event.subject}"
-            blocks += [Title(title, code=event.id), Bullets(items)]
+            items: list[Item | str] = [*evidence_lines(flag)]
+            items += [Item(command=command) for command in reproduce_commands(event)]
+            title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
+            blocks.append(Bullets(items, title, code=event.id))
     return blocks + not_judged_blocks(not_judged)
 
 
@@ -226,7 +244,7 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         )
         for flag in flags
     ]
-    gains = next((i for i, f in enumerate(flags) if f.event.direction is EventDirection.IMPROVEMENT), len(flags))
+    gains = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
     return Table(
         headers,
         rows,
@@ -234,7 +252,7 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         codes=(0, 1),
         spare=(1, 5, 2, 7, 8, 4),  # an event's name holds its commits
         toned=3,
-        tones={i: tone for i, f in enumerate(flags) if (tone := TONES[f.event.direction])},
+        tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
         quiet=gains,
         quiet_as=plural(len(flags) - gains, "improvement"),
     )
@@ -245,7 +263,8 @@ def not_judged_blocks(found: Sequence[NotJudged]) -> list[Block]:
     if not found:
         return []
     counts = Counter(str(one.reason) for one in found).most_common()
-    text = f"Not judged: {plural(len(found), 'series', 'series')} ({', '.join(f'{n} {why}' for why, n in counts)})"
+    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
+    text = f"Not judged: {plural(len(found), 'series', 'series')} ({reasons})"
     rows = [(one.series, str(one.reason), one.since[:8], one.detail) for one in found[:_NOT_JUDGED_SHOWN]]
     more = len(found) - len(rows)
     rest = [f"and {more} more; `--json` names all of them"] if more else []

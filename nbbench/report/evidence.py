@@ -17,6 +17,7 @@ from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.ledger import Ledger
 from nbbench.model import Result
+from nbbench.report.events import in_reading_order, is_open
 from nbbench.report.evidence_input import (
     Comparison,
     EvidenceInput,
@@ -28,7 +29,6 @@ from nbbench.report.evidence_input import (
     variation,
 )
 from nbbench.report.summary import summary_md
-from nbbench.report.view import regressions_view
 from nbbench.words import clean_lines, iso
 
 __all__ = [
@@ -90,7 +90,9 @@ def metrics(evidence: EvidenceInput) -> dict[str, Any]:
         "baseline": evidence.baseline_name or None,
         "comparisons": comparisons(evidence),
         "open_events": [
-            row.event_id for row in regressions_view(evidence.flags, evidence.ended_at).rows if row.is_open
+            flag.event.id
+            for flag in in_reading_order(evidence.flags, evidence.ended_at)
+            if is_open(flag, evidence.ended_at)
         ],
     }
 

@@ -40,7 +40,9 @@ def as_markdown(blocks: Sequence[Block], *, limit: int | None = None) -> str:
         left += len(lines) - len(kept)
         done.append("\n".join([*([opening] if opening else []), *kept, *([closing] if closing else [])]))
     if left:
-        done.append(f"*{plural(left, 'line')} left out to stay below GitHub's 64 KB; `--json` has everything.*")
+        done.append(
+            f"*{plural(left, 'line')} left out to stay below GitHub's 64 KB; `--json` has everything.*"
+        )
     return "\n\n".join(done) + "\n"
 
 
@@ -52,11 +54,10 @@ def _parts(block: Block, most: int) -> list[Part]:
     if isinstance(block, Head):
         return [(f"## {block.mark} {escape(truncate(block.text, most))}".replace("  ", " ", 1), [], "")]
     if isinstance(block, Title):
-        name = f"**{code(block.code)}** " if block.code else ""
-        words = escape(truncate(block.text, most))
-        return [(f"{name}{words}" if name else f"**{words}**", [], "")]
+        return [(f"**{escape(truncate(block.text, most))}**", [], "")]
     if isinstance(block, Bullets):
-        opening = f"**{escape(block.title)}**\n" if block.title else ""
+        title = escape(truncate(block.title, most))
+        opening = f"**{code(block.code)}** {title}\n" if block.code else f"**{title}**\n" if title else ""
         return [(opening, [f"- {_item(item, most)}" for item in block.items], "")]
     if isinstance(block, Lines):
         return [("", [f"    {line}" for line in clean_lines("\n".join(block.lines)).split("\n")], "")]
@@ -76,11 +77,14 @@ def _item(item: Item | str, most: int) -> str:
 
 def _table(block: Table, most: int) -> list[Part]:
     align = ["---:" if i in block.right else "---" for i in range(len(block.headers))]
-    head = "\n".join(f"| {' | '.join(cells)} |" for cells in ([escape(h) for h in block.headers], align))
-    rows = [
-        f"| {' | '.join((code if i in block.codes else escape)(truncate(c, most)) for i, c in enumerate(row))} |"
-        for row in block.rows
+    head = "\n".join(f"| {' | '.join(cells)} |" for cells in (block.headers, align))
+    shown = [code if i in block.codes else escape for i in range(len(block.headers))]
+    cells = [
+        [show(truncate(cell, most)) for show, cell in zip(shown, row, strict=True)] for row in block.rows
     ]
+    for number, (_, mark) in block.tones.items():
+        cells[number][block.toned] = f"{mark} {cells[number][block.toned]}".strip()
+    rows = [f"| {' | '.join(row)} |" for row in cells]
     quiet = len(rows) if block.quiet is None else block.quiet
     parts: list[Part] = [(head, rows[:quiet], "")] if rows[:quiet] else []
     if rows[quiet:]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
 from nbbench.model import Result, Status
+from nbbench.report import events
 from nbbench.report.evidence_input import (
     Comparison,
     EvidenceInput,
@@ -17,7 +18,6 @@ from nbbench.report.evidence_input import (
     variation,
 )
 from nbbench.report.markdown import code, escape
-from nbbench.report.view import regressions_view
 from nbbench.words import minute, plural
 
 _FILES = {
@@ -86,12 +86,17 @@ def _executive(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[
     if evidence.commit:
         lines.append(f"Commit {code(evidence.commit.short)} {escape(evidence.commit.subject)}.")
     lines.append(_against_baseline(evidence, compared))
-    for row in regressions_view(evidence.flags, evidence.ended_at).rows:
-        word = "Open regression" if row.is_open else "Regression" if row.worse else "Improvement"
-        recovered = f", recovered by {code(row.recovered_by)}" if row.recovered_by else ""
+    for flag in events.in_reading_order(evidence.flags, evidence.ended_at):
+        event = flag.event
+        state = events.state_text(flag, evidence.ended_at)
+        word = event.direction.title()
+        if events.is_open(flag, evidence.ended_at):
+            word = f"Open {event.direction}"
+        where = code(events.commit_range(event.lo_commit, event.hi_commit))
+        healed = f", recovered by {code(event.recovered_by[:8])}" if event.recovered_by else ""
         lines.append(
-            f"{word} on record: {code(row.event_id)} at {code(row.commits)}, {escape(row.change)}, "
-            f"cause {row.cause}, {escape(row.state)}{recovered} ({escape(row.plan)})."
+            f"{word} on record: {code(event.id)} at {where}, {escape(events.change_text(event))}, "
+            f"cause {event.cause}, {escape(state)}{healed} ({escape(flag.plan)})."
         )
     lines += [escape(text) for text in (*evidence.observations, *evidence.notes)]
     return lines
@@ -202,9 +207,9 @@ def _default_actions(evidence: EvidenceInput, compared: Sequence[Comparison]) ->
     if evidence.exit_code != 0 or evidence.blocker:
         actions.append("Find out why the run did not pass, then capture again under a fresh STAMP.")
     actions += [
-        f"Decide about {row.event_id} (cause {row.cause}); nbbench explain {row.event_id} shows it."
-        for row in regressions_view(evidence.flags, evidence.ended_at).rows
-        if row.is_open
+        f"Decide about {flag.event.id} (cause {flag.event.cause}); nbbench explain {flag.event.id} shows it."
+        for flag in events.in_reading_order(evidence.flags, evidence.ended_at)
+        if events.is_open(flag, evidence.ended_at)
     ]
     if any(c.word == "worse" for c in compared):
         actions.append("Confirm the slower series with nbbench gate before acting on them.")

@@ -6,7 +6,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from tabulate import tabulate
@@ -61,14 +61,12 @@ def _text(block: Block, term: Terminal) -> str:
         return term.paint(clean(block.text), block.tone)
     if isinstance(block, Bullets):
         lines = [line for item in block.items for line in _item(item)]
-        return "\n".join([*([term.paint(clean(block.title), "bold")] if block.title else []), *lines])
+        title = "  ".join(clean(part) for part in (block.code, block.title) if part)
+        return "\n".join([*([term.paint(_cut(title, term), "bold")] if title else []), *lines])
     if isinstance(block, Lines):
         return clean_lines("\n".join(block.lines))
-    if isinstance(block, Title):
-        if block.code:
-            return term.paint(_cut(f"{clean(block.code)}  {clean(block.text)}", term), "bold")
-        block = block.text
-    lines = [textwrap.fill(clean(line), _WIDTH, subsequent_indent="  ") for line in block.split("\n")]
+    text = block.text if isinstance(block, Title) else block
+    lines = [textwrap.fill(clean(line), _WIDTH, subsequent_indent="  ") for line in text.split("\n")]
     return "\n".join(lines)
 
 
@@ -87,25 +85,30 @@ def _table(block: Table, term: Terminal) -> str:
     last = len(block.headers) - 1
     named = last in block.codes
     rows = [[clean(cell) for cell in row] for row in block.rows]
-    for number, tone in block.tones.items():
+    for number, (tone, _) in block.tones.items():
         rows[number][block.toned] = term.paint(rows[number][block.toned], tone)
     spare = list(block.spare)
     shown = list(range(len(block.headers)))
     least = min(_LEAST_NAME if named else _LEAST, max((display_width(row[last]) for row in rows), default=0))
-    while term.width is not None and spare and _width(block, rows, shown[:-1]) + 2 + least > term.width:
+    limit = term.width or 10**6
+    while spare and _room(block, rows, shown, limit) < (least if last in shown else 0):
         shown.remove(spare.pop(0))
-    if term.width is not None and shown[-1] == last:
-        room = max(term.width - _width(block, rows, shown[:-1]) - 2, least)
-        cut = truncate_middle if named else truncate
-        rows = [[*row[:-1], row[-1] if last == block.toned else cut(row[-1], room)] for row in rows]
+    if term.width is not None and last in shown and last != block.toned:
+        cut, room = truncate_middle if named else truncate, max(_room(block, rows, shown, limit), least)
+        rows = [[*row[:-1], cut(row[-1], room)] for row in rows]
     elif not named and block.spare:
         rows = [[*row[:-1], truncate(row[-1], _PIPE_COLUMN)] for row in rows]
     return _aligned(block, rows, shown)
 
 
-def _width(block: Table, rows: Sequence[Sequence[str]], shown: Sequence[int]) -> int:
-    text = _aligned(block, rows, shown) if shown else ""
-    return max((display_width(re.sub(r"\x1b\[\d+m", "", line)) for line in text.splitlines()), default=0)
+def _room(block: Table, rows: Sequence[Sequence[str]], shown: Sequence[int], limit: int) -> int:
+    """The columns of the terminal that are left for the table's last one, or beside all that are shown."""
+    last = len(block.headers) - 1
+    bare = [[*row[:-1], ""] for row in rows]
+    headers = [*block.headers[:-1], ""]
+    lines = _aligned(replace(block, headers=headers), bare, shown).splitlines()
+    widest = max((display_width(re.sub(r"\x1b\[\d+m", "", line)) for line in lines), default=0)
+    return limit - widest - (2 if last in shown else 0)
 
 
 def _aligned(block: Table, rows: Sequence[Sequence[str]], shown: Sequence[int]) -> str:

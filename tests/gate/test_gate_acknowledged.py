@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from history_samples import branch
+from nbbench.report.view import gate_view
 
 from nbbench.gate.acknowledged import Acknowledged, acknowledged_between
 from nbbench.gate.gate import build_report
@@ -24,7 +25,6 @@ from nbbench.model import (
     SeriesKey,
 )
 from nbbench.report.markdown import gate_markdown
-from nbbench.report.view import gate_view
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COMMITS = branch(10)

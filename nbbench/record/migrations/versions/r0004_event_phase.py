@@ -18,6 +18,10 @@ def upgrade() -> None:
         table.drop_column("worse")
         table.add_column(sa.Column("direction", sa.Text(), nullable=False))
         table.add_column(sa.Column("phase", sa.Text(), nullable=False))
+        table.add_column(sa.Column("predicted", sa.Double()))
+    with op.batch_alter_table("change_points") as table:
+        table.drop_column("worse")
+        table.add_column(sa.Column("direction", sa.Text(), nullable=False))
 
 
 def downgrade() -> None:
@@ -25,6 +29,10 @@ def downgrade() -> None:
     with op.batch_alter_table("events") as table:
         table.drop_column("direction")
         table.drop_column("phase")
+        table.drop_column("predicted")
+        table.add_column(sa.Column("worse", sa.Boolean(), nullable=False))
+    with op.batch_alter_table("change_points") as table:
+        table.drop_column("direction")
         table.add_column(sa.Column("worse", sa.Boolean(), nullable=False))
 
 
