@@ -13,6 +13,7 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 from nbbench.ledger import Ledger, StackCost
 from nbbench.probe.resources import measure, pin_malloc
 from nbbench.probe.workload import record_ledger, record_stacks
+from nbbench.record.redact import redact_text
 from nbbench.record.side_files import write_ledgers
 
 from . import subject
@@ -82,7 +83,7 @@ def counts(ledger: Ledger) -> Record:
 def failed_ledger(name: str, error: Exception) -> Ledger:
     """A ledger that only says why there is none."""
     reason = str(error) if isinstance(error, subject.SubjectBroken) else f"{type(error).__name__}: {error}"
-    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=reason)
+    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
 
 
 def save(ledgers: Iterable[Ledger]) -> None:

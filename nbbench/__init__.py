@@ -1,4 +1,4 @@
-"""nbbench: an asv-based benchmark harness with a regression database for nanoBragg PyTorch."""
+"""nbbench: an asv-based benchmark harness with a regression database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: flag > NBBENCH_* variable > [tool.nbbench] in pyproject.toml > default."""
+"""Settings: flag > NBBENCH_* variable > [tool.nbbench] in pyproject.toml > subject's profile > default."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +18,35 @@ from nbbench.metrics import Better
 from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
+_PROFILES = files("nbbench.subject") / "subjects"
+_PROFILE = "profile.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Validated settings of one project; paths are absolute.
 
-    `floor` and `min_effect` are relative changes (0.03 = 3 %), `alpha` an error rate,
-    `*_s` seconds.
+    `floor` and `min_effect` are relative changes (0.03 = 3 %), `alpha` an error rate, `*_s` seconds.
+    `profile` is the subject's profile as it stands in its TOML (nbbench/subject/profile.py reads it).
     """
 
     root: Path
-    branch: str = "feature/spec-based-2"
-    measured_path: str = "src/nanobrag_torch"
-    import_root: str = "src"
-    package: str = "nanobrag_torch"
+    branch: str = "main"
+    measured_path: str = "."
+    import_root: str = "."
+    package: str = ""
     db: str = ""
     machine: str = ""
-    plan: str = "PERF-PYTORCH-004"
-    cluster: str = "CLUSTER-PERF-001"
-    reports_root: str = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z"
+    plan: str = "performance"
+    cluster: str = "CLUSTER-PERF"
+    reports_root: str = "reports"
     floor: float = 0.01
     min_effect: float = 0.05
     alpha: float = 0.01
     budget_s: float = 300.0
     threads: int = 0
-    gate_bench: str = (
-        r"bandwidth\.Warm\.time_run\((512|1024), "
-        r"|vectorisation\.(Tricubic\.time_interpolate\((1000|100000), 'float32'\)"
-        r"|Sources\.time_generate|MultiSource\.time_run\(3\))"
-    )
+    gate_bench: str = "time_"
+    profile: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     units: tuple[tuple[str, Better], ...] = ()
 
     @property
@@ -122,10 +122,11 @@ def load_settings(
     """
     base = find_root(root)
     environ = os.environ if environ is None else environ
-    names = {f.name: f for f in dataclasses.fields(Settings) if f.name not in ("root", "units")}
-    values: dict[str, Any] = {}
+    names = _fields()
+    table = subject_table(base)
+    values = _of_profile(table, names)
     for name, raw in _from_pyproject(base).items():
-        if name in ("plans", "presets", "units"):
+        if name in ("plans", "presets", "subject", "units"):
             continue
         if name not in names:
             raise ConfigError(f"unknown setting {name!r} in [tool.nbbench] of pyproject.toml")
@@ -137,7 +138,65 @@ def load_settings(
         if given is not None:
             values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
     use_workloads(base)
-    return _checked(Settings(root=base, units=_directions(base), **values))
+    return _checked(Settings(root=base, units=_directions(base), profile=table, **values))
+
+
+def checkout_settings(root: Path) -> Settings:
+    """The settings for a checkout outside of any project: those of the profile whose measured path it has.
+
+    Where it has none, those of the first profile that comes with nbbench.
+    """
+    tables = [read_profile(name) for name in shipped_profiles()]
+    table = next((t for t in tables if (root / str(t.get("measured_path"))).is_dir()), tables[0])
+    return Settings(root=root, profile=table, **_of_profile(table, _fields()))
+
+
+def _fields() -> dict[str, dataclasses.Field[Any]]:
+    return {f.name: f for f in dataclasses.fields(Settings) if f.name not in ("root", "units", "profile")}
+
+
+def _of_profile(table: Mapping[str, Any], names: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+    return {n: _convert(names[n], raw, "the subject's profile") for n, raw in table.items() if n in names}
+
+
+def shipped_profiles() -> list[str]:
+    """Names of the profiles that come with nbbench."""
+    return sorted(f.name for f in _PROFILES.iterdir() if f.joinpath(_PROFILE).is_file())
+
+
+def read_profile(name: str) -> dict[str, Any]:
+    """The table of a profile that comes with nbbench. Raises ConfigError for an unknown name."""
+    if name not in (known := shipped_profiles()):
+        raise ConfigError(f"there is no subject profile {name!r}", hint=f"known: {', '.join(known)}")
+    return tomllib.loads(_PROFILES.joinpath(name, _PROFILE).read_text(encoding="utf-8"))
+
+
+def subject_table(root: Path) -> dict[str, Any]:
+    """The profile of the project's subject as a table; what is not in it is as for any package.
+
+    `[tool.nbbench] subject` names a profile of nbbench's, or is the profile itself, which may begin with
+    `extends = "NAME"`. Without it the project's name in asv.conf.json decides. Raises ConfigError for an
+    unknown name.
+    """
+    asked = _from_pyproject(root).get("subject")
+    if isinstance(asked, str):
+        return read_profile(asked)
+    if isinstance(asked, dict):
+        start = read_profile(asked["extends"]) if "extends" in asked else _of_asv(root)
+        return {**start, **{name: found for name, found in asked.items() if name != "extends"}}
+    if asked is not None:
+        raise ConfigError("[tool.nbbench] subject in pyproject.toml is neither a name nor a table")
+    own = _of_asv(root)
+    known = [read_profile(name) for name in shipped_profiles()]
+    return next((table for table in known if table["project"] == own["project"]), own)
+
+
+def _of_asv(root: Path) -> dict[str, Any]:
+    """What asv.conf.json (JSON with comments) says of the project: its name and first branch."""
+    text = (root / "asv.conf.json").read_text(encoding="utf-8", errors="replace")
+    name = re.search(r'^(?!\s*//).*?"project"\s*:\s*"([^"]*)"', text, re.MULTILINE)
+    branch = re.search(r'^(?!\s*//).*?"branches"\s*:\s*\[\s*"([^"]+)"', text, re.MULTILINE)
+    return {"project": name[1] if name else "", **({"branch": branch[1]} if branch else {})}
 
 
 def configured_table(root: Path, name: str) -> dict[str, Any]:

@@ -90,7 +90,8 @@ _LEAST_WORK = 0.01
 # Operations without bytes cost dispatch time only: about 5 µs each, lost in a large frame.
 _LEAST_OPERATIONS = 0.10
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
-_LEAST_FAULTS = 1000.0
+# Less than 2 MiB more at once is lost in any process (a 1024² frame of float32 has 4 MiB).
+_LEAST_CHANGE = {"faults": 1000.0, "B (exact)": float(2**21)}
 
 # Figures that say by themselves what they are. Exact ones repeat to the last digit on any machine
 # with the same torch version, so any change is a change of the subject (docs/ledger.md).
@@ -207,7 +208,7 @@ def _metric(name: str, unit: str, kind: str, declared: Better | None, phase: Pha
         role=role,
         phase=phase,
         least_effect=least,
-        least_change=_LEAST_FAULTS if unit == "faults" else 0.0,
+        least_change=_LEAST_CHANGE.get(unit, 0.0),
     )
 
 

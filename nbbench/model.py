@@ -51,6 +51,7 @@ class Cause(StrEnum):
     ENVIRONMENT = "environment"
     HARNESS = "harness"
     IMAGE = "image changed"
+    FAILURE = "failure"
     UNEXPLAINED = "unexplained"
 
 

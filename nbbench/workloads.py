@@ -243,6 +243,8 @@ def _of_project(root: Path) -> Workloads:
 
 def workload_of(key: SeriesKey) -> str | None:
     """The name of the workload (and so of the ledger) that a series runs; None where there is none."""
+    if (named := _own_ledger(key)) is not None:
+        return named
     found = current_workloads().workload_of(key)
     return found.name if found else None
 
@@ -254,4 +256,13 @@ def phase_of(key: SeriesKey) -> Phase | None:
 
 def ledger_families(key: SeriesKey) -> tuple[str, ...]:
     """Beginnings of the names of the workloads whose ledgers speak for a series; see `families_of`."""
+    if (named := _own_ledger(key)) is not None:
+        return (f"{named.partition('-')[0]}-",)
     return current_workloads().families_of(key)
+
+
+def _own_ledger(key: SeriesKey) -> str | None:
+    """The workload of a ledger's own series, which names it whatever the suite declares."""
+    if not key.benchmark.startswith("ledger."):
+        return None
+    return dict(key.params).get("workload", "").strip("'\"") or None

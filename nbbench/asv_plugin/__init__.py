@@ -1,7 +1,8 @@
 """nbbench's asv plugin; all that touches asv's internals lives in this package.
 
 asv imports it because asv.conf.json names `.nbbench.asv_plugin`. Importing it defines the
-environment type `nbbench` (environment.py) and the publisher (publisher.py).
+environment type `nbbench` (measure/asv_environment.py), the hooks into asv's commands
+(measure/asv_hooks.py) and the publisher (publisher.py).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ def setup() -> None:
     import logging
 
     from nbbench.asv_plugin import publisher
-    from nbbench.measure import asv_environment as environment
+    from nbbench.measure import asv_hooks
 
     # asv shows every library's log records, raw; a migration is no news to its user.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    environment.install()
+    asv_hooks.install()
     publisher.install()

@@ -95,7 +95,7 @@ def enrich(
 
 def _broken_guard(facts: CaptureFacts, run: TestRun) -> tuple[str, ...]:
     """A switch that should have kept Dynamo off, and did not: not every commit heeds every one."""
-    guards = [f"{n}={v}" for n, v in facts.environment if n in COMPILE_SWITCHES and v == "1"]
+    guards = [f"{n}={v}" for n, v in facts.environment if COMPILE_SWITCHES.fullmatch(n) and v == "1"]
     if not run.compiled_graphs or not guards:
         return ()
     return (f"{' '.join(guards)} did not hold: graphs compiled by Dynamo: {run.compiled_graphs}",)

@@ -31,7 +31,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # The switches that turn compilation off, and the values with which they do not.
-COMPILE_SWITCHES = ("NANOBRAGG_DISABLE_COMPILE", "TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE")
+COMPILE_SWITCHES = re.compile(r"(\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")
 _OFF = ("", "0", "false", "no", "off")
 # A positive mention in `-m` or `-k` selects such tests; `not gpu` leaves them out.
 _GPU_WORD = re.compile(r"(?i)(?<![A-Za-z])(?:gpu|cuda)")
@@ -118,7 +118,7 @@ def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violati
         value = environ.get(name, wanted)
         if value == wanted:
             continue
-        if name in COMPILE_SWITCHES and value.strip().lower() in _OFF:
+        if COMPILE_SWITCHES.fullmatch(name) and value.strip().lower() in _OFF:
             yield Violation(COMPILE, f"{name}={value} enables torch.compile; the guard is {name}={wanted}")
         elif name == "CUDA_VISIBLE_DEVICES":
             yield Violation(GPU, f"{name}={value} may show a GPU; the guard is {name}={wanted}")
@@ -131,9 +131,9 @@ def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violati
             yield Violation(ENVIRONMENT, f"{name} is set to {value!r}; the guard is {wanted!r}")
     if "PYTEST_ADDOPTS" in guards:
         yield from _selected(_split(environ.get("PYTEST_ADDOPTS", "")))
-    for name in COMPILE_SWITCHES:
-        if name in environ and name not in guards and environ[name].strip().lower() in _OFF:
-            yield Violation(COMPILE, f"{name}={environ[name]} asks for torch.compile")
+    for name, value in environ.items():
+        if COMPILE_SWITCHES.fullmatch(name) and name not in guards and value.strip().lower() in _OFF:
+            yield Violation(COMPILE, f"{name}={value} asks for torch.compile")
     seconds = _number(environ.get("PYTEST_TIMEOUT", ""))
     if seconds is not None and _is_lower(seconds, preset):
         yield _lowered(f"PYTEST_TIMEOUT={seconds:g}", preset.timeout_s)

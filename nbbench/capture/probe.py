@@ -28,6 +28,7 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.process_env import server_environment, tree_environment, without_malloc_settings
 from nbbench.model import Commit
 from nbbench.subject.git import git_text
+from nbbench.subject.profile import load_profile
 from nbbench.subject.tree import extract_tree
 
 BUDGET_S = 30.0
@@ -83,7 +84,7 @@ def _measure(
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash, base=plain)
     server = warm_client.start(sys.executable, server_environment(plain))
     with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
-        preload = [settings.package, f"{settings.package}.simulator"]
+        preload = list(load_profile(settings).preload)
         server.open_suite(
             [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment
         )

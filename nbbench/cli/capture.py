@@ -109,7 +109,7 @@ def _settings(app: App, checkout: Path) -> Settings:
     none of them the defaults, and the folder is registered nowhere.
     """
     import nbbench
-    from nbbench.config import Settings, find_root, load_settings
+    from nbbench.config import checkout_settings, find_root, load_settings
     from nbbench.errors import ConfigError
 
     if app.root is not None:
@@ -120,7 +120,7 @@ def _settings(app: App, checkout: Path) -> Settings:
         except ConfigError as error:
             if "no asv.conf.json" not in str(error):
                 raise
-    return Settings(root=checkout)
+    return checkout_settings(checkout)
 
 
 def _screens(app: App) -> tuple[Screen, Screen]:

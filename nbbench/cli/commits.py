@@ -21,7 +21,7 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
     from nbbench.cli.terminal import terminal
     from nbbench.errors import UsageError
     from nbbench.model import to_plain
-    from nbbench.report.run import commits_blocks
+    from nbbench.report.run_view import commits_blocks
     from nbbench.report.text import as_text
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select, spread

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from nbbench.model import Commit, GateReport
     from nbbench.work.ledger_diff import LedgerDiff
 
-LEDGER_WORKLOADS = (
-    r"bandwidth-(512|1024)-float(32|64)|tricubic-1000-float32|sources-3969|multi_source-3|oversample-2"
-)
-
 
 @click.command()
 @click.argument("base", required=False)
@@ -140,7 +136,7 @@ def _acknowledged(app: App, base: Commit, head: Commit) -> list[Acknowledged]:
     """Accepted losses between base and head, from everything under results/ (the database follows it)."""
     from nbbench.errors import InconclusiveError
     from nbbench.gate.acknowledged import acknowledged_between
-    from nbbench.history.events import attach_flags
+    from nbbench.history.flags import attach_flags
     from nbbench.history.history import up_to_date
     from nbbench.record.branch import branch_commits
     from nbbench.record.decisions import read_decisions
@@ -164,9 +160,10 @@ def _diffs(
 ) -> tuple[list[LedgerDiff], dict[str, str]]:
     """Exact differences by workload, and the workloads that run at base but not at head, with why."""
     from nbbench.measure.ledgers import workload_ledgers
+    from nbbench.subject.profile import load_profile
     from nbbench.work.ledger_diff import diff_ledgers
 
-    pattern = re.compile(LEDGER_WORKLOADS)
+    pattern = re.compile(load_profile(app.settings).gate_workloads)
     sides = [
         workload_ledgers(app.settings, commit, pattern, say=app.say, server=runner.server)
         for commit in (base, head)

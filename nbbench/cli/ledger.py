@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bench",
     metavar="REGEX",
-    default="bandwidth-512-float(32|64)",
-    show_default=True,
-    help="Workloads to record.",
+    help="Workloads to record (default: range_workloads of the subject's profile).",
 )
 @click.option(
     "--by",
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 def ledger(
     app: App,
     span: str | None,
-    bench: str,
+    bench: str | None,
     by: str,
     top: int,
     jobs: int | None,
@@ -66,10 +64,12 @@ def ledger(
     reproduces each row.
     """
     from nbbench.record.branch import read_commits, subject_or_none
+    from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import by_position, is_positions, select
     from nbbench.work.work import find_commit
 
+    bench = bench or load_profile(app.settings).range_workloads
     if span and ".." not in span and not is_positions(span):
         commit = find_commit(app.settings, span)
         return _one(app, commit, bench, markdown, flame, by=by, top=top, fusion_only=fusion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from random import Random
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -57,11 +57,7 @@ def run(
     bisected, until each change is located to one commit (exit 0) or the budget is spent with
     suspicions left (exit 4).
     """
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-    from nbbench.measure.asv_run import measure_commits
-    from nbbench.measure.lock import measuring
-    from nbbench.record.branch import save_commits
-    from nbbench.record.refresh import import_all, open_store
+    from nbbench.errors import UsageError
 
     app.override(machine=machine)
     for text in bench:
@@ -71,12 +67,38 @@ def run(
         return _adaptive(app, span, bench, budget, limit)
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
-    commits = _chosen(app, span, named, limit, again=again)
-    way = "in a drawn order" if again else "newest first, then all over the range"
-    order = "" if named or len(commits) <= 2 else f"{way}; "
-    app.say(f"measuring {len(commits)} commits, {order}interrupt at any time, repeat to resume")
-    started = time.monotonic()
+    return _measure(app, span, named, limit, bench=bench, again=again, quick=quick, timeout=timeout)
+
+
+def _measure(
+    app: App,
+    span: str | None,
+    named: str | None,
+    limit: int | None,
+    *,
+    bench: tuple[str, ...],
+    again: bool,
+    quick: bool,
+    timeout: float | None,
+) -> int:
+    from nbbench.cli.terminal import terminal
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.measure.asv_run import measure_commits
+    from nbbench.measure.lock import measuring
+    from nbbench.measure.occasion import chosen_commits, estimate_s, look_back
+    from nbbench.record.branch import save_commits
+    from nbbench.record.machines import machine_name
+    from nbbench.record.refresh import import_all, open_store
+    from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
+    from nbbench.report.text import as_text
+    from nbbench.subject.repository import open_subject
+
+    began, started = datetime.now(UTC), time.monotonic()
+    commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
+        expected = estimate_s(app.settings, store, commits, bench)
+        here, in_order = machine_name(app.settings), named is not None or len(commits) <= 2
+        app.say(run_plan_text(here, len(commits), expected, again=again, in_order=in_order))
         save_commits(app.settings)
         try:
             measure_commits(
@@ -91,9 +113,15 @@ def run(
             )
         finally:
             import_all(app.settings, store)
-        told = _report(store, [c.hash for c in commits], commits, time.monotonic() - started)
-    app.emit("run", told["payload"], told["text"])
-    return EXIT_OK if told["measured"] else EXIT_INCONCLUSIVE
+        found = look_back(app.settings, store, commits, bench, began)
+    notes = () if found.ran else ("nothing ran: all of it was measured already (--again measures again)",)
+    blocks = run_blocks(
+        found.results, machine=found.machine, records=found.records, commits=commits, notes=notes
+    )
+    spent = time.monotonic() - started
+    payload = run_payload(found.results, found.records, found.machine, commits, spent)
+    app.emit("run", payload, as_text(blocks, terminal()))
+    return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
 
 
 def _refuse_with_adaptive(**given: Any) -> None:
@@ -132,58 +160,3 @@ def _adaptive(
     payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
     app.emit("run-adaptive", payload, adaptive_text(payload))
     return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE
-
-
-def _chosen(app: App, span: str | None, named: str | None, limit: int | None, *, again: bool) -> list[Any]:
-    from nbbench.errors import UsageError
-    from nbbench.subject.repository import describe, open_subject
-    from nbbench.subject.selection import select, spread
-
-    subject = open_subject(app.settings)
-    if named is not None:
-        if span is not None:
-            raise UsageError("give a RANGE or --commits, not both")
-        found = [describe(subject, name.strip()) for name in named.split(",") if name.strip()]
-        if not found:
-            raise UsageError("--commits names no commit")
-        placed = {c.hash: c for c in select(subject, None)}
-        return list(dict.fromkeys(placed.get(c.hash, c) for c in found))[:limit]
-    commits = select(subject, span)
-    if not commits:
-        raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
-    # the same N when it is repeated, in another order
-    kept = {c.hash for c in spread(commits)[:limit]}
-    commits, lots = [c for c in commits if c.hash in kept], Random()  # noqa: S311 -- no secret
-    # spread, a machine that is slow at first would meet the same commits in both collections
-    return lots.sample(commits, len(commits)) if again else spread(commits, lots)
-
-
-def _report(store: Any, hashes: list[str], commits: list[Any], elapsed_s: float) -> dict[str, Any]:
-    """What became of the asked commits: figures, failures with their reasons, disturbances."""
-    from nbbench.cli.terminal import terminal
-    from nbbench.model import Status
-    from nbbench.report.run import disturbances, failures, run_blocks
-    from nbbench.report.text import as_text
-
-    results = [r for h in hashes for r in store.results(commit=h)]
-    records = [r for h in hashes for r in store.process_records(commit=h)]
-    payload = {
-        "commits": [{"hash": c.hash, "position": c.position, **_counts(results, c.hash)} for c in commits],
-        "failures": [
-            {"commit": commit, "what": what, "error": error}
-            for commit, what, error in failures(results, records)
-        ],
-        "disturbances": disturbances(records),
-        "elapsed_s": elapsed_s,
-    }
-    measured = sum(r.status is Status.OK for r in results)
-    return {
-        "payload": payload,
-        "text": as_text(run_blocks(results, records=records, commits=commits), terminal()),
-        "measured": measured,
-    }
-
-
-def _counts(results: list[Any], commit: str) -> dict[str, int]:
-    mine = [r.status for r in results if r.commit == commit]
-    return {status: mine.count(status) for status in ("ok", "failed", "skipped")}

@@ -11,7 +11,7 @@ from typing import Any
 from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.session import SeriesState
-from nbbench.history.causes import describe_diff
+from nbbench.history.causes.facts import describe_diff
 from nbbench.metrics import least_effect
 from nbbench.model import Cause, Commit, GateReport, Outcome, Verdict
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION as BYTES_PER_OPERATION
@@ -156,6 +156,10 @@ def overall(verdicts: Sequence[Verdict]) -> tuple[Outcome, str]:
             f"{len(worse)} of {len(verdicts)} series are slower; the worst is {most.series} "
             f"({units.format_change(most.effect)}{cause})"
         )
+    if other := counts[Outcome.NOT_COMPARABLE]:
+        first = f"{other[0].series}: {other[0].sentence}"
+        sentence = f"{len(other)} of {len(verdicts)} series are not comparable: {first}"
+        return Outcome.NOT_COMPARABLE, sentence
     if open_ := counts[Outcome.INCONCLUSIVE]:
         return Outcome.INCONCLUSIVE, (
             f"cannot tell for {len(open_)} of {len(verdicts)} series: {open_[0].series}: {open_[0].sentence}"
@@ -222,6 +226,7 @@ def build_report(
 EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.REGRESSED: 3,
     Outcome.INCONCLUSIVE: 4,
+    Outcome.NOT_COMPARABLE: 4,
     Outcome.IMPROVED: 0,
     Outcome.UNCHANGED: 0,
     Outcome.ACKNOWLEDGED: 0,

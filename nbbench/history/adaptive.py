@@ -24,6 +24,7 @@ from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
+from nbbench.subject.profile import load_profile
 from nbbench.work.work_share import cost_bytes
 from nbbench.workloads import ledger_families
 
@@ -60,7 +61,7 @@ class Search:
     bench: tuple[str, ...] = ()
     budget_s: float = float("inf")
     limit: int = sys.maxsize
-    workloads: str = "bandwidth-512-float(32|64)"
+    workloads: str = ""
 
 
 def search(
@@ -77,7 +78,7 @@ def search(
     has no explanation. Raises what the measuring raises; finished commits are kept.
     """
     started = time.monotonic()
-    names = workload_names(settings, re.compile(asked.workloads))
+    names = workload_names(settings, re.compile(asked.workloads or load_profile(settings).range_workloads))
     # A commit whose ledger cannot be recorded will fail to run as well; then it counts as broken.
     ledgers = commit_ledgers(settings, asked.commits, names, say=show)
     looked = _second_looks(settings)

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.history.canaries import Canaries, canary_levels
+from nbbench.history.confirmed import LONG, WorkHistory
 from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
+from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
+from nbbench.history.setups import Setups
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
-from nbbench.model import ChangePoint, Commit, ProcessRecord, Series
+from nbbench.model import ChangePoint, Commit, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import held_up, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
-from nbbench.workloads import ledger_families
+from nbbench.workloads import workload_of
 
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
 # one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
 SERIES_ALPHA = 0.05
-# Work that differs by less is no reason to believe a level of one commit: a single time is not
-# that certain (the two real ones on record moved the bytes by 20 and 24 %).
-_CHANGED_SHARE = 0.05
-_MIN_SEGMENT = 3
+_MIN_SEGMENT = LONG
+# A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
+# hundredth of the usual one to say that code did it.
+DISTURBED_ALPHA = 0.01
 # What a process reads at a time: a few megabytes, and a third of a second of detection.
 _PART_POINTS = 100_000
 # Databases take no longer lists in a query than some thousands.
@@ -47,7 +49,7 @@ class History:
     one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
-    results that were collected more than once.
+    results that were collected more than once, `setups` what each was measured with.
     """
 
     series: Collection[Series]
@@ -57,6 +59,7 @@ class History:
     stored: StoredCurves | None = None
     machine: tuple[Series, ...] = ()
     repeats: Repeats = field(default_factory=dict)
+    setups: Setups = field(default_factory=Setups)
 
     def order(self) -> CommitOrder:
         """The commits along the branch; a database lists all those of its series."""
@@ -95,7 +98,13 @@ def find_changes(
     memory at a time.
     """
     order = history.order()
-    judge = _Judge(order, _Evidence(history, order), Rules(_MIN_SEGMENT, alpha, min_effect), dict(declared))
+    judge = _Judge(
+        order,
+        _Evidence(history, order),
+        Rules(_MIN_SEGMENT, alpha, min_effect),
+        dict(declared),
+        _counted(history),
+    )
     done: list[_Judged] = []
 
     def tell() -> None:
@@ -114,6 +123,16 @@ def find_changes(
         done.append(judge(place, curve(order, series)))
         tell()
     return _significant([change for one in done for change in one.changes], sum(one.tested for one in done))
+
+
+def _figure(key: SeriesKey) -> tuple[str, str]:
+    """Workload and name of an exact count: the suite's tracks and the ledgers' series share them."""
+    return workload_of(key) or "", key.benchmark.rpartition(".")[2]
+
+
+def _counted(history: History) -> frozenset[tuple[str, str]]:
+    """What the ledgers count."""
+    return frozenset(_figure(s.key) for s in history.series if s.key.benchmark.startswith(LEDGER_SERIES))
 
 
 def _parts(stored: StoredCurves) -> list[range]:
@@ -138,16 +157,25 @@ class _Judge:
     evidence: _Evidence
     rules: Rules
     declared: Mapping[str, Better]
+    counted: frozenset[tuple[str, str]]
 
     def __call__(self, place: int, one: Curve) -> _Judged:
         metric = metric_of(one.key, one.unit, one.kind, self.declared)
+        if metric.exact and self._repeated(one.key):
+            return _Judged(place, [], False)
         steps: tuple[Step, ...] = ()
         tested = not metric.exact and metric.role is not Role.MACHINE
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
-            steps = detect_one(self.evidence.values(one), self.evidence.confirmed(one), self.rules)
+            values, sound = self.evidence.values(one)
+            rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
+            steps = detect_one(values, self.evidence.confirmed(one), rules)
         return _Judged(place, [_change_point(self.order, one, step, metric) for step in steps], tested)
+
+    def _repeated(self, key: SeriesKey) -> bool:
+        """Whether the ledgers have the same count, of more commits: the suite's tracks serve asv's graphs."""
+        return not key.benchmark.startswith(LEDGER_SERIES) and _figure(key) in self.counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +195,12 @@ class _Evidence:
     def __init__(self, history: History, order: CommitOrder) -> None:
         self._disturbed: Disturbed = disturbed_results(history.records)
         self._canaries: Canaries = canary_levels(history.records)
-        self._changed = _changed_work(history.ledgers, order)
+        self._work = WorkHistory(history.ledgers, order)
         self._repeats = history.repeats
 
-    def values(self, one: Curve) -> NDArray[np.float64]:
-        """The values without those of a disturbed machine, and times without its drift."""
+    def values(self, one: Curve) -> tuple[NDArray[np.float64], bool]:
+        """The values without those of a disturbed machine, and times without its drift; and whether most of
+        the series was measured undisturbed (where not, nothing is left out)."""
         values = one.values
         disturbed = np.zeros(values.size, dtype=np.bool_)
         if self._disturbed:
@@ -180,19 +209,20 @@ class _Evidence:
         if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)
             disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
-        if 2 * disturbed.sum() < disturbed.size:
+        sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
+        if sound:
             values = np.where(disturbed, np.nan, values)
-        return values if beside is None else remove_drift(values, beside)[0]
+        return (values if beside is None else remove_drift(values, beside)[0]), sound
 
     def confirmed(self, one: Curve) -> NDArray[np.int64]:
-        """Short levels that the ledger vouches for, and points that a second collection does, as
-        `detect_steps` takes them."""
-        vouched = _vouched(one, self._changed)
+        """Short levels that the work confirms, and points that a second collection does, as `detect_steps`
+        takes them."""
+        confirmed = self._work.confirmed(one)
         again = self._repeats.get(one.key)
         if not again:
-            return vouched
+            return confirmed
         repeats = repeated(one.commits, one.values, again, _MIN_SEGMENT)
-        return np.where((vouched == 0) & repeats, ALONE, vouched)
+        return np.where((confirmed == 0) & repeats, ALONE, confirmed)
 
 
 def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
@@ -208,40 +238,6 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
-
-
-def _changed_work(ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> dict[str, set[str]]:
-    """By commit, the workloads whose ledger differs from the one before."""
-    changed: dict[str, set[str]] = {}
-    last: dict[str, tuple[float, int]] = {}
-    for commit in order.commits:
-        for workload, ledger in ledgers.get(commit.tree, {}).items():
-            if ledger.error or not ledger.pixels:
-                continue
-            now = (ledger.bytes_per_pixel, ledger.ops)
-            before = last.get(workload, now)
-            if any(abs(b - a) > _CHANGED_SHARE * a for a, b in zip(before, now, strict=True)):
-                changed.setdefault(commit.hash, set()).add(workload)
-            last[workload] = now
-    return changed
-
-
-def _vouched(one: Curve, changed: Mapping[str, set[str]]) -> NDArray[np.int64]:
-    """Numbers (n,) of the levels shorter than the least segment whose ends are changes of the series' own
-    work; 0 elsewhere. The ledger vouches for work and for time, which follows it; page faults are the
-    allocator's, and flip by themselves where an image is about as large as its thresholds."""
-    families = () if one.unit == "faults" else ledger_families(one.key)
-    starts = [
-        i
-        for i, commit in enumerate(one.commits)
-        if i == 0 or (commit in changed and any(name.startswith(families) for name in changed[commit]))
-    ]
-    numbers = np.zeros(one.values.size, dtype=np.int64)
-    if families and len(starts) > 1:
-        for number, (first, end) in enumerate(pairwise([*starts, one.values.size]), start=1):
-            if end - first < _MIN_SEGMENT:
-                numbers[first:end] = number
-    return numbers
 
 
 def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:

@@ -1,29 +1,30 @@
-"""Change points of many series become events: one for each commit range, direction and cause."""
+"""Change points of many series become events: one commit range, one direction, one phase, one cause."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import median
 
-from nbbench.disturbance import Disturbance, mean_disturbance
-from nbbench.history.canaries import machine_jump
-from nbbench.history.causes import explain_change, records_by_commit, slowest
+from nbbench import units
+from nbbench.history.around import Around
+from nbbench.history.causes import find_cause
+from nbbench.history.causes.facts import Evidence, Facts, largest_changes
 from nbbench.history.changes import History
-from nbbench.history.grouping import Group, group_changes
-from nbbench.history.order import CommitOrder
-from nbbench.ledger import Ledger
+from nbbench.history.grouping import Group, group_changes, merged
 from nbbench.metrics import Role, change_metric, change_role
-from nbbench.model import ChangePoint, Commit, Decision, Event, EventDirection, Flag, FlagState, ProcessRecord
+from nbbench.model import Cause, ChangePoint, Commit, Event, EventDirection, Phase
 from nbbench.stats.changepoint import level_effect
-from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
-from nbbench.workloads import ledger_families
+from nbbench.work.ledger_diff import LedgerDiff
 
-# A recovery undoes at least half of the loss (on the log scale).
+# A recovery undoes at least half of the regression (on the log scale).
 _RECOVERED_SHARE = 0.5
-_NEIGHBOURS = 5
+_WORDS = {
+    EventDirection.REGRESSION: "slower",
+    EventDirection.IMPROVEMENT: "faster",
+    EventDirection.CHANGE: "changed",
+}
 
 
 def build_events(
@@ -31,138 +32,130 @@ def build_events(
 ) -> list[Event]:
     """Group change points and explain each group; oldest first.
 
-    `grouping` says which belong together. Groups in which nothing reaches the thresholds are
-    left out, and those between equal trees: equal code is never a regression.
+    `grouping` says which belong together. Groups in which nothing counts (`metrics`; `min_effect` is the
+    least log ratio of noisy ones) are left out, and those between equal trees: equal code is never a
+    regression.
     """
-    branch = _Branch(history)
+    around = Around(history)
     groups = [
         group
-        for group in group_changes(changes, branch.order)
-        if _matters(group.changes, min_effect) and not branch.same_tree(group.lo, group.hi)
+        for group in merged(group_changes(changes, around))
+        if _matters(group, min_effect) and not around.same_tree(group.lo, group.hi)
     ]
-    groups.sort(key=lambda group: (group.hi, group.lo, group.direction))
-    return _with_recoveries([_event(group, branch) for group in groups])
+    groups.sort(key=lambda group: (group.hi, group.lo, list(_WORDS).index(group.direction)))
+    return _with_recoveries(_named([_event(group, around) for group in groups]))
 
 
-class _Branch:
-    """Ledgers, telemetry and the machine's own series by place on the branch."""
-
-    def __init__(self, history: History) -> None:
-        self.order: CommitOrder = history.order()
-        self.commits = self.order.commits
-        self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
-        self._records = records_by_commit(history.records)
-        self._ceilings = history.ceilings()
-
-    def same_tree(self, lo: int, hi: int) -> bool:
-        """Whether the measured paths are known to be the same before `lo` and up to `hi`."""
-        trees = {commit.tree for commit in self.commits[max(lo - 1, 0) : hi + 1]}
-        return len(trees) == 1 and hi > 0 and "" not in trees
-
-    def ledgers_around(self, lo: int, hi: int, families: tuple[str, ...]) -> list[LedgerDiff]:
-        """Ledger differences of the families' workloads: `hi` against the nearest commit before `lo`.
-
-        Workloads whose own last ledger lies further back are left out: what moved them may have
-        happened before.
-        """
-        head = {name: one for name, one in self._usable(hi).items() if name.startswith(families)}
-        for i in range(lo - 1, -1, -1):
-            base = self._usable(i)
-            if shared := sorted(base.keys() & head.keys()):
-                return [diff_ledgers(base[name], head[name]) for name in shared]
-        return []
-
-    def _usable(self, index: int) -> dict[str, Ledger]:
-        found = self._ledgers.get(self.commits[index].tree, {})
-        return {name: ledger for name, ledger in found.items() if not ledger.error and ledger.pixels}
-
-    def disturbance(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Disturbance, Disturbance]:
-        """Disturbance of the commits measured just before `lo`, and from `hi` on."""
-        before, after = self._records_around(lo, hi, machines)
-        return mean_disturbance(before), mean_disturbance(after)
-
-    def canary_jump(self, lo: int, hi: int, changes: Iterable[ChangePoint]) -> float:
-        """How far the canaries beside the changed series moved, as a log ratio; 0.0 where they did not."""
-        changes = tuple(changes)
-        before, after = self._records_around(lo, hi, {c.key.machine for c in changes})
-        return machine_jump(before, after, {c.key.benchmark for c in changes})
-
-    def _records_around(
-        self, lo: int, hi: int, machines: Collection[str]
-    ) -> tuple[list[ProcessRecord], list[ProcessRecord]]:
-        """Telemetry of the commits measured just before `lo`, and of those from `hi` on."""
-
-        def gather(places: Iterable[int]) -> list[ProcessRecord]:
-            measured = (self._records.get(self.commits[i].hash, []) for i in places)
-            here = ([r for r in records if r.machine in machines or not r.machine] for records in measured)
-            return [r for records in [found for found in here if found][:_NEIGHBOURS] for r in records]
-
-        return gather(range(lo - 1, -1, -1)), gather(range(hi, len(self.commits)))
-
-    def ceiling_effect(self, lo: int, hi: int, machines: Collection[str]) -> float | None:
-        """log ratio of the ceiling after/before; the least of several machines must explain all."""
-        effects = []
-        for series in self._ceilings:
-            if series.key.machine not in machines:
-                continue
-            usable = [p for p in self.order.sort(series.points) if p.value and 0 < p.value < math.inf]
-            before = [p.value for p in usable if p.value and self.order.index(p.commit) < lo][-_NEIGHBOURS:]
-            after = [p.value for p in usable if p.value and self.order.index(p.commit) >= hi][:_NEIGHBOURS]
-            if before and after:
-                effects.append(math.log(median(after) / median(before)))
-        return min(effects, key=abs, default=None)
-
-
-def _matters(changes: Sequence[ChangePoint], min_effect: float | None) -> bool:
-    metrics = ((change, change_metric(change)) for change in changes)
+def _matters(group: Group, min_effect: float | None) -> bool:
+    metrics = ((one.change, change_metric(one.change)) for one in group.members)
     return any(m.counts(c, min_effect) for c, m in metrics if m.role is not Role.DERIVED)
 
 
-def _event(group: Group, branch: _Branch) -> Event:
-    machines = {change.key.machine for change in group.changes}
-    families = {
-        name for c in group.changes if change_role(c) is not Role.DERIVED for name in ledger_families(c.key)
-    }
-    diffs = branch.ledgers_around(group.lo, group.hi, tuple(families))
-    before, after = branch.disturbance(group.lo, group.hi, machines)
-    ceiling = branch.ceiling_effect(group.lo, group.hi, machines)
-    canary = branch.canary_jump(group.lo, group.hi, (c for c in group.changes if change_role(c) is Role.TIME))
-    cause, evidence = explain_change(group.changes, diffs, before, after, ceiling, canary)
-    evidence = (*slowest(group.changes), *evidence)
-    lo, hi = branch.commits[group.lo], branch.commits[group.hi]
-    worse = group.direction > 0
+def _event(group: Group, around: Around) -> Event:
+    facts = _facts(group, around)
+    cause, evidence = find_cause(facts, group.cause)
+    lo, hi = around.commits[group.lo], around.commits[group.hi]
+    effect, predicted = _headline(facts)
     return Event(
-        id=event_id(lo, hi, worse),
+        id="",
         lo_commit=lo.hash,
         hi_commit=hi.hash,
         date=hi.date,
         subject=hi.subject,
-        direction=EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT,
+        direction=group.direction,
+        phase=group.phase,
         cause=cause,
-        effect=_headline(group.changes, worse),
-        evidence=evidence,
-        changes=tuple(sorted(group.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
+        effect=effect,
+        evidence=(*predicted, *largest_changes(facts.of(Role.TIME)), *evidence),
+        changes=tuple(sorted(facts.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
     )
 
 
-def event_id(lo: Commit, hi: Commit, worse: bool) -> str:
-    """`0123abcd-slower`, or `0123abcd..4567cdef-slower`: decisions find their event by this range."""
-    span = hi.short if lo.hash == hi.hash else f"{lo.short}..{hi.short}"
-    return f"{span}-{'slower' if worse else 'faster'}"
+def _facts(group: Group, around: Around) -> Facts:
+    """What is on record of a group."""
+    changes = tuple(one.change for one in group.members)
+    own = [one for one in group.members if one.role is not Role.DERIVED]
+    machines = {change.key.machine for change in changes}
+    diffs: dict[str, LedgerDiff] = {}
+    for one in own:
+        diffs |= {d.workload: d for d in around.diffs(one.change.key, group.lo, group.hi)}
+    before, after = around.disturbance(group.lo, group.hi, machines)
+    times = [one.change for one in own if one.role is Role.TIME]
+    return Facts(
+        changes,
+        group.direction,
+        group.phase,
+        tuple(diffs[name] for name in sorted(diffs)),
+        before,
+        after,
+        around.ceiling_effect(group.lo, group.hi, machines),
+        around.canary_jump(group.lo, group.hi, times),
+        around.setup(group.lo, group.hi, [one.change for one in own]),
+    )
 
 
-def _headline(changes: Sequence[ChangePoint], worse: bool) -> float:
-    """The largest effect on time in the event's direction; without one, on work, then on anything."""
-    same = [c for c in changes if c.worse == worse and math.isfinite(c.effect)] or list(changes)
-    for part in ((Role.TIME,), (Role.WORK, Role.DTYPE), tuple(Role)):
-        moved = [c for c in same if change_role(c) in part]
+def _headline(facts: Facts) -> tuple[float, Evidence]:
+    """What a user waits for: the largest effect on time in the event's direction.
+
+    Where no time was measured it is predicted from the cost of the work, which is said; without a ledger the
+    largest effect on work stands in, then any.
+    """
+    same = [c for c in facts.changes if c.worse == (facts.way > 0) and math.isfinite(c.effect)]
+    same = same or list(facts.changes)
+    timed = [c for c in same if change_role(c) is Role.TIME]
+    if timed:
+        return max(timed, key=lambda c: abs(c.effect)).effect, ()
+    costs = [
+        d.cost_effect for d in facts.diffs if math.isfinite(d.cost_effect) and d.cost_effect * facts.way > 0
+    ]
+    if costs and facts.roles & {Role.WORK, Role.DTYPE}:
+        effect = max(costs, key=abs)
+        return effect, (f"not timed: by its bytes and operations, time {units.format_change(effect)}",)
+    for roles in ((Role.WORK, Role.DTYPE), tuple(Role)):
+        moved = [c for c in same if change_role(c) in roles]
         if moved:
-            return max(moved, key=lambda c: abs(c.effect)).effect
-    return 0.0
+            return max(moved, key=lambda c: abs(c.effect)).effect, ()
+    return 0.0, ()
+
+
+def event_id(lo: Commit, hi: Commit, direction: EventDirection, phase: Phase = Phase.WARM) -> str:
+    """`0123abcd-slower`, or `0123abcd..4567cdef-slower-import`: decisions find their event by it."""
+    span = hi.short if lo.hash == hi.hash else f"{lo.short}..{hi.short}"
+    ending = "" if phase is Phase.WARM else f"-{_word(phase)}"
+    return f"{span}-{_WORDS[direction]}{ending}"
+
+
+def _word(name: Phase | Cause) -> str:
+    return name.value.replace(" ", "-")
+
+
+def _named(events: Sequence[Event]) -> list[Event]:
+    """The events with their ids; of several with one range, direction and phase those after the largest
+    are named by their cause as well, and those of one cause are one event."""
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        lo, hi = (Commit(name, "", event.date, "") for name in (event.lo_commit, event.hi_commit))
+        found[event_id(lo, hi, event.direction, event.phase)].append(event)
+    named: dict[int, Event] = {}
+    for name, same in found.items():
+        by_cause: dict[Cause, list[Event]] = defaultdict(list)
+        for event in sorted(same, key=lambda e: -abs(e.effect) if math.isfinite(e.effect) else -math.inf):
+            by_cause[event.cause].append(event)
+        for rank, (cause, some) in enumerate(by_cause.items()):
+            ending = f"-{_word(cause)}" if rank else ""
+            named[id(some[0])] = replace(_as_one(some), id=name + ending)
+    return [named[id(event)] for event in events if id(event) in named]
+
+
+def _as_one(events: Sequence[Event]) -> Event:
+    first, *others = events
+    changes = (*first.changes, *(c for event in others for c in event.changes))
+    evidence = dict.fromkeys((*first.evidence, *(line for event in others for line in event.evidence)))
+    return replace(first, changes=changes, evidence=tuple(evidence))
 
 
 def _with_recoveries(events: list[Event]) -> list[Event]:
-    """Name the later event that undid a loss: the loss stays in the record."""
+    """Name the later event that undid a regression: the regression stays in the record."""
     done = []
     for i, event in enumerate(events):
         healer = None
@@ -173,8 +166,8 @@ def _with_recoveries(events: list[Event]) -> list[Event]:
 
 
 def _heals(later: Event, event: Event) -> bool:
-    """Whether at least half of the lost series are back at their old level."""
-    levels = {c.key: c.after for c in later.changes if not c.worse}
+    """Whether at least half of the series that became worse are back at their old level."""
+    levels: Mapping[object, float] = {c.key: c.after for c in later.changes if not c.worse}
     worse = [c for c in event.changes if c.worse]
     # Memory that was given back does not undo page faults, time or work.
     lost = [c for c in worse if change_role(c) not in (Role.MEMORY, Role.DERIVED)] or worse
@@ -182,55 +175,11 @@ def _heals(later: Event, event: Event) -> bool:
     return bool(lost) and len(healed) * 2 >= len(lost)
 
 
-def _undone(loss: ChangePoint, level: float) -> bool:
-    """Whether a level lies nearer to where the loss began than half of it; levels, not sizes of
-    steps, so that one gain does not make up for two losses."""
-    kept = (1 - _RECOVERED_SHARE) * abs(loss.effect)
-    left = level_effect(loss.before, level)
+def _undone(change: ChangePoint, level: float) -> bool:
+    """Whether a level lies nearer to where the change began than half of it; levels, not sizes of
+    steps, so that one improvement does not make up for two regressions."""
+    kept = (1 - _RECOVERED_SHARE) * abs(change.effect)
+    left = level_effect(change.before, level)
     if math.isinf(kept) or math.isinf(left):  # from or to zero: in the values themselves
-        kept, left = (1 - _RECOVERED_SHARE) * abs(loss.after - loss.before), level - loss.before
-    return left * math.copysign(1.0, loss.after - loss.before) <= kept
-
-
-def attach_flags(
-    events: Iterable[Event], decisions: Sequence[Decision], plan: str, commits: Sequence[Commit]
-) -> list[Flag]:
-    """Flags of a plan item: every event that is a loss, in the state of its newest decision.
-
-    A decision belongs to one event: the one whose id it names. Where none has that id any more, it is
-    the one that shares most commits with the range that it names, in the same direction and phase: more
-    measurements narrow a range and change the id, not the event.
-    """
-    order = {commit.short: i for i, commit in enumerate(CommitOrder(commits).commits)}
-    worse = [event for event in events if event.worse]
-    told: dict[str, list[Decision]] = defaultdict(list)
-    for decision in sorted(decisions, key=lambda d: d.date):
-        if decision.plan == plan and (event_id := _event_of(decision, worse, order)):
-            told[event_id].append(decision)
-    return [
-        Flag(e, plan, told[e.id][-1].state if e.id in told else FlagState.DETECTED, tuple(told.get(e.id, ())))
-        for e in worse
-    ]
-
-
-def _event_of(decision: Decision, events: Sequence[Event], order: Mapping[str, int]) -> str | None:
-    if any(event.id == decision.event for event in events):
-        return decision.event
-    shared = {event.id: _shared_commits(decision, event, order) for event in events}
-    best = max(shared, key=lambda identity: shared[identity], default=None)
-    return best if best is not None and shared[best][1] > 0 else None
-
-
-def _shared_commits(decision: Decision, event: Event, order: Mapping[str, int]) -> tuple[bool, int]:
-    """Whether the kind of event is just that of the decision, and how many commits the ranges share.
-
-    A decision of before phases were told apart names the beginning of a kind ("slower").
-    """
-    span, _, kind = decision.event.partition("-")
-    own = event.id.partition("-")[2]
-    first, _, last = span.partition("..")
-    places = [order.get(name[:8]) for name in (first, last or first, event.lo_commit, event.hi_commit)]
-    known = [place for place in places if place is not None]
-    if len(known) < 4 or not f"{own}-".startswith(f"{kind}-"):
-        return False, 0
-    return kind == own, max(0, min(known[1], known[3]) - max(known[0], known[2]) + 1)
+        kept, left = (1 - _RECOVERED_SHARE) * abs(change.after - change.before), level - change.before
+    return left * math.copysign(1.0, change.after - change.before) <= kept

@@ -1,82 +1,174 @@
-"""Which change points belong together: groups by commit range and direction."""
+"""Which change points belong together: one commit range, direction, phase and, of exact work, cause."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from nbbench.history.order import CommitOrder
-from nbbench.metrics import Better, Role, change_metric, change_role
-from nbbench.model import ChangePoint, SeriesKey
-from nbbench.workloads import ledger_families
+from nbbench.history.around import Around
+from nbbench.history.causes import exact_cause, work
+from nbbench.metrics import Better, Role, change_metric, phase_of
+from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
+from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.workloads import ledger_families, workload_of
 
 _EXPLAINED_SHARE = 0.5
+_COUNTED = (Role.WORK, Role.DTYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A change point on the branch, in the commits `lo` … `hi`, with what it says.
+
+    `runs` is what the series runs: a workload, or the benchmark's family and parameters where that is not
+    known. `cause` is what exact work says of it, None for anything else.
+    """
+
+    change: ChangePoint
+    lo: int
+    hi: int
+    role: Role
+    phase: Phase
+    direction: EventDirection
+    runs: Hashable
+    cause: Cause | None = None
+
+    @property
+    def drift(self) -> bool:
+        """Whether it is a slow change, without a commit of its own."""
+        return self.change.kind == "drift"
+
+    @property
+    def size(self) -> float:
+        """The size of its effect, 0 where it is infinite: a width from nothing must not outvote others."""
+        return abs(self.change.effect) if math.isfinite(self.change.effect) else 0.0
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Both ends."""
+        return self.lo, self.hi
 
 
 @dataclass(slots=True)
 class Group:
-    """Change points of different series in the places `lo` … `hi` of the branch.
+    """Change points of different series with one range, direction and phase.
 
-    `direction` is +1 for a loss, -1 for a gain, 0 while nothing has a direction; `sharp` says
-    that an exact counter fixed the range.
+    `sharp` says that an exact counter fixed the range, `cause` what the exact work says.
     """
 
     lo: int
     hi: int
+    direction: EventDirection
+    phase: Phase
     drift: bool = False
     sharp: bool = False
-    changes: list[ChangePoint] = field(default_factory=list)
-    direction: int = 0
-    weight: float = 0.0
+    cause: Cause | None = None
+    members: list[Placed] = field(default_factory=list)
     keys: set[SeriesKey] = field(default_factory=set)
-    _said: tuple[int, float] = (0, 0.0)
+    runs: set[Hashable] = field(default_factory=set)
+    weight: float = 0.0
 
-    def add(self, change: ChangePoint, *, own: bool = True) -> None:
-        """Take a change point in; the one that says most gives the direction.
+    def add(self, one: Placed) -> None:
+        """Take a change point in. One with a wider range than the group's makes no room for greater ones."""
+        self.members.append(one)
+        self.keys.add(one.change.key)
+        if one.role is not Role.DERIVED:
+            self.runs.add(one.runs)
+        if self.lo <= one.lo and one.hi <= self.hi:
+            self.weight = max(self.weight, one.size)
 
-        `own` says that its range is not wider than the group's: guests do not make room for
-        greater guests.
-        """
-        self.changes.append(change)
-        self.keys.add(change.key)
-        said = say(change)
-        if said > self._said:
-            self._said, self.direction = said, sign(change)
-        if own and math.isfinite(change.effect):
-            self.weight = max(self.weight, abs(change.effect))
+    def overlaps(self, one: Placed) -> bool:
+        """Whether the ranges share a commit."""
+        return self.lo <= one.hi and one.lo <= self.hi
 
-    def overlaps(self, lo: int, hi: int) -> bool:
-        """Whether a range shares a commit with this one."""
-        return self.lo <= hi and lo <= self.hi
-
-    def narrow(self, lo: int, hi: int) -> None:
-        """What two ranges with one cause have in common."""
-        self.lo, self.hi = max(self.lo, lo), min(self.hi, hi)
+    def narrow(self, one: Placed) -> None:
+        """What both ranges have in common."""
+        self.lo, self.hi = max(self.lo, one.lo), min(self.hi, one.hi)
 
 
-def group_changes(changes: Sequence[ChangePoint], order: CommitOrder) -> list[Group]:
-    """Group change points; those of commits that `order` does not know are left out.
+def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]:
+    """Group change points; those of commits that the branch does not know are left out.
 
-    Exact ones come first, sharp ranges before wide ones: all that changed in the same commits
-    is one group, and a wide range joins a group inside it that has its direction. A noisy step
-    joins the group that it overlaps in its direction (where no counter fixed that, one of its own
-    workloads), or begins one. Drifts have no commit of their own and keep to themselves. Derived figures
-    only join. No group takes a series twice.
+    Exact work comes first, sharp ranges before wide ones, each workload in the direction of its own cost. A
+    noisy step joins the group that it overlaps in its direction and phase, where that group's work is what
+    it runs and large enough to explain it, or begins one. Memory joins what happened in the same commits in
+    its direction. Drifts keep to themselves, derived figures only join. No group takes a series twice.
     """
-    placed = [c for c in sorted(changes, key=_name) if min(_span(c, order)) >= 0]
-    derived = [c for c in placed if change_role(c) is Role.DERIVED]
-    rest = [c for c in placed if change_role(c) is not Role.DERIVED]
+    placed = place_changes(changes, around)
     groups: list[Group] = []
-    exact = [c for c in rest if c.kind == "exact"]
-    for change in sorted(exact, key=lambda c: (_width(c, order), _span(c, order))):
-        _join_exact(groups, change, *_span(change, order))
-    noisy = [c for c in rest if c.kind != "exact"]
-    for change in sorted(noisy, key=lambda c: (-abs(c.effect), _span(c, order))):
-        _join_noisy(groups, change, *_span(change, order))
-    for change in derived:
-        _join_derived(groups, change, *_span(change, order))
-    return _distinct(groups)
+    counted = [p for p in placed if p.role in _COUNTED and p.change.kind == "exact"]
+    memory = [p for p in placed if p.role is Role.MEMORY]
+    derived = [p for p in placed if p.role is Role.DERIVED]
+    taken = {id(p) for p in (*counted, *memory, *derived)}
+    noisy = [p for p in placed if id(p) not in taken]
+    for one in sorted(counted, key=lambda p: (p.direction is EventDirection.CHANGE, p.hi - p.lo, p.range)):
+        _join(groups, one, [g for g in groups if _same_work(g, one)], narrow=True)
+    for one in sorted(noisy, key=lambda p: (p.role is not Role.ALLOCATOR, -p.size, p.range)):
+        _join(groups, one, [g for g in groups if _explains(g, one, around)], narrow=False)
+    for one in sorted(memory, key=lambda p: (p.change.kind != "exact", p.hi - p.lo, -p.size, p.range)):
+        _join(groups, one, [g for g in groups if _held(g, one)], narrow=one.change.kind == "exact")
+    for one in derived:
+        fitting = [g for g in groups if g.overlaps(one) and g.drift == one.drift]
+        if home := _best([g for g in fitting if one.direction is g.direction] or fitting, one):
+            home.add(one)
+    return groups
+
+
+def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed]:
+    """The change points with their places, in an order that does not depend on the input's."""
+    placed = [_place(change, around) for change in sorted(changes, key=_name)]
+    known = [p for p in placed if p.lo >= 0 and p.hi >= 0]
+    bundles: dict[tuple[Hashable, int, int], list[Placed]] = {}
+    for one in known:
+        if one.role in _COUNTED and one.change.kind == "exact":
+            bundles.setdefault((one.runs, *one.range), []).append(one)
+    decided = {id(p): (p, *_decide(bundle, around)) for bundle in bundles.values() for p in bundle}
+    return [_with_work(*decided[id(p)]) if id(p) in decided else p for p in known]
+
+
+def _place(change: ChangePoint, around: Around) -> Placed:
+    lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
+    metric = change_metric(change)
+    direction = EventDirection.REGRESSION if change.worse else metric.direction(change.effect)
+    if direction is EventDirection.REGRESSION and not change.worse:
+        direction = EventDirection.IMPROVEMENT  # a declared unit: what was recorded counts
+    runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
+    return Placed(change, min(lo, hi), hi, metric.role, phase_of(change.key), direction, runs)
+
+
+def _with_work(one: Placed, direction: EventDirection, cause: Cause) -> Placed:
+    return Placed(one.change, one.lo, one.hi, one.role, one.phase, direction, one.runs, cause)
+
+
+def _decide(bundle: Sequence[Placed], around: Around) -> tuple[EventDirection, Cause]:
+    """Direction and cause of all exact counts of one workload at one place.
+
+    The direction is that of the cost, bytes and operations together, as the ledger has it; without a ledger
+    that of the count that moved most.
+    """
+    first = bundle[0]
+    diffs = around.diffs(first.change.key, first.lo, first.hi)
+    own = diffs[0] if len(diffs) == 1 and workload_of(first.change.key) == diffs[0].workload else None
+    direction = _cost_direction(own) if own is not None else None
+    if direction is None:
+        direction = max(bundle, key=_says).direction
+    causes = [exact_cause(diff, direction) for diff in diffs]
+    named = next((c for c in (Cause.IMAGE, Cause.DTYPE, Cause.WORK) if c in causes), None)
+    widths = any(p.role is Role.DTYPE and p.direction in (direction, EventDirection.CHANGE) for p in bundle)
+    return direction, named or (Cause.DTYPE if widths else Cause.WORK)
+
+
+def _cost_direction(diff: LedgerDiff) -> EventDirection | None:
+    if diff.cost_effect == 0 or math.isnan(diff.cost_effect):
+        return None
+    return EventDirection.REGRESSION if diff.cost_effect > 0 else EventDirection.IMPROVEMENT
+
+
+def _says(one: Placed) -> tuple[bool, bool, float]:
+    """How much an exact count says about its workload's direction."""
+    neither = change_metric(one.change).better is Better.NEITHER
+    return not neither, one.role is Role.WORK, abs(one.change.effect)
 
 
 def _name(change: ChangePoint) -> tuple[object, ...]:
@@ -85,120 +177,84 @@ def _name(change: ChangePoint) -> tuple[object, ...]:
     return key.benchmark, key.version, key.params, key.machine, key.environment, change.lo_commit
 
 
-def _span(change: ChangePoint, order: CommitOrder) -> tuple[int, int]:
-    lo, hi = order.index(change.lo_commit), order.index(change.hi_commit)
-    return min(lo, hi), hi
-
-
-def _width(change: ChangePoint, order: CommitOrder) -> int:
-    lo, hi = _span(change, order)
-    return hi - lo
-
-
-def _join_exact(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
-    home = next((g for g in groups if (g.lo, g.hi) == (lo, hi) and change.key not in g.keys), None)
+def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow: bool) -> None:
+    """Add a change point to the best of the fitting groups, or to one of its own."""
+    exact = one.change.kind == "exact"
+    home = _best([g for g in fitting if one.change.key not in g.keys and g.drift == one.drift], one)
     if home is None:
-        home = _best(_fitting(groups, change, lo, hi), hi)
-    if home is None:
-        home = Group(lo, hi, sharp=True)
+        home = Group(one.lo, one.hi, one.direction, one.phase, one.drift, exact, one.cause)
         groups.append(home)
-    own = home.lo <= lo and hi <= home.hi
-    home.narrow(lo, hi)
-    home.add(change, own=own)
+    elif narrow or not (home.sharp or home.drift):
+        home.narrow(one)
+        home.sharp = home.sharp or exact
+    home.add(one)
 
 
-def _join_noisy(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
-    home = _best(_fitting(groups, change, lo, hi), hi)
-    if home is None:
-        home = Group(lo, hi, drift=change.kind == "drift")
-        groups.append(home)
-    elif not home.sharp and not home.drift:
-        home.narrow(lo, hi)
-    home.add(change, own=not home.sharp or (home.lo <= lo and hi <= home.hi))
+def _best(groups: Sequence[Group], one: Placed) -> Group | None:
+    """The group of what the series runs, else the one that moved most, else the nearest."""
+    return max(groups, key=lambda g: (one.runs in g.runs, g.weight, -abs(g.hi - one.hi)), default=None)
 
 
-def _join_derived(groups: list[Group], change: ChangePoint, lo: int, hi: int) -> None:
-    drift = change.kind == "drift"
-    home = _best([g for g in groups if g.drift == drift and g.overlaps(lo, hi)], hi)
-    if home is not None:
-        home.add(change)
+def _same_work(group: Group, one: Placed) -> bool:
+    """Whether exact work belongs to a group: the same commits, direction and cause.
 
-
-def _fitting(groups: Iterable[Group], change: ChangePoint, lo: int, hi: int) -> list[Group]:
-    drift, way = change.kind == "drift", sign(change)
-    return [
-        g
-        for g in groups
-        if g.overlaps(lo, hi)
-        and g.direction in (0, way)
-        and g.drift == drift
-        and change.key not in g.keys
-        and _plausible(g, change, lo, hi)
-    ]
-
-
-def _plausible(group: Group, change: ChangePoint, lo: int, hi: int) -> bool:
-    """Whether a change that may have come earlier or later is of the group's making.
-
-    Inside a sharp group's range it is. From a wider range it joins only what explains half of it:
-    else a loop that was turned up somewhere between two commits would be booked on whatever
-    sharp change lies between them. Where no counter fixed the range, other commits than the group's would
-    narrow it, so the change must be of the same kind.
+    From a wider range it joins what it is a part of, or what explains half of it: else a loop that was
+    turned up somewhere between two commits would be booked on whatever sharp change lies between them.
     """
+    if not group.overlaps(one) or group.phase is not one.phase:
+        return False
+    if one.direction is EventDirection.CHANGE:  # a dtype alone
+        return (group.lo, group.hi) == one.range
+    if group.direction is not one.direction or group.cause is not one.cause:
+        return False
+    inside = group.lo <= one.lo and one.hi <= group.hi
+    return inside or not one.size or group.weight >= _EXPLAINED_SHARE * one.size
+
+
+def _explains(group: Group, one: Placed, around: Around) -> bool:
+    """Whether a noisy change is of the group's making."""
+    if group.direction is not one.direction or group.phase is not one.phase or not group.overlaps(one):
+        return False
     if not group.sharp:
-        return (group.lo, group.hi) == (lo, hi) or group.drift or _alike(group, change)
-    if (group.lo <= lo and hi <= group.hi) or not math.isfinite(change.effect):
-        return True
-    return group.weight >= _EXPLAINED_SHARE * abs(change.effect)
+        return group.drift or (group.lo, group.hi) == one.range or _alike(group, one)
+    diffs = around.diffs(one.change.key, group.lo, group.hi)
+    if one.runs in group.runs and diffs:
+        told = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
+        return group.cause is not Cause.WORK or not told or any(work.explains(d, one.size) for d in told)
+    if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):
+        return False
+    inside = group.lo <= one.lo and one.hi <= group.hi
+    return inside or group.weight >= _EXPLAINED_SHARE * one.size
 
 
-def _alike(group: Group, change: ChangePoint) -> bool:
+def _alike(group: Group, one: Placed) -> bool:
     """Whether a noisy change may tell where the group's happened: it is of the same workloads (construction
     and import, of which the ledger says nothing, only of themselves)."""
-    families = ledger_families(change.key)
+    families = ledger_families(one.change.key)
     return any(
-        ledger_families(c.key) == families and (families or c.key.benchmark == change.key.benchmark)
-        for c in group.changes
+        ledger_families(p.change.key) == families
+        and (families or p.change.key.benchmark == one.change.key.benchmark)
+        for p in group.members
     )
 
 
-def _best(groups: Sequence[Group], hi: int) -> Group | None:
-    return max(groups, key=lambda g: (g.weight, -abs(g.hi - hi)), default=None)
+def _held(group: Group, one: Placed) -> bool:
+    """Whether memory moved with a group: the same commits and direction, in any phase. What is too little to
+    count joins its own workload alone."""
+    if group.direction is not one.direction or not group.overlaps(one):
+        return False
+    counts = change_metric(one.change).counts(one.change)
+    return one.runs in group.runs or (counts and (group.lo, group.hi) == one.range)
 
 
-def _distinct(groups: Iterable[Group]) -> list[Group]:
-    """Groups of the same range and direction as one: they could not be told apart by name."""
-    found: dict[tuple[int, int, bool], Group] = {}
+def merged(groups: Iterable[Group]) -> list[Group]:
+    """Groups of one range, direction, phase and cause as one: nothing tells them apart."""
+    found: dict[tuple[object, ...], Group] = {}
     for group in groups:
-        key = group.lo, group.hi, group.direction > 0
+        key = group.lo, group.hi, group.direction, group.phase, group.cause
         if key in found:
-            for change in group.changes:
-                found[key].add(change)
+            for one in group.members:
+                found[key].add(one)
         else:
             found[key] = group
     return list(found.values())
-
-
-# What a user waits for says whether an event is a regression; without it exact work, and so on down. A width
-# that grew from nothing (an infinite effect) must not outvote bytes and operations.
-_SAYS = (Role.TIME, Role.WORK, Role.DTYPE, Role.ALLOCATOR, Role.MEMORY, Role.OTHER)
-
-
-def say(change: ChangePoint) -> tuple[int, float]:
-    """How much a change point says about an event's direction: greater tuples say more, (0, 0) nothing."""
-    metric = change_metric(change)
-    if metric.role not in _SAYS or metric.better is Better.NEITHER:
-        return 0, 0.0
-    return len(_SAYS) - _SAYS.index(metric.role), abs(change.effect)
-
-
-def direction(changes: Iterable[ChangePoint]) -> int:
-    """+1 for a regression, -1 for an improvement, 0 where nothing has a direction (a dtype alone)."""
-    said = [(say(change), change) for change in changes]
-    telling = [item for item in said if item[0][0]]
-    return sign(max(telling, key=lambda item: item[0])[1]) if telling else 0
-
-
-def sign(change: ChangePoint) -> int:
-    """+1 for a regression, -1 for an improvement."""
-    return 1 if change.worse else -1

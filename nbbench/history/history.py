@@ -11,7 +11,8 @@ from typing import Any
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.history.changes import History, find_changes
-from nbbench.history.events import attach_flags, build_events
+from nbbench.history.events import build_events
+from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of

@@ -8,6 +8,7 @@ from nbbench.ledger import Ledger
 from nbbench.model import Commit, Point, Series, SeriesKey, Status
 
 MACHINE = "any"  # a ledger does not depend on the machine
+LEDGER_SERIES = "ledger."  # what their benchmarks' names begin with
 _VERSION = "1"
 
 # benchmark name: unit, figure. Named like the suite's own tracks, so that they play the same roles.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from asv import machine, util
+from asv import util
 from asv.console import log
-from asv.environment import Environment
+from asv.environment import Environment, EnvironmentUnavailable
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
 from nbbench.config import Settings, load_settings
@@ -31,34 +32,20 @@ from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.resources import usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject, tree_ids
 from nbbench.subject.tree import extract_tree
 
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
 _STDERR_TAIL = 400
+_LOST = "nbbench: the measuring process was killed from outside"
+# Signals that others send. A benchmark that crashes gets SIGSEGV, SIGABRT, SIGBUS, SIGFPE or SIGILL.
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 # One asv process makes one collection: what tells a second look at a commit from a second round.
 _COLLECTION = datetime.now(UTC).isoformat(timespec="seconds")
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
-
-
-def install() -> None:
-    """Check that a subject is registered, refresh its refs, and learn the machine's name.
-
-    Raises asv's UserError, which asv prints as one line.
-    """
-    try:
-        open_subject(load_settings(Path.cwd()))
-    except NbbenchError as error:
-        raise util.UserError(f"{error} ({error.hint})" if error.hint else str(error)) from error
-    original = machine.Machine.save
-
-    def save(self: Any, results_dir: str) -> None:
-        # asv tells an environment everything but the machine that it measures for.
-        NbbenchEnvironment.machine_name = self.machine
-        original(self, results_dir)
-
-    machine.Machine.save = save
 
 
 class NbbenchEnvironment(Environment):  # type: ignore[misc]
@@ -66,11 +53,16 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
 
     tool_name = "nbbench"
     machine_name: ClassVar[str] = ""
+    created: ClassVar[bool] = False
 
     def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged: dict[Any, str]) -> None:
+        if not self.matches(python):
+            raise EnvironmentUnavailable(
+                f"nbbench measures with the Python that runs it, {_PYTHON}: Python {python} is not measured"
+            )
+        type(self).created = True
+        self._python = _PYTHON
         # A different torch is a different environment: its name must say so.
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        self._python = version if python in ("same", "python") else python
         self._requirements = {"torch": installed_torch() or "missing", **requirements}
         self._tagged_env_vars = tagged
         self._settings: Settings = load_settings(Path.cwd())
@@ -87,7 +79,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     @classmethod
     def matches(cls, python: str) -> bool:
         """Whether this interpreter is the asked one."""
-        return python in ("same", "python", f"{sys.version_info.major}.{sys.version_info.minor}")
+        return python in ("same", "python", _PYTHON, sys.executable)
 
     def find_executable(self, executable: str) -> str:
         """Only `python` exists here, and it is this interpreter."""
@@ -149,16 +141,10 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         return {**built, **self._global_env_vars}
 
     def _run_warm(self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]) -> Any:
-        try:
-            outcome = self._warm_server(environment).run(
-                argv,
-                cwd=kwargs.get("cwd") or str(Path.cwd()),
-                environment=environment,
-                timeout_s=float(kwargs.get("timeout") or 600),
-            )
-        except HostError as error:
-            self._close()  # the next process gets a new server; this one has failed
-            outcome = _lost(error)
+        outcome = self._try_warm(argv, environment, kwargs)
+        if is_lost(outcome.output):  # nothing that the benchmark did: once more
+            self._record(argv, outcome)
+            outcome = self._try_warm(argv, environment, kwargs)
         self._record(argv, outcome)
         codes = kwargs.get("valid_return_codes", (0,))
         if codes is not None and outcome.exit_code not in codes:
@@ -169,13 +155,33 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             return outcome.output, "", outcome.exit_code
         return outcome.output
 
+    def _try_warm(
+        self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]
+    ) -> warm.JobOutcome:
+        """Run the command in a fork of the warm server; what it printed comes back without secrets."""
+        try:
+            outcome = self._warm_server(environment).run(
+                argv,
+                cwd=kwargs.get("cwd") or str(Path.cwd()),
+                environment=environment,
+                timeout_s=float(kwargs.get("timeout") or 600),
+            )
+        except HostError as error:
+            self._close()  # the next process gets a new server; this one has failed
+            return _lost(str(error))
+        output = redact_text(outcome.output, environment)
+        if outcome.telemetry["verdict"] == "ended" and -outcome.exit_code in _FROM_OUTSIDE:
+            name = signal.Signals(-outcome.exit_code).name
+            output += f"\n{_LOST} ({name}; the kernel does this where memory runs out)"
+        return warm.JobOutcome(output, outcome.exit_code, outcome.telemetry)
+
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
         if self._server is None:
             try:
                 self._server = warm.start(environment=environment)
             except HostError as error:
                 raise util.UserError(f"{error} ({error.hint})") from error
-        preload = [self._settings.package, f"{self._settings.package}.simulator"]
+        preload = list(load_profile(self._settings).preload)
         self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
             log.debug(self._server.suite_output)
@@ -220,7 +226,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             started_at=datetime.now(UTC),
             wall_s=0.0,
             exit_code=1,
-            stderr_tail=reason,
+            stderr_tail=redact_text(reason, os.environ)[:_STDERR_TAIL],
         )
 
     def _append(self, record: ProcessRecord) -> None:
@@ -248,10 +254,15 @@ def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "cache_bytes", cache  # recorded figures are judged by their own machine's
 
 
-def _lost(error: HostError) -> warm.JobOutcome:
+def is_lost(output: str | None) -> bool:
+    """Whether what a process printed ends with the word that it was killed from outside."""
+    return _LOST in (output or "")
+
+
+def _lost(reason: str) -> warm.JobOutcome:
     """The outcome of a process that its server took along."""
-    told = {"started": time.time(), "exit_code": 1, "verdict": "ended", "wall_s": 0.0}
-    return warm.JobOutcome(f"nbbench: {error}", 1, {**told, "load_before": 0.0, "run_delay_s": 0.0})
+    facts = {"started": time.time(), "exit_code": 1, "verdict": "ended", "wall_s": 0.0}
+    return warm.JobOutcome(f"{_LOST} ({reason})", 1, {**facts, "load_before": 0.0, "run_delay_s": 0.0})
 
 
 def _worth_keeping(outcome: warm.JobOutcome) -> str:
@@ -263,4 +274,4 @@ def _worth_keeping(outcome: warm.JobOutcome) -> str:
     lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
     if outcome.exit_code == 0:
         lines = [line for line in lines if line.startswith("asv: skipped")]
-    return redact_text(lines[-1])[:_STDERR_TAIL] if lines else ""
+    return lines[-1][:_STDERR_TAIL] if lines else ""

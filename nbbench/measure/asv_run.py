@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -17,11 +16,12 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
+from nbbench.measure.kernel import end_with_parent
+from nbbench.measure.lock import LOCK_HELD
 from nbbench.model import Commit
 from nbbench.record.machines import machine_name
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOTHING_SELECTED = "No benchmarks selected"
 _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a message
 
@@ -62,6 +62,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     environment["NBBENCH_BRANCH"] = settings.branch
     environment["NBBENCH_THREADS"] = str(settings.threads)
     environment["PYTHONUNBUFFERED"] = "1"
+    environment[LOCK_HELD] = "1"  # asv runs under the lock that the command holds
     return environment
 
 
@@ -161,8 +162,7 @@ def _follow(
 
 def _end_with_parent() -> None:
     """Have the kernel interrupt asv when nbbench is killed: nothing may measure on unseen."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    end_with_parent(signal.SIGINT)
 
 
 @contextlib.contextmanager

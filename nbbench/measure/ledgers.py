@@ -21,6 +21,7 @@ from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
 from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
 from nbbench.workloads import suite_workloads
@@ -43,7 +44,7 @@ def open_tree(
     )
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
-    preload = [settings.package, f"{settings.package}.simulator", "torch._dynamo"]
+    preload = [*load_profile(settings).preload, "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
     return environment

@@ -10,6 +10,9 @@ from filelock import FileLock, Timeout
 
 from nbbench.errors import HostError
 
+LOCK_HELD = "NBBENCH_MEASURING"
+"""Set to 1 for an asv that a holder of the lock started."""
+
 
 @contextmanager
 def measuring(state_dir: Path) -> Iterator[None]:

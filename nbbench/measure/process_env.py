@@ -11,6 +11,7 @@ from nbbench.config import Settings
 from nbbench.errors import HostError
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.side_files import ledger_path
+from nbbench.subject.profile import load_profile
 
 _MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
 
@@ -52,6 +53,7 @@ def tree_environment(
     place = settings.results_dir if results_dir is None else results_dir
     return {
         **server_environment(base),
+        **load_profile(settings).environment,
         "NBBENCH_TREE": str(folder / settings.import_root) if folder else "",
         "NBBENCH_TREE_ID": tree,
         "NBBENCH_THREADS": str(settings.threads),

@@ -18,14 +18,13 @@ another or takes the place of one (docs/plan.md):
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Literal
 
 from nbbench.config import Settings, configured_table
 from nbbench.errors import ConfigError, UsageError
+from nbbench.subject.profile import load_profile
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _STALE_DAYS = 30.0
@@ -122,12 +121,8 @@ def find_plan(settings: Settings, name: str) -> Plan:
 
 def plans(settings: Settings) -> dict[str, Plan]:
     """Every plan by name, the built-in ones first. Raises ConfigError with what is wrong where."""
-    built_in = tomllib.loads(
-        (files("nbbench.subject.subjects.nanobragg") / "plan_criteria.toml").read_text(encoding="utf-8")
-    )
-    return {
-        name: _plan(name, raw) for name, raw in (built_in | configured_table(settings.root, "plans")).items()
-    }
+    known = {**load_profile(settings).plans, **configured_table(settings.root, "plans")}
+    return {name: _plan(name, raw) for name, raw in known.items()}
 
 
 def _plan(name: str, raw: Any) -> Plan:

@@ -21,7 +21,6 @@ _LARGEST = 2**31 - 1
 PINNED_ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "KMP_DUPLICATE_LIB_OK": "TRUE",
-    "NANOBRAGG_DISABLE_COMPILE": "1",
     "TORCHDYNAMO_DISABLE": "1",
     # numpy's BLAS would start threads at import, before the warm server forks.
     "OPENBLAS_NUM_THREADS": "1",

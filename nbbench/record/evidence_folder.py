@@ -10,6 +10,7 @@ from typing import Any
 
 from nbbench.evidence import FolderContent
 from nbbench.record.evidence_figures import figures_of
+from nbbench.subject.profile import shipped_variables
 
 _LOOKED_FOR = (
     "metrics.json",
@@ -23,8 +24,8 @@ _MAX_BYTES = 8 * 1024 * 1024  # a file of evidence is at most 5 MiB
 # What makes two runs of one command incomparable: everything that changes how torch computes.
 _FLAGS = re.compile(
     r"CUDA_VISIBLE_DEVICES|PYTEST_ADDOPTS|GLIBC_TUNABLES|LD_PRELOAD|NBBENCH_(THREADS|WARM|MAX_FRAME_MB)"
-    r"|(NANOBRAGG|KMP|OMP|GOMP|MKL|OPENBLAS|MALLOC|ONEDNN|DNNL|TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|ATEN)_\w+"
-    r"|TORCHDYNAMO_DISABLE|NB_SKIP_INFRA_GATE"
+    r"|(KMP|OMP|GOMP|MKL|OPENBLAS|MALLOC|ONEDNN|DNNL|TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|ATEN)_\w+"
+    rf"|({'|'.join(shipped_variables())})\w+"
 )
 _THREAD_FLAGS = ("OMP_NUM_THREADS", "NBBENCH_THREADS")
 _MACHINE_FACTS = ("cpu", "physical cores", "processors usable", "memory", "cpu quota")

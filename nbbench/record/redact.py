@@ -28,6 +28,7 @@ from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
 from nbbench.record.credentials import HARMLESS, Span, find_spans, looks_random
+from nbbench.subject.profile import shipped_variables
 
 Secrets: TypeAlias = Iterable[str] | Mapping[str, str]
 _T = TypeVar("_T")
@@ -47,7 +48,8 @@ ENV_ALLOWLIST = frozenset(
 )
 ENV_PREFIXES = (
     *("ASV_", "ATEN_", "BLIS_", "DNNL_", "GOMP_", "KMP_", "LC_", "LIBOMP_", "MALLOC_", "MKL_"),
-    *("NANOBRAGG_", "NBBENCH_", "NB_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH"),
+    *shipped_variables(),
+    *("NBBENCH_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH"),
     *("TRITON_", "VECLIB_", "XDG_CACHE_"),
 )
 # Of these, what a command must be given again to do the same: not who measures, in which language, where.

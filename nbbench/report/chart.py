@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from nbbench import units
 from nbbench.model import ChangePoint, Commit, EventDirection, Point, Series, Status
@@ -130,7 +131,7 @@ class _Plot:
     ) -> None:
         self.axis, self.width, self.height = axis, width, height
         places = [point.position for point in series.points]
-        ordered = all(a < b for a, b in zip(places, places[1:], strict=False))
+        ordered = all(a < b for a, b in pairwise(places))
         own = {p.commit: p.position if ordered else i for i, p in enumerate(series.points)}
         self._first, self._last = min(own.values(), default=0), max(own.values(), default=0)
         known = {c.hash: c.position for c in commits.values() if c.position} if ordered else {}

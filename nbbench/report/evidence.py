@@ -1,4 +1,4 @@
-"""The content of one evidence folder, from what a run measured; pure functions.
+"""The files of one exported evidence folder; pure functions.
 
 Nothing here redacts: callers pass an environment and texts that went through
 `nbbench.record.redact` already.
@@ -7,54 +7,32 @@ Nothing here redacts: callers pass an environment and texts that went through
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 from nbbench import __version__
 from nbbench.documents import document
-from nbbench.errors import EvidenceError
 from nbbench.ledger import Ledger
 from nbbench.model import Result
-from nbbench.report.events import in_reading_order, is_open
-from nbbench.report.evidence_input import (
-    Comparison,
-    EvidenceInput,
-    HeadlineFigure,
-    comparisons,
-    elapsed_s,
-    shell_lines,
-    status_line,
-    variation,
-)
-from nbbench.report.summary import summary_md
+from nbbench.plan.exported import Export, comparisons, variation
+from nbbench.report.summary import open_flags, status_line, summary_md
 from nbbench.words import clean_lines, iso
-
-__all__ = [
-    "Comparison",
-    "EvidenceInput",
-    "HeadlineFigure",
-    "commands_txt",
-    "comparisons",
-    "metrics",
-    "render",
-]
 
 _NOT_RECORDED = "# not recorded\n"
 
 
-def render(evidence: EvidenceInput) -> dict[str, str]:
+def render(export: Export) -> dict[str, str]:
     """The files of the folder, by name, in the order in which a reader wants them."""
     return {
-        "commands.txt": commands_txt(evidence),
-        "summary.md": summary_md(evidence),
-        "metrics.json": document("metrics", metrics(evidence)),
-        "benchmark_results.json": document("benchmark-results", _benchmark_results(evidence)),
-        "run_metadata.json": document("run-metadata", _run_metadata(evidence)),
-        "env.txt": _lines(evidence.environment) or _NOT_RECORDED,
-        "torch_env.txt": _lines(evidence.torch_env.splitlines()) or _NOT_RECORDED,
-        "exit_code.txt": f"{evidence.exit_code}\n",
+        "commands.txt": commands_txt(export),
+        "summary.md": summary_md(export),
+        "metrics.json": document("metrics", metrics(export)),
+        "benchmark_results.json": document("benchmark-results", _benchmark_results(export)),
+        "run_metadata.json": document("run-metadata", _run_metadata(export)),
+        "env.txt": _lines(export.environment) or _NOT_RECORDED,
+        "torch_env.txt": _lines(export.torch_env.splitlines()) or _NOT_RECORDED,
+        "exit_code.txt": f"{export.exit_code}\n",
     }
 
 
@@ -63,37 +41,31 @@ def _lines(lines: Iterable[str]) -> str:
     return "".join(clean_lines(line).replace("\n", "\\n") + "\n" for line in lines)
 
 
-def commands_txt(evidence: EvidenceInput) -> str:
-    """STAMP, working directory and the exact commands; the whole file runs as a shell script."""
-    for text in (evidence.stamp, evidence.cwd):
-        if "\n" in text or "\0" in text:
-            raise EvidenceError(f"{text!r} cannot stand in commands.txt", hint="")
-    lines = [f"# STAMP: {evidence.stamp} (UTC)"]
-    if evidence.commit:
-        lines.append(f"# commit: {evidence.commit.hash}")
-    lines += [f"# working directory: {evidence.cwd}", f"# exit code: {evidence.exit_code}", ""]
-    lines += [f"cd {shlex.quote(evidence.cwd)}", *shell_lines(evidence)]
+def commands_txt(export: Export) -> str:
+    """STAMP and the command that wrote the folder; the whole file runs as a shell script."""
+    lines = [
+        f"# STAMP: {export.stamp} (UTC)",
+        f"# commit: {export.commit.hash}",
+        f"# exit code: {export.exit_code}",
+        "# The results were measured before, by asv; which command started it is not on record.",
+        export.command,
+    ]
     return "\n".join(lines) + "\n"
 
 
-def metrics(evidence: EvidenceInput) -> dict[str, Any]:
+def metrics(export: Export) -> dict[str, Any]:
     """The headline figures as JSON-ready values."""
     return {
-        "stamp": evidence.stamp,
-        "cluster": evidence.cluster,
-        "commit": evidence.commit.hash if evidence.commit else None,
-        "exit_code": evidence.exit_code,
-        "series": [_series_metrics(result) for result in evidence.results],
-        "metrics": list(evidence.metrics),
-        "ceiling_bytes_per_s": dict(evidence.ceiling),
-        "ledgers": [_ledger_metrics(ledger) for ledger in evidence.ledgers],
-        "baseline": evidence.baseline_name or None,
-        "comparisons": comparisons(evidence),
-        "open_events": [
-            flag.event.id
-            for flag in in_reading_order(evidence.flags, evidence.ended_at)
-            if is_open(flag, evidence.ended_at)
-        ],
+        "stamp": export.stamp,
+        "cluster": export.cluster,
+        "commit": export.commit.hash,
+        "machine_name": export.machine,
+        "exit_code": export.exit_code,
+        "series": [_series_metrics(result) for result in export.results],
+        "ledgers": [_ledger_metrics(ledger) for ledger in export.ledgers],
+        "baseline": export.baseline_commit.hash if export.baseline_commit else None,
+        "comparisons": comparisons(export.results, export.baseline, export.between),
+        "open_events": [flag.event.id for flag in open_flags(export)],
     }
 
 
@@ -122,36 +94,32 @@ def _ledger_metrics(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _benchmark_results(evidence: EvidenceInput) -> dict[str, Any]:
+def _benchmark_results(export: Export) -> dict[str, Any]:
     return {
-        "stamp": evidence.stamp,
-        "results": list(evidence.results),
-        "baseline": evidence.baseline_name or None,
-        "baseline_results": list(evidence.baseline),
-        "ledgers": list(evidence.ledgers),
+        "stamp": export.stamp,
+        "results": list(export.results),
+        "baseline": export.baseline_commit.hash if export.baseline_commit else None,
+        "baseline_results": list(export.baseline),
+        "ledgers": list(export.ledgers),
     }
 
 
-def _run_metadata(evidence: EvidenceInput) -> dict[str, Any]:
+def _run_metadata(export: Export) -> dict[str, Any]:
     return {
-        "stamp": evidence.stamp,
-        "cluster": evidence.cluster,
-        "plan": evidence.plan,
-        "branch": evidence.branch or None,
-        "commit": evidence.commit,
-        "tree": evidence.tree or (evidence.commit.tree if evidence.commit else None),
-        "started_at": iso(evidence.started_at),
-        "ended_at": iso(evidence.ended_at),
-        "elapsed_s": elapsed_s(evidence),
-        "cwd": evidence.cwd,
-        "commands": shell_lines(evidence),
-        "exit_code": evidence.exit_code,
-        "timed_out": evidence.timed_out,
-        "status": status_line(evidence),
-        "machine_name": evidence.machine_name or None,
-        "machine": dict(evidence.machine),
-        "versions": dict(evidence.versions),
-        "resources": dict(evidence.resources),
-        "notes": list(evidence.notes),
+        "stamp": export.stamp,
+        "cluster": export.cluster,
+        "plan": export.plan,
+        "branch": export.branch or None,
+        "commit": export.commit,
+        "tree": export.commit.tree,
+        "started_at": iso(export.started_at),
+        "ended_at": iso(export.ended_at),
+        "measuring_s": export.measuring_s,
+        "commands": [export.command],
+        "exit_code": export.exit_code,
+        "status": status_line(export),
+        "machine_name": export.machine,
+        "machine": dict(export.facts),
+        "versions": dict(export.versions),
         "nbbench": __version__,
     }

@@ -25,20 +25,24 @@ def as_markdown(blocks: Sequence[Block], *, limit: int | None = None) -> str:
     """
     room = limit - _RESERVE if limit else 10**12
     parts = [part for block in blocks for part in _parts(block, _LINE if limit else 10**9)]
-    done, left = [], 0
-    for opening, lines, closing in parts:
+    shown: dict[int, str] = {}
+    left = 0
+    # What is folded away gets the room that the others leave.
+    for place in sorted(range(len(parts)), key=lambda i: bool(parts[i][2])):
+        opening, lines, closing = parts[place]
+        spare = room - sum(_size(text) for text in (opening, closing) if text) - 1
         kept = []
-        room -= _size(opening) + _size(closing) + 1
-        if room < 0:
-            room += _size(opening) + _size(closing) + 1
-            left += max(len(lines), 1)
-            continue
         for line in lines:
-            if _size(line) <= room:
+            if _size(line) <= spare:
                 kept.append(line)
-                room -= _size(line)
+                spare -= _size(line)
         left += len(lines) - len(kept)
-        done.append("\n".join([*([opening] if opening else []), *kept, *([closing] if closing else [])]))
+        if spare < 0 or (lines and not kept):
+            left += not lines
+            continue
+        room = spare
+        shown[place] = "\n".join(text for text in (opening, *kept, closing) if text)
+    done = [shown[place] for place in sorted(shown)]
     if left:
         done.append(
             f"*{plural(left, 'line')} left out to stay below GitHub's 64 KB; `--json` has everything.*"

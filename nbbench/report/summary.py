@@ -1,4 +1,4 @@
-"""summary.md of an evidence folder, in the sections that the STAMP layout asks for."""
+"""summary.md of an exported folder, in the sections that the STAMP layout asks for."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
-from nbbench.model import Result, Status
+from nbbench.model import Flag, Result, Status
+from nbbench.plan.exported import Comparison, Export, Standing, comparisons, variation
 from nbbench.report import events
-from nbbench.report.evidence_input import (
-    Comparison,
-    EvidenceInput,
-    comparisons,
-    elapsed_s,
-    shell_lines,
-    status_line,
-    variation,
-)
 from nbbench.report.markdown import code, escape
 from nbbench.words import minute, plural
 
 _FILES = {
-    "commands.txt": "the exact commands, with STAMP and working directory",
+    "commands.txt": "the command that wrote this folder, with STAMP",
     "summary.md": "this page",
     "metrics.json": "headline figures",
     "benchmark_results.json": "every sample",
@@ -33,23 +25,34 @@ _FILES = {
 }
 
 
-def summary_md(evidence: EvidenceInput) -> str:
+def summary_md(export: Export) -> str:
     """The whole page; every section is present, and says so when it has nothing to state."""
-    compared = comparisons(evidence)
+    compared = comparisons(export.results, export.baseline, export.between)
     sections = {
-        "Status": [status_line(evidence)],
-        "STAMP": [_stamp_line(evidence)],
-        "Command": _command(evidence),
-        "Executive Summary": bullets(_executive(evidence, compared)),
-        "Results": _results(evidence),
-        "Environment": _environment(evidence),
-        "Comparison to baseline": _comparison(evidence, compared),
-        "Artifacts": bullets(f"{code(name)}: {text}" for name, text in _artifacts(evidence)),
-        "Next Actions": bullets(
-            escape(text) for text in evidence.next_actions or _default_actions(evidence, compared)
-        ),
+        "Status": [status_line(export)],
+        "STAMP": [_stamp_line(export)],
+        "Command": fenced([export.command], "sh"),
+        "Executive Summary": bullets(_executive(export, compared)),
+        "Results": _results(export),
+        "Environment": _environment(export),
+        "Comparison to baseline": _comparison(export, compared),
+        "Artifacts": bullets(f"{code(name)}: {text}" for name, text in _FILES.items()),
+        "Next Actions": bullets(escape(text) for text in _actions(export, compared)),
     }
-    return page(f"{escape(evidence.cluster)}: evidence for {escape(evidence.plan)}", sections)
+    return page(f"{escape(export.cluster)}: evidence for {escape(export.plan)}", sections)
+
+
+def status_line(export: Export) -> str:
+    """Whether the commit has figures; never better than the exit code says."""
+    if export.exit_code:
+        return f"BLOCKED (exit code {export.exit_code}): no benchmark of this commit gave a figure"
+    return "PASSED (exit code 0)"
+
+
+def open_flags(export: Export) -> list[Flag]:
+    """The open regressions on record, in reading order."""
+    ordered = events.in_reading_order(export.flags, export.ended_at)
+    return [flag for flag in ordered if events.is_open(flag, export.ended_at)]
 
 
 def page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
@@ -61,16 +64,9 @@ def page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _stamp_line(evidence: EvidenceInput) -> str:
-    seconds = elapsed_s(evidence)
-    took = "duration unknown" if seconds is None else f"took {units.format_seconds(seconds)}"
-    return f"{code(evidence.stamp)} (UTC), started {minute(evidence.started_at)}, {took}"
-
-
-def _command(evidence: EvidenceInput) -> list[str]:
-    if not evidence.commands:
-        return []
-    return [f"In {code(evidence.cwd)}:", "", *fenced(shell_lines(evidence), "sh")]
+def _stamp_line(export: Export) -> str:
+    took = f", measuring took {units.format_seconds(export.measuring_s)}" if export.measuring_s else ""
+    return f"{code(export.stamp)} (UTC), measured from {minute(export.started_at)}{took}"
 
 
 def fenced(lines: Sequence[str], language: str = "") -> list[str]:
@@ -81,24 +77,25 @@ def fenced(lines: Sequence[str], language: str = "") -> list[str]:
     return [f"{fence}{language}", *lines, fence]
 
 
-def _executive(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
-    lines = [f"Run: {escape(status_line(evidence))}.", _measured(evidence.results)]
-    if evidence.commit:
-        lines.append(f"Commit {code(evidence.commit.short)} {escape(evidence.commit.subject)}.")
-    lines.append(_against_baseline(evidence, compared))
-    for flag in events.in_reading_order(evidence.flags, evidence.ended_at):
+def _executive(export: Export, compared: Sequence[Comparison]) -> list[str]:
+    lines = [
+        f"Run: {escape(status_line(export))}.",
+        f"Machine {code(export.machine)}. {_measured(export.results)}",
+        f"Commit {code(export.commit.short)} {escape(export.commit.subject)}.",
+    ]
+    lines.append(_against_baseline(export, compared))
+    for flag in events.in_reading_order(export.flags, export.ended_at):
         event = flag.event
-        state = events.state_text(flag, evidence.ended_at)
-        word = event.direction.title()
-        if events.is_open(flag, evidence.ended_at):
-            word = f"Open {event.direction}"
+        is_open = events.is_open(flag, export.ended_at)
+        word = f"Open {event.direction}" if is_open else event.direction.title()
         where = code(events.commit_range(event.lo_commit, event.hi_commit))
+        state = escape(events.state_text(flag, export.ended_at))
         healed = f", recovered by {code(event.recovered_by[:8])}" if event.recovered_by else ""
         lines.append(
             f"{word} on record: {code(event.id)} at {where}, {escape(events.change_text(event))}, "
-            f"cause {event.cause}, {escape(state)}{healed} ({escape(flag.plan)})."
+            f"cause {event.cause}, {state}{healed} ({escape(flag.plan)})."
         )
-    lines += [escape(text) for text in (*evidence.observations, *evidence.notes)]
+    lines.append("The environment and torch_env are those of the export, not of the measurement.")
     return lines
 
 
@@ -110,42 +107,41 @@ def _measured(results: Sequence[Result]) -> str:
     return f"{plural(len(results), 'result')}: {kinds}."
 
 
-def _against_baseline(evidence: EvidenceInput, compared: Sequence[Comparison]) -> str:
-    name = code(evidence.baseline_name or "the baseline")
-    if not compared:
+def _against_baseline(export: Export, compared: Sequence[Comparison]) -> str:
+    if not compared or export.baseline_commit is None:
         return "No baseline to compare with, so nothing here says whether anything became slower."
-    of_all = f"of {plural(len(compared), 'series', 'series')} worse than {name}"
-    by = f"beyond the floor of {evidence.floor * 100:g} %"
-    worse = [c for c in compared if c.word == "worse"]
+    name, count = code(export.baseline_commit.short), plural(len(compared), "series", "series")
+    of = {standing: [c for c in compared if c.standing is standing] for standing in Standing}
+    worse, unclear = of[Standing.WORSE], of[Standing.CANNOT_TELL]
     if worse:
-        top = worse[0]
-        change = escape(units.format_change(top.effect))
-        return f"**{len(worse)} {of_all}** {by}; worst: {code(top.series)} {change} ({_pair(top)})."
-    unlike = sum(bool(c.caveat) for c in compared)
-    return f"None {of_all} {by}" + (f"; {unlike} not like for like (see below)." if unlike else ".")
+        text = f"**{len(worse)} of {count} worse than {name}**; worst: {_headline(worse[0])}"
+    else:
+        text = f"Of {count} none is known to be worse than {name}"
+    return f"{text}; {len(unclear)} cannot be told, most {_headline(unclear[0])}." if unclear else f"{text}."
 
 
-def _results(evidence: EvidenceInput) -> list[str]:
+def _headline(c: Comparison) -> str:
+    return f"{code(c.series)} {escape(units.format_change(c.effect))} ({escape(' → '.join(_pair(c)))})"
+
+
+def _results(export: Export) -> list[str]:
     lines = table(
         ("series", "status", "value", "samples", "min", "max", "CV"),
-        (_result_cells(result) for result in evidence.results),
+        (_result_cells(result) for result in export.results),
     )
-    figures = [(m.name, units.format_value(m.value, m.unit)) for m in evidence.metrics]
-    figures += [(f"{name} ceiling", units.format_value(value, "B/s")) for name, value in evidence.ceiling]
-    lines += table(("figure", "value"), ((escape(name), escape(value)) for name, value in figures))
     ledger_head = ("workload", "operations", "B/pixel", "upcast", "peak live", "output")
     return lines + table(
         ledger_head,
         (
             (
                 code(ledger.workload),
-                escape(ledger.error) or str(ledger.ops),
+                str(ledger.ops),
                 f"{ledger.bytes_per_pixel:.6g}",
                 units.format_bytes(ledger.upcast_bytes),
                 units.format_bytes(ledger.peak_live_bytes),
                 escape(ledger.output_dtype),
             )
-            for ledger in evidence.ledgers
+            for ledger in export.ledgers
         ),
     )
 
@@ -153,66 +149,61 @@ def _results(evidence: EvidenceInput) -> list[str]:
 def _result_cells(result: Result) -> tuple[str, ...]:
     samples = [sample for sample in result.samples if math.isfinite(sample)]
     spread = variation(samples)
-    return (
-        code(result.key.label),
-        str(result.status),
-        units.format_value(result.value, result.unit),
-        str(len(result.samples)),
-        units.format_value(min(samples, default=None), result.unit),
-        units.format_value(max(samples, default=None), result.unit),
-        "n/a" if spread is None else f"{spread * 100:.2g} %",
-    )
+    figures = (result.value, min(samples, default=None), max(samples, default=None))
+    value, least, most = (escape(units.format_value(figure, result.unit)) for figure in figures)
+    cv = "n/a" if spread is None else f"{spread * 100:.2g} %"
+    return code(result.key.label), str(result.status), value, str(len(result.samples)), least, most, cv
 
 
-def _environment(evidence: EvidenceInput) -> list[str]:
-    tree = evidence.tree or (evidence.commit.tree if evidence.commit else "")
+def _environment(export: Export) -> list[str]:
     facts = [
-        ("branch", evidence.branch),
-        ("commit", evidence.commit.hash if evidence.commit else ""),
-        ("tree", tree),
-        ("measured on", evidence.machine_name),
-        *evidence.machine,
-        *evidence.versions,
-        *evidence.resources,
+        ("branch", export.branch),
+        ("commit", export.commit.hash),
+        ("tree", export.commit.tree),
+        ("measured on", export.machine),
+        *export.facts,
+        *export.versions,
     ]
     return table(("fact", "value"), ((escape(name), escape(value)) for name, value in facts if value))
 
 
-def _comparison(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
-    if not compared:
+def _comparison(export: Export, compared: Sequence[Comparison]) -> list[str]:
+    if not compared or export.baseline_commit is None:
         return ["No baseline was given."]
-    name = evidence.baseline_name or "the baseline"
     intro = (
-        f"Against {code(name)}, one value against one value, floor ±{evidence.floor * 100:g} % "
-        "(exact counters: none). A gate decides with repeated, interleaved runs; this table does not."
+        f"Against {code(export.baseline_commit.hash)} on {code(export.machine)}. A noisy series is worse or "
+        "better where an event on record says so; exact counters by their figures. A gate decides about "
+        "the others with repeated, interleaved runs."
     )
     rows = (
-        (code(c.series), *_pair(c).split(" → "), escape(units.format_change(c.effect)), c.word, c.caveat)
+        (
+            code(c.series),
+            *map(escape, _pair(c)),
+            escape(units.format_change(c.effect)),
+            str(c.standing),
+            escape(c.why),
+        )
         for c in compared
     )
-    return [intro, "", *table(("series", "baseline", "now", "change", "word", "caveat"), rows)]
+    return [intro, "", *table(("series", "baseline", "now", "change", "standing", "why"), rows)]
 
 
-def _pair(c: Comparison) -> str:
-    return f"{units.format_value(c.baseline, c.unit)} → {units.format_value(c.now, c.unit)}"
+def _pair(c: Comparison) -> tuple[str, str]:
+    return units.format_value(c.baseline, c.unit), units.format_value(c.now, c.unit)
 
 
-def _artifacts(evidence: EvidenceInput) -> list[tuple[str, str]]:
-    extra = [(name, escape(text)) for name, text in evidence.artifacts if name not in _FILES]
-    return [*_FILES.items(), *extra]
-
-
-def _default_actions(evidence: EvidenceInput, compared: Sequence[Comparison]) -> list[str]:
+def _actions(export: Export, compared: Sequence[Comparison]) -> list[str]:
     actions = []
-    if evidence.exit_code != 0 or evidence.blocker:
-        actions.append("Find out why the run did not pass, then capture again under a fresh STAMP.")
+    if export.exit_code:
+        actions.append("Find out why no benchmark gave a figure, then measure and export again.")
     actions += [
         f"Decide about {flag.event.id} (cause {flag.event.cause}); nbbench explain {flag.event.id} shows it."
-        for flag in events.in_reading_order(evidence.flags, evidence.ended_at)
-        if events.is_open(flag, evidence.ended_at)
+        for flag in open_flags(export)
     ]
-    if any(c.word == "worse" for c in compared):
-        actions.append("Confirm the slower series with nbbench gate before acting on them.")
+    standings = {c.standing for c in compared}
+    if standings & {Standing.WORSE, Standing.CANNOT_TELL} and export.baseline_commit:
+        base, head = export.baseline_commit.short, export.commit.short
+        actions.append(f"Confirm with nbbench gate {base} {head} before acting on times.")
     return actions or ["None."]
 
 

@@ -42,6 +42,10 @@ LOSS_FREEDOM = 5.0
 
 LOCATION_CONFIDENCE = 0.95
 
+FOREIGN_SIGMAS = 3.0
+"""A point belongs to the neighbouring level when its squared distance to its own exceeds that to the other by
+this many sigmas squared: a likelihood ratio of 90."""
+
 TAIL_SHARE = 0.75
 """Points deviating by this share of an effect count as spikes that could have made it."""
 
@@ -270,9 +274,11 @@ class Levels:
 
         With a share f of points beyond TAIL_SHARE of the effect, in its direction, a run of L such points
         starts somewhere among n with probability of at most n f^L if spikes come independently. No such point
-        at all gives 0.
+        at all gives 0, and a short level with a point of its neighbour in it 1.
         """
         a, b = bounds(cuts, i, self.n)
+        if self._borrows(a, cuts[i], b):
+            return 1.0
         left, right = cuts[i] - a, b - cuts[i]
         direction = math.copysign(1.0, effect if right <= left else -effect)
         beyond = int(np.count_nonzero(direction * residuals >= TAIL_SHARE * abs(effect)))
@@ -280,6 +286,20 @@ class Levels:
             return 0.0
         # one more than seen: the share is estimated from the same few spikes
         return float(min(self.n * ((beyond + 1) / self.n) ** min(left, right), 1.0))
+
+    def _borrows(self, a: int, cut: int, b: int) -> bool:
+        """Whether one of the levels [a, cut) and [cut, b) has ``min_segment`` points only because it takes in
+        some of the other's: clipped spikes and a healthy neighbour can look like a level."""
+        sides = (a, cut), (cut, b)
+        for (start, stop), (other, end) in (sides, sides[::-1]):
+            if stop - start >= 2 * self.min_segment:
+                continue
+            values = self.raw[start:stop]
+            away, near = values - self.median(start, stop), values - self.median(other, end)
+            sigma = self.noise.sigma * self.noise.loudness[start:stop]
+            if np.count_nonzero(away**2 - near**2 <= (FOREIGN_SIGMAS * sigma) ** 2) < self.min_segment:
+                return True
+        return False
 
 
 def bounds(cuts: list[int], i: int, n: int) -> tuple[int, int]:

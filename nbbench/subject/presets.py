@@ -1,7 +1,7 @@
 """Named guards of a captured run: environment, timeout and a default command.
 
-Two are built in; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or adds
-another, which may start from an existing one with `extends`:
+The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
+adds another, which may start from an existing one with `extends`:
 
     [tool.nbbench.presets.vec-wide]
     extends = "cpu-perf"
@@ -21,6 +21,7 @@ from typing import Any
 
 from nbbench.config import Settings, configured_table
 from nbbench.errors import ConfigError, UsageError
+from nbbench.subject.profile import load_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +40,6 @@ class Preset:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-# The directive's own guards: CPU only, no Dynamo, stop at the first failure, never below 900 s. The subject
-# heeds NANOBRAGG_DISABLE_COMPILE from d45a0f38 (2025-10-01) on; torch heeds its own switch at every commit.
-_CPU_GUARDS = (
-    ("CUDA_VISIBLE_DEVICES", "-1"),
-    ("KMP_DUPLICATE_LIB_OK", "TRUE"),
-    ("NANOBRAGG_DISABLE_COMPILE", "1"),
-    ("TORCHDYNAMO_DISABLE", "1"),
-    ("PYTEST_ADDOPTS", "--maxfail=1 --timeout=900 --durations=0"),
-)
-_MAPPED_TEST = "tests/test_at_perf_003.py::TestATPERF003MemoryBandwidth::test_memory_bandwidth_utilization"
-
-BUILT_IN = (
-    Preset(
-        "cpu-perf",
-        "CPU performance: AT-PERF-003, the memory bandwidth test",
-        command=("pytest", "-vv", _MAPPED_TEST),
-        environment=_CPU_GUARDS,
-    ),
-    Preset(
-        "vec-dtype",
-        "dtype vectorisation: the tricubic tests and the dtype audit",
-        cluster="CLUSTER-VEC-001",
-        command=("pytest", "-vv", "tests/test_tricubic_vectorized.py"),
-        environment=_CPU_GUARDS,
-    ),
-)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -77,22 +52,27 @@ def find_preset(settings: Settings, name: str) -> Preset:
 
 
 def presets(settings: Settings) -> dict[str, Preset]:
-    """Every preset by name, the built-in ones with what the project changes of them.
+    """Every preset by name, the profile's with what the project changes of them.
 
     Raises ConfigError with the preset's name and the field that is wrong.
     """
-    known = {preset.name: preset for preset in BUILT_IN}
-    for name, fields in configured_table(settings.root, "presets").items():
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"preset {name!r}: a name is lower-case letters, digits and hyphens")
-        if not isinstance(fields, dict):
-            raise ConfigError(f"preset {name!r} in pyproject.toml is not a table")
-        base = fields.get("extends", name)
-        if "extends" in fields and base not in known:
-            raise ConfigError(f"preset {name!r} extends {base!r}, which is not defined before it")
-        start = dataclasses.replace(known.get(base, Preset(name)), name=name)
-        known[name] = _changed(start, {f: raw for f, raw in fields.items() if f != "extends"})
+    known: dict[str, Preset] = {}
+    for tables in (load_profile(settings).presets, configured_table(settings.root, "presets")):
+        for name, fields in tables.items():
+            known[name] = _preset(name, fields, known)
     return known
+
+
+def _preset(name: str, fields: Any, known: Mapping[str, Preset]) -> Preset:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"preset {name!r}: a name is lower-case letters, digits and hyphens")
+    if not isinstance(fields, dict):
+        raise ConfigError(f"preset {name!r} is not a table")
+    base = fields.get("extends", name)
+    if "extends" in fields and base not in known:
+        raise ConfigError(f"preset {name!r} extends {base!r}, which is not defined before it")
+    start = dataclasses.replace(known.get(base, Preset(name)), name=name)
+    return _changed(start, {f: raw for f, raw in fields.items() if f != "extends"})
 
 
 def _changed(preset: Preset, fields: Mapping[str, Any]) -> Preset:

@@ -14,6 +14,7 @@ from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
 from nbbench.record.branch import branch_commits, read_commits, subject_or_none
 from nbbench.subject.diff import diff_trees
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation, explain
@@ -25,8 +26,6 @@ from nbbench.work.work_share import WorkShare, cost_bytes, work_share
 Say = Callable[[str], None]
 # A commit of the kept list: the beginning of its hash, or so many steps before it.
 _KEPT = re.compile(r"([0-9a-f]{4,40})(?:(~)(\d*)|(\^))?")
-# What a user gets without asking: the mapped test's frame sizes that fit any machine.
-USUAL = re.compile("bandwidth-512-float32|bandwidth-1024-float32")
 
 
 def find_commit(settings: Settings, name: str) -> Commit:
@@ -59,7 +58,8 @@ def explain_commits(
     record. Without a registered subject the ledgers on record must do.
     """
     subject = subject_or_none(settings)
-    wanted = bench or USUAL
+    usual = re.compile(load_profile(settings).usual_workloads)
+    wanted = bench or usual
     sides = [_ledgers(settings, c, wanted, record=subject is not None, say=say) for c in (base, head)]
     if bench is None:
         more = [known_ledgers(settings, c) for c in (base, head)]
@@ -78,7 +78,7 @@ def explain_commits(
         shares,
         exact=exact,
         asked=bench,
-        usual=USUAL,
+        usual=usual,
         by_name=match is None,
         problems=problems,
         notes=notes,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from nbbench.capture.guard_rules import guarded_environment, is_pytest, unwrap, violations
-from nbbench.subject.presets import BUILT_IN
+from nbbench.config import checkout_settings
+from nbbench.subject.presets import find_preset
 
-CPU = BUILT_IN[0]
+CPU = find_preset(checkout_settings(Path("nowhere")), "cpu-perf")
 RUN = ("pytest", "-vv", "tests/test_x.py")
 
 

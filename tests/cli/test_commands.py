@@ -16,7 +16,7 @@ from conftest import Project, write_results
 from nbbench.cli.options import exactly
 from nbbench.config import load_settings
 from nbbench.history import history
-from nbbench.history.events import attach_flags
+from nbbench.history.flags import attach_flags
 from nbbench.model import Decision, Event, FlagState
 from nbbench.record.refresh import open_store
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from e2e_project import CHEAP, MACHINE, REPOSITORY, SOURCES, WARM, planted
+
+from nbbench.measure.lock import measuring
 
 pytestmark = pytest.mark.e2e
 
@@ -72,6 +75,45 @@ class TestRun:
         bench = ("--bench", "Baseline")
         project.run("asv", "run", hash_file(project, planted(6)), *bench, "--machine", MACHINE)
         assert {p.name for p in trees.iterdir()} == before  # documentation after commit 5
+
+
+def rows():
+    """The table of docs/asv.md: command, exit code, what it says (quoted in the last column)."""
+    for line in (REPOSITORY / "docs" / "asv.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `asv"):
+            command, code, what = (cell.strip() for cell in line.strip("|").split("|"))
+            yield command.strip("`"), int(code), re.findall('"([^"]+)"', what)
+
+
+WORDS = {"RANGE": "HEAD^!", "BENCHMARK": "vectorisation.Sources.time_generate"}
+MORE = {
+    "run": ("--bench", "Baseline", "--quick", "--machine", MACHINE),
+    "continuous": ("--bench", "Baseline", "--quick", "--machine", MACHINE),
+    "find": ("--skip-save", "--machine", MACHINE),
+}
+
+
+class TestCommands:
+    """J4: each command of asv works or refuses in a sentence."""
+
+    @pytest.mark.parametrize(("command", "code", "said"), list(rows()), ids=[row[0] for row in rows()])
+    def test_a_row_of_the_table(self, project, command, code, said):
+        words = [WORDS.get(word, word) for word in command.split()]
+        if words[1] == "find":
+            words[2] = "HEAD~2..HEAD"
+        before = set(project.results())
+        done = project.run(*words, *MORE.get(words[1], ()), expect=code)
+        printed = done.stdout + done.stderr
+        assert "Traceback" not in printed
+        assert all(sentence in printed for sentence in said), printed
+        if code or "--dry-run" in words:
+            assert set(project.results()) == before
+        assert not list((project.root / "results" / MACHINE).glob("*-py2.7-*"))
+
+    def test_measuring_waits_for_nobody(self, project):
+        with measuring(project.root / ".nbbench"):
+            done = project.run("asv", "run", "HEAD^!", *MORE["run"], expect=1)
+        assert "another nbbench is measuring in this project" in done.stdout + done.stderr
 
 
 class TestReading:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from history_samples import branch
-from nbbench.report.view import gate_view
 
 from nbbench.gate.acknowledged import Acknowledged, acknowledged_between
 from nbbench.gate.gate import build_report
@@ -24,7 +23,8 @@ from nbbench.model import (
     Outcome,
     SeriesKey,
 )
-from nbbench.report.markdown import gate_markdown
+from nbbench.report.gate import gate_blocks
+from nbbench.report.markdown import LIMIT_BYTES, as_markdown
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COMMITS = branch(10)
@@ -111,7 +111,7 @@ def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
         session.conclude()
     session.finish()
     report = build_report(COMMITS[4], COMMITS[6], [], states)
-    text = gate_markdown(gate_view(report))
+    text = as_markdown(gate_blocks(report), limit=LIMIT_BYTES)
     assert len(text.encode()) < 64 * 1024
     assert text.count("time_interpolate(") > 100
     assert len({verdict.outcome for verdict in report.verdicts}) == 3

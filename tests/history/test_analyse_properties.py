@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from nbbench.gate.gate import ledger_verdict, overall, time_verdict
 from nbbench.gate.session import GateSession, SeriesState
 from nbbench.history.changes import find_changes
-from nbbench.history.events import attach_flags, build_events
+from nbbench.history.events import build_events
+from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
 from nbbench.metrics import Role, change_role
 from nbbench.model import ChangePoint, Commit, Decision, FlagState, Outcome, Verdict
@@ -53,7 +54,7 @@ def change_points(draw: Any) -> list[ChangePoint]:
         edges = sorted(draw(st.sets(st.integers(2, N), max_size=6)))
         for lo, hi in zip(edges[::2], edges[1::2], strict=False):
             kind = "exact" if what in EXACT else draw(st.sampled_from(["step", "step", "drift"]))
-            found.append(change(lo, hi - 1, draw(effects), what, kind, 1e5, n=str(number)))
+            found.append(change(lo, hi - 1, draw(effects), what, kind, 1e8, n=str(number)))
     return found
 
 

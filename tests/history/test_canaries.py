@@ -113,7 +113,7 @@ def test_a_slower_machine_is_the_cause_of_what_moved_with_its_canaries():
     given_history = history(one, ledgers=trees, records=beside(branch(n), speeds))
     (event,) = build_events(given_history, find_changes(given_history))
     assert event.cause is Cause.ENVIRONMENT
-    assert any("canaries" in sentence and "+15.0 %" in sentence for sentence in event.evidence)
+    assert any("reference kernels" in sentence and "+15.0 %" in sentence for sentence in event.evidence)
     quiet = history(one, ledgers=trees, records=beside(branch(n), np.ones(n)))
     (event,) = build_events(quiet, find_changes(quiet))
     assert event.cause is Cause.UNEXPLAINED

@@ -7,11 +7,12 @@ from typing import Any
 
 import history_samples as samples
 import pytest
-from history_samples import BYTES, FAULTS, OPERATIONS, OUTPUT, PEAK_LIVE, TIME, UPCAST, change, ledger, record
+from history_samples import BYTES, FAULTS, OPERATIONS, OUTPUT, PEAK_LIVE, TIME, UPCAST, change, ledger
 
 from nbbench.disturbance import Disturbance
-from nbbench.history.causes import describe_diff, explain_change, records_by_commit
-from nbbench.model import Cause, ChangePoint
+from nbbench.history.causes import find_cause
+from nbbench.history.causes.facts import Facts, SetupChange, describe_diff
+from nbbench.model import Cause, ChangePoint, EventDirection, Phase
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 QUIET = Disturbance(0.01, 0.0, processes=10)
@@ -31,8 +32,12 @@ def cause(
     before: Disturbance = QUIET,
     after: Disturbance = QUIET,
     ceiling: float | None = None,
+    setup: tuple[SetupChange, ...] = (),
 ) -> tuple[Cause, str]:
-    found, evidence = explain_change(changes, diffs, before, after, ceiling)
+    worse = max(changes, key=lambda c: (c.unit == "seconds", abs(c.effect))).worse
+    direction = EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT
+    facts = Facts(tuple(changes), direction, Phase.WARM, diffs, before, after, ceiling, 0.0, setup)
+    found, evidence = find_cause(facts)
     return found, "\n".join(evidence)
 
 
@@ -198,9 +203,13 @@ def test_a_bit_identical_image_is_worth_a_sentence() -> None:
     assert any("bit-identical" in told for told in describe_diff(diff(per_pixel=150.0)))
 
 
-def test_records_are_grouped_by_commit() -> None:
-    grouped = records_by_commit([record(1), record(2), record(1)])
-    assert [len(found) for found in grouped.values()] == [2, 1]
+@pytest.mark.parametrize("what", ["cpu", "torch", "python", "threads", "number", "repeat", "nbbench"])
+def test_another_setup_at_the_step_is_named_before_unexplained(what: str) -> None:
+    """F1: processor, torch, Python, threads, asv's sampling and the harness are on record."""
+    found, evidence = cause([SLOWER], diff(), setup=(SetupChange(what, "4", "8"),))
+    assert found is (Cause.HARNESS if what in ("number", "repeat") else Cause.ENVIRONMENT)
+    assert "changed at this step: 4 → 8" in evidence
+    assert cause([SLOWER], diff(per_pixel=150.0), setup=(SetupChange(what, "4", "8"),))[0] is Cause.WORK
 
 
 def test_time_is_the_role_that_decides_between_gain_and_loss() -> None:

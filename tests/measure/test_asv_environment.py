@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,13 +15,14 @@ import pytest
 
 pytest.importorskip("asv")
 
-from asv import util
+from asv import results, util
+from asv.environment import EnvironmentUnavailable
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.measure import asv_environment as plugin
-from nbbench.measure import asv_run
+from nbbench.measure import asv_hooks, asv_run
 from nbbench.measure.ledgers import workload_names
 from nbbench.measure.warm_client import JobOutcome
 from nbbench.model import Commit
@@ -64,7 +66,7 @@ def environment(tmp_path, monkeypatch):
     made = object.__new__(plugin.NbbenchEnvironment)
     monkeypatch.setattr(plugin.NbbenchEnvironment, "machine_name", "here")
     monkeypatch.setattr(plugin.NbbenchEnvironment, "name", "nbbench-py3-torch1")
-    made._settings = SimpleNamespace(package="package", import_root="src", threads=1)
+    made._settings = Settings(root=tmp_path, package="package", import_root="src", threads=1)
     made._benchmark_dir, made._results_dir = str(tmp_path / "benchmarks"), tmp_path / "results"
     made._tree_dir, made._tree, made._commit = tmp_path / "tree", "f" * 40, COMMIT
     made._warm, made._global_env_vars, made._install_timeout = True, {}, 60
@@ -106,17 +108,91 @@ def test_telemetry_keeps_canaries_and_the_mark_of_the_collection(environment):
     assert with_canary["collection"] == without["collection"]
 
 
-def test_a_server_that_is_lost_fails_the_process_not_the_run(environment):
-    server = environment._server = Server(HostError("the warm benchmark server ended unexpectedly"))
+def test_a_lost_server_is_tried_once_more(environment, monkeypatch):
+    """J3"""
+    first = environment._server = Server(HostError("the warm benchmark server ended unexpectedly"))
+    second = Server(JobOutcome("output", 0, TOLD))
+    monkeypatch.setattr(plugin.warm, "start", lambda **options: second)
+    assert run(environment, *BENCH, **AS_ASV) == ("output", "", 0)
+    assert first.closed and environment._server is second
+    assert [r.exit_code for r in records(environment)] == [1, 0]
+    assert "ended unexpectedly" in records(environment)[0].stderr_tail
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_twice_is_lost_and_not_failed(environment, number):
+    """J3"""
+    server = environment._server = Server(JobOutcome("output", -number, {**TOLD, "exit_code": -number}))
     output, _, code = run(environment, *BENCH, **AS_ASV)
-    assert (output, code) == ("nbbench: the warm benchmark server ended unexpectedly", 1)
-    (record,) = records(environment)
-    assert record.exit_code == 1 and "ended unexpectedly" in record.stderr_tail
-    assert server.closed and environment._server is None  # the next process gets a new one
+    assert len(server.requests) == 2
+    assert code == -number and plugin.is_lost(output)
+    assert "killed from outside" in records(environment)[-1].stderr_tail
 
 
-def test_a_lost_server_while_discovering_is_asvs_own_error(environment):
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [(-signal.SIGSEGV, "ended"), (-signal.SIGKILL, "flood"), (-256, "timeout"), (3, "ended")],
+)
+def test_what_a_benchmark_does_itself_is_no_loss(environment, code, verdict):
+    """J3"""
+    facts = {**TOLD, "exit_code": code, "verdict": verdict}
+    server = environment._server = Server(JobOutcome("output", code, facts))
+    output, _, _ = run(environment, *BENCH, **AS_ASV)
+    assert len(server.requests) == 1 and not plugin.is_lost(output)
+
+
+def test_secrets_in_errors_reach_neither_telemetry_nor_asv(environment):
+    """J2"""
+    secret = "correct-horse-battery"
+    environment._server = Server(JobOutcome(f"ValueError: password is {secret}", 1, {**TOLD, "exit_code": 1}))
+    output = environment.run([BENCHMARK_RUN_SCRIPT, *BENCH], env={"MY_API_TOKEN": secret}, **AS_ASV)[0]
+    assert "ValueError" in output and secret not in output
+    assert secret not in str(records(environment))
+
+
+@pytest.mark.parametrize("python", ["2.7", "3.99", "nonsense", "/usr/bin/python2"])
+def test_another_python_is_refused(python):
+    """J4"""
+    with pytest.raises(EnvironmentUnavailable, match="is not measured"):
+        plugin.NbbenchEnvironment(None, python, {}, {})
+
+
+class TestLostResults:
+    """J3: what was killed from outside is not in the result file, so the next run measures it."""
+
+    @pytest.fixture
+    def saved(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(results.Results, "save", results.Results.save)  # undone after the test
+        asv_hooks._leave_lost_results_out()
+        made = results.Results({"machine": "m"}, {}, COMMIT, 0, "3.11", "env", {})
+
+        def save(**benchmarks):
+            for name, (values, text) in benchmarks.items():
+                benchmark = {"name": name, "version": "1", "params": []}
+                found = SimpleNamespace(
+                    result=values, samples=[None], number=[None], stderr=text, errcode=0, profile=None
+                )
+                made.add_result(benchmark, found, record_samples=False)
+            made.save(str(tmp_path))
+            (path,) = tmp_path.glob("m/*.json")
+            return set(json.loads(path.read_text())["results"])
+
+        return save
+
+    def test_only_lost_failures_are_left_out(self, saved):
+        lost = plugin._lost("gone").output
+        assert saved(fine=([1.0], ""), failed=([None], "NameError"), lost=([None], lost)) == {
+            "fine",
+            "failed",
+        }
+
+    def test_a_figure_of_an_earlier_round_is_kept(self, saved):
+        assert saved(earlier=([1.0], plugin._lost("gone").output)) == {"earlier"}
+
+
+def test_a_lost_server_while_discovering_is_asvs_own_error(environment, monkeypatch):
     environment._server = Server(HostError("gone"))
+    monkeypatch.setattr(plugin.warm, "start", lambda **options: Server(HostError("gone")))
     with pytest.raises(util.ProcessError):
         run(environment, "discover", "/benchmarks", "result.json")
 

@@ -24,7 +24,7 @@ LEDGER = Ledger("warm", 64, 10, 11, 6400, 0, 512, (), "1.5", "abc", "float32")
 
 @pytest.fixture
 def settings(tmp_path):
-    (tmp_path / "asv.conf.json").write_text("{}")
+    (tmp_path / "asv.conf.json").write_text('{"project": "nanoBragg PyTorch"}')
     return Settings(root=tmp_path)
 
 

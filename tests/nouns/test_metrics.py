@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.history.grouping import direction, sign
 from nbbench.metrics import Better, Metric, Phase, Role, change_metric, change_role, metric_of, unit_better
 from nbbench.model import EventDirection
 
@@ -156,29 +155,3 @@ def test_role_of_a_series(what: tuple[str, str, str], expected: Role) -> None:
 def test_the_role_of_a_change_is_that_of_its_series() -> None:
     assert change_role(samples.change(2, 2, 0.1)) is Role.TIME
     assert change_role(samples.change(2, 2, 0.1, samples.PEAK_MEMORY)) is Role.MEMORY
-
-
-def test_time_gives_the_direction_before_work_and_memory() -> None:
-    slower = samples.change(2, 2, 0.1)
-    less_work = samples.change(2, 2, -0.9, samples.BYTES, "exact")
-    less_memory = samples.change(2, 2, -2.0, samples.PEAK_LIVE, "exact")
-    assert direction([less_memory, less_work, slower]) == 1
-    assert direction([less_memory, less_work]) == -1
-    assert direction([less_memory]) == -1
-
-
-def test_widths_that_grew_from_nothing_do_not_outvote_bytes() -> None:
-    wider = samples.change(2, 2, math.inf, samples.UPCAST, "exact")
-    halved = samples.change(2, 2, -0.69, samples.BYTES, "exact")
-    assert direction([wider, halved]) == -1
-    assert direction([wider]) == 1
-
-
-def test_a_dtype_or_a_derived_figure_alone_has_no_direction() -> None:
-    assert direction([samples.change(2, 2, -0.69, samples.OUTPUT, "exact")]) == 0
-    assert direction([samples.change(2, 2, -0.69, samples.BANDWIDTH)]) == 0
-    assert direction([]) == 0
-
-
-def test_less_bandwidth_is_a_loss() -> None:
-    assert sign(samples.change(2, 2, -0.2, samples.BANDWIDTH)) == 1

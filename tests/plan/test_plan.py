@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.config import Settings
+from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
@@ -384,12 +384,12 @@ def test_names_of_series(text: str, expected: tuple[str, tuple[str, ...]]) -> No
 
 def project(tmp_path: Path, text: str) -> Settings:
     (tmp_path / "pyproject.toml").write_text(f"[tool.nbbench]\n{text}", encoding="utf-8")
-    return Settings(root=tmp_path)
+    return checkout_settings(tmp_path)
 
 
 def test_the_built_in_plan_names_series_that_exist() -> None:
     root = Path(__file__).parents[2]
-    plan = find_plan(Settings(root=root), "PERF-PYTORCH-004")
+    plan = find_plan(checkout_settings(root), "PERF-PYTORCH-004")
     declared = (root / "results" / "benchmarks.json").read_text(encoding="utf-8")
     for criterion in plan.criteria:
         for text in criterion.series:

@@ -29,7 +29,7 @@ from nbbench.report.events import (
 from nbbench.report.gate import counts_line
 from nbbench.report.gate import in_reading_order as verdicts_in_order
 from nbbench.report.markdown import as_markdown
-from nbbench.report.run import failures, run_blocks
+from nbbench.report.run_view import failures, run_blocks
 from nbbench.report.text import as_text
 
 IMPROVED, RECOVERED, OPEN = samples.FLAGS

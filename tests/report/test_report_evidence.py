@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import report_samples as samples
-from test_report_golden import EVIDENCE
+from test_report_golden import EXPORT
 
-from nbbench.errors import EvidenceError
-from nbbench.model import Result
+from nbbench.model import Event, EventDirection, Result, Status
+from nbbench.plan.exported import Between, Comparison, Standing, comparisons, variation
 from nbbench.record.stamp import Bundle, verify_folder
-from nbbench.report.evidence import commands_txt, comparisons, render
-from nbbench.report.evidence_input import status_line, variation
+from nbbench.report.evidence import commands_txt, render
+from nbbench.report.summary import status_line
 
 SECTIONS = [
     "Status",
@@ -37,136 +37,153 @@ def headings(text: str) -> list[str]:
 
 def test_every_section_is_there_in_order_even_with_nothing_to_say() -> None:
     bare = replace(
-        EVIDENCE,
-        commands=(),
-        commit=None,
+        EXPORT,
         results=(),
         baseline=(),
+        baseline_commit=None,
         flags=(),
         ledgers=(),
-        machine=(),
+        facts=(),
         environment=(),
         torch_env="",
-        observations=(),
-        notes=(),
     )
     files = render(bare)
     assert headings(files["summary.md"]) == SECTIONS
-    assert headings(render(EVIDENCE)["summary.md"]) == SECTIONS
+    assert headings(render(EXPORT)["summary.md"]) == SECTIONS
     assert "Nothing was measured." in files["summary.md"]
     assert "nothing here says whether anything became slower" in files["summary.md"]
     assert files["env.txt"] == files["torch_env.txt"] == "# not recorded\n"
+    assert status_line(bare) == "BLOCKED (exit code 4): no benchmark of this commit gave a figure"
+    assert (files["exit_code.txt"], render(EXPORT)["exit_code.txt"]) == ("4\n", "0\n")
 
 
 def test_a_rendered_folder_is_a_valid_bundle(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path / "stamp")
-    for name, text in render(EVIDENCE).items():
+    for name, text in render(EXPORT).items():
         bundle.add(name, text)
     bundle.write()
     assert verify_folder(tmp_path / "stamp") == []
 
 
 def test_commands_run_as_they_stand(tmp_path: Path) -> None:
-    place = tmp_path / "it's a 'place' $HOME"
-    place.mkdir()
-    evidence = replace(
-        EVIDENCE,
-        cwd=str(place),
-        commands=(("printf", "%s|", "a b", "$x", "it's", "new\nline"), "pwd | tail -c 6"),
-    )
     script = tmp_path / "commands.txt"
-    script.write_text(commands_txt(evidence))
+    script.write_text(commands_txt(replace(EXPORT, command="printf '%s|' 'a b'")))
     done = subprocess.run(["sh", str(script)], capture_output=True, text=True, check=True)
-    assert done.stdout == "a b|$x|it's|new\nline|$HOME\n"
-    with pytest.raises(EvidenceError):
-        commands_txt(replace(evidence, cwd="/a\nrm -rf x"))
+    assert done.stdout == "a b|"
+
+
+def pair(before: float, after: float, unit: str = "seconds", spread: float = 0.01) -> tuple[Result, Result]:
+    """A series at two neighbours, five samples each where it is noisy."""
+
+    def one(place: int, value: float) -> Result:
+        made = samples.result(samples.key(), place, value, unit)
+        return replace(made, samples=tuple(value * (1 + spread * i) for i in (-2, -1, 0, 1, 2)))
+
+    return one(11, before), one(12, after)
+
+
+def compared(old: Result, new: Result, **between: object) -> Comparison:
+    (found,) = comparisons([new], [old], Between(**between))  # type: ignore[arg-type]
+    return found
+
+
+def event(worse: bool = True) -> Event:
+    way = EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT
+    return replace(samples.FLAGS[1].event, direction=way)
+
+
+def summary(old: Result, new: Result, **between: object) -> str:
+    export = replace(EXPORT, results=(new,), baseline=(old,), between=Between(**between))  # type: ignore[arg-type]
+    return render(export)["summary.md"]
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("before", "after", "unit", "standing"),
     [
-        ({"exit_code": 0}, "PASSED (exit code 0)"),
-        ({"exit_code": 1}, "FAILED (exit code 1)"),
-        ({"exit_code": 124}, "TIMED OUT (exit code 124)"),
-        ({"exit_code": 0, "timed_out": True}, "TIMED OUT (exit code 0)"),
-        ({"exit_code": 137}, "KILLED by signal 9 (exit code 137)"),
-        ({"exit_code": -15}, "KILLED by signal 15 (exit code -15)"),
-        ({"exit_code": 2, "blocker": "no time(1)"}, "BLOCKED (exit code 2): no time(1)"),
+        (1684.8, 1684.9, "B/pixel", Standing.WORSE),
+        (1684.8, 1684.7, "B/pixel", Standing.BETTER),
+        (1684.8, 1684.8, "B/pixel", Standing.NO_DIFFERENCE),
+        (-1.0, -2.0, "exponent", Standing.BETTER),
+        (6.0, 7.0, "dtype code", Standing.CHANGED),
+        (1.0, 1.03, "seconds", Standing.NO_DIFFERENCE),
+        (13.9e-3, 22.9e-3, "seconds", Standing.CANNOT_TELL),
+        (22.9e-3, 13.9e-3, "seconds", Standing.CANNOT_TELL),
+        (2e10, 1e10, "B/s", Standing.CANNOT_TELL),
+        (0.0, 5.0, "seconds", Standing.CANNOT_TELL),
+        (0.0, 0.0, "seconds", Standing.NO_DIFFERENCE),
     ],
 )
-def test_the_status_says_what_the_exit_code_says(change: dict[str, object], expected: str) -> None:
-    evidence = replace(EVIDENCE, **change)  # type: ignore[arg-type]
-    assert status_line(evidence) == expected
-    files = render(evidence)
-    assert files["exit_code.txt"] == f"{evidence.exit_code}\n"
-    assert expected in files["summary.md"].replace("\\", "")
+def test_exact_figures_tell_by_themselves(before: float, after: float, unit: str, standing: Standing) -> None:
+    assert compared(*pair(before, after, unit)).standing is standing
 
 
-def pair(before: float, after: float, unit: str = "seconds") -> tuple[Result, Result]:
-    return samples.result(samples.key(), 11, before, unit), samples.result(samples.key(), 12, after, unit)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "unit", "word"),
-    [
-        (13.9e-3, 22.9e-3, "seconds", "worse"),
-        (22.9e-3, 13.9e-3, "seconds", "better"),
-        (1.0, 1.029, "seconds", "within the floor"),
-        (1.0, 1.031, "seconds", "worse"),
-        (2e10, 1e10, "B/s", "worse"),
-        (1684.8, 1684.9, "B/pixel", "worse"),
-        (1684.8, 1684.8, "B/pixel", "within the floor"),
-        (0.0, 5.0, "seconds", "worse"),
-        (5.0, 0.0, "seconds", "better"),
-        (0.0, 0.0, "seconds", "within the floor"),
-        (-1.0, -2.0, "exponent", "better"),
-        (6.0, 7.0, "dtype code", "moved"),
-    ],
-)
-def test_a_comparison_says_worse_when_it_is(before: float, after: float, unit: str, word: str) -> None:
-    old, new = pair(before, after, unit)
-    (found,) = comparisons(replace(EVIDENCE, results=(new,), baseline=(old,)))
-    assert found.word == word
-
-
-def test_a_large_slowdown_cannot_be_summarised_as_none() -> None:
+def test_a_noisy_series_is_worse_where_detection_says_so() -> None:
+    """H6: by the rules of `regressions`, never by a limit alone."""
     old, new = pair(13.9e-3, 22.9e-3)
-    text = render(replace(EVIDENCE, results=(new,), baseline=(old,), exit_code=0))["summary.md"]
-    assert "1 of 1 series worse than" in text
-    assert "+64.7 %" in text
-    assert "None of" not in text
+    found = compared(old, new, events=(event(),))
+    assert (found.standing, found.why) == (Standing.WORSE, "E-12ab34cd")
+    assert compared(old, new, events=(event(worse=False),)).standing is Standing.BETTER
+    assert compared(old, new, same_tree=True).standing is Standing.NO_DIFFERENCE
+    text = summary(old, new, events=(event(),))
+    assert "**1 of 1 series worse than" in text and "+64.7 %" in text
 
 
-def test_unlike_conditions_are_named_and_never_hidden() -> None:
-    old, new = pair(1.0, 1.0)
-    other = replace(old, key=replace(old.key, machine="elsewhere", environment="torch-1"))
-    evidence = replace(EVIDENCE, results=(new,), baseline=(other,))
-    (found,) = comparisons(evidence)
-    assert found.caveat == "different machine and environment"
-    assert "1 not like for like" in render(evidence)["summary.md"]
+@pytest.mark.parametrize(
+    ("changes", "disturbed", "why"),
+    [
+        ({"samples": (1.0, 1.1, 1.7, 1.9)}, False, "4 samples of this commit"),
+        ({}, True, "others disturbed this commit"),
+        ({}, False, "one value against one, and no event on record"),
+    ],
+    ids=["four samples", "disturbed", "quiet"],
+)
+def test_what_cannot_be_told_is_no_regression_and_not_hidden(
+    changes: dict[str, object], disturbed: bool, why: str
+) -> None:
+    """H6: +72.9 % between two commits of identical work, on a busy machine."""
+    old, new = pair(1.0, 1.729)
+    new = replace(new, **changes)  # type: ignore[arg-type]
+    key = (new.commit, new.key.machine, new.key.environment, new.key.benchmark)
+    between = {"disturbed": frozenset([key])} if disturbed else {}
+    found = compared(old, new, **between)
+    assert (found.standing, found.why) == (Standing.CANNOT_TELL, why)
+    text = summary(old, new, **between)
+    assert "none is known to be worse" in text and "1 cannot be told, most" in text and "+72.9 %" in text
+    assert "Confirm with nbbench gate" in text
+
+
+def test_series_of_other_machines_and_versions_are_not_compared() -> None:
+    """H5: nothing of another machine, environment or benchmark version stands in the table."""
+    old, new = pair(1.0, 2.0)
+    for change in ({"machine": "elsewhere"}, {"environment": "torch-1"}, {"version": "2"}):
+        assert comparisons([new], [replace(old, key=replace(old.key, **change))], Between()) == []
+    assert "Machine `bench-1`." in render(EXPORT)["summary.md"]
+
+
+def test_a_unit_with_html_is_escaped() -> None:
+    """J11."""
+    old, new = pair(1.0, 2.0, "<img src=x onerror=alert(1)>")
+    text = summary(old, new)
+    assert "<img" not in text and "&lt;img" in text
 
 
 def test_figures_that_are_not_numbers_are_no_comparison() -> None:
     old, new = pair(1.0, math.nan)
-    assert comparisons(replace(EVIDENCE, results=(new,), baseline=(old,))) == []
-    assert comparisons(replace(EVIDENCE, results=(old,), baseline=(replace(old, unit="bytes"),))) == []
-    files = render(replace(EVIDENCE, results=(new,), baseline=(old,)))
+    assert comparisons([new], [old], Between()) == []
+    assert comparisons([old], [replace(old, unit="bytes")], Between()) == []
+    assert comparisons([replace(old, status=Status.FAILED)], [old], Between()) == []
+    files = render(replace(EXPORT, results=(new,), baseline=(old,)))
     json.loads(files["metrics.json"], parse_constant=pytest.fail)
 
 
 def test_every_sample_is_kept() -> None:
-    kept = json.loads(render(EVIDENCE)["benchmark_results.json"])
+    kept = json.loads(render(EXPORT)["benchmark_results.json"])
     assert [result["samples"] for result in kept["results"]] == [list(r.samples) for r in samples.RESULTS]
 
 
 def test_an_environment_value_cannot_pose_as_another_line() -> None:
-    files = render(replace(EVIDENCE, environment=("A=1\nB=2\x1b[31m", "C=  spaced  out")))
+    files = render(replace(EXPORT, environment=("A=1\nB=2\x1b[31m", "C=  spaced  out")))
     assert files["env.txt"] == "A=1\\nB=2\nC=  spaced  out\n"
-
-
-def test_a_command_cannot_close_its_fence() -> None:
-    text = render(replace(EVIDENCE, commands=("echo '```\n# not a heading'",)))["summary.md"]
-    assert "````sh" in text
 
 
 def test_variation_needs_two_samples_and_a_mean() -> None:

@@ -16,12 +16,13 @@ import work_cases
 from nbbench import __version__
 from nbbench.documents import document
 from nbbench.model import Outcome
+from nbbench.plan.exported import Between, Export
 from nbbench.report.events import regressions_blocks
-from nbbench.report.evidence import EvidenceInput, HeadlineFigure, render
+from nbbench.report.evidence import render
 from nbbench.report.gate import gate_blocks
 from nbbench.report.junit import gate_junit
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
-from nbbench.report.run import commits_blocks, run_blocks
+from nbbench.report.run_view import commits_blocks, run_blocks
 from nbbench.report.site import render_site
 from nbbench.report.text import Terminal, as_text
 
@@ -35,46 +36,27 @@ RUN = run_blocks(
 NOTHING = replace(
     samples.GATE, outcome=Outcome.INCONCLUSIVE, sentence="nothing was measured", verdicts=(), ledger=()
 )
-EVIDENCE = EvidenceInput(
+EXPORT = Export(
     stamp="20251015T113531Z",
     cluster="CLUSTER-PERF-001",
     plan="PERF-PYTORCH-004",
-    commands=(
-        (
-            "env",
-            "CUDA_VISIBLE_DEVICES=-1",
-            "PYTEST_ADDOPTS=--maxfail=1 --timeout=900",
-            "pytest",
-            "-vv",
-            "tests/a b.py",
-        ),
-        "set -o pipefail; pytest 2>&1 | tee pytest.log",
-    ),
-    cwd="/home/ada/my subject",
-    exit_code=1,
+    command="nbbench export 000c0000 --cluster CLUSTER-PERF-001 --machine bench-1",
     commit=samples.COMMITS[11],
     branch="feature/spec-based-2",
-    started_at=samples.NOW,
-    ended_at=samples.NOW + timedelta(seconds=93.2),
-    machine_name="bench-1",
-    machine=(("cpu", "Example CPU | 2 cores"), ("memory", "24 GiB")),
+    machine="bench-1",
+    facts=(("cpu", "Example CPU | 2 cores"), ("memory", "24 GiB")),
     versions=(("torch", "2.13.0"),),
     environment=("CUDA_VISIBLE_DEVICES=-1", "HOME=<redacted>"),
     torch_env="PyTorch version: 2.13.0\nIs debug build: False\n",
+    started_at=samples.NOW,
+    ended_at=samples.NOW + timedelta(seconds=93.2),
+    measuring_s=61.5,
     results=samples.RESULTS,
     baseline=samples.BASELINE,
-    baseline_name="000b0000",
+    baseline_commit=samples.COMMITS[10],
+    between=Between(events=(samples.FLAGS[1].event,)),
     flags=samples.FLAGS,
     ledgers=(samples.LEDGER,),
-    ceiling=(("copy", 2.1e10), ("triad", 1.9e10)),
-    metrics=(
-        HeadlineFigure("ratio(2048/512)", 0.48),
-        HeadlineFigure("legacy bandwidth", 0.176, "GiB/s (legacy)"),
-    ),
-    resources=(("maximum resident set", "1.2 GiB"),),
-    observations=("assert 0.176 >= 0.5 * 0.363 failed",),
-    notes=("telemetry: 1 contended process",),
-    artifacts=(("pytest.log", "output of the mapped test"),),
 )
 
 CASES = {
@@ -112,7 +94,7 @@ CASES = {
 CASES |= work_cases.CASES
 CASES |= figure_samples.CASES
 CASES |= capture_samples.CASES
-CASES |= {f"stamp/{name}": (lambda text=text: text) for name, text in render(EVIDENCE).items()}
+CASES |= {f"stamp/{name}": (lambda text=text: text) for name, text in render(EXPORT).items()}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,6 +11,7 @@ import numpy as np
 from nbbench.history.changes import History, find_changes
 from nbbench.history.events import build_events
 from nbbench.history.repeats import Repeats
+from nbbench.history.setups import Setups
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.metrics import metric_of
 from nbbench.model import (
@@ -153,6 +154,7 @@ def history(
     ledgers: Mapping[str, Mapping[str, Ledger]] | None = None,
     records: Iterable[ProcessRecord] = (),
     repeats: Repeats | None = None,
+    setups: Setups | None = None,
 ) -> History:
     longest = max((int(p.commit[:8], 16) for s in found for p in s.points), default=0)
     return History(
@@ -161,6 +163,7 @@ def history(
         ledgers=ledgers or {},
         records=tuple(records),
         repeats=repeats or {},
+        setups=setups or Setups(),
     )
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.config import Settings
+from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.subject.presets import find_preset, presets
 
 
 def project(folder: Path, table: str) -> Settings:
     (folder / "pyproject.toml").write_text(table)
-    return Settings(root=folder)
+    return checkout_settings(folder)
 
 
 def test_two_are_built_in(tmp_path: Path) -> None:
-    known = presets(Settings(root=tmp_path))
+    known = presets(checkout_settings(tmp_path))
     assert list(known) == ["cpu-perf", "vec-dtype"]
     assert known["vec-dtype"].cluster == "CLUSTER-VEC-001"
     assert known["vec-dtype"].environment == known["cpu-perf"].environment
@@ -48,7 +48,7 @@ def test_a_project_changes_one_and_adds_another(tmp_path: Path) -> None:
 
 def test_an_unknown_name_tells_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
-        find_preset(Settings(root=tmp_path), "gpu-perf")
+        find_preset(checkout_settings(tmp_path), "gpu-perf")
     assert error.value.hint == "known: cpu-perf, vec-dtype"
 
 

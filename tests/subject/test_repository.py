@@ -74,7 +74,7 @@ def source(pristine, tmp_path):
 def settings(tmp_path):
     root = tmp_path / "project"
     root.mkdir()
-    (root / "asv.conf.json").write_text("{}")
+    (root / "asv.conf.json").write_text('{"project": "nanoBragg PyTorch"}')
     return load_settings(root, environ={})
 
 

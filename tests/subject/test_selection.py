@@ -96,7 +96,7 @@ class TestSelect:
     @classmethod
     def subject(cls, tmp_path_factory):
         root = tmp_path_factory.mktemp("project")
-        (root / "asv.conf.json").write_text("{}")
+        (root / "asv.conf.json").write_text('{"project": "nanoBragg PyTorch"}')
         demo.write_demo(root / "subject")
         return register(load_settings(root, environ={}), root / "subject")
 

@@ -35,7 +35,7 @@ def source(pristine, tmp_path):
 def subject(tmp_path, source):
     root = tmp_path / "project"
     root.mkdir()
-    (root / "asv.conf.json").write_text("{}")
+    (root / "asv.conf.json").write_text('{"project": "nanoBragg PyTorch"}')
     return register(load_settings(root, environ={}), source)
 
 
@@ -144,7 +144,7 @@ def test_partial_clone_fails_without_asking_its_remote(source, tmp_path, trees):
     subprocess.run(command, check=True)
     root = tmp_path / "project"
     root.mkdir()
-    (root / "asv.conf.json").write_text("{}")
+    (root / "asv.conf.json").write_text('{"project": "nanoBragg PyTorch"}')
     subject = register(load_settings(root, environ={}), partial)
     commit = list_commits(subject)[0]
     present = [p for p in (partial / ".git" / "objects").rglob("*") if p.is_file()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
@@ -12,6 +13,7 @@ from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.words import clean, day, plural
 
+_MANY = 20  # commits: from here on a run's cost is a question
 _WRAPPER = "SubjectBroken: "
 _WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
 
@@ -23,8 +25,9 @@ def run_blocks(
     commits: Sequence[Commit] = (),
     elapsed_s: float | None = None,
     notes: Sequence[str] = (),
+    machine: str = "",
 ) -> list[Block]:
-    """`results` by commit, in the order of `commits` and then of appearance, and what went wrong.
+    """`results` of one machine by commit, in the order of `commits`, then of appearance; what went wrong.
 
     `records` is the telemetry of the same run: it names the errors and the disturbances.
     """
@@ -33,7 +36,8 @@ def run_blocks(
     for result in results:
         by_commit.setdefault(result.commit, []).append(result)
     rows = [_row(name, known.get(name), mine) for name, mine in by_commit.items() if mine]
-    blocks: list[Block] = [Head(_headline(len(rows), Counter(r.status for r in results), elapsed_s))]
+    counts = Counter(result.status for result in results)
+    blocks: list[Block] = [Head(_headline(len(rows), counts, elapsed_s, machine))]
     if rows:
         headers = ("commit", "date", "ok", "failed", "skipped", "time", "subject")
         blocks.append(Table(headers, rows, right=(2, 3, 4, 5), codes=(0,), spare=(1, 5, 4)))
@@ -75,12 +79,51 @@ def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> tuple[str
     )
 
 
-def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None) -> str:
+def run_plan_text(
+    machine: str, commits: int, expected_s: float | None, *, again: bool = False, in_order: bool = False
+) -> str:
+    """What is about to be measured, in which order, and about how long it takes (`expected_s`, if known)."""
+    way = "in a drawn order" if again else "newest first, then all over the range"
+    cost = f", about {units.format_seconds(expected_s)} if none is measured yet" if expected_s else ""
+    fewer = "" if commits <= _MANY else " (--limit N measures fewer)"
+    order = "" if in_order else f"{way}; "
+    return (
+        f"measuring {plural(commits, 'commit')} on {machine}{cost}{fewer}: {order}interrupt at any time, "
+        "repeat to resume"
+    )
+
+
+def run_payload(
+    results: Sequence[Result],
+    records: Sequence[ProcessRecord],
+    machine: str,
+    commits: Sequence[Commit],
+    elapsed_s: float,
+) -> dict[str, Any]:
+    """The JSON document of one run: figures by commit, failures with their reasons, disturbances."""
+    by_commit = {c.hash: Counter(r.status for r in results if r.commit == c.hash) for c in commits}
+    return {
+        "machine": machine,
+        "commits": [
+            {"hash": c.hash, "position": c.position, **{str(s): by_commit[c.hash][s] for s in Status}}
+            for c in commits
+        ],
+        "failures": [
+            {"commit": commit, "what": what, "error": error}
+            for commit, what, error in failures(results, records)
+        ],
+        "disturbances": disturbances(records),
+        "elapsed_s": elapsed_s,
+    }
+
+
+def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None, machine: str) -> str:
+    where = f" on {machine}" if machine else ""
     if not counts:
-        return "Nothing was measured."
+        return f"Nothing was measured{where}."
     shown = [status for status in Status if counts[status] or status is Status.OK]
     kinds = ", ".join(f"{counts[status]} {status}" for status in shown)
-    text = f"{plural(commits, 'commit')} measured: {kinds}"
+    text = f"{plural(commits, 'commit')} measured{where}: {kinds}"
     if elapsed_s:
         text += f", in {units.format_seconds(elapsed_s)} ({commits * 3600 / elapsed_s:.3g} commits an hour)"
     return text + "."

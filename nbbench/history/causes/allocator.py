@@ -1,0 +1,16 @@
+"""malloc maps and unmaps large blocks anew: page faults, and time with them."""
+
+from __future__ import annotations
+
+from nbbench.history.causes.facts import SAME_WORK, Evidence, Facts, largest_changes
+from nbbench.metrics import Role
+from nbbench.work.allocator_cost import MALLOC_REMEDY
+
+
+def find(facts: Facts) -> Evidence | None:
+    """Page faults moved the event's way, and no work did."""
+    faults = facts.of(Role.ALLOCATOR)
+    if not faults:
+        return None
+    told = (SAME_WORK,) if facts.diffs and all(d.equal for d in facts.diffs) else facts.work_or_same
+    return (*told, *largest_changes(faults), f"remedy: {MALLOC_REMEDY}")

@@ -1,0 +1,20 @@
+"""Others used the machine while one side was measured, and not the other."""
+
+from __future__ import annotations
+
+from nbbench.history.causes.facts import Evidence, Facts
+
+
+def find(facts: Facts) -> Evidence | None:
+    """Contention of the slow side alone; nothing is claimed without telemetry of both."""
+    before, after = facts.before, facts.after
+    if not before.processes or not after.processes or not facts.way:
+        return None
+    slow, fast = (after, before) if facts.way > 0 else (before, after)
+    if not slow.disturbed or fast.disturbed:
+        return None
+    return (
+        *facts.work_or_same,
+        f"others used {before.others:.0%} of a core while the older commits were measured and "
+        f"{after.others:.0%} meanwhile (steal {before.steal:.1%} → {after.steal:.1%})",
+    )

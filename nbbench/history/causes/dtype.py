@@ -1,0 +1,33 @@
+"""Values became wider or narrower than before."""
+
+from __future__ import annotations
+
+from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.metrics import Role
+from nbbench.model import EventDirection
+from nbbench.work.ledger_diff import LedgerDiff
+
+
+def holds(diff: LedgerDiff, direction: EventDirection) -> bool:
+    """Whether widths moved with the direction: wider values never make a program faster."""
+    if diff.retyped:
+        return True
+    wider = diff.upcast_after > diff.upcast_before
+    return diff.upcasts and (
+        direction is EventDirection.CHANGE or wider == (direction is EventDirection.REGRESSION)
+    )
+
+
+def find(facts: Facts) -> Evidence | None:
+    """The ledger's widths, or the suite's own dtype series."""
+    if facts.roles == {Role.ALLOCATOR}:
+        return None
+    held = any(holds(d, facts.direction) for d in facts.diffs)
+    if not held and not facts.of(Role.DTYPE):
+        return None
+    told = facts.work
+    return (
+        *told,
+        *largest_changes(facts.of(Role.ALLOCATOR)),
+        *(() if told else largest_changes(facts.exact)),
+    )

@@ -1,0 +1,13 @@
+"""Nothing on record explains the event."""
+
+from __future__ import annotations
+
+from nbbench.history.causes.facts import Evidence, Facts
+
+
+def find(facts: Facts) -> Evidence:
+    """What was looked at."""
+    return (
+        *facts.work_or_same,
+        "neither work, allocator, setup nor the machine's load explains it",
+    )

@@ -1,0 +1,44 @@
+"""The program asks for more or less: operations, bytes."""
+
+from __future__ import annotations
+
+import math
+
+from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.metrics import Role
+from nbbench.model import EventDirection
+from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
+
+EXPLAINED_SHARE = 0.2
+"""Work explains a change of time when it moved by at least this part of it (on the log scale). Time follows
+bytes and operations loosely: on record are bytes -20 % with time -36 %."""
+
+
+def holds(diff: LedgerDiff, direction: EventDirection) -> bool:
+    """Whether the work moved, and in this direction (any, where there is none)."""
+    if diff.equal:
+        return False
+    way = {EventDirection.REGRESSION: 1, EventDirection.IMPROVEMENT: -1}.get(direction, 0)
+    effects = [e for e in (diff.effect, diff.ops_effect) if abs(e) > WORK_FLOOR]
+    return any(way == 0 or math.copysign(1, e) == way for e in effects)
+
+
+def explains(diff: LedgerDiff, effect: float) -> bool:
+    """Whether the work is large enough to explain this log ratio of a time."""
+    return max(map(abs, (diff.cost_effect, diff.effect, diff.ops_effect))) >= EXPLAINED_SHARE * abs(effect)
+
+
+def find(facts: Facts) -> Evidence | None:
+    """The ledgers of the event's workloads, or the suite's own counters."""
+    if facts.roles == {Role.ALLOCATOR}:
+        return None
+    held = any(holds(d, facts.direction) for d in facts.diffs)
+    counted = facts.of(Role.WORK)
+    if not held and not any(c.kind == "exact" for c in counted):
+        return None
+    told = facts.work
+    return (
+        *told,
+        *largest_changes(facts.of(Role.ALLOCATOR)),
+        *(() if held and told else largest_changes(facts.exact)),
+    )

@@ -1,0 +1,101 @@
+"""Short levels that something outside of a series confirms: its own exact work, or a second collection.
+
+A level of one or two commits is a level only where the work says so: both of its ends are commits at which
+what the series runs does other work, or computes another image. The scorecard asks by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.history.curves import Curve
+from nbbench.history.order import CommitOrder
+from nbbench.ledger import Ledger
+from nbbench.work.ledger_diff import compare_images
+from nbbench.workloads import ledger_families, workload_of
+
+LONG = 3
+"""Levels of so many commits and more need nobody's word."""
+
+SAME_WORK = 1e-6
+"""Relative difference up to which work is the same. The ledger is exact: one operation more, with other
+values in it, made the real branch 35 % slower."""
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a workload does at one commit; its image where that is on record."""
+
+    bytes: float
+    operations: float
+    image: Ledger | None = None
+
+
+def other_work(before: Work, after: Work) -> bool:
+    """Whether the work differs, or the image beyond rounding."""
+    pairs = (before.bytes, after.bytes), (before.operations, after.operations)
+    if any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs):
+        return True
+    if before.image is None or after.image is None:
+        return False
+    return compare_images(before.image, after.image)[0] == "changed"
+
+
+def work_levels(work: Sequence[Work | None]) -> IntArray:
+    """Number (n,) of the level of equal work that each commit lies in, from 0 on; None belongs to the one
+    before."""
+    levels = np.zeros(len(work), dtype=np.int64)
+    last: Work | None = None
+    for i, now in enumerate(work):
+        levels[i] = levels[i - 1] if i else 0
+        if now is not None:
+            levels[i] += last is not None and other_work(last, now)
+            last = now
+    return levels
+
+
+def short_levels(levels: IntArray) -> IntArray:
+    """Numbers (n,) from 1 on of the levels with fewer than LONG of these commits; 0 elsewhere, and where
+    there is but one level."""
+    _, index = np.unique(levels, return_inverse=True)
+    sizes = np.bincount(index)
+    short: IntArray = np.where(sizes[index] < LONG, index + 1, 0).astype(np.int64)
+    return short if sizes.size > 1 else np.zeros_like(short)
+
+
+class WorkHistory:
+    """The levels of every workload along the branch."""
+
+    def __init__(self, ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> None:
+        self._places = {commit.hash: i for i, commit in enumerate(order.commits)}
+        trees = [ledgers.get(commit.tree, {}) for commit in order.commits]
+        names = sorted({name for found in trees for name in found})
+        self._levels = {name: work_levels([_work(found.get(name)) for found in trees]) for name in names}
+
+    def confirmed(self, one: Curve) -> IntArray:
+        """Short levels of a series that its own work confirms, (n,) as `short_levels` has them.
+
+        Work speaks for work and for time, which follows it. Page faults are the allocator's, and flip by
+        themselves where an image is about as large as its thresholds.
+        """
+        own = workload_of(one.key)
+        families = ledger_families(one.key)
+        spoken = (
+            [own] if own in self._levels else [n for n in self._levels if families and n.startswith(families)]
+        )
+        if one.unit == "faults" or not spoken or not one.values.size:
+            return np.zeros(one.values.size, dtype=np.int64)
+        places = [self._places[commit] for commit in one.commits]
+        return short_levels(np.sum([self._levels[str(name)][places] for name in spoken], axis=0))
+
+
+def _work(ledger: Ledger | None) -> Work | None:
+    if ledger is None or ledger.error or not ledger.pixels:
+        return None
+    return Work(ledger.bytes_per_pixel, ledger.ops, ledger)

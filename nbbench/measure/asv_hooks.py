@@ -1,0 +1,112 @@
+"""Hooks into asv's commands, set when asv loads the plugin: plain asv measures by nbbench's rules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from asv import machine, results, util
+from asv.commands import asv_profiling, find, run, setup
+
+from nbbench.config import load_settings
+from nbbench.errors import NbbenchError
+from nbbench.measure.asv_environment import NbbenchEnvironment, is_lost
+from nbbench.measure.lock import LOCK_HELD, measuring
+from nbbench.subject.repository import open_subject
+
+
+def install() -> None:
+    """Check that a subject is registered and refresh its refs, then set the hooks.
+
+    Raises asv's UserError, which asv prints as one line.
+    """
+    try:
+        open_subject(load_settings(Path.cwd()))
+    except NbbenchError as error:
+        raise _user_error(error) from error
+    _learn_the_machine()
+    _leave_lost_results_out()
+    _build_one_at_a_time()
+    _finish_setup_with_success()
+    held = False
+
+    def once() -> AbstractContextManager[None]:
+        nonlocal held
+        if held or os.environ.get(LOCK_HELD) == "1":
+            return nullcontext()
+        held = True
+        return measuring(load_settings(Path.cwd()).state_dir)
+
+    for command in (run.Run, find.Find, asv_profiling.Profile):
+        _lock(command, once)
+
+
+def _user_error(error: NbbenchError) -> util.UserError:
+    return util.UserError(f"{error} ({error.hint})" if error.hint else str(error))
+
+
+def _learn_the_machine() -> None:
+    """asv tells an environment everything but the machine that it measures for."""
+    original = machine.Machine.save
+
+    def save(self: Any, results_dir: str) -> None:
+        NbbenchEnvironment.machine_name = self.machine
+        original(self, results_dir)
+
+    machine.Machine.save = save
+
+
+def _leave_lost_results_out() -> None:
+    """Keep failures of a process that was killed from outside out of the result file.
+
+    A later run then measures them, instead of taking them for failures of the subject.
+    """
+    original = results.Results.save
+
+    def save(self: Any, results_dir: str) -> None:
+        for name, text in self.stderr.items():
+            if name in self._results and is_lost(text):
+                value = self._results[name]
+                if value is None or None in value:
+                    self.remove_result(name)
+        original(self, results_dir)
+
+    results.Results.save = save
+
+
+def _build_one_at_a_time() -> None:
+    """`-j` builds in parallel; here nothing is built, and a warm server is not for two processes."""
+    original = util.get_multiprocessing
+
+    def get_multiprocessing(parallel: int) -> Any:
+        return original(1 if NbbenchEnvironment.created else parallel)
+
+    util.get_multiprocessing = get_multiprocessing
+
+
+def _finish_setup_with_success() -> None:
+    """`asv setup` returns its environments, which asv's own main takes for a failure."""
+    original = setup.Setup.run_from_conf_args.__func__
+
+    def run_from_conf_args(cls: Any, /, conf: Any, args: Any, **more: Any) -> int:
+        return 0 if original(cls, conf, args, **more) else 1
+
+    setup.Setup.run_from_conf_args = classmethod(run_from_conf_args)
+
+
+def _lock(command: Any, once: Callable[[], AbstractContextManager[None]]) -> None:
+    """Hold the project's measuring lock while the command runs."""
+    original = command.run.__func__
+
+    def run_command(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            lock = once()
+            with lock:
+                return original(cls, *args, **kwargs)
+        except NbbenchError as error:
+            raise _user_error(error) from error
+
+    command.run = classmethod(run_command)

@@ -1,0 +1,122 @@
+"""What an export states: one machine's results of a commit, and what is on record since its baseline."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, UsageError
+from nbbench.history.disturbed import disturbed_results
+from nbbench.history.history import current_flags, up_to_date
+from nbbench.measure.machine import torch_env_text, torch_versions
+from nbbench.model import Commit, Event, ProcessRecord, Result
+from nbbench.plan.exported import Between, Export
+from nbbench.record import Store
+from nbbench.record.machines import choose_machine
+from nbbench.record.redact import redacted_environment
+
+
+def gather(
+    settings: Settings,
+    store: Store,
+    *,
+    cluster: str,
+    commit: str | None,
+    baseline: str | None,
+    machine: str | None,
+) -> Export:
+    """The export of `commit` (default: the newest measured) against `baseline` (default: the one before).
+
+    Raises UsageError for commits without results and where several machines could be meant,
+    InconclusiveError where nothing was measured.
+    """
+    events = up_to_date(settings, store)
+    name = choose_machine(settings, store, machine)
+    chosen, results = _chosen(store, name, commit)
+    before, old = _baseline(store, name, chosen, baseline)
+    records = [r for r in store.process_records(commit=chosen.hash) if r.machine == name]
+    flags = current_flags(store, events, settings.plan)
+    return Export(
+        cluster=cluster,
+        plan=settings.plan,
+        command=f"nbbench export {chosen.hash} --cluster {cluster} --machine {name}",
+        commit=chosen,
+        branch=settings.branch,
+        machine=name,
+        facts={m.name: m.facts for m in store.machines()}.get(name, ()),
+        versions=tuple(torch_versions().items()),
+        environment=tuple(redacted_environment(os.environ)),
+        torch_env=torch_env_text(sys.executable),
+        started_at=min((r.started_at for r in results if r.started_at), default=None),
+        ended_at=max((r.started_at + timedelta(seconds=r.wall_s) for r in records), default=None),
+        measuring_s=sum(r.wall_s for r in records),
+        results=tuple(results),
+        baseline=tuple(old),
+        baseline_commit=before,
+        between=_between(settings, store, events, before, chosen, records),
+        flags=tuple(flag for flag in flags if flag.event.recovered_by is None),
+        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and not s.ledger.error),
+    )
+
+
+def _chosen(store: Store, machine: str, name: str | None) -> tuple[Commit, list[Result]]:
+    if name is not None:
+        found = store.commit(name)
+        if found is None or not (results := _results(store, found, machine)):
+            hint = "`nbbench run --commits HASH` measures it"
+            raise UsageError(f"no results of commit {name!r} on {machine}", hint=hint)
+        return found, results
+    for candidate in reversed(store.commits()):
+        if results := _results(store, candidate, machine):
+            return candidate, results
+    raise InconclusiveError("there are no results to export", hint="run `nbbench run` first")
+
+
+def _results(store: Store, commit: Commit, machine: str) -> list[Result]:
+    return [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
+
+
+def _baseline(
+    store: Store, machine: str, commit: Commit, name: str | None
+) -> tuple[Commit | None, list[Result]]:
+    """The commit to compare with: the named one, or the newest measured before on the branch."""
+    if name is not None:
+        found = store.commit(name)
+        if found is None or not (results := _results(store, found, machine)):
+            raise UsageError(f"no results of baseline {name!r} on {machine}")
+        return found, results
+    commits = store.commits()
+    place = next((i for i, c in enumerate(commits) if c.hash == commit.hash), 0)
+    for candidate in reversed(commits[:place]):
+        if results := [r for r in _results(store, candidate, machine) if r.value is not None]:
+            return candidate, results
+    return None, []
+
+
+def _between(
+    settings: Settings,
+    store: Store,
+    events: Sequence[Event],
+    before: Commit | None,
+    commit: Commit,
+    records: Sequence[ProcessRecord],
+) -> Between:
+    """What is on record between the baseline and the commit; an event that was undone by then is left out."""
+    if before is None:
+        return Between()
+    place = {known.hash: i for i, known in enumerate(store.commits())}
+    first, last = place.get(before.hash, -1), place.get(commit.hash, -1)
+    inside = [
+        event
+        for event in events
+        if first < place.get(event.lo_commit, -1)
+        and place.get(event.hi_commit, last + 1) <= last
+        and place.get(event.recovered_by or "", last + 1) > last
+    ]
+    inside.sort(key=lambda event: place[event.hi_commit])
+    both = [*records, *store.process_records(commit=before.hash)]
+    same = bool(commit.tree) and commit.tree == before.tree
+    return Between(tuple(inside), same, disturbed_results(both), settings.units)
