@@ -18,7 +18,6 @@ _OPEN = (FlagState.CONFIRMED, FlagState.DETECTED)
 _STATES = (*_OPEN, FlagState.ACKNOWLEDGED, FlagState.FIXED, FlagState.VERIFIED, FlagState.REJECTED)
 _DIRECTIONS = (EventDirection.REGRESSION, EventDirection.CHANGE, EventDirection.IMPROVEMENT)
 _TONES = {EventDirection.REGRESSION: ("red", ""), EventDirection.IMPROVEMENT: ("green", "")}
-_WORTH_SAYING = 0.001  # of bytes; operations lead where they moved by less
 _NAMED = 3  # changes whose figures are given where the evidence names none
 _NOT_JUDGED_SHOWN = 20
 
@@ -73,7 +72,7 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
     """
     mine = [(c, change_metric(c)) for c in _own(event)]
     exact = [(c, metric) for c, metric in mine if metric.exact and metric.role is Role.WORK]
-    moved = [c for c, metric in exact if metric.unit.startswith("B/") and abs(c.effect) >= _WORTH_SAYING]
+    moved = [c for c, metric in exact if metric.unit.startswith("B/") and metric.counts(c)]
     return (
         largest(c for c, metric in mine if metric.role is Role.TIME),
         largest(moved) or largest(c for c, _ in exact),
@@ -100,7 +99,8 @@ def change_text(event: Event) -> str:
     parts += [f"work {units.format_change(work.effect)}"] if work else []
     if parts:
         return ", ".join(parts)
-    most = largest(_own(event))
+    own = _own(event)
+    most = largest([c for c in own if change_role(c) is not Role.DERIVED] or own)
     return (
         f"{_name(change_metric(most))} {units.format_change(most.effect)}"
         if most
@@ -209,7 +209,7 @@ def regressions_blocks(
     now: datetime | None = None,
     evidence: bool = True,
 ) -> list[Block]:
-    """The headline, a table of flags, the evidence of each event, and what was not judged."""
+    """The headline, a table of flags, the evidence of what is no improvement, and what was not judged."""
     ordered = in_reading_order(flags, now)
     open_count = sum(is_open(flag, now) for flag in ordered)
     mark = "❌" if open_count else "❔" if not_judged and not flags else "✅"
@@ -219,7 +219,7 @@ def regressions_blocks(
             blocks.append(f"Times and memory are those of {', '.join(measured)}.")
         blocks.append(_table(ordered, now))
     if evidence:
-        for flag in ordered:
+        for flag in (one for one in ordered if one.event.direction is not EventDirection.IMPROVEMENT):
             event = flag.event
             items: list[Item | str] = [*evidence_lines(flag)]
             items += [Item(command=command) for command in reproduce_commands(event)]

@@ -107,21 +107,21 @@ def test_an_event_without_changes_still_shows_its_effect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "shown"),
+    ("what", "factor", "shown"),
     [
-        (("other.track_steps", "steps/s", "track"), "steps ÷2"),
-        (("other.track_loss", "points", "track"), "loss ÷2"),
-        (history_samples.PEAK_MEMORY, "peak memory ÷2"),
+        (("other.track_steps", "steps/s", "track"), 0.5, "steps ÷2"),
+        (("other.track_loss", "points", "track"), 0.5, "loss ÷2"),
+        (history_samples.PEAK_MEMORY, 4.0, "peak memory 4×"),
     ],
 )
 def test_F2_what_is_neither_time_nor_work_is_named_with_its_values(
-    what: tuple[str, str, str], shown: str
+    what: tuple[str, str, str], factor: float, shown: str
 ) -> None:
-    flag = moved(what, math.log(0.5))
+    flag = moved(what, math.log(factor))
     text = as_text(regressions_blocks([flag]))
     assert shown in text
     assert f"{what[0]}: 1 " in text
-    assert "→ 0.5 " in text
+    assert f"→ {factor:g} " in text
 
 
 def test_B1_an_unknown_direction_is_a_change_and_says_how_to_declare_it() -> None:
