@@ -173,9 +173,9 @@ def simulation(name: str, size: int, dtype: torch.dtype, **fields: dict[str, Any
     return Case(name, size * size, dtype, run)
 
 
-def bandwidth(size: int, dtype_name: str) -> Case:
+def bandwidth(size: int, dtype: str) -> Case:
     """AT-PERF-003: the memory-bandwidth workload."""
-    return simulation(f"bandwidth-{size}-{dtype_name}", size, parse_dtype(dtype_name))
+    return simulation(f"bandwidth-{size}-{dtype}", size, parse_dtype(dtype))
 
 
 def interpolating_crystal(dtype: torch.dtype) -> Any:

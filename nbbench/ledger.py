@@ -3,6 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ImageChange(StrEnum):
+    """How the images of two runs of one workload differ; programs with DIFFERENT ones are not comparable."""
+
+    SAME_BITS = "same bits"
+    WITHIN_ROUNDING = "same within rounding"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTolerance:
+    """How far two images may lie apart and still be the same within rounding, and why.
+
+    Relative changes of the means of 8 × 8 blocks: `median` over all blocks, `block` of any one.
+    """
+
+    median: float = 1e-4
+    block: float = 1e-2
+    reason: str = "sums in another order move the means of blocks by less"
 
 
 @dataclass(frozen=True, slots=True)

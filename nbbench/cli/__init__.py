@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Entry point of the console script: run, and turn every error into one sentence and a code."""
+    from nbbench.cli.signals import end_politely
+
+    end_politely()
     from nbbench.cli.app import run
     from nbbench.cli.streams import prepare
 

@@ -14,23 +14,24 @@ from typing import Any
 import click
 
 from nbbench import __version__
-from nbbench.cli.streams import put
+from nbbench.cli.signals import interrupt_code
+from nbbench.cli.streams import put, suppressed
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
 
-EXIT_INTERRUPTED = 130  # what shells report for an interrupt
 MOST_SHOWN = 500  # characters of an error's sentence
 
-EPILOG = """
-\b
-Exit codes:
-  0    pass
-  1    internal error
-  2    usage, configuration or environment
-  3    regression
-  4    inconclusive: nothing measured, broken, too noisy, budget spent
-  130  interrupted; run again to resume
-"""
+EXIT_CODES = {
+    0: "pass",
+    1: "internal error",
+    2: "usage, configuration or environment",
+    3: "regression",
+    4: "inconclusive: nothing measured, broken, too noisy, budget spent",
+    129: "the terminal was closed (SIGHUP); run again to resume",
+    130: "interrupted (SIGINT, Ctrl-C); run again to resume",
+    143: "asked to end (SIGTERM); run again to resume",
+}
+EPILOG = "\n\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, text in EXIT_CODES.items())
 
 # name: (module, attribute, help) in the order in which a newcomer meets them.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -115,7 +116,7 @@ def _store(name: str) -> Any:
 
 
 def common_options() -> list[click.Option]:
-    """Options that every command takes."""
+    """Options that every command takes, before its name or after it."""
 
     def option(*names: str, store: str, **kwargs: Any) -> click.Option:
         return click.Option(list(names), expose_value=False, callback=_store(store), **kwargs)
@@ -130,8 +131,9 @@ def common_options() -> list[click.Option]:
 
 
 def _with_common_options(command: click.Command) -> click.Command:
-    """A copy of the command (of a group: of its commands) that takes the common options too."""
+    """A copy of the command (of a group: of its commands) with the common options and the exit codes."""
     made = copy.copy(command)
+    made.epilog = made.epilog or EPILOG
     if isinstance(made, click.Group):
         made.commands = {name: _with_common_options(sub) for name, sub in made.commands.items()}
     else:
@@ -161,7 +163,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=common_options(),
+)
 @click.version_option(__version__, prog_name="nbbench")
 def cli() -> None:
     """Measure a PyTorch simulator over its commits and tell what became slower, where and why."""
@@ -176,21 +183,19 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        with suppressed(err=True):
+            error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         put("nbbench: interrupted; run the same command again to resume", err=True)
-        return EXIT_INTERRUPTED
+        return interrupt_code(error)
     except NbbenchError as error:
         return _report(app, error)
     except OSError as error:
         return _report(app, _host_error(error))
     except Exception as error:
         put(f"nbbench: internal error: {type(error).__name__}: {error}", err=True)
-        if app.verbose:
-            traceback.print_exc()
-        else:
-            put("  run again with -v for the traceback", err=True)
+        put(traceback.format_exc() if app.verbose else "  run again with -v for the traceback", err=True)
         return EXIT_INTERNAL
 
 
@@ -210,7 +215,7 @@ def _report(app: App, error: NbbenchError) -> int:
     if error.hint:
         put(f"  hint: {error.hint}", err=True)
     if app.verbose:
-        traceback.print_exc()
+        put(traceback.format_exc(), err=True)
     return error.exit_code
 
 

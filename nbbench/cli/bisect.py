@@ -12,7 +12,6 @@ from nbbench.cli.options import exactly, pattern, seconds
 
 if TYPE_CHECKING:
     from nbbench.gate.bisect import Answer
-    from nbbench.model import Commit
 
 MOST_LISTED = 20  # commits of a range that are printed
 
@@ -46,59 +45,30 @@ def bisect(
 ) -> int:
     """Find the commit between GOOD and BAD that made a series slower.
 
-    Exact work comes first: the commit that added most of it is compared with its parent at
-    once. What work does not account for is bisected with the gate's paired comparisons; a
-    commit that cannot run is passed over, and the culprit is verified against its parent.
-    Repeat the command to resume. Exit 0 one commit found (or BAD is not slower), 4 a range.
+    Exact work comes first, recorded where it is missing: the commit that added most of it is compared with
+    its parent at once, and it is the answer where the machine is too busy for times. What work does not
+    account for is bisected with the gate's paired comparisons; a commit that cannot run is passed over, and
+    the culprit is verified against its parent. Repeat the command to resume. Exit 0 one commit found (or BAD
+    is not slower), 4 a range.
     """
+    from nbbench.budget import Budget
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.gate.bisect import bisect as search
+    from nbbench.gate.bisect import commits_between
     from nbbench.gate.compare import one_series
     from nbbench.measure.lock import measuring
 
     app.override(floor=floor, budget_s=seconds(budget))
     wanted = pattern(series, "--series")
-    commits = _between(app, good, bad)
+    commits = commits_between(app.settings, good, bad)
     chosen = secrets.randbelow(2**31) if seed is None else seed
+    given = Budget(app.settings.budget_s)
     with measuring(app.settings.state_dir):
-        name = one_series(app.settings, commits[-1], wanted)
+        name = one_series(app.settings, commits[-1], wanted, given)
         app.say(f"{name}: {commits[0].short} and {len(commits) - 1} after it")
-        answer = search(
-            app.settings,
-            name,
-            commits,
-            budget_s=app.settings.budget_s,
-            restart=restart,
-            seed=chosen,
-            show=app.say,
-        )
-    payload = _payload(answer)
-    app.emit("bisect", payload, _text(answer))
-    return EXIT_OK if answer.stopped in ("located", "unchanged") else EXIT_INCONCLUSIVE
-
-
-def _between(app: App, good: str, bad: str) -> list[Commit]:
-    """Good, the commits after it that changed the measured paths, and bad."""
-    from nbbench.errors import UsageError
-    from nbbench.subject.repository import is_ancestor, list_commits, measurable, open_subject
-
-    subject = open_subject(app.settings)
-    ends = measurable(subject, good), measurable(subject, bad)
-    names = f"{ends[0].short} and {ends[1].short}"
-    if ends[0].tree == ends[1].tree:
-        raise UsageError(f"{names} have the same source tree: nothing to search")
-    if not is_ancestor(subject, ends[0], ends[1]):
-        raise UsageError(
-            f"{ends[0].short} is not an ancestor of {ends[1].short}",
-            hint="the older commit, GOOD, comes first",
-        )
-    inside = list_commits(subject, f"{ends[0].hash}..{ends[1].hash}")
-    if not inside:
-        raise UsageError(
-            f"no commit between {names} changed {app.settings.measured_path} on the first-parent line",
-            hint="take GOOD and BAD from one branch: `nbbench commits`",
-        )
-    return [ends[0], *inside]
+        answer = search(app.settings, name, commits, budget=given, restart=restart, seed=chosen, show=app.say)
+    app.emit("bisect", _payload(answer), _text(answer))
+    return EXIT_OK if answer.stopped in ("located", "work", "unchanged") else EXIT_INCONCLUSIVE
 
 
 def _payload(answer: Answer) -> dict[str, Any]:
@@ -112,6 +82,7 @@ def _payload(answer: Answer) -> dict[str, Any]:
         "effect": search.effect,
         "stopped": answer.stopped,
         "sentence": answer.sentence,
+        "work": search.work,
         "culprits": [
             to_plain(search.commits[i]) for i in (range(found.first, found.last + 1) if found else ())
         ],

@@ -181,14 +181,15 @@ def _emit(app: App, done: Capture) -> int:
 def exit_code(done: Capture) -> int:
     """nbbench's own exit code for a finished capture; see the command's help."""
     from nbbench.captured import RunOutcome
-    from nbbench.cli.app import EXIT_INTERRUPTED
+    from nbbench.cli.signals import SIGNALS
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 
     facts = done.end.facts
     if facts is None:
         return EXIT_INCONCLUSIVE
     if facts.outcome is RunOutcome.INTERRUPTED:
-        return EXIT_INTERRUPTED
+        named = [number for number in SIGNALS if number.name in done.end.reason]
+        return 128 + (named or [SIGNALS[0]])[0]
     if facts.outcome is RunOutcome.FAILED:
         return EXIT_REGRESSION
     return EXIT_OK if facts.outcome is RunOutcome.PASSED and not done.end.anomalies else EXIT_INCONCLUSIVE

@@ -38,6 +38,7 @@ def doctor(app: Any, sample: float) -> None:
     from nbbench.measure.doctor import Level, run_checks, worst
     from nbbench.measure.doctor_facts import Places, gather
     from nbbench.report.text import terminal_for
+    from nbbench.subject.profile import load_profile
 
     settings = app.settings
     places = Places(
@@ -47,6 +48,7 @@ def doctor(app: Any, sample: float) -> None:
         branch=settings.branch,
         threads=settings.threads,
         machine=settings.machine,
+        programs=load_profile(settings).programs,
     )
     checks = run_checks(gather(places, os.environ, sample_s=sample))
     level = worst(checks)

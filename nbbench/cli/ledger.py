@@ -116,6 +116,7 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.report.ledger_view import steps_blocks, steps_payload
+    from nbbench.stats.many import MOST_JOBS
     from nbbench.subject.selection import with_predecessor
     from nbbench.work.steps import find_steps
     from nbbench.work.work import line_match
@@ -127,7 +128,9 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
         )
     wanted = workload_names(app.settings, pattern(bench))
     compared = with_predecessor(commits, branch_commits(app.settings))
-    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs or usable_cores())
+    kept = commit_ledgers(
+        app.settings, compared, wanted, say=app.say, jobs=jobs or min(usable_cores(), MOST_JOBS)
+    )
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     match_of = functools.cache(functools.partial(line_match, app.settings))
     steps = find_steps(found, _times(app, compared, wanted), match_of)

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from nbbench.cli.app import EPILOG, cli, common_options
+from nbbench.cli.app import EXIT_CODES, cli, common_options
 
 _INTRO = """\
 # Command line
 
 <!-- Written by `python -m nbbench.cli.reference > docs/cli.md` (`make docs`); a test keeps it up to date. -->
+"""
+_SIGNALS = """\
+Every command ends by one rule when a signal asks it to. It lets go of its locks, ends the processes that it
+started, and keeps what is finished. The code is 128 and the signal's number. `nohup` keeps SIGHUP ignored.
 """
 _COMMON = """\
 ## Common options
@@ -73,9 +77,13 @@ def _prose(text: str) -> str:
 
 def _exit_codes() -> str:
     """The codes that `nbbench --help` lists, as a table."""
-    lines = [line.split(maxsplit=1) for line in EPILOG.splitlines()]
-    rows = [(line[0], line[1]) for line in lines if len(line) == 2 and line[0].isdigit()]
-    return "## Exit codes\n\n" + _table("Code", rows)
+    return "\n\n".join(
+        [
+            "## Exit codes and signals",
+            _table("Code", [(str(c), text) for c, text in EXIT_CODES.items()]),
+            _SIGNALS,
+        ]
+    )
 
 
 def _records(options: Iterable[click.Option], context: click.Context) -> list[tuple[str, str]]:

@@ -29,10 +29,17 @@ _FORMATS = ("png", "svg", "html")
     metavar="FILE.png|.svg|.html",
     help="Also draw the picture (needs matplotlib: pip install 'nbbench[plot]').",
 )
+@click.option("--machine", metavar="NAME", help="Whose records (default: this machine's, or the only ones).")
 @markdown_option
 @click.pass_obj
 def roofline(
-    app: App, commit: str | None, bench: str, recorded: bool, plot: Path | None, markdown: str | None
+    app: App,
+    commit: str | None,
+    bench: str,
+    recorded: bool,
+    plot: Path | None,
+    machine: str | None,
+    markdown: str | None,
 ) -> int:
     """Hold the achieved bandwidth of COMMIT (default: the branch's tip) against the machine's ceilings.
 
@@ -44,6 +51,7 @@ def roofline(
     from nbbench.errors import EXIT_OK, UsageError
     from nbbench.record.atomic import write_bytes
     from nbbench.record.branch import measured_commit
+    from nbbench.record.machines import choose_machine, machine_name
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.roofline import roofline_blocks, roofline_payload
     from nbbench.report.roofline_plot import draw, matplotlib_figure
@@ -62,16 +70,18 @@ def roofline(
     if recorded:
         with open_store(app.settings) as store:
             import_all(app.settings, store)
-            which = measured_commit(app.settings, store, commit)
-            found = pipeline.recorded(app.settings, store, which, wanted)
+            machine = choose_machine(app.settings, store, machine)
+            which = measured_commit(app.settings, store, commit, machine)
+            found = pipeline.recorded(app.settings, store, which, wanted, machine)
     else:
         subject = open_subject(app.settings)
         which = measurable(subject, commit or subject.branch)
         found = pipeline.measured(app.settings, which, wanted, say=app.say)
-    title = f"roofline of {which.short} ({found.source})"
+        machine = machine_name(app.settings)
+    title = f"roofline of {which.short} on {machine} ({found.source})"
     blocks = roofline_blocks(title, found.roof, found.rows, found.notes)
     payload = roofline_payload(found.roof, found.rows, found.notes)
-    told = {"commit": which, "source": found.source, **payload}
+    told = {"commit": which, "machine": machine, "source": found.source, **payload}
     emit_blocks(app, "roofline", told, blocks, markdown)
     if plot is not None:
         write_bytes(plot, draw(kind, title, found.roof, found.rows))

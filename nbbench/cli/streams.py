@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -37,12 +38,25 @@ def put(text: str, *, nl: bool = True, err: bool = False) -> None:
     """Print on stdout or stderr, without anything that could repaint a terminal.
 
     When the reader has gone (`| head`), what follows is dropped: the command ends its work, and its
-    exit code is that of the work.
+    exit code is that of the work. So is progress that cannot be written (a full disk); a result that cannot
+    be is an error.
     """
-    try:
+    with suppressed(err=err):
         click.echo(for_terminal(text), nl=nl, err=err)
+
+
+@contextlib.contextmanager
+def suppressed(*, err: bool) -> Iterator[None]:
+    """Let what is written to stderr never fail, and what is written to stdout only for more than a reader
+    who left."""
+    try:
+        yield
     except BrokenPipeError:
         drop(err=err)
+    except OSError:
+        if not err:
+            raise
+        drop(err=True)
 
 
 def drop(*, err: bool) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench.cli.app import App
+
+if TYPE_CHECKING:
+    from nbbench.config import Settings
+    from nbbench.subject.repository import Subject
 
 
 @click.group()
@@ -18,24 +23,57 @@ def subject() -> None:
 @click.pass_obj
 def demo(app: App) -> None:
     """Write the embedded subject (a small real git history) and register it."""
-    from nbbench.subject.subjects.nanobragg.demo import write_demo
-
-    _check_branch(app)
     path = app.settings.state_dir / "demo-subject"
-    write_demo(path)
+    history = demo_history(app.settings)
+    if app.settings.branch != history.BRANCH:
+        from nbbench.errors import ConfigError
+
+        raise ConfigError(
+            f"the embedded subject has branch {history.BRANCH}, the settings say {app.settings.branch}"
+        )
+    _refuse_other_results(app, history)
+    history.write_demo(path)
     _register(app, path)
+
+
+def demo_history(settings: Settings) -> Any:
+    """The module of the profile's embedded history. Raises UsageError where the subject has none."""
+    import importlib
+
+    from nbbench.errors import UsageError
+    from nbbench.subject.profile import load_profile
+
+    if name := load_profile(settings).demo:
+        return importlib.import_module(name)
+    raise UsageError(
+        "this subject has no embedded history", hint="register a clone: nbbench subject use PATH"
+    )
+
+
+def _refuse_other_results(app: App, history: Any) -> None:
+    """The embedded history's results must not mix with those of another one."""
+    from nbbench.errors import UsageError
+    from nbbench.record.branch import read_commits
+
+    kept = {commit.hash for commit in read_commits(app.settings)}
+    if kept and not kept & {event.hash for event in history.PLANTED}:
+        raise UsageError(
+            f"the results here are of another history ({len(kept)} commits in results/commits.jsonl)",
+            hint="`nbbench demo` works in a folder of its own, and `--root demo` continues there",
+        )
 
 
 @subject.command()
 @click.argument("source", metavar="PATH|URL")
 @click.pass_obj
 def use(app: App, source: str) -> None:
-    """Register a clone of nanoBragg (used in place, never written to), or clone a URL."""
+    """Register a clone of the subject (used in place, never written to), or clone a URL."""
+    from nbbench.subject.git import without_login
     from nbbench.subject.repository import clone
 
     path = Path(source).expanduser()
     if not path.exists() and (":" in source or source.endswith(".git")):
-        app.say(f"cloning {source} …")
+        app.say(f"cloning {without_login(source)} …")
         path = clone(app.settings, source)
     _register(app, path)
 
@@ -49,27 +87,21 @@ def show(app: App) -> None:
     _describe(app, open_subject(app.settings))
 
 
-def _check_branch(app: App) -> None:
-    from nbbench.errors import ConfigError
-    from nbbench.subject.subjects.nanobragg.demo import BRANCH
-
-    if app.settings.branch != BRANCH:
-        raise ConfigError(f"the embedded subject has branch {BRANCH}, the settings say {app.settings.branch}")
-
-
 def _register(app: App, path: Path) -> None:
     from nbbench.errors import UsageError
+    from nbbench.subject.git import without_login
     from nbbench.subject.repository import register
 
     if not path.exists():
-        raise UsageError(f"{path} does not exist", hint="give the path of a clone, or its URL")
+        raise UsageError(
+            f"{without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
+        )
     _describe(app, register(app.settings, path.resolve()))
 
 
-def _describe(app: App, registered: object) -> None:
-    from nbbench.subject.repository import Subject, list_commits
+def _describe(app: App, registered: Subject) -> None:
+    from nbbench.subject.repository import list_commits
 
-    assert isinstance(registered, Subject)
     commits = list_commits(registered)
     payload = {
         "source": registered.source,

@@ -1,4 +1,4 @@
-"""Losses that somebody accepted: what a gate that meets them again must not block."""
+"""Losses and images that somebody accepted: what a gate that meets them again must not block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbbench.metrics import Role, change_role
-from nbbench.model import Commit, Flag, FlagState, Verdict
+from nbbench.model import Cause, Commit, Flag, FlagState
+
+_JUDGED = (Role.TIME, Role.WORK, Role.MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,24 +17,31 @@ class Acknowledged:
     """An acknowledged event between base and head: how much each of its series lost, as log-ratios.
 
     `effects` is keyed by name and unit, as the gate's verdicts have them: `benchmark(512, 'float32')` in
-    seconds, `ledger WORKLOAD` in B/pixel or operations.
+    seconds, `ledger WORKLOAD` in B/pixel or operations, `peak memory WORKLOAD` in bytes. `new_image_at` is
+    the commit (full hash) whose image was accepted with it, '' where the image did not change.
     """
 
     event: str
     effects: Mapping[tuple[str, str], float]
     person: str
     expires: datetime | None
+    new_image_at: str = ""
 
     @property
-    def told(self) -> str:
+    def name(self) -> str:
         """The event, who accepted it and until when."""
         until = f" until {self.expires:%Y-%m-%d}" if self.expires else ""
         return f"{self.event} by {self.person}{until}"
 
-    def covers(self, verdict: Verdict) -> bool:
-        """Whether a loss is no larger than what was accepted for its series, up to the series' floor."""
-        known = self.effects.get((verdict.series, verdict.unit))
-        return known is not None and verdict.effect is not None and verdict.effect <= known + verdict.floor
+
+def covering(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> list[Acknowledged]:
+    """The events in which this series lost something that was accepted."""
+    return [one for one in acknowledged if one.effects.get((series, unit), 0.0) > 0]
+
+
+def accepted_effect(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> float:
+    """How much all accepted losses of a series make together, as a log-ratio; 0.0 without any."""
+    return sum(one.effects[series, unit] for one in covering(acknowledged, series, unit))
 
 
 def acknowledged_between(
@@ -47,23 +56,26 @@ def acknowledged_between(
         return []
     found = []
     for flag in flags:
-        ends = [place.get(commit) for commit in (flag.event.lo_commit, flag.event.hi_commit)]
-        newest = flag.decisions[-1] if flag.decisions else None
+        event, newest = flag.event, flag.decisions[-1] if flag.decisions else None
+        ends = [place.get(commit) for commit in (event.lo_commit, event.hi_commit)]
         if flag.state is not FlagState.ACKNOWLEDGED or newest is None or None in ends:
             continue
         inside = all(place[base.hash] < (end or 0) <= place[head.hash] for end in ends)
         if inside and (newest.expires is None or now < newest.expires):
             effects: dict[tuple[str, str], float] = {}
-            for change in flag.event.changes:
-                if change_role(change) in (Role.TIME, Role.WORK):  # what the gate judges
+            for change in event.changes:
+                if change_role(change) in _JUDGED:
                     key = (_gate_name(change.key.benchmark, change.key.params), change.unit)
                     effects[key] = max(change.effect, effects.get(key, change.effect))
-            found.append(Acknowledged(flag.event.id, effects, newest.person, newest.expires))
+            image = event.hi_commit if event.cause is Cause.IMAGE else ""
+            found.append(Acknowledged(event.id, effects, newest.person, newest.expires, image))
     return found
 
 
 def _gate_name(benchmark: str, params: tuple[tuple[str, str], ...]) -> str:
+    """The name that the gate gives a series of the history."""
     values = dict(params)
     if set(values) == {"workload"}:
-        return f"ledger {values['workload']}"
+        peak = benchmark.endswith("peak_live_bytes")
+        return f"{'peak memory' if peak else 'ledger'} {values['workload']}"
     return f"{benchmark}({', '.join(values.values())})" if values else benchmark

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
 
+from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.calibration import (
@@ -18,7 +20,9 @@ from nbbench.gate.calibration import (
     write_calibration,
 )
 from nbbench.gate.rounds import Tally, clean_round
-from nbbench.measure.paired import GateSeries, PairedRunner
+from nbbench.measure.lock import measuring
+from nbbench.measure.pair import Pair
+from nbbench.measure.paired import GateSeries, paired_runner
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit, SeriesKey
@@ -33,69 +37,70 @@ ROUNDS = 30
 
 LEAST_ROUNDS = 5
 
+_ENVIRONMENT = "gate"
+"""What noise floors have in place of asv's environment: they belong to interleaved pairs."""
+
 
 def calibrate(
-    settings: Settings,
-    runner: PairedRunner,
-    commit: Commit,
-    series: Sequence[GateSeries],
-    deadline: float,
-    say: Callable[[str], None],
-) -> tuple[Calibration, Tally]:
-    """Measure A/A rounds of `series` and keep their noise in the database and beside the results.
+    settings: Settings, commit: Commit, bench: str, seed: int, say: Callable[[str], None]
+) -> tuple[Calibration, str]:
+    """Measure A/A rounds of matching series and keep their noise in the database and beside the results.
 
-    Raises InconclusiveError when the budget allowed fewer than LEAST_ROUNDS, HostError at once when
-    nothing can be kept.
+    Returns it with a sentence on what was disturbed. Raises InconclusiveError when the budget allowed fewer
+    than LEAST_ROUNDS, HostError at once when nothing can be kept.
     """
     ensure_writable(calibration_path(settings.results_dir, machine_name(settings)).parent)
-    tally = Tally()
-    ratios: dict[GateSeries, list[float]] = {item: [] for item in series}
-    canaries: dict[GateSeries, list[float]] = {item: [] for item in series}
-    for turn in range(1, ROUNDS + 1):
-        if time.monotonic() > deadline:
-            break
-        for item, pair in clean_round(runner, series, deadline, tally).items():
-            if pair.canaries is not None:
-                ratios[item].append(pair.log_ratio)
-                canaries[item].append(pair.canaries.log_ratio)
-        say(f"round {turn}: {max(deadline - time.monotonic(), 0):.0f} s left")
-    known = {item: found for item, found in ratios.items() if len(found) >= LEAST_ROUNDS}
+    budget, tally = Budget(settings.budget_s), Tally()
+    pairs: dict[GateSeries, list[Pair]] = {}
+    with (
+        measuring(settings.state_dir),
+        paired_runner(settings, commit, commit, seed) as runner,
+        suppress(BudgetSpentError),
+        held(budget),
+    ):
+        series = runner.discover(bench)
+        say(f"calibrating {len(series)} series on {commit.short} against itself")
+        for turn in range(1, ROUNDS + 1):
+            if budget.spent:
+                break
+            for item, pair in clean_round(runner, series, budget, tally):
+                if math.isfinite(pair.log_ratio):
+                    pairs.setdefault(item, []).append(pair)
+            say(f"round {turn}: {budget.left_s:.0f} s left")
+    known = {item: found for item, found in pairs.items() if len(found) >= LEAST_ROUNDS}
     if not known:
         raise InconclusiveError(
             f"fewer than {LEAST_ROUNDS} rounds fitted into the budget", hint="give more: --budget 5m"
         )
-    noise = {item.label: _noise(found, canaries[item]) for item, found in known.items()}
     calibration = Calibration(
         machine_name(settings),
         torch_version(),
         usable_threads(settings.threads),
         commit.hash,
         datetime.now(UTC),
-        noise,
+        {item.label: _noise(found) for item, found in known.items()},
     )
     write_calibration(calibration_path(settings.results_dir, calibration.machine), calibration)
     _save(settings, calibration, known)
-    return calibration, tally
+    return calibration, tally.sentence
 
 
-def _noise(log_ratios: Sequence[float], canaries: Sequence[float]) -> SeriesNoise:
-    fit = fit_canary(log_ratios, canaries)
+def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
+    ratios = [pair.log_ratio for pair in pairs]
+    drifts = [pair.canaries.log_ratio if pair.canaries else 0.0 for pair in pairs]
+    fit = fit_canary(ratios, drifts)
     used = fit.coefficient if fit.helps else 0.0
-    corrected = [y - used * x for y, x in zip(log_ratios, canaries, strict=True)]
+    corrected = [y - used * x for y, x in zip(ratios, drifts, strict=True)]
     own = noise_floor(corrected, policy=0.0)
-    return SeriesNoise(mad_sigma(np.asarray(corrected)), own, len(log_ratios), used, fit.plain, fit.corrected)
+    return SeriesNoise(mad_sigma(np.asarray(corrected)), own, len(ratios), used, fit.plain, fit.corrected)
 
 
-def _save(settings: Settings, calibration: Calibration, known: dict[GateSeries, list[float]]) -> None:
+def _save(settings: Settings, calibration: Calibration, known: dict[GateSeries, list[Pair]]) -> None:
     with open_store(settings) as store:
         for item, rounds in known.items():
             key = SeriesKey(item.benchmark, item.version, item.params, calibration.machine, _ENVIRONMENT)
             floor = calibration.series[item.label].floor
             store.save_noise_floor(key, floor, len(rounds), calibration.measured_at)
-
-
-_ENVIRONMENT = "gate"
-"""What noise floors have in place of asv's environment: they belong to duels, not to asv's processes."""
 
 
 def known_noise(settings: Settings, now: datetime) -> tuple[dict[str, SeriesNoise], str]:
@@ -111,5 +116,5 @@ def known_noise(settings: Settings, now: datetime) -> tuple[dict[str, SeriesNois
             "(`nbbench gate --calibrate` measures it)"
         )
     reason = found.stale(torch_version(), usable_threads(settings.threads), now)
-    told = f"the A/A noise on record for {machine} is stale: {reason} (`nbbench gate --calibrate` renews it)"
-    return dict(found.series), told if reason else ""
+    said = f"the A/A noise on record for {machine} is stale: {reason} (`nbbench gate --calibrate` renews it)"
+    return dict(found.series), said if reason else ""

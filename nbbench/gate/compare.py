@@ -1,25 +1,22 @@
-"""One series at two commits, compared by the gate's paired rounds until it is clear or hopeless."""
+"""One series at two commits, compared by the gate's rounds until it is clear or hopeless."""
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
-import time
 from dataclasses import dataclass
 
+from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
-from nbbench.errors import UsageError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.bisect_search import Mark
-from nbbench.gate.rounds import Tally, clean_round
-from nbbench.gate.session import RESOLUTION
+from nbbench.gate.rounds import Tally, run_rounds
+from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
 from nbbench.measure.paired import paired_runner
 from nbbench.model import Commit
-from nbbench.stats.paired import PairedEstimate, estimate_pairs, interval, percent
 
 # A search makes some ten comparisons, each at this level: about 3 % for a wrong turn in any of them.
 ALPHA = 0.003
-MAX_ROUNDS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +32,16 @@ class Comparison:
     broken: str = ""
 
 
-def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str]) -> str:
-    """The asv name of the one timed series that matches; UsageError when several or none do."""
-    with paired_runner(settings, commit, commit, 0) as runner:
-        found = [s.label for s in runner.discover(pattern.pattern)]
+def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str], budget: Budget) -> str:
+    """The asv name of the one series that matches.
+
+    Raises UsageError when several or none do, InconclusiveError when the budget does not last.
+    """
+    try:
+        with held(budget), paired_runner(settings, commit, commit, 0) as runner:
+            found = [s.label for s in runner.discover(pattern.pattern)]
+    except BudgetSpentError as error:
+        raise InconclusiveError("the budget ended before anything was measured", hint="give more") from error
     if len(found) > 1:
         raise UsageError(
             f"{pattern.pattern!r} matches {len(found)} series; name one",
@@ -55,41 +58,28 @@ def compare(
     *,
     threshold: float | None = None,
     seed: int,
-    budget_s: float,
+    budget: Budget,
 ) -> Comparison:
     """Whether `head` is slower than `base` by more than `threshold` (log ratio; default: the floor).
 
-    Bad: the interval lies above the threshold. Good: it lies below (without a threshold: below
-    the smallest change that a gate promises to find). Either errs with probability ALPHA at
-    most, whenever the rounds end.
+    Bad: the interval lies above the threshold. Good: it lies below (without a threshold: below the smallest
+    change that a gate promises to find), or head is faster. Either errs with probability ALPHA at most,
+    whenever the rounds end.
     """
-    bad = settings.floor if threshold is None else threshold
-    good = max(bad, RESOLUTION) if threshold is None else threshold
-    deadline = time.monotonic() + budget_s
-    ratios: list[float] = []
-    tally = Tally()
-    found: PairedEstimate | None = None
+    floor, resolution = (settings.floor, RESOLUTION) if threshold is None else (threshold, threshold)
+    state = SeriesState(series, floor, confirm=False, resolution=resolution)
+    session, tally = GateSession([state], ALPHA, ALPHA), Tally()
     with paired_runner(settings, base, head, seed) as runner:
         [item] = runner.discover(f"^{re.escape(series)}$")
-        while len(ratios) < MAX_ROUNDS and time.monotonic() < deadline:
-            pair = clean_round(runner, [item], deadline, tally)[item]
-            for commit, side in ((base, pair.base), (head, pair.head)):
-                if side.error:
-                    return Comparison(Mark.BROKEN, 0.0, side.error, commit.short)
-            if not math.isfinite(pair.log_ratio):  # every turn was disturbed
-                continue
-            ratios.append(pair.log_ratio)
-            found = estimate_pairs(ratios, alpha=ALPHA)
-            if found.lo > bad:
-                return Comparison(Mark.BAD, found.effect, _told(found))
-            if found.hi < good:
-                return Comparison(Mark.GOOD, found.effect, _told(found))
-    told = _told(found) if found else "the budget is spent"
-    busy = tally.sentence if tally.repeated else ""
-    return Comparison(Mark.UNCLEAR, found.effect if found else 0.0, "; ".join(filter(None, [told, busy])))
-
-
-def _told(found: PairedEstimate) -> str:
-    if math.isinf(found.lo) or math.isinf(found.hi):
-        return f"change {percent(found.effect)}; {found.n} rounds are too few for an interval"
-    return interval(found).rstrip(",")
+        run_rounds(runner, [item], session, budget=budget, tally=tally)
+    session.finish()
+    for side, commit in (("base", base), ("head", head)):
+        if side in state.errors and not state.log_ratios:
+            return Comparison(Mark.BROKEN, 0.0, state.errors[side], commit.short)
+    if state.decision is None:
+        said = [state.disturbed or "the budget is spent", tally.sentence if tally.repeated else ""]
+        return Comparison(Mark.UNCLEAR, 0.0, "; ".join(filter(None, said)))
+    marks = {"slower": Mark.BAD, "undecided": Mark.UNCLEAR}
+    mark = marks.get(state.decision.decision, Mark.GOOD)
+    busy = f"; {tally.sentence}" if mark is Mark.UNCLEAR and tally.repeated else ""
+    return Comparison(mark, state.decision.estimate.effect, state.decision.reason + busy)

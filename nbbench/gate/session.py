@@ -1,12 +1,18 @@
-"""A gate's rounds: which series need more, what is decided, what is confirmed. No clock, no I/O."""
+"""Rounds of pairs: which series need more, what is decided, what is confirmed. No clock, no I/O.
+
+This is the one stopping rule of everything that compares two commits: the gate with all its series, `bisect`
+with one series at a time.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from nbbench.measure.pair import SIDES, Pair
 from nbbench.stats.fdr import e_select
 from nbbench.stats.paired import (
     EQUIVALENCE_ALPHA,
@@ -22,34 +28,45 @@ CONFIRM_ROUNDS = 3
 """Fresh rounds, from a new warm server, whose median has to lie beyond the floor as well."""
 
 CONFIRM_MOST = 6
-"""Rounds after which a loss that was not confirmed is refuted."""
+"""Rounds after which a regression that was not confirmed is refuted."""
 
 RESOLUTION = math.log(1.03)
 """The change that the gate promises to find, and so the margin of "unchanged". Between it and the smaller
 floor lies an indifference zone (Wald 1947, Sequential Analysis): with one limit for both, equal code sits as
-close to the limit as a real loss does, and noise decides neither (docs/statistics.md)."""
+close to the limit as a real regression does, and noise decides neither (docs/statistics.md)."""
 
 MAX_ROUNDS = 60
 """Rounds of a series at most: at the default floor more would decide one noisy series in twenty."""
+
+CRASHES = 2
+"""Crashes of one side alone that are no accident: the series is settled then."""
 
 
 @dataclass(slots=True)
 class SeriesState:
     """The rounds of one series so far (log-ratios), its floor, and what was decided.
 
-    ``decision`` is None until something is decided or the gate ends. ``confirming`` are the fresh rounds
-    after a loss was found; ``confirmed`` is None until they say yes or no. ``errors`` tell why a side cannot
-    run; ``disturbed`` what disturbed the newest pair that gave no figure, which is no error.
+    ``accepted`` is a loss that somebody acknowledged: log-ratios are counted from there. ``decision`` is None
+    until something is decided or the gate ends. ``confirming`` are the fresh rounds after a regression was
+    found; ``confirmed`` is None until they say yes or no; without ``confirm`` none is needed. ``crashes``
+    counts failures by side, ``errors`` has the first reason of each, ``skipped`` the sides that skip
+    themselves; ``disturbed`` says what disturbed the newest pair that gave no figure, which is no error.
     """
 
     label: str
     floor: float
     reproduce: str = ""
+    unit: str = "seconds"
+    accepted: float = 0.0
+    confirm: bool = True
+    resolution: float = RESOLUTION
     log_ratios: list[float] = field(default_factory=list)
     confirming: list[float] = field(default_factory=list)
-    base_s: list[float] = field(default_factory=list)
-    head_s: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    rounds: int = 0
+    crashes: Counter[str] = field(default_factory=Counter)
+    errors: dict[str, str] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
     disturbed: str = ""
     decision: Decision | None = None
     confirmed: bool | None = None
@@ -61,31 +78,55 @@ class SeriesState:
     @property
     def margin(self) -> float:
         """Limit of "unchanged", as a log-ratio."""
-        return max(self.floor, RESOLUTION)
+        return max(self.floor, self.resolution)
+
+    @property
+    def crashed(self) -> str:
+        """The one side that crashed, often enough to be no accident; '' where none did or both."""
+        [side, other] = SIDES if self.crashes["base"] else SIDES[::-1]
+        return side if self.crashes[side] >= CRASHES and not self.crashes[other] else ""
 
     @property
     def settled(self) -> bool:
-        """Whether more rounds can change nothing: decided and, for a loss, confirmed or refuted."""
-        if self.errors and not self.log_ratios:
+        """Whether more rounds can change nothing: decided and, for a regression, confirmed or refuted."""
+        if self.skipped or self.crashed == "head":
+            return True
+        if not self.log_ratios and self.crashes.total() >= CRASHES:
             return True
         if self.decision is None or self.decision.decision == "undecided":
             return len(self.log_ratios) >= MAX_ROUNDS
-        return self.decision.decision != "slower" or self.confirmed is not None
+        return not self.confirms or self.confirmed is not None
 
     @property
     def confirms(self) -> bool:
-        """Whether its rounds now go to the confirmation of a loss."""
-        return self.decision is not None and self.decision.decision == "slower"
+        """Whether its rounds now go to the confirmation of a regression."""
+        return self.confirm and self.decision is not None and self.decision.decision == "slower"
+
+    def take(self, pair: Pair, coefficient: float = 0.0) -> None:
+        """Take one pair into account; ``coefficient`` times the reference kernels' drift is taken from it."""
+        self.rounds += 1
+        for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
+            if sample.skipped:
+                self.skipped.add(side)
+            if sample.error:
+                self.errors.setdefault(side, sample.error)
+                self.crashes[side] += not sample.skipped
+            if sample.value:
+                self.values[side].append(sample.value)
+        drift = pair.canaries.log_ratio if pair.canaries else 0.0
+        self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
+        self.add(pair.log_ratio - coefficient * drift)
 
     def add(self, log_ratio: float) -> None:
-        """Take one round into account; after a loss was found, rounds go to its confirmation."""
+        """Take one round into account; after a regression was found, rounds go to its confirmation."""
         if not math.isfinite(log_ratio):
             return
+        beyond = log_ratio - self.accepted
         if not self.confirms:
-            self.log_ratios.append(log_ratio)
-            self.evidence.add(log_ratio)
+            self.log_ratios.append(beyond)
+            self.evidence.add(beyond)
             return
-        self.confirming.append(log_ratio)
+        self.confirming.append(beyond)
         agrees = median(self.confirming) > self.floor
         if len(self.confirming) >= CONFIRM_ROUNDS and agrees:
             self.confirmed = True
@@ -98,12 +139,15 @@ class GateSession:
 
     After each round `conclude` weighs the evidence of every series by the e-Benjamini-Hochberg procedure:
     with e-processes it holds at whatever round a series stops, for any dependence between series. `alpha` is
-    the rate of false losses; in a gate where nothing became slower it is the probability of any.
+    the rate of false regressions; in a gate where nothing became slower it is the probability of any.
+    `inside_alpha` is the rate at which a change beyond the margin is called none.
     """
 
-    def __init__(self, states: Sequence[SeriesState], alpha: float) -> None:
+    def __init__(
+        self, states: Sequence[SeriesState], alpha: float, inside_alpha: float = EQUIVALENCE_ALPHA
+    ) -> None:
         self.states = tuple(states)
-        self.alpha = alpha
+        self.alpha, self.inside_alpha = alpha, inside_alpha
 
     @property
     def open(self) -> tuple[SeriesState, ...]:
@@ -112,34 +156,34 @@ class GateSession:
 
     @property
     def due(self) -> tuple[SeriesState, ...]:
-        """Series of the next round: losses that wait for their confirmation, else all that are open.
+        """Series of the next round: regressions that wait for their confirmation, else all that are open.
 
-        One confirmed loss decides the gate, so what is left of the budget goes there first. Which series are
-        measured depends on past rounds alone, and leaves their evidence valid.
+        One confirmed regression decides the gate, so what is left of the budget goes there first. Which
+        series are measured depends on past rounds alone, and leaves their evidence valid.
         """
         return tuple(state for state in self.open if state.confirms) or self.open
 
     def conclude(self) -> bool:
-        """Decide what can be decided; True when a loss was found that now needs its confirmation."""
+        """Decide what can be decided; True when a regression was found that now needs its confirmation."""
         slower = e_select([state.evidence.slower for state in self.states], self.alpha)
         faster = e_select([state.evidence.faster for state in self.states], self.alpha)
-        losses = False
+        found = False
         for state, worse, better in zip(self.states, slower, faster, strict=True):
             if state.decision is not None or not state.log_ratios:
                 continue
             if worse or better:
                 level = self.alpha * int((slower if worse else faster).sum()) / len(self.states)
                 state.decision = _beyond(state, level, worse=bool(worse))
-                losses |= state.confirms
-            elif state.evidence.equivalent >= -math.log(EQUIVALENCE_ALPHA):
-                state.decision = _inside(state)
-        return losses
+                found |= state.confirms
+            elif state.evidence.equivalent >= -math.log(self.inside_alpha):
+                state.decision = _inside(state, self.inside_alpha)
+        return found
 
     def finish(self) -> None:
         """Say of every series that is still open what its rounds showed."""
         for state in self.states:
             if state.decision is None and state.log_ratios:
-                found = estimate_pairs(state.log_ratios, alpha=EQUIVALENCE_ALPHA)
+                found = estimate_pairs(state.log_ratios, alpha=self.inside_alpha)
                 state.decision = Decision("undecided", found, _open_reason(state, found))
 
 
@@ -153,8 +197,8 @@ def _beyond(state: SeriesState, level: float, *, worse: bool) -> Decision | None
     return None
 
 
-def _inside(state: SeriesState) -> Decision | None:
-    found = estimate_pairs(state.log_ratios, alpha=EQUIVALENCE_ALPHA)
+def _inside(state: SeriesState, alpha: float) -> Decision | None:
+    found = estimate_pairs(state.log_ratios, alpha=alpha)
     if not -state.margin < found.lo <= found.effect <= found.hi < state.margin:
         return None
     return Decision("equivalent", found, f"{interval(found)} lies inside ±{percent(state.margin)[1:]}")
@@ -164,13 +208,8 @@ def _open_reason(state: SeriesState, found: PairedEstimate) -> str:
     if not found.lo <= found.effect <= found.hi:
         return f"early and late rounds contradict each other over {found.n} rounds"
     if not (math.isfinite(found.lo) and math.isfinite(found.hi)):
-        return f"{found.n} rounds are too few"
+        return f"change {percent(found.effect)}, {found.n} rounds are too few for an interval"
     return (
         f"{interval(found)} neither lies beyond the floor of {percent(state.floor)[1:]} "
         f"nor inside ±{percent(state.margin)[1:]}"
     )
-
-
-def make_session(floors: Mapping[str, float], alpha: float) -> GateSession:
-    """A session for series by label with their floors (log-ratios)."""
-    return GateSession([SeriesState(label, floor) for label, floor in floors.items()], alpha)

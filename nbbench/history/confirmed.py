@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import Ledger
+from nbbench.ledger import ImageChange, Ledger
 from nbbench.work.ledger_diff import compare_images
 from nbbench.workloads import ledger_families, workload_of
 
@@ -44,7 +44,7 @@ def other_work(before: Work, after: Work) -> bool:
         return True
     if before.image is None or after.image is None:
         return False
-    return compare_images(before.image, after.image)[0] == "changed"
+    return compare_images(before.image, after.image)[0] is ImageChange.DIFFERENT
 
 
 def work_levels(work: Sequence[Work | None]) -> IntArray:

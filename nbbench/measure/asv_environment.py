@@ -8,7 +8,9 @@ extracted with `git archive` and put first on the path.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
+import platform
 import signal
 import sys
 import time
@@ -22,9 +24,11 @@ from asv.console import log
 from asv.environment import Environment, EnvironmentUnavailable
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
+from nbbench import __version__
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import warm_client as warm
+from nbbench.measure.machine import UNKNOWN, Host
 from nbbench.measure.process_env import installed_torch, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
@@ -39,6 +43,7 @@ from nbbench.subject.tree import extract_tree
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
 _STDERR_TAIL = 400
+_KEPT = ("asv: skipped", "nbbench: ")  # lines of a process that ended well
 _LOST = "nbbench: the measuring process was killed from outside"
 # Signals that others send. A benchmark that crashes gets SIGSEGV, SIGABRT, SIGBUS, SIGFPE or SIGILL.
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -210,6 +215,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
                 *_facts(told),
                 ("collection", _COLLECTION),
                 ("threads", usable_threads(self._settings.threads)),
+                *_setup(),
             ),
             **{name: round(value, 6) for name, value in told.items()},
         )
@@ -250,8 +256,21 @@ def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "run_delay_s", told.pop("run_delay_s")
     if canary := told.pop("canary", None):
         yield "canary", canary  # seconds of each program, before and after
-    if cache := last_level_cache_bytes():
-        yield "cache_bytes", cache  # recorded figures are judged by their own machine's
+
+
+@functools.cache
+def _setup() -> tuple[tuple[str, Any], ...]:
+    """With what is measured: a change of the subject is none when one of these changed with it.
+
+    Recorded figures are judged by the cache of their own machine.
+    """
+    return (
+        ("torch", installed_torch()),
+        ("python", platform.python_version()),
+        ("cpu", Host().cpu_model() or UNKNOWN),
+        ("nbbench", __version__),
+        ("cache_bytes", last_level_cache_bytes()),
+    )
 
 
 def is_lost(output: str | None) -> bool:
@@ -266,12 +285,12 @@ def _lost(reason: str) -> warm.JobOutcome:
 
 
 def _worth_keeping(outcome: warm.JobOutcome) -> str:
-    """The line that says why there is no figure.
+    """The line that says why there is no figure, or what a benchmark has to say of its own.
 
     Telemetry is committed with the results, so tracebacks stay out of it: they hold paths of
     this machine and lines of the subject's source. `asv run --show-stderr` shows them.
     """
     lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
     if outcome.exit_code == 0:
-        lines = [line for line in lines if line.startswith("asv: skipped")]
+        lines = [line for line in lines if line.startswith(_KEPT)]
     return lines[-1][:_STDERR_TAIL] if lines else ""

@@ -9,9 +9,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -19,6 +18,7 @@ from nbbench.errors import HostError, UsageError
 from nbbench.measure.kernel import end_with_parent
 from nbbench.measure.lock import LOCK_HELD
 from nbbench.model import Commit
+from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
@@ -89,7 +89,7 @@ def measure_commits(
     # Its place is the project's own: whoever measures holds the lock on it, and a kill leaves no litter.
     hashes = settings.state_dir / "commits.txt"
     hashes.parent.mkdir(parents=True, exist_ok=True)
-    hashes.write_text("".join(f"{c.hash}\n" for c in commits), encoding="ascii")
+    write_text(hashes, "".join(f"{c.hash}\n" for c in commits))  # replaces a link, never follows it
     command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
     command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
     command += ["--quick"] if quick else []
@@ -98,8 +98,7 @@ def measure_commits(
     if timeout_s:
         # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
         environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
-    with _termination_interrupts():
-        return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
+    return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
 
 
 def _set_aside_damaged(folder: Path, commits: Sequence[Commit]) -> list[Path]:
@@ -163,24 +162,6 @@ def _follow(
 def _end_with_parent() -> None:
     """Have the kernel interrupt asv when nbbench is killed: nothing may measure on unseen."""
     end_with_parent(signal.SIGINT)
-
-
-@contextlib.contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Treat a polite kill (SIGTERM, SIGHUP) like an interrupt, so that what is finished is imported."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -1,7 +1,8 @@
-"""What would spoil a measurement here and now, each with a remedy; pure functions of `Facts`.
+"""What would spoil a measurement here and now, each with a remedy: rules over `Facts`, without I/O.
 
-A check fails when a measurement is impossible or its record would be wrong; noise only warns,
-because the ledger is exact on any machine and the gate repeats contended rounds by itself.
+A check fails when a measurement is impossible or its record would be wrong. Noise only warns: exact work is
+the same on any machine, and the gate measures disturbed pairs again by itself. What a machine does not show
+is not held against it.
 """
 
 from __future__ import annotations
@@ -11,20 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
-from nbbench.measure.doctor_facts import Facts, Folder
+from nbbench.disturbance import OTHERS_CORES, STEAL_SHARE, WAITED_SHARE
+from nbbench.measure.doctor_facts import Facts, Folder, Program
 from nbbench.units import format_bytes, format_seconds
 
 _GIB = 1024**3
-# One tenth of a processor moves a 30 ms benchmark by a few per cent on two cores.
-_OTHERS = 0.10
-_STEAL = 0.01
-_PRESSURE = 0.05
 # AT-PERF-003 at 2048² in float64 keeps about 0.5 GiB alive, torch itself 0.25 GiB.
-_MIN_MEMORY = 2 * _GIB
-_MIN_DISK = 1 * _GIB
+_LEAST_MEMORY = 2 * _GIB
+_LEAST_DISK = 1 * _GIB
 _SWAP_USED = 64 * 1024**2
 _TIMER_S = 1e-6
-_FAST_CLOCKS = frozenset({"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "xen"})
+_FAST_CLOCKS = frozenset({"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "xen", ""})
 # A quiet laptop gives about 2 % and 1.5×; hosted runners twice that.
 _SPIN_CV = 0.10
 _SPIN_WORST = 3.0
@@ -49,13 +47,41 @@ class Check:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing to look at: `says` gives the finding, `bad` whether that spoils figures, `remedy` what helps.
+
+    `fact` names the fact that it may miss: where that is None, it is not visible here and nothing is said
+    against it. `hidden` are other words for that.
+    """
+
+    name: str
+    fact: str
+    says: Callable[[Facts], str]
+    bad: Callable[[Facts], bool]
+    remedy: Callable[[Facts], str]
+    level: Level = Level.WARN
+    hidden: str = "not visible here"
+
+    def check(self, facts: Facts) -> Check:
+        """The rule's finding on these facts."""
+        if self.fact and getattr(facts, self.fact) is None:
+            return Check(self.name, Level.OK, self.hidden)
+        if self.bad(facts):
+            return Check(self.name, self.level, self.says(facts), self.remedy(facts))
+        return Check(self.name, Level.OK, self.says(facts))
+
+
 def run_checks(facts: Facts) -> list[Check]:
     """All checks, in the order in which a reader should mend things."""
-    checks: list[Check] = []
-    for check in _CHECKS:
-        found = check(facts)
-        checks += [found] if isinstance(found, Check) else found
-    return checks
+    first, rest = _RULES[:_BEFORE_FOLDERS], _RULES[_BEFORE_FOLDERS:]
+    return [
+        *(rule.check(facts) for rule in first),
+        _subject(facts),
+        *(_folder(folder) for folder in facts.folders),
+        *(rule.check(facts) for rule in rest),
+        *(_program(program) for program in facts.programs),
+    ]
 
 
 def worst(checks: Iterable[Check]) -> Level:
@@ -64,248 +90,129 @@ def worst(checks: Iterable[Check]) -> Level:
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
 
 
-def check_git(facts: Facts) -> Check:
-    """Commits are read and extracted with git."""
-    if facts.git is None:
-        return _fail("git", "git does not run", "install git")
-    return _ok("git", facts.git)
-
-
-def check_packages(facts: Facts) -> list[Check]:
-    """asv's internals are used, so its minor version is pinned."""
-    asv = facts.versions.get("asv")
-    torch = facts.versions.get("torch")
-    fits = asv is not None and asv.split(".")[:2] == ["0", "6"]
-    return [
-        _ok("asv", f"asv {asv}")
-        if fits
-        else _fail("asv", f"asv {asv}" if asv else "asv is not installed", "pip install 'asv==0.6.*'"),
-        _ok("torch", f"torch {torch}")
-        if torch
-        else _fail("torch", "torch is not installed", "pip install torch"),
-    ]
-
-
-def check_subject(facts: Facts) -> Check:
+def _subject(facts: Facts) -> Check:
     """Without a registered subject and its branch there is nothing to measure."""
     if not facts.subject_exists:
         remedy = "register one: nbbench subject demo, or nbbench subject use PATH|URL"
-        return _fail("subject", "no subject is registered", remedy)
+        return Check("subject", Level.FAIL, "no subject is registered", remedy)
     if not facts.branch_exists:
         remedy = "set branch in [tool.nbbench], or register another subject"
-        return _fail("subject", f"the subject has no branch {facts.branch}", remedy)
-    return _ok("subject", f"branch {facts.branch}")
-
-
-def check_folders(facts: Facts) -> list[Check]:
-    """Results and state must be writable, with room for a run."""
-    return [_folder(folder) for folder in facts.folders]
-
-
-def check_clock(facts: Facts) -> Check:
-    """Stamps and dates come from the clock."""
-    year = facts.now.year
-    if year < _FIRST_YEAR:
-        return _fail(
-            "clock", f"the clock says {facts.now:%Y-%m-%d}", "set the clock (timedatectl set-ntp true)"
-        )
-    return _ok("clock", f"{facts.now:%Y-%m-%d %H:%M} UTC")
-
-
-def check_asv_machine(facts: Facts) -> Check:
-    """A run without a terminal stops at asv's questions about an unknown machine."""
-    if facts.machine in facts.asv_machines:
-        return _ok("asv machine", facts.machine)
-    known = ", ".join(facts.asv_machines) or "none"
-    return _warn(
-        "asv machine",
-        f"asv does not know {facts.machine!r} (known: {known})",
-        f"nbbench run adds it by itself; before a plain asv run: asv machine --yes --machine {facts.machine}",
-    )
-
-
-def check_c_binary(facts: Facts) -> Check:
-    """Criteria against the C program can only be judged with it."""
-    if facts.c_binary is None:
-        return _warn("NB_C_BIN", "not set: criteria against the C program stay open", "export NB_C_BIN=PATH")
-    if not facts.c_binary_runs:
-        return _fail(
-            "NB_C_BIN", f"{facts.c_binary} is not an executable file", "correct NB_C_BIN, or unset it"
-        )
-    return _ok("NB_C_BIN", facts.c_binary)
-
-
-def check_others(facts: Facts) -> Check:
-    """Other processes move every timing."""
-    if facts.others is None:
-        return _ok("other load", "not visible here")
-    load = "" if facts.load_one is None else f", load average {facts.load_one:.2f}"
-    finding = f"others use {facts.others:.2f} of {facts.processors} processors{load}"
-    if facts.others > _OTHERS:
-        return _warn("other load", finding, "end or pause them, or measure at another hour")
-    return _ok("other load", finding)
-
-
-def check_steal(facts: Facts) -> Check:
-    """Time that the hypervisor gives to other guests."""
-    if facts.steal is None:
-        return _ok("steal", "not visible here")
-    finding = f"the hypervisor takes {facts.steal * 100:.1f} % of the time"
-    remedy = "use a dedicated host or another instance; trust the ledger meanwhile"
-    return _warn("steal", finding, remedy) if facts.steal > _STEAL else _ok("steal", finding)
-
-
-def check_pressure(facts: Facts) -> Check:
-    """Processes that wait for a processor, over the last ten seconds."""
-    if facts.pressure is None:
-        return _ok("cpu pressure", "not visible here")
-    finding = f"processes waited for a processor {facts.pressure * 100:.1f} % of the last 10 s"
-    bad = facts.pressure > _PRESSURE
-    return (
-        _warn("cpu pressure", finding, "let running work end first") if bad else _ok("cpu pressure", finding)
-    )
-
-
-def check_threads(facts: Facts) -> list[Check]:
-    """More threads than processors, or than cores, fight each other."""
-    checks = []
-    finding = f"{facts.threads} threads on {facts.processors} processors"
-    if facts.threads > facts.processors:
-        remedy = f"set threads (or OMP_NUM_THREADS) to {facts.processors} or less"
-        checks.append(_warn("threads", finding, remedy))
-    else:
-        checks.append(_ok("threads", finding))
-    if facts.smt is None or facts.physical_cores is None:
-        checks.append(_ok("smt", "not visible here"))
-    elif facts.smt and facts.physical_cores < facts.threads <= facts.processors:
-        switch = "echo off > /sys/devices/system/cpu/smt/control"
-        remedy = f"set threads to {facts.physical_cores}, or switch SMT off ({switch})"
-        checks.append(_warn("smt", f"{facts.threads} threads share {facts.physical_cores} cores", remedy))
-    else:
-        checks.append(_ok("smt", f"{facts.physical_cores} cores, SMT {'on' if facts.smt else 'off'}"))
-    return checks
-
-
-def check_quota(facts: Facts) -> Check:
-    """Torch counts processors, not quota: above it, threads are stopped in mid-run."""
-    if facts.quota is None or facts.quota >= facts.processors:
-        return _ok("cpu quota", "none" if facts.quota is None else f"{facts.quota:g} processors")
-    finding = f"the control group may use {facts.quota:g} of {facts.processors} processors"
-    return _warn("cpu quota", finding, f"set threads to {max(1, int(facts.quota))}, or raise the quota")
-
-
-def check_frequency(facts: Facts) -> list[Check]:
-    """A clock that follows temperature and load changes every time."""
-    checks = [_ok("governor", facts.governor or "not visible here")]
-    if facts.governor not in (None, "performance"):
-        remedy = "cpupower frequency-set -g performance"
-        checks = [_warn("governor", f"the frequency governor is {facts.governor}", remedy)]
-    if facts.turbo:
-        remedy = "echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo (AMD: echo 0 > …/cpu/cpufreq/boost)"
-        checks.append(_warn("turbo", "the clock may rise above its nominal frequency", remedy))
-    else:
-        checks.append(_ok("turbo", "not visible here" if facts.turbo is None else "off"))
-    return checks
-
-
-def check_memory(facts: Facts) -> list[Check]:
-    """Swapping and reclaim look like allocator regressions."""
-    checks = [_ok("memory", "not visible here")]
-    if facts.memory_available is not None:
-        finding = f"{format_bytes(facts.memory_available)} available"
-        low = facts.memory_available < _MIN_MEMORY
-        checks = [
-            _warn("memory", finding, "free memory, or leave the largest sizes out")
-            if low
-            else _ok("memory", finding)
-        ]
-    if facts.swap_used is not None and facts.swap_used > _SWAP_USED:
-        remedy = "end what uses memory, then swapoff -a and swapon -a"
-        checks.append(_warn("swap", f"{format_bytes(facts.swap_used)} of swap in use", remedy))
-    else:
-        checks.append(_ok("swap", "not in use"))
-    return checks
-
-
-def check_hugepages(facts: Facts) -> Check:
-    """With `always`, page faults depend on how fragmented memory happens to be."""
-    if facts.hugepages == "always":
-        remedy = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
-        return _warn("huge pages", "transparent huge pages are always on", remedy)
-    return _ok("huge pages", facts.hugepages or "not visible here")
-
-
-def check_libc(facts: Facts) -> Check:
-    """Allocator settings (GLIBC_TUNABLES, mallopt) are glibc's own."""
-    if facts.libc == "glibc" and facts.mallopt:
-        return _ok("libc", "glibc")
-    remedy = "expect no allocator cause in verdicts, or measure on a glibc system"
-    return _warn("libc", f"{facts.libc or 'another C library'} without glibc's allocator settings", remedy)
-
-
-def check_timer(facts: Facts) -> Check:
-    """A coarse timer, or one that costs a system call."""
-    source = facts.clock_source or "unknown"
-    finding = f"resolution {format_seconds(facts.timer_resolution_s)}, clock source {source}"
-    if facts.timer_resolution_s > _TIMER_S:
-        return _warn("timer", finding, "raise the benchmarks' number, so that one sample takes longer")
-    if facts.clock_source and facts.clock_source not in _FAST_CLOCKS:
-        return _warn("timer", finding, "boot with clocksource=tsc if the processor allows")
-    return _ok("timer", finding)
-
-
-def check_spin(facts: Facts) -> Check:
-    """The machine's noise as a fixed loop sees it."""
-    if facts.spin is None:
-        return _warn("micro-noise", "the loop could not be timed", "run nbbench doctor again")
-    finding = f"a fixed loop varies by {facts.spin.cv * 100:.1f} %, worst {facts.spin.worst:.1f}× its median"
-    if facts.spin.cv > _SPIN_CV or facts.spin.worst > _SPIN_WORST:
-        return _warn("micro-noise", finding, "expect wide intervals: more rounds, or a quieter machine")
-    return _ok("micro-noise", finding)
-
-
-_CHECKS: tuple[Callable[[Facts], Check | list[Check]], ...] = (
-    check_git,
-    check_packages,
-    check_subject,
-    check_folders,
-    check_clock,
-    check_asv_machine,
-    check_c_binary,
-    check_others,
-    check_steal,
-    check_pressure,
-    check_threads,
-    check_quota,
-    check_frequency,
-    check_memory,
-    check_hugepages,
-    check_libc,
-    check_timer,
-    check_spin,
-)
+        return Check("subject", Level.FAIL, f"the subject has no branch {facts.branch}", remedy)
+    return Check("subject", Level.OK, f"branch {facts.branch}")
 
 
 def _folder(folder: Folder) -> Check:
+    """Results and state must be writable, with room for a run."""
     name = f"folder {PurePath(folder.path).name}"
     if not folder.writable:
         remedy = "change its permissions, or free the place if a file stands there"
-        return _fail(name, f"{folder.path} cannot be written", remedy)
+        return Check(name, Level.FAIL, f"{folder.path} cannot be written", remedy)
     if folder.free_bytes is None:
-        return _ok(name, folder.path)
+        return Check(name, Level.OK, folder.path)
     finding = f"{folder.path}: {format_bytes(folder.free_bytes)} free"
-    if folder.free_bytes < _MIN_DISK:
-        return _fail(name, finding, "free at least 1 GiB")
-    return _ok(name, finding)
-
-
-def _ok(name: str, finding: str) -> Check:
+    if folder.free_bytes < _LEAST_DISK:
+        return Check(name, Level.FAIL, finding, "free at least 1 GiB")
     return Check(name, Level.OK, finding)
 
 
-def _warn(name: str, finding: str, remedy: str) -> Check:
-    return Check(name, Level.WARN, finding, remedy)
+def _program(program: Program) -> Check:
+    """Criteria against another program can only be judged with it."""
+    name = program.variable
+    if not program.path:
+        finding = "not set: criteria against this program stay open"
+        return Check(name, Level.WARN, finding, f"export {name}=PATH")
+    if not program.runs:
+        finding = f"{program.path} is not an executable file"
+        return Check(name, Level.FAIL, finding, f"correct {name}, or unset it")
+    return Check(name, Level.OK, program.path)
 
 
-def _fail(name: str, finding: str, remedy: str) -> Check:
-    return Check(name, Level.FAIL, finding, remedy)
+def _others(facts: Facts) -> str:
+    load = "" if facts.load_one is None else f", load average {facts.load_one:.2f}"
+    return f"others use {facts.others or 0.0:.2f} of {facts.processors} processors{load}"
+
+
+def _crowded(facts: Facts) -> bool:
+    """Whether threads share cores although each could have one."""
+    return bool(facts.smt) and (facts.physical_cores or 0) < facts.threads <= facts.processors
+
+
+def _cores(facts: Facts) -> str:
+    if _crowded(facts):
+        return f"{facts.threads} threads share {facts.physical_cores} cores"
+    return f"{facts.physical_cores} cores, SMT {'on' if facts.smt else 'off'}"
+
+
+def _spin(facts: Facts) -> str:
+    found = facts.spin
+    if found is None or not found.loops:
+        return "the loop could not be timed"
+    return f"a fixed loop varies by {found.cv * 100:.1f} %, worst {found.worst:.1f}× its median"
+
+
+_RULES = (
+    Rule("git", "", lambda f: f.git or "git does not run", lambda f: not f.git,
+         lambda f: "install git", Level.FAIL),
+    Rule("asv", "", lambda f: f"asv {f.versions.get('asv') or 'is not installed'}",
+         lambda f: not f.versions.get("asv", "").startswith("0.6."),
+         lambda f: "pip install 'asv==0.6.*'", Level.FAIL),
+    Rule("torch", "", lambda f: f"torch {f.versions.get('torch') or 'is not installed'}",
+         lambda f: "torch" not in f.versions, lambda f: "pip install torch", Level.FAIL),
+    Rule("clock", "", lambda f: f"{f.now:%Y-%m-%d %H:%M} UTC", lambda f: f.now.year < _FIRST_YEAR,
+         lambda f: "set the clock (timedatectl set-ntp true)", Level.FAIL),
+    Rule("asv machine", "",
+         lambda f: f"{f.machine} ({'known' if f.machine in f.asv_machines else 'not known'} to asv)",
+         lambda f: f.machine not in f.asv_machines,
+         lambda f: "nbbench run adds it by itself; before a plain asv run: "
+                   f"asv machine --yes --machine {f.machine}"),
+    Rule("other load", "others", _others, lambda f: (f.others or 0.0) > OTHERS_CORES,
+         lambda f: "end or pause them, or measure at another hour"),
+    Rule("steal", "steal", lambda f: f"the hypervisor takes {(f.steal or 0) * 100:.1f} % of the time",
+         lambda f: (f.steal or 0) > STEAL_SHARE,
+         lambda f: "use a dedicated host or another instance; trust the ledger meanwhile"),
+    Rule("cpu pressure", "pressure",
+         lambda f: f"processes waited for a processor {(f.pressure or 0) * 100:.1f} % of the last 10 s",
+         lambda f: (f.pressure or 0) > WAITED_SHARE, lambda f: "let running work end first"),
+    Rule("threads", "", lambda f: f"measuring uses {f.threads} of {f.processors} processors",
+         lambda f: f.threads > f.processors,
+         lambda f: f"set threads in [tool.nbbench] (or NBBENCH_THREADS) to {f.processors} or less"),
+    Rule("smt", "physical_cores", _cores, _crowded,
+         lambda f: f"set threads to {f.physical_cores}, or switch SMT off "
+                   "(echo off > /sys/devices/system/cpu/smt/control)"),
+    # Torch counts processors, not quota: above it, threads are stopped in mid-run.
+    Rule("cpu quota", "quota",
+         lambda f: f"the control group may use {f.quota:g} processors, measuring {f.threads}",
+         lambda f: (f.quota or 0) < f.threads,
+         lambda f: f"set threads to {max(1, int(f.quota or 1))}, or raise the quota", hidden="none"),
+    # A clock that follows temperature and load changes every time.
+    Rule("governor", "governor", lambda f: f"the frequency governor is {f.governor}",
+         lambda f: f.governor != "performance", lambda f: "cpupower frequency-set -g performance"),
+    Rule("turbo", "turbo", lambda f: "the clock may rise above its nominal frequency" if f.turbo else "off",
+         lambda f: bool(f.turbo),
+         lambda f: "echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo "
+                   "(AMD: echo 0 > …/cpu/cpufreq/boost)"),
+    # Swapping and reclaim look like regressions of the allocator.
+    Rule("memory", "memory_available", lambda f: f"{format_bytes(f.memory_available or 0)} available",
+         lambda f: (f.memory_available or 0) < _LEAST_MEMORY,
+         lambda f: "free memory, or leave the largest sizes out"),
+    Rule("swap", "swap_used", lambda f: f"{format_bytes(f.swap_used or 0)} in use",
+         lambda f: (f.swap_used or 0) > _SWAP_USED,
+         lambda f: "end what uses memory, then swapoff -a and swapon -a", hidden="not in use"),
+    # With `always`, page faults depend on how fragmented memory happens to be.
+    Rule("huge pages", "hugepages", lambda f: f"transparent huge pages: {f.hugepages}",
+         lambda f: f.hugepages == "always",
+         lambda f: "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"),
+    Rule("libc", "", lambda f: f.libc or "another C library than glibc",
+         lambda f: f.libc != "glibc" or not f.mallopt,
+         lambda f: "expect no allocator cause in verdicts, or measure on a glibc system"),
+    Rule("timer", "",
+         lambda f: f"resolution {format_seconds(f.timer_resolution_s)}, "
+                   f"clock source {f.clock_source or 'unknown'}",
+         lambda f: f.timer_resolution_s > _TIMER_S or (f.clock_source or "") not in _FAST_CLOCKS,
+         lambda f: "raise the benchmarks' number, so that one sample takes longer"
+         if f.timer_resolution_s > _TIMER_S else "boot with clocksource=tsc if the processor allows"),
+    Rule("micro-noise", "", _spin,
+         lambda f: f.spin is None or not f.spin.loops or f.spin.cv > _SPIN_CV or f.spin.worst > _SPIN_WORST,
+         lambda f: "expect wide intervals: more rounds, or a quieter machine; run nbbench doctor again"),
+)  # fmt: skip
+_BEFORE_FOLDERS = 3

@@ -14,19 +14,25 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nbbench.measure import kernel
 from nbbench.measure.machine import Host, hugepages, load_now
+from nbbench.probe.resources import usable_cores, usable_threads
 
 _SPIN_LOOP_S = 0.001  # long against the timer's resolution, short against a scheduler's slice
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The folders and names that the checks concern; the caller takes them from its settings."""
+    """The folders and names that the checks concern; the caller takes them from its settings.
+
+    `threads` is the setting (0: as many as measuring chooses), `programs` the variables that name programs
+    which the subject is compared with.
+    """
 
     results_dir: Path
     state_dir: Path
@@ -34,6 +40,7 @@ class Places:
     branch: str
     threads: int = 0
     machine: str = ""
+    programs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,15 @@ class Folder:
     path: str
     writable: bool
     free_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that a variable of the environment names ('' where it is not set)."""
+
+    variable: str
+    path: str
+    runs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,10 @@ class Spin:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One look at the machine; None means that the fact is not to be had."""
+    """One look at the machine; None means that the fact is not to be had. Sizes in bytes.
+
+    `threads` is how many measuring computes with, `others` the processors that others use meanwhile.
+    """
 
     processors: int = 1
     physical_cores: int | None = None
@@ -70,7 +89,6 @@ class Facts:
     governor: str | None = None
     turbo: bool | None = None
     memory_available: int | None = None
-    memory_total: int | None = None
     swap_used: int | None = None
     hugepages: str | None = None
     clock_source: str | None = None
@@ -87,8 +105,7 @@ class Facts:
     subject_exists: bool = False
     branch: str = ""
     branch_exists: bool | None = None
-    c_binary: str | None = None
-    c_binary_runs: bool = False
+    programs: tuple[Program, ...] = ()
 
 
 def gather(
@@ -97,14 +114,12 @@ def gather(
     """Look at this machine; takes about twice `sample_s`, idle first and then in a loop."""
     host = Host(root)
     memory = host.memory()
-    usable = len(os.sched_getaffinity(0))
-    others, steal = sample_others(host, sample_s)
-    binary = environ.get("NB_C_BIN") or None
+    others, steal = sample_others(root, sample_s)
     return Facts(
-        processors=usable,
+        processors=usable_cores(),
         physical_cores=host.physical_cores(),
         smt=host.smt_active(),
-        threads=places.threads or _threads(environ) or usable,
+        threads=usable_threads(places.threads),
         load_one=load_now(root).one,
         others=others,
         steal=steal,
@@ -113,7 +128,6 @@ def gather(
         governor=host.governor(),
         turbo=host.turbo(),
         memory_available=memory.get("MemAvailable"),
-        memory_total=memory.get("MemTotal"),
         swap_used=memory["SwapTotal"] - memory["SwapFree"] if "SwapFree" in memory else None,
         hugepages=hugepages(host),
         clock_source=host.read("sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -123,28 +137,29 @@ def gather(
         mallopt=_has_mallopt(),
         folders=tuple(_folder(path) for path in (places.results_dir, places.state_dir)),
         git=_git("--version"),
-        versions=_versions(),
+        versions=_versions("asv", "torch"),
         asv_machines=_asv_machines(environ),
         machine=places.machine or platform.node() or "unknown",
         subject_exists=places.subject_git.is_dir(),
         branch=places.branch,
         branch_exists=_branch_exists(places),
-        c_binary=binary,
-        c_binary_runs=bool(binary) and Path(binary or "").is_file() and os.access(binary or "", os.X_OK),
+        programs=tuple(_program(name, environ.get(name, "")) for name in places.programs),
     )
 
 
-def sample_others(host: Host, seconds: float) -> tuple[float | None, float | None]:
+def sample_others(root: Path, seconds: float) -> tuple[float | None, float | None]:
     """Processors used by others, and the share of all time stolen, while this process sleeps."""
-    before, own_before, start = _ticks(host), sum(os.times()[:4]), time.monotonic()
+    before, own_before, start = kernel.machine_times(str(root)), sum(os.times()[:4]), time.monotonic()
     time.sleep(seconds)
-    after, own, elapsed = _ticks(host), sum(os.times()[:4]) - own_before, time.monotonic() - start
-    if before is None or after is None or elapsed <= 0:
+    after, own, elapsed = (
+        kernel.machine_times(str(root)),
+        sum(os.times()[:4]) - own_before,
+        time.monotonic() - start,
+    )
+    if not any(before) or not any(after) or elapsed <= 0:
         return None, None
-    hertz = os.sysconf("SC_CLK_TCK")
-    busy = (after[0] - before[0]) / hertz - own
-    steal = (after[1] - before[1]) / hertz
-    return max(0.0, busy / elapsed), max(0.0, steal / elapsed / (os.cpu_count() or 1))
+    others, steal = (now - then for now, then in zip(after, before, strict=True))
+    return max(0.0, (others - own) / elapsed), max(0.0, steal / elapsed / (os.cpu_count() or 1))
 
 
 def spin(seconds: float) -> Spin | None:
@@ -164,11 +179,8 @@ def spin(seconds: float) -> Spin | None:
             gc.enable()
     if len(times) < 2:
         return None
-    return Spin(
-        cv=statistics.stdev(times) / statistics.fmean(times),
-        worst=max(times) / statistics.median(times),
-        loops=len(times),
-    )
+    mean, middle = statistics.fmean(times), statistics.median(times)
+    return Spin(cv=statistics.stdev(times) / mean, worst=max(times) / middle, loops=len(times))
 
 
 def pressure(host: Host) -> float | None:
@@ -183,20 +195,6 @@ def _loop(count: int) -> float:
     for index in range(count):
         total += index & 7
     return time.perf_counter() - start
-
-
-def _ticks(host: Host) -> tuple[int, int] | None:
-    """Busy and stolen clock ticks since boot; guest time is part of user time already."""
-    fields = (host.read("proc/stat") or "").partition("\n")[0].split()
-    if len(fields) < 9 or fields[0] != "cpu" or not all(text.isdigit() for text in fields[1:9]):
-        return None
-    user, nice, system, _, _, irq, softirq, steal = (int(text) for text in fields[1:9])
-    return user + nice + system + irq + softirq, steal
-
-
-def _threads(environ: Mapping[str, str]) -> int:
-    text = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(text) if text.isdigit() else 0
 
 
 def _has_mallopt() -> bool:
@@ -223,6 +221,10 @@ def _folder(path: Path) -> Folder:
     return Folder(str(path), writable, free)
 
 
+def _program(variable: str, path: str) -> Program:
+    return Program(variable, path, bool(path) and Path(path).is_file() and os.access(path, os.X_OK))
+
+
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20, check=False)
@@ -231,9 +233,9 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _versions() -> dict[str, str]:
+def _versions(*names: str) -> dict[str, str]:
     versions = {}
-    for name in ("asv", "torch"):
+    for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions

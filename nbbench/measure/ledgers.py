@@ -105,7 +105,10 @@ def commit_ledgers(
                 except NbbenchError as error:
                     say(f"{commit.short}: {error}")
 
-    if workers := min(jobs, len(missing)):
+    workers = min(jobs, len(missing))
+    if workers == 1:
+        work()  # in this thread, which the end of a budget reaches
+    elif workers:
         with ThreadPoolExecutor(workers) as pool:
             ends = [pool.submit(work) for _ in range(workers)]
             try:

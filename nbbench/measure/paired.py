@@ -18,8 +18,8 @@ from typing import Any
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.measure import warm_client
-from nbbench.measure.duel import Pair, Sample, duel
 from nbbench.measure.ledgers import open_tree
+from nbbench.measure.pair import Pair, Sample, sliced_pair, whole_pair
 from nbbench.measure.process_env import server_environment
 from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
@@ -29,11 +29,15 @@ ROUNDS_PER_SERVER = 3
 chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
 _WRAPPER = "benchmarks.subject.SubjectBroken: "  # what the suite wraps the subject's own error in
+_JUDGED = ("time", "peakmemory", "memory")
 
 
 @dataclass(frozen=True, slots=True)
 class GateSeries:
-    """A benchmark with one parameter set, as asv numbers it, and its time limit."""
+    """A benchmark with one parameter set, as asv numbers it, its time limit, asv's type and unit.
+
+    A `sliced` one is timed in slices of two live processes; of any other each sample needs a process.
+    """
 
     benchmark: str
     index: int | None
@@ -41,6 +45,9 @@ class GateSeries:
     timeout_s: float
     version: str = ""
     params: tuple[tuple[str, str], ...] = ()
+    kind: str = "time"
+    unit: str = "seconds"
+    sliced: bool = True
 
     @property
     def id(self) -> str:
@@ -85,7 +92,7 @@ class PairedRunner:
         return f"{self._commits['base'].short} {self._commits['head'].short}"
 
     def discover(self, pattern: str) -> list[GateSeries]:
-        """Timed series of the suite whose asv name matches; UsageError when none does."""
+        """Series of the suite that pairs can judge and whose asv name matches; UsageError when none does."""
         try:
             regex = re.compile(pattern)
         except re.error as error:
@@ -104,43 +111,46 @@ class PairedRunner:
             found = json.loads(target.read_text(encoding="utf-8"))
         series = [s for entry in found for s in _series(entry) if regex.search(s.label)]
         if not series:
-            raise UsageError(f"no timed benchmark matches {pattern!r}")
+            raise UsageError(f"no benchmark of time or memory matches {pattern!r}")
         return series
 
-    def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
-        """One round: every series once in random order, each a duel of two fresh processes."""
+    def measure(self, series: Sequence[GateSeries]) -> Iterator[tuple[GateSeries, Pair]]:
+        """One round: every series once in random order, each a pair of two fresh processes."""
         if self._rounds >= ROUNDS_PER_SERVER:
             self.renew()
-        order = list(series)
-        self._random.shuffle(order)
-        pairs = {item: self._duel(item) for item in order}
         self._rounds += 1
-        return pairs
+        for item in self._random.sample(series, len(series)):
+            yield item, self._pair(item)
 
-    def _duel(self, series: GateSeries) -> Pair:
-        scratch = self.server.scratch
-        with tempfile.TemporaryDirectory(prefix="duel-", dir=scratch) as folder:
+    def _pair(self, series: GateSeries) -> Pair:
+        scratch, suite = self.server.scratch, str(self._settings.root / "benchmarks")
+        with tempfile.TemporaryDirectory(prefix="pair-", dir=scratch) as folder:
 
             def begin(side: str, argv: list[str]) -> warm_client.Job:
                 environment = self._open(side)
-                return self.server.begin(
-                    argv, cwd=folder, environment=environment, timeout_s=2 * series.timeout_s
-                )
+                limit = 2 * series.timeout_s
+                return self.server.begin(argv, cwd=folder, environment=environment, timeout_s=limit)
 
-            pair = duel(
-                begin,
-                str(self._settings.root / "benchmarks"),
-                series.id,
-                self._random,
-                abreast=self._abreast,
-                spare=self._spare,
-                scratch=scratch,
-            )
+            if series.sliced:
+                pair = sliced_pair(
+                    begin,
+                    suite,
+                    series.id,
+                    self._random,
+                    abreast=self._abreast,
+                    spare=self._spare,
+                    scratch=scratch,
+                )
+            else:
+                result = Path(folder) / "result.json"
+                argv = ["run", suite, series.id, "{}", "None", str(result)]
+                spare = self._spare if series.kind == "time" else None
+                pair = whole_pair(lambda side: begin(side, argv).finish(), result, self._random, spare=spare)
         return replace(pair, base=self._named("base", pair.base), head=self._named("head", pair.head))
 
     def _named(self, side: str, sample: Sample) -> Sample:
         """The sample with its commit named in the error, if it has one."""
-        if not sample.error:
+        if not sample.error or sample.skipped:
             return sample
         reason = sample.error.removeprefix(_WRAPPER)
         return replace(sample, error=f"{self._commits[side].short} cannot run it: {reason}")
@@ -155,19 +165,27 @@ class PairedRunner:
 
 
 def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
-    if entry.get("type") != "time" or entry["name"].rpartition(".")[2].startswith("timeraw"):
-        return
-    timeout = float(entry.get("timeout") or 60)
-    version = str(entry.get("version", ""))
-    if not entry["params"]:
-        yield GateSeries(entry["name"], None, entry["name"], timeout, version)
+    """The series of one benchmark as asv describes it; none where pairs cannot judge it."""
+    kind = str(entry.get("type"))
+    if kind not in _JUDGED or entry.get("setup_cache_key"):
         return
     names = entry.get("param_names") or [f"param{i + 1}" for i in range(len(entry["params"]))]
+    one = GateSeries(
+        entry["name"],
+        None,
+        entry["name"],
+        float(entry.get("timeout") or 60),
+        str(entry.get("version", "")),
+        kind=kind,
+        unit=str(entry.get("unit") or "seconds"),
+        sliced=kind == "time" and not entry["name"].rpartition(".")[2].startswith("timeraw"),
+    )
+    if not entry["params"]:
+        yield one
+        return
     for index, values in enumerate(itertools.product(*entry["params"])):
         label = f"{entry['name']}({', '.join(values)})"
-        yield GateSeries(
-            entry["name"], index, label, timeout, version, tuple(zip(names, values, strict=True))
-        )
+        yield replace(one, index=index, label=label, params=tuple(zip(names, values, strict=True)))
 
 
 def _last_line(text: str) -> str:

@@ -111,7 +111,7 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     threads = {_processes(result, given).threads for result in results}
     if criterion.threads and threads != {criterion.threads}:
         known = " and ".join(str(n) for n in sorted(n for n in threads if n)) or "an unrecorded number of"
-        found.append(f"on {known} threads instead of {criterion.threads}")
+        found.append(f"on {known} thread{'' if known == '1' else 's'} instead of {criterion.threads}")
     if criterion.compile:
         found.append("without compiling")
     dtypes = {word for r in results for _, value in r.key.params for word in re.findall(r"float\d\d", value)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from enum import StrEnum
 
 from nbbench.evidence import FolderState
 from nbbench.model import Commit
-from nbbench.plan.benchmarks import from_series
+from nbbench.plan.benchmarks import from_series, series_name
 from nbbench.plan.captures import from_folders
 from nbbench.plan.measured import Measured, PlanInput
 from nbbench.plan.plans import Criterion, Plan
@@ -91,8 +92,19 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
         PlanVerdict.STALE if stale and not undecided else verdict,
         found,
         would_be=verdict if stale and not undecided else None,
-        notes=(*doubts, *stale, *found.notes, *damage, *note, *(settles if undecided else ())),
+        notes=(*doubts, *_again(criterion, found, undecided), *stale, *found.notes, *damage, *note),
     )
+
+
+def _again(criterion: Criterion, found: Measured, undecided: bool) -> tuple[str, ...]:
+    """What would settle a value that gives no verdict."""
+    if not undecided:
+        return ()
+    if not found.source:
+        return ("another capture on an idle machine settles it",)
+    names = "|".join(sorted({re.escape(series_name(text)[0]) for text in criterion.series}))
+    command = f"nbbench run --commits {found.commit[:8]} --bench '{names}' --again"
+    return (f"`{command}` on an idle machine settles it",)
 
 
 def _newest_value(

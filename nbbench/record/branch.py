@@ -45,11 +45,11 @@ def branch_commits(settings: Settings) -> list[Commit]:
     return present + [replace(commit, position=0) for commit in kept]
 
 
-def measured_commit(settings: Settings, store: Store, name: str | None) -> Commit:
+def measured_commit(settings: Settings, store: Store, name: str | None, machine: str = "") -> Commit:
     """The commit whose recorded results speak for `name`: itself, or one with the same tree.
 
-    Without a name the newest commit with results. Works without the subject, by hashes. Raises
-    UsageError for an unknown name, InconclusiveError when nothing is recorded of it.
+    Without a name the newest commit with results; of one machine, where it is named. Works without the
+    subject, by hashes. Raises UsageError for an unknown name, InconclusiveError when nothing is recorded.
     """
     subject = subject_or_none(settings)
     known = store.commits()
@@ -61,10 +61,11 @@ def measured_commit(settings: Settings, store: Store, name: str | None) -> Commi
             raise UsageError(f"no recorded commit begins with {name!r}")
         wanted = [c for c in known if c.hash == one.hash or (one.tree and c.tree == one.tree)]
     for commit in reversed(wanted):
-        if store.results(commit=commit.hash):
+        if any(machine in ("", result.key.machine) for result in store.results(commit=commit.hash)):
             return commit
+    on = f" on {machine}" if machine else ""
     raise InconclusiveError(
-        f"nothing is recorded of {name or 'any commit'}", hint="measure with `nbbench run` first"
+        f"nothing is recorded of {name or 'any commit'}{on}", hint="measure with `nbbench run` first"
     )
 
 
@@ -87,12 +88,19 @@ def read_commits(settings: Settings) -> list[Commit]:
 
 
 def save_commits(settings: Settings) -> None:
-    """Keep the branch's list beside the results, so that they can be judged without the subject."""
+    """Keep the branch's list beside the results, so that they can be judged without the subject.
+
+    The list of another history, one without a common commit, stays as it is.
+    """
     subject = subject_or_none(settings)
     if subject is None:
         return
+    present = list_commits(subject)
+    kept = {commit.hash for commit in read_commits(settings)}
+    if kept and not kept & {commit.hash for commit in present}:
+        return
     head = {"schema": _SCHEMA, "kind": "nbbench-commits", "branch": subject.branch}
-    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(list_commits(subject))))
+    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(present)))
     path = settings.results_dir / COMMITS_FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)

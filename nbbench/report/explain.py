@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nbbench import units
+from nbbench.ledger import ImageChange
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
 from nbbench.words import plural, short_function
@@ -268,9 +269,11 @@ def _peak(diff: LedgerDiff) -> str:
 
 
 def _image(diff: LedgerDiff) -> str:
-    if diff.image == "changed":
+    if diff.new_image:
         return f"image: changed, its sum × {diff.image_ratio:.6g}"
-    return {"same bits": "image: bit-identical", "same": "image: the same but for rounding"}[diff.image]
+    return (
+        "image: bit-identical" if diff.image is ImageChange.SAME_BITS else "image: the same but for rounding"
+    )
 
 
 def _system(share: WorkShare) -> list[str]:

@@ -13,9 +13,7 @@ from nbbench.stats.paired import (
     Evidence,
     PairedEstimate,
     SequentialDecision,
-    decide,
     estimate_pairs,
-    least_rounds,
 )
 from nbbench.stats.summary import Summary, difference_sigma, log_ratio, ratio_percent, summarise
 
@@ -27,14 +25,12 @@ __all__ = [
     "SequentialDecision",
     "Step",
     "Summary",
-    "decide",
     "detect_steps",
     "difference_sigma",
     "e_select",
     "estimate_pairs",
     "exact_steps",
     "fit_canary",
-    "least_rounds",
     "level_effect",
     "log_ratio",
     "noise_floor",

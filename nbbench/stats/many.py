@@ -25,6 +25,11 @@ LEAST_POINTS = 1_000_000
 """Below this many points (a few seconds) one process is done before others have started."""
 
 
+MOST_JOBS = 16
+"""Processes that share work, however many cores there are. Each is a client of the database (PostgreSQL takes
+100 by default) or holds a warm server of several hundred MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Arguments of `detect_steps` that are the same for every series; ``alpha`` is lowered for short ones."""
@@ -89,7 +94,8 @@ def series_alpha(alpha: float, n: int) -> float:
 
 def useful_jobs(points: int) -> int:
     """Processes worth starting for ``points`` values in all: one for few, else as many as there are cores to
-    use."""
+    use, MOST_JOBS at most."""
     if points < LEAST_POINTS:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return min(cores, MOST_JOBS)

@@ -67,17 +67,13 @@ class PairedEstimate:
 
     ``effect`` is the Hodges-Lehmann estimate. Each of ``lo`` and ``hi`` errs with probability alpha at most,
     at whatever round one stops, so together they cover with 1 - 2 alpha; they are infinite while the rounds
-    are too few. ``p_slower`` is the p-value against "not slower", valid at any round; ``p_faster`` likewise.
-    ``sigma`` is the robust noise of one round.
+    are too few.
     """
 
     n: int
     effect: float
     lo: float
     hi: float
-    p_slower: float
-    p_faster: float
-    sigma: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +194,7 @@ def lower_bound(log_ratios: FloatArray, spread: FloatArray, alpha: float) -> flo
 
 
 def estimate_pairs(log_ratios: ArrayLike, *, alpha: float = 0.01) -> PairedEstimate:
-    """Estimate, anytime-valid bounds and p-values from log-ratios in the order of their rounds, shape (n,);
+    """Estimate and anytime-valid bounds from log-ratios in the order of their rounds, shape (n,);
     missing rounds are skipped.
 
     ValueError without any finite round or for alpha outside (0, 0.5).
@@ -214,9 +210,6 @@ def estimate_pairs(log_ratios: ArrayLike, *, alpha: float = 0.01) -> PairedEstim
         effect=hodges_lehmann(rounds),
         lo=lower_bound(rounds, spread, alpha),
         hi=-lower_bound(-rounds, spread, alpha),
-        p_slower=min(math.exp(-log_wealth(rounds, spread, 0.0).max()), 1.0),
-        p_faster=min(math.exp(-log_wealth(-rounds, spread, 0.0).max()), 1.0),
-        sigma=mad_sigma(rounds),
     )
 
 
@@ -225,51 +218,6 @@ def hodges_lehmann(values: FloatArray) -> float:
     doi:10.1214/aoms/1177704172)."""
     i, j = np.triu_indices(values.size)
     return float(np.median((values[i] + values[j]) / 2.0))
-
-
-def least_rounds(alpha: float) -> int:
-    """Rounds without which no verdict is possible at ``alpha``, however clear they are."""
-    most = math.ceil(-math.log2(alpha)) + 2 * len(THETAS) + SIGN_ROUNDS
-    spread = np.where(np.arange(most) < SIGN_ROUNDS, 0.0, 1e-9)
-    reached = log_wealth(np.ones(most), spread, 0.0) >= -math.log(alpha)
-    return int(np.argmax(reached)) + 1
-
-
-def decide(log_ratios: ArrayLike, *, floor: float, alpha: float = 0.01, max_rounds: int = 40) -> Decision:
-    """Decide one series from the rounds so far; may be asked after every round.
-
-    "slower" needs the lower bound above ``+floor``, "faster" the upper one below ``-floor``; a true effect
-    inside the floor is called slower with probability ``alpha`` at most over all rounds, and likewise for
-    faster. "equivalent" needs the whole interval inside the floor, at EQUIVALENCE_ALPHA where that is larger:
-    it is shown, not assumed. All else is "undecided", for good once ``max_rounds`` are spent. ``floor`` is a
-    log-ratio, not negative. ValueError as `estimate_pairs`.
-    """
-    if not (floor >= 0.0 and math.isfinite(floor)):
-        raise ValueError(f"floor must be finite and not negative, got {floor}")
-    if max_rounds < 1:
-        raise ValueError(f"max_rounds must be at least 1, got {max_rounds}")
-    found = estimate_pairs(log_ratios, alpha=alpha)
-    if not found.lo <= found.effect <= found.hi:
-        return Decision(
-            "undecided", found, f"early and late rounds contradict each other over {found.n} rounds"
-        )
-    if found.lo > floor:
-        return Decision("slower", found, f"{interval(found)} lies above the floor of {percent(floor)}")
-    if found.hi < -floor:
-        return Decision("faster", found, f"{interval(found)} lies below the floor of {percent(-floor)}")
-    wide = estimate_pairs(log_ratios, alpha=max(alpha, EQUIVALENCE_ALPHA))
-    if -floor < wide.lo <= wide.effect <= wide.hi < floor:
-        return Decision(
-            "equivalent", wide, f"{interval(wide)} lies inside the floor of ±{ratio_percent(floor):.1f} %"
-        )
-    least = least_rounds(alpha)
-    if found.n < least:
-        return Decision(
-            "undecided", found, f"{found.n} rounds are too few: alpha {alpha:g} needs at least {least}"
-        )
-    spent = f"; all {max_rounds} rounds are spent" if found.n >= max_rounds else ""
-    reaches = f"{interval(found)} reaches across the floor of ±{ratio_percent(floor):.1f} %{spent}"
-    return Decision("undecided", found, reaches)
 
 
 def percent(log_ratio: float) -> str:

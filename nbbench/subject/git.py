@@ -1,8 +1,9 @@
-"""Calling git: no shell, no prompts, no user hooks, errors in one sentence."""
+"""Calling git: no shell, no prompts, none of a repository's programs, errors in one sentence."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +17,17 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C",
 }
-# What a user's settings would add to a listing, or run.
+# What the settings of a user or of a repository would add to a listing, or run.
 _SETTINGS = (
     "log.showSignature=false",
     "log.follow=false",
     "core.quotePath=false",
+    "core.fsmonitor=false",
     f"core.hooksPath={os.devnull}",
 )
+# A login in a URL ends at the last @ before a blank or a quote: passwords may hold / and @.
+_LOGIN = re.compile(r"(?<=://)[^\s'\"]*@")
+_QUERY = re.compile(r"(://[^\s'\"?#]*)[?#][^\s'\"]*")
 
 
 def git(
@@ -39,6 +44,8 @@ def git(
     where = ["-C", str(repository)] if repository is not None else []
     where += [part for setting in _SETTINGS for part in ("-c", setting)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT
+    if repository is not None and arguments[0] == "status":
+        environment |= _without_filters(repository)
     try:
         done = subprocess.run(
             ["git", *where, *arguments], input=stdin, capture_output=True, env=environment, timeout=timeout_s
@@ -49,8 +56,29 @@ def git(
         raise SubjectError(f"git {arguments[0]} did not answer within {timeout_s:.0f} s") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise SubjectError(f"git {arguments[0]} failed: {lines[-1] if lines else f'exit {done.returncode}'}")
+        told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
+        said = without_login(told[-1]) if told else f"exit {done.returncode}"
+        raise SubjectError(f"git {arguments[0]} failed: {said}")
     return done.stdout
+
+
+def _without_filters(repository: Path) -> dict[str, str]:
+    """Variables that take the programs away which git would run on a work tree's files to compare them."""
+    try:
+        listing = git_text(repository, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."])
+    except SubjectError:  # there is none
+        return {}
+    names = sorted({name for name in listing.split("\0") if name})
+    found = {"GIT_CONFIG_COUNT": str(len(names))}
+    for place, name in enumerate(names):
+        off = "false" if name.endswith(".required") else ""
+        found |= {f"GIT_CONFIG_KEY_{place}": name, f"GIT_CONFIG_VALUE_{place}": off}
+    return found
+
+
+def without_login(text: str) -> str:
+    """`text` with its URLs as they may be shown: without user names, passwords, queries and fragments."""
+    return _QUERY.sub(r"\1", _LOGIN.sub("", text))
 
 
 def git_text(repository: Path | None, arguments: Sequence[str], **kwargs: float) -> str:

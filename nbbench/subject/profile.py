@@ -17,6 +17,7 @@ from typing import Any
 
 from nbbench.config import Settings, read_profile, shipped_profiles
 from nbbench.errors import ConfigError
+from nbbench.ledger import ImageTolerance
 
 _SUBJECTS = Path(__file__).parent / "subjects"
 _PATTERNS = ("gate_workloads", "usual_workloads", "range_workloads")
@@ -24,18 +25,6 @@ _SETTINGS = frozenset(
     {"package", "measured_path", "import_root", "branch", "plan", "cluster", "reports_root", "gate_bench"}
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageTolerance:
-    """How far two images may lie apart and still be the same within rounding, and why.
-
-    Relative changes of the means of 8 × 8 blocks: `median` over all blocks, `block` of any one.
-    """
-
-    median: float = 1e-4
-    block: float = 1e-2
-    reason: str = "sums in another order move the means of blocks by less"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +40,11 @@ class Profile:
     preload: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
-    image: ImageTolerance = ImageTolerance()
+    image: ImageTolerance = field(default_factory=ImageTolerance)
     plans: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Any] = field(default_factory=dict)
     demo: str = ""
@@ -71,6 +61,7 @@ def load_profile(settings: Settings) -> Profile:
         preload=_words(table, "preload") or ((settings.package,) if settings.package else ()),
         environment=_environment(table),
         variables=_words(table, "variables"),
+        programs=_words(table, "programs"),
         **{name: _pattern(table, name) for name in _PATTERNS},
         image=_image(table),
         plans={**_criteria(table), **_table(table, "plans")},

@@ -8,25 +8,34 @@ writes into the user's repository.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
-from nbbench.subject.git import git, git_text
+from nbbench.subject.git import git, git_text, without_login
+from nbbench.words import clean
+
+_NAME_END = re.compile(r"[~^@:]")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A registered subject: the bare repository, where it came from, and the measured branch."""
+    """A registered subject: the bare repository, where it came from, and the measured branch.
+
+    Names of commits mean what they mean in `clone_dir`: the git folder of the work tree that was
+    registered ('': the bare repository itself).
+    """
 
     git_dir: Path
     source: str
     branch: str
     measured_path: str
+    clone_dir: str = ""
 
 
 def open_subject(settings: Settings) -> Subject:
@@ -39,31 +48,38 @@ def open_subject(settings: Settings) -> Subject:
         raise SubjectError("no subject is registered")
     record = git_dir / "nbbench.json"
     try:
-        source = str(json.loads(record.read_text(encoding="utf-8"))["source"])
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        source = str(kept["source"])
+        own = str(kept.get("git_dir", source))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SubjectError(f"the registered subject's record {record.name} is unreadable") from error
     if not Path(source).is_dir():
         raise SubjectError(f"the subject's repository {source} is gone")
+    own = own if Path(own).is_dir() else source  # a work tree beside the clone may be gone
+    _refuse_shallow(Path(source))
     _copy_refs(Path(source), git_dir, settings.branch)
-    return Subject(git_dir, source, settings.branch, settings.measured_path)
+    return Subject(git_dir, source, settings.branch, settings.measured_path, own)
 
 
 def register(settings: Settings, source: Path) -> Subject:
-    """Register the git repository at `source` (a clone or a bare repository).
+    """Register the git repository at `source` (a clone, a work tree of one, or a bare repository).
 
-    Raises UsageError when it is none, SubjectError when it lacks the branch; a subject
-    registered before stays in place then.
+    Raises UsageError when it is none, SubjectError when it is shallow, lacks the branch or cannot be
+    listed; a subject registered before stays in place then.
     """
     try:
-        common = git_text(source, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
+        common, own = git_text(
+            source, ["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir"]
+        ).split("\n")
     except (SubjectError, NotADirectoryError) as error:
-        if "safe.directory" in str(error):
+        if "dubious ownership" in str(error):
             raise HostError(
                 f"git does not read {source}: it belongs to another user",
                 hint=f"if you trust it: git config --global --add safe.directory {source}",
             ) from error
         raise UsageError(f"{source} is not a git repository", hint="give the path of a clone") from error
     clone = Path(common)
+    _refuse_shallow(clone)
     target = settings.subject_git
     fresh = target.with_name(target.name + ".new")
     try:
@@ -71,34 +87,56 @@ def register(settings: Settings, source: Path) -> Subject:
         fresh.parent.mkdir(parents=True, exist_ok=True)
         git(None, ["init", "--quiet", "--bare", str(fresh)])
         (fresh / "objects" / "info" / "alternates").write_text(f"{clone / 'objects'}\n", encoding="utf-8")
-        (fresh / "nbbench.json").write_text(json.dumps({"schema": 1, "source": str(clone)}), encoding="utf-8")
+        record = {"schema": 1, "source": str(clone), "git_dir": own}
+        (fresh / "nbbench.json").write_text(json.dumps(record), encoding="utf-8")
         _copy_refs(clone, fresh, settings.branch)
         git(fresh, ["symbolic-ref", "HEAD", f"refs/heads/{settings.branch}"])
+        list_commits(Subject(fresh, str(clone), settings.branch, settings.measured_path, own))
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
     except OSError as error:
         raise HostError(f"cannot write {target}: {error.strerror}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Subject(target, str(clone), settings.branch, settings.measured_path)
+    return Subject(target, str(clone), settings.branch, settings.measured_path, own)
+
+
+def _refuse_shallow(clone: Path) -> None:
+    """A history that is cut off would renumber the branch, and has no commits to compare with."""
+    if (clone / "shallow").is_file():
+        raise SubjectError(
+            f"{clone} is a shallow clone: the branch's history is cut off",
+            hint=f"fetch the rest: git -C {clone} fetch --unshallow",
+        )
 
 
 def clone(settings: Settings, url: str) -> Path:
-    """Clone `url` (bare, without prompts) below the state folder, or update the clone there."""
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in url).strip("-.")[-80:] or "subject"
+    """Clone `url` (bare, without prompts) below the state folder, or update the clone there.
+
+    A login in the URL is used and kept nowhere. Raises SubjectError with what git said.
+    """
+    shown = without_login(url)
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in shown).strip("-.")[-80:] or "subject"
     target = settings.state_dir / "clones" / f"{name}.git"
-    if (target / "objects").is_dir():
-        git(target, ["fetch", "--quiet", "--prune", "origin", "+refs/heads/*:refs/heads/*"], timeout_s=3600)
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    git(None, ["clone", "--quiet", "--bare", "--", url, str(target)], timeout_s=3600)
+    try:
+        if not (target / "objects").is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            git(None, ["clone", "--quiet", "--bare", "--", url, str(target)], timeout_s=3600)
+            git(target, ["remote", "set-url", "origin", shown])
+        else:
+            heads = "+refs/heads/*:refs/heads/*"
+            git(target, ["fetch", "--quiet", "--prune", "--", url, heads], timeout_s=3600)
+    except SubjectError as error:
+        raise SubjectError(
+            str(error).replace(url, shown), hint=f"is {shown} right, and within reach?"
+        ) from error
     return target
 
 
 def _copy_refs(source: Path, git_dir: Path, branch: str) -> None:
-    """Mirror heads and tags; the measured branch may be a remote-tracking one."""
+    """Mirror heads, tags and remote-tracking branches; the measured branch may be one of these."""
     refs = _refs(source)
-    wanted = {n: h for n, h in refs.items() if n.startswith(("refs/heads/", "refs/tags/"))}
+    wanted = {n: h for n, h in refs.items() if n.startswith(("refs/heads/", "refs/tags/", "refs/remotes/"))}
     name = f"refs/heads/{branch}"
     if name not in wanted:
         remote = [n for n in refs if n.startswith("refs/remotes/") and n.endswith(f"/{branch}")]
@@ -125,18 +163,35 @@ def _refs(repository: Path) -> dict[str, str]:
 
 
 def resolve(subject: Subject, name: str) -> str:
-    """The full hash of a commit named by hash, branch or tag.
+    """The full hash of a commit by any name that git knows in the registered clone.
 
-    Raises UsageError for an unknown name.
+    `HEAD`, `HEAD~1`, `origin/x` and tags are those of the clone. The measured branch's name is the branch,
+    whatever tag has the same one. Raises UsageError for an unknown name.
     """
-    if name.startswith("-"):
-        raise UsageError(f"unknown commit {name!r}")
+    start = _NAME_END.split(name, maxsplit=1)[0]
+    place, asked = Path(subject.clone_dir or subject.git_dir), name
+    if start == subject.branch:
+        place, asked = subject.git_dir, f"refs/heads/{name}"
     try:
-        return git_text(subject.git_dir, ["rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"])
+        if name.startswith("-"):
+            raise SubjectError("an option is no commit")
+        return git_text(place, ["rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}"])
     except SubjectError as error:
         raise UsageError(
             f"unknown commit {name!r}", hint="`nbbench commits` lists the measurable ones"
         ) from error
+
+
+def _resolve_range(subject: Subject, span: str) -> str:
+    """A git range with its ends as hashes; a missing end is HEAD, as git has it."""
+    first, dots, last = span.partition("..")
+    if not dots:
+        return resolve(subject, span)
+    if last.startswith("."):
+        dots, last = "...", last[1:]
+    if not first and not last:
+        raise UsageError(f"unknown commit {span!r}")
+    return dots.join(resolve(subject, end or "HEAD") for end in (first, last))
 
 
 def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
@@ -149,10 +204,7 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
     positions = {commit: i for i, (commit, _, _) in enumerate(everything, start=1)}
     chosen = everything
     if span is not None:
-        ends = [part for part in span.replace("...", "..").split("..") if part]
-        for end in ends or [span]:
-            resolve(subject, end)
-        chosen = _log(subject, span)
+        chosen = _log(subject, _resolve_range(subject, span))
     trees = tree_ids(subject, [commit for commit, _, _ in chosen])
     return [
         Commit(commit, trees[commit], date, title, positions.get(commit, 0))
@@ -164,17 +216,24 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
 def _log(subject: Subject, span: str) -> list[tuple[str, datetime, str]]:
     text = git_text(
         subject.git_dir,
-        ["log", "--first-parent", "--reverse", "--format=%H%x00%at%x00%s", span, "--", subject.measured_path],
+        ["log", "--first-parent", "--reverse", "--format=%H%x00%at%x00%s", span, "--", _pathspec(subject)],
     )
     rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
-    return [(h, datetime.fromtimestamp(int(at), UTC), title) for h, at, title in rows]
+    return [(h, datetime.fromtimestamp(int(at), UTC), clean(title)) for h, at, title in rows]
+
+
+def _pathspec(subject: Subject) -> str:
+    """The measured path as git takes it literally; `.` is the whole tree."""
+    path = PurePosixPath(subject.measured_path).as_posix()
+    return ":(top)" if path == "." else f":(top,literal){path}"
 
 
 def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
     """Object id of the measured path at each commit ('' where it does not exist)."""
     if not commits:
         return {}
-    asked = "\n".join(f"{commit}:{subject.measured_path}" for commit in commits) + "\n"
+    path = PurePosixPath(subject.measured_path).as_posix()
+    asked = "".join(f"{commit}:{'' if path == '.' else path}\n" for commit in commits)
     out = git(
         subject.git_dir, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], stdin=asked.encode()
     )
@@ -203,4 +262,4 @@ def describe(subject: Subject, commit: str) -> Commit:
     full = resolve(subject, commit)
     line = git_text(subject.git_dir, ["log", "-1", "--format=%at%x00%s", full])
     at, title = line.split("\0")
-    return Commit(full, tree_ids(subject, [full])[full], datetime.fromtimestamp(int(at), UTC), title)
+    return Commit(full, tree_ids(subject, [full])[full], datetime.fromtimestamp(int(at), UTC), clean(title))

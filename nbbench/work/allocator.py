@@ -9,7 +9,7 @@ from collections.abc import Callable
 from statistics import median
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
@@ -90,20 +90,29 @@ def _measure(
     )
 
 
-def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Pattern[str]) -> list[Allocation]:
-    """Every timed series of a commit, with what was recorded beside it.
+def recorded(
+    settings: Settings, store: Store, commit: Commit, pattern: re.Pattern[str], machine: str
+) -> list[Allocation]:
+    """Every timed series of a commit on one machine, with what was recorded beside it.
 
     Faults and penalty are there for the memory-bandwidth workloads; the system share is that of
-    the series' own processes, which run with malloc pinned. Raises InconclusiveError when there
-    is no timed series.
+    the series' own processes, which run with malloc pinned. Raises UsageError when the pattern fits
+    none, InconclusiveError when there is no timed series.
     """
-    results = [r for r in store.results(commit=commit.hash) if r.status is Status.OK and r.value is not None]
+    measured = [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
+    results = [r for r in measured if r.status is Status.OK and r.value is not None]
     declared = store.benchmarks()
     timed = []
     for result in results:
         kind = declared[result.key.benchmark].kind if result.key.benchmark in declared else ""
-        if metric_of(result.key, result.unit, kind).role is Role.TIME and pattern.search(result.key.label):
+        if metric_of(result.key, result.unit, kind).role is Role.TIME:
             timed.append(result)
+    names, timed = [r.key.label for r in timed], [r for r in timed if pattern.search(r.key.label)]
+    if names and not timed:
+        raise UsageError(
+            f"no timed series of {commit.short} matches {pattern.pattern!r}",
+            hint=f"on record: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}",
+        )
     if not timed:
         raise InconclusiveError(
             f"no timed series of {commit.short} is recorded",

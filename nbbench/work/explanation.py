@@ -84,14 +84,14 @@ def explain(
 
 def changed(diff: LedgerDiff) -> bool:
     """Whether anything exact differs: bytes, operations, which operations, or the image."""
-    return not diff.equal or diff.recomposed or diff.image == "changed"
+    return not diff.equal or diff.recomposed or diff.new_image
 
 
 def main_diff(diffs: Sequence[LedgerDiff], usual: re.Pattern[str] | None = None) -> LedgerDiff | None:
     """The difference that tells most: a usual workload that moved, else the one that moved most."""
     if not diffs:
         return None
-    ranked = sorted(diffs, key=lambda d: (-abs(d.cost_effect), d.image != "changed", d.workload))
+    ranked = sorted(diffs, key=lambda d: (-abs(d.cost_effect), not d.new_image, d.workload))
     telling = [d for d in ranked if usual and usual.search(d.workload) and abs(d.cost_effect) > WORK_FLOOR]
     return telling[0] if telling else ranked[0]
 
@@ -109,7 +109,7 @@ def _sentence(
     if base.tree and base.tree == head.tree:
         return f"{start}the measured source is the same tree, so the work is the same."
     told = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
-    images = [d for d in diffs if d.image == "changed"]
+    images = [d for d in diffs if d.new_image]
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
         told += f" The image{where} changed: not like for like."

@@ -10,17 +10,13 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from statistics import median
 
-from nbbench.ledger import Ledger, LedgerLine
+from nbbench.ledger import ImageChange, ImageTolerance, Ledger, LedgerLine
 from nbbench.work.line_match import LineMatch, SiteNames
 
-# An image has changed when its block means moved by more than rounding does: reordered float32
-# sums move the median block by about 1e-6 and single blocks between Bragg peaks by up to 1e-3.
-# The project's own guard is |sum ratio - 1| <= 5e-3 (docs/glossary.md).
-IMAGE_MEDIAN_TOLERANCE = 1e-4
-IMAGE_BLOCK_TOLERANCE = 1e-2
 # What weighs an operation against bytes where the two disagree (a loop that became tensors): an
 # operation without bytes costs dispatch time only, about 5 µs, in which a core moves about 50 kB at 10 GB/s.
 BYTES_PER_OPERATION = 50_000
+ROUNDING = ImageTolerance()
 _RECOMPOSED_SHARE = 0.01  # a few scalar operations more or less are no other program
 
 WORK_FLOOR = 0.001  # the ledger is exact: 0.1 % is far above a few scalar operations
@@ -72,7 +68,7 @@ class LedgerDiff:
     upcast_after: float
     peak_before: int
     peak_after: int
-    image: str  # same bits, same, changed
+    image: ImageChange
     image_ratio: float
     dtype_before: str
     dtype_after: str
@@ -123,6 +119,11 @@ class LedgerDiff:
         return moved > _RECOMPOSED_SHARE * self.bytes_before or other > _RECOMPOSED_SHARE * self.ops_before
 
     @property
+    def new_image(self) -> bool:
+        """Whether head computes another image, beyond rounding: base and head are not like for like."""
+        return self.image is ImageChange.DIFFERENT
+
+    @property
     def equal(self) -> bool:
         """Same bytes, operations and upcasts."""
         before = (self.bytes_before, self.ops_before, self.upcast_before)
@@ -138,14 +139,18 @@ def log_ratio(before: float, after: float) -> float:
     return math.log(after) - math.log(before)
 
 
-def diff_ledgers(base: Ledger, head: Ledger, match: LineMatch | None = None) -> LedgerDiff:
+def diff_ledgers(
+    base: Ledger, head: Ledger, match: LineMatch | None = None, tolerance: ImageTolerance = ROUNDING
+) -> LedgerDiff:
     """Compare two ledgers; their lines are matched by `match`, or by function where there is none.
+
+    `tolerance` says how far their images may lie apart (the subject's profile has it).
 
     Where a function's total of an operation and dtype is what it was, its lines are no change:
     neither moved code nor code that only reads differently is one.
     """
     changes, moved = _line_changes(base, head, match)
-    image, ratio = compare_images(base, head)
+    image, ratio = compare_images(base, head, tolerance)
     return LedgerDiff(
         workload=head.workload,
         bytes_before=base.bytes_per_pixel,
@@ -274,17 +279,19 @@ def _total(lines: Iterable[LedgerLine]) -> int:
     return sum(line.bytes for line in lines)
 
 
-def compare_images(base: Ledger, head: Ledger) -> tuple[str, float]:
-    """(`same bits`, `same` or `changed`; ratio of the sums head/base, nan where undefined)."""
+def compare_images(
+    base: Ledger, head: Ledger, tolerance: ImageTolerance = ROUNDING
+) -> tuple[ImageChange, float]:
+    """How the images differ, and the ratio of their sums head/base (nan where undefined)."""
     ratio = math.nan
     if base.image_sum and head.image_sum and float(base.image_sum) != 0:
         ratio = float(head.image_sum) / float(base.image_sum)
     if base.image_digest == head.image_digest:
-        return "same bits", ratio
+        return ImageChange.SAME_BITS, ratio
     pairs = list(zip(base.image_blocks, head.image_blocks, strict=False))
     apart = [abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b]
     apart += [0.0] * (len(pairs) - len(apart))
     changed = len(base.image_blocks) != len(head.image_blocks) or not all(map(math.isfinite, apart))
-    changed = changed or (bool(apart) and median(apart) > IMAGE_MEDIAN_TOLERANCE)
-    changed = changed or (bool(apart) and max(apart) > IMAGE_BLOCK_TOLERANCE)
-    return ("changed" if changed else "same"), ratio
+    changed = changed or (bool(apart) and median(apart) > tolerance.median)
+    changed = changed or (bool(apart) and max(apart) > tolerance.block)
+    return ImageChange.DIFFERENT if changed else ImageChange.WITHIN_ROUNDING, ratio

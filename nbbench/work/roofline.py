@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.ledger import Ledger, Roof
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
@@ -70,14 +70,24 @@ def measured(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, sa
     return Roofline(commit, roof, tuple(rows), tuple(notes))
 
 
-def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Pattern[str]) -> Roofline:
-    """The roofline from results in the database: the copy ceiling alone is recorded there.
+def recorded(
+    settings: Settings, store: Store, commit: Commit, pattern: re.Pattern[str], machine: str
+) -> Roofline:
+    """The roofline from one machine's results in the database: the copy ceiling alone is recorded there.
 
-    Raises InconclusiveError when the commit has no timed workload with a ledger and a ceiling.
+    Raises UsageError when the pattern fits no timed workload, InconclusiveError when the commit has none
+    with a ledger and a ceiling.
     """
-    found = [r for r in store.results(commit=commit.hash) if r.status is Status.OK and r.value is not None]
+    measured = [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
+    found = [r for r in measured if r.status is Status.OK and r.value is not None]
     ceilings = [r for r in found if r.key.benchmark == _CEILING]
-    timed = _timed(found, pattern)
+    every = _timed(found)
+    timed = {name: result for name, result in every.items() if pattern.search(name)}
+    if every and not timed:
+        raise UsageError(
+            f"no timed workload of {commit.short} matches {pattern.pattern!r}",
+            hint=f"on record: {', '.join(sorted(every))}",
+        )
     ledgers = _ledgers(settings, store, commit, timed)
     known = {name: result for name, result in timed.items() if name in ledgers}
     if not known or not ceilings:
@@ -86,21 +96,20 @@ def recorded(settings: Settings, store: Store, commit: Commit, pattern: re.Patte
             hint="measure now, without --recorded, or `nbbench run` this commit first",
         )
     copy = median(float(r.value or 0) for r in ceilings)
-    cache = recorded_cache(store, commit.hash, ceilings[0].key.machine)
+    cache = recorded_cache(store, commit.hash, machine)
     roof = Roof(copy, 0.0, 0.0, 0.0, 0, cache, 0)
     rows = [classify(ledgers[n], r.samples or [r.value or 0.0], roof) for n, r in known.items()]
     notes = (
         "recorded: only the copy ceiling is kept, so dispatch and caches' ceilings are not known",
-        *(f"recorded on {name}" for name in sorted({r.key.machine for r in known.values()})),
         *([] if cache else ["the size of that machine's cache is not on record: all is held against memory"]),
         *filter(None, [unknown_inputs([ledgers[name] for name in known])]),
     )
     return Roofline(commit, roof, tuple(rows), notes, source="recorded")
 
 
-def _timed(found: list[Result], pattern: re.Pattern[str]) -> dict[str, Result]:
+def _timed(found: list[Result]) -> dict[str, Result]:
     named = {workload_of(r.key): r for r in found if metric_of(r.key, r.unit).role is Role.TIME}
-    return {name: result for name, result in named.items() if name and pattern.search(name)}
+    return {name: result for name, result in named.items() if name}
 
 
 def _ledgers(
@@ -117,7 +126,7 @@ def recorded_cache(store: Store, commit: str, machine: str) -> int:
     Its telemetry says it, or else what asv knows of the machine.
     """
     found = [dict(r.extra).get("cache_bytes") for r in store.process_records(commit) if r.machine == machine]
-    if known := [size for size in found if isinstance(size, int)]:
+    if known := [size for size in found if isinstance(size, int) and size > 0]:
         return max(known)
     facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
     return max(parse_size(facts.get(name, "")) for name in ("l2 cache", "l3 cache"))

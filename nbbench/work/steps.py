@@ -67,7 +67,7 @@ def find_steps(
                 continue
             if base is not None and before is not None:
                 diff = diff_ledgers(before, one)
-                if not diff.equal or diff.image == "changed":
+                if not diff.equal or diff.new_image:
                     if (match := match_of(base, commit)) is not None:
                         diff = diff_ledgers(before, one, match)
                     steps.append(Step(commit, base, name, diff, time_of(name, base, commit)))

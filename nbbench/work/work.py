@@ -157,7 +157,7 @@ def _compare(
         elif broken:
             problems += broken
         else:
-            diffs.append(diff_ledgers(sides[0][name], sides[1][name], match))
+            diffs.append(diff_ledgers(sides[0][name], sides[1][name], match, load_profile(settings).image))
     return diffs, problems
 
 

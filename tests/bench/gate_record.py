@@ -6,8 +6,9 @@ makes a project with a planted branch of the registered subject (`tests.bench.pl
 to its `rounds.jsonl` for so many seconds, and packs all of them. Run it again to go on. Give it a core of its
 own, with other work kept off it.
 
-A round has every series once, in random order; all five sides of a series take turns in processes forked from
-one warm server, which is renewed every few rounds, and a disturbed series is measured again, as in the gate.
+A round has every series once, in random order; all five sides of a series run slices in turn, in processes
+forked from one warm server. That is renewed every few rounds, and a disturbed series is measured again, as in
+the gate.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from typing import Any
 from nbbench.config import Settings
 from nbbench.gate.rounds import RETRIES
 from nbbench.measure import warm_client
-from nbbench.measure.duel import Canaries, disturbance, figure
 from nbbench.measure.ledgers import open_tree
+from nbbench.measure.pair import Canaries, disturbed_by, figure
 from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
 from nbbench.measure.process_env import server_environment, torch_version
-from nbbench.measure.turns import TURNS, Played, play
+from nbbench.measure.slices import SLICES, Slices, take_slices
 from nbbench.model import Commit
 from tests.bench.planted_branch import SIDES, make_project, planted_commits
 
@@ -87,7 +88,7 @@ def _measured(
             return server.begin(argv, cwd=folder, environment=environment, timeout_s=limit)
 
         for tries in itertools.count():
-            found = play(begin, SIDES, str(settings.root / "benchmarks"), item.id, random.Random())
+            found = take_slices(begin, SIDES, str(settings.root / "benchmarks"), item.id, random.Random())
             reason = _disturbed(found)
             if found.samples["base"] and (not reason or tries >= RETRIES):
                 break
@@ -106,11 +107,11 @@ def cost_share(again: int) -> float:
     return share * (1 + share * again) / (1 + again)
 
 
-def _disturbed(found: Played) -> str:
+def _disturbed(found: Slices) -> str:
     """What disturbed them, by the gate's own rules for one thread."""
     spare_s = ((os.cpu_count() or 1) - 1) * found.wall_s
-    short = len(found.samples["base"]) < TURNS
-    return disturbance(
+    short = len(found.samples["base"]) < SLICES
+    return disturbed_by(
         found.wall_s, found.others_s - spare_s, found.steal_s, short, Canaries(**found.canaries).jump
     )
 

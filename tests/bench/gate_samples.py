@@ -4,8 +4,8 @@ Two recordings: the gate's figure, floor, margin and stakes were chosen on "tuni
 (`data/gate_samples.json`); "held-out" (`data/gate_held_out.json`) was recorded after that, and is the result.
 Both hold base, the same code again ("same": a comment more), and three branches with planted work, "p3", "p5"
 and "p10", whose timed functions take about 3, 5 and 10 % longer. In every round all five sides of a series
-ran side by side in fresh processes and took turns, as in the gate. Figures are seconds: the geometric mean
-of a side's two fastest turns of five. `tests.bench.gate_record` records them.
+ran side by side in fresh processes and ran in slices, as in the gate. Figures are seconds: the geometric mean
+of a side's two fastest slices of five. `tests.bench.gate_record` records them.
 
     python -m tests.bench.gate_samples 2000      the tables of docs/statistics.md
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from nbbench.gate.replay import RecordedPair, RecordedRound, Replayed, replay_gate, wilson
+from tests.bench.gate_replay import RecordedPair, RecordedRound, Replayed, replay_gate, wilson
 
 FOLDER = Path(__file__).parent / "data"
 FILES = {"tuning": FOLDER / "gate_samples.json", "held-out": FOLDER / "gate_held_out.json"}

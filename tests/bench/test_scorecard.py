@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from nbbench.gate.replay import Replayed
 from nbbench.history.canaries import PROGRAMS
+from tests.bench.gate_replay import Replayed
 from tests.bench.scorecard import __main__ as scorecard
 from tests.bench.scorecard import gate, injected, planted, real, table
 from tests.bench.scorecard.evaluate import Entry, Result

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from cli_project import Project
 
 import nbbench
 from nbbench.record.stamp import verify_folder

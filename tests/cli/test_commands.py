@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import report_samples as samples
-from conftest import Project, write_results
+from cli_project import Project, write_results
 
 from nbbench.cli.options import exactly
 from nbbench.config import load_settings

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
+from cli_project import ROOT, Project
 
 from nbbench.model import Commit
 
@@ -70,7 +70,9 @@ class TestAllocator:
         assert page.read_text() == printed
 
     def test_nothing_recorded_is_inconclusive(self, project: Project, measured: Project) -> None:
-        assert measured.run("allocator", "--bench", "nothing").exit_code == 4
+        fits_none = measured.run("allocator", "--bench", "nothing")  # Small: not "nothing is recorded"
+        assert fits_none.exit_code == 2 and "matches 'nothing'" in fits_none.stderr
+        assert "on record: bandwidth" in fits_none.stderr
         assert measured.run("allocator", "ffff").exit_code == 2
 
 
@@ -91,6 +93,8 @@ class TestRoofline:
         monkeypatch.setattr(roofline, "known_ledgers", lambda settings, commit: {one.workload: one})
         found = measured.run("roofline", "--recorded", "--json")
         assert found.exit_code == 0, found.stderr
+        fits_none = measured.run("roofline", "--recorded", "--bench", "nothing")
+        assert fits_none.exit_code == 2 and "matches 'nothing'" in fits_none.stderr
         told = json.loads(found.stdout)
         assert (told["schema"], told["source"]) == ("nbbench.roofline/1", "recorded")
         [row] = told["workloads"]

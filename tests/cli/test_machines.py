@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Project, write_results
+from cli_project import Project, write_results
 
 from nbbench.config import load_settings
 from nbbench.measure import asv_run
@@ -48,7 +48,9 @@ def twins(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize("command", [("plan", "P"), ("export",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("plan", "P"), ("export",), ("roofline", "--recorded"), ("allocator",)], ids=" ".join
+)
 def test_several_machines_are_never_mixed(twins: Project, command: tuple[str, ...]) -> None:
     """H5: refused with the names until one is chosen."""
     refused = twins.run(*command)

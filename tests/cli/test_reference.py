@@ -69,7 +69,7 @@ def test_the_reference_names_every_command_option_and_exit_code() -> None:
         for param in command.params:
             if isinstance(param, click.Option):
                 assert all(opt in text for opt in param.opts)
-    for code in ("0", "1", "2", "3", "4", "130"):
+    for code in ("0", "1", "2", "3", "4", "129", "130", "143"):
         assert f"| `{code}` |" in text
 
 
@@ -160,3 +160,21 @@ def test_with_json_an_error_is_a_document_on_stdout(
     assert told["exit_code"] == EXIT_USAGE
     assert told["hint"]
     assert shown.err.startswith("nbbench: ")
+
+
+@pytest.mark.parametrize("name", list(EVERY))
+def test_help_tells_the_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Small: every command's help lists them."""
+    assert run([*name.split(), "--help"]) == EXIT_OK
+    shown = capsys.readouterr().out
+    assert "Exit codes:" in shown and "4    inconclusive" in shown
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_common_options_stand_before_or_after_the_command(place: str, tmp_path: Path) -> None:
+    """I4: `nbbench --root X import` was refused."""
+    common = ["--root", str(tmp_path), "--json", "-q"]
+    arguments = [*common, "plan"] if place == "before" else ["plan", *common]
+    assert run(arguments) == EXIT_USAGE  # no project there: the option was understood
+    (tmp_path / "asv.conf.json").write_text("{}")
+    assert run(arguments) == EXIT_OK

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
+from cli_project import ROOT, Project
 
 from nbbench.cli.app import MOST_SHOWN
 from nbbench.config import load_settings

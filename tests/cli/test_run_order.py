@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from conftest import Project
+from cli_project import Project
 
 from nbbench.config import load_settings
 from nbbench.measure import asv_run

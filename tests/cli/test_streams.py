@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from cli_project import ROOT
 
 NBBENCH = [sys.executable, "-c", "from nbbench.cli import main; main()"]
 PLAN = ("plan", "PERF-PYTORCH-004")  # without results: exit 4, and some 8 KB of text with ≤ and ≥
@@ -89,3 +89,13 @@ def test_children_get_descriptors_that_are_open(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert (tmp_path / "told").read_text() == "3 /dev/null /dev/null /dev/null"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments", [("plan", "NOPE"), ("--nonsense",), ("plan", "--nonsense")], ids=" ".join
+)
+def test_a_full_stderr_does_not_change_the_exit_code(root: Path, arguments: tuple[str, ...]) -> None:
+    """J13: `2>/dev/full` turned exit 2 into 1."""
+    with open("/dev/full", "w") as full:
+        assert run(root, *arguments, stderr=full).returncode == 2

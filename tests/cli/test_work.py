@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import work_samples as work
-from conftest import ROOT, Project, write_results
+from cli_project import ROOT, Project, write_results
 
 from nbbench.measure.process_env import torch_version
 from nbbench.record.side_files import ledger_path, write_ledgers

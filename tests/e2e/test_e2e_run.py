@@ -188,13 +188,15 @@ class TestKilled:
         assert project.told("import")["files_unchanged"] >= 2  # imported on the way out
         self.resumes(project)
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+    @pytest.mark.parametrize(
+        "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["interrupt", "terminate", "hang up"]
+    )
     def test_asked_to_stop(self, new_project, number):
         project = new_project(f"stopped{number}")
         process = self.start(project)
         process.send_signal(number)
         told, _ = process.communicate(timeout=60)
-        assert process.returncode == 130, told
+        assert process.returncode == 128 + number, told
         assert "interrupted" in told and "Traceback" not in told
         assert project.told("import")["files_unchanged"] >= 2
         self.resumes(project)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nbbench.budget import Budget, BudgetSpentError
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate import bisect as rooms
@@ -36,7 +37,7 @@ class Machine:
         self.stop_after = 1000
         monkeypatch.setattr(rooms, "compare", self.compare)
         monkeypatch.setattr(rooms, "commit_ledgers", self.ledgers)
-        monkeypatch.setattr(rooms, "workload_names", lambda settings, pattern: [WORKLOAD])
+        monkeypatch.setattr(rooms, "matching_workloads", lambda settings, pattern: [WORKLOAD])
 
     def ledgers(self, settings, commits, names, *, say):
         size, found = 1_000_000_000, {}
@@ -48,7 +49,7 @@ class Machine:
             }
         return found
 
-    def compare(self, settings, base, head, series, *, threshold=None, seed, budget_s):
+    def compare(self, settings, base, head, series, *, threshold=None, seed, budget):
         assert series == SERIES
         if len(self.made) >= self.stop_after:
             raise KeyboardInterrupt
@@ -67,14 +68,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def run(settings: Settings, **options) -> rooms.Answer:
-    given = {"budget_s": 1e9, "restart": False, "seed": 1, "show": lambda text: None} | options
+    given = {"budget": Budget(1e6), "restart": False, "seed": 1, "show": lambda text: None} | options
     return rooms.bisect(settings, SERIES, COMMITS, **given)
 
 
 def test_neighbours_are_compared_once(settings, monkeypatch):
     """A step of work, or a culprit after commits that cannot run, needs no second look at good and bad."""
     machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {6: 400_000_000})
-    given = {"budget_s": 1e9, "restart": False, "seed": 1, "show": lambda text: None}
+    given = {"budget": Budget(1e6), "restart": False, "seed": 1, "show": lambda text: None}
     answer = rooms.bisect(settings, SERIES, COMMITS[5:7], **given)
     assert (answer.stopped, machine.made) == ("located", [(COMMITS[5].short, COMMITS[6].short)])
     machine.broken, machine.made[:] = {COMMITS[5].short}, []
@@ -164,7 +165,33 @@ def test_ends_that_cannot_be_told_apart(settings, monkeypatch):
     )
     answer = run(settings)
     assert (answer.stopped, answer.found) == ("range", None)
-    assert answer.sentence == "0000000b cannot be told from 00000000: the budget is spent"
+    assert answer.sentence == (
+        "time cannot tell 0000000b from 00000000: the budget is spent; "
+        f"the exact work of {WORKLOAD} grew nowhere"
+    )
+
+
+def test_exact_work_answers_where_time_cannot_tell(settings, monkeypatch):
+    """H12: under load the ledgers know the commit, and no answer is without their word."""
+    Machine(monkeypatch, [0.0] * 12, {7: 470_000_000})
+    monkeypatch.setattr(rooms, "compare", lambda *a, **k: Comparison(Mark.UNCLEAR, 0.0, "noise"))
+    answer = run(settings)
+    assert (answer.stopped, answer.found) == ("work", Found(7, 7, False))
+    assert f"grew by +47.0 % at {COMMITS[7].short}" in answer.sentence and "noise" in answer.sentence
+
+
+def test_a_budget_that_ends_while_work_is_compared_leaves_its_answer(settings, monkeypatch):
+    """H12, H13: whatever phase the budget ends in."""
+    Machine(monkeypatch, [0.0] * 12, {7: 470_000_000})
+
+    def ended(*arguments, **options):
+        raise BudgetSpentError("ended")
+
+    monkeypatch.setattr(rooms, "compare", ended)
+    assert run(settings).stopped == "work"
+    monkeypatch.setattr(rooms, "commit_ledgers", ended)
+    answer = run(settings)
+    assert answer.stopped == "budget" and "was not recorded" in answer.sentence
 
 
 def test_a_long_range_is_not_listed_in_full(settings):
@@ -179,9 +206,15 @@ def test_a_long_range_is_not_listed_in_full(settings):
 
 def test_a_spent_budget_gives_the_range_so_far(settings, monkeypatch):
     Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {})
-    clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr(rooms.time, "monotonic", lambda: float(next(clock)))
-    answer = run(settings, budget_s=25.0)
+    now = [0.0]
+    measured = rooms.compare
+
+    def slow(*arguments, **options):
+        now[0] += 10.0
+        return measured(*arguments, **options)
+
+    monkeypatch.setattr(rooms, "compare", slow)
+    answer = run(settings, budget=Budget(25.0, lambda: now[0]))
     assert answer.stopped == "budget" and answer.found.first <= 6 <= answer.found.last
     assert answer.sentence.startswith("the budget is spent: the culprit is one of the")
 
@@ -189,7 +222,6 @@ def test_a_spent_budget_gives_the_range_so_far(settings, monkeypatch):
 def test_a_comparison_that_the_budget_cut_short_is_made_again(settings, monkeypatch):
     machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {})
     now = [0.0]
-    monkeypatch.setattr(rooms.time, "monotonic", lambda: now[0])
 
     def cut_short(*args, **options):
         if len(machine.made) == 2:
@@ -198,7 +230,7 @@ def test_a_comparison_that_the_budget_cut_short_is_made_again(settings, monkeypa
         return machine.compare(*args, **options)
 
     monkeypatch.setattr(rooms, "compare", cut_short)
-    assert run(settings, budget_s=50.0).stopped == "budget"
+    assert run(settings, budget=Budget(50.0, lambda: now[0])).stopped == "budget"
     monkeypatch.setattr(rooms, "compare", machine.compare)
     answer = run(settings)
     assert (answer.stopped, answer.found.last) == ("located", 6)
@@ -208,12 +240,13 @@ def test_a_comparison_that_the_budget_cut_short_is_made_again(settings, monkeypa
 def test_series_without_a_ledger_are_bisected_by_time(settings, monkeypatch):
     Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {6: 400_000_000})
     search = rooms.Search("cold_start.ColdStart.timeraw_first_run", COMMITS)
-    assert rooms._exact_work(settings, search, lambda text: None) == {}
+    rooms._exact_work(settings, search, lambda text: None)
+    assert (search.steps, search.workloads) == ({}, ())
 
 
 def test_the_series_own_workload_is_asked_first(settings, monkeypatch):
     names = ["bandwidth-512-float32", "bandwidth-512-float64", "bandwidth-2048-float64"]
-    monkeypatch.setattr(rooms, "workload_names", lambda settings, pattern: names)
+    monkeypatch.setattr(rooms, "matching_workloads", lambda settings, pattern: names)
     assert rooms._workloads(settings, SERIES, ("bandwidth-",)) == names[:1]
     assert rooms._workloads(settings, "c_ratio.Ratio.time_run", ("bandwidth-",)) == names[:2]
 

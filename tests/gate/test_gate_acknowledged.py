@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from history_samples import branch
+from history_samples import branch, ledger
 
-from nbbench.gate.acknowledged import Acknowledged, acknowledged_between
-from nbbench.gate.gate import build_report
+from nbbench.gate.acknowledged import Acknowledged, accepted_effect, acknowledged_between
 from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.verdicts import WorkFacts, build_report, series_verdict
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -25,6 +25,7 @@ from nbbench.model import (
 )
 from nbbench.report.gate import gate_blocks
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
+from nbbench.work.ledger_diff import diff_ledgers
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COMMITS = branch(10)
@@ -55,13 +56,14 @@ def found(one: Flag, base: int = 4, head: int = 6) -> list[Acknowledged]:
 
 
 def test_series_are_named_as_the_gate_names_them() -> None:
-    """Peak memory, which the gate does not judge, acknowledges nothing."""
     (one,) = found(flag())
     assert one.effects == {
         ("bandwidth.Warm.time_run(512, 'float32')", "seconds"): 0.2,
         ("ledger bandwidth-512-float32", "B/pixel"): 0.3,
+        ("peak memory bandwidth-512-float32", "B (exact)"): 0.9,
     }
-    assert one.told == "e-worse by Ann"
+    assert one.new_image_at == ""
+    assert one.name == "e-worse by Ann"
 
 
 @pytest.mark.parametrize(("base", "head", "counts"), [(4, 5, 1), (4, 9, 1), (5, 6, 0), (3, 4, 0)])
@@ -70,7 +72,7 @@ def test_only_events_between_base_and_head_count(base: int, head: int, counts: i
 
 
 def test_an_acknowledgement_ends() -> None:
-    assert found(flag(NOW + timedelta(days=1)))[0].told == "e-worse by Ann until 2026-11-24"
+    assert found(flag(NOW + timedelta(days=1)))[0].name == "e-worse by Ann until 2026-11-24"
     assert not found(flag(NOW))
     assert not found(flag(state=FlagState.CONFIRMED))
 
@@ -81,20 +83,54 @@ def test_commits_outside_the_branch_acknowledge_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "outcome"),
-    [(0.2, Outcome.ACKNOWLEDGED), (0.205, Outcome.ACKNOWLEDGED), (0.25, Outcome.REGRESSED)],
+    ("per_pixel", "outcome"),
+    [(130.0, Outcome.ACKNOWLEDGED), (135.5, Outcome.ACKNOWLEDGED), (150.0, Outcome.REGRESSED)],
 )
-def test_a_loss_blocks_again_when_it_grows_beyond_the_floor(loss: float, outcome: Outcome) -> None:
-    one = SeriesState("bandwidth.Warm.time_run(512, 'float32')", math.log(1.01))
+def test_exact_work_blocks_again_when_it_grows_beyond_what_was_accepted(
+    per_pixel: float, outcome: Outcome
+) -> None:
+    """The accepted 0.3 are +35.0 %."""
+    facts = WorkFacts((diff_ledgers(ledger(), ledger(per_pixel=per_pixel)),))
+    report = build_report(COMMITS[4], COMMITS[6], facts, [], acknowledged=found(flag()))
+    assert report.outcome is outcome
+    accepted = "acknowledged as e-worse by Ann" in report.verdicts[0].sentence
+    assert accepted == (outcome is Outcome.ACKNOWLEDGED)
+
+
+def test_accepted_losses_of_several_events_add_up() -> None:
+    both = acknowledged_between([flag(), flag()], COMMITS, COMMITS[4], COMMITS[6], NOW)
+    assert accepted_effect(both, "ledger bandwidth-512-float32", "B/pixel") == pytest.approx(0.6)
+    assert accepted_effect(both, "another", "B/pixel") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("loss", "outcome"),
+    [
+        (0.2, Outcome.ACKNOWLEDGED),
+        (0.205, Outcome.ACKNOWLEDGED),
+        (0.25, Outcome.REGRESSED),
+        (0.1, Outcome.ACKNOWLEDGED),  # better than was accepted, and still worse than base
+        (0.0, Outcome.UNCHANGED),
+        (-0.1, Outcome.IMPROVED),
+    ],
+)
+def test_time_is_measured_against_what_was_accepted(loss: float, outcome: Outcome) -> None:
+    """C3: a later loss of another kind does not pass with an accepted one."""
+    one = SeriesState("bandwidth.Warm.time_run(512, 'float32')", math.log(1.01), accepted=0.2)
     session = GateSession([one], 0.01)
-    for i in range(14):
+    for i in range(20):
         one.add(loss + 0.001 * (i % 3 - 1))
         session.conclude()
-    report = build_report(COMMITS[4], COMMITS[6], [], [one], acknowledged=found(flag()))
-    assert report.outcome is outcome
-    assert ("acknowledged as e-worse by Ann" in report.verdicts[0].sentence) == (
-        outcome is Outcome.ACKNOWLEDGED
-    )
+    verdict = series_verdict(one, None)
+    assert verdict.outcome is outcome
+    assert verdict.effect == pytest.approx(loss, abs=0.002)  # against base, as the reader expects
+    assert verdict.sentence.startswith("beyond the accepted +22.1 %: change ")
+
+
+def test_an_accepted_image_names_its_commit() -> None:
+    one = flag()
+    image = replace(one, event=replace(one.event, cause=Cause.IMAGE))
+    assert found(image)[0].new_image_at == COMMITS[5].hash
 
 
 def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
@@ -110,7 +146,7 @@ def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
                 one.add(0.1 * (number % 3) + 0.05 * (-1) ** turn * (number % 2))
         session.conclude()
     session.finish()
-    report = build_report(COMMITS[4], COMMITS[6], [], states)
+    report = build_report(COMMITS[4], COMMITS[6], WorkFacts(), states)
     text = as_markdown(gate_blocks(report), limit=LIMIT_BYTES)
     assert len(text.encode()) < 64 * 1024
     assert text.count("time_interpolate(") > 100

@@ -1,31 +1,38 @@
-"""Rounds of a gate against a runner that needs no processes."""
+"""Rounds of a gate against a runner that needs no processes and no clock of the machine."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
-from nbbench.gate.gate import time_verdict
+import pytest
+
+from nbbench.budget import Budget
 from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
-from nbbench.gate.session import GateSession, SeriesState
-from nbbench.measure.duel import Canaries, Pair, Sample
+from nbbench.gate.session import CRASHES, GateSession, SeriesState
+from nbbench.gate.verdicts import series_verdict
+from nbbench.measure.pair import Canaries, Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.model import Outcome
+from nbbench.model import NotJudged, NotJudgedReason, Outcome
 
 ITEM = GateSeries("time_run", None, "time_run", 60.0)
 STEADY = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
 DRIFT = {"base": (1.0, 1.0), "head": (1.1, 1.1)}
+FOR_EVER = Budget(60.0, lambda: 0.0)
 
 
 class Runner:
-    """Answers every round from a list (the last one for ever)."""
+    """Answers every round from a list (the last one for ever), one second each by its own clock."""
 
     def __init__(self, *pairs: Pair) -> None:
-        self.pairs, self.rounds, self.renewals = list(pairs), 0, 0
+        self.pairs, self.rounds, self.renewals, self.now = list(pairs), 0, 0, 0.0
 
-    def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
+    def measure(self, series: Sequence[GateSeries]) -> Iterator[tuple[GateSeries, Pair]]:
         self.rounds += 1
-        return dict.fromkeys(series, self.pairs.pop(0) if len(self.pairs) > 1 else self.pairs[0])
+        for item in series:
+            self.now += 1.0
+            yield item, self.pairs.pop(0) if len(self.pairs) > 1 else self.pairs[0]
 
     def renew(self) -> None:
         self.renewals += 1
@@ -35,20 +42,22 @@ def pair(log_ratio: float, disturbed: str = "", canaries: Canaries | None = None
     return Pair(Sample(1.0), Sample(1.0), log_ratio, 5, 0, disturbed, 1.0, canaries)
 
 
-def drive(runner: Runner, seconds: float = 60.0, coefficient: float = 0.0) -> tuple[SeriesState, Tally]:
-    state = SeriesState("time_run", 0.01)
-    tally = run_rounds(
+def drive(runner: Runner, seconds: float = 600.0, coefficient: float = 0.0) -> tuple[SeriesState, Tally]:
+    state, tally = SeriesState("time_run", 0.01), Tally()
+    session = GateSession([state], 0.01)
+    run_rounds(
         runner,  # type: ignore[arg-type]
         [ITEM],
-        GateSession([state], 0.01),
+        session,
+        budget=Budget(seconds, lambda: runner.now),
+        tally=tally,
         coefficients={"time_run": coefficient},
-        deadline=time.monotonic() + seconds,
-        say=lambda _: None,
     )
+    session.finish()
     return state, tally
 
 
-def test_a_loss_is_confirmed_by_a_new_server() -> None:
+def test_a_regression_is_confirmed_by_a_new_server() -> None:
     runner = Runner(pair(0.1))
     state, tally = drive(runner)
     assert state.confirmed
@@ -56,16 +65,31 @@ def test_a_loss_is_confirmed_by_a_new_server() -> None:
     assert tally.sentence.startswith("0 of ")
 
 
-def test_one_round_is_measured_however_small_the_budget() -> None:
-    state, _ = drive(Runner(pair(0.1)), seconds=-1.0)
-    assert len(state.log_ratios) == 1
+def test_nothing_begins_once_the_budget_is_spent() -> None:
+    """H13: by a clock of its own, so that no load changes it."""
+    runner = Runner(pair(0.1))
+    state, _ = drive(runner, seconds=2.5)
+    assert (runner.rounds, len(state.log_ratios)) == (3, 3)
     assert state.decision is not None
     assert state.decision.decision == "undecided"
+    runner = Runner(pair(0.1))
+    drive(runner, seconds=0.0)
+    assert runner.rounds == 0
+
+
+def test_the_budget_ends_a_round_between_its_pairs_and_before_it_repeats_any() -> None:
+    """H13: what was measured by then counts."""
+    items = [GateSeries(name, None, name, 60.0) for name in "abc"]
+    for disturbed, measured in (("", 2), ("other processes ran", 0)):
+        runner = Runner(pair(0.0, disturbed))
+        budget = Budget(1.5, lambda runner=runner: runner.now)
+        found = list(clean_round(runner, items, budget, Tally()))  # type: ignore[arg-type]
+        assert (len(found), runner.now) == (measured, 2.0)
 
 
 def test_a_disturbed_pair_is_measured_again_and_told() -> None:
     runner, tally = Runner(pair(0.5, "the canary jumped"), pair(0.0)), Tally()
-    measured = clean_round(runner, [ITEM], time.monotonic() + 60, tally)  # type: ignore[arg-type]
+    measured = dict(clean_round(runner, [ITEM], FOR_EVER, tally))  # type: ignore[arg-type]
     assert measured[ITEM].log_ratio == 0.0
     assert tally.sentence == ("1 of 2 pairs (50 %) were disturbed and measured again (the canary jumped: 1)")
 
@@ -73,63 +97,96 @@ def test_a_disturbed_pair_is_measured_again_and_told() -> None:
 def test_lasting_load_is_not_measured_again_for_ever() -> None:
     runner, tally = Runner(pair(0.0, "other processes ran")), Tally()
     for _ in range(ENOUGH_PAIRS + 20):
-        clean_round(runner, [ITEM], time.monotonic() + 60, tally)  # type: ignore[arg-type]
+        list(clean_round(runner, [ITEM], FOR_EVER, tally))  # type: ignore[arg-type]
     assert tally.hopeless
-    assert sum(tally.repeated.values()) < RETRIES * ENOUGH_PAIRS
+    assert tally.repeated.total() < RETRIES * ENOUGH_PAIRS
     assert tally.kept == ENOUGH_PAIRS + 20
     assert "the machine was busy all the time" in tally.sentence
 
 
-def test_a_canary_that_helps_takes_its_drift_away() -> None:
-    state, _ = drive(Runner(pair(0.1, canaries=Canaries(DRIFT, DRIFT))), seconds=-1, coefficient=1.0)
+def test_a_reference_kernel_that_helps_takes_its_drift_away() -> None:
+    state, _ = drive(Runner(pair(0.1, canaries=Canaries(DRIFT, DRIFT))), seconds=1.0, coefficient=1.0)
     assert abs(state.log_ratios[0] - 0.1 + 0.0953) < 1e-3
-    state, _ = drive(Runner(pair(0.1, canaries=Canaries(STEADY, STEADY))), seconds=-1, coefficient=1.0)
+    state, _ = drive(Runner(pair(0.1, canaries=Canaries(STEADY, STEADY))), seconds=1.0, coefficient=1.0)
     assert state.log_ratios == [0.1]
 
 
-def test_a_series_without_a_clean_turn_is_measured_again_and_told() -> None:
+def test_a_series_without_a_clean_slice_is_measured_again_and_told() -> None:
     """No figure is no failure: the series stays open, and a later round settles it."""
-    nothing = Pair(Sample(None), Sample(None), disturbed="every turn waited for a core")
+    nothing = Pair(Sample(None), Sample(None), disturbed="every slice waited for a core")
     state, tally = drive(Runner(*[nothing] * 5, pair(0.1)))
     assert state.confirmed
-    assert tally.repeated["every turn waited for a core"] == 4
-    state, _ = drive(Runner(nothing), seconds=-1.0)
-    assert (state.decision, state.errors) == (None, [])
-    told = time_verdict(state, None)
-    assert told.outcome is Outcome.INCONCLUSIVE
-    assert told.sentence == "no pair could be measured: every turn waited for a core"
+    assert tally.repeated["every slice waited for a core"] == 4
+    state, _ = drive(Runner(nothing), seconds=3.0)
+    assert (state.decision, state.errors) == (None, {})
+    found = series_verdict(state, None)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert found.sentence == "no pair could be measured: every slice waited for a core"
 
 
-def test_a_side_that_cannot_run_settles_its_series_at_once() -> None:
-    runner = Runner(Pair(Sample(None, "12345678: NameError"), Sample(None)))
+@pytest.mark.parametrize("skipped", [False, True])
+def test_a_base_that_cannot_run_is_not_judged(skipped: bool) -> None:
+    """C2, C7: whatever head does; a skip is settled by the first pair."""
+    runner = Runner(Pair(Sample(None, "12345678: NameError", skipped), Sample(None)))
     state, _ = drive(runner)
-    assert runner.rounds == 1
-    assert time_verdict(state, None).sentence == "12345678: NameError"
+    assert runner.rounds == (1 if skipped else CRASHES)
+    gone = series_verdict(state, None)
+    assert isinstance(gone, NotJudged)
+    assert gone.reason is (NotJudgedReason.SKIPPED if skipped else NotJudgedReason.FAILING)
+    assert gone.detail == "at base: 12345678: NameError"
 
 
-def test_a_loss_is_confirmed_before_anything_else_is_measured() -> None:
+@pytest.mark.parametrize("skipped", [False, True])
+def test_what_ran_at_base_and_cannot_run_at_head_is_a_regression(skipped: bool) -> None:
+    """C2: at once where it skips itself, by the second crash where it fails."""
+    state, _ = drive(Runner(Pair(Sample(None), Sample(None, "NameError: phi", skipped))))
+    found = series_verdict(state, None)
+    assert found.outcome is Outcome.REGRESSED
+    assert found.sentence == "runs at base but not at head: NameError: phi"
+
+
+def crashing(head: int, base: int) -> list[Pair]:
+    """Clean rounds and, between them, some that crash."""
+    crashes = [Pair(Sample(None), Sample(None, "killed"))] * head
+    crashes += [Pair(Sample(None, "killed"), Sample(None))] * base
+    return [one for both in zip_longest([pair(0.0)] * 6, crashes) for one in both if one]
+
+
+@pytest.mark.parametrize(
+    ("head", "base", "outcome", "words"),
+    [
+        (5, 0, Outcome.REGRESSED, "crashed at head in 2 of N rounds: killed; "),
+        (1, 0, Outcome.INCONCLUSIVE, "crashed at head in 1 of N rounds: killed; change"),
+        (1, 1, Outcome.INCONCLUSIVE, "crashed at base in 1 and at head in 1 of N rounds: killed; change"),
+        (0, 5, Outcome.UNCHANGED, "crashed at base in 5 of N rounds: killed; change"),
+    ],
+)
+def test_a_head_that_crashes_in_some_rounds_is_never_unchanged(
+    head: int, base: int, outcome: Outcome, words: str
+) -> None:
+    """C5: crashes of head alone are a regression of reliability; one accident leaves it open."""
+    state, _ = drive(Runner(*crashing(head, base)))
+    found = series_verdict(state, None)
+    assert found.outcome is outcome
+    assert re.sub(r"of \d+ rounds", "of N rounds", found.sentence).startswith(words)
+
+
+def test_a_regression_is_confirmed_before_anything_else_is_measured() -> None:
     """The budget ends at no known round: what decides the gate goes first."""
     slow, wavering = ITEM, GateSeries("time_other", None, "time_other", 60.0)
     measured: list[tuple[str, ...]] = []
 
     class Two:
-        def measure(self, series: Sequence[GateSeries]) -> Mapping[GateSeries, Pair]:
+        def measure(self, series: Sequence[GateSeries]) -> Iterator[tuple[GateSeries, Pair]]:
             measured.append(tuple(item.label for item in series))
             wave = 0.1 * (-1) ** len(measured)
-            return {item: pair(0.1 if item is slow else wave) for item in series}
+            yield from ((item, pair(0.1 if item is slow else wave)) for item in series)
 
         def renew(self) -> None:
             measured.append(("a new server",))
 
     session = GateSession([SeriesState(item.label, 0.01) for item in (slow, wavering)], 0.01)
-    run_rounds(
-        Two(),  # type: ignore[arg-type]
-        [slow, wavering],
-        session,
-        coefficients={},
-        deadline=time.monotonic() + 60,
-        say=lambda _: None,
-    )
+    run_rounds(Two(), [slow, wavering], session, budget=FOR_EVER, tally=Tally())  # type: ignore[arg-type]
     found = measured.index(("a new server",))
     assert set(measured[:found]) == {("time_run", "time_other")}
     assert measured[found + 1 : found + 4] == [("time_run",)] * 3

@@ -14,8 +14,8 @@ from history_samples import ABSENT, branch, change, commit, history, ledger, num
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nbbench.gate.gate import ledger_verdict, overall, time_verdict
 from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.verdicts import overall, series_verdict, traffic_verdict
 from nbbench.history.changes import find_changes
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
@@ -196,7 +196,7 @@ works = st.builds(
 @FIXED
 @given(works, works)
 def test_a_ledger_verdict_turns_round_with_its_ends(a: Any, b: Any) -> None:
-    there, back = (ledger_verdict(diff_ledgers(*ends)).outcome for ends in ((a, b), (b, a)))
+    there, back = (traffic_verdict(diff_ledgers(*ends)).outcome for ends in ((a, b), (b, a)))
     mirrored = {Outcome.REGRESSED: Outcome.IMPROVED, Outcome.IMPROVED: Outcome.REGRESSED}
     assert back is mirrored.get(there, there)
 
@@ -225,7 +225,7 @@ def test_a_series_blocks_only_after_a_confirmation_and_then_stays(rounds: list[f
             break
         one.add(value)
         session.conclude()
-        found = time_verdict(one, None)
+        found = series_verdict(one, None)
         assert (found.outcome is Outcome.REGRESSED) == (one.confirmed is True)
         assert found.sentence
         if found.outcome in (Outcome.UNCHANGED, Outcome.IMPROVED):

@@ -106,6 +106,8 @@ def test_telemetry_keeps_canaries_and_the_mark_of_the_collection(environment):
     assert "canary" not in without
     assert datetime.fromisoformat(with_canary["collection"]).tzinfo is not None
     assert with_canary["collection"] == without["collection"]
+    for name in ("threads", "torch", "python", "cpu", "nbbench", "cache_bytes"):  # F1
+        assert with_canary[name] is not None
 
 
 def test_a_lost_server_is_tried_once_more(environment, monkeypatch):

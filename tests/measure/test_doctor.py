@@ -16,11 +16,23 @@ import pytest
 from click.testing import CliRunner
 
 from nbbench.cli.doctor import doctor, findings_text
+from nbbench.config import Settings
 from nbbench.measure import doctor_facts as noise_facts
 from nbbench.measure import machine
 from nbbench.measure.doctor import Check, Level, run_checks, worst
-from nbbench.measure.doctor_facts import Facts, Folder, Places, Spin, gather, pressure, sample_others, spin
+from nbbench.measure.doctor_facts import (
+    Facts,
+    Folder,
+    Places,
+    Program,
+    Spin,
+    gather,
+    pressure,
+    sample_others,
+    spin,
+)
 from nbbench.measure.machine import UNKNOWN, Host, load_now, machine_facts, torch_env_text, torch_versions
+from nbbench.probe import resources
 from nbbench.report.text import Terminal
 
 GIB = 1024**3
@@ -37,7 +49,6 @@ GOOD = Facts(
     governor="performance",
     turbo=False,
     memory_available=16 * GIB,
-    memory_total=32 * GIB,
     swap_used=0,
     hugepages="madvise",
     clock_source="tsc",
@@ -53,8 +64,7 @@ GOOD = Facts(
     subject_exists=True,
     branch="feature/spec-based-2",
     branch_exists=True,
-    c_binary="/opt/nanoBragg",
-    c_binary_runs=True,
+    programs=(Program("NB_C_BIN", "/opt/program", True),),
 )
 
 # what is wrong, the check that must say so, how bad it is, a word of the remedy
@@ -69,8 +79,8 @@ SPOILED = [
     ({"folders": (Folder("/p/results", True, GIB // 2),)}, "folder results", Level.FAIL, "1 GiB"),
     ({"now": datetime(1970, 1, 1, tzinfo=UTC)}, "clock", Level.FAIL, "set the clock"),
     ({"asv_machines": ()}, "asv machine", Level.WARN, "asv machine --yes --machine runner"),
-    ({"c_binary": None}, "NB_C_BIN", Level.WARN, "export NB_C_BIN"),
-    ({"c_binary_runs": False}, "NB_C_BIN", Level.FAIL, "correct NB_C_BIN"),
+    ({"programs": (Program("NB_C_BIN", "", False),)}, "NB_C_BIN", Level.WARN, "export NB_C_BIN"),
+    ({"programs": (Program("NB_C_BIN", "/x", False),)}, "NB_C_BIN", Level.FAIL, "correct NB_C_BIN"),
     ({"others": 0.5}, "other load", Level.WARN, "pause"),
     ({"steal": 0.05}, "steal", Level.WARN, "dedicated host"),
     ({"pressure": 0.2}, "cpu pressure", Level.WARN, "running work"),
@@ -143,25 +153,56 @@ def test_findings_are_aligned_and_counted() -> None:
     assert "\x1b[33m" in findings_text(checks, Terminal(colour=True))
 
 
-# The command, on this machine
+# The command, on a machine made of facts
 
 
-def settings(root: Path, **more: object) -> SimpleNamespace:
-    state = root / ".nbbench"
-    defaults: dict[str, object] = {
-        "results_dir": root / "results",
-        "state_dir": state,
-        "subject_git": state / "subject.git",
-        "branch": "feature/spec-based-2",
-        "threads": 0,
-        "machine": "runner",
-    }
-    return SimpleNamespace(**{**defaults, **more})
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`nbbench doctor` where these facts hold."""
+
+    def run(facts: Facts, *arguments: str, json_out: bool = False, quiet: bool = False):
+        monkeypatch.setattr(noise_facts, "gather", lambda places, environ, sample_s: facts)
+        app = SimpleNamespace(settings=Settings(root=tmp_path), json=json_out, quiet=quiet)
+        return CliRunner().invoke(doctor, list(arguments), obj=app)
+
+    return run
 
 
-def invoke(root: Path, *arguments: str, json_out: bool = False, quiet: bool = False):
-    app = SimpleNamespace(settings=settings(root), json=json_out, quiet=quiet)
-    return CliRunner().invoke(doctor, ["--sample", "0.05", *arguments], obj=app)
+def test_the_command_passes_where_measuring_is_possible(invoke) -> None:
+    result = invoke(replace(GOOD, steal=0.5))
+    assert result.exit_code == 0, result.output
+    assert "branch feature/spec-based-2" in result.output
+    assert "Measuring is possible" in result.output
+    assert "\nok " not in invoke(GOOD, quiet=True).output
+
+
+def test_the_command_fails_without_a_subject(invoke) -> None:
+    result = invoke(replace(GOOD, subject_exists=False), json_out=True)
+    assert result.exit_code == 2
+    found = json.loads(result.output)
+    assert (found["schema"], found["level"]) == ("nbbench.doctor/1", "fail")
+    failed = [check for check in found["checks"] if check["level"] == "fail"]
+    assert [check["name"] for check in failed] == ["subject"]
+    assert all(check["remedy"] for check in failed)
+
+
+@pytest.mark.parametrize(("cores", "asked", "threads"), [(1, 0, 1), (2, 0, 1), (64, 0, 4), (64, 9, 9)])
+def test_threads_are_those_that_measuring_uses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cores: int, asked: int, threads: int
+) -> None:
+    """Small: neither all cores nor OMP_NUM_THREADS, which measuring overrules."""
+    monkeypatch.setattr(resources, "usable_cores", lambda: cores)
+    monkeypatch.setattr(noise_facts, "usable_cores", lambda: cores)
+    places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b", threads=asked)
+    facts = gather(places, {"OMP_NUM_THREADS": "2"}, sample_s=0.0)
+    assert (facts.threads, facts.processors) == (threads, cores)
+    (check,) = (check for check in run_checks(facts) if check.name == "threads")
+    assert (check.level, check.remedy) == (Level.OK, "")
+    assert check.finding == f"measuring uses {threads} of {cores} processors"
+    assert not any("OMP_NUM_THREADS" in check.remedy for check in run_checks(facts))
+
+
+# Gathering facts from this machine, whatever they are
 
 
 @pytest.fixture
@@ -176,32 +217,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_command_passes_where_measuring_is_possible(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("NB_C_BIN", raising=False)
-    result = invoke(project)
-    assert result.exit_code == 0, result.output
-    assert "branch feature/spec-based-2" in result.output
-    assert "Measuring is possible" in result.output
-    quiet = invoke(project, quiet=True)
-    assert "\nok " not in quiet.output
-
-
-def test_the_command_fails_without_a_subject(tmp_path: Path) -> None:
-    result = invoke(tmp_path, json_out=True)
-    assert result.exit_code == 2
-    found = json.loads(result.output)
-    assert found["schema"] == "nbbench.doctor/1"
-    assert found["level"] == "fail"
-    failed = [check for check in found["checks"] if check["level"] == "fail"]
-    assert [check["name"] for check in failed] == ["subject"]
-    assert all(check["remedy"] for check in failed)
-
-
 def test_a_subject_without_the_branch_is_named(project: Path) -> None:
     places = Places(project / "results", project, project / ".nbbench" / "subject.git", "other")
-    facts = gather(places, {}, sample_s=0.05)
+    facts = gather(places, {}, sample_s=0.0)
     assert facts.subject_exists
     assert facts.branch_exists is False
 
@@ -209,29 +227,29 @@ def test_a_subject_without_the_branch_is_named(project: Path) -> None:
 def test_a_file_where_the_results_should_be_is_not_writable(project: Path) -> None:
     (project / "results").write_text("x")
     places = Places(project / "results", project, project / ".nbbench" / "subject.git", "b")
-    folders = gather(places, {}, sample_s=0.05).folders
+    folders = gather(places, {}, sample_s=0.0).folders
     assert [folder.writable for folder in folders] == [False, True]
 
 
 def test_looking_leaves_no_file_behind(project: Path) -> None:
     before = sorted(project.rglob("*"))
-    gather(Places(project / "results", project, project / "x.git", "b"), {}, sample_s=0.05)
+    gather(Places(project / "results", project, project / "x.git", "b"), {}, sample_s=0.0)
     assert sorted(project.rglob("*")) == before
 
 
-def test_the_environment_tells_threads_machine_file_and_c_program(tmp_path: Path) -> None:
+def test_the_environment_tells_machine_file_and_programs(tmp_path: Path) -> None:
     (tmp_path / ".asv-machine.json").write_text('{"version": 1, "b": {}, "a": {}}')
-    binary = tmp_path / "nanoBragg"
+    binary = tmp_path / "program"
     binary.write_text("#!/bin/sh\n")
-    places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b")
-    environ = {"OMP_NUM_THREADS": "3,2", "HOME": str(tmp_path), "NB_C_BIN": str(binary)}
-    facts = gather(places, environ, sample_s=0.05)
-    assert (facts.threads, facts.asv_machines, facts.c_binary_runs) == (3, ("a", "b"), False)
+    places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b", programs=["NB_C_BIN", "OTHER"])
+    environ = {"HOME": str(tmp_path), "NB_C_BIN": str(binary)}
+    facts = gather(places, environ, sample_s=0.0)
+    assert facts.asv_machines == ("a", "b")
+    assert facts.programs == (Program("NB_C_BIN", str(binary), False), Program("OTHER", "", False))
     binary.chmod(0o755)
     (tmp_path / ".asv-machine.json").write_text("[broken")
-    facts = gather(places, environ, sample_s=0.05)
-    assert (facts.asv_machines, facts.c_binary_runs) == ((), True)
-    assert gather(replace(places, threads=7), environ, sample_s=0.05).threads == 7
+    facts = gather(places, environ, sample_s=0.0)
+    assert (facts.asv_machines, facts.programs[0].runs) == ((), True)
 
 
 def test_git_that_is_missing_or_hangs_is_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -242,16 +260,22 @@ def test_git_that_is_missing_or_hangs_is_no_git(monkeypatch: pytest.MonkeyPatch,
             raise error
 
         monkeypatch.setattr(noise_facts.subprocess, "run", refuse)
-        facts = gather(places, {}, sample_s=0.05)
+        facts = gather(places, {}, sample_s=0.0)
         assert (facts.git, facts.branch_exists) == (None, False)
 
 
-def test_the_loop_measures_its_own_spread() -> None:
-    found = spin(0.1)
+def test_the_loop_measures_its_own_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of its own: the search for a loop of a millisecond, then loops of 1, 1 and 3 ms."""
+    times = iter([0.0, 0.002, 1.0, 1.0, 1.0, 1.001, 1.1, 2.0, 2.001, 2.0011, 3.0, 3.003, 9.0])
+    monkeypatch.setattr(noise_facts.time, "perf_counter", lambda: next(times))
+    found = spin(2.5)
     assert found is not None
-    assert found.loops > 5
-    assert found.cv >= 0
-    assert found.worst >= 1
+    assert found.loops == 3
+    assert found.worst == pytest.approx(3.0)
+    assert found.cv == pytest.approx(0.6928, abs=1e-3)
+
+
+def test_a_loop_without_time_says_nothing() -> None:
     assert spin(0.0) is None
 
 
@@ -337,7 +361,7 @@ def test_a_machine_without_files_is_unknown_and_never_an_error(tmp_path: Path) -
     assert facts["python"] == sys.version.split()[0]
     assert load_now(tmp_path).one is None
     assert pressure(Host(tmp_path)) is None
-    assert sample_others(Host(tmp_path), 0.01) == (None, None)
+    assert sample_others(tmp_path, 0.01) == (None, None)
     assert all(isinstance(value, str) and value for value in facts.values())
 
 
@@ -349,7 +373,7 @@ def test_garbage_in_any_file_is_survived(root: Path, text: str) -> None:
         (root / name).write_text(text)
     assert set(machine_facts(root)) == set(machine_facts())
     load_now(root)
-    gather(Places(root, root, root / "x.git", "b"), {}, root=root, sample_s=0.05)
+    gather(Places(root, root, root / "x.git", "b"), {}, root=root, sample_s=0.0)
 
 
 def test_control_groups_of_version_one_are_read(root: Path) -> None:
@@ -390,7 +414,7 @@ def test_others_and_steal_come_from_two_looks(root: Path, monkeypatch: pytest.Mo
         )
 
     monkeypatch.setattr(noise_facts.time, "sleep", sleep)
-    others, steal = sample_others(Host(root), 1.0)
+    others, steal = sample_others(root, 1.0)
     assert others == pytest.approx(1.5)
     assert steal == pytest.approx(0.05)
 

@@ -182,7 +182,8 @@ def test_a_verdict_needs_samples_that_agree(measured: Result, verdict: PlanVerdi
     """H4: a threshold inside the interval, or too few samples, is no verdict; exact counts need none."""
     state = judged(TIME, measured)
     assert state.verdict is verdict
-    assert ("run it again" in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
+    command = "`nbbench run --commits 00000000 --bench 't' --again` on an idle machine settles it"
+    assert (command in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
     assert judged(TIME, timed(*QUIET), processes=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
 
 
@@ -195,7 +196,7 @@ def test_a_value_under_other_conditions_is_no_value() -> None:
     one = {(COMMITS[4].hash, "env", "t"): Processes(threads=1)}
     pinned = judged(AS_TESTED, timed(*QUIET), processes=one)
     assert (pinned.verdict, pinned.found) == (PlanVerdict.NOT_MEASURED, None)
-    said = "1 at 00000000 was measured with malloc pinned, on 1 threads instead of 4"
+    said = "1 at 00000000 was measured with malloc pinned, on 1 thread instead of 4"
     assert pinned.notes == (said, "run it again")
     unknown = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"})
     assert "an unrecorded number of threads instead of 4" in unknown.notes[0]
@@ -319,11 +320,12 @@ def test_a_disturbed_capture_cannot_tell() -> None:
     busy = replace(RATIO_CHECKED, kind="disturbed capture")
     state = judged(BANDWIDTH, folders=[(busy, FolderState.WHOLE)])
     assert state.verdict is PlanVerdict.CANNOT_TELL and value_of(state) == 0.816
+    assert "another capture on an idle machine settles it" in state.notes
 
 
 def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
     """H4: tests/test_at_perf_005.py under guards that switch Dynamo off compares eager runs."""
-    plan = find_plan(Settings(root=Path(__file__).parents[2]), "PERF-PYTORCH-004")
+    plan = find_plan(checkout_settings(Path(__file__).parents[2]), "PERF-PYTORCH-004")
     name = "tests/test_at_perf_005.py::TestATPERF005CompilationOptimization::test_torch_compile_speedup"
     figures = (EvidenceFigure("Speedup", 0.95, "x", name), EvidenceFigure("Correlation", 1.0, "", name))
     eager = replace(CAPTURED, figures=figures)

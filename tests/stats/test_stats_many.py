@@ -7,8 +7,17 @@ import os
 import numpy as np
 import pytest
 
+from nbbench.stats import many
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.many import LEAST_POINTS, Rules, detect_one, series_alpha, share_work, useful_jobs
+from nbbench.stats.many import (
+    LEAST_POINTS,
+    MOST_JOBS,
+    Rules,
+    detect_one,
+    series_alpha,
+    share_work,
+    useful_jobs,
+)
 
 
 def history(step):
@@ -62,6 +71,13 @@ def test_rules_reach_the_detector():
 def test_no_process_is_started_for_few_points():
     assert useful_jobs(LEAST_POINTS - 1) == 1
     assert useful_jobs(LEAST_POINTS) >= 1
+
+
+@pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (4, 4), (128, MOST_JOBS)])
+def test_many_cores_are_not_as_many_clients_of_the_database(monkeypatch, cores, jobs):
+    """Small: PostgreSQL takes 100 by default."""
+    monkeypatch.setattr(many.os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    assert useful_jobs(LEAST_POINTS) == jobs < 100
 
 
 def test_short_series_are_tested_more_strictly():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nbbench.stats.aa_noise import fit_canary, noise_floor
-from nbbench.stats.paired import Evidence, decide, estimate_pairs, least_rounds, log_wealth, past_spread
+from nbbench.stats.paired import Evidence, estimate_pairs, log_wealth, past_spread
 
 ALPHA = 0.01
 
@@ -15,19 +15,25 @@ def ever_refuted(rounds, median, alpha=ALPHA):
     return int(hits[0]) + 1 if hits.size else None
 
 
-# -- decisions --------------------------------------------------------------------------------------------
+def refuted_at(rounds):
+    """Rounds after which "not above zero" is refuted at ALPHA, as seen while they come in."""
+    return next(n for n in range(1, len(rounds) + 1) if estimate_pairs(rounds[:n], alpha=ALPHA).lo > 0)
+
+
+# -- evidence ---------------------------------------------------------------------------------------------
 
 
 def test_clear_rounds_are_decided_at_the_least_number_of_rounds():
     rounds = 0.1 + 0.005 * np.array([1, -1, 2, -2, 0.5, 0, 1, -1])
-    assert least_rounds(ALPHA) == 8
-    assert [decide(rounds[:n], floor=0.02).decision for n in range(1, 9)] == ["undecided"] * 7 + ["slower"]
-    assert decide(-rounds, floor=0.02).decision == "faster"
+    assert refuted_at(rounds) == 8
+    few, mirrored = estimate_pairs(rounds[:7], alpha=ALPHA), estimate_pairs(-rounds, alpha=ALPHA)
+    assert (few.lo, few.hi) == (-math.inf, math.inf)
+    assert mirrored.hi < 0
 
 
 def test_a_round_doubles_the_wealth_at_most():
-    for alpha in (0.5, 0.1, 0.01, 0.00125, 1e-9):
-        assert 2 ** least_rounds(alpha) >= 1 / alpha
+    wealth = log_wealth(np.ones(40), np.full(40, 1e-9), 0.0)
+    assert (np.diff(wealth, prepend=0.0) <= math.log(2)).all()
 
 
 def test_evidence_kept_round_by_round_is_that_of_all_rounds_at_once():
@@ -50,52 +56,22 @@ def test_evidence_rejects_a_margin_below_the_floor():
         Evidence(0.02, 0.01)
 
 
-def test_equal_code_is_equivalent_once_the_interval_fits_the_floor():
-    rounds = 0.01 * np.random.default_rng(1).standard_normal(30)
-    found = decide(rounds, floor=0.03)
-    assert found.decision == "equivalent"
-    assert -0.03 < found.estimate.lo < 0 < found.estimate.hi < 0.03
-    assert "inside the floor" in found.reason
-
-
-def test_a_change_inside_the_floor_is_not_slower():
-    rounds = 0.02 + 0.002 * np.random.default_rng(2).standard_normal(30)
-    found = decide(rounds, floor=0.05)
-    assert found.decision == "equivalent"
-    assert found.estimate.p_slower < ALPHA
-
-
-def test_noise_that_straddles_the_floor_is_undecided_and_says_when_rounds_are_spent():
-    rounds = 0.03 + 0.05 * np.random.default_rng(3).standard_normal(20)
-    assert decide(rounds, floor=0.03).decision == "undecided"
-    assert "spent" not in decide(rounds, floor=0.03).reason
-    assert "all 20 rounds are spent" in decide(rounds, floor=0.03, max_rounds=20).reason
-
-
-def test_too_few_rounds_are_named():
-    found = decide([0.5, 0.5, 0.5], floor=0.02)
-    assert found.decision == "undecided"
-    assert "3 rounds are too few" in found.reason
-    assert (found.estimate.lo, found.estimate.hi) == (-math.inf, math.inf)
-
-
-def test_rounds_that_contradict_each_other_decide_nothing():
-    rounds = np.r_[np.full(12, 0.2), np.full(25, -0.2)] + 0.001 * np.random.default_rng(4).standard_normal(37)
-    found = decide(rounds, floor=0.02)
-    assert found.decision == "undecided"
-    assert "contradict" in found.reason
-
-
 def test_one_ruined_round_does_not_hide_a_slowdown():
     rounds = 0.1 + 0.02 * np.random.default_rng(5).standard_normal(18)
     rounds[6] = -2.0
-    assert decide(rounds, floor=0.02).decision == "slower"
+    assert estimate_pairs(rounds, alpha=ALPHA).lo > 0.02
+
+
+def test_rounds_that_contradict_each_other_leave_no_interval():
+    rounds = np.r_[np.full(12, 0.2), np.full(25, -0.2)] + 0.001 * np.random.default_rng(4).standard_normal(37)
+    found = estimate_pairs(rounds, alpha=ALPHA)
+    assert not found.lo <= found.effect <= found.hi
 
 
 def test_rounds_without_any_noise():
-    assert decide([0.1] * 9, floor=0.02).decision == "slower"
-    assert decide([0.0] * 8, floor=0.02).decision == "equivalent"
-    assert decide([0.0] * 30, floor=0.02).estimate.p_slower == 1.0
+    assert estimate_pairs([0.1] * 9, alpha=ALPHA).lo > 0.02
+    still = estimate_pairs([0.0] * 8, alpha=0.05)
+    assert -0.02 < still.lo <= 0.0 <= still.hi < 0.02
 
 
 def test_missing_rounds_are_skipped():
@@ -106,17 +82,14 @@ def test_missing_rounds_are_skipped():
 @pytest.mark.parametrize(
     ("rounds", "arguments", "message"),
     [
-        ([], {"floor": 0.1}, "no finite round"),
-        ([0.1], {"floor": -0.1}, "floor"),
-        ([0.1], {"floor": math.inf}, "floor"),
-        ([0.1], {"floor": 0.1, "alpha": 0.6}, "alpha"),
-        ([0.1], {"floor": 0.1, "max_rounds": 0}, "max_rounds"),
-        ([[0.1]], {"floor": 0.1}, "one dimension"),
+        ([], {}, "no finite round"),
+        ([0.1], {"alpha": 0.6}, "alpha"),
+        ([[0.1]], {}, "one dimension"),
     ],
 )
 def test_bad_input_is_an_error(rounds, arguments, message):
     with pytest.raises(ValueError, match=message):
-        decide(rounds, **arguments)
+        estimate_pairs(rounds, **arguments)
 
 
 # -- error rate and power, fixed seeds --------------------------------------------------------------------

@@ -96,6 +96,7 @@ class TestRegister:
         assert json.loads((made.git_dir / "nbbench.json").read_text()) == {
             "schema": 1,
             "source": str(pristine / ".git"),
+            "git_dir": str(pristine / ".git"),
         }
 
     def test_nothing_half_made_is_left(self, settings, subject):
@@ -356,22 +357,24 @@ class TestCommits:
         assert list_commits(register(settings, folder)) == []
 
     @pytest.mark.parametrize(
-        "title",
+        ("title", "shown"),
         [
-            "vertical\vtab",
-            "form\ffeed",
-            "carriage\rreturn",
-            "next\x85line",
-            "line\u2028separator",
-            "x\x1cy",
-            "ü ∂ 🚀",
+            ("vertical\vtab", "vertical tab"),
+            ("carriage\rreturn", "carriage return"),
+            ("next\x85line", "next line"),
+            ("line\u2028separator", "line separator"),
+            ("x\x1cy", "x y"),
+            ("\x1b[31mred\x1b]0;title\x07", "red"),
+            ("right\u202eleft", "right left"),
+            ("ü ∂ 🚀", "ü ∂ 🚀"),
         ],
     )
-    def test_odd_characters_in_a_title(self, settings, source, title):
+    def test_a_title_cannot_repaint_a_terminal(self, settings, source, title, shown):
+        """J11: whatever prints a title, prints it safely."""
         newer = commit(source, f"{title}\n\nbody\n")
         made = register(settings, source)
         assert [c.hash for c in list_commits(made)] == [*MEASURED, newer]
-        assert list_commits(made)[-1].subject == describe(made, newer).subject == title
+        assert list_commits(made)[-1].subject == describe(made, newer).subject == shown
 
     def test_no_title_at_all(self, settings, source):
         (source / "src/nanobrag_torch/extra.py").write_text("x = 1\n")
@@ -393,6 +396,75 @@ class TestCommits:
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         assert [c.hash for c in list_commits(subject)] == MEASURED
         assert describe(subject, BRANCH).hash == TIP_HASH
+
+
+class TestNames:
+    """H1, E4: names mean what git means by them in the registered clone."""
+
+    def test_head_is_the_clones_checkout(self, settings, source):
+        made = register(settings, source)
+        run(source, "checkout", "--quiet", "-b", "mine", MEASURED[4])
+        newer = commit(source)
+        made = open_subject(settings)
+        assert (resolve(made, "HEAD"), resolve(made, "@"), resolve(made, BRANCH)) == (newer, newer, TIP_HASH)
+        assert resolve(made, "HEAD~1") == MEASURED[4]
+        assert [c.hash for c in list_commits(made, f"{MEASURED[3]}..")] == [MEASURED[4], newer]
+        run(source, "checkout", "--quiet", "--detach", MEASURED[2])
+        assert resolve(made, "HEAD") == MEASURED[2]
+
+    def test_head_of_a_work_tree_beside_the_clone(self, settings, source, tmp_path):
+        run(source, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), MEASURED[3])
+        made = register(settings, tmp_path / "tree")
+        assert resolve(made, "HEAD") == resolve(open_subject(settings), "HEAD") == MEASURED[3]
+        run(source, "worktree", "remove", str(tmp_path / "tree"))
+        assert resolve(open_subject(settings), "HEAD") == TIP_HASH
+
+    def test_remote_tracking_branches_and_what_was_checked_out_before(self, settings, source, tmp_path):
+        run(tmp_path, "clone", "--quiet", str(source), str(tmp_path / "second"))
+        newer = commit(source)
+        run(tmp_path / "second", "fetch", "--quiet")
+        run(tmp_path / "second", "checkout", "--quiet", "-b", "work", MEASURED[5])
+        made = register(settings, tmp_path / "second")
+        assert resolve(made, f"origin/{BRANCH}") == newer
+        assert resolve(made, f"origin/{BRANCH}~1") == TIP_HASH
+        assert resolve(made, "@{-1}") == TIP_HASH
+        assert [c.hash for c in list_commits(made, f"{BRANCH}..origin/{BRANCH}")] == [newer]
+
+    def test_the_branch_wins_over_a_tag_of_its_name(self, settings, source):
+        run(source, "tag", BRANCH, MEASURED[2])
+        made = register(settings, source)
+        assert resolve(made, BRANCH) == TIP_HASH
+        assert resolve(made, f"{BRANCH}~1") == run(source, "rev-parse", f"{TIP_HASH}~1")
+        assert resolve(made, f"tags/{BRANCH}") == MEASURED[2]
+        assert list_commits(made, f"{MEASURED[2]}..{BRANCH}")[-1].hash == MEASURED[-1]
+
+
+class TestShallow:
+    """E5: a history that is cut off is refused with the remedy, and changes nothing."""
+
+    def test_it_is_refused_and_the_registration_stays(self, settings, subject, source, tmp_path):
+        run(tmp_path, "clone", "--quiet", "--depth=2", f"file://{source}", str(tmp_path / "cut"))
+        with pytest.raises(SubjectError, match="is a shallow clone") as caught:
+            register(settings, tmp_path / "cut")
+        assert caught.value.hint.endswith("fetch --unshallow") and caught.value.exit_code == 2
+        assert open_subject(settings) == subject
+        assert [p.name for p in settings.state_dir.iterdir()] == ["subject.git"]
+        run(tmp_path / "cut", "fetch", "--quiet", "--unshallow")
+        assert [c.hash for c in list_commits(register(settings, tmp_path / "cut"))] == MEASURED
+
+    def test_a_clone_that_becomes_shallow(self, settings, source):
+        register(settings, source)
+        (source / ".git" / "shallow").write_text(f"{MEASURED[4]}\n")
+        with pytest.raises(SubjectError, match="is a shallow clone"):
+            open_subject(settings)
+
+
+def test_a_clone_whose_history_has_a_hole_does_not_replace_a_good_one(settings, subject, source):
+    parent = run(source, "rev-parse", f"{TIP_HASH}~1")
+    (source / ".git" / "objects" / parent[:2] / parent[2:]).unlink()
+    with pytest.raises(SubjectError):
+        register(settings, source)
+    assert open_subject(settings) == subject
 
 
 class TestDescribe:
@@ -462,6 +534,21 @@ class TestClone:
     def test_nothing_there(self, settings, tmp_path):
         with pytest.raises(SubjectError, match="git clone failed"):
             clone(settings, f"file://{tmp_path}/nothing.git")
+
+    @pytest.mark.parametrize("login", ["user:s3cr3tpw", "s3cr3tpw", "user:s3cr3tpw%40x"])
+    def test_a_login_in_the_url_is_kept_nowhere(self, settings, source, login):
+        """J1"""
+        there = clone(settings, f"file://{login}@{source}")
+        made = register(settings, there)
+        assert "s3cr3tpw" not in f"{there}{made}"
+        kept = [p for p in settings.state_dir.rglob("*") if p.is_file()]
+        assert kept and not any(b"s3cr3tpw" in p.read_bytes() or "s3cr3tpw" in str(p) for p in kept)
+
+    @pytest.mark.parametrize("login", ["user:s3cr3tpw", "user:s3cr3tpw/a@b", "s3cr3tpw"])
+    def test_a_login_is_in_no_error(self, settings, tmp_path, login):
+        with pytest.raises(SubjectError) as caught:
+            clone(settings, f"https://{login}@localhost.invalid/x.git?private_token=s3cr3tpw")
+        assert "s3cr3tpw" not in f"{caught.value} {caught.value.hint}"
 
     def test_an_option_is_no_url(self, settings, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from nbbench.config import load_settings
 from nbbench.errors import HostError, SubjectError
-from nbbench.subject import tree
+from nbbench.subject import repository, tree
 from nbbench.subject.repository import describe, list_commits, register
 from nbbench.subject.subjects.nanobragg import demo
 from nbbench.subject.tree import extract_tree
@@ -171,11 +172,11 @@ def test_a_folder_that_cannot_be_written(subject, trees):
 
 
 def test_a_full_disk_leaves_nothing(subject, trees, monkeypatch):
-    def full(self, path, **options):
+    def full(git_dir, entries, path):
         (path / "half").write_text("x")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tree.tarfile.TarFile, "extractall", full)
+    monkeypatch.setattr(tree, "_write_entries", full)
     with pytest.raises(HostError, match="No space left on device"):
         extract(subject, list_commits(subject)[0], trees)
     assert list(trees.iterdir()) == []
@@ -183,15 +184,15 @@ def test_a_full_disk_leaves_nothing(subject, trees, monkeypatch):
 
 def test_another_process_was_faster(subject, trees, monkeypatch):
     commit = list_commits(subject)[0]
-    original = tree.tarfile.TarFile.extractall
+    original = tree._write_entries
 
-    def overtaken(self, path, **options):
-        original(self, path, **options)
+    def overtaken(*arguments):
+        original(*arguments)
         other = trees / commit.tree[:16]
         other.mkdir()
         (other / "theirs").touch()
 
-    monkeypatch.setattr(tree.tarfile.TarFile, "extractall", overtaken)
+    monkeypatch.setattr(tree, "_write_entries", overtaken)
     folder = extract(subject, commit, trees)
     assert [p.name for p in folder.iterdir()] == ["theirs"]
     assert [p.name for p in trees.iterdir()] == [folder.name]
@@ -215,14 +216,14 @@ def test_another_process_was_faster_by_a_hair(subject, trees, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nbbench.subject import tree
+from nbbench.subject import repository, tree
 
-def half(self, path, **options):
+def half(git_dir, entries, path):
     (path / "src").mkdir()
     (path / "src" / "half.py").write_text("x")
     os.kill(os.getpid(), signal.SIGKILL)
 
-tree.tarfile.TarFile.extractall = half
+tree._write_entries = half
 tree.extract_tree(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], Path(sys.argv[5]))
 """
 
@@ -244,20 +245,75 @@ def test_a_killed_extraction_leaves_nothing_that_is_used(subject, source, trees)
     assert not left[0].exists()
 
 
-def test_a_link_out_of_the_tree_is_refused(subject, source, trees):
-    (source / "src" / "nanobrag_torch" / "passwd").symlink_to("/etc/passwd")
-    environment = {**os.environ, "GIT_AUTHOR_NAME": "u", "GIT_AUTHOR_EMAIL": "u@e", "GIT_COMMITTER_NAME": "u"}
-    environment["GIT_COMMITTER_EMAIL"] = "u@e"
-    for arguments in (["add", "--all"], ["commit", "--quiet", "-m", "link"]):
-        subprocess.run(["git", "-C", source, *arguments], env=environment, check=True)
-    commit = describe_head(subject, source)
-    with pytest.raises(HostError, match=f"cannot extract commit {commit.short}"):
+def record(source, message="more"):
+    """Commit everything in the work tree."""
+    who = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
+    for arguments in (["add", "--all"], ["commit", "--quiet", "-m", message]):
+        subprocess.run(["git", "-C", source, *arguments], env=os.environ | who, check=True)
+
+
+def newest(subject, source):
+    repository._copy_refs(source / ".git", subject.git_dir, subject.branch)
+    return describe(subject, subject.branch)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"passwd": "/etc/passwd"},
+        {"up": "../../../outside"},
+        # Every link alone stays in the tree by its letters; together they lead out of it.
+        {"deep/er/y": "../..", "deep/er/z": "y/../../../outside"},
+    ],
+)
+def test_a_link_out_of_the_tree_is_refused(subject, source, trees, links):
+    """J12"""
+    for name, target in links.items():
+        link = source / "src" / "nanobrag_torch" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+    record(source)
+    commit = newest(subject, source)
+    with pytest.raises(SubjectError, match=r"cannot be extracted: the link .* leads out of the tree"):
         extract(subject, commit, trees)
     assert list(trees.iterdir()) == []
 
 
-def describe_head(subject, source):
-    from nbbench.subject.repository import _copy_refs
+def test_links_within_the_tree_programs_and_odd_names_are_kept(subject, source, trees):
+    package = source / "src" / "nanobrag_torch"
+    (package / "alias.py").symlink_to("simulator.py")
+    (package / "tool").write_text("#!/bin/sh\n")
+    (package / "tool").chmod(0o755)
+    (package / "na me\n\tü.py").write_text("x = 1\n")
+    record(source)
+    folder = extract(subject, newest(subject, source), trees) / "src" / "nanobrag_torch"
+    assert (folder / "alias.py").readlink() == Path("simulator.py")
+    assert os.access(folder / "tool", os.X_OK)
+    assert (folder / "na me\n\tü.py").read_text() == "x = 1\n"
 
-    _copy_refs(source / ".git", subject.git_dir, subject.branch)
-    return describe(subject, subject.branch)
+
+def test_attributes_of_the_commit_change_nothing(subject, source, trees):
+    """J12: git archive leaves out what is export-ignore, writes into export-subst, and turns line ends."""
+    package = source / "src" / "nanobrag_torch"
+    (package / "stamp.py").write_text("REVISION = '$Format:%H$'\n")
+    (source / ".gitattributes").write_text("models export-ignore\n*.py export-subst text eol=crlf\n")
+    (package / ".gitattributes").write_text("utils export-ignore\n")
+    record(source)
+    commit = newest(subject, source)
+    found = content(extract(subject, commit, trees))
+    assert found == shown(source, commit.hash)
+    assert found["src/nanobrag_torch/stamp.py"] == b"REVISION = '$Format:%H$'\n"
+
+
+def test_the_whole_tree_can_be_what_is_measured(source, tmp_path, trees):
+    """I3: `measured_path = "."`."""
+    (tmp_path / "asv.conf.json").write_text("{}")
+    (tmp_path / "pyproject.toml").write_text(f'[tool.nbbench]\nbranch = "{demo.BRANCH}"\nmeasured_path = "."')
+    whole = register(load_settings(tmp_path, environ={}), source)
+    commits = list_commits(whole)
+    assert [c.hash for c in commits] == [event.hash for event in demo.PLANTED]
+    assert [c.position for c in commits] == list(range(1, len(commits) + 1))
+    folder = extract(whole, commits[-1], trees)
+    command = ["git", "-C", source, "ls-tree", "-r", "--name-only", commits[-1].hash]
+    listed = subprocess.run(command, check=True, capture_output=True)
+    assert sorted(content(folder)) == sorted(listed.stdout.decode().split())

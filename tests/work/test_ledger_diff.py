@@ -91,13 +91,13 @@ def test_another_default_dtype_is_retyped() -> None:
 @pytest.mark.parametrize(
     ("blocks", "expected"),
     [
-        ((1.0 + 3e-6,) * 64, "same"),
-        ((1.0 + 9e-3,) * 64, "changed"),
-        ((1.02,) + (1.0,) * 63, "changed"),
-        ((1.001,) + (1.0,) * 63, "same"),
-        ((math.nan,) + (1.0,) * 63, "changed"),
-        ((1.0,) * 63, "changed"),
-        ((0.0,) * 64, "changed"),
+        ((1.0 + 3e-6,) * 64, "same within rounding"),
+        ((1.0 + 9e-3,) * 64, "different"),
+        ((1.02,) + (1.0,) * 63, "different"),
+        ((1.001,) + (1.0,) * 63, "same within rounding"),
+        ((math.nan,) + (1.0,) * 63, "different"),
+        ((1.0,) * 63, "different"),
+        ((0.0,) * 64, "different"),
     ],
 )
 def test_when_an_image_has_changed(blocks: tuple[float, ...], expected: str) -> None:

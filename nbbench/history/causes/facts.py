@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from nbbench import units
 from nbbench.disturbance import Disturbance
+from nbbench.ledger import ImageChange
 from nbbench.metrics import Role, change_role
 from nbbench.model import ChangePoint, EventDirection, Phase
+from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
 
 Evidence = tuple[str, ...]
 """Sentences, the most telling first."""
 
 UNKNOWN = Disturbance(processes=0)
-_LINES_SHOWN = 3
+_LINES_SHOWN = 5
 _SHOWN = 2
 SAME_WORK = "the ledger is unchanged: same operations, same bytes"
 
@@ -82,8 +84,8 @@ class Facts:
 
 def _telling(diffs: Iterable[LedgerDiff]) -> list[LedgerDiff]:
     """The diffs worth a sentence: the two that moved most, or the first whose image changed."""
-    moved = [d for d in diffs if not d.equal or d.recomposed or d.image == "changed"]
-    moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), d.image != "changed", d.workload))
+    moved = [d for d in diffs if not d.equal or d.recomposed or d.new_image]
+    moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), not d.new_image, d.workload))
     return moved[:_SHOWN]
 
 
@@ -99,17 +101,19 @@ def describe_diff(diff: LedgerDiff) -> list[str]:
         said.append(
             f"{diff.workload}: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/pixel wider than asked"
         )
-    if diff.image == "changed":
+    if diff.new_image:
         said.append(f"{diff.workload}: the image changed (sum × {diff.image_ratio:.6g}): not like for like")
-    elif diff.image == "same bits":
+    elif diff.image is ImageChange.SAME_BITS:
         said.append(f"{diff.workload}: the image is bit-identical")
-    for line in diff.lines[:_LINES_SHOWN]:
-        if abs(line.delta) >= 0.5:
-            said.append(
-                f"{line.where} {line.function}: {line.op} {line.dtype} "
-                f"{line.before:,.1f} → {line.after:,.1f} B/pixel "
-                f"({line.count_before} → {line.count_after} calls)"
-            )
+    paying = [line for line in diff.lines if abs(line.delta) >= 0.5]
+    said += [
+        f"{line.where} {line.function}: {line.op} {line.dtype} "
+        f"{line.before:,.1f} → {line.after:,.1f} B/pixel "
+        f"({line.count_before} → {line.count_after} calls)"
+        for line in paying[:_LINES_SHOWN]
+    ]
+    if rest := paying[_LINES_SHOWN:]:
+        said.append(f"{plural(len(rest), 'more line')} ({sum(line.delta for line in rest):+,.1f} B/pixel)")
     return said
 
 

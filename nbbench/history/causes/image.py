@@ -10,7 +10,7 @@ from nbbench.work.ledger_diff import LedgerDiff
 
 def holds(diff: LedgerDiff, _direction: EventDirection) -> bool:
     """Whether the workload's image changed beyond rounding."""
-    return diff.image == "changed"
+    return diff.new_image
 
 
 def find(facts: Facts) -> Evidence | None:

@@ -8,8 +8,8 @@ from statistics import median
 
 from tabulate import tabulate
 
-from nbbench.gate.replay import Replayed, wilson
 from tests.bench import gate_end_to_end, gate_samples
+from tests.bench.gate_replay import Replayed, wilson
 
 SEED = 20261123
 NAMES = {

@@ -1,8 +1,8 @@
-"""One side of a duel: a fresh benchmark process that runs a turn whenever it is told to.
+"""One side of an interleaved pair: a fresh benchmark process that runs a slice whenever it is told to.
 
-Base and head are both set up and then take turns of some 30 ms, so that whatever the machine does for
+Base and head are both set up and then run slices of some 30 ms in turn, so that whatever the machine does for
 longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers are lines of JSON
-on a Unix socket; nbbench/measure/turns.py is the other end.
+on a Unix socket; nbbench/measure/slices.py is the other end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
 
 MOST_SAMPLES = 200
-"""Samples of one turn: a turn of the shortest benchmarks takes no more."""
+"""Samples of one slice: a slice of the shortest benchmarks takes no more."""
 
 
 def serve(benchmark_dir: str, benchmark: str, address: str) -> None:
@@ -70,13 +70,13 @@ def _answer(stream: Any, tell: Callable[[dict[str, Any]], None], timer: timeit.T
 
             tell(reference_times())
         else:
-            tell(take_turn(lambda: timer.timeit(1), float(order["seconds"])))
+            tell(take_slice(lambda: timer.timeit(1), float(order["seconds"])))
 
 
-def take_turn(sample: Callable[[], float], seconds: float) -> dict[str, Any]:
+def take_slice(sample: Callable[[], float], seconds: float) -> dict[str, Any]:
     """Call `sample` (which returns the seconds it measured) until `seconds` are over, at least once.
 
-    Returns the samples that were not disturbed, how many were, and the CPU seconds of the turn.
+    Returns the samples that were not disturbed, how many were, and the CPU seconds of the slice.
     """
     samples: list[float] = []
     spoilt = 0

@@ -1,4 +1,4 @@
-"""Turns, disturbances and canaries of a duel, without processes."""
+"""Slices, disturbances and reference kernels of an interleaved pair, without processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 import pytest
 
 from nbbench.disturbance import MACHINE_MOVED
-from nbbench.measure.duel import Canaries, disturbance, figure, judge
-from nbbench.measure.turns import Played
-from nbbench.probe.turns import MOST_SAMPLES, take_turn, waiting_s
+from nbbench.measure.pair import Canaries, disturbed_by, figure, pair_of
+from nbbench.measure.slices import Slices
+from nbbench.probe.slices import MOST_SAMPLES, take_slice, waiting_s
 
 
 def test_the_figure_is_the_mean_of_the_two_fastest() -> None:
@@ -29,7 +29,7 @@ def test_the_figure_is_the_mean_of_the_two_fastest() -> None:
     ],
 )
 def test_what_disturbs(facts: tuple[float, float, float, bool, float], told: str) -> None:
-    assert disturbance(*facts) == told
+    assert disturbed_by(*facts) == told
 
 
 def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
@@ -43,10 +43,10 @@ def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
     assert Canaries(jumped, steady).jump == 0.0  # the kernel that moves frames has no say
 
 
-def test_a_turn_takes_at_least_one_sample_and_not_too_many() -> None:
-    one = take_turn(lambda: 0.5, 0.0)
+def test_a_slice_takes_at_least_one_sample_and_not_too_many() -> None:
+    one = take_slice(lambda: 0.5, 0.0)
     assert len(one["samples"]) + one["spoilt"] == 1
-    many = take_turn(lambda: 0.5, 60.0)
+    many = take_slice(lambda: 0.5, 60.0)
     assert len(many["samples"]) + many["spoilt"] == MOST_SAMPLES
 
 
@@ -55,24 +55,24 @@ def test_waiting_never_falls() -> None:
     assert 0.0 <= before <= waiting_s()
 
 
-def played(base: list[float], head: list[float], tries: int = 5) -> Played:
+def taken(base: list[float], head: list[float], tries: int = 5) -> Slices:
     steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
     canaries = {"frames_s": steady, "arithmetic_s": steady}
-    return Played({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
+    return Slices({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
 
 
-def test_turns_give_the_pair_s_log_ratio() -> None:
-    found = judge(played([1.0] * 5, [1.1] * 5, tries=7))
+def test_slices_give_the_pair_s_log_ratio() -> None:
+    found = pair_of(taken([1.0] * 5, [1.1] * 5, tries=7))
     assert found.log_ratio == pytest.approx(math.log(1.1))
-    assert (found.turns, found.repeated, found.disturbed) == (5, 2, "")
+    assert (found.slices, found.repeated, found.disturbed) == (5, 2, "")
 
 
-def test_too_few_turns_are_a_disturbance() -> None:
-    assert judge(played([1.0] * 3, [1.1] * 3, tries=11)).disturbed == "waited for a core"
+def test_too_few_slices_are_a_disturbance() -> None:
+    assert pair_of(taken([1.0] * 3, [1.1] * 3, tries=11)).disturbed == "waited for a core"
 
 
-def test_no_clean_turn_is_a_disturbance_and_no_failure() -> None:
-    found = judge(played([], [], tries=11))
-    assert found.contended
+def test_no_clean_slice_is_a_disturbance_and_no_failure() -> None:
+    found = pair_of(taken([], [], tries=11))
+    assert found.disturbed
     assert not (found.base.error or found.head.error)
     assert math.isnan(found.log_ratio)

@@ -1,6 +1,6 @@
 """A gate replayed from recorded rounds through its own decisions: how often would it block, and when?
 
-A recording holds what a gate would have measured: for each warm server a list of rounds, each with the duel
+A recording holds what a gate would have measured: for each warm server a list of rounds, each with the pair
 of every series. Replayed gates draw servers with replacement and their rounds in random order, so what the
 processes of one server have in common stays together.
 """
@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from nbbench.gate.session import GateSession, make_session
+from nbbench.gate.session import GateSession, SeriesState
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedPair:
-    """One duel: its log-ratio ln(head / base) and the seconds it took."""
+    """One interleaved pair: its log-ratio ln(head / base) and the seconds it took."""
 
     log_ratio: float
     seconds: float
 
 
 RecordedRound = Mapping[str, RecordedPair]
-"""The duels of one round by series."""
+"""The pairs of one round by series."""
 
 Recording = Sequence[Sequence[RecordedRound]]
 """Rounds by warm server."""
@@ -69,7 +69,7 @@ def replay_gate(
     equal code. With `only`, that series comes from `recording` and all others from `equal`, recorded
     alongside (the same servers and rounds): one series became slower and the others did not.
     """
-    session = make_session(floors, alpha)
+    session = GateSession([SeriesState(label, floor) for label, floor in floors.items()], alpha)
     seconds, rounds = start_s, 0
     while session.open and seconds < budget_s:
         server = random.randrange(len(recording))

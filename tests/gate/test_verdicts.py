@@ -12,22 +12,24 @@ import pytest
 from history_samples import commit, ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-from nbbench.gate.gate import (
-    BYTES_PER_OPERATION,
+from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
+from nbbench.gate.verdicts import (
     EXIT_BY_OUTCOME,
     LEDGER_TOLERANCE,
     OPS_TOLERANCE,
+    WorkFacts,
     build_report,
     ledger_rows,
-    ledger_verdict,
     overall,
-    same_tree_report,
-    time_verdict,
+    peak_verdict,
+    series_verdict,
+    traffic_verdict,
+    unmeasured_report,
+    work_verdicts,
 )
-from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
-from nbbench.model import Cause, Outcome, Verdict
-from nbbench.stats.paired import least_rounds
-from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.measure.pair import Pair, Sample
+from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, Verdict
+from nbbench.work.ledger_diff import BYTES_PER_OPERATION, LedgerDiff, diff_ledgers
 
 ALPHA = 0.01
 FLOOR = 0.03
@@ -59,6 +61,7 @@ def verdict(outcome: Outcome, effect: float | None = 0.0, name: str = "a") -> Ve
     return Verdict(name, outcome, effect, None, None, FLOOR, 10, f"{name} is {outcome}")
 
 
+CRASH = Pair(Sample(None), Sample(None, "0badc0de: NameError: phi"))
 SLOW = [0.2 + 0.001 * i for i in range(8)]
 NOTHING = [0.001, -0.001] * 6
 
@@ -67,20 +70,18 @@ NOTHING = [0.001, -0.001] * 6
 
 
 def test_no_verdict_before_the_least_number_of_rounds() -> None:
-    least = least_rounds(ALPHA)
-    assert least == len(SLOW)
-    for rounds in range(least):
+    for rounds in range(len(SLOW)):
         one = ended(state(*SLOW[:rounds]))
         assert not one.settled
-        assert time_verdict(one, None).outcome is Outcome.INCONCLUSIVE
+        assert series_verdict(one, None).outcome is Outcome.INCONCLUSIVE
 
 
-def test_a_loss_asks_for_confirmation_before_it_blocks() -> None:
+def test_a_regression_asks_for_confirmation_before_it_blocks() -> None:
     one = state(*SLOW)
     assert one.decision is not None
     assert one.decision.decision == "slower"
     assert (one.settled, one.confirmed) == (False, None)
-    found = time_verdict(one, None)
+    found = series_verdict(one, None)
     assert found.outcome is Outcome.INCONCLUSIVE
     assert "the budget ended before the confirming re-run" in found.sentence
 
@@ -89,7 +90,7 @@ def test_a_confirmed_loss_blocks_and_counts_all_rounds() -> None:
     one = state(*SLOW, *[0.18] * CONFIRM_ROUNDS)
     assert (one.settled, one.confirmed) == (True, True)
     assert len(one.log_ratios) == len(SLOW)  # fresh rounds confirm, they do not join the evidence
-    found = time_verdict(one, Cause.WORK)
+    found = series_verdict(one, Cause.WORK)
     assert (found.outcome, found.cause) == (Outcome.REGRESSED, Cause.WORK)
     assert found.rounds == len(SLOW) + CONFIRM_ROUNDS
     assert found.sentence.endswith("confirmed by 3 fresh rounds")
@@ -103,17 +104,17 @@ def test_a_confirmation_that_disagrees_is_inconclusive(fresh: list[float]) -> No
     assert (one.settled, one.confirmed) == (False, None)  # three more may still agree
     one = state(*SLOW, *fresh, *[0.0] * (CONFIRM_MOST - len(fresh)))
     assert (one.settled, one.confirmed) == (True, False)
-    found = time_verdict(one, Cause.WORK)
+    found = series_verdict(one, Cause.WORK)
     assert (found.outcome, found.cause) == (Outcome.INCONCLUSIVE, None)
     assert "the confirming re-run does not agree" in found.sentence
 
 
 def test_a_gain_and_no_change_need_no_confirmation() -> None:
     faster = state(*[-x for x in SLOW])
-    assert (faster.settled, time_verdict(faster, None).outcome) == (True, Outcome.IMPROVED)
+    assert (faster.settled, series_verdict(faster, None).outcome) == (True, Outcome.IMPROVED)
     same = state(*NOTHING)
-    assert (same.settled, time_verdict(same, Cause.WORK).outcome) == (True, Outcome.UNCHANGED)
-    assert time_verdict(same, Cause.WORK).cause is None
+    assert (same.settled, series_verdict(same, Cause.WORK).outcome) == (True, Outcome.UNCHANGED)
+    assert series_verdict(same, Cause.WORK).cause is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -124,38 +125,38 @@ def test_rounds_without_a_ratio_are_left_out(value: float) -> None:
     assert (len(one.confirming), one.settled) == (2, False)
 
 
-def test_a_series_that_always_fails_is_inconclusive_with_its_error() -> None:
+def test_a_series_that_always_fails_at_head_is_a_regression_with_its_error() -> None:
     one = state(math.nan)
-    one.errors.append("0badc0de: NameError: phi")
+    one.take(CRASH)
+    one.take(CRASH)
     assert one.settled
-    found = time_verdict(one, Cause.WORK)
-    assert (found.outcome, found.sentence, found.rounds) == (
-        Outcome.INCONCLUSIVE,
-        "0badc0de: NameError: phi",
-        0,
+    found = series_verdict(one, Cause.WORK)
+    assert (found.outcome, found.sentence) == (
+        Outcome.REGRESSED,
+        "runs at base but not at head: 0badc0de: NameError: phi",
     )
     assert (found.effect, found.cause) == (None, None)
 
 
 def test_a_single_failure_does_not_end_a_series() -> None:
     one = state(0.0, 0.0)
-    one.errors.append("killed")
+    one.take(CRASH)
     assert not one.settled
 
 
 def test_a_series_that_was_never_measured_says_so() -> None:
-    assert time_verdict(state(), None).sentence == "nothing was measured"
+    assert series_verdict(state(), None).sentence == "nothing was measured"
 
 
 def test_infinite_bounds_are_none_in_the_report() -> None:
-    found = time_verdict(ended(state(0.1)), None)
-    assert found.sentence == "1 rounds are too few"
+    found = series_verdict(ended(state(0.1)), None)
+    assert found.sentence == "change +10.5 %, 1 rounds are too few for an interval"
     assert (found.effect_lo, found.effect_hi) == (None, None)
 
 
 def test_an_open_series_says_between_which_limits_it_lies() -> None:
     rng = np.random.default_rng(11)
-    found = time_verdict(ended(state(*rng.normal(0.015, 0.03, 12), floor=0.01)), None)
+    found = series_verdict(ended(state(*rng.normal(0.015, 0.03, 12), floor=0.01)), None)
     assert found.outcome is Outcome.INCONCLUSIVE
     assert "neither lies beyond the floor of 1.0 % nor inside ±3.0 %" in found.sentence
 
@@ -197,14 +198,14 @@ def test_many_slow_series_are_believed_sooner_than_one() -> None:
     ],
 )
 def test_ledger_tolerances(head: dict[str, Any], expected: Outcome) -> None:
-    found = ledger_verdict(diff(**head))
+    found = traffic_verdict(diff(**head))
     assert found.outcome is expected
     assert (found.cause is None) == (expected is Outcome.UNCHANGED)
     assert found.rounds == 0
 
 
 def test_the_figures_of_a_ledger_verdict_are_those_that_decided() -> None:
-    by_bytes, by_operations = ledger_verdict(diff(per_pixel=150.0, ops=52)), ledger_verdict(diff(ops=60))
+    by_bytes, by_operations = traffic_verdict(diff(per_pixel=150.0, ops=52)), traffic_verdict(diff(ops=60))
     assert (by_bytes.unit, by_bytes.floor, by_bytes.head_value) == ("B/pixel", LEDGER_TOLERANCE, 150.0)
     assert (by_operations.unit, by_operations.floor) == ("operations", OPS_TOLERANCE)
     assert (by_operations.base_value, by_operations.head_value) == (50, 60)
@@ -219,15 +220,15 @@ def test_a_loop_that_became_tensors_is_no_loss_for_a_few_bytes_more() -> None:
     """90c3379e: 3,969 sources one by one, then all at once, 117 times faster."""
     loop = ledger("sources-3969", per_pixel=300.0, ops=80_000, pixels=3969)
     tensors = ledger("sources-3969", per_pixel=330.0, ops=40, pixels=3969)
-    assert ledger_verdict(diff_ledgers(loop, tensors)).outcome is Outcome.IMPROVED
-    assert ledger_verdict(diff_ledgers(tensors, loop)).outcome is Outcome.REGRESSED
+    assert traffic_verdict(diff_ledgers(loop, tensors)).outcome is Outcome.IMPROVED
+    assert traffic_verdict(diff_ledgers(tensors, loop)).outcome is Outcome.REGRESSED
 
 
 def test_fewer_operations_do_not_pay_for_bytes_on_a_large_frame() -> None:
     base = replace(ledger(per_pixel=1685.0, ops=1530), pixels=2048**2, bytes=1685 * 2048**2)
     head = replace(base, ops=1000, bytes=int(base.bytes * 1.05))
     assert (base.ops - head.ops) * BYTES_PER_OPERATION < head.bytes - base.bytes
-    assert ledger_verdict(diff_ledgers(base, head)).outcome is Outcome.REGRESSED
+    assert traffic_verdict(diff_ledgers(base, head)).outcome is Outcome.REGRESSED
 
 
 @pytest.mark.parametrize(
@@ -239,19 +240,19 @@ def test_fewer_operations_do_not_pay_for_bytes_on_a_large_frame() -> None:
         ({"per_pixel": 200.0, "dtype": "float64"}, Cause.DTYPE),
     ],
 )
-def test_cause_of_a_ledger_verdict(head: dict[str, Any], cause: Cause) -> None:
-    assert ledger_verdict(diff(**head)).cause is cause
+def test_cause_of_a_traffic_verdict(head: dict[str, Any], cause: Cause) -> None:
+    assert traffic_verdict(diff(**head)).cause is cause
 
 
 def test_work_from_nothing_is_a_loss_without_a_finite_effect() -> None:
-    found = ledger_verdict(diff_ledgers(ledger(per_pixel=0.0), ledger()))
+    found = traffic_verdict(diff_ledgers(ledger(per_pixel=0.0), ledger()))
     assert (found.outcome, found.effect) == (Outcome.REGRESSED, None)
 
 
 def test_an_unchanged_ledger_says_so_and_a_changed_one_names_its_line() -> None:
-    assert ledger_verdict(diff()).sentence == "same operations, same bytes"
+    assert traffic_verdict(diff()).sentence == "same operations, same bytes"
     lines = (("run", "aten.mul", 150_000, 10),)
-    assert "simulator.py:10 run: aten.mul" in ledger_verdict(diff(per_pixel=150.0, lines=lines)).sentence
+    assert "simulator.py:10 run: aten.mul" in traffic_verdict(diff(per_pixel=150.0, lines=lines)).sentence
 
 
 def test_ledger_rows_hold_one_row_a_workload() -> None:
@@ -270,6 +271,8 @@ def test_ledger_rows_hold_one_row_a_workload() -> None:
         ("ui", Outcome.IMPROVED),
         ("u?i", Outcome.INCONCLUSIVE),
         ("ui?r", Outcome.REGRESSED),
+        ("u?x", Outcome.NOT_COMPARABLE),
+        ("rx", Outcome.REGRESSED),
         ("r", Outcome.REGRESSED),
     ],
 )
@@ -279,13 +282,14 @@ def test_precedence(outcomes: str, expected: Outcome) -> None:
         "?": Outcome.INCONCLUSIVE,
         "i": Outcome.IMPROVED,
         "u": Outcome.UNCHANGED,
+        "x": Outcome.NOT_COMPARABLE,
     }
     assert overall([verdict(letters[letter]) for letter in outcomes])[0] is expected
 
 
 def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
     worst = [verdict(Outcome.REGRESSED, 0.05, "small"), verdict(Outcome.REGRESSED, 0.5, "large")]
-    assert "2 of 2 series are slower; the worst is large (+64.9 %)" in overall(worst)[1]
+    assert "2 of 2 series are worse; the worst is large (+64.9 %)" in overall(worst)[1]
     open_ = [verdict(Outcome.UNCHANGED), verdict(Outcome.INCONCLUSIVE, None, "noisy")]
     assert overall(open_)[1] == "cannot tell for 1 of 2 series: noisy: noisy is inconclusive"
     better = [verdict(Outcome.IMPROVED, -0.1, "some"), verdict(Outcome.IMPROVED, -0.6, "more")]
@@ -293,15 +297,16 @@ def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
     assert overall([])[1] == "nothing was measured"
 
 
-def test_a_loss_from_nothing_is_the_worst() -> None:
+def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
-    assert "the worst is from zero" in overall(told)[1]
+    assert "2 series are worse; from zero" in overall(told)[1]
 
 
 def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
     assert set(EXIT_BY_OUTCOME) == set(Outcome)
     assert EXIT_BY_OUTCOME[Outcome.REGRESSED] == EXIT_REGRESSION
     assert EXIT_BY_OUTCOME[Outcome.INCONCLUSIVE] == EXIT_INCONCLUSIVE
+    assert EXIT_BY_OUTCOME[Outcome.NOT_COMPARABLE] == EXIT_INCONCLUSIVE
     assert {o for o, code in EXIT_BY_OUTCOME.items() if code == EXIT_OK} == {
         Outcome.IMPROVED,
         Outcome.UNCHANGED,
@@ -310,32 +315,89 @@ def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
 
 
 def test_equal_trees_pass_without_measuring() -> None:
-    report = same_tree_report(BASE, replace(HEAD, tree=BASE.tree))
+    report = unmeasured_report(BASE, replace(HEAD, tree=BASE.tree), "the same tree")
     assert (report.outcome, report.verdicts) == (Outcome.UNCHANGED, ())
-    assert "same tree" in report.sentence
+    assert report.sentence == "the same tree"
 
 
 def test_a_report_of_nothing_is_inconclusive() -> None:
-    report = build_report(BASE, HEAD, [], [])
+    report = build_report(BASE, HEAD, WorkFacts(), [])
     assert report.outcome is Outcome.INCONCLUSIVE
-    assert build_report(BASE, HEAD, [], [state()]).outcome is Outcome.INCONCLUSIVE
+    assert build_report(BASE, HEAD, WorkFacts(), [state()]).outcome is Outcome.INCONCLUSIVE
 
 
 def test_exact_work_is_the_cause_of_a_slower_time() -> None:
     slow = state(*SLOW, 0.2, 0.2, 0.2)
-    by_work = build_report(BASE, HEAD, [diff(per_pixel=150.0)], [slow])
-    assert [v.cause for v in by_work.verdicts] == [Cause.WORK, Cause.WORK]
-    unknown = build_report(BASE, HEAD, [diff()], [slow])
+    by_work = build_report(BASE, HEAD, WorkFacts((diff(per_pixel=150.0),)), [slow])
+    assert [v.cause for v in by_work.verdicts] == [Cause.WORK, None, Cause.WORK]  # None: the same peak
+    unknown = build_report(BASE, HEAD, WorkFacts((diff(),)), [slow])
     assert unknown.verdicts[-1].cause is Cause.UNEXPLAINED
     assert unknown.outcome is Outcome.REGRESSED
-    assert build_report(BASE, HEAD, [], [slow]).verdicts[-1].cause is None
+    assert build_report(BASE, HEAD, WorkFacts(), [slow]).verdicts[-1].cause is None
 
 
-def test_a_changed_image_is_noted_even_where_nothing_is_slower() -> None:
-    report = build_report(BASE, HEAD, [diff(image=2.0)], [state(*NOTHING)], notes=["first"])
-    assert report.outcome is Outcome.UNCHANGED
-    assert report.notes[0] == "first"
-    assert "not like for like" in report.notes[1]
+@pytest.mark.parametrize(
+    ("head", "accepted", "outcome"),
+    [
+        ({"image": 2.0}, (), Outcome.NOT_COMPARABLE),
+        ({"image": 0.1, "per_pixel": 70.0}, (), Outcome.NOT_COMPARABLE),
+        ({"image": 0.1, "per_pixel": 70.0}, ("bandwidth-512-float32",), Outcome.IMPROVED),
+        ({"image": 2.0, "per_pixel": 150.0}, (), Outcome.REGRESSED),
+        ({"image": 1.0 + 3e-6}, (), Outcome.UNCHANGED),
+        ({}, (), Outcome.UNCHANGED),
+    ],
+)
+def test_another_image_is_neither_a_gain_nor_a_pass(
+    head: dict[str, Any], accepted: tuple[str, ...], outcome: Outcome
+) -> None:
+    """C4, H2: until somebody says that it is right; what was measured is shown."""
+    facts = WorkFacts((diff(**head),), accepted_images=accepted)
+    report = build_report(BASE, HEAD, facts, [])
+    assert report.outcome is outcome
+    assert report.verdicts[0].head_value == pytest.approx(head.get("per_pixel", 100.0))
+    states = {"same bits": {}, "same within rounding": {"image": 1.0 + 3e-6}, "different": {"image": 2.0}}
+    assert [diff(**how).image for how in states.values()] == list(states)
+
+
+def test_a_larger_peak_at_equal_traffic_names_the_line() -> None:
+    """H3: half as much memory again is a regression, and one per cent is none."""
+    lines = {"peak_line_before": ("physics.py", 24, "sincg"), "peak_line_after": ("simulator.py", 131, "run")}
+    same = diff()
+    found = peak_verdict(replace(same, peak_after=same.peak_before * 3 // 2, **lines))
+    assert found is not None
+    assert (found.outcome, found.series) == (Outcome.REGRESSED, "peak memory bandwidth-512-float32")
+    assert found.sentence == (
+        "bandwidth-512-float32: peak memory 4 KiB → 6 KiB (+50.0 %) "
+        "at simulator.py:131 run, was at physics.py:24 sincg"
+    )
+    little = peak_verdict(replace(same, peak_after=same.peak_before + 40))
+    assert little is not None
+    assert little.outcome is Outcome.UNCHANGED
+    assert peak_verdict(replace(same, peak_before=0)) is None
+
+
+def test_a_workload_that_ran_at_base_and_cannot_run_at_head_is_a_regression() -> None:
+    (found,) = work_verdicts(WorkFacts(lost={"sources-3969": "NameError: n\nmore"}))
+    assert (found.outcome, found.series) == (Outcome.REGRESSED, "ledger sources-3969")
+    assert found.sentence == "runs at base but not at head: NameError: n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome", "words"),
+    [
+        (NotJudgedReason.FAILING, Outcome.INCONCLUSIVE, "1 of 3 series could not be judged: w is failing"),
+        (NotJudgedReason.SKIPPED, Outcome.UNCHANGED, "all 2 series are unchanged; 1 not judged (skipped)"),
+    ],
+)
+def test_what_was_not_judged_is_counted(reason: NotJudgedReason, outcome: Outcome, words: str) -> None:
+    """C2: a base that cannot run is never a pass. C7: what skips itself does not block for ever."""
+    facts = WorkFacts((diff(),), not_judged=(NotJudged("w", reason, detail="at base: NameError"),))
+    report = build_report(BASE, HEAD, facts, [])
+    assert report.outcome is outcome
+    assert report.sentence.startswith(words)
+    assert report.not_judged == facts.not_judged
+    alone = build_report(BASE, HEAD, WorkFacts(not_judged=facts.not_judged), [])
+    assert alone.outcome is Outcome.INCONCLUSIVE
 
 
 # --- error rates -----------------------------------------------------------------------------
@@ -372,14 +434,14 @@ def test_equal_code_is_blocked_in_one_per_cent_of_the_gates_at_most(kind: str) -
     assert sum(map(bool, called)) <= 2  # 1 % of 60, and two standard errors
 
 
-def test_a_loss_of_a_tenth_is_found() -> None:
+def test_a_regression_of_a_tenth_is_found() -> None:
     rng = np.random.default_rng(20260102)
     gates = noise(rng, 20, "gaussian")
     gates[:, 0] += math.log(1.10)
     outcomes = []
     for rounds in gates:
         (slow,) = gate(rounds[:1])
-        outcomes.append(time_verdict(slow, None).outcome)
+        outcomes.append(series_verdict(slow, None).outcome)
     assert outcomes.count(Outcome.REGRESSED) / len(outcomes) >= 0.9
     assert Outcome.IMPROVED not in outcomes
     assert Outcome.UNCHANGED not in outcomes

@@ -1,4 +1,4 @@
-"""Sides that take turns, played by threads at the other ends of the sockets."""
+"""Sides that run slices in turn, played by threads at the other ends of the sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from nbbench.errors import HostError
-from nbbench.measure.turns import MOST_REPEATS, Lost, play
+from nbbench.measure.slices import MOST_REPEATS, Ended, SidesEnded, take_slices
 from nbbench.measure.warm_client import JobOutcome
 
 Script = Callable[[dict], dict | None]
@@ -55,48 +55,50 @@ def answers(order: dict) -> dict | None:
         return {"skipped": False}
     if order["op"] == "canary":
         return {"frames_s": 1.0, "arithmetic_s": 2.0}
-    if order["op"] == "turn":
+    if order["op"] == "slice":
         return {"samples": [2.0, 1.0], "spoilt": 0, "cpu_s": 0.1}
     return None
 
 
-def test_any_number_of_sides_takes_turns() -> None:
-    found = play(player(answers), ("a", "b", "c"), "", "time_run", Random(1), turns=3)
+def test_any_number_of_sides_runs_in_slices() -> None:
+    found = take_slices(player(answers), ("a", "b", "c"), "", "time_run", Random(1), slices=3)
     assert found.samples == dict.fromkeys(found.samples, (1.0, 1.0, 1.0))
     assert sorted(found.samples) == ["a", "b", "c"]
     assert found.tries == 3
     assert found.canaries["arithmetic_s"]["b"] == (2.0, 2.0)
 
 
-def test_a_turn_without_a_clean_sample_is_taken_again_by_all() -> None:
+def test_a_slice_without_a_clean_sample_is_taken_again_by_all() -> None:
     def script(order: dict) -> dict | None:
-        spoilt = order["op"] == "turn" and order["side"] == "b"
+        spoilt = order["op"] == "slice" and order["side"] == "b"
         return {"samples": [], "spoilt": 1, "cpu_s": 0.1} if spoilt else answers(order)
 
-    found = play(player(script), ("a", "b"), "", "time_run", Random(1), turns=2)
+    found = take_slices(player(script), ("a", "b"), "", "time_run", Random(1), slices=2)
     assert found.samples == {"a": (), "b": ()}
     assert found.tries == 2 + MOST_REPEATS
 
 
-@pytest.mark.parametrize("last", ["set up", "canary", "turn"])
+@pytest.mark.parametrize("last", ["set up", "canary", "slice"])
 def test_a_side_that_ends_is_named_with_its_last_words(last: str) -> None:
     def script(order: dict) -> dict | None:
         return None if order["side"] == "b" and order["op"] == last else answers(order)
 
-    with pytest.raises(Lost) as lost:
-        play(player(script), ("a", "b"), "", "time_run", Random(1))
-    assert (lost.value.side, lost.value.reason) == ("b", "NameError: n_steps")
+    with pytest.raises(SidesEnded) as ended:
+        take_slices(player(script), ("a", "b"), "", "time_run", Random(1))
+    assert ended.value.sides == {"b": Ended("NameError: n_steps")}
 
 
-def test_a_benchmark_that_skips_itself_is_lost() -> None:
-    with pytest.raises(Lost, match="skipped: NameError"):
-        play(player(lambda order: {"skipped": True}), ("a", "b"), "", "time_run", Random(1))
+def test_sides_that_skip_themselves_are_named_both() -> None:
+    """C7: that neither side can run a series is another thing than that one cannot."""
+    with pytest.raises(SidesEnded) as ended:
+        take_slices(player(lambda order: {"skipped": True}), ("a", "b"), "", "time_run", Random(1))
+    assert ended.value.sides == dict.fromkeys("ab", Ended("skipped: NameError: n_steps", skipped=True))
 
 
 def test_a_path_that_no_socket_can_have(tmp_path):
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(HostError, match="no socket can be made in") as caught:
-        play(player(answers), ("a", "b"), "", "time_run", Random(1), scratch=deep)
+        take_slices(player(answers), ("a", "b"), "", "time_run", Random(1), scratch=deep)
     assert "TMPDIR" in caught.value.hint
     assert list(deep.iterdir()) == []

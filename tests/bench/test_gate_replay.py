@@ -7,8 +7,8 @@ from statistics import fmean
 
 import pytest
 
-from nbbench.gate.replay import RecordedPair, replay_gate, wilson
 from tests.bench import gate_samples
+from tests.bench.gate_replay import RecordedPair, replay_gate, wilson
 
 
 def test_equal_code_passes_and_never_blocks() -> None:

@@ -1,0 +1,97 @@
+"""The exact work of base and head, recorded where it is missing, and what of it cannot be compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.gate.acknowledged import Acknowledged
+from nbbench.gate.verdicts import WorkFacts
+from nbbench.ledger import ImageChange, ImageTolerance, Ledger
+from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
+from nbbench.measure.warm_client import WarmServer
+from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.subject.profile import load_profile
+from nbbench.work.ledger_diff import compare_images, diff_ledgers
+from nbbench.work.work import line_match
+
+_SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
+
+
+def work_facts(
+    settings: Settings,
+    base: Commit,
+    head: Commit,
+    workloads: re.Pattern[str],
+    server: WarmServer,
+    say: Callable[[str], None],
+) -> WorkFacts:
+    """Compare the exact work of the workloads that match.
+
+    A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
+    each workload is compared, lost at head, or not judged with the reason.
+    """
+    names = matching_workloads(settings, workloads)
+    if not names:  # the suite declares none
+        return WorkFacts()
+    before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
+    match, tolerance = line_match(settings, base, head), load_profile(settings).image
+    diffs, lost, not_judged = [], {}, []
+    for name in names:
+        errors = [side[name].error.partition("\n")[0] for side in (before, after)]
+        if errors[0]:
+            reason = NotJudgedReason.SKIPPED if errors[0].startswith(_SKIPPED) else NotJudgedReason.FAILING
+            both = "at base and at head" if errors[1] else "at base"
+            not_judged.append(NotJudged(f"ledger {name}", reason, detail=f"{both}: {errors[0]}"))
+        elif errors[1]:
+            lost[name] = errors[1]
+        else:
+            diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
+    return WorkFacts(tuple(diffs), lost, tuple(not_judged))
+
+
+def accepted_images(
+    settings: Settings,
+    acknowledged: Sequence[Acknowledged],
+    commits: Sequence[Commit],
+    head: Commit,
+    workloads: Sequence[str],
+) -> set[str]:
+    """The workloads whose image at head is one that somebody accepted: that of the acknowledged commit.
+
+    Where that commit's ledger is not on record nothing contradicts the acceptance.
+    """
+    trees = {commit.hash: commit for commit in commits}
+    now, found, tolerance = known_ledgers(settings, head), set(), load_profile(settings).image
+    for one in acknowledged:
+        if commit := trees.get(one.new_image_at):
+            then = known_ledgers(settings, commit)
+            found |= {name for name in workloads if _like(then.get(name), now.get(name), tolerance)}
+    return found
+
+
+def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) -> bool:
+    if then is None or now is None or then.error:
+        return True
+    return compare_images(then, now, tolerance)[0] is not ImageChange.DIFFERENT
+
+
+def _side(
+    settings: Settings,
+    commit: Commit,
+    names: Sequence[str],
+    server: WarmServer,
+    say: Callable[[str], None],
+) -> dict[str, Ledger]:
+    """The ledger of each workload at one commit; where none could be recorded, one that says why."""
+    pattern, why = re.compile("|".join(f"^{re.escape(name)}$" for name in names)), "no ledger was recorded"
+    found: Mapping[str, Ledger] = {}
+    try:
+        found = workload_ledgers(settings, commit, pattern, say=say, server=server)
+    except InconclusiveError as error:
+        why = str(error)
+    return {
+        name: found.get(name) or Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=why) for name in names
+    }
