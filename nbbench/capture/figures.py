@@ -6,10 +6,8 @@ line. Numbers inside words, versions, paths and counters of the subject's chatte
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from nbbench.captured import Figure, TestRecord
 
@@ -36,8 +34,8 @@ _QUANTITY = re.compile(rf"(?<![\w.,/\-+])~?(?P<number>{_NUMBER})[ \t]?(?P<unit>{
 _BARE = re.compile(rf"^\W*(?P<label>[A-Za-z][\w /()\-]{{0,60}}?)\s*[:=]\s*(?P<number>{_NUMBER})\s*$")
 _SIZE = re.compile(r"(?<![\w.])(?P<size>\d{2,5})\s?[×xX]\s?(?P=size)(?![\w.×])")
 _DTYPE = re.compile(r"(?i)\bfloat(?P<bits>16|32|64)\b")
-# What a test demands, not what it measured: `(expected ≥ 0.5x)`, `below 30% threshold`.
-DEMAND = re.compile(
+# What a test demands is no figure: `(expected ≥ 0.5x)`, `below 30% threshold`.
+_DEMAND = re.compile(
     rf"(?i)(?P<word>expected|requires?|required|needs?|must be|below|under|above|over|exceeds"
     rf"|at least|at most|target|threshold|limit|not in)[^\w<>=≤≥~\[]{{0,3}}(?P<op>>=|<=|≥|≤|>|<|~)?"
     rf"\s*\[?\s*~?(?P<number>{_NUMBER})\s?(?P<unit>{_UNIT})?(?![\w/])"
@@ -45,14 +43,6 @@ DEMAND = re.compile(
 _LABEL = re.compile(r"[A-Za-z0-9][\w /()\-.]*")
 _MAX_LINE = 400
 _MAX_FIGURES = 2_000  # a test prints a page; a flood is chatter
-
-
-@dataclass(slots=True)
-class _Context:
-    """What a heading (`Memory usage for 2048×2048 (float64):`) says of the lines under it."""
-
-    size: int = 0
-    dtype: str = ""
 
 
 def figures_of(tests: Iterable[TestRecord]) -> tuple[Figure, ...]:
@@ -66,23 +56,26 @@ def figures_of(tests: Iterable[TestRecord]) -> tuple[Figure, ...]:
 
 def parse_figures(text: str, test: str = "") -> Iterator[Figure]:
     """The figures of a text, line by line."""
-    context = _Context()
+    context = (0, "")  # what a heading (`Memory usage for 2048×2048 (float64):`) says of the lines under it
     for raw in text.splitlines():
         line = raw[:_MAX_LINE].rstrip()
         if line.startswith("["):  # a tagged log line: the subject's chatter, the same at every run
             continue
-        size, dtype = size_of(line), _dtype_of(line)
+        size, dtype = _size_of(line), _dtype_of(line)
         if line.endswith(":"):
-            context = _Context(size, dtype)
+            context = size, dtype
             continue
         if line and not line[0].isspace():
-            context = _Context()
-        yield from _line_figures(line, test, size or context.size, dtype or context.dtype)
+            context = (
+                0,
+                "",
+            )  # what a heading (`Memory usage for 2048×2048 (float64):`) says of the lines under it
+        yield from _line_figures(line, test, size or context[0], dtype or context[1])
 
 
 def _line_figures(line: str, test: str, size: int, dtype: str) -> Iterator[Figure]:
     # Sizes and demands are blanked, not cut, so that places in the line stay true.
-    rest = DEMAND.sub(_blank, _SIZE.sub(_blank, line))
+    rest = _DEMAND.sub(_blank, _SIZE.sub(_blank, line))
     matches = list(_QUANTITY.finditer(rest))
     end = 0
     for match in matches:
@@ -113,18 +106,18 @@ def _figure(
         test=test,
         size=size,
         dtype=dtype,
-        resolution=resolution(number),
+        resolution=_resolution(number),
     )
 
 
-def resolution(number: str) -> float:
+def _resolution(number: str) -> float:
     """Half a unit of the last digit of a printed number: 0.0005 for `0.123`."""
     mantissa, _, exponent = number.lower().partition("e")
     decimals = len(mantissa.partition(".")[2])
     return 0.5 * 10.0 ** (int(exponent or 0) - decimals)
 
 
-def size_of(line: str) -> int:
+def _size_of(line: str) -> int:
     """The edge of the square detector that a line names (`512×512`); 0 for none or several."""
     sizes = {int(match["size"]) for match in _SIZE.finditer(line)}
     return sizes.pop() if len(sizes) == 1 else 0
@@ -150,30 +143,8 @@ def _blank(match: re.Match[str]) -> str:
     return " " * len(match[0])
 
 
-def bandwidths(figures: Sequence[Figure]) -> dict[int, Figure]:
-    """The bandwidth figure of each size (the last one printed counts)."""
-    return {f.size: f for f in figures if f.kind == "bandwidth" and f.size}
-
-
 def times(figures: Sequence[Figure]) -> dict[int, Figure]:
     """The time of each size that stands on a line with a bandwidth, or alone: seconds only."""
     paired = {f.line for f in figures if f.kind == "bandwidth"}
     found = {f.size: f for f in figures if f.kind == "time" and f.unit == "s" and f.size}
     return found | {f.size: f for f in found.values() if f.line in paired}
-
-
-def legacy_ratio(small: Figure, large: Figure) -> tuple[float, float, float]:
-    """bandwidth(large)/bandwidth(small) from printed times, with the bounds that rounding leaves.
-
-    AT-PERF-003's figure is pixels · 24 B over the time, so the ratio needs no bandwidth, which is
-    printed too coarsely. Raises ValueError when the printed times leave no bound.
-    """
-    work = (large.size / small.size) ** 2
-    bounds = [
-        work * (small.value + sign * small.resolution) / (large.value - sign * large.resolution)
-        for sign in (-1, 1)
-        if large.value - sign * large.resolution > 0
-    ]
-    if len(bounds) != 2 or large.value <= 0 or not all(map(math.isfinite, bounds)):
-        raise ValueError("the printed times are too coarse for a ratio")
-    return work * small.value / large.value, max(0.0, bounds[0]), bounds[1]

@@ -1,170 +1,226 @@
-"""What a capture's figures say: read the tests, diagnose the workload, compare, judge."""
+"""What a capture's figures say: read the tests, measure the workload apart, compare, judge. Facts only."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nbbench.capture.assertions import checks_of
+from nbbench.capture.bandwidth import (
+    against_baseline,
+    bandwidths_of,
+    costly_trials,
+    disturbance_of_calls,
+    dtype_of_test,
+    legacy_bytes_per_pixel,
+    maps_again,
+    with_dtype,
+)
 from nbbench.capture.figures import figures_of
-from nbbench.capture.guard_rules import COMPILE_SWITCHES
-from nbbench.capture.malloc_setting import pinned_malloc
+from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.probe import diagnose
 from nbbench.capture.profile_trace import MAX_BYTES, trimmed_trace
 from nbbench.capture.test_records import read_test_records
-from nbbench.capture.trial import against_baseline
-from nbbench.capture.verdict import judge
 from nbbench.captured import (
+    BLOCKED,
+    FAILED,
+    PASSED,
     BaselineFigure,
-    BaselineLine,
-    CaptureFacts,
     Diagnosis,
-    Enrichment,
     Figure,
+    Findings,
     RunOutcome,
     TestRecord,
     TestRun,
 )
 from nbbench.config import Settings
-from nbbench.documents import document
 from nbbench.errors import NbbenchError
 from nbbench.measure.process_env import torch_version
-from nbbench.model import Series, Status, to_plain
+from nbbench.model import Cause, Series, Status, to_plain
 from nbbench.record.machines import machine_name
-from nbbench.report.capture_figures import CaptureFigures, metrics, sections
-from nbbench.report.dtypes import audit_sentence, cases_table
-from nbbench.report.markdown import as_markdown
+from nbbench.report.capture import RECORDS, CaptureStart
+from nbbench.subject.presets import CaptureWorkload, capture_workload, find_preset
 
-DTYPE_PRESET = "vec-dtype"
-DTYPE_FILE = "dtype_snapshot.json"
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
-# AT-PERF-003's smallest and largest detector, worst first: the time may not suffice for all.
-_PAIRS = ((2048, "float64"), (512, "float64"), (2048, "float32"), (512, "float32"))
-_SIZES = (512, 1024, 2048)
 # The run itself came to an end, or to its time limit: what it was about can be tried again.
 _TRIED = frozenset({RunOutcome.PASSED, RunOutcome.FAILED, RunOutcome.TIMEOUT, RunOutcome.SIGNAL})
 _AUDITED = _TRIED | {RunOutcome.NO_TESTS, RunOutcome.SETUP_ERROR}
-_BASELINE = "bandwidth.Warm.time_run"
+# Ended by somebody else: nothing of the workload explains that.
+_FROM_OUTSIDE = frozenset({RunOutcome.UNKNOWN, RunOutcome.INTERRUPTED, RunOutcome.DISK_FULL})
 _TRACES = 3
+_OPERATORS = 40
 
 
-def enrich(
-    settings: Settings, facts: CaptureFacts, say: Callable[[str], None] = lambda _: None
-) -> Enrichment:
-    """The figures, verdict and cause of a captured run, with what to add to its folder.
+def findings_of(
+    settings: Settings,
+    start: CaptureStart,
+    outcome: RunOutcome,
+    folder: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    trace: Path | None = None,
+    probe: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> Findings:
+    """The figures, verdict and cause of a captured run, from the records in its folder.
 
-    Reads the plugin's record (already without credentials) and, unless `facts.probe` is off,
-    measures the workload once more in processes of its own for about half a minute.
+    `environment` is what the command got, `trace` where the profiler's was asked for. Unless `probe` is off,
+    the workload is measured once more in processes of its own, for about half a minute.
     """
-    run = _read(facts)
+    run, given = _read(folder, outcome), environment or {}
     figures = figures_of(run.tests)
-    checks = checks_of(run.tests, figures)
-    diagnosis = _diagnosed(settings, facts, run, figures, say)
-    if diagnosis is not None and run.compiled_graphs:
-        diagnosis = replace(diagnosis, not_comparable="compiled")
-    baseline = against_baseline(diagnosis, _baseline(settings, facts), settings.floor) if diagnosis else ()
-    files, notes = _profile(facts, run)
-    verdict = judge(
-        facts.outcome,
-        run,
-        figures,
-        checks,
+    diagnosis: Diagnosis | None = None
+    baseline: tuple[BaselineFigure, ...] = ()
+    workload = capture_workload(settings)
+    about = "PERF" in start.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
+    if workload and probe and about and outcome in _TRIED:
+        diagnosis = diagnose(settings, start, workload, test_threads=run.torch_threads, say=say)
+        diagnosis = replace(diagnosis, not_comparable="compiled" if run.compiled_graphs else "")
+        known = _baseline(settings, start, workload)
+        baseline = against_baseline(diagnosis, known, settings.floor)
+    files, notes = _profile(trace, run)
+    audit, audit_notes = _dtype_audit(settings, start, outcome, probe, say)
+    guesses = workload.legacy_bytes_per_pixel if workload else ()
+    found = judged(run, outcome, figures, diagnosis, baseline, given, guesses)
+    return replace(
+        found,
+        audit=audit,
+        notes=(*_notes(run, diagnosis), *_looked_for(settings, baseline, diagnosis), *notes, *audit_notes),
+        anomalies=_broken_guard(given, run),
+        files=files,
+    )
+
+
+def judged(
+    run: TestRun,
+    outcome: RunOutcome,
+    figures: Sequence[Figure],
+    diagnosis: Diagnosis | None = None,
+    baseline: Sequence[BaselineFigure] = (),
+    environment: Mapping[str, str] | None = None,
+    guesses: Sequence[int] = (),
+) -> Findings:
+    """The verdict of a run from everything that was seen of it; `environment` is what the command got.
+
+    `guesses` are the bytes a pixel by which the test may have computed the bandwidth that it prints.
+
+    The cause is named whether or not the test passed: a threshold may be wide enough to hide it.
+    """
+    given = environment or {}
+    dtype = dtype_of_test(diagnosis, figures)
+    legacy = legacy_bytes_per_pixel(figures, guesses) if guesses else 0
+    found = Findings(
+        verdict=_word(outcome, run),
+        run=run,
+        figures=tuple(figures),
+        checks=with_dtype(checks_of(run.tests), dtype),
+        disturbance=disturbance_of_calls(run),
         diagnosis=diagnosis,
-        baseline=baseline,
-        profiled=bool(run.operators),
-        environment=dict(facts.environment),
+        bandwidths=bandwidths_of(diagnosis, figures, legacy) if legacy else (),
+        explained_by_malloc=costly_trials(diagnosis),
+        maps_again=maps_again(run.mapped_most),
+        malloc_pinned_by=pinned_malloc(given),
+        legacy_bytes_per_pixel=legacy,
+        baseline=tuple(baseline),
+        conditions=_conditions(run, given, dtype),
     )
-    pinned = pinned_malloc(dict(facts.environment))
-    found = CaptureFigures(run, figures, checks, verdict, diagnosis, malloc_pinned_by=pinned)
-    audit = _dtype_audit(settings, facts, say)
-    return Enrichment(
-        verdict=verdict.word,
-        cause=verdict.cause,
-        sentences=(*verdict.sentences, *audit.sentences),
-        metrics=metrics(found),
-        sections=(*sections(found), *audit.sections),
-        files=(*files, *audit.files),
-        notes=(*verdict.notes, *_looked_for(settings, baseline, diagnosis), *notes, *audit.notes),
-        anomalies=_broken_guard(facts, run),
-    )
+    return found if outcome in _FROM_OUTSIDE else replace(found, cause=_cause(found, dtype))
 
 
-def _broken_guard(facts: CaptureFacts, run: TestRun) -> tuple[str, ...]:
+def setup_error(run: TestRun) -> TestRecord | None:
+    """The test whose error kept every test from its own code; None where one came to it, or none failed.
+
+    Set-up is done outside of the call, which alone has a resource use.
+    """
+    return None if run.usages else next((test for test in run.tests if test.outcome == "error"), None)
+
+
+def _word(outcome: RunOutcome, run: TestRun) -> str:
+    skipped = bool(run.tests) and all(test.outcome == "skipped" for test in run.tests)
+    if outcome.is_blocked or (outcome is RunOutcome.PASSED and skipped):
+        return BLOCKED
+    return PASSED if outcome is RunOutcome.PASSED else FAILED
+
+
+def _cause(found: Findings, dtype: str) -> Cause | None:
+    """Malloc where a quiet trial shows its price, or page faults of the test's own call do where none was
+    possible; eager trials explain nothing of a compiled run, and where malloc is pinned it is no cause."""
+    run, diagnosis = found.run, found.diagnosis
+    tried = diagnosis is not None and any(trial.penalty is not None for trial in diagnosis.trials)
+    if not run.compiled_graphs and not found.malloc_pinned_by:
+        if any(dtype in ("", trial.dtype) for trial in found.explained_by_malloc):
+            return Cause.ALLOCATOR
+        if found.maps_again and (found.explained_by_malloc or not tried) and not found.disturbance.disturbed:
+            return Cause.ALLOCATOR
+    slow = any(not check.passed for check in found.checks) or run.count("interrupted") > 0
+    if found.verdict == PASSED or not slow:
+        return None
+    busy = found.disturbance.disturbed or run.is_crowded
+    return Cause.CONTENTION if busy else Cause.UNEXPLAINED
+
+
+def _conditions(run: TestRun, environment: Mapping[str, str], dtype: str) -> tuple[tuple[str, str], ...]:
+    """Under what the figures were taken: a figure under a switch that keeps Dynamo off says nothing of
+    compiled code, and one of pinned malloc nothing of the default."""
+    guards = compile_guards(environment)
+    compiled = f"{run.compiled_graphs} graphs compiled" if run.compiled_graphs else ""
+    told = {
+        "compile": compiled or (f"off ({' '.join(guards)})" if guards else "allowed"),
+        "threads": str(run.torch_threads or ""),
+        "malloc": pinned_malloc(environment) or "default",
+        "dtype": dtype,
+    }
+    return tuple((name, value) for name, value in told.items() if value)
+
+
+def _broken_guard(environment: Mapping[str, str], run: TestRun) -> tuple[str, ...]:
     """A switch that should have kept Dynamo off, and did not: not every commit heeds every one."""
-    guards = [f"{n}={v}" for n, v in facts.environment if COMPILE_SWITCHES.fullmatch(n) and v == "1"]
+    guards = compile_guards(environment)
     if not run.compiled_graphs or not guards:
         return ()
     return (f"{' '.join(guards)} did not hold: graphs compiled by Dynamo: {run.compiled_graphs}",)
 
 
-def _looked_for(
-    settings: Settings, baseline: Sequence[BaselineLine], diagnosis: Diagnosis | None
-) -> tuple[str, ...]:
-    """Under which name a baseline was looked for, where none was found."""
-    if baseline or diagnosis is None or diagnosis.error:
-        return ()
-    return (
-        f"a baseline was looked for under the machine name {machine_name(settings)} and torch "
-        f"{torch_version()}; NBBENCH_MACHINE names another, `nbbench import` reads results that lie in files",
-    )
-
-
-def _read(facts: CaptureFacts) -> TestRun:
+def _read(folder: Path, outcome: RunOutcome) -> TestRun:
     """The plugin's record; where it holds no output, figures come from what the terminal showed."""
-    run = read_test_records(facts.record)
+    run = read_test_records(folder / RECORDS)
     if run.started and not run.capture_off:
         return run
-    with contextlib.suppress(OSError), (facts.folder / _LOG).open("rb") as stream:
+    with contextlib.suppress(OSError), (folder / _LOG).open("rb") as stream:
         text = stream.read(_LOG_BYTES).decode("utf-8", "replace")
-        outcome = "passed" if facts.outcome is RunOutcome.PASSED else "failed"
-        if run.started:
-            only = run.tests[0].nodeid if len(run.tests) == 1 else _LOG
-            tests = [t for t in run.tests if t.nodeid != only]
-            first = next((t for t in run.tests if t.nodeid == only), TestRecord(only, outcome))
-            return replace(run, tests=(replace(first, stdout=text), *tests))
-        return replace(run, tests=(TestRecord(_LOG, outcome, stdout=text),))
+        only = run.tests[0] if len(run.tests) == 1 else TestRecord(_LOG, "")
+        word = PASSED if outcome is RunOutcome.PASSED else FAILED
+        first = replace(only, outcome=only.outcome or word, stdout=text)
+        return replace(run, tests=(first, *(test for test in run.tests if test is not only)))
     return run
 
 
-def _diagnosed(
-    settings: Settings,
-    facts: CaptureFacts,
-    run: TestRun,
-    figures: Sequence[Figure],
-    say: Callable[[str], None],
-) -> Diagnosis | None:
-    """The trial of AT-PERF-003's workload, where the run was about performance and may be tried."""
-    about = "PERF" in facts.cluster.upper() or any(f.kind == "bandwidth" for f in figures)
-    if not (facts.probe and about and facts.outcome in _TRIED):
-        return None
-    threads = max((t.usage.torch_threads for t in run.tests if t.usage), default=0)
-    return diagnose(settings, facts, _PAIRS, test_threads=threads, say=say, sizes=_SIZES)
-
-
-def _baseline(settings: Settings, facts: CaptureFacts) -> tuple[BaselineFigure, ...]:
+def _baseline(
+    settings: Settings, start: CaptureStart, workload: CaptureWorkload
+) -> tuple[BaselineFigure, ...]:
     """What the database has of the warm runs on this machine with this torch; empty without one."""
     from nbbench.record.refresh import open_store
 
+    pattern = rf"^{workload.series}$"
     try:
         with open_store(settings, create=False) as store:
             commits = {commit.hash: commit for commit in store.commits()}
-            found = list(store.iter_series(benchmark=rf"^{_BASELINE}$", machine=machine_name(settings)))
+            found = list(store.iter_series(benchmark=pattern, machine=machine_name(settings)))
     except NbbenchError:
         return ()
     trees = {commit.hash: commit.tree for commit in commits.values()}
-    here = commits.get(facts.commit)
-    position = here.position if here else 0
-    wanted = f"torch{torch_version()}"
-    made = (_baseline_figure(s, facts.tree, trees, position) for s in found if wanted in s.key.environment)
+    here = commits.get(start.commit)
+    position, wanted = here.position if here else 0, f"torch{torch_version()}"
+    made = (_baseline_figure(s, start.tree, trees, position) for s in found if wanted in s.key.environment)
     return tuple(figure for figure in made if figure is not None)
 
 
 def _baseline_figure(
-    series: Series, tree: str, trees: dict[str, str], position: int
+    series: Series, tree: str, trees: Mapping[str, str], position: int
 ) -> BaselineFigure | None:
     """The same tree's samples, or those of the newest commit that is not after it."""
     from nbbench.stats.summary import summarise
@@ -182,7 +238,6 @@ def _baseline_figure(
         unit=series.unit,
         size=int(params["size"]) if params.get("size", "").isdecimal() else 0,
         dtype=params.get("dtype", "").strip("'"),
-        median=summary.median,
         lo=summary.ci_lo,
         hi=summary.ci_hi,
         coverage=summary.ci_coverage,
@@ -192,57 +247,68 @@ def _baseline_figure(
     )
 
 
-def _profile(facts: CaptureFacts, run: TestRun) -> tuple[list[tuple[str, bytes]], list[str]]:
+def _profile(first: Path | None, run: TestRun) -> tuple[tuple[tuple[str, bytes], ...], list[str]]:
     """The profiler's traces, each small enough for the folder: one a test, the first few."""
-    if facts.profile is None:
-        return [], []
+    if first is None:
+        return (), []
+    more = sorted(first.parent.glob(f"{first.stem}-*{first.suffix}"), key=lambda p: (len(p.name), p.name))
+    paths = [first, *more] if first.exists() or not more else more
+    operators = [to_plain(operator) for operator in run.operators[:_OPERATORS]]
     files, notes = [], []
-    operators = [to_plain(operator) for operator in run.operators[:40]]
-    paths = _traces(facts.profile)
     for path in paths[:_TRACES]:
         data, note = trimmed_trace(path, operators, MAX_BYTES // min(len(paths), _TRACES))
         files += [(path.name, data)] if data is not None else []
         notes += [note] if note else []
     if len(paths) > _TRACES:
         notes.append(f"{len(paths) - _TRACES} more traces are left out: the folder has a limit")
-    return files, notes
+    return tuple(files), notes
 
 
-def _traces(first: Path) -> list[Path]:
-    others: Iterable[Path] = first.parent.glob(f"{first.stem}-*{first.suffix}")
-    found = sorted(others, key=lambda path: (len(path.name), path.name))
-    return [first, *found] if first.exists() or not found else found
+def _dtype_audit(
+    settings: Settings, start: CaptureStart, outcome: RunOutcome, probe: bool, say: Callable[[str], None]
+) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """The dtype audit of the captured commit, for the preset that asks for it; and notes about it.
 
-
-@dataclass(frozen=True, slots=True)
-class _Audit:
-    """What the dtype audit adds to a folder: files, sentences and sections, or a note why there are none."""
-
-    files: Sequence[tuple[str, bytes]] = ()
-    sentences: Sequence[str] = ()
-    sections: Sequence[tuple[str, str]] = ()
-    notes: Sequence[str] = ()
-
-
-def _dtype_audit(settings: Settings, facts: CaptureFacts, say: Callable[[str], None]) -> _Audit:
-    """dtype_snapshot.json of the captured commit, for the preset that asks for it."""
-    # The audit needs no test: it also runs where the commit does not have the tests yet.
-    if facts.preset != DTYPE_PRESET or not facts.probe or facts.outcome not in _AUDITED:
-        return _Audit()
-    try:
-        snapshot = _dtype_snapshot(settings, facts, say)
-    except NbbenchError as error:
-        return _Audit(notes=[f"{DTYPE_FILE} is left out: {error}"])
-    body = {key: value for key, value in snapshot.items() if key != "schema"}
-    told = [audit_sentence(snapshot, DTYPE_FILE)]
-    if facts.dirty:
-        told.append("the dtype audit is of the commit, without the work tree's changes")
-    files = [(DTYPE_FILE, document("dtype-snapshot", body).encode("utf-8"))]
-    return _Audit(files, told, [("dtype audit", as_markdown([cases_table(snapshot)]).rstrip("\n"))])
-
-
-def _dtype_snapshot(settings: Settings, facts: CaptureFacts, say: Callable[[str], None]) -> dict[str, Any]:
+    It needs no test: it also runs where the commit does not have the tests yet.
+    """
+    if not probe or outcome not in _AUDITED or not find_preset(settings, start.preset).dtype_audit:
+        return None, []
     from nbbench.subject.repository import describe, open_subject
     from nbbench.work.dtypes import dtype_snapshot
 
-    return dtype_snapshot(settings, describe(open_subject(settings), facts.commit), say=say)
+    try:
+        found = dtype_snapshot(settings, describe(open_subject(settings), start.commit), say=say)
+    except NbbenchError as error:
+        return None, [f"there is no dtype audit: {error}"]
+    dirty = ["the dtype audit is of the commit, without the work tree's changes"]
+    return found, dirty if start.changes_before else []
+
+
+def _looked_for(
+    settings: Settings, baseline: Sequence[BaselineFigure], diagnosis: Diagnosis | None
+) -> list[str]:
+    """Under which name a baseline was looked for, where none was found."""
+    if baseline or diagnosis is None or diagnosis.error:
+        return []
+    return [
+        f"a baseline was looked for under the machine name {machine_name(settings)} and torch "
+        f"{torch_version()}; NBBENCH_MACHINE names another, `nbbench import` reads results that lie in files"
+    ]
+
+
+def _notes(run: TestRun, diagnosis: Diagnosis | None) -> list[str]:
+    notes = []
+    if not run.started:
+        notes.append("the pytest plugin was not loaded: figures of passing tests are not known")
+    if run.capture_off:
+        notes.append("pytest ran without capturing (-s): figures are in pytest.log, not in the records")
+    if run.unreadable:
+        notes.append(f"{run.unreadable} lines of the test records could not be read")
+    notes += [f"the pytest plugin met a problem: {problem}" for problem in run.problems]
+    notes += [f"{nodeid} could not be collected" for nodeid in run.uncollected[:4]]
+    if diagnosis is not None:
+        notes += [f"diagnosis: {note}" for note in diagnosis.notes]
+        notes += [f"diagnosis of {t.size}² {t.dtype}: {t.error}" for t in diagnosis.trials if t.error]
+        if diagnosis.torch and run.torch and diagnosis.torch.split("+")[0] != run.torch.split("+")[0]:
+            notes.append(f"the diagnosis ran with torch {diagnosis.torch}, the test with {run.torch}")
+    return notes

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nbbench.record.atomic import host_error, write_bytes, write_text
-from nbbench.record.redact import redact_text, secret_values
+from nbbench.record.redact import redact_text
 from nbbench.record.stamp import MAX_FILE_BYTES, name_problem
+from nbbench.record.tokens import TOKEN_PATTERN
 
 _BINARY = (".npy", ".png")
 
@@ -30,27 +31,23 @@ def restore_pages(folder: Path, opening: Mapping[str, str]) -> list[str]:
     return [f"{name} was changed during the run; it is written again" for name in changed]
 
 
-def settle_foreign_files(folder: Path, own: Iterable[str], environ: Mapping[str, str]) -> list[str]:
+def settle_foreign_files(folder: Path, own: Iterable[str], secrets: tuple[str, ...]) -> list[str]:
     """Look through what is not nbbench's: an accepted file stays, without credentials, the rest goes.
 
     Returns a sentence for each; raises HostError when the machine refuses.
     """
-    mine, secrets = frozenset(own), secret_values(environ)
-    told = []
+    mine, said = frozenset(own), []
     try:
-        for path in sorted(folder.iterdir()):
-            if path.name in mine:
-                continue
+        for path in sorted(path for path in folder.iterdir() if path.name not in mine):
             problem = _problem(path, secrets)
             shown = redact_text(ascii(path.name)[1:-1], secrets)
             if problem:
                 _remove(path)
-                told.append(f"the command put {shown} into the evidence folder; it is removed: it {problem}")
-            else:
-                told.append(f"the command put {shown} into the evidence folder; it is kept")
+            end = f"removed: it {problem}" if problem else "kept"
+            said.append(f"the command put {shown} into the evidence folder; it is {end}")
     except OSError as error:
         raise host_error(folder, error) from error
-    return told
+    return said
 
 
 def _problem(path: Path, secrets: tuple[str, ...]) -> str:
@@ -59,14 +56,18 @@ def _problem(path: Path, secrets: tuple[str, ...]) -> str:
         return "is not an ordinary file"
     if problem := name_problem(path.name):
         return problem
+    if redact_text(path.name, secrets) != path.name:
+        return "has a credential in its name"
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         return f"has {size:,} bytes, above the limit of {MAX_FILE_BYTES:,}"
     data = path.read_bytes()
     if path.suffix in _BINARY:
-        return "holds a secret" if any(secret.encode() in data for secret in secrets) else ""
-    text = data.decode("utf-8", "surrogateescape")
-    clean = redact_text(text, secrets)
+        secret = any(value.encode() in data for value in secrets) or TOKEN_PATTERN.search(
+            data.decode("latin-1")
+        )
+        return "holds a secret" if secret else ""
+    clean = redact_text(data.decode("utf-8", "surrogateescape"), secrets)
     # Written anew in any case: the file may have another name elsewhere, and change later.
     path.unlink()
     write_bytes(path, clean.encode("utf-8", "surrogateescape"))

@@ -1,6 +1,6 @@
 """Running one command under guard: its output kept and shown, its end known, nothing left behind.
 
-The command runs below a keeper process (`keeper.py`) in a session of its own. Output goes through
+The command runs below a supervisor process (`supervisor.py`) in a session of its own. Output goes through
 the secret filter into the logs and, live, to the terminal.
 """
 
@@ -12,30 +12,24 @@ import os
 import selectors
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.capture import supervisor as keeper
-from nbbench.capture.log_writer import STDERR_BYTES, STDOUT_BYTES, LogWriter
-from nbbench.capture.outcomes import (
-    EXIT_NOT_EXECUTABLE,
-    EXIT_NOT_FOUND,
-    EXIT_TIMEOUT,
-    NO_SUCH_TEST,
-    SIGNAL_BASE,
-    outcome_of,
-    startable,
-)
-from nbbench.capture.screen import Screen
-from nbbench.captured import RunOutcome, RunUsage
+from nbbench.capture import supervisor
+from nbbench.capture.guards import is_pytest
+from nbbench.capture.logs import STDERR_BYTES, STDOUT_BYTES, LogWriter, Screen
+from nbbench.captured import RunOutcome, Usage
 from nbbench.errors import HostError
 
+EXIT_TIMEOUT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
+NO_SUCH_TEST = 4  # pytest's usage error: what the command line names is not there
 _CHUNK = 65_536
 _DRAIN_S = 5.0  # for output still in the pipes when every process has ended
 
@@ -59,15 +53,17 @@ class GuardedCommand:
 
 @dataclass(slots=True)
 class GuardedRun:
-    """How the command ended. `disk_error` is what the machine said when a log could not be written."""
+    """How the command ended. `disk_error` is what the machine said when a log could not be written;
+    `signalled` is the first signal that nbbench itself got meanwhile, 0 for none."""
 
     exit_code: int
     outcome: RunOutcome
     started_at: datetime
     ended_at: datetime
-    usage: RunUsage | None = None
+    usage: Usage | None = None
     reason: str = ""
     disk_error: str = ""
+    signalled: int = 0
     notes: list[str] = field(default_factory=list)
     anomalies: list[str] = field(default_factory=list)
 
@@ -75,46 +71,87 @@ class GuardedRun:
 def gnu_time() -> str:
     """The path of GNU time, or nothing where it is missing."""
     program = shutil.which("time", path="/usr/bin:/bin:/usr/local/bin") or ""
-    if not program:
-        return ""
     try:
-        told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return program if "GNU" in told.stdout + told.stderr else ""
+    return program if "GNU" in done.stdout + done.stderr else ""
+
+
+def outcome_of(code: int, by_pytest: bool) -> RunOutcome:
+    """What an exit code means, by the conventions of shells, timeout(1) and, where it is its own, pytest."""
+    by_code = {
+        0: RunOutcome.PASSED,
+        EXIT_TIMEOUT: RunOutcome.TIMEOUT,
+        EXIT_NOT_EXECUTABLE: RunOutcome.NOT_EXECUTABLE,
+        EXIT_NOT_FOUND: RunOutcome.NOT_FOUND,
+    }
+    if by_pytest:
+        by_code |= dict.fromkeys((2, 3), RunOutcome.PYTEST_ERROR)
+        by_code |= dict.fromkeys((NO_SUCH_TEST, 5), RunOutcome.NO_TESTS)
+    if SIGNAL_BASE < code <= SIGNAL_BASE + 64:
+        return RunOutcome.SIGNAL
+    return by_code.get(code, RunOutcome.FAILED)
+
+
+def reason_of(outcome: RunOutcome, code: int) -> str:
+    """What is said of a command that nbbench did not end itself; empty where the exit code says it."""
+    if outcome is RunOutcome.SIGNAL:
+        names = {number.value: number.name for number in signal.Signals}
+        name = names.get(code - SIGNAL_BASE, "a real-time signal")
+        return f"ended by signal {code - SIGNAL_BASE} ({name})"
+    missing = "a program that the command starts was not found, or cannot be executed"
+    return {
+        RunOutcome.TIMEOUT: "a timeout inside the command ended it",
+        RunOutcome.NOT_FOUND: missing,
+        RunOutcome.NOT_EXECUTABLE: missing,
+        RunOutcome.NO_TESTS: "pytest found no such test" if code == NO_SUCH_TEST else "nothing was collected",
+        RunOutcome.PYTEST_ERROR: "pytest stopped before the tests ran to their end "
+        "(collection or internal error)",
+    }.get(outcome, "")
 
 
 def run_guarded(command: GuardedCommand, screens: tuple[Screen, Screen]) -> GuardedRun:
-    """Run the command to its end, whatever that is. Raises HostError only when no keeper can be started."""
+    """Run the command to its end, whatever that is. Raises HostError only when nothing can be started."""
     logs = (
         LogWriter(command.folder, "pytest", STDOUT_BYTES, command.environ),
         LogWriter(command.folder, "stderr", STDERR_BYTES, command.environ),
     )
     started = datetime.now(UTC)
-    refused = startable(command.argv, command.cwd, command.environ)
-    if refused:
-        for log in logs:
-            log.close()
-        return _not_started(command.argv[0], refused, started)
-    return _Supervisor(command, logs, screens).run()
-
-
-def _not_started(program: str, code: int, started: datetime) -> GuardedRun:
-    found = code != EXIT_NOT_FOUND
+    refused = _startable(command.argv, command.cwd, command.environ)
+    if not refused:
+        return _Watch(command, logs, screens).run()
+    for log in logs:
+        log.close()
+    found = refused == EXIT_NOT_EXECUTABLE
     outcome = RunOutcome.NOT_EXECUTABLE if found else RunOutcome.NOT_FOUND
-    reason = f"{program} {'cannot be executed' if found else 'was not found'}"
-    return GuardedRun(code, outcome, started, datetime.now(UTC), reason=reason)
+    reason = f"{command.argv[0]} {'cannot be executed' if found else 'was not found'}"
+    return GuardedRun(refused, outcome, started, datetime.now(UTC), reason=reason)
 
 
-class _Supervisor:
-    """One run: the keeper, two streams, and the user's signals."""
+def _startable(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> int:
+    """0 when the program can be started, else the shells' exit code: 127 not found, 126 not executable."""
+    name = argv[0]
+    folders = [""] if "/" in name else environ.get("PATH", os.defpath).split(os.pathsep)
+    found = EXIT_NOT_FOUND
+    for place in (cwd / folder / name for folder in folders):
+        try:
+            mode = place.stat().st_mode
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(mode) and os.access(place, os.X_OK):
+            return 0
+        found = EXIT_NOT_EXECUTABLE
+    return found
+
+
+class _Watch:
+    """One run: the supervisor, two streams, and the user's signals."""
 
     def __init__(
         self, command: GuardedCommand, logs: tuple[LogWriter, LogWriter], screens: tuple[Screen, Screen]
     ) -> None:
-        self.command = command
-        self.logs = logs
-        self.screens = screens
+        self.command, self.logs, self.screens = command, logs, screens
         self.disk_error = ""
         self.signalled: list[int] = []
         self.report = b""
@@ -132,33 +169,37 @@ class _Supervisor:
         try:
             with self._signals():
                 self._watch(report_read)
-                if not self.report:  # the keeper was killed: end what it can no longer end
-                    keeper.send(self.process.pid, signal.SIGKILL)
+                if not self.report:  # the supervisor was killed: end what it can no longer end
+                    supervisor.send(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         finally:
             os.close(self.control)
             os.close(report_read)
             if self.process.poll() is None:
-                keeper.send(self.process.pid, signal.SIGKILL)
+                supervisor.send(self.process.pid, signal.SIGKILL)
                 self.process.kill()
                 self.process.wait()
             self._close_logs()
         return self._ended(started)
 
     def _start(self, control: int, report: int) -> subprocess.Popen[bytes]:
-        spec: dict[str, Any] = {
-            "command": [*self._time_words(), *self.command.argv],
-            "wrapped": bool(self.command.time_program),
-            "timeout_s": self.command.timeout_s,
-            "grace_s": self.command.grace_s,
+        command = self.command
+        timed = (
+            [command.time_program, "-v", "-o", str(command.time_file), "--"] if command.time_program else []
+        )
+        spec = {
+            "command": [*timed, *command.argv],
+            "wrapped": bool(timed),
+            "timeout_s": command.timeout_s,
+            "grace_s": command.grace_s,
             "control_fd": control,
             "report_fd": report,
         }
         try:
             return subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, json.dumps(spec)],
-                cwd=self.command.cwd,
-                env=dict(self.command.environ),
+                [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
+                cwd=command.cwd,
+                env=dict(command.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -168,15 +209,9 @@ class _Supervisor:
         except (OSError, ValueError) as error:
             raise HostError(f"the command cannot be started: {error}") from error
 
-    def _time_words(self) -> list[str]:
-        if not self.command.time_program:
-            return []
-        return [self.command.time_program, "-v", "-o", str(self.command.time_file), "--"]
-
     def _watch(self, report: int) -> None:
-        streams = (self.process.stdout, self.process.stderr)
         with selectors.DefaultSelector() as selector:
-            for index, stream in enumerate(streams):
+            for index, stream in enumerate((self.process.stdout, self.process.stderr)):
                 assert stream is not None
                 selector.register(stream.fileno(), selectors.EVENT_READ, index)
             selector.register(report, selectors.EVENT_READ, None)
@@ -187,7 +222,7 @@ class _Supervisor:
                     data = os.read(key.fd, _CHUNK)
                     if not data:
                         selector.unregister(key.fd)
-                        # The keeper has gone: nothing more will come but what is in the pipes.
+                        # The supervisor has gone: nothing more will come but what is in the pipes.
                         deadline = time.monotonic() + _DRAIN_S if key.data is None else deadline
                     elif key.data is None:
                         self.report += data
@@ -199,13 +234,9 @@ class _Supervisor:
             return
         try:
             self.screens[index].show(data, self.logs[index].feed(data))
-        except OSError as error:
-            self._disk_refused(error)
-
-    def _disk_refused(self, error: OSError) -> None:
-        # A figure without its evidence is worth nothing: the run ends here.
-        self.disk_error = error.strerror or str(error)
-        self._say(b"t")
+        except OSError as error:  # a figure without its evidence is worth nothing: the run ends here
+            self.disk_error = error.strerror or str(error)
+            self._say(b"t")
 
     def _close_logs(self) -> None:
         for log, screen in zip(self.logs, self.screens, strict=True):
@@ -239,56 +270,34 @@ class _Supervisor:
                 signal.signal(number, handler)
 
     def _ended(self, started: datetime) -> GuardedRun:
+        """Exit code and outcome; what nbbench did to the command comes before what it said itself."""
         run = GuardedRun(1, RunOutcome.FAILED, started, datetime.now(UTC), disk_error=self.disk_error)
         run.notes = [log.note for log in self.logs if log.note]
         run.anomalies = [log.disturbed for log in self.logs if log.disturbed]
+        run.signalled = self.signalled[0] if self.signalled else 0
         try:
-            told = json.loads(self.report)
+            found = json.loads(self.report)
         except ValueError:
             run.exit_code, run.outcome = SIGNAL_BASE + int(signal.SIGKILL), RunOutcome.SIGNAL
-            run.reason = (
-                "the process that keeps the command was killed, so how the command ended is not known"
-            )
+            run.reason = "the command's supervisor was killed, so how the command ended is not known"
             return run
-        if told["error"]:
+        if found["error"]:
             run.exit_code, run.outcome = EXIT_NOT_EXECUTABLE, RunOutcome.NOT_EXECUTABLE
-            run.reason = f"{self.command.argv[0]} cannot be executed: {told['error']}"
+            run.reason = f"{self.command.argv[0]} cannot be executed: {found['error']}"
             return run
-        run.usage = RunUsage(**{f.name: told[f.name] for f in fields(RunUsage)})
-        if told["left_behind"]:
-            run.notes.append(f"{told['left_behind']} processes that the command left running were ended")
-        self._judge(run, told)
-        return run
-
-    def _judge(self, run: GuardedRun, told: Mapping[str, Any]) -> None:
-        """Exit code and outcome; what nbbench did to the command comes before what it said itself."""
-        code = told["exit_code"]
+        run.usage = Usage(**{f.name: found[f.name] for f in fields(Usage)})
+        if found["left_behind"]:
+            run.notes.append(f"{found['left_behind']} processes that the command left running were ended")
+        code = found["exit_code"]
         run.exit_code = SIGNAL_BASE - code if code < 0 else code
-        run.outcome = outcome_of(run.exit_code, self.command.argv)
-        if told["timed_out"]:
+        run.outcome = outcome_of(run.exit_code, is_pytest(self.command.argv))
+        run.reason = reason_of(run.outcome, run.exit_code)
+        if found["timed_out"]:
             run.exit_code, run.outcome = EXIT_TIMEOUT, RunOutcome.TIMEOUT
             run.reason = f"it ran longer than the outer timeout of {self.command.timeout_s:g} s"
         elif self.disk_error:
             run.outcome, run.reason = RunOutcome.DISK_FULL, f"the log could not be written: {self.disk_error}"
-        elif self.signalled:
-            name = signal.Signals(self.signalled[0]).name
+        elif run.signalled:
+            name = signal.Signals(run.signalled).name
             run.outcome, run.reason = RunOutcome.INTERRUPTED, f"interrupted by the user ({name})"
-        elif run.outcome is RunOutcome.TIMEOUT:
-            run.reason = "a timeout inside the command ended it"
-        elif run.outcome in (RunOutcome.NOT_FOUND, RunOutcome.NOT_EXECUTABLE):
-            run.reason = "a program that the command starts was not found, or cannot be executed"
-        elif run.outcome is RunOutcome.SIGNAL:
-            run.reason = f"ended by signal {run.exit_code - SIGNAL_BASE} ({_signal_name(run.exit_code)})"
-        elif run.outcome is RunOutcome.NO_TESTS:
-            run.reason = (
-                "pytest found no such test" if run.exit_code == NO_SUCH_TEST else "no test was collected"
-            )
-        elif run.outcome is RunOutcome.PYTEST_ERROR:
-            run.reason = "pytest stopped before the tests ran to their end (collection or internal error)"
-
-
-def _signal_name(code: int) -> str:
-    try:
-        return signal.Signals(code - SIGNAL_BASE).name
-    except ValueError:
-        return "a real-time signal"
+        return run

@@ -11,15 +11,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.captured import CaptureFacts, Diagnosis, MallocTiming, MallocTrial
+from nbbench.captured import Diagnosis, MallocTiming, MallocTrial
 from nbbench.config import Settings
+from nbbench.disturbance import Disturbance
 from nbbench.errors import NbbenchError, SubjectError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
@@ -27,7 +28,9 @@ from nbbench.measure.ledgers import known_ledgers
 from nbbench.measure.lock import measuring
 from nbbench.measure.process_env import server_environment, tree_environment, without_malloc_settings
 from nbbench.model import Commit
+from nbbench.report.capture import CaptureStart
 from nbbench.subject.git import git_text
+from nbbench.subject.presets import CaptureWorkload
 from nbbench.subject.profile import load_profile
 from nbbench.subject.tree import extract_tree
 
@@ -38,46 +41,46 @@ _FIRST_S = 120.0  # the pair that matters most gets this long: with ten others o
 
 def diagnose(
     settings: Settings,
-    facts: CaptureFacts,
-    pairs: Sequence[tuple[int, str]],
+    start: CaptureStart,
+    workload: CaptureWorkload,
     *,
     test_threads: int = 0,
     say: Callable[[str], None] = lambda _: None,
-    sizes: Sequence[int] = (),
     budget_s: float = BUDGET_S,
 ) -> Diagnosis:
-    """Measure the AT-PERF-003 workload of the captured tree for these (size, dtype) pairs.
+    """Measure the subject's bandwidth workload of the captured tree, as its profile says.
 
-    The first pairs matter most: once `budget_s` is spent no further one begins. Of `sizes` the
-    ledgers are added. `test_threads` is what the test computed with.
+    The first trials matter most: once `budget_s` is spent no further one begins. `test_threads` is what the
+    test computed with.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    known = Diagnosis(tree=facts.tree, test_threads=test_threads, cores=cores)
-    if not facts.commit:
+    known = Diagnosis(tree=start.tree, cores=cores)
+    if not start.commit:
         return replace(known, error="the subject is not a git checkout, so its source tree has no name")
-    if not facts.tree:
-        return replace(known, error=f"commit {facts.commit[:8]} has no {settings.measured_path}")
+    if not start.tree:
+        return replace(known, error=f"commit {start.commit[:8]} has no {settings.measured_path}")
     if not warm_client.supported():
         return replace(known, error="this system cannot hold warm processes (Linux with pidfd_open)")
-    say(f"diagnosing tree {facts.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
+    say(f"diagnosing tree {start.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
     try:
         with measuring(settings.state_dir):
-            return _measure(settings, facts, known, pairs, sizes, budget_s)
+            return _measure(settings, start, workload, known, min(test_threads, cores), budget_s)
     except (NbbenchError, OSError) as error:
         return replace(known, error=str(error))
 
 
 def _measure(
     settings: Settings,
-    facts: CaptureFacts,
+    start: CaptureStart,
+    workload: CaptureWorkload,
     known: Diagnosis,
-    pairs: Sequence[tuple[int, str]],
-    sizes: Sequence[int],
+    test_threads: int,
     budget_s: float,
 ) -> Diagnosis:
-    commit = Commit(facts.commit, facts.tree, datetime.fromtimestamp(0, UTC), "")
-    folder = _extracted(settings, facts)
-    notes = ["the work tree has uncommitted changes, which the diagnosis does not see"] if facts.dirty else []
+    commit = Commit(start.commit, start.tree, datetime.fromtimestamp(0, UTC), "")
+    folder = _extracted(settings, start)
+    dirty = "the work tree has uncommitted changes, which the diagnosis does not see"
+    notes = [dirty] if start.changes_before else []
     plain, removed = without_malloc_settings(os.environ)
     if removed:
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
@@ -88,24 +91,31 @@ def _measure(
         server.open_suite(
             [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment
         )
-        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s, known.cores)
-        wanted = {*pairs, *((size, dtype) for size in sizes for _, dtype in pairs)}
-        threads = min(known.test_threads, known.cores)
-        ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": threads})
-        ledgers = jobs.ledgers(settings, commit, sorted(wanted))
+        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s)
+        dtypes = {dtype for _, dtype in workload.trials}
+        wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
+        names = {pair: workload.name.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
+        ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
+        ledgers = jobs.ledgers(settings, commit, list(names.values()))
         default = ceiling.get("default_dtype")
-        first, *others = sorted(pairs, key=lambda pair: pair[1] != default)  # the test's own dtype first
-        trials = {first: jobs.pair(*first, limit_s=_FIRST_S)}
-        trials |= {pair: jobs.pair(*pair) for pair in others}
-        trials |= {pair: {} for pair in sorted(wanted) if pair not in trials}
+        trials: dict[tuple[int, str], dict[str, Any]] = {}
+        # The test's own dtype first.
+        for size, dtype in sorted(workload.trials, key=lambda pair: pair[1] != default):
+            limit_s = 0.0 if trials else _FIRST_S
+            given = {"size": size, "dtype": dtype}
+            trials[size, dtype] = jobs.run(
+                f"{size}² {dtype}", "diagnosis:measure_pair", given, limit_s=limit_s
+            )
+        trials |= {pair: {} for pair in names if pair not in trials}
     return replace(
-        jobs.load(known),
+        known,
         torch=str(_first(trials.values(), "torch")),
         default_dtype=str(_first([ceiling, *trials.values()], "default_dtype")),
         threads=int(_first([*trials.values(), ceiling], "threads") or 0),
-        trials=tuple(_trial(*pair, found, ledgers) for pair, found in trials.items()),
+        trials=tuple(_trial(*pair, found, ledgers.get(names[pair])) for pair, found in trials.items()),
         copy_bytes_per_s=ceiling.get("copy"),
         copy_test_bytes_per_s=ceiling.get("copy_test", ceiling.get("copy")),
+        disturbance=jobs.disturbance(known.cores),
         notes=(*notes, *jobs.notes),
     )
 
@@ -119,39 +129,30 @@ class _Jobs:
     """Runs the functions of benchmarks/diagnosis.py until the time is spent, and adds up telemetry."""
 
     def __init__(
-        self,
-        server: warm_client.WarmServer,
-        environment: Mapping[str, str],
-        folder: Path,
-        deadline: float,
-        cores: int,
+        self, server: warm_client.WarmServer, environment: Mapping[str, str], folder: Path, deadline: float
     ) -> None:
-        self._cores = cores
         self._server = server
         self._environment = environment
         self._folder = folder
         self._deadline = deadline
-        self.wall_s = self.others_s = self.steal_s = 0.0
+        self._telemetry: list[Mapping[str, Any]] = []
         self.notes: list[str] = []
 
-    def load(self, known: Diagnosis) -> Diagnosis:
-        """`known` with how long the jobs took, and how much others disturbed them."""
-        wall = self.wall_s or 1.0
-        return replace(
-            known, wall_s=self.wall_s, others_share=self.others_s / wall, steal_share=self.steal_s / wall
+    def disturbance(self, cores: int) -> Disturbance:
+        """How much others disturbed the jobs, without what they did on cores that these may not use."""
+        wall_s = sum(float(t["wall_s"]) for t in self._telemetry)
+        if not wall_s:
+            return Disturbance(processes=0)
+        others_s, steal_s = (
+            sum(float(t[name]) for t in self._telemetry) for name in ("others_cpu_s", "steal_s")
         )
+        spare = max(0, (os.cpu_count() or 1) - cores)
+        others = max(0.0, others_s / wall_s - spare)
+        return Disturbance(others, steal_s / wall_s, processes=len(self._telemetry))
 
-    def pair(self, size: int, dtype: str, limit_s: float = 0.0) -> dict[str, Any]:
-        """Both settings of malloc for one workload."""
-        arguments = {"size": size, "dtype": dtype}
-        return self.run(f"{size}² {dtype}", "diagnosis:measure_pair", arguments, limit_s=limit_s)
-
-    def ledgers(
-        self, settings: Settings, commit: Commit, wanted: Sequence[tuple[int, str]]
-    ) -> Mapping[str, Ledger]:
-        """The ledgers kept for a commit's tree; those of `wanted` that are missing are recorded first."""
+    def ledgers(self, settings: Settings, commit: Commit, names: list[str]) -> Mapping[str, Ledger]:
+        """The ledgers kept for a commit's tree; those of `names` that are missing are recorded first."""
         known = known_ledgers(settings, commit)
-        names = [f"bandwidth-{size}-{dtype}" for size, dtype in wanted]
         missing = [name for name in names if name not in known]
         if not missing:
             return known
@@ -177,18 +178,14 @@ class _Jobs:
             return {}
         path = self._folder / "found.json"
         path.unlink(missing_ok=True)
-        told = {**arguments, "path": str(path)} if answers else arguments
+        given = {**arguments, "path": str(path)} if answers else arguments
         outcome = self._server.run(
-            ["call", f"benchmarks.{function}", json.dumps(told)],
+            ["call", f"benchmarks.{function}", json.dumps(given)],
             cwd=str(self._folder),
             environment=self._environment,
             timeout_s=max(left + _GRACE_S, limit_s),
         )
-        self.wall_s += float(outcome.telemetry["wall_s"])
-        spare = max(0, (os.cpu_count() or 1) - self._cores)  # cores that others use without disturbing
-        others_s = float(outcome.telemetry["others_cpu_s"]) - spare * float(outcome.telemetry["wall_s"])
-        self.others_s += max(0.0, others_s)
-        self.steal_s += float(outcome.telemetry["steal_s"])
+        self._telemetry.append(outcome.telemetry)
         if outcome.exit_code:
             lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
             late = outcome.telemetry.get("verdict") == "timeout"
@@ -206,26 +203,25 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _extracted(settings: Settings, facts: CaptureFacts) -> Path:
+def _extracted(settings: Settings, start: CaptureStart) -> Path:
     """The captured tree, extracted from the registered subject or from the checkout's own git."""
     trees = settings.env_dir / "trees"
     repositories = [settings.subject_git] if (settings.subject_git / "objects").is_dir() else []
-    own = git_text(facts.subject, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
+    own = git_text(Path(start.cwd), ["rev-parse", "--path-format=absolute", "--git-common-dir"])
     for repository in (*repositories, Path(own)):
         try:
-            tree = git_text(repository, ["rev-parse", "--verify", f"{facts.commit}:{settings.measured_path}"])
+            tree = git_text(repository, ["rev-parse", "--verify", f"{start.commit}:{settings.measured_path}"])
         except SubjectError:
             continue  # this repository does not have the commit
-        if tree == facts.tree:
-            return extract_tree(repository, facts.commit, tree, settings.measured_path, trees)
+        if tree == start.tree:
+            return extract_tree(repository, start.commit, tree, settings.measured_path, trees)
     raise SubjectError(
-        f"no repository holds tree {facts.tree[:8]} of {settings.measured_path}, so nothing was tried apart",
+        f"no repository holds tree {start.tree[:8]} of {settings.measured_path}, so nothing was tried apart",
         hint="",
     )
 
 
-def _trial(size: int, dtype: str, found: Mapping[str, Any], ledgers: Mapping[str, Ledger]) -> MallocTrial:
-    ledger = ledgers.get(f"bandwidth-{size}-{dtype}")
+def _trial(size: int, dtype: str, found: Mapping[str, Any], ledger: Ledger | None) -> MallocTrial:
     default, pinned = (MallocTiming(**found[s]) if s in found else None for s in ("default", "pinned"))
     error = str(found.get("error", "")) or (ledger.error if ledger else "")
     return MallocTrial(size, dtype, default, pinned, ledger if ledger and not ledger.error else None, error)

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nbbench.capture.finish import Capture, close_folder, listing, without_secrets
+from nbbench.capture.finish import Capture, close_folder
 from nbbench.capture.liveness import is_alive
-from nbbench.capture.record_copy import copy_record
 from nbbench.capture.run import SCRATCH_PREFIX
 from nbbench.capture.session import RESERVE
-from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.capture.test_records import copy_record
+from nbbench.captured import RunOutcome
 from nbbench.config import Settings
 from nbbench.errors import EvidenceError
 from nbbench.record import stamp
 from nbbench.record.atomic import write_bytes, write_text
-from nbbench.record.redact import REDACTED, is_secret_name
+from nbbench.record.redact import REDACTED, is_secret_name, secret_values
 from nbbench.report import capture as pages
 from nbbench.words import minute
 
@@ -34,8 +34,10 @@ def recover(settings: Settings, folder: Path, environ: Mapping[str, str]) -> Cap
     Raises EvidenceError when it is no capture's folder, is finished, or is still being captured;
     HostError when the machine refuses.
     """
+    from nbbench.capture.findings import findings_of
+
     start = _journal(folder)
-    scratch = _scratch(start)
+    scratch, secrets = _scratch(start), secret_values(environ)
     notes = _keep_record(folder, scratch, environ)
     code = _exit_code(folder)
     reason = _reason(folder, code)
@@ -43,17 +45,15 @@ def recover(settings: Settings, folder: Path, environ: Mapping[str, str]) -> Cap
     for leftover in (folder / RESERVE, *folder.glob(".*.tmp")):
         leftover.unlink(missing_ok=True)
     notes.append(f"recovered at {minute(datetime.now(UTC))} by nbbench capture --recover")
-    enrichment = _figures(settings, folder, start, environ)
-    notes += stamp.check_folder(folder)
     end = pages.CaptureEnd(
-        facts=None,
+        outcome=RunOutcome.UNKNOWN,
+        exit_code=code,
         reason=reason,
+        recovered=True,
         notes=tuple(notes),
-        enrichment=enrichment,
-        exit_code_text=code,
-        files=listing(folder),
+        findings=findings_of(settings, start, RunOutcome.UNKNOWN, folder, probe=False),
     )
-    done = close_folder(folder, start, end)
+    done = close_folder(folder, start, end, secrets)
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)
     return done
@@ -65,8 +65,7 @@ def _journal(folder: Path) -> pages.CaptureStart:
             f"{folder} is finished: it already has {stamp.CHECKSUMS}", hint="there is nothing to recover"
         )
     try:
-        told = json.loads((folder / pages.METADATA).read_text(encoding="utf-8"))
-        start = pages.read_start(told)
+        start = pages.read_start(json.loads((folder / pages.METADATA).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise EvidenceError(
             f"{folder} is not the folder of a capture: it has no {pages.METADATA}",
@@ -95,63 +94,31 @@ def _keep_record(folder: Path, scratch: Path | None, environ: Mapping[str, str])
     """Copy the tests' record, unless it may hold secrets that only the killed capture knew."""
     if scratch is None or (folder / pages.RECORDS).exists():
         return []
-    unknown = _hidden_names(folder) - environ.keys()
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        return [
-            f"the tests' records are left out: this environment lacks {names}, whose values they may hold"
-        ]
-    note = copy_record(scratch / "record.jsonl", folder / pages.RECORDS, environ)
-    return [note] if note else []
-
-
-def _figures(
-    settings: Settings, folder: Path, start: pages.CaptureStart, environ: Mapping[str, str]
-) -> Enrichment:
-    from nbbench.capture.findings import enrich
-
-    facts = CaptureFacts(
-        folder=folder,
-        cluster=start.cluster,
-        preset=start.preset,
-        command=start.command,
-        subject=Path(start.cwd),
-        commit=start.commit,
-        tree=start.tree,
-        dirty=bool(start.changes_before),
-        started_at=start.started_at,
-        ended_at=start.started_at,
-        exit_code=0,
-        outcome=RunOutcome.UNKNOWN,
-        usage=RunUsage(),
-        record=folder / pages.RECORDS,
-        probe=False,
-        python=start.python,
-    )
-    return without_secrets(enrich(settings, facts), environ)
-
-
-def _hidden_names(folder: Path) -> set[str]:
-    """Variables of the killed run whose names speak of a secret, from its env.txt."""
     try:
         lines = (folder / "env.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return set()
-    return {n for n, _, value in (x.partition("=") for x in lines) if value == REDACTED and is_secret_name(n)}
+        lines = []
+    pairs = [line.partition("=") for line in lines]
+    hidden = {name for name, _, value in pairs if value == REDACTED and is_secret_name(name)}
+    if unknown := ", ".join(sorted(hidden - environ.keys())):
+        return [
+            f"the tests' records are left out: this environment lacks {unknown}, whose values they may hold"
+        ]
+    note = copy_record(scratch / "record.jsonl", folder / pages.RECORDS, secret_values(environ))
+    return [note] if note else []
 
 
-def _exit_code(folder: Path) -> str:
-    """The code on record; `unknown` when nbbench was killed before the command ended."""
+def _exit_code(folder: Path) -> int | None:
+    """The code on record; None when nbbench was killed before the command ended."""
     try:
-        text = (folder / pages.EXIT_CODE).read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return "unknown"
-    return text if re.fullmatch(r"\d{1,3}", text) else "unknown"
+        return int((folder / pages.EXIT_CODE).read_text(encoding="ascii", errors="replace"))
+    except (OSError, ValueError):
+        return None
 
 
-def _fill(folder: Path, code: str) -> None:
+def _fill(folder: Path, code: int | None) -> None:
     """What the layout asks for and the capture did not come to write; nothing that exists is changed."""
-    write_text(folder / pages.EXIT_CODE, f"{code}\n")
+    write_text(folder / pages.EXIT_CODE, f"{'unknown' if code is None else code}\n")
     for name in ("time.txt", "torch_env.txt", "env.txt", "commands.txt"):
         path = folder / name
         if not path.exists() or not path.stat().st_size:
@@ -161,10 +128,10 @@ def _fill(folder: Path, code: str) -> None:
             write_bytes(folder / name, b"")
 
 
-def _reason(folder: Path, code: str) -> str:
+def _reason(folder: Path, code: int | None) -> str:
     """When the capture was last seen at work, from the newest of its files."""
     logs = [folder / name for name in ("pytest.log", "stderr.log", pages.METADATA)]
     newest = max(path.stat().st_mtime for path in logs if path.exists())
     seen = minute(datetime.fromtimestamp(newest, UTC))
-    when = "before the command's end was known" if code == "unknown" else "after the command had ended"
+    when = "before the command's end was known" if code is None else "after the command had ended"
     return f"nbbench was killed {when}; last output at {seen}"

@@ -1,7 +1,7 @@
 """A guarded run from its checks to its finished evidence folder.
 
-The folder is of use from the first second: command, environment, journal and a summary that says
-BLOCKED lie in it before the command starts, and are replaced when it has ended.
+The folder is of use from the first second: command, environment, journal and a summary that says BLOCKED
+lie in it before the command starts, and are replaced when it has ended.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nbbench.capture.finish import Capture, finish, last_words
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, run_guarded
-from nbbench.capture.session import CaptureRequest, Session, describe, open_folder, prepare, utc_now
+from nbbench.capture.session import CaptureRequest, describe, open_folder, prepare
 from nbbench.config import Settings
 from nbbench.errors import HostError
 from nbbench.record.atomic import host_error
 from nbbench.record.stamp import create_folder
-
-__all__ = ["Capture", "CaptureRequest", "registered", "run_capture"]
 
 SCRATCH_PREFIX = "nbbench-capture-"
 
@@ -34,19 +33,28 @@ def run_capture(settings: Settings, request: CaptureRequest, environ: Mapping[st
     """
     with _scratch() as scratch:
         session = prepare(settings, request, environ, scratch)
-        started_at = utc_now()
+        started_at = datetime.now(UTC)
         session.folder = create_folder(request.reports, request.cluster, started_at)
         request.say(f"evidence in {session.folder}")
         start = describe(session, started_at)
         ended: GuardedRun | None = None
         try:
             open_folder(session, start)
-            ended = _run(session)
+            command = GuardedCommand(
+                argv=request.command,
+                cwd=request.subject,
+                environ=session.environ,
+                folder=session.folder,
+                timeout_s=session.timeout_s,
+                time_program=gnu_time(),
+                time_file=scratch / "time.txt",
+            )
+            ended = run_guarded(command, request.screens)
             done = finish(session, start, ended)
         except (HostError, OSError) as error:
-            told = host_error(session.folder, error) if isinstance(error, OSError) else error
-            last_words(session, start, ended, told)
-            raise told from error
+            refused = host_error(session.folder, error) if isinstance(error, OSError) else error
+            last_words(session, start, ended, refused)
+            raise refused from error
     return registered(settings, done, request.say)
 
 
@@ -63,21 +71,6 @@ def registered(settings: Settings, done: Capture, say: Callable[[str], None]) ->
         say(f"the folder is not registered in the database: {error or type(error).__name__}")
         return done
     return replace(done, registered=True)
-
-
-def _run(session: Session) -> GuardedRun:
-    return run_guarded(
-        GuardedCommand(
-            argv=session.request.command,
-            cwd=session.request.subject,
-            environ=session.environ,
-            folder=session.folder,
-            timeout_s=session.timeout_s,
-            time_program=gnu_time(),
-            time_file=session.scratch / "time.txt",
-        ),
-        session.request.screens,
-    )
 
 
 @contextlib.contextmanager

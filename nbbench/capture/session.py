@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import nbbench
-from nbbench.capture.guard_rules import guarded_environment, is_pytest, unwrap, violations
+from nbbench.capture.guards import guarded_environment, is_pytest, unwrap, violations
 from nbbench.capture.liveness import boot_id, start_ticks
-from nbbench.capture.screen import Screen
+from nbbench.capture.logs import Screen
 from nbbench.capture.snapshots import Interpreter, WorkTree, find_python, inspect_interpreter, work_tree
 from nbbench.config import Settings
 from nbbench.disturbance import busy_load
@@ -20,7 +20,14 @@ from nbbench.errors import HostError, UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
-from nbbench.record.redact import influences, redact_argv, redact_text, redacted_environment
+from nbbench.record.redact import (
+    influences,
+    redact_argv,
+    redact_text,
+    redact_value,
+    redacted_environment,
+    secret_values,
+)
 from nbbench.report import capture as pages
 from nbbench.report.capture_summary import opening_summary
 from nbbench.subject.presets import Preset
@@ -28,8 +35,6 @@ from nbbench.subject.presets import Preset
 RESERVE = ".nbbench-reserve"
 # Room for the last words on a full disk: exit code, summary, metadata, checksums.
 RESERVE_BYTES = 256 * 1024
-# The pages that lie in the folder before the command starts.
-OPENING = (pages.SUMMARY, pages.METADATA, "commands.txt", "env.txt")
 _PLUGIN = "nbbench_evidence"
 _PLUGIN_FOLDER = Path(nbbench.__file__).parent / "capture" / "evidence_plugin"
 _VERSIONS = (
@@ -60,12 +65,13 @@ class Session:
     """One capture's state. `scratch` holds what is not redacted yet: the plugin's record, a trace.
 
     `opening` holds the pages written before the command starts, by name; `anomalies` and `notes`
-    grow on the way; `interpreter` is None where it is not known.
+    grow on the way; `interpreter` is None where it is not known. `secrets` are what no file may hold.
     """
 
     settings: Settings
     request: CaptureRequest
     environ: dict[str, str]
+    secrets: tuple[str, ...]
     scratch: Path
     waived: tuple[str, ...] = ()
     python: str = ""
@@ -91,29 +97,14 @@ class Session:
         """Where --profile has the trace written."""
         return self.scratch / "profile.json"
 
-    def clean(self, text: str) -> str:
-        """`text` without credentials."""
-        return redact_text(text, self.environ)
-
     def write(self, name: str, text: str) -> None:
-        """Write one file of the folder at once. Raises HostError."""
-        write_text(self.folder / name, text)
+        """Write one file of the folder at once, without credentials. Raises HostError."""
+        write_text(self.folder / name, redact_text(text, self.secrets))
 
     def tree_now(self) -> WorkTree:
         """The state of the subject's checkout, the reports left out."""
         usual = self.request.subject / self.settings.reports_root
         return work_tree(self.request.subject, self.settings.measured_path, (self.request.reports, usual))
-
-    def changes(self, tree: WorkTree) -> tuple[tuple[str, str], ...]:
-        """The changed files of a checkout, their names without credentials."""
-        return tuple((self.clean(name), word) for name, word in tree.changes)
-
-    def load(self) -> str:
-        """The load averages as text; empty where they are hidden."""
-        load = load_now()
-        if load.one is None:
-            return ""
-        return f"{load.one:g} {load.five:g} {load.fifteen:g} on {load.processors} processors"
 
 
 def prepare(
@@ -128,6 +119,7 @@ def prepare(
         settings=settings,
         request=request,
         environ=guarded_environment(request.preset, environ),
+        secrets=secret_values(environ),
         scratch=scratch,
     )
     _check_guards(session)
@@ -137,7 +129,7 @@ def prepare(
     _check_pytest(session)
     session.before = session.tree_now()
     if session.before.problem:
-        session.notes.append(session.clean(f"the subject's folder is {session.before.problem}"))
+        session.notes.append(f"the subject's folder is {session.before.problem}")
     if request.probe and not settings.is_project:
         session.notes.append("there is no nbbench project here, so nothing was tried apart from the command")
     return session
@@ -145,80 +137,79 @@ def prepare(
 
 def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
     """Everything that is known before the command starts, without credentials."""
-    request, before = session.request, session.before
+    request, before, found = session.request, session.before, session.interpreter
     load = load_now()
     if busy_load(load.one, load.processors):
         session.notes.append(
             f"the machine was busy before the run: load {load.one:g} on {load.processors} processors"
         )
-    return pages.CaptureStart(
+    guards = tuple((name, session.environ[name]) for name, _ in request.preset.environment)
+    start = pages.CaptureStart(
         stamp=session.folder.name,
         cluster=request.cluster,
         plan=session.settings.plan,
         preset=request.preset.name,
-        command=tuple(redact_argv(request.command, session.environ)),
-        cwd=session.clean(str(request.subject)),
-        guards=tuple((n, session.clean(session.environ[n])) for n, _ in request.preset.environment),
+        command=tuple(redact_argv(request.command, session.secrets)),
+        cwd=str(request.subject),
+        guards=guards,
         timeout_s=session.timeout_s,
-        influences=_influences(session),
+        influences=tuple(influences(session.environ, dict(guards))),
         profile=request.profile,
         started_at=started_at,
-        sign_off=session.clean(request.sign_off),
+        sign_off=request.sign_off,
         waived=session.waived,
         commit=before.commit,
         tree=before.tree,
         branch=before.branch,
-        changes_before=session.changes(before),
-        python=session.interpreter.executable if session.interpreter else session.python,
+        changes_before=before.changes,
+        python=found.executable if found else session.python,
         machine_name=machine_name(session.settings),
         machine=tuple((n, v) for n, v in machine_facts().items() if n != "python"),
-        versions=_versions(session.interpreter),
-        load_before=session.load(),
+        versions=found.versions(_VERSIONS) if found else (),
+        load_before=load_text(),
         pid=os.getpid(),
         started_ticks=start_ticks(os.getpid()),
         boot=boot_id(),
         scratch=str(session.scratch),
     )
+    return redact_value(start, session.secrets)
 
 
 def open_folder(session: Session, start: pages.CaptureStart) -> None:
     """Write what makes the folder of use even if nothing else ever comes. Raises HostError or OSError."""
     _load_plugin(session)
     (session.folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
-    texts = (
-        opening_summary(start),
-        pages.opening_metadata(start),
-        pages.commands_txt(start),
-        "\n".join(redacted_environment(session.environ)) + "\n",
-    )
-    session.opening = dict(zip(OPENING, texts, strict=True))
+    environment = redacted_environment(session.environ)
+    session.opening = {
+        pages.SUMMARY: opening_summary(start),
+        pages.METADATA: pages.opening_metadata(start),
+        "commands.txt": pages.commands_txt(start),
+        "env.txt": "\n".join(environment) + "\n",
+    }
     for name, text in session.opening.items():
-        session.write(name, text)
+        write_text(session.folder / name, text)
 
 
-def utc_now() -> datetime:
-    """This moment in UTC."""
-    return datetime.now(UTC)
-
-
-def _influences(session: Session) -> tuple[tuple[str, str], ...]:
-    """The user's own variables that can change what the command does; guards are told apart."""
-    guards = [name for name, _ in session.request.preset.environment]
-    return tuple((n, session.clean(value)) for n, value in influences(session.environ, guards))
+def load_text() -> str:
+    """The load averages as text; empty where they are hidden."""
+    load = load_now()
+    if load.one is None:
+        return ""
+    return f"{load.one:g} {load.five:g} {load.fifteen:g} on {load.processors} processors"
 
 
 def _check_guards(session: Session) -> None:
     request = session.request
     found = violations(request.preset, session.environ, request.command, request.timeout_s)
     if found and not request.sign_off:
-        told = "; ".join(f"{v.text} [{v.rule}]" for v in found)
+        listed = redact_text("; ".join(f"{v.text} [{v.rule}]" for v in found), session.secrets)
         raise UsageError(
-            f"the guards of preset {request.preset.name} do not hold: {session.clean(told)}",
+            f"the guards of preset {request.preset.name} do not hold: {listed}",
             hint='undo that, or pass --sign-off "who agreed, and why", which is recorded',
         )
     if request.sign_off and not found:
         session.notes.append("a sign-off was given, but no guard needed it")
-    session.notes += [f"waived: {session.clean(v.text)} ({v.rule})" for v in found]
+    session.notes += [f"waived: {v.text} ({v.rule})" for v in found]
     session.waived = tuple(dict.fromkeys(v.rule for v in found))
 
 
@@ -232,9 +223,8 @@ def _check_pytest(session: Session) -> None:
             f"pytest is not installed for {found.executable}, which the command runs",
             hint="nothing was started; activate the subject's environment, or name its pytest",
         )
-    if "--timeout" not in session.environ.get("PYTEST_ADDOPTS", ""):
-        return
-    if not found.version_of("pytest-timeout"):
+    timed = "--timeout" in session.environ.get("PYTEST_ADDOPTS", "")
+    if timed and not found.version_of("pytest-timeout"):
         raise HostError(
             f"pytest-timeout is not installed for {found.executable}, and PYTEST_ADDOPTS has --timeout",
             hint="nothing was started; install it there, or agree on another PYTEST_ADDOPTS with --sign-off",
@@ -253,10 +243,3 @@ def _load_plugin(session: Session) -> None:
     environ["NBBENCH_EVIDENCE_RECORD"] = str(session.record)
     if session.request.profile:
         environ["NB_PROFILER_OUT"] = str(session.trace)
-
-
-def _versions(found: Interpreter | None) -> tuple[tuple[str, str], ...]:
-    if found is None:
-        return ()
-    named = [(name, version) for name in _VERSIONS if (version := found.version_of(name))]
-    return (("python", found.version), *named)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from nbbench.capture.guard_rules import unwrap
+from nbbench.capture.guards import unwrap
 from nbbench.errors import HostError, SubjectError
 from nbbench.subject.git import git, git_text
 
@@ -49,11 +49,6 @@ class WorkTree:
     changes: tuple[tuple[str, str], ...] = ()
     problem: str = ""
 
-    @property
-    def dirty(self) -> bool:
-        """Whether files differ from the commit, untracked ones included."""
-        return bool(self.changes)
-
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
@@ -68,16 +63,22 @@ class Interpreter:
         wanted = _normal(name)
         return next((version for known, version in self.packages if _normal(known) == wanted), "")
 
+    def versions(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """Python's version and those of the named packages that are installed."""
+        found = ((name, self.version_of(name)) for name in names)
+        return (("python", self.version), *((name, version) for name, version in found if version))
+
 
 def work_tree(checkout: Path, measured_path: str, ignored: Sequence[Path] = ()) -> WorkTree:
     """The state of the checkout; untracked files below `ignored` and in caches are left out.
 
-    Nothing is written, git's index included. A folder that is no checkout gives the problem.
+    Nothing is written, git's index included, and no program runs that the checkout's own configuration names
+    (hooks, fsmonitor, filters). A folder that is no checkout gives the problem.
     """
     try:
         top = Path(git_text(checkout, ["rev-parse", "--show-toplevel"]))
         commit = git_text(checkout, ["rev-parse", "--verify", "HEAD"])
-        listing = git(checkout, ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"])
+        listing = git(checkout, [*_without_filters(checkout), *_STATUS])
     except (SubjectError, HostError) as error:
         return WorkTree(problem=f"not a git checkout with a commit ({error})")
     skipped = [path.resolve() for path in ignored]
@@ -89,10 +90,26 @@ def work_tree(checkout: Path, measured_path: str, ignored: Sequence[Path] = ()) 
         path = top / name
         if word != "??" or not _is_skipped(path, name, skipped):
             changes.append((name, f"{_WORDS.get(word.strip(), 'changed')} {_digest(path)}"))
-    return WorkTree(commit, _tree(checkout, measured_path), _branch(checkout), tuple(sorted(changes)))
+    tree = _answer(checkout, ["rev-parse", "--verify", "--quiet", f"HEAD:{measured_path}"])
+    branch = _answer(checkout, ["symbolic-ref", "--quiet", "--short", "HEAD"])
+    return WorkTree(commit, tree, branch, tuple(sorted(changes)))
 
 
+_STATUS = (
+    *("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"),
+)
 _WORDS = {"??": "untracked", "M": "modified", "D": "deleted", "A": "added"}
+
+
+def _without_filters(checkout: Path) -> list[str]:
+    """Settings that switch every configured filter off: `git status` would run them."""
+    try:
+        names = git_text(checkout, ["config", "--name-only", "--get-regexp", r"^filter\."]).splitlines()
+    except SubjectError:
+        return []  # none is configured
+    drivers = {name.rpartition(".")[0] for name in names}
+    off = ("clean=", "smudge=", "process=", "required=false")
+    return [part for driver in sorted(drivers) for setting in off for part in ("-c", f"{driver}.{setting}")]
 
 
 def tree_changes(before: WorkTree, after: WorkTree) -> list[str]:
@@ -204,15 +221,8 @@ def _digest(path: Path) -> str:
         return "absent"
 
 
-def _tree(checkout: Path, measured_path: str) -> str:
+def _answer(checkout: Path, arguments: Sequence[str]) -> str:
     try:
-        return git_text(checkout, ["rev-parse", "--verify", "--quiet", f"HEAD:{measured_path}"])
-    except SubjectError:
-        return ""
-
-
-def _branch(checkout: Path) -> str:
-    try:
-        return git_text(checkout, ["symbolic-ref", "--quiet", "--short", "HEAD"])
+        return git_text(checkout, arguments)
     except SubjectError:
         return ""

@@ -1,13 +1,13 @@
-"""A small process that keeps one command: it ends everything the command started, whatever happens.
+"""A small process above one command: it ends everything that the command started, whatever happens.
 
-`nbbench capture` starts it as `python -I -S keeper.py SPEC`, in a session of its own, with two pipes. It
-needs the standard library alone and stays a few MB small, because the kernel counts the memory of
-the process that a command is forked from into the command's largest resident size.
+`nbbench capture` starts it as `python -I -S supervisor.py SPEC`, in a session of its own, with two pipes.
+It needs the standard library alone and stays a few MB small, because the kernel counts the memory of the
+process that a command is forked from into the command's largest resident size.
 
 The control pipe takes `i` (interrupt), `t` (terminate) and `k` (kill); when it closes, because
 nbbench ended or was killed, everything is terminated, then killed. The report pipe gets one JSON line
-at the end. The keeper adopts orphans (a subreaper), so that a daemon does not escape; if the keeper
-itself is killed, the kernel kills the command (parent-death signal).
+at the end. The supervisor adopts orphans (a subreaper), so that a daemon does not escape; if it is itself
+killed, the kernel kills the command (parent-death signal).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _LONG_S = 3600.0
 _LEFTOVER_GRACE_S = 0.5
 
 
-def members(keeper: int) -> list[int]:
-    """Process ids of the keeper's session, and of those below it that left the session."""
+def members(session: int) -> list[int]:
+    """Process ids of the supervisor's session, and of those below it that left the session."""
     parents: dict[int, int] = {}
     found: list[int] = []
     for folder in Path("/proc").iterdir():
@@ -46,20 +46,20 @@ def members(keeper: int) -> list[int]:
         if fields[0] in (b"Z", b"X"):
             continue
         parents[pid] = int(fields[1])
-        if int(fields[3]) == keeper:
+        if int(fields[3]) == session:
             found.append(pid)
-    known = {keeper, *found}
+    known = {session, *found}
     while True:
         below = {pid for pid, parent in parents.items() if parent in known} - known
         if not below:
-            return sorted(known - {keeper})
+            return sorted(known - {session})
         known |= below
 
 
-def send(keeper: int, number: int, spare: int = 0) -> int:
+def send(session: int, number: int, spare: int = 0) -> int:
     """Signal every member but `spare`; returns how many there were."""
     reached = 0
-    for pid in members(keeper):
+    for pid in members(session):
         if pid != spare:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
@@ -67,7 +67,7 @@ def send(keeper: int, number: int, spare: int = 0) -> int:
     return reached
 
 
-class _Keeper:
+class _Command:
     """One command from its start to the last of its processes."""
 
     def __init__(self, command: list[str], spec: dict[str, object]) -> None:
@@ -78,7 +78,7 @@ class _Keeper:
         self.kill_at = float("inf")
         self.timed_out = False
         self.orphaned = False
-        # A process group of its own: `kill 0` in the command must not reach the keeper.
+        # A process group of its own: `kill 0` in the command must not reach this process.
         self.child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, process_group=0
         )
@@ -168,18 +168,18 @@ def main(text: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # nbbench decides, over the control pipe
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    told: dict[str, object] = {"error": ""}
+    report: dict[str, object] = {"error": ""}
     started = time.monotonic()
     try:
-        keeper = _Keeper(list(spec["command"]), spec)
+        command = _Command(list(spec["command"]), spec)
     except OSError as error:
-        told = {"error": error.strerror or str(error), "errno": error.errno}
+        report = {"error": error.strerror or str(error)}
     else:
-        status, usage = keeper.wait()
-        told |= {
+        status, usage = command.wait()
+        report |= {
             "exit_code": os.waitstatus_to_exitcode(status),
-            "timed_out": keeper.timed_out,
-            "elapsed_s": time.monotonic() - started,
+            "timed_out": command.timed_out,
+            "wall_s": time.monotonic() - started,
             "user_s": usage.ru_utime,  # type: ignore[attr-defined]
             "system_s": usage.ru_stime,  # type: ignore[attr-defined]
             "max_rss_bytes": usage.ru_maxrss * 1024,  # type: ignore[attr-defined]
@@ -189,10 +189,10 @@ def main(text: str) -> None:
             "involuntary_switches": usage.ru_nivcsw,  # type: ignore[attr-defined]
             "blocks_in": usage.ru_inblock,  # type: ignore[attr-defined]
             "blocks_out": usage.ru_oublock,  # type: ignore[attr-defined]
-            "left_behind": keeper.end_leftovers(),
+            "left_behind": command.end_leftovers(),
         }
     with contextlib.suppress(OSError):  # nobody may be left to read it
-        os.write(int(spec["report_fd"]), (json.dumps(told) + "\n").encode())
+        os.write(int(spec["report_fd"]), (json.dumps(report) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import click
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.capture.run import Capture
-    from nbbench.capture.screen import Screen
+    from nbbench.capture.finish import Capture
+    from nbbench.capture.logs import Screen
     from nbbench.config import Settings
 
 
@@ -66,8 +66,8 @@ def capture(
     \b
     Exit codes: 0 the command passed and the evidence is whole; 3 it failed; 4 blocked (timeout,
     signal, no such test or program) or doubtful (work tree or packages changed, figures missing);
-    2 a guard does not hold, or nothing could be written; 130 interrupted. exit_code.txt has the
-    command's own code.
+    2 a guard does not hold, or nothing could be written; 130, 143 or 129 interrupted (SIGINT,
+    SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
     from nbbench.errors import UsageError
 
@@ -75,7 +75,8 @@ def capture(
         if command:
             raise UsageError("--recover runs nothing", hint="leave the command out")
         return _recover(app, recover)
-    from nbbench.capture.run import CaptureRequest, run_capture
+    from nbbench.capture.run import run_capture
+    from nbbench.capture.session import CaptureRequest
     from nbbench.subject.presets import find_preset
 
     checkout = Path(subject).resolve()
@@ -125,7 +126,7 @@ def _settings(app: App, checkout: Path) -> Settings:
 
 def _screens(app: App) -> tuple[Screen, Screen]:
     """The command's output where the user sees it; stdout stays free for --json."""
-    from nbbench.capture.screen import Screen
+    from nbbench.capture.logs import Screen
 
     if app.quiet:
         return Screen(None), Screen(None)
@@ -142,38 +143,32 @@ def _recover(app: App, folder: str) -> int:
     if not path.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="give the STAMP folder that the capture named")
     settings = _settings(app, path)
-    done = recover(settings, path, os.environ)
-    return _emit(app, registered(settings, done, app.say))
+    return _emit(app, registered(settings, recover(settings, path, os.environ), app.say))
 
 
 def _emit(app: App, done: Capture) -> int:
     from nbbench.documents import plain
-    from nbbench.report.capture import all_notes, status_line
+    from nbbench.report.capture_sentences import sentences
+    from nbbench.report.capture_summary import verdict_line
 
-    facts, enrichment = done.end.facts, done.end.enrichment
-    notes = all_notes(done.end)
-    status = status_line(done.end)
+    end, found = done.end, done.end.findings
     payload = {
         "folder": str(done.folder),
         "stamp": done.start.stamp,
         "cluster": done.start.cluster,
-        "status": status,
-        "outcome": str(facts.outcome) if facts else "unknown",
-        "command_exit_code": facts.exit_code if facts else None,
-        "verdict": enrichment.verdict if enrichment else None,
-        "cause": plain(enrichment.cause) if enrichment else None,
-        "anomalies": list(done.end.anomalies),
-        "notes": notes,
-        "files": list(done.end.files),
+        "status": end.status,
+        "outcome": end.outcome,
+        "command_exit_code": end.exit_code,
+        "verdict": found.verdict if found else None,
+        "cause": plain(found.cause) if found else None,
+        "anomalies": end.all_anomalies,
+        "notes": end.all_notes,
+        "files": end.files,
         "registered": done.registered,
     }
-    lines = [status]
-    if enrichment:
-        role = "cause" if enrichment.verdict != "passed" else "what costs it time"
-        cause = f", {role}: {enrichment.cause}" if enrichment.cause else ""
-        lines += [f"verdict: {enrichment.verdict}{cause}", *enrichment.sentences]
-    lines += [f"anomaly: {text}" for text in done.end.anomalies]
-    lines += [f"note: {text}" for text in notes]
+    lines = [end.status, *([verdict_line(found), *sentences(found, end.outcome)] if found else [])]
+    lines += [f"anomaly: {text}" for text in end.all_anomalies]
+    lines += [f"note: {text}" for text in end.all_notes]
     app.emit("capture", payload, "\n".join([*lines, str(done.folder / "summary.md")]))
     return exit_code(done)
 
@@ -181,15 +176,11 @@ def _emit(app: App, done: Capture) -> int:
 def exit_code(done: Capture) -> int:
     """nbbench's own exit code for a finished capture; see the command's help."""
     from nbbench.captured import RunOutcome
-    from nbbench.cli.signals import SIGNALS
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 
-    facts = done.end.facts
-    if facts is None:
-        return EXIT_INCONCLUSIVE
-    if facts.outcome is RunOutcome.INTERRUPTED:
-        named = [number for number in SIGNALS if number.name in done.end.reason]
-        return 128 + (named or [SIGNALS[0]])[0]
-    if facts.outcome is RunOutcome.FAILED:
+    end = done.end
+    if end.outcome is RunOutcome.INTERRUPTED:
+        return 128 + (end.signalled or 2)
+    if end.outcome is RunOutcome.FAILED:
         return EXIT_REGRESSION
-    return EXIT_OK if facts.outcome is RunOutcome.PASSED and not done.end.anomalies else EXIT_INCONCLUSIVE
+    return EXIT_OK if end.outcome is RunOutcome.PASSED and not end.all_anomalies else EXIT_INCONCLUSIVE

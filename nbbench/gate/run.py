@@ -23,7 +23,7 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
-from nbbench.model import Commit, GateReport, Outcome, SeriesKey
+from nbbench.model import Commit, GateReport, NotJudged, NotJudgedReason, Outcome, SeriesKey
 from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.machines import machine_name
@@ -55,6 +55,11 @@ class _Found:
     session: GateSession = field(default_factory=lambda: GateSession([], 0.01))
     notes: list[str] = field(default_factory=list)
 
+    def leave_out(self, what: str) -> None:
+        """The budget ended before this began: nothing is said of it, and that is said."""
+        missing = NotJudged(what, NotJudgedReason.NOT_MEASURED, detail="within the budget")
+        self.work = replace(self.work, not_judged=(*self.work.not_judged, missing))
+
 
 def gate_ends(settings: Settings, base: str | None, head: str | None) -> tuple[Commit, Commit]:
     """The commits of these names; by default the branch's tip against the commit before it."""
@@ -85,6 +90,8 @@ def run_gate(settings: Settings, asked: Asked, say: Callable[[str], None]) -> Ga
                 _measure(settings, asked, runner, budget, found, say)
         except BudgetSpentError as error:
             found.notes.append(str(error))
+            if not found.session.states:
+                found.leave_out(asked.bench if asked.policy != "ledger" else "exact work")
     found.session.finish()
     return build_report(
         base,

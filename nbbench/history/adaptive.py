@@ -113,8 +113,8 @@ def _stopped(found: Plan, asked: Search, spent_s: float, measured: int) -> str:
 
 def _progress(found: Plan, timed: int, trees: int, batch: Sequence[Probe]) -> str:
     reasons = [p.why.value for p in batch]
-    told = ", ".join(f"{reasons.count(why)} × {why}" for why in dict.fromkeys(reasons))
-    return f"{timed} of {trees} trees timed, {len(found.located)} changes located; next: {told}"
+    why = ", ".join(f"{reasons.count(one)} × {one}" for one in dict.fromkeys(reasons))
+    return f"{timed} of {trees} trees timed, {len(found.located)} changes located; next: {why}"
 
 
 def _trees(
@@ -181,8 +181,8 @@ def _fails(kept: Mapping[str, Ledger]) -> bool:
 def _second_looks(settings: Settings) -> set[str]:
     """Commits that were measured a second time to confirm a change."""
     try:
-        told = json.loads((settings.state_dir / _STATE).read_text(encoding="utf-8"))
-        return set(told["second_looks"]) if told.get("schema") == _SCHEMA else set()
+        kept = json.loads((settings.state_dir / _STATE).read_text(encoding="utf-8"))
+        return set(kept["second_looks"]) if kept.get("schema") == _SCHEMA else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()  # the worst that follows is one more second look
 

@@ -56,10 +56,10 @@ def canary_levels(records: Iterable[ProcessRecord]) -> Canaries:
     times: dict[Place, float] = {}
     for record in records:
         place = (record.commit, record.machine, record.environment, record.benchmark)
-        for name, seconds in _sung(record).items():
+        for name, seconds in _seconds(record).items():
             found[place][name].append(seconds)
             times[place] = max(record.started_at.timestamp(), times.get(place, 0.0))
-    levels = {place: {name: median(each) for name, each in sung.items()} for place, sung in found.items()}
+    levels = {place: {name: median(each) for name, each in timed.items()} for place, timed in found.items()}
     return Canaries(levels, times)
 
 
@@ -68,22 +68,23 @@ def machine_jump(
 ) -> float:
     """Log ratio by which every canary beside these benchmarks moved: the least of them, and 0.0 where they
     disagree, where the jump is within their noise or where none was timed."""
-    sides = [[_sung(r) for r in records if r.benchmark in benchmarks] for records in (before, after)]
+    sides = [[_seconds(r) for r in records if r.benchmark in benchmarks] for records in (before, after)]
     jumps = [
-        canary_jump(*([sung[name] for sung in side if name in sung] for side in sides)) for name in PROGRAMS
+        canary_jump(*([timed[name] for timed in side if name in timed] for side in sides))
+        for name in PROGRAMS
     ]
     least = min(jumps, key=abs)
     return least if all(jump * least > 0 for jump in jumps) else 0.0
 
 
-def _sung(record: ProcessRecord) -> dict[str, float]:
+def _seconds(record: ProcessRecord) -> dict[str, float]:
     """Geometric mean of both times of each program; empty where telemetry has none or is damaged."""
-    told = dict(record.extra).get("canary")
-    if not isinstance(told, Mapping):
+    said = dict(record.extra).get("canary")
+    if not isinstance(said, Mapping):
         return {}
     means = {}
     for name in PROGRAMS:
-        pair = told.get(name)
+        pair = said.get(name)
         if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(_is_time(seconds) for seconds in pair):
             means[name] = math.sqrt(pair[0] * pair[1])
     return means

@@ -17,10 +17,11 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
+from nbbench.history.standing import Standing, failures, not_judged, standing
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
-from nbbench.model import ChangePoint, Commit, ProcessRecord, Series, SeriesKey
-from nbbench.stats.canary import held_up, remove_drift
+from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
+from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
@@ -76,7 +77,17 @@ class History:
         return len(self.stored or ()) + len(self.series)
 
 
-def find_changes(
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The change points of a history in the order of its series, what fails at its end among them; what was
+    not judged; and how many series were."""
+
+    changes: list[ChangePoint]
+    not_judged: list[NotJudged]
+    judged: int
+
+
+def judge_history(
     history: History,
     *,
     alpha: float = SERIES_ALPHA,
@@ -84,13 +95,13 @@ def find_changes(
     declared: Mapping[str, Better] = MappingProxyType({}),
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[ChangePoint]:
-    """Change points of every series of `history`, in its order.
+) -> Findings:
+    """Judge every series of `history`.
 
     Exact counters are compared exactly. Noisy series are tested at `alpha` each; what is
     found must also pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and
     changes below `min_effect` (a log ratio) are left out. The machine's own series are never
-    tested: they explain. Results whose processes or canaries were held up are left out, unless that is
+    tested: they explain. Results whose processes or canaries were disturbed are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
     where that lowers their error. A level of one or two commits needs the word of the ledger or of a
     second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many
@@ -122,7 +133,11 @@ def find_changes(
     for place, series in enumerate(history.series, start=len(done)):
         done.append(judge(place, curve(order, series)))
         tell()
-    return _significant([change for one in done for change in one.changes], sum(one.tested for one in done))
+    changes = _significant(
+        [change for one in done for change in one.changes], sum(one.tested for one in done)
+    )
+    stand = [one.standing for one in done if one.standing is not None]
+    return Findings(changes + failures(stand, order), *not_judged(stand, order.commits))
 
 
 def _figure(key: SeriesKey) -> tuple[str, str]:
@@ -142,11 +157,13 @@ def _parts(stored: StoredCurves) -> list[range]:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """The changes of one series, its place among all, and whether it was tested (and not just compared)."""
+    """The changes of one series, its place among all, whether it was tested (and not just compared), and how
+    it stands at the end of the branch."""
 
     place: int
     changes: list[ChangePoint]
     tested: bool
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +188,8 @@ class _Judge:
             values, sound = self.evidence.values(one)
             rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
             steps = detect_one(values, self.evidence.confirmed(one), rules)
-        return _Judged(place, [_change_point(self.order, one, step, metric) for step in steps], tested)
+        found = [_change_point(self.order, one, step, metric) for step in steps]
+        return _Judged(place, found, tested, standing(self.order, one, metric))
 
     def _repeated(self, key: SeriesKey) -> bool:
         """Whether the ledgers have the same count, of more commits: the suite's tracks serve asv's graphs."""
@@ -208,7 +226,7 @@ class _Evidence:
         beside = None
         if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)
-            disturbed |= held_up(beside, self._canaries.at(one.key, one.commits))
+            disturbed |= disturbed_beside(beside, self._canaries.at(one.key, one.commits))
         sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
         if sound:
             values = np.where(disturbed, np.nan, values)

@@ -86,13 +86,13 @@ class WorkHistory:
         """
         own = workload_of(one.key)
         families = ledger_families(one.key)
-        spoken = (
+        named = (
             [own] if own in self._levels else [n for n in self._levels if families and n.startswith(families)]
         )
-        if one.unit == "faults" or not spoken or not one.values.size:
+        if one.unit == "faults" or not named or not one.values.size:
             return np.zeros(one.values.size, dtype=np.int64)
         places = [self._places[commit] for commit in one.commits]
-        return short_levels(np.sum([self._levels[str(name)][places] for name in spoken], axis=0))
+        return short_levels(np.sum([self._levels[str(name)][places] for name in named], axis=0))
 
 
 def _work(ledger: Ledger | None) -> Work | None:

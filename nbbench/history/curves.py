@@ -16,13 +16,14 @@ from nbbench.model import Series, SeriesKey, Status
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """A series without what was skipped: the ``commits`` in order and their ``values`` (n,), NaN where the
-    benchmark failed."""
+    benchmark failed; ``skipped`` are the others."""
 
     key: SeriesKey
     unit: str
     kind: str
     commits: Sequence[str]
     values: NDArray[np.float64]
+    skipped: Sequence[str] = ()
 
 
 class StoredCurves(Protocol):
@@ -46,4 +47,5 @@ def curve(order: CommitOrder, series: Series) -> Curve:
     """A series in memory as a curve."""
     points = [p for p in order.sort(series.points) if p.status is not Status.SKIPPED]
     values = np.array([np.nan if p.value is None else p.value for p in points], dtype=np.float64)
-    return Curve(series.key, series.unit, series.kind, [p.commit for p in points], values)
+    skipped = [p.commit for p in series.points if p.status is Status.SKIPPED]
+    return Curve(series.key, series.unit, series.kind, [p.commit for p in points], values, skipped)

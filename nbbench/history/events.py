@@ -10,10 +10,11 @@ from dataclasses import replace
 from nbbench.history.around import Around
 from nbbench.history.causes import find_cause
 from nbbench.history.causes.facts import Facts, largest_changes
+from nbbench.history.causes.failure import FAILS
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes, merged
 from nbbench.metrics import Role, change_metric, change_role
-from nbbench.model import Cause, ChangePoint, Commit, Event, EventDirection, Phase
+from nbbench.model import Cause, ChangePoint, Event, EventDirection, Phase
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff
 
@@ -46,6 +47,8 @@ def build_events(
 
 
 def _matters(group: Group, min_effect: float | None) -> bool:
+    if group.cause is Cause.FAILURE:
+        return True
     metrics = ((one.change, change_metric(one.change)) for one in group.members)
     return any(m.counts(c, min_effect) for c, m in metrics if m.role is not Role.DERIVED)
 
@@ -55,6 +58,7 @@ def _event(group: Group, around: Around) -> Event:
     cause, evidence = find_cause(facts, group.cause)
     lo, hi = around.commits[group.lo], around.commits[group.hi]
     effect, predicted = _headline(facts)
+    timed = () if cause is Cause.FAILURE else largest_changes(facts.of(Role.TIME))
     return Event(
         id="",
         lo_commit=lo.hash,
@@ -66,7 +70,7 @@ def _event(group: Group, around: Around) -> Event:
         cause=cause,
         effect=effect,
         predicted=predicted,
-        evidence=(*largest_changes(facts.of(Role.TIME)), *evidence),
+        evidence=(*timed, *evidence),
         changes=tuple(sorted(facts.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
     )
 
@@ -100,6 +104,8 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
     Where no time was measured it is predicted from the cost of the work, which comes second; without a
     ledger the largest effect on work stands in, then any.
     """
+    if any(c.kind == FAILS for c in facts.changes):
+        return math.inf, None
     same = [c for c in facts.changes if c.worse == (facts.way > 0) and math.isfinite(c.effect)]
     same = same or list(facts.changes)
     timed = [c for c in same if change_role(c) is Role.TIME]
@@ -118,11 +124,12 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
     return 0.0, None
 
 
-def event_id(lo: Commit, hi: Commit, direction: EventDirection, phase: Phase = Phase.WARM) -> str:
+def _event_id(event: Event) -> str:
     """`0123abcd-slower`, or `0123abcd..4567cdef-slower-import`: decisions find their event by it."""
-    span = hi.short if lo.hash == hi.hash else f"{lo.short}..{hi.short}"
-    ending = "" if phase is Phase.WARM else f"-{_word(phase)}"
-    return f"{span}-{_WORDS[direction]}{ending}"
+    lo, hi = event.lo_commit, event.hi_commit
+    span = hi[:8] if lo == hi else f"{lo[:8]}..{hi[:8]}"
+    word = "fails" if event.cause is Cause.FAILURE else _WORDS[event.direction]
+    return f"{span}-{word}" + ("" if event.phase is Phase.WARM else f"-{_word(event.phase)}")
 
 
 def _word(name: Phase | Cause) -> str:
@@ -134,8 +141,7 @@ def _named(events: Sequence[Event]) -> list[Event]:
     are named by their cause as well, and those of one cause are one event."""
     found: dict[str, list[Event]] = defaultdict(list)
     for event in events:
-        lo, hi = (Commit(name, "", event.date, "") for name in (event.lo_commit, event.hi_commit))
-        found[event_id(lo, hi, event.direction, event.phase)].append(event)
+        found[_event_id(event)].append(event)
     named: dict[int, Event] = {}
     for name, same in found.items():
         by_cause: dict[Cause, list[Event]] = defaultdict(list)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nbbench.history.order import CommitOrder
 from nbbench.model import Commit, Decision, Event, Flag, FlagState, Phase
 
-_ID = re.compile(r"(?P<first>\w+?)(?:\.\.(?P<last>\w+?))?-(?P<way>slower|faster|changed)(?P<ending>.*)")
+_ID = re.compile(r"(?P<first>\w+?)(?:\.\.(?P<last>\w+?))?-(?P<way>slower|faster|changed|fails)(?P<ending>.*)")
 
 
 def attach_flags(
@@ -44,18 +44,18 @@ def _home(name: str, events: Sequence[Event], places: Mapping[str, int]) -> Even
 def _shared(name: str, event: Event, places: Mapping[str, int]) -> tuple[float, bool]:
     """The share of commits that an id's range has in common with an event's, and whether the phase is the
     same; an id without a phase may mean any, as ids had none once."""
-    told, now = _ID.fullmatch(name), _ID.fullmatch(event.id)
-    if told is None or now is None or told["way"] != now["way"]:
+    said, now = _ID.fullmatch(name), _ID.fullmatch(event.id)
+    if said is None or now is None or said["way"] != now["way"]:
         return 0.0, False
     phase = "" if event.phase is Phase.WARM else f"-{event.phase.value.replace(' ', '-')}"
-    if told["ending"] and not told["ending"].startswith(phase or told["ending"]):
+    if said["ending"] and not said["ending"].startswith(phase or said["ending"]):
         return 0.0, False
     known = [
         places.get(commit[:8])
-        for commit in (told["first"], told["last"] or told["first"], event.lo_commit, event.hi_commit)
+        for commit in (said["first"], said["last"] or said["first"], event.lo_commit, event.hi_commit)
     ]
     first, last, lo, hi = (-1 if place is None else place for place in known)
     common = min(last, hi) - max(first, lo) + 1
     if min(first, last, lo, hi) < 0 or common <= 0:
         return 0.0, False
-    return common / (max(last, hi) - min(first, lo) + 1), told["ending"].startswith(phase)
+    return common / (max(last, hi) - min(first, lo) + 1), said["ending"].startswith(phase)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
 from nbbench.history.causes import exact_cause, work
+from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Role, change_metric, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -95,8 +96,13 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     it runs and large enough to explain it, or begins one. Memory joins what happened in the same commits in
     its direction. Drifts keep to themselves, derived figures only join. No group takes a series twice.
     """
-    placed = place_changes(changes, around)
+    every = place_changes(changes, around)
+    placed = [one for one in every if one.cause is not Cause.FAILURE]
     groups: list[Group] = []
+    for one in every:
+        if one.cause is Cause.FAILURE:
+            same = [g for g in groups if (g.lo, g.hi, g.phase) == (one.lo, one.hi, one.phase)]
+            _join(groups, one, same, narrow=False)
     counted = [p for p in placed if p.role in _COUNTED and p.change.kind == "exact"]
     memory = [p for p in placed if p.role is Role.MEMORY]
     derived = [p for p in placed if p.role is Role.DERIVED]
@@ -134,7 +140,8 @@ def _place(change: ChangePoint, around: Around) -> Placed:
     if direction is EventDirection.REGRESSION and not change.worse:
         direction = EventDirection.IMPROVEMENT  # a declared unit: what was recorded counts
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
-    return Placed(change, min(lo, hi), hi, metric.role, phase_of(change.key), direction, runs)
+    fails = Cause.FAILURE if change.kind == FAILS else None
+    return Placed(change, min(lo, hi), hi, metric.role, phase_of(change.key), direction, runs, fails)
 
 
 def _with_work(one: Placed, direction: EventDirection, cause: Cause) -> Placed:
@@ -215,12 +222,14 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     """Whether a noisy change is of the group's making."""
     if group.direction is not one.direction or group.phase is not one.phase or not group.overlaps(one):
         return False
+    if group.cause is Cause.FAILURE:
+        return False
     if not group.sharp:
         return group.drift or (group.lo, group.hi) == one.range or _alike(group, one)
     diffs = around.diffs(one.change.key, group.lo, group.hi)
     if one.runs in group.runs and diffs:
-        told = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
-        return group.cause is not Cause.WORK or not told or any(work.explains(d, one.size) for d in told)
+        said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
+        return group.cause is not Cause.WORK or not said or any(work.explains(d, one.size) for d in said)
     if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):
         return False
     inside = group.lo <= one.lo and one.hi <= group.hi
@@ -241,7 +250,7 @@ def _alike(group: Group, one: Placed) -> bool:
 def _held(group: Group, one: Placed) -> bool:
     """Whether memory moved with a group: the same commits and direction, in any phase. What is too little to
     count joins its own workload alone."""
-    if group.direction is not one.direction or not group.overlaps(one):
+    if group.direction is not one.direction or not group.overlaps(one) or group.cause is Cause.FAILURE:
         return False
     counts = change_metric(one.change).counts(one.change)
     return one.runs in group.runs or (counts and (group.lo, group.hi) == one.range)

@@ -10,7 +10,7 @@ from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.history.changes import History, find_changes
+from nbbench.history.changes import History, judge_history
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
@@ -66,18 +66,19 @@ def detect_events(
 ) -> list[Event]:
     """Detect over everything in the database and save the events."""
     history = load_history(store, machine=machine)
-    changes = find_changes(
+    found = judge_history(
         history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
     )
-    events = build_events(history, changes, settings.min_effect)
-    told = {
+    events = build_events(history, found.changes, settings.min_effect)
+    info = {
         "series": history.size(),
-        "changes": len(changes),
+        "judged": found.judged,
+        "changes": len(found.changes),
         "events": len(events),
         "settings": _relevant(settings, machine),
         "detected_at": datetime.now(UTC).isoformat(),
     }
-    store.save_events(events, told)
+    store.save_events(events, info, found.not_judged)
     return events
 
 

@@ -28,7 +28,7 @@ SIGMAS = 4.0
 UNEXPLAINED_SHARE = 1 / 3
 # Where the work changed, so much is enough: such places are few, and what is claimed of them is
 # half shown by the ledger.
-VOUCHED_SIGMAS = 2.5
+EXPLAINED_SIGMAS = 2.5
 # A stretch of equal work is looked at once in so many trees: a change without work (an import,
 # a print) that came and went within them stays unseen.
 COARSE = 16
@@ -204,7 +204,7 @@ def _gap(
     inside = [i for i in range(lo + 1, hi) if not trees[i].broken]
     if len(steps) > 1 and (between := _between(sorted(steps), inside)) is not None:
         return None, Probe(between, Why.WORK, lo, hi, max(steps.values()))
-    sigmas = VOUCHED_SIGMAS if steps else SIGMAS
+    sigmas = EXPLAINED_SIGMAS if steps else SIGMAS
     moves = {s: _move(trees[lo], trees[hi], s, min_effect, sigmas) for s in workloads}
     series = max(moves, key=lambda s: (abs(moves[s]), s), default="")
     effect = moves.get(series, 0.0)
@@ -271,9 +271,9 @@ def _between(steps: Sequence[int], inside: Sequence[int]) -> int | None:
 def _explains(before: Tree, after: Tree, workloads: Sequence[str], effect: float, tolerance: float) -> bool:
     """Whether the work of one of a series' workloads leaves little of its change of time open."""
     old, new = before.cost or {}, after.cost or {}
-    told = [log_ratio(old[w], new[w]) for w in workloads if w in old and w in new] or [0.0]
+    explained = [log_ratio(old[w], new[w]) for w in workloads if w in old and w in new] or [0.0]
     share = UNEXPLAINED_SHARE
-    return any(abs(effect - w) <= max(tolerance, share * abs(effect), share * abs(w)) for w in told)
+    return any(abs(effect - w) <= max(tolerance, share * abs(effect), share * abs(w)) for w in explained)
 
 
 def _middle(indices: Sequence[int]) -> int:

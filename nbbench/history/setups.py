@@ -50,8 +50,8 @@ def telemetry_setup(records: Iterable[ProcessRecord]) -> dict[Place, dict[str, s
     """What telemetry says of the setup of each result file."""
     found: dict[Place, dict[str, str]] = {}
     for record in records:
-        told: Mapping[str, Any] = dict(record.extra)
-        named = {name: str(told[name]) for name in _FROM_TELEMETRY if isinstance(told.get(name), (str, int))}
+        said: Mapping[str, Any] = dict(record.extra)
+        named = {name: str(said[name]) for name in _FROM_TELEMETRY if isinstance(said.get(name), (str, int))}
         if named:
             found.setdefault((record.commit, record.machine, record.environment), {}).update(named)
     return found

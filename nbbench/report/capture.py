@@ -1,7 +1,6 @@
 """The files of a captured run's evidence folder, before the command starts and after it ended.
 
-Nothing here redacts: callers pass a command, an environment and texts that went through
-`nbbench.record.redact` already.
+Nothing here redacts: callers pass facts that went through `nbbench.record.redact` already.
 """
 
 from __future__ import annotations
@@ -9,15 +8,16 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from nbbench import __version__
-from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.captured import Findings, RunOutcome, Usage
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import to_plain
+from nbbench.report.capture_figures import metrics
 from nbbench.words import clean
 
 NOT_RECORDED = "# not recorded\n"
@@ -26,13 +26,10 @@ SUMMARY = "summary.md"
 METRICS = "metrics.json"
 EXIT_CODE = "exit_code.txt"
 RECORDS = "test_records.log"
+DTYPES = "dtype_snapshot.json"
 _REDACTED = "<redacted>"
 _PAIRS = ("guards", "influences", "machine", "versions", "changes_before")
-
-_WORDS = {
-    RunOutcome.PASSED: "PASSED",
-    RunOutcome.FAILED: "FAILED",
-}
+_JOURNAL = ("pid", "started_ticks", "boot", "scratch")  # of no use once the capture is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +38,9 @@ class CaptureStart:
 
     `guards` are the preset's variables with the values that the command really gets, `influences` the
     user's own that can change what it does; `profile` says that torch's profiler was asked for. `waived`
-    names the rules that `sign_off` set aside. `pid`, `started_ticks` and `boot` tell whether the
-    capture is still alive, `scratch` is its folder for what is not evidence yet.
+    names the rules that `sign_off` set aside. `commit` and `tree` (of the measured path) are empty outside of
+    git. `pid`, `started_ticks` and `boot` tell whether the capture is still alive, `scratch` is its folder
+    for what is not evidence yet.
     """
 
     stamp: str
@@ -75,41 +73,45 @@ class CaptureStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureEnd:
-    """How it ended. `facts` is None for a capture that was killed and recovered later.
+    """How it ended. `exit_code` is None where it is not known; `signalled` is the signal that nbbench got.
 
-    `anomalies` say that the run was not evidence only, or that evidence is missing.
+    `recovered` says that nbbench was killed and the folder completed later. `anomalies` say that the run was
+    not evidence only, or that evidence is missing.
     """
 
-    facts: CaptureFacts | None
+    outcome: RunOutcome
+    exit_code: int | None = None
     reason: str = ""
+    ended_at: datetime | None = None
+    elapsed_s: float | None = None
+    usage: Usage | None = None
+    signalled: int = 0
+    recovered: bool = False
     anomalies: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    enrichment: Enrichment | None = None
+    findings: Findings | None = None
     commit_after: str = ""
     changes_after: tuple[tuple[str, str], ...] = ()
     load_after: str = ""
     time_source: str = ""
-    exit_code_text: str = ""
-    files: tuple[str, ...] = field(default=())
+    files: tuple[str, ...] = ()
 
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """What is worth knowing of the run and of its figures, each once."""
+        return tuple(dict.fromkeys([*self.notes, *(self.findings.notes if self.findings else ())]))
 
-def is_blocked(outcome: RunOutcome) -> bool:
-    """Whether a run with this outcome gave no answer, neither a pass nor a failed test."""
-    return outcome not in _WORDS
+    @property
+    def all_anomalies(self) -> tuple[str, ...]:
+        """Anomalies of the run and of its figures."""
+        return (*self.anomalies, *(self.findings.anomalies if self.findings else ()))
 
-
-def all_notes(end: CaptureEnd) -> list[str]:
-    """What is worth knowing of the run and of its figures, each once."""
-    return list(dict.fromkeys([*end.notes, *(end.enrichment.notes if end.enrichment else ())]))
-
-
-def status_line(end: CaptureEnd) -> str:
-    """PASSED, FAILED or BLOCKED with the exit code, and the reason."""
-    if end.facts is None:
-        return f"BLOCKED (exit code {end.exit_code_text or 'unknown'}): {end.reason}"
-    word = _WORDS.get(end.facts.outcome, "BLOCKED")
-    reason = f": {end.reason}" if end.reason else ""
-    return f"{word} (exit code {end.facts.exit_code}){reason}"
+    @property
+    def status(self) -> str:
+        """PASSED, FAILED or BLOCKED with the exit code, and the reason."""
+        word = "BLOCKED" if self.outcome.is_blocked else self.outcome.upper()
+        code = "unknown" if self.exit_code is None else self.exit_code
+        return f"{word} (exit code {code}){f': {self.reason}' if self.reason else ''}"
 
 
 def commands_txt(start: CaptureStart) -> str:
@@ -131,7 +133,12 @@ def commands_txt(start: CaptureStart) -> str:
     if start.waived or start.sign_off:
         lines.append(f"# sign-off: {clean(start.sign_off)} (waives: {', '.join(start.waived) or 'nothing'})")
     exports = [f"export {name}={shlex.quote(v)}" for name, v in start.influences if v != _REDACTED]
-    return "\n".join([*lines, "", f"cd {shlex.quote(start.cwd)}", *exports, guarded_line(start)]) + "\n"
+    offered = (
+        "# For a shell: nbbench itself set the variables, the timeout and GNU time, and ran the command last."
+    )
+    return (
+        "\n".join([*lines, "", offered, f"cd {shlex.quote(start.cwd)}", *exports, guarded_line(start)]) + "\n"
+    )
 
 
 def guarded_line(start: CaptureStart) -> str:
@@ -177,28 +184,26 @@ def _thawed(value: Any) -> Any:
 
 def metadata_json(start: CaptureStart, end: CaptureEnd) -> str:
     """run_metadata.json of a finished capture."""
-    facts = end.facts
-    journal = ("pid", "started_ticks", "boot", "scratch")  # of no use once the capture is over
-    begun = {name: value for name, value in _plain_start(start).items() if name not in journal}
+    begun = {name: value for name, value in _plain_start(start).items() if name not in _JOURNAL}
     return document(
         "run-metadata",
         {
-            "state": "finished" if facts else "recovered",
+            "state": "recovered" if end.recovered else "finished",
             **begun,
-            "status": status_line(end),
-            "exit_code": facts.exit_code if facts else None,
-            "outcome": str(facts.outcome) if facts else "unknown",
-            "ended_at": to_plain(facts.ended_at) if facts else None,
-            "elapsed_s": (facts.ended_at - facts.started_at).total_seconds() if facts else None,
+            "status": end.status,
+            "exit_code": end.exit_code,
+            "outcome": end.outcome,
+            "ended_at": to_plain(end.ended_at),
+            "elapsed_s": end.elapsed_s,
             "dirty_before": bool(start.changes_before),
-            "dirty_after": bool(end.changes_after) if facts else None,
-            "commit_after": end.commit_after if facts else None,
+            "dirty_after": None if end.recovered else bool(end.changes_after),
+            "commit_after": end.commit_after or None,
             "changes_after": dict(end.changes_after),
             "load_after": end.load_after,
-            "usage": facts.usage if facts else None,
+            "usage": end.usage,
             "time_source": end.time_source,
-            "anomalies": end.anomalies,
-            "notes": all_notes(end),
+            "anomalies": end.all_anomalies,
+            "notes": end.all_notes,
             "nbbench": __version__,
         },
     )
@@ -206,32 +211,30 @@ def metadata_json(start: CaptureStart, end: CaptureEnd) -> str:
 
 def metrics_json(start: CaptureStart, end: CaptureEnd) -> str:
     """metrics.json: how the run ended and what it cost, then the figures that were read from it."""
-    facts = end.facts
     own = {
         "stamp": start.stamp,
         "cluster": start.cluster,
         "plan": start.plan,
         "commit": start.commit or None,
         "tree": start.tree or None,
-        "exit_code": facts.exit_code if facts else None,
-        "outcome": str(facts.outcome) if facts else "unknown",
-        "status": status_line(end),
-        "usage": facts.usage if facts else None,
-        "verdict": end.enrichment.verdict if end.enrichment else None,
-        "cause": end.enrichment.cause if end.enrichment else None,
-        "anomalies": end.anomalies,
+        "exit_code": end.exit_code,
+        "outcome": end.outcome,
+        "status": end.status,
+        "usage": end.usage,
+        "verdict": end.findings.verdict if end.findings else None,
+        "cause": end.findings.cause if end.findings else None,
+        "anomalies": end.all_anomalies,
     }
-    added = end.enrichment.metrics if end.enrichment else {}
-    return document("metrics", {**own, **{k: v for k, v in added.items() if k not in (*own, "schema")}})
+    added = metrics(end.findings, end.outcome) if end.findings else {}
+    return document("metrics", {**own, **{name: value for name, value in added.items() if name not in own}})
 
 
-def time_txt(usage: RunUsage | None, command: Sequence[str], exit_code: int, why: str) -> str:
+def time_txt(usage: Usage | None, command: Sequence[str], exit_code: int, why: str) -> str:
     """The fields of `/usr/bin/time -v` from the kernel's own figures (wait4), said so in the first line."""
     if usage is None:
         return f"# not recorded: {why}\n"
-    busy = usage.user_s + usage.system_s
-    share = f"{100 * busy / usage.elapsed_s:.0f}%" if usage.elapsed_s else "?%"
-    minutes, seconds = divmod(usage.elapsed_s, 60)
+    share = f"{100 * usage.cpu_s / usage.wall_s:.0f}%" if usage.wall_s else "?%"
+    minutes, seconds = divmod(usage.wall_s, 60)
     hours, minutes = divmod(int(minutes), 60)
     clock = f"{hours}:{minutes:02d}:{seconds:05.2f}" if hours else f"{minutes}:{seconds:05.2f}"
     rows = (

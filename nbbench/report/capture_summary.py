@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbbench import __version__, units
-from nbbench.captured import RunOutcome
-from nbbench.report.capture import CaptureEnd, CaptureStart, all_notes, guarded_line, is_blocked, status_line
-from nbbench.report.markdown import code, escape
+from nbbench.captured import PASSED, Findings, RunOutcome
+from nbbench.report.capture import CaptureEnd, CaptureStart, guarded_line
+from nbbench.report.capture_figures import comparison, results
+from nbbench.report.capture_sentences import next_actions, sentences
+from nbbench.report.markdown import as_markdown, code, escape
 from nbbench.report.summary import bullets, fenced, page, table
 from nbbench.words import minute, plural
 
-# Sections of summary.md that the figures of a capture may fill; others go below Results.
-_OPEN_SECTIONS = ("Results", "Comparison to baseline", "Next Actions")
 _FILES = {
     "commands.txt": "the exact command, with STAMP and working directory",
     "summary.md": "this page",
@@ -59,32 +59,34 @@ def opening_summary(start: CaptureStart) -> str:
 
 def summary_md(start: CaptureStart, end: CaptureEnd) -> str:
     """The final page, in the sections that the STAMP layout asks for."""
-    added = end.enrichment.sections if end.enrichment else ()
-    filled = {name: [text for title, text in added if title == name] for name in _OPEN_SECTIONS}
-    others = [line for title, text in added if title not in filled for line in ("", f"### {title}", "", text)]
+    found = end.findings
     return page(
         f"{escape(start.cluster)}: evidence for {escape(start.plan)}",
         {
-            "Status": [escape(status_line(end))],
+            "Status": [escape(end.status)],
             "STAMP": [_stamp_line(start, end)],
             "Command": _command(start),
             "Executive Summary": bullets(_executive(start, end)),
-            "Results": [*_usage_table(end), *filled["Results"], *others],
+            "Results": [*_usage_table(end), "", *([as_markdown(results(found))] if found else [])],
             "Environment": _environment(start, end),
-            "Comparison to baseline": filled["Comparison to baseline"] or ["No baseline was found."],
+            "Comparison to baseline": [as_markdown(comparison(found))]
+            if found
+            else ["No baseline was found."],
             "Artifacts": bullets(f"{code(name)}{_about(name)}" for name in end.files),
-            "Next Actions": _next_actions(end, filled["Next Actions"]),
+            "Next Actions": _next_actions(end),
         },
     )
 
 
+def verdict_line(found: Findings) -> str:
+    """`verdict: failed, cause: allocator`; what makes a passing test slow is no cause of its verdict."""
+    role = "what costs it time" if found.verdict == PASSED else "cause"
+    return f"verdict: {found.verdict}{f', {role}: {found.cause}' if found.cause else ''}"
+
+
 def _stamp_line(start: CaptureStart, end: CaptureEnd) -> str:
-    begun = f"{code(start.stamp)} (UTC), started {minute(start.started_at)}"
-    if end.facts is None:
-        return f"{begun}, duration unknown"
-    return (
-        f"{begun}, took {units.format_seconds((end.facts.ended_at - end.facts.started_at).total_seconds())}"
-    )
+    took = "duration unknown" if end.elapsed_s is None else f"took {units.format_seconds(end.elapsed_s)}"
+    return f"{code(start.stamp)} (UTC), started {minute(start.started_at)}, {took}"
 
 
 def _command(start: CaptureStart) -> list[str]:
@@ -92,13 +94,11 @@ def _command(start: CaptureStart) -> list[str]:
 
 
 def _executive(start: CaptureStart, end: CaptureEnd) -> list[str]:
-    said = [f"Run: {escape(status_line(end))}."]
-    if end.enrichment:
-        role = "cause" if end.enrichment.verdict != "passed" else "what costs it time"
-        cause = f", {role}: **{end.enrichment.cause}**" if end.enrichment.cause else ""
-        said.append(f"Verdict: **{escape(end.enrichment.verdict)}**{cause}.")
-        said += [escape(text) for text in end.enrichment.sentences]
-    said += [f"**Anomaly**: {escape(text)}." for text in end.anomalies]
+    said = [f"Run: {escape(end.status)}."]
+    if end.findings:
+        said.append(f"**{escape(verdict_line(end.findings))}**")
+        said += [escape(text) for text in sentences(end.findings, end.outcome)]
+    said += [f"**Anomaly**: {escape(text)}." for text in end.all_anomalies]
     if start.waived:
         said.append(f"Signed off against {', '.join(start.waived)}: {escape(start.sign_off)}.")
     if start.changes_before:
@@ -107,26 +107,23 @@ def _executive(start: CaptureStart, end: CaptureEnd) -> list[str]:
         said.append(
             f"The work tree was not clean before the run: {names}{f' and {more} more' if more > 0 else ''}."
         )
-    return said + [escape(text) for text in all_notes(end)]
+    return said + [escape(text) for text in end.all_notes]
 
 
 def _usage_table(end: CaptureEnd) -> list[str]:
-    if end.facts is None:
+    usage = end.usage
+    if usage is None or not usage.wall_s:
         return []
-    usage = end.facts.usage
-    busy = usage.user_s + usage.system_s
     rows = [
-        ("elapsed", units.format_seconds(usage.elapsed_s)),
+        ("elapsed", units.format_seconds(usage.wall_s)),
         ("user time", units.format_seconds(usage.user_s)),
         ("system time", units.format_seconds(usage.system_s)),
-        ("system share of CPU time", f"{100 * usage.system_s / busy:.1f} %" if busy else "n/a"),
+        ("system share of CPU time", f"{100 * usage.system_share:.1f} %"),
         ("largest resident size", units.format_bytes(usage.max_rss_bytes)),
         ("minor page faults", f"{usage.minor_faults:,}"),
         ("major page faults", f"{usage.major_faults:,}"),
         ("context switches", f"{usage.voluntary_switches:,} voluntary, {usage.involuntary_switches:,} not"),
     ]
-    if not usage.elapsed_s:
-        return []
     chain = "wait4 (the command with time and timeout around it; time.txt has it without)"
     source = escape(end.time_source) if end.time_source.startswith("wait4") else chain
     return [f"Resource use by {source}:", "", *table(("figure", "value"), rows)]
@@ -139,7 +136,10 @@ def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:
         ("commit", start.commit),
         ("tree", start.tree),
         ("work tree before", before),
-        ("work tree after", _dirtiness(end.changes_after) if end and end.facts and start.commit else ""),
+        (
+            "work tree after",
+            _dirtiness(end.changes_after) if end and not end.recovered and start.commit else "",
+        ),
         (
             "preset",
             f"{start.preset}, outer timeout {start.timeout_s:g} s{', --profile' if start.profile else ''}",
@@ -164,17 +164,18 @@ def _about(name: str) -> str:
     return f": {_FILES[name]}" if name in _FILES else ""
 
 
-def _next_actions(end: CaptureEnd, figures: Sequence[str]) -> list[str]:
-    """What the run's end asks for, then what the figures ask for (Markdown, ready)."""
+def _next_actions(end: CaptureEnd) -> list[str]:
+    """What the run's end asks for, then what the figures ask for."""
     again = "then capture again under a fresh STAMP"
+    figures = next_actions(end.findings) if end.findings else []
     own = []
-    if end.facts is None or is_blocked(end.facts.outcome):
-        own.append(f"Remove what blocked the run ({escape(end.reason) or 'see the logs'}), {again}.")
-    elif end.facts.outcome is RunOutcome.FAILED and not figures:
+    if end.outcome.is_blocked:
+        own.append(f"Remove what blocked the run ({end.reason or 'see the logs'}), {again}.")
+    elif end.outcome is RunOutcome.FAILED and not figures:
         own.append(f"Find out from the logs why the run did not pass, {again}.")
-    if end.anomalies:
+    if end.all_anomalies:
         own.append(f"Clear up the anomalies before these figures are used, {again}.")
-    return [*bullets(own), *figures] or bullets(["None."])
+    return bullets(escape(text) for text in [*own, *figures]) or bullets(["None."])
 
 
 def in_reading_order(names: Iterable[str]) -> tuple[str, ...]:

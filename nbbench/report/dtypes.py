@@ -33,7 +33,8 @@ def audit_sentence(snapshot: Mapping[str, Any], file: str) -> str:
     errors = [
         (case["relative_error"] / case["rounding_limit"], case["relative_error"], case["rounding_limit"])
         for case in cases
-        if case.get("relative_error") is not None and case.get("rounding_limit")
+        # A fall-back to other values is judged by itself: its error is none of rounding.
+        if case.get("relative_error") is not None and case.get("rounding_limit") and not case.get("fell_back")
     ]
     worst = max(errors, default=None)
     error = f", largest relative error {worst[1]:.2g} (limit {worst[2]:.2g})" if worst else ""

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from nbbench import units
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
-from nbbench.model import ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
+from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.words import day, plural
 
@@ -56,6 +56,8 @@ def in_reading_order(flags: Iterable[Flag], now: datetime | None = None) -> list
 
 def waits(event: Event) -> float:
     """The size of what a user waits for: the change of time, measured or else predicted from the work."""
+    if event.cause is Cause.FAILURE:
+        return math.inf
     time, _ = headline_changes(event)
     return _size(time.effect) if time else _size(event.predicted or 0.0)
 
@@ -92,6 +94,8 @@ def largest(changes: Iterable[ChangePoint]) -> ChangePoint | None:
 
 def change_text(event: Event) -> str:
     """The headline's figures: time, measured or predicted, and work; else what moved, by its name."""
+    if event.cause is Cause.FAILURE:
+        return "runs no more"
     time, work = headline_changes(event)
     parts = [f"time {units.format_change(time.effect)}"] if time else []
     if not time and event.predicted is not None:
@@ -137,7 +141,8 @@ def interval(lo: float | None, hi: float | None) -> str:
 def evidence_lines(flag: Flag) -> list[str]:
     """What is known of an event: its evidence, the figures that it does not name, questions, decisions."""
     event = flag.event
-    own = [] if any(headline_changes(event)) else _figures_of(event)
+    named = event.cause is Cause.FAILURE or any(headline_changes(event))
+    own = [] if named else _figures_of(event)
     lines = [*own, *event.evidence, *_questions(event)]
     if event.recovered_by:
         lines.append(f"recovered by {event.recovered_by[:8]}")

@@ -38,11 +38,11 @@ HUBER_SIGMAS = 2.0
 LEVELS_ALPHA = 0.05
 """Error rate of the levels that the slope is fitted within."""
 
-HELD_UP_SIGMAS = 5.0
-"""A canary that is slower than its neighbours by this many times its own noise was held up, and so was what
+DISTURBED_SIGMAS = 5.0
+"""A canary that is slower than its neighbours by this many times its own noise was disturbed, and so was what
 it was timed beside: 5 points of 600 in the tuning half of the recordings (docs/statistics.md)."""
 
-LEAST_HELD_UP = 0.01
+LEAST_DISTURBED = 0.01
 """Log ratio below which a point is left in, however quiet its canary is."""
 
 NEIGHBOURS = (10, 40)
@@ -79,7 +79,7 @@ def _without(values: ArrayLike, canary: FloatArray) -> tuple[FloatArray, float]:
         raise ValueError(f"expected two arrays of one shape (n,), got {series.shape} and {reference.shape}")
     known = np.isfinite(series) & np.isfinite(reference) & (series > 0) & (reference > 0)
     log, beside = np.log(series[known]), np.log(reference[known])
-    if log.size < LEAST_POINTS or np.ptp(beside) < LEAST_HELD_UP:
+    if log.size < LEAST_POINTS or np.ptp(beside) < LEAST_DISTURBED:
         return series.copy(), 1.0
     beside -= median(beside)
     own = _levels(log)
@@ -142,12 +142,12 @@ def _sigma(rest: FloatArray) -> float:
     return MAD_TO_SIGMA * median(np.abs(rest))
 
 
-def held_up(canaries: ArrayLike, at: ArrayLike | None = None) -> BoolArray:
+def disturbed_beside(canaries: ArrayLike, at: ArrayLike | None = None) -> BoolArray:
     """Points (n,) at which one of the canaries (programs, n) was slower than around them; see
-    HELD_UP_SIGMAS. None so near to an end that it cannot be told from the machine's wandering.
+    DISTURBED_SIGMAS. None so near to an end that it cannot be told from the machine's wandering.
 
-    ``at`` (n,) is when the points were measured, on any clock: who held a point up held up what was measured
-    around it. Without it the points were measured in their order.
+    ``at`` (n,) is when the points were measured, on any clock: what disturbed a point also disturbed what
+    was measured around it. Without it the points were measured in their order.
     """
     rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
     order = np.arange(rows.shape[1]) if at is None else np.argsort(np.asarray(at), kind="stable")
@@ -166,7 +166,7 @@ def _late(log: FloatArray, reach: int) -> BoolArray:
     apart = log - running_median(log, reach)
     sigma = max(difference_sigma(log), MAD_TO_SIGMA * median(np.abs(apart)))
     apart[:reach] = apart[-reach:] = 0.0
-    late: BoolArray = apart > max(HELD_UP_SIGMAS * sigma, LEAST_HELD_UP)
+    late: BoolArray = apart > max(DISTURBED_SIGMAS * sigma, LEAST_DISTURBED)
     return late
 
 

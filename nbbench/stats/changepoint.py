@@ -82,8 +82,8 @@ def detect_steps(
     """Change points of a noisy series of shape (n,) in commit order; NaN and infinities are missing values.
 
     A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,)) says that a shorter one is
-    real: true or ALONE where a second collection vouches for the point, the number (from 1 on) of the level
-    where the ledger vouches for a level as a whole. ``alpha`` bounds the
+    real: true or ALONE where a second collection confirms the point, the number (from 1 on) of the level
+    where the ledger confirms a level as a whole. ``alpha`` bounds the
     probability that a series without changes yields any step. Changes smaller than ``min_effect`` (absolute
     log-ratio) are merged away. ``noise_sigma`` is a known noise of one point as a log-ratio, from A/A runs
     for instance: the series is never believed to be quieter. Logarithms are taken if ``log`` and all values

@@ -4,7 +4,7 @@ The split that a scan reports was chosen for being the greatest of thousands of 
 t-test at that split is far too optimistic. Its distribution was simulated instead: series of n points without
 a change went through clipping, noise estimation and scan, under Gaussian, Laplace and Student-t(3) noise, and
 for each n the worst of the three was kept. Two numbers describe it: as if ``tests`` independent t-tests with
-``freedom`` degrees of freedom had been made. `nbbench.stats.calibration.null_table` recomputes them.
+``freedom`` degrees of freedom had been made. `tests.bench.calibration.null_table` recomputes them.
 """
 
 from __future__ import annotations

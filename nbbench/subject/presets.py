@@ -29,7 +29,8 @@ class Preset:
     """What a guarded run is started with.
 
     `environment` is set for the command, `timeout_s` ends it, `command` runs when none is
-    given; an empty `cluster` stands for the project's setting.
+    given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype audit of the
+    commit.
     """
 
     name: str
@@ -38,6 +39,23 @@ class Preset:
     command: tuple[str, ...] = ()
     timeout_s: float = 900.0
     environment: tuple[tuple[str, str], ...] = ()
+    dtype_audit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureWorkload:
+    """The workload that is tried apart after a capture, from the table `capture` of the subject's profile.
+
+    `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
+    prints. `trials` are (size, dtype), the worst first, `ledgers` the sizes whose exact work is wanted;
+    `series` is the benchmark that times the workload, `name` the workload's name by size and dtype.
+    """
+
+    legacy_bytes_per_pixel: tuple[int, ...]
+    name: str
+    series: str
+    trials: tuple[tuple[int, str], ...]
+    ledgers: tuple[int, ...]
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -49,6 +67,23 @@ def find_preset(settings: Settings, name: str) -> Preset:
     if name not in known:
         raise UsageError(f"there is no preset {name!r}", hint=f"known: {', '.join(known)}")
     return known[name]
+
+
+def capture_workload(settings: Settings) -> CaptureWorkload | None:
+    """What is tried apart after a capture; None where the profile names nothing. Raises ConfigError."""
+    table = load_profile(settings).capture
+    if not table:
+        return None
+    try:
+        return CaptureWorkload(
+            legacy_bytes_per_pixel=tuple(int(number) for number in table["legacy_bytes_per_pixel"]),
+            name=str(table["workload"]),
+            series=str(table["series"]),
+            trials=tuple((int(size), str(dtype)) for size, dtype in table["trials"]),
+            ledgers=tuple(int(size) for size in table["ledgers"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the subject's profile: capture is not complete ({error})") from error
 
 
 def presets(settings: Settings) -> dict[str, Preset]:
@@ -80,8 +115,17 @@ def _changed(preset: Preset, fields: Mapping[str, Any]) -> Preset:
     return dataclasses.replace(preset, **changes)
 
 
+_WANTED = {
+    "description": "text",
+    "cluster": "text",
+    "command": "a list of words",
+    "timeout_s": "a positive number of seconds",
+    "environment": "a table of texts",
+    "dtype_audit": "true or false",
+}
+
+
 def _value(preset: Preset, field: str, raw: Any) -> Any:
-    where = f"preset {preset.name!r}: {field}"
     match field, raw:
         case (("description" | "cluster"), str()):
             return raw
@@ -91,12 +135,9 @@ def _value(preset: Preset, field: str, raw: Any) -> Any:
             return float(raw)
         case "environment", dict() if all(isinstance(value, str) for value in raw.values()):
             return tuple((dict(preset.environment) | raw).items())
-        case (("description" | "cluster"), _):
-            raise ConfigError(f"{where} must be text")
-        case "command", _:
-            raise ConfigError(f"{where} must be a list of words")
-        case "timeout_s", _:
-            raise ConfigError(f"{where} must be a positive number of seconds")
-        case "environment", _:
-            raise ConfigError(f"{where} must be a table of texts")
-    raise ConfigError(f"{where} is not a field of a preset")
+        case "dtype_audit", bool():
+            return raw
+    where = f"preset {preset.name!r}: {field}"
+    if field not in _WANTED:
+        raise ConfigError(f"{where} is not a field of a preset")
+    raise ConfigError(f"{where} must be {_WANTED[field]}")

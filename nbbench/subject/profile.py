@@ -33,7 +33,7 @@ class Profile:
 
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`.
+    `[tool.nbbench]`, `capture` says which workload is tried apart after a capture (presets.py).
     """
 
     project: str = ""
@@ -47,6 +47,7 @@ class Profile:
     image: ImageTolerance = field(default_factory=ImageTolerance)
     plans: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Any] = field(default_factory=dict)
+    capture: Mapping[str, Any] = field(default_factory=dict)
     demo: str = ""
 
 
@@ -66,6 +67,7 @@ def load_profile(settings: Settings) -> Profile:
         image=_image(table),
         plans={**_criteria(table), **_table(table, "plans")},
         presets=_table(table, "presets"),
+        capture=_table(table, "capture"),
         demo=_text(table, "demo"),
     )
 

@@ -143,8 +143,7 @@ def test_every_outcome_is_recorded_and_none_is_changed(suite: Pytest) -> None:
         "test_many[float64]": "passed",
         "test_teardown": "error",
     }
-    assert run.started and run.exit_status == 1 and run.collected == 9
-    assert run.warnings == 1 and run.warning_texts == ("UserWarning: slow path",)
+    assert run.started and run.exit_status == 1
     assert not run.problems and not run.unreadable
 
 
@@ -153,17 +152,17 @@ def test_what_a_passing_test_printed_is_kept(suite: Pytest) -> None:
     test = run.tests[0]
     assert "512×512: 0.043s, ~0.1 GB/s effective" in test.stdout
     assert test.stderr == "to stderr\n"
-    assert test.assertions == ("cv <= 15.0",)
+    assert test.held == (("cv <= 15.0", "3.0 <= 15.0"),)
+    assert not list(suite.folder.rglob("*.pyc"))  # asked for anew each time, and kept nowhere
     usage = test.usage
     assert usage is not None and usage.wall_s > 0 and usage.max_rss_bytes > 2**20
 
 
-def test_a_failure_keeps_message_account_and_numbers_only(suite: Pytest) -> None:
+def test_a_failure_keeps_message_and_account(suite: Pytest) -> None:
     _, _, run = suite.run(SUITE, "-k", "fails and not xfails")
     test = run.tests[0]
     assert test.message.startswith("AssertionError: too slow: 0.176 GB/s")
     assert "assert 0.176 >= (0.378 * 0.5)" in test.longrepr
-    assert dict(test.numbers) == {"bandwidths[512]": 0.378, "bandwidths[2048]": 0.176}
 
 
 def test_page_faults_of_the_call_are_counted(suite: Pytest) -> None:
@@ -203,7 +202,7 @@ def test_output_of_the_running_test_survives_the_outer_timeouts_signal(suite: Py
     process.communicate(timeout=60)
     run = read_test_records(suite.record)
     assert process.returncode == -signal.SIGTERM
-    assert outcomes(run) == {"test_it": "interrupted"} and run.terminated_by == signal.SIGTERM
+    assert outcomes(run) == {"test_it": "interrupted"}
     assert "so far" in run.tests[0].stdout
 
 
@@ -233,8 +232,7 @@ def test_nothing_is_written_without_the_variable(suite: Pytest) -> None:
 def test_files_that_cannot_be_collected_are_named(suite: Pytest) -> None:
     code, _, run = suite.run("import no_such_module\n")
     assert code == 2 and run.exit_status == 2
-    assert [nodeid for nodeid, _ in run.collect_errors] == ["test_it.py"]
-    assert "no_such_module" in run.collect_errors[0][1]
+    assert run.uncollected == ("test_it.py",)
 
 
 def test_workers_of_xdist_share_the_file(suite: Pytest) -> None:
@@ -243,7 +241,7 @@ def test_workers_of_xdist_share_the_file(suite: Pytest) -> None:
     assert code == 0, output
     assert len(run.tests) == 20 and all(test.outcome == "passed" for test in run.tests)
     assert sorted(t.stdout for t in run.tests) == sorted(f"out {i}\n" for i in range(20))
-    assert not run.unreadable and run.collected == 20
+    assert not run.unreadable
 
 
 def test_a_line_is_json_by_itself(suite: Pytest) -> None:

@@ -10,13 +10,15 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbbench.capture.assertions import checks_of, compare
+from nbbench.capture.assertions import compare
 from nbbench.capture.figures import figures_of, parse_figures
+from nbbench.capture.findings import judged
 from nbbench.capture.test_records import parse_test_records
-from nbbench.capture.verdict import judge
 from nbbench.captured import RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.capture_figures import CaptureFigures, metrics, sections
+from nbbench.report.capture_figures import metrics, results
+from nbbench.report.capture_sentences import sentences
+from nbbench.report.markdown import as_markdown
 
 PIECES = st.sampled_from(
     [
@@ -60,7 +62,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = ["nodeid", "phase", "outcome", "duration_s", "usage", "numbers", "assertions", "operators", "count"]
+NAMES = ["nodeid", "phase", "outcome", "duration_s", "usage", "operators", "held"]
 LINES = st.fixed_dictionaries(
     {"schema": st.just(1), "kind": st.sampled_from([*KINDS, "other"])}, optional=dict.fromkeys(NAMES, JSON)
 )
@@ -78,15 +80,18 @@ def test_everything_that_is_read_can_be_judged_and_written(
     stdout: str, longrepr: str, outcome: str, assertions: list[str]
 ) -> None:
     test = TestRecord(
-        "t", outcome, 1.0, stdout, message=longrepr, longrepr=longrepr, assertions=tuple(assertions)
+        "t",
+        outcome,
+        1.0,
+        stdout,
+        message=longrepr,
+        longrepr=longrepr,
+        held=tuple((text, text) for text in assertions),
     )
     run = TestRun(started=True, tests=(test, replace(test, nodeid="u")))
-    figures = figures_of(run.tests)
-    checks = checks_of(run.tests, figures)
-    verdict = judge(RunOutcome.FAILED, run, figures, checks)
-    found = CaptureFigures(run, figures, checks, verdict)
-    json.loads(document("metrics", metrics(found)))
-    assert all(text for _, text in sections(found))
+    found = judged(run, RunOutcome.FAILED, figures_of(run.tests))
+    json.loads(document("metrics", metrics(found, RunOutcome.FAILED)))
+    assert as_markdown(results(found)) and sentences(found, RunOutcome.FAILED)
 
 
 @given(TEXT, TEXT)

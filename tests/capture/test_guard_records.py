@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nbbench.capture.record_copy import MAX_BYTES, copy_record
+from nbbench.capture.test_records import MAX_RECORD_BYTES, copy_record
+from nbbench.record.redact import secret_values
 
 SECRET = 'quo"te\\back-' + "Zx9" * 5
 
@@ -13,7 +14,7 @@ SECRET = 'quo"te\\back-' + "Zx9" * 5
 def copied(tmp_path: Path, *lines: object) -> tuple[list[dict], str]:
     source = tmp_path / "record.jsonl"
     source.write_text("".join(x if isinstance(x, str) else json.dumps(x) + "\n" for x in lines))
-    note = copy_record(source, tmp_path / "copy.log", {"MY_TOKEN": SECRET})
+    note = copy_record(source, tmp_path / "copy.log", secret_values({"MY_TOKEN": SECRET}))
     return [json.loads(line) for line in (tmp_path / "copy.log").read_text().splitlines()], note
 
 
@@ -35,11 +36,11 @@ def test_a_line_that_was_cut_off_is_left_out_and_said_so(tmp_path: Path) -> None
 def test_a_long_record_is_bounded_and_short_lines_go_on(tmp_path: Path) -> None:
     long = [{"out": "word " * 100_000}] * 5
     told, note = copied(tmp_path, *long, {"kind": "end"})
-    assert (tmp_path / "copy.log").stat().st_size <= MAX_BYTES
+    assert (tmp_path / "copy.log").stat().st_size <= MAX_RECORD_BYTES
     assert told[-1] == {"kind": "end"}
     assert note.startswith("2 lines")
 
 
 def test_no_record_no_file(tmp_path: Path) -> None:
-    assert copy_record(tmp_path / "none", tmp_path / "copy.log", {}) == ""
+    assert copy_record(tmp_path / "none", tmp_path / "copy.log", ()) == ""
     assert not (tmp_path / "copy.log").exists()

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.capture.guard_rules import guarded_environment, is_pytest, unwrap, violations
+from nbbench.capture.guards import (
+    compile_guards,
+    guarded_environment,
+    is_pytest,
+    pinned_malloc,
+    unwrap,
+    violations,
+)
 from nbbench.config import checkout_settings
 from nbbench.subject.presets import find_preset
+from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 CPU = find_preset(checkout_settings(Path("nowhere")), "cpu-perf")
 RUN = ("pytest", "-vv", "tests/test_x.py")
@@ -76,6 +84,12 @@ def test_the_environment(environ: dict[str, str], rule: str) -> None:
         (("env", "CUDA_VISIBLE_DEVICES=0", *RUN), "gpu-enabled"),
         ((*RUN, "-m", "gpu_smoke"), "gpu-enabled"),
         ((*RUN, "-mgpu"), "gpu-enabled"),
+        (("pytest", "-vm", "gpu"), "gpu-enabled"),
+        (("pytest", "-xk", "cuda"), "gpu-enabled"),
+        (("pytest", "-xvkcuda"), "gpu-enabled"),
+        (("pytest", "-qo", "timeout=60"), "timeout-lowered"),
+        (("pytest", "--override-ini=timeout=60"), "timeout-lowered"),
+        (("uv", "run", "pytest", "-vk", "torch_compile"), "compile-enabled"),
         ((*RUN, "-k", "not slow and cuda"), "gpu-enabled"),
         (("python", "-m", "pytest", "-m", "gpu"), "gpu-enabled"),
         ((*RUN, "-k", "torch_compile"), "compile-enabled"),
@@ -119,6 +133,41 @@ def test_wrappers_are_taken_off(command: tuple[str, ...], program: tuple[str, ..
 def test_whose_exit_codes_are_pytests() -> None:
     assert is_pytest(("timeout", "9", "env", "A=1", "/venv/bin/pytest", "-x"))
     assert is_pytest(("python3.11", "-X", "dev", "-m", "pytest"))
+    assert is_pytest(("python", "-mpytest"))
+    assert is_pytest(("uv", "run", "--frozen", "pytest", "-x"))
+    assert is_pytest(("coverage", "run", "-m", "pytest"))
+    assert is_pytest(("taskset", "-c", "0", "python", "-m", "pytest"))
+    assert not is_pytest(("uv", "run", "ruff"))
     assert not is_pytest(("python", "-m", "http.server"))
     assert not is_pytest(("sh", "-c", "pytest"))
     assert not is_pytest(("env",))
+
+
+TUNED = {"GLIBC_TUNABLES": MALLOC_REMEDY.partition("=")[2]}
+
+
+@pytest.mark.parametrize(
+    ("environment", "setting"),
+    [
+        (TUNED, "GLIBC_TUNABLES"),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296"}, ""),  # trims all the same
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536"}, ""),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=lots:glibc.malloc.trim_threshold"}, ""),
+        (
+            {"MALLOC_MMAP_THRESHOLD_": "0x40000000", "MALLOC_TRIM_THRESHOLD_": "1073741824"},
+            "MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_",
+        ),
+        ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}, "LD_PRELOAD (jemalloc)"),
+        ({"LD_PRELOAD": "/usr/lib/libfaketime.so"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_takes_malloc_out_of_the_way(environment: dict[str, str], setting: str) -> None:
+    assert pinned_malloc(environment) == setting
+
+
+def test_which_switches_keep_dynamo_off() -> None:
+    assert compile_guards({"TORCHDYNAMO_DISABLE": "1", "NANOBRAGG_DISABLE_COMPILE": "0"}) == [
+        "TORCHDYNAMO_DISABLE=1"
+    ]
+    assert compile_guards({}) == []

@@ -41,14 +41,14 @@ def state(checkout: Path) -> WorkTree:
 def test_a_clean_checkout(checkout: Path) -> None:
     found = state(checkout)
     assert len(found.commit) == len(found.tree) == 40
-    assert (found.branch, found.dirty, found.problem) == ("main", False, "")
+    assert (found.branch, found.changes, found.problem) == ("main", (), "")
 
 
 def test_caches_and_reports_are_no_change(checkout: Path) -> None:
     for name in ("src/pkg/__pycache__/a.pyc", ".pytest_cache/x", "reports/run/summary.md", "src/pkg/a.pyc"):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("x")
-    assert not state(checkout).dirty
+    assert not state(checkout).changes
 
 
 def test_every_kind_of_change_is_told(checkout: Path) -> None:
@@ -93,6 +93,27 @@ def test_looking_writes_nothing(checkout: Path) -> None:
     before = index.stat().st_mtime_ns
     state(checkout)
     assert index.stat().st_mtime_ns == before
+
+
+def test_looking_runs_nothing_of_the_checkouts_configuration(checkout: Path) -> None:
+    """J13: neither core.fsmonitor nor hooks nor filters."""
+    trace = checkout / ".git" / "ran"
+    program = script(checkout / ".git", f"#!/bin/sh\necho $0 >> {trace}\ncat\n", "program")
+    hook = script(checkout / ".git" / "hooks", f"#!/bin/sh\necho hook >> {trace}\n", "post-index-change")
+    for name in (
+        "core.fsmonitor",
+        "filter.x.clean",
+        "filter.x.smudge",
+        "filter.y.z.process",
+        "diff.external",
+    ):
+        subprocess.run(["git", "config", name, program], cwd=checkout, check=True)
+    subprocess.run(["git", "config", "filter.x.required", "true"], cwd=checkout, check=True)
+    (checkout / ".git" / "info" / "attributes").write_text("*.txt filter=x\n*.py filter=y.z\n")
+    (checkout / "b.txt").write_text("other\n")
+    (checkout / "src" / "pkg" / "a.py").touch()
+    assert [name for name, _ in state(checkout).changes] == ["b.txt"]
+    assert not trace.exists(), (trace.read_text(), hook)
 
 
 def test_a_folder_outside_of_git(tmp_path: Path) -> None:

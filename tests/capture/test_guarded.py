@@ -1,4 +1,4 @@
-"""The keeper and the logs: exit codes, signals, leftovers, bounded and redacted output."""
+"""The supervisor and the logs: exit codes, signals, leftovers, bounded and redacted output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.capture import supervisor as keeper
-from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, run_guarded
+from nbbench.capture import supervisor
+from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, run_guarded
 from nbbench.capture.liveness import boot_id, is_alive, start_ticks
-from nbbench.capture.log_writer import LogWriter
-from nbbench.capture.outcomes import outcome_of
-from nbbench.capture.screen import Screen
+from nbbench.capture.logs import LogWriter, Screen
 from nbbench.captured import RunOutcome
 
 QUIET = (Screen(None), Screen(None))
@@ -77,15 +75,15 @@ def test_what_escapes_the_session_is_ended_too(tmp_path: Path) -> None:
     assert ended.notes == ["2 processes that the command left running were ended"]
 
 
-def test_kill_0_does_not_reach_the_keeper(tmp_path: Path) -> None:
+def test_kill_0_does_not_reach_the_supervisor(tmp_path: Path) -> None:
     assert run(tmp_path, "sh", "-c", "kill -9 0").exit_code == 137
 
 
-def test_a_killed_keeper_takes_everything_along(tmp_path: Path) -> None:
+def test_a_killed_supervisor_takes_everything_along(tmp_path: Path) -> None:
     script = "sleep 4714.5 & echo $$ > pid; echo $! > child; kill -9 $PPID; wait"
     ended = run(tmp_path, "sh", "-c", script)
     assert (ended.exit_code, ended.outcome, ended.usage) == (137, RunOutcome.SIGNAL, None)
-    assert "keeps the command was killed" in ended.reason
+    assert "supervisor was killed" in ended.reason
     for name in ("pid", "child"):
         pid = int((tmp_path / name).read_text())
         while start_ticks(pid):  # gone, or a zombie that init has not collected
@@ -144,24 +142,24 @@ def test_a_log_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "outcome"),
+    ("by_pytest", "code", "outcome"),
     [
-        (("pytest",), 4, RunOutcome.NO_TESTS),
-        (("pytest",), 5, RunOutcome.NO_TESTS),
-        (("pytest",), 2, RunOutcome.PYTEST_ERROR),
-        (("pytest",), 3, RunOutcome.PYTEST_ERROR),
-        (("make",), 2, RunOutcome.FAILED),
-        (("pytest",), 1, RunOutcome.FAILED),
-        (("make",), 126, RunOutcome.NOT_EXECUTABLE),
-        (("make",), 134, RunOutcome.SIGNAL),
-        (("make",), 255, RunOutcome.FAILED),
+        (True, 4, RunOutcome.NO_TESTS),
+        (True, 5, RunOutcome.NO_TESTS),
+        (True, 2, RunOutcome.PYTEST_ERROR),
+        (True, 3, RunOutcome.PYTEST_ERROR),
+        (False, 2, RunOutcome.FAILED),
+        (True, 1, RunOutcome.FAILED),
+        (False, 126, RunOutcome.NOT_EXECUTABLE),
+        (False, 134, RunOutcome.SIGNAL),
+        (False, 255, RunOutcome.FAILED),
     ],
 )
-def test_outcomes(argv: tuple[str, ...], code: int, outcome: RunOutcome) -> None:
-    assert outcome_of(code, argv) is outcome
+def test_outcomes(by_pytest: bool, code: int, outcome: RunOutcome) -> None:
+    assert outcome_of(code, by_pytest) is outcome
 
 
-def test_a_keeper_alone_ends_its_command_when_the_control_pipe_closes(tmp_path: Path) -> None:
+def test_a_supervisor_alone_ends_its_command_when_the_control_pipe_closes(tmp_path: Path) -> None:
     control_read, control_write = os.pipe()
     report_read, report_write = os.pipe()
     script = f"touch {tmp_path}/ready; exec sleep 4715.5"
@@ -173,7 +171,7 @@ def test_a_keeper_alone_ends_its_command_when_the_control_pipe_closes(tmp_path: 
         "report_fd": report_write,
     }
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", keeper.__file__, json.dumps(spec)],
+        [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
         pass_fds=(control_read, report_write),
         start_new_session=True,
     )

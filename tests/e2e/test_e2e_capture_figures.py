@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from e2e_project import REPOSITORY, Project
 
-from nbbench.capture.findings import enrich
-from nbbench.captured import CaptureFacts, RunOutcome, RunUsage
+from nbbench.capture.findings import findings_of
+from nbbench.captured import Findings, RunOutcome
 from nbbench.config import load_settings
+from nbbench.report.capture import RECORDS, CaptureStart
+from nbbench.report.capture_figures import metrics
+from nbbench.report.capture_sentences import sentences
 from nbbench.subject.subjects.nanobragg.demo import write_demo
 
 pytestmark = pytest.mark.e2e
@@ -59,7 +62,7 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def captured(checkout: Path, folder: Path, **environment: str) -> CaptureFacts:
+def captured(checkout: Path, folder: Path, **environment: str) -> CaptureStart:
     """Run the test under the plugin, as `nbbench capture` does."""
     folder.mkdir()
     plugin = REPOSITORY / "nbbench" / "capture" / "evidence_plugin"
@@ -69,7 +72,7 @@ def captured(checkout: Path, folder: Path, **environment: str) -> CaptureFacts:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_PLUGINS": "nbbench_evidence",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "NBBENCH_EVIDENCE_RECORD": str(folder / "record.jsonl"),
+        "NBBENCH_EVIDENCE_RECORD": str(folder / RECORDS),
         "CUDA_VISIBLE_DEVICES": "-1",
     }
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_extra.py")
@@ -83,84 +86,88 @@ def captured(checkout: Path, folder: Path, **environment: str) -> CaptureFacts:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    return CaptureFacts(
-        folder=folder,
+    return CaptureStart(
+        stamp="20260105T083000Z",
         cluster="CLUSTER-PERF-001",
+        plan="PERF-PYTORCH-004",
         preset="cpu-perf",
         command=command,
-        subject=checkout,
+        cwd=str(checkout),
+        guards=(),
+        timeout_s=900.0,
+        started_at=started,
         commit=git(checkout, "rev-parse", "HEAD"),
         tree=git(checkout, "rev-parse", "HEAD:src/nanobrag_torch"),
-        dirty=False,
-        started_at=started,
-        ended_at=datetime.now(UTC),
-        exit_code=0,
-        outcome=RunOutcome.PASSED,
-        usage=RunUsage(),
-        record=folder / "record.jsonl",
         python=sys.executable,
     )
 
 
+def findings(project: Project, run: tuple[CaptureStart, Path], **options) -> Findings:
+    return findings_of(load_settings(project.root), run[0], RunOutcome.PASSED, run[1], **options)
+
+
 @pytest.fixture(scope="module")
-def facts(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> CaptureFacts:
+def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[CaptureStart, Path]:
     """One run that several tests read."""
-    return captured(checkout, tmp_path_factory.mktemp("facts") / "run")
+    folder = tmp_path_factory.mktemp("facts") / "run"
+    return captured(checkout, folder), folder
 
 
 def test_figures_ledger_and_verdict_of_a_real_run(
-    project: Project, checkout: Path, facts: CaptureFacts, monkeypatch: pytest.MonkeyPatch
+    project: Project, checkout: Path, run: tuple[CaptureStart, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NBBENCH_MAX_FRAME_MB", "3")  # 2048² is refused, 512² measured
     # One more commit on the same tree, which the registered subject does not have.
     git(checkout, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "later")
-    facts = replace(facts, commit=git(checkout, "rev-parse", "HEAD"), dirty=True)
-    found = enrich(load_settings(project.root), facts)
-    assert found.verdict == "passed"
-    figures = {f["name"]: f["value"] for f in found.metrics["figures"]}
-    assert {"128² bandwidth", "512² bandwidth", "legacy bandwidth 512²", "achieved bandwidth 512²"} <= set(
-        figures
+    start = replace(
+        run[0], commit=git(checkout, "rev-parse", "HEAD"), changes_before=(("a.py", "modified x"),)
     )
-    (check,) = found.metrics["checks"]
-    assert check["name"] == "bandwidths[512] / bandwidths[128]" and check["passed"] is True
-    trials = {(t["size"], t["dtype"]): t for t in found.metrics["diagnosis"]["trials"]}
-    trial = trials[512, "float32"]
-    assert trial["bytes_per_pixel"] == pytest.approx(853.03, abs=0.01)  # as the gate's tests know it
-    assert trial["default"]["wall_s"] > 0 and trial["pinned"]["wall_s"] > 0 and trial["penalty"] > 0
-    assert found.metrics["diagnosis"]["copy_bytes_per_s"] > 1e8
+    found = findings(project, (start, run[1]))
+    assert found.verdict == "passed"
+    written = metrics(found, RunOutcome.PASSED)
+    names = {f["name"] for f in written["figures"]}
+    assert {
+        "128² bandwidth",
+        "512² bandwidth",
+        "legacy bandwidth 512²",
+        "achieved bandwidth 512²",
+    } <= names
+    (check,) = found.checks
+    assert check.name == "bandwidths[512] / bandwidths[128]" and check.passed is True
+    assert found.diagnosis is not None
+    trial = found.diagnosis.trial(512, "float32")
+    assert trial is not None and trial.ledger is not None and trial.ledger.bytes_per_pixel > 100
+    assert trial.default and trial.pinned and trial.penalty and trial.penalty > 0
+    assert (found.diagnosis.copy_bytes_per_s or 0) > 1e8
     assert any("2048² float64: NotImplementedError: a frame of 33.6 MB" in note for note in found.notes)
     assert any("uncommitted changes" in note for note in found.notes)
-    assert any("no baseline on this machine" in sentence for sentence in found.sentences)
-    assert [title for title, _ in found.sections][:2] == ["Results", "Comparison to baseline"]
+    assert any("no baseline on this machine" in text for text in sentences(found, RunOutcome.PASSED))
 
 
 def test_a_profile_is_a_trace_with_a_summary(project: Project, checkout: Path, tmp_path: Path) -> None:
     trace = tmp_path / "profile.json"
-    facts = captured(checkout, tmp_path / "run", NBBENCH_EVIDENCE_PROFILE=str(trace))
-    found = enrich(load_settings(project.root), replace(facts, profile=trace, probe=False))
+    start = captured(checkout, tmp_path / "run", NB_PROFILER_OUT=str(trace))
+    found = findings(project, (start, tmp_path / "run"), trace=trace, probe=False)
     ((name, data),) = found.files
-    told = json.loads(data)
+    written = json.loads(data)
     assert name == "profile.json" and len(data) <= 5 * 2**20
-    assert any(event.get("name") == "aten::mul" for event in told["traceEvents"])
-    assert "aten::mul" in {row["operator"] for row in told["nbbench"]["operators"]}
-    assert "Profile by operator" in dict(found.sections)["Results"]
-    assert any("under torch's profiler" in sentence for sentence in found.sentences)
-    assert found.metrics["diagnosis"] is None
+    assert any(event.get("name") == "aten::mul" for event in written["traceEvents"])
+    assert "aten::mul" in {row["operator"] for row in written["nbbench"]["operators"]}
+    assert any("under torch's profiler" in text for text in sentences(found, RunOutcome.PASSED))
+    assert found.diagnosis is None
 
 
-def test_a_folder_without_git_is_not_diagnosed(project: Project, facts: CaptureFacts) -> None:
-    found = enrich(load_settings(project.root), replace(facts, commit="", tree=""))
-    assert any("is not a git checkout" in sentence for sentence in found.sentences)
-    unknown = replace(facts, commit="0" * 40, tree="1" * 40)
-    found = enrich(load_settings(project.root), unknown)
-    assert any("no repository holds tree 11111111" in sentence for sentence in found.sentences)
+def test_a_folder_without_git_is_not_diagnosed(project: Project, run: tuple[CaptureStart, Path]) -> None:
+    found = findings(project, (replace(run[0], commit="", tree=""), run[1]))
+    assert found.diagnosis and "is not a git checkout" in found.diagnosis.error
+    found = findings(project, (replace(run[0], commit="0" * 40, tree="1" * 40), run[1]))
+    assert found.diagnosis and "no repository holds tree 11111111" in found.diagnosis.error
 
 
 def test_figures_come_from_the_terminal_where_capturing_is_off(
-    project: Project, facts: CaptureFacts, tmp_path: Path
+    project: Project, run: tuple[CaptureStart, Path], tmp_path: Path
 ) -> None:
-    facts = replace(facts, folder=tmp_path, probe=False, record=tmp_path / "none")
-    (facts.folder / "pytest.log").write_text("  512×512: 0.043s, ~0.1 GB/s effective\n", encoding="utf-8")
-    found = enrich(load_settings(project.root), facts)
-    assert {f["name"] for f in found.metrics["figures"]} >= {"512² time", "512² bandwidth"}
+    (tmp_path / "pytest.log").write_text("  512×512: 0.043s, ~0.1 GB/s effective\n", encoding="utf-8")
+    found = findings(project, (run[0], tmp_path), probe=False)
+    assert {figure.name for figure in found.figures} >= {"512² time", "512² bandwidth"}
     assert any("plugin was not loaded" in note for note in found.notes)

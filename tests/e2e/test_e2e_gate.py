@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from e2e_project import planted
+from planted_history import plant
 
 pytestmark = pytest.mark.e2e
 
@@ -209,11 +211,17 @@ class TestGate:
 
     def test_time_is_measured_where_the_work_is_equal(self, project, ledgers):
         """Any verdict may come out of so few seconds; what counts is that the series is timed and named."""
-        arguments = (planted(10), planted(11), *TIMED, "--budget", "2s", "--seed", "7")
-        done = project.run("nbbench", "gate", *arguments, expect=None)
-        assert done.returncode in (0, 3, 4)
-        assert "Warm.time_run(512, 'float32')" in done.stdout and "seed 7" in done.stdout
-        assert "machine e2e" in done.stdout or "on e2e" in done.stderr
+        arguments = (planted(10), planted(11), *TIMED, "--budget", "20s", "--seed", "7")
+        document = json.loads(project.run("nbbench", "gate", *arguments, "--json", expect=None).stdout)
+        assert (document["machine"], document["seed"]) == ("e2e", 7)
+        series = {one["series"] for one in (*document["verdicts"], *document["not_judged"])}
+        assert any("Warm" in name for name in series)
+
+    def test_a_budget_that_ends_too_early_is_no_pass(self, project, ledgers):
+        """H13: the exact work is equal and on record, and nothing was timed."""
+        document = project.told("gate", planted(10), planted(11), *TIMED, "--budget", "0.01s", expect=4)
+        assert document["outcome"] == "inconclusive"
+        assert [one["reason"] for one in document["not_judged"]] == ["not measured"]
 
     def test_wrong_options(self, project):
         ends = (planted(10), planted(11))
@@ -264,3 +272,90 @@ class TestAcknowledged:
         path.write_text(json.dumps(decision | {"expires": "2020-01-01T00:00:00+00:00"}))
         told = flagged.told("gate", planted(11), planted(12), "--policy", "ledger", expect=3)
         assert told["outcome"] == "regressed"
+
+
+FREED = "for _ in range(20): result[0] * 2.0"
+KEPT = "kept = [result[0] * 2.0 for _ in range(20)]"
+LINES = "doubled = result[0] * 2.0\n    shifted = doubled + 1.0\n    result[0] - shifted"
+HEAVY = "\nHELD = b'x' * 200_000_000\n"
+
+
+@pytest.fixture(scope="class")
+def branch(new_project, tmp_path_factory):
+    """A project of its own, and commits by name upon the embedded subject."""
+    history = plant(tmp_path_factory.mktemp("history") / "subject")
+    made = {"good": history.commit("good")}
+    made["words"] = history.commit("words")
+    for name, body in (("freed", FREED), ("kept", KEPT), ("twice", "result[0].mul_(2.0)")):
+        made[name] = history.commit(name, body)
+    made["thrice"] = history.commit("thrice", "result[0].mul_(3.0)")
+    made["lines"] = history.commit("lines", LINES)
+    module = history.folder / "src/nanobrag_torch/_planted.py"
+    module.write_text(module.read_text() + HEAVY)
+    made["heavy"] = history.commit("heavy")
+    project = new_project("planted", register=False)
+    project.run("nbbench", "subject", "use", str(history.folder))
+    project.environment["PYTHONPATH"] = str(Path(__file__).parent)
+    return project, made
+
+
+class TestPlanted:
+    """Exact work of source generation, or differences that no machine hides."""
+
+    def test_words_alone_pass_at_once(self, branch):
+        """H13: the same bytecode; nothing is measured or recorded."""
+        project, commits = branch
+        document = project.told("gate", commits["good"], commits["words"])
+        assert document["outcome"] == "unchanged" and not document["verdicts"]
+        assert "only comments, docstrings or formatting of 1 file changed" in document["sentence"]
+        assert not list((project.root / "results").glob("ledger/*"))
+
+    def test_peak_memory_at_equal_traffic(self, branch):
+        """H3: exit 3, and the line at the peak before and after."""
+        project, commits = branch
+        ends = commits["freed"], commits["kept"], "--policy", "ledger"
+        document = project.told("gate", *ends, expect=3)
+        worse = [one for one in document["verdicts"] if one["outcome"] == "regressed"]
+        assert [one["series"] for one in worse] == ["peak memory sources-3969"]
+        assert worse[0]["unit"] == "B (exact)" and worse[0]["effect"] > 0.4
+        assert "nanobrag_torch/_planted.py:14 " in worse[0]["sentence"]
+        assert "was at nanobrag_torch/" in worse[0]["sentence"]
+
+    def test_another_image_for_the_same_work(self, branch):
+        """C4, H2: exit 4 in every format, until somebody says that it is right."""
+        project, commits = branch
+        ends = commits["twice"], commits["thrice"], "--policy", "ledger"
+        document = project.told("gate", *ends, "--junit", "gate.xml", "--markdown", "gate.md", expect=4)
+        assert document["outcome"] == "not comparable"
+        other = {one["series"] for one in document["verdicts"] if one["outcome"] == "not comparable"}
+        assert other == {"ledger sources-3969", "peak memory sources-3969"}
+        assert "<skipped" in (project.root / "gate.xml").read_text()
+        assert "NOT COMPARABLE" in (project.root / "gate.md").read_text()
+        accepted = project.told("gate", *ends, "--accept-image")
+        assert accepted["outcome"] == "unchanged"
+        assert any("accepted by --accept-image" in note for note in accepted["notes"])
+
+    def test_all_lines_that_pay_are_named(self, branch):
+        """H11: three lines of one change."""
+        project, commits = branch
+        document = project.told("gate", commits["thrice"], commits["lines"], "--policy", "ledger", expect=3)
+        said = next(v["sentence"] for v in document["verdicts"] if v["series"] == "ledger sources-3969")
+        assert [f"_planted.py:{line} " in said for line in (14, 15, 16)] == [True] * 3
+
+    def test_resident_memory_is_judged_when_asked(self, branch):
+        """H3: `--bench PeakMemory`, statistically: 200 MB more in every process."""
+        project, commits = branch
+        asked = ("--policy", "time", "--bench", r"PeakMemory\.peakmem_run\(512, 'float32'\)")
+        ends = commits["lines"], commits["heavy"]
+        done = project.run("hurried", "gate", *ends, *asked, "--json", expect=3, NBBENCH_ALPHA="0.2")
+        [one] = json.loads(done.stdout)["verdicts"]
+        assert (one["outcome"], one["unit"]) == ("regressed", "bytes")
+        assert one["head_value"] - one["base_value"] > 1e8
+
+    def test_what_skips_itself_on_both_sides_is_counted(self, branch):
+        """C7: frames above NBBENCH_MAX_FRAME_MB."""
+        project, commits = branch
+        asked = ("--policy", "time", "--bench", r"Warm\.time_run\(2048, 'float(32|64)'\)", "--budget", "60s")
+        document = project.told("gate", commits["good"], commits["freed"], *asked, expect=4)
+        assert {one["reason"] for one in document["not_judged"]} == {"skipped"}
+        assert "skip themselves" in document["sentence"]

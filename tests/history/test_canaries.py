@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from history_samples import TIME, branch, history, ledger, noisy, numbers, series, steps
+from history_samples import TIME, branch, find_changes, history, ledger, noisy, numbers, series, steps
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.history.canaries import PROGRAMS, canary_levels, machine_jump
-from nbbench.history.changes import find_changes
 from nbbench.history.events import build_events
 from nbbench.model import Cause, ProcessRecord
 

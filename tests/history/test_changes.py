@@ -16,6 +16,7 @@ from history_samples import (
     UPCAST,
     branch,
     commit,
+    find_changes,
     history,
     noisy,
     numbers,
@@ -23,7 +24,6 @@ from history_samples import (
     steps,
 )
 
-from nbbench.history.changes import find_changes
 from nbbench.history.ledger_series import ledger_series
 from nbbench.model import Commit, Point, Series, Status
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from history_samples import find_changes
 
-from nbbench.history.changes import History, find_changes
+from nbbench.history.changes import History
 from nbbench.history.events import build_events
 from nbbench.history.ledger_series import ledger_series
 from nbbench.ledger import Ledger

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
-from history_samples import MACHINE, TIME, branch, history, noisy, numbers, series, steps
+from history_samples import MACHINE, TIME, branch, find_changes, history, noisy, numbers, series, steps
 
 from nbbench.disturbance import WAITED_SHARE
-from nbbench.history.changes import find_changes
 from nbbench.history.disturbed import disturbed_results
 from nbbench.model import ProcessRecord
 

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from history_samples import TIME, branch, history, noisy, numbers, series, steps
+from history_samples import TIME, branch, find_changes, history, noisy, numbers, series, steps
 
-from nbbench.history.changes import find_changes
 from nbbench.history.repeats import collected_again, repeated, repeats_of
 from nbbench.model import Point, ProcessRecord, Series
 

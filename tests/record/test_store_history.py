@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from history_samples import find_changes
 from store_trees import START, benchmark, commit_hash, ledger, source
 
 from nbbench.errors import StoreError
 from nbbench.history import changes
-from nbbench.history.changes import find_changes
 from nbbench.history.history import load_history
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store

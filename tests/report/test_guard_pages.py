@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.captured import CaptureFacts, Enrichment, RunOutcome, RunUsage
+from nbbench.captured import Check, Findings, RunOutcome, Usage
 from nbbench.errors import EvidenceError
 from nbbench.model import Cause
 from nbbench.record.stamp import check_folder, content_problem, seal, verify_folder
@@ -22,7 +22,6 @@ from nbbench.report.capture import (
     metrics_json,
     opening_metadata,
     read_start,
-    status_line,
     time_txt,
 )
 from nbbench.report.capture_summary import opening_summary, summary_md
@@ -47,39 +46,30 @@ START = CaptureStart(
     boot="boot",
     scratch="/tmp/nbbench-capture-x",
 )
-USAGE = RunUsage(3723.4, 10.5, 31.5, 254 * 2**20, 1_280_000, 3, 10, 20, 8, 16)
-FACTS = CaptureFacts(
-    folder=Path("x"),
-    cluster="CLUSTER-PERF-001",
-    preset="cpu-perf",
-    command=START.command,
-    subject=Path("/home/ada"),
-    commit=START.commit,
-    tree=START.tree,
-    dirty=True,
-    started_at=BEGAN,
-    ended_at=BEGAN + timedelta(seconds=3723.4),
-    exit_code=1,
-    outcome=RunOutcome.FAILED,
-    usage=USAGE,
-    record=Path("r"),
+USAGE = Usage(
+    wall_s=3723.4,
+    user_s=10.5,
+    system_s=31.5,
+    max_rss_bytes=254 * 2**20,
+    minor_faults=1_280_000,
+    major_faults=3,
+    voluntary_switches=10,
+    involuntary_switches=20,
+    blocks_in=8,
+    blocks_out=16,
 )
-FIGURES = Enrichment(
-    verdict="allocator",
+FIGURES = Findings(
+    verdict="failed",
     cause=Cause.ALLOCATOR,
-    sentences=("page faults explain 2.7x",),
-    metrics={"bandwidth": {"2048": 0.176}, "exit_code": 99},
-    sections=(
-        ("Tests", "| t |"),
-        ("Comparison to baseline", "beside 0.36"),
-        ("Next Actions", "- pin malloc"),
-    ),
+    checks=(Check("ratio", ">=", 0.5, 0.327, False, "assert ratio >= 0.5", "t"),),
 )
+KILLED = CaptureEnd(outcome=RunOutcome.UNKNOWN, reason="killed", recovered=True)
 
 
 def ended(outcome: RunOutcome = RunOutcome.FAILED, code: int = 1, **changes) -> CaptureEnd:
-    facts = dataclasses.replace(FACTS, outcome=outcome, exit_code=code)
-    return CaptureEnd(**{"facts": facts, "time_source": "/usr/bin/time -v", **changes})
+    known = {"ended_at": BEGAN + timedelta(seconds=3723.4), "elapsed_s": 3723.4, "usage": USAGE}
+    known |= {"time_source": "/usr/bin/time -v"}
+    return CaptureEnd(outcome=outcome, exit_code=code, **{**known, **changes})
 
 
 def section(page: str, title: str) -> str:
@@ -101,6 +91,7 @@ def test_another_file_is_no_journal(told: dict) -> None:
 def test_commands_can_be_pasted() -> None:
     text = commands_txt(START)
     assert "# STAMP: 20260105T083000Z (UTC)" in text
+    assert "# For a shell: nbbench itself set the variables" in text  # H15: not the very words that ran
     line = text.splitlines()[-1]
     shown = subprocess.run(
         ["bash", "-c", f"set -- {line}; printf '%s\\n' \"$@\""], capture_output=True, text=True, check=True
@@ -136,11 +127,11 @@ def test_a_working_directory_with_a_line_break_cannot_pose_as_a_command() -> Non
         (ended(), "FAILED (exit code 1)"),
         (ended(RunOutcome.TIMEOUT, 124, reason="too long"), "BLOCKED (exit code 124): too long"),
         (ended(RunOutcome.NO_TESTS, 4), "BLOCKED (exit code 4)"),
-        (CaptureEnd(facts=None, reason="killed"), "BLOCKED (exit code unknown): killed"),
+        (KILLED, "BLOCKED (exit code unknown): killed"),
     ],
 )
 def test_the_status_is_never_better_than_the_run(end: CaptureEnd, said: str) -> None:
-    assert status_line(end) == said
+    assert end.status == said
     assert section(summary_md(START, end), "Status") == said
 
 
@@ -151,27 +142,26 @@ def test_the_opening_page_is_true_if_nobody_replaces_it() -> None:
 
 
 def test_figures_find_their_sections() -> None:
-    page = summary_md(START, ended(enrichment=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
+    page = summary_md(START, ended(findings=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
     executive = section(page, "Executive Summary")
-    assert executive.index("Verdict: **allocator**, cause: **allocator**") < executive.index(
-        "page faults explain"
-    )
+    assert executive.index("**verdict: failed, cause: allocator**") < executive.index("ratio is 0.327")
     assert "**Anomaly**: numpy changed." in executive
     assert "not clean before the run: `notes.md`" in executive
-    assert section(page, "Comparison to baseline") == "beside 0.36"
+    assert section(page, "Comparison to baseline").startswith("No baseline on this machine")
     again = "Clear up the anomalies before these figures are used, then capture again under a fresh STAMP."
-    assert section(page, "Next Actions") == f"- {again}\n- pin malloc"
-    assert "### Tests\n\n| t |" in section(page, "Results")
+    actions = section(page, "Next Actions")
+    assert actions.startswith(f"- {again}\n- Capture again with GLIBC")
+    assert "| `ratio` | 0.327 |" in section(page, "Results")
     assert "| system share of CPU time | 75.0 % |" in section(page, "Results")
     assert "Test \\| CPU" in section(page, "Environment")
 
 
-def test_metrics_of_the_figures_never_replace_those_of_the_run() -> None:
-    told = json.loads(metrics_json(START, ended(enrichment=FIGURES)))
+def test_metrics_hold_the_run_and_its_figures() -> None:
+    told = json.loads(metrics_json(START, ended(findings=FIGURES)))
     assert told["exit_code"] == 1
-    assert told["bandwidth"] == {"2048": 0.176}
     assert told["usage"]["minor_faults"] == 1_280_000
-    assert (told["verdict"], told["cause"]) == ("allocator", "allocator")
+    assert (told["verdict"], told["cause"]) == ("failed", "allocator")
+    assert told["checks"][0]["name"] == "ratio"
 
 
 def test_metadata_of_a_finished_capture_keeps_no_journal() -> None:
@@ -180,7 +170,7 @@ def test_metadata_of_a_finished_capture_keeps_no_journal() -> None:
     assert (told["dirty_before"], told["dirty_after"]) == (True, True)
     assert not {"pid", "scratch", "boot", "started_ticks"} & set(told)
     assert told["machine"] == {"cpu": "Test | CPU"}
-    recovered = json.loads(metadata_json(START, CaptureEnd(facts=None, reason="killed")))
+    recovered = json.loads(metadata_json(START, KILLED))
     assert (recovered["state"], recovered["exit_code"], recovered["dirty_after"]) == ("recovered", None, None)
 
 

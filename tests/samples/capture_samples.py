@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nbbench.capture.assertions import checks_of
+from nbbench.capture.bandwidth import against_baseline
 from nbbench.capture.figures import figures_of
-from nbbench.capture.trial import against_baseline
-from nbbench.capture.verdict import judge
+from nbbench.capture.findings import judged
 from nbbench.captured import (
     BaselineFigure,
     CallUsage,
     Diagnosis,
+    Findings,
     MallocTiming,
     MallocTrial,
     RunOutcome,
     TestRecord,
     TestRun,
 )
+from nbbench.disturbance import Disturbance
 from nbbench.documents import document
 from nbbench.ledger import Ledger
-from nbbench.report.capture_figures import CaptureFigures, metrics, sections
+from nbbench.report.capture_figures import comparison, metrics, results
+from nbbench.report.capture_sentences import next_actions, sentences
+from nbbench.report.markdown import as_markdown
 
 BANDWIDTH = "tests/test_at_perf_003.py::TestBandwidth::test_bandwidth"
 ASSERTION = "bandwidths[2048] >= bandwidths[512] * 0.5"
+HELD = "np.float64(0.3906) >= (np.float64(0.3662) * 0.5)"
 
 FAILED_OUTPUT = """
   AT-PERF-003: bandwidth by size
@@ -68,20 +72,17 @@ def failed_test(usage: CallUsage = MAPPING) -> TestRecord:
         message="AssertionError: falls with size: 0.053 GB/s against 0.163 GB/s",
         longrepr=FAILED_LONGREPR,
         usage=usage,
-        numbers=(("bandwidths[512]", 0.16276), ("bandwidths[2048]", 0.05327)),
-        assertions=(ASSERTION,),
     )
 
 
 def passed_test(usage: CallUsage = QUIET) -> TestRecord:
     output = "  512×512: 0.016s, ~0.4 GB/s effective\n  2048×2048: 0.240s, ~0.4 GB/s effective\n"
-    return TestRecord(BANDWIDTH, "passed", 3.1, stdout=output, usage=usage, assertions=(ASSERTION,))
+    return TestRecord(BANDWIDTH, "passed", 3.1, stdout=output, usage=usage, held=((ASSERTION, HELD),))
 
 
 def run_of(*tests: TestRecord, cores: int = 2, **more: object) -> TestRun:
-    known = {"started": True, "collected": len(tests), "exit_status": 0, "torch": "2.13.0", "cores": cores}
-    threads = max((t.usage.torch_threads for t in tests if t.usage), default=0)
-    return TestRun(tests=tests, torch_threads=threads, **{**known, **more})  # type: ignore[arg-type]
+    known = {"started": True, "exit_status": 0, "torch": "2.13.0", "cores": cores}
+    return TestRun(tests=tests, **{**known, **more})  # type: ignore[arg-type]
 
 
 def ledger(size: int, dtype: str, per_pixel: int) -> Ledger:
@@ -113,14 +114,16 @@ def diagnosis(**more: object) -> Diagnosis:
         "torch": "2.13.0",
         "default_dtype": "float64",
         "threads": 1,
-        "test_threads": 1,
         "cores": 2,
         "trials": trials,
         "copy_bytes_per_s": 11.0e9,
         "copy_test_bytes_per_s": 11.0e9,
-        "wall_s": 14.0,
+        "disturbance": Disturbance(processes=5),
     }
     return Diagnosis(**{**known, **more})  # type: ignore[arg-type]
+
+
+BUSY = Disturbance(others=0.9, processes=5)
 
 
 def healthy_diagnosis() -> Diagnosis:
@@ -142,7 +145,6 @@ def baseline_figure(**more: object) -> BaselineFigure:
         "unit": "seconds",
         "size": 2048,
         "dtype": "float64",
-        "median": 0.64,
         "lo": 0.63,
         "hi": 0.65,
         "coverage": 0.97,
@@ -154,25 +156,30 @@ def baseline_figure(**more: object) -> BaselineFigure:
 
 
 def found(
-    run: TestRun, outcome: RunOutcome, probed: Diagnosis | None, *, baseline: bool = False
-) -> CaptureFigures:
-    figures = figures_of(run.tests)
-    checks = checks_of(run.tests, figures)
+    run: TestRun,
+    outcome: RunOutcome,
+    probed: Diagnosis | None,
+    *,
+    baseline: bool = False,
+    environment: dict[str, str] | None = None,
+) -> Findings:
     lines = against_baseline(probed, [baseline_figure()], 0.03) if probed and baseline else ()
-    verdict = judge(outcome, run, figures, checks, diagnosis=probed, baseline=lines)
-    return CaptureFigures(run, figures, checks, verdict, probed)
+    return judged(run, outcome, figures_of(run.tests), probed, lines, environment, (24, 12))
 
 
 FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, diagnosis(), baseline=True)
 
 
-def page(capture: CaptureFigures) -> str:
-    told = "\n".join(f"- {sentence}" for sentence in capture.verdict.sentences)
-    parts = [f"{capture.verdict.word}: {capture.verdict.cause}\n\n{told}"]
-    return "\n\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in sections(capture))]) + "\n"
+def page(capture: Findings, outcome: RunOutcome) -> str:
+    said = "\n".join(f"- {sentence}" for sentence in sentences(capture, outcome))
+    actions = "\n".join(f"- {action}" for action in next_actions(capture))
+    return (
+        f"{capture.verdict}: {capture.cause}\n\n{said}\n\n## Results\n\n{as_markdown(results(capture))}\n"
+        f"## Comparison to baseline\n\n{as_markdown(comparison(capture))}\n## Next Actions\n\n{actions}\n"
+    )
 
 
 CASES = {
-    "capture_figures.md": lambda: page(FAILED),
-    "capture_figures.json": lambda: document("metrics", metrics(FAILED)),
+    "capture_figures.md": lambda: page(FAILED, RunOutcome.FAILED),
+    "capture_figures.json": lambda: document("metrics", metrics(FAILED, RunOutcome.FAILED)),
 }

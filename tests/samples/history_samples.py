@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nbbench.history.changes import History, find_changes
+from nbbench.history.changes import History, judge_history
 from nbbench.history.events import build_events
 from nbbench.history.repeats import Repeats
 from nbbench.history.setups import Setups
@@ -165,6 +165,11 @@ def history(
         repeats=repeats or {},
         setups=setups or Setups(),
     )
+
+
+def find_changes(given: History, **options: Any) -> list[ChangePoint]:
+    """The change points of a history, what fails at its end among them."""
+    return judge_history(given, **options).changes
 
 
 def events(given: History) -> list[Event]:

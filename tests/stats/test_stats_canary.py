@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.stats.canary import (
+    LEAST_DISTURBED,
     LEAST_GAIN,
-    LEAST_HELD_UP,
     LEAST_POINTS,
     NEIGHBOURS,
     canary_jump,
+    disturbed_beside,
     explains,
-    held_up,
     remove_drift,
 )
 
@@ -98,66 +98,66 @@ def test_a_constant_canary_changes_nothing(level, seed):
     corrected, share = remove_drift(values, canary)
     np.testing.assert_array_equal(corrected, values)
     assert share == 1.0
-    assert not held_up(canary).any()
+    assert not disturbed_beside(canary).any()
     assert canary_jump(canary[:80], canary[80:]) == 0.0
 
 
-def test_what_was_held_up_stands_out_of_its_canary():
+def test_what_was_disturbed_beside_stands_out_of_its_canary():
     canary = np.exp(0.002 * np.random.default_rng(1).standard_normal((2, 60)))
     canary[1, 20:23] *= 1.03
     canary[0, 40] *= 0.9  # faster is no contention
     canary[0, 50] = np.nan
-    np.testing.assert_array_equal(np.flatnonzero(held_up(canary)), [20, 21, 22])
-    assert not held_up(np.where(canary > 1.02, 1.0, canary)).any()
+    np.testing.assert_array_equal(np.flatnonzero(disturbed_beside(canary)), [20, 21, 22])
+    assert not disturbed_beside(np.where(canary > 1.02, 1.0, canary)).any()
 
 
 def test_a_burst_is_sought_in_the_order_of_measuring():
     rng = np.random.default_rng(1)
-    speed = 1.0 + 0.05 * np.sin(np.arange(60) / 15)  # the machine wanders, and is held up for three points
+    speed = 1.0 + 0.05 * np.sin(np.arange(60) / 15)  # the machine wanders, and is disturbed for three points
     speed[30:33] *= 1.1
     timed = speed * np.exp(0.002 * rng.standard_normal(60))
     at = rng.permutation(60)
     canary = timed[at]
-    assert not held_up(canary).any()
-    np.testing.assert_array_equal(np.sort(at[held_up(canary, at)]), [30, 31, 32])
+    assert not disturbed_beside(canary).any()
+    np.testing.assert_array_equal(np.sort(at[disturbed_beside(canary, at)]), [30, 31, 32])
 
 
 def test_a_quiet_canary_does_not_leave_points_out_for_nothing():
     canary = np.ones(60)
-    canary[12:48:7] = math.exp(0.99 * LEAST_HELD_UP)
-    assert not held_up(canary).any()
-    canary[30] = math.exp(1.01 * LEAST_HELD_UP)
-    np.testing.assert_array_equal(np.flatnonzero(held_up(canary)), [30])
+    canary[12:48:7] = math.exp(0.99 * LEAST_DISTURBED)
+    assert not disturbed_beside(canary).any()
+    canary[30] = math.exp(1.01 * LEAST_DISTURBED)
+    np.testing.assert_array_equal(np.flatnonzero(disturbed_beside(canary)), [30])
 
 
 def test_few_canaries_say_nothing():
     near = NEIGHBOURS[0]
     canary = np.ones(2 * near)
     canary[near] = 9.0
-    assert not held_up(canary).any()
-    assert held_up(np.append(canary, 1.0))[near]
+    assert not disturbed_beside(canary).any()
+    assert disturbed_beside(np.append(canary, 1.0))[near]
     canary = np.ones(60)
     canary[[3, 55]] = 9.0
-    assert not held_up(canary).any()
+    assert not disturbed_beside(canary).any()
 
 
 def test_others_that_stay_for_long_are_seen_in_a_long_series_only():
     canary = np.exp(0.002 * np.random.default_rng(1).standard_normal(200))
     canary[90:120] *= 1.12
-    np.testing.assert_array_equal(np.flatnonzero(held_up(canary)), np.arange(90, 120))
-    assert not held_up(canary[:150])[:90].any()
-    assert not held_up(canary[50:130]).any()
+    np.testing.assert_array_equal(np.flatnonzero(disturbed_beside(canary)), np.arange(90, 120))
+    assert not disturbed_beside(canary[:150])[:90].any()
+    assert not disturbed_beside(canary[50:130]).any()
 
 
 def test_a_machine_that_stays_slower_is_another_machine():
     canary = np.exp(0.002 * np.random.default_rng(1).standard_normal(200))
     canary[140:] *= 1.12
-    assert not held_up(canary).any()
+    assert not disturbed_beside(canary).any()
 
 
 def test_a_slow_wander_holds_nothing_up():
     canary, _ = machine()
-    assert not held_up(canary).any()
+    assert not disturbed_beside(canary).any()
 
 
 def test_a_jump_is_the_ratio_of_medians_where_it_is_certain():

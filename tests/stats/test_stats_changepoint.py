@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from nbbench.stats.calibration import false_alarms, noise_sample, power
 from nbbench.stats.changepoint import detect_steps, exact_steps, level_effect
 from nbbench.stats.short_levels import confirmed_by_repeats
+from tests.bench.calibration import false_alarms, noise_sample, power
 
 
 def noisy(n, sigma=0.02, seed=0):

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from nbbench.stats.calibration import noise_sample
 from nbbench.stats.noise import (
     clip_spikes,
     contrast_variance,
@@ -10,6 +9,7 @@ from nbbench.stats.noise import (
     running_median,
     white_noise,
 )
+from tests.bench.calibration import noise_sample
 
 
 def test_running_median_drops_short_excursions_and_keeps_longer_levels():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from nbbench.stats.calibration import fit_null, null_maxima, null_table
 from nbbench.stats.drift import best_ramp
 from nbbench.stats.noise import Noise
 from nbbench.stats.null_model import critical_value, equivalent_statistic, max_p_value, null_parameters
 from nbbench.stats.scan import pick, scan, window_lengths
+from tests.bench.calibration import fit_null, null_maxima, null_table
 
 
 @pytest.mark.parametrize("n", [6, 13, 60, 245, 1200, 5000])

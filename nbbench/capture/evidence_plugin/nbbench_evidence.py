@@ -5,23 +5,20 @@ so that PYTEST_ADDOPTS stays as it was guarded, in whatever interpreter the subj
 and pytest are all that it needs. The lines go to the file that NBBENCH_EVIDENCE_RECORD names; each is
 one append, so that a killed run leaves what it had and workers of xdist can share the file.
 
-With NBBENCH_EVIDENCE_PROFILE, or the subject's own NB_PROFILER_OUT, each test's call runs under
-`torch.profiler` and its trace is written there (a second test's as `…-2`).
+With NB_PROFILER_OUT each test's call runs under `torch.profiler` and its trace is written there (a second
+test's as `…-2`). Assertions that hold are written down with their figures, which pytest gives to a hook
+(`pytest_assertion_pass`); test modules are compiled anew for that, and no cache of theirs is touched.
 
 No outcome is ever changed: an exception in here is swallowed and noted in the file.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
-import inspect
 import json
 import os
-import shutil
 import signal
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,10 +38,9 @@ MAX_SECTION = 128 * 1024
 MAX_MESSAGE = 16 * 1024
 # Above this the file takes outcomes only: a suite that prints for ever must not fill the disk.
 MAX_RECORD = 64 * 1024 * 1024
-_WARNINGS_KEPT = 20
-_NUMBERS_KEPT = 100
+_ASSERTIONS_KEPT = 100
 _OPERATORS_KEPT = 40
-_TRACE_PATHS = ("NBBENCH_EVIDENCE_PROFILE", "NB_PROFILER_OUT")
+_TRACE_PATH = "NB_PROFILER_OUT"
 
 
 class _Record:
@@ -73,7 +69,7 @@ class _Record:
         self.written += len(data)
 
 
-_state: dict[str, Any] = {"record": None, "warnings": 0, "kept": [], "traces": 0, "config": None}
+_state: dict[str, Any] = {"record": None, "traces": 0, "config": None}
 
 
 def _write(kind: str, **content: Any) -> None:
@@ -194,8 +190,6 @@ class _Meter:
         delay = _run_delay()
         if delay is not None and self._delay is not None:
             found["run_delay_s"] = max(0.0, delay - self._delay)  # threads that ended took theirs along
-        if hasattr(os, "getloadavg"):
-            found["load_1min"] = os.getloadavg()[0]
         return found
 
 
@@ -213,7 +207,6 @@ def _torch_facts() -> dict[str, Any]:
     return {
         "torch": str(torch.__version__),
         "torch_threads": int(torch.get_num_threads()),
-        "torch_dtype": str(torch.get_default_dtype()).replace("torch.", ""),
         "compiled_graphs": _compiled_graphs(),
     }
 
@@ -242,55 +235,6 @@ def _sections(report: Any, seen: dict[str, str]) -> dict[str, str]:
     return {stream: _bounded(text, MAX_SECTION) for stream, text in found.items()}
 
 
-def _number(value: Any) -> float | None:
-    """A plain number as float; numpy's and torch's scalars too. Anything else: None."""
-    if isinstance(value, bool):
-        return None
-    if not isinstance(value, (int, float)):
-        kind = type(value)
-        if kind.__module__.split(".")[0] != "numpy" or getattr(value, "shape", None) != ():
-            return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _numbers(frame_locals: dict[str, Any]) -> dict[str, float]:
-    """The numbers among a frame's variables: scalars, and what small dicts of them hold.
-
-    Nothing but numbers leaves the process here, so no secret can.
-    """
-    found: dict[str, float] = {}
-    for name, value in frame_locals.items():
-        if len(found) >= _NUMBERS_KEPT:
-            break
-        if name.startswith("@"):  # pytest's own, of its rewritten assertions
-            continue
-        items = value.items() if isinstance(value, dict) and len(value) <= 20 else [(None, value)]
-        for key, item in items:
-            number = _number(item)
-            if number is not None and (key is None or isinstance(key, (int, str))):
-                found[name if key is None else f"{name}[{str(key)[:40]}]"] = number
-    return found
-
-
-def _assertions(item: Any) -> list[dict[str, Any]]:
-    """The comparisons that a test asserts, as source: thresholds of tests that pass are told nowhere else."""
-    function = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
-    try:
-        lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError):
-        return []
-    source = textwrap.dedent("".join(lines))
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
-            text = ast.get_source_segment(source, node.test) or ""
-            found.append({"line": first + node.lineno - 1, "text": _bounded(" ".join(text.split()), 500)})
-    return found[:_NUMBERS_KEPT]
-
-
 def _message(excinfo: Any) -> str:
     return _bounded(f"{excinfo.type.__name__}: {excinfo.value}", MAX_MESSAGE)
 
@@ -305,11 +249,6 @@ def _failure(item: Any, call: Any, report: Any) -> dict[str, Any]:
     if call.excinfo is None:
         return told
     told.setdefault("message", _message(call.excinfo))
-    code = getattr(inspect.unwrap(getattr(item, "function", None) or (lambda: None)), "__code__", None)
-    for entry in call.excinfo.traceback:
-        if entry.frame.code.raw is code:
-            told["numbers"] = _numbers(entry.frame.f_locals)
-            told["line"] = entry.lineno + 1
     return told
 
 
@@ -342,9 +281,21 @@ def _begin(config: Any) -> None:
         capture=str(getattr(config.option, "capture", "")),
         controller=_is_controller(config),
     )
+    _explain_assertions(config)
     untouched = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if untouched and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
+
+
+@_harmless
+def _explain_assertions(config: Any) -> None:
+    """Have pytest explain assertions that hold; where its inside is another one, they are simply not told."""
+    from _pytest.assertion import rewrite
+
+    if hasattr(rewrite, "_read_pyc") and hasattr(rewrite, "_write_pyc"):
+        config._inicache["enable_assertion_pass_hook"] = True
+        rewrite._read_pyc = lambda *args, **kwargs: None
+        rewrite._write_pyc = lambda *args, **kwargs: False
 
 
 def _terminated(number: int, frame: Any) -> None:
@@ -359,13 +310,6 @@ def _terminated(number: int, frame: Any) -> None:
         _problem("_terminated", error)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-
-
-@_harmless
-def pytest_collection_finish(session: Any) -> None:
-    """How many tests were found."""
-    if not _is_controller(session.config):
-        _write("collected", count=len(session.items))
 
 
 @_harmless
@@ -431,21 +375,18 @@ def _phase(item: Any, call: Any, outcome: Any) -> None:
         content.update(_failure(item, call, report))
     if report.when == "call":
         content["usage"] = getattr(item, "_nbbench_usage", {})
-        content["assertions"] = _assertions(item)
+        content["held"] = list(item.__dict__.get("_nbbench_held", {}).items())
     _write("phase", **content)
 
 
 @pytest.hookimpl(optionalhook=True)
 @_harmless
-def pytest_warning_recorded(warning_message: Any, when: str, nodeid: str, location: Any) -> None:
-    """Count warnings; keep the first few."""
-    if _state["record"] is None or _is_controller(_state["config"]):
-        return
-    _state["warnings"] += 1
-    text = _bounded(f"{warning_message.category.__name__}: {warning_message.message}", 300)
-    if len(_state["kept"]) < _WARNINGS_KEPT and text not in _state["kept"]:
-        _state["kept"].append(text)
-        _write("warning", nodeid=nodeid, when=when, message=text)
+def pytest_assertion_pass(item: Any, lineno: int, orig: str, expl: str) -> None:
+    """A comparison that holds, as source and in figures: passing tests tell their thresholds nowhere else."""
+    held = item.__dict__.setdefault("_nbbench_held", {})
+    figures = expl.split("\n")[0]
+    if _state["record"] is not None and len(held) < _ASSERTIONS_KEPT and ("<" in figures or ">" in figures):
+        held[_bounded(" ".join(orig.split()), 500)] = _bounded(figures, 500)
 
 
 @_harmless
@@ -456,25 +397,9 @@ def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
     _write(
         "session_finish",
         exit_status=int(exitstatus),
-        warnings=_state["warnings"],
-        usage=_totals(),
         controller=_is_controller(session.config),
         **_torch_facts(),
     )
-
-
-def _totals() -> dict[str, Any]:
-    """What the whole process cost so far; empty where the system does not tell."""
-    if resource is None:
-        return {}
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "user_s": own.ru_utime,
-        "system_s": own.ru_stime,
-        "minor_faults": own.ru_minflt,
-        "major_faults": own.ru_majflt,
-        "max_rss_bytes": own.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-    }
 
 
 # --- torch's profiler -------------------------------------------------------------------------
@@ -482,7 +407,7 @@ def _totals() -> dict[str, Any]:
 
 @_harmless
 def _start_trace() -> Any:
-    if not any(os.environ.get(name) for name in _TRACE_PATHS):
+    if not os.environ.get(_TRACE_PATH):
         return None
     import torch.profiler
 
@@ -512,19 +437,10 @@ def _stop_trace(item: Any, profiler: Any) -> None:
         operators_in_all=len(operators),
         self_s_in_all=sum(row["self_s"] for row in operators),
     )
-    _export(profiler, [Path(os.environ[name]) for name in _TRACE_PATHS if os.environ.get(name)])
-
-
-def _export(profiler: Any, paths: list[Path]) -> None:
-    """Write the trace under a temporary name first; the second test's goes beside the first's.
-
-    torch saves a trace once only, so further places get copies.
-    """
     worker, number = _state["record"].worker, _state["traces"]
+    path = Path(os.environ[_TRACE_PATH])
     suffix = ("-" + worker if worker else "") + (f"-{number}" if number > 1 else "")
-    targets = [path.with_name(path.stem + suffix + path.suffix) for path in paths]
-    temporary = targets[0].with_name("." + targets[0].name + ".tmp.json")
+    target = path.with_name(path.stem + suffix + path.suffix)
+    temporary = target.with_name("." + target.name + ".tmp.json")
     profiler.export_chrome_trace(str(temporary))
-    for target in targets[1:]:
-        shutil.copyfile(str(temporary), str(target))
-    temporary.replace(targets[0])
+    temporary.replace(target)

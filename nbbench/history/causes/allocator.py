@@ -12,5 +12,5 @@ def find(facts: Facts) -> Evidence | None:
     faults = facts.of(Role.ALLOCATOR)
     if not faults:
         return None
-    told = (SAME_WORK,) if facts.diffs and all(d.equal for d in facts.diffs) else facts.work_or_same
-    return (*told, *largest_changes(faults), f"remedy: {MALLOC_REMEDY}")
+    said = (SAME_WORK,) if facts.diffs and all(d.equal for d in facts.diffs) else facts.work_or_same
+    return (*said, *largest_changes(faults), f"remedy: {MALLOC_REMEDY}")

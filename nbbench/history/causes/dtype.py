@@ -25,9 +25,9 @@ def find(facts: Facts) -> Evidence | None:
     held = any(holds(d, facts.direction) for d in facts.diffs)
     if not held and not facts.of(Role.DTYPE):
         return None
-    told = facts.work
+    said = facts.work
     return (
-        *told,
+        *said,
         *largest_changes(facts.of(Role.ALLOCATOR)),
-        *(() if told else largest_changes(facts.exact)),
+        *(() if said else largest_changes(facts.exact)),
     )

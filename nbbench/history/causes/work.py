@@ -36,9 +36,9 @@ def find(facts: Facts) -> Evidence | None:
     counted = facts.of(Role.WORK)
     if not held and not any(c.kind == "exact" for c in counted):
         return None
-    told = facts.work
+    said = facts.work
     return (
-        *told,
+        *said,
         *largest_changes(facts.of(Role.ALLOCATOR)),
-        *(() if held and told else largest_changes(facts.exact)),
+        *(() if held and said else largest_changes(facts.exact)),
     )

@@ -26,7 +26,7 @@ about it comes before the statistics. *Measured in the order of `nbbench run`*: 
 measured far apart in time, so that a burst is noise all over the branch instead of a level in it. Planted
 rows use the recorded values in the order of time and in that order; the branch was recorded in both. Every
 method gains by it. *nbbench + canary* also sees fixed programs that were timed in the same process: values
-whose canary was held up are left out, what follows the canary is removed where that lowers the noise, and a
+whose canary was disturbed are left out, what follows the canary is removed where that lowers the noise, and a
 change that the canaries explain is the environment's. *+ telemetry* leaves out what waited for a core,
 *+ ledger* lets the exact work vouch for levels of one or two commits; `nbbench detect` uses all three.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbbench.history.changes import SERIES_ALPHA
-from nbbench.stats.canary import canary_jump, explains, held_up, remove_drift
+from nbbench.stats.canary import canary_jump, disturbed_beside, explains, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps
 from nbbench.stats.many import series_alpha
 from nbbench.stats.short_levels import ALONE
@@ -37,7 +37,7 @@ class Method:
 def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary: bool = False) -> Method:
     """The detector as `nbbench detect` uses it: the series alone, a second collection where there is one;
     with ``telemetry`` contended points are left out, with ``ledger`` short levels of other work are
-    confirmed, with ``canary`` points that it shows held up are left out, its drift is removed where that
+    confirmed, with ``canary`` points that it shows disturbed are left out, its drift is removed where that
     helps, and a change that it explains is the environment's."""
 
     def find(truth: Truth) -> list[int]:
@@ -45,7 +45,7 @@ def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary:
         if telemetry and truth.contended is not None:
             values = np.where(truth.contended, np.nan, values)
         if canary and truth.canary is not None:
-            values = np.where(held_up(truth.canary, truth.at), np.nan, values)
+            values = np.where(disturbed_beside(truth.canary, truth.at), np.nan, values)
             values, _ = remove_drift(values, truth.canary)
         confirmed = np.zeros(values.size, dtype=np.int64)
         if ledger and truth.confirmed is not None:

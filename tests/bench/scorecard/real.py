@@ -1,11 +1,11 @@
 """The wall-clock history of the real branch, judged by what the ledger says.
 
 The branch was measured three times commit after commit, and three times in the order of `nbbench run`. A
-commit is an event of a series when its exact work differs from that of the commit before (beyond
-WORK_CHANGES) and its time differs by at least 10 %. How much the time differs is read from the *other*
-recordings, over all commits of equal work, so that the noise of a series cannot make its own truth. Changes
-between OPEN and 10 %, or so near to it that the other recordings cannot tell, are neither right nor wrong; a
-commit with equal work is no event, whatever its time.
+commit is an event of a series when its exact work differs from that of the commit before (by the product's
+own rule, `nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is
+read from the *other* recordings, over all commits of equal work, so that the noise of a series cannot make
+its own truth. Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are
+neither right nor wrong; a commit with equal work is no event, whatever its time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nbbench.history.confirmed import Work, short_levels, work_levels
 from nbbench.stats.short_levels import confirmed_by_repeats
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.planted import Order, one_by_one, with_bursts
@@ -30,15 +31,8 @@ from tests.bench.scorecard.recorded import (
 )
 from tests.bench.scorecard.recorded import contended as recorded_contended
 
-WORK_CHANGES = 1e-6
-"""Operations or bytes that differ at all: commit 220 has one operation more, other values in it, and takes
-35 % longer in every recording."""
-
 LEAST = np.log(1.10)
 OPEN = np.log(1.05)
-SHORT = 3
-"""Levels of fewer commits than this need the ledger's word (docs/statistics.md)."""
-
 RECORDINGS = ("branch1", "branch2", "branch3")
 """Commit after commit; they tell the size of every event."""
 
@@ -132,7 +126,7 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
         values,
         tuple(sorted({first[i] for i in changes})),
         tuple(sorted({first[i] for i in open_places})),
-        confirmed=_short_levels(level),
+        confirmed=short_levels(level),
         contended=waited(name, series) if name in DRAWN else recorded_contended(name),
         canary=stored[f"{name}_beside"][:, series].T if name in DRAWN else None,
         at=stored[f"{name}_at"] if name in DRAWN else None,
@@ -148,16 +142,7 @@ def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[
     """Places of events and of open changes, and the number of the level of equal work at each place."""
     stored = load()
     work_at = {int(p): w for p, w in zip(stored["work_position"], stored["work"][:, series], strict=True)}
-    level = np.zeros(position.size, dtype=int)
-    last = None
-    for i, place in enumerate(position.tolist()):
-        now = work_at.get(place)
-        level[i] = level[i - 1] if i else 0
-        if now is None or not np.isfinite(now).all():
-            continue
-        if last is not None and (np.abs(np.log(now / last)) > WORK_CHANGES).any():
-            level[i] += 1
-        last = now
+    level = work_levels([_work(work_at.get(place)) for place in position.tolist()])
     times = [_by_position(other, series, position) for other in others]
     logs = np.log(np.array(times))
     longest = logs[:, level == np.argmax(np.bincount(level))]
@@ -179,6 +164,13 @@ def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[
     return changes, open_places, level
 
 
+def _work(figures: np.ndarray | None) -> Work | None:
+    """Operations and bytes of a commit as the product has them; None where it cannot run."""
+    if figures is None or not np.isfinite(figures).all():
+        return None
+    return Work(bytes=float(figures[1]), operations=float(figures[0]))
+
+
 def _by_position(name: str, series: int, position: np.ndarray) -> np.ndarray:
     stored = load()
     at = dict(
@@ -189,13 +181,6 @@ def _by_position(name: str, series: int, position: np.ndarray) -> np.ndarray:
         )
     )
     return np.array([at.get(int(p), np.nan) for p in position])
-
-
-def _short_levels(level: np.ndarray) -> np.ndarray:
-    """Numbers of the levels of equal work of fewer than SHORT commits, which the ledger can vouch for; 0
-    elsewhere."""
-    sizes = np.bincount(level)
-    return np.where(sizes[level] < SHORT, level + 1, 0)
 
 
 def _with_bursts(truth: Truth, series: int, rng: np.random.Generator, half: int) -> Truth:
@@ -241,9 +226,7 @@ def committed(results: Path) -> list[Truth]:
 def _from_rows(rows: list[tuple[int, float, tuple[float, ...], tuple[float, float]]]) -> Truth:
     """Truth of one committed series: equal work is one level, whose time is the median over its commits."""
     values = np.array([row[1] for row in rows])
-    work = np.log([row[3] for row in rows])
-    jumps = (np.abs(np.diff(work, axis=0)) > WORK_CHANGES).any(axis=1)
-    level = np.concatenate(([0], np.cumsum(jumps)))
+    level = work_levels([Work(bytes=row[3][1], operations=row[3][0]) for row in rows])
     medians = [np.median(np.log(values[level == k])) for k in range(level.max() + 1)]
     effects = np.abs(np.diff(medians))
     places = [int(np.argmax(level == k)) for k in range(1, level.max() + 1)]
@@ -252,5 +235,5 @@ def _from_rows(rows: list[tuple[int, float, tuple[float, ...], tuple[float, floa
         tuple(p for p, e in zip(places, effects, strict=True) if e >= LEAST),
         tuple(p for p, e in zip(places, effects, strict=True) if OPEN <= e < LEAST),
         tuple(row[2] for row in rows),
-        confirmed=_short_levels(level),
+        confirmed=short_levels(level),
     )

@@ -1,0 +1,275 @@
+"""The rules of a guarded run: what the environment and the command may not undo.
+
+Each broken rule has a name, so that a sign-off says what it waived:
+
+- `environment-conflict`: a guarded variable is already set to something else;
+- `timeout-lowered`: a test or outer timeout is below the preset's, or switched off;
+- `compile-enabled`: torch.compile is turned on;
+- `gpu-enabled`: a GPU is made visible, or GPU tests are selected.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from nbbench.subject.presets import Preset
+
+ENVIRONMENT, TIMEOUT = "environment-conflict", "timeout-lowered"
+COMPILE, GPU = "compile-enabled", "gpu-enabled"
+_PYTEST = ("pytest", "py.test")
+_SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
+# Programs that start another one, which they are given as words.
+_LAUNCHERS = frozenset(
+    {
+        *("uv", "uvx", "poetry", "pdm", "hatch", "pipenv", "rye", "pixi", "conda", "mamba", "micromamba"),
+        *(
+            "coverage",
+            "mprof",
+            "xvfb-run",
+            "taskset",
+            "numactl",
+            "ionice",
+            "chrt",
+            "setarch",
+            "strace",
+            "perf",
+        ),
+    }
+)
+# Wrappers that are taken off, with their options that take a value.
+_WRAPPERS = {
+    "env": "uC",
+    "time": "of",
+    "nice": "n",
+    "timeout": "sk",
+    "nohup": "",
+    "stdbuf": "ioe",
+    "exec": "",
+}
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# The switches that turn compilation off: torch's own, and what subjects call theirs.
+_SWITCH = re.compile(r"(?:\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")
+_OFF = ("", "0", "false", "no", "off")  # values with which a switch does not turn compilation off
+# A positive mention in `-m` or `-k` selects such tests; `not gpu` leaves them out.
+_GPU_WORD = re.compile(r"(?i)(?<![A-Za-z])(?:gpu|cuda)")
+_COMPILE_WORD = re.compile(r"(?i)(?<![A-Za-z])(?:torch_?)?(?:compile|dynamo|inductor)")
+_NEGATED = re.compile(r"(?i)\bnot\s+(?:\w+|\([^()]*\))")
+_TAKES_VALUE = "mkpocrWn"  # pytest's short options with a value; others may stand in front: `-vm gpu`
+
+# glibc raises its own dynamic threshold up to this (mallopt(3), M_MMAP_THRESHOLD): less pins nothing.
+MMAP_CEILING = 32 * 2**20
+_TUNABLES = ("glibc.malloc.mmap_threshold", "glibc.malloc.trim_threshold")
+_MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+# They keep what is freed, instead of mapping large blocks anew.
+_ALLOCATORS = re.compile(r"(?:^|[/: ])lib(jemalloc|tcmalloc|mimalloc)[\w.+-]*\.so")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A guard that would not hold, and what undoes it."""
+
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """A command without `time`, `timeout`, `env` and the like in front of it."""
+
+    program: tuple[str, ...]
+    assignments: dict[str, str] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
+def unwrap(command: Sequence[str]) -> Unwrapped:
+    """What `time -v timeout 900 env A=B pytest …` runs, with the variables and the timeout set on the way."""
+    words = list(command)
+    assignments: dict[str, str] = {}
+    timeout: float | None = None
+    while words:
+        name = PurePath(words[0]).name
+        if match := _ASSIGNMENT.fullmatch(words[0]):
+            assignments[match[1]] = match[2]
+            words.pop(0)
+        elif name in _WRAPPERS:
+            words = _without_options(words[1:], _WRAPPERS[name])
+            if name == "timeout" and words and (given := _DURATION.fullmatch(words.pop(0))):
+                timeout = float(given[1]) * _UNIT_S[given[2]] or None  # `timeout 0` is no timeout
+        else:
+            break
+    return Unwrapped(tuple(words), assignments, timeout)
+
+
+def guarded_environment(preset: Preset, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the command: a guard is added where the variable is not set.
+
+    A conflicting value stays as it is: it was refused, or signed off.
+    """
+    return {**dict(preset.environment), **environ}
+
+
+def violations(
+    preset: Preset, environ: Mapping[str, str], command: Sequence[str], timeout_s: float | None = None
+) -> tuple[Violation, ...]:
+    """Every rule that the environment, the command or `--timeout` breaks, in a fixed order."""
+    inner = unwrap(command)
+    words = [*inner.program, *_split(_script(inner.program))]
+    shell = {match[1]: match[2] for word in words if (match := _ASSIGNMENT.fullmatch(word))}
+    found = list(_environment(preset, {**environ, **inner.assignments, **shell}))
+    for seconds, what in ((timeout_s, "--timeout {:g}"), (inner.timeout_s, "timeout {:g} in the command")):
+        if seconds is not None and seconds < preset.timeout_s:
+            found.append(_lowered(what.format(seconds), preset))
+    found += [*_test_timeout(words, "the command", preset), *_selected(words)]
+    return tuple(dict.fromkeys(found))
+
+
+def is_pytest(command: Sequence[str]) -> bool:
+    """Whether the command's exit code is pytest's own: by name, `python -m`, or through a launcher."""
+    program = unwrap(command).program
+    name = PurePath(program[0]).name if program else ""
+    if name in _PYTEST:
+        return True
+    if not name.startswith("python") and name not in _LAUNCHERS:
+        return False
+    by_module = any(
+        word in ("-mpytest", "-mpy.test") or (word == "-m" and following in _PYTEST)
+        for word, following in itertools.pairwise([*program, ""])
+    )
+    return by_module or (name in _LAUNCHERS and any(PurePath(word).name in _PYTEST for word in program[1:]))
+
+
+def pinned_malloc(environment: Mapping[str, str]) -> str:
+    """The variable that keeps malloc from mapping large blocks anew; empty where none does.
+
+    Both thresholds must be set, above what glibc would come to by itself; or another allocator is preloaded.
+    """
+    pairs = (item.partition("=") for item in environment.get("GLIBC_TUNABLES", "").split(":"))
+    tunables = {name.strip(): value for name, _, value in pairs}
+    if all(_bytes(tunables.get(name, "")) > MMAP_CEILING for name in _TUNABLES):
+        return "GLIBC_TUNABLES"
+    if all(_bytes(environment.get(name, "")) > MMAP_CEILING for name in _MALLOC_VARIABLES):
+        return " and ".join(_MALLOC_VARIABLES)
+    found = _ALLOCATORS.search(environment.get("LD_PRELOAD", ""))
+    return f"LD_PRELOAD ({found[1]})" if found else ""
+
+
+def compile_guards(environment: Mapping[str, str]) -> list[str]:
+    """The switches that should keep Dynamo off in this environment, as `NAME=value`."""
+    switches = ((n, v) for n, v in sorted(environment.items()) if _SWITCH.fullmatch(n))
+    return [f"{name}={value}" for name, value in switches if value.strip().lower() not in _OFF]
+
+
+def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violation]:
+    guards = dict(preset.environment)
+    for name, wanted in guards.items():
+        value = environ.get(name, wanted)
+        if value == wanted:
+            continue
+        if _SWITCH.fullmatch(name) and value.strip().lower() in _OFF:
+            yield Violation(COMPILE, f"{name}={value} enables torch.compile; the guard is {name}={wanted}")
+        elif name == "CUDA_VISIBLE_DEVICES":
+            yield Violation(GPU, f"{name}={value} may show a GPU; the guard is {name}={wanted}")
+        else:
+            lowered = [*_test_timeout(_split(value), name, preset)] if name == "PYTEST_ADDOPTS" else []
+            yield from lowered or [
+                Violation(ENVIRONMENT, f"{name} is set to {value!r}; the guard is {wanted!r}")
+            ]
+    if "PYTEST_ADDOPTS" in guards:
+        yield from _selected(_split(environ.get("PYTEST_ADDOPTS", "")))
+    for name, value in environ.items():
+        if _SWITCH.fullmatch(name) and name not in guards and value.strip().lower() in _OFF:
+            yield Violation(COMPILE, f"{name}={value} asks for torch.compile")
+    if _is_lower(environ.get("PYTEST_TIMEOUT", ""), preset):
+        yield _lowered(f"PYTEST_TIMEOUT={environ['PYTEST_TIMEOUT']}", preset)
+
+
+def _test_timeout(words: Sequence[str], where: str, preset: Preset) -> Iterator[Violation]:
+    """pytest-timeout's option, and the ways to take the plugin away."""
+    for option, value in _options(words):
+        if option == "timeout" and _is_lower(value, preset):
+            yield _lowered(f"--timeout={value} in {where}", preset)
+        elif option == "p" and value == "no:timeout":
+            yield _lowered(f"-p no:timeout in {where}", preset)
+
+
+def _selected(words: Sequence[str]) -> Iterator[Violation]:
+    for option, value in _options(words):
+        chosen = _NEGATED.sub(" ", value) if option in ("m", "k") else ""
+        if _GPU_WORD.search(chosen):
+            yield Violation(GPU, f"-{option} {value!r} selects GPU tests")
+        if _COMPILE_WORD.search(chosen):
+            yield Violation(COMPILE, f"-{option} {value!r} selects tests that compile")
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(option, value) of the pytest options that matter, in the forms that pytest takes.
+
+    The `-m` that names a module for Python is none of pytest's.
+    """
+    for word, following in itertools.pairwise([*words, ""]):
+        name, _, value = word.partition("=")
+        if word.startswith("--"):
+            if name == "--timeout":
+                yield "timeout", value or following
+            elif name == "--override-ini":
+                ini, _, setting = (value or following).partition("=")
+                yield ini.strip(), setting.strip()
+        elif match := re.match(rf"-[^{_TAKES_VALUE}]*?([{_TAKES_VALUE}])(.*)", word, re.DOTALL):
+            option, value = match[1], match[2] or following
+            if option == "o":
+                ini, _, setting = value.partition("=")
+                yield ini.strip(), setting.strip()
+            elif not (option == "m" and value in _PYTEST):
+                yield option, value
+
+
+def _script(program: Sequence[str]) -> str:
+    """The script that a shell is given with -c; empty for any other program."""
+    if program and PurePath(program[0]).name in _SHELLS:
+        for word, following in itertools.pairwise(program[1:]):
+            if re.fullmatch(r"-[a-z]*c", word):
+                return following
+    return ""
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an open quote: words by blanks are good enough to look at
+        return text.split()
+
+
+def _without_options(words: list[str], taking: str) -> list[str]:
+    """The words behind a wrapper's own options."""
+    while words and words[0].startswith("-"):
+        word = words.pop(0)
+        if word == "--":
+            break
+        if len(word) == 2 and word[1] in taking and words:
+            words.pop(0)
+    return words
+
+
+def _is_lower(text: str, preset: Preset) -> bool:
+    try:
+        return float(text) < preset.timeout_s  # 0 switches pytest-timeout off, which is no timeout at all
+    except ValueError:
+        return False
+
+
+def _bytes(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return 0
+
+
+def _lowered(what: str, preset: Preset) -> Violation:
+    return Violation(TIMEOUT, f"{what} is below the guard of {preset.timeout_s:g} s")

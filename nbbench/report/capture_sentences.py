@@ -1,0 +1,290 @@
+"""What a capture's findings are in sentences: the run, its assertions, malloc, contention, bandwidth."""
+
+from __future__ import annotations
+
+import re
+
+from nbbench import units
+from nbbench.captured import (
+    BLOCKED,
+    BaselineFigure,
+    CallUsage,
+    Check,
+    Diagnosis,
+    Findings,
+    MallocTiming,
+    MallocTrial,
+    RunOutcome,
+    TestRecord,
+)
+from nbbench.model import Cause
+from nbbench.report.dtypes import audit_sentence
+from nbbench.work.allocator_cost import MALLOC_REMEDY, MMAP_CEILING_BYTES
+
+NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"
+GIB = 2**30
+_SHOWN = 4
+_FAULTS = 10_000
+# Two runs of one commit, minutes apart, gave 0.469 and 0.586 (docs/findings.md, b8121554).
+_NEAR = 0.25
+_FAULTS_OF_A_COIN = 1_000_000
+_WHY_BLOCKED = {
+    RunOutcome.TIMEOUT: "the outer timeout ended it",
+    RunOutcome.SIGNAL: "a signal ended it",
+    RunOutcome.NOT_FOUND: "the command was not found",
+    RunOutcome.NOT_EXECUTABLE: "the command is not executable",
+    RunOutcome.NO_TESTS: "pytest found no such test, or collected none",
+    RunOutcome.PYTEST_ERROR: "pytest stopped before the tests were done",
+    RunOutcome.SETUP_ERROR: "an error before the test's own code ran, so nothing was measured",
+    RunOutcome.INTERRUPTED: "somebody interrupted it",
+    RunOutcome.DISK_FULL: "the evidence could not be written to its end",
+    RunOutcome.UNKNOWN: "nbbench was killed",
+}
+
+
+def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
+    """Everything that a reader should know of the figures, what decides first."""
+    run, diagnosis = found.run, found.diagnosis
+    ranked = sorted(found.checks, key=lambda check: check.passed)
+    said = [_run_sentence(found, outcome), *(check_sentence(check) for check in ranked[:_SHOWN])]
+    if graphs := run.compiled_graphs:
+        said.append(
+            f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the "
+            "test's process; its times are not those of eager operations, as ledger, trials and baseline are"
+        )
+    said += [*_near_sentences(found), *_malloc(found), *_contention(found)]
+    if diagnosis is not None:
+        said += _bandwidth(found, diagnosis)
+        said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
+    said += [_baseline_sentence(figure) for figure in found.baseline]
+    if found.timed and not found.baseline:
+        said.append(NO_BASELINE)
+    if run.operators:
+        said.append("the test ran under torch's profiler, so its times are not comparable with others")
+    return [*said, *([audit_sentence(found.audit, "dtype_snapshot.json")] if found.audit else [])]
+
+
+def next_actions(found: Findings) -> list[str]:
+    """What to do next."""
+    run, actions = found.run, []
+    if found.verdict == BLOCKED:
+        return []  # whoever ran the command knows better what blocked it
+    if run.compiled_graphs:
+        actions.append("Capture again with TORCHDYNAMO_DISABLE=1, which holds at every commit.")
+    if found.cause is Cause.ALLOCATOR:
+        actions.append(f"Capture again with {MALLOC_REMEDY}: what remains is the simulator's own.")
+        actions.append(
+            "For good: fewer and smaller temporaries in the lines that nbbench ledger lists, "
+            "or these thresholds in the project's launchers."
+        )
+    quiet = found.diagnosis is None or not found.diagnosis.disturbance.disturbed
+    if found.timed and (found.disturbance.disturbed or not quiet):
+        actions.append("Capture again on an idle machine before acting on times.")
+    if found.timed and run.is_crowded:
+        actions.append(f"Give the test no more threads than the {run.cores} it can have.")
+    if found.cause is Cause.UNEXPLAINED:
+        actions.append("Compare with a folder that passed: nbbench compare-evidence A B.")
+    if found.timed and not found.baseline:
+        actions.append("Make a baseline on this machine: nbbench run --bench bandwidth.")
+    return actions
+
+
+def check_sentence(check: Check) -> str:
+    """`bandwidths[2048] / bandwidths[512] is 0.466, the test asks for >= 0.5: does not hold`."""
+    holds = "holds" if check.passed else "does not hold"
+    return f"{check.name} is {check.value:.3g}, the test asks for {check.op} {check.threshold:g}: {holds}"
+
+
+def failure(test: TestRecord) -> str:
+    """A test with the first line of its error that says something: rules of `====` do not, nor `Failed:`."""
+    lines = [line.strip() for line in test.message.splitlines() if re.search(r"\w", line)]
+    if len(lines) > 1 and re.fullmatch(r"[\w.]+:", lines[0]):
+        lines = [f"{lines[0]} {lines[1]}"]
+    return f"{test.nodeid}: {lines[0][:300] if lines else 'no message'}"
+
+
+def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
+    run = found.run
+    kinds = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "interrupted")
+    counts = ", ".join(f"{run.count(kind)} {kind}" for kind in kinds if run.count(kind))
+    counted = f"tests: {counts}" if counts and run.started else "no test was recorded"
+    bad = next((test for test in run.tests if test.outcome in ("failed", "error")), None)
+    if found.verdict != BLOCKED:
+        return f"{counted}; {failure(bad)}" if bad and run.started else counted
+    why = _WHY_BLOCKED.get(outcome, "every test was skipped, so nothing was tested")
+    last = next((test for test in reversed(run.tests) if test.outcome == "interrupted"), None)
+    during = f" during {last.nodeid}" if last else ""
+    if outcome is RunOutcome.SETUP_ERROR and bad:
+        during = f" ({failure(bad)})"
+    return f"blocked: {why}{during}; {counted}"
+
+
+def _near_sentences(found: Findings) -> list[str]:
+    """Where a ratio of times is so near to its threshold that the next run may answer otherwise."""
+    usage = found.run.mapped_most
+    if usage is None or usage.repeated_faults < _FAULTS_OF_A_COIN:
+        return []
+    return [
+        f"{check.name} is within {_NEAR:.0%} of its threshold, which is as much as runs of one commit move "
+        f"by: the next run may answer otherwise; the {usage.repeated_faults:,} page faults on memory that "
+        "the call had before are the steadier evidence"
+        for check in found.checks
+        if "bandwidth" in check.name
+        and check.threshold > 0
+        and abs(check.value / check.threshold - 1) < _NEAR
+    ]
+
+
+def _malloc(found: Findings) -> list[str]:
+    """What malloc costs, with the remedy; or what is left where the environment took it out of the way."""
+    run, diagnosis, usage = found.run, found.diagnosis, found.run.mapped_most
+    if run.compiled_graphs:
+        return []
+    dtype = _own_dtype(found)
+    trials = sorted(found.explained_by_malloc, key=lambda trial: dtype not in ("", trial.dtype))
+    if found.malloc_pinned_by:
+        own = [trial for trial in trials if dtype in ("", trial.dtype)]
+        without = f"without {found.malloc_pinned_by}: "
+        return [_pinned_sentence(found, usage), *(without + _trial_sentence(trial, dtype) for trial in own)]
+    said = ["allocator: " + _trial_sentence(trial, dtype) for trial in trials]
+    tried = diagnosis is not None and any(trial.penalty is not None for trial in diagnosis.trials)
+    if tried and diagnosis is not None and diagnosis.disturbance.disturbed:
+        said.append(
+            "allocator: cannot tell, because others used "
+            f"{diagnosis.disturbance.others:.2f} cores while malloc was tried"
+        )
+    elif not trials and (tried or not found.maps_again):
+        return []
+    if usage is not None and usage.repeated_faults >= _FAULTS:
+        said.append(f"allocator: the test's own call {_faults(usage)}")
+    if found.cause is Cause.ALLOCATOR or trials:
+        said.append(f"allocator remedy: {MALLOC_REMEDY}")
+    return said + (_pinned_ratios(found, diagnosis) if diagnosis and trials else [])
+
+
+def _own_dtype(found: Findings) -> str:
+    return dict(found.conditions).get("dtype", "")
+
+
+def _pinned_sentence(found: Findings, usage: CallUsage | None) -> str:
+    setting = found.malloc_pinned_by
+    said = f"malloc's thresholds are pinned by {setting} in the command's environment"
+    if "LD_PRELOAD" in setting:
+        said = f"glibc's malloc is replaced by {setting} in the command's environment"
+    if usage is None:
+        return said
+    if found.maps_again:
+        return f"{said}, and yet the test's own call {_faults(usage)}: something else maps memory anew"
+    said += ", so the allocator is out of the way"
+    return f"{said}: what is left is that the test's own call {_faults(usage)}"
+
+
+def _faults(usage: CallUsage) -> str:
+    return (
+        f"met {usage.minor_faults:,} minor page faults, {usage.repeated_faults:,} of them on memory it had "
+        f"before, and spent {usage.system_share:.0%} of its CPU time in the system"
+    )
+
+
+def _trial_sentence(trial: MallocTrial, dtype: str) -> str:
+    default, pinned = trial.default, trial.pinned
+    assert default is not None and pinned is not None
+    other = f" (the test computes in {dtype})" if dtype not in ("", trial.dtype) else ""
+    frame = trial.size**2 * (8 if trial.dtype == "float64" else 4)
+    reason = "freed temporaries go back to the system and are faulted in again"
+    if frame >= MMAP_CEILING_BYTES:
+        reason = (
+            f"each temporary of {frame / 1e6:.1f} MB is above the largest block that glibc keeps (32 MiB), "
+            "so it is mapped, faulted in and unmapped every time"
+        )
+    return (
+        f"at {trial.size}² {trial.dtype}{other} malloc makes a warm run {trial.penalty or 0:.2g} times "
+        f"as long ({units.format_seconds(default.wall_s)}, with its thresholds pinned "
+        f"{units.format_seconds(pinned.wall_s)}; {default.minor_faults:,} minor page faults against "
+        f"{pinned.minor_faults:,}, {default.system_share:.0%} system time against "
+        f"{pinned.system_share:.0%}): {reason}"
+    )
+
+
+def _pinned_ratios(found: Findings, diagnosis: Diagnosis) -> list[str]:
+    """The asserted ratio of large to small in the trials, with and without the allocator's share."""
+    check = next((c for c in found.checks if "bandwidth" in c.name and c.op == ">="), None)
+    said = []
+    for dtype in dict.fromkeys(t.dtype for t in diagnosis.trials) if check else ():
+        pair = sorted((t for t in diagnosis.trials if t.dtype == dtype and t.default), key=lambda t: t.size)
+        if check is None or len(pair) < 2:
+            continue
+        growth = (pair[-1].size / pair[0].size) ** 2
+        default, pinned = (
+            _ratio(growth, *timings)
+            for timings in ((pair[0].default, pair[-1].default), (pair[0].pinned, pair[-1].pinned))
+        )
+        said.append(
+            f"in {dtype} the bandwidth ratio {pair[-1].size}²/{pair[0].size}² of warm runs is "
+            f"{_held(default, check)} by default and {_held(pinned, check)} with malloc pinned "
+            f"(CPU time; the test asks for >= {check.threshold:g})"
+        )
+    return said
+
+
+def _ratio(growth: float, small: MallocTiming | None, large: MallocTiming | None) -> float | None:
+    return growth * small.cpu_s / large.cpu_s if small and large and large.cpu_s else None
+
+
+def _held(ratio: float | None, check: Check) -> str:
+    if ratio is None:
+        return "not known"
+    return f"{ratio:.3g} ({'holds' if ratio >= check.threshold else 'does not hold'})"
+
+
+def _contention(found: Findings) -> list[str]:
+    """What disturbed the calls: other processes, or the test's own threads."""
+    run, said = found.run, []
+    if found.disturbance.disturbed:
+        switches = sum(usage.involuntary_switches for usage in run.usages)
+        waits = [usage.run_delay_s for usage in run.usages if usage.run_delay_s is not None]
+        known = bool(waits) and not run.is_crowded  # of a crowd most is waiting for each other
+        waited = f"its threads waited {units.format_seconds(sum(waits))} for a core, " if known else ""
+        said.append(
+            f"contention: others used {found.disturbance.others:.2f} cores meanwhile of the "
+            f"{run.cores or 'unknown number'} that the test may use ({waited}steal "
+            f"{found.disturbance.steal:.1%}, {switches:,} involuntary switches), so its times say little"
+        )
+    if run.is_crowded:
+        cores = f"{run.cores} core{'s' if run.cores > 1 else ''}"
+        said.append(
+            f"contention: {run.torch_threads} torch threads share {cores}, so threads wait for each other"
+        )
+    return said
+
+
+def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
+    """The test's legacy figure beside what the ledger says was moved, and the ceiling."""
+    said = []
+    ceiling = units.format_value(diagnosis.copy_test_bytes_per_s, "B/s")
+    for row in found.bandwidths:
+        if row.rate is None or row.per_pixel is None:
+            continue
+        share = (
+            "" if row.share is None else f", {row.share:.0%} of the copy ceiling ({ceiling}, same threads)"
+        )
+        if diagnosis.copy_test_bytes_per_s and diagnosis.disturbance.disturbed:
+            share = f" (others were busy while the copy ceiling was measured, {ceiling}: no share of it)"
+        said.append(
+            f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / GIB:.3g} GiB/s "
+            f"(pixels · {found.legacy_bytes_per_pixel // 3} B · 3 passes, a guess); the ledger counts "
+            f"{row.per_pixel:,.0f} B/pixel, so the test really moved "
+            f"{units.format_value(row.rate, 'B/s')}{share}"
+        )
+    return said
+
+
+def _baseline_sentence(figure: BaselineFigure) -> str:
+    """A workload now against the interval that the database has for this machine."""
+    against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]} (another tree)"
+    now, lo, hi = (units.format_value(value, figure.unit) for value in (figure.now, figure.lo, figure.hi))
+    why = f" ({figure.why})" if figure.why else ""
+    return (
+        f"{figure.label}: {now} now, {lo} to {hi} for {against} on this machine "
+        f"({figure.coverage:.0%} interval of {figure.samples} samples): {figure.word}{why}"
+    )

@@ -1,0 +1,146 @@
+"""C1: what is not judged is counted with its reason, and what cannot run any more is a regression."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from history_samples import ABSENT, BYTES, CEILING, TIME, branch, events, history, key, noisy, series, steps
+
+from nbbench.history.changes import judge_history
+from nbbench.model import Cause, EventDirection, NotJudged, NotJudgedReason, Point, Series, Status
+
+N = 12
+FLAT = noisy(steps(N, 0.2), 0.01)
+
+
+def told(*found: Series) -> tuple[list[NotJudged], int]:
+    done = judge_history(history(*found, commits=branch(N)))
+    return done.not_judged, done.judged
+
+
+def only(*found: Series) -> NotJudged:
+    (one,) = told(*found)[0]
+    return one
+
+
+def skipped(values: list[float | None], since: int) -> Series:
+    one = series(TIME, values)
+    points = [replace(p, value=None, status=Status.SKIPPED) if p.position >= since else p for p in one.points]
+    return replace(one, points=tuple(points))
+
+
+def renamed(one: Series, **changes: str) -> Series:
+    return replace(one, key=replace(one.key, **changes))
+
+
+def part(values: list[float | None], first: int, last: int = N) -> list[float | None]:
+    return [v if first <= i <= last else ABSENT for i, v in enumerate(values, start=1)]
+
+
+def test_a_series_that_can_be_judged_is_counted() -> None:
+    assert told(series(TIME, FLAT), series(BYTES, steps(N, 100.0))) == ([], 2)
+
+
+def test_the_machines_own_series_are_never_judged_and_never_missed() -> None:
+    assert told(series(CEILING, noisy(steps(3, 1e10)))) == ([], 0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_too_short(count: int) -> None:
+    """Two commits that are ten times apart show nothing, and that is said."""
+    one = only(series(TIME, [1.0, 10.0, 10.0, 10.0, 10.0][:count]))
+    assert (one.reason, one.detail) == (NotJudgedReason.TOO_SHORT, f"{count} of the 6 values that it takes")
+
+
+@pytest.mark.parametrize("since", [8, 11, 12])
+def test_what_ran_and_fails_at_the_newest_commits_is_a_regression(since: int) -> None:
+    values = [v if i < since else None for i, v in enumerate(FLAT, start=1)]
+    one = only(series(TIME, values))
+    assert (one.reason, int(one.since[:8], 16)) == (NotJudgedReason.FAILING, since)
+    (event,) = events(history(series(TIME, values), commits=branch(N)))
+    assert (event.id, event.cause) == (f"{since:08x}-fails", Cause.FAILURE)
+    assert event.direction is EventDirection.REGRESSION and math.isinf(event.effect)
+    assert (
+        event.evidence == (f"{TIME[0]} fails since {since:08x}; it was 200 ms",)
+        or "fails since" in event.evidence[0]
+    )
+
+
+def test_what_failed_and_runs_again_is_no_regression() -> None:
+    values = [None if i in (5, 6) else v for i, v in enumerate(FLAT, start=1)]
+    assert told(series(TIME, values)) == ([], 1)
+    assert events(history(series(TIME, values), commits=branch(N))) == []
+
+
+def test_what_never_ran_is_no_regression_and_is_said() -> None:
+    values: list[float | None] = [None] * N
+    one = only(series(TIME, values))
+    assert (one.reason, one.detail) == (NotJudgedReason.FAILING, "it never ran")
+    assert events(history(series(TIME, values), commits=branch(N))) == []
+
+
+def test_a_workload_that_fails_beside_one_that_becomes_slower_is_an_event_of_its_own() -> None:
+    slow = series(TIME, noisy(steps(N, 0.2, (7, 2.0)), 0.01), n="1")
+    fails = series(TIME, [v if i < 7 else None for i, v in enumerate(FLAT, start=1)], n="2")
+    found = events(history(slow, fails, commits=branch(N)))
+    assert {e.id for e in found} == {"00000007-slower", "00000007-fails"}
+
+
+def test_skipped() -> None:
+    one = only(skipped(FLAT, 9))
+    assert (one.reason, int(one.since[:8], 16)) == (NotJudgedReason.SKIPPED, 9)
+    assert only(skipped(FLAT, 1)).reason is NotJudgedReason.SKIPPED
+
+
+def test_vanished() -> None:
+    gone = series(TIME, part(FLAT, 1, 9), n="1")
+    one = only(gone, series(TIME, FLAT, n="2"))
+    assert (one.reason, int(one.since[:8], 16)) == (NotJudgedReason.VANISHED, 9)
+    assert one.series == gone.key.label
+
+
+@pytest.mark.parametrize(("factor", "detail"), [(3.0, "values differ by 3× across it"), (1.0, "")])
+def test_a_new_version_with_and_without_a_jump(factor: float, detail: str) -> None:
+    old = series(TIME, part(FLAT, 1, 6))
+    new = renamed(series(TIME, part([factor * (v or 0) for v in steps(N, 0.2)], 7)), version="2")
+    found, judged = told(old, new)
+    assert [(n.reason, int(n.since[:8], 16)) for n in found] == [(NotJudgedReason.NEW_VERSION, 7)]
+    assert found[0].detail == detail
+    assert judged == 1
+
+
+def test_a_new_machine_at_each_run() -> None:
+    """Each run on a machine of its own: nothing can be compared with anything."""
+    runs = [renamed(series(TIME, part(FLAT, i, i)), machine=f"m{i}") for i in range(1, 5)]
+    found, judged = told(*runs)
+    assert judged == 0
+    assert sorted(n.reason for n in found) == [NotJudgedReason.NEW_MACHINE] * 3 + [NotJudgedReason.TOO_SHORT]
+
+
+def test_another_environment() -> None:
+    old = series(TIME, part(FLAT, 1, 8))
+    new = renamed(series(TIME, part(FLAT, 9)), environment="other")
+    found, _ = told(old, new)
+    assert [n.reason for n in found] == [NotJudgedReason.OTHER_ENVIRONMENT]
+    assert "other: 4 of the 6 values" in found[0].detail
+
+
+def test_a_ledger_that_cannot_be_recorded_any_more_is_a_regression() -> None:
+    workload = Series(
+        replace(key("ledger.track_operations", "any"), params=(("workload", "'bandwidth-512-float32'"),)),
+        "operations",
+        "track",
+        tuple(
+            Point(
+                c.position,
+                c.hash,
+                50.0 if c.position < 9 else None,
+                Status.OK if c.position < 9 else Status.FAILED,
+            )
+            for c in branch(N)
+        ),
+    )
+    (event,) = events(history(workload, commits=branch(N)))
+    assert event.id == "00000009-fails"
