@@ -16,7 +16,7 @@ import torch
 
 from nbbench.probe.ceiling import measure_ceiling
 from nbbench.probe.resources import Run, measure
-from nbbench.record.side_files import write_atomic
+from nbbench.record.atomic import write_bytes
 
 from . import bandwidth, recording, subject
 
@@ -85,4 +85,4 @@ def _timed(case: subject.Case) -> dict[str, float]:
 
 
 def _save(path: str, found: dict[str, Any]) -> None:
-    write_atomic(Path(path), json.dumps(found).encode("ascii"))
+    write_bytes(Path(path), json.dumps(found).encode("ascii"))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nbbench.probe.dtypes import Call, audit
-from nbbench.record.side_files import write_atomic
+from nbbench.record.atomic import write_bytes
 
 from . import subject
 
@@ -96,4 +96,4 @@ def write(path: str) -> None:
         for dtype in DTYPES
     ]
     told = {"torch": torch.__version__.partition("+")[0], "cases": records}
-    write_atomic(Path(path), json.dumps(told).encode())
+    write_bytes(Path(path), json.dumps(told).encode())

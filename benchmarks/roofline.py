@@ -9,7 +9,7 @@ from pathlib import Path
 from nbbench.probe import ceiling
 from nbbench.probe.allocations import LargeTensors
 from nbbench.probe.resources import measure
-from nbbench.record.side_files import write_atomic
+from nbbench.record.atomic import write_bytes
 
 from . import ledgers, subject
 
@@ -24,7 +24,7 @@ def machine(path: str) -> None:
     op_s, view_s = ceiling.measure_dispatch()
     curve = ceiling.measure_curve(ceiling.curve_footprints(found.cache_bytes))
     told = {**dataclasses.asdict(found), "op_s": op_s, "view_s": view_s, "curve": curve}
-    write_atomic(Path(path), json.dumps(told).encode())
+    write_bytes(Path(path), json.dumps(told).encode())
 
 
 def runs(workload: str, path: str, malloc: bool = True) -> None:
@@ -39,7 +39,7 @@ def runs(workload: str, path: str, malloc: bool = True) -> None:
         told = {"runs": [dataclasses.asdict(run) for run in measure(case.run, _REPEAT, budget_s=_BUDGET_S)]}
     except Exception as error:
         told = {"runs": [], "error": f"{type(error).__name__}: {error}"}
-    write_atomic(Path(path), json.dumps(told).encode())
+    write_bytes(Path(path), json.dumps(told).encode())
 
 
 def tensors(workload: str, path: str, least_bytes: int = 2**20) -> None:
@@ -50,4 +50,4 @@ def tensors(workload: str, path: str, least_bytes: int = 2**20) -> None:
     with LargeTensors(source_root=subject.source_root(), least_bytes=least_bytes) as recorder:
         case.run()
     told = {line: dataclasses.asdict(found) for line, found in recorder.lines.items()}
-    write_atomic(Path(path), json.dumps({"pixels": case.pixels, "lines": told}).encode())
+    write_bytes(Path(path), json.dumps({"pixels": case.pixels, "lines": told}).encode())

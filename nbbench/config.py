@@ -36,6 +36,7 @@ class Settings:
     import_root: str = "."
     package: str = ""
     db: str = ""
+    project: str = ""
     machine: str = ""
     plan: str = "performance"
     cluster: str = "CLUSTER-PERF"

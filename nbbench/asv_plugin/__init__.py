@@ -10,13 +10,8 @@ from __future__ import annotations
 
 def setup() -> None:
     """asv's hook, called once after the import: register the classes, refresh the subject."""
-    import logging
-
     from nbbench.asv_plugin import publisher
     from nbbench.measure import asv_hooks
-
-    # asv shows every library's log records, raw; a migration is no news to its user.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
 
     asv_hooks.install()
     publisher.install()

@@ -17,7 +17,7 @@ def db() -> None:
 @db.command()
 @click.pass_obj
 def info(app: App) -> None:
-    """Say where the database is and what it holds."""
+    """Say where the database is and what it holds, of which projects and folders."""
     from nbbench.record.redact import redact_text
     from nbbench.record.refresh import open_store
     from nbbench.report.text import table
@@ -25,31 +25,53 @@ def info(app: App) -> None:
     with open_store(app.settings, create=False) as store:
         counts = store.counts()
         ran = store.run_info()
+        places = store.places()
     url = redact_text(app.settings.database_url)
     rows = [[name.replace("_", " "), f"{count:,}"] for name, count in counts.items()]
+    held = [
+        [project, place.partition(":")[2] or "the results beside the database"] for project, place in places
+    ]
     text = f"{url}\n\n{table(['table', 'rows'], rows, right=(1,))}"
-    app.emit("db", {"url": url, "counts": counts, "detect": ran}, text)
+    text += f"\n\n{table(['project', 'imported from'], held)}" if held else ""
+    payload = {"url": url, "counts": counts, "detect": ran, "places": [list(place) for place in places]}
+    app.emit("db", payload, text)
 
 
 @db.command()
 @click.pass_obj
 def rebuild(app: App) -> None:
-    """Import everything under results/ and detect again (a deleted database loses nothing)."""
+    """Make the database anew from the results, this project's and those imported from elsewhere.
+
+    Nothing of the old one is trusted, except for noise floors and the list of what was imported. A file
+    that cannot be opened as a database is moved aside.
+    """
     from nbbench.cli.import_ import summary
     from nbbench.history.history import detect_events
     from nbbench.record.folders import register_all
-    from nbbench.record.refresh import import_all, open_store
+    from nbbench.record.refresh import open_store
+    from nbbench.record.refresh import rebuild as make_anew
     from nbbench.words import plural
 
+    done = make_anew(app.settings)
     with open_store(app.settings) as store:
-        report = import_all(app.settings, store)
         folders = register_all(app.settings, store)
         events = detect_events(app.settings, store)
-    app.emit(
-        "rebuild",
-        {"files": report.files_new, "events": len(events), "folders": folders},
-        f"{summary(report)}\n{plural(len(events), 'event')}, {plural(folders, 'evidence folder')} registered",
-    )
+    lines = [f"the damaged database is now {done.moved}"] if done.moved else []
+    lines += ["all tables made anew", summary(done.report)]
+    lines += [f"imported again: {folder} (project {project!r})" for project, folder in done.imported]
+    lines += [f"not imported again, as it is not there: {place}" for place in done.missing]
+    lines += [f"{plural(done.kept, 'noise floor')} carried over"] if done.kept else []
+    lines.append(f"{plural(len(events), 'event')}, {plural(folders, 'evidence folder')} registered")
+    payload = {
+        "files": done.report.files_new,
+        "events": len(events),
+        "folders": folders,
+        "imported": [str(folder) for _, folder in done.imported],
+        "missing": list(done.missing),
+        "noise_floors": done.kept,
+        "moved": str(done.moved) if done.moved else None,
+    }
+    app.emit("rebuild", payload, "\n".join(lines))
 
 
 @db.command()

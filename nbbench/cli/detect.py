@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import project_option
 
 
 @click.command()
+@project_option
 @click.option("--machine", metavar="NAME", help="Only series of this machine.")
 @click.pass_obj
 def detect(app: App, machine: str | None) -> int:
@@ -33,6 +35,8 @@ def detect(app: App, machine: str | None) -> int:
             )
         events = detect_events(app.settings, store, machine=machine)
         info = store.run_info()
+        for note in info["order"]:
+            app.say(note)
         if not info.get("series"):
             raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")
         flags = current_flags(store, events, app.settings.plan)

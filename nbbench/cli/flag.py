@@ -47,7 +47,7 @@ def flag(
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Decision, to_plain
     from nbbench.record.decisions import write_decision
-    from nbbench.record.refresh import open_store
+    from nbbench.record.refresh import import_all, open_store
 
     why, target = " ".join(reason.split()), FlagState(state)
     if not why:
@@ -68,7 +68,7 @@ def flag(
             why = f"{why} (commit {known.short})"
         decision = Decision(found.event.id, item, target, why, person or _person(), now, ends)
         path = write_decision(app.settings.decisions_dir, decision)
-        store.add_decision(decision)
+        import_all(app.settings, store)
     text = f"{found.event.id}: {found.state} → {target} ({path.relative_to(app.settings.root)})"
     app.emit("flag", {"decision": to_plain(decision), "file": str(path.name)}, text)
 

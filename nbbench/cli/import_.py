@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,51 +14,94 @@ from nbbench.cli.app import App
 if TYPE_CHECKING:
     from nbbench.record import ImportReport
 
+# Bad files with one reason that are named each; of more, the first few.
+_NAMED = 10
+_FIRST = 3
+
 
 @click.command(name="import")
 @click.argument("folder", metavar="[DIR]", required=False)
+@click.option("--project", metavar="NAME", help="The project that DIR belongs to (default: what DIR says).")
 @click.pass_obj
-def import_(app: App, folder: str | None) -> None:
+def import_(app: App, folder: str | None, project: str | None) -> None:
     """Load an asv results tree (this project's, or another's) into the regression database.
 
-    May be repeated at any time: unchanged files are skipped, changed ones replaced. Files that
-    cannot be read are skipped, counted and named. Evidence folders below the reports root are
-    registered too.
+    May be repeated at any time: unchanged files are skipped, changed ones replaced, and what is gone from
+    the tree leaves the database. Files that cannot be read are skipped, counted and named. Evidence folders
+    below the reports root are registered too.
+
+    DIR may be a results folder, or the folder of a project or of one machine in it. Another project's
+    results have a history of their own: `nbbench regressions --project NAME` judges it. Another checkout of
+    this project joins this one's history; where both measured the same, the newer result counts.
     """
     from nbbench.errors import InconclusiveError, UsageError
-    from nbbench.record import import_results
     from nbbench.record.folders import register_all
-    from nbbench.record.refresh import import_all, open_store
+    from nbbench.record.projects import find_results, own_project, project_of
+    from nbbench.record.refresh import import_all, import_tree, open_store
     from nbbench.words import plural
 
     folders = 0
-    path = Path(folder) if folder else app.settings.results_dir
-    if not path.is_dir():
-        raise UsageError(f"{path} is not a folder", hint="give the folder that holds asv's benchmarks.json")
-    with open_store(app.settings) as store:
-        if path.resolve() == app.settings.results_dir.resolve():
+    given = Path(folder) if folder else app.settings.results_dir
+    if not given.is_dir():
+        raise UsageError(f"{given} is not a folder", hint="give the folder that holds asv's benchmarks.json")
+    path, meant = find_results(given)
+    if meant:
+        app.say(meant)
+    own = own_project(app.settings)
+    if path.resolve() == app.settings.results_dir.resolve():
+        if project not in (None, own):
+            raise UsageError(f"{path} belongs to this project, {own!r}", hint="leave --project out")
+        name = own
+        with open_store(app.settings, project=own) as store:
             report = import_all(app.settings, store)
             folders = register_all(app.settings, store)
-        else:
-            report = import_results(store, path)
+    else:
+        with open_store(app.settings, project=own) as store:
+            name = project or project_of(app.settings, store, path)
+        with open_store(app.settings, project=name) as store:
+            report = import_tree(app.settings, store, path)
     files = report.files_new + report.files_changed + report.files_unchanged
     if not files and not report.ledgers and not folders:
+        if report.files_bad:
+            app.say(summary(report))
+            what = plural(len(report.files_bad), "file")
+            raise InconclusiveError(
+                f"no asv results in {path} can be used: {what} skipped, see above",
+                hint=f"the first: {report.files_bad[0][0]}: {report.files_bad[0][1]}",
+            )
         raise InconclusiveError(
             f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
         )
     text = summary(report)
     text += f"\n{plural(folders, 'evidence folder')} registered" if folders else ""
-    app.emit("import", {**dataclasses.asdict(report), "folders": folders}, text)
+    if name != own:
+        text += f"\nproject {name!r}: `nbbench regressions --project {name!r}` judges it"
+    app.emit("import", {**dataclasses.asdict(report), "folders": folders, "project": name}, text)
 
 
 def summary(report: ImportReport) -> str:
-    """What an import brought, in two lines and one for each bad file."""
+    """What an import brought, in two lines, one for each reason to skip a file, and its notes."""
     lines = [
         f"{report.files_new} new, {report.files_changed} changed, {report.files_unchanged} unchanged files",
         f"{report.results} results ({report.samples} samples) of {report.series} series, "
         f"{report.telemetry} telemetry records, {report.ledgers} ledgers, {report.decisions} decisions",
     ]
+    if report.files_gone:
+        lines.append(f"{report.files_gone} files are gone, and what they held with them")
     if report.odd_values or report.bad_lines:
         lines.append(f"{report.odd_values} unusable values and {report.bad_lines} unusable lines left out")
-    lines += [f"skipped {name}: {reason}" for name, reason in report.files_bad]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_skipped(report.files_bad), *report.notes])
+
+
+def _skipped(bad: list[tuple[str, str]]) -> list[str]:
+    by_reason = defaultdict(list)
+    for name, reason in bad:
+        by_reason[reason].append(name)
+    lines = []
+    for reason, names in by_reason.items():
+        if len(names) <= _NAMED:
+            lines += [f"skipped {name}: {reason}" for name in names]
+        else:
+            first = ", ".join(names[:_FIRST])
+            lines.append(f"skipped {len(names)} files: {reason} ({first} and {len(names) - _FIRST} more)")
+    return lines

@@ -60,3 +60,17 @@ def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> 
 def exactly(label: str) -> str:
     """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
     return shlex.quote(re.escape(label))
+
+
+def _judged(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj.override(project=value)
+
+
+project_option = click.option(
+    "--project",
+    metavar="NAME",
+    expose_value=False,
+    callback=_judged,
+    help="Judge an imported project's results (default: this project's).",
+)

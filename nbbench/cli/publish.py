@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import project_option
 
 
 @click.command()
+@project_option
 @click.option("--page-only", is_flag=True, help="Only the offline page of regressions, without asv's graphs.")
 @click.pass_obj
 def publish(app: App, page_only: bool) -> None:
@@ -22,7 +24,7 @@ def publish(app: App, page_only: bool) -> None:
 
     html = app.settings.html_dir
     page = html / PAGE
-    if page_only:
+    if page_only or app.settings.project:  # asv knows this project's results only
         html.mkdir(parents=True, exist_ok=True)
         write_text(page, page_text(app.settings))
     else:

@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import plan_item
+from nbbench.cli.options import plan_item, project_option
 
 
 @click.command()
+@project_option
 @click.option("--plan", metavar="ITEM", help="Plan item (default: the setting, PERF-PYTORCH-004).")
 @click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
 @click.option("--evidence/--no-evidence", default=True, help="Evidence lines below the table.")
 @click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
-@click.option("--fail", is_flag=True, help="Exit 3 when a regression is open.")
+@click.option(
+    "--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged."
+)
 @click.pass_obj
 def regressions(
     app: App,
@@ -32,10 +35,10 @@ def regressions(
     Works on committed results alone: nothing is measured.
     """
     from nbbench.cli.pages import emit_blocks
-    from nbbench.errors import EXIT_OK, EXIT_REGRESSION, InconclusiveError
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, InconclusiveError
     from nbbench.history.history import current_flags, up_to_date
-    from nbbench.model import Flag, FlagState
-    from nbbench.record.refresh import open_store
+    from nbbench.model import EventDirection, Flag, FlagState
+    from nbbench.record.refresh import open_store, order_notes
     from nbbench.report.events import is_open, machines, regressions_blocks
 
     now = datetime.now(UTC)
@@ -45,10 +48,23 @@ def regressions(
             raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, plan_item(app, plan))
         not_judged = store.not_judged()
-    if everything:
-        flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]
+        for note in order_notes(store):
+            app.say(note)
+        judged = store.run_info().get("judged")
+    # A change of unknown direction is no flag, and always shown: somebody has to say what it is.
+    others = [e for e in events if e.direction is EventDirection.CHANGE or (everything and not e.worse)]
+    flags += [Flag(event, "", FlagState.DETECTED) for event in others]
     shown = [flag for flag in flags if is_open(flag, now)] if open_only else flags
-    blocks = regressions_blocks(shown, not_judged=not_judged, now=now, evidence=evidence)
-    payload = {"count": len(shown), "flags": shown, "machines": machines(shown), "not_judged": not_judged}
+    blocks = regressions_blocks(shown, not_judged=not_judged, judged=judged, now=now, evidence=evidence)
+    payload = {
+        "count": len(shown),
+        "flags": shown,
+        "machines": machines(shown),
+        "judged": judged,
+        "not_judged": not_judged,
+    }
     emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=2, for_github=True)
-    return EXIT_REGRESSION if fail and any(is_open(flag, now) for flag in flags) else EXIT_OK
+    if not fail:
+        return EXIT_OK
+    nothing = EXIT_INCONCLUSIVE if judged == 0 else EXIT_OK
+    return EXIT_REGRESSION if any(is_open(flag, now) for flag in flags) else nothing

@@ -99,7 +99,7 @@ def _measure(
         expected = estimate_s(app.settings, store, commits, bench)
         here, in_order = machine_name(app.settings), named is not None or len(commits) <= 2
         app.say(run_plan_text(here, len(commits), expected, again=again, in_order=in_order))
-        save_commits(app.settings)
+        save_commits(app.settings, store)
         try:
             measure_commits(
                 app.settings,
@@ -113,6 +113,7 @@ def _measure(
             )
         finally:
             import_all(app.settings, store)
+            save_commits(app.settings, store)
         found = look_back(app.settings, store, commits, bench, began)
     notes = () if found.ran else ("nothing ran: all of it was measured already (--again measures again)",)
     blocks = run_blocks(
@@ -149,7 +150,7 @@ def _adaptive(
         raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
     asked = Search(tuple(commits), bench, seconds(budget) or float("inf"), limit or len(commits))
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        save_commits(app.settings)
+        save_commits(app.settings, store)
         found = search(
             app.settings,
             store,

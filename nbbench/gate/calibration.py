@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nbbench.record.side_files import parse_time, write_atomic
+from nbbench.record.atomic import write_bytes
+from nbbench.record.side_files import parse_time
 
 SCHEMA = 1
 KIND = "nbbench-calibration"
@@ -67,7 +68,7 @@ def write_calibration(path: Path, found: Calibration) -> None:
         "measured_at": found.measured_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, (json.dumps(told, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+    write_bytes(path, (json.dumps(told, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
 
 
 def read_calibration(path: Path) -> Calibration | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,10 +19,13 @@ from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of
 from nbbench.history.stored import StoredSeries
 from nbbench.ledger import Ledger
+from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord
 from nbbench.record import Store
-from nbbench.record.refresh import import_all
+from nbbench.record.ledger_files import evidence_torch
+from nbbench.record.refresh import import_all, order_notes
+from nbbench.workloads import WORKLOADS_FILE
 
 RULES = 3
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
@@ -38,8 +42,8 @@ def load_history(store: Store, *, machine: str | None = None) -> History:
     return History(
         series=exact,
         commits=commits,
-        # Evidence compares trees under one torch: that with the most trees on record.
-        ledgers=max(by_torch.values(), key=len, default={}),
+        # Evidence compares trees under one torch.
+        ledgers=by_torch.get(evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch()), {}),
         records=records,
         stored=StoredSeries(store, CommitOrder(commits), machine),
         machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
@@ -65,6 +69,7 @@ def detect_events(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Event]:
     """Detect over everything in the database and save the events."""
+    rests_on = store.fingerprint()  # before reading: what comes meanwhile is new to the next command
     history = load_history(store, machine=machine)
     found = judge_history(
         history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
@@ -76,6 +81,8 @@ def detect_events(
         "changes": len(found.changes),
         "events": len(events),
         "settings": _relevant(settings, machine),
+        "rests_on": rests_on,
+        "order": order_notes(store),
         "detected_at": datetime.now(UTC).isoformat(),
     }
     store.save_events(events, info, found.not_judged)
@@ -84,18 +91,22 @@ def detect_events(
 
 def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     """What saved events depend on, besides the results."""
-    return [RULES, settings.alpha, settings.min_effect, machine, [list(one) for one in settings.units]]
+    units = [list(one) for one in settings.units]
+    path = settings.results_dir / WORKLOADS_FILE
+    workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return [RULES, settings.min_effect, machine, units, installed_torch(), workloads]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:
-    """Events of everything under results/: imports, and detects again when something is new.
+    """Events of everything under results/: imports, and detects again when what they rest on has changed.
 
-    Raises InconclusiveError when there are no results at all.
+    That is everything in the store (results, telemetry, ledgers, the branch's commits and their order,
+    declarations), the rules, the settings and torch. Raises InconclusiveError when there are no
+    results at all.
     """
-    report = import_all(settings, store)
-    fresh = report.files_new + report.files_changed + report.files_gone + report.ledgers + report.telemetry
+    import_all(settings, store)
     info = store.run_info()
-    if fresh or info.get("settings") != _relevant(settings):
+    if info.get("settings") != _relevant(settings) or info.get("rests_on") != store.fingerprint():
         events = detect_events(settings, store)
     else:
         events = store.events()

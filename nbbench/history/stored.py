@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
 from nbbench.model import SeriesKey
 from nbbench.record import Store
-from nbbench.record.columns import read_columns
+from nbbench.record.columns import SKIPPED, read_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,9 @@ class StoredSeries:
 
     def __init__(self, store: Store, order: CommitOrder, machine: str | None) -> None:
         self._store: Store | None = store
-        self._url = store.url
+        self._url, self._project = store.url, store.project
         self._hashes = [commit.hash for commit in order.commits]
-        ids = store.commit_ids()
-        self._ranks = np.full(max(ids.values(), default=0) + 1, -1, dtype=np.int64)
-        for name, number in ids.items():
-            self._ranks[number] = order.index(name)
+        self._ranks = store.ranks({commit.hash: place for place, commit in enumerate(order.commits)})
         named = [
             _Named(number, place, key, unit, kind)
             for place, (number, key, unit, kind) in enumerate(store.series_keys(machine=machine))
@@ -63,9 +58,9 @@ class StoredSeries:
     def read(self, part: range) -> Iterator[tuple[int, Curve]]:
         """Some of the curves, each with its place among all by name. Raises StoreError."""
         if self._store is None:
-            self._store = Store.open(str(self._url), create=False)
+            self._store = Store.open(str(self._url), create=False, project=self._project)
         named = {one.id: one for one in self._series[part.start : part.stop]}
         for number, column in read_columns(self._store, named, self._ranks):
-            one = named[number]
-            commits = [self._hashes[rank] for rank in column.ranks.tolist()]
-            yield one.place, Curve(one.key, one.unit, one.kind, commits, column.values)
+            one, measured = named[number], column.states != SKIPPED
+            commits = [self._hashes[rank] for rank in column.ranks[measured].tolist()]
+            yield one.place, Curve(one.key, one.unit, one.kind, commits, column.values[measured])

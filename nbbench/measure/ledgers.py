@@ -20,7 +20,8 @@ from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
-from nbbench.record.side_files import LedgerFile, SideFileError, ledger_path, read_ledgers
+from nbbench.record.asv_values import BadFileError
+from nbbench.record.side_files import LedgerFile, ledger_path, read_ledgers
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
@@ -55,7 +56,7 @@ def known_ledgers(settings: Settings, commit: Commit) -> Mapping[str, Ledger]:
     path = ledger_path(settings.results_dir, commit.tree, torch_version())
     try:
         found: LedgerFile = read_ledgers(path)
-    except (FileNotFoundError, SideFileError):
+    except BadFileError:
         return {}
     return found.workloads
 

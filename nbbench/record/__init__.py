@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nbbench.evidence import Folder
     from nbbench.record.load import ImportReport, import_results
-    from nbbench.record.rows import NoiseFloor, SourceFile, StoredLedger
+    from nbbench.record.rows import SourceFile
+    from nbbench.record.schema import NoiseFloor, StoredLedger
     from nbbench.record.store import Store
 
 __all__ = [
@@ -23,7 +24,15 @@ __all__ = [
     "import_results",
 ]
 
-_HOMES = {"Store": "store", "ImportReport": "load", "import_results": "load"}
+_HOMES = {
+    "Folder": "schema",
+    "ImportReport": "load",
+    "NoiseFloor": "schema",
+    "SourceFile": "rows",
+    "Store": "store",
+    "StoredLedger": "schema",
+    "import_results": "load",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +40,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'rows')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -42,20 +42,23 @@ __all__ = [
     "machine_folders",
     "parse_benchmarks",
     "parse_result_file",
-    "read_benchmarks",
     "read_machine",
-    "read_result_file",
+    "size_and_time",
 ]
 
 API_VERSION = 2
 MACHINE_JSON = "machine.json"
 BENCHMARKS_JSON = "benchmarks.json"
 # Folders of a results tree that hold nbbench's side files and never asv's results.
-RESERVED_FOLDERS = frozenset({"ledger", "decisions", "telemetry"})
+RESERVED_FOLDERS = frozenset({"ledger", "decisions", "telemetry", "calibration"})
 
+# asv builds an environment's name of all requirements and hashes it in names of files only.
+_LONGEST_ENVIRONMENT = 100_000
 # A row that claims more parameter sets than this is damaged: asv runs a process for each.
 _MAX_SETS = 1_000_000
 _KIND = re.compile(r"^(timeraw|time|peakmem|mem|track)_", re.IGNORECASE)
+# asv's own units; a track_ benchmark without a declaration has none that is known.
+_UNITS = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}
 _KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
 
 
@@ -94,24 +97,43 @@ class ParsedFile:
 def find_result_files(results_dir: Path) -> list[ResultFile]:
     """Every result file of the tree, ordered by machine folder and name.
 
-    A folder's machine.json gives the machine's name; without a readable one the folder does.
+    A folder's machine.json gives the machine's name; without a readable one the folder does. What is named
+    like a result file and is none (a pipe, a link to nowhere) is among them: reading it says what it is.
     """
     found: list[ResultFile] = []
     for folder in machine_folders(results_dir):
         machine = read_machine(folder).name
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
-                if entry.name.endswith(".json") and entry.name != MACHINE_JSON and entry.is_file():
-                    stat = entry.stat()
-                    found.append(ResultFile(folder / entry.name, machine, stat.st_size, stat.st_mtime_ns))
+                if entry.name.endswith(".json") and entry.name != MACHINE_JSON:
+                    found.append(ResultFile(folder / entry.name, machine, *size_and_time(entry)))
     return found
 
 
+def size_and_time(entry: os.DirEntry[str] | Path) -> tuple[int, int]:
+    """Size (bytes) and time (ns) of a file; -1 and 0 of what is not there, so that reading it is tried."""
+    try:
+        found = entry.stat()
+    except OSError:
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
+
+
 def machine_folders(results_dir: Path) -> list[Path]:
-    """The folders of the tree that belong to a machine."""
+    """The folders of the tree that belong to a machine; links that lead back into the tree are none."""
     if not results_dir.is_dir():
         return []
-    return sorted(f for f in results_dir.iterdir() if f.is_dir() and f.name not in RESERVED_FOLDERS)
+    whole = results_dir.resolve()
+    found = []
+    for folder in sorted(results_dir.iterdir()):
+        if folder.name in RESERVED_FOLDERS or folder.name.startswith(".") or not folder.is_dir():
+            continue
+        if folder.is_symlink() and (
+            whole.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(whole)
+        ):
+            continue
+        found.append(folder)
+    return found
 
 
 def read_machine(folder: Path) -> Machine:
@@ -127,17 +149,8 @@ def read_machine(folder: Path) -> Machine:
     return Machine(name if good else folder.name, pairs(data))
 
 
-def read_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
-    """The benchmarks that benchmarks.json declares, by name; empty where there is no such file.
-
-    Raises BadFileError when the file is there and cannot be used.
-    """
-    path = results_dir / BENCHMARKS_JSON
-    return parse_benchmarks(read_bytes(path), path) if path.exists() else {}
-
-
 def parse_benchmarks(data: bytes, path: Path) -> dict[str, Benchmark]:
-    """The content of the benchmarks.json at `path`; see `read_benchmarks`."""
+    """The benchmarks that the benchmarks.json at `path` declares, by name. Raises BadFileError."""
     return {
         name: _declared(name, entry)
         for name, entry in load_object(data, path).items()
@@ -145,15 +158,10 @@ def parse_benchmarks(data: bytes, path: Path) -> dict[str, Benchmark]:
     }
 
 
-def read_result_file(path: Path, benchmarks: Mapping[str, Benchmark], machine: str) -> ParsedFile:
-    """Read one result file. Raises BadFileError, which names the file and what is wrong."""
-    return parse_result_file(read_bytes(path), path, benchmarks, machine)
-
-
 def parse_result_file(
     data: bytes, path: Path, benchmarks: Mapping[str, Benchmark], machine: str
 ) -> ParsedFile:
-    """The content of the result file at `path`; see `read_result_file`."""
+    """The content of the result file at `path`. Raises BadFileError, which says what is wrong."""
     top = load_object(data, path)
     _check_version(top, path)
     columns, rows = top.get("result_columns"), top.get("results")
@@ -163,7 +171,8 @@ def parse_result_file(
     if date is None:
         raise BadFileError(path, "not an asv result file (no usable date)")
     names = [c if isinstance(c, str) else "" for c in columns]
-    environment, commit = name_of(top, "env_name", path), name_of(top, "commit_hash", path)
+    commit = name_of(top, "commit_hash", path)
+    environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
     table = _Rows(machine, environment, commit, benchmarks)
     for name, row in rows.items():
         table.add_row(name, row, names)
@@ -287,7 +296,8 @@ def _measured(
     if len(names) != len(params):
         names = tuple(f"param{i + 1}" for i in range(len(params)))  # asv's own default
     if declared is None:
-        return Benchmark(name, version, "", _kind(name), names, params)
+        kind = _kind(name)
+        return Benchmark(name, version, _UNITS.get(kind, ""), kind, names, params)
     return Benchmark(name, version, declared.unit, declared.kind, names, params, declared.description)
 
 

@@ -6,8 +6,13 @@ killed run leaves half a file.
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import math
+import os
+import stat
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +23,10 @@ from nbbench.errors import EXIT_USAGE, NbbenchError
 # Names become keys of the database, and PostgreSQL indexes at most ~2,700 bytes; parameter
 # values are not among them and may be of any length.
 MAX_NAME = 500
+
+# No file of a results tree is as large: scipy's benchmarks.json has 5 MB, the largest ledger 0.6 MB.
+MAX_BYTES = 128 << 20
+_KINDS_OF_FILES = {stat.S_IFIFO: "pipe", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,11 +44,39 @@ class BadFileError(NbbenchError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content. Raises BadFileError where the system refuses."""
+    """The content of a file of a results tree; links to files are followed.
+
+    Raises BadFileError where the system refuses, and for what is no ordinary file or larger than any
+    result: a pipe would wait for ever, and a device may never end.
+    """
     try:
-        return path.read_bytes()
+        # O_NONBLOCK: opening a pipe without a writer would wait, too.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                kind = _KINDS_OF_FILES.get(stat.S_IFMT(found.st_mode), "device")
+                raise BadFileError(path, f"not a file but a {kind}")
+            if found.st_size > MAX_BYTES:
+                raise BadFileError(path, f"larger than {MAX_BYTES >> 20} MiB")
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(MAX_BYTES)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def unpacked(data: bytes, path: Path) -> bytes:
+    """The content of a gzip file. Raises BadFileError for a damaged one and for one that grows too large."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            plain = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadFileError(path, f"not a gzip file ({error})" if data else "empty") from error
+    if len(plain) > MAX_BYTES:
+        raise BadFileError(path, f"larger than {MAX_BYTES >> 20} MiB when unpacked")
+    return plain
 
 
 def load_object(data: bytes, path: Path) -> dict[str, Any]:
@@ -71,10 +108,10 @@ def _long_int(text: str) -> int | float:
     return int(text) if len(text) < 400 else math.copysign(math.inf, -1 if text[0] == "-" else 1)
 
 
-def name_of(top: Mapping[str, Any], key: str, path: Path) -> str:
+def name_of(top: Mapping[str, Any], key: str, path: Path, longest: int = MAX_NAME) -> str:
     """A text of usable length. Raises BadFileError."""
     value = top.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
         raise BadFileError(path, f"not an asv result file (no usable {key})")
     return value
 

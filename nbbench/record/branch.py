@@ -1,22 +1,38 @@
-"""The branch's measurable commits: from the registered subject, or as kept beside the results."""
+"""The branch's commits in their order: from the registered subject, or as kept beside the results."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, InconclusiveError, SubjectError, UsageError
 from nbbench.model import Commit, to_plain
 from nbbench.record import Store
-from nbbench.record.side_files import write_atomic
-from nbbench.subject.repository import Subject, describe, list_commits, open_subject
+from nbbench.record.atomic import write_bytes
+from nbbench.subject.git import git_text
+from nbbench.subject.repository import Subject, describe, list_commits, open_subject, tree_ids
+from nbbench.words import clean, plural
 
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
 COMMITS_FILE = "commits.jsonl"
 _SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BranchLine:
+    """The commits of a history in order, oldest first, and what is to be known of the order.
+
+    It holds the commits that changed the measured paths, with positions, and all others that have
+    results. `left_out` have results and no place in it.
+    """
+
+    commits: tuple[Commit, ...]
+    left_out: tuple[Commit, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def subject_or_none(settings: Settings) -> Subject | None:
@@ -33,16 +49,116 @@ def branch_commits(settings: Settings) -> list[Commit]:
     The kept list has hashes, trees, dates and positions, but no subject lines. Raises
     HostError when it cannot be read.
     """
-    kept = read_commits(settings)
+    return [commit for commit in branch_line(settings, ()).commits if commit.position]
+
+
+def order_key(settings: Settings, measured: Iterable[Commit]) -> str:
+    """Stands for everything that `branch_line` rests on, for the price of one look at the subject."""
     subject = subject_or_none(settings)
-    if subject is None:
-        return kept
-    present = list_commits(subject)
-    known = {commit.hash for commit in present}
-    if known & {commit.hash for commit in kept}:
-        return present
-    # Results of another history stand by their dates: positions of two branches would collide.
-    return present + [replace(commit, position=0) for commit in kept]
+    tip = git_text(subject.git_dir, ["rev-parse", f"refs/heads/{subject.branch}"]) if subject else ""
+    path = settings.results_dir / COMMITS_FILE
+    try:
+        kept = path.read_bytes()
+    except OSError:
+        kept = b""
+    # A date belongs to a hash; where nothing else is known, it gives the order.
+    parts = (settings.branch, settings.measured_path, tip, *sorted(commit.hash for commit in measured))
+    return hashlib.sha256("\0".join(parts).encode() + kept).hexdigest()
+
+
+def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
+    """The branch's order with every commit of `measured` that belongs to it.
+
+    Where a subject is registered that is git's: first parents, and before a merge what it brought in. The
+    kept list stands in for what git does not know (a shallow clone's past, another history). Only without
+    either do dates give places. Raises HostError when the kept list cannot be read.
+    """
+    kept = _kept(settings)
+    subject = subject_or_none(settings)
+    if subject is not None:
+        return _git_line(subject, {commit.hash: commit for commit in measured}, kept)
+    known = {commit.hash for commit in kept}
+    loose = sorted((c for c in measured if c.hash not in known), key=lambda c: (c.date, c.hash))
+    if not loose:
+        return BranchLine(tuple(kept))
+    if not kept:
+        return BranchLine(tuple(loose), notes=("without a subject, commits stand by their dates",))
+    note = (
+        f"without a subject, {plural(len(loose), 'commit')} that {COMMITS_FILE} does not list "
+        "stand by their dates"
+    )
+    return BranchLine(tuple(_by_date(kept, loose)), notes=(note,))
+
+
+def _git_line(subject: Subject, measured: Mapping[str, Commit], kept: list[Commit]) -> BranchLine:
+    changed = {commit.hash: commit for commit in list_commits(subject)}
+    history = _history(subject)
+    beside = [name for name in history if name in measured and name not in changed]
+    trees = tree_ids(subject, beside)
+    present = [
+        changed.get(name) or Commit(name, trees[name], *history[name])
+        for name in history
+        if name in changed or name in trees
+    ]
+    past, notes = list(kept), []
+    if shared := next((i for i, commit in enumerate(kept) if commit.hash in history), None):
+        past = [commit for commit in kept[:shared] if commit.hash not in history]
+    elif shared == 0:
+        past = []
+    elif kept:  # two histories; positions of both would collide
+        past = [replace(commit, position=0) for commit in kept]
+        notes.append(f"{COMMITS_FILE} is of another history than {subject.branch}: its commits come first")
+    if shared and past:  # a shallow clone begins later than the list, which counts from the beginning
+        before = sum(commit.position > 0 for commit in past)
+        present = [replace(c, position=c.position + before) if c.position else c for c in present]
+    placed = {commit.hash for commit in (*past, *present)}
+    left_out = tuple(commit for name, commit in measured.items() if name not in placed)
+    if left_out:
+        names = ", ".join(sorted(commit.short for commit in left_out)[:3])
+        names += ", …" if len(left_out) > 3 else ""
+        what = plural(len(left_out), "commit")
+        notes.append(f"{what} with results ({names}) not of {subject.branch}: left out of its history")
+    return BranchLine((*past, *present), left_out, tuple(notes))
+
+
+def _history(subject: Subject) -> dict[str, tuple[datetime, str]]:
+    """Date and title of every commit of the branch, by hash, oldest first.
+
+    First parents stand in their order; what a merge brought in stands before it.
+    """
+    branch = f"refs/heads/{subject.branch}"
+    text = git_text(subject.git_dir, ["log", "--format=%H%x00%P%x00%at%x00%s", branch])
+    rows = {row[0]: row for line in text.split("\n") if len(row := line.split("\0", 3)) == 4}
+    parents = {name: row[1].split() for name, row in rows.items()}
+    line, here = [], next(iter(rows), None)
+    while here in rows:
+        line.append(here)
+        here = next(iter(parents[here]), None)
+    order: dict[str, tuple[datetime, str]] = {}
+    for tip in reversed(line):
+        stack = [tip]
+        while stack:
+            name = stack[-1]
+            unplaced = [p for p in reversed(parents[name]) if p in rows and p not in order]
+            if unplaced:
+                stack += unplaced
+                continue
+            stack.pop()
+            if name not in order:
+                _, _, at, title = rows[name]
+                order[name] = (datetime.fromtimestamp(int(at), UTC), clean(title))
+    return order
+
+
+def _by_date(placed: list[Commit], loose: list[Commit]) -> list[Commit]:
+    """Both lists as one: the placed keep their order, the others go in between by their dates."""
+    merged: list[Commit] = []
+    rest = list(loose)
+    for commit in placed:
+        while rest and rest[0].date < commit.date:
+            merged.append(rest.pop(0))
+        merged.append(commit)
+    return merged + rest
 
 
 def measured_commit(settings: Settings, store: Store, name: str | None, machine: str = "") -> Commit:
@@ -59,9 +175,12 @@ def measured_commit(settings: Settings, store: Store, name: str | None, machine:
         one = describe(subject, name) if subject else store.commit(name)
         if one is None:
             raise UsageError(f"no recorded commit begins with {name!r}")
-        wanted = [c for c in known if c.hash == one.hash or (one.tree and c.tree == one.tree)]
+        wanted = [*(c for c in known if one.tree and c.tree == one.tree), one]
+    measured = {commit.hash for commit in store.measured_commits()}
     for commit in reversed(wanted):
-        if any(machine in ("", result.key.machine) for result in store.results(commit=commit.hash)):
+        if commit.hash in measured and (
+            not machine or any(one.key.machine == machine for one in store.results(commit=commit.hash))
+        ):
             return commit
     on = f" on {machine}" if machine else ""
     raise InconclusiveError(
@@ -70,7 +189,14 @@ def measured_commit(settings: Settings, store: Store, name: str | None, machine:
 
 
 def read_commits(settings: Settings) -> list[Commit]:
-    """The list kept beside the results; empty where there is none."""
+    """The commits that changed the measured paths, as kept beside the results; none where nothing is kept.
+
+    Raises HostError when the list cannot be read.
+    """
+    return [commit for commit in _kept(settings) if commit.position]
+
+
+def _kept(settings: Settings) -> list[Commit]:
     path = settings.results_dir / COMMITS_FILE
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -87,24 +213,23 @@ def read_commits(settings: Settings) -> list[Commit]:
         ) from error
 
 
-def save_commits(settings: Settings) -> None:
-    """Keep the branch's list beside the results, so that they can be judged without the subject.
+def save_commits(settings: Settings, store: Store | None = None) -> None:
+    """Keep the branch's order beside the results, so that they can be judged without the subject.
 
-    The list of another history, one without a common commit, stays as it is.
+    With a store, commits that have results and did not change the measured paths are kept with it.
+    A list of another history stays: somebody's results rest on it (a demo in a clone with committed ones).
     """
-    subject = subject_or_none(settings)
-    if subject is None:
+    if subject_or_none(settings) is None:
         return
-    present = list_commits(subject)
-    kept = {commit.hash for commit in read_commits(settings)}
-    if kept and not kept & {commit.hash for commit in present}:
+    line, kept = branch_line(settings, store.measured_commits() if store else ()).commits, _kept(settings)
+    if kept and not any(commit.position for commit in line if commit.hash in {one.hash for one in kept}):
         return
-    head = {"schema": _SCHEMA, "kind": "nbbench-commits", "branch": subject.branch}
-    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(present)))
+    head = {"schema": _SCHEMA, "kind": "nbbench-commits", "branch": settings.branch}
+    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(line)))
     path = settings.results_dir / COMMITS_FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text.encode())
+        write_bytes(path, text.encode())
 
 
 def _rows(commits: Iterable[Commit]) -> list[dict[str, object]]:

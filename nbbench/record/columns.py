@@ -1,4 +1,4 @@
-"""Values of many series at once as arrays: what detection reads, without an object for each result."""
+"""The one way from stored results to values: arrays of many series, without an object for each result."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from nbbench.model import Status
 from nbbench.record import schema
 from nbbench.record.engine import Database
 
-_USABLE, _NO_VALUE, _SKIPPED = 0, 1, 2
-_ROW = np.dtype([("series", "i8"), ("commit", "i8"), ("value", "f8"), ("state", "i1")])
+STATES = (Status.OK, Status.FAILED, Status.SKIPPED)
+"""What the numbers of a column's ``states`` stand for."""
+
+# The places of both in STATES.
+_FAILED, SKIPPED = 1, 2
+_ROW = np.dtype([("series", "i8"), ("commit", "i8"), ("source", "i8"), ("value", "f8"), ("state", "i1")])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """The results of one series that were not skipped: ``ranks`` (n,) of their commits, ascending, and
-    ``values`` (n,), NaN where there is none."""
+    """The results of one series: the ``ranks`` (n,) of their commits, ascending, their ``values`` (n,), NaN
+    where there is none, their ``states`` (n,), and the ``sources`` (n,) that they come from."""
 
     ranks: NDArray[np.int64]
     values: NDArray[np.float64]
+    states: NDArray[np.int8]
+    sources: NDArray[np.int64]
 
 
 def read_columns(
@@ -32,9 +38,9 @@ def read_columns(
 ) -> Iterator[tuple[int, Column]]:
     """The columns of the series with these ids, in the order of the ids; those without results are left out.
 
-    ``ranks`` tells by its id where a commit stands; results of commits that it does not know, or whose rank
+    ``ranks`` gives by its id where a commit stands; results of commits that it does not know, or whose rank
     is -1, are left out. Where two files give the same series and commit, the one that was measured last
-    counts. Takes as long as all series between the least id and the greatest.
+    counts.
     """
     if not series:
         return
@@ -46,9 +52,8 @@ def read_columns(
     rows = rows[last]
     starts = np.flatnonzero(np.diff(rows["series"], prepend=-1))
     for one in np.split(rows, starts[1:]) if starts.size else ():
-        measured = one[one["state"] != _SKIPPED]
-        values = np.where(measured["state"] == _USABLE, measured["value"], np.nan)
-        yield int(one["series"][0]), Column(measured["commit"], values)
+        values = np.where(one["state"] == 0, one["value"], np.nan)
+        yield int(one["series"][0]), Column(one["commit"], values, one["state"], one["source"])
 
 
 def _rows(
@@ -57,22 +62,28 @@ def _rows(
     """Results by series and rank (in the field ``commit``), those of one place in order of time if asked."""
     c = schema.results.c
     state = sa.case(
-        (c.status == Status.SKIPPED.value, _SKIPPED), (c.value.is_(None), _NO_VALUE), else_=_USABLE
+        (c.status == Status.SKIPPED.value, SKIPPED),
+        (sa.or_(c.status == Status.FAILED.value, c.value.is_(None)), _FAILED),
+        else_=0,
     )
     least, greatest = min(series), max(series)
-    query = sa.select(c.series_id, c.commit_id, sa.func.coalesce(c.value, 0.0), state).where(
+    query = sa.select(c.series_id, c.commit_id, c.source_id, sa.func.coalesce(c.value, 0.0), state)
+    if 4 * len(series) < greatest - least:
+        query = query.where(c.series_id.in_(series))
+    else:
         # With the files named SQLite goes from file to file, whose rows lie side by side; by the index of
         # series it would fetch a page for each row, which takes six times as long.
-        c.source_id.in_(sa.select(schema.source_files.c.id)),
-        c.series_id.between(least, greatest),
-    )
-    if greatest - least >= len(series):  # the sum keeps the list away from the choice of an index
-        query = query.where((c.series_id + 0).in_(series))
+        files = sa.select(schema.source_files.c.id).where(
+            schema.source_files.c.project_id == database.project_id
+        )
+        query = query.where(c.source_id.in_(files), c.series_id.between(least, greatest))
+        if greatest - least >= len(series):  # the sum keeps the list away from the choice of an index
+            query = query.where((c.series_id + 0).in_(series))
     if in_time:
         query = query.order_by(c.started_at.asc().nulls_first(), c.source_id)
     with database.reading() as connection:
         # The driver's cursor: numbers need no conversion, and rows of SQLAlchemy take longer than the query.
-        cursor = cast("Iterable[tuple[int, int, float, int]]", connection.execute(query).cursor)
+        cursor = cast("Iterable[tuple[int, int, int, float, int]]", connection.execute(query).cursor)
         rows: NDArray[np.void] = np.fromiter(cursor, dtype=_ROW)
     known = rows["commit"] < ranks.size
     rows["commit"] = np.where(known, ranks[np.where(known, rows["commit"], 0)], -1)

@@ -12,7 +12,9 @@ from typing import Any
 
 from nbbench.errors import HostError
 from nbbench.model import Decision, FlagState, to_plain
-from nbbench.record.side_files import SideFileError, parse_time, write_atomic
+from nbbench.record.asv_values import BadFileError, load_object, read_bytes
+from nbbench.record.atomic import write_bytes
+from nbbench.record.side_files import parse_time
 
 SCHEMA = 1
 KIND = "nbbench-decision"
@@ -45,8 +47,8 @@ def read_decisions(folder: Path, on_bad: Callable[[str, str], None] | None = Non
     found = []
     for path in find_decisions(folder):
         try:
-            found.append(read_decision(path))
-        except SideFileError as error:
+            found.append(parse_decision(read_bytes(path), path))
+        except BadFileError as error:
             if on_bad is not None:
                 on_bad(path.name, error.reason)
     return sorted(found, key=lambda d: d.date)
@@ -57,22 +59,11 @@ def find_decisions(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.decision")) if folder.is_dir() else []
 
 
-def read_decision(path: Path) -> Decision:
-    """One decision. Raises SideFileError, which names the file and what is wrong."""
-    try:
-        return parse_decision(path.read_bytes(), path)
-    except OSError as error:
-        raise SideFileError(path, f"cannot be read: {error.strerror or error}") from error
-
-
 def parse_decision(data: bytes, path: Path) -> Decision:
-    """The content of the decision file at `path`; see `read_decision`."""
-    try:
-        top = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise SideFileError(path, f"not JSON ({error})" if data.strip() else "empty") from error
-    if not isinstance(top, dict) or top.get("schema") != SCHEMA:
-        raise SideFileError(path, f"not a decision of schema {SCHEMA}")
+    """The content of the decision file at `path`. Raises BadFileError, which says what is wrong."""
+    top = load_object(data, path)
+    if top.get("schema") != SCHEMA:
+        raise BadFileError(path, f"not a decision of schema {SCHEMA}")
     try:
         return Decision(
             **{name: _text(top[name]) for name in ("event", "plan", "reason", "person")},
@@ -81,13 +72,13 @@ def parse_decision(data: bytes, path: Path) -> Decision:
             expires=None if top.get("expires") is None else parse_time(top["expires"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise SideFileError(path, f"damaged decision ({error})") from error
+        raise BadFileError(path, f"damaged decision ({error})") from error
 
 
 def _write_new(folder: Path, stem: str, data: bytes) -> Path:
     """Write by temporary file and link, which unlike a rename fails where the name is taken."""
     draft = folder / f".{stem}.{os.getpid()}.tmp"
-    write_atomic(draft, data)
+    write_bytes(draft, data)
     try:
         for number in range(1, 10_000):
             path = folder / (f"{stem}.decision" if number == 1 else f"{stem}-{number}.decision")

@@ -1,4 +1,4 @@
-"""Brings a results tree into the database: only what is new or changed, a batch at a time."""
+"""Brings a results tree into the database: what is new, changed or gone, a batch at a time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nbbench.model import Benchmark
-from nbbench.record import schema
 from nbbench.record.asv_results import (
     BENCHMARKS_JSON,
-    BadFileError,
     ParsedFile,
     find_result_files,
     machine_folders,
     parse_benchmarks,
     parse_result_file,
     read_machine,
+    size_and_time,
 )
+from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.decisions import find_decisions, parse_decision
 from nbbench.record.engine import BadDataError
 from nbbench.record.importing import Imported, Payload
 from nbbench.record.rows import SourceFile
-from nbbench.record.side_files import SideFileError, parse_ledgers, parse_records
+from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
+from nbbench.record.values import clean
 
 # A batch is what an interrupted import loses and how long other writers wait: about a second.
 _BATCH_FILES = 64
@@ -40,8 +41,9 @@ class ImportReport:
 
     The files are asv's result files, except that `files_bad` names every file that could not be
     used, with the reason; a file that is still bad is named each time. `files_gone` were
-    imported once and are no longer in the tree. `series` counts those that got results;
-    `odd_values` what was not usable in result files, `bad_lines` in telemetry.
+    imported once, are no longer in the tree and have left the database with it. `series` counts those
+    that got results; `odd_values` what was not usable in result files, `bad_lines` in telemetry.
+    `notes` are what else is to be known of the history: results that belong to no place in it.
     """
 
     files_new: int = 0
@@ -57,6 +59,7 @@ class ImportReport:
     decisions: int = 0
     odd_values: int = 0
     bad_lines: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +75,44 @@ class _Found:
 
 
 def import_results(
-    store: Store, results_dir: Path, progress: Progress | None = None, *, prune: bool = False
+    store: Store, results_dir: Path, progress: Progress | None = None, *, place: str = ""
 ) -> ImportReport:
     """Import what is new or changed in `results_dir`; may be repeated and interrupted at any time.
 
-    A file of the same size and time, or of the same content, is not read again. `progress` is
-    called with the files done, the files in all and the name of the last one. With `prune`,
-    files that are gone from the folders of this tree leave the database too; otherwise their
-    results stay. Raises StoreError when the database cannot be written.
+    A file of the same size and time, or of the same content, is not read again. What is gone from the
+    tree leaves the database. `place` tells trees of one project apart (two checkouts): a result that both
+    have counts once, and of two measurements the newer. `progress` is called with the files done, the
+    files in all and the name of the last one. Raises StoreError when the database cannot be written.
     """
-    return _Import(store, results_dir).run(progress, prune)
+    return _Import(store, results_dir, place).run(progress)
 
 
 class _Import:
     """One import: looks at every file, reads what is needed, writes batch by batch."""
 
-    def __init__(self, store: Store, results_dir: Path) -> None:
+    def __init__(self, store: Store, results_dir: Path, place: str) -> None:
         self._store = store
         self._root = results_dir
+        self._place = place
         self._report = ImportReport()
-        self._known: dict[str, SourceFile] = store.sources()
+        self._known: dict[str, SourceFile] = store.files(place)
         self._declared: Mapping[str, Benchmark] = {}
         self._batch: list[tuple[SourceFile, Payload]] = []
         self._same: list[SourceFile] = []
         self._series: set[int] = set()
 
-    def run(self, progress: Progress | None, prune: bool) -> ImportReport:
+    def run(self, progress: Progress | None) -> ImportReport:
+        files = list(_files(self._root))
         self._take_machines()
         self._take_benchmarks()
-        files = list(_files(self._root))
         for done, found in enumerate(files, 1):
             self._take(found)
             if progress is not None:
                 progress(done, len(files), found.name)
         self._flush()
         if self._same:
-            self._store.refresh_sources(self._same)
-        self._take_leave({found.name for found in files}, prune)
+            self._store.refresh_files(self._same, self._place)
+        self._take_leave({clean(found.name) for found in files})
         self._report.series = len(self._series)
         return self._report
 
@@ -122,40 +126,32 @@ class _Import:
     def _take_benchmarks(self) -> None:
         """Read benchmarks.json; while it is damaged, what the database knows must do."""
         path = self._root / BENCHMARKS_JSON
-        try:
-            stat, data = path.stat(), path.read_bytes()
-        except FileNotFoundError:
-            self._declared = self._store.benchmarks()
-            return
-        except OSError as error:
-            self._report.files_bad.append((BENCHMARKS_JSON, _refusal(error)))
-            self._declared = self._store.benchmarks()
-            return
-        found = _Found(path, BENCHMARKS_JSON, "benchmarks", stat.st_size, stat.st_mtime_ns)
-        source = _source(found, data)
-        try:
-            declared = parse_benchmarks(data, path)
-        except BadFileError as error:
-            self._report.files_bad.append((BENCHMARKS_JSON, error.reason))
-            declared = {}
-        known = self._known.get(BENCHMARKS_JSON)
-        if declared and (known is None or known.sha256 != source.sha256):
-            self._store.declare_benchmarks(declared, source)
-            self._known = self._store.sources()
+        declared: dict[str, Benchmark] = {}
+        if path.exists() or path.is_symlink():
+            found = _Found(path, BENCHMARKS_JSON, "benchmarks", *size_and_time(path))
+            try:
+                data = read_bytes(path)
+                declared = parse_benchmarks(data, path)
+            except BadFileError as error:
+                self._report.files_bad.append((BENCHMARKS_JSON, error.reason))
+            else:
+                source, known = _source(found, data), self._known.get(BENCHMARKS_JSON)
+                if known is None or known.sha256 != source.sha256:
+                    self._store.declare_benchmarks(declared, source, self._place)
         # A benchmark that is no longer declared keeps the names that it was imported with.
         self._declared = {**self._store.benchmarks(), **declared}
 
     def _take(self, found: _Found) -> None:
-        known = self._known.get(schema.clean(found.name))
+        known = self._known.get(clean(found.name))
         # Bad files are tried again: they are few, and a newer nbbench may know better.
         same_stat = known and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
         if known and known.status == "ok" and same_stat:
             self._count(known)
             return
         try:
-            data = found.path.read_bytes()
-        except OSError as error:  # not remembered: the next import tries again
-            self._report.files_bad.append((found.name, _refusal(error)))
+            data = read_bytes(found.path)
+        except BadFileError as error:  # not remembered: the next import tries again
+            self._report.files_bad.append((found.name, error.reason))
             return
         source = _source(found, data)
         if known and known.status == "ok" and known.sha256 == source.sha256:
@@ -193,7 +189,7 @@ class _Import:
             if found.kind == "ledger":
                 return parse_ledgers(data, found.path)
             return parse_decision(data, found.path)
-        except (BadFileError, SideFileError) as error:
+        except BadFileError as error:
             return error.reason
 
     def _flush(self) -> None:
@@ -201,7 +197,7 @@ class _Import:
         if not batch:
             return
         try:
-            self._add(batch, self._store.import_batch(batch))
+            self._add(batch, self._store.import_batch(batch, self._place))
         except BadDataError as error:
             if len(batch) > 1:
                 for item in batch:  # find the file that the database refuses
@@ -211,7 +207,7 @@ class _Import:
             reason = f"the database refuses it ({error})"
             refused = dataclasses.replace(batch[0][0], status="bad", error=reason)
             self._count(refused)
-            self._store.import_batch([(refused, None)])
+            self._store.import_batch([(refused, None)], self._place)
 
     def _add(self, batch: list[tuple[SourceFile, Payload]], done: Imported) -> None:
         for source, payload in batch:
@@ -219,7 +215,7 @@ class _Import:
                 continue
             if source.path in done.raced:
                 self._report.files_unchanged += 1
-            elif schema.clean(source.path) in self._known:
+            elif clean(source.path) in self._known:
                 self._report.files_changed += 1
             else:
                 self._report.files_new += 1
@@ -227,14 +223,12 @@ class _Import:
             setattr(self._report, name, getattr(self._report, name) + getattr(done, name))
         self._series |= done.series
 
-    def _take_leave(self, present: set[str], prune: bool) -> None:
-        """Count files that are gone; other trees of the same database are none of our business."""
-        folders = {name.partition("/")[0] for name in present}
-        names = {schema.clean(name) for name in present}
-        gone = [p for p in self._known if "/" in p and p.partition("/")[0] in folders and p not in names]
+    def _take_leave(self, present: set[str]) -> None:
+        """Take out what is gone from the tree. A benchmarks.json that is gone leaves its names behind."""
+        gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]
         self._report.files_gone = len(gone)
-        if prune and gone:
-            self._store.forget_sources(gone)
+        if gone:
+            self._store.forget_files(gone, self._place)
 
 
 def _files(root: Path) -> Iterator[_Found]:
@@ -247,14 +241,9 @@ def _files(root: Path) -> Iterator[_Found]:
         ("decision", iter(find_decisions(root / "decisions"))),
     ):
         for path in paths:
-            stat = path.stat()
-            yield _Found(path, path.relative_to(root).as_posix(), kind, stat.st_size, stat.st_mtime_ns)
+            yield _Found(path, path.relative_to(root).as_posix(), kind, *size_and_time(path))
 
 
 def _source(found: _Found, data: bytes) -> SourceFile:
     digest = hashlib.sha256(data).hexdigest()
     return SourceFile(found.name, found.kind, found.size, found.mtime_ns, digest)
-
-
-def _refusal(error: OSError) -> str:
-    return f"cannot be read: {error.strerror or error}"

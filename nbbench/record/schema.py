@@ -1,69 +1,68 @@
-"""The tables (docs/database.md explains them); migrations/versions holds how they came about."""
+"""The tables (docs/database.md explains them).
+
+A database of other tables than these is made anew from the results, so there are no migrations. Most
+tables follow the nouns: a field that is added to one is a column here.
+"""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Integer,
     LargeBinary,
     MetaData,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.schema import CreateTable
 
-# The newest revision in migrations/versions; a test compares them.
-HEAD = "0004"
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def clean(text: str) -> str:
-    """Text that both engines can hold: PostgreSQL refuses NUL, and neither takes half a surrogate."""
-    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.ledger import Ledger
+from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord, SeriesKey
+from nbbench.record.shapes import Shape
+from nbbench.record.values import CleanText, UtcTime
 
 
-class CleanText(TypeDecorator[str]):
-    """Text whose unstorable characters are replaced on the way in."""
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """How far a series moves by itself (A/A), as a relative change, from `n` repeats."""
 
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Clean the text that is written."""
-        return None if value is None else clean(value)
+    key: SeriesKey
+    floor: float
+    n: int
+    measured_at: datetime
 
 
-class UtcTime(TypeDecorator[datetime]):
-    """An aware time, kept in UTC (SQLite has no time zones and would drop the offset)."""
+@dataclass(frozen=True, slots=True)
+class StoredLedger:
+    """A ledger with the tree, the commit and the torch version that it was measured with."""
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    tree: str
+    commit: str
+    torch: str
+    ledger: Ledger
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn the time that is written into UTC."""
-        if value is not None and value.tzinfo is not UTC:
-            if value.tzinfo is None:
-                raise ValueError(f"a time without a time zone: {value}")
-            return value.astimezone(UTC)
-        return value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Mark the time that is read as UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+COMMIT = Shape(Commit)
+BENCHMARK = Shape(Benchmark)
+RECORD = Shape(ProcessRecord, renamed={"commit": "commit_hash"}, indexed={"commit_hash"})
+LEDGER = Shape(Ledger, keys={"workload"})
+DECISION = Shape(Decision)
+EVENT = Shape(Event, without={"changes"})
+CHANGE = Shape(ChangePoint, without={"key"})
+NOT_JUDGED = Shape(NotJudged)
+FOLDER = Shape(Folder, without={"figures"}, renamed={"commit": "commit_hash"}, keys={"path"})
+FIGURE = Shape(EvidenceFigure)
+FLOOR = Shape(NoiseFloor, without={"key"})
 
 
 def _id() -> Column[int]:
@@ -78,82 +77,104 @@ def _ref(name: str, target: str, **options: Any) -> Column[int]:
     return Column(name, Integer, ForeignKey(target), nullable=False, **options)
 
 
-# Named constraints, so that a later migration can drop one on either engine.
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+def _of_project(**options: Any) -> Column[int]:
+    return _ref("project_id", "projects.id", **options)
 
+
+def _of_source() -> Column[int]:
+    return Column("source_id", Integer, ForeignKey("source_files.id"), primary_key=True)
+
+
+def _ordinal(**options: Any) -> Column[int]:
+    return Column("ordinal", Integer, nullable=False, **options)
+
+
+metadata = MetaData()
+
+# What describes the database itself: which tables it has, and who made them.
 meta = Table("meta", metadata, Column("key", CleanText, primary_key=True), _text("value"))
 
+# `detected` says how the events were found, `placed` how the commits were ordered (JSON).
+projects = Table("projects", metadata, _id(), _text("name", unique=True), _text("detected"), _text("placed"))
+
+# `rank` counts the commits in the branch's order, from 1, measured paths touched or not; 0 where a commit
+# is not of the branch.
 commits = Table(
     "commits",
     metadata,
     _id(),
-    _text("hash", unique=True),
-    _text("tree"),
-    Column("date", UtcTime, nullable=False),
-    _text("subject"),
-    Column("position", Integer, nullable=False),
+    _of_project(),
+    *COMMIT.columns(),
+    Column("rank", Integer, nullable=False),
+    UniqueConstraint("project_id", "hash"),
 )
 
-machines = Table("machines", metadata, _id(), _text("name", unique=True), _text("facts"))
+machines = Table(
+    "machines", metadata, _id(), _of_project(), _text("name"), _text("facts"),
+    UniqueConstraint("project_id", "name"),
+)  # fmt: skip
 
+# Digests stand for texts that may be longer than what PostgreSQL can index.
 environments = Table(
     "environments",
     metadata,
     _id(),
-    _text("name", unique=True),
-    _text("python"),
-    _text("requirements"),
-    _text("env_vars"),
+    _of_project(),
+    _text("digest"),
+    *(_text(name) for name in ("name", "python", "requirements", "env_vars")),
+    UniqueConstraint("project_id", "digest"),
 )
 
 benchmarks = Table(
     "benchmarks",
     metadata,
     _id(),
-    _text("name"),
-    _text("version"),
-    _text("unit"),
-    _text("kind"),
-    _text("param_names"),
-    _text("params"),
-    _text("description"),
-    UniqueConstraint("name", "version"),
+    _of_project(),
+    *BENCHMARK.columns(),
+    UniqueConstraint("project_id", "name", "version"),
 )
 
-# `digest` stands for the whole key, because parameter values may be longer than what
-# PostgreSQL can index.
+# `params` are the values; their names are the benchmark's.
 series = Table(
     "series",
     metadata,
     _id(),
-    _text("digest", unique=True),
     _ref("benchmark_id", "benchmarks.id"),
+    _text("digest"),
     _ref("machine_id", "machines.id"),
     _ref("environment_id", "environments.id"),
     _text("params"),
+    UniqueConstraint("benchmark_id", "digest"),
 )
 
+# A folder of results: "" is the one beside which the database lies.
+trees = Table(
+    "trees", metadata, _id(), _of_project(), _text("place"), UniqueConstraint("project_id", "place")
+)
+
+# What files said, by content: the same file in two checkouts is one source.
 source_files = Table(
     "source_files",
     metadata,
     _id(),
-    _text("path", unique=True),
-    _text("kind"),
-    Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    _text("sha256"),
-    _text("status"),
-    _text("error"),
+    _of_project(),
+    *(_text(name) for name in ("path", "sha256", "kind")),
     Column("imported_at", UtcTime, nullable=False),
     _text("params"),
     _text("durations"),
+    UniqueConstraint("project_id", "path", "sha256"),
+)
+
+# The files as they lie in a tree; a bad one keeps the source that it was while it was good.
+tree_files = Table(
+    "tree_files",
+    metadata,
+    _ref("tree_id", "trees.id", primary_key=True),
+    _text("path", primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    *(_text(name) for name in ("sha256", "status", "error")),
+    Column("source_id", Integer, ForeignKey("source_files.id"), index=True),
 )
 
 # `samples` are little-endian float64: lossless, a third of their JSON text, and read about
@@ -161,13 +182,11 @@ source_files = Table(
 results = Table(
     "results",
     metadata,
-    Column("source_id", Integer, ForeignKey("source_files.id"), primary_key=True),
+    _of_source(),
     Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, index=True),
     _ref("commit_id", "commits.id", index=True),
     _text("status"),
-    Column("value", Double),
-    Column("ci_lo", Double),
-    Column("ci_hi", Double),
+    *(Column(name, Double) for name in ("value", "ci_lo", "ci_hi")),
     Column("number", BigInteger),
     Column("started_at", UtcTime),
     Column("duration_s", Double),
@@ -177,144 +196,70 @@ results = Table(
 process_records = Table(
     "process_records",
     metadata,
-    Column("source_id", Integer, ForeignKey("source_files.id"), primary_key=True),
+    _of_source(),
     Column("line", Integer, primary_key=True),
-    _text("commit_hash", index=True),
-    _text("environment"),
-    _text("benchmark"),
-    Column("param_index", BigInteger, nullable=False),
-    _text("kind"),
-    Column("started_at", UtcTime, nullable=False),
-    Column("wall_s", Double),
-    Column("exit_code", BigInteger, nullable=False),
-    Column("timed_out", Boolean, nullable=False),
-    Column("user_s", Double),
-    Column("system_s", Double),
-    Column("minor_faults", BigInteger, nullable=False),
-    Column("major_faults", BigInteger, nullable=False),
-    Column("voluntary_switches", BigInteger, nullable=False),
-    Column("involuntary_switches", BigInteger, nullable=False),
-    Column("max_rss_bytes", BigInteger, nullable=False),
-    Column("others_cpu_s", Double),
-    Column("steal_s", Double),
-    _text("machine"),
-    Column("round", BigInteger, nullable=False),
-    _text("stderr_tail"),
-    _text("extra"),
+    *RECORD.columns(),
 )
 
-# `lines` and `functions` are compressed JSON: always read together, by tree and workload.
-# `image_blocks` are float64 like samples.
 ledgers = Table(
     "ledgers",
     metadata,
-    Column("source_id", Integer, ForeignKey("source_files.id"), primary_key=True),
-    Column("workload", CleanText, primary_key=True),
+    _of_source(),
     _text("tree", index=True),
     _text("commit_hash"),
     _text("torch"),
-    Column("pixels", BigInteger, nullable=False),
-    Column("ops", BigInteger, nullable=False),
-    Column("dispatched", BigInteger, nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    Column("upcast_bytes", BigInteger, nullable=False),
-    Column("peak_live_bytes", BigInteger, nullable=False),
-    _text("bytes_by_dtype"),
-    _text("image_sum"),
-    _text("image_digest"),
-    _text("output_dtype"),
-    Column("image_blocks", LargeBinary),
-    _text("error"),
-    Column("lines", LargeBinary, nullable=False),
-    Column("fused_bytes", BigInteger, nullable=False, server_default="0"),
-    Column("backward_ops", BigInteger, nullable=False, server_default="0"),
-    Column("backward_bytes", BigInteger, nullable=False, server_default="0"),
-    Column("peak_line", CleanText),
-    Column("notes", CleanText),
-    Column("functions", LargeBinary),
+    *LEDGER.columns(),
 )
 
+decisions = Table("decisions", metadata, _of_source(), *DECISION.columns())
+
 events = Table(
-    "events",
-    metadata,
-    Column("id", CleanText, primary_key=True),
-    Column("ordinal", Integer, nullable=False),
-    _text("lo_commit"),
-    _text("hi_commit"),
-    Column("date", UtcTime, nullable=False),
-    _text("subject"),
-    _text("cause"),
-    Column("effect", Double),
-    _text("evidence"),
-    Column("recovered_by", CleanText),
-    _text("direction"),
-    _text("phase"),
-    Column("predicted", Double),
-)
+    "events", metadata, _of_project(primary_key=True), _ordinal(primary_key=True), *EVENT.columns(),
+    UniqueConstraint("project_id", "id"),
+)  # fmt: skip
 
 change_points = Table(
     "change_points",
     metadata,
-    Column("event_id", CleanText, ForeignKey("events.id"), primary_key=True),
-    Column("ordinal", Integer, primary_key=True),
+    _of_project(primary_key=True),
+    Column("event", Integer, primary_key=True),
+    _ordinal(primary_key=True),
     _ref("series_id", "series.id", index=True),
-    _text("unit"),
-    _text("kind"),
-    _text("lo_commit"),
-    _text("hi_commit"),
-    Column("before", Double),
-    Column("after", Double),
-    Column("effect", Double),
-    Column("effect_lo", Double),
-    Column("effect_hi", Double),
-    Column("p_value", Double),
-    _text("direction"),
+    *CHANGE.columns(),
+    ForeignKeyConstraint(["project_id", "event"], ["events.project_id", "events.ordinal"]),
 )
 
-decisions = Table(
-    "decisions",
-    metadata,
-    _id(),
-    _text("digest", unique=True),
-    _text("event", index=True),
-    _text("plan"),
-    _text("state"),
-    _text("reason"),
-    _text("person"),
-    Column("date", UtcTime, nullable=False),
-    Column("expires", UtcTime),
+not_judged = Table(
+    "not_judged", metadata, _of_project(primary_key=True), _ordinal(primary_key=True), *NOT_JUDGED.columns()
 )
 
-folders = Table(
-    "folders",
-    metadata,
-    Column("path", CleanText, primary_key=True),
-    _text("stamp"),
-    _text("cluster"),
-    _text("commit_hash"),
-    _text("sha256"),
-    Column("kind", CleanText),
-    Column("verdict", CleanText),
-    Column("machine", CleanText),
-    Column("exit_code", BigInteger),
-)
+folders = Table("folders", metadata, _of_project(primary_key=True), *FOLDER.columns())
 
 folder_figures = Table(
     "folder_figures",
     metadata,
-    Column("folder", CleanText, ForeignKey("folders.path"), primary_key=True),
-    Column("ordinal", Integer, primary_key=True),
-    _text("name"),
-    Column("value", Double, nullable=False),
-    _text("unit"),
-    _text("workload"),
+    _of_project(primary_key=True),
+    _text("folder", primary_key=True),
+    _ordinal(primary_key=True),
+    *FIGURE.columns(),
+    ForeignKeyConstraint(["project_id", "folder"], ["folders.project_id", "folders.path"]),
 )
 
 noise_floors = Table(
     "noise_floors",
     metadata,
     Column("series_id", Integer, ForeignKey("series.id"), primary_key=True),
-    Column("floor", Double, nullable=False),
-    Column("n", Integer, nullable=False),
-    Column("measured_at", UtcTime, nullable=False),
+    *FLOOR.columns(),
 )
+
+# The tables that hold what a source said.
+OWNED = (results, process_records, ledgers, decisions)
+
+
+def _digest() -> str:
+    text = "".join(str(CreateTable(table)) for table in metadata.sorted_tables)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+DIGEST = _digest()
+"""Stands for these tables; a database that was made with others is made anew."""

@@ -1,6 +1,6 @@
 """nbbench's own files beside asv's: telemetry as JSON lines, ledgers as compressed JSON.
 
-Benchmark processes use this module too, so it needs the standard library and nbbench.model only.
+Benchmark processes use this module too, so it needs the standard library and light modules only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,21 +22,14 @@ from typing import Any
 
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord, to_plain
+from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
+from nbbench.record.atomic import write_bytes
 
 SCHEMA = 1
 LEDGER_KIND = "nbbench-ledger"
 
 # Longer names come from damaged lines only; the database indexes them.
 _MAX_NAME = 500
-
-
-class SideFileError(ValueError):
-    """A side file that cannot be used; `path` and `reason` name it."""
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = str(path)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +73,8 @@ def append_record(path: Path, record: ProcessRecord) -> None:
         os.close(handle)
 
 
-def read_records(path: Path) -> tuple[list[ProcessRecord], int]:
-    """The records of a telemetry file, and how many of its lines could not be used."""
-    return parse_records(path.read_bytes())
-
-
 def parse_records(data: bytes) -> tuple[list[ProcessRecord], int]:
-    """The content of a telemetry file; see `read_records`."""
+    """The records of a telemetry file, and how many of its lines could not be used."""
     records, bad = [], 0
     for line in data.split(b"\n"):
         if not line.strip():
@@ -104,13 +90,13 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
     """Write the ledgers of a tree, keeping the workloads that the file has already.
 
     The bytes depend on the content only, and a file that would not change is not touched.
-    Raises SideFileError when the file there belongs to another tree or torch version.
+    Raises BadFileError when the file there belongs to another tree or torch version.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         before = _ledgers_there(path)
         if before and (before.tree, before.torch) != (tree, torch):
-            raise SideFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
+            raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
         merged = {**(before.workloads if before else {}), **ledgers}
         content = {
             "schema": SCHEMA,
@@ -125,42 +111,22 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
 
 
 def read_ledgers(path: Path) -> LedgerFile:
-    """The ledgers of a file. Raises SideFileError, which names the file and what is wrong."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SideFileError(path, f"cannot be read: {error.strerror or error}") from error
-    return parse_ledgers(data, path)
+    """The ledgers of a file. Raises BadFileError, which names the file and what is wrong."""
+    return parse_ledgers(read_bytes(path), path)
 
 
 def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     """The content of the ledger file at `path`; see `read_ledgers`."""
-    try:
-        top = json.loads(gzip.decompress(data))
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise SideFileError(path, f"not a ledger file ({error})" if data else "empty") from error
-    if not isinstance(top, dict) or top.get("kind") != LEDGER_KIND:
-        raise SideFileError(path, "not a ledger file")
+    top = load_object(unpacked(data, path), path)
+    if top.get("kind") != LEDGER_KIND:
+        raise BadFileError(path, "not a ledger file")
     if top.get("schema") != SCHEMA:
-        raise SideFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {SCHEMA}")
+        raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {SCHEMA}")
     try:
         workloads = {str(name): _ledger(entry) for name, entry in top["workloads"].items()}
         return LedgerFile(_short(top["tree"]), _short(top["commit"]), _short(top["torch"]), workloads)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise SideFileError(path, f"damaged ledger file ({error!r})") from error
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file by temporary file and rename, so that no reader ever sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)  # mkstemp gives 0600, and results are shared
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        raise BadFileError(path, f"damaged ledger file ({error!r})") from error
 
 
 def parse_time(value: Any) -> datetime:
@@ -223,7 +189,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     "tuple[tuple[str, Any], ...]": _extra,
 }
 _RECORD_KINDS = {f.name: _KINDS[str(f.type)] for f in dataclasses.fields(ProcessRecord)}
-_RECORD_KINDS |= dict.fromkeys(("commit", "environment", "benchmark", "kind", "machine"), _short)
+_RECORD_KINDS |= dict.fromkeys(("commit", "benchmark", "kind", "machine"), _short)
 _LEDGER_KINDS: dict[str, Callable[[Any], Any]] = {
     f.name: _KINDS[str(f.type)] for f in dataclasses.fields(Ledger) if str(f.type) in ("str", "int")
 }
@@ -268,14 +234,14 @@ def function_from(cells: list[Any]) -> FunctionCost:
 def _ledgers_there(path: Path) -> LedgerFile | None:
     """What the file holds; nothing when it is missing or damaged (it can be measured again)."""
     try:
-        return parse_ledgers(path.read_bytes(), path)
-    except (FileNotFoundError, SideFileError):
+        return read_ledgers(path)
+    except BadFileError:
         return None
 
 
 def _replace(path: Path, data: bytes) -> None:
     if not (path.exists() and path.read_bytes() == data):
-        write_atomic(path, data)
+        write_bytes(path, data)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What was concluded from the results: commits' places, events, decisions, folders, noise floors."""
+"""What was concluded from the results: commits' places, events, folders, noise floors."""
 
 from __future__ import annotations
 
@@ -11,43 +11,47 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbbench.evidence import EvidenceFigure, Folder
-from nbbench.model import (
-    ChangePoint,
-    Commit,
-    Decision,
-    Event,
-    NotJudged,
-    NotJudgedReason,
-    SeriesKey,
-    to_plain,
-)
-from nbbench.record import rows, schema
+from nbbench.model import ChangePoint, Commit, Decision, Event, NotJudged, SeriesKey, to_plain
+from nbbench.record import schema
 from nbbench.record.importing import Importing
-from nbbench.record.read import Reading, keyed_series, series_columns
-from nbbench.record.rows import NoiseFloor
-
-_DETECT_INFO = "detect"
-_NOT_JUDGED = "not judged"
+from nbbench.record.read import Reading, key_from, keyed_series, series_columns
+from nbbench.record.rows import digest_of
+from nbbench.record.schema import NoiseFloor
+from nbbench.record.shapes import dumps
 
 
 class Store(Importing, Reading):
     """The regression database; open it with `Store.open(url)`, best in a `with` statement."""
 
-    def upsert_commits(self, commits: Iterable[Commit]) -> int:
-        """Add these commits, or fill in what is known of them now; gives their number.
+    def place_commits(self, line: Iterable[Commit], how: str = "") -> None:
+        """Take over the order of the branch: these commits, oldest first, and no others.
 
-        What a commit does not say (an empty tree or subject, position 0) leaves what was known.
+        `how` stands for what the order was made from, for `placed`. Commits that are not in the line lose
+        their places; those of them that have no results leave the database.
         """
-        new = [rows.commit_row(commit) for commit in commits]
-        insert, table = self.insert(schema.commits), schema.commits
-        told: dict[str, Any] = {"date": insert.excluded.date}
-        for name, nothing in (("tree", ""), ("subject", ""), ("position", 0)):
-            told[name] = sa.func.coalesce(sa.func.nullif(insert.excluded[name], nothing), table.c[name])
-        statement = insert.on_conflict_do_update(index_elements=["hash"], set_=told)
-        with self.writing() as connection:
+        table, c = schema.commits, schema.commits.c
+        statement = self.insert(table)
+        said: dict[str, Any] = {name: statement.excluded[name] for name in ("date", "position", "rank")}
+        for name in ("tree", "subject"):  # what is not said leaves what was known
+            said[name] = sa.func.coalesce(sa.func.nullif(statement.excluded[name], ""), c[name])
+        new = [
+            schema.COMMIT.row(commit, rank=rank, project_id=self.project_id)
+            for rank, commit in enumerate(line, 1)
+        ]
+        mine = c.project_id == self.project_id
+        with self._forgetting() as connection:
+            connection.execute(sa.update(table).where(mine).values(rank=0, position=0))
             if new:
-                connection.execute(statement, new)
-        return len(new)
+                upsert = statement.on_conflict_do_update(index_elements=["project_id", "hash"], set_=said)
+                connection.execute(upsert, new)
+            measured = sa.exists().where(schema.results.c.commit_id == c.id)
+            connection.execute(sa.delete(table).where(mine, c.rank == 0, ~measured))
+            self._set_project(connection, placed=how)
+            self._ids.forget()
+
+    def placed(self) -> str:
+        """What the present order was made from, as `place_commits` was given it."""
+        return str(self._of_project("placed"))
 
     def save_events(
         self,
@@ -57,24 +61,27 @@ class Store(Importing, Reading):
     ) -> None:
         """Put these events in place of all that were there; `run_info` says how they were found, and
         `not_judged` which series nothing was found of."""
+        project = self.project_id
         with self._forgetting() as connection:
-            connection.execute(sa.delete(schema.change_points))
-            connection.execute(sa.delete(schema.events))
+            for table in (schema.change_points, schema.events, schema.not_judged):
+                connection.execute(sa.delete(table).where(table.c.project_id == project))
             for ordinal, event in enumerate(events):
-                connection.execute(sa.insert(schema.events), rows.event_row(event, ordinal))
+                row = schema.EVENT.row(event, project_id=project, ordinal=ordinal)
+                connection.execute(sa.insert(schema.events), row)
                 ids = self._ids.series(connection, [change.key for change in event.changes])
+                place = {"project_id": project, "event": ordinal}
                 changes = [
-                    rows.change_row(change, event.id, i, ids[change.key])
+                    schema.CHANGE.row(change, ordinal=i, series_id=ids[change.key], **place)
                     for i, change in enumerate(event.changes)
                 ]
                 if changes:
                     connection.execute(sa.insert(schema.change_points), changes)
-            insert = self.insert(schema.meta)
-            upsert = insert.on_conflict_do_update(
-                index_elements=["key"], set_={"value": insert.excluded.value}
-            )
-            for key, value in ((_DETECT_INFO, dict(run_info or {})), (_NOT_JUDGED, list(not_judged))):
-                connection.execute(upsert, {"key": key, "value": rows.dumps(to_plain(value))})
+            kept = [
+                schema.NOT_JUDGED.row(one, project_id=project, ordinal=i) for i, one in enumerate(not_judged)
+            ]
+            if kept:
+                connection.execute(sa.insert(schema.not_judged), kept)
+            self._set_project(connection, detected=dumps(to_plain(dict(run_info or {}))))
 
     def events(self) -> list[Event]:
         """The events of the last detection, in its order."""
@@ -82,53 +89,71 @@ class Store(Importing, Reading):
         query = (
             sa.select(points, *series_columns())
             .select_from(keyed_series().join(points))
-            .order_by(points.c.event_id, points.c.ordinal)
+            .where(points.c.project_id == self.project_id)
+            .order_by(points.c.event, points.c.ordinal)
         )
-        changes: defaultdict[str, list[ChangePoint]] = defaultdict(list)
+        changes: defaultdict[int, list[ChangePoint]] = defaultdict(list)
         with self.reading() as connection:
             for row in connection.execute(query):
-                changes[row.event_id].append(rows.change_from(row, rows.series_key(row)))
-            found = connection.execute(sa.select(table).order_by(table.c.ordinal))
-            return [rows.event_from(row, changes[row.id]) for row in found]
-
-    def run_info(self) -> dict[str, Any]:
-        """How the saved events were found; empty before the first detection."""
-        return dict(self._meta(_DETECT_INFO) or {})
+                changes[row.event].append(schema.CHANGE.noun(row, key=key_from(row)))
+            found = connection.execute(self._mine(sa.select(table), table).order_by(table.c.ordinal))
+            return [schema.EVENT.noun(row, changes=tuple(changes[row.ordinal])) for row in found]
 
     def not_judged(self) -> list[NotJudged]:
         """The series of which the last detection could say nothing, in its order."""
-        return [
-            NotJudged(**row | {"reason": NotJudgedReason(row["reason"])})
-            for row in self._meta(_NOT_JUDGED) or ()
-        ]
-
-    def _meta(self, key: str) -> Any:
-        query = sa.select(schema.meta.c.value).where(schema.meta.c.key == key)
+        table = schema.not_judged
+        query = self._mine(sa.select(table), table).order_by(table.c.ordinal)
         with self.reading() as connection:
-            text = connection.execute(query).scalar()
-        return json.loads(text) if text else None
+            return [schema.NOT_JUDGED.noun(row) for row in connection.execute(query)]
 
-    def add_decision(self, decision: Decision) -> bool:
-        """Keep a decision; False when the very same one is there already."""
-        with self.writing() as connection:
-            return bool(self._add_decision(connection, decision))
+    def run_info(self) -> dict[str, Any]:
+        """How the saved events were found; empty before the first detection."""
+        return dict(json.loads(self._of_project("detected") or "{}"))
+
+    def projects(self) -> list[str]:
+        """The names of the projects that have results, sorted."""
+        p, s = schema.projects.c, schema.source_files.c
+        query = sa.select(p.name).where(sa.exists().where(s.project_id == p.id)).order_by(p.name)
+        with self.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def fingerprint(self) -> str:
+        """Stands for everything of the project that events rest on: files, commits and their order.
+
+        Decisions are not among it: they are read anew with each command.
+        """
+        s, c = schema.source_files.c, schema.commits.c
+        queries = (
+            sa.select(s.path, s.sha256).where(s.kind != "decision").order_by(s.path, s.sha256),
+            sa.select(c.hash, c.tree, c.subject, c.date, c.position, c.rank).order_by(c.hash),
+        )
+        tables = schema.source_files, schema.commits
+        with self.reading() as connection:
+            found = [
+                [tuple(map(str, row)) for row in connection.execute(self._mine(query, table))]
+                for query, table in zip(queries, tables, strict=True)
+            ]
+        return digest_of(found)
 
     def decisions(self) -> list[Decision]:
-        """Every decision, oldest first."""
+        """Every decision, oldest first; one that two files hold is one."""
         table = schema.decisions
+        query = self._of_sources(sa.select(table), table).order_by(table.c.date, table.c.source_id)
         with self.reading() as connection:
-            found = connection.execute(sa.select(table).order_by(table.c.date, table.c.digest))
-            return [rows.decision_from(row) for row in found]
+            return list(dict.fromkeys(schema.DECISION.noun(row) for row in connection.execute(query)))
 
     def add_folder(self, folder: Folder) -> None:
         """Keep an evidence folder with its figures, in place of what was known of the same path."""
-        row, figures = rows.folder_row(folder), schema.folder_figures
-        statement = self.insert(schema.folders).on_conflict_do_update(index_elements=["path"], set_=row)
+        table, figures = schema.folders, schema.folder_figures
+        row = schema.FOLDER.row(folder, project_id=self.project_id)
+        upsert = self.insert(table).on_conflict_do_update(index_elements=["project_id", "path"], set_=row)
+        place = {"project_id": self.project_id, "folder": folder.path}
+        new = [schema.FIGURE.row(figure, ordinal=i, **place) for i, figure in enumerate(folder.figures)]
         with self.writing() as connection:
-            connection.execute(statement, row)
-            connection.execute(sa.delete(figures).where(figures.c.folder == folder.path))
-            if found := rows.figure_rows(folder):
-                connection.execute(sa.insert(figures), found)
+            connection.execute(upsert, row)
+            connection.execute(self._figures_of(folder.path))
+            if new:
+                connection.execute(sa.insert(figures), new)
 
     def folders(self) -> list[Folder]:
         """Every evidence folder with its figures, by stamp."""
@@ -136,59 +161,71 @@ class Store(Importing, Reading):
         query = sa.select(schema.folder_figures).order_by(c.folder, c.ordinal)
         figures: defaultdict[str, list[EvidenceFigure]] = defaultdict(list)
         with self.reading() as connection:
-            for row in connection.execute(query):
-                figures[row.folder].append(EvidenceFigure(row.name, row.value, row.unit, row.workload))
-            found = connection.execute(sa.select(folders).order_by(folders.c.stamp, folders.c.path))
-            return [rows.folder_from(row, tuple(figures[row.path])) for row in found]
+            for row in connection.execute(self._mine(query, schema.folder_figures)):
+                figures[row.folder].append(schema.FIGURE.noun(row))
+            found = self._mine(sa.select(folders), folders).order_by(folders.c.stamp, folders.c.path)
+            return [
+                schema.FOLDER.noun(row, figures=tuple(figures[row.path])) for row in connection.execute(found)
+            ]
 
     def forget_folder(self, path: str) -> bool:
         """Forget an evidence folder and its figures; False when it was not known."""
+        c = schema.folders.c
         with self.writing() as connection:
-            c = schema.folder_figures.c
-            connection.execute(sa.delete(schema.folder_figures).where(c.folder == path))
-            done = connection.execute(sa.delete(schema.folders).where(schema.folders.c.path == path))
-            return done.rowcount > 0
+            connection.execute(self._figures_of(path))
+            mine = (c.project_id == self.project_id, c.path == path)
+            return connection.execute(sa.delete(schema.folders).where(*mine)).rowcount > 0
+
+    def _figures_of(self, path: str) -> sa.Delete:
+        c = schema.folder_figures.c
+        return sa.delete(schema.folder_figures).where(c.project_id == self.project_id, c.folder == path)
 
     def save_noise_floor(
         self, key: SeriesKey, floor: float, n: int, measured_at: datetime | None = None
     ) -> None:
         """Keep the noise floor of a series, in place of an earlier one."""
-        row = {"floor": floor, "n": n, "measured_at": measured_at or datetime.now(UTC)}
-        insert = self.insert(schema.noise_floors)
-        statement = insert.on_conflict_do_update(index_elements=["series_id"], set_=row)
+        row = schema.FLOOR.row(NoiseFloor(key, floor, n, measured_at or datetime.now(UTC)))
+        upsert = self.insert(schema.noise_floors).on_conflict_do_update(
+            index_elements=["series_id"], set_=row
+        )
         with self._forgetting() as connection:
             number = self._ids.series(connection, [key])[key]
-            connection.execute(statement, row | {"series_id": number})
+            connection.execute(upsert, row | {"series_id": number})
 
     def noise_floor(self, key: SeriesKey) -> NoiseFloor | None:
         """The noise floor of a series, if it was measured."""
-        c = schema.noise_floors.c
-        with self.reading() as connection:
-            number = self._ids.find_series(connection, key)
-            query = sa.select(c.floor, c.n, c.measured_at).where(c.series_id == number)
-            row = connection.execute(query).first() if number is not None else None
-        return NoiseFloor(key, *row) if row else None
+        return self.noise_floors().get(key)
 
     def noise_floors(self) -> dict[SeriesKey, NoiseFloor]:
         """Every noise floor by its series, in one query."""
         table = schema.noise_floors
         query = sa.select(table, *series_columns()).select_from(keyed_series().join(table))
         with self.reading() as connection:
-            found = [(rows.series_key(row), row) for row in connection.execute(query)]
-        return {key: NoiseFloor(key, row.floor, row.n, row.measured_at) for key, row in found}
+            found = [
+                schema.FLOOR.noun(row, key=key_from(row))
+                for row in connection.execute(self._mine(query, schema.benchmarks))
+            ]
+        return {one.key: one for one in found}
 
     def counts(self) -> dict[str, int]:
-        """How many rows each table holds; a series counts when it has results."""
-        measured = sa.select(schema.results.c.series_id).where(
-            schema.results.c.series_id == schema.series.c.id
-        )
-        bad = schema.source_files.c.status == "bad"
+        """How many rows each table holds, of all projects; a series counts when it has results."""
+        r, s, f = schema.results.c, schema.series.c, schema.tree_files.c
+        measured = sa.exists().where(r.series_id == s.id)
         with self.reading() as connection:
             found = {t.name: _count(connection, sa.select(t)) for t in schema.metadata.sorted_tables}
-            found["series"] = _count(connection, sa.select(schema.series.c.id).where(measured.exists()))
-            found["bad_files"] = _count(connection, sa.select(schema.source_files.c.id).where(bad))
+            found["series"] = _count(connection, sa.select(s.id).where(measured))
+            found["bad_files"] = _count(connection, sa.select(f.path).where(f.status == "bad"))
         found.pop(schema.meta.name)
         return found
+
+    def _of_project(self, column: str) -> Any:
+        c = schema.projects.c
+        with self.reading() as connection:
+            return connection.execute(sa.select(c[column]).where(c.id == self.project_id)).scalar() or ""
+
+    def _set_project(self, connection: sa.Connection, **values: str) -> None:
+        table = schema.projects
+        connection.execute(sa.update(table).where(table.c.id == self.project_id).values(**values))
 
 
 def _count(connection: sa.Connection, query: sa.Select[Any]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from nbbench.record.side_files import read_records
+from nbbench.record.side_files import parse_records
 from nbbench.subject.subjects.nanobragg.demo import PLANTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -85,7 +85,7 @@ class Project:
         """What was recorded of the processes of one commit."""
         records = []
         for path in (self.root / "results" / MACHINE / "telemetry").glob(f"{commit[:8]}-*.jsonl"):
-            found, bad = read_records(path)
+            found, bad = parse_records(path.read_bytes())
             assert bad == 0
             records += found
         return records

@@ -26,7 +26,7 @@ from nbbench.measure import asv_hooks, asv_run
 from nbbench.measure.ledgers import workload_names
 from nbbench.measure.warm_client import JobOutcome
 from nbbench.model import Commit
-from nbbench.record.side_files import read_records, telemetry_path
+from nbbench.record.side_files import parse_records, telemetry_path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -82,7 +82,7 @@ AS_ASV = {"return_stderr": True, "valid_return_codes": None, "timeout": 30}
 
 
 def records(made):
-    return read_records(telemetry_path(made._results_dir, "here", COMMIT, made.name))[0]
+    return parse_records(telemetry_path(made._results_dir, "here", COMMIT, made.name).read_bytes())[0]
 
 
 def test_one_process(environment):

@@ -19,10 +19,9 @@ from nbbench.record.asv_results import (
     find_result_files,
     parse_benchmarks,
     parse_result_file,
-    read_benchmarks,
     read_machine,
-    read_result_file,
 )
+from nbbench.record.asv_values import read_bytes
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
@@ -51,6 +50,10 @@ def file(rows=None, **changes):
 
 def parse(rows=None, benchmarks=None, **changes):
     return parse_result_file(file(rows, **changes), PATH, benchmarks or {}, "box")
+
+
+def declared(root):
+    return parse_benchmarks(read_bytes(root / "benchmarks.json"), root / "benchmarks.json")
 
 
 def values(parsed):
@@ -106,10 +109,11 @@ def test_parameter_names_need_the_same_count():
         ("C.mem_x", "memory"), ("C.track_x", "track"), ("C.other", ""), ("time_suite.C.other", ""),
     ],
 )  # fmt: skip
-def test_an_undeclared_benchmark_has_no_unit(name, kind):
+def test_an_undeclared_benchmark_has_asvs_unit_of_its_kind(name, kind):
     parsed = parse({name: [[1.0], [], None]})
-    assert parsed.benchmarks == (Benchmark(name, "", "", kind),)
-    assert parsed.results[0].unit == ""
+    unit = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}.get(kind, "")
+    assert parsed.benchmarks == (Benchmark(name, "", unit, kind),)
+    assert parsed.results[0].unit == unit
 
 
 def test_what_asv_writes_for_no_value():
@@ -187,7 +191,7 @@ def test_names_of_every_kind():
         (b"[" * 100_000, "nested too deeply"), (b"[]", "not a JSON object"), (b"{}", "version None"),
         (file(version=1), "`asv update` converts it"), (file(version=3), "version 3"),
         (file(commit_hash=...), "no usable commit_hash"), (file(commit_hash=5), "no usable commit_hash"),
-        (file(env_name=""), "no usable env_name"), (file(env_name="x" * 501), "no usable env_name"),
+        (file(env_name=""), "no usable env_name"), (file(env_name="x" * 100_001), "no usable env_name"),
         (file(date=None), "no usable date"), (file(date="today"), "no usable date"),
         (file(date=1e300), "no usable date"), (file(results=[]), "no results"),
         (file(result_columns=...), "no result_columns"),
@@ -269,21 +273,20 @@ def test_finding_files(tmp_path):
 def test_reading_from_disk(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(BadFileError, match="cannot be read: No such file"):
-        read_result_file(path, {}, "box")
+        parse_result_file(read_bytes(path), path, {}, "box")
     path.write_bytes(file())
-    assert read_result_file(path, {}, "box").commit == HASH
+    assert parse_result_file(read_bytes(path), path, {}, "box").commit == HASH
 
 
 def test_benchmarks(tmp_path):
-    assert read_benchmarks(tmp_path) == {}
     entry = {"param_names": ["n"], "params": [["1", "2"]], "type": "time", "unit": "seconds", "version": "v"}
     content = {"b.time_x": entry, "b.track_y": {}, "b.time_z": {"params": 5, "param_names": 5}, "version": 2}
     (tmp_path / "benchmarks.json").write_text(json.dumps(content))
-    assert read_benchmarks(tmp_path) == {
+    assert declared(tmp_path) == {
         "b.time_x": Benchmark("b.time_x", "v", "seconds", "time", ("n",), (("1", "2"),)),
         "b.track_y": Benchmark("b.track_y", "", "", "track"),
         "b.time_z": Benchmark("b.time_z", "", "", "time"),
     }
     (tmp_path / "benchmarks.json").write_text("{")
     with pytest.raises(BadFileError, match=r"benchmarks\.json: not JSON"):
-        read_benchmarks(tmp_path)
+        declared(tmp_path)

@@ -11,8 +11,13 @@ import pytest
 
 from nbbench.errors import HostError
 from nbbench.model import Decision, FlagState
-from nbbench.record.decisions import read_decision, read_decisions, write_decision
-from nbbench.record.side_files import SideFileError
+from nbbench.record.asv_values import BadFileError, read_bytes
+from nbbench.record.decisions import parse_decision, read_decisions, write_decision
+
+
+def read_one(path):
+    return parse_decision(read_bytes(path), path)
+
 
 DECISION = Decision(
     event="0123abcd-slower",
@@ -28,7 +33,7 @@ DECISION = Decision(
 def test_a_decision_survives(tmp_path):
     path = write_decision(tmp_path / "decisions", DECISION)
     assert path.name == "20251015T113531Z-0123abcd-slower-acknowledged.decision"
-    assert read_decision(path) == DECISION
+    assert read_one(path) == DECISION
     text = path.read_text(encoding="ascii")
     assert text.endswith("}\n")
     assert text.count("\n") == 11  # one field a line
@@ -38,7 +43,7 @@ def test_a_decision_survives(tmp_path):
 
 def test_without_an_end(tmp_path):
     forever = dataclasses.replace(DECISION, expires=None)
-    assert read_decision(write_decision(tmp_path, forever)) == forever
+    assert read_one(write_decision(tmp_path, forever)) == forever
 
 
 def test_no_file_is_replaced(tmp_path):
@@ -48,7 +53,7 @@ def test_no_file_is_replaced(tmp_path):
     assert [first.stem[-12:], second.stem[-14:], third.stem[-14:]] == [
         "acknowledged", "acknowledged-2", "acknowledged-3",
     ]  # fmt: skip
-    assert read_decision(first) == DECISION
+    assert read_one(first) == DECISION
     assert len(read_decisions(tmp_path)) == 3
 
 
@@ -61,7 +66,7 @@ def test_names_are_ascii_and_short(tmp_path):
     assert path.name.isascii()
     assert path.name.startswith("20251015T113531Z-.._")
     assert len(path.name) < 150
-    assert read_decision(path) == odd
+    assert read_one(path) == odd
 
 
 def test_bad_files_are_skipped_and_named(tmp_path):
@@ -85,10 +90,10 @@ def test_bad_files_are_skipped_and_named(tmp_path):
     assert sorted(named) == sorted(broken)
     assert all(reason and "\n" not in reason for reason in named.values())
     assert read_decisions(tmp_path) == [DECISION]
-    with pytest.raises(SideFileError, match="empty"):
-        read_decision(tmp_path / "a.decision")
-    with pytest.raises(SideFileError, match="cannot be read"):
-        read_decision(tmp_path / "nowhere.decision")
+    with pytest.raises(BadFileError, match="empty"):
+        read_one(tmp_path / "a.decision")
+    with pytest.raises(BadFileError, match="cannot be read"):
+        read_one(tmp_path / "nowhere.decision")
 
 
 def test_decisions_come_by_date(tmp_path):

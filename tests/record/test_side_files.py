@@ -18,17 +18,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbbench.errors import HostError
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record import side_files
+from nbbench.record.asv_values import BadFileError
 from nbbench.record.side_files import (
     LedgerFile,
-    SideFileError,
     append_record,
     ledger_path,
     parse_records,
     read_ledgers,
-    read_records,
     telemetry_path,
     write_ledgers,
 )
@@ -75,7 +75,7 @@ def test_a_record_survives(tmp_path):
     later = dataclasses.replace(RECORD, started_at=datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=2))))
     append_record(path, RECORD)
     append_record(path, later)
-    assert read_records(path) == ([RECORD, later], 0)
+    assert parse_records(path.read_bytes()) == ([RECORD, later], 0)
     lines = path.read_text(encoding="ascii").splitlines()
     assert json.loads(lines[0])["started_at"] == "2025-10-15T11:35:31.250000Z"
     assert json.loads(lines[0])["schema"] == 1
@@ -86,7 +86,7 @@ def test_figures_that_json_lacks(tmp_path):
     text = (tmp_path / "x").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
-    ((back,), bad) = read_records(tmp_path / "x")
+    ((back,), bad) = parse_records((tmp_path / "x").read_bytes())
     assert bad == 0
     assert math.isnan(back.wall_s)
 
@@ -104,7 +104,7 @@ def test_any_record_survives(tmp_path_factory, text, seconds, number, when):
         RECORD, stderr_tail=text, wall_s=seconds, exit_code=number, started_at=when, extra=((text, seconds),)
     )
     append_record(path, record)
-    assert read_records(path) == ([record], 0)
+    assert parse_records(path.read_bytes()) == ([record], 0)
 
 
 def test_a_torn_line_spoils_only_itself(tmp_path):
@@ -112,9 +112,9 @@ def test_a_torn_line_spoils_only_itself(tmp_path):
     append_record(path, RECORD)
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:50])
-    assert read_records(path) == ([RECORD], 1)
+    assert parse_records(path.read_bytes()) == ([RECORD], 1)
     append_record(path, RECORD)
-    assert read_records(path) == ([RECORD, RECORD], 1)
+    assert parse_records(path.read_bytes()) == ([RECORD, RECORD], 1)
 
 
 def line(**changes):
@@ -164,7 +164,7 @@ def test_processes_may_share_a_file(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert read_records(path) == ([big] * 80, 0)
+    assert parse_records(path.read_bytes()) == ([big] * 80, 0)
 
 
 def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
@@ -204,7 +204,7 @@ def test_ledgers_merge_to_the_same_bytes(tmp_path):
 
 def test_ledgers_of_another_tree_are_not_replaced(tmp_path):
     write_ledgers(tmp_path / "x", "t", "c", "2", {"warm": LEDGER})
-    with pytest.raises(SideFileError, match="holds tree t with torch 2"):
+    with pytest.raises(BadFileError, match="holds tree t with torch 2"):
         write_ledgers(tmp_path / "x", "other", "c", "2", {"warm": LEDGER})
 
 
@@ -238,7 +238,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(HostError, match="the disk is full"):
         write_ledgers(path, "t", "c", "2", {"sum": LEDGER})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
@@ -253,8 +253,8 @@ def packed(**changes):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "empty"), (b"{}", "not a ledger file"), (packed()[:-9], "not a ledger file"),
-        (gzip.compress(b"[]"), "not a ledger file"), (gzip.compress(b"{"), "not a ledger file"),
+        (b"", "empty"), (b"{}", "not a gzip file"), (packed()[:-9], "not a gzip file"),
+        (gzip.compress(b"[]"), "not a JSON object"), (gzip.compress(b"{"), "not JSON"),
         (packed(kind="x"), "not a ledger file"), (packed(schema=2), "schema 2"), (packed(tree=5), "damaged"),
         (packed(workloads=[]), "damaged"), (packed(workloads={"a": {}}), "damaged"),
         (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"ops": 2**70}}), "damaged"),
@@ -267,11 +267,11 @@ def packed(**changes):
 def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
     path = tmp_path / "x.json.gz"
     path.write_bytes(data)
-    with pytest.raises(SideFileError) as info:
+    with pytest.raises(BadFileError) as info:
         read_ledgers(path)
     assert str(info.value).startswith(f"{path}: ")
     assert reason in info.value.reason
-    with pytest.raises(SideFileError, match="cannot be read: No such file"):
+    with pytest.raises(BadFileError, match="cannot be read: No such file"):
         read_ledgers(tmp_path / "nowhere")
 
 
@@ -304,6 +304,7 @@ import nbbench.record.side_files
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
-    "nbbench", "nbbench.ledger", "nbbench.model", "nbbench.record", "nbbench.record.side_files"}
+    "nbbench", "nbbench.errors", "nbbench.ledger", "nbbench.model", "nbbench.record",
+    "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from store_trees import START, benchmark, commit_hash, source
+from store_trees import START, benchmark, commit_hash, put_parsed
 
 from nbbench.model import Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
-from nbbench.record.columns import read_columns
+from nbbench.record.columns import SKIPPED, read_columns
 
 KEYS = [SeriesKey("suite.time_run", "v1", (("size", str(n)),), "box", "py3.11") for n in range(4)]
 
@@ -30,7 +30,7 @@ def put(store, number, values, name=None, started=None):
         benchmarks=(benchmark(),),
         results=tuple(results),
     )
-    store.import_parsed(parsed, source(name or f"box/{number}.json"))
+    put_parsed(store, parsed, name or f"box/{number}.json")
 
 
 def told(value):
@@ -39,16 +39,14 @@ def told(value):
 
 def read(store, places=(0, 1, 2, 3), known=None):
     """(commit numbers, values) by the series' place; `known` limits the commits."""
-    ids = store.commit_ids()
-    ranks = np.full(max(ids.values()) + 1, -1)
-    for name, number in ids.items():
-        if known is None or int(name[:8], 16) in known:
-            ranks[number] = int(name[:8], 16)
+    numbers = range(1, 10) if known is None else known
+    ranks = store.ranks({commit_hash(number): number for number in numbers})
     names = {number: KEYS.index(key) for number, key, _, _ in store.series_keys()}
     wanted = [number for number, place in names.items() if place in places]
     return {
-        names[number]: (column.ranks.tolist(), column.values.tolist())
+        names[number]: (column.ranks[kept].tolist(), column.values[kept].tolist())
         for number, column in read_columns(store, wanted, ranks)
+        if (kept := column.states != SKIPPED) is not None
     }
 
 
@@ -101,7 +99,7 @@ def test_results_of_commits_that_came_meanwhile_are_left_out(store):
 def test_keys_come_by_name_and_only_those_with_results(store):
     put(store, 1, {2: 1.0, 0: 1.0})
     put(store, 2, {1: 1.0})
-    store.forget_sources(["box/2.json"])
+    store.forget_files(["box/2.json"])
     assert [key for _, key, _, _ in store.series_keys()] == [KEYS[0], KEYS[2]]
     assert [(unit, kind) for _, _, unit, kind in store.series_keys(machine="box")] == [
         ("seconds", "time")

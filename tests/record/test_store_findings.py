@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import timedelta
-from importlib.resources import files
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from store_trees import START, commit_hash
+from store_trees import START, commit_hash, source
 
 from nbbench.evidence import EvidenceFigure
 from nbbench.model import (
@@ -25,14 +22,6 @@ from nbbench.model import (
     SeriesKey,
 )
 from nbbench.record import Folder, NoiseFloor
-
-
-def migrate_to(connection, revision):
-    config = Config()
-    config.set_main_option("script_location", str(files("nbbench.record") / "migrations"))
-    config.attributes["connection"] = connection
-    (command.upgrade if revision == "head" else command.downgrade)(config, revision)
-
 
 KEY = SeriesKey("suite.time_run", "v1", (("size", "512"),), "box", "py3.11")
 CHANGE = ChangePoint(
@@ -96,12 +85,13 @@ def test_a_failed_save_keeps_the_old_events(store):
     assert store.events() == [EVENT]
 
 
-def test_a_decision_is_kept_once(store):
+def test_a_decision_that_two_files_hold_is_one(store):
     later = replace(DECISION, date=START + timedelta(days=1), expires=START + timedelta(days=30))
-    assert store.add_decision(later)
-    assert store.add_decision(DECISION)
-    assert not store.add_decision(DECISION)
+    for name, decision in (("b", later), ("a", DECISION), ("c", DECISION)):
+        store.import_batch([(replace(source(name), kind="decision"), decision)])
     assert store.decisions() == [DECISION, later]
+    store.forget_files(["a", "c"])
+    assert store.decisions() == [later]
 
 
 def test_folders(store):
@@ -129,15 +119,6 @@ def test_a_folder_leads_to_its_figures(store):
     assert store.forget_folder("reports/a")
     assert not store.forget_folder("reports/a")
     assert store.counts()["folder_figures"] == 0
-
-
-def test_folders_of_older_tables_are_read(store):
-    folder = Folder("reports/a", "20251015T113531Z", "C", "c" * 40, "0" * 64)
-    store.add_folder(replace(folder, kind="export", exit_code=0))
-    with store.writing() as connection:
-        migrate_to(connection, "0002")
-        migrate_to(connection, "head")
-    assert store.folders() == [folder]
 
 
 def test_noise_floors(store):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from history_samples import find_changes
-from store_trees import START, benchmark, commit_hash, ledger, source
+from store_trees import START, benchmark, commit_hash, ledger, put_parsed, source
 
 from nbbench.errors import StoreError
 from nbbench.history import changes
@@ -38,8 +38,8 @@ def fill(store, series=6):
             benchmarks=(benchmark(KEY.benchmark, "1", ["size"]),),
             results=tuple(results),
         )
-        store.import_parsed(parsed, source(f"box/{number}.json"))
-    store.upsert_commits(
+        put_parsed(store, parsed, f"box/{number}.json")
+    store.place_commits(
         [Commit(commit_hash(n), f"tree{n}", START, "s", position=n) for n in range(1, COMMITS + 1)]
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 
 import pytest
 from store_trees import (
@@ -71,8 +72,8 @@ def test_nothing_new_is_not_read_again(store, tree, monkeypatch):
         os.utime(path, ns=(1, 1))  # the same content at another time
     report = import_results(store, tree)
     assert (report.files_new, report.files_changed, report.files_unchanged) == (0, 0, 10)
-    monkeypatch.setattr(load, "_source", lambda found, data: pytest.fail("read again"))
     (tree / "benchmarks.json").unlink()
+    monkeypatch.setattr(load, "_source", lambda found, data: pytest.fail("read again"))
     assert import_results(store, tree).files_unchanged == 10
     assert content(store) == before
 
@@ -137,13 +138,12 @@ def test_new_parameter_names_give_the_same_as_a_fresh_import(store, tree, tmp_pa
     report = import_results(store, tree)
     assert [name for name, _ in report.files_bad] == ["benchmarks.json"]
     assert store.series(benchmark="time_run")[0].key.params == (("param1", "128"),)
-    assert store.series(benchmark="time_run")[0].unit == ""
+    assert store.series(benchmark="time_run")[0].unit == "seconds"  # asv's own
     write_benchmarks(tree, ["width"])
     import_results(store, tree)
     write_benchmarks(tree, ["size"])
     report = import_results(store, tree)
-    assert (report.files_changed, report.results) == (10, 30)
-    assert import_results(store, tree).files_unchanged == 10
+    assert (report.files_unchanged, report.results) == (10, 0)
     ours, other = content(store), fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)
     assert {k: ours[k] for k in ("series", "results")}.keys() == {"series", "results"}
     assert ours["series"] == other["series"]
@@ -158,17 +158,75 @@ def test_a_benchmark_that_is_no_longer_declared_keeps_its_names(store, tree):
     assert [len(s.points) for s in store.series(benchmark="time_run")] == [11, 11]
 
 
-def test_files_that_are_gone_stay_until_pruned(store, tree):
-    other = write_tree(tree.parent / "elsewhere", 1)
-    (other / "box").rename(other / "tower")
-    import_results(store, other)
+def test_what_is_gone_from_the_tree_is_gone_from_the_database(store, tree, tmp_path):
+    """D1: result files, telemetry, ledgers, decisions; what is left is what a fresh import gives."""
+    append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
+    write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    path = write_decision(tree / "decisions", decision())
     import_results(store, tree)
     (tree / "box" / "00000003-py3.11.json").unlink()
     assert import_results(store, tree).files_gone == 1
-    assert store.counts()["results"] == 33
-    assert import_results(store, tree, prune=True).files_gone == 1
-    assert store.counts()["results"] == 30
+    assert store.counts()["results"] == 27
+    shutil.rmtree(tree / "ledger")
+    shutil.rmtree(tree / "box" / "telemetry")
+    path.unlink()
+    assert import_results(store, tree).files_gone == 3
+    assert (store.ledgers(), store.process_records(), store.decisions()) == ([], [], [])
     assert import_results(store, tree).files_gone == 0
+    assert content(store)["results"] == fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)["results"]
+    shutil.rmtree(tree / "box")
+    assert import_results(store, tree).files_gone == 9
+    store.place_commits([])
+    assert (store.counts()["results"], store.commits()) == (0, [])
+
+
+def test_two_checkouts_share_what_is_equal_and_the_newest_measurement_counts(store, tree):
+    """D5: an import of one's own older files does not replace the other's newer ones."""
+    other = tree.parent / "elsewhere"
+    shutil.copytree(tree, other)
+    newer = {"suite.track_ops": row([7.0], params=(), started=1_770_000_000_000)}
+    write_result(other, 3, newer)
+    import_results(store, tree)
+    assert import_results(store, other, place="there").results == 1  # the rest is known
+    for place, root in (("", tree), ("there", other), ("", tree)):
+        import_results(store, root, place=place)
+        assert [p.value for p in store.series(benchmark="track_ops")[0].points][2] == 7.0
+    (tree / "box" / "00000004-py3.11.json").unlink()
+    import_results(store, tree)
+    assert len(store.series(benchmark="track_ops")[0].points) == 10  # the other checkout has it
+    (other / "box" / "00000004-py3.11.json").unlink()
+    (other / "box" / "00000003-py3.11.json").unlink()
+    import_results(store, other, place="there")
+    assert [p.value for p in store.series(benchmark="track_ops")[0].points][2] == 300.0
+    assert len(store.series(benchmark="track_ops")[0].points) == 9
+
+
+def test_projects_do_not_mix(url, tree, tmp_path):
+    """D4: the same machine, commits and benchmarks in another project are other ones."""
+    other = write_tree(tmp_path / "elsewhere", 3)
+    write_benchmarks(other, ["width"])
+    with Store.open(url) as store:
+        import_results(store, tree)
+        whole = content(store)
+    with Store.open(url, project="theirs") as store:
+        import_results(store, other)
+        store.place_commits(reversed(store.commits()))
+        assert store.size() == (3, 9)
+        assert store.series(benchmark="time_run")[0].key.params == (("width", "128"),)
+        assert store.projects() == ["", "theirs"]
+        assert store.places() == [("", ""), ("theirs", "")]
+        store.save_events([], {"series": 3})
+    with Store.open(url) as store:
+        assert store.size() == (3, 30)
+        assert store.series(benchmark="time_run")[0].key.params == (("size", "128"),)
+        assert len(store.results(commit="0000000")) == 30
+        assert store.run_info() == {}
+    with Store.open(url, project="theirs") as store:
+        import_results(store, tmp_path / "nowhere")
+        store.place_commits([])
+    with Store.open(url) as store:
+        assert content(store)["results"] == whole["results"]
+        assert content(store)["commits"] == whole["commits"]
 
 
 def test_names_of_every_kind(store, tmp_path):
@@ -252,11 +310,8 @@ def test_a_failure_inside_a_batch_undoes_the_batch(store, tree, tmp_path, monkey
     monkeypatch.setattr(Importing, "_add_results", failing)
     with pytest.raises(Stopped):
         import_results(store, tree)
-    assert store.counts() == dict.fromkeys(store.counts(), 0) | {
-        "benchmarks": 2,
-        "machines": 1,
-        "source_files": 1,
-    }
+    first = ("machines", "source_files", "tree_files", "trees", "projects")
+    assert store.counts() == dict.fromkeys(store.counts(), 0) | dict.fromkeys(first, 1) | {"benchmarks": 2}
     monkeypatch.undo()
     import_results(store, tree)  # by the same store: its ids of the lost batch are forgotten
     assert content(store) == fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from store_trees import START, benchmark, commit, commit_hash, record, source
+from store_trees import START, benchmark, commit, commit_hash, put_parsed, record, source
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit, Machine, Result, SeriesKey, Status
@@ -27,45 +27,78 @@ def put(store, number, value=1.0, key=KEY, name=None, started=None, date=None):
         benchmarks=(declared,),
         results=(result,),
     )
-    store.import_parsed(parsed, source(name or f"{key.machine}/{number}-{key.environment}-{key.label}"))
+    put_parsed(store, parsed, name or f"{key.machine}/{number}-{key.environment}-{key.label}")
 
 
 def values(store, **filters):
     return [p.value for s in store.series(**filters) for p in s.points]
 
 
-def test_points_stand_by_position(store):
+def test_points_stand_in_the_order_of_the_line(store):
     for number in (1, 2, 3, 4):
         put(store, number, float(number))
-    assert values(store) == [1.0, 2.0, 3.0, 4.0]  # by date
-    store.upsert_commits(commit(n, position=10 - n) for n in (1, 2, 3, 4))
+    assert values(store) == [1.0, 2.0, 3.0, 4.0]  # nothing is placed: by date
+    store.place_commits(commit(n, position=10 - n) for n in (4, 3, 2, 1))
     assert values(store) == [4.0, 3.0, 2.0, 1.0]
     assert [p.position for p in store.series()[0].points] == [6, 7, 8, 9]
 
 
-def test_commits_without_a_position_stand_by_date(store):
-    for number in (1, 2, 3, 4, 5):
+def test_commits_that_are_not_of_the_line_are_left_out(store):
+    for number in (1, 2, 3):
         put(store, number, float(number))
-    store.upsert_commits([commit(2, position=1), commit(4, position=2)])
-    assert values(store) == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert [c.position for c in store.commits()] == [0, 1, 0, 2, 0]
+    store.place_commits([commit(4, position=1), commit(2, position=0), commit(3, position=2)], "how")
+    assert values(store) == [2.0, 3.0]
+    assert [c.position for c in store.commits()] == [1, 0, 2]
+    assert store.commit(commit_hash(1)).position == 0
+    assert sorted(c.hash for c in store.measured_commits()) == [commit_hash(n) for n in (1, 2, 3)]
+    assert store.placed() == "how"
+
+
+def test_a_rebased_branch_has_each_position_once(store):
+    """D8."""
+    put(store, 1)
+    store.place_commits([commit(1, position=1), commit(2, position=2)])
+    store.place_commits([commit(3, position=1), commit(4, position=2)])
+    assert [c.position for c in store.commits()] == [1, 2]
+    assert store.commit(commit_hash(1)).position == 0
+    assert store.commit(commit_hash(2)) is None  # neither measured nor of the branch
 
 
 def test_commits_are_filled_in_and_never_emptied(store):
     put(store, 1)
     assert store.commit(commit_hash(1)) == Commit(commit_hash(1), "", START + timedelta(days=1), "", 0)
     known = commit(1, position=7)
-    assert store.upsert_commits([known, commit(2)]) == 2
+    store.place_commits([known, commit(2)])
     assert store.commit(commit_hash(1)[:8]) == known
-    store.upsert_commits([replace(known, subject="", tree="", position=0)])
+    store.place_commits([replace(known, subject="", tree="")])
     assert store.commit(commit_hash(1)) == known
-    store.upsert_commits([replace(known, subject="new", position=8)])
+    store.place_commits([replace(known, subject="new", position=8)])
     assert store.commit(commit_hash(1)) == replace(known, subject="new", position=8)
-    assert store.upsert_commits([]) == 0
+
+
+def test_the_fingerprint_stands_for_what_events_rest_on(store):
+    """D2: also where only the commits have changed."""
+    seen = {store.fingerprint()}
+    for change in (
+        lambda: put(store, 1),
+        lambda: put(store, 1, 2.0),
+        lambda: store.place_commits([commit(1)]),
+        lambda: store.place_commits([commit(1, subject="registered")]),
+        lambda: store.place_commits([commit(1, subject="registered"), commit(2)]),
+        lambda: store.place_commits([commit(2), commit(1, subject="registered")]),
+        lambda: store.declare_benchmarks({KEY.benchmark: benchmark(names=("w", "d"))}, source("b.json")),
+        lambda: store.forget_files(["box/1-py3.11-" + KEY.label]),
+    ):
+        change()
+        assert store.fingerprint() not in seen
+        seen.add(store.fingerprint())
+    before = store.fingerprint()
+    store.save_events([], {"x": 1})
+    assert store.fingerprint() == before
 
 
 def test_a_commit_by_prefix(store):
-    store.upsert_commits([commit(1), commit(2), commit(0x10)])
+    store.place_commits([commit(1), commit(2), commit(0x10)])
     assert store.commit("00000001") == commit(1)
     assert store.commit(" 00000010C0FFEE") == commit(0x10)
     assert store.commit("ffff") is None
@@ -130,14 +163,14 @@ def test_many_series_take_few_queries(store, monkeypatch):
         for n in range(900)
     ]
     parsed = ParsedFile("box", commit_hash(1), "py3.11", START, results=tuple(results))
-    store.import_parsed(parsed, source("box/1.json"))
+    put_parsed(store, parsed, "box/1.json")
     import sqlalchemy as sa
 
     queries = []
     sa.event.listen(store._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
     assert len(store.series()) == 900
-    assert sum("FROM results" in q for q in queries) == 3
-    assert len(queries) < 10
+    assert sum("FROM results" in q for q in queries) == 6
+    assert len(queries) < 20
 
 
 def test_process_records_by_commit_and_benchmark(store):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_trees import START, commit_hash, ledger, record, source
+from store_trees import START, commit_hash, ledger, put_parsed, record, source
 
 from nbbench.model import Benchmark, Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
@@ -34,7 +34,8 @@ counts = st.integers(0, 2**63 - 1)
 
 @st.composite
 def results(draw):
-    pairs = draw(st.lists(st.tuples(texts, texts), max_size=3).map(tuple))
+    values = draw(st.lists(texts, max_size=3))
+    pairs = tuple((f"param{i + 1}", value) for i, value in enumerate(values))
     key = SeriesKey(draw(names), draw(names), pairs, draw(names), draw(names))
     value = draw(st.none() | finite)
     return Result(
@@ -70,7 +71,7 @@ def test_results(store, found):
     parsed = ParsedFile(
         "box", commit, "env", START, benchmarks=tuple(benchmarks.values()), results=tuple(found)
     )
-    done = store.import_parsed(parsed, source(f"box/{number}.json"))
+    done = put_parsed(store, parsed, f"box/{number}.json")
     assert (done.results, done.samples) == (len(found), sum(len(r.samples) for r in found))
     back = {r.key: exact(r) for r in store.results(commit=commit)}
     assert back == {r.key: exact(r) for r in found}
@@ -115,5 +116,5 @@ def test_sample_counts(store, size):
     samples = tuple(float(i) for i in range(size))
     result = Result(key, "c" * 40, Status.OK, 1.0, samples=samples)
     parsed = ParsedFile("box", "c" * 40, "env", START, results=(result,))
-    assert store.import_parsed(parsed, source("box/1.json")).samples == size
+    assert put_parsed(store, parsed, "box/1.json").samples == size
     assert store.series()[0].points[0].samples == samples

@@ -69,7 +69,8 @@ def test_H9_what_the_user_waits_for_gives_the_order() -> None:
 def test_nothing_on_record_is_not_called_a_pass() -> None:
     assert headline(()) == "No change is on record."
     assert headline((), samples.NOT_JUDGED) == "No change is on record; 2 series not judged."
-    assert as_markdown(regressions_blocks((), not_judged=samples.NOT_JUDGED)).startswith("## ❔ No change")
+    nothing = as_markdown(regressions_blocks((), not_judged=samples.NOT_JUDGED, judged=0))
+    assert nothing.startswith("## ❔ Nothing could be judged; 2 series not judged.")
 
 
 def test_H10_a_recovered_regression_stays_on_record_but_is_not_open() -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord
 from nbbench.record import SourceFile, schema
+from nbbench.record.rows import digest_of
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
@@ -122,6 +123,12 @@ def benchmark(name="suite.time_run", version="v1", names=("size",)) -> Benchmark
 _VOLATILE = {"id", "imported_at", "mtime_ns"}
 
 
+def put_parsed(store, parsed, name: str, digest: str | None = None):
+    """One parsed result file, in place of what it gave before."""
+    digest = digest_of(name, repr(parsed)) if digest is None else digest
+    return store.import_batch([(source(name, digest), parsed)])
+
+
 def content(store) -> dict[str, list]:
     """Every table with names in place of row numbers, so that two databases can be compared."""
     with store.reading() as connection:
@@ -132,10 +139,12 @@ def content(store) -> dict[str, list]:
     names = {
         "series_id": {row["id"]: row["digest"] for row in tables["series"]},
         "commit_id": {row["id"]: row["hash"] for row in tables["commits"]},
-        "source_id": {row["id"]: row["path"] for row in tables["source_files"]},
+        "source_id": {row["id"]: (row["path"], row["sha256"]) for row in tables["source_files"]},
         "benchmark_id": {row["id"]: (row["name"], row["version"]) for row in tables["benchmarks"]},
         "machine_id": {row["id"]: row["name"] for row in tables["machines"]},
         "environment_id": {row["id"]: row["name"] for row in tables["environments"]},
+        "project_id": {row["id"]: row["name"] for row in tables["projects"]},
+        "tree_id": {row["id"]: row["place"] for row in tables["trees"]},
     }
     measured = {row["series_id"] for row in tables["results"]}
     tables["series"] = [row for row in tables["series"] if row["id"] in measured]

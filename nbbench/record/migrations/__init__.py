@@ -1,1 +1,0 @@
-"""Alembic's folder: env.py and the versions."""

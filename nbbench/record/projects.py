@@ -1,0 +1,124 @@
+"""Which project a results tree belongs to: histories of several live side by side and never mix."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from pathlib import Path
+
+from nbbench.config import Settings
+from nbbench.errors import UsageError
+from nbbench.record import Store
+from nbbench.record.asv_results import BENCHMARKS_JSON, MACHINE_JSON, parse_benchmarks
+from nbbench.record.asv_values import BadFileError, read_bytes
+
+_CONF = "asv.conf.json"
+
+
+def own_project(settings: Settings) -> str:
+    """The name of this project: asv.conf.json's, or else that of its folder."""
+    return _configured(settings.root / _CONF, "project") or settings.root.resolve().name
+
+
+def place_of(store: Store, results_dir: Path) -> str:
+    """What tells this results tree from others of the same project in the database.
+
+    The tree beside which a SQLite file lies is "", so both may be moved together.
+    """
+    whole = results_dir.resolve()
+    if store.folder == whole:
+        return ""
+    return f"{platform.node()}:{whole}"
+
+
+def folder_of(place: str) -> Path | None:
+    """The folder of a `place_of`, where it is one of this machine that is still there."""
+    host, _, path = place.partition(":")
+    found = Path(path)
+    return found if host == platform.node() and found.is_dir() else None
+
+
+def find_results(folder: Path) -> tuple[Path, str]:
+    """The results tree that is meant by a folder, and a sentence where that is another one.
+
+    A project's folder stands for its results, a machine's for the tree in which it lies. Raises UsageError
+    for a machine's folder that lies in no tree.
+    """
+    if (folder / _CONF).is_file():
+        named = folder / (_configured(folder / _CONF, "results_dir") or "results")
+        if named.is_dir():
+            return named, f"{folder} is a project: its results in {named} were taken"
+    inner = folder / "results"
+    if not _is_tree(folder) and _is_tree(inner):
+        return inner, f"the results in {inner} were taken"
+    if (folder / MACHINE_JSON).is_file() and not _is_tree(folder):
+        if (folder.parent / BENCHMARKS_JSON).is_file():
+            return folder.parent, f"{folder} is one machine's: the whole tree {folder.parent} was taken"
+        raise UsageError(
+            f"{folder} is the folder of one machine",
+            hint="give the folder that holds it (with benchmarks.json, if there is one)",
+        )
+    return folder, ""
+
+
+def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
+    """The project of a foreign results tree.
+
+    Its asv.conf.json names it. Without one it is this project's where most of its benchmarks are ours (a
+    second checkout, another machine's results), and else it has its folder's name. Raises UsageError where
+    that is the name of another project.
+    """
+    own = own_project(settings)
+    theirs, ours = _declared(results_dir), _declared(settings.results_dir)
+    ours = ours or {(one.name, one.version) for one in store.benchmarks().values()}
+    shared = bool(theirs) and 2 * len(theirs & ours) > len(theirs)
+    name = _configured(results_dir.parent / _CONF, "project")
+    if not name:
+        if shared:
+            return own
+        whole = results_dir.resolve()
+        name = whole.parent.name if whole.name == "results" and whole.parent.name else whole.name
+    if name == own:
+        if shared or not (theirs and ours):
+            return own
+        raise UsageError(
+            f"{results_dir} has the name of this project, {name!r}, and other benchmarks",
+            hint="give it a name of its own with --project NAME",
+        )
+    places = [place for known, place in store.places() if known == name]
+    if places and place_of(store, results_dir) not in places:
+        raise UsageError(
+            f"a project {name!r} was imported from {places[0].partition(':')[2]}",
+            hint=f"--project NAME names this one, or with --project {name!r} adds it to that",
+        )
+    return name
+
+
+def _is_tree(folder: Path) -> bool:
+    """Whether a folder looks like asv's results: declared benchmarks, or folders of machines."""
+    if (folder / BENCHMARKS_JSON).is_file():
+        return True
+    return folder.is_dir() and any((one / MACHINE_JSON).is_file() for one in folder.iterdir() if one.is_dir())
+
+
+def _declared(results_dir: Path) -> set[tuple[str, str]]:
+    path = results_dir / BENCHMARKS_JSON
+    try:
+        found = parse_benchmarks(read_bytes(path), path)
+    except BadFileError:
+        return set()
+    return {(one.name, one.version) for one in found.values()}
+
+
+def _configured(path: Path, name: str) -> str:
+    """A text of an asv.conf.json, which is JSON with comments; empty where it is not told."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(rf'^\s*"{name}"\s*:\s*("(?:[^"\\]|\\.)*")', text, re.M)
+    try:
+        return str(json.loads(found[1])) if found else ""
+    except ValueError:
+        return ""

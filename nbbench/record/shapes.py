@@ -1,0 +1,183 @@
+"""A dataclass as rows of a table: one column for each field, made and read by the field's type."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import struct
+import types
+import typing
+import zlib
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+import sqlalchemy as sa
+
+from nbbench.model import to_plain
+from nbbench.record.values import CleanText, UtcTime
+
+AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
+Noun = TypeVar("Noun")
+
+
+class Shape(Generic[Noun]):
+    """How a dataclass lies in a table.
+
+    Texts, numbers, flags, times and enumerations have a column each, NaN is NULL. Tuples are JSON text,
+    except that numbers (samples) are little-endian float64 and dataclasses (ledger lines) are compressed.
+    ``without`` names fields that are kept elsewhere, ``renamed`` gives columns another name.
+    """
+
+    def __init__(
+        self,
+        noun: type[Noun],
+        *,
+        without: Collection[str] = (),
+        renamed: Mapping[str, str] | None = None,
+        keys: Collection[str] = (),
+        indexed: Collection[str] = (),
+    ) -> None:
+        self._noun, self._keys, self._indexed = noun, keys, indexed
+        hints = typing.get_type_hints(noun)
+        names = [f.name for f in dataclasses.fields(cast("Any", noun)) if f.name not in without]
+        self._kinds = {(name, (renamed or {}).get(name, name)): _kind(hints[name]) for name in names}
+
+    def columns(self) -> list[sa.Column[Any]]:
+        """New columns for a table."""
+        return [
+            sa.Column(
+                column,
+                kind.column,
+                nullable=kind.optional,
+                primary_key=column in self._keys,
+                index=column in self._indexed or None,
+            )
+            for (_, column), kind in self._kinds.items()
+        ]
+
+    def row(self, noun: Noun, **more: Any) -> dict[str, Any]:
+        """The noun as a row, with ``more`` columns."""
+        row = {
+            column: value if (value := getattr(noun, name)) is None else kind.encode(value)
+            for (name, column), kind in self._kinds.items()
+        }
+        return row | more
+
+    def noun(self, row: AnyRow, **more: Any) -> Noun:
+        """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
+        there = row._mapping
+        plain = {
+            name: kind.decode(there[column])
+            for (name, column), kind in self._kinds.items()
+            if column in there
+        }
+        return self._noun(**plain | more)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Kind:
+    """A column's type, and both ways between its values and a field's."""
+
+    column: Any
+    optional: bool
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _kind(hint: Any) -> _Kind:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+        kind = _kind(inner)
+        back = _same if inner is float else kind.decode
+        return _Kind(kind.column, True, kind.encode, lambda v: None if v is None else back(v))
+    if hint is float:
+        return _Kind(sa.Double, True, _no_nan, _nan)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _Kind(CleanText, False, str, hint)
+    if (plain := _PLAIN.get(hint)) is not None:
+        return _Kind(plain, False, _same, _same)
+    if typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is float:
+        return _Kind(sa.LargeBinary, True, pack, unpack)
+    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(typing.get_args(hint)[0]):
+        return _Kind(
+            sa.LargeBinary,
+            True,
+            lambda v: zlib.compress(dumps(_flat(v)).encode("ascii")),
+            lambda v: revive(hint, json.loads(zlib.decompress(v)) if v else []),
+        )
+    return _Kind(CleanText, False, lambda v: dumps(_flat(v)), lambda v: revive(hint, json.loads(v)))
+
+
+_PLAIN: dict[Any, Any] = {str: CleanText, int: sa.BigInteger, bool: sa.Boolean, datetime: UtcTime}
+
+
+def _flat(value: Any) -> Any:
+    """A value for JSON; a dataclass is the list of its fields."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [_flat(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    if isinstance(value, list | tuple):
+        return [_flat(part) for part in value]
+    if isinstance(value, float):
+        return _no_nan(value)
+    return to_plain(value)
+
+
+def revive(hint: Any, value: Any) -> Any:
+    """What `_flat` made of a value of this type."""
+    if typing.get_origin(hint) is tuple:
+        parts = typing.get_args(hint)
+        if parts[-1:] == (Ellipsis,):
+            return tuple(revive(parts[0], one) for one in value)
+        return tuple(revive(part, one) for part, one in zip(parts, value, strict=True))
+    if isinstance(hint, types.UnionType):
+        (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+        return None if value is None else revive(inner, value)
+    if hint is float:
+        return _nan(value)
+    if hint is datetime:
+        return datetime.fromisoformat(value)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return hint(value)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        kinds = typing.get_type_hints(hint)
+        return hint(
+            *(revive(kinds[f.name], one) for f, one in zip(dataclasses.fields(hint), value, strict=True))
+        )
+    return value
+
+
+def dumps(value: Any) -> str:
+    """JSON in ASCII, which keeps every text whole on both engines."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def pairs(text: str) -> tuple[tuple[str, Any], ...]:
+    """Pairs that `dumps` wrote."""
+    return tuple((name, value) for name, value in json.loads(text))
+
+
+def pack(samples: tuple[float, ...]) -> bytes | None:
+    """Samples as little-endian float64; NULL for none."""
+    return struct.pack(f"<{len(samples)}d", *samples) if samples else None
+
+
+def unpack(data: bytes | None) -> tuple[float, ...]:
+    """Samples that `pack` wrote."""
+    return struct.unpack(f"<{len(data) // 8}d", data) if data else ()
+
+
+def _no_nan(value: float | None) -> float | None:
+    """PostgreSQL would keep NaN, and sort it above everything."""
+    return None if value != value else value
+
+
+def _nan(value: float | None) -> float:
+    """SQLite keeps NaN as NULL."""
+    return math.nan if value is None else value

@@ -1,0 +1,129 @@
+"""Tables of another version are made anew; what is somebody else's is left alone."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from store_trees import START, content, write_tree
+
+from nbbench.errors import StoreError
+from nbbench.record import Store, import_results, schema, tables
+
+
+def execute(url, *statements):
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        found = [connection.execute(sa.text(one)) for one in statements]
+        rows = [one.all() for one in found if one.returns_rows]
+    engine.dispose()
+    return rows
+
+
+def test_tables_of_another_version_are_made_anew(url, tmp_path):
+    tree = write_tree(tmp_path / "results")
+    with Store.open(url) as store:
+        assert store.made_anew == ""
+        import_results(store, tree)
+        whole = content(store)
+    execute(
+        url, "ALTER TABLE events ADD COLUMN more text", "UPDATE meta SET value = 'x' WHERE key = 'tables'"
+    )
+    with Store.open(url) as store:
+        assert "made by another version of nbbench" in store.made_anew
+        assert store.counts()["results"] == 0
+        import_results(store, tree)
+        assert content(store) == whole
+    with Store.open(url) as store:
+        assert store.made_anew == ""
+
+
+def test_the_tables_of_the_landed_version_are_made_anew(url):
+    """It kept a revision of alembic."""
+    execute(
+        url,
+        "CREATE TABLE alembic_version (version_num varchar(32))",
+        "INSERT INTO alembic_version VALUES ('0003')",
+        "CREATE TABLE meta (key text, value text)",
+        "INSERT INTO meta VALUES ('detect', '{}')",
+        *(f"CREATE TABLE {name} (id integer)" for name in ("source_files", "process_records")),
+        "CREATE TABLE change_points (id integer)",
+    )
+    with Store.open(url) as store:
+        assert store.made_anew
+        assert store.counts()["results"] == 0
+    engine = sa.create_engine(url)
+    assert "alembic_version" not in sa.inspect(engine).get_table_names()
+    engine.dispose()
+
+
+def test_a_newer_database_is_left_alone(url):
+    Store.open(url).close()
+    newer = "UPDATE meta SET value = '99.0' WHERE key = 'nbbench'"
+    execute(url, newer, "UPDATE meta SET value = 'x' WHERE key = 'tables'")
+    with pytest.raises(StoreError, match=r"written by a newer nbbench \(99.0;") as info:
+        Store.open(url)
+    assert info.value.exit_code == 2
+    assert "update nbbench" in info.value.hint
+    assert execute(url, "SELECT value FROM meta WHERE key = 'nbbench'") == [[("99.0",)]]
+
+
+def test_anew_drops_everything(url, tmp_path):
+    """J6: values that somebody doubled in the tables."""
+    tree = write_tree(tmp_path / "results")
+    with Store.open(url) as store:
+        import_results(store, tree)
+        whole = content(store)
+    execute(url, "UPDATE results SET value = value * 2")
+    with Store.open(url, anew=True) as store:
+        import_results(store, tree)
+        assert content(store) == whole
+
+
+@pytest.mark.parametrize("value", ["'2O25-01-01 00:00:00'", "5"])
+def test_a_flipped_date_is_said_and_not_an_internal_error(tmp_path, value):
+    """J6. PostgreSQL holds no such date."""
+    url = f"sqlite:///{tmp_path}/x.sqlite"
+    with Store.open(url) as store:
+        import_results(store, write_tree(tmp_path / "results"))
+    execute(url, f"UPDATE commits SET date = {value}")
+    with Store.open(url) as store, pytest.raises(StoreError, match="does not parse") as info:
+        store.commits()
+    assert "db rebuild" in info.value.hint
+
+
+def test_somebody_elses_tables_are_left_alone(url):
+    execute(url, "CREATE TABLE commits (mine integer)")
+    for anew in (False, True):
+        with pytest.raises(StoreError, match="not a database of nbbench"):
+            Store.open(url, anew=anew)
+    assert execute(url, "SELECT * FROM commits") == [[]]
+
+
+def test_unrelated_tables_of_a_shared_postgresql_do_no_harm(url):
+    execute(url, "CREATE TABLE unrelated (mine integer)", "CREATE TABLE alembic_version (mine integer)")
+    if url.startswith("postgresql"):
+        Store.open(url).close()
+        Store.open(url, anew=True).close()
+        assert execute(url, "SELECT * FROM unrelated", "SELECT * FROM alembic_version") == [[], []]
+    else:
+        with pytest.raises(StoreError, match="holds a table 'alembic_version'"):
+            Store.open(url)
+
+
+def test_making_anew_is_all_or_nothing(url, tmp_path, monkeypatch):
+    with Store.open(url) as store:
+        import_results(store, write_tree(tmp_path / "results"))
+        whole = content(store)
+    monkeypatch.setattr(tables, "__version__", object())  # fails when it is written, last
+    with pytest.raises(Exception):  # noqa: B017 -- whatever the driver makes of it
+        Store.open(url, anew=True)
+    monkeypatch.undo()
+    with Store.open(url) as store:
+        assert content(store) == whole
+
+
+def test_the_tables_stand_for_the_nouns():
+    assert {"direction", "phase"} <= set(schema.events.c.keys())
+    row = schema.NOT_JUDGED
+    assert [c.name for c in row.columns()] == ["series", "reason", "since", "detail"]
+    assert START.tzinfo is not None
