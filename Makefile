@@ -45,8 +45,8 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## Write what the tool writes: docs/cli.md, the tables of docs/findings.md
-	$(BIN)/python -m nbbench.cli.reference > docs/cli.md
-	$(BIN)/python -m nbbench.cli.docs_blocks docs/findings.md
+	$(BIN)/python -m tests.docs.reference > docs/cli.md
+	$(BIN)/python -m tests.docs.blocks docs/findings.md
 
 bench: $(STAMP) ## Timed figures of nbbench itself (never part of the tests)
 	$(BIN)/python tests/bench/run.py

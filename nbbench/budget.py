@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -61,7 +62,7 @@ def held(budget: Budget, grace_s: float = GRACE_S) -> Iterator[None]:
     Works by a signal, so in the main thread alone; elsewhere the block has to look at the budget itself. An
     alarm that was set before comes at its own time.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or math.isinf(budget.seconds):
         yield
         return
 

@@ -18,7 +18,7 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
 
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch.
     """
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.errors import UsageError
     from nbbench.model import to_plain
     from nbbench.report.run_view import commits_blocks

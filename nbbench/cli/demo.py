@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.subject import demo_history
 
-# Enough to show every planted event in minutes: small frames, the loops that were vectorised.
+if TYPE_CHECKING:
+    from nbbench.model import Flag
+
+# Enough to show every planted event in minutes: the times of a few series, what malloc costs, and one count,
+# which records the exact work of all workloads of its module; ledgers are series of their own.
 BENCHMARKS = (
-    r"bandwidth\.Warm\.time_run\((512|1024), ",
-    r"bandwidth\.Traffic\.track_(operations|bytes_per_pixel|upcast|minor_faults|malloc_penalty|peak_live|legacy)",
-    r"bandwidth\.DtypeRatio",
-    r"bandwidth\.Ceiling",
+    r"bandwidth\.Warm\.time_run\((512|1024), 'float32'\)",
+    r"bandwidth\.Traffic\.track_minor_faults",
     r"vectorisation\.Tricubic\.time_interpolate\((1|1000), 'float32'\)",
     r"vectorisation\.Sources\.time_generate",
-    r"vectorisation\.Counts\.track_operations",
+    r"vectorisation\.Counts\.track_operations\('(sources|multi)",
 )
+# Frames of 1024 x 1024 float64 are enough: what the allocator does to larger ones, it does to the temporary
+# of 1024 x 1024 that is planted.
+MAX_FRAME_MB = "9"
 MACHINE = "demo"
 GATE_BENCH = r"bandwidth\.Warm\.time_run\((512|1024), 'float32'\)"
+GATE_BUDGET = "30s"
 
 
 @click.command()
@@ -39,17 +48,18 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
 
     Minutes on two cores. Interrupt at any time; a second run resumes. Everything is written
     into one folder of its own, so the project's committed results stay as they are.
+    Exit 4 when something else is flagged than the regressions that are planted.
     """
     root = Path(folder).resolve() if folder else app.settings.root / "demo"
     if fresh:
         shutil.rmtree(root, ignore_errors=True)
     inner = _project(app, root)
     started = time.monotonic()
-    flags: list[int] = []
+    flags: list[Flag] = []
     steps: list[tuple[str, Callable[[], object]]] = [
         ("write the embedded subject and register it", lambda: _subject(inner)),
         ("measure its commits with asv (resumes where it stopped)", lambda: _measure(inner)),
-        ("import, detect and flag", lambda: flags.append(_detect(inner))),
+        ("import, detect and flag", lambda: flags.extend(_detect(inner))),
         ("export one evidence folder in the STAMP layout", lambda: _call(inner, "export")),
         ("publish HTML (asv's graphs and the page of regressions)", lambda: _call(inner, "publish")),
         ("gate the tip against the commit before it", lambda: _gate(inner)),
@@ -59,12 +69,35 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     for number, (what, action) in enumerate(steps, start=1):
         app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
         action()
-    _closing(app, root, time.monotonic() - started, flags[0])
-    return 0
+    _closing(app, root, time.monotonic() - started)
+    return _judged(app, demo_history(inner.settings).PLANTED, flags)
+
+
+def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
+    """Whether what is flagged is what was planted: each regression at its commit, with its cause."""
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+
+    wanted = {one.hash: one.regression for one in planted if one.regression}
+    found: dict[str, set[str]] = {}
+    for flag in flags:
+        found.setdefault(flag.event.hi_commit, set()).add(flag.event.cause)
+    wrong = [f"{h[:8]} ({cause}) is not flagged" for h, cause in wanted.items() if h and h not in found]
+    wrong += [
+        f"{h[:8]} is flagged as {' and '.join(sorted(found[h]))}, planted is {cause}"
+        for h, cause in wanted.items()
+        if h in found and cause not in found[h]
+    ]
+    wrong += [f"{h[:8]} is flagged, nothing is planted there" for h in found if h not in wanted]
+    if not wrong:
+        app.say(f"flagged: the {len(wanted)} planted regressions, each with its cause, and nothing else")
+        return EXIT_OK
+    app.say("\n".join(["not what was planted:", *(f"  {line}" for line in wrong)]))
+    return EXIT_INCONCLUSIVE
 
 
 def _project(app: App, root: Path) -> App:
     """A project folder of its own: same benchmarks, same plugin, its own results and database."""
+    os.environ.setdefault("NBBENCH_MAX_FRAME_MB", MAX_FRAME_MB)
     root.mkdir(parents=True, exist_ok=True)
     source = app.settings.root
     text = (source / "asv.conf.json").read_text(encoding="utf-8")
@@ -75,6 +108,8 @@ def _project(app: App, root: Path) -> App:
     link = root / "benchmarks"
     if not link.exists():
         link.symlink_to(source / "benchmarks", target_is_directory=True)
+    if (source / "pyproject.toml").is_file():  # the profile and what else is set
+        shutil.copy(source / "pyproject.toml", root)
     return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": MACHINE})
 
 
@@ -97,14 +132,15 @@ def _measure(inner: App) -> None:
     _invoke(inner, run, bench=BENCHMARKS, span=None)
 
 
-def _detect(inner: App) -> int:
+def _detect(inner: App) -> tuple[Flag, ...]:
     from nbbench.cli.regressions import regressions
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.record.refresh import open_store
 
     _invoke(inner, regressions, everything=False, evidence=True)
     with open_store(inner.settings) as store:
-        return len(current_flags(store, up_to_date(inner.settings, store), inner.settings.plan))
+        flags = current_flags(store, up_to_date(inner.settings, store), inner.settings.plan)
+    return tuple(flag for flag in flags if flag.event.worse)
 
 
 def _call(inner: App, name: str) -> None:
@@ -115,7 +151,7 @@ def _call(inner: App, name: str) -> None:
 def _gate(inner: App) -> None:
     from nbbench.cli.gate import gate
 
-    _invoke(inner, gate, bench=GATE_BENCH, budget="60s", policy="both")
+    _invoke(inner, gate, bench=GATE_BENCH, budget=GATE_BUDGET, policy="both")
 
 
 def _plan(inner: App) -> None:
@@ -140,7 +176,7 @@ def _capture(inner: App) -> None:
     )
 
 
-def _closing(app: App, root: Path, elapsed_s: float, flags: int) -> None:
+def _closing(app: App, root: Path, elapsed_s: float) -> None:
     try:
         shown = root.relative_to(Path.cwd())
     except ValueError:
@@ -150,7 +186,7 @@ def _closing(app: App, root: Path, elapsed_s: float, flags: int) -> None:
         call = str(Path(call).relative_to(Path.cwd()))
     reports = sorted(path.parent.relative_to(root) for path in root.glob("reports/**/sha256.txt"))
     lines = [
-        f"\ndone in {elapsed_s:.0f} s: {flags} regressions flagged. Written:",
+        f"\ndone in {elapsed_s:.0f} s. Written:",
         f"  {shown}/results/            what asv measured, with telemetry and ledgers",
         f"  {shown}/results/nbbench.sqlite   the regression database",
         f"  {shown}/html/nbbench-regressions.html   open it in a browser (works offline)",
@@ -158,7 +194,7 @@ def _closing(app: App, root: Path, elapsed_s: float, flags: int) -> None:
     lines += [f"  {shown}/{folder}/   evidence folder" for folder in reports[-2:]]
     lines += [
         "",
-        "next, on your own clone of nanoBragg:",
+        "next, on your own clone:",
         f"  {call} subject use PATH && {call} commits && {call} run --limit 20 --bench bandwidth",
     ]
     app.say("\n".join(lines))

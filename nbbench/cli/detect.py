@@ -17,7 +17,7 @@ def detect(app: App, machine: str | None) -> int:
 
     Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
     """
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.errors import EXIT_OK, InconclusiveError, UsageError
     from nbbench.history.history import current_flags, detect_events
     from nbbench.model import to_plain

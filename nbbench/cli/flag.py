@@ -43,7 +43,7 @@ def flag(
     otherwise.
     """
     from nbbench.errors import UsageError
-    from nbbench.history.flagging import check_step, expiry, find_flag
+    from nbbench.history.flags import check_step, expiry, find_flag
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Decision, to_plain
     from nbbench.record.decisions import write_decision

@@ -37,7 +37,7 @@ def emit_blocks(
 
     `version` is that of the JSON document; `for_github` keeps Markdown below the size that GitHub takes.
     """
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.record.atomic import write_text
     from nbbench.report.markdown import LIMIT_BYTES, as_markdown
     from nbbench.report.text import as_text

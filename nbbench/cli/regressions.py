@@ -17,9 +17,7 @@ from nbbench.cli.options import plan_item, project_option
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
 @click.option("--evidence/--no-evidence", default=True, help="Evidence lines below the table.")
 @click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
-@click.option(
-    "--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged."
-)
+@click.option("--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged.")
 @click.pass_obj
 def regressions(
     app: App,

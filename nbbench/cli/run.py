@@ -81,7 +81,7 @@ def _measure(
     quick: bool,
     timeout: float | None,
 ) -> int:
-    from nbbench.cli.terminal import terminal
+    from nbbench.cli.streams import terminal
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.measure.asv_run import measure_commits
     from nbbench.measure.lock import measuring

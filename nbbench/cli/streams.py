@@ -8,10 +8,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.words import for_terminal
+
+if TYPE_CHECKING:
+    from nbbench.report.text import Terminal
 
 
 def prepare() -> None:
@@ -64,3 +68,10 @@ def drop(*, err: bool) -> None:
     stream = sys.stderr if err else sys.stdout
     with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor, or closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def terminal() -> Terminal:
+    """The terminal behind stdout, or a plain pipe."""
+    from nbbench.report.text import terminal_for
+
+    return terminal_for(sys.stdout, os.environ)

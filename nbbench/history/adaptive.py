@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.history.canaries import canary_levels
 from nbbench.history.next_tree import Plan, Probe, Reading, Tree, Why, plan, steadied
 from nbbench.ledger import Ledger
 from nbbench.measure.asv_run import measure_commits
-from nbbench.measure.ledgers import commit_ledgers, workload_names
+from nbbench.measure.ledgers import commit_ledgers, known_ledgers, workload_names
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store
@@ -75,12 +76,15 @@ def search(
     """Measure the most telling trees of `asked.commits` until nothing is left to look for.
 
     Repeating it resumes: what is measured is never measured again, except once where a change
-    has no explanation. Raises what the measuring raises; finished commits are kept.
+    has no explanation. The budget holds while commits are recorded or measured, too: the one that it
+    interrupts is lost, finished commits are kept. Raises what the measuring raises.
     """
-    started = time.monotonic()
+    budget = Budget(asked.budget_s)
     names = workload_names(settings, re.compile(asked.workloads or load_profile(settings).range_workloads))
     # A commit whose ledger cannot be recorded will fail to run as well; then it counts as broken.
-    ledgers = commit_ledgers(settings, asked.commits, names, say=show)
+    ledgers = {commit.tree: known_ledgers(settings, commit) for commit in asked.commits}
+    with suppress(BudgetSpentError), held(budget):
+        ledgers = commit_ledgers(settings, asked.commits, names, say=show)
     looked = _second_looks(settings)
     measured_now: set[str] = set()
     while True:
@@ -89,24 +93,27 @@ def search(
         trees = steadied(trees, min_effect=settings.min_effect)
         found = plan(trees, workloads, min_effect=settings.min_effect)
         timed = sum(tree.measured for tree in trees)
-        stopped = _stopped(found, asked, time.monotonic() - started, len(measured_now))
+        stopped = _stopped(found, asked, budget, len(measured_now))
         if stopped:
             return Outcome(asked.commits, found, timed, sum(t.broken for t in trees), stopped)
         batch = found.probes[: min(BATCH, asked.limit - len(measured_now))]
         show(_progress(found, timed, len(trees), batch))
-        for again in (False, True):
-            commits = [asked.commits[p.index] for p in batch if (p.why is Why.CONFIRM) == again]
-            if commits:
-                measure_commits(settings, commits, bench=asked.bench, again=again, show=show, detail=detail)
-                measured_now |= {c.hash for c in commits}
-                looked |= {c.hash for c in commits} if again else set()
+        with suppress(BudgetSpentError), held(budget):
+            for again in (False, True):
+                commits = [asked.commits[p.index] for p in batch if (p.why is Why.CONFIRM) == again]
+                if commits:
+                    measure_commits(
+                        settings, commits, bench=asked.bench, again=again, show=show, detail=detail
+                    )
+                    measured_now |= {c.hash for c in commits}
+                    looked |= {c.hash for c in commits} if again else set()
         _keep_second_looks(settings, looked)
 
 
-def _stopped(found: Plan, asked: Search, spent_s: float, measured: int) -> str:
+def _stopped(found: Plan, asked: Search, budget: Budget, measured: int) -> str:
     if not found.probes:
         return "located"
-    if spent_s > asked.budget_s:
+    if budget.spent:
         return "budget"
     return "limit" if measured >= asked.limit else ""
 

@@ -8,9 +8,9 @@ from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.history.history import up_to_date
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_ledgers
+from nbbench.measure.ledgers import known_ledgers, ledger_torch
 from nbbench.model import Commit, Event
-from nbbench.record.branch import branch_commits, subject_or_none
+from nbbench.record.branch import subject_or_none
 from nbbench.record.refresh import open_store
 
 
@@ -26,13 +26,15 @@ def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
     That is the last one which is not known to be broken; without a subject to record with, the
     last one whose ledgers hold figures. Raises UsageError when the event is not of this branch.
     """
-    commits = branch_commits(settings)
+    with open_store(settings) as store:  # an event may end at a commit beside the measured paths
+        commits = store.commits()
     places = {c.hash: i for i, c in enumerate(commits)}
     if event.lo_commit not in places or event.hi_commit not in places:
         raise UsageError(f"event {event.id!r} is not of this branch", hint="give two commits")
     before = commits[: places[event.lo_commit]]
     records = subject_or_none(settings) is not None
-    runs = (c for c in reversed(before) if _runs(known_ledgers(settings, c), unknown=records))
+    torch = ledger_torch(settings, before, lambda _: None)
+    runs = (c for c in reversed(before) if _runs(known_ledgers(settings, c, torch), unknown=records))
     base = next(runs, before[-1] if before else commits[0])
     return base, commits[places[event.hi_commit]]
 

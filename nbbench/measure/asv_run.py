@@ -159,6 +159,10 @@ def _follow(
     return code
 
 
+_LAST_S = 5.0
+"""Seconds that asv has to end after an interrupt; a budget is kept to within ten (nbbench/budget.py)."""
+
+
 def _end_with_parent() -> None:
     """Have the kernel interrupt asv when nbbench is killed: nothing may measure on unseen."""
     end_with_parent(signal.SIGINT)
@@ -169,7 +173,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     try:
-        process.wait(20)
+        process.wait(_LAST_S)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

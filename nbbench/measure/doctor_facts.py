@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib.metadata
 import json
 import os
 import platform
 import re
 import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nbbench.errors import NbbenchError
 from nbbench.measure import kernel
-from nbbench.measure.machine import Host, hugepages, load_now
+from nbbench.measure.machine import Host, hugepages, load_now, torch_versions
 from nbbench.probe.resources import usable_cores, usable_threads
+from nbbench.subject.git import git_text
 
 _SPIN_LOOP_S = 0.001  # long against the timer's resolution, short against a scheduler's slice
 
@@ -137,7 +137,7 @@ def gather(
         mallopt=_has_mallopt(),
         folders=tuple(_folder(path) for path in (places.results_dir, places.state_dir)),
         git=_git("--version"),
-        versions=_versions("asv", "torch"),
+        versions=torch_versions(),
         asv_machines=_asv_machines(environ),
         machine=places.machine or platform.node() or "unknown",
         subject_exists=places.subject_git.is_dir(),
@@ -225,20 +225,11 @@ def _program(variable: str, path: str) -> Program:
     return Program(variable, path, bool(path) and Path(path).is_file() and os.access(path, os.X_OK))
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str, repository: Path | None = None) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return git_text(repository, arguments, timeout_s=20)
+    except NbbenchError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _versions(*names: str) -> dict[str, str]:
-    versions = {}
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
 
 
 def _asv_machines(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -254,4 +245,5 @@ def _branch_exists(places: Places) -> bool | None:
     if not places.subject_git.is_dir():
         return None
     reference = f"refs/heads/{places.branch}^{{commit}}"
-    return _git(f"--git-dir={places.subject_git}", "rev-parse", "--verify", "--quiet", reference) is not None
+    found = _git("rev-parse", "--verify", "--quiet", reference, repository=places.subject_git)
+    return found is not None

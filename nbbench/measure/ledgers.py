@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger, StackCost
 from nbbench.measure import warm_client
-from nbbench.measure.process_env import torch_version, tree_environment
+from nbbench.measure.process_env import installed_torch, torch_version, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
-from nbbench.record.asv_values import BadFileError
-from nbbench.record.side_files import LedgerFile, ledger_path, read_ledgers
+from nbbench.record.branch import subject_or_none
+from nbbench.record.ledger_files import kept_ledgers, kept_torch
+from nbbench.record.redact import redact_value
+from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
@@ -51,14 +54,27 @@ def open_tree(
     return environment
 
 
-def known_ledgers(settings: Settings, commit: Commit) -> Mapping[str, Ledger]:
-    """The ledgers kept for a commit's tree under the installed torch (none: empty)."""
-    path = ledger_path(settings.results_dir, commit.tree, torch_version())
-    try:
-        found: LedgerFile = read_ledgers(path)
-    except BadFileError:
-        return {}
-    return found.workloads
+def known_ledgers(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, Ledger]:
+    """The ledgers kept for a commit's tree under the installed torch, or the one that is named (none: empty).
+
+    What failed because of the machine is not among them, so that it is recorded again.
+    """
+    return kept_ledgers(settings.results_dir, commit.tree, torch or torch_version())
+
+
+def ledger_torch(settings: Settings, commits: Iterable[Commit], say: Say) -> str:
+    """The torch under which these commits are compared; said where it is not the installed one.
+
+    Without a registered subject nothing can be recorded, and the kept ledgers must do, whichever torch
+    they are of.
+    """
+    installed = installed_torch()
+    if subject_or_none(settings) is not None:
+        return installed
+    torch = kept_torch(settings.results_dir, (commit.tree for commit in commits), installed)
+    if torch and torch != installed:
+        say(f"ledgers recorded under torch {torch}; {installed or 'none'} is installed")
+    return torch or installed
 
 
 def record_ledgers(
@@ -86,7 +102,10 @@ def commit_ledgers(
 
     A commit whose process fails is said and has what was kept for it.
     """
-    found = {c.tree: known_ledgers(settings, c) for c in commits}
+    torch = ledger_torch(settings, commits, say)
+    found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
+    if torch != installed_torch():
+        return found
     missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
     for commit in missing.values():
         _ensure_kept(settings, commit)
@@ -137,7 +156,7 @@ def workload_stacks(
     with warm_server(server) as warm, tempfile.TemporaryDirectory(dir=warm.scratch) as folder:
         output = Path(folder) / "stacks.json"
         _call(settings, warm, commit, "write_stacks", workloads=list(wanted), output=str(output))
-        found: dict[str, Any] = json.loads(output.read_bytes())
+        found: dict[str, Any] = redact_value(json.loads(output.read_bytes()), os.environ)
     for name, error in found.items():
         if isinstance(error, str):
             say(f"{name}: {error}")

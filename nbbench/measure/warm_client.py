@@ -17,6 +17,7 @@ from typing import Any
 
 from nbbench.errors import HostError
 from nbbench.measure import kernel, warm_server, wire
+from nbbench.record.redact import redact_text
 
 _KEPT_SUITES = 2
 _IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
@@ -61,9 +62,13 @@ class Job:
     key: tuple[str, ...]
     suite: Suite
     output: Path
+    environment: Mapping[str, str]
 
     def finish(self) -> JobOutcome:
-        """Wait for its end. Raises HostError when the server is gone."""
+        """Wait for its end. What it printed comes back without credentials and its environment's secrets.
+
+        Raises HostError when the server is gone.
+        """
         stopped = _continue_until_answer(self.suite.socket, self.suite.pid)
         try:
             answer = wire.receive(self.suite.socket)
@@ -72,7 +77,7 @@ class Job:
         if answer is None:
             self.server.forget(self.key)
             raise HostError(_SERVER_ENDED)
-        text = _tail(self.output)
+        text = redact_text(_tail(self.output), self.environment)
         self.output.unlink(missing_ok=True)
         if answer["verdict"] == "flood":
             text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"
@@ -117,6 +122,7 @@ class WarmServer:
         self._sock = ours
         self._suites: dict[tuple[str, ...], Suite] = {}
         self._current: tuple[str, ...] = ()
+        self._ended: list[int] = []
         self._jobs = 0
         self.suite_output = ""
         self._ready(self._sock)
@@ -169,6 +175,7 @@ class WarmServer:
             "path": list(path),
             "benchmark_dir": benchmark_dir,
             "preload": list(preload),
+            "ended": self._ended,
             "env": dict(environment),
             "output": str(output),
         }
@@ -230,12 +237,14 @@ class WarmServer:
         try:
             wire.send(suite.socket, request)
         except (BrokenPipeError, ConnectionResetError) as error:
-            self._close_suite(self._current)
+            self.forget(self._current)
             raise HostError(_SERVER_ENDED) from error
-        return Job(self, self._current, suite, output)
+        return Job(self, self._current, suite, output, environment)
 
     def forget(self, key: tuple[str, ...]) -> None:
-        """Give up a suite server that no longer answers."""
+        """Give up a suite server that no longer answers; the first server then kills what it left behind."""
+        if (suite := self._suites.get(key)) is not None:
+            self._ended.append(suite.pid)
         self._close_suite(key)
 
     def _exchange(self, sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from nbbench.measure.machine import LoadNow
 from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.probe.resources import Run
+from nbbench.record.redact import redact_value
 
 _TIMEOUT_S = 300.0
 # The subject's first run imports it, which takes a second: here once for all trees of a server.
@@ -78,7 +79,7 @@ def call(
         path = Path(folder) / "answer.json"
         try:
             invoke(settings, server, environment, target, **arguments, path=str(path))
-            return json.loads(path.read_text(encoding="utf-8"))
+            return redact_value(json.loads(path.read_text(encoding="utf-8")), environment)
         except InconclusiveError as error:
             raise InconclusiveError(f"the measuring process failed: {error}") from error
         except FileNotFoundError as error:

@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from nbbench.measure import kernel
@@ -35,7 +36,7 @@ _suites: set[int] = set()
 def serve(sock: socket.socket) -> None:
     """Answer requests until the client closes the socket."""
     while (request := receive(sock)) is not None:
-        _reap_suites()
+        _reap_suites(request.get("ended", ()))
         kernel.kill_children(frozenset(_suites))  # what a killed suite server left to this one
         if request["op"] == "suite":
             _fork_suite(sock, request)
@@ -43,7 +44,13 @@ def serve(sock: socket.socket) -> None:
             run_job(sock, request)
 
 
-def _reap_suites() -> None:
+def _reap_suites(ended: Sequence[int]) -> None:
+    """Take note of suite servers that are gone. Those that the client saw `ended` may still be on their way
+    out: what they leave behind comes to this process only when they are gone."""
+    for pid in _suites.intersection(ended):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        _suites.discard(pid)
     with contextlib.suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             _suites.discard(pid)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from nbbench import units
 from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
@@ -16,9 +13,6 @@ from nbbench.plan.plans import Criterion, Plan
 
 FEWEST_SAMPLES = 5
 """Below these a noisy value has no interval of its own, so it gives no verdict."""
-
-FEWEST_FOR_CV = 10
-"""Below these a standard deviation is uncertain by more than a factor of two (95 %)."""
 
 
 def series_name(text: str) -> tuple[str, tuple[str, ...]]:
@@ -79,13 +73,11 @@ def _when(result: Result) -> float:
 def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanInput) -> Measured | None:
     """The criterion's value from the results of one commit; None where they give no number."""
     main = results[criterion.value]
-    cv = criterion.statistic == "cv"
-    ends = _variation(main) if cv else _combined(criterion, results)
+    ends = _combined(criterion, results)
     if ends is None:
         return None
     parts = [(r.key.benchmark, r.value) for r in results.values() if r.value is not None]
-    # A folder holds values, not the samples behind them.
-    holding = None if cv else folder_holding(parts, main.commit, given.folders)
+    holding = folder_holding(parts, main.commit, given.folders)
     return Measured(
         *ends,
         commit=main.commit,
@@ -96,7 +88,6 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         folder_state=holding[1] if holding else None,
         source=f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
         doubts=tuple(_doubts(criterion, results.values(), given)),
-        notes=_spread(main) if cv else (),
     )
 
 
@@ -127,31 +118,15 @@ def _processes(result: Result, given: PlanInput) -> Processes:
 
 def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterable[str]:
     """Why values that are the criterion's own give no verdict."""
-    cv = criterion.statistic == "cv"
     for result in results:
-        count, fewest = len(result.samples), FEWEST_FOR_CV if cv else FEWEST_SAMPLES
+        count = len(result.samples)
         if is_exact(result.unit):
             continue
         if _processes(result, given).disturbed:
             yield f"other processes disturbed {result.key.label}"
-        if 0 < count < fewest:
-            yield f"{result.key.label} has {count} samples; {fewest} are the least that can tell"
-        if cv and (result.number or 1) > 1:
-            yield f"a sample of {result.key.label} is the mean of {result.number} runs, which vary more"
+        if 0 < count < FEWEST_SAMPLES:
+            yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
     yield from few_cores(criterion, given)
-
-
-def _variation(result: Result) -> tuple[float, float, float] | None:
-    """Standard deviation / mean of the samples with its 95 % interval (normal samples: chi-square)."""
-    from scipy.special import chdtri
-
-    count = len(result.samples)
-    mean = statistics.fmean(result.samples) if count > 1 else 0.0
-    if not mean:
-        return None
-    value = statistics.stdev(result.samples) / abs(mean)
-    lo, hi = (value * math.sqrt((count - 1) / chdtri(count - 1, tail)) for tail in (0.025, 0.975))
-    return value, lo, hi
 
 
 def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[float, float, float] | None:
@@ -184,8 +159,6 @@ def _interval(result: Result, margin: float) -> tuple[float, float, float]:
 
 def _derivation(criterion: Criterion) -> str:
     """How the value was put together; empty where it is a series' own."""
-    if criterion.statistic == "cv":
-        return f"standard deviation / mean of the samples of {criterion.value}"
     value = criterion.value if not criterion.minus else f"({criterion.value} − {criterion.minus})"
     over = criterion.over if not criterion.minus else f"({criterion.over} − {criterion.minus})"
     parts = [f"{criterion.scale:g} · {value}" if criterion.scale != 1 else value]
@@ -193,8 +166,3 @@ def _derivation(criterion: Criterion) -> str:
     parts += [f"({criterion.pixels:,} · {criterion.per_pixel:g} B)"] if criterion.per_pixel else []
     text = " / ".join(parts)
     return "" if text == criterion.value else text
-
-
-def _spread(result: Result) -> tuple[str, ...]:
-    low, high = (units.format_value(end(result.samples), result.unit) for end in (min, max))
-    return (f"{len(result.samples)} samples from {low} to {high}",)

@@ -13,10 +13,9 @@ from nbbench.plan.plans import Criterion
 
 def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:
     """The newest figure of a captured folder that has the criterion's conditions; a whole folder first."""
-    pattern = criterion.figure or criterion.captured
     why_not: tuple[str, ...] = ()
-    for folder, state in _newest_first(given.folders) if pattern else ():
-        figure = _figure(criterion, folder, pattern)
+    for folder, state in _newest_first(given.folders) if criterion.figure else ():
+        figure = _figure(criterion, folder)
         if figure is None:
             continue
         if unlike := _unlike_folder(criterion, folder, given.machine):
@@ -39,8 +38,8 @@ def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | Non
     return None, why_not
 
 
-def _figure(criterion: Criterion, folder: Folder, pattern: str) -> EvidenceFigure | None:
-    wanted, of = re.compile(f"(?i){pattern}"), re.compile(criterion.test)
+def _figure(criterion: Criterion, folder: Folder) -> EvidenceFigure | None:
+    wanted, of = re.compile(f"(?i){criterion.figure}"), re.compile(criterion.test)
     for figure in folder.figures:
         dtypes = set(re.findall(r"float\d\d", figure.name))
         if criterion.dtype and dtypes - {criterion.dtype}:

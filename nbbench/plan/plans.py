@@ -1,18 +1,7 @@
 """Plan items: exit criteria and thresholds as data.
 
 The built-in ones are in plan_criteria.toml; `[tool.nbbench.plans.ID]` in pyproject.toml adds
-another or takes the place of one (docs/plan.md):
-
-    [tool.nbbench.plans.PERF-PYTORCH-005]
-    title = "Batch the sources"
-
-    [[tool.nbbench.plans.PERF-PYTORCH-005.criteria]]
-    id = "nine sources"
-    title = "nine sources over one"
-    value = "vectorisation.MultiSource.time_run(9)"
-    over = "vectorisation.MultiSource.time_run(1)"
-    op = "<="
-    spec = 4.0
+another or takes the place of one; docs/plan.md has an example.
 """
 
 from __future__ import annotations
@@ -30,30 +19,28 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _STALE_DAYS = 30.0
 # The form of every field of a criterion: a kind, or the words that it may hold.
 _FIELDS: dict[str, type | tuple[str, ...]] = {
-    **dict.fromkeys(("id", "title", "value", "over", "minus", "figure", "captured", "test"), str),
+    **dict.fromkeys(("id", "title", "value", "over", "minus", "figure", "test"), str),
     **dict.fromkeys(("document", "unit", "dtype", "note", "missing"), str),
     **dict.fromkeys(("spec", "asserts", "ours", "scale", "per_pixel", "margin"), float),
     **dict.fromkeys(("threads", "cores"), int),
     "op": ("<=", ">="),
-    "statistic": ("value", "cv"),
     "malloc": ("default", "pinned"),
     "compile": bool,
     "each": list,
 }
-_EXPRESSIONS = ("figure", "captured", "test")
+_EXPRESSIONS = ("figure", "test")
 _THRESHOLDS = {"spec", "asserts", "ours"}
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One threshold and where its value comes from; exactly one source, or none (`missing` says why).
+    """One threshold and where its value comes from; without a source `missing` says why there is none.
 
     `value` names a series as asv writes it, `name(value, …)`. From it `minus` is subtracted; it
     is divided by `over` (less `minus` too) and by `per_pixel` bytes × `pixels`, and multiplied
-    by `scale`. `statistic` is `value` or `cv`, the variation of its samples. `figure` is a
-    regular expression for figures of captured folders, of the tests that `test` matches and,
-    where `unit` is given, in a unit that begins so; `captured` is one beside `value`, for a test that
-    measures the same: the newer of the two counts.
+    by `scale`. `figure` is a regular expression for figures of captured folders, of the tests that
+    `test` matches and, where `unit` is given, in a unit that begins so. It may stand beside `value`, for
+    a test that measures the same: the newer of the two counts.
     `document` is a pattern of files in the project, one of which must exist. `spec` is the
     specification's threshold, `asserts` what the subject's tests assert, `ours` one of our own; two may
     be absent. `missing` says what would settle a criterion that has no value.
@@ -76,9 +63,7 @@ class Criterion:
     scale: float = 1.0
     per_pixel: float = 0.0
     pixels: int = 0
-    statistic: Literal["value", "cv"] = "value"
     figure: str = ""
-    captured: str = ""
     test: str = ""
     document: str = ""
     unit: str = ""
@@ -153,13 +138,10 @@ def _criteria(plan: str, raw: Any) -> list[Criterion]:
         raise ConfigError(f"{where}: a criterion is a table with at least an id and a title")
     for field, found in raw.items():
         _check(where, field, found)
-    sources = [field for field in ("value", "figure", "document") if raw.get(field)]
-    if len(sources) > 1:
-        raise ConfigError(f"{where}: has {' and '.join(sources)}, only one source is possible")
-    if sources != ["document"] and not _THRESHOLDS & set(raw):
+    if raw.get("document") and (raw.get("value") or raw.get("figure")):
+        raise ConfigError(f"{where}: a document is the only source, or none")
+    if not raw.get("document") and not _THRESHOLDS & set(raw):
         raise ConfigError(f"{where}: has neither spec nor asserts nor ours")
-    if raw.get("captured") and sources != ["value"]:
-        raise ConfigError(f"{where}: captured stands beside value")
     if raw.get("per_pixel") and not all(isinstance(size, int) for size in raw.get("each", [""])):
         raise ConfigError(f"{where}: per_pixel needs each, a list of detector sizes")
     return [_one(raw, value) for value in raw.get("each", [""])]

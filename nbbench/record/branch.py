@@ -84,8 +84,8 @@ def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
     if not kept:
         return BranchLine(tuple(loose), notes=("without a subject, commits stand by their dates",))
     note = (
-        f"without a subject, {plural(len(loose), 'commit')} that {COMMITS_FILE} does not list "
-        "stand by their dates"
+        f"without a subject, what {COMMITS_FILE} does not list stands by its date: "
+        f"{plural(len(loose), 'commit')}"
     )
     return BranchLine(tuple(_by_date(kept, loose)), notes=(note,))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nbbench.ledger import Ledger
 from nbbench.record.asv_values import BadFileError
-from nbbench.record.side_files import LedgerFile, ledger_path, read_ledgers
+from nbbench.record.side_files import ledger_path, read_ledgers
 
 # How the end of memory or disk, or somebody's kill, reads; another run may well succeed.
 _MACHINE = re.compile(
@@ -42,25 +42,21 @@ def evidence_torch(trees: Mapping[str, int], installed: str = "") -> str:
     return max(good, key=torch_order, default="")
 
 
-def recorded_ledgers(results_dir: Path, tree: str, torch: str = "") -> tuple[str, Mapping[str, Ledger]]:
-    """The ledgers of a tree on disk, and the torch that they were recorded under.
+def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
+    """The torch whose ledgers on disk speak for these trees: see `evidence_torch`."""
+    counts: dict[str, int] = {}
+    for tree in filter(None, set(trees)):
+        before, after = ledger_path(results_dir, tree, "*").name.split("*")
+        for path in (results_dir / "ledger").glob(f"{before}*{after}"):
+            torch = path.name.removeprefix(before).removesuffix(after)
+            counts[torch] = counts.get(torch, 0) + 1
+    return evidence_torch(counts, installed)
 
-    Those of `torch` where there are any, else of the newest version; ("", {}) where there are none. A
-    ledger that tells of the machine only is none.
-    """
-    found: dict[str, LedgerFile] = {}
-    if tree:
-        pattern = ledger_path(results_dir, tree, "*").name
-        for path in sorted((results_dir / "ledger").glob(pattern)):
-            try:
-                one = read_ledgers(path)
-            except BadFileError:
-                continue
-            if one.tree == tree:
-                found[one.torch] = one
-    for name in (torch, *sorted(found, key=torch_order, reverse=True)):
-        if name in found:
-            kept = {w: one for w, one in found[name].workloads.items() if not machine_failed(one)}
-            if kept:
-                return name, kept
-    return "", {}
+
+def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:
+    """The ledgers of a tree on disk by workload, but for those that tell of the machine only."""
+    try:
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).workloads
+    except BadFileError:
+        return {}
+    return {name: one for name, one in found.items() if not machine_failed(one)}

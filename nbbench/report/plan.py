@@ -112,8 +112,6 @@ def _limit(criterion: Criterion, limit: float | None) -> str:
 def _value(criterion: Criterion, value: float | None) -> str:
     if value is None:
         return _NOTHING
-    if criterion.statistic == "cv":
-        return f"{value * 100:.3g} %"
     return f"{value:.4g} {criterion.unit}".rstrip() if not criterion.figure else f"{value:.4g}"
 
 

@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The subject's own facts; see the comments of subjects/nanobragg/profile.toml.
+    """The subject's own facts; see the comments of a profile.toml below subjects/.
 
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in

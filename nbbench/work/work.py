@@ -9,7 +9,13 @@ from pathlib import PurePosixPath
 from nbbench.config import Settings
 from nbbench.errors import StoreError, UsageError
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_ledgers, matching_workloads, record_ledgers, workload_ledgers
+from nbbench.measure.ledgers import (
+    known_ledgers,
+    ledger_torch,
+    matching_workloads,
+    record_ledgers,
+    workload_ledgers,
+)
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
 from nbbench.record.branch import branch_commits, read_commits, subject_or_none
@@ -60,15 +66,17 @@ def explain_commits(
     subject = subject_or_none(settings)
     usual = re.compile(load_profile(settings).usual_workloads)
     wanted = bench or usual
-    sides = [_ledgers(settings, c, wanted, record=subject is not None, say=say) for c in (base, head)]
+    torch = ledger_torch(settings, (base, head), say)
+    records = subject is not None
+    sides = [_ledgers(settings, c, wanted, torch, record=records, say=say) for c in (base, head)]
     if bench is None:
-        more = [known_ledgers(settings, c) for c in (base, head)]
+        more = [known_ledgers(settings, c, torch) for c in (base, head)]
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
     match = line_match(settings, base, head)
     diffs, problems = _compare(settings, wanted, sides, (base, head), match)
-    shares, exact, notes = _shares(settings, [d.workload for d in diffs], base, head, sides)
+    shares, exact, notes = _shares(settings, [d.workload for d in diffs], base, head, sides, torch)
     if bench is None and base.tree != head.tree:
         notes += _left_out(settings, sides, records=subject is not None)
     return explain(
@@ -100,8 +108,9 @@ def whole_ledgers(
     What was recorded before functions were is recorded again, where a subject is registered.
     """
     if subject_or_none(settings) is None:
-        return _ledgers(settings, commit, wanted, record=False, say=say)
-    found = _ledgers(settings, commit, wanted, record=True, say=say)
+        torch = ledger_torch(settings, (commit,), say)
+        return _ledgers(settings, commit, wanted, torch, record=False, say=say)
+    found = _ledgers(settings, commit, wanted, "", record=True, say=say)
     old = [name for name, one in found.items() if one.ops and not one.functions]
     if old:
         say(f"recording {len(old)} ledgers of {commit.short} again: they lack the figures by function")
@@ -119,11 +128,11 @@ def source_folder(settings: Settings) -> str:
 
 
 def _ledgers(
-    settings: Settings, commit: Commit, wanted: re.Pattern[str], *, record: bool, say: Say
+    settings: Settings, commit: Commit, wanted: re.Pattern[str], torch: str, *, record: bool, say: Say
 ) -> dict[str, Ledger]:
     if record:
         return dict(workload_ledgers(settings, commit, wanted, say=say))
-    kept = known_ledgers(settings, commit)
+    kept = known_ledgers(settings, commit, torch)
     return {name: one for name, one in kept.items() if wanted.search(name)}
 
 
@@ -167,6 +176,7 @@ def _shares(
     base: Commit,
     head: Commit,
     sides: Sequence[Mapping[str, Ledger]],
+    torch: str,
 ) -> tuple[list[WorkShare], frozenset[str], list[str]]:
     """What was timed, for which workloads at commits that do the same work, and notes."""
     commits = branch_commits(settings)
@@ -180,7 +190,7 @@ def _shares(
         pair = times.between(name, first, last) if times else None
         if pair is None or pair.base.tree == pair.head.tree:
             continue
-        ends = [known_ledgers(settings, c).get(name) for c in (pair.base, pair.head)]
+        ends = [known_ledgers(settings, c, torch).get(name) for c in (pair.base, pair.head)]
         shares.append(work_share(pair.timing, ends[0], ends[1], settings.floor))
         asked = [side[name] for side in sides]
         if all(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.cli.docs_blocks import fill
+from tests.docs.blocks import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,8 +13,8 @@ import pytest
 
 from nbbench import __version__
 from nbbench.cli.app import COMMANDS, cli, run
-from nbbench.cli.reference import reference
 from nbbench.errors import EXIT_OK, EXIT_USAGE
+from tests.docs.reference import reference
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 HEAVY = ("torch", "sqlalchemy", "scipy")
@@ -58,7 +58,7 @@ def python(code: str) -> str:
 
 def test_the_reference_is_up_to_date() -> None:
     assert DOCS.read_text(encoding="utf-8") == reference(), (
-        "run `python -m nbbench.cli.reference > docs/cli.md`"
+        "run `python -m tests.docs.reference > docs/cli.md`"
     )
 
 
@@ -113,7 +113,7 @@ def test_importing_the_commands_and_all_help_loads_nothing_heavy() -> None:
 
 
 def test_writing_the_reference_loads_nothing_heavy() -> None:
-    code = "import sys; from nbbench.cli.reference import reference; reference(); "
+    code = "import sys; from tests.docs.reference import reference; reference(); "
     assert python(f"{code}print([m for m in {HEAVY!r} if m in sys.modules])").strip() == "[]"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import psutil
 import pytest
 from e2e_project import CHEAP, MACHINE, REPOSITORY, SOURCES, WARM, planted
 
@@ -209,6 +210,93 @@ def _python(arguments, environment, folder):
     return subprocess.run(
         [sys.executable, *arguments], env=environment, cwd=folder, capture_output=True, text=True, check=False
     )
+
+
+ODD = """
+import os, signal, time
+
+def track_fine():
+    return 1.0
+
+def track_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def track_crashes():
+    os.abort()
+
+def track_secret():
+    raise ValueError("not " + os.environ["MY_API_TOKEN"])
+
+def track_stops_its_server():
+    os.kill(os.getppid(), signal.SIGSTOP)
+    return 1.0
+
+def track_escapes():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open(os.environ["ODD_PIDS"], "w").write(str(os.getpid()))
+            time.sleep(600)
+        os._exit(0)
+    while not os.path.exists(os.environ["ODD_PIDS"]):
+        time.sleep(0.01)
+    return 1.0
+"""
+SECRET = "correct-horse-battery"
+
+
+class TestOddBenchmarks:
+    """J2, J3, J10: what processes do that end unasked, leave something behind, or say too much."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def measured(cls, new_project, tmp_path_factory):
+        project = new_project("odd")
+        suite = tmp_path_factory.mktemp("odd") / "suite"
+        suite.mkdir()
+        (suite / "__init__.py").write_text("")
+        (suite / "odd.py").write_text(ODD)
+        conf = project.root / "asv.conf.json"
+        text = re.sub(r'"benchmark_dir": ".*?"', f'"benchmark_dir": "{suite}"', conf.read_text())
+        conf.write_text(text)
+        pids = suite.parent / "pids"
+        project.environment |= {"MY_API_TOKEN": SECRET, "ODD_PIDS": str(pids)}
+        shown = project.run("asv", "run", "HEAD^!", "--show-stderr", "--machine", MACHINE, expect=2)
+        (commit,) = project.results()
+        return project, commit, shown.stdout + shown.stderr, pids
+
+    def test_what_is_killed_from_outside_is_not_stored(self, measured):
+        project, commit, shown, _ = measured
+        stored = project.results()[commit]["results"]
+        assert set(stored) == {f"odd.track_{name}" for name in
+                               ("fine", "crashes", "secret", "stops_its_server", "escapes")}  # fmt: skip
+        assert project.figures(commit, "odd.track_fine") == [1.0]
+        assert project.figures(commit, "odd.track_crashes") is None
+        assert "killed from outside (SIGKILL" in shown
+        tries = [r for r in project.telemetry(commit) if r.benchmark == "odd.track_killed"]
+        assert len(tries) == 2
+
+    def test_the_next_run_measures_it_again_and_nothing_else(self, measured):
+        project, commit, _, _ = measured
+        before = len(project.telemetry(commit))
+        project.run("asv", "run", "HEAD^!", "--skip-existing", "--machine", MACHINE, expect=2)
+        again = project.telemetry(commit)[before:]
+        assert {r.benchmark for r in again if r.kind == "run"} == {"odd.track_killed"}
+
+    def test_a_secret_reaches_no_file_and_no_terminal(self, measured):
+        project, _, shown, _ = measured
+        assert "ValueError: not <redacted>" in shown
+        imported = project.run("nbbench", "import")
+        assert SECRET not in shown + imported.stdout + imported.stderr
+        for path in (project.root / "results").rglob("*"):
+            assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+    def test_nothing_hangs_and_nothing_is_left(self, measured):
+        project, commit, shown, pids = measured
+        assert project.figures(commit, "odd.track_stops_its_server") is None
+        assert "stopped the process that watches it" in shown
+        assert project.figures(commit, "odd.track_escapes") == [1.0]
+        assert not psutil.pid_exists(int(pids.read_text()))
 
 
 class TestWithoutSubject:

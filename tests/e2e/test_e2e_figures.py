@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from e2e_project import planted
 
 from nbbench.config import load_settings
+from nbbench.measure.machine import Host, hugepages
 from nbbench.measure.warm_runs import warm_server
 from nbbench.probe.ceiling import LARGEST_ARRAY_BYTES
 from nbbench.subject.repository import describe, open_subject
@@ -91,7 +93,9 @@ class TestAllocator:
         told = project.told("allocator", planted(17), "--measure", "--bench", "^bandwidth-1024-float64$")
         [row] = told["workloads"]
         assert row["work_bytes"] > 0
-        # Counts, which no busy machine changes: pages faulted in by one warm run.
-        assert row["faults"] > 10 * max(row["remedied_faults"], 1)
-        assert row["cost"] in ("heap given back", "mmap threshold crossed")
+        # Counts, which no busy machine changes: pages faulted in by one warm run. Huge pages make them few.
+        assert row["faults"] > row["remedied_faults"]
+        if hugepages(Host()) != "always" and os.sysconf("SC_PAGE_SIZE") == 4096:
+            assert row["faults"] > 10 * max(row["remedied_faults"], 1)
+            assert row["cost"] in ("heap given back", "mmap threshold crossed")
         assert row["large"][0]["line"].startswith("nanobrag_torch/")

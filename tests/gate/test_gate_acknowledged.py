@@ -37,7 +37,20 @@ WORK = SeriesKey(
 
 def change(key: SeriesKey, effect: float, unit: str = "seconds") -> ChangePoint:
     culprit = COMMITS[5].hash
-    return ChangePoint(key, unit, "step", culprit, culprit, 1.0, 1.1, effect, effect, effect, 0.001, True)
+    return ChangePoint(
+        key,
+        unit,
+        "step",
+        culprit,
+        culprit,
+        1.0,
+        1.1,
+        effect,
+        effect,
+        effect,
+        0.001,
+        EventDirection.REGRESSION,
+    )
 
 
 def flag(expires: datetime | None = None, state: FlagState = FlagState.ACKNOWLEDGED) -> Flag:

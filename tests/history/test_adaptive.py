@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from history_samples import commit
 
+from nbbench.budget import Budget, BudgetSpentError
+from nbbench.config import Settings
+from nbbench.history import adaptive
 from nbbench.history.next_tree import LEAST_PAIRS, Reading, Tree, Why, plan, steadied
+from nbbench.model import Commit
 
 WORKLOADS = {"warm": ("bandwidth",)}
 
@@ -183,3 +191,38 @@ def test_many_events_are_found_with_a_third_of_the_trees(seed: int) -> None:
     timed = branch.explore()
     assert set(branch.located()) == steps | set(hidden)
     assert timed <= 0.35 * 225
+
+
+def test_the_budget_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """H13: in the second batch, by a clock of its own; what the first one measured is kept."""
+    now, measured = [0.0], []
+
+    def measure(settings: Settings, commits: Sequence[Commit], **options: object) -> int:
+        now[0] += 40.0
+        if now[0] > 60.0:  # what the alarm of `held` does
+            raise BudgetSpentError("the budget ended")
+        measured.extend(commit.hash for commit in commits)
+        return 0
+
+    def looked_at(*arguments: object) -> tuple[list[Tree], dict[str, list[str]]]:
+        known = {0, 40} if measured else set()
+        return [
+            Tree({}, {"s": Reading.of(1.0 + (i > 20), 0.001)} if i in known else {}) for i in range(41)
+        ], {"s": []}
+
+    commits = tuple(replace(commit(i + 1), tree=f"t{i}") for i in range(41))
+    for name, stub in {
+        "measure_commits": measure,
+        "_trees": looked_at,
+        "import_all": lambda *a: None,
+        "commit_ledgers": lambda *a, **k: {},
+        "known_ledgers": lambda *a: {},
+        "workload_names": lambda *a: [],
+        "Budget": lambda seconds: Budget(seconds, lambda: now[0]),
+    }.items():
+        monkeypatch.setattr(adaptive, name, stub)
+    asked = adaptive.Search(commits, budget_s=60.0)
+    silent = {"show": lambda text: None, "detail": lambda text: None}
+    found = adaptive.search(Settings(root=tmp_path), None, asked, **silent)  # type: ignore[arg-type]
+    assert (found.stopped, now[0]) == ("budget", 80.0)
+    assert measured and found.timed == 2

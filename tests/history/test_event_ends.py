@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -21,10 +22,12 @@ def ends(monkeypatch):
     """The positions compared for an event at commits 4 to 5, by what is on record and who records."""
 
     def of(kept, *, subject: bool, first: int = 4):
-        monkeypatch.setattr(event_ends, "branch_commits", lambda settings: COMMITS)
+        store = SimpleNamespace(commits=lambda: COMMITS)
+        monkeypatch.setattr(event_ends, "open_store", lambda settings: nullcontext(store))
+        monkeypatch.setattr(event_ends, "ledger_torch", lambda settings, commits, say: "2.13.0")
         monkeypatch.setattr(event_ends, "subject_or_none", lambda settings: object() if subject else None)
         monkeypatch.setattr(
-            event_ends, "known_ledgers", lambda settings, commit: kept.get(commit.position, {})
+            event_ends, "known_ledgers", lambda settings, commit, torch: kept.get(commit.position, {})
         )
         event = SimpleNamespace(id="e", lo_commit=f"{first:040x}", hi_commit=COMMITS[4].hash)
         return tuple(commit.position for commit in event_ends.event_ends(None, event))

@@ -16,6 +16,8 @@ from nbbench.measure.machine import LoadNow
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_roof, measure_runs
 from nbbench.probe.resources import Run
 
+SECRET = "correct-horse-battery"
+
 
 class Server:
     """A warm server whose jobs write `answer` (None: nothing) and end with `exit_code`."""
@@ -61,6 +63,22 @@ def test_a_failed_process_is_inconclusive(settings, server, told):
     with pytest.raises(InconclusiveError, match=re.escape(told)) as caught:
         call(settings, server, {}, "benchmarks.x:y")
     assert caught.value.exit_code == EXIT_INCONCLUSIVE
+
+
+def test_secrets_stay_in_the_process(settings):
+    """J2: `dtypes --out` writes this answer."""
+    environment = {"MY_API_TOKEN": SECRET}
+    answer = call(settings, Server({"error": f"ValueError: {SECRET}"}), environment, "benchmarks.x:y")
+    assert answer == {"error": "ValueError: <redacted>"}
+
+
+def test_secrets_in_an_error_do_not_reach_the_ledger(monkeypatch):
+    """J2"""
+    pytest.importorskip("torch")
+    from benchmarks.recording import failed_ledger
+
+    monkeypatch.setenv("MY_API_TOKEN", SECRET)
+    assert failed_ledger("w", ValueError(f"not {SECRET}")).error == "ValueError: not <redacted>"
 
 
 def test_roof(settings):

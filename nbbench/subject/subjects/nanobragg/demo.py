@@ -75,7 +75,8 @@ class PlantedEvent:
     `position` counts the commits from 1, oldest first. `kind` is baseline, docs, neutral,
     vectorised, dtype, work, allocator, image changed or broken. `direction` (slower, faster,
     none) is that of the time of the series that the hint words in `benchmarks` mean, against
-    the nearest earlier commit that runs.
+    the nearest earlier commit that runs. `regression` is the cause of what becomes slower, in whatever
+    series; empty where nothing does.
     """
 
     position: int
@@ -84,6 +85,7 @@ class PlantedEvent:
     direction: str
     benchmarks: tuple[str, ...]
     note: str
+    regression: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def _commit(position: int, entry: Mapping[str, str | Sequence[str]]) -> _Commit:
             direction=text["direction"],
             benchmarks=tuple(entry["benchmarks"]),
             note=text["note"],
+            regression=text.get("regression", ""),
         ),
     )
 

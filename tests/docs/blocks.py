@@ -1,6 +1,6 @@
 """Fills blocks of a Markdown page with the output of nbbench commands, from committed results alone.
 
-`python -m nbbench.cli.docs_blocks docs/findings.md` replaces what stands between
+`python -m tests.docs.blocks docs/findings.md` replaces what stands between
 
     <!-- nbbench: regressions --markdown -->
     <!-- /nbbench -->

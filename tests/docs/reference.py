@@ -1,4 +1,4 @@
-"""`python -m nbbench.cli.reference`: docs/cli.md, written from the commands' own help."""
+"""`python -m tests.docs.reference`: docs/cli.md, written from the commands' own help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbbench.cli.app import EXIT_CODES, cli, common_options
 _INTRO = """\
 # Command line
 
-<!-- Written by `python -m nbbench.cli.reference > docs/cli.md` (`make docs`); a test keeps it up to date. -->
+<!-- Written by `python -m tests.docs.reference > docs/cli.md` (`make docs`); a test keeps it up to date. -->
 """
 _SIGNALS = """\
 Every command ends by one rule when a signal asks it to. It lets go of its locks, ends the processes that it

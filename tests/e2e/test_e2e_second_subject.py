@@ -1,0 +1,213 @@
+"""Another package as subject: a profile in its project's pyproject.toml and a suite with one workload."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from e2e_project import MACHINE, Project
+
+pytestmark = pytest.mark.e2e
+
+CONF = {
+    "version": 1,
+    "project": "softfocus",
+    "repo": ".nbbench/subject.git",
+    "dvcs": "git",
+    "branches": ["trunk"],
+    "plugins": [".nbbench.asv_plugin"],
+    "environment_type": "nbbench",
+    "pythons": ["same"],
+    "benchmark_dir": "benchmarks",
+    "results_dir": "results",
+    "html_dir": "html",
+    "env_dir": ".nbbench/env",
+}
+PROFILE = """
+[tool.nbbench]
+plan = "FOCUS-1"
+[tool.nbbench.subject]
+package = "softfocus"
+measured_path = "softfocus"
+branch = "trunk"
+environment = { SOFTFOCUS_QUIET = "1" }
+"""
+WORKLOADS = """
+from nbbench.workloads import Declared, Workload
+WORKLOADS = [Workload.of("blur", 128 * 128, size=128)]
+BENCHMARKS = [Declared("suite", families=("blur",))]
+"""
+SUITE = """
+import os
+import torch
+from . import ledgers
+from .workloads import WORKLOADS
+
+class Blur:
+    params = [128]
+    param_names = ["size"]
+    version = "1"
+    rounds = 1
+    repeat = 3
+    def setup(self, size):
+        assert os.environ["SOFTFOCUS_QUIET"] == "1"
+        torch.set_num_threads(1)
+        self.run = ledgers.build(size)
+    def time_run(self, size):
+        self.run()
+
+class Counts:
+    params = [128]
+    param_names = ["size"]
+    version = "1"
+    def setup_cache(self):
+        found = ledgers.write([one.name for one in WORKLOADS])
+        return {128: found["blur-128"]}
+    def track_operations(self, cache, size):
+        return cache[size].ops
+    track_operations.unit = "operations"
+    def track_bytes_per_pixel(self, cache, size):
+        return cache[size].bytes_per_pixel
+    track_bytes_per_pixel.unit = "B/pixel"
+"""
+LEDGERS = """
+import importlib, os
+from importlib.metadata import version
+from pathlib import Path
+import torch
+from nbbench.probe.workload import record_ledger
+from nbbench.record.side_files import write_ledgers
+from .workloads import WORKLOADS
+
+def build(size):
+    image = torch.linspace(0, 1, size * size).reshape(size, size)
+    return lambda: importlib.import_module("softfocus.blur").blur(image)
+
+def record(one):
+    run = build(dict(one.params)["size"])
+    run()
+    return record_ledger(
+        one.name, run, pixels=one.pixels, asked=torch.float32, source_root=os.environ.get("NBBENCH_TREE", "")
+    )
+
+def write(workloads):
+    kept = {one.name: record(one) for one in WORKLOADS if one.name in workloads}
+    write_ledgers(Path(os.environ["NBBENCH_LEDGER_FILE"]), tree=os.environ["NBBENCH_TREE_ID"],
+                  commit=os.environ.get("ASV_COMMIT", ""), torch=version("torch").partition("+")[0],
+                  ledgers=kept)
+    return kept
+"""
+BLUR = """import torch
+
+
+def blur(image: torch.Tensor) -> torch.Tensor:
+    {comment}
+    out = image
+    for shift in (1, 2, 3, 4):
+        {step}
+    return out
+"""
+PLAIN = "out = (out + out.roll(shift, 0)) / 2"
+SLOW = "out = (out + out.roll(shift, 0)).clone().double().float() / 2"
+CULPRIT = 5  # of nine commits, counted from 1
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, env=clean | who, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def hashes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A package with a history of its own: nine commits, the fifth makes it slower."""
+    folder = tmp_path_factory.mktemp("softfocus") / "clone"
+    package = folder / "softfocus"
+    package.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=trunk")
+    (package / "__init__.py").write_text("")
+    made = []
+    for number in range(1, 10):
+        text = BLUR.format(comment=f"# revision {number}", step=SLOW if number >= CULPRIT else PLAIN)
+        (package / "blur.py").write_text(text)
+        git(folder, "add", "--all")
+        date = f"2025-03-{number:02d}T12:00:00+00:00"
+        git(
+            folder,
+            "-c",
+            f"user.date={date}",
+            "commit",
+            "--quiet",
+            f"--date={date}",
+            "-m",
+            f"revision {number}",
+        )
+        made.append(git(folder, "rev-parse", "HEAD"))
+    return folder, made
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, hashes: tuple[Path, list[str]]) -> Project:
+    folder = tmp_path_factory.mktemp("second")
+    root = folder / "project"
+    suite = root / "benchmarks"
+    suite.mkdir(parents=True)
+    (root / "asv.conf.json").write_text(json.dumps(CONF))
+    (root / "pyproject.toml").write_text(PROFILE)
+    (suite / "__init__.py").write_text("")
+    for name, text in (("workloads", WORKLOADS), ("suite", SUITE), ("ledgers", LEDGERS)):
+        (suite / f"{name}.py").write_text(text)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "ASV_", "GIT_"))}
+    clean.pop("PYTHONPATH", None)
+    made = Project(root, clean | {"HOME": str(folder), "NBBENCH_MACHINE": MACHINE, "COLUMNS": "200"})
+    made.run("nbbench", "subject", "use", str(hashes[0]))
+    made.run("asv", "machine", "--yes", "--machine", MACHINE)
+    return made
+
+
+@pytest.fixture(scope="module")
+def measured(project: Project) -> Project:
+    told = project.told("run")
+    assert [c["failed"] for c in told["commits"]] == [0] * 9
+    return project
+
+
+def test_every_commit_is_measured_and_the_declaration_exported(measured: Project, hashes) -> None:
+    assert {c["hash"] for c in measured.told("commits")["commits"]} == set(hashes[1])
+    assert '"blur-128"' in (measured.root / "results" / "workloads.jsonl").read_text()
+    assert len(list((measured.root / "results" / "ledger").iterdir())) == 9
+
+
+def test_the_planted_regression_is_found_with_its_line(measured: Project, hashes) -> None:
+    measured.run("nbbench", "detect")
+    flags = measured.told("regressions")["flags"]
+    work = [f for f in flags if f["event"]["cause"] in ("work", "dtype")]
+    assert {f["event"]["hi_commit"] for f in work} == {hashes[1][CULPRIT - 1]}
+    assert {f["plan"] for f in flags} == {"FOCUS-1"}
+    before, after = hashes[1][CULPRIT - 2 : CULPRIT]
+    told = measured.told("explain", before, after)
+    (diff,) = told["diffs"]
+    assert diff["workload"] == "blur-128"
+    assert diff["bytes_after"] > 1.3 * diff["bytes_before"]
+    assert "softfocus/blur.py" in json.dumps(diff["lines"])
+
+
+def test_the_gate_blocks_it_and_passes_what_is_equal(measured: Project, hashes) -> None:
+    before, after = hashes[1][CULPRIT - 2 : CULPRIT]
+    blocked = measured.told("gate", before, after, "--policy", "ledger", expect=3)
+    assert blocked["outcome"] == "regressed"
+    passed = measured.told("gate", hashes[1][-2], "HEAD", "--policy", "ledger")
+    assert passed["outcome"] == "unchanged"
+
+
+def test_it_is_published_without_another_subjects_words(measured: Project) -> None:
+    measured.run("nbbench", "publish")
+    page = (measured.root / "html" / "nbbench-regressions.html").read_text()
+    assert "FOCUS-1" in page and "trunk" in page
+    assert "nanobrag" not in page.lower() and "PYTORCH-004" not in page
