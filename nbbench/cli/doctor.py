@@ -79,5 +79,5 @@ def findings_text(checks: Sequence[Check], term: Terminal) -> str:
         summary = "Measuring is possible; the warnings widen intervals or leave criteria open"
     else:
         summary = "Nothing here would spoil a measurement"
-    told = f"{counts[Level.FAIL]} fail, {counts[Level.WARN]} warn"
-    return "\n".join([*lines, *([""] if lines else []), f"{summary} ({told})."]) + "\n"
+    counted = f"{counts[Level.FAIL]} fail, {counts[Level.WARN]} warn"
+    return "\n".join([*lines, *([""] if lines else []), f"{summary} ({counted})."]) + "\n"

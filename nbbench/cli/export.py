@@ -38,7 +38,7 @@ def export(
     from nbbench.plan.exporting import gather
     from nbbench.record.folders import register_folder
     from nbbench.record.refresh import open_store
-    from nbbench.record.stamp import Bundle, create_folder
+    from nbbench.record.stamp import create_folder, write_folder
     from nbbench.report.evidence import render
 
     name = cluster or app.settings.cluster
@@ -46,10 +46,7 @@ def export(
     with open_store(app.settings) as store:
         found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
-        with Bundle(folder) as bundle:
-            for file, text in render(stamped(found, folder.name)).items():
-                bundle.add(file, text)
-            written = bundle.write()
+        written = write_folder(folder, render(stamped(found, folder.name)))
         register_folder(app.settings, folder, name, found.commit.hash, store=store)
     payload = {
         "folder": str(folder),

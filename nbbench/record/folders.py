@@ -6,9 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -17,7 +16,6 @@ from nbbench.documents import document
 from nbbench.evidence import Folder, FolderState
 from nbbench.record import Store
 from nbbench.record.atomic import write_text
-from nbbench.record.evidence_figures import figures_of
 from nbbench.record.evidence_folder import read_folder
 from nbbench.record.stamp import CHECKSUMS, STAMP_PATTERN, verify_folder
 
@@ -30,22 +28,17 @@ def register_folder(
     folder: Path,
     cluster: str = "",
     commit: str = "",
-    metrics: Mapping[str, Any] | None = None,
     *,
     store: Store | None = None,
 ) -> Folder:
     """Keep a finished evidence folder and its figures in the database, in place of what was known.
 
-    `metrics` is the content of metrics.json, read from the folder where it is not given, like
-    everything else that is left empty. Opens the project's database unless `store` is one.
+    What is left empty is read from the folder. Opens the project's database unless `store` is one.
     """
     from nbbench.record.refresh import open_store
 
     found = _folder(settings, folder)
-    figures = tuple(figures_of(metrics)) if metrics is not None else found.figures
-    found = dataclasses.replace(
-        found, cluster=cluster or found.cluster, commit=commit or found.commit, figures=figures
-    )
+    found = dataclasses.replace(found, cluster=cluster or found.cluster, commit=commit or found.commit)
     if folder.parent.name.startswith("cluster_"):
         _remember(settings, folder.parent)
     if store is not None:

@@ -13,7 +13,7 @@ import errno
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,84 +75,56 @@ def create_folder(root: Path, cluster: str, now: datetime) -> Path:
     raise EvidenceError(f"{parent} already holds {_MAX_TWINS} folders of {stamp}")
 
 
-class Bundle:
-    """The files of one evidence folder, checked as they are added, written together at the end.
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> tuple[Path, ...]:
+    """Write every file into the folder, then sha256.txt over all that it holds; gives their paths.
 
-    The folder may already hold files that a guarded command wrote while it ran (pytest.log,
-    time.txt): they are checksummed too, their names and sizes checked, and never overwritten.
-    As a context manager it removes the folder again when the block fails and the folder is empty.
+    The folder may already hold files: they are checksummed too, their names and sizes checked, and never
+    overwritten. Nothing is written when a check fails, and what was written is taken back when the machine
+    refuses on the way, an empty folder too: one without sha256.txt is never a finished one. Raises
+    EvidenceError or HostError.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._files: dict[str, bytes] = {}
-
-    def __enter__(self) -> Bundle:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._take_back(())
-
-    def add(self, name: str, content: str | bytes) -> None:
-        """Add one file. Raises EvidenceError when its name, size or content breaks the layout."""
-        data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
-        if name.lower() in {known.lower() for known in self._files}:
-            raise EvidenceError(f"two files of one evidence folder are called {name!r}", hint="")
-        if problem := name_problem(name) or content_problem(name, data):
-            raise EvidenceError(f"evidence file {name!r} {problem}", hint="")
-        self._files[name] = data
-
-    def add_log(self, name: str, text: str) -> None:
-        """Add a log of any length; the middle of one above the limit is left out, and says so."""
-        self.add(name, trim_log(text))
-
-    def write(self) -> tuple[Path, ...]:
-        """Write every file, then sha256.txt over all that the folder holds.
-
-        Nothing is written when a check fails, and what was written is taken back when the
-        machine refuses on the way: a folder without sha256.txt is never a finished one.
-        Raises EvidenceError or HostError.
-        """
-        self._check_folder()
-        written: list[Path] = []
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for name, data in self._files.items():
-                write_bytes(self.folder / name, data)
-                written.append(self.folder / name)
-            written.append(seal(self.folder))
-        except BaseException as error:
-            self._take_back(written)
-            if isinstance(error, OSError):
-                raise host_error(self.folder, error) from error
-            raise
-        return tuple(written)
-
-    def _check_folder(self) -> None:
-        existing = _entries(self.folder)
-        names = {path.name.lower() for path in existing}
-        if CHECKSUMS in names:
-            raise EvidenceError(f"{self.folder} is finished: it already has {CHECKSUMS}")
-        for name in self._files:
-            if name.lower() in names:
-                raise EvidenceError(f"{self.folder / name} exists; evidence is never overwritten")
-        problems = [f"{path.name} {problem}" for path in existing if (problem := _file_problem(path))]
-        if problems:
-            raise EvidenceError(f"{self.folder}: {'; '.join(problems)}", hint="")
-        total = sum(path.stat().st_size for path in existing) + sum(map(len, self._files.values()))
-        if total > MAX_FOLDER_BYTES:
-            raise EvidenceError(
-                f"the evidence folder would hold {total:,} bytes, above the limit of {MAX_FOLDER_BYTES:,}",
-                hint="leave out the largest artifacts",
-            )
-
-    def _take_back(self, written: Iterable[Path]) -> None:
-        # Best effort, newest first; a folder that others still use simply stays.
-        with contextlib.suppress(OSError):
-            for path in reversed(list(written)):
+    written: list[Path] = []
+    try:
+        contents = {name: _bytes(content) for name, content in files.items()}
+        _check(folder, contents)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in contents.items():
+            write_bytes(folder / name, data)
+            written.append(folder / name)
+        written.append(seal(folder))
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # as far as it goes; a folder that others use simply stays
+            for path in reversed(written):
                 path.unlink(missing_ok=True)
-            self.folder.rmdir()
+            folder.rmdir()
+        if isinstance(error, OSError):
+            raise host_error(folder, error) from error
+        raise
+    return tuple(written)
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+
+
+def _check(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Raise EvidenceError for whatever would break the layout's rules."""
+    existing = _entries(folder)
+    if CHECKSUMS in {path.name.lower() for path in existing}:
+        raise EvidenceError(f"{folder} is finished: it already has {CHECKSUMS}")
+    problems = [f"{path.name} {problem}" for path in existing if (problem := _file_problem(path))]
+    known = {path.name.lower() for path in existing}
+    for name, data in contents.items():
+        if problem := name_problem(name) or content_problem(name, data):
+            problems.append(f"{name!r} {problem}")
+        if name.lower() in known:
+            problems.append(f"{name} is there already; evidence is never overwritten")
+        known.add(name.lower())
+    total = sum(path.stat().st_size for path in existing) + sum(map(len, contents.values()))
+    if total > MAX_FOLDER_BYTES:
+        problems.append(f"it would hold {total:,} bytes, above the limit of {MAX_FOLDER_BYTES:,}")
+    if problems:
+        raise EvidenceError(f"evidence folder {folder}: {'; '.join(problems)}", hint="")
 
 
 def seal(folder: Path) -> Path:
@@ -200,8 +172,8 @@ def verify_folder(path: Path) -> list[str]:
 def check_folder(path: Path) -> list[str]:
     """What in `path` breaks the layout's rules, one sentence each: names, sizes, blank exit codes, bad JSON.
 
-    Meant for the notes of a summary: `Bundle.write` insists on names and sizes alone for files
-    that a guarded command left, so that a blocked run can still hand in what it has.
+    Meant for the notes of a summary: `write_folder` insists on names and sizes alone for files that lie there
+    already, so that a blocked run can still hand in what it has.
     """
     problems = []
     for entry in _entries(path):
@@ -239,17 +211,6 @@ def content_problem(name: str, data: bytes) -> str:
         except ValueError as error:
             return f"is not strict JSON: {error}"
     return ""
-
-
-def trim_log(text: str, limit: int = MAX_FILE_BYTES) -> str:
-    """`text` within `limit` bytes: a fifth from its start, the rest from its end, where errors are."""
-    data = text.encode("utf-8", errors="replace")
-    if len(data) <= limit:
-        return text
-    note = f"\n\n[... {len(data):,} bytes in all; the middle is left out here ...]\n\n"
-    room = limit - len(note.encode())
-    head = data[: room // 5].decode("utf-8", errors="ignore")
-    return head + note + data[len(data) - (room - room // 5) :].decode("utf-8", errors="ignore")
 
 
 def _refuse(constant: str) -> Any:

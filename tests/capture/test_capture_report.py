@@ -10,6 +10,7 @@ from capture_samples import FAILED, found, passed_test, run_of
 from nbbench.captured import Findings, OperatorCost, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
 from nbbench.report.capture_figures import metrics, results
+from nbbench.report.dtypes import audit_sentence
 from nbbench.report.markdown import as_markdown
 
 
@@ -63,3 +64,22 @@ def test_long_lists_are_cut_on_the_page_and_whole_in_the_metrics() -> None:
 def test_a_profile_by_operator() -> None:
     run = run_of(passed_test(), operators=(OperatorCost("aten::mul", 1_200, 0.5, 0.75),))
     assert "| `aten::mul` | 1,200 | 500 ms | 750 ms |" in page(found(run, RunOutcome.PASSED, None))
+
+
+def test_the_audits_sentence_tells_the_error_that_was_judged() -> None:
+    """H15: a fall-back to other values is neutral where it is allowed; its error is none of rounding."""
+    case = {
+        "case": "grid",
+        "dtype": "float64",
+        "verdict": "neutral",
+        "reason": "",
+        "upcasts": [],
+        "fell_back": "",
+    }
+    cases = [
+        {**case, "relative_error": 1.1e-15, "rounding_limit": 2.2e-13},
+        {**case, "relative_error": 0.37, "rounding_limit": 2.2e-13, "fell_back": "default_F"},
+    ]
+    snapshot = {"cases": cases, "counts": {"neutral": 2}, "verdict": "neutral", "commit": {"hash": "a" * 40}}
+    said = audit_sentence(snapshot, "x.json")
+    assert "largest relative error 1.1e-15 (limit 2.2e-13)" in said and "0.37" not in said

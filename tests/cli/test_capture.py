@@ -138,6 +138,50 @@ def test_an_error_before_the_tests_own_code_is_blocked(runs: Runs) -> None:
     assert "nbbench run" not in summary and "Remove what blocked the run" in summary
 
 
+@pytest.mark.parametrize(
+    "launcher", [("-mpytest",), ("-m", "pytest"), ("-c", "import pytest; exit(pytest.main())")]
+)
+def test_nothing_collected_is_blocked_by_whatever_launcher(runs: Runs, launcher: tuple[str, ...]) -> None:
+    """pytest's exit code 5 is no failed test; the record tells it where the command's words do not."""
+    code, told, _ = runs("--", sys.executable, *launcher)
+    assert (code, told["outcome"], told["command_exit_code"]) == (4, "no tests", 5)
+    assert told["status"] == "BLOCKED (exit code 5): nothing was collected"
+
+
+def test_nothing_of_the_checkouts_configuration_runs(runs: Runs) -> None:
+    """J13: `capture -- true` looked at the checkout through its own fsmonitor and filters."""
+    trace = runs.checkout / ".git" / "ran"
+    program = runs.checkout / ".git" / "program"
+    program.write_text(f"#!/bin/sh\necho $0 >> {trace}\ncat\n")
+    program.chmod(0o755)
+    for name in ("core.fsmonitor", "filter.x.clean", "filter.x.smudge"):
+        subprocess.run(["git", "config", name, str(program)], cwd=runs.checkout, check=True)
+    (runs.checkout / ".gitattributes").write_text("*.py filter=x\n")
+    (runs.checkout / "a.py").write_text("x = 2\n")
+    code, told, _ = runs("--", "true")
+    assert code == 0 and not trace.exists()
+    metadata = json.loads((Path(told["folder"]) / "run_metadata.json").read_text())
+    assert set(metadata["changes_before"]) == {".gitattributes", "a.py"}
+
+
+def test_the_environment_is_told_as_far_as_it_is_harmless(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H15: LANG and HOME stay; J5: a database's password does not, whatever it holds."""
+    password = "a/b@c?d" + "Zq8" * 4
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("LANG", "en_GB.UTF-8")
+    monkeypatch.setenv("NBBENCH_DB", f"postgresql://bench:{password}@db.example/nb")
+    _, told, _ = runs(
+        "--db", f"sqlite:///{runs.project.root}/x.sqlite", "--", "sh", "-c", "echo got $NBBENCH_DB"
+    )
+    folder = Path(told["folder"])
+    lines = (folder / "env.txt").read_text().splitlines()
+    assert {"HOME=/home/ada", "LANG=en_GB.UTF-8", "NBBENCH_DB=<redacted>"} <= set(lines)
+    for path in folder.iterdir():
+        assert "Zq8" not in path.read_text(), path.name
+
+
 def test_a_sign_off_is_recorded_and_its_value_kept(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--timeout=5")
     code, told, _ = runs(
@@ -323,6 +367,7 @@ def test_what_a_command_puts_into_its_folder_is_looked_through(
         f"{FIND}; echo $MY_TOKEN > notes.txt; echo $MY_TOKEN > image.png; echo x > tool.exe; mkdir sub;"
         f" ln -s {victim} link.txt; echo 0 > exit_code.txt; echo $MY_TOKEN >> pytest.log;"
         f" rm commands.txt stderr.log; ln -s {victim} commands.txt; ln -s {victim} stderr.log;"
+        f" echo x > $MY_TOKEN.txt; printf '\\211PNG {'gh' + 'p_' + 'a1B2' * 9}' > token.png;"
         f" ln -s {victim} metrics.json; ln -s {victim} test_records.log; exit 7"
     )
     code, told, _ = runs("--", "sh", "-c", script)
@@ -334,7 +379,7 @@ def test_what_a_command_puts_into_its_folder_is_looked_through(
     assert (folder / "notes.txt").read_text() == "<redacted>\n"
     assert {"image.png", "tool.exe", "sub", "link.txt"}.isdisjoint(path.name for path in folder.iterdir())
     assert "notes.txt into the evidence folder; it is kept" in said
-    for name in ("image.png", "tool.exe", "sub", "link.txt"):
+    for name in ("image.png", "tool.exe", "sub", "link.txt", "token.png", "<redacted>.txt"):
         assert f"put {name} into the evidence folder; it is removed" in said
     assert "commands.txt was changed" in said and "stderr.log was removed or replaced" in said
     assert "pytest.log was written to by something else" in said

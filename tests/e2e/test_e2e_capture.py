@@ -322,17 +322,24 @@ def test_nbbench_killed_leaves_a_folder_that_recovers(bench: Bench) -> None:
     assert not list(Path(bench.environment["TMPDIR"]).glob("nbbench-capture-*"))
 
 
-def test_an_interrupt_reaches_the_command_and_keeps_the_folder(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "own"),
+    [(signal.SIGINT, 130, "2"), (signal.SIGTERM, 143, "143"), (signal.SIGHUP, 129, "143")],
+)
+def test_a_signal_reaches_the_command_and_keeps_the_folder(
+    bench: Bench, number: signal.Signals, code: int, own: str
+) -> None:
+    """J13: one rule for all commands, 128 and the signal's number."""
     process = bench.start(*scenario("hang"))
     scratch = Path(bench.environment["TMPDIR"])
     records = "nbbench-capture-*/record.jsonl"
     wait_until(lambda: any("test_hang" in _text(path) for path in scratch.glob(records)))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert_whole(bench.folder)
-    assert status(bench.folder).startswith("BLOCKED (exit code 2): interrupted by the user")
-    assert "KeyboardInterrupt" in (bench.folder / "pytest.log").read_text()
+    assert status(bench.folder).startswith(f"BLOCKED (exit code {own}): interrupted by the user")
+    assert number is not signal.SIGINT or "KeyboardInterrupt" in (bench.folder / "pytest.log").read_text()
 
 
 def test_a_full_disk_keeps_what_is_there_and_says_so(bench: Bench, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from nbbench.evidence import EvidenceFigure, FolderContent
 from nbbench.plan.compare_evidence import compare_evidence
-from nbbench.record.evidence_figures import figures_of
-from nbbench.record.evidence_folder import read_folder
+from nbbench.record.evidence_folder import figures_of, read_folder
 from nbbench.report.compare_evidence import comparison_markdown, comparison_text
 
 

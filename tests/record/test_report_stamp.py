@@ -23,12 +23,11 @@ from nbbench.record.stamp import (
     CHECKSUMS,
     MAX_FILE_BYTES,
     STAMP_PATTERN,
-    Bundle,
     check_folder,
     create_folder,
-    trim_log,
     utc_stamp,
     verify_folder,
+    write_folder,
 )
 
 NOW = datetime(2025, 10, 15, 11, 35, 31, 999_999, tzinfo=UTC)
@@ -156,14 +155,10 @@ def folder(tmp_path: Path) -> Path:
     return create_folder(tmp_path, "C", NOW)
 
 
-def test_a_bundle_passes_sha256sum(folder: Path) -> None:
+def test_a_folder_passes_sha256sum(folder: Path) -> None:
     (folder / "pytest.log").write_text("made while the command ran\n")
-    bundle = Bundle(folder)
-    bundle.add("summary.md", "# µ\n")
-    bundle.add("data.npy", b"\x93NUMPY\x00")
-    bundle.add("exit_code.txt", "0\n")
-    names = {path.name for path in bundle.write()}
-    assert names == {"summary.md", "data.npy", "exit_code.txt", CHECKSUMS}
+    files = {"summary.md": "# µ\n", "data.npy": b"\x93NUMPY\x00", "exit_code.txt": "0\n"}
+    assert {path.name for path in write_folder(folder, files)} == {*files, CHECKSUMS}
     done = subprocess.run(
         ["sha256sum", "-c", "--strict", CHECKSUMS], cwd=folder, capture_output=True, text=True
     )
@@ -173,25 +168,13 @@ def test_a_bundle_passes_sha256sum(folder: Path) -> None:
     assert check_folder(folder) == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "a/b.txt",
-        "../x.txt",
-        ".hidden.txt",
-        "naïve.txt",
-        "a b.txt",
-        "x.sh",
-        "x",
-        "x.TXT",
-        "x" * 130 + ".txt",
-        CHECKSUMS,
-    ],
-)
+NAMES = ["", "a/b.txt", "../x.txt", ".hidden.txt", "naïve.txt", "a b.txt", "x.sh", "x", "x.TXT", CHECKSUMS]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "x" * 130 + ".txt"])
 def test_names_outside_the_layout_are_refused(folder: Path, name: str) -> None:
     with pytest.raises(EvidenceError):
-        Bundle(folder).add(name, "x")
+        write_folder(folder, {name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -209,74 +192,62 @@ def test_names_outside_the_layout_are_refused(folder: Path, name: str) -> None:
 )
 def test_contents_that_went_wrong_by_hand_are_impossible(folder: Path, name: str, content: str) -> None:
     with pytest.raises(EvidenceError):
-        Bundle(folder).add(name, content)
+        write_folder(folder, {name: content})
+    assert not folder.exists()  # an empty one does not stay behind
 
 
 @pytest.mark.parametrize("code", ["0\n", "124\n", "-9\n", "137"])
 def test_exit_codes(folder: Path, code: str) -> None:
-    Bundle(folder).add("exit_code.txt", code)
+    write_folder(folder, {"exit_code.txt": code, "x.json": json.dumps({"a": [1, None, "µ"]})})
 
 
 def test_names_that_differ_in_case_alone_are_one_name(folder: Path) -> None:
-    bundle = Bundle(folder)
-    bundle.add("a.txt", "1")
-    with pytest.raises(EvidenceError, match="two files"):
-        bundle.add("A.txt", "2")
+    with pytest.raises(EvidenceError, match="never overwritten"):
+        write_folder(folder, {"a.txt": "1", "A.txt": "2"})
 
 
 def test_nothing_is_ever_overwritten(folder: Path) -> None:
     (folder / "summary.md").write_text("first")
-    bundle = Bundle(folder)
-    bundle.add("summary.md", "second")
     with pytest.raises(EvidenceError, match="never overwritten"):
-        bundle.write()
+        write_folder(folder, {"summary.md": "second"})
     assert (folder / "summary.md").read_text() == "first"
-    finished = Bundle(folder)
-    finished.write()
+    write_folder(folder, {})
     with pytest.raises(EvidenceError, match="finished"):
-        Bundle(folder).write()
+        write_folder(folder, {})
 
 
 def test_the_folder_has_a_limit(folder: Path) -> None:
-    bundle = Bundle(folder)
-    for index in range(5):
-        bundle.add(f"{index}.log", b"x" * (MAX_FILE_BYTES - 1))
     with pytest.raises(EvidenceError, match="above the limit"):
-        bundle.write()
-    assert list(folder.iterdir()) == []
+        write_folder(folder, {f"{index}.log": b"x" * (MAX_FILE_BYTES - 1) for index in range(5)})
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("entry", ["run.sh", ".left.tmp"])
 def test_files_that_would_be_lost_are_named(folder: Path, entry: str) -> None:
     (folder / entry).write_text("x")
     with pytest.raises(EvidenceError, match=re.escape(entry)):
-        Bundle(folder).write()
+        write_folder(folder, {})
 
 
 def test_links_and_folders_are_no_evidence(folder: Path) -> None:
     (folder / "link.txt").symlink_to("/etc/hostname")
     with pytest.raises(EvidenceError, match="ordinary file"):
-        Bundle(folder).write()
+        write_folder(folder, {})
 
 
 def test_a_blocked_run_can_still_hand_in_what_it_has(folder: Path) -> None:
     (folder / "profile.json").write_text("half of it {")
     (folder / "exit_code.txt").write_text("")
     assert [problem.split()[0] for problem in check_folder(folder)] == ["exit_code.txt", "profile.json"]
-    bundle = Bundle(folder)
-    bundle.add("summary.md", "blocked")
-    bundle.write()
+    write_folder(folder, {"summary.md": "blocked"})
     assert verify_folder(folder) == []
 
 
 @pytest.mark.parametrize("after", range(4))
 def test_a_refusal_on_the_way_takes_everything_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    folder: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    folder = create_folder(tmp_path, "C", NOW)
-    bundle = Bundle(folder)
-    for name in ("a.txt", "b.txt", "c.txt"):
-        bundle.add(name, "x")
+    files = {"a.txt": "x", "b.txt": "x", "c.txt": "x"}
     calls = iter(range(100))
     real = atomic.os.fsync
 
@@ -288,45 +259,27 @@ def test_a_refusal_on_the_way_takes_everything_back(
 
     monkeypatch.setattr(atomic.os, "fsync", refuse)
     with pytest.raises(HostError, match="the disk is full"):
-        bundle.write()
+        write_folder(folder, files)
     monkeypatch.undo()
     assert not folder.exists()
-    bundle.write()
+    write_folder(folder, files)
     assert verify_folder(folder) == []
 
 
 def test_what_others_wrote_survives_a_refusal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "pytest.log").write_text("precious")
-    bundle = Bundle(folder)
-    bundle.add("a.txt", "x")
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(atomic.os, "fsync", refuse)
     with pytest.raises(HostError):
-        bundle.write()
+        write_folder(folder, {"a.txt": "x"})
     assert [path.name for path in folder.iterdir()] == ["pytest.log"]
 
 
-def test_a_block_that_fails_leaves_no_empty_folder_but_keeps_a_used_one(tmp_path: Path) -> None:
-    first, second = create_folder(tmp_path, "C", NOW), create_folder(tmp_path, "C", NOW)
-    (second / "pytest.log").write_text("precious")
-    for folder in (first, second):
-        with pytest.raises(EvidenceError), Bundle(folder) as bundle:
-            bundle.add("exit_code.txt", "")
-    assert not first.exists()
-    assert [path.name for path in second.iterdir()] == ["pytest.log"]
-    with Bundle(create_folder(tmp_path, "C", NOW)) as bundle:
-        bundle.write()
-    assert bundle.folder.is_dir()
-
-
 def test_verification_names_every_mismatch(folder: Path) -> None:
-    bundle = Bundle(folder)
-    for name in ("a.txt", "b.txt", "c.txt"):
-        bundle.add(name, name)
-    bundle.write()
+    write_folder(folder, {name: name for name in ("a.txt", "b.txt", "c.txt")})
     (folder / "a.txt").write_text("changed")
     (folder / "b.txt").unlink()
     (folder / "late.txt").write_text("x")
@@ -345,24 +298,3 @@ def test_verification_names_every_mismatch(folder: Path) -> None:
     (folder / CHECKSUMS).unlink()
     assert verify_folder(folder) == ["sha256.txt is missing"]
     assert verify_folder(folder / "nowhere") == ["sha256.txt is missing"]
-
-
-def test_a_long_log_keeps_its_start_and_its_end() -> None:
-    text = "first line\n" + "µ" * MAX_FILE_BYTES + "\nFAILED last line\n"
-    cut = trim_log(text)
-    assert len(cut.encode()) <= MAX_FILE_BYTES
-    assert cut.startswith("first line\n")
-    assert cut.endswith("\nFAILED last line\n")
-    assert f"{len(text.encode()):,} bytes in all" in cut
-    assert trim_log("short") == "short"
-
-
-def test_a_long_log_can_be_added(folder: Path) -> None:
-    bundle = Bundle(folder)
-    bundle.add_log("pytest.log", "x" * (2 * MAX_FILE_BYTES))
-    bundle.write()
-    assert (folder / "pytest.log").stat().st_size <= MAX_FILE_BYTES
-
-
-def test_json_may_hold_any_strict_value(folder: Path) -> None:
-    Bundle(folder).add("x.json", json.dumps({"a": [1, None, "µ"]}))

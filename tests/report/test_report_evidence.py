@@ -14,7 +14,7 @@ from test_report_golden import EXPORT
 
 from nbbench.model import Event, EventDirection, Result, Status
 from nbbench.plan.exported import Between, Comparison, Standing, comparisons, variation
-from nbbench.record.stamp import Bundle, verify_folder
+from nbbench.record.stamp import verify_folder, write_folder
 from nbbench.report.evidence import commands_txt, render
 from nbbench.report.summary import status_line
 
@@ -58,10 +58,7 @@ def test_every_section_is_there_in_order_even_with_nothing_to_say() -> None:
 
 
 def test_a_rendered_folder_is_a_valid_bundle(tmp_path: Path) -> None:
-    bundle = Bundle(tmp_path / "stamp")
-    for name, text in render(EXPORT).items():
-        bundle.add(name, text)
-    bundle.write()
+    write_folder(tmp_path / "stamp", render(EXPORT))
     assert verify_folder(tmp_path / "stamp") == []
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nbbench.record.stamp import Bundle
+from nbbench.record.stamp import write_folder
 
 COMMIT = "8b8c48d0" * 5
 TEST = "tests/test_at_perf_003.py::TestATPERF003MemoryBandwidth::test_memory_bandwidth_utilization"
@@ -73,12 +73,13 @@ def write_evidence(
 ) -> Path:
     """A whole folder with its checksums."""
     folder.mkdir(parents=True)
-    bundle = Bundle(folder)
-    bundle.add("metrics.json", json.dumps((told or metrics()) | {"stamp": folder.name}))
-    bundle.add("run_metadata.json", json.dumps(run_metadata() if run is None else run))
-    bundle.add("env.txt", env)
-    bundle.add("torch_env.txt", "PyTorch version: 2.13.0+cpu\nPython version: 3.11.7 (main)\n")
-    bundle.add("commands.txt", f"# STAMP: {folder.name} (UTC)\n\ncd /home/ada\n{command}\n")
-    bundle.add("exit_code.txt", f"{exit_code}\n")
-    bundle.write()
+    files = {
+        "metrics.json": json.dumps((told or metrics()) | {"stamp": folder.name}),
+        "run_metadata.json": json.dumps(run_metadata() if run is None else run),
+        "env.txt": env,
+        "torch_env.txt": "PyTorch version: 2.13.0+cpu\nPython version: 3.11.7 (main)\n",
+        "commands.txt": f"# STAMP: {folder.name} (UTC)\n\ncd /home/ada\n{command}\n",
+        "exit_code.txt": f"{exit_code}\n",
+    }
+    write_folder(folder, files)
     return folder
