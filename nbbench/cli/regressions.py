@@ -30,7 +30,8 @@ def regressions(
 ) -> int:
     """List what is flagged for a plan item: commit, size, cause, state, evidence.
 
-    Works on committed results alone: nothing is measured.
+    Works on committed results alone: nothing is measured. What could not be judged is counted with its
+    reason; where nothing could be, the exit code is 4.
     """
     from nbbench.cli.pages import emit_blocks
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, InconclusiveError
@@ -42,27 +43,28 @@ def regressions(
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
         events = up_to_date(app.settings, store)
-        if not store.run_info().get("series"):
+        info = store.run_info()
+        if not info.get("series"):
             raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, plan_item(app, plan))
         not_judged = store.not_judged()
         for note in order_notes(store):
             app.say(note)
-        judged = store.run_info().get("judged")
     # A change of unknown direction is no flag, and always shown: somebody has to say what it is.
     others = [e for e in events if e.direction is EventDirection.CHANGE or (everything and not e.worse)]
     flags += [Flag(event, "", FlagState.DETECTED) for event in others]
-    shown = [flag for flag in flags if is_open(flag, now)] if open_only else flags
-    blocks = regressions_blocks(shown, not_judged=not_judged, judged=judged, now=now, evidence=evidence)
+    waiting = [flag for flag in flags if is_open(flag, now)]
+    shown = waiting if open_only else flags
+    nothing = not info.get("judged") and not events
+    blocks = regressions_blocks(shown, not_judged=not_judged, nothing=nothing, now=now, evidence=evidence)
     payload = {
         "count": len(shown),
         "flags": shown,
         "machines": machines(shown),
-        "judged": judged,
+        "judged": info.get("judged"),
         "not_judged": not_judged,
     }
     emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=2, for_github=True)
-    if not fail:
-        return EXIT_OK
-    nothing = EXIT_INCONCLUSIVE if judged == 0 else EXIT_OK
-    return EXIT_REGRESSION if any(is_open(flag, now) for flag in flags) else nothing
+    if fail and waiting:
+        return EXIT_REGRESSION
+    return EXIT_INCONCLUSIVE if nothing else EXIT_OK

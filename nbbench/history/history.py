@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,14 +17,16 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, collected_again, repeats_of
+from nbbench.history.setups import Sampling, Setups, telemetry_setup
 from nbbench.history.stored import StoredSeries
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import MACHINE_BENCHMARKS
-from nbbench.model import Event, Flag, ProcessRecord
+from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
 from nbbench.record.refresh import import_all, order_notes
+from nbbench.record.setups import file_setups
 from nbbench.workloads import WORKLOADS_FILE
 
 RULES = 3
@@ -48,7 +50,26 @@ def load_history(store: Store, *, machine: str | None = None) -> History:
         stored=StoredSeries(store, CommitOrder(commits), machine),
         machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
         repeats=_repeats(store, machine, records),
+        setups=_setups(store, records),
     )
+
+
+def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
+    """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
+    files = {place: dict(setup) for place, setup in file_setups(store).items()}
+    for place, setup in telemetry_setup(records).items():
+        files.setdefault(place, {}).update(setup)
+    read: dict[str, dict[SeriesKey, dict[str, Sampling]]] = {}
+
+    def sampling(key: SeriesKey) -> Mapping[str, Sampling]:
+        if key.benchmark not in read:
+            found: dict[SeriesKey, dict[str, Sampling]] = defaultdict(dict)
+            for one in store.results(benchmark=key.benchmark):
+                found[one.key][one.commit] = Sampling(one.number, len(one.samples) or None)
+            read[key.benchmark] = found
+        return read[key.benchmark].get(key, {})
+
+    return Setups(files, sampling)
 
 
 def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:

@@ -211,19 +211,19 @@ def regressions_blocks(
     flags: Sequence[Flag],
     *,
     not_judged: Sequence[NotJudged] = (),
-    judged: int | None = None,
+    nothing: bool = False,
     now: datetime | None = None,
     evidence: bool = True,
 ) -> list[Block]:
     """The headline, a table of flags, the evidence of what is no improvement, and what was not judged.
 
-    `judged` counts the series that were, where that is known.
+    `nothing` says that no series could be judged.
     """
     ordered = in_reading_order(flags, now)
     open_count = sum(is_open(flag, now) for flag in ordered)
-    mark = "❌" if open_count else "❔" if judged == 0 else "✅"
+    mark = "❌" if open_count else "❔" if nothing else "✅"
     words = headline(ordered, not_judged, now)
-    if judged == 0 and not ordered:
+    if nothing:
         words = f"Nothing could be judged; {words.partition('; ')[2]}"
     blocks: list[Block] = [Head(words, "red" if open_count else "bold", mark)]
     if ordered:

@@ -69,7 +69,7 @@ def test_H9_what_the_user_waits_for_gives_the_order() -> None:
 def test_nothing_on_record_is_not_called_a_pass() -> None:
     assert headline(()) == "No change is on record."
     assert headline((), samples.NOT_JUDGED) == "No change is on record; 2 series not judged."
-    nothing = as_markdown(regressions_blocks((), not_judged=samples.NOT_JUDGED, judged=0))
+    nothing = as_markdown(regressions_blocks((), not_judged=samples.NOT_JUDGED, nothing=True))
     assert nothing.startswith("## ❔ Nothing could be judged; 2 series not judged.")
 
 
