@@ -93,12 +93,12 @@ class App:
         if not self.quiet:
             put(text, err=True)
 
-    def emit(self, kind: str, payload: Any, text: str) -> None:
-        """The result on stdout: `text`, or the payload as a versioned JSON document."""
+    def emit(self, kind: str, payload: Any, text: str, *, version: int = 1) -> None:
+        """The result on stdout: `text`, or the payload as a JSON document of this version."""
         if self.json:
             from nbbench.documents import document
 
-            put(document(kind, payload), nl=False)
+            put(document(kind, payload, version=version), nl=False)
         elif text:
             put(text.rstrip("\n"))
 

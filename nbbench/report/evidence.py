@@ -14,7 +14,7 @@ from nbbench.documents import document
 from nbbench.ledger import Ledger
 from nbbench.model import Result
 from nbbench.plan.exported import Export, comparisons
-from nbbench.report.summary import open_rows, status_line, summary_md
+from nbbench.report.summary import open_flags, status_line, summary_md
 from nbbench.words import clean_lines, iso
 
 _NOT_RECORDED = "# not recorded\n"
@@ -63,7 +63,7 @@ def metrics(export: Export) -> dict[str, Any]:
         "ledgers": [_ledger_metrics(ledger) for ledger in export.ledgers],
         "baseline": export.baseline_commit.hash if export.baseline_commit else None,
         "comparisons": comparisons(export.results, export.baseline, export.between),
-        "open_events": [row.event_id for row in open_rows(export)],
+        "open_events": [flag.event.id for flag in open_flags(export)],
     }
 
 
