@@ -11,7 +11,8 @@ from history_samples import branch, ledger
 
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, acknowledged_between
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import WorkFacts, build_report, series_verdict
+from nbbench.gate.verdicts import build_report, series_verdict
+from nbbench.gate.work_verdicts import WorkFacts
 from nbbench.model import (
     Cause,
     ChangePoint,
