@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from nbbench.model import Flag, GateReport, NotJudged, to_plain
-
-__all__ = ["document", "gate_document", "plain", "regressions_document"]
+from nbbench.model import to_plain
 
 _KIND = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -42,18 +40,12 @@ def document(kind: str, payload: Any, *, version: int = 1) -> str:
     text = json.dumps(
         {"schema": f"nbbench.{kind}/{version}", **body}, indent=2, allow_nan=False, ensure_ascii=False
     )
-    return text + "\n"
+    # JSON itself escapes control characters below 32 alone; others could repaint a terminal as well.
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n")) + "\n"
 
 
-def regressions_document(flags: Sequence[Flag], not_judged: Sequence[NotJudged] = ()) -> str:
-    """Flags with their events, changes and decisions, and what was not judged: `nbbench.regressions/2`."""
-    found = {"count": len(flags), "flags": list(flags), "not_judged": list(not_judged)}
-    return document("regressions", found, version=2)
-
-
-def gate_document(report: GateReport) -> str:
-    """A gate report with every verdict: `nbbench.gate/1`."""
-    return document("gate", report)
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ directions of units that are not known here (`[tool.nbbench.units]`, docs/settin
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,18 @@ class Metric:
         """Whether a change is large enough for an event; `min_effect` is that of noisy metrics."""
         least = self.least_effect if self.exact or min_effect is None else min_effect
         return abs(change.effect) >= least and abs(change.after - change.before) >= self.least_change
+
+
+# Factors between scales of one unit: of SI and binary prefixes, of minutes and hours.
+_SCALES = (*(10.0**n for n in range(1, 16)), 1024.0, 1024.0**2, 1024.0**3, 60.0, 3600.0)
+_SCALE_ERROR = 0.01
+
+
+def may_be_a_change_of_unit(change: ChangePoint) -> bool:
+    """Whether a noisy value moved by a factor between units: other units under one version read like that."""
+    if change_metric(change).exact or not math.isfinite(change.effect):
+        return False
+    return any(abs(abs(change.effect) - math.log(scale)) <= _SCALE_ERROR for scale in _SCALES)
 
 
 LEAST_EXACT = 1e-4

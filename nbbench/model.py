@@ -249,7 +249,7 @@ class ChangePoint:
 
     The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first);
     they are the same commit when everything between was measured. `effect` is
-    log(after/before); positive means the value grew, which `slower` judges by the unit.
+    log(after/before), positive where the value grew; `direction` is what that means to a user.
     """
 
     key: SeriesKey
@@ -263,7 +263,12 @@ class ChangePoint:
     effect_lo: float
     effect_hi: float
     p_value: float
-    worse: bool
+    direction: EventDirection
+
+    @property
+    def worse(self) -> bool:
+        """Whether the change is a regression."""
+        return self.direction is EventDirection.REGRESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +290,7 @@ class Event:
     changes: tuple[ChangePoint, ...] = ()
     recovered_by: str | None = None
     phase: Phase = Phase.WARM
+    predicted: float | None = None  # log ratio of time that the exact work lets expect; None: not known
 
     @property
     def worse(self) -> bool:

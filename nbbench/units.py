@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 _SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
+_LARGE_SI = ("", "k", "M", "G", "T")
+# Numbers outside of these are written with a power of ten.
+_LEAST, _MOST = 1e-4, 1e15
 
 
 def format_value(value: float | None, unit: str) -> str:
-    """A figure with its unit, at most four significant digits; `n/a` for None and NaN."""
+    """A figure with its unit: four significant digits, counts whole; `n/a` for None and NaN."""
     if value is None or math.isnan(value):
         return "n/a"
     if unit in ("seconds", "s"):
@@ -16,18 +19,27 @@ def format_value(value: float | None, unit: str) -> str:
     if unit in ("bytes", "B", "B (exact)"):
         return format_bytes(value)
     if unit == "B/s":
-        return f"{value / 1e9:.4g} GB/s"
-    return f"{value:.4g} {unit}".strip()
+        power = min(int(math.log10(abs(value)) // 3), 4) if 1 <= abs(value) < math.inf else 0
+        return f"{format_number(value / 1000**power)} {_LARGE_SI[power]}B/s"
+    return f"{format_number(value)} {unit}".strip()
+
+
+def format_number(value: float) -> str:
+    """Four significant digits, thousands apart: 0.1235, 12.35, 1,235; whole numbers whole: 11,907."""
+    if value == 0 or not _LEAST <= abs(value) < _MOST:
+        return f"{value:.4g}"
+    if value == round(value):
+        return f"{value:,.0f}"
+    rounded = float(f"{value:.4g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.4g}"
 
 
 def format_seconds(value: float) -> str:
     """Seconds with an SI prefix: 12.3 ms."""
     if value == 0:
         return "0 s"
-    for scale, prefix in _SI:
-        if abs(value) < scale * 1000 or scale == 1.0:
-            return f"{value / scale:.4g} {prefix}s"
-    return f"{value:.4g} s"
+    scale, prefix = next((one for one in _SI if abs(value) < one[0] * 999.95), _SI[-1])
+    return f"{format_number(float(f'{value / scale:.4g}'))} {prefix}s"
 
 
 def format_bytes(value: float) -> str:
@@ -35,25 +47,19 @@ def format_bytes(value: float) -> str:
     size = float(value)
     for prefix in ("", "Ki", "Mi", "Gi"):
         if abs(size) < 1024:
-            return f"{size:.4g} {prefix}B"
+            return f"{format_number(float(f'{size:.4g}'))} {prefix}B"
         size /= 1024
-    return f"{size:.4g} TiB"
-
-
-def _factor(ratio: float) -> str:
-    """A factor in three digits, in words that people read: 3.1, 117, 4,100."""
-    return f"{ratio:.3g}" if ratio < 999.5 else f"{float(f'{ratio:.3g}'):,.0f}"
+    return f"{format_number(size)} TiB"
 
 
 def format_change(effect: float | None) -> str:
-    """A log ratio as a signed percentage, or as a factor beyond 2×: +12.3 %, 3.1×, ÷117."""
+    """A log ratio as a signed percentage, or as a factor beyond 2×: +12.3 %, 3.1×, ÷117, 4,100×."""
     if effect is None or math.isnan(effect):
         return "n/a"
     if math.isinf(effect):
         return "from zero" if effect > 0 else "to zero"
-    ratio = math.exp(effect)
-    if ratio >= 2:
-        return f"{_factor(ratio)}×"
-    if ratio <= 0.5:
-        return f"÷{_factor(1 / ratio)}"
-    return f"{(ratio - 1) * 100:+.2f} %" if abs(ratio - 1) < 0.1 else f"{(ratio - 1) * 100:+.1f} %"
+    if abs(effect) >= math.log(2):
+        factor = float(f"{math.exp(min(abs(effect), 700.0)):.3g}")
+        return f"{format_number(factor)}×" if effect > 0 else f"÷{format_number(factor)}"
+    change = math.expm1(effect) * 100
+    return f"{change:+.2f} %" if abs(change) < 10 else f"{change:+.1f} %"

@@ -1,7 +1,12 @@
-"""Text that came from outside (commit subjects, parameters, logs) made safe to print."""
+"""Text from outside (commit subjects, parameters, logs) made safe for where it is shown.
+
+One function for each destination: `clean` and `clean_lines` for a line or lines on a terminal,
+`for_terminal` for a whole output, `for_html`, `for_markdown` (and `markdown_code`), `for_xml`.
+"""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from datetime import UTC, datetime
@@ -11,21 +16,77 @@ from datetime import UTC, datetime
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 # Colour and cursor sequences: without their first character they would be left as litter.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_COLOUR = r"\x1b\[(?:0|1|2|31|32|33)m"  # what report.text paints with
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
+# What opens a list or a rule at a line's start: `- x`, `---`, `+ x`, `1. x`, `1) x`.
+_OPENING = re.compile(r"^(\d{0,9})((?<=\d)[.)](?=\s|$)|(?<!\d)[-+](?=[-\s]|$))")
 
 
 def clean(text: str) -> str:
     """`text` on one line, without control characters, runs of blanks folded into one."""
-    kept = (" " if unicodedata.category(char) in _UNSAFE else char for char in _ANSI.sub("", text))
-    return " ".join("".join(kept).split())
+    if not text.isprintable():
+        kept = (" " if unicodedata.category(char) in _UNSAFE else char for char in _ANSI.sub("", text))
+        text = "".join(kept)
+    return " ".join(text.split())
 
 
 def clean_lines(text: str) -> str:
     """`text` with its line breaks kept and every other control character taken out."""
     return "\n".join(
-        "".join(c for c in line.replace("\t", "    ") if unicodedata.category(c) not in _UNSAFE).rstrip()
+        line if line.isprintable() else "".join(map(_visible, line.replace("\t", "    "))).rstrip()
         for line in _ANSI.sub("", text).splitlines()
     )
+
+
+def _visible(char: str) -> str:
+    return "" if unicodedata.category(char) in _UNSAFE else char
+
+
+def for_terminal(text: str) -> str:
+    """A whole output for a terminal: nothing but line breaks and nbbench's own colours passes.
+
+    The last guard for text from outside; what is put into tables is cleaned before.
+    """
+    if text.isascii() and "\x1b" not in text and text.replace("\n", "").isprintable():
+        return text
+    pieces = re.split(f"({_COLOUR})", text)
+    return "".join(
+        piece if number % 2 else "\n".join(clean_lines(line) for line in piece.split("\n"))
+        for number, piece in enumerate(pieces)
+    )
+
+
+def for_html(text: str) -> str:
+    """`text` on one line as HTML that shows it as it is, in attributes too."""
+    return html.escape(clean(text))
+
+
+def for_xml(text: str) -> str:
+    """`text` without what XML 1.0 cannot hold even escaped; the writer escapes the rest."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def for_markdown(text: str) -> str:
+    """`text` on one line so that Markdown and HTML show it as it is, in tables and lists too."""
+    text = _SPECIAL.sub(r"\\\1", clean(text))
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    return _OPENING.sub(r"\1\\\2", "&gt;" + text[1:] if text.startswith(">") else text)
+
+
+def markdown_code(text: str) -> str:
+    """`text` on one line as a code span, whatever backticks and pipes it holds."""
+    text = clean(text)
+    if not text:
+        return ""
+    if "\\|" in text or text.endswith("\\"):
+        # Table parsers disagree about a backslash before a pipe inside a span; entities are safe.
+        return f"<code>{''.join(f'&#{ord(c)};' if not c.isalnum() and c != ' ' else c for c in text)}</code>"
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text.replace('|', chr(92) + '|')}{pad}{fence}"
 
 
 def display_width(text: str) -> int:

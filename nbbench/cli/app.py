@@ -6,6 +6,7 @@ import copy
 import errno
 import importlib
 import json
+import os
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 
 from nbbench import __version__
 from nbbench.cli.signals import interrupt_code
-from nbbench.cli.streams import put, suppressed
+from nbbench.cli.streams import drop, put, suppressed
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
 
@@ -92,12 +93,12 @@ class App:
         if not self.quiet:
             put(text, err=True)
 
-    def emit(self, kind: str, payload: Any, text: str) -> None:
-        """The result on stdout: `text`, or the payload as a versioned JSON document."""
+    def emit(self, kind: str, payload: Any, text: str, *, version: int = 1) -> None:
+        """The result on stdout: `text`, or the payload as a JSON document of this version."""
         if self.json:
             from nbbench.documents import document
 
-            put(document(kind, payload), nl=False)
+            put(document(kind, payload, version=version), nl=False)
         elif text:
             put(text.rstrip("\n"))
 
@@ -194,28 +195,41 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return _report(app, _host_error(error))
     except Exception as error:
-        put(f"nbbench: internal error: {type(error).__name__}: {error}", err=True)
-        put(traceback.format_exc() if app.verbose else "  run again with -v for the traceback", err=True)
+        put(_clean(f"nbbench: internal error: {type(error).__name__}: {error}"), err=True)
+        put(
+            _clean(traceback.format_exc()) if app.verbose else "  run again with -v for the traceback",
+            err=True,
+        )
         return EXIT_INTERNAL
 
 
+def _clean(text: str) -> str:
+    """An error's words without the environment's secrets: who raised it may not have looked."""
+    from nbbench.record.redact import redact_text
+
+    return redact_text(text, os.environ)
+
+
 def _report(app: App, error: NbbenchError) -> int:
-    sentence = str(error)
+    sentence = _clean(str(error))
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     if app.json:
-        told = {
+        shown = {
             "schema": "nbbench.error/1",
             "error": sentence,
             "hint": error.hint,
             "exit_code": error.exit_code,
         }
-        put(json.dumps(told))
+        try:
+            put(json.dumps(shown))
+        except OSError:  # the error is that stdout cannot be written
+            drop(err=False)
     put(f"nbbench: {sentence}", err=True)
     if error.hint:
         put(f"  hint: {error.hint}", err=True)
     if app.verbose:
-        put(traceback.format_exc(), err=True)
+        put(_clean(traceback.format_exc()), err=True)
     return error.exit_code
 
 

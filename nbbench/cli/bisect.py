@@ -11,7 +11,7 @@ from nbbench.cli.app import App
 from nbbench.cli.options import exactly, pattern, seconds
 
 if TYPE_CHECKING:
-    from nbbench.gate.bisect import Answer
+    from nbbench.gate.bisect import BisectAnswer
 
 MOST_LISTED = 20  # commits of a range that are printed
 
@@ -45,16 +45,14 @@ def bisect(
 ) -> int:
     """Find the commit between GOOD and BAD that made a series slower.
 
-    Exact work comes first, recorded where it is missing: the commit that added most of it is compared with
-    its parent at once, and it is the answer where the machine is too busy for times. What work does not
-    account for is bisected with the gate's paired comparisons; a commit that cannot run is passed over, and
-    the culprit is verified against its parent. Repeat the command to resume. Exit 0 one commit found (or BAD
-    is not slower), 4 a range.
+    Exact work comes first, recorded where it is missing: where it explains the slowdown it names the commit,
+    also on a machine that is too busy for times. What it does not explain is bisected with the gate's paired
+    comparisons with GOOD; a commit that cannot run is passed over. Repeat the command to resume. Exit 0 one
+    commit found (or BAD is not slower), 4 a range.
     """
     from nbbench.budget import Budget
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-    from nbbench.gate.bisect import bisect as search
-    from nbbench.gate.bisect import commits_between
+    from nbbench.gate.bisect import commits_between, find_culprit
     from nbbench.gate.compare import one_series
     from nbbench.measure.lock import measuring
 
@@ -66,15 +64,17 @@ def bisect(
     with measuring(app.settings.state_dir):
         name = one_series(app.settings, commits[-1], wanted, given)
         app.say(f"{name}: {commits[0].short} and {len(commits) - 1} after it")
-        answer = search(app.settings, name, commits, budget=given, restart=restart, seed=chosen, show=app.say)
+        answer = find_culprit(
+            app.settings, name, commits, budget=given, restart=restart, seed=chosen, show=app.say
+        )
     app.emit("bisect", _payload(answer), _text(answer))
     return EXIT_OK if answer.stopped in ("located", "work", "unchanged") else EXIT_INCONCLUSIVE
 
 
-def _payload(answer: Answer) -> dict[str, Any]:
+def _payload(answer: BisectAnswer) -> dict[str, Any]:
     from nbbench.model import to_plain
 
-    search, found = answer.search, answer.found
+    search = answer.search
     return {
         "series": search.series,
         "good": search.commits[0].hash,
@@ -83,30 +83,25 @@ def _payload(answer: Answer) -> dict[str, Any]:
         "stopped": answer.stopped,
         "sentence": answer.sentence,
         "work": search.work,
-        "culprits": [
-            to_plain(search.commits[i]) for i in (range(found.first, found.last + 1) if found else ())
-        ],
-        "verified": bool(found and found.verified),
+        "culprits": [to_plain(search.commits[i]) for i in answer.culprits],
         "steps_of_work": {search.commits[i].hash: size for i, size in search.steps.items()},
         "comparisons": to_plain(search.made),
     }
 
 
-def _text(answer: Answer) -> str:
+def _text(answer: BisectAnswer) -> str:
     from nbbench.units import format_change
 
-    search, found = answer.search, answer.found
+    search, places, steps = answer.search, answer.culprits, answer.search.steps
     lines = [answer.sentence]
-    places = range(found.first, found.last + 1) if found else range(0)
     for index in places[:MOST_LISTED]:
         commit = search.commits[index]
-        work = f"  exact work {format_change(search.steps[index])}" if index in search.steps else ""
+        work = f"  exact work {format_change(steps[index])}" if index in steps else ""
         lines.append(f"  {commit.short} {commit.date:%Y-%m-%d} {commit.subject[:70]}{work}")
     if len(places) > MOST_LISTED:
         lines.append(f"  … and {len(places) - MOST_LISTED} more")
-    if found and found.first == found.last:
-        culprit, parent = search.commits[found.last], search.commits[found.first - 1]
-        ends = f"{parent.short} {culprit.short}"
-        lines.append(f"  nbbench explain {ends}")
-        lines.append(f"  nbbench gate --policy time --bench {exactly(search.series)} {ends}")
+    if len(places) == 1:
+        parent, culprit = (search.commits[i].short for i in (places[0] - 1, places[0]))
+        lines.append(f"  nbbench explain {parent} {culprit}")
+        lines.append(f"  nbbench gate --policy time --bench {exactly(search.series)} {parent} {culprit}")
     return "\n".join(lines)

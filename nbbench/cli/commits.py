@@ -21,8 +21,8 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
     from nbbench.cli.streams import terminal
     from nbbench.errors import UsageError
     from nbbench.model import to_plain
-    from nbbench.report.text import commits_text
-    from nbbench.report.view import commit_rows
+    from nbbench.report.run_view import commits_blocks
+    from nbbench.report.text import as_text
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select, spread
 
@@ -36,4 +36,4 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
             hint="the settings branch and measured_path say what is measured (NBBENCH_BRANCH, "
             "NBBENCH_MEASURED_PATH)",
         )
-    app.emit("commits", {"commits": to_plain(found)}, commits_text(commit_rows(found), terminal()))
+    app.emit("commits", {"commits": to_plain(found)}, as_text(commits_blocks(found), terminal()))

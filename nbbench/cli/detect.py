@@ -22,8 +22,8 @@ def detect(app: App, machine: str | None) -> int:
     from nbbench.history.history import current_flags, detect_events
     from nbbench.model import to_plain
     from nbbench.record.refresh import import_all, open_store
-    from nbbench.report.text import regressions_text
-    from nbbench.report.view import regressions_view
+    from nbbench.report.events import regressions_blocks
+    from nbbench.report.text import as_text
 
     with open_store(app.settings) as store:
         import_all(app.settings, store)
@@ -45,6 +45,6 @@ def detect(app: App, machine: str | None) -> int:
         f"{info['series']} series, {info['changes']} change points, {len(events)} events: "
         f"{worse} worse, {len(events) - worse} better"
     )
-    table = regressions_text(regressions_view(flags), terminal(), evidence=False)
+    table = as_text(regressions_blocks(flags, evidence=False), terminal())
     app.emit("detect", {**info, "events": to_plain(events)}, f"{head}\n\n{table}")
     return EXIT_OK

@@ -10,7 +10,6 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import in_a_folder, pattern, seconds
-from nbbench.cli.streams import put
 
 if TYPE_CHECKING:
     from nbbench.model import GateReport
@@ -116,22 +115,11 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
 
 
 def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
-    from nbbench.cli.streams import terminal
-    from nbbench.documents import gate_document
+    from nbbench.cli.pages import emit_blocks
     from nbbench.record.atomic import write_text
+    from nbbench.report.gate import gate_blocks
     from nbbench.report.junit import gate_junit
-    from nbbench.report.markdown import gate_markdown
-    from nbbench.report.text import gate_text
-    from nbbench.report.view import gate_view
 
-    view = gate_view(report)
     if junit:
-        write_text(Path(junit), gate_junit(view))
-    if markdown and markdown != "-":
-        write_text(Path(markdown), gate_markdown(view))
-    if app.json:
-        put(gate_document(report), nl=False)
-    elif markdown == "-":
-        put(gate_markdown(view), nl=False)
-    else:
-        put(gate_text(view, terminal()), nl=False)
+        write_text(Path(junit), gate_junit(report))
+    emit_blocks(app, "gate", report, gate_blocks(report), markdown, for_github=True)

@@ -23,12 +23,28 @@ markdown_option = click.option(
 )
 
 
-def emit_blocks(app: App, kind: str, payload: object, blocks: list[Block], markdown: str | None) -> None:
-    """Print the report (as Markdown for `-`), and write it to a file where one was named."""
-    from nbbench.record.atomic import write_text
-    from nbbench.report.blocks import as_markdown, as_text
+def emit_blocks(
+    app: App,
+    kind: str,
+    payload: object,
+    blocks: list[Block],
+    markdown: str | None,
+    *,
+    version: int = 1,
+    for_github: bool = False,
+) -> None:
+    """Print the report (as Markdown for `-`), and write it to a file where one was named.
 
+    `version` is that of the JSON document; `for_github` keeps Markdown below the size that GitHub takes.
+    """
+    from nbbench.cli.streams import terminal
+    from nbbench.record.atomic import write_text
+    from nbbench.report.markdown import LIMIT_BYTES, as_markdown
+    from nbbench.report.text import as_text
+
+    limit = LIMIT_BYTES if for_github else None
     if markdown not in (None, "-"):
-        write_text(Path(str(markdown)), as_markdown(blocks))
+        write_text(Path(str(markdown)), as_markdown(blocks, limit=limit))
         app.say(f"wrote {markdown}")
-    app.emit(kind, payload, as_markdown(blocks) if markdown == "-" else as_text(blocks))
+    printed = as_markdown(blocks, limit=limit) if markdown == "-" else as_text(blocks, terminal())
+    app.emit(kind, payload, printed, version=version)

@@ -38,7 +38,8 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     from nbbench.plan.plan import PlanVerdict, overall
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
-    from nbbench.report.blocks import as_markdown, as_text
+    from nbbench.report.markdown import as_markdown
+    from nbbench.report.text import as_text
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:

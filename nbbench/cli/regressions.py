@@ -8,49 +8,63 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import plan_item, project_option
-from nbbench.cli.streams import put
 
 
 @click.command()
 @project_option
 @click.option("--plan", metavar="ITEM", help="Plan item (default: the setting, PERF-PYTORCH-004).")
+@click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
 @click.option("--evidence/--no-evidence", default=True, help="Evidence lines below the table.")
 @click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
-@click.option("--fail", is_flag=True, help="Exit 3 when a regression is open.")
+@click.option("--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged.")
 @click.pass_obj
 def regressions(
-    app: App, plan: str | None, everything: bool, evidence: bool, markdown: bool, fail: bool
+    app: App,
+    plan: str | None,
+    open_only: bool,
+    everything: bool,
+    evidence: bool,
+    markdown: bool,
+    fail: bool,
 ) -> int:
     """List what is flagged for a plan item: commit, size, cause, state, evidence.
 
-    Works on committed results alone: nothing is measured.
+    Works on committed results alone: nothing is measured. What could not be judged is counted with its
+    reason; where nothing could be, the exit code is 4.
     """
-    from nbbench.cli.streams import terminal
-    from nbbench.documents import regressions_document
-    from nbbench.errors import EXIT_OK, EXIT_REGRESSION, InconclusiveError
+    from nbbench.cli.pages import emit_blocks
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, InconclusiveError
     from nbbench.history.history import current_flags, up_to_date
-    from nbbench.model import Flag, FlagState
+    from nbbench.model import EventDirection, Flag, FlagState
     from nbbench.record.refresh import open_store, order_notes
-    from nbbench.report.markdown import regressions_markdown
-    from nbbench.report.text import regressions_text
-    from nbbench.report.view import regressions_view
+    from nbbench.report.events import is_open, machines, regressions_blocks
 
-    item = plan_item(app, plan)
+    now = datetime.now(UTC)
     with open_store(app.settings) as store:
         events = up_to_date(app.settings, store)
-        if not store.run_info().get("series"):
+        info = store.run_info()
+        if not info.get("series"):
             raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
-        flags = current_flags(store, events, item)
+        flags = current_flags(store, events, plan_item(app, plan))
+        not_judged = store.not_judged()
         for note in order_notes(store):
             app.say(note)
-    if everything:
-        flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]
-    view = regressions_view(flags, datetime.now(UTC))
-    if app.json:
-        put(regressions_document(flags), nl=False)
-    elif markdown:
-        put(regressions_markdown(view), nl=False)
-    else:
-        put(regressions_text(view, terminal(), evidence=evidence), nl=False)
-    return EXIT_REGRESSION if fail and view.open_count else EXIT_OK
+    # A change of unknown direction is no flag, and always shown: somebody has to say what it is.
+    others = [e for e in events if e.direction is EventDirection.CHANGE or (everything and not e.worse)]
+    flags += [Flag(event, "", FlagState.DETECTED) for event in others]
+    waiting = [flag for flag in flags if is_open(flag, now)]
+    shown = waiting if open_only else flags
+    nothing = not info.get("judged") and not events
+    blocks = regressions_blocks(shown, not_judged=not_judged, nothing=nothing, now=now, evidence=evidence)
+    payload = {
+        "count": len(shown),
+        "flags": shown,
+        "machines": machines(shown),
+        "judged": info.get("judged"),
+        "not_judged": not_judged,
+    }
+    emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=2, for_github=True)
+    if fail and waiting:
+        return EXIT_REGRESSION
+    return EXIT_INCONCLUSIVE if nothing else EXIT_OK

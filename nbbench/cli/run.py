@@ -89,8 +89,8 @@ def _measure(
     from nbbench.record.branch import save_commits
     from nbbench.record.machines import machine_name
     from nbbench.record.refresh import import_all, open_store
-    from nbbench.report.run_view import run_payload, run_plan_text, run_view
-    from nbbench.report.text import run_text
+    from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
+    from nbbench.report.text import as_text
     from nbbench.subject.repository import open_subject
 
     began, started = datetime.now(UTC), time.monotonic()
@@ -116,9 +116,12 @@ def _measure(
             save_commits(app.settings, store)
         found = look_back(app.settings, store, commits, bench, began)
     notes = () if found.ran else ("nothing ran: all of it was measured already (--again measures again)",)
-    view = run_view(found.results, machine=found.machine, records=found.records, commits=commits, notes=notes)
-    payload = run_payload(view, found.results, found.machine, commits, time.monotonic() - started)
-    app.emit("run", payload, run_text(view, terminal()))
+    blocks = run_blocks(
+        found.results, machine=found.machine, records=found.records, commits=commits, notes=notes
+    )
+    spent = time.monotonic() - started
+    payload = run_payload(found.results, found.records, found.machine, commits, spent)
+    app.emit("run", payload, as_text(blocks, terminal()))
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
 
 

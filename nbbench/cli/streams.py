@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nbbench.words import for_terminal
+
 if TYPE_CHECKING:
     from nbbench.report.text import Terminal
 
@@ -37,14 +39,14 @@ def prepare() -> None:
 
 
 def put(text: str, *, nl: bool = True, err: bool = False) -> None:
-    """Print on stdout or stderr.
+    """Print on stdout or stderr, without anything that could repaint a terminal.
 
     When the reader has gone (`| head`), what follows is dropped: the command ends its work, and its
     exit code is that of the work. So is progress that cannot be written (a full disk); a result that cannot
     be is an error.
     """
     with suppressed(err=err):
-        click.echo(text, nl=nl, err=err)
+        click.echo(for_terminal(text), nl=nl, err=err)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from enum import StrEnum
 
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.gate.bisect_search import Mark
 from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
 from nbbench.measure.paired import paired_runner
@@ -19,14 +19,23 @@ from nbbench.model import Commit
 ALPHA = 0.003
 
 
+class CommitMark(StrEnum):
+    """What is known of a commit: as fast as good, as slow as bad, unable to run, or undecided."""
+
+    GOOD = "good"
+    BAD = "bad"
+    BROKEN = "broken"
+    UNCLEAR = "cannot tell"
+
+
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SeriesComparison:
     """What a comparison said: `effect` is the log ratio of head to base.
 
     `broken` is the short hash of the commit that cannot run.
     """
 
-    mark: Mark
+    mark: CommitMark
     effect: float
     sentence: str
     broken: str = ""
@@ -50,7 +59,7 @@ def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str], bud
     return found[0]
 
 
-def compare(
+def compare_series(
     settings: Settings,
     base: Commit,
     head: Commit,
@@ -59,7 +68,7 @@ def compare(
     threshold: float | None = None,
     seed: int,
     budget: Budget,
-) -> Comparison:
+) -> SeriesComparison:
     """Whether `head` is slower than `base` by more than `threshold` (log ratio; default: the floor).
 
     Bad: the interval lies above the threshold. Good: it lies below (without a threshold: below the smallest
@@ -75,11 +84,12 @@ def compare(
     session.finish()
     for side, commit in (("base", base), ("head", head)):
         if side in state.errors and not state.log_ratios:
-            return Comparison(Mark.BROKEN, 0.0, state.errors[side], commit.short)
+            return SeriesComparison(CommitMark.BROKEN, 0.0, state.errors[side], commit.short)
+    busy = tally.sentence if tally.repeated else ""
     if state.decision is None:
-        said = [state.disturbed or "the budget is spent", tally.sentence if tally.repeated else ""]
-        return Comparison(Mark.UNCLEAR, 0.0, "; ".join(filter(None, said)))
-    marks = {"slower": Mark.BAD, "undecided": Mark.UNCLEAR}
-    mark = marks.get(state.decision.decision, Mark.GOOD)
-    busy = f"; {tally.sentence}" if mark is Mark.UNCLEAR and tally.repeated else ""
-    return Comparison(mark, state.decision.estimate.effect, state.decision.reason + busy)
+        said = "; ".join(filter(None, [state.disturbed or "the budget is spent", busy]))
+        return SeriesComparison(CommitMark.UNCLEAR, 0.0, said)
+    marks = {"slower": CommitMark.BAD, "undecided": CommitMark.UNCLEAR}
+    mark = marks.get(state.decision.decision, CommitMark.GOOD)
+    said = "; ".join(filter(None, [state.decision.reason, busy if mark is CommitMark.UNCLEAR else ""]))
+    return SeriesComparison(mark, state.decision.estimate.effect, said)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.verdicts import WorkFacts
+from nbbench.gate.work_verdicts import WorkFacts
 from nbbench.ledger import ImageChange, ImageTolerance, Ledger
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer

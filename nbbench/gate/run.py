@@ -18,7 +18,8 @@ from nbbench.gate.equal_code import only_words_changed
 from nbbench.gate.exact import accepted_images, work_facts
 from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import LEDGER_TOLERANCE, WorkFacts, build_report, unmeasured_report, work_verdicts
+from nbbench.gate.verdicts import build_report, unmeasured_report
+from nbbench.gate.work_verdicts import LEDGER_TOLERANCE, WorkFacts, work_verdicts
 from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring

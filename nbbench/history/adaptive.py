@@ -196,4 +196,5 @@ def _second_looks(settings: Settings) -> set[str]:
 
 def _keep_second_looks(settings: Settings, looked: set[str]) -> None:
     text = json.dumps({"schema": _SCHEMA, "second_looks": sorted(looked)})
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
     write_text(settings.state_dir / _STATE, text)

@@ -20,7 +20,7 @@ from nbbench.history.setups import Setups
 from nbbench.history.standing import Standing, failures, not_judged, standing
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
-from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, ProcessRecord, Series, SeriesKey
+from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
@@ -276,5 +276,5 @@ def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) ->
         effect_lo=step.effect_lo,
         effect_hi=step.effect_hi,
         p_value=step.p_value,
-        worse=metric.direction(step.effect) is EventDirection.REGRESSION,
+        direction=metric.direction(step.effect),
     )

@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nbbench import units
 from nbbench.history.around import Around
 from nbbench.history.causes import find_cause
-from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.history.causes.facts import Facts, largest_changes
 from nbbench.history.causes.failure import FAILS
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes, merged
@@ -70,7 +69,8 @@ def _event(group: Group, around: Around) -> Event:
         phase=group.phase,
         cause=cause,
         effect=effect,
-        evidence=(*predicted, *timed, *evidence),
+        predicted=predicted,
+        evidence=(*timed, *evidence),
         changes=tuple(sorted(facts.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
     )
 
@@ -98,30 +98,30 @@ def _facts(group: Group, around: Around) -> Facts:
     )
 
 
-def _headline(facts: Facts) -> tuple[float, Evidence]:
+def _headline(facts: Facts) -> tuple[float, float | None]:
     """What a user waits for: the largest effect on time in the event's direction.
 
-    Where no time was measured it is predicted from the cost of the work, which is said; without a ledger the
-    largest effect on work stands in, then any.
+    Where no time was measured it is predicted from the cost of the work, which comes second; without a
+    ledger the largest effect on work stands in, then any.
     """
     if any(c.kind == FAILS for c in facts.changes):
-        return math.inf, ()
+        return math.inf, None
     same = [c for c in facts.changes if c.worse == (facts.way > 0) and math.isfinite(c.effect)]
     same = same or list(facts.changes)
     timed = [c for c in same if change_role(c) is Role.TIME]
     if timed:
-        return max(timed, key=lambda c: abs(c.effect)).effect, ()
+        return max(timed, key=lambda c: abs(c.effect)).effect, None
     costs = [
         d.cost_effect for d in facts.diffs if math.isfinite(d.cost_effect) and d.cost_effect * facts.way > 0
     ]
     if costs and facts.roles & {Role.WORK, Role.DTYPE}:
         effect = max(costs, key=abs)
-        return effect, (f"not timed: by its bytes and operations, time {units.format_change(effect)}",)
+        return effect, effect
     for roles in ((Role.WORK, Role.DTYPE), tuple(Role)):
         moved = [c for c in same if change_role(c) in roles]
         if moved:
-            return max(moved, key=lambda c: abs(c.effect)).effect, ()
-    return 0.0, ()
+            return max(moved, key=lambda c: abs(c.effect)).effect, None
+    return 0.0, None
 
 
 def _event_id(event: Event) -> str:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.history.changes import History, judge_history
-from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
-from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
-from nbbench.history.repeats import Repeats, collected_again, repeats_of
-from nbbench.history.stored import StoredSeries
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import MACHINE_BENCHMARKS
-from nbbench.model import Event, Flag, ProcessRecord
+from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
 from nbbench.record.refresh import import_all, order_notes
 from nbbench.workloads import WORKLOADS_FILE
+
+if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does without
+    from nbbench.history.changes import History
+    from nbbench.history.repeats import Repeats
+    from nbbench.history.setups import Sampling, Setups
 
 RULES = 3
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
@@ -33,6 +33,10 @@ RULES = 3
 
 def load_history(store: Store, *, machine: str | None = None) -> History:
     """Everything that detection looks at; the series stay in the database."""
+    from nbbench.history.changes import History
+    from nbbench.history.ledger_series import ledger_series
+    from nbbench.history.stored import StoredSeries
+
     by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
     for stored in store.ledgers(lines=True):
         by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
@@ -48,11 +52,35 @@ def load_history(store: Store, *, machine: str | None = None) -> History:
         stored=StoredSeries(store, CommitOrder(commits), machine),
         machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
         repeats=_repeats(store, machine, records),
+        setups=_setups(store, records),
     )
+
+
+def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
+    """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
+    from nbbench.history.setups import Sampling, Setups, telemetry_setup
+    from nbbench.record.setups import file_setups
+
+    files = {place: dict(setup) for place, setup in file_setups(store).items()}
+    for place, setup in telemetry_setup(records).items():
+        files.setdefault(place, {}).update(setup)
+    read: dict[str, dict[SeriesKey, dict[str, Sampling]]] = {}
+
+    def sampling(key: SeriesKey) -> Mapping[str, Sampling]:
+        if key.benchmark not in read:
+            found: dict[SeriesKey, dict[str, Sampling]] = defaultdict(dict)
+            for one in store.results(benchmark=key.benchmark):
+                found[one.key][one.commit] = Sampling(one.number, len(one.samples) or None)
+            read[key.benchmark] = found
+        return read[key.benchmark].get(key, {})
+
+    return Setups(files, sampling)
 
 
 def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:
     """What was collected twice, with both values; samples of other benchmarks are not read."""
+    from nbbench.history.repeats import collected_again, repeats_of
+
     again = collected_again(records)
     names = sorted({re.escape(benchmark) for _, _, _, benchmark in again})
     if not names:
@@ -69,6 +97,9 @@ def detect_events(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Event]:
     """Detect over everything in the database and save the events."""
+    from nbbench.history.changes import judge_history
+    from nbbench.history.events import build_events
+
     rests_on = store.fingerprint()  # before reading: what comes meanwhile is new to the next command
     history = load_history(store, machine=machine)
     found = judge_history(

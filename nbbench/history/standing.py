@@ -19,7 +19,7 @@ from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.metrics import Metric, Role
-from nbbench.model import ChangePoint, Commit, NotJudged, NotJudgedReason, SeriesKey
+from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
 from nbbench.stats.changepoint import level_effect
 
 LEAST_NOISY = 6
@@ -107,7 +107,7 @@ def failures(standings: Iterable[Standing], order: CommitOrder) -> list[ChangePo
             effect_lo=math.inf,
             effect_hi=math.inf,
             p_value=0.0,
-            worse=True,
+            direction=EventDirection.REGRESSION,
         )
         for one in standings
         if one.fails_since >= 0 and one.ran >= 0

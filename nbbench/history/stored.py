@@ -62,5 +62,7 @@ class StoredSeries:
         named = {one.id: one for one in self._series[part.start : part.stop]}
         for number, column in read_columns(self._store, named, self._ranks):
             one, measured = named[number], column.states != SKIPPED
-            commits = [self._hashes[rank] for rank in column.ranks[measured].tolist()]
-            yield one.place, Curve(one.key, one.unit, one.kind, commits, column.values[measured])
+            commits, skipped = (
+                [self._hashes[rank] for rank in column.ranks[some].tolist()] for some in (measured, ~measured)
+            )
+            yield one.place, Curve(one.key, one.unit, one.kind, commits, column.values[measured], skipped)

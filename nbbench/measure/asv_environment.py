@@ -112,7 +112,15 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         except NbbenchError as error:
             # asv records a ProcessError as a failed build and goes on with the next commit.
             self._tree, self._tree_dir, self._commit = "", None, commit_hash
-            self._append(self._failed_install(str(error)))
+            self._append(
+                benchmark="",
+                param_index=0,
+                kind="install",
+                started_at=datetime.now(UTC),
+                wall_s=0.0,
+                exit_code=1,
+                stderr_tail=redact_text(str(error), os.environ)[:_STDERR_TAIL],
+            )
             raise util.ProcessError(["git", "archive"], 1, "", str(error)) from error
         self._tree, self._commit = tree, commit_hash
         export_workloads(self._settings)
@@ -193,54 +201,33 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         return self._server
 
     def _record(self, argv: list[str], outcome: warm.JobOutcome) -> None:
-        """Append the process's telemetry beside asv's results; a full disk must not stop asv."""
+        """Keep the telemetry of a process that measured."""
         if argv[0] not in _MEASURING:
             return
-        told = dict(outcome.telemetry)
+        facts = dict(outcome.telemetry)
         bench, _, index = argv[2].rpartition("-")
         if not bench or not index.isdigit():
             bench, index = argv[2], "0"
-        record = ProcessRecord(
-            commit=self._commit,
-            environment=self.name,
-            machine=self.machine_name,
+        self._append(
             benchmark=bench,
             param_index=int(index),
             kind=argv[0],
-            started_at=datetime.fromtimestamp(told.pop("started"), UTC),
-            exit_code=int(told.pop("exit_code")),
-            timed_out=told.pop("verdict") == "timeout",
+            started_at=datetime.fromtimestamp(facts.pop("started"), UTC),
+            exit_code=int(facts.pop("exit_code")),
+            timed_out=facts.pop("verdict") == "timeout",
             stderr_tail=_worth_keeping(outcome),
-            extra=(
-                *_facts(told),
-                ("collection", _COLLECTION),
-                ("threads", usable_threads(self._settings.threads)),
-                *_setup(),
-            ),
-            **{name: round(value, 6) for name, value in told.items()},
-        )
-        self._append(record)
-
-    def _failed_install(self, reason: str) -> ProcessRecord:
-        return ProcessRecord(
-            commit=self._commit,
-            environment=self.name,
-            machine=self.machine_name,
-            benchmark="",
-            param_index=0,
-            kind="install",
-            started_at=datetime.now(UTC),
-            wall_s=0.0,
-            exit_code=1,
-            stderr_tail=redact_text(reason, os.environ)[:_STDERR_TAIL],
+            extra=(*_taken_out(facts), ("threads", usable_threads(self._settings.threads)), *_setup()),
+            **{name: round(value, 6) for name, value in facts.items()},
         )
 
-    def _append(self, record: ProcessRecord) -> None:
+    def _append(self, **fields: Any) -> None:
+        """Append a line of telemetry beside asv's results; a full disk must not stop asv."""
         if not self.machine_name:
             return
         path = telemetry_path(self._results_dir, self.machine_name, self._commit, self.name)
+        place = {"commit": self._commit, "environment": self.name, "machine": self.machine_name}
         try:
-            append_record(path, record)
+            append_record(path, ProcessRecord(**place, **fields))
         except OSError as error:
             log.warning(f"nbbench: telemetry not kept: {error}")
 
@@ -250,11 +237,12 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             self._server = None
 
 
-def _facts(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What telemetry keeps beside its own fields, taken out of what the server told."""
-    yield "load_before", told.pop("load_before")
-    yield "run_delay_s", told.pop("run_delay_s")
-    if canary := told.pop("canary", None):
+def _taken_out(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What telemetry keeps beside its own fields, taken out of the server's figures."""
+    yield "collection", _COLLECTION
+    yield "load_before", facts.pop("load_before")
+    yield "run_delay_s", facts.pop("run_delay_s")
+    if canary := facts.pop("canary", None):
         yield "canary", canary  # seconds of each program, before and after
 
 

@@ -154,8 +154,8 @@ def _follow(
             f"asv was ended by signal {-code}", hint="what is finished is kept: run again to resume"
         )
     if code == 1:
-        told = [text for line in last if (text := _PREFIX.sub("", line).strip())]
-        raise HostError(f"asv run failed: {told[-1] if told else 'no message'}")
+        said = [text for line in last if (text := _PREFIX.sub("", line).strip())]
+        raise HostError(f"asv run failed: {said[-1] if said else 'no message'}")
     return code
 
 

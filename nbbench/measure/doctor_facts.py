@@ -31,6 +31,7 @@ class Places:
     """The folders and names that the checks concern; the caller takes them from its settings.
 
     `threads` is the setting (0: as many as measuring chooses), `programs` the variables that name programs
+    subject_problem: tuple[str, str] = ("", "")
     which the subject is compared with.
     """
 
@@ -105,6 +106,7 @@ class Facts:
     subject_exists: bool = False
     branch: str = ""
     branch_exists: bool | None = None
+    subject_problem: tuple[str, str] = ("", "")  # why the subject cannot be opened, and the remedy
     programs: tuple[Program, ...] = ()
 
 
@@ -143,6 +145,7 @@ def gather(
         subject_exists=places.subject_git.is_dir(),
         branch=places.branch,
         branch_exists=_branch_exists(places),
+        subject_problem=places.subject_problem,
         programs=tuple(_program(name, environ.get(name, "")) for name in places.programs),
     )
 

@@ -98,8 +98,8 @@ def busy_note(load: LoadNow) -> str:
 
 def measure_roof(settings: Settings, server: WarmServer, environment: dict[str, str]) -> Roof:
     """The machine's ceilings, measured now."""
-    told = call(settings, server, environment, "benchmarks.roofline:machine")
-    return Roof(**{**told, "curve": tuple((int(size), float(rate)) for size, rate in told["curve"])})
+    answer = call(settings, server, environment, "benchmarks.roofline:machine")
+    return Roof(**{**answer, "curve": tuple((int(size), float(rate)) for size, rate in answer["curve"])})
 
 
 def measure_runs(
@@ -111,7 +111,7 @@ def measure_runs(
     malloc: bool = True,
 ) -> list[Run]:
     """A few warm runs of one workload. Raises WorkloadFailed with the subject's own error."""
-    told = call(settings, server, environment, "benchmarks.roofline:runs", workload=workload, malloc=malloc)
-    if told.get("error"):
-        raise WorkloadFailed(f"{workload}: {told['error']}")
-    return [Run(**run) for run in told["runs"]]
+    answer = call(settings, server, environment, "benchmarks.roofline:runs", workload=workload, malloc=malloc)
+    if answer.get("error"):
+        raise WorkloadFailed(f"{workload}: {answer['error']}")
+    return [Run(**run) for run in answer["runs"]]

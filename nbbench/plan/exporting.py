@@ -35,8 +35,12 @@ def gather(
     """
     events = up_to_date(settings, store)
     name = choose_machine(settings, store, machine)
-    chosen, results = _chosen(store, name, commit)
-    before, old = _baseline(store, name, chosen, baseline)
+    branch = store.commits()
+    chosen, results = _measured(store, name, commit, branch, "commit")
+    if chosen is None:
+        raise InconclusiveError("there are no results to export", hint="run `nbbench run` first")
+    place = next((i for i, known in enumerate(branch) if known.hash == chosen.hash), 0)
+    before, old = _measured(store, name, baseline, branch[:place], "baseline")
     records = [r for r in store.process_records(commit=chosen.hash) if r.machine == name]
     flags = current_flags(store, events, settings.plan)
     return Export(
@@ -62,37 +66,21 @@ def gather(
     )
 
 
-def _chosen(store: Store, machine: str, name: str | None) -> tuple[Commit, list[Result]]:
-    if name is not None:
-        found = store.commit(name)
-        if found is None or not (results := _results(store, found, machine)):
-            hint = "`nbbench run --commits HASH` measures it"
-            raise UsageError(f"no results of commit {name!r} on {machine}", hint=hint)
-        return found, results
-    for candidate in reversed(store.commits()):
-        if results := _results(store, candidate, machine):
-            return candidate, results
-    raise InconclusiveError("there are no results to export", hint="run `nbbench run` first")
-
-
-def _results(store: Store, commit: Commit, machine: str) -> list[Result]:
-    return [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
-
-
-def _baseline(
-    store: Store, machine: str, commit: Commit, name: str | None
+def _measured(
+    store: Store, machine: str, name: str | None, among: Sequence[Commit], what: str
 ) -> tuple[Commit | None, list[Result]]:
-    """The commit to compare with: the named one, or the newest measured before on the branch."""
+    """The named commit, or the newest of `among` that has results on the machine; None without one.
+
+    A baseline needs figures; of the exported commit failures are a result too.
+    """
+    known = store.commit(name) if name is not None else None
+    for commit in [known] if known else reversed(among) if name is None else []:
+        results = [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
+        if results if what == "commit" else any(r.value is not None for r in results):
+            return commit, results
     if name is not None:
-        found = store.commit(name)
-        if found is None or not (results := _results(store, found, machine)):
-            raise UsageError(f"no results of baseline {name!r} on {machine}")
-        return found, results
-    commits = store.commits()
-    place = next((i for i, c in enumerate(commits) if c.hash == commit.hash), 0)
-    for candidate in reversed(commits[:place]):
-        if results := [r for r in _results(store, candidate, machine) if r.value is not None]:
-            return candidate, results
+        hint = "`nbbench run --commits HASH` measures it"
+        raise UsageError(f"no results of {what} {name!r} on {machine}", hint=hint)
     return None, []
 
 

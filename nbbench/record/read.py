@@ -6,21 +6,24 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from nbbench.errors import UsageError
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey
 from nbbench.record import rows, schema
-from nbbench.record.columns import STATES, Column, read_columns
 from nbbench.record.engine import Database
 from nbbench.record.ledger_files import torch_order
 from nbbench.record.schema import StoredLedger
 from nbbench.record.shapes import AnyRow, pairs, unpack
+
+if TYPE_CHECKING:  # numpy, which a command with nothing new does without
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nbbench.record.columns import Column
 
 # Series whose points are fetched together: few queries, and memory for one chunk only.
 _CHUNK = 400
@@ -61,6 +64,8 @@ class Reading(Database):
         measured last counts; commits that are not of the branch are left out. Without `samples`
         the points are lighter. Raises UsageError for a malformed expression.
         """
+        from nbbench.record.columns import read_columns
+
         pattern = _pattern(benchmark)
         commits = self.commits()
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(commits)})
@@ -109,6 +114,8 @@ class Reading(Database):
 
     def ranks(self, places: dict[str, int]) -> NDArray[np.int64]:
         """By a commit's row number its place among ``places`` (hash to place), -1 where it has none."""
+        import numpy as np
+
         c = schema.commits.c
         with self.reading() as connection:
             ids = connection.execute(self._mine(sa.select(c.id, c.hash), schema.commits)).all()
@@ -305,6 +312,8 @@ def _order(key: SeriesKey) -> tuple[Any, ...]:
 def _points(
     number: int, column: Column, commits: list[Commit], samples: dict[tuple[int, int], bytes]
 ) -> tuple[Point, ...]:
+    from nbbench.record.columns import STATES
+
     points = []
     for rank, value, state, source in zip(
         column.ranks.tolist(), column.values.tolist(), column.states.tolist(), column.sources.tolist(),

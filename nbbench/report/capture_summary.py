@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from nbbench import __version__, units
 from nbbench.captured import PASSED, Findings, RunOutcome
-from nbbench.report.blocks import as_markdown
 from nbbench.report.capture import CaptureEnd, CaptureStart, guarded_line
 from nbbench.report.capture_figures import comparison, results
 from nbbench.report.capture_sentences import next_actions, sentences
-from nbbench.report.markdown import code, escape
+from nbbench.report.markdown import as_markdown, code, escape
 from nbbench.report.summary import bullets, fenced, page, table
 from nbbench.words import minute, plural
 

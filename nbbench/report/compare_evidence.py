@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from nbbench import units
 from nbbench.evidence import FolderContent
 from nbbench.plan.compare_evidence import FLOOR, EvidenceComparison, FigureRow
-from nbbench.report.blocks import Block, Table, Title, as_markdown, as_text
+from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.markdown import as_markdown
+from nbbench.report.text import as_text
 
 NOT_COMPARABLE = "NOT COMPARABLE"
 _SHOWN = 60  # figures of an export of the whole suite are some 180; --json has every one

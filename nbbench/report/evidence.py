@@ -6,17 +6,15 @@ Nothing here redacts: callers pass an environment and texts that went through
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
 from nbbench import __version__
 from nbbench.documents import document
 from nbbench.ledger import Ledger
 from nbbench.model import Result
-from nbbench.plan.exported import Export, comparisons, variation
-from nbbench.report.summary import open_rows, status_line, summary_md
+from nbbench.plan.exported import Export, comparisons
+from nbbench.report.summary import open_flags, status_line, summary_md
 from nbbench.words import clean_lines, iso
 
 _NOT_RECORDED = "# not recorded\n"
@@ -65,12 +63,12 @@ def metrics(export: Export) -> dict[str, Any]:
         "ledgers": [_ledger_metrics(ledger) for ledger in export.ledgers],
         "baseline": export.baseline_commit.hash if export.baseline_commit else None,
         "comparisons": comparisons(export.results, export.baseline, export.between),
-        "open_events": [row.event_id for row in open_rows(export)],
+        "open_events": [flag.event.id for flag in open_flags(export)],
     }
 
 
 def _series_metrics(result: Result) -> dict[str, Any]:
-    samples = [sample for sample in result.samples if math.isfinite(sample)]
+    """One series' figure; benchmark_results.json has its samples."""
     return {
         "series": result.key.label,
         "commit": result.commit,
@@ -78,20 +76,13 @@ def _series_metrics(result: Result) -> dict[str, Any]:
         "value": result.value,
         "unit": result.unit,
         "samples": len(result.samples),
-        "min": min(samples, default=None),
-        "max": max(samples, default=None),
-        "cv": variation(samples),
     }
 
 
 def _ledger_metrics(ledger: Ledger) -> dict[str, Any]:
-    bulky = ("lines", "image_blocks")  # benchmark_results.json has them
-    figures = {f.name: getattr(ledger, f.name) for f in fields(ledger) if f.name not in bulky}
-    return {
-        **figures,
-        "bytes_by_dtype": dict(ledger.bytes_by_dtype),
-        "bytes_per_pixel": ledger.bytes_per_pixel,
-    }
+    """What a ledger sums up to; benchmark_results.json has its lines."""
+    names = ("workload", "ops", "bytes_per_pixel", "upcast_bytes", "peak_live_bytes", "output_dtype", "error")
+    return {name: getattr(ledger, name) for name in names}
 
 
 def _benchmark_results(export: Export) -> dict[str, Any]:

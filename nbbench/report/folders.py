@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.evidence import Folder, FolderState
-from nbbench.report.blocks import Block, Table, Title, as_text
+from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.text import as_text
 from nbbench.words import plural
 
 _PROBLEMS = 5

@@ -1,39 +1,37 @@
 """A gate report as JUnit XML, for CI systems that show tests.
 
-Failures are regressed series, skipped tests inconclusive ones. JUnit readers show an empty
+Failures are regressed series, skipped tests those that nothing can be said of. JUnit readers show an empty
 suite, and often a skipped one, in green; a verdict that no series carries is therefore a test
 of its own, and nothing measured at all is an error.
 """
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
-from nbbench.model import Outcome
-from nbbench.report.view import GateView, VerdictRow
+from nbbench.model import GateReport, NotJudged, Outcome, Verdict
+from nbbench.report.gate import counts_line, figures, headline, in_reading_order
+from nbbench.words import clean, clean_lines, for_xml
 
-# XML 1.0 cannot hold these even escaped; `words.clean` leaves none, this is the last guard.
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WHOLE = "whole gate"
+_UNCLEAR = (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE)
+_PASSED = (Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.ACKNOWLEDGED)
 
 
-def gate_junit(view: GateView) -> str:
+def gate_junit(report: GateReport) -> str:
     """The report as one test suite named `nbbench gate`."""
     suite = ElementTree.Element("testsuite", name="nbbench gate")
     properties = ElementTree.SubElement(suite, "properties")
-    for name, value in (
-        ("base", view.base),
-        ("head", view.head),
-        ("outcome", str(view.outcome)),
-        ("seed", str(view.seed)),
-    ):
-        ElementTree.SubElement(properties, "property", name=name, value=_legal(value))
-    for row in view.rows:
-        _series_case(suite, row)
-    _whole_case(suite, view)
-    summary = [view.headline, view.counts_line, *view.notes]
-    ElementTree.SubElement(suite, "system-out").text = _legal("\n".join(summary))
+    for name in ("base", "head", "outcome", "machine", "seed"):
+        if value := clean(str(getattr(report, name))):
+            ElementTree.SubElement(properties, "property", name=name, value=for_xml(value))
+    for verdict in in_reading_order(report.verdicts):
+        _series_case(suite, verdict)
+    for one in report.not_judged:
+        _not_judged_case(suite, one)
+    _whole_case(suite, report)
+    summary = [headline(report), counts_line(report), *report.notes]
+    ElementTree.SubElement(suite, "system-out").text = _text("\n".join(map(clean, summary)))
     counts = {
         name: str(len(suite.findall(f"testcase/{tag}")))
         for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
@@ -45,46 +43,53 @@ def gate_junit(view: GateView) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _series_case(suite: ElementTree.Element, row: VerdictRow) -> None:
-    benchmark = row.series.partition("(")[0]
-    case = _case(suite, benchmark, row.series)
-    message = f"{row.outcome}: {row.change} {row.interval}, floor {row.floor}"
-    parts = (row.sentence, row.cause and f"cause: {row.cause}", row.reproduce)
-    detail = "\n".join(part for part in parts if part)
-    if row.outcome is Outcome.REGRESSED:
+def _series_case(suite: ElementTree.Element, verdict: Verdict) -> None:
+    name = clean(verdict.series) or "(all series)"
+    case = _case(suite, name.partition("(")[0], name)
+    change, between, floor = figures(verdict)
+    message = f"{verdict.outcome}: {change} {between}, floor {floor}"
+    cause = verdict.cause and f"cause: {verdict.cause}"
+    detail = "\n".join(clean(part) for part in (verdict.sentence, cause, verdict.reproduce) if part)
+    if verdict.outcome is Outcome.REGRESSED:
         _child(case, "failure", message, detail)
-    elif row.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE):
+    elif verdict.outcome in _UNCLEAR:
         _child(case, "skipped", message, detail)
     else:
-        ElementTree.SubElement(case, "system-out").text = _legal(f"{message}\n{detail}")
+        ElementTree.SubElement(case, "system-out").text = _text(f"{message}\n{detail}")
 
 
-def _whole_case(suite: ElementTree.Element, view: GateView) -> None:
+def _not_judged_case(suite: ElementTree.Element, one: NotJudged) -> None:
+    name = clean(one.series)
+    since = f" since {one.since[:8]}" if one.since else ""
+    _child(
+        _case(suite, name.partition("(")[0], name), "skipped", f"not judged: {one.reason}{since}", one.detail
+    )
+
+
+def _whole_case(suite: ElementTree.Element, report: GateReport) -> None:
     """Add the gate's own verdict when no series shows it."""
-    if view.rows and (
-        view.outcome in (Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.ACKNOWLEDGED)
-        or any(row.outcome is view.outcome for row in view.rows)
-    ):
+    shown = any(verdict.outcome is report.outcome for verdict in report.verdicts)
+    if report.verdicts and (report.outcome in _PASSED or shown):
         return
     case = _case(suite, "nbbench", _WHOLE)
-    if view.outcome is Outcome.REGRESSED:
-        _child(case, "failure", view.headline, "")
-    elif view.outcome is Outcome.INCONCLUSIVE and not view.rows:
-        _child(case, "error", view.headline, "nothing was measured")
-    elif view.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE):
-        _child(case, "skipped", view.headline, "")
+    if report.outcome is Outcome.REGRESSED:
+        _child(case, "failure", headline(report), "")
+    elif report.outcome in _UNCLEAR and not report.verdicts:
+        _child(case, "error", headline(report), "nothing was measured")
+    elif report.outcome in _UNCLEAR:
+        _child(case, "skipped", headline(report), "")
 
 
 def _case(suite: ElementTree.Element, classname: str, name: str) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", classname=_legal(classname), name=_legal(name))
+    return ElementTree.SubElement(suite, "testcase", classname=for_xml(classname), name=for_xml(name))
 
 
 def _child(case: ElementTree.Element, tag: str, message: str, detail: str) -> None:
-    child = ElementTree.SubElement(case, tag, message=_legal(message))
+    child = ElementTree.SubElement(case, tag, message=for_xml(clean(message)))
     if tag != "skipped":
         child.set("type", tag)
-    child.text = _legal(detail)
+    child.text = _text(detail)
 
 
-def _legal(text: str) -> str:
-    return _FORBIDDEN.sub("\ufffd", text)
+def _text(text: str) -> str:
+    return for_xml(clean_lines(text))

@@ -10,9 +10,10 @@ from nbbench.evidence import FolderState
 from nbbench.model import Flag, FlagState
 from nbbench.plan.plan import CriterionState, PlanVerdict
 from nbbench.plan.plans import Criterion, Plan
-from nbbench.report.blocks import Block, Table, Title, as_text
+from nbbench.report import events
+from nbbench.report.blocks import Block, Table, Title
 from nbbench.report.markdown import code, escape
-from nbbench.report.view import regressions_view
+from nbbench.report.text import as_text
 from nbbench.words import day, plural
 
 _NOTHING = "—"
@@ -163,11 +164,12 @@ def _artifacts(states: Sequence[CriterionState]) -> list[str]:
 
 
 def _open(flags: Sequence[Flag]) -> list[str]:
-    rows = [row for row in regressions_view(flags).rows if row.is_open]
     lines = [
-        f"  - {code(row.event_id)} at {code(row.commits)}: {escape(row.change)}, cause {escape(row.cause)}, "
-        f"{escape(row.state)}"
-        for row in rows
+        f"  - {code(e.id)} at {code(events.commit_range(e.lo_commit, e.hi_commit))}: "
+        f"{escape(events.change_text(e))}, cause {escape(e.cause)}, {escape(flag.state)}"
+        for flag in events.in_reading_order(flags)
+        if events.is_open(flag)
+        for e in (flag.event,)
     ]
     return lines or ["  - none"]
 

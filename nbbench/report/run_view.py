@@ -1,16 +1,16 @@
-"""The view of one occasion of measuring: what ran, what failed, what disturbed it."""
+"""What was measured: one occasion (what ran, failed, was disturbed), and the commits there are."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
 from nbbench.model import Commit, ProcessRecord, Result, Status
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.words import clean, day, plural
 
 _MANY = 20  # commits: from here on a run's cost is a question
@@ -18,40 +18,7 @@ _WRAPPER = "SubjectBroken: "
 _WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """What became of one commit."""
-
-    commit: str
-    date: str
-    ok: int
-    failed: int
-    skipped: int
-    duration: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRow:
-    """A benchmark that did not give a figure, with the end of its error output."""
-
-    commit: str
-    what: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """One run in one headline, a row for each commit, and what went wrong."""
-
-    headline: str
-    rows: tuple[RunRow, ...]
-    failures: tuple[FailureRow, ...]
-    disturbances: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def run_view(
+def run_blocks(
     results: Sequence[Result],
     *,
     records: Sequence[ProcessRecord] = (),
@@ -59,38 +26,56 @@ def run_view(
     elapsed_s: float | None = None,
     notes: Sequence[str] = (),
     machine: str = "",
-) -> RunView:
-    """Summarise `results` of one machine by commit, in the order of `commits` and then of appearance.
+) -> list[Block]:
+    """`results` of one machine by commit, in the order of `commits`, then of appearance; what went wrong.
 
     `records` is the telemetry of the same run: it names the errors and the disturbances.
     """
     known = {commit.hash: commit for commit in commits}
-    seen = dict.fromkeys([*known, *(result.commit for result in results)])
-    by_commit: dict[str, list[Result]] = defaultdict(list)
+    by_commit: dict[str, list[Result]] = {name: [] for name in known}
     for result in results:
-        by_commit[result.commit].append(result)
-    rows = [_row(commit, known.get(commit), by_commit[commit]) for commit in seen if commit in by_commit]
+        by_commit.setdefault(result.commit, []).append(result)
+    rows = [_row(name, known.get(name), mine) for name, mine in by_commit.items() if mine]
     counts = Counter(result.status for result in results)
-    return RunView(
-        headline=_headline(len(rows), counts, elapsed_s, machine),
-        rows=tuple(rows),
-        failures=_failures(results, records),
-        disturbances=_disturbances(records),
-        notes=tuple(clean(note) for note in notes),
-    )
+    blocks: list[Block] = [Head(_headline(len(rows), counts, elapsed_s, machine))]
+    if rows:
+        headers = ("commit", "date", "ok", "failed", "skipped", "time", "subject")
+        blocks.append(Table(headers, rows, right=(2, 3, 4, 5), codes=(0,), spare=(1, 5, 4)))
+    if failed := failures(results, records):
+        blocks.append(Bullets([Item(f"{what}: {why}", about=name) for name, what, why in failed], "Failures"))
+    extra = [f"disturbed: {line}" for line in disturbances(records)] + [f"note: {note}" for note in notes]
+    return [*blocks, Bullets(extra)] if extra else blocks
 
 
-def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> RunRow:
+def commits_blocks(commits: Sequence[Commit], measured: Mapping[str, str] | None = None) -> list[Block]:
+    """A table of commits in the order given; `measured` says by full hash what is known of each."""
+    if not commits:
+        return ["No commits."]
+    known = measured or {}
+    rows = [
+        (
+            str(c.position or ""),
+            c.short,
+            day(c.date),
+            c.tree[:8],
+            *([known.get(c.hash, "")] if known else []),
+            c.subject,
+        )
+        for c in commits
+    ]
+    headers = ["#", "commit", "date", "tree", *(["measured"] if known else []), "subject"]
+    return [Table(headers, rows, right=(0,), codes=(1, 3), spare=(3, 2)), plural(len(rows), "commit")]
+
+
+def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> tuple[str, ...]:
     counts = Counter(result.status for result in mine)
     durations = [result.duration_s for result in mine if result.duration_s is not None]
-    return RunRow(
-        commit=commit[:8],
-        date=day(known.date) if known else "",
-        ok=counts[Status.OK],
-        failed=counts[Status.FAILED],
-        skipped=counts[Status.SKIPPED],
-        duration=units.format_seconds(sum(durations)) if durations else "",
-        subject=clean(known.subject) if known else "",
+    return (
+        commit[:8],
+        day(known.date) if known else "",
+        *(str(counts[status]) for status in (Status.OK, Status.FAILED, Status.SKIPPED)),
+        units.format_seconds(sum(durations)) if durations else "",
+        known.subject if known else "",
     )
 
 
@@ -109,26 +94,31 @@ def run_plan_text(
 
 
 def run_payload(
-    view: RunView, results: Sequence[Result], machine: str, commits: Sequence[Commit], elapsed_s: float
+    results: Sequence[Result],
+    records: Sequence[ProcessRecord],
+    machine: str,
+    commits: Sequence[Commit],
+    elapsed_s: float,
 ) -> dict[str, Any]:
     """The JSON document of one run: figures by commit, failures with their reasons, disturbances."""
-    by_commit = {
-        commit.hash: Counter(r.status for r in results if r.commit == commit.hash) for commit in commits
-    }
+    by_commit = {c.hash: Counter(r.status for r in results if r.commit == c.hash) for c in commits}
     return {
         "machine": machine,
         "commits": [
             {"hash": c.hash, "position": c.position, **{str(s): by_commit[c.hash][s] for s in Status}}
             for c in commits
         ],
-        "failures": list(view.failures),
-        "disturbances": list(view.disturbances),
+        "failures": [
+            {"commit": commit, "what": what, "error": error}
+            for commit, what, error in failures(results, records)
+        ],
+        "disturbances": disturbances(records),
         "elapsed_s": elapsed_s,
     }
 
 
 def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None, machine: str) -> str:
-    where = f" on {clean(machine)}" if machine else ""
+    where = f" on {machine}" if machine else ""
     if not counts:
         return f"Nothing was measured{where}."
     shown = [status for status in Status if counts[status] or status is Status.OK]
@@ -139,27 +129,27 @@ def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None, ma
     return text + "."
 
 
-def _failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> tuple[FailureRow, ...]:
-    """One row for each commit and reason: a broken commit fails dozens of benchmarks alike."""
+def failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> list[tuple[str, str, str]]:
+    """Commit, what failed there and why: one row for each reason, as a broken commit fails dozens alike."""
     errors: dict[tuple[str, str], str] = {}
     for record in records:
         if record.exit_code != 0 or record.timed_out:
             errors.setdefault((record.commit, record.benchmark), _error(record))
-    grouped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    grouped: dict[tuple[str, str], list[str]] = {}
     failed = set()
     for result in results:
         if result.status is Status.FAILED:
             failed.add((result.commit, result.key.benchmark))
             error = errors.get((result.commit, result.key.benchmark), "no error output was kept")
-            grouped[(result.commit, error)].append(clean(result.key.label))
+            grouped.setdefault((result.commit, error), []).append(clean(result.key.label))
     # A process can die outside any benchmark (discovery, setup_cache): that has no result row.
     for (commit, benchmark), error in errors.items():
         if (commit, benchmark) not in failed:
-            grouped[(commit, error)].append(clean(benchmark) or "(no benchmark)")
-    return tuple(
-        FailureRow(commit[:8], what[0] + (f" and {len(what) - 1} more" if len(what) > 1 else ""), error)
+            grouped.setdefault((commit, error), []).append(clean(benchmark) or "(no benchmark)")
+    return [
+        (commit[:8], what[0] + (f" and {len(what) - 1} more" if len(what) > 1 else ""), error)
         for (commit, error), what in grouped.items()
-    )
+    ]
 
 
 def _error(record: ProcessRecord) -> str:
@@ -173,7 +163,7 @@ def _error(record: ProcessRecord) -> str:
     return _WORKLOAD.sub("", reason) if wrapped else lines[-1]
 
 
-def _disturbances(records: Sequence[ProcessRecord]) -> tuple[str, ...]:
+def disturbances(records: Sequence[ProcessRecord]) -> list[str]:
     """What disturbed the benchmark processes, a line for each sign that is above its limit."""
     found = [(one, record) for record in records if (one := disturbance_of(record)) is not None]
     lines = []
@@ -189,4 +179,4 @@ def _disturbances(records: Sequence[ProcessRecord]) -> tuple[str, ...]:
                 f"{len(above)} of {len(found)} processes {what}; worst: {clean(worst.benchmark)} at "
                 f"{worst.commit[:8]}, {most:.2g} processors taken"
             )
-    return tuple(lines)
+    return lines

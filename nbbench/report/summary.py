@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import units
-from nbbench.model import Result, Status
+from nbbench.model import Flag, Result, Status
 from nbbench.plan.exported import Comparison, Export, Standing, comparisons, variation
+from nbbench.report import events
 from nbbench.report.markdown import code, escape
-from nbbench.report.view import FlagRow, regressions_view
 from nbbench.words import minute, plural
 
 _FILES = {
@@ -49,9 +49,10 @@ def status_line(export: Export) -> str:
     return "PASSED (exit code 0)"
 
 
-def open_rows(export: Export) -> list[FlagRow]:
-    """The open regressions on record, as tables show them."""
-    return [row for row in regressions_view(export.flags, export.ended_at).rows if row.is_open]
+def open_flags(export: Export) -> list[Flag]:
+    """The open regressions on record, in reading order."""
+    ordered = events.in_reading_order(export.flags, export.ended_at)
+    return [flag for flag in ordered if events.is_open(flag, export.ended_at)]
 
 
 def page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
@@ -83,12 +84,16 @@ def _executive(export: Export, compared: Sequence[Comparison]) -> list[str]:
         f"Commit {code(export.commit.short)} {escape(export.commit.subject)}.",
     ]
     lines.append(_against_baseline(export, compared))
-    for row in regressions_view(export.flags, export.ended_at).rows:
-        word = "Open regression" if row.is_open else "Regression" if row.worse else "Improvement"
-        recovered = f", recovered by {code(row.recovered_by)}" if row.recovered_by else ""
+    for flag in events.in_reading_order(export.flags, export.ended_at):
+        event = flag.event
+        is_open = events.is_open(flag, export.ended_at)
+        word = f"Open {event.direction}" if is_open else event.direction.title()
+        where = code(events.commit_range(event.lo_commit, event.hi_commit))
+        state = escape(events.state_text(flag, export.ended_at))
+        healed = f", recovered by {code(event.recovered_by[:8])}" if event.recovered_by else ""
         lines.append(
-            f"{word} on record: {code(row.event_id)} at {code(row.commits)}, {escape(row.change)}, "
-            f"cause {row.cause}, {escape(row.state)}{recovered} ({escape(row.plan)})."
+            f"{word} on record: {code(event.id)} at {where}, {escape(events.change_text(event))}, "
+            f"cause {event.cause}, {state}{healed} ({escape(flag.plan)})."
         )
     lines.append("The environment and torch_env are those of the export, not of the measurement.")
     return lines
@@ -192,8 +197,8 @@ def _actions(export: Export, compared: Sequence[Comparison]) -> list[str]:
     if export.exit_code:
         actions.append("Find out why no benchmark gave a figure, then measure and export again.")
     actions += [
-        f"Decide about {row.event_id} (cause {row.cause}); nbbench explain {row.event_id} shows it."
-        for row in open_rows(export)
+        f"Decide about {flag.event.id} (cause {flag.event.cause}); nbbench explain {flag.event.id} shows it."
+        for flag in open_flags(export)
     ]
     standings = {c.standing for c in compared}
     if standings & {Standing.WORSE, Standing.CANNOT_TELL} and export.baseline_commit:

@@ -16,9 +16,9 @@ from nbbench.capture.findings import judged
 from nbbench.capture.test_records import parse_test_records
 from nbbench.captured import RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.blocks import as_markdown
 from nbbench.report.capture_figures import metrics, results
 from nbbench.report.capture_sentences import sentences
+from nbbench.report.markdown import as_markdown
 
 PIECES = st.sampled_from(
     [

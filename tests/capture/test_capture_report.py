@@ -9,9 +9,9 @@ from capture_samples import FAILED, found, passed_test, run_of
 
 from nbbench.captured import Findings, OperatorCost, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.blocks import as_markdown
 from nbbench.report.capture_figures import metrics, results
 from nbbench.report.dtypes import audit_sentence
+from nbbench.report.markdown import as_markdown
 
 
 def test_a_run_without_records_still_has_metrics() -> None:

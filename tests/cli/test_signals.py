@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -106,6 +107,15 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 143
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "errors.UsageError", "OSError"])
+def test_no_error_shows_a_secret(kind: str) -> None:
+    """J2"""
+    environment = {**os.environ, "MY_API_TOKEN": "correct-horse-battery"}
+    process = start(f"raise {kind}('not correct-horse-battery')", env=environment)
+    _, errors = process.communicate(timeout=60)
+    assert "<redacted>" in errors and "correct-horse" not in errors
 
 
 def test_wrong_usage_on_a_full_disk() -> None:

@@ -74,9 +74,10 @@ def test_closed_descriptors(root: Path, closed: tuple[int, ...]) -> None:
     assert b"internal error" not in done.stderr
 
 
-def test_a_full_disk_behind_stdout(root: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+def test_a_full_disk_behind_stdout(root: Path, more: tuple[str, ...]) -> None:
     with Path("/dev/full").open("wb") as full:
-        done = run(root, *PLAN, stdout=full)
+        done = run(root, *PLAN, *more, stdout=full)
     assert done.returncode == 2 and done.stderr.startswith(b"nbbench: the disk is full")
 
 

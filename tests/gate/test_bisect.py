@@ -1,115 +1,264 @@
-"""The search for a culprit, against simulated branches whose truth is known."""
+"""The search for a culprit on simulated branches whose truth is known; comparisons are given."""
 
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbbench.gate.bisect_search import Found, Knowledge, Mark, Probe, bounds, next_probe, work_steps
+from nbbench.budget import Budget, BudgetSpentError
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.gate import bisect as rooms
+from nbbench.gate.compare import CommitMark, SeriesComparison
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
+
+SERIES = "bandwidth.Warm.time_run(512, 'float32')"
+WORKLOAD = "bandwidth-512-float32"
+FIXED = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def search(
-    levels: list[float],
-    steps: dict[int, float] | None = None,
-    broken: set[int] = frozenset(),
-    unclear: set[int] = frozenset(),
-) -> tuple[Found, list[Probe]]:
-    """Run the search on known log levels; returns the answer and the comparisons made."""
-    marks: dict[int, Mark] = {}
-    verified: dict[int, Mark] = {}
-    made: list[Probe] = []
-    while True:
-        known = Knowledge(len(levels), levels[-1] - levels[0], steps or {}, marks, verified)
-        answer = next_probe(known)
-        if isinstance(answer, Found):
-            return answer, made
-        made.append(answer)
-        assert len(made) <= 3 * len(levels), "it never ends"
-        if answer.index in broken:
-            marks[answer.index] = Mark.BROKEN
-            continue
-        if answer.reference in broken:
-            marks[answer.reference] = Mark.BROKEN
-            continue
-        slower = levels[answer.index] - levels[answer.reference] > answer.threshold
-        mark = Mark.BAD if slower else Mark.GOOD
-        if answer.index in unclear:
-            mark = Mark.UNCLEAR
-        (verified if answer.verify else marks)[answer.index] = mark
+def branch(count: int) -> tuple[Commit, ...]:
+    date = datetime(2025, 9, 1, tzinfo=UTC)
+    return tuple(
+        Commit(f"{n:08x}" + "0" * 32, f"{n:08x}" + "f" * 32, date, f"commit {n}", n + 1) for n in range(count)
+    )
 
 
-@given(st.integers(2, 60), st.data())
-def test_a_single_step_is_found_and_verified(count: int, data: st.DataObject) -> None:
-    at = data.draw(st.integers(1, count - 1))
-    found, made = search([0.0] * at + [0.2] * (count - at))
-    assert found == Found(at, at, True)
-    assert len(made) <= math.ceil(math.log2(count)) + 2
+COMMITS = branch(12)
 
 
-def test_work_that_accounts_for_it_needs_one_comparison() -> None:
-    found, made = search([0.0] * 50 + [0.2] * 50, steps={20: 0.02, 50: 0.18})
-    assert found == Found(50, 50, True)
-    assert made == [Probe(50, 49, 0.09, verify=True)]
+class Machine:
+    """Answers comparisons from planted levels (log time) and work (log bytes), and counts them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, levels: list[float], work: dict[int, float]) -> None:
+        self.levels, self.commits = levels, branch(len(levels))
+        self.work = [sum(size for at, size in work.items() if at <= i) for i in range(len(levels))]
+        self.broken: set[int] = set()
+        self.unclear: set[int] = set()
+        self.made: list[int] = []
+        self.stop_after = 1000
+        self.now = 0.0
+        monkeypatch.setattr(rooms, "compare_series", self.compare)
+        monkeypatch.setattr(rooms, "commit_ledgers", self.ledgers)
+        monkeypatch.setattr(rooms, "matching_workloads", lambda settings, pattern: [WORKLOAD])
+
+    def ledgers(self, settings, commits, names, *, say):
+        found = {}
+        for i, commit in enumerate(self.commits):
+            error = "NameError" if i in self.broken else ""
+            size = int(1e9 * math.exp(self.work[i]))
+            found[commit.tree] = {
+                WORKLOAD: Ledger(WORKLOAD, 512 * 512, 1, 1, size, 0, 0, (), "", "", "", error=error)
+            }
+        return found
+
+    def compare(self, settings, base, head, series, *, threshold=None, seed, budget):
+        assert series == SERIES
+        if len(self.made) >= self.stop_after:
+            raise KeyboardInterrupt
+        index = head.position - 1
+        self.made.append(index)
+        self.now += 10.0
+        assert len(self.made) <= 3 * len(self.levels), "it never ends"
+        for at in (base.position - 1, index):
+            if at in self.broken:
+                short = self.commits[at].short
+                return SeriesComparison(
+                    CommitMark.BROKEN, 0.0, f"{short} cannot run it: NameError: phi", short
+                )
+        if index in self.unclear:
+            return SeriesComparison(CommitMark.UNCLEAR, 0.0, "noise")
+        effect = self.levels[index] - self.levels[base.position - 1]
+        mark = CommitMark.BAD if effect > (0.01 if threshold is None else threshold) else CommitMark.GOOD
+        return SeriesComparison(mark, effect, f"change {effect:+.2f}")
+
+    def run(self, root: Path, seconds: float = 1e6, *, restart: bool = False, show=lambda text: None):
+        return rooms.find_culprit(
+            Settings(root=root),
+            SERIES,
+            self.commits,
+            budget=Budget(seconds, lambda: self.now),
+            restart=restart,
+            seed=1,
+            show=show,
+        )
 
 
-def test_work_that_grew_without_costing_time_is_refuted_and_time_decides() -> None:
-    found, made = search([0.0] * 30 + [0.2] * 20, steps={10: 0.3})
-    assert found == Found(30, 30, True)
-    assert made[0].index == 10
+@FIXED
+@given(count=st.integers(2, 60), data=st.data())
+def test_a_step_of_time_is_found(count, data, tmp_path_factory) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        at = data.draw(st.integers(1, count - 1))
+        machine = Machine(patch, [0.0] * at + [0.2] * (count - at), {})
+        answer = machine.run(tmp_path_factory.mktemp("s"))
+        assert (answer.stopped, list(answer.culprits)) == ("located", [at])
+        assert len(machine.made) <= math.ceil(math.log2(count)) + 2
 
 
-def test_broken_commits_are_passed_over_and_give_a_range() -> None:
-    found, _ = search([0.0] * 8 + [0.2] * 8, broken={7, 8, 9})
-    assert found == Found(7, 10, True)
-
-
-def test_the_parent_of_a_step_of_work_may_be_broken() -> None:
-    found, _ = search([0.0] * 8 + [0.2] * 8, steps={8: 0.2}, broken={7})
-    assert found == Found(7, 8, True)
-
-
-def test_what_cannot_be_told_ends_in_a_range() -> None:
-    found, _ = search([0.0] * 8 + [0.2] * 8, unclear={7, 8})
-    assert found == Found(7, 9, False) or (found.first <= 8 <= found.last)
-    assert not (found.verified and found.first == found.last)
-
-
-def test_neighbours_need_no_further_comparison() -> None:
-    assert search([0.0, 0.3]) == (Found(1, 1, True), [])
-
-
+@FIXED
 @given(
-    st.lists(st.sampled_from([-0.1, 0.0, 0.0, 0.0, 0.15, 0.4]), min_size=1, max_size=30),
-    st.sets(st.integers(1, 28)),
-    st.sets(st.integers(1, 28)),
+    moves=st.lists(st.sampled_from([-0.1, 0.0, 0.0, 0.0, 0.15, 0.4]), min_size=1, max_size=30),
+    broken=st.sets(st.integers(1, 28)),
+    unclear=st.sets(st.integers(1, 28)),
 )
-def test_it_always_ends_inside_the_range(moves: list[float], broken: set[int], unclear: set[int]) -> None:
+def test_it_always_ends_inside_the_range(moves, broken, unclear, tmp_path_factory) -> None:
     levels = [0.0]
     for move in moves:
         levels.append(levels[-1] + move)
-    if levels[-1] <= 0:
-        return
     last = len(levels) - 1
-    found, _ = search(levels, broken=broken - {last}, unclear=unclear - {last})
-    assert 1 <= found.first <= found.last <= last
-
-
-def test_bounds_take_the_first_bad_and_the_good_before_it() -> None:
-    marks = {3: Mark.GOOD, 6: Mark.BAD, 8: Mark.GOOD, 4: Mark.BROKEN}
-    assert bounds(Knowledge(10, 0.2, {}, marks, {})) == (3, 6)
+    if levels[-1] <= 0.01:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        machine = Machine(patch, levels, {})
+        machine.broken, machine.unclear = broken - {last}, unclear - {last}
+        answer = machine.run(tmp_path_factory.mktemp("s"))
+        assert answer.culprits and 1 <= answer.culprits[0] <= answer.culprits[-1] <= last
 
 
 @pytest.mark.parametrize(
-    ("costs", "steps"),
+    ("levels", "work", "culprit", "comparisons"),
     [
-        ([{"w": 1.0}, {"w": 1.0}, {"w": 2.0}], {2: math.log(2)}),
-        ([{"w": 1.0}, {}, {"w": 2.0}], {2: math.log(2)}),
-        ([{"w": 2.0}, {"w": 1.0}], {}),
-        ([{"w": 1.0, "v": 1.0}, {"w": 1.1, "v": 4.0}], {1: math.log(4)}),
+        ([0.0] * 7 + [0.3] * 5, {7: 0.3}, 7, 1),  # the work explains all of it
+        ([0.0] * 7 + [0.3] * 5, {2: 0.02, 7: 0.3}, 7, 1),
+        ([0.0] * 4 + [0.3] * 8, {}, 4, 5),
+        ([0.0] * 8 + [0.5] * 4, {2: 0.06}, 8, 6),  # the work explains a tenth of it: time decides
+        ([0.0, 0.3], {}, 1, 1),
     ],
 )
-def test_steps_of_work(costs: list[dict[str, float]], steps: dict[int, float]) -> None:
-    assert work_steps(costs) == pytest.approx(steps)
+def test_time_is_for_what_exact_work_does_not_explain(
+    monkeypatch, tmp_path, levels, work, culprit, comparisons
+) -> None:
+    machine = Machine(monkeypatch, levels, work)
+    answer = machine.run(tmp_path)
+    assert (answer.stopped, list(answer.culprits)) == ("located", [culprit])
+    assert len(machine.made) <= comparisons
+    assert machine.commits[culprit].short in answer.sentence and "exact work" in answer.sentence
+
+
+def test_exact_work_answers_where_time_cannot_tell(monkeypatch, tmp_path) -> None:
+    """H12: under load the ledgers know the commit, and no answer is without their word."""
+    machine = Machine(monkeypatch, [0.0] * 12, {7: math.log(1.47)})
+    machine.unclear = {11}
+    answer = machine.run(tmp_path)
+    assert (answer.stopped, list(answer.culprits)) == ("work", [7])
+    assert f"grew by +47.0 % at {COMMITS[7].short}" in answer.sentence and "noise" in answer.sentence
+    machine.work = [0.0] * 12
+    answer = machine.run(tmp_path)
+    assert (answer.stopped, list(answer.culprits)) == ("range", [])
+    assert answer.sentence == (
+        f"time cannot tell 0000000b from 00000000: noise; the exact work of {WORKLOAD} grew nowhere"
+    )
+
+
+def test_a_step_of_work_after_a_commit_without_a_ledger_may_be_either_s(monkeypatch, tmp_path) -> None:
+    machine = Machine(monkeypatch, [0.0] * 12, {6: 0.4})
+    machine.broken, machine.unclear = {5}, {11}
+    answer = machine.run(tmp_path)
+    assert (answer.stopped, list(answer.culprits)) == ("range", [5, 6])
+
+
+@pytest.mark.parametrize("ends_in", ["compare_series", "commit_ledgers"])
+def test_a_budget_may_end_in_any_phase(monkeypatch, tmp_path, ends_in) -> None:
+    """H12, H13: what is known by then is the answer."""
+    machine = Machine(monkeypatch, [0.0] * 12, {7: 0.4})
+
+    def ended(*arguments, **options):
+        raise BudgetSpentError("ended")
+
+    monkeypatch.setattr(rooms, ends_in, ended)
+    answer = machine.run(tmp_path)
+    if ends_in == "compare_series":
+        assert (answer.stopped, list(answer.culprits)) == ("work", [7])
+    else:
+        assert answer.stopped == "budget" and "was not recorded" in answer.sentence
+
+
+def test_a_spent_budget_gives_the_range_so_far(monkeypatch, tmp_path) -> None:
+    machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {})
+    answer = machine.run(tmp_path, seconds=25.0)
+    assert answer.stopped == "budget" and 6 in answer.culprits and len(machine.made) == 3
+    assert answer.sentence.startswith("the budget is spent: the culprit is one of the")
+
+
+def test_nothing_to_find(monkeypatch, tmp_path) -> None:
+    machine = Machine(monkeypatch, [0.0] * 12, {7: 0.3})
+    answer = machine.run(tmp_path)
+    assert (answer.stopped, list(answer.culprits), machine.made) == ("unchanged", [], [11])
+    assert "is not slower" in answer.sentence and "grew by +35.0 %" in answer.sentence
+
+
+def test_a_killed_search_goes_on_where_it_stopped(monkeypatch, tmp_path) -> None:
+    machine = Machine(monkeypatch, [0.0] * 4 + [0.3] * 8, {})
+    machine.stop_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        machine.run(tmp_path)
+    first = list(machine.made)
+    machine.stop_after = 1000
+    said: list[str] = []
+    answer = machine.run(tmp_path, show=said.append)
+    assert list(answer.culprits) == [4]
+    assert not set(machine.made[len(first) :]) & set(first)
+    assert any("3 comparisons of an earlier search" in text for text in said)
+    machine.made.clear()
+    assert list(machine.run(tmp_path).culprits) == [4] and machine.made == []
+    assert list(machine.run(tmp_path, restart=True).culprits) == [4] and machine.made != []
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"schema": "nbbench.bisect/2"}', '{"schema": 3, "made": 4}']
+)
+def test_a_damaged_state_is_forgotten(monkeypatch, tmp_path, damage) -> None:
+    machine = Machine(monkeypatch, [0.0] * 4 + [0.3] * 8, {})
+    machine.run(tmp_path)
+    [path] = (Settings(root=tmp_path).state_dir / "bisect").glob("*.json")
+    path.write_text(damage)
+    machine.made.clear()
+    assert list(machine.run(tmp_path).culprits) == [4] and len(machine.made) > 1
+
+
+def test_broken_commits_leave_a_range(monkeypatch, tmp_path) -> None:
+    machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {})
+    machine.broken = {5, 6}
+    answer = machine.run(tmp_path)
+    assert (answer.stopped, list(answer.culprits)) == ("range", [5, 6, 7])
+    assert "one of the 3 commits" in answer.sentence
+
+
+def test_ends_that_cannot_run(monkeypatch, tmp_path) -> None:
+    machine = Machine(monkeypatch, [0.0] * 12, {})
+    machine.broken = {0}
+    with pytest.raises(InconclusiveError, match="cannot run it: NameError") as caught:
+        machine.run(tmp_path)
+    assert caught.value.hint.startswith("GOOD and BAD both have to run")
+
+
+def test_a_long_range_is_not_listed_in_full() -> None:
+    from nbbench.cli.bisect import MOST_LISTED, _text
+
+    commits = COMMITS * 5
+    search = rooms.CulpritSearch(SERIES, commits)
+    lines = _text(rooms.BisectAnswer(search, range(1, len(commits)), "why", "budget")).splitlines()
+    assert lines[0] == "why" and COMMITS[1].short in lines[1]
+    assert len(lines) == MOST_LISTED + 2 and lines[-1] == f"  … and {len(commits) - 1 - MOST_LISTED} more"
+
+
+def test_series_without_a_ledger_are_bisected_by_time(monkeypatch, tmp_path) -> None:
+    Machine(monkeypatch, [0.0] * 12, {6: 0.4})
+    search = rooms.CulpritSearch("cold_start.ColdStart.timeraw_first_run", COMMITS)
+    monkeypatch.setattr(rooms, "ledger_families", lambda key: ())
+    rooms._exact_work(Settings(root=tmp_path), search, lambda text: None)
+    assert (search.steps, search.work) == ({}, "no ledger counts what this series runs")
+
+
+def test_the_series_own_workload_is_asked_first(monkeypatch, tmp_path) -> None:
+    names = ["bandwidth-512-float32", "bandwidth-512-float64", "bandwidth-2048-float64"]
+    monkeypatch.setattr(rooms, "matching_workloads", lambda settings, pattern: names)
+    asked = Settings(root=tmp_path)
+    assert rooms._workloads(asked, SERIES, ("bandwidth-",)) == names[:1]
+    assert rooms._workloads(asked, "c_ratio.Ratio.time_run", ("bandwidth-",)) == names[:2]

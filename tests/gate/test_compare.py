@@ -15,7 +15,7 @@ from nbbench.budget import Budget
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.gate import compare as rooms
-from nbbench.gate.bisect_search import Mark
+from nbbench.gate.compare import CommitMark
 from nbbench.gate.session import CRASHES, MAX_ROUNDS
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
@@ -59,8 +59,8 @@ def pair(log_ratio: float) -> Pair:
     return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio, slices=5)
 
 
-def compared(**options) -> rooms.Comparison:
-    return rooms.compare(
+def compared(**options) -> rooms.SeriesComparison:
+    return rooms.compare_series(
         Settings(root=Path("/")), BASE, HEAD, SERIES, **{"seed": 1, "budget": Budget(1e9), **options}
     )
 
@@ -71,7 +71,7 @@ WOBBLE = (0.001, -0.002, 0.0, 0.002, -0.001)
 def test_slower_is_told_by_the_fewest_rounds_that_can(rounds) -> None:
     left = rounds(pair(0.3 + WOBBLE[n % 5]) for n in range(40))
     found = compared()
-    assert found.mark is Mark.BAD and found.effect == pytest.approx(0.3, abs=0.01)
+    assert found.mark is CommitMark.BAD and found.effect == pytest.approx(0.3, abs=0.01)
     assert 40 - len(left) <= 11
     said = r"change \+35\.\d %, interval \+\S+ % to \+\S+ % from \d+ rounds, lies above the floor.*"
     assert re.fullmatch(said, found.sentence)
@@ -80,11 +80,11 @@ def test_slower_is_told_by_the_fewest_rounds_that_can(rounds) -> None:
 @pytest.mark.parametrize("effect", [0.0, -0.3])
 def test_not_slower(rounds, effect: float) -> None:
     rounds(pair(effect + WOBBLE[n % 5]) for n in range(40))
-    assert compared().mark is Mark.GOOD
+    assert compared().mark is CommitMark.GOOD
 
 
 def test_a_threshold_divides_good_from_bad(rounds) -> None:
-    for threshold, mark in ((0.1, Mark.BAD), (0.4, Mark.GOOD)):
+    for threshold, mark in ((0.1, CommitMark.BAD), (0.4, CommitMark.GOOD)):
         rounds(pair(0.25 + WOBBLE[n % 5]) for n in range(40))
         assert compared(threshold=threshold).mark is mark
 
@@ -92,19 +92,21 @@ def test_a_threshold_divides_good_from_bad(rounds) -> None:
 def test_rounds_that_contradict_each_other_end_undecided(rounds) -> None:
     left = rounds(pair(0.3 * (-1) ** n) for n in range(100))
     found = compared()
-    assert found.mark is Mark.UNCLEAR and len(left) == 100 - MAX_ROUNDS
+    assert found.mark is CommitMark.UNCLEAR and len(left) == 100 - MAX_ROUNDS
 
 
 def test_a_spent_budget_measures_nothing(rounds) -> None:
     left = rounds([pair(0.3)])
-    assert compared(budget=Budget(0.0)) == rooms.Comparison(Mark.UNCLEAR, 0.0, "the budget is spent")
+    assert compared(budget=Budget(0.0)) == rooms.SeriesComparison(
+        CommitMark.UNCLEAR, 0.0, "the budget is spent"
+    )
     assert len(left) == 1
 
 
 def test_too_few_rounds_are_given_no_interval(rounds) -> None:
     left = rounds([pair(0.3), pair(0.301)])
     found = compared(budget=Budget(50.0, lambda: 0.0 if left else 100.0))
-    assert found.mark is Mark.UNCLEAR
+    assert found.mark is CommitMark.UNCLEAR
     assert found.sentence == "change +35.1 %, 2 rounds are too few for an interval"
 
 
@@ -113,7 +115,7 @@ def test_a_side_that_cannot_run(rounds, side: str, broken: Commit) -> None:
     error = f"{broken.short} cannot run it: NameError: n_steps is not defined"
     sides = {"base": Sample(None), "head": Sample(None), side: Sample(None, error)}
     rounds([Pair(**sides)] * CRASHES)
-    assert compared() == rooms.Comparison(Mark.BROKEN, 0.0, error, broken.short)
+    assert compared() == rooms.SeriesComparison(CommitMark.BROKEN, 0.0, error, broken.short)
 
 
 def test_one_series(rounds) -> None:

@@ -11,7 +11,8 @@ from history_samples import branch, ledger
 
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, acknowledged_between
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import WorkFacts, build_report, series_verdict
+from nbbench.gate.verdicts import build_report, series_verdict
+from nbbench.gate.work_verdicts import WorkFacts
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -23,8 +24,8 @@ from nbbench.model import (
     Outcome,
     SeriesKey,
 )
-from nbbench.report.markdown import gate_markdown
-from nbbench.report.view import gate_view
+from nbbench.report.gate import gate_blocks
+from nbbench.report.markdown import LIMIT_BYTES, as_markdown
 from nbbench.work.ledger_diff import diff_ledgers
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -37,7 +38,20 @@ WORK = SeriesKey(
 
 def change(key: SeriesKey, effect: float, unit: str = "seconds") -> ChangePoint:
     culprit = COMMITS[5].hash
-    return ChangePoint(key, unit, "step", culprit, culprit, 1.0, 1.1, effect, effect, effect, 0.001, True)
+    return ChangePoint(
+        key,
+        unit,
+        "step",
+        culprit,
+        culprit,
+        1.0,
+        1.1,
+        effect,
+        effect,
+        effect,
+        0.001,
+        EventDirection.REGRESSION,
+    )
 
 
 def flag(expires: datetime | None = None, state: FlagState = FlagState.ACKNOWLEDGED) -> Flag:
@@ -147,7 +161,7 @@ def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
         session.conclude()
     session.finish()
     report = build_report(COMMITS[4], COMMITS[6], WorkFacts(), states)
-    text = gate_markdown(gate_view(report))
+    text = as_markdown(gate_blocks(report), limit=LIMIT_BYTES)
     assert len(text.encode()) < 64 * 1024
     assert text.count("time_interpolate(") > 100
     assert len({verdict.outcome for verdict in report.verdicts}) == 3

@@ -15,16 +15,18 @@ from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.gate.verdicts import (
     EXIT_BY_OUTCOME,
+    build_report,
+    overall,
+    series_verdict,
+    unmeasured_report,
+)
+from nbbench.gate.work_verdicts import (
     LEDGER_TOLERANCE,
     OPS_TOLERANCE,
     WorkFacts,
-    build_report,
     ledger_rows,
-    overall,
     peak_verdict,
-    series_verdict,
     traffic_verdict,
-    unmeasured_report,
     work_verdicts,
 )
 from nbbench.measure.pair import Pair, Sample

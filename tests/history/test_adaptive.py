@@ -221,6 +221,7 @@ def test_the_budget_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch, tmp_
         "Budget": lambda seconds: Budget(seconds, lambda: now[0]),
     }.items():
         monkeypatch.setattr(adaptive, name, stub)
+    (tmp_path / ".nbbench").mkdir()
     asked = adaptive.Search(commits, budget_s=60.0)
     silent = {"show": lambda text: None, "detail": lambda text: None}
     found = adaptive.search(Settings(root=tmp_path), None, asked, **silent)  # type: ignore[arg-type]

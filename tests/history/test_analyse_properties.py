@@ -15,7 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import overall, series_verdict, traffic_verdict
+from nbbench.gate.verdicts import overall, series_verdict
+from nbbench.gate.work_verdicts import traffic_verdict
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder

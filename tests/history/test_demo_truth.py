@@ -174,4 +174,4 @@ def test_a_point_that_became_slower_is_not_hidden_by_batches_that_became_faster(
     slower, faster = ({dict(c.key.params)["workload"].strip("'") for c in e.changes} for e in here)
     assert slower == {"tricubic-1-float32", "tricubic-1-float64"}
     assert faster == {"tricubic-1000-float32", "tricubic-1000-float64"}
-    assert "88 → 113 operations" in here[0].evidence[1]
+    assert "88 → 113 operations" in here[0].evidence[0]

@@ -19,8 +19,8 @@ from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measured import PlanInput, Processes
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, overall
 from nbbench.plan.plans import Criterion, Plan, find_plan, plans
-from nbbench.report.blocks import as_text
 from nbbench.report.plan import attempt_markdown, headline, plan_blocks
+from nbbench.report.text import as_text
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 COMMITS = tuple(

@@ -24,8 +24,9 @@ from nbbench.model import (
 from nbbench.record import Folder, NoiseFloor
 
 KEY = SeriesKey("suite.time_run", "v1", (("size", "512"),), "box", "py3.11")
+WORSE = EventDirection.REGRESSION
 CHANGE = ChangePoint(
-    KEY, "seconds", "step", commit_hash(1), commit_hash(2), 1.0, 2.0, 0.69, 0.6, math.inf, 1e-9, True
+    KEY, "seconds", "step", commit_hash(1), commit_hash(2), 1.0, 2.0, 0.69, 0.6, math.inf, 1e-9, WORSE
 )
 EVENT = Event(
     id="ev-1",

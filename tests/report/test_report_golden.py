@@ -14,22 +14,23 @@ import report_samples as samples
 import work_cases
 
 from nbbench import __version__
-from nbbench.documents import document, gate_document, regressions_document
+from nbbench.documents import document
 from nbbench.model import Outcome
 from nbbench.plan.exported import Between, Export
+from nbbench.report.events import regressions_blocks
 from nbbench.report.evidence import render
+from nbbench.report.gate import gate_blocks
 from nbbench.report.junit import gate_junit
-from nbbench.report.markdown import commits_markdown, gate_markdown, regressions_markdown, run_markdown
-from nbbench.report.run_view import run_view
+from nbbench.report.markdown import LIMIT_BYTES, as_markdown
+from nbbench.report.run_view import commits_blocks, run_blocks
 from nbbench.report.site import render_site
-from nbbench.report.text import Terminal, commits_text, gate_text, regressions_text, run_text
-from nbbench.report.view import commit_rows, gate_view, regressions_view
+from nbbench.report.text import Terminal, as_text
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-FLAGS = regressions_view(samples.FLAGS, samples.NOW)
-GATE = gate_view(samples.GATE)
-COMMITS = commit_rows(samples.COMMITS[10:14], {samples.COMMITS[11].hash: "12 ok, 1 failed"})
-RUN = run_view(
+FLAGS = regressions_blocks(samples.FLAGS, not_judged=samples.NOT_JUDGED, now=samples.NOW)
+GATE = gate_blocks(samples.GATE)
+COMMITS = commits_blocks(samples.COMMITS[10:14], {samples.COMMITS[11].hash: "12 ok, 1 failed"})
+RUN = run_blocks(
     samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, elapsed_s=93.2, notes=("one note",)
 )
 NOTHING = replace(
@@ -59,30 +60,35 @@ EXPORT = Export(
 )
 
 CASES = {
-    "regressions.txt": lambda: regressions_text(FLAGS),
-    "regressions_wide.txt": lambda: regressions_text(FLAGS, Terminal(width=150)),
-    "regressions_80.txt": lambda: regressions_text(FLAGS, Terminal(width=80)),
-    "regressions_colour.txt": lambda: regressions_text(
-        FLAGS, Terminal(width=150, colour=True), evidence=False
+    "regressions.txt": lambda: as_text(FLAGS),
+    "regressions_wide.txt": lambda: as_text(FLAGS, Terminal(width=150)),
+    "regressions_80.txt": lambda: as_text(FLAGS, Terminal(width=80)),
+    "regressions_colour.txt": lambda: as_text(
+        regressions_blocks(samples.FLAGS, now=samples.NOW, evidence=False), Terminal(width=150, colour=True)
     ),
-    "regressions_none.txt": lambda: regressions_text(regressions_view(())),
-    "regressions.md": lambda: regressions_markdown(FLAGS),
-    "regressions.json": lambda: regressions_document(samples.FLAGS),
-    "gate.txt": lambda: gate_text(GATE),
-    "gate_80.txt": lambda: gate_text(GATE, Terminal(width=80)),
-    "gate.md": lambda: gate_markdown(GATE),
-    "gate.json": lambda: gate_document(samples.GATE),
-    "gate.junit.xml": lambda: gate_junit(GATE),
-    "gate_nothing.txt": lambda: gate_text(gate_view(NOTHING)),
-    "gate_nothing.md": lambda: gate_markdown(gate_view(NOTHING)),
-    "gate_nothing.junit.xml": lambda: gate_junit(gate_view(NOTHING)),
-    "commits.txt": lambda: commits_text(COMMITS),
-    "commits.md": lambda: commits_markdown(COMMITS),
+    "regressions_none.txt": lambda: as_text(regressions_blocks(())),
+    "regressions.md": lambda: as_markdown(FLAGS, limit=LIMIT_BYTES),
+    "regressions.json": lambda: document("regressions", {"flags": samples.FLAGS}, version=2),
+    "gate.txt": lambda: as_text(GATE),
+    "gate_80.txt": lambda: as_text(GATE, Terminal(width=80)),
+    "gate.md": lambda: as_markdown(GATE, limit=LIMIT_BYTES),
+    "gate.json": lambda: document("gate", samples.GATE),
+    "gate.junit.xml": lambda: gate_junit(samples.GATE),
+    "gate_nothing.txt": lambda: as_text(gate_blocks(NOTHING)),
+    "gate_nothing.md": lambda: as_markdown(gate_blocks(NOTHING), limit=LIMIT_BYTES),
+    "gate_nothing.junit.xml": lambda: gate_junit(NOTHING),
+    "commits.txt": lambda: as_text(COMMITS),
+    "commits.md": lambda: as_markdown(COMMITS),
     "commits.json": lambda: document("commits", samples.COMMITS[10:12]),
-    "run.txt": lambda: run_text(RUN),
-    "run.md": lambda: run_markdown(RUN),
+    "run.txt": lambda: as_text(RUN),
+    "run.md": lambda: as_markdown(RUN),
     "regressions.html": lambda: render_site(
-        samples.FLAGS, samples.SERIES, samples.COMMITS, source="the demo", generated_at=samples.NOW
+        samples.FLAGS,
+        samples.SERIES,
+        samples.COMMITS,
+        not_judged=samples.NOT_JUDGED,
+        source="the demo",
+        generated_at=samples.NOW,
     ),
 }
 CASES |= work_cases.CASES

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from nbbench.model import Outcome, Verdict
-from nbbench.report.markdown import LIMIT_BYTES, code, escape, gate_markdown, regressions_markdown
-from nbbench.report.view import gate_view, regressions_view
+from nbbench.report.events import regressions_blocks
+from nbbench.report.gate import gate_blocks
+from nbbench.report.markdown import LIMIT_BYTES, as_markdown, code, escape
 from nbbench.words import clean
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -82,7 +83,7 @@ def test_any_report_keeps_to_its_limit_and_closes_what_it_opens(texts: list[str]
         for outcome in Outcome
     )
     report = replace(samples.GATE, sentence=texts[0], verdicts=verdicts * 4, notes=tuple(texts))
-    page = gate_markdown(gate_view(report), limit=limit)
+    page = as_markdown(gate_blocks(report), limit=limit)
     assert len(page.encode()) <= limit
     assert page.count("<details>") == page.count("</details>")
 
@@ -92,7 +93,7 @@ def test_a_large_report_names_what_it_left_out() -> None:
         replace(samples.GATE.verdicts[0], series=f"suite.time_{i}(size={i})") for i in range(5000)
     )
     regressed = samples.GATE.verdicts[1]
-    page = gate_markdown(gate_view(replace(samples.GATE, verdicts=(*verdicts, regressed))))
+    page = as_markdown(gate_blocks(replace(samples.GATE, verdicts=(*verdicts, regressed))), limit=LIMIT_BYTES)
     assert len(page.encode()) <= LIMIT_BYTES < 64 * 1024
     assert page.index("❌ regressed") < page.index("unchanged</summary>")
     left = re.search(r"\*(\d+) lines left out", page)
@@ -105,7 +106,7 @@ def test_a_large_record_keeps_to_the_limit() -> None:
         replace(flag, event=replace(flag.event, id=f"E-{i}", evidence=("word " * 300,) * 5))
         for i, flag in enumerate(samples.FLAGS * 50)
     ]
-    page = regressions_markdown(regressions_view(flags))
+    page = as_markdown(regressions_blocks(flags), limit=LIMIT_BYTES)
     assert len(page.encode()) <= LIMIT_BYTES
     assert page.count("<details>") == page.count("</details>") <= 1
 

@@ -13,9 +13,9 @@ import report_samples as samples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbbench.model import Commit, Point, Series, Status
+from nbbench.model import ChangePoint, Commit, Point, Series, Status
 from nbbench.report.axis import axis_for
-from nbbench.report.chart import MarkedChange, build_chart
+from nbbench.report.chart import build_chart
 from nbbench.report.site import render_site
 
 COMMITS = {commit.hash: commit for commit in samples.COMMITS}
@@ -155,7 +155,9 @@ def test_any_text_stays_text(text: str) -> None:
 
 
 def chart(
-    points: tuple[Point, ...], changes: tuple[MarkedChange, ...] = (), commits: dict[str, Commit] = COMMITS
+    points: tuple[Point, ...],
+    changes: tuple[tuple[str, ChangePoint], ...] = (),
+    commits: dict[str, Commit] = COMMITS,
 ):
     return build_chart(Series(samples.key(), "seconds", "time", points), changes, commits)
 
@@ -166,9 +168,7 @@ def numbers(path: str) -> list[float]:
 
 def test_a_chart_keeps_inside_its_plot() -> None:
     for one in samples.SERIES:
-        changes = [
-            MarkedChange(f.event.id, c) for f in samples.FLAGS for c in f.event.changes if c.key == one.key
-        ]
+        changes = [(f.event.id, c) for f in samples.FLAGS for c in f.event.changes if c.key == one.key]
         drawn = build_chart(one, changes, COMMITS)
         for dot in drawn.dots:
             assert 0 <= float(dot.x) <= drawn.plot_width
@@ -192,7 +192,7 @@ def test_values_that_are_not_numbers_are_not_drawn(value: float | None) -> None:
     )
     drawn = chart(points)
     assert len(drawn.dots) == 2
-    assert "nan" not in drawn.line + drawn.spread
+    assert "nan" not in drawn.line
 
 
 @pytest.mark.parametrize(
@@ -221,15 +221,23 @@ def test_unordered_positions_are_spread_evenly() -> None:
 
 def test_a_change_outside_the_chart_is_left_out() -> None:
     change = replace(samples.FLAGS[2].event.changes[0], lo_commit="f" * 40)
-    assert chart(samples.SERIES[0].points, (MarkedChange("E", change),)).bands == ()
+    assert chart(samples.SERIES[0].points, (("E", change),)).bands == ()
 
 
-def test_a_level_ends_where_the_regression_was_taken_back() -> None:
+def test_a_level_lasts_until_the_next_change() -> None:
     change = samples.FLAGS[1].event.changes[2]
-    open_end = build_chart(samples.SERIES[0], (MarkedChange("E", change),), COMMITS)
-    closed = build_chart(samples.SERIES[0], (MarkedChange("E", change, samples.COMMITS[32].hash),), COMMITS)
-    assert numbers(open_end.levels[1])[-1] == open_end.plot_width
-    assert numbers(closed.levels[1])[-1] < open_end.plot_width
+    back = replace(change, lo_commit=samples.COMMITS[32].hash, hi_commit=samples.COMMITS[32].hash)
+    alone = build_chart(samples.SERIES[0], (("E", change),), COMMITS)
+    both = build_chart(samples.SERIES[0], (("E", change), ("F", back)), COMMITS)
+    assert numbers(alone.levels[1])[-1] == alone.plot_width
+    assert numbers(both.levels[1])[-1] < both.plot_width
+
+
+def test_what_was_not_judged_and_whose_figures_these_are_stands_on_the_page() -> None:
+    tree = parse(page(not_judged=samples.NOT_JUDGED))
+    assert "2 series not judged" in tree.text
+    assert "sources.Time.time_many" in tree.text
+    assert "Times and memory are those of runner." in tree.text
 
 
 @settings(deadline=None)

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import report_samples as samples
 
-from nbbench.report.run_view import run_view
-from nbbench.report.text import Terminal, commits_text, gate_text, regressions_text, run_text, terminal_for
-from nbbench.report.view import commit_rows, gate_view, regressions_view
+from nbbench.report.events import regressions_blocks
+from nbbench.report.gate import gate_blocks
+from nbbench.report.run_view import commits_blocks, run_blocks
+from nbbench.report.text import Terminal, as_text, terminal_for
 from nbbench.words import display_width
 
 
@@ -44,8 +45,8 @@ def test_a_pipe_gets_neither_colour_nor_width() -> None:
 def test_tables_keep_to_the_width(width: int) -> None:
     term = Terminal(width=width)
     tables = [
-        regressions_text(regressions_view(samples.FLAGS), term, evidence=False),
-        commits_text(commit_rows(samples.COMMITS), term),
+        as_text(regressions_blocks(samples.FLAGS, evidence=False), term),
+        as_text(commits_blocks(samples.COMMITS), term),
     ]
     for text in tables:
         widest = max(display_width(line) for line in text.splitlines())
@@ -54,9 +55,9 @@ def test_tables_keep_to_the_width(width: int) -> None:
 
 def test_colour_changes_nothing_but_colour() -> None:
     for shown in (
-        lambda term: regressions_text(regressions_view(samples.FLAGS), term),
-        lambda term: gate_text(gate_view(samples.GATE), term),
-        lambda term: run_text(run_view(samples.RESULTS, records=samples.RECORDS), term),
+        lambda term: as_text(regressions_blocks(samples.FLAGS), term),
+        lambda term: as_text(gate_blocks(samples.GATE), term),
+        lambda term: as_text(run_blocks(samples.RESULTS, records=samples.RECORDS), term),
     ):
         plain, painted = shown(Terminal(width=160)), shown(Terminal(width=160, colour=True))
         assert plain != painted
@@ -66,19 +67,19 @@ def test_colour_changes_nothing_but_colour() -> None:
 def test_a_pipe_never_cuts_a_series_name() -> None:
     key = replace(samples.key(), params=(("name", "x" * 300),))
     verdict = replace(samples.GATE.verdicts[0], series=key.label)
-    text = gate_text(gate_view(replace(samples.GATE, verdicts=(verdict,))))
+    text = as_text(gate_blocks(replace(samples.GATE, verdicts=(verdict,))))
     assert key.label in text
 
 
 def test_the_verdict_is_the_first_line() -> None:
-    assert gate_text(gate_view(samples.GATE)).startswith("REGRESSED: 1 of 4 series")
+    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 4 series")
 
 
 def test_wide_characters_do_not_push_a_table_over_the_edge() -> None:
     commits = [replace(samples.COMMITS[0], subject="性能" * 60)]
-    text = commits_text(commit_rows(commits), Terminal(width=90))
+    text = as_text(commits_blocks(commits), Terminal(width=90))
     assert max(display_width(line) for line in text.splitlines()) <= 90
 
 
 def test_no_commits_is_said() -> None:
-    assert commits_text(()) == "No commits.\n"
+    assert as_text(commits_blocks(())) == "No commits."

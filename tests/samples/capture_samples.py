@@ -21,9 +21,9 @@ from nbbench.captured import (
 from nbbench.disturbance import Disturbance
 from nbbench.documents import document
 from nbbench.ledger import Ledger
-from nbbench.report.blocks import as_markdown
 from nbbench.report.capture_figures import comparison, metrics, results
 from nbbench.report.capture_sentences import next_actions, sentences
+from nbbench.report.markdown import as_markdown
 
 BANDWIDTH = "tests/test_at_perf_003.py::TestBandwidth::test_bandwidth"
 ASSERTION = "bandwidths[2048] >= bandwidths[512] * 0.5"

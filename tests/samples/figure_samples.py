@@ -5,9 +5,10 @@ from __future__ import annotations
 from nbbench.ledger import Ledger, LedgerLine, Roof
 from nbbench.probe.verdicts import NOT_HERE
 from nbbench.report.allocator import allocator_blocks
-from nbbench.report.blocks import as_markdown, as_text
 from nbbench.report.dtypes import dtypes_blocks
+from nbbench.report.markdown import as_markdown
 from nbbench.report.roofline import roofline_blocks
+from nbbench.report.text import as_text
 from nbbench.work.allocator_cost import Allocation, Large
 from nbbench.work.roofs import classify
 

@@ -18,7 +18,6 @@ from nbbench.model import (
     ChangePoint,
     Commit,
     Event,
-    EventDirection,
     Point,
     ProcessRecord,
     Series,
@@ -192,7 +191,6 @@ def change(
     **params: str,
 ) -> ChangePoint:
     """A change point by commit numbers; the sign and the unit say whether it is a regression."""
-    worse = metric_of(key(what[0]), what[1]).direction(effect) is EventDirection.REGRESSION
     return ChangePoint(
         key=key(what[0], **params),
         unit=what[1],
@@ -205,5 +203,5 @@ def change(
         effect_lo=effect - 0.01,
         effect_hi=effect + 0.01,
         p_value=0.0 if kind == "exact" else 1e-6,
-        worse=worse,
+        direction=metric_of(key(what[0]), what[1]).direction(effect),
     )

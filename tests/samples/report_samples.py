@@ -17,6 +17,8 @@ from nbbench.model import (
     Flag,
     FlagState,
     GateReport,
+    NotJudged,
+    NotJudgedReason,
     Outcome,
     Point,
     ProcessRecord,
@@ -92,7 +94,7 @@ def change(
         effect_lo=effect - (0 if exact else 0.03),
         effect_hi=effect + (0 if exact else 0.04),
         p_value=0.0 if exact else 0.0004,
-        worse=worse,
+        direction=EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT,
     )
 
 
@@ -190,6 +192,11 @@ FLAGS = (
     ),
 )
 
+NOT_JUDGED = (
+    NotJudged("bandwidth.Warm.time_run(size=64)", NotJudgedReason.TOO_SHORT, detail="2 commits"),
+    NotJudged("sources.Time.time_many", NotJudgedReason.FAILING, COMMITS[29].hash, "no result since"),
+)
+
 GATE = GateReport(
     base=COMMITS[10].short,
     head=COMMITS[11].short,
@@ -236,6 +243,8 @@ GATE = GateReport(
     notes=("2 contended rounds were repeated",),
     seed=7,
     elapsed_s=93.2,
+    machine="runner",
+    not_judged=NOT_JUDGED[1:],
 )
 
 

@@ -8,10 +8,11 @@ import work_samples as work
 
 from nbbench.documents import document
 from nbbench.ledger import StackCost
-from nbbench.report.blocks import as_markdown, as_text
 from nbbench.report.explain import explain_blocks, explain_payload
 from nbbench.report.flame import folded_difference
 from nbbench.report.ledger_view import ledger_blocks, steps_blocks
+from nbbench.report.markdown import as_markdown
+from nbbench.report.text import as_text
 from nbbench.work.explanation import Explanation, explain
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.steps import find_steps

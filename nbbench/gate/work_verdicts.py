@@ -1,0 +1,172 @@
+"""What exact work says of head against base, workload by workload; pure functions of two ledgers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nbbench import units
+from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
+from nbbench.history.causes.facts import describe_diff
+from nbbench.metrics import least_effect
+from nbbench.model import Cause, NotJudged, Outcome, Verdict
+from nbbench.work.ledger_diff import LedgerDiff, log_ratio
+
+# More than this decides by itself; the ledger has no noise, so the limits are a matter of relevance,
+# not of confidence.
+LEDGER_TOLERANCE = least_effect("B/pixel")
+OPS_TOLERANCE = least_effect("operations")
+PEAK_TOLERANCE = least_effect("B (exact)")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFacts:
+    """The exact work of base and head by workload.
+
+    `diffs` are of workloads that ran on both sides, `lost` of those that ran at base and cannot at head (with
+    why); `not_judged` are all others. `accepted_images` names workloads whose new image somebody accepted.
+    """
+
+    diffs: tuple[LedgerDiff, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
+    not_judged: tuple[NotJudged, ...] = ()
+    accepted_images: Collection[str] = ()
+
+    def incomparable(self, diff: LedgerDiff) -> bool:
+        """Whether head computes another image that nobody said is right."""
+        return diff.new_image and diff.workload not in self.accepted_images
+
+
+def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
+    """The exact part of the report: one row a workload."""
+    return tuple(
+        {
+            "workload": d.workload,
+            "base B/px": round(d.bytes_before, 3),
+            "head B/px": round(d.bytes_after, 3),
+            "bytes": units.format_change(d.effect),
+            "base ops": d.ops_before,
+            "head ops": d.ops_after,
+            "upcast B/px": round(d.upcast_after - d.upcast_before, 3),
+            "base peak": units.format_bytes(d.peak_before),
+            "head peak": units.format_bytes(d.peak_after),
+            "image": str(d.image),
+        }
+        for d in diffs
+    )
+
+
+def work_verdicts(facts: WorkFacts, acknowledged: Sequence[Acknowledged] = ()) -> list[Verdict]:
+    """The verdicts on exact work: what cannot run any more, then traffic and peak memory by workload."""
+    found = [lost_verdict(f"ledger {name}", reason) for name, reason in facts.lost.items()]
+    for diff in facts.diffs:
+        for verdict in filter(None, (traffic_verdict(diff), peak_verdict(diff))):
+            said = _accepted(verdict, acknowledged)
+            found.append(_other_image(said, diff) if facts.incomparable(diff) else said)
+    return found
+
+
+def traffic_verdict(diff: LedgerDiff) -> Verdict:
+    """What bytes and operations of one workload say; the two are weighed by their cost.
+
+    Its figures are those that decided: operations where bytes alone would not have.
+    """
+    worse = diff.effect > LEDGER_TOLERANCE or diff.ops_effect > OPS_TOLERANCE
+    better = diff.effect < -LEDGER_TOLERANCE or diff.ops_effect < -OPS_TOLERANCE
+    if worse and better:
+        cost = diff.cost_effect
+        worse, better = cost > LEDGER_TOLERANCE, cost < -LEDGER_TOLERANCE
+    by_operations = (worse and diff.effect <= LEDGER_TOLERANCE) or (
+        better and diff.effect >= -LEDGER_TOLERANCE
+    )
+    effect = diff.ops_effect if by_operations else diff.effect
+    cause = Cause.IMAGE if diff.new_image else Cause.WORK
+    if cause is Cause.WORK and (diff.upcasts or diff.retyped):
+        cause = Cause.DTYPE
+    return _exact_verdict(
+        f"ledger {diff.workload}",
+        Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
+        (diff.ops_before, diff.ops_after) if by_operations else (diff.bytes_before, diff.bytes_after),
+        effect,
+        unit="operations" if by_operations else "B/pixel",
+        floor=OPS_TOLERANCE if by_operations else LEDGER_TOLERANCE,
+        sentence="same operations, same bytes" if diff.equal else "; ".join(describe_diff(diff)),
+        cause=cause,
+    )
+
+
+def peak_verdict(diff: LedgerDiff) -> Verdict | None:
+    """What the largest sum of live tensors says; None where a ledger does not have it (H3)."""
+    if diff.peak_before <= 0 or diff.peak_after <= 0:
+        return None
+    effect = log_ratio(diff.peak_before, diff.peak_after)
+    worse, better = effect > PEAK_TOLERANCE, effect < -PEAK_TOLERANCE
+    sizes = f"{units.format_bytes(diff.peak_before)} → {units.format_bytes(diff.peak_after)}"
+    lines = [f"{path}:{line} {name}" for path, line, name in (diff.peak_line_before, diff.peak_line_after)]
+    where = f"at {lines[1]}" if lines[0] == lines[1] else f"at {lines[1]}, was at {lines[0]}"
+    moved = f"{diff.workload}: peak memory {sizes} ({units.format_change(effect)}) {where}"
+    return _exact_verdict(
+        f"peak memory {diff.workload}",
+        Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
+        (diff.peak_before, diff.peak_after),
+        effect,
+        unit="B (exact)",
+        floor=PEAK_TOLERANCE,
+        sentence=moved if worse or better else "same peak of live tensors" if not effect else moved,
+        cause=Cause.IMAGE if diff.new_image else Cause.WORK,
+    )
+
+
+def _exact_verdict(
+    series: str,
+    outcome: Outcome,
+    values: tuple[float, float],
+    effect: float,
+    *,
+    unit: str,
+    floor: float,
+    sentence: str,
+    cause: Cause,
+) -> Verdict:
+    return Verdict(
+        series=series,
+        outcome=outcome,
+        effect=effect if math.isfinite(effect) else None,
+        effect_lo=None,
+        effect_hi=None,
+        floor=floor,
+        rounds=0,
+        sentence=sentence,
+        cause=None if outcome is Outcome.UNCHANGED else cause,
+        base_value=values[0],
+        head_value=values[1],
+        unit=unit,
+    )
+
+
+def lost_verdict(series: str, reason: str, reproduce: str = "", rounds: int = 0) -> Verdict:
+    """What ran at base and cannot run at head: a user loses all of it."""
+    why = reason.splitlines()[0] if reason else "no reason given"
+    said = f"runs at base but not at head: {why}"
+    return Verdict(series, Outcome.REGRESSED, None, None, None, 0.0, rounds, said, None, reproduce)
+
+
+def _other_image(verdict: Verdict, diff: LedgerDiff) -> Verdict:
+    """Less or the same work for another image is neither a gain nor a pass; more work stays a regression."""
+    if verdict.outcome is Outcome.REGRESSED:
+        return verdict
+    sentence = f"another image (sum × {diff.image_ratio:.6g}), so not like for like: {verdict.sentence}"
+    return replace(verdict, outcome=Outcome.NOT_COMPARABLE, sentence=sentence, cause=Cause.IMAGE)
+
+
+def _accepted(verdict: Verdict, acknowledged: Sequence[Acknowledged]) -> Verdict:
+    """A loss that somebody accepted, and that has not become worse, does not block."""
+    if verdict.outcome is not Outcome.REGRESSED or verdict.effect is None:
+        return verdict
+    known = covering(acknowledged, verdict.series, verdict.unit)
+    if not known or verdict.effect > accepted_effect(known, verdict.series, verdict.unit) + verdict.floor:
+        return verdict
+    sentence = f"{verdict.sentence}; acknowledged as {', '.join(one.name for one in known)}"
+    return replace(verdict, outcome=Outcome.ACKNOWLEDGED, sentence=sentence)

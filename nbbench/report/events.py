@@ -1,0 +1,283 @@
+"""Flagged events in words: their figures, state and order, and the list of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from nbbench import units
+from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
+from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
+from nbbench.words import day, plural
+
+# A reader looks for what still asks for a decision first.
+_OPEN = (FlagState.CONFIRMED, FlagState.DETECTED)
+_STATES = (*_OPEN, FlagState.ACKNOWLEDGED, FlagState.FIXED, FlagState.VERIFIED, FlagState.REJECTED)
+_DIRECTIONS = (EventDirection.REGRESSION, EventDirection.CHANGE, EventDirection.IMPROVEMENT)
+_TONES = {EventDirection.REGRESSION: ("red", ""), EventDirection.IMPROVEMENT: ("green", "")}
+_NAMED = 3  # changes whose figures are given where the evidence names none
+_NOT_JUDGED_SHOWN = 20
+
+
+def is_open(flag: Flag, now: datetime | None = None) -> bool:
+    """Whether a regression still asks for a decision; with `now`, an acknowledgement may have expired."""
+    waits = flag.state in _OPEN or _expired(flag, now) is not None
+    return waits and flag.event.worse and not flag.event.recovered_by
+
+
+def state_text(flag: Flag, now: datetime | None = None) -> str:
+    """What became of the event: its state, or "recovered" where later commits settled it."""
+    if (expired := _expired(flag, now)) is not None:
+        return f"{flag.state} (expired {day(expired)})"
+    if flag.event.recovered_by and flag.state in _OPEN:
+        return "recovered"
+    return str(flag.state) if flag.event.worse or flag.state is not FlagState.DETECTED else ""
+
+
+def _expired(flag: Flag, now: datetime | None) -> datetime | None:
+    expires = flag.decisions[-1].expires if flag.decisions else None
+    late = flag.state is FlagState.ACKNOWLEDGED and expires and now and expires < now
+    return expires if late else None
+
+
+def in_reading_order(flags: Iterable[Flag], now: datetime | None = None) -> list[Flag]:
+    """Regressions first, open before settled, then by what the user waits for, then by work."""
+
+    def order(flag: Flag) -> tuple[int, bool, int, float, float, str]:
+        event = flag.event
+        state = (not is_open(flag, now), _STATES.index(flag.state))
+        return _DIRECTIONS.index(event.direction), *state, -waits(event), -_size(event.effect), event.id
+
+    return sorted(flags, key=order)
+
+
+def waits(event: Event) -> float:
+    """The size of what a user waits for: the change of time, measured or else predicted from the work."""
+    if event.cause is Cause.FAILURE:
+        return math.inf
+    time, _ = headline_changes(event)
+    return _size(time.effect) if time else _size(event.predicted or 0.0)
+
+
+def _size(effect: float) -> float:
+    return 0.0 if math.isnan(effect) else abs(effect)
+
+
+def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | None]:
+    """The event's largest changes in time and in exact work, in the event's own direction.
+
+    Work is told by bytes where they moved, else by operations: an upcast from nothing to a few
+    bytes is infinitely more, and says less.
+    """
+    mine = [(c, change_metric(c)) for c in _own(event)]
+    exact = [(c, metric) for c, metric in mine if metric.exact and metric.role is Role.WORK]
+    moved = [c for c, metric in exact if metric.unit.startswith("B/") and metric.counts(c)]
+    return (
+        largest(c for c, metric in mine if metric.role is Role.TIME),
+        largest(moved) or largest(c for c, _ in exact),
+    )
+
+
+def _own(event: Event) -> list[ChangePoint]:
+    """The changes in the event's direction; all where none is."""
+    return [c for c in event.changes if c.direction is event.direction] or list(event.changes)
+
+
+def largest(changes: Iterable[ChangePoint]) -> ChangePoint | None:
+    """The change of largest size; the first of equals, so that the answer repeats."""
+    usable = [c for c in changes if not math.isnan(c.effect)]
+    return max(usable, key=lambda c: abs(c.effect), default=None)
+
+
+def change_text(event: Event) -> str:
+    """The headline's figures: time, measured or predicted, and work; else what moved, by its name."""
+    if event.cause is Cause.FAILURE:
+        return "runs no more"
+    time, work = headline_changes(event)
+    parts = [f"time {units.format_change(time.effect)}"] if time else []
+    if not time and event.predicted is not None:
+        parts = [f"time {units.format_change(event.predicted)} predicted"]
+    parts += [f"work {units.format_change(work.effect)}"] if work else []
+    if parts:
+        return ", ".join(parts)
+    own = _own(event)
+    most = largest([c for c in own if change_role(c) is not Role.DERIVED] or own)
+    return (
+        f"{_name(change_metric(most))} {units.format_change(most.effect)}"
+        if most
+        else units.format_change(event.effect)
+    )
+
+
+def _name(metric: Metric) -> str:
+    if metric.role is Role.MEMORY:
+        return "peak memory"
+    return metric.name.removeprefix("track_").replace("_", " ")
+
+
+def figures(change: ChangePoint) -> str:
+    """`12.3 ms → 24.6 ms (+98.0 % to +102 %)`; exact counters have no interval because they have no noise."""
+    before, after = (units.format_value(value, change.unit) for value in (change.before, change.after))
+    between = interval(change.effect_lo, change.effect_hi)
+    noisy = not change_metric(change).exact and between != "n/a"
+    return f"{before} → {after}" + (f" {between}" if noisy else "")
+
+
+def commit_range(lo: str, hi: str) -> str:
+    """`abcd1234`, or `abcd1234..ef567890` when the culprit lies in an interval."""
+    return lo[:8] if lo == hi else f"{lo[:8]}..{hi[:8]}"
+
+
+def interval(lo: float | None, hi: float | None) -> str:
+    """A log-ratio interval as `[+1.0 %, +3.0 %]`; `n/a` when it was not estimated."""
+    if lo is None or hi is None or math.isnan(lo) or math.isnan(hi):
+        return "n/a"
+    return f"[{units.format_change(lo)}, {units.format_change(hi)}]"
+
+
+def evidence_lines(flag: Flag) -> list[str]:
+    """What is known of an event: its evidence, the figures that it does not name, questions, decisions."""
+    event = flag.event
+    named = event.cause is Cause.FAILURE or any(headline_changes(event))
+    own = [] if named else _figures_of(event)
+    lines = [*own, *event.evidence, *_questions(event)]
+    if event.recovered_by:
+        lines.append(f"recovered by {event.recovered_by[:8]}")
+    for d in flag.decisions:
+        until = f" (expires {day(d.expires)})" if d.expires else ""
+        lines.append(f"{day(d.date)} {d.state} by {d.person}: {d.reason}{until}")
+    return lines
+
+
+def _figures_of(event: Event) -> list[str]:
+    """The changes that moved most, by name and values, times first."""
+
+    def order(change: ChangePoint) -> tuple[bool, float, str]:
+        return change_role(change) is not Role.TIME, -_size(change.effect), change.key.label
+
+    return [f"{c.key.label}: {figures(c)}" for c in sorted(_own(event), key=order)[:_NAMED]]
+
+
+def _questions(event: Event) -> list[str]:
+    """What only the benchmarks' author can say: a change of unit, an undeclared direction."""
+    lines = []
+    if (scaled := next(filter(may_be_a_change_of_unit, event.changes), None)) is not None:
+        lines.append(
+            f"{scaled.key.label} moved by a factor that lies between units "
+            f"({units.format_change(scaled.effect)}): did its unit change? A new version says so"
+        )
+    if event.direction is EventDirection.CHANGE:
+        names = {c.unit for c in event.changes if change_metric(c).better is Better.UNKNOWN}
+        lines += [
+            f"which direction of {name or 'it'} is better is not known; [tool.nbbench.units] declares it"
+            for name in sorted(names)
+        ]
+    return lines
+
+
+def reproduce_commands(event: Event) -> tuple[str, ...]:
+    """Commands that show the event again: its explanation, then a fresh gate over its range."""
+    lo, hi = event.lo_commit[:12], event.hi_commit[:12]
+    return (f"nbbench explain {event.id}", f"nbbench gate {lo}~1 {hi}")
+
+
+def machines(flags: Iterable[Flag]) -> list[str]:
+    """The machines whose figures the flags hold; exact work belongs to none."""
+    return sorted({c.key.machine for f in flags for c in f.event.changes if not change_metric(c).exact})
+
+
+def headline(flags: Sequence[Flag], not_judged: Sequence[NotJudged] = (), now: datetime | None = None) -> str:
+    """How many regressions are open, settled, and what else there is, in one line."""
+    counts = Counter(flag.event.direction for flag in flags)
+    open_count = sum(is_open(flag, now) for flag in flags)
+    settled = counts[EventDirection.REGRESSION] - open_count
+    parts = [plural(open_count, "open regression") if open_count else "No open regression"]
+    if not flags:
+        parts = ["No change is on record"]
+    for count, one, many in (
+        (settled, "settled or recovered", "settled or recovered"),
+        (counts[EventDirection.IMPROVEMENT], "improvement", "improvements"),
+        (counts[EventDirection.CHANGE], "change of unknown direction", "changes of unknown direction"),
+        (len(not_judged), "series not judged", "series not judged"),
+    ):
+        parts += [plural(count, one, many)] if count else []
+    return "; ".join(parts) + "."
+
+
+def regressions_blocks(
+    flags: Sequence[Flag],
+    *,
+    not_judged: Sequence[NotJudged] = (),
+    nothing: bool = False,
+    now: datetime | None = None,
+    evidence: bool = True,
+) -> list[Block]:
+    """The headline, a table of flags, the evidence of what is no improvement, and what was not judged.
+
+    `nothing` says that no series could be judged.
+    """
+    ordered = in_reading_order(flags, now)
+    open_count = sum(is_open(flag, now) for flag in ordered)
+    mark = "❌" if open_count else "❔" if nothing else "✅"
+    words = headline(ordered, not_judged, now)
+    if nothing:
+        words = f"Nothing could be judged; {words.partition('; ')[2]}"
+    blocks: list[Block] = [Head(words, "red" if open_count else "bold", mark)]
+    if ordered:
+        if measured := machines(ordered):
+            blocks.append(f"Times and memory are those of {', '.join(measured)}.")
+        blocks.append(_table(ordered, now))
+    if evidence:
+        for flag in (one for one in ordered if one.event.direction is not EventDirection.IMPROVEMENT):
+            event = flag.event
+            items: list[Item | str] = [*evidence_lines(flag)]
+            items += [Item(command=command) for command in reproduce_commands(event)]
+            title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
+            blocks.append(Bullets(items, title, code=event.id))
+    return blocks + not_judged_blocks(not_judged)
+
+
+def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
+    headers = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
+    rows = [
+        (
+            flag.event.id,
+            commit_range(flag.event.lo_commit, flag.event.hi_commit),
+            day(flag.event.date),
+            change_text(flag.event),
+            str(flag.event.cause),
+            flag.plan,
+            state_text(flag, now),
+            str(len({change.key for change in flag.event.changes})),
+            flag.event.subject,
+        )
+        for flag in flags
+    ]
+    gains = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
+    return Table(
+        headers,
+        rows,
+        right=(7,),
+        codes=(0, 1),
+        spare=(1, 5, 2, 7, 8, 4),  # an event's name holds its commits
+        toned=3,
+        tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
+        quiet=gains,
+        quiet_as=plural(len(flags) - gains, "improvement"),
+    )
+
+
+def not_judged_blocks(found: Sequence[NotJudged]) -> list[Block]:
+    """How many series were not judged, by reason, and which; nothing where all were."""
+    if not found:
+        return []
+    counts = Counter(str(one.reason) for one in found).most_common()
+    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
+    text = f"Not judged: {plural(len(found), 'series', 'series')} ({reasons})"
+    rows = [(one.series, str(one.reason), one.since[:8], one.detail) for one in found[:_NOT_JUDGED_SHOWN]]
+    more = len(found) - len(rows)
+    rest = [f"and {more} more; `--json` names all of them"] if more else []
+    return [Title(text), Table(("series", "why", "since", "detail"), rows, codes=(0, 2)), *rest]
