@@ -31,7 +31,6 @@ class Places:
     """The folders and names that the checks concern; the caller takes them from its settings.
 
     `threads` is the setting (0: as many as measuring chooses), `programs` the variables that name programs
-    subject_problem: tuple[str, str] = ("", "")
     which the subject is compared with.
     """
 
@@ -42,6 +41,7 @@ class Places:
     threads: int = 0
     machine: str = ""
     programs: Sequence[str] = ()
+    subject_problem: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
