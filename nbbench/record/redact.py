@@ -115,7 +115,7 @@ def _redacted(value: Any, exact: tuple[str, ...]) -> Any:
 
 
 def _is_labelled(key: Any, item: Any) -> bool:
-    """Whether the key says that the text beside it is a secret; what stands inside of it is another matter."""
+    """Whether the key says that the text beside it is a secret; what stands in it is another matter."""
     if not isinstance(key, str) or not isinstance(item, str):
         return False
     return any(span.seen <= len(key) for span in find_spans(f"{key}={json.dumps(item[:1000])}"))
