@@ -25,15 +25,8 @@ def folders_text(
     blocks: list[Block] = [Title(f"{headline}, {damaged} not whole" if damaged else f"{headline}, all whole")]
     rows = [
         (
-            f.stamp,
-            str(state),
-            f.kind,
-            f.cluster,
-            f.commit[:8],
-            _code(f),
-            f.verdict,
-            str(len(f.figures)),
-            f.path,
+            *(f.stamp, str(state), f.kind, f.cluster, f.commit[:8]),
+            *("" if f.exit_code is None else str(f.exit_code), f.verdict, str(len(f.figures)), f.path),
         )
         for f, state, _ in folders
     ]
@@ -58,7 +51,3 @@ def folders_text(
             Table(columns, found, right=(5,)) if found else f"No figure's name matches {figures.pattern!r}."
         )
     return as_text(blocks) + "\n"
-
-
-def _code(folder: Folder) -> str:
-    return "" if folder.exit_code is None else str(folder.exit_code)
