@@ -42,8 +42,8 @@ def info(app: App) -> None:
 def rebuild(app: App) -> None:
     """Make the database anew from the results, this project's and those imported from elsewhere.
 
-    Nothing of the old one is trusted, except for noise floors and the list of what was imported. A file
-    that cannot be opened as a database is moved aside.
+    Nothing of the old one is trusted, except for the list of what was imported. A file that cannot be opened
+    as a database is moved aside.
     """
     from nbbench.cli.import_ import summary
     from nbbench.history.history import detect_events
@@ -60,7 +60,6 @@ def rebuild(app: App) -> None:
     lines += ["all tables made anew", summary(done.report)]
     lines += [f"imported again: {folder} (project {project!r})" for project, folder in done.imported]
     lines += [f"not imported again, as it is not there: {place}" for place in done.missing]
-    lines += [f"{plural(done.kept, 'noise floor')} carried over"] if done.kept else []
     lines.append(f"{plural(len(events), 'event')}, {plural(folders, 'evidence folder')} registered")
     payload = {
         "files": done.report.files_new,
@@ -68,7 +67,6 @@ def rebuild(app: App) -> None:
         "folders": folders,
         "imported": [str(folder) for _, folder in done.imported],
         "missing": list(done.missing),
-        "noise_floors": done.kept,
         "moved": str(done.moved) if done.moved else None,
     }
     app.emit("rebuild", payload, "\n".join(lines))
