@@ -25,15 +25,8 @@ def folders_text(
     blocks: list[Block] = [Title(f"{headline}, {damaged} not whole" if damaged else f"{headline}, all whole")]
     rows = [
         (
-            f.stamp,
-            str(state),
-            f.kind,
-            f.cluster,
-            f.commit[:8],
-            _code(f),
-            f.verdict,
-            str(len(f.figures)),
-            f.path,
+            *(f.stamp, str(state), f.kind, f.cluster, f.commit[:8]),
+            *("" if f.exit_code is None else str(f.exit_code), f.verdict, str(len(f.figures)), f.path),
         )
         for f, state, _ in folders
     ]
@@ -54,9 +47,7 @@ def folders_text(
             if figures.search(figure.name)
         ]
         columns = ("stamp", "kind", "commit", "verdict", "figure", "value", "of")
-        blocks.append(Table(columns, found, right=(5,)))
+        blocks.append(
+            Table(columns, found, right=(5,)) if found else f"No figure's name matches {figures.pattern!r}."
+        )
     return as_text(blocks) + "\n"
-
-
-def _code(folder: Folder) -> str:
-    return "" if folder.exit_code is None else str(folder.exit_code)
