@@ -211,27 +211,13 @@ class Check:
     dtype: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MallocTiming:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MallocTiming(Usage):
     """Medians of a few warm runs under one setting of malloc, and the fastest and the slowest of them."""
 
-    wall_s: float
-    user_s: float
-    system_s: float
-    minor_faults: int
     runs: int = 0
     fastest_s: float = 0.0
     slowest_s: float = 0.0
-
-    @property
-    def cpu_s(self) -> float:
-        """User and system time: what a run costs, however long it waits for a core."""
-        return self.user_s + self.system_s
-
-    @property
-    def system_share(self) -> float:
-        """System time as a share of CPU time."""
-        return self.system_s / self.cpu_s if self.cpu_s > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

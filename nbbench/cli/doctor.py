@@ -49,6 +49,7 @@ def doctor(app: Any, sample: float) -> None:
         threads=settings.threads,
         machine=settings.machine,
         programs=load_profile(settings).programs,
+        subject_problem=_subject_problem(settings),
     )
     checks = run_checks(gather(places, os.environ, sample_s=sample))
     level = worst(checks)
@@ -58,6 +59,18 @@ def doctor(app: Any, sample: float) -> None:
         shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
         put(findings_text(shown, terminal_for(sys.stdout, os.environ)), nl=False)
     click.get_current_context().exit(EXIT_USAGE if level is Level.FAIL else EXIT_OK)
+
+
+def _subject_problem(settings: Any) -> tuple[str, str]:
+    """Why the registered subject cannot be opened (its clone is gone or shallow, say), and the remedy."""
+    from nbbench.errors import NbbenchError
+    from nbbench.subject.repository import open_subject
+
+    try:
+        open_subject(settings)
+    except NbbenchError as error:
+        return str(error), error.hint
+    return "", ""
 
 
 def findings_text(checks: Sequence[Check], term: Terminal) -> str:

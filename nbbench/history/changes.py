@@ -17,7 +17,7 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
-from nbbench.history.standing import Standing, failures, not_judged, standing
+from nbbench.history.standing import Standing, failures, not_judged, standing, without_flips
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
@@ -181,6 +181,7 @@ class _Judge:
         if metric.exact and self._repeated(one.key):
             return _Judged(place, [], False)
         steps: tuple[Step, ...] = ()
+        flips = 0
         tested = not metric.exact and metric.role is not Role.MACHINE
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
@@ -188,8 +189,10 @@ class _Judge:
             values, sound = self.evidence.values(one)
             rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
             steps = detect_one(values, self.evidence.confirmed(one), rules)
+            if not self.evidence.works_differently(one):
+                steps, flips = without_flips(steps)
         found = [_change_point(self.order, one, step, metric) for step in steps]
-        return _Judged(place, found, tested, standing(self.order, one, metric))
+        return _Judged(place, found, tested, standing(self.order, one, metric, flips))
 
     def _repeated(self, key: SeriesKey) -> bool:
         """Whether the ledgers have the same count, of more commits: the suite's tracks serve asv's graphs."""
@@ -231,6 +234,11 @@ class _Evidence:
         if sound:
             values = np.where(disturbed, np.nan, values)
         return (values if beside is None else remove_drift(values, beside)[0]), sound
+
+    def works_differently(self, one: Curve) -> bool:
+        """Whether the exact work of a series changed anywhere along it."""
+        levels = self._work.levels(one)
+        return bool((levels != levels[:1]).any())
 
     def confirmed(self, one: Curve) -> NDArray[np.int64]:
         """Short levels that the work confirms, and points that a second collection does, as `detect_steps`

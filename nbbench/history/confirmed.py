@@ -78,21 +78,27 @@ class WorkHistory:
         names = sorted({name for found in trees for name in found})
         self._levels = {name: work_levels([_work(found.get(name)) for found in trees]) for name in names}
 
+    def levels(self, one: Curve) -> IntArray:
+        """Number (n,) of the level of equal work at each commit of a series; all 0 where none is known."""
+        own = workload_of(one.key)
+        families = ledger_families(one.key)
+        named = (
+            [own] if own in self._levels else [n for n in self._levels if families and n.startswith(families)]
+        )
+        if not named or not one.values.size:
+            return np.zeros(one.values.size, dtype=np.int64)
+        places = [self._places[commit] for commit in one.commits]
+        levels: IntArray = np.sum([self._levels[str(name)][places] for name in named], axis=0)
+        return levels
+
     def confirmed(self, one: Curve) -> IntArray:
         """Short levels of a series that its own work confirms, (n,) as `short_levels` has them.
 
         Work speaks for work and for time, which follows it. Page faults are the allocator's, and flip by
         themselves where an image is about as large as its thresholds.
         """
-        own = workload_of(one.key)
-        families = ledger_families(one.key)
-        named = (
-            [own] if own in self._levels else [n for n in self._levels if families and n.startswith(families)]
-        )
-        if one.unit == "faults" or not named or not one.values.size:
-            return np.zeros(one.values.size, dtype=np.int64)
-        places = [self._places[commit] for commit in one.commits]
-        return short_levels(np.sum([self._levels[str(name)][places] for name in named], axis=0))
+        levels = self.levels(one)
+        return np.zeros_like(levels) if one.unit == "faults" else short_levels(levels)
 
 
 def _work(ledger: Ledger | None) -> Work | None:

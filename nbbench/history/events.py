@@ -17,9 +17,12 @@ from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import Cause, ChangePoint, Event, EventDirection, Phase
 from nbbench.stats.changepoint import level_effect
 from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.workloads import workload_of
 
 # A recovery undoes at least half of the regression (on the log scale).
 _RECOVERED_SHARE = 0.5
+# A minor fault costs about 1.7 µs (docs/findings.md), in which a core moves about so much at 10 GB/s.
+BYTES_PER_FAULT = 17_000
 _WORDS = {
     EventDirection.REGRESSION: "slower",
     EventDirection.IMPROVEMENT: "faster",
@@ -111,17 +114,27 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
     timed = [c for c in same if change_role(c) is Role.TIME]
     if timed:
         return max(timed, key=lambda c: abs(c.effect)).effect, None
-    costs = [
-        d.cost_effect for d in facts.diffs if math.isfinite(d.cost_effect) and d.cost_effect * facts.way > 0
-    ]
-    if costs and facts.roles & {Role.WORK, Role.DTYPE}:
-        effect = max(costs, key=abs)
+    predicted = [e for e in _predicted(facts) if math.isfinite(e) and e * facts.way > 0]
+    if predicted:
+        effect = max(predicted, key=abs)
         return effect, effect
     for roles in ((Role.WORK, Role.DTYPE), tuple(Role)):
         moved = [c for c in same if change_role(c) in roles]
         if moved:
             return max(moved, key=lambda c: abs(c.effect)).effect, None
     return 0.0, None
+
+
+def _predicted(facts: Facts) -> list[float]:
+    """Log ratios of time that exact work and page faults predict, one a workload."""
+    faults = {workload_of(c.key): c.after - c.before for c in facts.of(Role.ALLOCATOR)}
+    effects = []
+    for diff in facts.diffs:
+        more = faults.get(diff.workload, 0.0) * BYTES_PER_FAULT
+        if more or facts.roles & {Role.WORK, Role.DTYPE}:
+            old, new = (max(cost, 1.0) for cost in diff.costs)
+            effects.append(math.log(max(new + more, 1.0) / old))
+    return effects
 
 
 def _event_id(event: Event) -> str:

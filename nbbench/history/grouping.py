@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nbbench.history.around import Around
 from nbbench.history.causes import exact_cause, work
 from nbbench.history.causes.failure import FAILS
-from nbbench.metrics import Better, Role, change_metric, phase_of
+from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.workloads import ledger_families, workload_of
@@ -135,13 +135,11 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
 
 def _place(change: ChangePoint, around: Around) -> Placed:
     lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
-    metric = change_metric(change)
-    direction = EventDirection.REGRESSION if change.worse else metric.direction(change.effect)
-    if direction is EventDirection.REGRESSION and not change.worse:
-        direction = EventDirection.IMPROVEMENT  # a declared unit: what was recorded counts
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
     fails = Cause.FAILURE if change.kind == FAILS else None
-    return Placed(change, min(lo, hi), hi, metric.role, phase_of(change.key), direction, runs, fails)
+    return Placed(
+        change, min(lo, hi), hi, change_role(change), phase_of(change.key), change.direction, runs, fails
+    )
 
 
 def _with_work(one: Placed, direction: EventDirection, cause: Cause) -> Placed:

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
-from nbbench.stats.changepoint import level_effect
+from nbbench.stats.changepoint import Step, level_effect
 
 LEAST_NOISY = 6
 """Fewer values of a noisy series cannot show a change: two levels of three."""
@@ -28,6 +29,8 @@ LEAST_NOISY = 6
 LEAST_EXACT_VALUES = 2
 _LEVEL = 3  # values at an end that tell its level
 _JUMP = math.log(1.1)
+_FLIPS = 4
+_UNDONE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Standing:
 
     `first` and `last` are those of its results, whatever became of them; `fails_since` and `skipped_since`
     where the failures (skips) begin with which it ends; `ran` is the place of the newest value before them.
-    `usable` counts values; `start` and `end` are the levels of the first and the last of them.
+    `usable` counts values; `start` and `end` are the levels of the first and the last of them. `flips` counts
+    changes between two levels that take turns.
     """
 
     key: SeriesKey
@@ -50,6 +54,7 @@ class Standing:
     ran: int = -1
     start: float = math.nan
     end: float = math.nan
+    flips: int = 0
 
     @property
     def short(self) -> bool:
@@ -62,7 +67,7 @@ class Standing:
         return self.key.benchmark.startswith(LEDGER_SERIES)
 
 
-def standing(order: CommitOrder, one: Curve, metric: Metric) -> Standing | None:
+def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> Standing | None:
     """How a series stands; None for what is never judged: the machine's own and derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
@@ -85,7 +90,24 @@ def standing(order: CommitOrder, one: Curve, metric: Metric) -> Standing | None:
         ran=ran,
         start=float(np.median(found[:_LEVEL])) if found.size else math.nan,
         end=float(np.median(found[-_LEVEL:])) if found.size else math.nan,
+        flips=flips,
     )
+
+
+def without_flips(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
+    """Steps without those of a series that takes turns between two levels, and how many those are.
+
+    Four in a row of which each undoes the one before are no work of commits: such series depend on where
+    memory lies, or on which processor they run.
+    """
+    undoes = [
+        abs(b.effect + a.effect) <= _UNDONE * max(abs(a.effect), abs(b.effect)) for a, b in pairwise(steps)
+    ]
+    flipping: set[int] = set()
+    for first in range(len(undoes) - _FLIPS + 2):
+        if all(undoes[first : first + _FLIPS - 1]):
+            flipping |= set(range(first, first + _FLIPS))
+    return tuple(step for i, step in enumerate(steps) if i not in flipping), len(flipping)
 
 
 def _first_after(places: NDArray[np.int64], place: int) -> int:
@@ -147,6 +169,8 @@ def _reason(one: Standing, others: Sequence[Standing], newest: Mapping[tuple[str
         return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran"
     if one.skipped_since >= 0:
         return NotJudgedReason.SKIPPED, one.skipped_since, ""
+    if one.flips:
+        return NotJudgedReason.DISTURBED, one.first, f"it takes turns between two levels ({one.flips} times)"
     if one.short:
         return _short(one, others)
     # Ledgers are recorded where somebody asked for them: none at the newest commits says nothing.

@@ -98,6 +98,9 @@ def _subject(facts: Facts) -> Check:
     if not facts.branch_exists:
         remedy = "set branch in [tool.nbbench], or register another subject"
         return Check("subject", Level.FAIL, f"the subject has no branch {facts.branch}", remedy)
+    problem, remedy = facts.subject_problem
+    if problem:
+        return Check("subject", Level.FAIL, problem, remedy)
     return Check("subject", Level.OK, f"branch {facts.branch}")
 
 

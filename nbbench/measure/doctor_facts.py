@@ -41,6 +41,7 @@ class Places:
     threads: int = 0
     machine: str = ""
     programs: Sequence[str] = ()
+    subject_problem: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Facts:
     subject_exists: bool = False
     branch: str = ""
     branch_exists: bool | None = None
+    subject_problem: tuple[str, str] = ("", "")  # why the subject cannot be opened, and the remedy
     programs: tuple[Program, ...] = ()
 
 
@@ -143,6 +145,7 @@ def gather(
         subject_exists=places.subject_git.is_dir(),
         branch=places.branch,
         branch_exists=_branch_exists(places),
+        subject_problem=places.subject_problem,
         programs=tuple(_program(name, environ.get(name, "")) for name in places.programs),
     )
 

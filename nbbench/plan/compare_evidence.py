@@ -84,11 +84,8 @@ def compare_evidence(
     """Hold `b` against `a`. `damage_*` says what of a folder's files disagrees with its checksums."""
     rows = [_condition(name, dict(a.conditions), dict(b.conditions)) for name in CONDITIONS]
     conditions = tuple(row for row in rows if row.name != "machine name" or (row.a and row.b))
-    reasons = [
-        f"{side} is damaged: {'; '.join(told[:3])}"
-        for side, told in (("A", damage_a), ("B", damage_b))
-        if told
-    ]
+    damage = (("A", damage_a), ("B", damage_b))
+    reasons = [f"{side} is damaged: {'; '.join(found[:3])}" for side, found in damage if found]
     reasons += [f"{row.name} differs ({' / '.join(row.apart())})" for row in conditions if row.same is False]
     figures = _figures(a.figures, b.figures)
     notes = _notes(a, b, conditions)

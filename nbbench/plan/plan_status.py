@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError
+from nbbench.errors import InconclusiveError, NbbenchError
 from nbbench.evidence import Folder
 from nbbench.history.disturbed import disturbed_results
 from nbbench.model import Commit, ProcessRecord
@@ -18,9 +19,11 @@ from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Plan
 from nbbench.probe.resources import usable_cores
 from nbbench.record import Store
+from nbbench.record.branch import subject_or_none
 from nbbench.record.folders import folder_state, register_all
 from nbbench.record.machines import choose_machine, machine_name
 from nbbench.record.refresh import import_all
+from nbbench.subject.repository import Subject, describe
 
 
 def plan_states(
@@ -37,14 +40,17 @@ def plan_states(
     except InconclusiveError:
         chosen = machine or machine_name(settings)  # folders and documents may be there
     names = {series_name(text)[0] for criterion in plan.criteria for text in criterion.series}
-    commits = store.commits()
+    commits, subject = store.commits(), subject_or_none(settings)
     given = PlanInput(
         machine=chosen,
         results={
             name: [r for r in store.results(benchmark=name) if r.key.machine == chosen] for name in names
         },
         commits=commits,
-        folders=[(_whole(folder, commits), folder_state(settings, folder)[0]) for folder in store.folders()],
+        folders=[
+            (_placed(folder, commits, subject), folder_state(settings, folder)[0])
+            for folder in store.folders()
+        ],
         documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
         processes=_processes((r for r in store.process_records() if r.machine == chosen), names),
         cores=_cores(settings, store, chosen),
@@ -90,10 +96,18 @@ def _with_source(root: Path, state: CriterionState) -> CriterionState:
     return dataclasses.replace(state, found=dataclasses.replace(state.found, source=""))
 
 
-def _whole(folder: Folder, commits: Sequence[Commit]) -> Folder:
-    """The folder with its commit's whole hash, where a folder made by hand gives only a beginning."""
-    found = [c.hash for c in commits if folder.commit and c.hash.startswith(folder.commit)]
-    return dataclasses.replace(folder, commit=found[0]) if len(found) == 1 else folder
+def _placed(folder: Folder, commits: Sequence[Commit], subject: Subject | None) -> Folder:
+    """The folder with the recorded commit that it belongs to.
+
+    A folder made by hand gives only a beginning of its hash; a commit between recorded ones (it changed
+    nothing that is measured) counts as the recorded one with the same tree: equal trees give equal results.
+    """
+    found = [c for c in commits if folder.commit and c.hash.startswith(folder.commit)]
+    if not found and folder.commit and subject is not None:
+        with contextlib.suppress(NbbenchError):  # a commit that this clone does not have
+            tree = describe(subject, folder.commit).tree
+            found = [c for c in commits if tree and c.tree == tree][-1:]
+    return dataclasses.replace(folder, commit=found[0].hash) if len(found) == 1 else folder
 
 
 def _first(root: Path, pattern: str) -> str:

@@ -7,7 +7,7 @@ password of a command line; and private keys, which alone go over several lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nbbench.record.tokens import TOKEN_PATTERN
@@ -101,43 +101,38 @@ _LOGIN = re.compile(
 _PORT = re.compile(r"\d{1,5}(?:[/?#]|$)")
 _WEB = ("http", "https", "ws", "wss", "git", "ssh", "file")
 _PLAIN_USER = re.compile(r"[A-Za-z][A-Za-z._-]{0,20}")
-_LABELS = (
-    *(_LABELLED, _LABELLED_WEAK, _ELEMENT, _PAIR, _WRAPPED, _OPTION, _HEADER, _SCHEME, _CURL),
-    *(_PROGRAM, _ORACLE, _NETRC),
-)
-# One of these stands in every line that a pattern above matches. A search for plain words is ten times as
-# fast as the patterns, and most lines of a log hold none.
-_KEYWORDS = (
+# A search for plain words is ten times as fast as a pattern, and most lines of a log hold none: each pattern
+# with words of which one stands in every line that it matches.
+_LABEL_WORDS = (
     *(
+        "passw",
+        "passphrase",
         "pass",
         "secret",
         "credential",
         "key",
-        "auth",
+        "token",
+        "_auth",
         "session",
         "sid",
         "csrf",
-        "token",
-        "pwd",
-        "sig",
-        "cookie",
     ),
-    *("bearer", "basic", "ssws", "digest", "negotiate", "-u", "--proxy-user", "mysql", "mariadb", "mongo"),
-    *(
-        "docker",
-        "podman",
-        "7z",
-        "unrar",
-        "redis-cli",
-        "ldap",
-        "sql",
-        "impdp",
-        "expdp",
-        "exp ",
-        "imp ",
-        "rman",
-    ),
+    *("pwd", "sig"),
 )
+_PATTERNS = (
+    (("secret",), _WRAPPED),
+    (("passw", "passphrase", "secret", "token", "key"), _OPTION),
+    (("authorization", "cookie", "x-"), _HEADER),
+    (("bearer", "basic", "ssws", "digest", "negotiate"), _SCHEME),
+    (("-u",), _CURL),
+    (
+        ("mysql", "mariadb", "sshpass", "mongo", "docker", "podman", "7z", "unrar", "redis-cli", "ldap"),
+        _PROGRAM,
+    ),
+    (("sqlplus", "sqlcl", "sqlldr", "impdp", "expdp", "exp ", "imp ", "rman", "tnsping"), _ORACLE),
+    (("password",), _NETRC),
+)
+_LABELS = (_LABELLED, _LABELLED_WEAK, _ELEMENT, _PAIR)
 # Words that stand where a secret would and are none: flags, placeholders, masks, calls, types.
 HARMLESS = re.compile(
     r"(?i)(true|false|none|null|yes|no|on|off|\*+|x{3,}|\.{3,}|\d{1,5}|<redacted>|<[a-z_ -]+>|\$\{?\w+\}?"
@@ -180,12 +175,14 @@ class Finder:
         if self._exact is not None:
             found += [Span(m.start(), m.end(), m.start()) for m in self._exact.finditer(text)]
         keys = self._key_left > 0 or "PRIVATE KEY" in text or "Private-Lines" in text
+        lower = text.lower()
+        patterns = [(words, p) for words, p in _PATTERNS if any(word in lower for word in words)]
         start = 0
         while start < len(text):
             end = text.find("\n", start)
             end = len(text) if end < 0 else end
             line = text[start:end]
-            spans = [*_line(line), *(self._key(line) if keys else ())]
+            spans = [*_line(line, patterns), *(self._key(line) if keys else ())]
             found += [Span(start + s.start, start + s.end, start + s.seen) for s in spans]
             start = end + 1
         return _merged(found)
@@ -213,19 +210,23 @@ def find_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
     return Finder(secrets).spans(text)
 
 
-def _line(line: str) -> Iterator[Span]:
+def _line(line: str, candidates: Sequence[tuple[tuple[str, ...], re.Pattern[str]]]) -> Iterator[Span]:
     if _LONG_RUN.search(line):
         yield from (Span(m.start(), m.end(), m.start()) for m in TOKEN_PATTERN.finditer(line))
     if "@" in line:
         yield from _url_logins(line)
         yield from (Span(*m.span("plain"), m.start()) for m in _LOGIN.finditer(line))
     lower = line.lower()
-    if any(word in lower for word in _KEYWORDS):
-        for pattern in _LABELS:
-            for match in pattern.finditer(line):
-                group = "plain" if match["plain"] is not None else "quoted"
-                if not _is_harmless(match, match[group]):
-                    yield Span(*match.span(group), match.start())
+    patterns = [pattern for words, pattern in candidates if any(word in lower for word in words)]
+    # A label has a separator behind it: `PASSED [ 50%]` is none, nor are the colons of a test's id.
+    separated = "=" in line or ">" in line or ":" in line.replace("::", "")
+    if separated and any(word in lower for word in _LABEL_WORDS):
+        patterns += _LABELS
+    for pattern in patterns:
+        for match in pattern.finditer(line):
+            group = "plain" if match["plain"] is not None else "quoted"
+            if not _is_harmless(match, match[group]):
+                yield Span(*match.span(group), match.start())
     if line.count(":") >= 4:
         yield from (Span(*m.span("plain"), m.start()) for m in _PGPASS.finditer(line))
 

@@ -115,11 +115,10 @@ def _redacted(value: Any, exact: tuple[str, ...]) -> Any:
 
 
 def _is_labelled(key: Any, item: Any) -> bool:
-    return (
-        isinstance(key, str)
-        and isinstance(item, str)
-        and bool(find_spans(f"{key}={json.dumps(item[:1000])}"))
-    )
+    """Whether the key says that the text beside it is a secret; what stands in it is another matter."""
+    if not isinstance(key, str) or not isinstance(item, str):
+        return False
+    return any(span.seen <= len(key) for span in find_spans(f"{key}={json.dumps(item[:1000])}"))
 
 
 def redact_argv(argv: Sequence[str], secrets: Secrets = ()) -> list[str]:

@@ -66,13 +66,8 @@ def _code(code: int | None) -> str:
 def _conditions(comparison: EvidenceComparison) -> list[tuple[str, str, str]]:
     rows = []
     for row in comparison.conditions:
-        left, right = row.a or "not recorded", row.b or "not recorded"
-        if row.same:
-            rows.append((row.name, _cut(left), "the same"))
-        else:
-            if row.same is False:
-                left, right = row.apart()
-            rows.append((row.name, _cut(left), _cut(right)))
+        left, right = row.apart() if row.same is False else (row.a, "the same" if row.same else row.b)
+        rows.append((row.name, _cut(left or "not recorded"), _cut(right or "not recorded")))
     return rows
 
 

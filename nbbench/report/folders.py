@@ -25,15 +25,8 @@ def folders_text(
     blocks: list[Block] = [Title(f"{headline}, {damaged} not whole" if damaged else f"{headline}, all whole")]
     rows = [
         (
-            f.stamp,
-            str(state),
-            f.kind,
-            f.cluster,
-            f.commit[:8],
-            _code(f),
-            f.verdict,
-            str(len(f.figures)),
-            f.path,
+            *(f.stamp, str(state), f.kind, f.cluster, f.commit[:8]),
+            *("" if f.exit_code is None else str(f.exit_code), f.verdict, str(len(f.figures)), f.path),
         )
         for f, state, _ in folders
     ]
@@ -56,7 +49,3 @@ def folders_text(
         columns = ("stamp", "kind", "commit", "verdict", "figure", "value", "of")
         blocks.append(Table(columns, found, right=(5,)))
     return as_text(blocks) + "\n"
-
-
-def _code(folder: Folder) -> str:
-    return "" if folder.exit_code is None else str(folder.exit_code)

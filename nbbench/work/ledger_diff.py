@@ -92,7 +92,12 @@ class LedgerDiff:
     @property
     def cost_effect(self) -> float:
         """log(after/before) of bytes and operations together."""
-        return log_ratio(
+        return log_ratio(*self.costs)
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Bytes and operations together before and after, as bytes."""
+        return (
             self.bytes_before * self.pixels + self.ops_before * BYTES_PER_OPERATION,
             self.bytes_after * self.pixels + self.ops_after * BYTES_PER_OPERATION,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_project import Project, write_results
+from evidence_samples import metrics, run_metadata, write_evidence
 
 from nbbench.config import load_settings
 from nbbench.measure import asv_run
@@ -177,3 +178,25 @@ def test_a_run_says_first_what_it_costs(run: Run, project: Project) -> None:
     done = project.run("run", "--bench", "time_a")
     assert f"measuring 14 commits on {platform.node()}, about 7" in done.stderr
     assert "--limit" not in done.stderr
+
+
+def test_a_capture_at_a_commit_without_measured_changes_counts_for_its_tree(
+    run: Run, project: Project
+) -> None:
+    """The branch's tip often changed no source: its figures are those of the newest recorded commit."""
+    run({"s.time_a": 1.0})
+    told = metrics(commit=demo.TIP_HASH, figures=[{"name": "ratio", "value": 3.0, "test": "t"}])
+    write_evidence(
+        project.root / "reports" / "cluster_C" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        told=told,
+        run=run_metadata(machine_name=platform.node()),
+    )
+    (project.root / "pyproject.toml").write_text(
+        PLAN.replace('value = "suite.time_x"', 'figure = "^ratio$"').replace(
+            "[tool.nbbench.plans.P]", '[tool.nbbench]\nreports_root = "reports"\n[tool.nbbench.plans.P]'
+        )
+    )
+    shown = json.loads(project.run("plan", "P", "--json").stdout)
+    (criterion,) = shown["criteria"]
+    tip = list_commits(open_subject(load_settings(project.root)))[-1]
+    assert (criterion["verdict"], criterion["found"]["commit"]) == ("misses", tip.hash)

@@ -62,6 +62,10 @@ def test_a_shallow_clone_is_refused_and_the_registration_stays(registered: Proje
     assert found.exit_code == 2
     assert "shallow clone" in found.stderr and "fetch --unshallow" in found.stderr
     assert str(clone) in registered.run("subject", "show").stdout
+    (clone / ".git" / "shallow").write_text(f"{demo.TIP_HASH}\n")
+    checks = json.loads(registered.run("doctor", "--json", "--sample", "0.1").stdout)["checks"]
+    (subject,) = [check for check in checks if check["name"] == "subject"]
+    assert subject["level"] == "fail" and "fetch --unshallow" in subject["remedy"]
 
 
 @pytest.mark.parametrize(

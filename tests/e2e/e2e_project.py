@@ -48,7 +48,7 @@ class Project:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=900,  # for a machine that hangs, not for a busy one
         )
         if expect is not None:
             assert done.returncode == expect, f"{arguments}\n{done.stdout}\n{done.stderr}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from e2e_project import MACHINE, Project
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 CONF = {
     "version": 1,

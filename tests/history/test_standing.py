@@ -6,7 +6,20 @@ import math
 from dataclasses import replace
 
 import pytest
-from history_samples import ABSENT, BYTES, CEILING, TIME, branch, events, history, key, noisy, series, steps
+from history_samples import (
+    ABSENT,
+    BYTES,
+    CEILING,
+    TIME,
+    branch,
+    events,
+    history,
+    key,
+    ledger,
+    noisy,
+    series,
+    steps,
+)
 
 from nbbench.history.changes import judge_history
 from nbbench.model import Cause, EventDirection, NotJudged, NotJudgedReason, Point, Series, Status
@@ -144,3 +157,35 @@ def test_a_ledger_that_cannot_be_recorded_any_more_is_a_regression() -> None:
     )
     (event,) = events(history(workload, commits=branch(N)))
     assert event.id == "00000009-fails"
+
+
+def test_a_series_that_takes_turns_between_two_levels_is_no_list_of_events() -> None:
+    """I2: it depends on where memory lies, not on commits."""
+    level = [1.0] * 8 + [1.3] * 8
+    values = noisy(level * 4, 0.005)
+    line = branch(len(values))
+    flipping = series(TIME, values, line)
+    done = judge_history(history(flipping, commits=line))
+    assert done.changes == []
+    (one,) = done.not_judged
+    assert (one.reason, one.detail) == (
+        NotJudgedReason.DISTURBED,
+        "it takes turns between two levels (7 times)",
+    )
+
+
+def test_a_regression_its_fix_and_another_regression_are_no_flips() -> None:
+    values = noisy([1.0] * 8 + [1.3] * 8 + [1.0] * 8 + [1.3] * 8, 0.005)
+    line = branch(len(values))
+    assert len(judge_history(history(series(TIME, values, line), commits=line)).changes) == 3
+
+
+def test_flips_that_the_work_explains_are_events() -> None:
+    line = branch(64)
+    per_pixel = [100.0 if (i // 8) % 2 == 0 else 130.0 for i in range(64)]
+    values = noisy([one / 100 for one in per_pixel], 0.005)
+    found = {
+        f"tree{i + 1}": {"bandwidth-512-float32": ledger(per_pixel=one)} for i, one in enumerate(per_pixel)
+    }
+    done = judge_history(history(series(TIME, values, line), commits=line, ledgers=found))
+    assert len(done.changes) == 7

@@ -75,6 +75,7 @@ SPOILED = [
     ({"versions": {"asv": "0.6.0"}}, "torch", Level.FAIL, "install torch"),
     ({"subject_exists": False}, "subject", Level.FAIL, "nbbench subject demo"),
     ({"branch_exists": False}, "subject", Level.FAIL, "branch"),
+    ({"subject_problem": ("a shallow clone", "fetch --unshallow")}, "subject", Level.FAIL, "--unshallow"),
     ({"folders": (Folder("/p/results", False, GIB),)}, "folder results", Level.FAIL, "permissions"),
     ({"folders": (Folder("/p/results", True, GIB // 2),)}, "folder results", Level.FAIL, "1 GiB"),
     ({"now": datetime(1970, 1, 1, tzinfo=UTC)}, "clock", Level.FAIL, "set the clock"),

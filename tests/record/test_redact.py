@@ -247,4 +247,6 @@ def test_documents_are_redacted_string_by_string() -> None:
     document = {"a": ["x plainword", 1.5, None, True], "plainword": {"b": "fine"}}
     clean = redact_value(document, {"MY_TOKEN": "plainword"})
     assert clean == {"a": ["x <redacted>", 1.5, None, True], "<redacted>": {"b": "fine"}}
+    log = {"stdout": f"line 1\nsent {TOKENS['github personal']}\nline 3", "api_key": PASSWORD}
+    assert redact_value(log) == {"stdout": f"line 1\nsent {REDACTED}\nline 3", "api_key": REDACTED}
     assert redact_text("as hex " + b"plainword".hex(), {"MY_TOKEN": "plainword"}) == "as hex <redacted>"

@@ -92,7 +92,15 @@ def ledger(size: int, dtype: str, per_pixel: int) -> Ledger:
 
 
 def timing(wall: float, system: float, faults: int, spread: float = 0.02) -> MallocTiming:
-    return MallocTiming(wall, wall - system, system, faults, 3, wall * (1 - spread), wall * (1 + spread))
+    return MallocTiming(
+        wall_s=wall,
+        user_s=wall - system,
+        system_s=system,
+        minor_faults=faults,
+        runs=3,
+        fastest_s=wall * (1 - spread),
+        slowest_s=wall * (1 + spread),
+    )
 
 
 def diagnosis(**more: object) -> Diagnosis:

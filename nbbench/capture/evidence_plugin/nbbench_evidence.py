@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -26,11 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 SCHEMA = 1
 # A section of captured output keeps this much: tests of performance print a page at most.
@@ -57,7 +53,7 @@ class _Record:
         line.update(content)
         data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
         if self.written + len(data) > MAX_RECORD:
-            for name in ("stdout", "stderr", "log", "longrepr"):
+            for name in ("stdout", "stderr", "longrepr"):
                 line.pop(name, None)
             line["dropped"] = "output left out: the record is full"
             data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
@@ -152,28 +148,17 @@ class _Meter:
     def __init__(self) -> None:
         self._busy, self._steal = _core_times()
         self._delay = _run_delay()
-        self._usage = self._usages()
+        self._usage = _usages()
         self._start = time.perf_counter()
 
-    @staticmethod
-    def _usages() -> list[Any]:
-        if resource is None:
-            return []
-        return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-
     def read(self) -> dict[str, Any]:
-        wall = time.perf_counter() - self._start
-        after = self._usages()
+        wall, after = time.perf_counter() - self._start, _usages()
         busy, steal = _core_times()
-        if not after:
-            return {"wall_s": wall}
 
         def delta(name: str) -> Any:
             return sum(getattr(b, name) - getattr(a, name) for a, b in zip(self._usage, after))  # noqa: B905 -- Python 3.8
 
         user, system = delta("ru_utime"), delta("ru_stime")
-        # ru_maxrss is in KiB on Linux, in bytes on macOS.
-        unit = 1 if sys.platform == "darwin" else 1024
         found = {
             "wall_s": wall,
             "user_s": user,
@@ -182,8 +167,8 @@ class _Meter:
             "major_faults": delta("ru_majflt"),
             "voluntary_switches": delta("ru_nvcsw"),
             "involuntary_switches": delta("ru_nivcsw"),
-            "max_rss_bytes": after[0].ru_maxrss * unit,
-            "max_rss_growth_bytes": (after[0].ru_maxrss - self._usage[0].ru_maxrss) * unit,
+            "max_rss_bytes": after[0].ru_maxrss * 1024,
+            "max_rss_growth_bytes": (after[0].ru_maxrss - self._usage[0].ru_maxrss) * 1024,
             "others_cpu_s": max(0.0, busy - self._busy - user - system),
             "steal_s": max(0.0, steal - self._steal),
         }
@@ -193,10 +178,8 @@ class _Meter:
         return found
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _usages() -> list[Any]:
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 
 
 def _torch_facts() -> dict[str, Any]:
@@ -229,27 +212,23 @@ def _sections(report: Any, seen: dict[str, str]) -> dict[str, str]:
         if seen.get(title) == text:
             continue
         seen[title] = text
-        for stream in ("stdout", "stderr", "log"):
+        for stream in ("stdout", "stderr"):
             if title.startswith("Captured " + stream):
                 found[stream] = found.get(stream, "") + text
     return {stream: _bounded(text, MAX_SECTION) for stream, text in found.items()}
 
 
-def _message(excinfo: Any) -> str:
-    return _bounded(f"{excinfo.type.__name__}: {excinfo.value}", MAX_MESSAGE)
-
-
-def _failure(item: Any, call: Any, report: Any) -> dict[str, Any]:
-    """Why a phase did not pass: the message, pytest's own account of it, numbers of the test's frame."""
-    told: dict[str, Any] = {}
+def _failure(call: Any, report: Any) -> dict[str, str]:
+    """Why a phase did not pass: the message, and pytest's own account of it."""
+    found: dict[str, str] = {}
     if isinstance(report.longrepr, tuple):  # a skip: (path, line, reason)
-        told["message"] = _bounded(str(report.longrepr[2]), MAX_MESSAGE)
+        found["message"] = _bounded(str(report.longrepr[2]), MAX_MESSAGE)
     elif report.longrepr is not None:
-        told["longrepr"] = _bounded(str(report.longrepr), 2 * MAX_MESSAGE)
-    if call.excinfo is None:
-        return told
-    told.setdefault("message", _message(call.excinfo))
-    return told
+        found["longrepr"] = _bounded(str(report.longrepr), 2 * MAX_MESSAGE)
+    if call.excinfo is not None:
+        message = f"{call.excinfo.type.__name__}: {call.excinfo.value}"
+        found.setdefault("message", _bounded(message, MAX_MESSAGE))
+    return found
 
 
 # --- pytest's hooks ---------------------------------------------------------------------------
@@ -277,9 +256,8 @@ def _begin(config: Any) -> None:
         python=sys.version.split()[0],
         executable=sys.executable,
         pytest=pytest.__version__,
-        cores=_cores(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         capture=str(getattr(config.option, "capture", "")),
-        controller=_is_controller(config),
     )
     _explain_assertions(config)
     untouched = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -316,9 +294,7 @@ def _terminated(number: int, frame: Any) -> None:
 def pytest_collectreport(report: Any) -> None:
     """A file that cannot be collected."""
     if report.failed:
-        _write(
-            "collect_error", nodeid=report.nodeid, longrepr=_bounded(str(report.longrepr), 2 * MAX_MESSAGE)
-        )
+        _write("collect_error", nodeid=report.nodeid)
 
 
 @_harmless
@@ -372,7 +348,7 @@ def _phase(item: Any, call: Any, outcome: Any) -> None:
     if hasattr(report, "wasxfail"):
         content["xfail"] = str(report.wasxfail)
     if report.outcome != "passed":
-        content.update(_failure(item, call, report))
+        content.update(_failure(call, report))
     if report.when == "call":
         content["usage"] = getattr(item, "_nbbench_usage", {})
         content["held"] = list(item.__dict__.get("_nbbench_held", {}).items())
@@ -394,12 +370,7 @@ def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
     """The end, as pytest sees it."""
     if _state["record"] is None:
         return
-    _write(
-        "session_finish",
-        exit_status=int(exitstatus),
-        controller=_is_controller(session.config),
-        **_torch_facts(),
-    )
+    _write("session_finish", exit_status=int(exitstatus), **_torch_facts())
 
 
 # --- torch's profiler -------------------------------------------------------------------------
@@ -430,13 +401,7 @@ def _stop_trace(item: Any, profiler: Any) -> None:
         }
         for row in table
     ]
-    _write(
-        "profile",
-        nodeid=item.nodeid,
-        operators=operators[:_OPERATORS_KEPT],
-        operators_in_all=len(operators),
-        self_s_in_all=sum(row["self_s"] for row in operators),
-    )
+    _write("profile", nodeid=item.nodeid, operators=operators[:_OPERATORS_KEPT])
     worker, number = _state["record"].worker, _state["traces"]
     path = Path(os.environ[_TRACE_PATH])
     suffix = ("-" + worker if worker else "") + (f"-{number}" if number > 1 else "")
