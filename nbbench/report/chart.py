@@ -20,10 +20,10 @@ _EDGE = 8.0  # room for half a dot at both ends
 
 
 class Chart:
-    """The chart of `series` with its `changes` (an event's id each) marked; coordinates start at the plot's upper left corner.
+    """The chart of `series` with its `changes` marked, each with the id of its event.
 
-    `commits` gives dates and subjects by full hash; `focus` is the event whose chart it is. Without
-    positions the points are spread evenly.
+    Coordinates start at the plot's upper left corner. `commits` gives dates and subjects by full hash; `focus`
+    is the event whose chart it is. Without positions the points are spread evenly.
     """
 
     left, top = LEFT, TOP
