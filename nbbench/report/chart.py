@@ -22,8 +22,8 @@ _EDGE = 8.0  # room for half a dot at both ends
 class Chart:
     """The chart of `series` with its `changes` marked, each with the id of its event.
 
-    Coordinates start at the plot's upper left corner. `commits` gives dates and subjects by full hash; `focus`
-    is the event whose chart it is. Without positions the points are spread evenly.
+    Coordinates start at the upper left corner of the plot. `commits` gives dates and subjects by full hash;
+    `focus` is the event whose chart it is. Without positions the points are spread evenly.
     """
 
     left, top = LEFT, TOP
