@@ -1,7 +1,9 @@
-"""Adds nbbench's offline page of flagged regressions to `asv publish`."""
+"""Adds nbbench's offline page of flagged regressions to `asv publish`, and tells asv what growth means."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +12,23 @@ from asv.publishing import OutputPublisher
 
 from nbbench.config import load_settings
 from nbbench.errors import NbbenchError
+from nbbench.metrics import Better, metric_of
+from nbbench.model import SeriesKey
 
 _MARK = "<!-- nbbench -->"
 
 
-def install() -> None:
-    """Nothing to do: asv finds the class below among OutputPublisher's subclasses."""
-
-
 class RegressionsPage(OutputPublisher):  # type: ignore[misc]
-    """Writes the page below html_dir and links to it from asv's index."""
+    """Writes the page below html_dir and links to it from asv's index.
+
+    It comes before asv's list of regressions, for which every growth is one: series in which it is not
+    (rates, ceilings, what nobody declared) are left out of that list and of its feed.
+    """
 
     name = "nbbench"
     button_label = "Flagged regressions"
     description = "Regressions with causes, flagged by nbbench"
-    order = 1000  # after everything that asv writes
+    order = 2  # asv's list has 3
 
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
@@ -33,12 +37,24 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
 
         html = Path(conf.html_dir).resolve()
         try:
-            text = page_text(load_settings(Path.cwd()))
+            settings = load_settings(Path.cwd())
+            leave_out(conf, benchmarks, settings.directions)
+            text = page_text(settings)
         except NbbenchError as error:
             log.warning(f"nbbench: no page of regressions: {error}")
             return
         (html / PAGE).write_text(text, encoding="utf-8")
         link_from_index(html / "index.html", PAGE)
+
+
+def leave_out(conf: Any, benchmarks: Any, declared: Mapping[str, Better]) -> None:
+    """Keep series whose growth is no regression out of asv's list, by asv's own setting for that."""
+    first_commits = dict(conf.regressions_first_commits)
+    for name, told in benchmarks.items():
+        key = SeriesKey(name, "", (), "", "")
+        if metric_of(key, told.get("unit", ""), told.get("type", ""), declared).better is not Better.LOWER:
+            first_commits[rf"{re.escape(name)}(\(|@|$)"] = None  # asv: never look for regressions
+    conf.regressions_first_commits = first_commits
 
 
 def link_from_index(index: Path, page: str) -> None:

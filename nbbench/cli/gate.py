@@ -12,7 +12,7 @@ from nbbench.cli.app import App
 from nbbench.cli.options import in_a_folder, pattern, seconds
 
 if TYPE_CHECKING:
-    from nbbench.model import GateReport
+    from nbbench.verdicts import GateReport
 
 
 @click.command()

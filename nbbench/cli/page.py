@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.history.history import current_flags, up_to_date
+from nbbench.model import EventDirection, Flag, FlagState
+from nbbench.plan.plans import plans
 from nbbench.record.branch import subject_or_none
+from nbbench.record.projects import own_project
 from nbbench.record.refresh import open_store
 from nbbench.report.site import render_site
 
@@ -17,19 +21,26 @@ PAGE = "nbbench-regressions.html"
 def page_text(settings: Settings) -> str:
     """The page's HTML, the database brought up to date first.
 
-    Raises InconclusiveError when there is nothing to show.
+    It is titled by the branch and the plan item where this project has one, else by the project. Raises
+    InconclusiveError when there is nothing to show.
     """
     with open_store(settings) as store:
-        flags = current_flags(store, up_to_date(settings, store), settings.plan)
-        series = store.series(samples=False)
-        commits = store.commits()
-    subject = subject_or_none(settings)
-    source = f"branch {settings.branch}" + (f" of {_name(Path(subject.source))}" if subject else "")
+        events = up_to_date(settings, store)
+        flags = current_flags(store, events, settings.plan)
+        series, commits, not_judged = store.series(samples=False), store.commits(), store.not_judged()
+        project = store.project
+    source = f"project {project}"
+    planned = project == own_project(settings) and settings.plan in plans(settings)
+    if project == own_project(settings) and (subject := subject_or_none(settings)) is not None:
+        source = f"branch {settings.branch} of {_name(Path(subject.source))}"
+    undirected = (event for event in events if event.direction is EventDirection.CHANGE)
+    flags = [flag if planned else replace(flag, plan="") for flag in flags]
     return render_site(
-        flags,
+        [*flags, *(Flag(event, "", FlagState.DETECTED) for event in undirected)],
         series,
         commits,
-        title=f"Regressions of {settings.branch} for {settings.plan}",
+        not_judged=not_judged,
+        title=f"Regressions of {settings.branch} for {settings.plan}" if planned else f"Changes of {project}",
         source=source,
         generated_at=datetime.now(UTC),
     )

@@ -24,13 +24,14 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
-from nbbench.model import Commit, GateReport, NotJudged, NotJudgedReason, Outcome, SeriesKey
+from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome, SeriesKey
 from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import open_store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
+from nbbench.verdicts import GateReport
 from nbbench.words import plural
 from nbbench.workloads import workload_of
 

@@ -11,7 +11,8 @@ from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.session import SeriesState
 from nbbench.gate.work_verdicts import WorkFacts, ledger_rows, lost_verdict, work_verdicts
-from nbbench.model import Cause, Commit, GateReport, NotJudged, NotJudgedReason, Outcome, Verdict
+from nbbench.model import Cause, Commit, NotJudged, NotJudgedReason, Outcome
+from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import plural
 
 _DECIDED = {

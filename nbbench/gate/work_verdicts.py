@@ -11,7 +11,8 @@ from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
 from nbbench.history.causes.facts import describe_diff
 from nbbench.metrics import least_effect
-from nbbench.model import Cause, NotJudged, Outcome, Verdict
+from nbbench.model import Cause, NotJudged, Outcome
+from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
 # More than this decides by itself; the ledger has no noise, so the limits are a matter of relevance,

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.model import GateReport, Outcome, Verdict
+from nbbench.model import Outcome
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.events import interval, not_judged_blocks
+from nbbench.verdicts import GateReport, Verdict
 
 # In the order in which they are read, with the colour and the mark of each.
 _TONES = {

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from nbbench.model import GateReport, NotJudged, Outcome, Verdict
+from nbbench.model import NotJudged, Outcome
 from nbbench.report.gate import counts_line, figures, headline, in_reading_order
+from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import clean, clean_lines, for_xml
 
 _WHOLE = "whole gate"

@@ -30,7 +30,8 @@ from nbbench.gate.work_verdicts import (
     work_verdicts,
 )
 from nbbench.measure.pair import Pair, Sample
-from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, Verdict
+from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
+from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, LedgerDiff, diff_ledgers
 
 ALPHA = 0.01

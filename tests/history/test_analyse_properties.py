@@ -21,7 +21,8 @@ from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
 from nbbench.metrics import Role, change_role
-from nbbench.model import ChangePoint, Commit, Decision, FlagState, Outcome, Verdict
+from nbbench.model import ChangePoint, Commit, Decision, FlagState, Outcome
+from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import diff_ledgers, log_ratio
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)

@@ -10,8 +10,9 @@ import report_samples as samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.model import GateReport, Outcome
+from nbbench.model import Outcome
 from nbbench.report.junit import gate_junit
+from nbbench.verdicts import GateReport
 
 BARE = replace(samples.GATE, not_judged=())
 

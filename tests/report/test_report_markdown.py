@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from nbbench.model import Outcome, Verdict
+from nbbench.model import Outcome
 from nbbench.report.events import regressions_blocks
 from nbbench.report.gate import gate_blocks
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown, code, escape
+from nbbench.verdicts import Verdict
 from nbbench.words import clean
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -16,7 +16,6 @@ from nbbench.model import (
     EventDirection,
     Flag,
     FlagState,
-    GateReport,
     NotJudged,
     NotJudgedReason,
     Outcome,
@@ -26,8 +25,8 @@ from nbbench.model import (
     Series,
     SeriesKey,
     Status,
-    Verdict,
 )
+from nbbench.verdicts import GateReport, Verdict
 
 START = datetime(2025, 9, 23, 8, 30, tzinfo=UTC)
 NOW = datetime(2025, 10, 15, 11, 35, 31, tzinfo=UTC)
