@@ -83,8 +83,8 @@ def folders(app: App, pattern_text: str | None, scan: Path | None, forget: str |
     """List the registered evidence folders, and whether their files are still what they were.
 
     A folder is whole, changed (its files no longer match sha256.txt, or sha256.txt is another)
-    or missing. Exit code 4 when one is not whole. `nbbench import` registers what lies below
-    the reports roots that were used here, --scan what came from elsewhere.
+    or missing. Exit code 4 when one is not whole. What lies below the reports roots that were
+    used here is registered first, with --scan what came from elsewhere too.
     """
     from nbbench.cli.options import pattern
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
@@ -101,6 +101,8 @@ def folders(app: App, pattern_text: str | None, scan: Path | None, forget: str |
     with open_store(app.settings, create=scan is not None) as store:
         if scan is not None:
             app.say(f"{plural(register_all(app.settings, store, scan), 'evidence folder')} registered")
+        if forget is None:
+            register_all(app.settings, store)  # a database made anew knows none yet
         if forget is not None and not store.forget_folder(forget):
             raise UsageError(f"no folder {forget} is registered", hint="`nbbench db folders` lists the paths")
         found = [(folder, *folder_state(app.settings, folder)) for folder in store.folders()]
