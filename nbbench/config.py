@@ -9,7 +9,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from nbbench.metrics import Better
 from nbbench.workloads import use_workloads
 
 _PREFIX = "NBBENCH_"
-_PROFILES = files("nbbench.subject") / "subjects"
+_PROFILES = Path(__file__).parent / "subject" / "subjects"
 _PROFILE = "profile.toml"
 
 

@@ -97,14 +97,6 @@ class Disturbance:
         """Whether timings made under this should be taken again."""
         return bool(self.causes)
 
-    @property
-    def kept_waiting(self) -> bool:
-        """Whether the process itself felt it, which is what a stored result is left out for.
-
-        Others that run on a spare core cost a result nothing, so their processor time alone does not count.
-        """
-        return self.waited is not None and self.waited + self.steal > WAITED_SHARE
-
 
 def disturbance_of(record: ProcessRecord, *, spare_cores: int = 0) -> Disturbance | None:
     """How much others disturbed one benchmark process; None where it was too short to tell, or no benchmark.
@@ -136,7 +128,11 @@ def mean_disturbance(records: Iterable[ProcessRecord]) -> Disturbance:
 
 
 def typical_kept_waiting(disturbances: Iterable[Disturbance]) -> bool:
-    """Whether the typical process of a result was kept waiting; False where none has it on record."""
+    """Whether the typical process of a result was kept waiting, which is what the result is left out for.
+
+    A process says itself what it felt. Others that run on a spare core cost it nothing, so their processor
+    time alone does not count. False where no process has its waiting on record.
+    """
     shares = [one.waited + one.steal for one in disturbances if one.waited is not None]
     return bool(shares) and median(shares) > WAITED_SHARE
 

@@ -9,7 +9,6 @@ benchmarks have no workload.
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -199,6 +198,8 @@ def suite_workloads(root: Path) -> Workloads:
 
     Raises ConfigError when `benchmarks/workloads.py` fails or contradicts itself.
     """
+    import runpy
+
     path = root / "benchmarks" / "workloads.py"
     if not path.is_file():
         return read_workloads(root / "results" / WORKLOADS_FILE)

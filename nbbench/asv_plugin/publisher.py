@@ -18,10 +18,6 @@ from nbbench.model import SeriesKey
 _MARK = "<!-- nbbench -->"
 
 
-def install() -> None:
-    """Nothing to do: asv finds the class below among OutputPublisher's subclasses."""
-
-
 class RegressionsPage(OutputPublisher):  # type: ignore[misc]
     """Writes the page below html_dir and links to it from asv's index.
 

@@ -11,7 +11,7 @@ def main() -> None:
 
     end_politely()
     from nbbench.cli.app import run
-    from nbbench.cli.streams import prepare
+    from nbbench.cli.streams import prepare_streams
 
-    prepare()
+    prepare_streams()
     sys.exit(run(sys.argv[1:]))

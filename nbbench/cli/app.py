@@ -37,7 +37,7 @@ EPILOG = "\n\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, text 
 # name: (module, attribute, help) in the order in which a newcomer meets them.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Run the whole job on the embedded subject."),
-    "doctor": ("doctor", "doctor", "Name what would spoil a measurement here, with remedies."),
+    "doctor": ("doctor", "doctor", "Name what would disturb a measurement here, with remedies."),
     "subject": ("subject", "subject", "Register the repository that is measured."),
     "commits": ("commits", "commits", "List the commits that differ in the measured paths."),
     "run": ("run", "run", "Measure commits with asv, then import."),

@@ -42,8 +42,8 @@ def info(app: App) -> None:
 def rebuild(app: App) -> None:
     """Make the database anew from the results, this project's and those imported from elsewhere.
 
-    Nothing of the old one is trusted, except for noise floors and the list of what was imported. A file
-    that cannot be opened as a database is moved aside.
+    Nothing of the old one is trusted, except for the list of what was imported. A file that cannot be opened
+    as a database is moved aside.
     """
     from nbbench.cli.import_ import summary
     from nbbench.history.history import detect_events
@@ -60,7 +60,6 @@ def rebuild(app: App) -> None:
     lines += ["all tables made anew", summary(done.report)]
     lines += [f"imported again: {folder} (project {project!r})" for project, folder in done.imported]
     lines += [f"not imported again, as it is not there: {place}" for place in done.missing]
-    lines += [f"{plural(done.kept, 'noise floor')} carried over"] if done.kept else []
     lines.append(f"{plural(len(events), 'event')}, {plural(folders, 'evidence folder')} registered")
     payload = {
         "files": done.report.files_new,
@@ -68,7 +67,6 @@ def rebuild(app: App) -> None:
         "folders": folders,
         "imported": [str(folder) for _, folder in done.imported],
         "missing": list(done.missing),
-        "noise_floors": done.kept,
         "moved": str(done.moved) if done.moved else None,
     }
     app.emit("rebuild", payload, "\n".join(lines))
@@ -85,8 +83,8 @@ def folders(app: App, pattern_text: str | None, scan: Path | None, forget: str |
     """List the registered evidence folders, and whether their files are still what they were.
 
     A folder is whole, changed (its files no longer match sha256.txt, or sha256.txt is another)
-    or missing. Exit code 4 when one is not whole. `nbbench import` registers what lies below
-    the reports roots that were used here, --scan what came from elsewhere.
+    or missing. Exit code 4 when one is not whole. What lies below the reports roots that were
+    used here is registered first, with --scan what came from elsewhere too.
     """
     from nbbench.cli.options import pattern
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
@@ -103,6 +101,8 @@ def folders(app: App, pattern_text: str | None, scan: Path | None, forget: str |
     with open_store(app.settings, create=scan is not None) as store:
         if scan is not None:
             app.say(f"{plural(register_all(app.settings, store, scan), 'evidence folder')} registered")
+        if forget is None:
+            register_all(app.settings, store)  # a database made anew knows none yet
         if forget is not None and not store.forget_folder(forget):
             raise UsageError(f"no folder {forget} is registered", hint="`nbbench db folders` lists the paths")
         found = [(folder, *folder_state(app.settings, folder)) for folder in store.folders()]

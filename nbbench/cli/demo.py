@@ -108,8 +108,6 @@ def _project(app: App, root: Path) -> App:
     link = root / "benchmarks"
     if not link.exists():
         link.symlink_to(source / "benchmarks", target_is_directory=True)
-    if (source / "pyproject.toml").is_file():  # the profile and what else is set
-        shutil.copy(source / "pyproject.toml", root)
     return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": MACHINE})
 
 

@@ -11,7 +11,7 @@ from nbbench.cli.streams import put
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbbench.measure.doctor import Check
+    from nbbench.measure.doctor import DoctorCheck
     from nbbench.report.text import Terminal
 
 
@@ -36,7 +36,7 @@ def doctor(app: Any, sample: float) -> None:
     from nbbench.documents import document
     from nbbench.errors import EXIT_OK, EXIT_USAGE
     from nbbench.measure.doctor import Level, run_checks, worst
-    from nbbench.measure.doctor_facts import Places, gather
+    from nbbench.measure.doctor_facts import Places, gather_facts
     from nbbench.report.text import terminal_for
     from nbbench.subject.profile import load_profile
 
@@ -51,7 +51,7 @@ def doctor(app: Any, sample: float) -> None:
         programs=load_profile(settings).programs,
         subject_problem=_subject_problem(settings),
     )
-    checks = run_checks(gather(places, os.environ, sample_s=sample))
+    checks = run_checks(gather_facts(places, os.environ, sample_s=sample))
     level = worst(checks)
     if app.json:
         put(document("doctor", {"level": level, "checks": checks}), nl=False)
@@ -73,7 +73,7 @@ def _subject_problem(settings: Any) -> tuple[str, str]:
     return "", ""
 
 
-def findings_text(checks: Sequence[Check], term: Terminal) -> str:
+def findings_text(checks: Sequence[DoctorCheck], term: Terminal) -> str:
     """One line for each check, its remedy below it, and a count at the end."""
     from nbbench.measure.doctor import Level
 

@@ -22,7 +22,7 @@ from nbbench.cli.pages import emit_blocks, markdown_option
 @markdown_option
 @click.pass_obj
 def dtypes(app: App, commit: str | None, out: Path | None, markdown: str | None) -> int:
-    """Audit the dtypes of COMMIT (default: the branch's tip), as CLUSTER-VEC-001 asks.
+    """Audit the dtypes of COMMIT (default: the branch's tip).
 
     Tricubic interpolation (scalar, batch, grid, column, out of range, mixed inputs), a whole
     simulation and source generation run in float32 and float64. Each case tells the dtypes,

@@ -12,7 +12,7 @@ from nbbench.cli.app import App
 
 @click.command()
 @click.argument("commit", required=False)
-@click.option("--cluster", metavar="ID", help="Cluster folder (default: the setting, CLUSTER-PERF-001).")
+@click.option("--cluster", metavar="ID", help="Cluster folder (default: the setting cluster).")
 @click.option(
     "--out", metavar="DIR", help="Reports root (default: the setting reports_root, below the project)."
 )

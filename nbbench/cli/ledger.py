@@ -96,11 +96,13 @@ def _one(
     fusion_only: bool,
 ) -> int:
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
+    from nbbench.measure.ledgers import workload_names
     from nbbench.report.ledger_view import ledger_blocks, ledger_payload
     from nbbench.work.work import whole_ledgers
 
     found = whole_ledgers(app.settings, commit, pattern(bench), say=app.say)
     if not found:
+        workload_names(app.settings, pattern(bench))  # refused where it fits no workload
         raise InconclusiveError(f"no such ledger of {commit.short} is on record", hint="register the subject")
     if flame is not None:
         write_flame(app, Path(flame), (commit,), [name for name, one in found.items() if not one.error])

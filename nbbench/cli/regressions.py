@@ -12,7 +12,7 @@ from nbbench.cli.options import plan_item, project_option
 
 @click.command()
 @project_option
-@click.option("--plan", metavar="ITEM", help="Plan item (default: the setting, PERF-PYTORCH-004).")
+@click.option("--plan", metavar="ITEM", help="Plan item (default: the setting plan).")
 @click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
 @click.option("--evidence/--no-evidence", default=True, help="Evidence lines below the table.")

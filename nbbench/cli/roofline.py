@@ -66,7 +66,7 @@ def roofline(
         )
     wanted = pattern(bench)
     if plot is not None:
-        matplotlib_figure()  # missing it is told before a minute of measuring, not after
+        matplotlib_figure()  # missing it is said before a minute of measuring, not after
     if recorded:
         with open_store(app.settings) as store:
             import_all(app.settings, store)
@@ -80,9 +80,9 @@ def roofline(
         machine = machine_name(app.settings)
     title = f"roofline of {which.short} on {machine} ({found.source})"
     blocks = roofline_blocks(title, found.roof, found.rows, found.notes)
-    payload = roofline_payload(found.roof, found.rows, found.notes)
-    told = {"commit": which, "machine": machine, "source": found.source, **payload}
-    emit_blocks(app, "roofline", told, blocks, markdown)
+    figures = roofline_payload(found.roof, found.rows, found.notes)
+    payload = {"commit": which, "machine": machine, "source": found.source, **figures}
+    emit_blocks(app, "roofline", payload, blocks, markdown)
     if plot is not None:
         write_bytes(plot, draw(kind, title, found.roof, found.rows))
         app.say(f"drawn to {plot}")

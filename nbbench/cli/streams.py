@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nbbench.report.text import Terminal
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Make the standard streams safe to write to, for this process and those that it starts.
 
     Text and JSON are UTF-8 whatever the locale, as git's are: a locale that lacks an arrow must not

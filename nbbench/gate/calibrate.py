@@ -25,10 +25,9 @@ from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, paired_runner
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.writable import ensure_writable
-from nbbench.model import Commit, SeriesKey
+from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
 from nbbench.record.machines import machine_name
-from nbbench.record.refresh import open_store
 from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.summary import mad_sigma
 
@@ -81,7 +80,6 @@ def calibrate(
         {item.label: _noise(found) for item, found in known.items()},
     )
     write_calibration(calibration_path(settings.results_dir, calibration.machine), calibration)
-    _save(settings, calibration, known)
     return calibration, tally.sentence
 
 
@@ -93,14 +91,6 @@ def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
     corrected = [y - used * x for y, x in zip(ratios, drifts, strict=True)]
     own = noise_floor(corrected, policy=0.0)
     return SeriesNoise(mad_sigma(np.asarray(corrected)), own, len(ratios), used, fit.plain, fit.corrected)
-
-
-def _save(settings: Settings, calibration: Calibration, known: dict[GateSeries, list[Pair]]) -> None:
-    with open_store(settings) as store:
-        for item, rounds in known.items():
-            key = SeriesKey(item.benchmark, item.version, item.params, calibration.machine, _ENVIRONMENT)
-            floor = calibration.series[item.label].floor
-            store.save_noise_floor(key, floor, len(rounds), calibration.measured_at)
 
 
 def known_noise(settings: Settings, now: datetime) -> tuple[dict[str, SeriesNoise], str]:

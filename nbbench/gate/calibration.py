@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nbbench.record.atomic import write_bytes
-from nbbench.record.side_files import parse_time
+from nbbench.record.plain import parse_time
 
 SCHEMA = 1
 KIND = "nbbench-calibration"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nbbench.budget import Budget
 from nbbench.gate.session import GateSession
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries, PairedRunner
 
 RETRIES = 2
@@ -50,15 +50,19 @@ class Tally:
 def clean_round(
     runner: PairedRunner, series: Sequence[GateSeries], budget: Budget, tally: Tally
 ) -> Iterator[tuple[GateSeries, Pair]]:
-    """One round's pairs as they come in; disturbed ones are measured again while budget and retries last."""
+    """One round's pairs as they come in; disturbed ones are measured again while budget and retries last.
+
+    A pair that will be measured again comes without figures, so that its reason is known at any time.
+    """
     todo = list(series)
     for attempt in range(RETRIES + 1):
         again = []
         for item, pair in runner.measure(todo):
             tally.pairs += 1
-            if pair.disturbed and attempt < RETRIES and not tally.hopeless:
+            if pair.disturbed and attempt < RETRIES and not tally.hopeless and not budget.spent:
                 tally.repeated[pair.disturbed] += 1
                 again.append(item)
+                yield item, Pair(Sample(None), Sample(None), disturbed=pair.disturbed)
             else:
                 tally.kept += bool(pair.disturbed)
                 yield item, pair

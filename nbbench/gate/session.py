@@ -104,7 +104,7 @@ class SeriesState:
 
     def take(self, pair: Pair, coefficient: float = 0.0) -> None:
         """Take one pair into account; ``coefficient`` times the reference kernels' drift is taken from it."""
-        self.rounds += 1
+        self.rounds += any(one.value or one.error for one in (pair.base, pair.head))
         for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
             if sample.skipped:
                 self.skipped.add(side)

@@ -26,7 +26,7 @@ from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
-from nbbench.workloads import workload_of
+from nbbench.workloads import Workloads, current_workloads, use_workloads, workload_of
 
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
@@ -125,7 +125,7 @@ def judge_history(
     if (stored := history.stored) is not None and len(stored):
         jobs = useful_jobs(stored.points) if jobs is None else jobs
         for judged in share_work(
-            _PartJudge(judge, stored), _parts(stored), jobs=jobs if stored.shared else 1
+            _PartJudge(judge, stored, current_workloads()), _parts(stored), jobs=jobs if stored.shared else 1
         ):
             done += judged
             tell()
@@ -205,8 +205,10 @@ class _PartJudge:
 
     judge: _Judge
     stored: StoredCurves
+    suite: Workloads
 
     def __call__(self, part: range) -> list[_Judged]:
+        use_workloads(self.suite)  # another process knows no project
         return [self.judge(place, one) for place, one in self.stored.read(part)]
 
 

@@ -28,7 +28,7 @@ from nbbench import __version__
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError, SubjectError
 from nbbench.measure import warm_client as warm
-from nbbench.measure.machine import UNKNOWN, Host
+from nbbench.measure.machine import UNKNOWN_FACT, Host
 from nbbench.measure.process_env import installed_torch, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.model import ProcessRecord
@@ -255,7 +255,7 @@ def _setup() -> tuple[tuple[str, Any], ...]:
     return (
         ("torch", installed_torch()),
         ("python", platform.python_version()),
-        ("cpu", Host().cpu_model() or UNKNOWN),
+        ("cpu", Host().cpu_model() or UNKNOWN_FACT),
         ("nbbench", __version__),
         ("cache_bytes", last_level_cache_bytes()),
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.kernel import end_with_parent
-from nbbench.measure.lock import LOCK_HELD
+from nbbench.measure.process_env import asv_process_environment
 from nbbench.model import Commit
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
@@ -48,22 +48,12 @@ def run_asv(settings: Settings, arguments: Sequence[str]) -> str:
         capture_output=True,
         text=True,
         errors="replace",
-        env=_environment(settings),
+        env=asv_process_environment(settings),
     )
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
         raise HostError(f"asv {arguments[0]} failed: {lines[-1] if lines else f'exit {done.returncode}'}")
     return done.stdout
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    environment = dict(os.environ)
-    # The plugin reads settings by itself: flags given to nbbench must reach it.
-    environment["NBBENCH_BRANCH"] = settings.branch
-    environment["NBBENCH_THREADS"] = str(settings.threads)
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment[LOCK_HELD] = "1"  # asv runs under the lock that the command holds
-    return environment
 
 
 def measure_commits(
@@ -94,7 +84,7 @@ def measure_commits(
     command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
     command += ["--quick"] if quick else []
     command += [part for pattern in bench for part in ("--bench", pattern)]
-    environment = _environment(settings)
+    environment = asv_process_environment(settings)
     if timeout_s:
         # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
         environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"

@@ -1,4 +1,4 @@
-"""What would spoil a measurement here and now, each with a remedy: rules over `Facts`, without I/O.
+"""What would spoil a measurement here and now, each with a remedy: rules over `HostFacts`, without I/O.
 
 A check fails when a measurement is impossible or its record would be wrong. Noise only warns: exact work is
 the same on any machine, and the gate measures disturbed pairs again by itself. What a machine does not show
@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from nbbench.disturbance import OTHERS_CORES, STEAL_SHARE, WAITED_SHARE
-from nbbench.measure.doctor_facts import Facts, Folder, Program
+from nbbench.measure.doctor_facts import CheckedFolder, HostFacts, Program
 from nbbench.units import format_bytes, format_seconds
 
 _GIB = 1024**3
@@ -38,7 +38,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DoctorCheck:
     """One finding; `remedy` is empty when there is nothing to do."""
 
     name: str
@@ -57,22 +57,22 @@ class Rule:
 
     name: str
     fact: str
-    says: Callable[[Facts], str]
-    bad: Callable[[Facts], bool]
-    remedy: Callable[[Facts], str]
+    says: Callable[[HostFacts], str]
+    bad: Callable[[HostFacts], bool]
+    remedy: Callable[[HostFacts], str]
     level: Level = Level.WARN
     hidden: str = "not visible here"
 
-    def check(self, facts: Facts) -> Check:
+    def check(self, facts: HostFacts) -> DoctorCheck:
         """The rule's finding on these facts."""
         if self.fact and getattr(facts, self.fact) is None:
-            return Check(self.name, Level.OK, self.hidden)
+            return DoctorCheck(self.name, Level.OK, self.hidden)
         if self.bad(facts):
-            return Check(self.name, self.level, self.says(facts), self.remedy(facts))
-        return Check(self.name, Level.OK, self.says(facts))
+            return DoctorCheck(self.name, self.level, self.says(facts), self.remedy(facts))
+        return DoctorCheck(self.name, Level.OK, self.says(facts))
 
 
-def run_checks(facts: Facts) -> list[Check]:
+def run_checks(facts: HostFacts) -> list[DoctorCheck]:
     """All checks, in the order in which a reader should mend things."""
     first, rest = _RULES[:_BEFORE_FOLDERS], _RULES[_BEFORE_FOLDERS:]
     return [
@@ -84,69 +84,69 @@ def run_checks(facts: Facts) -> list[Check]:
     ]
 
 
-def worst(checks: Iterable[Check]) -> Level:
+def worst(checks: Iterable[DoctorCheck]) -> Level:
     """The worst level among `checks`."""
     levels = {check.level for check in checks}
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
 
 
-def _subject(facts: Facts) -> Check:
+def _subject(facts: HostFacts) -> DoctorCheck:
     """Without a registered subject and its branch there is nothing to measure."""
     if not facts.subject_exists:
         remedy = "register one: nbbench subject demo, or nbbench subject use PATH|URL"
-        return Check("subject", Level.FAIL, "no subject is registered", remedy)
+        return DoctorCheck("subject", Level.FAIL, "no subject is registered", remedy)
     if not facts.branch_exists:
         remedy = "set branch in [tool.nbbench], or register another subject"
-        return Check("subject", Level.FAIL, f"the subject has no branch {facts.branch}", remedy)
+        return DoctorCheck("subject", Level.FAIL, f"the subject has no branch {facts.branch}", remedy)
     problem, remedy = facts.subject_problem
     if problem:
-        return Check("subject", Level.FAIL, problem, remedy)
-    return Check("subject", Level.OK, f"branch {facts.branch}")
+        return DoctorCheck("subject", Level.FAIL, problem, remedy)
+    return DoctorCheck("subject", Level.OK, f"branch {facts.branch}")
 
 
-def _folder(folder: Folder) -> Check:
+def _folder(folder: CheckedFolder) -> DoctorCheck:
     """Results and state must be writable, with room for a run."""
     name = f"folder {PurePath(folder.path).name}"
     if not folder.writable:
         remedy = "change its permissions, or free the place if a file stands there"
-        return Check(name, Level.FAIL, f"{folder.path} cannot be written", remedy)
+        return DoctorCheck(name, Level.FAIL, f"{folder.path} cannot be written", remedy)
     if folder.free_bytes is None:
-        return Check(name, Level.OK, folder.path)
+        return DoctorCheck(name, Level.OK, folder.path)
     finding = f"{folder.path}: {format_bytes(folder.free_bytes)} free"
     if folder.free_bytes < _LEAST_DISK:
-        return Check(name, Level.FAIL, finding, "free at least 1 GiB")
-    return Check(name, Level.OK, finding)
+        return DoctorCheck(name, Level.FAIL, finding, "free at least 1 GiB")
+    return DoctorCheck(name, Level.OK, finding)
 
 
-def _program(program: Program) -> Check:
+def _program(program: Program) -> DoctorCheck:
     """Criteria against another program can only be judged with it."""
     name = program.variable
     if not program.path:
         finding = "not set: criteria against this program stay open"
-        return Check(name, Level.WARN, finding, f"export {name}=PATH")
+        return DoctorCheck(name, Level.WARN, finding, f"export {name}=PATH")
     if not program.runs:
         finding = f"{program.path} is not an executable file"
-        return Check(name, Level.FAIL, finding, f"correct {name}, or unset it")
-    return Check(name, Level.OK, program.path)
+        return DoctorCheck(name, Level.FAIL, finding, f"correct {name}, or unset it")
+    return DoctorCheck(name, Level.OK, program.path)
 
 
-def _others(facts: Facts) -> str:
+def _others(facts: HostFacts) -> str:
     load = "" if facts.load_one is None else f", load average {facts.load_one:.2f}"
     return f"others use {facts.others or 0.0:.2f} of {facts.processors} processors{load}"
 
 
-def _crowded(facts: Facts) -> bool:
+def _crowded(facts: HostFacts) -> bool:
     """Whether threads share cores although each could have one."""
     return bool(facts.smt) and (facts.physical_cores or 0) < facts.threads <= facts.processors
 
 
-def _cores(facts: Facts) -> str:
+def _cores(facts: HostFacts) -> str:
     if _crowded(facts):
         return f"{facts.threads} threads share {facts.physical_cores} cores"
     return f"{facts.physical_cores} cores, SMT {'on' if facts.smt else 'off'}"
 
 
-def _spin(facts: Facts) -> str:
+def _spin(facts: HostFacts) -> str:
     found = facts.spin
     if found is None or not found.loops:
         return "the loop could not be timed"

@@ -45,7 +45,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class CheckedFolder:
     """A folder (or the nearest one above it that exists): can it be written, is there room?"""
 
     path: str
@@ -72,7 +72,7 @@ class Spin:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class HostFacts:
     """One look at the machine; None means that the fact is not to be had. Sizes in bytes.
 
     `threads` is how many measuring computes with, `others` the processors that others use meanwhile.
@@ -98,7 +98,7 @@ class Facts:
     libc: str = ""
     mallopt: bool = True
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    folders: tuple[Folder, ...] = ()
+    folders: tuple[CheckedFolder, ...] = ()
     git: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     asv_machines: tuple[str, ...] = ()
@@ -110,14 +110,14 @@ class Facts:
     programs: tuple[Program, ...] = ()
 
 
-def gather(
+def gather_facts(
     places: Places, environ: Mapping[str, str], *, root: Path = Path("/"), sample_s: float = 1.0
-) -> Facts:
+) -> HostFacts:
     """Look at this machine; takes about twice `sample_s`, idle first and then in a loop."""
     host = Host(root)
     memory = host.memory()
     others, steal = sample_others(root, sample_s)
-    return Facts(
+    return HostFacts(
         processors=usable_cores(),
         physical_cores=host.physical_cores(),
         smt=host.smt_active(),
@@ -207,7 +207,7 @@ def _has_mallopt() -> bool:
         return False
 
 
-def _folder(path: Path) -> Folder:
+def _folder(path: Path) -> CheckedFolder:
     """Try to write, rather than to read permissions: root and read-only mounts fool those."""
     place = path
     while not place.exists() and place != place.parent:
@@ -221,7 +221,7 @@ def _folder(path: Path) -> Folder:
     free = None
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(place).free
-    return Folder(str(path), writable, free)
+    return CheckedFolder(str(path), writable, free)
 
 
 def _program(variable: str, path: str) -> Program:

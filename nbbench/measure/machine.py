@@ -23,7 +23,7 @@ from nbbench.probe.cache import cache_of_level
 from nbbench.record.redact import redact_text
 from nbbench.units import format_bytes
 
-UNKNOWN = "unknown"
+UNKNOWN_FACT = "unknown"
 _CPU = "sys/devices/system/cpu"
 _PACKAGES = (
     *("torch", "numpy", "scipy", "triton", "mkl", "intel-openmp", "pytest", "asv", "asv_runner", "nbbench"),
@@ -278,8 +278,8 @@ def _fact(reader: Callable[[], object]) -> str:
     try:
         value = reader()
     except (OSError, ValueError, KeyError, AttributeError):
-        return UNKNOWN
-    return UNKNOWN if value is None or value == "" else str(value)
+        return UNKNOWN_FACT
+    return UNKNOWN_FACT if value is None or value == "" else str(value)
 
 
 def _size(size: int) -> str | None:

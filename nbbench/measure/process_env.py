@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import HostError
+from nbbench.measure.lock import LOCK_HELD
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
@@ -29,6 +30,20 @@ def torch_version() -> str:
     if version := installed_torch():
         return version
     raise HostError("torch is not installed", hint="pip install torch")
+
+
+def asv_process_environment(settings: Settings) -> dict[str, str]:
+    """What asv itself is started in: the plugin reads settings by itself, so flags of nbbench must reach it.
+
+    asv runs under the measuring lock that the command holds.
+    """
+    return {
+        **os.environ,
+        "NBBENCH_BRANCH": settings.branch,
+        "NBBENCH_THREADS": str(settings.threads),
+        "PYTHONUNBUFFERED": "1",
+        LOCK_HELD: "1",
+    }
 
 
 def server_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -71,7 +71,7 @@ class Job:
         """
         stopped = _continue_until_answer(self.suite.socket, self.suite.pid)
         try:
-            answer = wire.receive(self.suite.socket)
+            answer = wire.receive_message(self.suite.socket)
         except ConnectionResetError:
             answer = None
         if answer is None:
@@ -134,7 +134,7 @@ class WarmServer:
 
     def _ready(self, sock: socket.socket) -> None:
         try:
-            answer = wire.receive(sock)
+            answer = wire.receive_message(sock)
         except OSError:
             answer = None
         if answer is None:
@@ -196,7 +196,7 @@ class WarmServer:
         suite = socket.socket(fileno=fds[0])
         suite.settimeout(limit_s)
         try:
-            ready = wire.receive(suite)
+            ready = wire.receive_message(suite)
         except OSError:
             ready = None
         if ready is not None and ready["threads"] == 1:
@@ -235,7 +235,7 @@ class WarmServer:
             "output": str(output),
         }
         try:
-            wire.send(suite.socket, request)
+            wire.send_message(suite.socket, request)
         except (BrokenPipeError, ConnectionResetError) as error:
             self.forget(self._current)
             raise HostError(_SERVER_ENDED) from error
@@ -249,9 +249,9 @@ class WarmServer:
 
     def _exchange(self, sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            wire.send(sock, request)
+            wire.send_message(sock, request)
             _continue_until_answer(sock, self._process.pid)
-            return wire.receive(sock)
+            return wire.receive_message(sock)
         except (BrokenPipeError, ConnectionResetError):
             return None
 

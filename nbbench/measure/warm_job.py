@@ -20,9 +20,9 @@ import traceback
 from typing import Any
 
 from nbbench.measure import kernel
-from nbbench.measure.wire import send
+from nbbench.measure.wire import send_message
 
-GRACE_S = 2.0
+KILL_GRACE_S = 2.0
 TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE
 _MAX_OUTPUT_BYTES = 32 * 2**20
 
@@ -53,7 +53,7 @@ def run_job(sock: socket.socket, request: dict[str, Any]) -> None:
     code = os.waitstatus_to_exitcode(status)
     if verdict == "gone":
         os._exit(0)
-    send(
+    send_message(
         sock,
         {
             "exit_code": TIMEOUT_CODE if verdict == "timeout" else code,
@@ -102,7 +102,7 @@ def _watch(sock: socket.socket, pid: int, request: dict[str, Any]) -> str:
             if fd in ready:
                 return verdict
             now = time.monotonic()
-            if killed_at and now > killed_at + GRACE_S:
+            if killed_at and now > killed_at + KILL_GRACE_S:
                 _signal(pid, signal.SIGKILL)
             if sock.fileno() in ready and verdict != "gone":
                 verdict, killed_at = "gone", now

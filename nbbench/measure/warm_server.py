@@ -26,16 +26,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbbench.measure import kernel
-from nbbench.measure.warm_job import GRACE_S, run_job
-from nbbench.measure.wire import receive, send
+from nbbench.measure.warm_job import KILL_GRACE_S, run_job
+from nbbench.measure.wire import receive_message, send_message
 
 FOLDER_VARIABLE = "NBBENCH_WARM_FOLDER"  # where the client names its scratch folder
 _suites: set[int] = set()
 
 
-def serve(sock: socket.socket) -> None:
+def serve_requests(sock: socket.socket) -> None:
     """Answer requests until the client closes the socket."""
-    while (request := receive(sock)) is not None:
+    while (request := receive_message(sock)) is not None:
         _reap_suites(request.get("ended", ()))
         kernel.kill_children(frozenset(_suites))  # what a killed suite server left to this one
         if request["op"] == "suite":
@@ -67,7 +67,7 @@ def _fork_suite(sock: socket.socket, request: dict[str, Any]) -> None:
             ours.close()
             kernel.adopt_orphans()
             _become_suite(theirs, request)
-            serve(theirs)
+            serve_requests(theirs)
         except (BrokenPipeError, ConnectionResetError):  # the client was killed meanwhile
             pass
         except BaseException:
@@ -76,7 +76,7 @@ def _fork_suite(sock: socket.socket, request: dict[str, Any]) -> None:
             os._exit(0)
     _suites.add(pid)
     theirs.close()
-    send(sock, {"pid": pid})
+    send_message(sock, {"pid": pid})
     socket.send_fds(sock, [b"s"], [ours.fileno()])
     ours.close()
 
@@ -105,12 +105,12 @@ def _announce(sock: socket.socket) -> None:
     """Say that this server is ready, and with how many threads: with several it must not fork."""
     gc.collect()
     gc.freeze()
-    send(sock, {"threads": len(os.listdir("/proc/self/task"))})
+    send_message(sock, {"threads": len(os.listdir("/proc/self/task"))})
 
 
 def _end_suites() -> None:
     """Wait for the suite servers, which lost their client as well; kill those that are stuck."""
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + KILL_GRACE_S
     kernel.kill_children(frozenset(_suites))
     with contextlib.suppress(ChildProcessError):  # none is left
         while time.monotonic() < deadline:
@@ -146,7 +146,7 @@ def _import_and_serve(sock: socket.socket) -> None:
     for name in sys.argv[2:]:
         importlib.import_module(name)
     _announce(sock)
-    serve(sock)
+    serve_requests(sock)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 
-def receive(sock: socket.socket) -> dict[str, Any] | None:
+def receive_message(sock: socket.socket) -> dict[str, Any] | None:
     """One message, or None when the other side closed the socket."""
     header = _exactly(sock, 8)
     if header is None:
@@ -17,7 +17,7 @@ def receive(sock: socket.socket) -> dict[str, Any] | None:
     return None if body is None else json.loads(body)
 
 
-def send(sock: socket.socket, message: dict[str, Any]) -> None:
+def send_message(sock: socket.socket, message: dict[str, Any]) -> None:
     """Send one message."""
     body = json.dumps(message).encode()
     sock.sendall(struct.pack("<Q", len(body)) + body)

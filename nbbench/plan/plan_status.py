@@ -85,8 +85,8 @@ def _cores(settings: Settings, store: Store, machine: str) -> int | None:
     if machine == machine_name(settings):
         return usable_cores()
     facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
-    told = facts.get("num_cpu", "")
-    return int(told) if told.isdigit() else None
+    recorded = facts.get("num_cpu", "")
+    return int(recorded) if recorded.isdecimal() else None
 
 
 def _with_source(root: Path, state: CriterionState) -> CriterionState:

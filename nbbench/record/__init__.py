@@ -11,13 +11,12 @@ if TYPE_CHECKING:
     from nbbench.evidence import Folder
     from nbbench.record.load import ImportReport, import_results
     from nbbench.record.rows import SourceFile
-    from nbbench.record.schema import NoiseFloor, StoredLedger
+    from nbbench.record.schema import StoredLedger
     from nbbench.record.store import Store
 
 __all__ = [
     "Folder",
     "ImportReport",
-    "NoiseFloor",
     "SourceFile",
     "Store",
     "StoredLedger",
@@ -27,7 +26,6 @@ __all__ = [
 _HOMES = {
     "Folder": "schema",
     "ImportReport": "load",
-    "NoiseFloor": "schema",
     "SourceFile": "rows",
     "Store": "store",
     "StoredLedger": "schema",

@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
-from typing import Any
 
 from nbbench.errors import HostError
-from nbbench.model import Decision, FlagState, to_plain
+from nbbench.model import Decision, to_plain
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_bytes
-from nbbench.record.side_files import parse_time
+from nbbench.record.plain import reader
 
 SCHEMA = 1
 KIND = "nbbench-decision"
@@ -65,12 +64,8 @@ def parse_decision(data: bytes, path: Path) -> Decision:
     if top.get("schema") != SCHEMA:
         raise BadFileError(path, f"not a decision of schema {SCHEMA}")
     try:
-        return Decision(
-            **{name: _text(top[name]) for name in ("event", "plan", "reason", "person")},
-            state=FlagState(top["state"]),
-            date=parse_time(top["date"]),
-            expires=None if top.get("expires") is None else parse_time(top["expires"]),
-        )
+        decision: Decision = reader(Decision)(top)
+        return decision
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"damaged decision ({error})") from error
 
@@ -94,9 +89,3 @@ def _write_new(folder: Path, stem: str, data: bytes) -> Path:
 
 def _ascii(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_MAX_PART] or "_"
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a field that must be text is not")
-    return value

@@ -61,12 +61,6 @@ class Ids:
             self._read_series(connection, missing)
         return self._series
 
-    def find_series(self, connection: sa.Connection, key: SeriesKey) -> int | None:
-        """The id of a series, if it is known."""
-        if key not in self._series:
-            self._read_series(connection, {key: series_digest(key)})
-        return self._series.get(key)
-
     def _read_series(self, connection: sa.Connection, digests: Mapping[SeriesKey, str]) -> None:
         found: dict[str, int] = {}
         wanted = sorted(set(digests.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,29 +32,15 @@ _CHUNK = 400
 class Reading(Database):
     """The part of the store that reads what was measured in the project."""
 
-    def series(
-        self,
-        *,
-        benchmark: str | None = None,
-        machine: str | None = None,
-        environment: str | None = None,
-        kinds: Collection[str] | None = None,
-        samples: bool = True,
-    ) -> list[Series]:
+    def series(self, **chosen: Any) -> list[Series]:
         """The series that match; see `iter_series`."""
-        return list(
-            self.iter_series(
-                benchmark=benchmark, machine=machine, environment=environment, kinds=kinds, samples=samples
-            )
-        )
+        return list(self.iter_series(**chosen))
 
     def iter_series(
         self,
         *,
         benchmark: str | None = None,
         machine: str | None = None,
-        environment: str | None = None,
-        kinds: Collection[str] | None = None,
         samples: bool = True,
     ) -> Iterator[Series]:
         """The series that match, by name, with their points in commit order.
@@ -70,7 +56,7 @@ class Reading(Database):
         commits = self.commits()
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(commits)})
         with self.reading() as connection:
-            chosen = self._chosen(connection, pattern, machine, environment, kinds)
+            chosen = self._chosen(connection, machine, pattern)
         for start in range(0, len(chosen), _CHUNK):
             chunk = chosen[start : start + _CHUNK]
             ids = [number for number, *_ in chunk]
@@ -86,7 +72,7 @@ class Reading(Database):
         with self.reading() as connection:
             query = sa.select(schema.series.c.id).where(_measured())
             measured = set(connection.execute(query).scalars())
-            found = self._chosen(connection, None, machine, None, None)
+            found = self._chosen(connection, machine)
         return [one for one in found if one[0] in measured]
 
     def size(self, *, machine: str | None = None) -> tuple[int, int]:
@@ -233,22 +219,13 @@ class Reading(Database):
         return query.where(table.c.source_id.in_(sources))
 
     def _chosen(
-        self,
-        connection: sa.Connection,
-        pattern: re.Pattern[str] | None,
-        machine: str | None,
-        environment: str | None,
-        kinds: Collection[str] | None,
+        self, connection: sa.Connection, machine: str | None, pattern: re.Pattern[str] | None = None
     ) -> list[tuple[int, SeriesKey, str, str]]:
         b = schema.benchmarks.c
         query = sa.select(schema.series.c.id, *series_columns(), b.unit, b.kind).select_from(keyed_series())
         query = self._mine(query, schema.benchmarks)
         if machine is not None:
             query = query.where(schema.machines.c.name == machine)
-        if environment is not None:
-            query = query.where(schema.environments.c.name == environment)
-        if kinds is not None:
-            query = query.where(b.kind.in_(list(kinds)))
         found = [(row.id, key_from(row), row.unit, row.kind) for row in connection.execute(query)]
         if pattern is not None:
             found = [item for item in found if _matches(pattern, item[1])]

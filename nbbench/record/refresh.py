@@ -88,14 +88,13 @@ def _place(settings: Settings, store: Store, report: ImportReport) -> ImportRepo
 class Rebuilt:
     """What became of a database that was made anew.
 
-    `moved` is where a damaged file went, `kept` how many noise floors were carried over, `missing` the
-    imported folders that are no longer there; `report` is of this project's own import.
+    `moved` is where a damaged file went, `missing` the imported folders that are no longer there; `report` is
+    of this project's own import.
     """
 
     report: ImportReport
     imported: tuple[tuple[str, Path], ...]
     missing: tuple[str, ...]
-    kept: int
     moved: Path | None
 
 
@@ -106,19 +105,15 @@ def rebuild(settings: Settings) -> Rebuilt:
     somebody else's.
     """
     places: list[tuple[str, str]] = []
-    floors = {}
     moved = None
     try:
         with open_store(settings) as store:
             places = store.places()
-            floors = store.noise_floors()
     except StoreError:
         moved = _move_aside(settings)
     own, missing, imported = own_project(settings), [], []
     with open_store(settings, anew=True, project=own) as store:
         report = import_all(settings, store)
-        for floor in floors.values():
-            store.save_noise_floor(floor.key, floor.floor, floor.n, floor.measured_at)
         mine = place_of(store, settings.results_dir)
     for project, place in places:
         if (project, place) == (own, mine) or not place:
@@ -129,7 +124,7 @@ def rebuild(settings: Settings) -> Rebuilt:
         with open_store(settings, project=project) as store:
             import_tree(settings, store, folder)
         imported.append((project, folder))
-    return Rebuilt(report, tuple(imported), tuple(missing), len(floors), moved)
+    return Rebuilt(report, tuple(imported), tuple(missing), moved)
 
 
 def _move_aside(settings: Settings) -> Path | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -27,19 +26,9 @@ from sqlalchemy.schema import ColumnCollectionConstraint
 
 from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.ledger import Ledger
-from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord, SeriesKey
+from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord
 from nbbench.record.shapes import Shape
 from nbbench.record.values import CleanText, UtcTime
-
-
-@dataclass(frozen=True, slots=True)
-class NoiseFloor:
-    """How far a series moves by itself (A/A), as a relative change, from `n` repeats."""
-
-    key: SeriesKey
-    floor: float
-    n: int
-    measured_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +51,6 @@ CHANGE = Shape(ChangePoint, without={"key"})
 NOT_JUDGED = Shape(NotJudged)
 FOLDER = Shape(Folder, without={"figures"}, renamed={"commit": "commit_hash"}, keys={"path"})
 FIGURE = Shape(EvidenceFigure)
-FLOOR = Shape(NoiseFloor, without={"key"})
 
 
 def _id() -> Column[int]:
@@ -243,13 +231,6 @@ folder_figures = Table(
     _ordinal(primary_key=True),
     *FIGURE.columns(),
     ForeignKeyConstraint(["project_id", "folder"], ["folders.project_id", "folders.path"]),
-)
-
-noise_floors = Table(
-    "noise_floors",
-    metadata,
-    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True),
-    *FLOOR.columns(),
 )
 
 # The tables that hold what a source said.

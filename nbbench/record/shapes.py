@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 
-from nbbench.model import to_plain
+from nbbench.record.plain import flat, reader
 from nbbench.record.values import CleanText, UtcTime
 
 AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
@@ -44,6 +44,11 @@ class Shape(Generic[Noun]):
         hints = typing.get_type_hints(noun)
         names = [f.name for f in dataclasses.fields(cast("Any", noun)) if f.name not in without]
         self._kinds = {(name, (renamed or {}).get(name, name)): _kind(hints[name]) for name in names}
+
+    @property
+    def noun_name(self) -> str:
+        """The dataclass' name, for people."""
+        return self._noun.__name__
 
     def columns(self) -> list[sa.Column[Any]]:
         """New columns for a table."""
@@ -109,48 +114,13 @@ def _kind(hint: Any) -> _Kind:
         return _Kind(
             sa.LargeBinary,
             True,
-            lambda v: zlib.compress(dumps(_flat(v)).encode("ascii")),
-            lambda v: revive(hint, json.loads(zlib.decompress(v)) if v else []),
+            lambda v: zlib.compress(dumps(flat(v)).encode("ascii")),
+            lambda v: reader(hint)(json.loads(zlib.decompress(v)) if v else []),
         )
-    return _Kind(CleanText, False, lambda v: dumps(_flat(v)), lambda v: revive(hint, json.loads(v)))
+    return _Kind(CleanText, False, lambda v: dumps(flat(v)), lambda v: reader(hint)(json.loads(v)))
 
 
 _PLAIN: dict[Any, Any] = {str: CleanText, int: sa.BigInteger, bool: sa.Boolean, datetime: UtcTime}
-
-
-def _flat(value: Any) -> Any:
-    """A value for JSON; a dataclass is the list of its fields."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [_flat(getattr(value, f.name)) for f in dataclasses.fields(value)]
-    if isinstance(value, list | tuple):
-        return [_flat(part) for part in value]
-    if isinstance(value, float):
-        return _no_nan(value)
-    return to_plain(value)
-
-
-def revive(hint: Any, value: Any) -> Any:
-    """What `_flat` made of a value of this type."""
-    if typing.get_origin(hint) is tuple:
-        parts = typing.get_args(hint)
-        if parts[-1:] == (Ellipsis,):
-            return tuple(revive(parts[0], one) for one in value)
-        return tuple(revive(part, one) for part, one in zip(parts, value, strict=True))
-    if isinstance(hint, types.UnionType):
-        (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-        return None if value is None else revive(inner, value)
-    if hint is float:
-        return _nan(value)
-    if hint is datetime:
-        return datetime.fromisoformat(value)
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return hint(value)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        kinds = typing.get_type_hints(hint)
-        return hint(
-            *(revive(kinds[f.name], one) for f, one in zip(dataclasses.fields(hint), value, strict=True))
-        )
-    return value
 
 
 def dumps(value: Any) -> str:

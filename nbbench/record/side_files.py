@@ -11,19 +11,18 @@ import fcntl
 import gzip
 import hashlib
 import json
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.ledger import FunctionCost, Ledger, LedgerLine
-from nbbench.model import ProcessRecord, to_plain
+from nbbench.ledger import Ledger
+from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
+from nbbench.record.plain import flat, reader
 
 SCHEMA = 1
 LEDGER_KIND = "nbbench-ledger"
@@ -59,7 +58,7 @@ def append_record(path: Path, record: ProcessRecord) -> None:
 
     A line that a killed process left unfinished is closed first and spoils only itself.
     """
-    plain = {"schema": SCHEMA} | _no_nan(to_plain(record))
+    plain = {"schema": SCHEMA} | _plain(record)
     data = json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -104,7 +103,7 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
             "tree": tree,
             "commit": before.commit if before else commit,  # where this tree was first measured
             "torch": torch,
-            "workloads": {name: _plain_ledger(merged[name]) for name in sorted(merged)},
+            "workloads": {name: _plain(merged[name]) for name in sorted(merged)},
         }
         text = json.dumps(content, separators=(",", ":"))
         _replace(path, gzip.compress(text.encode("ascii"), 9, mtime=0))
@@ -123,112 +122,23 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     if top.get("schema") != SCHEMA:
         raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {SCHEMA}")
     try:
-        workloads = {str(name): _ledger(entry) for name, entry in top["workloads"].items()}
-        return LedgerFile(_short(top["tree"]), _short(top["commit"]), _short(top["torch"]), workloads)
+        one, text = reader(Ledger), reader(str)
+        workloads = {str(name): one(entry) for name, entry in top["workloads"].items()}
+        return LedgerFile(text(top["tree"]), text(top["commit"]), text(top["torch"]), workloads)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error
 
 
-def parse_time(value: Any) -> datetime:
-    """An ISO 8601 time with Z or an offset, in UTC. Raises ValueError."""
-    when = datetime.fromisoformat(value)
-    if when.tzinfo is None:
-        raise ValueError(f"time without an offset: {value}")
-    return when.astimezone(UTC)
-
-
 def _record(plain: dict[str, Any]) -> ProcessRecord:
-    if plain["schema"] != SCHEMA:
-        raise ValueError("unknown schema")
-    fields = {k: plain[k] for k in _RECORD_KINDS if k in plain}
-    return ProcessRecord(**{k: _RECORD_KINDS[k](v) for k, v in fields.items()})
+    record: ProcessRecord = reader(ProcessRecord)(plain)
+    names = (record.commit, record.benchmark, record.kind, record.machine)
+    if plain["schema"] != SCHEMA or max(map(len, names)) > _MAX_NAME:
+        raise ValueError("unknown schema, or a damaged name")
+    return record
 
 
-def _short(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_NAME:
-        raise ValueError("not a name")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("not a text")
-    return value
-
-
-def _int(value: Any) -> int:
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError("not an integer of 64 bits")
-    return value
-
-
-def _float(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError("not a number")
-    return float(value)
-
-
-def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("not true or false")
-    return value
-
-
-def _extra(value: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple((_text(k), v) for k, v in (value.items() if isinstance(value, dict) else value))
-
-
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "str": _text,
-    "int": _int,
-    "float": _float,
-    "bool": _bool,
-    "datetime": parse_time,
-    "tuple[tuple[str, Any], ...]": _extra,
-}
-_RECORD_KINDS = {f.name: _KINDS[str(f.type)] for f in dataclasses.fields(ProcessRecord)}
-_RECORD_KINDS |= dict.fromkeys(("commit", "benchmark", "kind", "machine"), _short)
-_LEDGER_KINDS: dict[str, Callable[[Any], Any]] = {
-    f.name: _KINDS[str(f.type)] for f in dataclasses.fields(Ledger) if str(f.type) in ("str", "int")
-}
-_LATER = frozenset({"fused_bytes", "backward_ops", "backward_bytes"})
-
-
-def _plain_ledger(ledger: Ledger) -> dict[str, Any]:
-    plain: dict[str, Any] = _no_nan(to_plain(dataclasses.replace(ledger, lines=(), functions=())))
-    plain["lines"] = [list(dataclasses.astuple(line)) for line in ledger.lines]
-    plain["functions"] = [list(dataclasses.astuple(function)) for function in ledger.functions]
-    return plain
-
-
-def _ledger(entry: Mapping[str, Any]) -> Ledger:
-    # Older files lack what came later; there it stays what it is without being measured.
-    fields = {k: kind(entry[k]) for k, kind in _LEDGER_KINDS.items() if k in entry or k not in _LATER}
-    path, line, function = entry.get("peak_line", ("", 0, ""))
-    return Ledger(
-        **fields,
-        peak_line=(_text(path), _int(line), _text(function)),
-        image_blocks=tuple(map(_float, entry.get("image_blocks", ()))),
-        bytes_by_dtype=tuple((_text(dtype), _int(size)) for dtype, size in entry["bytes_by_dtype"]),
-        lines=tuple(line_from(cells) for cells in entry["lines"]),
-        functions=tuple(function_from(cells) for cells in entry.get("functions", ())),
-        notes=tuple(map(_text, entry.get("notes", ()))),
-    )
-
-
-def line_from(cells: list[Any]) -> LedgerLine:
-    """A ledger line from its compact form. Raises ValueError."""
-    path, line, function, op, dtype, *counts = cells
-    texts = (_text(path), _int(line), _text(function), _text(op), _text(dtype))
-    return LedgerLine(*texts, *(_int(c) for c in counts))
-
-
-def function_from(cells: list[Any]) -> FunctionCost:
-    """The cost of a function from its compact form. Raises ValueError."""
-    path, function, *counts = cells
-    return FunctionCost(_text(path), _text(function), *(_int(c) for c in counts))
+def _plain(noun: Any) -> dict[str, Any]:
+    return {f.name: flat(getattr(noun, f.name)) for f in dataclasses.fields(noun)}
 
 
 def _ledgers_there(path: Path) -> LedgerFile | None:
@@ -257,12 +167,3 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _file_part(name: str) -> str:
     return name.replace("/", "_").replace("\0", "_")
-
-
-def _no_nan(value: Any) -> Any:
-    """JSON has no NaN; it is read back from null."""
-    if isinstance(value, dict):
-        return {k: _no_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_no_nan(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,22 +1,20 @@
-"""What was concluded from the results: commits' places, events, folders, noise floors."""
+"""What was concluded from the results: commits' places, events, folders."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from nbbench.evidence import EvidenceFigure, Folder
-from nbbench.model import ChangePoint, Commit, Decision, Event, NotJudged, SeriesKey, to_plain
+from nbbench.model import ChangePoint, Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
 from nbbench.record.importing import Importing
 from nbbench.record.read import Reading, key_from, keyed_series, series_columns
 from nbbench.record.rows import digest_of
-from nbbench.record.schema import NoiseFloor
 from nbbench.record.shapes import dumps
 
 
@@ -179,33 +177,6 @@ class Store(Importing, Reading):
     def _figures_of(self, path: str) -> sa.Delete:
         c = schema.folder_figures.c
         return sa.delete(schema.folder_figures).where(c.project_id == self.project_id, c.folder == path)
-
-    def save_noise_floor(
-        self, key: SeriesKey, floor: float, n: int, measured_at: datetime | None = None
-    ) -> None:
-        """Keep the noise floor of a series, in place of an earlier one."""
-        row = schema.FLOOR.row(NoiseFloor(key, floor, n, measured_at or datetime.now(UTC)))
-        upsert = self.insert(schema.noise_floors).on_conflict_do_update(
-            index_elements=["series_id"], set_=row
-        )
-        with self._forgetting() as connection:
-            number = self._ids.series(connection, [key])[key]
-            connection.execute(upsert, row | {"series_id": number})
-
-    def noise_floor(self, key: SeriesKey) -> NoiseFloor | None:
-        """The noise floor of a series, if it was measured."""
-        return self.noise_floors().get(key)
-
-    def noise_floors(self) -> dict[SeriesKey, NoiseFloor]:
-        """Every noise floor by its series, in one query."""
-        table = schema.noise_floors
-        query = sa.select(table, *series_columns()).select_from(keyed_series().join(table))
-        with self.reading() as connection:
-            found = [
-                schema.FLOOR.noun(row, key=key_from(row))
-                for row in connection.execute(self._mine(query, schema.benchmarks))
-            ]
-        return {one.key: one for one in found}
 
     def counts(self) -> dict[str, int]:
         """How many rows each table holds, of all projects; a series counts when it has results."""

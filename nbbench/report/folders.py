@@ -47,5 +47,7 @@ def folders_text(
             if figures.search(figure.name)
         ]
         columns = ("stamp", "kind", "commit", "verdict", "figure", "value", "of")
-        blocks.append(Table(columns, found, right=(5,)))
+        blocks.append(
+            Table(columns, found, right=(5,)) if found else f"No figure's name matches {figures.pattern!r}."
+        )
     return as_text(blocks) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nbbench.errors import HostError, SubjectError
@@ -36,19 +36,21 @@ def git(
     *,
     stdin: bytes | None = None,
     timeout_s: float = 120.0,
+    environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Run git on `repository` and return what it printed.
+    """Run git on `repository` and return what it printed; `environment` goes before what is usual.
 
     Raises SubjectError with git's own last line when it fails, HostError when git is missing.
     """
     where = ["-C", str(repository)] if repository is not None else []
     where += [part for setting in _SETTINGS for part in ("-c", setting)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT
+    plain |= environment or {}
     if repository is not None and arguments[0] == "status":
-        environment |= _without_filters(repository)
+        plain |= _without_filters(repository)
     try:
         done = subprocess.run(
-            ["git", *where, *arguments], input=stdin, capture_output=True, env=environment, timeout=timeout_s
+            ["git", *where, *arguments], input=stdin, capture_output=True, env=plain, timeout=timeout_s
         )
     except FileNotFoundError as error:
         raise HostError("git is not installed", hint="install git and run again") from error

@@ -121,23 +121,24 @@ def recorded(
     ledgers = known_ledgers(settings, commit)
     system = _system_shares(store, commit)
     beside = {
-        (r.key.benchmark.rpartition(".")[2], r.key.params, r.key.machine): r.value
+        (name, workload): r.value
         for r in results
-        if r.key.benchmark.startswith("bandwidth.Traffic.")
+        if (name := r.key.benchmark.rpartition(".")[2]) in ("track_minor_faults", "track_malloc_penalty")
+        and (workload := workload_of(r.key))
     }
     rows = []
     for result in timed:
         key = result.key
-        ledger = ledgers.get(workload_of(key) or "")
-        bandwidth = key.benchmark == "bandwidth.Warm.time_run"
+        workload = workload_of(key) or ""
+        ledger = ledgers.get(workload)
         params = declared[key.benchmark].params if key.benchmark in declared else ()
         rows.append(
             Allocation(
                 name=key.label,
                 work_bytes=ledger.bytes if ledger else 0,
                 pixels=ledger.pixels if ledger else 0,
-                faults=beside.get(("track_minor_faults", key.params, key.machine)) if bandwidth else None,
-                penalty=beside.get(("track_malloc_penalty", key.params, key.machine)) if bandwidth else None,
+                faults=beside.get(("track_minor_faults", workload)),
+                penalty=beside.get(("track_malloc_penalty", workload)),
                 system_share=system.get((key.benchmark, _index(result, params))),
                 largest_bytes=ledger.pixels * _ITEM_BYTES.get(ledger.output_dtype, 0) if ledger else 0,
             )

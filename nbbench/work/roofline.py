@@ -15,7 +15,7 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
-from nbbench.metrics import Role, metric_of
+from nbbench.metrics import MACHINE_BENCHMARKS, Role, metric_of
 from nbbench.model import Commit, Result, Status
 from nbbench.probe.cache import parse_size
 from nbbench.record import Store
@@ -23,7 +23,6 @@ from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_input
 from nbbench.workloads import workload_of
 
 Say = Callable[[str], None]
-_CEILING = "bandwidth.Ceiling.track_copy_ceiling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def recorded(
     """
     measured = [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
     found = [r for r in measured if r.status is Status.OK and r.value is not None]
-    ceilings = [r for r in found if r.key.benchmark == _CEILING]
+    ceilings = [r for r in found if re.search(MACHINE_BENCHMARKS, r.key.benchmark)]
     every = _timed(found)
     timed = {name: result for name, result in every.items() if pattern.search(name)}
     if every and not timed:

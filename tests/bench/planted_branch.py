@@ -8,6 +8,7 @@ its result: as many as take about 3, 5 and 10 % of the call on this machine.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -76,7 +77,7 @@ def make_project(folder: Path) -> Settings:
         (folder / "passes.json").write_text(json.dumps(passes), encoding="utf-8")
         _plant(own, base, folder / "planted.git", passes)
         (folder / "benchmarks").symlink_to(REPOSITORY / "benchmarks", target_is_directory=True)
-        register(Settings(root=folder), folder / "planted.git")
+        register(dataclasses.replace(own, root=folder), folder / "planted.git")
         shutil.copy(REPOSITORY / "asv.conf.json", folder / "asv.conf.json")  # last: the project is whole
     return load_settings(folder, overrides={"threads": 1})
 

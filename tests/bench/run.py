@@ -36,7 +36,7 @@ def project(folder: Path, subject: Path, **changes: object) -> Path:
     folder.mkdir()
     conf = {
         "version": 1,
-        "project": "demo",
+        "project": "nanoBragg PyTorch",  # whose profile it is
         "repo": str(subject),
         "dvcs": "git",
         "branches": ["feature/spec-based-2"],

@@ -86,6 +86,8 @@ def test_folders_are_registered_found_again_and_checked(planned: Any) -> None:
     listed = planned.run("db", "folders", "--figures", "2048")
     assert listed.exit_code == 0
     assert "1 evidence folder, all whole" in listed.stdout and "0.176 GB/s" in listed.stdout
+    fits_none = planned.run("db", "folders", "--figures", "nope").stdout
+    assert "No figure's name matches 'nope'." in fits_none
     (row,) = [line for line in listed.stdout.splitlines() if "0.176 GB/s" in line]
     assert "0000000c" in row and "failed" in row
     assert "20251015T113531Z" in planned.run("plan", "P").stdout

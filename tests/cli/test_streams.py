@@ -84,7 +84,7 @@ def test_a_full_disk_behind_stdout(root: Path, more: tuple[str, ...]) -> None:
 def test_children_get_descriptors_that_are_open(tmp_path: Path) -> None:
     code = (
         "import os; [os.close(n) for n in (0, 1, 2)]\n"
-        "from nbbench.cli.streams import prepare; prepare()\n"
+        "from nbbench.cli.streams import prepare_streams; prepare_streams()\n"
         f"told = open({str(tmp_path / 'told')!r}, 'w')\n"
         "told.write(f'{told.fileno()} ' + ' '.join(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)))\n"
     )

@@ -267,6 +267,16 @@ class TestAcknowledged:
         assert "ledger bandwidth-512-float32" in {v["series"] for v in accepted}
         assert all("by Ada" in v["sentence"] for v in accepted)
 
+    def test_time_is_measured_against_what_was_accepted(self, flagged):
+        """C3: any verdict may come out of so few seconds, but a pass without a look at the time."""
+        asked = (*TIMED, "--budget", "25s", "--json")
+        done = flagged.run("nbbench", "gate", planted(5), planted(7), *asked, expect=None)
+        document = json.loads(done.stdout)
+        assert not any("time was not measured" in note for note in document["notes"])
+        timed = [v for v in document["verdicts"] if "Warm" in v["series"]]
+        assert timed or document["not_judged"][0]["reason"] == "not measured"
+        assert all("beyond the accepted" in v["sentence"] for v in timed if v["effect"] is not None)
+
     def test_it_survives_a_deleted_database(self, flagged):
         (flagged.root / "results" / "nbbench.sqlite").unlink()
         told = flagged.told("gate", planted(11), planted(12), "--policy", "ledger")

@@ -19,24 +19,31 @@ from nbbench.cli.doctor import doctor, findings_text
 from nbbench.config import Settings
 from nbbench.measure import doctor_facts as noise_facts
 from nbbench.measure import machine
-from nbbench.measure.doctor import Check, Level, run_checks, worst
+from nbbench.measure.doctor import DoctorCheck, Level, run_checks, worst
 from nbbench.measure.doctor_facts import (
-    Facts,
-    Folder,
+    CheckedFolder,
+    HostFacts,
     Places,
     Program,
     Spin,
-    gather,
+    gather_facts,
     pressure,
     sample_others,
     spin,
 )
-from nbbench.measure.machine import UNKNOWN, Host, load_now, machine_facts, torch_env_text, torch_versions
+from nbbench.measure.machine import (
+    UNKNOWN_FACT,
+    Host,
+    load_now,
+    machine_facts,
+    torch_env_text,
+    torch_versions,
+)
 from nbbench.probe import resources
 from nbbench.report.text import Terminal
 
 GIB = 1024**3
-GOOD = Facts(
+GOOD = HostFacts(
     processors=8,
     physical_cores=4,
     smt=True,
@@ -56,7 +63,7 @@ GOOD = Facts(
     libc="glibc",
     mallopt=True,
     now=datetime(2025, 10, 15, tzinfo=UTC),
-    folders=(Folder("/p/results", True, 50 * GIB), Folder("/p/.nbbench", True, 50 * GIB)),
+    folders=(CheckedFolder("/p/results", True, 50 * GIB), CheckedFolder("/p/.nbbench", True, 50 * GIB)),
     git="git version 2.39.5",
     versions={"asv": "0.6.6", "torch": "2.13.0"},
     asv_machines=("runner",),
@@ -76,8 +83,8 @@ SPOILED = [
     ({"subject_exists": False}, "subject", Level.FAIL, "nbbench subject demo"),
     ({"branch_exists": False}, "subject", Level.FAIL, "branch"),
     ({"subject_problem": ("a shallow clone", "fetch --unshallow")}, "subject", Level.FAIL, "--unshallow"),
-    ({"folders": (Folder("/p/results", False, GIB),)}, "folder results", Level.FAIL, "permissions"),
-    ({"folders": (Folder("/p/results", True, GIB // 2),)}, "folder results", Level.FAIL, "1 GiB"),
+    ({"folders": (CheckedFolder("/p/results", False, GIB),)}, "folder results", Level.FAIL, "permissions"),
+    ({"folders": (CheckedFolder("/p/results", True, GIB // 2),)}, "folder results", Level.FAIL, "1 GiB"),
     ({"now": datetime(1970, 1, 1, tzinfo=UTC)}, "clock", Level.FAIL, "set the clock"),
     ({"asv_machines": ()}, "asv machine", Level.WARN, "asv machine --yes --machine runner"),
     ({"programs": (Program("NB_C_BIN", "", False),)}, "NB_C_BIN", Level.WARN, "export NB_C_BIN"),
@@ -136,13 +143,16 @@ def test_facts_that_are_hidden_are_not_held_against_the_machine() -> None:
         swap_used=None,
         hugepages=None,
         clock_source=None,
-        folders=(Folder("/p/results", True, None),),
+        folders=(CheckedFolder("/p/results", True, None),),
     )
     assert worst(run_checks(hidden)) is Level.OK
 
 
 def test_findings_are_aligned_and_counted() -> None:
-    checks = [Check("git", Level.OK, "fine"), Check("micro-noise", Level.WARN, "noisy", "be quiet")]
+    checks = [
+        DoctorCheck("git", Level.OK, "fine"),
+        DoctorCheck("micro-noise", Level.WARN, "noisy", "be quiet"),
+    ]
     assert findings_text(checks, Terminal()).splitlines() == [
         "ok    git          fine",
         "warn  micro-noise  noisy",
@@ -161,8 +171,8 @@ def test_findings_are_aligned_and_counted() -> None:
 def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`nbbench doctor` where these facts hold."""
 
-    def run(facts: Facts, *arguments: str, json_out: bool = False, quiet: bool = False):
-        monkeypatch.setattr(noise_facts, "gather", lambda places, environ, sample_s: facts)
+    def run(facts: HostFacts, *arguments: str, json_out: bool = False, quiet: bool = False):
+        monkeypatch.setattr(noise_facts, "gather_facts", lambda places, environ, sample_s: facts)
         app = SimpleNamespace(settings=Settings(root=tmp_path), json=json_out, quiet=quiet)
         return CliRunner().invoke(doctor, list(arguments), obj=app)
 
@@ -195,7 +205,7 @@ def test_threads_are_those_that_measuring_uses(
     monkeypatch.setattr(resources, "usable_cores", lambda: cores)
     monkeypatch.setattr(noise_facts, "usable_cores", lambda: cores)
     places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b", threads=asked)
-    facts = gather(places, {"OMP_NUM_THREADS": "2"}, sample_s=0.0)
+    facts = gather_facts(places, {"OMP_NUM_THREADS": "2"}, sample_s=0.0)
     assert (facts.threads, facts.processors) == (threads, cores)
     (check,) = (check for check in run_checks(facts) if check.name == "threads")
     assert (check.level, check.remedy) == (Level.OK, "")
@@ -220,7 +230,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_a_subject_without_the_branch_is_named(project: Path) -> None:
     places = Places(project / "results", project, project / ".nbbench" / "subject.git", "other")
-    facts = gather(places, {}, sample_s=0.0)
+    facts = gather_facts(places, {}, sample_s=0.0)
     assert facts.subject_exists
     assert facts.branch_exists is False
 
@@ -228,13 +238,13 @@ def test_a_subject_without_the_branch_is_named(project: Path) -> None:
 def test_a_file_where_the_results_should_be_is_not_writable(project: Path) -> None:
     (project / "results").write_text("x")
     places = Places(project / "results", project, project / ".nbbench" / "subject.git", "b")
-    folders = gather(places, {}, sample_s=0.0).folders
+    folders = gather_facts(places, {}, sample_s=0.0).folders
     assert [folder.writable for folder in folders] == [False, True]
 
 
 def test_looking_leaves_no_file_behind(project: Path) -> None:
     before = sorted(project.rglob("*"))
-    gather(Places(project / "results", project, project / "x.git", "b"), {}, sample_s=0.0)
+    gather_facts(Places(project / "results", project, project / "x.git", "b"), {}, sample_s=0.0)
     assert sorted(project.rglob("*")) == before
 
 
@@ -244,12 +254,12 @@ def test_the_environment_tells_machine_file_and_programs(tmp_path: Path) -> None
     binary.write_text("#!/bin/sh\n")
     places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b", programs=["NB_C_BIN", "OTHER"])
     environ = {"HOME": str(tmp_path), "NB_C_BIN": str(binary)}
-    facts = gather(places, environ, sample_s=0.0)
+    facts = gather_facts(places, environ, sample_s=0.0)
     assert facts.asv_machines == ("a", "b")
     assert facts.programs == (Program("NB_C_BIN", str(binary), False), Program("OTHER", "", False))
     binary.chmod(0o755)
     (tmp_path / ".asv-machine.json").write_text("[broken")
-    facts = gather(places, environ, sample_s=0.0)
+    facts = gather_facts(places, environ, sample_s=0.0)
     assert (facts.asv_machines, facts.programs[0].runs) == ((), True)
 
 
@@ -261,7 +271,7 @@ def test_git_that_is_missing_or_hangs_is_no_git(monkeypatch: pytest.MonkeyPatch,
             raise error
 
         monkeypatch.setattr(subprocess, "run", refuse)
-        facts = gather(places, {}, sample_s=0.0)
+        facts = gather_facts(places, {}, sample_s=0.0)
         assert (facts.git, facts.branch_exists) == (None, False)
 
 
@@ -330,7 +340,7 @@ def test_facts_are_read_from_the_kernels_files(root: Path) -> None:
         "physical cores": "2",
         "smt": "on",
         "l1d cache": "48 KiB",
-        "l2 cache": UNKNOWN,
+        "l2 cache": UNKNOWN_FACT,
         "numa nodes": "1",
         "memory": "8 GiB",
         "swap": "1 GiB",
@@ -356,7 +366,7 @@ def test_a_machine_without_files_is_unknown_and_never_an_error(tmp_path: Path) -
         == facts["governor"]
         == facts["turbo"]
         == facts["hypervisor"]
-        == UNKNOWN
+        == UNKNOWN_FACT
     )
     assert facts["cpu quota"] == facts["memory limit"] == "none"
     assert facts["python"] == sys.version.split()[0]
@@ -374,7 +384,7 @@ def test_garbage_in_any_file_is_survived(root: Path, text: str) -> None:
         (root / name).write_text(text)
     assert set(machine_facts(root)) == set(machine_facts())
     load_now(root)
-    gather(Places(root, root, root / "x.git", "b"), {}, root=root, sample_s=0.0)
+    gather_facts(Places(root, root, root / "x.git", "b"), {}, root=root, sample_s=0.0)
 
 
 def test_control_groups_of_version_one_are_read(root: Path) -> None:
@@ -476,4 +486,4 @@ def test_a_collect_env_that_hangs_is_ended_with_its_children(tmp_path: Path) -> 
 
 def test_a_python_that_does_not_exist_gives_versions() -> None:
     assert "does not start" in torch_env_text("/nonexistent/python")
-    assert machine.UNKNOWN == "unknown"
+    assert machine.UNKNOWN_FACT == "unknown"

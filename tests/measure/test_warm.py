@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 
 from nbbench.errors import HostError
 from nbbench.measure import kernel, warm_client, wire
-from nbbench.measure.warm_job import GRACE_S, TIMEOUT_CODE
+from nbbench.measure.warm_job import KILL_GRACE_S, TIMEOUT_CODE
 
 pytestmark = pytest.mark.skipif(not warm_client.supported(), reason="needs Linux with pidfd_open")
 
@@ -316,7 +316,7 @@ class TestWatchdog:
 
     def test_a_job_that_ignores_sigterm_is_killed(self, job, tmp_path):
         outcome = self.overdue(job, tmp_path / "pids", deaf=True)
-        assert outcome.telemetry["wall_s"] >= 1.5 + GRACE_S  # it was asked politely first
+        assert outcome.telemetry["wall_s"] >= 1.5 + KILL_GRACE_S  # it was asked politely first
         wait_until(lambda: not any(map(alive, pids(tmp_path / "pids"))))
         assert job("say", text="next").output == "next\n"
 
@@ -589,8 +589,8 @@ class TestEnd:
             f"sys.path.insert(0, {str(Path(wire.__file__).parent)!r})\n"
             "import wire\n"
             "sock = socket.socket(fileno=int(sys.argv[4]))\n"
-            "wire.send(sock, {'threads': 9})\n"
-            "wire.receive(sock)\n"
+            "wire.send_message(sock, {'threads': 9})\n"
+            "wire.receive_message(sock)\n"
         )
         python.write_text(f"#!{sys.executable}\n{code}")
         python.chmod(0o755)
@@ -602,19 +602,19 @@ class TestMessages:
     def test_round_trip_of_any_size(self):
         ours, theirs = socket.socketpair()
         message = {"text": "ü" * 300_000, "number": 1.5, "list": [1, None, True]}
-        sender = threading.Thread(target=wire.send, args=(theirs, message))
+        sender = threading.Thread(target=wire.send_message, args=(theirs, message))
         sender.start()
-        assert wire.receive(ours) == message
+        assert wire.receive_message(ours) == message
         sender.join()
         theirs.close()
-        assert wire.receive(ours) is None
+        assert wire.receive_message(ours) is None
         ours.close()
 
     def test_half_a_message_is_none(self):
         ours, theirs = socket.socketpair()
         theirs.sendall(b"\x10\0\0\0\0\0\0\0{")
         theirs.close()
-        assert wire.receive(ours) is None
+        assert wire.receive_message(ours) is None
         ours.close()
 
     def test_machine_times_never_fail(self, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,10 @@ def test_the_nearest_declaration_counts():
     assert found.families_of(key("m.C.time_x")) == ("b-",)
     assert found.families_of(key("m.C.time_y")) == ("a-",)
     assert found.declared("mother.time_x") is None
+
+
+def test_a_declaration_travels_to_other_processes():
+    """`detect` shares its work among processes, which know no project."""
+    sent = pickle.loads(pickle.dumps(current_workloads()))
+    use_workloads(sent)
+    assert workload_of(key("bandwidth.Warm.time_run", **SMALL)) == "bandwidth-512-float32"

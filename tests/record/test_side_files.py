@@ -118,7 +118,7 @@ def test_a_torn_line_spoils_only_itself(tmp_path):
 
 
 def line(**changes):
-    plain = side_files.to_plain(RECORD) | {"schema": 1} | changes
+    plain = side_files._plain(RECORD) | {"schema": 1} | changes
     return json.dumps(plain).encode()
 
 
@@ -245,7 +245,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def packed(**changes):
-    workload = {"warm": side_files._plain_ledger(LEDGER)}
+    workload = {"warm": side_files._plain(LEDGER)}
     content = {"schema": 1, "kind": "nbbench-ledger", "tree": "t", "commit": "c", "torch": "2"}
     return gzip.compress(json.dumps(content | {"workloads": workload} | changes).encode(), mtime=0)
 
@@ -257,10 +257,10 @@ def packed(**changes):
         (gzip.compress(b"[]"), "not a JSON object"), (gzip.compress(b"{"), "not JSON"),
         (packed(kind="x"), "not a ledger file"), (packed(schema=2), "schema 2"), (packed(tree=5), "damaged"),
         (packed(workloads=[]), "damaged"), (packed(workloads={"a": {}}), "damaged"),
-        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"ops": 2**70}}), "damaged"),
-        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"lines": [[1]]}}), "damaged"),
-        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"functions": [["a", "b"]]}}), "damaged"),
-        (packed(workloads={"a": side_files._plain_ledger(LEDGER) | {"peak_line": [1, 2, 3]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain(LEDGER) | {"ops": 2**70}}), "damaged"),
+        (packed(workloads={"a": side_files._plain(LEDGER) | {"lines": [[1]]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain(LEDGER) | {"functions": [["a", "b"]]}}), "damaged"),
+        (packed(workloads={"a": side_files._plain(LEDGER) | {"peak_line": [1, 2, 3]}}), "damaged"),
     ],
     ids=range(14),
 )  # fmt: skip
@@ -291,7 +291,7 @@ def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
     ids=["image_blocks", "functions"],
 )
 def test_ledgers_of_older_versions(tmp_path, later):
-    plain = {k: v for k, v in side_files._plain_ledger(LEDGER).items() if k not in later}
+    plain = {k: v for k, v in side_files._plain(LEDGER).items() if k not in later}
     found = side_files.parse_ledgers(packed(workloads={"warm": plain}), tmp_path)
     assert found.workloads["warm"] == dataclasses.replace(LEDGER, **later)
 
@@ -305,6 +305,6 @@ new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
     "nbbench", "nbbench.errors", "nbbench.ledger", "nbbench.model", "nbbench.record",
-    "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.side_files"}
+    "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.plain", "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

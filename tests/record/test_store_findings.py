@@ -21,7 +21,7 @@ from nbbench.model import (
     NotJudgedReason,
     SeriesKey,
 )
-from nbbench.record import Folder, NoiseFloor
+from nbbench.record import Folder
 
 KEY = SeriesKey("suite.time_run", "v1", (("size", "512"),), "box", "py3.11")
 WORSE = EventDirection.REGRESSION
@@ -120,13 +120,3 @@ def test_a_folder_leads_to_its_figures(store):
     assert store.forget_folder("reports/a")
     assert not store.forget_folder("reports/a")
     assert store.counts()["folder_figures"] == 0
-
-
-def test_noise_floors(store):
-    assert store.noise_floor(KEY) is None
-    store.save_noise_floor(KEY, 0.05, 3)
-    store.save_noise_floor(KEY, 0.02, 12, START)
-    expected = NoiseFloor(KEY, 0.02, 12, START)
-    assert store.noise_floor(KEY) == expected
-    assert store.noise_floors() == {KEY: expected}
-    assert store.noise_floor(replace(KEY, machine="tower")) is None

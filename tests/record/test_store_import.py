@@ -241,8 +241,6 @@ def test_names_of_every_kind(store, tmp_path):
     assert {(key.machine, key.environment, key.version) for key in keys} == {
         ("mächine", "env-[a,b] ü", "\ufffd")
     }
-    store.save_noise_floor(keys[0], 0.02, 5)
-    assert store.noise_floor(keys[0]).floor == 0.02
 
 
 def test_equal_parameter_values_keep_the_last(store, tmp_path):

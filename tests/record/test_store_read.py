@@ -128,9 +128,6 @@ def test_filters(store):
     )
     assert sorted(values(store)) == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert values(store, machine="tower") == [3.0]
-    assert values(store, environment="py3.12") == [4.0]
-    assert values(store, kinds=["track"]) == [5.0]
-    assert values(store, kinds=[]) == []
     assert values(store, benchmark=r"time_run\((64|1024), 'float(32|64)'\)") == [2.0]
     assert values(store, benchmark=r"size=512", machine="tower") == [3.0]
     assert values(store, benchmark=r"^suite\.track") == [5.0]

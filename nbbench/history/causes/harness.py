@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from nbbench.history.causes.facts import Evidence, Facts, largest_changes
 from nbbench.metrics import Role
-
-# Processes that import and do nothing: what moves them is the way they are started.
-_IDLE = frozenset({"bandwidth.Baseline.peakmem_nothing"})
+from nbbench.model import Phase, SeriesKey
+from nbbench.workloads import ledger_families, phase_of
 
 
 def find(facts: Facts) -> Evidence | None:
     """An idle process changed, and no work did."""
-    idle = [c for c in facts.changes if c.key.benchmark in _IDLE]
+    idle = [c for c in facts.changes if _is_idle(c.key)]
     if not idle or not facts.roles <= {Role.MEMORY, Role.TIME} or not all(d.equal for d in facts.diffs):
         return None
     return (
         *largest_changes(idle),
         "a process that imports and does nothing changed: what is imported differs, not what is computed",
     )
+
+
+def _is_idle(key: SeriesKey) -> bool:
+    """Whether a series is the memory of processes that run no workload: how they are started moves it."""
+    return phase_of(key) is Phase.MEMORY and not ledger_families(key)

@@ -8,7 +8,6 @@ anywhere can be compared, and every finding of nbbench has a planted answer to b
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from nbbench.errors import HostError, SubjectError
+from nbbench.subject.git import git
 
 BRANCH: Final = "feature/spec-based-2"
 TIP_HASH: Final = "cb4d15a9e14a2c5afd82c1857f488ef66d6ae61c"
@@ -189,26 +189,11 @@ def _git(
     extra: Mapping[str, str] | None = None,
 ) -> str:
     """Run git on `repository` alone; raises SubjectError with its last line, HostError without git."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     # Named outright: git would otherwise look for a repository in the folders above.
     where = {"GIT_DIR": str(repository / ".git"), "GIT_WORK_TREE": str(repository)}
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=repository,
-            env={**kept, **_ENVIRONMENT, **where, **(extra or {})},
-            input=stdin,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-        )
-    except FileNotFoundError as error:
-        raise HostError("git is not installed", hint="install git and run again") from error
-    except subprocess.TimeoutExpired as error:
-        raise HostError(f"git {arguments[0]} did not answer within {_TIMEOUT_S:.0f} s") from error
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise SubjectError(f"git {arguments[0]} failed: {lines[-1] if lines else f'exit {done.returncode}'}")
-    return done.stdout.decode("utf-8", "replace")
+    environment = {**_ENVIRONMENT, **where, **(extra or {})}
+    done = git(repository, arguments, stdin=stdin, timeout_s=_TIMEOUT_S, environment=environment)
+    return done.decode("utf-8", "replace")
 
 
 def _history() -> Traversable:
