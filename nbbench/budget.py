@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-GRACE_S = 4.0
+BUDGET_GRACE_S = 4.0
 """Seconds that what is under way may take beyond the budget. Ending its processes takes five more at most, so
 that a command ends within ten seconds of its budget."""
 
@@ -56,7 +56,7 @@ class Budget:
 
 
 @contextmanager
-def held(budget: Budget, grace_s: float = GRACE_S) -> Iterator[None]:
+def held(budget: Budget, grace_s: float = BUDGET_GRACE_S) -> Iterator[None]:
     """Raise BudgetSpentError in what the block is doing when the budget and `grace_s` are over.
 
     Works by a signal, so in the main thread alone; elsewhere the block has to look at the budget itself. An

@@ -1,7 +1,7 @@
 """The one registry of metrics: what a figure means, which direction is better, what is worth a word.
 
 A series' metric follows from its benchmark's name, its unit and asv's type. Settings declare the
-directions of units that are not known here (`[tool.nbbench.units]`, docs/settings.md).
+directions of units that are not known here (`[tool.nbbench.units]`, README.md).
 """
 
 from __future__ import annotations

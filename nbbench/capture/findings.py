@@ -168,13 +168,13 @@ def _conditions(run: TestRun, environment: Mapping[str, str], dtype: str) -> tup
     compiled code, and one of pinned malloc nothing of the default."""
     guards = compile_guards(environment)
     compiled = f"{run.compiled_graphs} graphs compiled" if run.compiled_graphs else ""
-    told = {
+    found = {
         "compile": compiled or (f"off ({' '.join(guards)})" if guards else "allowed"),
         "threads": str(run.torch_threads or ""),
         "malloc": pinned_malloc(environment) or "default",
         "dtype": dtype,
     }
-    return tuple((name, value) for name, value in told.items() if value)
+    return tuple((name, value) for name, value in found.items() if value)
 
 
 def _broken_guard(environment: Mapping[str, str], run: TestRun) -> tuple[str, ...]:

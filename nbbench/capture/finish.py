@@ -60,8 +60,7 @@ def finish(session: Session, start: pages.CaptureStart, ended: GuardedRun) -> Ca
     ended = _as_tested(folder, ended)
     session.request.say("reading the figures …")
     findings = _optional(session, "the figures", lambda: _findings(session, start, ended.outcome), None)
-    files = findings.files if findings else _untrimmed_trace(session)
-    session.notes += add_files(folder, files, session.secrets)
+    session.notes += add_files(folder, findings.files if findings else (), session.secrets)
     (folder / RESERVE).unlink(missing_ok=True)
     end = pages.CaptureEnd(
         outcome=ended.outcome,
@@ -231,16 +230,6 @@ def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T
         said = redact_text(f"{type(error).__name__}: {error}", session.secrets).splitlines()[0]
         session.anomalies.append(f"{what} could not be had ({said})")
     return otherwise
-
-
-def _untrimmed_trace(session: Session) -> tuple[tuple[str, bytes], ...]:
-    """The profile as it is, where the figures failed before they came to it."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        if session.trace.stat().st_size <= stamp.MAX_FILE_BYTES:
-            data = session.trace.read_bytes()
-            json.loads(data)
-            return ((session.trace.name, data),)
-    return ()
 
 
 def _hint(session: Session, ended: GuardedRun) -> str:

@@ -122,7 +122,7 @@ def _measure(
 
 def _first(found: Iterable[Mapping[str, Any]], name: str) -> Any:
     """The first of these answers to a question that each may leave open; empty when all do."""
-    return next((told[name] for told in found if told.get(name)), "")
+    return next((one[name] for one in found if one.get(name)), "")
 
 
 class _Jobs:

@@ -51,7 +51,7 @@ def _fit(
         kept.append(event)
     shown = sum(e.get("ph") == "X" for e in kept)
     shortest = _duration(timed[shown - 1]) if 0 < shown < len(timed) else 0.0
-    told = {
+    summary = {
         "events": len(timed),
         "events_kept": shown,
         "shortest_kept_us": shortest,
@@ -60,7 +60,7 @@ def _fit(
     }
     kept.sort(key=lambda e: (e.get("ph") != "M", _number(e.get("ts"))))
     head = {key: trace[key] for key in _KEPT_KEYS if isinstance(trace.get(key), str | int | float)}
-    data = _dump({**head, "nbbench": told, "traceEvents": kept})
+    data = _dump({**head, "nbbench": summary, "traceEvents": kept})
     dropped = len(timed) - shown
     note = f"the trace keeps the {shown:,} longest of {len(timed):,} events" if dropped else ""
     return data, f"{note} (those below {shortest:g} µs are dropped)" if dropped else ""

@@ -30,8 +30,8 @@ import importlib.metadata as m, importlib.util as u, json, sys
 found = {(d.metadata["Name"] or "?", d.version or "?") for d in m.distributions()}
 known = {name.lower() for name, _ in found}
 found |= {(name, "?") for name in ("pytest", "torch") if name not in known and u.find_spec(name)}
-told = {"executable": sys.executable, "python": sys.version.split()[0], "packages": sorted(found, key=str)}
-print(json.dumps(told))
+answer = {"executable": sys.executable, "python": sys.version.split()[0], "packages": sorted(found, key=str)}
+print(json.dumps(answer))
 """
 
 
@@ -184,9 +184,9 @@ def inspect_interpreter(python: str, environ: Mapping[str, str]) -> Interpreter 
             cwd="/",
             timeout=_PACKAGES_TIMEOUT_S,
         )
-        told = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
-        packages = tuple((str(name), str(version)) for name, version in told["packages"])
-        return Interpreter(str(told["executable"]), str(told["python"]), packages)
+        answer = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
+        packages = tuple((str(name), str(version)) for name, version in answer["packages"])
+        return Interpreter(str(answer["executable"]), str(answer["python"]), packages)
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
         return None
 

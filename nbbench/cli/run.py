@@ -136,12 +136,13 @@ def _refuse_with_adaptive(**given: Any) -> None:
 def _adaptive(
     app: App, span: str | None, bench: tuple[str, ...], budget: str | None, limit: int | None
 ) -> int:
+    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.adaptive import Search, search
     from nbbench.measure.lock import measuring
     from nbbench.record.branch import save_commits
     from nbbench.record.refresh import open_store
-    from nbbench.report.adaptive import adaptive_payload, adaptive_text
+    from nbbench.report.adaptive import adaptive_blocks, adaptive_payload
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select
 
@@ -159,5 +160,5 @@ def _adaptive(
             detail=app.say if app.verbose else lambda line: None,
         )
     payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
-    app.emit("run-adaptive", payload, adaptive_text(payload))
+    emit_blocks(app, "run-adaptive", payload, adaptive_blocks(payload), None)
     return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE

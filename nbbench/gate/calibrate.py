@@ -31,10 +31,10 @@ from nbbench.record.machines import machine_name
 from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.summary import mad_sigma
 
-ROUNDS = 30
+CALIBRATION_ROUNDS = 30
 """Enough to know a sigma to within an eighth (1 / sqrt(2 n))."""
 
-LEAST_ROUNDS = 5
+LEAST_CALIBRATION_ROUNDS = 5
 
 _ENVIRONMENT = "gate"
 """What noise floors have in place of asv's environment: they belong to interleaved pairs."""
@@ -46,7 +46,7 @@ def calibrate(
     """Measure A/A rounds of matching series and keep their noise in the database and beside the results.
 
     Returns it with a sentence on what was disturbed. Raises InconclusiveError when the budget allowed fewer
-    than LEAST_ROUNDS, HostError at once when nothing can be kept.
+    than LEAST_CALIBRATION_ROUNDS, HostError at once when nothing can be kept.
     """
     ensure_writable(calibration_path(settings.results_dir, machine_name(settings)).parent)
     budget, tally = Budget(settings.budget_s), Tally()
@@ -59,17 +59,18 @@ def calibrate(
     ):
         series = runner.discover(bench)
         say(f"calibrating {len(series)} series on {commit.short} against itself")
-        for turn in range(1, ROUNDS + 1):
+        for turn in range(1, CALIBRATION_ROUNDS + 1):
             if budget.spent:
                 break
             for item, pair in clean_round(runner, series, budget, tally):
                 if math.isfinite(pair.log_ratio):
                     pairs.setdefault(item, []).append(pair)
             say(f"round {turn}: {budget.left_s:.0f} s left")
-    known = {item: found for item, found in pairs.items() if len(found) >= LEAST_ROUNDS}
+    known = {item: found for item, found in pairs.items() if len(found) >= LEAST_CALIBRATION_ROUNDS}
     if not known:
         raise InconclusiveError(
-            f"fewer than {LEAST_ROUNDS} rounds fitted into the budget", hint="give more: --budget 5m"
+            f"fewer than {LEAST_CALIBRATION_ROUNDS} rounds fitted into the budget",
+            hint="give more: --budget 5m",
         )
     calibration = Calibration(
         machine_name(settings),

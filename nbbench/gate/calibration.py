@@ -11,8 +11,8 @@ from pathlib import Path
 from nbbench.record.atomic import write_bytes
 from nbbench.record.plain import parse_time
 
-SCHEMA = 1
-KIND = "nbbench-calibration"
+_SCHEMA = 1
+_KIND = "nbbench-calibration"
 STALE_AFTER = timedelta(days=30)
 """Kernels, neighbours and cooling change over weeks."""
 
@@ -62,8 +62,8 @@ def calibration_path(results_dir: Path, machine: str) -> Path:
 def write_calibration(path: Path, found: Calibration) -> None:
     """Write it, in place of an earlier one."""
     told = {
-        "schema": SCHEMA,
-        "kind": KIND,
+        "schema": _SCHEMA,
+        "kind": _KIND,
         **asdict(found),
         "measured_at": found.measured_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
@@ -75,7 +75,7 @@ def read_calibration(path: Path) -> Calibration | None:
     """The calibration in a file; None where there is none that can be read."""
     try:
         told = json.loads(path.read_bytes())
-        if told["schema"] != SCHEMA or told["kind"] != KIND:
+        if told["schema"] != _SCHEMA or told["kind"] != _KIND:
             return None
         series = {str(label): SeriesNoise(**noise) for label, noise in told["series"].items()}
         names = ("machine", "torch", "threads", "commit")

@@ -16,11 +16,11 @@ from nbbench.measure.pair import SIDES, Pair
 from nbbench.stats.fdr import e_select
 from nbbench.stats.paired import (
     EQUIVALENCE_ALPHA,
-    Decision,
-    Evidence,
+    PairDecision,
     PairedEstimate,
+    PairEvidence,
     estimate_pairs,
-    interval,
+    interval_sentence,
     percent,
 )
 
@@ -68,12 +68,12 @@ class SeriesState:
     errors: dict[str, str] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     disturbed: str = ""
-    decision: Decision | None = None
+    decision: PairDecision | None = None
     confirmed: bool | None = None
-    evidence: Evidence = field(init=False)
+    evidence: PairEvidence = field(init=False)
 
     def __post_init__(self) -> None:
-        self.evidence = Evidence(self.floor, self.margin)
+        self.evidence = PairEvidence(self.floor, self.margin)
 
     @property
     def margin(self) -> float:
@@ -184,24 +184,26 @@ class GateSession:
         for state in self.states:
             if state.decision is None and state.log_ratios:
                 found = estimate_pairs(state.log_ratios, alpha=self.inside_alpha)
-                state.decision = Decision("undecided", found, _open_reason(state, found))
+                state.decision = PairDecision("undecided", found, _open_reason(state, found))
 
 
-def _beyond(state: SeriesState, level: float, *, worse: bool) -> Decision | None:
+def _beyond(state: SeriesState, level: float, *, worse: bool) -> PairDecision | None:
     """The decision that a series left its floor; None when its estimate contradicts the evidence."""
     found = estimate_pairs(state.log_ratios, alpha=level)
-    if worse and found.lo > state.floor and found.effect > state.floor:
-        return Decision("slower", found, f"{interval(found)} lies above the floor of {percent(state.floor)}")
-    if not worse and found.hi < -state.floor and found.effect < -state.floor:
-        return Decision("faster", found, f"{interval(found)} lies below the floor of {percent(-state.floor)}")
+    said, floor = interval_sentence(found), state.floor
+    if worse and found.lo > floor and found.effect > floor:
+        return PairDecision("slower", found, f"{said} lies above the floor of {percent(floor)}")
+    if not worse and found.hi < -floor and found.effect < -floor:
+        return PairDecision("faster", found, f"{said} lies below the floor of {percent(-floor)}")
     return None
 
 
-def _inside(state: SeriesState, alpha: float) -> Decision | None:
+def _inside(state: SeriesState, alpha: float) -> PairDecision | None:
     found = estimate_pairs(state.log_ratios, alpha=alpha)
     if not -state.margin < found.lo <= found.effect <= found.hi < state.margin:
         return None
-    return Decision("equivalent", found, f"{interval(found)} lies inside ±{percent(state.margin)[1:]}")
+    said = f"{interval_sentence(found)} lies inside ±{percent(state.margin)[1:]}"
+    return PairDecision("equivalent", found, said)
 
 
 def _open_reason(state: SeriesState, found: PairedEstimate) -> str:
@@ -210,6 +212,6 @@ def _open_reason(state: SeriesState, found: PairedEstimate) -> str:
     if not (math.isfinite(found.lo) and math.isfinite(found.hi)):
         return f"change {percent(found.effect)}, {found.n} rounds are too few for an interval"
     return (
-        f"{interval(found)} neither lies beyond the floor of {percent(state.floor)[1:]} "
+        f"{interval_sentence(found)} neither lies beyond the floor of {percent(state.floor)[1:]} "
         f"nor inside ±{percent(state.margin)[1:]}"
     )

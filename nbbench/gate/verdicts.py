@@ -112,7 +112,7 @@ def _against_accepted(outcome: Outcome, lo: float | None, hi: float | None, floo
     return outcome
 
 
-def overall(verdicts: Sequence[Verdict], not_judged: Sequence[NotJudged] = ()) -> tuple[Outcome, str]:
+def gate_outcome(verdicts: Sequence[Verdict], not_judged: Sequence[NotJudged] = ()) -> tuple[Outcome, str]:
     """Regressed if any is; not comparable; inconclusive if any is or what base lacks; else what remains.
 
     A series that skips itself is counted and no more: it would keep every gate from passing.
@@ -194,7 +194,7 @@ def build_report(
     paired = [one for one in judged if isinstance(one, Verdict)]
     verdicts = [*exact, *paired]
     not_judged = [*work.not_judged, *(one for one in judged if isinstance(one, NotJudged))]
-    outcome, sentence = overall(verdicts, not_judged)
+    outcome, sentence = gate_outcome(verdicts, not_judged)
     return GateReport(
         base=base.hash,
         head=head.hash,

@@ -31,7 +31,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Canaries:
+class ReferenceTimes:
     """Seconds of the reference kernels, each (before, after) the slices, by side."""
 
     frames_s: Mapping[str, tuple[float, float]]
@@ -69,7 +69,7 @@ class Pair:
     repeated: int = 0
     disturbed: str = ""
     wall_s: float = 0.0
-    canaries: Canaries | None = None
+    canaries: ReferenceTimes | None = None
 
 
 def sliced_pair(
@@ -102,7 +102,7 @@ def sliced_pair(
 
 def pair_of(taken: Slices, slices: int = SLICES, spare: int = 0) -> Pair:
     """The pair that slices of "base" and "head" gave; without a figure when no slice counted."""
-    canaries = Canaries(taken.canaries["frames_s"], taken.canaries["arithmetic_s"])
+    canaries = ReferenceTimes(taken.canaries["frames_s"], taken.canaries["arithmetic_s"])
     done = len(taken.samples["base"])
     if not done:  # nobody's fault: to be measured again
         why = "every slice waited for a core"

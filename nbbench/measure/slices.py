@@ -140,7 +140,7 @@ def take_slices(
         address = _bound(listener, Path(folder))
         listener.listen(len(names))
         argument = {"benchmark_dir": benchmark_dir, "benchmark": benchmark, "address": address}
-        argv = ["call", "nbbench.probe.slices:serve", json.dumps(argument)]
+        argv = ["call", "nbbench.probe.slices:serve_slices", json.dumps(argument)]
         try:
             for name in random.sample(names, len(names)):
                 job = begin(name, argv)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from nbbench.evidence import FolderState
 from nbbench.model import Commit
 from nbbench.plan.benchmarks import from_series, series_name
-from nbbench.plan.captures import from_folders
+from nbbench.plan.captures import few_cores, from_folders
 from nbbench.plan.measured import Measured, PlanInput
 from nbbench.plan.plans import Criterion, Plan
 
@@ -92,14 +92,16 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
         PlanVerdict.STALE if stale and not undecided else verdict,
         found,
         would_be=verdict if stale and not undecided else None,
-        notes=(*doubts, *_again(criterion, found, undecided), *stale, *found.notes, *damage, *note),
+        notes=(*doubts, *_again(criterion, found, given, undecided), *stale, *found.notes, *damage, *note),
     )
 
 
-def _again(criterion: Criterion, found: Measured, undecided: bool) -> tuple[str, ...]:
+def _again(criterion: Criterion, found: Measured, given: PlanInput, undecided: bool) -> tuple[str, ...]:
     """What would settle a value that gives no verdict."""
     if not undecided:
         return ()
+    if few_cores(criterion, given):
+        return (f"a machine with {criterion.cores} cores settles it",)
     if not found.source:
         return ("another capture on an idle machine settles it",)
     names = "|".join(sorted({re.escape(series_name(text)[0]) for text in criterion.series}))

@@ -21,7 +21,7 @@ MOST_SAMPLES = 200
 """Samples of one slice: a slice of the shortest benchmarks takes no more."""
 
 
-def serve(benchmark_dir: str, benchmark: str, address: str) -> None:
+def serve_slices(benchmark_dir: str, benchmark: str, address: str) -> None:
     """Connect to `address`, set `benchmark` (asv's id) up when told to, and answer orders until "end".
 
     A benchmark that skips itself says so and ends; one that fails raises, and the process with it.

@@ -77,8 +77,8 @@ def evidence_places(settings: Settings) -> list[Path]:
 
 def _remembered(settings: Settings) -> list[str]:
     try:
-        told = json.loads((settings.state_dir / _ROOTS).read_text(encoding="utf-8"))
-        return [str(text) for text in told["places"]]
+        kept = json.loads((settings.state_dir / _ROOTS).read_text(encoding="utf-8"))
+        return [str(text) for text in kept["places"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []  # none yet, or damaged: `db folders --scan` finds folders anew
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from nbbench.history.next_tree import Plan, Why
 from nbbench.model import Commit
-from nbbench.report.text import table
+from nbbench.report.blocks import Block, Bullets, Table
+from nbbench.report.events import commit_range
 from nbbench.units import format_change
 
 _STOPPED = {
@@ -52,33 +53,32 @@ def adaptive_payload(
     }
 
 
-def adaptive_text(payload: dict[str, Any]) -> str:
+def adaptive_blocks(payload: dict[str, Any]) -> list[Block]:
     """The same for people."""
     share = payload["timed"] / max(payload["trees"], 1)
-    lines = [
+    broken = f", {payload['broken']} broken" if payload["broken"] else ""
+    headline = (
         f"{_STOPPED[payload['stopped']]}: {len(payload['located'])} changes, "
-        f"{payload['timed']} of {payload['trees']} trees timed ({share:.0%})"
-        + (f", {payload['broken']} broken" if payload["broken"] else "")
-    ]
+        f"{payload['timed']} of {payload['trees']} trees timed ({share:.0%}){broken}"
+    )
     rows = [
-        [
+        (
             str(one["position"] or ""),
-            one["commit"][:8]
-            if one["first"] == one["commit"]
-            else f"{one['first'][:8]}..{one['commit'][:8]}",
+            commit_range(one["first"], one["commit"]),
             one["date"],
             format_change(one["effect"]),
             "work" if one["explained_by_work"] else "time alone",
             one["series"],
-            one["subject"][:50],
-        ]
+            one["subject"],
+        )
         for one in payload["located"]
     ]
-    if rows:
-        head = ["#", "commit", "date", "change", "shown by", "series", "subject"]
-        lines.append(table(head, rows, right=(0, 3)))
-    lines += [
+    headers = ("#", "commit", "date", "change", "shown by", "series", "subject")
+    suspicions = [
         f"still open: {one['why']} after {one['after'][:8]}, until {one['until'][:8]}"
         for one in payload["suspicions"]
     ]
-    return "\n".join(lines)
+    found: list[Block] = (
+        [Table(headers, rows, right=(0, 3), codes=(1, 5), spare=(2, 0, 4, 6))] if rows else []
+    )
+    return [headline, *found, *([Bullets(suspicions)] if suspicions else [])]

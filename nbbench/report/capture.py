@@ -166,11 +166,11 @@ def _plain_start(start: CaptureStart) -> dict[str, Any]:
     return {**to_plain(start), **pairs, "commands": [guarded_line(start)]}
 
 
-def read_start(told: Mapping[str, Any]) -> CaptureStart:
+def read_start(journal: Mapping[str, Any]) -> CaptureStart:
     """A journal's content. Raises EvidenceError when it is not one of a capture."""
     try:
-        values = {f.name: _thawed(told[f.name]) for f in dataclasses.fields(CaptureStart)}
-        values["started_at"] = datetime.fromisoformat(told["started_at"])
+        values = {f.name: _thawed(journal[f.name]) for f in dataclasses.fields(CaptureStart)}
+        values["started_at"] = datetime.fromisoformat(journal["started_at"])
         return CaptureStart(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EvidenceError(f"{METADATA} is not the journal of a capture", hint="") from error

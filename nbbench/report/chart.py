@@ -1,16 +1,14 @@
-"""One series' history as the parts of an SVG chart; numbers only, the template draws them."""
+"""One series' history as an SVG chart: where things stand and what they say; the template draws them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from nbbench import units
-from nbbench.model import ChangePoint, Commit, EventDirection, Point, Series, Status
-from nbbench.report.axis import Axis, axis_for
-from nbbench.report.events import commit_range
+from nbbench.model import ChangePoint, Commit, Point, Series, Status
+from nbbench.report.axis import axis_for
 from nbbench.words import day, truncate
 
 LEFT, RIGHT, TOP, BOTTOM = 84, 10, 18, 24
@@ -19,206 +17,113 @@ _MAX_POINTS = 400
 _BAND = 4.0  # half the width of a change's mark, so that a single commit shows
 _LABEL_WIDTH = 92.0
 _EDGE = 8.0  # room for half a dot at both ends
-TONES = {
-    EventDirection.REGRESSION: "worse",
-    EventDirection.IMPROVEMENT: "better",
-    EventDirection.CHANGE: "changed",
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A dot or a label: `x` and `y` inside the plot, text for people."""
-
-    x: float
-    y: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """A change point: the commits in which the culprit lies, from `x` on, and what it says."""
-
-    x: float
-    width: float
-    tone: str
-    focus: bool
-    label: str
-    text: str
-
-    @property
-    def middle(self) -> float:
-        """Where its label stands."""
-        return round(self.x + self.width / 2, 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
-    """Everything the template needs; coordinates of the plot start at its upper left corner."""
+    """The chart of `series` with its `changes` marked, each with the id of its event.
 
-    title: str
-    context: str
-    width: int
-    height: int
-    line: str
-    levels: tuple[str, ...]
-    dots: tuple[Mark, ...]
-    failed: tuple[Mark, ...]
-    bands: tuple[Band, ...]
-    x_ticks: tuple[Mark, ...]
-    y_ticks: tuple[Mark, ...]
-    note: str
-    left: int = LEFT
-    top: int = TOP
-
-    @property
-    def plot_width(self) -> int:
-        """The width of the plot itself."""
-        return self.width - LEFT - RIGHT
-
-    @property
-    def plot_height(self) -> int:
-        """The height of the plot itself."""
-        return self.height - TOP - BOTTOM
-
-
-def build_chart(
-    series: Series,
-    changes: Sequence[tuple[str, ChangePoint]],
-    commits: Mapping[str, Commit],
-    *,
-    focus: str = "",
-    width: int = 760,
-    height: int = 210,
-) -> Chart:
-    """The chart of `series` with its `changes` (an event's id each) marked.
-
-    `commits` gives dates and subjects by full hash; `focus` is the event whose chart it is.
+    Coordinates start at the upper left corner of the plot. `commits` gives dates and subjects by full hash;
+    `focus` is the event whose chart it is. Without positions the points are spread evenly.
     """
-    good = [point for point in series.points if _finite(point)]
-    levels = [v for _, c in changes for v in (c.before, c.after) if math.isfinite(v)]
-    axis = axis_for([*(float(p.value or 0) for p in good), *levels], series.unit)
-    plot = _Plot(series, commits, axis, width - LEFT - RIGHT, height - TOP - BOTTOM)
-    kept = _thinned(good)
-    who = {p.commit: _who(p.commit, commits) for p in series.points}
-    return Chart(
-        title=series.key.label,
-        context=f"{series.key.machine} · {series.key.environment}",
-        width=width,
-        height=height,
-        line=_line(series.points, {id(point) for point in kept}, plot),
-        levels=_levels([change for _, change in changes], plot),
-        dots=tuple(
-            plot.mark(p, f"{who[p.commit]}: {units.format_value(p.value, series.unit)}") for p in kept
-        ),
-        failed=tuple(
-            Mark(plot.x(p.commit) or 0.0, plot.height - 4.0, f"{who[p.commit]}: failed")
-            for p in series.points
-            if p.status is Status.FAILED
-        ),
-        bands=tuple(band for event, c in changes if (band := _band(event, c, focus, plot)) is not None),
-        x_ticks=_x_ticks(series.points, commits, plot),
-        y_ticks=tuple(Mark(0.0, plot.y(v), units.format_value(v, series.unit)) for v in axis.ticks()),
-        note=_note(series, len(good), len(kept), axis),
-    )
 
-
-class _Plot:
-    """The map from commits and values to the plot; without positions the points are spread evenly."""
+    left, top = LEFT, TOP
 
     def __init__(
-        self, series: Series, commits: Mapping[str, Commit], axis: Axis, width: int, height: int
+        self,
+        series: Series,
+        changes: Sequence[tuple[str, ChangePoint]],
+        commits: Mapping[str, Commit],
+        *,
+        focus: str = "",
+        width: int = 760,
+        height: int = 210,
     ) -> None:
-        self.axis, self.width, self.height = axis, width, height
+        self.series, self.focus, self.width, self.height = series, focus, width, height
+        self.plot_width, self.plot_height = width - LEFT - RIGHT, height - TOP - BOTTOM
+        self._commits = commits
         places = [point.position for point in series.points]
         ordered = all(a < b for a, b in pairwise(places))
         own = {p.commit: p.position if ordered else i for i, p in enumerate(series.points)}
         self._first, self._last = min(own.values(), default=0), max(own.values(), default=0)
         known = {c.hash: c.position for c in commits.values() if c.position} if ordered else {}
         self._positions = known | own
+        self.good = [point for point in series.points if _finite(point)]
+        self.dots = _thinned(self.good)
+        self.failed = [point for point in series.points if point.status is Status.FAILED]
+        self.changes = [(e, c) for e, c in changes if {c.lo_commit, c.hi_commit} <= self._positions.keys()]
+        levels = [v for _, c in changes for v in (c.before, c.after) if math.isfinite(v)]
+        self.axis = axis_for([*(float(p.value or 0) for p in self.good), *levels], series.unit)
 
-    def x(self, commit: str) -> float | None:
-        """The commit's place across the plot; None for a commit that is not on it."""
-        if (position := self._positions.get(commit)) is None:
-            return None
+    def x(self, commit: str) -> float:
+        """The commit's place across the plot."""
         span = self._last - self._first
-        share = (position - self._first) / span if span else 0.5
-        return round(_EDGE + (self.width - 2 * _EDGE) * min(1.0, max(0.0, share)), 1)
+        share = (self._positions.get(commit, 0) - self._first) / span if span else 0.5
+        return round(_EDGE + (self.plot_width - 2 * _EDGE) * min(1.0, max(0.0, share)), 1)
 
-    def y(self, value: float) -> float:
+    def y(self, value: float | None) -> float:
         """The value's place down the plot."""
-        return round(self.height * (1 - self.axis.at(value)), 1)
+        return round(self.plot_height * (1 - self.axis.at(value or 0.0)), 1)
 
-    def mark(self, point: Point, text: str) -> Mark:
-        """A dot for a point."""
-        return Mark(self.x(point.commit) or 0.0, self.y(point.value or 0.0), text)
+    def band(self, change: ChangePoint) -> tuple[float, float]:
+        """Where the mark of a change begins, and its width: the commits in which the culprit lies."""
+        lo, hi = self.x(change.lo_commit), self.x(change.hi_commit)
+        return round(lo - _BAND, 1), round(hi - lo + 2 * _BAND, 1)
 
+    def said(self, point: Point) -> str:
+        """What a dot says: commit, date, subject, value."""
+        value = units.format_value(point.value, self.series.unit) if _finite(point) else str(point.status)
+        known = self._commits.get(point.commit)
+        about = f" {day(known.date)} {truncate(known.subject, 60)}" if known else ""
+        return f"{point.commit[:8]}{about}: {value}"
 
-def _line(points: Sequence[Point], kept: set[int], plot: _Plot) -> str:
-    parts = []
-    pen_down = False
-    for point in points:
-        if id(point) in kept and point.value is not None:
-            parts.append(f"{'L' if pen_down else 'M'}{plot.x(point.commit)} {plot.y(point.value)}")
-            pen_down = True
-        elif not _finite(point):
-            pen_down = False  # a commit without a figure interrupts the line
-    return "".join(parts)
+    @property
+    def line(self) -> str:
+        """The path through the dots; a commit without a figure interrupts it."""
+        kept = {id(point) for point in self.dots}
+        parts = []
+        pen_down = False
+        for point in self.series.points:
+            if id(point) in kept:
+                parts.append(f"{'L' if pen_down else 'M'}{self.x(point.commit)} {self.y(point.value)}")
+            pen_down = _finite(point) and (pen_down or id(point) in kept)
+        return "".join(parts)
 
+    @property
+    def levels(self) -> list[str]:
+        """Lines on both sides of each change, up to the next, at the values that the detector found."""
+        placed = sorted(
+            (self.x(c.lo_commit), self.x(c.hi_commit), c.before, c.after) for _, c in self.changes
+        )
+        lines = [(0.0, lo, before) for lo, _, before, _ in placed[:1]]
+        ends = [*(lo for lo, *_ in placed[1:]), float(self.plot_width)]
+        lines += [(hi, end, after) for (_, hi, _, after), end in zip(placed, ends, strict=False)]
+        return [f"M{a} {self.y(v)}H{b}" for a, b, v in lines if b > a and math.isfinite(v)]
 
-def _levels(changes: Sequence[ChangePoint], plot: _Plot) -> tuple[str, ...]:
-    """Level lines on both sides of each change, up to the next, at the values that the detector found."""
-    ends = [(plot.x(c.lo_commit), plot.x(c.hi_commit), c) for c in changes]
-    placed = [(lo, hi, c) for lo, hi, c in ends if lo is not None and hi is not None]
-    placed.sort(key=lambda one: one[0])
-    lines = [(0.0, lo, c.before) for lo, _, c in placed[:1]]
-    nexts = [*(lo for lo, _, _ in placed[1:]), float(plot.width)]
-    lines += [(hi, end, c.after) for (_, hi, c), end in zip(placed, nexts, strict=False)]
-    return tuple(f"M{a} {plot.y(v)}H{b}" for a, b, v in lines if b > a and math.isfinite(v))
+    @property
+    def x_ticks(self) -> list[tuple[float, str]]:
+        """Labels as far apart as they need to be: the date, or the commit where the date repeats."""
+        marks: list[tuple[float, str]] = []
+        previous = ""
+        for point in self.series.points:
+            at = self.x(point.commit)
+            if (marks and at - marks[-1][0] < _LABEL_WIDTH) or at > self.plot_width - 30:
+                continue
+            known = self._commits.get(point.commit)
+            date = day(known.date) if known else ""
+            marks.append((at, date if date and date != previous else point.commit[:8]))
+            previous = date
+        return marks
 
-
-def _band(event: str, change: ChangePoint, focus: str, plot: _Plot) -> Band | None:
-    lo, hi = plot.x(change.lo_commit), plot.x(change.hi_commit)
-    if lo is None or hi is None:
-        return None
-    effect = units.format_change(change.effect)
-    return Band(
-        x=round(lo - _BAND, 1),
-        width=round(hi - lo + 2 * _BAND, 1),
-        tone=TONES[change.direction],
-        focus=event == focus,
-        label=effect,
-        text=f"{event} {commit_range(change.lo_commit, change.hi_commit)}: {effect}",
-    )
-
-
-def _who(commit: str, commits: Mapping[str, Commit]) -> str:
-    known = commits.get(commit)
-    return f"{commit[:8]} {day(known.date)} {truncate(known.subject, 60)}" if known else commit[:8]
-
-
-def _x_ticks(points: Sequence[Point], commits: Mapping[str, Commit], plot: _Plot) -> tuple[Mark, ...]:
-    """Labels as far apart as they need to be: the date, or the commit where the date repeats."""
-    marks: list[Mark] = []
-    previous_at, previous_date = -math.inf, ""
-    for point in points:
-        at = plot.x(point.commit)
-        if at is None or at - previous_at < _LABEL_WIDTH or at > plot.width - 30:
-            continue
-        known = commits.get(point.commit)
-        date = day(known.date) if known else ""
-        marks.append(Mark(at, 0.0, date if date and date != previous_date else point.commit[:8]))
-        previous_at, previous_date = at, date
-    return tuple(marks)
-
-
-def _note(series: Series, good: int, kept: int, axis: Axis) -> str:
-    failed = sum(point.status is Status.FAILED for point in series.points)
-    parts = [f"{good} points" + (f", {kept} drawn (the extremes of each stretch)" if kept < good else "")]
-    parts += [f"{failed} failed"] if failed else []
-    parts += ["logarithmic axis"] if axis.log else []
-    parts += [] if axis.log or axis.lo == 0 else ["axis does not start at 0"]
-    return ", ".join(parts)
+    @property
+    def note(self) -> str:
+        """How many points there are and are drawn, and what kind of axis it is."""
+        drawn = len(self.dots) < len(self.good)
+        parts = [f"{len(self.good)} points"]
+        parts += [f"{len(self.dots)} drawn (the extremes of each stretch)"] if drawn else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        parts += ["logarithmic axis"] if self.axis.log else []
+        parts += [] if self.axis.log or self.axis.lo == 0 else ["axis does not start at 0"]
+        return ", ".join(parts)
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:

@@ -14,14 +14,19 @@ from markupsafe import Markup
 
 from nbbench import __version__, units
 from nbbench.metrics import Role, change_metric, change_role
-from nbbench.model import ChangePoint, Commit, Flag, NotJudged, Series, SeriesKey
+from nbbench.model import ChangePoint, Commit, EventDirection, Flag, NotJudged, Series, SeriesKey
 from nbbench.report import events
-from nbbench.report.chart import TONES, Chart, build_chart
+from nbbench.report.chart import Chart
 from nbbench.words import day, for_html, minute, plural
 
 # A chart takes about 20 KB, and past a few dozen nobody looks: the rest is named, not drawn.
 MAX_CHARTS = 36
 _PER_EVENT = 3
+_TONES = {
+    EventDirection.REGRESSION: "worse",
+    EventDirection.IMPROVEMENT: "better",
+    EventDirection.CHANGE: "changed",
+}
 # A change of a whole suite moves thousands of series; their figures are in the JSON output.
 _LIMITS = {"events": 80, "changes": 60, "rows_open": 4, "names": 400}
 
@@ -99,7 +104,7 @@ def _environment() -> Environment:
         "version": __version__,
         "units": units,
         "events": events,
-        "tones": TONES,
+        "tones": _TONES,
         "day": day,
         "minute": minute,
         "plural": plural,
@@ -146,7 +151,7 @@ class _Charts:
         self._left -= 1
         self._drawn.add(one.key)
         changes = self._changes.get(one.key, ())
-        return build_chart(one, changes, self._commits, focus=focus, width=width, height=height)
+        return Chart(one, changes, self._commits, focus=focus, width=width, height=height)
 
 
 def _section(flag: Flag, charts: _Charts) -> EventSection:

@@ -77,7 +77,7 @@ class PairedEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PairDecision:
     """A decision, the estimate it rests on and one sentence for people."""
 
     decision: SequentialDecision
@@ -85,33 +85,8 @@ class Decision:
     reason: str
 
 
-class Wealth:
-    """The wealth of the bet that the median of ``sign`` times the rounds exceeds ``median``, round by round.
-
-    ``log`` is the logarithm of the wealth as it stands and ``largest`` that of the largest so far: the same
-    figures as `log_wealth` gives for all rounds at once.
-    """
-
-    __slots__ = ("_purses", "largest", "log", "median", "sign")
-
-    def __init__(self, median: float, sign: float = 1.0) -> None:
-        self.median, self.sign = median, sign
-        self._purses = [0.0] * len(THETAS)
-        self.log = self.largest = 0.0
-
-    def bet(self, log_ratio: float, spread: float) -> None:
-        """Take one round; ``spread`` comes from the rounds before it, zero for a bet on the sign alone."""
-        distance = self.sign * log_ratio - self.median
-        size = distance / spread if spread > 0 else math.copysign(1.0, distance) if distance else 0.0
-        for i, theta in enumerate(THETAS):
-            self._purses[i] += math.log1p(LAMBDA * math.tanh(theta * size))
-        top = max(self._purses)
-        self.log = top + math.log(sum(math.exp(p - top) for p in self._purses) / len(THETAS))
-        self.largest = max(self.largest, self.log)
-
-
-class Evidence:
-    """Logarithms of e-values of one series, kept up to date round by round.
+class PairEvidence:
+    """Logarithms of e-values of one series as its rounds come in.
 
     ``slower``: the median exceeds +floor; ``faster``: it lies below -floor. Both are the wealth as it stands,
     an e-value at any stopping time, for `fdr.e_select`. ``equivalent`` is the lesser of the largest wealths
@@ -123,32 +98,35 @@ class Evidence:
         """ValueError unless 0 <= floor <= margin, both log-ratios."""
         if not (0.0 <= floor <= margin < math.inf):
             raise ValueError(f"floor and margin must satisfy 0 <= floor <= margin, got {floor} and {margin}")
-        self._slower, self._faster = Wealth(floor), Wealth(floor, -1.0)
-        self._inside = Wealth(-margin), Wealth(-margin, -1.0)
+        self._floor, self._margin = floor, margin
         self._rounds: list[float] = []
+        self._spread: list[float] = []
 
     def add(self, log_ratio: float) -> None:
         """Take one round; it must be finite."""
         known = len(self._rounds) >= SIGN_ROUNDS
-        spread = mad_sigma(np.asarray(self._rounds)) if known else 0.0
-        for wealth in (self._slower, self._faster, *self._inside):
-            wealth.bet(log_ratio, spread)
+        self._spread.append(mad_sigma(np.asarray(self._rounds)) if known else 0.0)
         self._rounds.append(log_ratio)
 
     @property
     def slower(self) -> float:
         """Log e-value against "not slower than the floor"."""
-        return self._slower.log
+        return float(self._wealth(self._floor, 1.0)[-1])
 
     @property
     def faster(self) -> float:
         """Log e-value against "not faster than the floor"."""
-        return self._faster.log
+        return float(self._wealth(self._floor, -1.0)[-1])
 
     @property
     def equivalent(self) -> float:
         """Logarithm of the inverse p-value against "beyond the margin"."""
-        return min(wealth.largest for wealth in self._inside)
+        return float(min(self._wealth(-self._margin, sign).max() for sign in (1.0, -1.0)))
+
+    def _wealth(self, median: float, sign: float) -> FloatArray:
+        """The wealth before the first round, and after each."""
+        rounds, spread = sign * np.asarray(self._rounds), np.asarray(self._spread)
+        return np.concatenate(([0.0], log_wealth(rounds, spread, median)))
 
 
 def past_spread(log_ratios: FloatArray) -> FloatArray:
@@ -225,7 +203,7 @@ def percent(log_ratio: float) -> str:
     return f"{ratio_percent(log_ratio):+.1f} %"
 
 
-def interval(found: PairedEstimate) -> str:
+def interval_sentence(found: PairedEstimate) -> str:
     """The estimate with its interval and rounds, as the start of a sentence."""
     change = f"change {percent(found.effect)}"
     return f"{change}, interval {percent(found.lo)} to {percent(found.hi)} from {found.n} rounds,"

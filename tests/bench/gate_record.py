@@ -32,7 +32,7 @@ from nbbench.config import Settings
 from nbbench.gate.rounds import RETRIES
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
-from nbbench.measure.pair import Canaries, disturbed_by, figure
+from nbbench.measure.pair import ReferenceTimes, disturbed_by, figure
 from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.slices import SLICES, Slices, take_slices
@@ -112,7 +112,7 @@ def _disturbed(found: Slices) -> str:
     spare_s = ((os.cpu_count() or 1) - 1) * found.wall_s
     short = len(found.samples["base"]) < SLICES
     return disturbed_by(
-        found.wall_s, found.others_s - spare_s, found.steal_s, short, Canaries(**found.canaries).jump
+        found.wall_s, found.others_s - spare_s, found.steal_s, short, ReferenceTimes(**found.canaries).jump
     )
 
 

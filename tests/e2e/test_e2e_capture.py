@@ -304,7 +304,7 @@ def test_nbbench_killed_leaves_a_folder_that_recovers(bench: Bench) -> None:
     process.kill()
     process.wait()
     process.stderr.close()
-    wait_until(lambda: not _sleeping(marker), 20)  # the keeper ends what nbbench no longer can
+    wait_until(lambda: not _sleeping(marker), 20)  # the supervisor ends what nbbench no longer can
     assert status(folder).startswith("BLOCKED")
 
     recovered = bench.run("--recover", str(folder), "--json")

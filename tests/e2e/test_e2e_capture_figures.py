@@ -16,10 +16,11 @@ from e2e_project import REPOSITORY, Project
 from nbbench.capture.findings import findings_of
 from nbbench.captured import Findings, RunOutcome
 from nbbench.config import load_settings
+from nbbench.report.blocks import Title
 from nbbench.report.capture import RECORDS, CaptureStart
-from nbbench.report.capture_figures import metrics
+from nbbench.report.capture_figures import metrics, results
 from nbbench.report.capture_sentences import sentences
-from nbbench.subject.subjects.nanobragg.demo import write_demo
+from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
 pytestmark = pytest.mark.e2e
 
@@ -171,3 +172,15 @@ def test_figures_come_from_the_terminal_where_capturing_is_off(
     found = findings(project, (run[0], tmp_path), probe=False)
     assert {figure.name for figure in found.figures} >= {"512² time", "512² bandwidth"}
     assert any("plugin was not loaded" in note for note in found.notes)
+
+
+def test_the_preset_of_dtypes_adds_the_audit_of_the_commit(
+    project: Project, run: tuple[CaptureStart, Path], tmp_path: Path
+) -> None:
+    """It needs no test that ran, and its largest error is one that was judged (H15)."""
+    start = replace(run[0], preset="vec-dtype", cluster="CLUSTER-VEC-001", commit=TIP_HASH)
+    found = findings(project, (start, tmp_path))
+    assert found.audit is not None and found.diagnosis is None, found.notes
+    said = "\n".join(sentences(found, RunOutcome.PASSED))
+    assert f"dtype audit of {TIP_HASH[:8]}: " in said and "see dtype_snapshot.json" in said
+    assert any(isinstance(block, Title) and block.text == "dtype audit" for block in results(found))

@@ -12,7 +12,7 @@ from nbbench.budget import Budget
 from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
 from nbbench.gate.session import CRASHES, GateSession, SeriesState
 from nbbench.gate.verdicts import series_verdict
-from nbbench.measure.pair import Canaries, Pair, Sample
+from nbbench.measure.pair import Pair, ReferenceTimes, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudged, NotJudgedReason, Outcome
 
@@ -38,7 +38,7 @@ class Runner:
         self.renewals += 1
 
 
-def pair(log_ratio: float, disturbed: str = "", canaries: Canaries | None = None) -> Pair:
+def pair(log_ratio: float, disturbed: str = "", canaries: ReferenceTimes | None = None) -> Pair:
     return Pair(Sample(1.0), Sample(1.0), log_ratio, 5, 0, disturbed, 1.0, canaries)
 
 
@@ -105,9 +105,9 @@ def test_lasting_load_is_not_measured_again_for_ever() -> None:
 
 
 def test_a_reference_kernel_that_helps_takes_its_drift_away() -> None:
-    state, _ = drive(Runner(pair(0.1, canaries=Canaries(DRIFT, DRIFT))), seconds=1.0, coefficient=1.0)
+    state, _ = drive(Runner(pair(0.1, canaries=ReferenceTimes(DRIFT, DRIFT))), seconds=1.0, coefficient=1.0)
     assert abs(state.log_ratios[0] - 0.1 + 0.0953) < 1e-3
-    state, _ = drive(Runner(pair(0.1, canaries=Canaries(STEADY, STEADY))), seconds=1.0, coefficient=1.0)
+    state, _ = drive(Runner(pair(0.1, canaries=ReferenceTimes(STEADY, STEADY))), seconds=1.0, coefficient=1.0)
     assert state.log_ratios == [0.1]
 
 

@@ -16,7 +16,7 @@ from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateS
 from nbbench.gate.verdicts import (
     EXIT_BY_OUTCOME,
     build_report,
-    overall,
+    gate_outcome,
     series_verdict,
     unmeasured_report,
 )
@@ -287,22 +287,22 @@ def test_precedence(outcomes: str, expected: Outcome) -> None:
         "u": Outcome.UNCHANGED,
         "x": Outcome.NOT_COMPARABLE,
     }
-    assert overall([verdict(letters[letter]) for letter in outcomes])[0] is expected
+    assert gate_outcome([verdict(letters[letter]) for letter in outcomes])[0] is expected
 
 
 def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
     worst = [verdict(Outcome.REGRESSED, 0.05, "small"), verdict(Outcome.REGRESSED, 0.5, "large")]
-    assert "2 of 2 series are worse; the worst is large (+64.9 %)" in overall(worst)[1]
+    assert "2 of 2 series are worse; the worst is large (+64.9 %)" in gate_outcome(worst)[1]
     open_ = [verdict(Outcome.UNCHANGED), verdict(Outcome.INCONCLUSIVE, None, "noisy")]
-    assert overall(open_)[1] == "cannot tell for 1 of 2 series: noisy: noisy is inconclusive"
+    assert gate_outcome(open_)[1] == "cannot tell for 1 of 2 series: noisy: noisy is inconclusive"
     better = [verdict(Outcome.IMPROVED, -0.1, "some"), verdict(Outcome.IMPROVED, -0.6, "more")]
-    assert "most more (-45.1 %)" in overall(better)[1]
-    assert overall([])[1] == "nothing was measured"
+    assert "most more (-45.1 %)" in gate_outcome(better)[1]
+    assert gate_outcome([])[1] == "nothing was measured"
 
 
 def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
-    assert "2 series are worse; from zero" in overall(told)[1]
+    assert "2 series are worse; from zero" in gate_outcome(told)[1]
 
 
 def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:

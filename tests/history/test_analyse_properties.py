@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import overall, series_verdict
+from nbbench.gate.verdicts import gate_outcome, series_verdict
 from nbbench.gate.work_verdicts import traffic_verdict
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
@@ -207,7 +207,7 @@ def test_a_ledger_verdict_turns_round_with_its_ends(a: Any, b: Any) -> None:
 @given(st.lists(st.sampled_from(Outcome), max_size=8))
 def test_a_gate_never_passes_what_it_has_not_shown(outcomes: list[Outcome]) -> None:
     verdicts = [Verdict(str(i), o, None, None, None, 0.03, 9, "told") for i, o in enumerate(outcomes)]
-    found, sentence = overall(verdicts)
+    found, sentence = gate_outcome(verdicts)
     assert sentence
     passed = found in (Outcome.UNCHANGED, Outcome.IMPROVED)
     assert passed == (bool(outcomes) and set(outcomes) <= {Outcome.UNCHANGED, Outcome.IMPROVED})

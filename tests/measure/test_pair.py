@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from random import Random
 
 import pytest
 
 from nbbench.disturbance import MACHINE_MOVED
-from nbbench.measure.pair import Canaries, disturbed_by, figure, pair_of
+from nbbench.measure.pair import ReferenceTimes, disturbed_by, figure, pair_of, whole_pair
+from nbbench.measure.paired import _series
 from nbbench.measure.slices import Slices
+from nbbench.measure.warm_client import JobOutcome
 from nbbench.probe.slices import MOST_SAMPLES, take_slice, waiting_s
 
 
@@ -36,11 +41,11 @@ def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
     steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
     slow = {"base": (1.0, 1.0), "head": (1.21, 1.21)}
     jumped = {"base": (1.0, 2.0), "head": (1.0, 1.0)}
-    assert Canaries(steady, steady).log_ratio == Canaries(steady, steady).jump == 0.0
-    assert Canaries(slow, steady).log_ratio == pytest.approx(math.log(1.1))
-    assert Canaries(slow, steady).jump == 0.0
-    assert Canaries(steady, jumped).jump == pytest.approx(math.log(2))
-    assert Canaries(jumped, steady).jump == 0.0  # the kernel that moves frames has no say
+    assert ReferenceTimes(steady, steady).log_ratio == ReferenceTimes(steady, steady).jump == 0.0
+    assert ReferenceTimes(slow, steady).log_ratio == pytest.approx(math.log(1.1))
+    assert ReferenceTimes(slow, steady).jump == 0.0
+    assert ReferenceTimes(steady, jumped).jump == pytest.approx(math.log(2))
+    assert ReferenceTimes(jumped, steady).jump == 0.0  # the kernel that moves frames has no say
 
 
 def test_a_slice_takes_at_least_one_sample_and_not_too_many() -> None:
@@ -76,3 +81,67 @@ def test_no_clean_slice_is_a_disturbance_and_no_failure() -> None:
     assert found.disturbed
     assert not (found.base.error or found.head.error)
     assert math.isnan(found.log_ratio)
+
+
+class Asv:
+    """Runs of asv's own command: what each side writes, prints and returns."""
+
+    def __init__(self, result: Path, base: object, head: object, others_s: float = 0.0) -> None:
+        self.result, self.answers, self.others_s = result, {"base": base, "head": head}, others_s
+
+    def __call__(self, side: str) -> JobOutcome:
+        answer = self.answers[side]
+        if answer is None:
+            return JobOutcome("Traceback\nNameError: phi\n", 1, {})
+        self.result.write_text(json.dumps(answer))
+        return JobOutcome("quiet\n", 0, {"wall_s": 2.0, "others_cpu_s": self.others_s, "steal_s": 0.0})
+
+
+def test_what_cannot_be_sliced_is_run_whole(tmp_path: Path) -> None:
+    """H3: cold starts (samples) and peak memory (one number)."""
+    result = tmp_path / "result.json"
+    cold = whole_pair(
+        Asv(result, {"samples": [1.0, 9.0, 2.0]}, {"samples": [4.0]}), result, Random(1), spare=0
+    )
+    assert (cold.base.value, cold.head.value, cold.disturbed) == (2.0, 4.0, "")
+    assert cold.log_ratio == pytest.approx(math.log(2))
+    peak = whole_pair(Asv(result, 1e8, 2e8, others_s=2.0), result, Random(1))
+    assert (peak.base.value, peak.disturbed) == (1e8, "")  # others cost memory nothing
+    busy = Asv(result, {"samples": [1.0]}, {"samples": [1.0]}, others_s=2.0)
+    assert whole_pair(busy, result, Random(1), spare=0).disturbed == "other processes ran"
+    assert not result.exists()
+
+
+def test_a_whole_side_that_fails_or_skips_says_so(tmp_path: Path) -> None:
+    """C2, C7: NaN is asv's answer of a benchmark that skips itself."""
+    result = tmp_path / "result.json"
+    found = whole_pair(Asv(result, math.nan, None), result, Random(1))
+    assert (found.base.skipped, found.head.skipped) == (True, False)
+    assert (found.base.error, found.head.error) == ("skipped: quiet", "NameError: phi")
+    assert math.isnan(found.log_ratio)
+    assert whole_pair(Asv(result, [1], 2.0), result, Random(1)).base.error.startswith("no figure: ")
+
+
+def test_time_and_memory_are_judged_where_they_need_no_cache() -> None:
+    """H3: the series that `--bench` can choose, and which of them are sliced."""
+    entries = [
+        {
+            "name": "w.time_run",
+            "type": "time",
+            "params": [["1", "2"]],
+            "param_names": ["n"],
+            "unit": "seconds",
+        },
+        {"name": "c.ColdStart.timeraw_import", "type": "time", "params": [], "unit": "seconds"},
+        {"name": "b.peakmem_run", "type": "peakmemory", "params": [], "unit": "bytes", "timeout": 5},
+        {"name": "t.track_bytes", "type": "track", "params": [], "unit": "B/pixel"},
+        {"name": "s.time_cached", "type": "time", "params": [], "setup_cache_key": "s:1"},
+    ]
+    found = [one for entry in entries for one in _series(entry)]
+    assert [(one.label, one.unit, one.sliced) for one in found] == [
+        ("w.time_run(1)", "seconds", True),
+        ("w.time_run(2)", "seconds", True),
+        ("c.ColdStart.timeraw_import", "seconds", False),
+        ("b.peakmem_run", "bytes", False),
+    ]
+    assert (found[1].id, found[1].params, found[3].timeout_s) == ("w.time_run-1", (("n", "2"),), 5.0)

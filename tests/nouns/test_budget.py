@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from nbbench.budget import GRACE_S, Budget, BudgetSpentError, held
+from nbbench.budget import BUDGET_GRACE_S, Budget, BudgetSpentError, held
 
 
 def test_what_is_left_follows_the_clock() -> None:
@@ -24,7 +24,7 @@ def test_whatever_waits_is_interrupted() -> None:
     """A job that never answers: without the alarm this test would not end."""
     with pytest.raises(BudgetSpentError, match="budget of 0 s"), held(Budget(0.0), grace_s=0.05):
         threading.Event().wait()
-    assert GRACE_S + 5.0 <= 10.0  # and five for its processes
+    assert BUDGET_GRACE_S + 5.0 <= 10.0  # and five for its processes
 
 
 def test_an_alarm_that_was_set_before_comes_at_its_own_time() -> None:

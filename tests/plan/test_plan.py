@@ -178,6 +178,7 @@ def test_a_value_under_other_conditions_is_no_value() -> None:
     assert as_asked.verdict is PlanVerdict.MEETS
     small = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=2)
     assert small.verdict is PlanVerdict.CANNOT_TELL and "box has 2 cores" in small.notes[0]
+    assert small.notes[1] == "a machine with 4 cores settles it"
     double = replace(TIME, value="d('float64')", dtype="float32")
     measured = result("d", 4, 1.0, "'float64'", unit="seconds")
     assert "in float64 instead of float32" in judged(double, measured).notes[0]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nbbench.model import ChangePoint, Commit, Point, Series, Status
 from nbbench.report.axis import axis_for
-from nbbench.report.chart import build_chart
+from nbbench.report.chart import Chart
 from nbbench.report.site import render_site
 
 COMMITS = {commit.hash: commit for commit in samples.COMMITS}
@@ -159,7 +159,7 @@ def chart(
     changes: tuple[tuple[str, ChangePoint], ...] = (),
     commits: dict[str, Commit] = COMMITS,
 ):
-    return build_chart(Series(samples.key(), "seconds", "time", points), changes, commits)
+    return Chart(Series(samples.key(), "seconds", "time", points), changes, commits)
 
 
 def numbers(path: str) -> list[float]:
@@ -169,16 +169,16 @@ def numbers(path: str) -> list[float]:
 def test_a_chart_keeps_inside_its_plot() -> None:
     for one in samples.SERIES:
         changes = [(f.event.id, c) for f in samples.FLAGS for c in f.event.changes if c.key == one.key]
-        drawn = build_chart(one, changes, COMMITS)
+        drawn = Chart(one, changes, COMMITS)
         for dot in drawn.dots:
-            assert 0 <= float(dot.x) <= drawn.plot_width
-            assert 0 <= float(dot.y) <= drawn.plot_height
-        assert len(drawn.bands) == len(changes)
-        assert 2 <= len(drawn.y_ticks) <= 8
+            assert 0 <= drawn.x(dot.commit) <= drawn.plot_width
+            assert 0 <= drawn.y(dot.value) <= drawn.plot_height
+        assert len(drawn.changes) == len(changes)
+        assert 2 <= len(drawn.axis.ticks()) <= 8
 
 
 def test_a_failed_commit_breaks_the_line_and_is_marked() -> None:
-    drawn = build_chart(samples.SERIES[1], (), COMMITS)
+    drawn = Chart(samples.SERIES[1], (), COMMITS)
     assert drawn.line.count("M") == 2
     assert len(drawn.failed) == 2
     assert "2 failed" in drawn.note
@@ -202,33 +202,34 @@ def test_odd_series_have_a_chart(values: tuple[float, ...]) -> None:
     points = tuple(Point(i, f"{i:040x}", v, Status.OK) for i, v in enumerate(values))
     drawn = chart(points, commits={})
     assert len(drawn.dots) == len(values)
-    assert drawn.y_ticks
+    assert drawn.axis.ticks()
 
 
 def test_a_long_history_is_thinned_to_its_extremes() -> None:
     points = tuple(Point(i, f"{i:040x}", 1.0 + (i == 1234) * 5.0, Status.OK) for i in range(3000))
     drawn = chart(points, commits={})
     assert len(drawn.dots) <= 402
-    assert any(f"{1234:040x}"[:8] in dot.text and "6 s" in dot.text for dot in drawn.dots)
+    assert any(f"{1234:040x}"[:8] in (said := drawn.said(dot)) and "6 s" in said for dot in drawn.dots)
     assert "3000 points, " in drawn.note
 
 
 def test_unordered_positions_are_spread_evenly() -> None:
     points = tuple(Point(0, c.hash, 1.0, Status.OK) for c in samples.COMMITS[:5])
-    xs = [float(dot.x) for dot in chart(points).dots]
+    drawn = chart(points)
+    xs = [drawn.x(dot.commit) for dot in drawn.dots]
     assert xs == sorted(set(xs))
 
 
 def test_a_change_outside_the_chart_is_left_out() -> None:
     change = replace(samples.FLAGS[2].event.changes[0], lo_commit="f" * 40)
-    assert chart(samples.SERIES[0].points, (("E", change),)).bands == ()
+    assert chart(samples.SERIES[0].points, (("E", change),)).changes == []
 
 
 def test_a_level_lasts_until_the_next_change() -> None:
     change = samples.FLAGS[1].event.changes[2]
     back = replace(change, lo_commit=samples.COMMITS[32].hash, hi_commit=samples.COMMITS[32].hash)
-    alone = build_chart(samples.SERIES[0], (("E", change),), COMMITS)
-    both = build_chart(samples.SERIES[0], (("E", change), ("F", back)), COMMITS)
+    alone = Chart(samples.SERIES[0], (("E", change),), COMMITS)
+    both = Chart(samples.SERIES[0], (("E", change), ("F", back)), COMMITS)
     assert numbers(alone.levels[1])[-1] == alone.plot_width
     assert numbers(both.levels[1])[-1] < both.plot_width
 

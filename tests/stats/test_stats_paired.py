@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nbbench.stats.aa_noise import fit_canary, noise_floor
-from nbbench.stats.paired import Evidence, estimate_pairs, log_wealth, past_spread
+from nbbench.stats.paired import PairEvidence, estimate_pairs, log_wealth, past_spread
 
 ALPHA = 0.01
 
@@ -41,7 +41,7 @@ def test_evidence_kept_round_by_round_is_that_of_all_rounds_at_once():
     for scale in (0.0, 1.0, 1e3):
         rounds = 0.02 + scale * rng.standard_t(2, 25)
         rounds[5] = rounds[0]
-        kept = Evidence(0.01, 0.03)
+        kept = PairEvidence(0.01, 0.03)
         for value in rounds:
             kept.add(float(value))
         spread = past_spread(rounds)
@@ -53,7 +53,7 @@ def test_evidence_kept_round_by_round_is_that_of_all_rounds_at_once():
 
 def test_evidence_rejects_a_margin_below_the_floor():
     with pytest.raises(ValueError, match="margin"):
-        Evidence(0.02, 0.01)
+        PairEvidence(0.02, 0.01)
 
 
 def test_one_ruined_round_does_not_hide_a_slowdown():
