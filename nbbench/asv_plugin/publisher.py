@@ -50,9 +50,9 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
 def leave_out(conf: Any, benchmarks: Any, declared: Mapping[str, Better]) -> None:
     """Keep series whose growth is no regression out of asv's list, by asv's own setting for that."""
     first_commits = dict(conf.regressions_first_commits)
-    for name, told in benchmarks.items():
+    for name, one in benchmarks.items():
         key = SeriesKey(name, "", (), "", "")
-        if metric_of(key, told.get("unit", ""), told.get("type", ""), declared).better is not Better.LOWER:
+        if metric_of(key, one.get("unit", ""), one.get("type", ""), declared).better is not Better.LOWER:
             first_commits[rf"{re.escape(name)}(\(|@|$)"] = None  # asv: never look for regressions
     conf.regressions_first_commits = first_commits
 
