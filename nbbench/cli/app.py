@@ -34,31 +34,31 @@ EXIT_CODES = {
 }
 EPILOG = "\n\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, text in EXIT_CODES.items())
 
-# name: (module, attribute, help) in the order in which a newcomer meets them.
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": ("demo", "demo", "Run the whole job on the embedded subject."),
-    "doctor": ("doctor", "doctor", "Name what would disturb a measurement here, with remedies."),
-    "subject": ("subject", "subject", "Register the repository that is measured."),
-    "commits": ("commits", "commits", "List the commits that differ in the measured paths."),
-    "run": ("run", "run", "Measure commits with asv, then import."),
-    "import": ("import_", "import_", "Load asv results into the regression database."),
-    "detect": ("detect", "detect", "Find change points, their commits and causes."),
-    "regressions": ("regressions", "regressions", "List flagged regressions of a plan item."),
-    "explain": ("explain", "explain", "Show what work differs between two commits, line by line."),
-    "ledger": ("ledger", "ledger", "Record exact work of commits; show where one commit's bytes go."),
-    "roofline": ("roofline", "roofline", "Hold achieved bandwidth against the machine's ceilings."),
-    "allocator": ("allocator", "allocator", "Tell what the default malloc costs, and the remedy."),
-    "dtypes": ("dtypes", "dtypes", "Audit one commit's dtypes: outputs, upcasts, warnings."),
-    "flag": ("flag", "flag", "Move a flag through its states, with reason and person."),
-    "gate": ("gate", "gate", "Decide whether HEAD is slower than BASE."),
-    "capture": ("capture", "capture", "Run a command under guard and keep it as an evidence folder."),
-    "bisect": ("bisect", "bisect", "Find the commit that made a series slower."),
-    "export": ("export", "export", "Write a run as an evidence folder in the STAMP layout."),
-    "compare-evidence": ("compare_evidence", "compare_evidence", "Hold one evidence folder against another."),
-    "plan": ("plan", "plan", "Show a plan item's criteria with the newest measured values."),
-    "publish": ("publish", "publish", "Write asv's HTML and the page of regressions."),
-    "db": ("db", "db", "Look after the regression database."),
-    "completion": ("completion", "completion", "Print a shell completion script."),
+# Each is a file of this folder; in the order in which a newcomer meets them.
+COMMANDS: dict[str, str] = {
+    "demo": "Run the whole job on the embedded subject.",
+    "doctor": "Name what would disturb a measurement here, with remedies.",
+    "subject": "Register the repository that is measured.",
+    "commits": "List the commits that differ in the measured paths.",
+    "run": "Measure commits with asv, then import.",
+    "import": "Load asv results into the regression database.",
+    "detect": "Find change points, their commits and causes.",
+    "regressions": "List flagged regressions of a plan item.",
+    "explain": "Show what work differs between two commits, line by line.",
+    "ledger": "Record exact work of commits; show where one commit's bytes go.",
+    "roofline": "Hold achieved bandwidth against the machine's ceilings.",
+    "allocator": "Tell what the default malloc costs, and the remedy.",
+    "dtypes": "Audit one commit's dtypes: outputs, upcasts, warnings.",
+    "flag": "Move a flag through its states, with reason and person.",
+    "gate": "Decide whether HEAD is slower than BASE.",
+    "capture": "Run a command under guard and keep it as an evidence folder.",
+    "bisect": "Find the commit that made a series slower.",
+    "export": "Write a run as an evidence folder in the STAMP layout.",
+    "compare-evidence": "Hold one evidence folder against another.",
+    "plan": "Show a plan item's criteria with the newest measured values.",
+    "publish": "Write asv's HTML and the page of regressions.",
+    "db": "Look after the regression database.",
+    "completion": "Print a shell completion script.",
 }
 
 
@@ -154,14 +154,14 @@ class LazyGroup(click.Group):
         """Import the command and give it the common options."""
         if cmd_name not in COMMANDS:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(f"nbbench.cli.{module}"), attribute)
+        name = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"nbbench.cli.{name}"), name)
         return _with_common_options(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the table of commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(

@@ -36,22 +36,10 @@ def doctor(app: Any, sample: float) -> None:
     from nbbench.documents import document
     from nbbench.errors import EXIT_OK, EXIT_USAGE
     from nbbench.measure.doctor import Level, run_checks, worst
-    from nbbench.measure.doctor_facts import Places, gather_facts
+    from nbbench.measure.doctor_facts import gather_facts
     from nbbench.report.text import terminal_for
-    from nbbench.subject.profile import load_profile
 
-    settings = app.settings
-    places = Places(
-        results_dir=settings.results_dir,
-        state_dir=settings.state_dir,
-        subject_git=settings.subject_git,
-        branch=settings.branch,
-        threads=settings.threads,
-        machine=settings.machine,
-        programs=load_profile(settings).programs,
-        subject_problem=_subject_problem(settings),
-    )
-    checks = run_checks(gather_facts(places, os.environ, sample_s=sample))
+    checks = run_checks(gather_facts(app.settings, os.environ, sample_s=sample))
     level = worst(checks)
     if app.json:
         put(document("doctor", {"level": level, "checks": checks}), nl=False)
@@ -59,18 +47,6 @@ def doctor(app: Any, sample: float) -> None:
         shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
         put(findings_text(shown, terminal_for(sys.stdout, os.environ)), nl=False)
     click.get_current_context().exit(EXIT_USAGE if level is Level.FAIL else EXIT_OK)
-
-
-def _subject_problem(settings: Any) -> tuple[str, str]:
-    """Why the registered subject cannot be opened (its clone is gone or shallow, say), and the remedy."""
-    from nbbench.errors import NbbenchError
-    from nbbench.subject.repository import open_subject
-
-    try:
-        open_subject(settings)
-    except NbbenchError as error:
-        return str(error), error.hint
-    return "", ""
 
 
 def findings_text(checks: Sequence[DoctorCheck], term: Terminal) -> str:

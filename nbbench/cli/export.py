@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +35,6 @@ def export(
     The folder is `<root>/cluster_<ID>/<STAMP>/` with true-UTC stamp, checksums and redacted
     environment; an existing one is never overwritten.
     """
-    from nbbench.plan.exported import stamped
     from nbbench.plan.exporting import gather
     from nbbench.record.folders import register_folder
     from nbbench.record.refresh import open_store
@@ -46,7 +46,7 @@ def export(
     with open_store(app.settings) as store:
         found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
-        written = write_folder(folder, render(stamped(found, folder.name)))
+        written = write_folder(folder, render(replace(found, stamp=folder.name)))
         register_folder(app.settings, folder, name, found.commit.hash, store=store)
     payload = {
         "folder": str(folder),

@@ -48,6 +48,7 @@ def regressions(
             raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, plan_item(app, plan))
         not_judged = store.not_judged()
+        trees = {commit.hash for commit in store.commits() if commit.tree}
         for note in order_notes(store):
             app.say(note)
     # A change of unknown direction is no flag, and always shown: somebody has to say what it is.
@@ -56,7 +57,9 @@ def regressions(
     waiting = [flag for flag in flags if is_open(flag, now)]
     shown = waiting if open_only else flags
     nothing = not info.get("judged") and not events
-    blocks = regressions_blocks(shown, not_judged=not_judged, nothing=nothing, now=now, evidence=evidence)
+    blocks = regressions_blocks(
+        shown, not_judged=not_judged, nothing=nothing, now=now, evidence=evidence, trees=trees
+    )
     payload = {
         "count": len(shown),
         "flags": shown,

@@ -12,36 +12,22 @@ import re
 import shutil
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nbbench.config import Settings
 from nbbench.errors import NbbenchError
 from nbbench.measure import kernel
 from nbbench.measure.machine import Host, hugepages, load_now, torch_versions
 from nbbench.probe.resources import usable_cores, usable_threads
+from nbbench.record.machines import machine_name
 from nbbench.subject.git import git_text
+from nbbench.subject.profile import load_profile
+from nbbench.subject.repository import open_subject
 
 _SPIN_LOOP_S = 0.001  # long against the timer's resolution, short against a scheduler's slice
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The folders and names that the checks concern; the caller takes them from its settings.
-
-    `threads` is the setting (0: as many as measuring chooses), `programs` the variables that name programs
-    which the subject is compared with.
-    """
-
-    results_dir: Path
-    state_dir: Path
-    subject_git: Path
-    branch: str
-    threads: int = 0
-    machine: str = ""
-    programs: Sequence[str] = ()
-    subject_problem: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +97,7 @@ class HostFacts:
 
 
 def gather_facts(
-    places: Places, environ: Mapping[str, str], *, root: Path = Path("/"), sample_s: float = 1.0
+    settings: Settings, environ: Mapping[str, str], *, root: Path = Path("/"), sample_s: float = 1.0
 ) -> HostFacts:
     """Look at this machine; takes about twice `sample_s`, idle first and then in a loop."""
     host = Host(root)
@@ -121,7 +107,7 @@ def gather_facts(
         processors=usable_cores(),
         physical_cores=host.physical_cores(),
         smt=host.smt_active(),
-        threads=usable_threads(places.threads),
+        threads=usable_threads(settings.threads),
         load_one=load_now(root).one,
         others=others,
         steal=steal,
@@ -137,16 +123,16 @@ def gather_facts(
         spin=spin(sample_s),
         libc=platform.libc_ver()[0],
         mallopt=_has_mallopt(),
-        folders=tuple(_folder(path) for path in (places.results_dir, places.state_dir)),
+        folders=tuple(_folder(path) for path in (settings.results_dir, settings.state_dir)),
         git=_git("--version"),
         versions=torch_versions(),
         asv_machines=_asv_machines(environ),
-        machine=places.machine or platform.node() or "unknown",
-        subject_exists=places.subject_git.is_dir(),
-        branch=places.branch,
-        branch_exists=_branch_exists(places),
-        subject_problem=places.subject_problem,
-        programs=tuple(_program(name, environ.get(name, "")) for name in places.programs),
+        machine=machine_name(settings),
+        subject_exists=settings.subject_git.is_dir(),
+        branch=settings.branch,
+        branch_exists=_branch_exists(settings),
+        subject_problem=_subject_problem(settings),
+        programs=tuple(_program(name, environ.get(name, "")) for name in load_profile(settings).programs),
     )
 
 
@@ -244,9 +230,18 @@ def _asv_machines(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in known if name != "version")) if isinstance(known, dict) else ()
 
 
-def _branch_exists(places: Places) -> bool | None:
-    if not places.subject_git.is_dir():
+def _branch_exists(settings: Settings) -> bool | None:
+    if not settings.subject_git.is_dir():
         return None
-    reference = f"refs/heads/{places.branch}^{{commit}}"
-    found = _git("rev-parse", "--verify", "--quiet", reference, repository=places.subject_git)
+    reference = f"refs/heads/{settings.branch}^{{commit}}"
+    found = _git("rev-parse", "--verify", "--quiet", reference, repository=settings.subject_git)
     return found is not None
+
+
+def _subject_problem(settings: Settings) -> tuple[str, str]:
+    """Why the registered subject cannot be opened (its clone is gone or shallow, say), and the remedy."""
+    try:
+        open_subject(settings)
+    except NbbenchError as error:
+        return str(error), error.hint
+    return "", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -170,8 +170,3 @@ def variation(samples: Sequence[float]) -> float | None:
     if len(samples) < 2 or not (mean := statistics.fmean(samples)):
         return None
     return statistics.stdev(samples) / abs(mean)
-
-
-def stamped(export: Export, stamp: str) -> Export:
-    """The same, for the folder of this name (a twin folder's stamp gets a suffix)."""
-    return replace(export, stamp=stamp)

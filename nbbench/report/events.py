@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from nbbench import units
@@ -73,11 +73,10 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
     bytes is infinitely more, and says less.
     """
     mine = [(c, change_metric(c)) for c in _own(event)]
-    exact = [(c, metric) for c, metric in mine if metric.exact and metric.role is Role.WORK]
-    moved = [c for c, metric in exact if metric.unit.startswith("B/") and metric.counts(c)]
+    work = [(c, metric) for c, metric in mine if metric.role is Role.WORK and metric.counts(c)]
     return (
         largest(c for c, metric in mine if metric.role is Role.TIME),
-        largest(moved) or largest(c for c, _ in exact),
+        largest(c for c, metric in work if metric.unit.startswith("B/")) or largest(c for c, _ in work),
     )
 
 
@@ -214,10 +213,12 @@ def regressions_blocks(
     nothing: bool = False,
     now: datetime | None = None,
     evidence: bool = True,
+    trees: Collection[str] | None = None,
 ) -> list[Block]:
     """The headline, a table of flags, the evidence of what is no improvement, and what was not judged.
 
-    `nothing` says that no series could be judged.
+    `nothing` says that no series could be judged. `trees` are the commits (hashes) whose source is known:
+    commands that need it are shown of no others (None: of all).
     """
     ordered = in_reading_order(flags, now)
     open_count = sum(is_open(flag, now) for flag in ordered)
@@ -234,7 +235,8 @@ def regressions_blocks(
         for flag in (one for one in ordered if one.event.direction is not EventDirection.IMPROVEMENT):
             event = flag.event
             items: list[Item | str] = [*evidence_lines(flag)]
-            items += [Item(command=command) for command in reproduce_commands(event)]
+            if trees is None or event.hi_commit in trees:
+                items += [Item(command=command) for command in reproduce_commands(event)]
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
             blocks.append(Bullets(items, title, code=event.id))
     return blocks + not_judged_blocks(not_judged)

@@ -201,3 +201,11 @@ def test_a_setup_that_changed_elsewhere_is_no_cause(project: Project) -> None:
     write(project, {"s.time_a": STEPPED}, params=lambda place: {"cpu": "new" if place > 3 else "old"})
     (flag,) = document(project)["flags"]
     assert flag["event"]["cause"] == "unexplained"
+
+
+def test_evidence_of_a_tree_without_a_subject_names_no_command_that_cannot_work(project: Project) -> None:
+    """F4: nothing of an imported tree can be explained or gated."""
+    write(project, {"s.time_a": STEPPED})
+    shown = project.run("regressions").stdout
+    assert "00000007-slower" in shown
+    assert "nbbench explain" not in shown and "nbbench gate" not in shown

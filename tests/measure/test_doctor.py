@@ -23,7 +23,6 @@ from nbbench.measure.doctor import DoctorCheck, Level, run_checks, worst
 from nbbench.measure.doctor_facts import (
     CheckedFolder,
     HostFacts,
-    Places,
     Program,
     Spin,
     gather_facts,
@@ -172,7 +171,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`nbbench doctor` where these facts hold."""
 
     def run(facts: HostFacts, *arguments: str, json_out: bool = False, quiet: bool = False):
-        monkeypatch.setattr(noise_facts, "gather_facts", lambda places, environ, sample_s: facts)
+        monkeypatch.setattr(noise_facts, "gather_facts", lambda settings, environ, sample_s: facts)
         app = SimpleNamespace(settings=Settings(root=tmp_path), json=json_out, quiet=quiet)
         return CliRunner().invoke(doctor, list(arguments), obj=app)
 
@@ -204,8 +203,7 @@ def test_threads_are_those_that_measuring_uses(
     """Small: neither all cores nor OMP_NUM_THREADS, which measuring overrules."""
     monkeypatch.setattr(resources, "usable_cores", lambda: cores)
     monkeypatch.setattr(noise_facts, "usable_cores", lambda: cores)
-    places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b", threads=asked)
-    facts = gather_facts(places, {"OMP_NUM_THREADS": "2"}, sample_s=0.0)
+    facts = gather_facts(Settings(root=tmp_path, threads=asked), {"OMP_NUM_THREADS": "2"}, sample_s=0.0)
     assert (facts.threads, facts.processors) == (threads, cores)
     (check,) = (check for check in run_checks(facts) if check.name == "threads")
     assert (check.level, check.remedy) == (Level.OK, "")
@@ -229,22 +227,20 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_subject_without_the_branch_is_named(project: Path) -> None:
-    places = Places(project / "results", project, project / ".nbbench" / "subject.git", "other")
-    facts = gather_facts(places, {}, sample_s=0.0)
+    facts = gather_facts(Settings(root=project, branch="other"), {}, sample_s=0.0)
     assert facts.subject_exists
     assert facts.branch_exists is False
 
 
 def test_a_file_where_the_results_should_be_is_not_writable(project: Path) -> None:
     (project / "results").write_text("x")
-    places = Places(project / "results", project, project / ".nbbench" / "subject.git", "b")
-    folders = gather_facts(places, {}, sample_s=0.0).folders
+    folders = gather_facts(Settings(root=project), {}, sample_s=0.0).folders
     assert [folder.writable for folder in folders] == [False, True]
 
 
 def test_looking_leaves_no_file_behind(project: Path) -> None:
     before = sorted(project.rglob("*"))
-    gather_facts(Places(project / "results", project, project / "x.git", "b"), {}, sample_s=0.0)
+    gather_facts(Settings(root=project), {}, sample_s=0.0)
     assert sorted(project.rglob("*")) == before
 
 
@@ -252,26 +248,27 @@ def test_the_environment_tells_machine_file_and_programs(tmp_path: Path) -> None
     (tmp_path / ".asv-machine.json").write_text('{"version": 1, "b": {}, "a": {}}')
     binary = tmp_path / "program"
     binary.write_text("#!/bin/sh\n")
-    places = Places(tmp_path, tmp_path, tmp_path / "x.git", "b", programs=["NB_C_BIN", "OTHER"])
+    settings = Settings(root=tmp_path, profile={"programs": ["NB_C_BIN", "OTHER"]})
     environ = {"HOME": str(tmp_path), "NB_C_BIN": str(binary)}
-    facts = gather_facts(places, environ, sample_s=0.0)
+    facts = gather_facts(settings, environ, sample_s=0.0)
     assert facts.asv_machines == ("a", "b")
     assert facts.programs == (Program("NB_C_BIN", str(binary), False), Program("OTHER", "", False))
     binary.chmod(0o755)
     (tmp_path / ".asv-machine.json").write_text("[broken")
-    facts = gather_facts(places, environ, sample_s=0.0)
+    facts = gather_facts(settings, environ, sample_s=0.0)
     assert (facts.asv_machines, facts.programs[0].runs) == ((), True)
 
 
 def test_git_that_is_missing_or_hangs_is_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    places = Places(tmp_path, tmp_path, tmp_path, "b")
+    (tmp_path / ".nbbench" / "subject.git").mkdir(parents=True)
+    settings = Settings(root=tmp_path)
     for error in (FileNotFoundError(errno.ENOENT, "no git"), subprocess.TimeoutExpired("git", 20)):
 
         def refuse(*_: object, error: Exception = error, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(subprocess, "run", refuse)
-        facts = gather_facts(places, {}, sample_s=0.0)
+        facts = gather_facts(settings, {}, sample_s=0.0)
         assert (facts.git, facts.branch_exists) == (None, False)
 
 
@@ -384,7 +381,7 @@ def test_garbage_in_any_file_is_survived(root: Path, text: str) -> None:
         (root / name).write_text(text)
     assert set(machine_facts(root)) == set(machine_facts())
     load_now(root)
-    gather_facts(Places(root, root, root / "x.git", "b"), {}, root=root, sample_s=0.0)
+    gather_facts(Settings(root=root), {}, root=root, sample_s=0.0)
 
 
 def test_control_groups_of_version_one_are_read(root: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from nbbench.history.causes import work
 from nbbench.history.causes.facts import Evidence, Facts, largest_changes
 
 
 def find(facts: Facts) -> Evidence | None:
-    """Exact figures moved, or the work is made of other operations, and nothing else explains the time."""
-    if not facts.exact and not any(diff.recomposed for diff in facts.diffs):
+    """Exact figures moved, or equal totals (or fewer) are made of other operations, and nothing else explains
+    the time."""
+    other = any(diff.recomposed and not work.holds(diff, facts.direction) for diff in facts.diffs)
+    if not facts.exact and not other:
         return None
     return (*facts.work_or_same, *largest_changes(facts.exact))
