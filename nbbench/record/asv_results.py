@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,18 +33,6 @@ from nbbench.record.asv_values import (
     timestamp,
 )
 
-__all__ = [
-    "BadFileError",
-    "ParsedFile",
-    "ResultFile",
-    "find_result_files",
-    "machine_folders",
-    "parse_benchmarks",
-    "parse_result_file",
-    "read_machine",
-    "size_and_time",
-]
-
 API_VERSION = 2
 MACHINE_JSON = "machine.json"
 BENCHMARKS_JSON = "benchmarks.json"
@@ -60,16 +47,6 @@ _KIND = re.compile(r"^(timeraw|time|peakmem|mem|track)_", re.IGNORECASE)
 # asv's own units; a track_ benchmark without a declaration has none that is known.
 _UNITS = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}
 _KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
-
-
-@dataclass(frozen=True, slots=True)
-class ResultFile:
-    """An asv result file as it lies on disk."""
-
-    path: Path
-    machine: str
-    size: int
-    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +71,17 @@ class ParsedFile:
     odd_values: int = 0
 
 
-def find_result_files(results_dir: Path) -> list[ResultFile]:
-    """Every result file of the tree, ordered by machine folder and name.
+def find_result_files(results_dir: Path) -> list[tuple[Path, str]]:
+    """Every result file of the tree with its machine, ordered by machine folder and name.
 
     A folder's machine.json gives the machine's name; without a readable one the folder does. What is named
     like a result file and is none (a pipe, a link to nowhere) is among them: reading it says what it is.
     """
-    found: list[ResultFile] = []
+    found = []
     for folder in machine_folders(results_dir):
         machine = read_machine(folder).name
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                if entry.name.endswith(".json") and entry.name != MACHINE_JSON:
-                    found.append(ResultFile(folder / entry.name, machine, *size_and_time(entry)))
+        found += [(path, machine) for path in sorted(folder.glob("*.json")) if path.name != MACHINE_JSON]
     return found
-
-
-def size_and_time(entry: os.DirEntry[str] | Path) -> tuple[int, int]:
-    """Size (bytes) and time (ns) of a file; -1 and 0 of what is not there, so that reading it is tried."""
-    try:
-        found = entry.stat()
-    except OSError:
-        return -1, 0
-    return found.st_size, found.st_mtime_ns
 
 
 def machine_folders(results_dir: Path) -> list[Path]:

@@ -35,7 +35,6 @@ _HARMLESS_KEY = re.compile(
     r"(?i)(?:cache|primary|foreign|sort|group|partition|public|object|row|index|dict|lookup|route|series)[_-]?key$"
 )
 # Inside of strings within strings (JSON in JSON) quotes have backslashes in front: they belong to the quote.
-_ESCAPES = r"\\{0,63}"
 _CHAR = r"(?:\\(?!\\{0,63}[nrt\"'])\S|[^\s\"',;&<>\\])"
 # Of a command line's password: more may stand in it, what ends a JSON text may not.
 _ARGUMENT = r"(?:\\(?!\\{0,63}[nrt\"'])\S|[^\s\"'<>\\])"

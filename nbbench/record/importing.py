@@ -15,7 +15,7 @@ from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.engine import Database
 from nbbench.record.ids import Ids
-from nbbench.record.rows import SourceFile, result_row
+from nbbench.record.rows import SourceFile
 from nbbench.record.shapes import dumps
 from nbbench.record.side_files import LedgerFile
 from nbbench.record.values import clean
@@ -192,7 +192,8 @@ class Importing(Database):
         series = self._ids.series(connection, [result.key for result in parsed.results])
         # Two values of a parameter may have the same repr; as in asv, the last one counts.
         latest = {series[result.key]: result for result in parsed.results}
-        new = [result_row(result, source_id, number, commit) for number, result in latest.items()]
+        place = {"source_id": source_id, "commit_id": commit}
+        new = [schema.RESULT.row(result, series_id=number, **place) for number, result in latest.items()]
         done.results += _add(connection, schema.results, new)
         done.samples += sum(len(result.samples) for result in latest.values())
         done.series.update(latest)

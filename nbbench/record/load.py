@@ -17,7 +17,6 @@ from nbbench.record.asv_results import (
     parse_benchmarks,
     parse_result_file,
     read_machine,
-    size_and_time,
 )
 from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.decisions import find_decisions, parse_decision
@@ -128,7 +127,7 @@ class _Import:
         path = self._root / BENCHMARKS_JSON
         declared: dict[str, Benchmark] = {}
         if path.exists() or path.is_symlink():
-            found = _Found(path, BENCHMARKS_JSON, "benchmarks", *size_and_time(path))
+            found = _found(self._root, path, "benchmarks")
             try:
                 data = read_bytes(path)
                 declared = parse_benchmarks(data, path)
@@ -232,16 +231,24 @@ class _Import:
 
 
 def _files(root: Path) -> Iterator[_Found]:
-    for file in find_result_files(root):
-        name = file.path.relative_to(root).as_posix()
-        yield _Found(file.path, name, "results", file.size, file.mtime_ns, file.machine)
+    for path, machine in find_result_files(root):
+        yield _found(root, path, "results", machine)
     for kind, paths in (
         ("telemetry", (p for f in machine_folders(root) for p in sorted(f.glob("telemetry/*.jsonl")))),
         ("ledger", iter(sorted(root.glob("ledger/*.json.gz")))),
         ("decision", iter(find_decisions(root / "decisions"))),
     ):
         for path in paths:
-            yield _Found(path, path.relative_to(root).as_posix(), kind, *size_and_time(path))
+            yield _found(root, path, kind)
+
+
+def _found(root: Path, path: Path, kind: str, machine: str = "") -> _Found:
+    name = path.relative_to(root).as_posix()
+    try:
+        stat = path.stat()
+    except OSError:  # reading it says what it is
+        return _Found(path, name, kind, -1, 0, machine)
+    return _Found(path, name, kind, stat.st_size, stat.st_mtime_ns, machine)
 
 
 def _source(found: _Found, data: bytes) -> SourceFile:

@@ -164,7 +164,10 @@ class Reading(Database):
         if benchmark is not None:
             query = query.where(schema.benchmarks.c.name == benchmark)
         with self.reading() as connection:
-            return [rows.result_from(row, key_from(row)) for row in connection.execute(query)]
+            return [
+                schema.RESULT.noun(row, key=key_from(row), commit=row.hash, unit=row.unit)
+                for row in connection.execute(query)
+            ]
 
     def process_records(self, commit: str | None = None, benchmark: str | None = None) -> list[ProcessRecord]:
         """Telemetry in the order of time, of one commit (by prefix) or of one benchmark's name."""

@@ -1,4 +1,4 @@
-"""Between series, results and files and their rows; what follows the nouns field by field is in `schema`."""
+"""Series and files in rows; what follows the nouns field by field is in `schema`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from nbbench.model import Result, SeriesKey, Status
-from nbbench.record.shapes import AnyRow, dumps, pack, unpack
+from nbbench.model import SeriesKey
+from nbbench.record.shapes import AnyRow, dumps
 from nbbench.record.values import clean
-
-STATUS = {status.value: status for status in Status}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +46,3 @@ def series_key(row: AnyRow, names: tuple[str, ...], values: tuple[str, ...]) -> 
     return SeriesKey(
         row.name, row.version, tuple(zip(names, values, strict=True)), row.machine, row.environment
     )
-
-
-def result_row(result: Result, source_id: int, series_id: int, commit_id: int) -> dict[str, Any]:
-    """A result as a row; a figure that is NaN is none."""
-    return {
-        "source_id": source_id,
-        "series_id": series_id,
-        "commit_id": commit_id,
-        "status": result.status.value,
-        "value": _no_nan(result.value),
-        "ci_lo": _no_nan(result.ci_lo),
-        "ci_hi": _no_nan(result.ci_hi),
-        "number": result.number,
-        "started_at": result.started_at,
-        "duration_s": _no_nan(result.duration_s),
-        "samples": pack(result.samples),
-    }
-
-
-def result_from(row: AnyRow, key: SeriesKey) -> Result:
-    """A result of a series from its row, which has the commit's hash and the unit, too."""
-    return Result(
-        key=key,
-        commit=row.hash,
-        status=STATUS[row.status],
-        value=row.value,
-        unit=row.unit,
-        samples=unpack(row.samples),
-        number=row.number,
-        ci_lo=row.ci_lo,
-        ci_hi=row.ci_hi,
-        started_at=row.started_at,
-        duration_s=row.duration_s,
-    )
-
-
-def _no_nan(value: float | None) -> float | None:
-    return None if value != value else value

@@ -13,11 +13,9 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
-    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -26,7 +24,7 @@ from sqlalchemy.schema import ColumnCollectionConstraint
 
 from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.ledger import Ledger
-from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord
+from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord, Result
 from nbbench.record.shapes import Shape
 from nbbench.record.values import CleanText, UtcTime
 
@@ -43,6 +41,7 @@ class StoredLedger:
 
 COMMIT = Shape(Commit)
 BENCHMARK = Shape(Benchmark)
+RESULT = Shape(Result, without={"key", "commit", "unit"})
 RECORD = Shape(ProcessRecord, renamed={"commit": "commit_hash"}, indexed={"commit_hash"})
 LEDGER = Shape(Ledger, keys={"workload"})
 DECISION = Shape(Decision)
@@ -173,12 +172,7 @@ results = Table(
     _of_source(),
     Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, index=True),
     _ref("commit_id", "commits.id", index=True),
-    _text("status"),
-    *(Column(name, Double) for name in ("value", "ci_lo", "ci_hi")),
-    Column("number", BigInteger),
-    Column("started_at", UtcTime),
-    Column("duration_s", Double),
-    Column("samples", LargeBinary),
+    *RESULT.columns(),
 )
 
 process_records = Table(

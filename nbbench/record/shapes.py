@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import operator
 import struct
 import types
 import typing
@@ -44,6 +45,9 @@ class Shape(Generic[Noun]):
         hints = typing.get_type_hints(noun)
         names = [f.name for f in dataclasses.fields(cast("Any", noun)) if f.name not in without]
         self._kinds = {(name, (renamed or {}).get(name, name)): _kind(hints[name]) for name in names}
+        self._columns = [column for _, column in self._kinds]
+        self._encoders = [kind.encode for kind in self._kinds.values()]
+        self._values = operator.attrgetter(*names)
 
     @property
     def noun_name(self) -> str:
@@ -65,11 +69,9 @@ class Shape(Generic[Noun]):
 
     def row(self, noun: Noun, **more: Any) -> dict[str, Any]:
         """The noun as a row, with ``more`` columns."""
-        row = {
-            column: value if (value := getattr(noun, name)) is None else kind.encode(value)
-            for (name, column), kind in self._kinds.items()
-        }
-        return row | more
+        for column, encode, value in zip(self._columns, self._encoders, self._values(noun), strict=True):
+            more[column] = value if value is None or encode is _same else encode(value)
+        return more
 
     def noun(self, row: AnyRow, **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
