@@ -35,7 +35,7 @@ class Settings:
     import_root: str = "."
     package: str = ""
     db: str = ""
-    project: str = ""
+    judged_project: str = ""
     machine: str = ""
     plan: str = "performance"
     cluster: str = "CLUSTER-PERF"

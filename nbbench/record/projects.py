@@ -117,7 +117,7 @@ def _configured(path: Path, name: str) -> str:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    found = re.search(rf'^\s*"{name}"\s*:\s*("(?:[^"\\]|\\.)*")', text, re.M)
+    found = re.search(rf'^(?!\s*//).*?"{name}"\s*:\s*("(?:[^"\\]|\\.)*")', text, re.M)
     try:
         return str(json.loads(found[1])) if found else ""
     except ValueError:
