@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import re
@@ -35,7 +36,7 @@ class Settings:
     import_root: str = "."
     package: str = ""
     db: str = ""
-    judged_project: str = ""
+    project: str = ""
     machine: str = ""
     plan: str = "performance"
     cluster: str = "CLUSTER-PERF"
@@ -156,7 +157,9 @@ def _fields() -> dict[str, dataclasses.Field[Any]]:
 
 
 def _of_profile(table: Mapping[str, Any], names: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
-    return {n: _convert(names[n], raw, "the subject's profile") for n, raw in table.items() if n in names}
+    """The settings among a profile's fields; its `project` is asv's name, by which it is found."""
+    found = {n: raw for n, raw in table.items() if n in names and n != "project"}
+    return {n: _convert(names[n], raw, "the subject's profile") for n, raw in found.items()}
 
 
 def shipped_profiles() -> list[str]:
@@ -192,11 +195,26 @@ def subject_table(root: Path) -> dict[str, Any]:
 
 
 def _of_asv(root: Path) -> dict[str, Any]:
-    """What asv.conf.json (JSON with comments) says of the project: its name and first branch."""
-    text = (root / "asv.conf.json").read_text(encoding="utf-8", errors="replace")
-    name = re.search(r'^(?!\s*//).*?"project"\s*:\s*"([^"]*)"', text, re.MULTILINE)
-    branch = re.search(r'^(?!\s*//).*?"branches"\s*:\s*\[\s*"([^"]+)"', text, re.MULTILINE)
-    return {"project": name[1] if name else "", **({"branch": branch[1]} if branch else {})}
+    """What asv.conf.json says of the project: its name and first branch."""
+    path = root / "asv.conf.json"
+    branch = asv_setting(path, "branches")
+    return {"project": asv_setting(path, "project"), **({"branch": branch} if branch else {})}
+
+
+def asv_setting(path: Path, name: str) -> str:
+    """A text of an asv.conf.json, or the first one of a list; empty where there is none.
+
+    The file is JSON with comments at the beginning of lines, so it is searched, not parsed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    match = re.search(rf'^(?!\s*//).*?"{name}"\s*:\s*\[?\s*("(?:[^"\\]|\\.)*")', text, re.MULTILINE)
+    try:
+        return str(json.loads(match[1])) if match else ""
+    except ValueError:
+        return ""
 
 
 def configured_table(root: Path, name: str) -> dict[str, Any]:

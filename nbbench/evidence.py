@@ -13,7 +13,6 @@ class FolderState(StrEnum):
     WHOLE = "whole"
     CHANGED = "changed"
     MISSING = "missing"
-    UNCHECKED = "unchecked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def exactly(label: str) -> str:
 
 def _judged(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None:
-        context.obj.override(judged_project=value)
+        context.obj.override(project=value)
 
 
 project_option = click.option(

@@ -24,7 +24,7 @@ def publish(app: App, page_only: bool) -> None:
 
     html = app.settings.html_dir
     page = html / PAGE
-    if page_only or app.settings.judged_project:  # asv knows this project's results only
+    if page_only or app.settings.project:  # asv knows this project's results only
         html.mkdir(parents=True, exist_ok=True)
         write_text(page, page_text(app.settings))
     else:

@@ -1,4 +1,4 @@
-"""Losses and images that somebody accepted: what a gate that meets them again must not block."""
+"""Regressions and images that somebody accepted: what a gate that meets them again must not block."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def covering(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> li
 
 
 def accepted_effect(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> float:
-    """How much all accepted losses of a series make together, as a log-ratio; 0.0 without any."""
+    """How much all accepted regressions of a series make together, as a log-ratio; 0.0 without any."""
     return sum(one.effects[series, unit] for one in covering(acknowledged, series, unit))
 
 

@@ -61,26 +61,26 @@ def calibration_path(results_dir: Path, machine: str) -> Path:
 
 def write_calibration(path: Path, found: Calibration) -> None:
     """Write it, in place of an earlier one."""
-    told = {
+    kept = {
         "schema": _SCHEMA,
         "kind": _KIND,
         **asdict(found),
         "measured_at": found.measured_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(told, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+    write_bytes(path, (json.dumps(kept, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
 
 
 def read_calibration(path: Path) -> Calibration | None:
     """The calibration in a file; None where there is none that can be read."""
     try:
-        told = json.loads(path.read_bytes())
-        if told["schema"] != _SCHEMA or told["kind"] != _KIND:
+        kept = json.loads(path.read_bytes())
+        if kept["schema"] != _SCHEMA or kept["kind"] != _KIND:
             return None
-        series = {str(label): SeriesNoise(**noise) for label, noise in told["series"].items()}
+        series = {str(label): SeriesNoise(**noise) for label, noise in kept["series"].items()}
         names = ("machine", "torch", "threads", "commit")
         return Calibration(
-            **{name: told[name] for name in names}, measured_at=parse_time(told["measured_at"]), series=series
+            **{name: kept[name] for name in names}, measured_at=parse_time(kept["measured_at"]), series=series
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

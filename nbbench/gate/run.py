@@ -204,9 +204,9 @@ def _pairs(
 
 
 def _accepted(item: GateSeries, found: _Found) -> float:
-    """The loss of a series that was accepted: on record, or what its workload's accepted work predicts (C3).
+    """The accepted regression of a series: on record, or what its workload's accepted work predicts (C3).
 
-    Time is then measured against that, so that a later loss of another kind does not pass with it.
+    Time is then measured against that, so that a later one of another kind does not pass with it.
     """
     if known := accepted_effect(found.acknowledged, item.label, item.unit):
         return known

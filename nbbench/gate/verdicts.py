@@ -63,7 +63,7 @@ def _not_judged(state: SeriesState) -> NotJudged | None:
 
 
 def _paired_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
-    """What the rounds of a series say, accepted losses counted in."""
+    """What the rounds of a series say, accepted regressions counted in."""
     if state.decision is None:
         reason = next(iter(state.errors.values()), "nothing was measured")
         if state.disturbed and not state.errors:
@@ -104,7 +104,7 @@ def _paired_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
 
 
 def _against_accepted(outcome: Outcome, lo: float | None, hi: float | None, floor: float) -> Outcome:
-    """The outcome of a series with an accepted loss, where `outcome` counts from that and `lo` from base."""
+    """The outcome with an accepted regression, where `outcome` counts from that and `lo` from base."""
     if outcome is Outcome.UNCHANGED:
         return Outcome.ACKNOWLEDGED
     if outcome is Outcome.IMPROVED and hi is not None and hi >= -floor:

@@ -163,7 +163,7 @@ def _other_image(verdict: Verdict, diff: LedgerDiff) -> Verdict:
 
 
 def _accepted(verdict: Verdict, acknowledged: Sequence[Acknowledged]) -> Verdict:
-    """A loss that somebody accepted, and that has not become worse, does not block."""
+    """A regression that somebody accepted, and that has not become worse, does not block."""
     if verdict.outcome is not Outcome.REGRESSED or verdict.effect is None:
         return verdict
     known = covering(acknowledged, verdict.series, verdict.unit)

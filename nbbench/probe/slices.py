@@ -79,17 +79,19 @@ def take_slice(sample: Callable[[], float], seconds: float) -> dict[str, Any]:
     Returns the samples that were not disturbed, how many were, and the CPU seconds of the slice.
     """
     samples: list[float] = []
-    spoilt = 0
+    disturbed = 0
     cpu, end = time.process_time(), time.perf_counter() + seconds
     waited = waiting_s()
-    while not (samples or spoilt) or (time.perf_counter() < end and len(samples) + spoilt < MOST_SAMPLES):
+    while not (samples or disturbed) or (
+        time.perf_counter() < end and len(samples) + disturbed < MOST_SAMPLES
+    ):
         value = sample()
         before, waited = waited, waiting_s()
         if waited - before > SAMPLE_WAITED_SHARE * value:
-            spoilt += 1
+            disturbed += 1
         else:
             samples.append(value)
-    return {"samples": samples, "spoilt": spoilt, "cpu_s": time.process_time() - cpu}
+    return {"samples": samples, "disturbed": disturbed, "cpu_s": time.process_time() - cpu}
 
 
 def waiting_s() -> float:

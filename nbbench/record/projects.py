@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import re
 from pathlib import Path
 
-from nbbench.config import Settings
+from nbbench.config import Settings, asv_setting
 from nbbench.errors import UsageError
 from nbbench.record import Store
 from nbbench.record.asv_results import BENCHMARKS_JSON, MACHINE_JSON, parse_benchmarks
@@ -18,7 +16,7 @@ _CONF = "asv.conf.json"
 
 def own_project(settings: Settings) -> str:
     """The name of this project: asv.conf.json's, or else that of its folder."""
-    return _configured(settings.root / _CONF, "project") or settings.root.resolve().name
+    return asv_setting(settings.root / _CONF, "project") or settings.root.resolve().name
 
 
 def place_of(store: Store, results_dir: Path) -> str:
@@ -46,7 +44,7 @@ def find_results(folder: Path) -> tuple[Path, str]:
     for a machine's folder that lies in no tree.
     """
     if (folder / _CONF).is_file():
-        named = folder / (_configured(folder / _CONF, "results_dir") or "results")
+        named = folder / (asv_setting(folder / _CONF, "results_dir") or "results")
         if named.is_dir():
             return named, f"{folder} is a project: its results in {named} were taken"
     inner = folder / "results"
@@ -73,7 +71,7 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
     theirs, ours = _declared(results_dir), _declared(settings.results_dir)
     ours = ours or {(one.name, one.version) for one in store.benchmarks().values()}
     shared = bool(theirs) and 2 * len(theirs & ours) > len(theirs)
-    name = _configured(results_dir.parent / _CONF, "project")
+    name = asv_setting(results_dir.parent / _CONF, "project")
     if not name:
         if shared:
             return own
@@ -109,16 +107,3 @@ def _declared(results_dir: Path) -> set[tuple[str, str]]:
     except BadFileError:
         return set()
     return {(one.name, one.version) for one in found.values()}
-
-
-def _configured(path: Path, name: str) -> str:
-    """A text of an asv.conf.json, which is JSON with comments; empty where it is not told."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    found = re.search(rf'^(?!\s*//).*?"{name}"\s*:\s*("(?:[^"\\]|\\.)*")', text, re.M)
-    try:
-        return str(json.loads(found[1])) if found else ""
-    except ValueError:
-        return ""

@@ -26,7 +26,7 @@ def open_store(
     own = own_project(settings)
     if not settings.db and create:
         settings.results_dir.mkdir(parents=True, exist_ok=True)
-    name = project or settings.judged_project or own
+    name = project or settings.project or own
     if name == own or project:
         store = Store.open(settings.database_url, create=create, project=name, anew=anew)
         if store.made_anew:

@@ -35,26 +35,8 @@ _FILES = {
 
 def opening_summary(start: CaptureStart) -> str:
     """The page that lies in the folder while the command runs, true if nobody ever replaces it."""
-    status = "BLOCKED — this capture did not finish (nbbench was killed?)"
-    return page(
-        f"{escape(start.cluster)}: evidence for {escape(start.plan)}",
-        {
-            "Status": [status],
-            "STAMP": [f"{code(start.stamp)} (UTC), started {minute(start.started_at)}"],
-            "Command": _command(start),
-            "Executive Summary": bullets(
-                [
-                    "The command was started; how it ended is not known. The logs have what it printed.",
-                    "`nbbench capture --recover` with this folder completes what can be completed.",
-                ]
-            ),
-            "Results": [],
-            "Environment": _environment(start, None),
-            "Comparison to baseline": [],
-            "Artifacts": bullets(["The files beside this page; there is no sha256.txt yet."]),
-            "Next Actions": bullets(["Recover the folder, then capture again under a fresh STAMP."]),
-        },
-    )
+    why = "this capture did not finish; `nbbench capture --recover` with this folder completes what it can"
+    return summary_md(start, CaptureEnd(outcome=RunOutcome.UNKNOWN, reason=why, recovered=True))
 
 
 def summary_md(start: CaptureStart, end: CaptureEnd) -> str:
@@ -129,7 +111,7 @@ def _usage_table(end: CaptureEnd) -> list[str]:
     return [f"Resource use by {source}:", "", *table(("figure", "value"), rows)]
 
 
-def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:
+def _environment(start: CaptureStart, end: CaptureEnd) -> list[str]:
     before = _dirtiness(start.changes_before) if start.commit else "not a git checkout"
     facts = [
         ("branch", start.branch),
@@ -138,7 +120,7 @@ def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:
         ("work tree before", before),
         (
             "work tree after",
-            _dirtiness(end.changes_after) if end and not end.recovered and start.commit else "",
+            _dirtiness(end.changes_after) if start.commit and not end.recovered else "",
         ),
         (
             "preset",
@@ -150,7 +132,7 @@ def _environment(start: CaptureStart, end: CaptureEnd | None) -> list[str]:
         *start.versions,
         *start.machine,
         ("load before", start.load_before),
-        ("load after", end.load_after if end else ""),
+        ("load after", end.load_after),
         ("nbbench", __version__),
     ]
     return table(("fact", "value"), [(escape(name), escape(value)) for name, value in facts if value])

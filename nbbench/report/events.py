@@ -73,11 +73,10 @@ def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | No
     bytes is infinitely more, and says less.
     """
     mine = [(c, change_metric(c)) for c in _own(event)]
-    exact = [(c, metric) for c, metric in mine if metric.exact and metric.role is Role.WORK]
-    moved = [c for c, metric in exact if metric.unit.startswith("B/") and metric.counts(c)]
+    work = [(c, metric) for c, metric in mine if metric.role is Role.WORK and metric.counts(c)]
     return (
         largest(c for c, metric in mine if metric.role is Role.TIME),
-        largest(moved) or largest(c for c, _ in exact),
+        largest(c for c, metric in work if metric.unit.startswith("B/")) or largest(c for c, _ in work),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nbbench.report.blocks import Block, Bullets, Head, Item, Lines, Table, Title
 from nbbench.words import clean_lines, plural, truncate
 from nbbench.words import for_markdown as escape
 from nbbench.words import markdown_code as code
 
-__all__ = ["LIMIT_BYTES", "as_markdown", "code", "escape"]
+__all__ = ["LIMIT_BYTES", "as_markdown", "code", "escape", "table_lines"]
 
 # GitHub cuts step summaries and comments at 65,536 bytes; what is left is for the caller's own words.
 LIMIT_BYTES = 63_000
@@ -79,16 +79,23 @@ def _item(item: Item | str, most: int) -> str:
     return f"{words} (again: {command})" if words and command else words or command
 
 
+def table_lines(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()
+) -> list[str]:
+    """A table of cells that are escaped already: a line of headers, of alignment, and one for each row."""
+    align = ["---:" if i in right else "---" for i in range(len(headers))]
+    return [f"| {' | '.join(cells)} |" for cells in (headers, align, *rows)]
+
+
 def _table(block: Table, most: int) -> list[Part]:
-    align = ["---:" if i in block.right else "---" for i in range(len(block.headers))]
-    head = "\n".join(f"| {' | '.join(cells)} |" for cells in (block.headers, align))
     shown = [code if i in block.codes else escape for i in range(len(block.headers))]
     cells = [
         [show(truncate(cell, most)) for show, cell in zip(shown, row, strict=True)] for row in block.rows
     ]
     for number, (_, mark) in block.tones.items():
         cells[number][block.toned] = f"{mark} {cells[number][block.toned]}".strip()
-    rows = [f"| {' | '.join(row)} |" for row in cells]
+    names, align, *rows = table_lines(block.headers, cells, right=block.right)
+    head = f"{names}\n{align}"
     quiet = len(rows) if block.quiet is None else block.quiet
     parts: list[Part] = [(head, rows[:quiet], "")] if rows[:quiet] else []
     if rows[quiet:]:

@@ -9,7 +9,7 @@ from nbbench import units
 from nbbench.model import Flag, Result, Status
 from nbbench.plan.exported import Comparison, Export, Standing, comparisons, variation
 from nbbench.report import events
-from nbbench.report.markdown import code, escape
+from nbbench.report.markdown import code, escape, table_lines
 from nbbench.words import minute, plural
 
 _FILES = {
@@ -209,8 +209,8 @@ def _actions(export: Export, compared: Sequence[Comparison]) -> list[str]:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A Markdown table of cells that are escaped already; nothing at all without rows."""
-    body = [f"| {' | '.join(cells)} |" for cells in rows]
-    return [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |", *body, ""] if body else []
+    body = list(rows)
+    return [*table_lines(head, body), ""] if body else []
 
 
 def bullets(items: Iterable[str]) -> list[str]:

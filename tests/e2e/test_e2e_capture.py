@@ -296,7 +296,7 @@ def test_nbbench_killed_leaves_a_folder_that_recovers(bench: Bench) -> None:
     wait_until(lambda: any((f / "pytest.log").exists() and _sleeping(marker) for f in bench.folders()), 30)
     folder = bench.folder
     wait_until(lambda: "so far" in (folder / "pytest.log").read_text())
-    assert status(folder).startswith("BLOCKED — this capture did not finish")
+    assert status(folder).startswith("BLOCKED (exit code unknown): this capture did not finish")
     assert f"sleep {marker}" in (folder / "commands.txt").read_text()
     alive = bench.run("--recover", str(folder))
     assert alive.returncode == 2

@@ -50,9 +50,9 @@ def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
 
 def test_a_slice_takes_at_least_one_sample_and_not_too_many() -> None:
     one = take_slice(lambda: 0.5, 0.0)
-    assert len(one["samples"]) + one["spoilt"] == 1
+    assert len(one["samples"]) + one["disturbed"] == 1
     many = take_slice(lambda: 0.5, 60.0)
-    assert len(many["samples"]) + many["spoilt"] == MOST_SAMPLES
+    assert len(many["samples"]) + many["disturbed"] == MOST_SAMPLES
 
 
 def test_waiting_never_falls() -> None:

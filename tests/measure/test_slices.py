@@ -56,7 +56,7 @@ def answers(order: dict) -> dict | None:
     if order["op"] == "canary":
         return {"frames_s": 1.0, "arithmetic_s": 2.0}
     if order["op"] == "slice":
-        return {"samples": [2.0, 1.0], "spoilt": 0, "cpu_s": 0.1}
+        return {"samples": [2.0, 1.0], "disturbed": 0, "cpu_s": 0.1}
     return None
 
 
@@ -70,8 +70,8 @@ def test_any_number_of_sides_runs_in_slices() -> None:
 
 def test_a_slice_without_a_clean_sample_is_taken_again_by_all() -> None:
     def script(order: dict) -> dict | None:
-        spoilt = order["op"] == "slice" and order["side"] == "b"
-        return {"samples": [], "spoilt": 1, "cpu_s": 0.1} if spoilt else answers(order)
+        disturbed = order["op"] == "slice" and order["side"] == "b"
+        return {"samples": [], "disturbed": 1, "cpu_s": 0.1} if disturbed else answers(order)
 
     found = take_slices(player(script), ("a", "b"), "", "time_run", Random(1), slices=2)
     assert found.samples == {"a": (), "b": ()}

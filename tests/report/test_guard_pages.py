@@ -137,7 +137,7 @@ def test_the_status_is_never_better_than_the_run(end: CaptureEnd, said: str) -> 
 
 def test_the_opening_page_is_true_if_nobody_replaces_it() -> None:
     page = opening_summary(START)
-    assert section(page, "Status").startswith("BLOCKED — this capture did not finish")
+    assert section(page, "Status").startswith("BLOCKED (exit code unknown): this capture did not finish")
     assert "OMP_NUM_THREADS=2" in section(page, "Command")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.config import Settings, checkout_settings, load_settings, shipped_profiles
+from nbbench.config import Settings, asv_setting, checkout_settings, load_settings, shipped_profiles
 from nbbench.errors import ConfigError
 from nbbench.subject.profile import ImageTolerance, Profile, load_profile, shipped_variables
 
@@ -51,6 +51,20 @@ class TestWhich:
     def test_by_the_projects_name_in_asv_conf(self, tmp_path):
         conf = '{\n  // "project": "other",\n  "project": "nanoBragg PyTorch"}'
         assert project(tmp_path, conf=conf).package == "nanobrag_torch"
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ('{"project": "one \\"line\\""}', 'one "line"'),
+            ('{\n  "project":\n    "next line"\n}', "next line"),
+            ('{\n  // "project": "old",\n  "project": "new"\n}', "new"),
+            ('{"branches": ["a", "b"]}', ""),
+            ("", ""),
+        ],
+    )
+    def test_what_asv_conf_says(self, tmp_path, text, found):
+        (tmp_path / "asv.conf.json").write_text(text)
+        assert asv_setting(tmp_path / "asv.conf.json", "project") == found
 
     def test_another_project_is_measured_without_a_profile(self, tmp_path):
         found = project(tmp_path, conf='{"project": "blur", "branches": ["dev"]}')
