@@ -47,7 +47,7 @@ class SeriesState:
     """The rounds of one series so far (log-ratios), its floor, and what was decided.
 
     ``accepted`` is a regression that somebody acknowledged: log-ratios are counted from there. ``decision``
-    is None until something is decided or the gate ends. ``confirming`` are the fresh rounds after a regression
+    is None until something is decided or it ends. ``confirming`` are the fresh rounds after a regression
     was found; ``confirmed`` is None until they say yes or no; without ``confirm`` none is needed. ``crashes``
     counts failures by side, ``errors`` has the first reason of each, ``skipped`` the sides that skip
     themselves; ``disturbed`` says what disturbed the newest pair that gave no figure, which is no error.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbbench
 from nbbench.errors import HostError
 from nbbench.measure import kernel, warm_server, wire
 from nbbench.record.redact import redact_text
@@ -24,6 +25,11 @@ _IMPORT_LIMIT_S = 120.0  # the real subject takes three seconds
 _SERVER_ENDED = "the warm benchmark server ended unexpectedly"
 _STOPPED_SERVER = (
     "nbbench: the benchmark stopped the process that watches it (SIGSTOP): its figure does not count"
+)
+# Not from the current folder, where a torch.py may lie. A checkout that is not installed is found as well.
+_SERVER = (
+    f"import sys; sys.path.append({str(Path(nbbench.__file__).parents[1])!r}); "
+    "from nbbench.measure.warm_server import main; main()"
 )
 _LOOK_S = 1.0  # how often a server that does not answer is looked at
 
@@ -107,7 +113,7 @@ class WarmServer:
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
         self._process = subprocess.Popen(
-            [python, "-P", "-m", warm_server.__name__, str(theirs.fileno()), *preload],
+            [python, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={

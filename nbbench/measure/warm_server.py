@@ -1,6 +1,6 @@
 """The warm server: benchmark processes forked from one that has torch and the suite imported.
 
-It runs as a module of its own, so that neither asv nor what measuring does not need is imported. It speaks
+It runs in a fresh interpreter, so that neither asv nor what measuring does not need is imported. It speaks
 length-prefixed JSON on an inherited socket. Level one imports torch and the modules on its command line;
 each `suite` request forks a level-two server that imports one commit's source tree and the benchmark suite;
 each `job` request forks the process that measures (warm_job.py). No thread may run before a fork, and none of
@@ -147,7 +147,3 @@ def _import_and_serve(sock: socket.socket) -> None:
         importlib.import_module(name)
     _announce(sock)
     serve_requests(sock)
-
-
-if __name__ == "__main__":
-    main()
