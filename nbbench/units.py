@@ -1,4 +1,4 @@
-"""The only formatter of figures; what they mean is told by `metrics`."""
+"""The only formatter of figures; what they mean says `metrics`."""
 
 from __future__ import annotations
 

@@ -17,13 +17,16 @@ def detect(app: App, machine: str | None) -> int:
 
     Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
     """
+    from collections import Counter
+
     from nbbench.cli.streams import terminal
     from nbbench.errors import EXIT_OK, InconclusiveError, UsageError
     from nbbench.history.history import current_flags, detect_events
-    from nbbench.model import to_plain
+    from nbbench.model import EventDirection
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.events import regressions_blocks
     from nbbench.report.text import as_text
+    from nbbench.words import plural
 
     with open_store(app.settings) as store:
         import_all(app.settings, store)
@@ -40,11 +43,11 @@ def detect(app: App, machine: str | None) -> int:
         if not info.get("series"):
             raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")
         flags = current_flags(store, events, app.settings.plan)
-    worse = sum(e.worse for e in events)
-    head = (
-        f"{info['series']} series, {info['changes']} change points, {len(events)} events: "
-        f"{worse} worse, {len(events) - worse} better"
-    )
-    table = as_text(regressions_blocks(flags, evidence=False), terminal())
-    app.emit("detect", {**info, "events": to_plain(events)}, f"{head}\n\n{table}")
+        not_judged = store.not_judged()
+    counts = Counter(event.direction for event in events)
+    kinds = ", ".join(plural(counts[direction], direction) for direction in EventDirection)
+    head = f"{info['series']} series, {info['changes']} change points, {len(events)} events: {kinds}"
+    blocks = regressions_blocks(flags, not_judged=not_judged, evidence=False)
+    payload = {**info, "events": events, "not_judged": not_judged}
+    app.emit("detect", payload, as_text([head, *blocks], terminal()))
     return EXIT_OK

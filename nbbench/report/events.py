@@ -69,7 +69,7 @@ def _size(effect: float) -> float:
 def headline_changes(event: Event) -> tuple[ChangePoint | None, ChangePoint | None]:
     """The event's largest changes in time and in exact work, in the event's own direction.
 
-    Work is told by bytes where they moved, else by operations: an upcast from nothing to a few
+    Work is shown by bytes where they count, else by operations: an upcast from nothing to a few
     bytes is infinitely more, and says less.
     """
     mine = [(c, change_metric(c)) for c in _own(event)]
@@ -258,7 +258,7 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         )
         for flag in flags
     ]
-    gains = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
+    others = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
     return Table(
         headers,
         rows,
@@ -267,8 +267,8 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         spare=(1, 5, 2, 7, 8, 4),  # an event's name holds its commits
         toned=3,
         tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
-        quiet=gains,
-        quiet_as=plural(len(flags) - gains, "improvement"),
+        quiet=others,
+        quiet_as=plural(len(flags) - others, "improvement"),
     )
 
 
