@@ -244,7 +244,8 @@ def test_outside_of_a_project_only_the_folder_is_written(checkout: Path, tmp_pat
     """nbbench installed as a wheel would be: nothing above it is a project either."""
     place = tmp_path / "site"
     shutil.copytree(Path(nbbench.__file__).parent, place / "nbbench", ignore=_no_caches)
-    environ = {**os.environ, "PYTHONPATH": str(place)}
+    found = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environ = {**os.environ, "PYTHONPATH": found}
     words = [sys.executable, "-m", "nbbench", "capture", "--", "true"]
     done = subprocess.run(words, cwd=checkout, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
