@@ -134,6 +134,10 @@ class TestReading:
         page = html / "nbbench-regressions.html"
         assert page.is_file() and "feature/spec-based-2" in page.read_text()
         assert page.name in (html / "index.html").read_text()
+        # A5: where asv's pages fail to load their libraries they go to error.html, which leads on to ours.
+        assert "error.html" in (html / "index.html").read_text()
+        assert f"url={page.name}#asv-offline" in (html / "error.html").read_text()
+        assert 'id="asv-offline"' in page.read_text()
 
 
 class TestBroken:
