@@ -266,7 +266,8 @@ class TestSurroundings:
     def test_of_a_job(self, job, tmp_path, server):
         told = json.loads(job("facts", environment={"MARK": "ü 1"}, cwd=tmp_path).output)
         assert told["cwd"] == str(tmp_path)
-        assert told["environment"] == {**os.environ, "MARK": "ü 1"}
+        assert told["environment"].keys() == {*os.environ, "MARK"}  # values may look like secrets
+        assert told["environment"]["MARK"] == "ü 1"
         assert told["threads"] == 1  # nothing ran beside it when it was forked
         assert told["torch"] is True and told["package"] == "one"
         assert (told["input"], told["null"]) == ("", "/dev/null")
