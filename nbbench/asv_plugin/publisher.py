@@ -45,6 +45,7 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
             return
         (html / PAGE).write_text(text, encoding="utf-8")
         link_from_index(html / "index.html", PAGE)
+        land_from_error(html / "error.html", PAGE)
 
 
 def leave_out(conf: Any, benchmarks: Any, declared: Mapping[str, Better]) -> None:
@@ -69,3 +70,15 @@ def link_from_index(index: Path, page: str) -> None:
         'background:#a33;color:#fff;border-radius:4px;text-decoration:none">flagged regressions</a>'
     )
     index.write_text(text.replace("</body>", f"{link}</body>", 1), encoding="utf-8")
+
+
+def land_from_error(error_page: Path, page: str) -> None:
+    """Lead from asv's error page, where its own pages go without a network, to `page` with a word why."""
+    target = f"{page}#asv-offline"
+    error_page.write_text(
+        f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">'
+        "<title>asv's graphs need a network</title>"
+        f"<p>asv's graphs load their libraries from the network, which did not answer. "
+        f'<a href="{target}">The page of regressions</a> needs none.</p>\n',
+        encoding="utf-8",
+    )

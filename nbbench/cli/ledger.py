@@ -119,6 +119,7 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.report.ledger_view import steps_blocks, steps_payload
     from nbbench.stats.many import MOST_JOBS
+    from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
     from nbbench.work.steps import find_steps
@@ -141,7 +142,7 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     )
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     match_of = functools.cache(functools.partial(line_match, app.settings))
-    steps = find_steps(found, _times(app, compared, wanted), match_of)
+    steps = find_steps(found, _times(app, compared, wanted), match_of, load_profile(app.settings).image)
     steps = [step for step in steps if step.commit in commits]
     blocks = steps_blocks(len(commits), steps, wanted, wide=markdown is not None, by_name=subject is None)
     emit_blocks(app, "ledger-steps", steps_payload(len(commits), steps), blocks, markdown)

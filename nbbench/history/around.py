@@ -30,6 +30,7 @@ class Around:
         self._records = _by_commit(history.records)
         self._ceilings = history.ceilings()
         self._setups = history.setups
+        self._tolerance = history.tolerance
         self._diffs: dict[tuple[str, int, int], LedgerDiff | None] = {}
 
     def same_tree(self, lo: int, hi: int) -> bool:
@@ -65,7 +66,7 @@ class Around:
         for i in range(lo - 1, -1, -1):
             base = self._usable(i)
             if workload in base:
-                return diff_ledgers(base[workload], head)
+                return diff_ledgers(base[workload], head, tolerance=self._tolerance)
             if any(name.startswith(family) for name in base):
                 return None
         return None

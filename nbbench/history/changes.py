@@ -18,7 +18,7 @@ from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
 from nbbench.history.standing import Standing, failures, not_judged, standing, without_flips
-from nbbench.ledger import Ledger
+from nbbench.ledger import ImageTolerance, Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
@@ -26,6 +26,7 @@ from nbbench.stats.changepoint import Step, exact_steps
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
+from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import Workloads, current_workloads, use_workloads, workload_of
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -50,7 +51,8 @@ class History:
     one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
-    results that were collected more than once, `setups` what each was measured with.
+    results that were collected more than once, `setups` what each was measured with; images that differ by
+    less than `tolerance` are the same within rounding.
     """
 
     series: Collection[Series]
@@ -61,6 +63,7 @@ class History:
     machine: tuple[Series, ...] = ()
     repeats: Repeats = field(default_factory=dict)
     setups: Setups = field(default_factory=Setups)
+    tolerance: ImageTolerance = ROUNDING
 
     def order(self) -> CommitOrder:
         """The commits along the branch; a database lists all those of its series."""
@@ -218,7 +221,7 @@ class _Evidence:
     def __init__(self, history: History, order: CommitOrder) -> None:
         self._disturbed: Disturbed = disturbed_results(history.records)
         self._canaries: Canaries = canary_levels(history.records)
-        self._work = WorkHistory(history.ledgers, order)
+        self._work = WorkHistory(history.ledgers, order, history.tolerance)
         self._repeats = history.repeats
 
     def values(self, one: Curve) -> tuple[NDArray[np.float64], bool]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import ImageChange, Ledger
-from nbbench.work.ledger_diff import compare_images
+from nbbench.ledger import ImageChange, ImageTolerance, Ledger
+from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
 
 LONG = 3
@@ -37,17 +37,17 @@ class Work:
     image: Ledger | None = None
 
 
-def other_work(before: Work, after: Work) -> bool:
+def other_work(before: Work, after: Work, tolerance: ImageTolerance = ROUNDING) -> bool:
     """Whether the work differs, or the image beyond rounding."""
     pairs = (before.bytes, after.bytes), (before.operations, after.operations)
     if any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs):
         return True
     if before.image is None or after.image is None:
         return False
-    return compare_images(before.image, after.image)[0] is ImageChange.DIFFERENT
+    return compare_images(before.image, after.image, tolerance)[0] is ImageChange.DIFFERENT
 
 
-def work_levels(work: Sequence[Work | None]) -> IntArray:
+def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDING) -> IntArray:
     """Number (n,) of the level of equal work that each commit lies in, from 0 on; None belongs to the one
     before."""
     levels = np.zeros(len(work), dtype=np.int64)
@@ -55,7 +55,7 @@ def work_levels(work: Sequence[Work | None]) -> IntArray:
     for i, now in enumerate(work):
         levels[i] = levels[i - 1] if i else 0
         if now is not None:
-            levels[i] += last is not None and other_work(last, now)
+            levels[i] += last is not None and other_work(last, now, tolerance)
             last = now
     return levels
 
@@ -72,11 +72,18 @@ def short_levels(levels: IntArray) -> IntArray:
 class WorkHistory:
     """The levels of every workload along the branch."""
 
-    def __init__(self, ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> None:
+    def __init__(
+        self,
+        ledgers: Mapping[str, Mapping[str, Ledger]],
+        order: CommitOrder,
+        tolerance: ImageTolerance = ROUNDING,
+    ) -> None:
         self._places = {commit.hash: i for i, commit in enumerate(order.commits)}
         trees = [ledgers.get(commit.tree, {}) for commit in order.commits]
         names = sorted({name for found in trees for name in found})
-        self._levels = {name: work_levels([_work(found.get(name)) for found in trees]) for name in names}
+        self._levels = {
+            name: work_levels([_work(found.get(name)) for found in trees], tolerance) for name in names
+        }
 
     def levels(self, one: Curve) -> IntArray:
         """Number (n,) of the level of equal work at each commit of a series; all 0 where none is known."""

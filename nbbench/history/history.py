@@ -13,13 +13,14 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import Ledger
+from nbbench.ledger import ImageTolerance, Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
 from nbbench.record.refresh import import_all, order_notes
+from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
 if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does without
@@ -27,11 +28,13 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.repeats import Repeats
     from nbbench.history.setups import Sampling, Setups
 
-RULES = 3
+RULES = 4
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
-def load_history(store: Store, *, machine: str | None = None) -> History:
+def load_history(
+    store: Store, *, machine: str | None = None, tolerance: ImageTolerance | None = None
+) -> History:
     """Everything that detection looks at; the series stay in the database."""
     from nbbench.history.changes import History
     from nbbench.history.ledger_series import ledger_series
@@ -53,6 +56,7 @@ def load_history(store: Store, *, machine: str | None = None) -> History:
         machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
         repeats=_repeats(store, machine, records),
         setups=_setups(store, records),
+        tolerance=tolerance or ImageTolerance(),
     )
 
 
@@ -101,7 +105,7 @@ def detect_events(
     from nbbench.history.events import build_events
 
     rests_on = store.fingerprint()  # before reading: what comes meanwhile is new to the next command
-    history = load_history(store, machine=machine)
+    history = load_history(store, machine=machine, tolerance=load_profile(settings).image)
     found = judge_history(
         history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
     )
@@ -125,7 +129,9 @@ def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     units = [list(one) for one in settings.units]
     path = settings.results_dir / WORKLOADS_FILE
     workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    return [RULES, settings.min_effect, machine, units, installed_torch(), workloads]
+    image = load_profile(settings).image
+    rounding = [image.median, image.block]
+    return [RULES, settings.min_effect, machine, units, installed_torch(), workloads, rounding]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:
@@ -144,6 +150,12 @@ def up_to_date(settings: Settings, store: Store) -> list[Event]:
     if not store.run_info().get("series"):
         raise InconclusiveError("there are no results to judge", hint="measure with `nbbench run` first")
     return events
+
+
+def nothing_judged(store: Store) -> bool:
+    """Whether the saved events rest on no series that could be judged."""
+    info = store.run_info()
+    return not info.get("judged") and not info.get("events")
 
 
 def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:

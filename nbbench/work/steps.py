@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nbbench.ledger import Ledger
+from nbbench.ledger import ImageTolerance, Ledger
 from nbbench.model import Commit
-from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.work.ledger_diff import ROUNDING, LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.shifts import FunctionChange, by_function
 from nbbench.work.work_share import Timing
@@ -48,6 +48,7 @@ def find_steps(
     found: Iterable[tuple[Commit, Mapping[str, Ledger]]],
     time_of: TimeOf = lambda *_: None,
     match_of: MatchOf = lambda *_: None,
+    tolerance: ImageTolerance = ROUNDING,
 ) -> list[Step]:
     """The steps of commits in order, oldest first; ledgers are keyed by workload.
 
@@ -66,10 +67,10 @@ def find_steps(
                 steps.append(Step(commit, base, name, None, None, reason))
                 continue
             if base is not None and before is not None:
-                diff = diff_ledgers(before, one)
+                diff = diff_ledgers(before, one, tolerance=tolerance)
                 if not diff.equal or diff.new_image:
                     if (match := match_of(base, commit)) is not None:
-                        diff = diff_ledgers(before, one, match)
+                        diff = diff_ledgers(before, one, match, tolerance)
                     steps.append(Step(commit, base, name, diff, time_of(name, base, commit)))
             last[name] = commit, one
     return steps

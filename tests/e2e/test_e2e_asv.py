@@ -133,6 +133,10 @@ class TestReading:
         page = html / "nbbench-regressions.html"
         assert page.is_file() and "feature/spec-based-2" in page.read_text()
         assert page.name in (html / "index.html").read_text()
+        # A5: where asv's pages fail to load their libraries they go to error.html, which leads on to ours.
+        assert "error.html" in (html / "index.html").read_text()
+        assert f"url={page.name}#asv-offline" in (html / "error.html").read_text()
+        assert 'id="asv-offline"' in page.read_text()
 
 
 class TestBroken:
@@ -216,6 +220,8 @@ ODD = """
 import os, signal, time
 
 def track_fine():
+    if "ODD_LATER" in os.environ:
+        exec(os.environ["ODD_LATER"])
     return 1.0
 
 def track_killed():
@@ -282,6 +288,24 @@ class TestOddBenchmarks:
         project.run("asv", "run", "HEAD^!", "--skip-existing", "--machine", MACHINE, expect=2)
         again = project.telemetry(commit)[before:]
         assert {r.benchmark for r in again if r.kind == "run"} == {"odd.track_killed"}
+
+    @pytest.mark.parametrize("warm", ["1", "0"])
+    @pytest.mark.parametrize("later", ["os.kill(os.getpid(), signal.SIGKILL)", "raise ValueError('once')"])
+    def test_appending_takes_nothing_away(self, measured, later, warm):
+        """J3: `nbbench run --again` while memory is short costs no figure that was there."""
+        project, commit, _, _ = measured
+        options = ("--append-samples", "--record-samples", "--bench", "track_fine", "--machine", MACHINE)
+        environment = {"ODD_LATER": later, "NBBENCH_WARM": warm}
+        project.run("asv", "run", "HEAD^!", *options, expect=2, **environment)
+        assert project.figures(commit, "odd.track_fine") == [1.0]
+
+    def test_a_plain_process_that_is_killed_is_not_stored(self, measured):
+        """J3, without warm processes; its output is as clean."""
+        project, commit, _, _ = measured
+        options = ("--bench", "track_(killed|secret)", "--show-stderr", "--machine", MACHINE)
+        shown = project.run("asv", "run", "HEAD^!", *options, expect=2, NBBENCH_WARM="0").stdout
+        assert "odd.track_killed" not in project.results()[commit]["results"]
+        assert "ValueError: not <redacted>" in shown and SECRET not in shown
 
     def test_a_secret_reaches_no_file_and_no_terminal(self, measured):
         project, _, shown, _ = measured

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from asv.plugins.regressions import _GraphDataFilter
 
-from nbbench.asv_plugin.publisher import RegressionsPage, leave_out
+from nbbench.asv_plugin.publisher import RegressionsPage, land_from_error, leave_out
 from nbbench.metrics import Better
 
 UNITS = {
@@ -39,3 +40,12 @@ def test_ours_comes_before_asvs_list() -> None:
     from asv.plugins.regressions import Regressions
 
     assert RegressionsPage.order < Regressions.order
+
+
+def test_A5_asvs_error_page_leads_to_ours_with_the_reason(tmp_path: Path) -> None:
+    page = tmp_path / "error.html"
+    page.write_text("Can not determine continental origin of swallow.")
+    land_from_error(page, "ours.html")
+    text = page.read_text()
+    assert 'content="0; url=ours.html#asv-offline"' in text
+    assert "network" in text and "swallow" not in text
