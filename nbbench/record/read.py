@@ -1,4 +1,4 @@
-"""StoreReading series, results, telemetry and ledgers: a few bulk queries, whatever the number of rows."""
+"""Reading series, results, telemetry and ledgers: a few bulk queries, whatever the number of rows."""
 
 from __future__ import annotations
 

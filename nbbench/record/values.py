@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, Integer, Text, TypeDecorator
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -45,3 +45,8 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# One of each for all columns: an engine works every instance out anew, which took longer than the queries.
+TEXT, TIME, INT, BIG = CleanText(), UtcTime(), Integer(), BigInteger()
+DOUBLE: Double[float] = Double()

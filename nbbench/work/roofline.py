@@ -20,7 +20,7 @@ from nbbench.model import Commit, Result, Status
 from nbbench.probe.cache import parse_size
 from nbbench.record import Store
 from nbbench.words import Say
-from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_inputs
+from nbbench.work.roofs import Achieved, best_of, ceiling_moved, classify, unknown_inputs
 from nbbench.workloads import workload_of
 
 
@@ -62,7 +62,7 @@ def measured(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, sa
     rows = [classify(ledgers[name], spent, roof) for name, spent in seconds.items()]
     if not rows:
         raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
-    if warning := moved(before, after):
+    if warning := ceiling_moved(before, after):
         notes.insert(0, warning)
     notes += filter(None, [unknown_inputs([ledgers[name] for name in seconds])])
     return Roofline(commit, roof, tuple(rows), tuple(notes))
