@@ -98,7 +98,7 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
     found, note = calibrate(app.settings, commit, bench, seed, app.say)
-    text = calibration_text(found, app.settings.floor, note)
+    text = calibration_text(found.series, app.settings.floor, note)
     app.emit("calibration", {"calibration": found, "note": note}, text)
     return EXIT_OK
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from nbbench.gate.calibration import Calibration
 from nbbench.report.text import table
+from nbbench.verdicts import SeriesNoise
 
 
-def calibration_text(found: Calibration, least_floor: float, note: str) -> str:
+def calibration_text(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> str:
     """A row a series: rounds, noise a pair, its floor (at least `least_floor`), and the errors of its rounds
     without and with the canary."""
     lines = [
@@ -19,7 +20,7 @@ def calibration_text(found: Calibration, least_floor: float, note: str) -> str:
             _percent(max(one.floor, least_floor)),
             f"{'yes' if one.canary else 'no'}: {_percent(one.plain)} -> {_percent(one.corrected)}",
         )
-        for series, one in found.series.items()
+        for series, one in found.items()
     ]
     head = ("series", "rounds", "noise a pair", "floor", "canary helps?")
     return f"{table(head, lines, right=(1, 2, 3))}\n\n{note}"
