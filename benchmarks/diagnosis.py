@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from nbbench.probe.ceiling import measure_ceiling
 from nbbench.probe.resources import Run, measure
 from nbbench.record.atomic import write_bytes
+from nbbench.record.redact import redact_text
 
 from . import bandwidth, recording, subject
 
@@ -43,7 +45,8 @@ def measure_pair(path: str, size: int, dtype: str) -> None:
         else:
             found["error"] = "this C library has no mallopt, so malloc cannot be pinned"
     except Exception as error:
-        found["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        reason = redact_text(f"{type(error).__name__}: {error}", os.environ)
+        found["error"] = reason.splitlines()[0][:300]
     _save(path, found)
 
 

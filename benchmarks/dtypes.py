@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from nbbench.probe.dtypes import Call, audit
 from nbbench.record.atomic import write_bytes
+from nbbench.record.redact import redact_text
 
 from . import subject
 
@@ -91,7 +93,13 @@ def write(path: str) -> None:
     """Audit every case in both dtypes and write the records as JSON to `path`."""
     subject.prepare()
     records = [
-        audit(name, dtype, lambda build=build, dtype=dtype: build(dtype), source_root=subject.source_root())
+        audit(
+            name,
+            dtype,
+            lambda build=build, dtype=dtype: build(dtype),
+            source_root=subject.source_root(),
+            clean=lambda text: redact_text(text, os.environ),
+        )
         for name, build in CASES.items()
         for dtype in DTYPES
     ]

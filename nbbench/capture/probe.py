@@ -207,8 +207,8 @@ def _extracted(settings: Settings, start: CaptureStart) -> Path:
     """The captured tree, extracted from the registered subject or from the checkout's own git."""
     trees = settings.env_dir / "trees"
     repositories = [settings.subject_git] if (settings.subject_git / "objects").is_dir() else []
-    own = git_text(Path(start.cwd), ["rev-parse", "--path-format=absolute", "--git-common-dir"])
-    for repository in (*repositories, Path(own)):
+    own = Path(start.cwd, git_text(Path(start.cwd), ["rev-parse", "--git-common-dir"])).resolve()
+    for repository in (*repositories, own):
         try:
             tree = git_text(repository, ["rev-parse", "--verify", f"{start.commit}:{settings.measured_path}"])
         except SubjectError:

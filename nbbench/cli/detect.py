@@ -15,13 +15,14 @@ from nbbench.cli.options import project_option
 def detect(app: App, machine: str | None) -> int:
     """Find change points in every series, group them into events, attribute and explain them.
 
-    Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
+    Exact counters are compared exactly; noisy series by the detector of docs/statistics.md. Where no series
+    could be judged, the exit code is 4.
     """
     from collections import Counter
 
     from nbbench.cli.pages import emit_blocks
-    from nbbench.errors import EXIT_OK, InconclusiveError, UsageError
-    from nbbench.history.history import current_flags, detect_events
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError, UsageError
+    from nbbench.history.history import current_flags, detect_events, nothing_judged
     from nbbench.model import EventDirection
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.events import regressions_blocks
@@ -43,10 +44,11 @@ def detect(app: App, machine: str | None) -> int:
             raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")
         flags = current_flags(store, events, app.settings.plan)
         not_judged = store.not_judged()
+        nothing = nothing_judged(store)
     counts = Counter(event.direction for event in events)
     kinds = ", ".join(plural(counts[direction], direction) for direction in EventDirection)
     head = f"{info['series']} series, {info['changes']} change points, {len(events)} events: {kinds}"
-    blocks = regressions_blocks(flags, not_judged=not_judged, evidence=False)
+    blocks = regressions_blocks(flags, not_judged=not_judged, nothing=nothing, evidence=False)
     payload = {**info, "events": events, "not_judged": not_judged}
     emit_blocks(app, "detect", payload, [head, *blocks])
-    return EXIT_OK
+    return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -114,7 +114,11 @@ def _measure(
             import_all(app.settings, store)
             save_commits(app.settings, store)
         found = look_back(app.settings, store, commits, bench, began)
-    notes = () if found.ran else ("nothing ran: all of it was measured already (--again measures again)",)
+    notes = (
+        ()
+        if found.ran or found.tried or not found.results
+        else ("nothing ran: all of it was measured already (--again measures again)",)
+    )
     blocks = run_blocks(
         found.results, machine=found.machine, records=found.records, commits=commits, notes=notes
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.repeats import Repeats
     from nbbench.history.setups import Sampling, Setups
 
-RULES = 3
+RULES = 4
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -150,6 +150,12 @@ def up_to_date(settings: Settings, store: Store) -> list[Event]:
     if not store.run_info().get("series"):
         raise InconclusiveError("there are no results to judge", hint="measure with `nbbench run` first")
     return events
+
+
+def nothing_judged(store: Store) -> bool:
+    """Whether the saved events rest on no series that could be judged."""
+    info = store.run_info()
+    return not info.get("judged") and not info.get("events")
 
 
 def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:

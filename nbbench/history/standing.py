@@ -164,7 +164,7 @@ def _reason(one: Standing, others: Sequence[Standing], newest: Mapping[tuple[str
     here = [o for o in others if (o.key.machine, o.key.environment) == (one.key.machine, one.key.environment)]
     later = [o for o in here if o.key.version != one.key.version and o.last > one.last]
     if later:
-        return _new_version(one, max(later, key=lambda o: o.last))
+        return _new_version(one, min(later, key=lambda o: (o.first, o.key.version)))
     if one.fails_since >= 0:
         return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran"
     if one.skipped_since >= 0:

@@ -26,7 +26,7 @@ from asv.runner import BENCHMARK_RUN_SCRIPT
 
 from nbbench import __version__
 from nbbench.config import Settings, load_settings
-from nbbench.errors import HostError, NbbenchError, SubjectError
+from nbbench.errors import HostError, NbbenchError
 from nbbench.measure import warm_client as warm
 from nbbench.measure.machine import UNKNOWN_FACT, Host
 from nbbench.measure.process_env import installed_torch, tree_environment
@@ -38,7 +38,7 @@ from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject, tree_ids
-from nbbench.subject.tree import extract_tree
+from nbbench.subject.tree import UnfitTree, extract_tree
 
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
@@ -59,6 +59,10 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     tool_name = "nbbench"
     machine_name: ClassVar[str] = ""
     created: ClassVar[bool] = False
+    appends: ClassVar[bool] = False  # whether samples are added to what is stored
+    not_extracted: ClassVar[set[str]] = (
+        set()
+    )  # commits that this machine could not lay out: nothing is stored
 
     def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged: dict[Any, str]) -> None:
         if not self.matches(python):
@@ -105,12 +109,15 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             subject = open_subject(self._settings)
             tree = tree_ids(subject, [commit_hash])[commit_hash]
             if not tree:
-                raise SubjectError(f"commit {commit_hash[:8]} has no {subject.measured_path}")
+                raise UnfitTree(f"commit {commit_hash[:8]} has no {subject.measured_path}")
             self._tree_dir = extract_tree(
                 subject.git_dir, commit_hash, tree, subject.measured_path, self._settings.env_dir / "trees"
             )
         except NbbenchError as error:
-            # asv records a ProcessError as a failed build and goes on with the next commit.
+            # asv records a ProcessError as a failed build and goes on with the next commit. A full disk, or
+            # objects that are still to be fetched, are nothing to record: the next run tries again.
+            if not isinstance(error, UnfitTree):
+                self.not_extracted.add(commit_hash)
             self._tree, self._tree_dir, self._commit = "", None, commit_hash
             self._append(
                 benchmark="",
@@ -121,7 +128,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
                 exit_code=1,
                 stderr_tail=redact_text(str(error), os.environ)[:_STDERR_TAIL],
             )
-            raise util.ProcessError(["git", "archive"], 1, "", str(error)) from error
+            raise util.ProcessError(["extract"], 1, "", redact_text(str(error), os.environ)) from error
         self._tree, self._commit = tree, commit_hash
         export_workloads(self._settings)
         self._set_commit_hash(commit_hash)
@@ -139,10 +146,17 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             kwargs["timeout"] = float(limit)
         if self._warm and warm_mode and self._tree_dir is not None and not kwargs.get("return_popen"):
             return self._run_warm([str(a) for a in args[1:]], environment, kwargs)
+        if len(args) > 1 and args[1] == "run_server":
+            raise util.UserError("nbbench starts the processes itself: --launch-method is not for this suite")
         environment["ASV_PYTHONPATH"] = os.pathsep.join(self._path_entries())
         command = [sys.executable, *args]
         kwargs.setdefault("timeout", self._install_timeout)
-        return util.check_output(command, env=environment, **kwargs)
+        if not (warm_mode and kwargs.get("return_stderr")):
+            return util.check_output(command, env=environment, **kwargs)
+        output, _, code = util.check_output(command, env=environment, **kwargs)
+        if _from_outside(code):  # nothing that the benchmark did: once more
+            output, _, code = util.check_output(command, env=environment, **kwargs)
+        return redact_text(output, environment) + _from_outside(code), "", code
 
     def _path_entries(self) -> list[str]:
         return [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
@@ -183,9 +197,8 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             self._close()  # the next process gets a new server; this one has failed
             return _lost(str(error))
         output = outcome.output
-        if outcome.telemetry["verdict"] == "ended" and -outcome.exit_code in _FROM_OUTSIDE:
-            name = signal.Signals(-outcome.exit_code).name
-            output += f"\n{_LOST} ({name}; the kernel does this where memory runs out)"
+        if outcome.telemetry["verdict"] == "ended":
+            output += _from_outside(outcome.exit_code)
         return warm.JobOutcome(output, outcome.exit_code, outcome.telemetry)
 
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
@@ -259,6 +272,13 @@ def _setup() -> tuple[tuple[str, Any], ...]:
         ("nbbench", __version__),
         ("cache_bytes", last_level_cache_bytes()),
     )
+
+
+def _from_outside(code: int) -> str:
+    """The word for a process that somebody else ended; '' for all other exit codes."""
+    if -code not in _FROM_OUTSIDE:
+        return ""
+    return f"\n{_LOST} ({signal.Signals(-code).name}; the kernel does this where memory runs out)"
 
 
 def is_lost(output: str | None) -> bool:

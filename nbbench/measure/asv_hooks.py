@@ -28,7 +28,8 @@ def install() -> None:
     except NbbenchError as error:
         raise _user_error(error) from error
     _learn_the_machine()
-    _leave_lost_results_out()
+    _write_whole_files()
+    _keep_what_was_measured()
     _build_one_at_a_time()
     _finish_setup_with_success()
     held = False
@@ -59,22 +60,60 @@ def _learn_the_machine() -> None:
     machine.Machine.save = save
 
 
-def _leave_lost_results_out() -> None:
-    """Keep failures of a process that was killed from outside out of the result file.
+def _write_whole_files() -> None:
+    """A file of asv's is replaced when the new one is complete: a kill must not cost earlier samples."""
+    original = util.write_json
 
-    A later run then measures them, instead of taking them for failures of the subject.
+    def write_json(path: str, *args: Any, **kwargs: Any) -> None:
+        place = Path(os.path.realpath(path))
+        fresh = place.with_name(f"{place.name}.new")
+        original(str(fresh), *args, **kwargs)
+        fresh.replace(place)
+
+    util.write_json = write_json
+
+
+def _keep_what_was_measured() -> None:
+    """Keep what is no failure of the subject out of the result file, and what was measured before in it.
+
+    A commit that could not be laid out and a process that was killed from outside are measured by a later
+    run. Samples are appended (`--append-samples`) to what is there, so a failure takes nothing away.
     """
     original = results.Results.save
 
     def save(self: Any, results_dir: str) -> None:
-        for name, text in self.stderr.items():
-            if name in self._results and is_lost(text):
-                value = self._results[name]
-                if value is None or None in value:
-                    self.remove_result(name)
+        if self.commit_hash in NbbenchEnvironment.not_extracted:
+            return
+        path = Path(results_dir, self._filename)
+        before = results.Results.load(str(path)) if path.is_file() else results.Results.unnamed()
+        for name in [name for name in self.stderr if name in self._results]:
+            lost = is_lost(self.stderr[name])
+            if lost or NbbenchEnvironment.appends:
+                _restore(self, before, name)
+            if lost and None in (self._results[name] or [None]):
+                self.remove_result(name)
         original(self, results_dir)
 
     results.Results.save = save
+
+
+def _restore(now: Any, before: Any, name: str) -> None:
+    """Put back what the parameters that have no value now had `before`."""
+    if name not in before.get_all_result_keys() or before.benchmark_version.get(
+        name
+    ) != now.benchmark_version.get(name):
+        return
+    params = before.get_result_params(name)
+    old = before.get_result_value(name, params)
+    holes = [j for j, value in enumerate(now.get_result_value(name, params)) if value is None]
+    for kind in ("value", "stats", "samples"):
+        merged = list(getattr(now, f"get_result_{kind}")(name, params))
+        kept = getattr(before, f"get_result_{kind}")(name, params)
+        for j in holes:
+            merged[j] = kept[j]
+        getattr(now, {"value": "_results"}.get(kind, f"_{kind}"))[name] = merged
+    if len(holes) == len(old):
+        now._started_at[name] = before._started_at[name]
 
 
 def _build_one_at_a_time() -> None:
@@ -102,6 +141,7 @@ def _lock(command: Any, once: Callable[[], AbstractContextManager[None]]) -> Non
     original = command.run.__func__
 
     def run_command(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        NbbenchEnvironment.appends = bool(kwargs.get("append_samples"))
         try:
             lock = once()
             with lock:

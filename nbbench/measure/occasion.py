@@ -26,7 +26,8 @@ _LOOKED_AT = 40  # commits whose cost is looked up
 class Occasion:
     """What is on record of the asked commits and benchmarks, on this machine and in this environment.
 
-    `ran` are the results of this occasion; the others were there before.
+    `ran` are the results of this occasion; the others were there before. `tried` says whether it started a
+    process at all: one that was killed leaves no result.
     """
 
     machine: str
@@ -34,11 +35,12 @@ class Occasion:
     results: tuple[Result, ...]
     ran: tuple[Result, ...]
     records: tuple[ProcessRecord, ...]
+    tried: bool = False
 
     @property
     def measured(self) -> int:
         """Figures that count: of what ran now, else (all was measured already) of what is there."""
-        return sum(result.status is Status.OK for result in self.ran or self.results)
+        return sum(result.status is Status.OK for result in self.ran or (() if self.tried else self.results))
 
 
 def chosen_commits(
@@ -90,7 +92,8 @@ def look_back(
     ]
     records = [r for c in commits for r in store.process_records(commit=c.hash) if r.machine == machine]
     ran = tuple(r for r in results if r.started_at is not None and r.started_at >= began)
-    return Occasion(machine, tuple(commits), tuple(results), ran, tuple(records))
+    tried = any(record.started_at >= began for record in records)
+    return Occasion(machine, tuple(commits), tuple(results), ran, tuple(records), tried)
 
 
 def _of_this_place(settings: Settings, results: Sequence[Result], bench: Sequence[str]) -> list[Result]:

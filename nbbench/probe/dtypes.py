@@ -54,9 +54,17 @@ class Call:
     may_fall_back: bool = False
 
 
-def audit(case: str, dtype: str, build: Callable[[], Call], *, source_root: str) -> Record:
+def audit(
+    case: str,
+    dtype: str,
+    build: Callable[[], Call],
+    *,
+    source_root: str,
+    clean: Callable[[str], str] = str,
+) -> Record:
     """Build and run one case under the traffic ledger; never raises for what the subject does.
 
+    `clean` takes secrets out of what the subject says, before anything is cut off.
     NotImplementedError from `build` or the call means that the commit lacks the feature.
     """
     told: list[str] = []
@@ -68,18 +76,18 @@ def audit(case: str, dtype: str, build: Callable[[], Call], *, source_root: str)
             made, ledger = _run(case, call, source_root)
         found = _facts(call, made, ledger)
     except NotImplementedError as error:
-        return {**head, "verdict": NOT_HERE, "reason": first_line(str(error)), **_EMPTY}
+        return {**head, "verdict": NOT_HERE, "reason": first_line(clean(str(error))), **_EMPTY}
     except Exception as error:
         inputs = [_tensor(name, tensor) for name, tensor in call.inputs.items()] if call else []
-        rest = {**_EMPTY, "inputs": inputs, "warnings": counted(told)}
-        return {**head, "verdict": BROKEN, "reason": _failure(error, source_root), **rest}
+        rest = {**_EMPTY, "inputs": inputs, "warnings": counted(map(clean, told))}
+        reason = _failure(error, clean(f"{type(error).__name__}: {error}"), source_root)
+        return {**head, "verdict": BROKEN, "reason": reason, **rest}
     verdict, reason = judge(found, dtype=dtype, may_fall_back=call.may_fall_back)
-    return {**head, "verdict": verdict, "reason": reason, **found, "warnings": counted(told)}
+    return {**head, "verdict": verdict, "reason": reason, **found, "warnings": counted(map(clean, told))}
 
 
-def _failure(error: Exception, source_root: str) -> str:
-    """The error in one line, with the innermost line of the subject."""
-    text = f"{type(error).__name__}: {error}"
+def _failure(error: Exception, text: str, source_root: str) -> str:
+    """What the error says in one line, with the innermost line of the subject."""
     root = source_root.rstrip("/") + "/"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(root)]
     where = (

@@ -12,6 +12,7 @@ from nbbench import units
 from nbbench.ledger import ImageChange
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation, changed
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
@@ -26,7 +27,7 @@ _FEW = 10  # scalars made now and then are not worth a line
 
 def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     """The report, with at most `lines` lines a workload."""
-    blocks: list[Block] = [found.sentence]
+    blocks: list[Block] = [explanation_sentence(found)]
     if found.diffs:
         blocks += _summary(found)
     for diff in found.diffs:
@@ -44,11 +45,16 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
     return {
         "base": to_plain(found.base),
         "head": to_plain(found.head),
-        "sentence": found.sentence,
+        "sentence": explanation_sentence(found),
         "lines_matched_by": "name" if found.by_name else "diff",
         "diffs": [_plain_diff(diff) for diff in found.diffs],
         "timing": [
-            {**to_plain(s), "effect": s.timing.effect, "exact": s.timing.workload in found.exact}
+            {
+                **to_plain(s),
+                "sentence": share_sentence(s),
+                "effect": s.timing.effect,
+                "exact": s.timing.workload in found.exact,
+            }
             for s in found.shares
         ],
         "problems": list(found.problems),
@@ -121,7 +127,7 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     told.append(_image(diff))
     if (share := found.share_of(diff.workload)) is not None:
         note = f" ({share.timing.note})" if share.timing.note else ""
-        told.append(f"time of {share.timing.series} on {share.timing.machine}: {share.sentence}{note}")
+        told.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}{note}")
         told += _system(share)
     else:
         told.append("time: not measured")

@@ -117,7 +117,7 @@ def _headline(commits: int, counts: Counter[Status], machine: str) -> str:
 def failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> list[tuple[str, str, str]]:
     """Commit, what failed there and why: one row for each reason, as a broken commit fails dozens alike."""
     errors: dict[tuple[str, str], str] = {}
-    for record in records:
+    for record in _newest(records):
         if record.exit_code != 0 or record.timed_out:
             errors.setdefault((record.commit, record.benchmark), _error(record))
     grouped: dict[tuple[str, str], list[str]] = {}
@@ -135,6 +135,18 @@ def failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> lis
         (commit[:8], what[0] + (f" and {len(what) - 1} more" if len(what) > 1 else ""), error)
         for (commit, error), what in grouped.items()
     ]
+
+
+def _newest(records: Sequence[ProcessRecord]) -> list[ProcessRecord]:
+    """Of each benchmark and parameter the last process: what failed once and then ran is no failure.
+
+    A commit that could not be laid out is none when something of it ran later.
+    """
+    last = {
+        (r.commit, r.benchmark, r.param_index, r.kind): r for r in sorted(records, key=lambda r: r.started_at)
+    }
+    ran = {r.commit: r.started_at for r in last.values() if r.benchmark}
+    return [r for r in last.values() if r.benchmark or ran.get(r.commit, r.started_at) <= r.started_at]
 
 
 def _error(record: ProcessRecord) -> str:

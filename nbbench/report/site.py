@@ -47,6 +47,7 @@ def render_site(
     commits: Sequence[Commit] = (),
     *,
     not_judged: Sequence[NotJudged] = (),
+    nothing: bool = False,
     title: str = "Performance record",
     source: str = "",
     generated_at: datetime | None = None,
@@ -56,6 +57,7 @@ def render_site(
 
     `commits` gives labels; `source` says what was measured (a branch, a repository).
     At most `max_charts` charts are drawn, events first; the page names the series that were left out.
+    `nothing` says that no series could be judged.
     """
     ordered = events.in_reading_order(flags, generated_at)
     charts = _Charts(ordered, series, commits, max_charts)
@@ -67,7 +69,7 @@ def render_site(
             title=title,
             source=source,
             now=generated_at,
-            headline=events.headline(ordered, not_judged, generated_at),
+            headline=events.headline(ordered, not_judged, generated_at, nothing=nothing),
             open_count=sum(events.is_open(flag, generated_at) for flag in ordered),
             lead=next((s for s in sections if events.is_open(s.flag, generated_at)), None),
             measured=f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}",

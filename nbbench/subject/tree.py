@@ -21,13 +21,17 @@ _LINK, _SUBMODULE, _PROGRAM = "120000", "160000", "100755"
 _ABANDONED_S = 3600.0  # an extraction takes well under a second
 
 
+class UnfitTree(SubjectError):
+    """The commit itself cannot be measured, wherever it is extracted."""
+
+
 def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, trees_dir: Path) -> Path:
     """Extract `measured_path` of `commit` below `trees_dir` and return the folder.
 
     The folder is named after the tree's object id, so commits with equal trees share it; it
     appears by rename, so a killed extraction leaves nothing half-written. Files are those of the
-    commit, whatever its attributes say. Raises SubjectError when objects are missing or a link leads
-    out of the tree, HostError when the disk refuses.
+    commit, whatever its attributes say. Raises UnfitTree when a link leads out of the tree, SubjectError when
+    objects are missing, HostError when the disk refuses.
     """
     target = trees_dir / tree[:16]
     if target.is_dir():
@@ -45,6 +49,8 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
             _publish(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+    except UnfitTree as error:
+        raise UnfitTree(f"commit {commit[:8]} cannot be extracted: {error}", hint="leave it out") from error
     except SubjectError as error:
         raise SubjectError(
             f"commit {commit[:8]} cannot be extracted: {error}",
@@ -78,7 +84,7 @@ def _entries(git_dir: Path, commit: str, measured_path: str) -> list[_Entry]:
     if not found:
         raise SubjectError(f"there is no {measured_path}")
     if odd := [e.path for e in found if e.path.startswith("/") or ".." in e.path.split("/")]:
-        raise SubjectError(f"{odd[0]} leads out of the tree")
+        raise UnfitTree(f"{odd[0]} leads out of the tree")
     return sorted(found, key=lambda entry: entry.mode == _LINK)  # so that no file is written through a link
 
 
@@ -107,7 +113,7 @@ def _check_links(folder: Path, links: list[Path]) -> None:
     """Refuse links that lead out of the tree, wherever other links on their way lead."""
     for link in links:
         if not Path(os.path.realpath(link)).is_relative_to(os.path.realpath(folder)):
-            raise SubjectError(f"the link {link.relative_to(folder)} leads out of the tree")
+            raise UnfitTree(f"the link {link.relative_to(folder)} leads out of the tree")
 
 
 def _publish(fresh: Path, target: Path) -> None:

@@ -174,12 +174,3 @@ def _bound(ledger: Ledger, touched: float, roof: Roof) -> Bound:
         return Bound.CACHE
     # The next operation finds its operand in the cache when this one has not pushed it out.
     return Bound.PARTLY if 2 * touched <= roof.cache_bytes else Bound.MEMORY
-
-
-def headline(rows: Sequence[Achieved]) -> str:
-    """The workload that comes nearest to its roof, in one sentence."""
-    held = [row for row in rows if row.fraction is not None]
-    if not held:
-        return "no workload has a bandwidth ceiling here: dispatch, or a ceiling that was not recorded"
-    near = max(held, key=lambda row: row.fraction or 0.0)
-    return f"nearest to its roof: {near.workload} at {near.fraction:.0%} of the {near.bound} ceiling"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 
@@ -220,6 +221,8 @@ ODD = """
 import os, signal, time
 
 def track_fine():
+    if "ODD_LATER" in os.environ:
+        exec(os.environ["ODD_LATER"])
     return 1.0
 
 def track_killed():
@@ -239,10 +242,10 @@ def track_escapes():
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            open(os.environ["ODD_PIDS"], "w").write(str(os.getpid()))
+            open(os.environ["ODD_PIDS"], "w").write("%d\\n" % os.getpid())
             time.sleep(600)
         os._exit(0)
-    while not os.path.exists(os.environ["ODD_PIDS"]):
+    while not (os.path.exists(os.environ["ODD_PIDS"]) and open(os.environ["ODD_PIDS"]).read()):
         time.sleep(0.01)
     return 1.0
 """
@@ -287,6 +290,24 @@ class TestOddBenchmarks:
         again = project.telemetry(commit)[before:]
         assert {r.benchmark for r in again if r.kind == "run"} == {"odd.track_killed"}
 
+    @pytest.mark.parametrize("warm", ["1", "0"])
+    @pytest.mark.parametrize("later", ["os.kill(os.getpid(), signal.SIGKILL)", "raise ValueError('once')"])
+    def test_appending_takes_nothing_away(self, measured, later, warm):
+        """J3: `nbbench run --again` while memory is short costs no figure that was there."""
+        project, commit, _, _ = measured
+        options = ("--append-samples", "--record-samples", "--bench", "track_fine", "--machine", MACHINE)
+        environment = {"ODD_LATER": later, "NBBENCH_WARM": warm}
+        project.run("asv", "run", "HEAD^!", *options, expect=2, **environment)
+        assert project.figures(commit, "odd.track_fine") == [1.0]
+
+    def test_a_plain_process_that_is_killed_is_not_stored(self, measured):
+        """J3, without warm processes; its output is as clean."""
+        project, commit, _, _ = measured
+        options = ("--bench", "track_(killed|secret)", "--show-stderr", "--machine", MACHINE)
+        shown = project.run("asv", "run", "HEAD^!", *options, expect=2, NBBENCH_WARM="0").stdout
+        assert "odd.track_killed" not in project.results()[commit]["results"]
+        assert "ValueError: not <redacted>" in shown and SECRET not in shown
+
     def test_a_secret_reaches_no_file_and_no_terminal(self, measured):
         project, _, shown, _ = measured
         assert "ValueError: not <redacted>" in shown
@@ -300,7 +321,8 @@ class TestOddBenchmarks:
         assert project.figures(commit, "odd.track_stops_its_server") is None
         assert "stopped the process that watches it" in shown
         assert project.figures(commit, "odd.track_escapes") == [1.0]
-        assert not psutil.pid_exists(int(pids.read_text()))
+        with contextlib.suppress(psutil.NoSuchProcess):  # a container's init may leave it as a zombie
+            assert psutil.Process(int(pids.read_text())).status() == psutil.STATUS_ZOMBIE
 
 
 class TestWithoutSubject:

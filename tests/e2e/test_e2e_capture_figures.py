@@ -84,7 +84,6 @@ def captured(checkout: Path, folder: Path, **environment: str) -> CaptureStart:
         env={**kept, **told, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stdout
     return CaptureStart(

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from nbbench.probe.dtypes import Call, audit, counted, first_line  # noqa: E402
 from nbbench.probe.verdicts import NOT_HERE, NOTHING, VERDICTS, overall  # noqa: E402
+from nbbench.record.redact import redact_text  # noqa: E402
 
 ROOT = str(Path(__file__).parent)
 X = torch.linspace(-1, 1, 1000)
@@ -128,6 +129,25 @@ class TestFailures:
         assert found["verdict"] == "broken"
         assert found["reason"].startswith("RuntimeError: no luck with file.py (test_dtypes.py:")
         assert found["inputs"][0]["name"] == "x"
+
+    def test_a_secret_is_taken_out_before_anything_is_cut(self):
+        """J2: a password with a `/` looks like a folder, and one at the end of what is kept is cut in two."""
+        secrets = {"DB_PASSWORD": "p@ss/w/rd#9zQxyT", "DEPLOY_TOKEN": "Kx7Qp2Vn9Lm4" * 4}
+
+        def run(x):
+            text = f"{secrets['DB_PASSWORD']} ".ljust(170, "z") + " " + secrets["DEPLOY_TOKEN"]
+            warnings.warn(text, stacklevel=1)
+            raise RuntimeError(text)
+
+        def build():
+            return Call(torch.float32, 3, {}, lambda: run(None))
+
+        found = audit(
+            "case", "float32", build, source_root=ROOT, clean=lambda text: redact_text(text, secrets)
+        )
+        said = json.dumps(found)
+        assert found["verdict"] == "broken" and "<redacted> zzz" in said and found["warnings"]
+        assert "Kx7Q" not in said and "rd#9" not in said
 
     def test_broken_outside_the_subject(self):
         found = ran(lambda x: x @ torch.ones(3), root="")

@@ -43,8 +43,9 @@ def test_a_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"this is text, and rather more than a hundred bytes " * 9, os.urandom(5000)]
-)
+    "data", [b"this is text, and rather more than a hundred bytes " * 9, bytes(range(255, 0, -1)) * 20],
+    ids=["text", "bytes"],
+)  # fmt: skip
 def test_not_a_database(tmp_path, data):
     path = tmp_path / "file.sqlite"
     path.write_bytes(data)

@@ -194,6 +194,16 @@ def test_a_run_names_failures_outside_any_benchmark_too() -> None:
     assert [row[1:] for row in failures((), (lost,))] == [("(no benchmark)", "timed out after 10 s")]
 
 
+def test_what_failed_once_and_then_ran_is_no_failure() -> None:
+    """J3: the reason is that of the last try."""
+    first = replace(samples.RECORDS[0], exit_code=-9, timed_out=False, stderr_tail="killed from outside")
+    later = replace(first, started_at=first.started_at + timedelta(minutes=1), exit_code=0, stderr_tail="")
+    other = replace(later, exit_code=1, stderr_tail="ValueError: x")
+    unpacked = replace(first, benchmark="", kind="install")
+    assert failures((), (later, first)) == failures((), (unpacked, later)) == []
+    assert [row[2] for row in failures((), (other, first))] == ["ValueError: x"]
+
+
 def test_a_failure_without_telemetry_says_so() -> None:
     failed = [result for result in samples.RESULTS if result.status is Status.FAILED]
     assert failures(failed, ())[0][2] == "no error output was kept"

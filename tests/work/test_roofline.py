@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.ledger import FunctionCost, LedgerLine
+from nbbench.report.roofline import roofline_headline
 from nbbench.work.roofs import (
     Bound,
     best_of,
     cache_ceiling,
     classify,
-    headline,
     memory_ceiling,
     moved,
     operation_bytes,
@@ -148,5 +148,7 @@ def test_a_ceiling_that_moved_is_told():
 
 
 def test_headline():
-    assert headline(ROWS) == "nearest to its roof: bandwidth-2048-float64 at 50% of the memory ceiling"
-    assert "no workload" in headline([ROWS[-1]])
+    assert (
+        roofline_headline(ROWS) == "nearest to its roof: bandwidth-2048-float64 at 50% of the memory ceiling"
+    )
+    assert "no workload" in roofline_headline([ROWS[-1]])

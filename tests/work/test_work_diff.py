@@ -10,6 +10,7 @@ import work_samples as work
 from work_samples import BASE, HEAD, MATCH, PHYS, SIM, after, before, timing
 
 from nbbench.ledger import FileDiff, Hunk
+from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.work.explanation import explain
 from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, diff_ledgers
@@ -141,8 +142,8 @@ class TestShare:
         cost = [one.bytes + one.ops * BYTES_PER_OPERATION for one in (before(), after())]
         assert share.predicted == pytest.approx(math.log(cost[1] / cost[0]))
         assert share.share == pytest.approx(share.predicted / math.log(2.4))
-        assert "explained, the rest is bandwidth" in share.sentence
-        assert f"{share.share * 100:.0f} %" in share.sentence
+        assert "explained, the rest is bandwidth" in share_sentence(share)
+        assert f"{share.share * 100:.0f} %" in share_sentence(share)
 
     @pytest.mark.parametrize(
         ("after_s", "more", "words", "share"),
@@ -160,29 +161,29 @@ class TestShare:
     )
     def test_what_is_said(self, after_s, more, words, share) -> None:
         found = work_share(timing(after_s=after_s, **more), before(), after(), 0.03)
-        assert words in found.sentence
+        assert words in share_sentence(found)
         assert found.share == share
 
     def test_work_that_fits_explains_it(self) -> None:
         cost = [one.bytes + one.ops * BYTES_PER_OPERATION for one in (before(), after())]
         found = work_share(timing(after_s=0.05 * cost[1] / cost[0]), before(), after(), 0.03)
         assert found.share == pytest.approx(1.0)
-        assert found.sentence.endswith("and explains it")
+        assert share_sentence(found).endswith("and explains it")
 
     def test_dispatch_bound_work_is_told_by_the_operation(self) -> None:
         base, head = (replace(one, bytes=one.bytes // 10**6) for one in (before(), after()))
-        assert "an operation" in work_share(timing(), base, head, 0.03).sentence
+        assert "an operation" in share_sentence(work_share(timing(), base, head, 0.03))
 
     def test_missing_or_broken_ledgers_explain_nothing(self) -> None:
         for base, head in ((None, after()), (before(), None), (before(), after(error="NameError"))):
             found = work_share(timing(), base, head, 0.03)
             assert (found.predicted, found.share, found.bandwidths) == (None, None, None)
-            assert "not on record" in found.sentence
+            assert "not on record" in share_sentence(found)
 
 
 class TestSentence:
     def told(self, *diffs, base=BASE, head=HEAD, **more) -> str:
-        return explain(base, head, diffs, more.pop("shares", ()), **more).sentence
+        return explanation_sentence(explain(base, head, diffs, more.pop("shares", ()), **more))
 
     def test_more_work_names_the_workload_the_function_and_the_image(self) -> None:
         told = self.told(DIFF)
