@@ -32,9 +32,9 @@ BENCHMARKS = (
 # Frames of 1024 x 1024 float64 are enough: what the allocator does to larger ones, it does to the temporary
 # of 1024 x 1024 that is planted.
 MAX_FRAME_MB = "9"
-MACHINE = "demo"
-RUN = {"bench": BENCHMARKS, "span": None}
-GATE = {"bench": BENCHMARKS[0], "budget": "30s", "policy": "both"}
+_MACHINE = "demo"
+_RUN = {"bench": BENCHMARKS, "span": None}
+_GATE = {"bench": BENCHMARKS[0], "budget": "30s", "policy": "both"}
 
 
 @click.command()
@@ -58,11 +58,11 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     flags: list[Flag] = []
     steps: list[tuple[str, Callable[[], object]]] = [
         ("write the embedded subject and register it", lambda: _call(inner, "demo", "subject")),
-        ("measure its commits with asv (resumes where it stopped)", lambda: _call(inner, "run", **RUN)),
+        ("measure its commits with asv (resumes where it stopped)", lambda: _call(inner, "run", **_RUN)),
         ("import, detect and flag", lambda: flags.extend(_detect(inner))),
         ("export one evidence folder in the STAMP layout", lambda: _call(inner, "export")),
         ("publish HTML (asv's graphs and the page of regressions)", lambda: _call(inner, "publish")),
-        ("gate the tip against the commit before it", lambda: _call(inner, "gate", **GATE)),
+        ("gate the tip against the commit before it", lambda: _call(inner, "gate", **_GATE)),
         ("capture the mapped performance test under guard", lambda: _capture(inner)),
         ("hold the plan's criteria against what was measured", lambda: _call(inner, "plan", plan_id=item)),
     ]
@@ -108,7 +108,7 @@ def _project(app: App, root: Path) -> App:
     link = root / "benchmarks"
     if not link.exists():
         link.symlink_to(source / "benchmarks", target_is_directory=True)
-    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": MACHINE})
+    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": _MACHINE})
 
 
 def _call(inner: App, name: str, file: str = "", /, **parameters: object) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from statistics import median
 
 from nbbench.config import Settings
@@ -18,11 +17,11 @@ from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_r
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store
+from nbbench.words import Say
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
 from nbbench.work.timing import system_shares
 from nbbench.workloads import workload_of
 
-Say = Callable[[str], None]
 _ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 _LINES = 3
 

@@ -13,7 +13,7 @@ from nbbench.record.shapes import Shape
 
 TEXT = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
 
-SHAPES = {shape.noun_name: shape for shape in vars(schema).values() if isinstance(shape, Shape)}
+SHAPES = {shape._noun.__name__: shape for shape in vars(schema).values() if isinstance(shape, Shape)}
 
 
 def test_every_table_and_column_is_described():
