@@ -21,10 +21,10 @@ def detect(app: App, machine: str | None) -> int:
     from collections import Counter
 
     from nbbench.cli.streams import terminal
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError, UsageError
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.history import current_flags, detect_events, nothing_judged
     from nbbench.model import EventDirection
-    from nbbench.record.refresh import import_all, open_store
+    from nbbench.record.refresh import import_all, no_results, open_store, result_notes
     from nbbench.report.events import regressions_blocks
     from nbbench.report.text import as_text
     from nbbench.words import plural
@@ -39,10 +39,10 @@ def detect(app: App, machine: str | None) -> int:
             )
         events = detect_events(app.settings, store, machine=machine)
         info = store.run_info()
-        for note in info["order"]:
-            app.say(note)
         if not info.get("series"):
-            raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")
+            raise no_results(store)
+        for note in result_notes(store):
+            app.say(note)
         flags = current_flags(store, events, app.settings.plan)
         not_judged = store.not_judged()
         nothing = nothing_judged(store)

@@ -43,7 +43,7 @@ def flag(
     otherwise.
     """
     from nbbench.errors import UsageError
-    from nbbench.history.flags import check_step, expiry, find_flag
+    from nbbench.history.flags import check_fix, check_step, expiry, find_flag
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.model import Decision, to_plain
     from nbbench.record.decisions import write_decision
@@ -65,6 +65,7 @@ def flag(
             known = store.commit(commit)
             if known is None:
                 raise UsageError(f"no commit {commit!r} is on record", hint="`nbbench commits` lists them")
+            check_fix(found, known, store.commits())
             why = f"{why} (commit {known.short})"
         decision = Decision(found.event.id, item, target, why, person or _person(), now, ends)
         path = write_decision(app.settings.decisions_dir, decision)

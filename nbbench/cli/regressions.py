@@ -34,22 +34,20 @@ def regressions(
     reason; where nothing could be, the exit code is 4.
     """
     from nbbench.cli.pages import emit_blocks
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, InconclusiveError
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.history.history import current_flags, nothing_judged, up_to_date
     from nbbench.model import EventDirection, Flag, FlagState
-    from nbbench.record.refresh import open_store, order_notes
+    from nbbench.record.refresh import open_store, result_notes
     from nbbench.report.events import is_open, machines, regressions_blocks
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
         events = up_to_date(app.settings, store)
         info = store.run_info()
-        if not info.get("series"):
-            raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, plan_item(app, plan))
         not_judged = store.not_judged()
         trees = {commit.hash for commit in store.commits() if commit.tree}
-        for note in order_notes(store):
+        for note in result_notes(store):
             app.say(note)
         nothing = nothing_judged(store)
     flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]

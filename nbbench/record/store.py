@@ -178,6 +178,14 @@ class Store(Importing, Reading):
         c = schema.folder_figures.c
         return sa.delete(schema.folder_figures).where(c.project_id == self.project_id, c.folder == path)
 
+    def bad_files(self) -> list[tuple[str, str]]:
+        """The files of this project that cannot be used, by path, with the reason."""
+        f, t = schema.tree_files.c, schema.trees.c
+        query = sa.select(f.path, f.error).join(schema.trees).order_by(f.path)
+        with self.reading() as connection:
+            rows = connection.execute(query.where(t.project_id == self.project_id, f.status == "bad"))
+            return [(row.path, row.error) for row in rows]
+
     def counts(self) -> dict[str, int]:
         """How many rows each table holds, of all projects; a series counts when it has results."""
         r, s, f = schema.results.c, schema.series.c, schema.tree_files.c

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from nbbench import units
+from nbbench.metrics import least_effect
+from nbbench.words import plural
 from nbbench.work.explanation import Explanation
-from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
+from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff, log_ratio
 from nbbench.work.shifts import by_function, dtype_shifts
 from nbbench.work.work_share import Timing, WorkShare
 
@@ -25,15 +27,29 @@ def explanation_sentence(found: Explanation) -> str:
     if found.base.tree and found.base.tree == found.head.tree:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
+    said += _peak_sentence(diffs)
     images = [d for d in diffs if d.new_image]
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
         said += f" The image{where} changed: not like for like."
+    if found.problems:
+        said += f" {plural(len(found.problems), 'workload')} could not be compared."
     share = found.share_of(main.workload) if main.workload in found.exact else None
     if share is None:
         return said
     nearest = " at the nearest timed commits" if share.timing.note else ""
     return f"{said} Time of {main.workload}{nearest}: {share_sentence(share)}."
+
+
+def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
+    """The workload whose peak memory moved most, where one moved by what counts (H3)."""
+    both = [d for d in diffs if d.peak_before > 0 and d.peak_after > 0]
+    moved = {d.workload: log_ratio(d.peak_before, d.peak_after) for d in both}
+    most = max(both, key=lambda d: abs(moved[d.workload]), default=None)
+    if most is None or abs(moved[most.workload]) <= least_effect("B (exact)"):
+        return ""
+    sizes = f"{units.format_bytes(most.peak_before)} → {units.format_bytes(most.peak_after)}"
+    return f" Peak memory of {most.workload}: {sizes} ({units.format_change(moved[most.workload])})."
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:

@@ -135,10 +135,15 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool, by_name: bool) -> list[Block]:
-    """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below."""
+def steps_blocks(
+    commits: int, steps: Sequence[Step], workloads: Sequence[str], *, wide: bool, by_name: bool
+) -> list[Block]:
+    """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below.
+
+    `workloads` are those that were compared.
+    """
     if not steps:
-        return [f"{commits} commits: the work never changed"]
+        return [f"{plural(commits, 'commit')}: the work of {', '.join(workloads)} never changed"]
     machines = sorted({step.timing.machine for step in steps if step.timing})
     names = list(dict.fromkeys(step.workload for step in steps))
     told = [

@@ -39,6 +39,15 @@ class LineMatch:
         """The path in head of a file of base (its own where it is gone)."""
         return self._forth.renamed(path)
 
+    def hunk(self, line: LedgerLine, *, of_head: bool) -> tuple[str, int, bool] | None:
+        """The hunk that removes a line of base, or adds one of head.
+
+        Its file in head, its number, and whether it adds as many lines as it removes.
+        """
+        found = (self._back if of_head else self._forth).hunk(line.path, line.line)
+        path = line.path if of_head else self.renamed(line.path)
+        return None if found is None else (path, *found)
+
 
 class _Way:
     """From the lines of one tree to those of the other."""
@@ -60,6 +69,13 @@ class _Way:
                 return self._moved.get((path, line))
             shift = hunk.head_start + len(hunk.added) - hunk.base_start - len(hunk.removed)
         return (file.head_path, line + shift) if file.head_path else None
+
+    def hunk(self, path: str, line: int) -> tuple[int, bool] | None:
+        """The hunk that a line stands in (None where the diff leaves it alone), and whether it is even."""
+        for number, hunk in enumerate(self._files[path].hunks if path in self._files else ()):
+            if 0 <= line - hunk.base_start < len(hunk.removed):
+                return number, len(hunk.removed) == len(hunk.added)
+        return None
 
     def renamed(self, path: str) -> str:
         """The file's path in the other tree (its own where it is gone)."""

@@ -58,6 +58,32 @@ class TestLines:
             (f"{PHYS}:{at}", f"{PHYS}:{at}", 2.0 * cost) for at, cost in ((40, 12), (8, 12), (18, 4))
         ]
 
+    def test_a_rewritten_line_is_paired_within_its_hunk_first(self) -> None:
+        """H11: two new lines beside a rewritten one; it stays what it was, and theirs is new."""
+        old = work.ledger((work.line(PHYS, 18, "sincg", "mul", 12),))
+        costs = {8: (16, 2), 18: (36, 4), 40: (16, 2)}
+        new = work.ledger(tuple(work.line(PHYS, at, "sincg", "mul", *cost) for at, cost in costs.items()))
+        files = (FileDiff(PHYS, PHYS, tuple(Hunk(at, at, ("a",), ("b",)) for at in costs)),)
+        found = diff_ledgers(old, new, LineMatch(files)).lines
+        assert [(row.was, row.where, row.delta) for row in found] == [
+            (f"{PHYS}:18", f"{PHYS}:18", 24.0),
+            ("", f"{PHYS}:40", 16.0),
+            ("", f"{PHYS}:8", 16.0),
+        ]
+
+    def test_a_line_split_in_two_keeps_its_hunk(self) -> None:
+        """H11: the new line before it is no other version of it."""
+        old = work.ledger((work.line(PHYS, 18, "sincg", "mul", 12),))
+        costs = {8: (16, 2), 19: (36, 4), 20: (24, 2)}
+        new = work.ledger(tuple(work.line(PHYS, at, "sincg", "mul", *cost) for at, cost in costs.items()))
+        files = (FileDiff(PHYS, PHYS, (Hunk(8, 8, (), ("n",)), Hunk(18, 19, ("a",), ("b", "c")))),)
+        found = diff_ledgers(old, new, LineMatch(files)).lines
+        assert {(row.was, row.where, row.delta) for row in found} == {
+            (f"{PHYS}:18", f"{PHYS}:19", 24.0),
+            ("", f"{PHYS}:20", 24.0),
+            ("", f"{PHYS}:8", 16.0),
+        }
+
     def test_a_rewritten_line_is_paired_with_the_one_that_costs_the_same(self) -> None:
         old = work.ledger((work.line(PHYS, 8, "sincg", "div", 12), work.line(PHYS, 18, "sincg", "div", 4)))
         new = work.ledger((work.line(PHYS, 9, "sincg", "div", 4),))
@@ -202,6 +228,13 @@ class TestSentence:
             "the work is the same, to the byte, in bandwidth-1024-float32; "
             "2 lines that cost something only moved."
         )
+
+    def test_more_memory_and_what_could_not_be_compared_belong_to_the_sentence(self) -> None:
+        """H3: the same traffic is not the whole story."""
+        kept = diff_ledgers(before(), replace(before(), peak_live_bytes=60 * work.PIXELS))
+        told = self.told(kept, problems=("oversample-2 fails at 11111111: NameError",))
+        assert "Peak memory of bandwidth-1024-float32: 40 MiB → 60 MiB (+50.0 %)." in told
+        assert told.endswith("1 workload could not be compared.")
 
     def test_an_image_alone_is_no_other_work(self) -> None:
         head = replace(before(), image_digest="z", image_blocks=(2.0,) * 64)
