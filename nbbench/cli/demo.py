@@ -32,7 +32,7 @@ BENCHMARKS = (
 # Frames of 1024 x 1024 float64 are enough: what the allocator does to larger ones, it does to the temporary
 # of 1024 x 1024 that is planted.
 MAX_FRAME_MB = "9"
-MACHINE = "demo"
+_MACHINE = "demo"
 GATE_BENCH = r"bandwidth\.Warm\.time_run\((512|1024), 'float32'\)"
 GATE_BUDGET = "30s"
 
@@ -108,7 +108,7 @@ def _project(app: App, root: Path) -> App:
     link = root / "benchmarks"
     if not link.exists():
         link.symlink_to(source / "benchmarks", target_is_directory=True)
-    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": MACHINE})
+    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": _MACHINE})
 
 
 def _invoke(inner: App, command: click.Command, /, **parameters: object) -> object:

@@ -38,7 +38,7 @@ def regressions(
     from nbbench.history.history import current_flags, nothing_judged, up_to_date
     from nbbench.model import EventDirection, Flag, FlagState
     from nbbench.record.refresh import open_store, result_notes
-    from nbbench.report.events import is_open, machines, regressions_blocks
+    from nbbench.report.events import event_machines, is_open, regressions_blocks
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
@@ -67,7 +67,7 @@ def regressions(
     payload = {
         "count": len(shown),
         "flags": shown,
-        "machines": machines(shown),
+        "machines": event_machines(shown),
         "judged": info.get("judged"),
         "not_judged": not_judged,
     }

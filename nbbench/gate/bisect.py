@@ -19,7 +19,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.compare import CommitMark, SeriesComparison, compare_series
 from nbbench.gate.work_verdicts import LEDGER_TOLERANCE
-from nbbench.history.next_tree import Located, Probe, Reading, Tree, Why, plan
+from nbbench.history.next_tree import Located, Probe, Tree, TreeReading, Why, plan
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads
 from nbbench.model import Commit, SeriesKey, to_plain
 from nbbench.record.atomic import write_text
@@ -123,7 +123,7 @@ class CulpritSearch:
         trees = [
             Tree(
                 cost=self.costs[i] or None if self.costs else None,
-                readings={self.series: Reading(known[i], 0.0)} if i in known else {},
+                readings={self.series: TreeReading(known[i], 0.0)} if i in known else {},
                 collections=2 if i in known else 0,
                 broken=i in unusable,
             )

@@ -15,7 +15,7 @@ from nbbench.record.atomic import write_bytes
 from nbbench.record.plain import reader
 from nbbench.record.stamp import utc_stamp
 
-SCHEMA = 1
+_SCHEMA = 1
 KIND = "nbbench-decision"
 
 # Enough for any event id, and short enough for every file system with the rest of the name.
@@ -27,7 +27,7 @@ def write_decision(folder: Path, decision: Decision) -> Path:
 
     Raises HostError when the folder cannot be written.
     """
-    content = {"schema": SCHEMA, "kind": KIND} | to_plain(decision)
+    content = {"schema": _SCHEMA, "kind": KIND} | to_plain(decision)
     text = json.dumps(content, indent=2, ensure_ascii=True) + "\n"
     stem = f"{utc_stamp(decision.date)}-{_ascii(decision.event)}-{_ascii(decision.state)}"
     try:
@@ -54,8 +54,8 @@ def find_decisions(folder: Path) -> list[Path]:
 def parse_decision(data: bytes, path: Path) -> Decision:
     """The content of the decision file at `path`. Raises BadFileError, which says what is wrong."""
     top = load_object(data, path)
-    if top.get("schema") != SCHEMA:
-        raise BadFileError(path, f"not a decision of schema {SCHEMA}")
+    if top.get("schema") != _SCHEMA:
+        raise BadFileError(path, f"not a decision of schema {_SCHEMA}")
     try:
         decision: Decision = reader(Decision)(top)
         return decision

@@ -25,7 +25,7 @@ from nbbench.record.importing import Imported, Payload
 from nbbench.record.rows import SourceFile
 from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
-from nbbench.record.values import clean
+from nbbench.record.values import storable
 
 # A batch is what an interrupted import loses and how long other writers wait: about a second.
 _BATCH_FILES = 64
@@ -105,7 +105,7 @@ class _Import:
         self._flush()
         if self._same:
             self._store.refresh_files(self._same, self._place)
-        self._take_leave({clean(found.name) for found in files})
+        self._take_leave({storable(found.name) for found in files})
         self._report.series = len(self._series)
         return self._report
 
@@ -135,7 +135,7 @@ class _Import:
         self._declared = {**self._store.benchmarks(), **declared}
 
     def _take(self, found: _Found) -> None:
-        known = self._known.get(clean(found.name))
+        known = self._known.get(storable(found.name))
         # Bad files are tried again: they are few, and a newer nbbench may know better.
         same_stat = known and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
         if known and known.status == "ok" and same_stat:
@@ -208,7 +208,7 @@ class _Import:
                 continue
             if source.path in done.raced:
                 self._report.files_unchanged += 1
-            elif clean(source.path) in self._known:
+            elif storable(source.path) in self._known:
                 self._report.files_changed += 1
             else:
                 self._report.files_new += 1

@@ -13,12 +13,12 @@ from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import ChangePoint, Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
 from nbbench.record.importing import Importing
-from nbbench.record.read import Reading, key_from, keyed_series, series_columns
+from nbbench.record.read import StoreReading, key_from, keyed_series, series_columns
 from nbbench.record.rows import digest_of
 from nbbench.record.shapes import dumps
 
 
-class Store(Importing, Reading):
+class Store(Importing, StoreReading):
     """The regression database; open it with `Store.open(url)`, best in a `with` statement."""
 
     def place_commits(self, line: Iterable[Commit], how: str = "") -> None:

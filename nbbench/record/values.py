@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Double, Integer, Text, Typ
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def clean(text: str) -> str:
+def storable(text: str) -> str:
     """Text that both engines can hold: PostgreSQL refuses NUL, and neither takes half a surrogate."""
     return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
@@ -23,7 +23,7 @@ class CleanText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Clean the text that is written."""
-        return None if value is None else clean(value)
+        return None if value is None else storable(value)
 
 
 class UtcTime(TypeDecorator[datetime]):

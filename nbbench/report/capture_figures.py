@@ -9,10 +9,10 @@ from nbbench import units
 from nbbench.captured import Check, Diagnosis, Figure, Findings, RunOutcome, TestRun
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.capture_sentences import GIB, next_actions, sentences
+from nbbench.report.capture_sentences import next_actions, sentences
 from nbbench.report.dtypes import cases_table
 
-SCHEMA = "nbbench.capture-figures/2"
+_SCHEMA = "nbbench.capture-figures/2"
 _ROWS = 60  # metrics.json has every figure; a page with more is not read
 _OPERATORS = 15
 
@@ -21,7 +21,7 @@ def metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
     """The part of metrics.json that the figures fill; every list names its test."""
     run, diagnosis = found.run, found.diagnosis
     return {
-        "figures_schema": SCHEMA,
+        "figures_schema": _SCHEMA,
         "conditions": dict(found.conditions),
         "figures": [{**to_plain(figure), "source": "printed"} for figure in found.figures] + _derived(found),
         "checks": [to_plain(check) for check in found.checks],
@@ -65,7 +65,7 @@ def _derived(found: Findings) -> list[dict[str, Any]]:
     for row in found.bandwidths:
         common = {"size": row.size, "dtype": row.dtype, "test": test, "source": "derived"}
         for name, value, unit in (
-            ("legacy bandwidth", row.legacy / GIB, "GiB/s (legacy)"),
+            ("legacy bandwidth", row.legacy / units.GIB, "GiB/s (legacy)"),
             ("achieved bandwidth", row.rate, "B/s"),
             ("copy fraction", row.share, "fraction of copy ceiling"),
         ):
@@ -91,7 +91,7 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     return {**to_plain(diagnosis), "trials": trials}
 
 
-def results(found: Findings) -> list[Block]:
+def result_blocks(found: Findings) -> list[Block]:
     """The tables below Results, those that have rows."""
     run, diagnosis = found.run, found.diagnosis
     blocks = [
@@ -154,7 +154,7 @@ def _bandwidth_table(found: Findings) -> list[Block]:
     rows = [
         (
             f"{row.size}² {row.dtype}",
-            f"{row.legacy / GIB:.3g} GiB/s",
+            f"{row.legacy / units.GIB:.3g} GiB/s",
             units.format_value(row.per_pixel, "B/pixel"),
             units.format_value(row.rate, "B/s"),
             "n/a" if row.share is None else f"{row.share:.0%}",

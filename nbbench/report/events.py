@@ -193,7 +193,7 @@ def reproduce_commands(event: Event) -> tuple[str, ...]:
     return (f"nbbench explain {event.id}", f"nbbench gate {lo}~1 {hi}")
 
 
-def machines(flags: Iterable[Flag]) -> list[str]:
+def event_machines(flags: Iterable[Flag]) -> list[str]:
     """The machines whose figures the flags hold; exact work belongs to none."""
     return sorted({c.key.machine for f in flags for c in f.event.changes if not change_metric(c).exact})
 
@@ -247,7 +247,7 @@ def regressions_blocks(
     words = headline(ordered if every is None else every, not_judged, now, nothing=nothing)
     blocks: list[Block] = [Head(words, "red" if open_count else "bold", mark)]
     if ordered:
-        if measured := machines(ordered):
+        if measured := event_machines(ordered):
             blocks.append(f"Times and memory are those of {', '.join(measured)}.")
         blocks.append(_table(ordered, now))
     if evidence:

@@ -14,7 +14,7 @@ from nbbench.words import plural, short_function
 from nbbench.work.fusion import Headroom, headroom
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.shifts import FunctionChange
-from nbbench.work.steps import Step
+from nbbench.work.steps import WorkStep
 
 _FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows
@@ -136,7 +136,7 @@ def _percent(share: float) -> str:
 
 
 def steps_blocks(
-    commits: int, steps: Sequence[Step], workloads: Sequence[str], *, wide: bool, by_name: bool
+    commits: int, steps: Sequence[WorkStep], workloads: Sequence[str], *, wide: bool, by_name: bool
 ) -> list[Block]:
     """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below.
 
@@ -169,7 +169,7 @@ def steps_blocks(
     return [*blocks, Table(heads, rows, right=right, codes=(1, len(heads) - 1))]
 
 
-def _step_cells(step: Step) -> list[str]:
+def _step_cells(step: WorkStep) -> list[str]:
     start = [
         str(step.commit.position or ""),
         step.commit.short,
@@ -190,13 +190,13 @@ def _change(diff: LedgerDiff) -> str:
     return "0 %" if shown in ("+0.00 %", "-0.00 %") else shown
 
 
-def _time(step: Step) -> str:
+def _time(step: WorkStep) -> str:
     if step.timing is None:
         return ""
     return ("~" if step.timing.overlap else "") + units.format_change(step.timing.effect)
 
 
-def _where(step: Step) -> str:
+def _where(step: WorkStep) -> str:
     """The functions that changed most with their places, as the table's last words."""
     diff = step.diff
     if diff is None or not diff.lines:
@@ -227,7 +227,7 @@ def _places(diff: LedgerDiff, path: str, function: str) -> str:
     return f"{path.rpartition('/')[2]}:{','.join(list(lines)[:2])}" if path else "benchmark"
 
 
-def _narrow(step: Step, *, several: bool) -> list[str]:
+def _narrow(step: WorkStep, *, several: bool) -> list[str]:
     """Three lines a step: the figures, where, and how to reproduce them."""
     commit = step.commit
     start = f"{commit.position or '':>4} {commit.short} {commit.date:%Y-%m-%d}"
@@ -242,12 +242,12 @@ def _narrow(step: Step, *, several: bool) -> list[str]:
     return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {step.reproduce}"]
 
 
-def steps_payload(commits: int, steps: Sequence[Step]) -> dict[str, Any]:
+def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
     """Everything, for `--json`: `nbbench.ledger-steps/1`."""
     return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
 
 
-def _plain_step(step: Step) -> dict[str, Any]:
+def _plain_step(step: WorkStep) -> dict[str, Any]:
     commit, diff, timing = step.commit, step.diff, step.timing
     row: dict[str, Any] = {
         "position": commit.position,

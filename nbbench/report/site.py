@@ -74,7 +74,7 @@ def render_site(
             open_count=sum(events.is_open(flag, generated_at) for flag in ordered),
             lead=next((s for s in sections if events.is_open(s.flag, generated_at)), None),
             measured=f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}",
-            machines=events.machines(ordered),
+            machines=events.event_machines(ordered),
             sections=sections,
             brief=ordered[_LIMITS["events"] :],
             quiet=charts.of_quiet_series(),

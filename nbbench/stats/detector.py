@@ -20,10 +20,9 @@ from nbbench.stats.noise import Noise, clip_spikes, estimate_noise, loudness, wh
 from nbbench.stats.null_model import critical_value, max_p_value
 from nbbench.stats.scan import pick, scan
 from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
-from nbbench.stats.short_levels import ShortLevel, find_short_levels
+from nbbench.stats.short_levels import IntArray, ShortLevel, find_short_levels
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 CANDIDATE_ALPHA_FACTOR = 5.0
 """Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from nbbench.stats.changepoint import Step, detect_steps
 from nbbench.stats.detector import Rules
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 ALARMS_PER_POINT = 1e-3
 """False alarms that short series may raise: one in a thousand points."""
@@ -43,7 +43,9 @@ def detect_one(
     )
 
 
-def share_work(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: int = 1) -> Iterator[Answer]:
+def share_work(
+    work: Callable[[_Item], _Answer], items: Iterable[_Item], *, jobs: int = 1
+) -> Iterator[_Answer]:
     """``work`` done on each of ``items``, answers in their order.
 
     With ``jobs`` > 1 that many processes share the items; ``work`` is sent to each of them once, so it may be
@@ -52,7 +54,7 @@ def share_work(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: i
     if jobs <= 1:
         yield from map(work, items)
         return
-    waiting: deque[Future[Answer]] = deque()
+    waiting: deque[Future[_Answer]] = deque()
     # spawned, because the caller may hold threads and database connections that a fork would copy
     with ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_take, initargs=(work,)

@@ -97,13 +97,6 @@ def summarise(samples: ArrayLike, *, confidence: float = 0.95) -> Summary:
     )
 
 
-def log_ratio(head: float, base: float) -> float:
-    """ln(head / base), positive when head is larger; ValueError unless both are positive and finite."""
-    if not (math.isfinite(head) and math.isfinite(base) and head > 0 and base > 0):
-        raise ValueError(f"a ratio needs two positive finite values, got head={head} and base={base}")
-    return math.log(head) - math.log(base)
-
-
 def ratio_percent(log_ratio_value: float) -> float:
     """A log-ratio as a change in percent: ln(1.1) gives 10.0, -inf gives -100.0; inf where it is beyond
     the range of a double."""

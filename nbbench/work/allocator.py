@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable
 from statistics import median
 
 from nbbench.config import Settings
@@ -19,10 +18,10 @@ from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_r
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, Status
 from nbbench.record import Store
+from nbbench.words import Say
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
 from nbbench.workloads import workload_of
 
-Say = Callable[[str], None]
 _ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 _LINES = 3
 

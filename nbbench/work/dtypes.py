@@ -13,7 +13,7 @@ from nbbench.measure.warm_runs import call, warm_server
 from nbbench.model import Commit, to_plain
 from nbbench.probe.verdicts import overall
 
-SCHEMA = "nbbench.dtype-snapshot/1"
+_SCHEMA = "nbbench.dtype-snapshot/1"
 
 
 def dtype_snapshot(
@@ -33,7 +33,7 @@ def dtype_snapshot(
         told = _audited(settings, warm, commit)
     cases: list[dict[str, Any]] = told["cases"]
     return {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         "commit": to_plain(commit),
         "torch": told["torch"],
         "verdict": overall(case["verdict"] for case in cases),

@@ -158,7 +158,7 @@ def best_of(before: Roof, after: Roof) -> Roof:
     return replace(before, **rates, **costs, curve=curve)
 
 
-def moved(before: Roof, after: Roof) -> str:
+def ceiling_moved(before: Roof, after: Roof) -> str:
     """A warning where the ceiling was not the same at the end as at the start; '' where it was."""
     change = math.log(memory_ceiling(after) / memory_ceiling(before))
     if abs(change) <= _MOVED:

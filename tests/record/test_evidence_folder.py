@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nbbench.evidence import EvidenceFigure, FolderContent
 from nbbench.plan.compare_evidence import compare_evidence
-from nbbench.record.evidence_folder import figures_of, read_folder
+from nbbench.record.evidence_folder import folder_figures, read_folder
 from nbbench.report.compare_evidence import comparison_markdown, comparison_text
 
 
@@ -53,7 +53,7 @@ def test_the_parts_of_a_capture_that_give_figures() -> None:
         "diagnosis": {"copy_bytes_per_s": 2e10, "trials": [trial]},
         "session": {"torch_threads": 2},
     }
-    assert [(f.name, f.value) for f in figures_of(told)] == [
+    assert [(f.name, f.value) for f in folder_figures(told)] == [
         ("check: ratio", 0.44),
         ("duration", 3.5),
         ("copy ceiling", 2e10),
@@ -114,7 +114,7 @@ JSON = st.recursive(
     )
 )
 def test_any_metrics_give_finite_figures_with_different_names(told: dict[str, Any]) -> None:
-    found = list(figures_of(told))
+    found = list(folder_figures(told))
     assert all(math.isfinite(figure.value) for figure in found)
     names = [(figure.name, figure.workload) for figure in found]
     assert len(set(names)) == len(names)
@@ -263,7 +263,7 @@ def check(value: float, spread: float = 0.01) -> EvidenceFigure:
         "value_lo": value - spread,
         "value_hi": value + spread,
     }
-    (found,) = figures_of({"schema": "nbbench.metrics/1", "checks": [item]})
+    (found,) = folder_figures({"schema": "nbbench.metrics/1", "checks": [item]})
     return found
 
 

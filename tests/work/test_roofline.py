@@ -16,9 +16,9 @@ from nbbench.work.roofs import (
     Bound,
     best_of,
     cache_ceiling,
+    ceiling_moved,
     classify,
     memory_ceiling,
-    moved,
     operation_bytes,
     unknown_inputs,
     with_write_allocate,
@@ -143,8 +143,10 @@ def test_the_better_of_two_measurements():
 
 
 def test_a_ceiling_that_moved_is_told():
-    assert moved(ROOF, replace(ROOF, copy=41.0 * GB)) == ""
-    assert "25 GB/s after" in moved(ROOF, replace(ROOF, copy=25.0 * GB, scale=1.0, add=1.0, triad=1.0))
+    assert ceiling_moved(ROOF, replace(ROOF, copy=41.0 * GB)) == ""
+    assert "25 GB/s after" in ceiling_moved(
+        ROOF, replace(ROOF, copy=25.0 * GB, scale=1.0, add=1.0, triad=1.0)
+    )
 
 
 def test_headline():
