@@ -23,9 +23,9 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, paired_runner
 from nbbench.measure.process_env import torch_version
-from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
+from nbbench.record.atomic import ensure_writable
 from nbbench.record.machines import machine_name
 from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.summary import mad_sigma
