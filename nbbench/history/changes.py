@@ -23,8 +23,9 @@ from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, me
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
+from nbbench.stats.detector import Rules
 from nbbench.stats.fdr import q_values
-from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
+from nbbench.stats.many import detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import Workloads, current_workloads, use_workloads, workload_of

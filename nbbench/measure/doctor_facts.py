@@ -108,7 +108,7 @@ def gather_facts(
         physical_cores=host.physical_cores(),
         smt=host.smt_active(),
         threads=usable_threads(settings.threads),
-        load_one=load_now(root).one,
+        load_one=load_now().one,
         others=others,
         steal=steal,
         pressure=pressure(host),

@@ -19,8 +19,8 @@ from nbbench.measure import warm_client
 from nbbench.measure.process_env import installed_torch, torch_version, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
-from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
+from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import kept_ledgers, kept_torch
 from nbbench.record.redact import redact_value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,8 +30,6 @@ from nbbench.record.values import storable
 # A batch is what an interrupted import loses and how long other writers wait: about a second.
 _BATCH_FILES = 64
 _BATCH_RESULTS = 20_000
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(slots=True)
@@ -73,17 +71,15 @@ class _Found:
     machine: str = ""
 
 
-def import_results(
-    store: Store, results_dir: Path, progress: Progress | None = None, *, place: str = ""
-) -> ImportReport:
+def import_results(store: Store, results_dir: Path, *, place: str = "") -> ImportReport:
     """Import what is new or changed in `results_dir`; may be repeated and interrupted at any time.
 
     A file of the same size and time, or of the same content, is not read again. What is gone from the
     tree leaves the database. `place` tells trees of one project apart (two checkouts): a result that both
-    have counts once, and of two measurements the newer. `progress` is called with the files done, the
-    files in all and the name of the last one. Raises StoreError when the database cannot be written.
+    have counts once, and of two measurements the newer. Raises StoreError when the database cannot be
+    written.
     """
-    return _Import(store, results_dir, place).run(progress)
+    return _Import(store, results_dir, place).run()
 
 
 class _Import:
@@ -100,14 +96,12 @@ class _Import:
         self._same: list[SourceFile] = []
         self._series: set[int] = set()
 
-    def run(self, progress: Progress | None) -> ImportReport:
+    def run(self) -> ImportReport:
         files = list(_files(self._root))
         self._take_machines()
         self._take_benchmarks()
-        for done, found in enumerate(files, 1):
+        for found in files:
             self._take(found)
-            if progress is not None:
-                progress(done, len(files), found.name)
         self._flush()
         if self._same:
             self._store.refresh_files(self._same, self._place)

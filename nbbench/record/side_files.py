@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,9 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        before = _ledgers_there(path)
+        before = None
+        with suppress(BadFileError):  # a damaged file can be measured again
+            before = read_ledgers(path)
         if before and (before.tree, before.torch) != (tree, torch):
             raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
         merged = {**(before.workloads if before else {}), **ledgers}
@@ -106,7 +108,9 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
             "workloads": {name: _plain(merged[name]) for name in sorted(merged)},
         }
         text = json.dumps(content, separators=(",", ":"))
-        _replace(path, gzip.compress(text.encode("ascii"), 9, mtime=0))
+        data = gzip.compress(text.encode("ascii"), 9, mtime=0)
+        if not (path.exists() and path.read_bytes() == data):
+            write_bytes(path, data)
 
 
 def read_ledgers(path: Path) -> LedgerFile:
@@ -139,19 +143,6 @@ def _record(plain: dict[str, Any]) -> ProcessRecord:
 
 def _plain(noun: Any) -> dict[str, Any]:
     return {f.name: flat(getattr(noun, f.name)) for f in dataclasses.fields(noun)}
-
-
-def _ledgers_there(path: Path) -> LedgerFile | None:
-    """What the file holds; nothing when it is missing or damaged (it can be measured again)."""
-    try:
-        return read_ledgers(path)
-    except BadFileError:
-        return None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    if not (path.exists() and path.read_bytes() == data):
-        write_bytes(path, data)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.changepoint import Step, detect_steps
+from nbbench.stats.detector import Rules
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -30,19 +30,10 @@ MOST_JOBS = 16
 100 by default) or holds a warm server of several hundred MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Arguments of `detect_steps` that are the same for every series; ``alpha`` is lowered for short ones."""
-
-    min_segment: int = 3
-    alpha: float = 0.01
-    min_effect: float = 0.0
-
-
 def detect_one(
     values: NDArray[np.float64], confirmed: NDArray[np.int64] | None, rules: Rules
 ) -> tuple[Step, ...]:
-    """`detect_steps` of a series by the rules of many."""
+    """`detect_steps` of a series by the rules of many, whose ``alpha`` is lowered for short ones."""
     return detect_steps(
         values,
         confirmed=confirmed,

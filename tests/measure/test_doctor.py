@@ -35,7 +35,6 @@ from nbbench.measure.doctor_facts import (
 from nbbench.measure.machine import (
     UNKNOWN_FACT,
     Host,
-    load_now,
     machine_facts,
     torch_env_text,
     torch_versions,
@@ -296,7 +295,6 @@ FILES = {
     "proc/meminfo": (
         "MemTotal:       8388608 kB\nMemAvailable:   4194304 kB\nSwapTotal: 1048576 kB\nSwapFree: 524288 kB\n"
     ),
-    "proc/loadavg": "0.50 0.25 0.10 1/100 4242\n",
     "proc/stat": "cpu  100 0 50 1000 5 1 2 30 0 0\ncpu0 100 0 50 1000 5 1 2 30 0 0\n",
     "proc/pressure/cpu": "some avg10=12.50 avg60=0.00 avg300=0.00 total=1\n",
     "proc/self/cgroup": "0::/user.slice/job\n",
@@ -353,7 +351,6 @@ def test_facts_are_read_from_the_kernels_files(root: Path) -> None:
         "clock source": "tsc",
     }
     assert {name: facts[name] for name in expected} == expected
-    assert load_now(root).one == 0.5
     assert pressure(Host(root)) == 0.125
 
 
@@ -369,7 +366,6 @@ def test_a_machine_without_files_is_unknown_and_never_an_error(tmp_path: Path) -
     )
     assert facts["cpu quota"] == facts["memory limit"] == "none"
     assert facts["python"] == sys.version.split()[0]
-    assert load_now(tmp_path).one is None
     assert pressure(Host(tmp_path)) is None
     assert sample_others(tmp_path, 0.01) == (None, None)
     assert all(isinstance(value, str) and value for value in facts.values())
@@ -382,7 +378,6 @@ def test_garbage_in_any_file_is_survived(root: Path, text: str) -> None:
     for name in FILES:
         (root / name).write_text(text)
     assert set(machine_facts(root)) == set(machine_facts())
-    load_now(root)
     gather_facts(Settings(root=root), {}, root=root, sample_s=0.0)
 
 

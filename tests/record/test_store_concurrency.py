@@ -9,13 +9,15 @@ import sys
 import pytest
 from store_trees import content, write_tree
 
-from nbbench.record import Store, import_results, load
+from nbbench.record import Store, load
+from nbbench.record.load import import_results
 
 IMPORT = """
 import os, signal, sys
 from pathlib import Path
 import sqlalchemy as sa
-from nbbench.record import Store, import_results, load
+from nbbench.record import Store, load
+from nbbench.record.load import import_results
 
 url, tree, batch, kill_at = sys.argv[1:]
 load._BATCH_FILES = int(batch)
@@ -92,10 +94,13 @@ def test_reading_while_importing(url, expected, monkeypatch):
     monkeypatch.setattr(load, "_BATCH_FILES", 4)
     seen = []
     with Store.open(url) as store, Store.open(url, timeout_s=0.1) as reader:
+        take = load._Import._take
 
-        def look(done, total, name):
+        def look(self, found):
+            take(self, found)
             seen.append(sum(len(s.points) for s in reader.series()))
 
-        import_results(store, tree, look)
+        monkeypatch.setattr(load._Import, "_take", look)
+        import_results(store, tree)
     assert seen[-1] == 120
     assert all(number % 12 == 0 for number in seen)
