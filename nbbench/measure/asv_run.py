@@ -23,6 +23,7 @@ from nbbench.record.machines import machine_name
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _NOTHING_SELECTED = "No benchmarks selected"
+_LAST_ERROR = "Last error: "
 _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a message
 
 
@@ -145,7 +146,9 @@ def _follow(
         )
     if code == 1:
         said = [text for line in last if (text := _PREFIX.sub("", line).strip())]
-        raise HostError(f"asv run failed: {said[-1] if said else 'no message'}")
+        # Where no suite could be imported asv's last line says only that; the reason stands before it.
+        reasons = [text.removeprefix(_LAST_ERROR) for text in said if text.startswith(_LAST_ERROR)]
+        raise HostError(f"asv run failed: {[*said, *reasons][-1] if said else 'no message'}")
     return code
 
 
