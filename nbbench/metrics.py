@@ -142,7 +142,10 @@ _PHASES = {
 
 _TIME = r"(?:[munµμ]?s|[mun]?secs?|(?:milli|micro|nano)?seconds?|min(?:ute)?s?|h(?:ours?)?|days?)"
 _COST = re.compile(rf"{_TIME}|(?:[kmgt]i?)?b(?:ytes?)?", re.I)
-_BAD_RATES = re.compile(r"\b(error|failure|fault|miss|drop|timeout|leak|retr|stall)", re.I)
+_BAD_RATES = re.compile(
+    r"\b(error|fail|fault|miss|drop|timeout|leak|retr|stall|crash|reject|abort|lost|loss|pause|evict|wait)",
+    re.I,
+)
 _RATE = re.compile(
     rf"(?P<what>.*?)\s*(?:/|\bper\b)\s*{_TIME}|[kmgtpe]?(?:flops{{0,2}}|fps|bps|iops|qps|rps|tps|ips|hz)",
     re.I,
@@ -150,6 +153,7 @@ _RATE = re.compile(
 _GAIN = re.compile(
     r"(x|×|times faster|[a-z× -]*speed-?\s?ups?( factor| ratio)?|throughput|bandwidth"
     r"|(hit rate|efficiency|utili[sz]ation)( %)?"
+    r"|(?:[kmgt]i?)?b(?:ytes?)?\s*(?:/|\bper\b)\s*(?:cycle|clock|clk)"
     r"|(%|percent|fraction|share) of ([\w-]+ )*(peak|ceiling|roof(line)?))",
     re.I,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+GIB = 2**30
 _SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
 _LARGE_SI = ("", "k", "M", "G", "T")
 # Numbers outside of these are written with a power of ten.

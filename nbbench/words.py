@@ -9,7 +9,11 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+Say = Callable[[str], None]
+"""Shows one line to the user while work goes on."""
 
 # Cc and Cf hold escape sequences and direction overrides, which can repaint a terminal or
 # reorder a line on screen; Cs are half characters that UTF-8 cannot write; Zl and Zp break lines.

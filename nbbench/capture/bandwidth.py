@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nbbench import units
 from nbbench.capture.figures import times
 from nbbench.captured import (
     BandwidthFigure,
@@ -21,7 +22,6 @@ from nbbench.captured import (
 )
 from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 
-GIB = 2**30
 _LEGACY_TOLERANCE = 0.05  # printed times have two digits and more; the guesses differ by half
 # Medians of three runs on a shared machine agree within 10 %; a quarter more is no chance.
 _PENALTY = 1.25
@@ -97,7 +97,7 @@ def legacy_bytes_per_pixel(figures: Sequence[Figure], guesses: Sequence[int]) ->
     def fits(guess: int, figure: Figure) -> bool:
         rate = figure.size**2 * guess / timed[figure.size]
         slack = figure.resolution + _LEGACY_TOLERANCE * figure.value
-        return any(abs(rate / unit - figure.value) <= slack for unit in (1e9, GIB))
+        return any(abs(rate / unit - figure.value) <= slack for unit in (1e9, units.GIB))
 
     fitting = [guess for guess in guesses if all(fits(guess, figure) for figure in printed)]
     return (fitting or guesses)[0]

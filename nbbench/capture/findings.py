@@ -22,7 +22,7 @@ from nbbench.capture.bandwidth import (
 from nbbench.capture.figures import figures_of
 from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.probe import diagnose
-from nbbench.capture.profile_trace import MAX_BYTES, trimmed_trace
+from nbbench.capture.profile_trace import MAX_TRACE_BYTES, trimmed_trace
 from nbbench.capture.test_records import read_test_records
 from nbbench.captured import (
     BLOCKED,
@@ -256,7 +256,7 @@ def _profile(first: Path | None, run: TestRun) -> tuple[tuple[tuple[str, bytes],
     operators = [to_plain(operator) for operator in run.operators[:_OPERATORS]]
     files, notes = [], []
     for path in paths[:_TRACES]:
-        data, note = trimmed_trace(path, operators, MAX_BYTES // min(len(paths), _TRACES))
+        data, note = trimmed_trace(path, operators, MAX_TRACE_BYTES // min(len(paths), _TRACES))
         files += [(path.name, data)] if data is not None else []
         notes += [note] if note else []
     if len(paths) > _TRACES:

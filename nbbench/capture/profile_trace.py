@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-MAX_BYTES = 5 * 1024 * 1024  # what the subject's automation commits at most
+MAX_TRACE_BYTES = 5 * 1024 * 1024  # what the subject's automation commits at most
 # A trace is parsed as a whole; beyond this that would take several GB of memory.
 MAX_RAW_BYTES = 300 * 1024 * 1024
 _RESERVE = 64 * 1024  # metadata and the note about what was dropped
@@ -15,7 +15,7 @@ _KEPT_KEYS = ("schemaVersion", "displayTimeUnit", "baseTimeNanoseconds", "traceN
 
 
 def trimmed_trace(
-    path: Path, operators: Iterable[Mapping[str, Any]] = (), limit: int = MAX_BYTES
+    path: Path, operators: Iterable[Mapping[str, Any]] = (), limit: int = MAX_TRACE_BYTES
 ) -> tuple[bytes | None, str]:
     """The Chrome trace at `path` within `limit` bytes, and a note about what was dropped.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nbbench.capture.finish import Capture, finish, last_words
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, run_guarded
-from nbbench.capture.session import CaptureRequest, describe, open_folder, prepare
+from nbbench.capture.session import CaptureRequest, capture_start, open_folder, open_session
 from nbbench.config import Settings
 from nbbench.errors import HostError
 from nbbench.record.atomic import host_error
@@ -32,11 +32,11 @@ def run_capture(settings: Settings, request: CaptureRequest, environ: Mapping[st
     start or keep the capture; a folder that was begun then stays, and says BLOCKED.
     """
     with _scratch() as scratch:
-        session = prepare(settings, request, environ, scratch)
+        session = open_session(settings, request, environ, scratch)
         started_at = datetime.now(UTC)
         session.folder = create_folder(request.reports, request.cluster, started_at)
         request.say(f"evidence in {session.folder}")
-        start = describe(session, started_at)
+        start = capture_start(session, started_at)
         ended: GuardedRun | None = None
         try:
             open_folder(session, start)

@@ -107,7 +107,7 @@ class Session:
         return work_tree(self.request.subject, self.settings.measured_path, (self.request.reports, usual))
 
 
-def prepare(
+def open_session(
     settings: Settings, request: CaptureRequest, environ: Mapping[str, str], scratch: Path
 ) -> Session:
     """Check the guards and look at what will run; nothing is written.
@@ -135,7 +135,7 @@ def prepare(
     return session
 
 
-def describe(session: Session, started_at: datetime) -> pages.CaptureStart:
+def capture_start(session: Session, started_at: datetime) -> pages.CaptureStart:
     """Everything that is known before the command starts, without credentials."""
     request, before, found = session.request, session.before, session.interpreter
     load = load_now()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
 def main() -> None:
     """Entry point of the console script: run, and turn every error into one sentence and a code."""
+    gc.set_threshold(50_000)  # loading modules drops nothing: looking for it was a sixth of a short command
     from nbbench.cli.signals import end_politely, interrupt_code
 
     try:

@@ -15,17 +15,17 @@ from nbbench.cli.options import project_option
 def detect(app: App, machine: str | None) -> int:
     """Find change points in every series, group them into events, attribute and explain them.
 
-    Exact counters are compared exactly; noisy series by the detector of docs/statistics.md.
+    Exact counters are compared exactly; noisy series by the detector of docs/statistics.md. Where no series
+    could be judged, the exit code is 4.
     """
     from collections import Counter
 
-    from nbbench.cli.streams import terminal
-    from nbbench.errors import EXIT_OK, InconclusiveError, UsageError
-    from nbbench.history.history import current_flags, detect_events
+    from nbbench.cli.pages import emit_blocks
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+    from nbbench.history.history import current_flags, detect_events, nothing_judged
     from nbbench.model import EventDirection
-    from nbbench.record.refresh import import_all, open_store
+    from nbbench.record.refresh import import_all, no_results, open_store, result_notes
     from nbbench.report.events import regressions_blocks
-    from nbbench.report.text import as_text
     from nbbench.words import plural
 
     with open_store(app.settings) as store:
@@ -38,16 +38,17 @@ def detect(app: App, machine: str | None) -> int:
             )
         events = detect_events(app.settings, store, machine=machine)
         info = store.run_info()
-        for note in info["order"]:
-            app.say(note)
         if not info.get("series"):
-            raise InconclusiveError("there is nothing to look at: no results", hint="run `nbbench run` first")
+            raise no_results(store)
+        for note in result_notes(store):
+            app.say(note)
         flags = current_flags(store, events, app.settings.plan)
         not_judged = store.not_judged()
+        nothing = nothing_judged(store)
     counts = Counter(event.direction for event in events)
     kinds = ", ".join(plural(counts[direction], direction) for direction in EventDirection)
     head = f"{info['series']} series, {info['changes']} change points, {len(events)} events: {kinds}"
-    blocks = regressions_blocks(flags, not_judged=not_judged, evidence=False)
+    blocks = regressions_blocks(flags, not_judged=not_judged, nothing=nothing, evidence=False)
     payload = {**info, "events": events, "not_judged": not_judged}
-    app.emit("detect", payload, as_text([head, *blocks], terminal()))
-    return EXIT_OK
+    emit_blocks(app, "detect", payload, [head, *blocks])
+    return EXIT_INCONCLUSIVE if nothing else EXIT_OK

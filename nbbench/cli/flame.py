@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nbbench.ledger import StackCost
     from nbbench.model import Commit
-    from nbbench.report.flame import Profile
+    from nbbench.report.flame import FlameProfile
 
     Stacks = Mapping[str, tuple[StackCost, ...]]
 
@@ -59,16 +59,18 @@ def write_flame(app: App, path: Path, commits: Sequence[Commit], workloads: Sequ
     app.say(f"wrote {path}: open it at https://www.speedscope.app")
 
 
-def _profiles(commits: Sequence[Commit], names: Sequence[str], sides: Sequence[Stacks]) -> list[Profile]:
+def _profiles(commits: Sequence[Commit], names: Sequence[str], sides: Sequence[Stacks]) -> list[FlameProfile]:
     """A profile for each commit and, of two commits, what became more and what less."""
-    from nbbench.report.flame import Profile, difference
+    from nbbench.report.flame import FlameProfile, difference
 
     made = []
     for name in names:
         stacks = [side[name] for side in sides]
         if len(stacks) == 2:
             changes = zip(("more", "less"), difference(*stacks), strict=True)
-            made += [Profile(f"{name}: {word} at {commits[1].short}", tuple(s)) for word, s in changes if s]
+            made += [
+                FlameProfile(f"{name}: {word} at {commits[1].short}", tuple(s)) for word, s in changes if s
+            ]
         ends = zip(commits, stacks, strict=True)
-        made += [Profile(f"{name} at {commit.short}", found) for commit, found in ends]
+        made += [FlameProfile(f"{name} at {commit.short}", found) for commit, found in ends]
     return made

@@ -120,6 +120,7 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     from nbbench.report.ledger_view import steps_blocks, steps_payload
     from nbbench.stats.many import MOST_JOBS
     from nbbench.subject.profile import load_profile
+    from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
     from nbbench.work.steps import find_steps
     from nbbench.work.work import line_match
@@ -130,7 +131,12 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
             hint="`nbbench commits` lists the measurable ones",
         )
     wanted = workload_names(app.settings, pattern(bench))
-    compared = with_predecessor(commits, branch_commits(app.settings))
+    subject = subject_or_none(app.settings)
+    if subject is not None and not commits[0].position:  # of another branch, which has its own order
+        history = list_commits(subject, commits[0].hash)
+    else:
+        history = branch_commits(app.settings)
+    compared = with_predecessor(commits, history)
     kept = commit_ledgers(
         app.settings, compared, wanted, say=app.say, jobs=jobs or min(usable_cores(), MOST_JOBS)
     )
@@ -138,8 +144,7 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     match_of = functools.cache(functools.partial(line_match, app.settings))
     steps = find_steps(found, _times(app, compared, wanted), match_of, load_profile(app.settings).image)
     steps = [step for step in steps if step.commit in commits]
-    by_name = subject_or_none(app.settings) is None
-    blocks = steps_blocks(len(commits), steps, wide=markdown is not None, by_name=by_name)
+    blocks = steps_blocks(len(commits), steps, wanted, wide=markdown is not None, by_name=subject is None)
     emit_blocks(app, "ledger-steps", steps_payload(len(commits), steps), blocks, markdown)
     return EXIT_OK if any(ledgers for _, ledgers in found) else EXIT_INCONCLUSIVE
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nbbench.config import Settings
-from nbbench.history.history import current_flags, up_to_date
+from nbbench.history.history import current_flags, nothing_judged, up_to_date
 from nbbench.model import EventDirection, Flag, FlagState
 from nbbench.plan.plans import plans
 from nbbench.record.branch import subject_or_none
@@ -28,7 +28,7 @@ def page_text(settings: Settings) -> str:
         events = up_to_date(settings, store)
         flags = current_flags(store, events, settings.plan)
         series, commits, not_judged = store.series(samples=False), store.commits(), store.not_judged()
-        project = store.project
+        project, nothing = store.project, nothing_judged(store)
     source = f"project {project}"
     planned = project == own_project(settings) and settings.plan in plans(settings)
     if project == own_project(settings) and (subject := subject_or_none(settings)) is not None:
@@ -40,6 +40,7 @@ def page_text(settings: Settings) -> str:
         series,
         commits,
         not_judged=not_judged,
+        nothing=nothing,
         title=f"Regressions of {settings.branch} for {settings.plan}" if planned else f"Changes of {project}",
         source=source,
         generated_at=datetime.now(UTC),

@@ -34,8 +34,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     chosen = find_plan(app.settings, plan_id)
 
     from nbbench.history.history import current_flags, up_to_date
-    from nbbench.model import to_plain
-    from nbbench.plan.plan import PlanVerdict, overall
+    from nbbench.plan.plan import PlanVerdict, plan_verdict
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
     from nbbench.report.markdown import as_markdown
@@ -48,7 +47,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
         if attempt and store.counts()["results"]:
             flags = current_flags(store, up_to_date(app.settings, store), chosen.id)
         order = {commit.hash: place for place, commit in enumerate(store.commits())}
-    verdict = overall(states)
+    verdict = plan_verdict(states)
     if attempt:
         commits = [state.found.commit for state in states if state.found]
         newest = max(commits, key=lambda c: order.get(c, -1), default="")
@@ -61,7 +60,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
         "title": chosen.title,
         "machine": name,
         "verdict": str(verdict),
-        "criteria": to_plain(states),
+        "criteria": states,
         "attempt": text if attempt else None,
     }
     app.emit("plan", payload, text)

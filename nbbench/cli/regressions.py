@@ -34,36 +34,40 @@ def regressions(
     reason; where nothing could be, the exit code is 4.
     """
     from nbbench.cli.pages import emit_blocks
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, InconclusiveError
-    from nbbench.history.history import current_flags, up_to_date
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+    from nbbench.history.history import current_flags, nothing_judged, up_to_date
     from nbbench.model import EventDirection, Flag, FlagState
-    from nbbench.record.refresh import open_store, order_notes
-    from nbbench.report.events import is_open, machines, regressions_blocks
+    from nbbench.record.refresh import open_store, result_notes
+    from nbbench.report.events import event_machines, is_open, regressions_blocks
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
         events = up_to_date(app.settings, store)
         info = store.run_info()
-        if not info.get("series"):
-            raise InconclusiveError("there are no results to judge", hint="run `nbbench run` first")
         flags = current_flags(store, events, plan_item(app, plan))
         not_judged = store.not_judged()
         trees = {commit.hash for commit in store.commits() if commit.tree}
-        for note in order_notes(store):
+        for note in result_notes(store):
             app.say(note)
-    # A change of unknown direction is no flag, and always shown: somebody has to say what it is.
-    others = [e for e in events if e.direction is EventDirection.CHANGE or (everything and not e.worse)]
-    flags += [Flag(event, "", FlagState.DETECTED) for event in others]
+        nothing = nothing_judged(store)
+    flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]
     waiting = [flag for flag in flags if is_open(flag, now)]
-    shown = waiting if open_only else flags
-    nothing = not info.get("judged") and not events
+    # A change of unknown direction is always shown: somebody has to say what it is.
+    some = [f for f in flags if everything or f.event.direction is not EventDirection.IMPROVEMENT]
+    shown = waiting if open_only else some
     blocks = regressions_blocks(
-        shown, not_judged=not_judged, nothing=nothing, now=now, evidence=evidence, trees=trees
+        shown,
+        every=flags,
+        not_judged=not_judged,
+        nothing=nothing,
+        now=now,
+        evidence=evidence,
+        trees=trees,
     )
     payload = {
         "count": len(shown),
         "flags": shown,
-        "machines": machines(shown),
+        "machines": event_machines(shown),
         "judged": info.get("judged"),
         "not_judged": not_judged,
     }

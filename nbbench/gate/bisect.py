@@ -19,12 +19,13 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.compare import CommitMark, SeriesComparison, compare_series
 from nbbench.gate.work_verdicts import LEDGER_TOLERANCE
-from nbbench.history.next_tree import Located, Probe, Reading, Tree, Why, plan
+from nbbench.history.next_tree import Located, Probe, Tree, TreeReading, Why, plan
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads
 from nbbench.model import Commit, SeriesKey, to_plain
 from nbbench.record.atomic import write_text
 from nbbench.subject.repository import is_ancestor, list_commits, measurable, open_subject
 from nbbench.units import format_change
+from nbbench.words import plural
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.work_share import cost_bytes
 from nbbench.workloads import ledger_families
@@ -107,7 +108,7 @@ class CulpritSearch:
         if not steps:
             return f"the exact work of {names} grew nowhere"
         most = max(steps, key=lambda i: (steps[i], -i))
-        others = f", and at {len(steps) - 1} more commits" if len(steps) > 1 else ""
+        others = f", and at {plural(len(steps) - 1, 'more commit')}" if len(steps) > 1 else ""
         return (
             f"the exact work of {names} grew by {format_change(steps[most])} "
             f"at {self.commits[most].short}{others}"
@@ -122,7 +123,7 @@ class CulpritSearch:
         trees = [
             Tree(
                 cost=self.costs[i] or None if self.costs else None,
-                readings={self.series: Reading(known[i], 0.0)} if i in known else {},
+                readings={self.series: TreeReading(known[i], 0.0)} if i in known else {},
                 collections=2 if i in known else 0,
                 broken=i in unusable,
             )

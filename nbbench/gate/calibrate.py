@@ -14,7 +14,6 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.calibration import (
     Calibration,
-    SeriesNoise,
     calibration_path,
     read_calibration,
     write_calibration,
@@ -24,12 +23,13 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, paired_runner
 from nbbench.measure.process_env import torch_version
-from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
+from nbbench.record.atomic import ensure_writable
 from nbbench.record.machines import machine_name
 from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.summary import mad_sigma
+from nbbench.verdicts import SeriesNoise
 
 CALIBRATION_ROUNDS = 30
 """Enough to know a sigma to within an eighth (1 / sqrt(2 n))."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.work_verdicts import WorkFacts
+from nbbench.gate.work_verdicts import WorkFacts, without_base
 from nbbench.ledger import ImageChange, ImageTolerance, Ledger
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
-from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.model import Commit
 from nbbench.subject.profile import load_profile
 from nbbench.work.ledger_diff import compare_images, diff_ledgers
 from nbbench.work.work import line_match
@@ -42,9 +42,8 @@ def work_facts(
     for name in names:
         errors = [side[name].error.partition("\n")[0] for side in (before, after)]
         if errors[0]:
-            reason = NotJudgedReason.SKIPPED if errors[0].startswith(_SKIPPED) else NotJudgedReason.FAILING
-            both = "at base and at head" if errors[1] else "at base"
-            not_judged.append(NotJudged(f"ledger {name}", reason, detail=f"{both}: {errors[0]}"))
+            skipped = all(error.startswith(_SKIPPED) for error in errors if error)
+            not_judged.append(without_base(f"ledger {name}", *errors, skipped=skipped))
         elif errors[1]:
             lost[name] = errors[1]
         else:

@@ -131,6 +131,7 @@ def _measure(
         found.notes.append(_image_note(images, found.work, asked))
     decided = {verdict.outcome for verdict in work_verdicts(found.work, found.acknowledged)}
     if asked.policy == "ledger":
+        found.notes.append("exact work of warm runs alone: time, construction and imports were not judged")
         return
     if Outcome.REGRESSED in decided:
         found.notes.append(f"exact work decides beyond {LEDGER_TOLERANCE:.0%}; time was not measured")

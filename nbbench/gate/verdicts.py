@@ -10,7 +10,7 @@ from statistics import median
 from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.session import SeriesState
-from nbbench.gate.work_verdicts import WorkFacts, ledger_rows, lost_verdict, work_verdicts
+from nbbench.gate.work_verdicts import WorkFacts, ledger_rows, lost_verdict, without_base, work_verdicts
 from nbbench.model import Cause, Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import plural
@@ -54,12 +54,12 @@ def series_verdict(state: SeriesState, cause: Cause | None) -> Verdict | NotJudg
 
 def _not_judged(state: SeriesState) -> NotJudged | None:
     """Why nothing can be said of a series: base has no figure to compare with."""
-    if "base" in state.skipped:
-        both = "at base and at head" if "head" in state.skipped else "at base"
-        return NotJudged(state.label, NotJudgedReason.SKIPPED, detail=f"{both}: {state.errors['base']}")
-    if state.crashes["base"] and not state.log_ratios:
-        return NotJudged(state.label, NotJudgedReason.FAILING, detail=f"at base: {state.errors['base']}")
-    return None
+    skipped = "base" in state.skipped
+    if not skipped and (not state.crashes["base"] or state.log_ratios):
+        return None
+    errors = state.errors["base"], state.errors.get("head", "")
+    skipped = skipped and (not errors[1] or "head" in state.skipped)
+    return without_base(state.label, *errors, skipped=skipped)
 
 
 def _paired_verdict(state: SeriesState, cause: Cause | None) -> Verdict:

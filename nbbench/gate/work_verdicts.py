@@ -11,7 +11,7 @@ from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
 from nbbench.history.causes.facts import describe_diff
 from nbbench.metrics import least_effect
-from nbbench.model import Cause, NotJudged, Outcome
+from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
@@ -106,7 +106,7 @@ def peak_verdict(diff: LedgerDiff) -> Verdict | None:
     worse, better = effect > PEAK_TOLERANCE, effect < -PEAK_TOLERANCE
     sizes = f"{units.format_bytes(diff.peak_before)} → {units.format_bytes(diff.peak_after)}"
     lines = [f"{path}:{line} {name}" for path, line, name in (diff.peak_line_before, diff.peak_line_after)]
-    where = f"at {lines[1]}" if lines[0] == lines[1] else f"at {lines[1]}, was at {lines[0]}"
+    where = f"reached at {lines[1]}" + ("" if lines[0] == lines[1] else f", before at {lines[0]}")
     moved = f"{diff.workload}: peak memory {sizes} ({units.format_change(effect)}) {where}"
     return _exact_verdict(
         f"peak memory {diff.workload}",
@@ -152,6 +152,19 @@ def lost_verdict(series: str, reason: str, reproduce: str = "", rounds: int = 0)
     why = reason.splitlines()[0] if reason else "no reason given"
     said = f"runs at base but not at head: {why}"
     return Verdict(series, Outcome.REGRESSED, None, None, None, 0.0, rounds, said, None, reproduce)
+
+
+def without_base(series: str, base: str, head: str, *, skipped: bool) -> NotJudged:
+    """Why what cannot run at base is not judged; `head` is its error there ('': it runs, or nobody tried).
+
+    `skipped` says that no side failed: each that did not run lacks the feature.
+    """
+    said = f"at base: {base}; at head: {head}" if head else f"at base: {base}"
+    return NotJudged(
+        series,
+        NotJudgedReason.SKIPPED if skipped else NotJudgedReason.FAILING,
+        detail=f"at base and at head: {base}" if base == head else said,
+    )
 
 
 def _other_image(verdict: Verdict, diff: LedgerDiff) -> Verdict:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.history.canaries import canary_levels
-from nbbench.history.next_tree import Plan, Probe, Reading, Tree, Why, plan, steadied
+from nbbench.history.next_tree import NextTrees, Probe, Tree, TreeReading, Why, plan, steadied
 from nbbench.ledger import Ledger
 from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.ledgers import commit_ledgers, known_ledgers, workload_names
@@ -39,11 +39,11 @@ _SCHEMA = "nbbench.adaptive/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AdaptiveOutcome:
     """How far the search came: the commits in order, the last plan, and what was timed."""
 
     commits: tuple[Commit, ...]
-    plan: Plan
+    plan: NextTrees
     timed: int
     broken: int
     stopped: str  # located, budget, limit
@@ -72,7 +72,7 @@ def search(
     *,
     show: Callable[[str], None],
     detail: Callable[[str], None],
-) -> Outcome:
+) -> AdaptiveOutcome:
     """Measure the most telling trees of `asked.commits` until nothing is left to look for.
 
     Repeating it resumes: what is measured is never measured again, except once where a change
@@ -95,7 +95,7 @@ def search(
         timed = sum(tree.measured for tree in trees)
         stopped = _stopped(found, asked, budget, len(measured_now))
         if stopped:
-            return Outcome(asked.commits, found, timed, sum(t.broken for t in trees), stopped)
+            return AdaptiveOutcome(asked.commits, found, timed, sum(t.broken for t in trees), stopped)
         batch = found.probes[: min(BATCH, asked.limit - len(measured_now))]
         show(_progress(found, timed, len(trees), batch))
         with suppress(BudgetSpentError), held(budget):
@@ -110,7 +110,7 @@ def search(
         _keep_second_looks(settings, looked)
 
 
-def _stopped(found: Plan, asked: Search, budget: Budget, measured: int) -> str:
+def _stopped(found: NextTrees, asked: Search, budget: Budget, measured: int) -> str:
     if not found.probes:
         return "located"
     if budget.spent:
@@ -118,7 +118,7 @@ def _stopped(found: Plan, asked: Search, budget: Budget, measured: int) -> str:
     return "limit" if measured >= asked.limit else ""
 
 
-def _progress(found: Plan, timed: int, trees: int, batch: Sequence[Probe]) -> str:
+def _progress(found: NextTrees, timed: int, trees: int, batch: Sequence[Probe]) -> str:
     reasons = [p.why.value for p in batch]
     why = ", ".join(f"{reasons.count(one)} × {one}" for one in dict.fromkeys(reasons))
     return f"{timed} of {trees} trees timed, {len(found.located)} changes located; next: {why}"
@@ -132,8 +132,8 @@ def _trees(
     looked: set[str],
     measured: set[str],
 ) -> tuple[list[Tree], dict[str, list[str]]]:
-    """What is known of each commit's tree, and the workloads that speak for each series."""
-    readings: dict[str, dict[str, Reading]] = {c.hash: {} for c in asked.commits}
+    """What is known of each commit's tree, and the workloads that each series runs."""
+    readings: dict[str, dict[str, TreeReading]] = {c.hash: {} for c in asked.commits}
     tried = set(measured)
     workloads: dict[str, list[str]] = {}
     names = sorted({name for kept in ledgers.values() for name in kept})
@@ -154,7 +154,7 @@ def _trees(
             tried.add(point.commit)
             if point.value is not None and point.value > 0:
                 error = READING_ERROR / (2**0.5 if point.commit in looked else 1.0)
-                readings[point.commit][label] = Reading.of(point.value, error, beside)
+                readings[point.commit][label] = TreeReading.of(point.value, error, beside)
     return [
         Tree(
             cost=_cost(ledgers.get(c.tree, {})),

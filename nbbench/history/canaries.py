@@ -20,23 +20,23 @@ from nbbench.stats.canary import canary_jump
 PROGRAMS = ("frames_s", "arithmetic_s")
 """What `probe.canary` times: elementwise operations over frames of memory, and arithmetic in the cache."""
 
-Levels = Mapping[str, float]
+CanaryLevels = Mapping[str, float]
 """Seconds by program."""
 
-Place = tuple[str, str, str, str]
+ResultPlace = tuple[str, str, str, str]
 """A result: commit, machine, environment, benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canaries:
-    """Levels of the canaries, and when they were timed (seconds of the epoch), by `Place`."""
+    """Levels of the canaries, and when they were timed (seconds of the epoch), by `ResultPlace`."""
 
-    levels: Mapping[Place, Levels]
-    times: Mapping[Place, float]
+    levels: Mapping[ResultPlace, CanaryLevels]
+    times: Mapping[ResultPlace, float]
 
     def beside(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
         """Seconds (programs, n) beside a series at each of `commits`; NaN where none was timed."""
-        nothing: Levels = {}
+        nothing: CanaryLevels = {}
         rows = [self.levels.get(place, nothing) for place in _places(key, commits)]
         return np.array([[row.get(name, math.nan) for row in rows] for name in PROGRAMS], dtype=np.float64)
 
@@ -45,15 +45,15 @@ class Canaries:
         return np.array([self.times.get(place, math.nan) for place in _places(key, commits)])
 
 
-def _places(key: SeriesKey, commits: Sequence[str]) -> list[Place]:
+def _places(key: SeriesKey, commits: Sequence[str]) -> list[ResultPlace]:
     return [(commit, key.machine, key.environment, key.benchmark) for commit in commits]
 
 
 def canary_levels(records: Iterable[ProcessRecord]) -> Canaries:
     """The canaries beside each result: the median over its processes of the geometric mean of the time
     before and after the benchmark, and when the last of them began."""
-    found: dict[Place, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    times: dict[Place, float] = {}
+    found: dict[ResultPlace, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    times: dict[ResultPlace, float] = {}
     for record in records:
         place = (record.commit, record.machine, record.environment, record.benchmark)
         for name, seconds in _seconds(record).items():

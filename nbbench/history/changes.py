@@ -17,14 +17,15 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
-from nbbench.history.standing import Standing, failures, not_judged, standing, without_flips
+from nbbench.history.standing import SeriesStanding, newly_failing, not_judged_series, standing, without_flips
 from nbbench.ledger import ImageTolerance, Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, exact_steps
+from nbbench.stats.detector import Rules
 from nbbench.stats.fdr import q_values
-from nbbench.stats.many import Rules, detect_one, share_work, useful_jobs
+from nbbench.stats.many import detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import Workloads, current_workloads, use_workloads, workload_of
@@ -81,7 +82,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class JudgedHistory:
     """The change points of a history in the order of its series, what fails at its end among them; what was
     not judged; and how many series were."""
 
@@ -98,7 +99,7 @@ def judge_history(
     declared: Mapping[str, Better] = MappingProxyType({}),
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Findings:
+) -> JudgedHistory:
     """Judge every series of `history`.
 
     Exact counters are compared exactly. Noisy series are tested at `alpha` each; what is
@@ -140,7 +141,7 @@ def judge_history(
         [change for one in done for change in one.changes], sum(one.tested for one in done)
     )
     stand = [one.standing for one in done if one.standing is not None]
-    return Findings(changes + failures(stand, order), *not_judged(stand, order.commits))
+    return JudgedHistory(changes + newly_failing(stand, order), *not_judged_series(stand, order.commits))
 
 
 def _figure(key: SeriesKey) -> tuple[str, str]:
@@ -166,7 +167,7 @@ class _Judged:
     place: int
     changes: list[ChangePoint]
     tested: bool
-    standing: Standing | None = None
+    standing: SeriesStanding | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,22 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import ImageChange, ImageTolerance, Ledger
+from nbbench.stats.short_levels import IntArray
 from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
 
 LONG = 3
-"""Levels of so many commits and more need nobody's word."""
+"""Levels of so many commits and more need no confirmation."""
 
 SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
 values in it, made the real branch 35 % slower."""
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class WorkHistory:
     def confirmed(self, one: Curve) -> IntArray:
         """Short levels of a series that its own work confirms, (n,) as `short_levels` has them.
 
-        Work speaks for work and for time, which follows it. Page faults are the allocator's, and flip by
+        It confirms levels of work and of time, which follows it. Page faults are the allocator's, and flip by
         themselves where an image is about as large as its thresholds.
         """
         levels = self.levels(one)

@@ -125,6 +125,17 @@ def check_step(flag: Flag, target: FlagState) -> None:
         )
 
 
+def check_fix(flag: Flag, fix: Commit, commits: Sequence[Commit]) -> None:
+    """Raise UsageError where the commit does not come after the event: it cannot have fixed it (H8)."""
+    places = {commit.short: i for i, commit in enumerate(CommitOrder(commits).commits)}
+    place, culprit = places.get(fix.short), places.get(flag.event.hi_commit[:8])
+    if place is not None and culprit is not None and place <= culprit:
+        raise UsageError(
+            f"{fix.short} does not come after {flag.event.id}: it cannot have fixed it",
+            hint="--commit names the commit that fixes it",
+        )
+
+
 def expiry(text: str, now: datetime) -> datetime:
     """When an acknowledgement ends: after so many days, or at a date. Raises UsageError for anything else."""
     if re.fullmatch(r"[0-9]{1,6}", text):

@@ -227,7 +227,9 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     diffs = around.diffs(one.change.key, group.lo, group.hi)
     if one.runs in group.runs and diffs:
         said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
-        return group.cause is not Cause.WORK or not said or any(work.explains(d, one.change) for d in said)
+        if group.cause is not Cause.WORK or not said:
+            return True
+        return any(work.explains_time(d, one.change) for d in said)
     if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):
         return False
     inside = group.lo <= one.lo and one.hi <= group.hi

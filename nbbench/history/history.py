@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import ImageTolerance, Ledger
@@ -19,7 +18,7 @@ from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
-from nbbench.record.refresh import import_all, order_notes
+from nbbench.record.refresh import import_all, no_results, order_notes
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.repeats import Repeats
     from nbbench.history.setups import Sampling, Setups
 
-RULES = 3
+RULES = 4
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -148,8 +147,14 @@ def up_to_date(settings: Settings, store: Store) -> list[Event]:
     else:
         events = store.events()
     if not store.run_info().get("series"):
-        raise InconclusiveError("there are no results to judge", hint="measure with `nbbench run` first")
+        raise no_results(store)
     return events
+
+
+def nothing_judged(store: Store) -> bool:
+    """Whether the saved events rest on no series that could be judged."""
+    info = store.run_info()
+    return not info.get("judged") and not info.get("events")
 
 
 def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, Point, Series, SeriesKey, Status
 
-MACHINE = "any"  # a ledger does not depend on the machine
+ANY_MACHINE = "any"  # a ledger does not depend on the machine
 LEDGER_SERIES = "ledger."  # what their benchmarks' names begin with
 _VERSION = "1"
 
@@ -33,7 +33,7 @@ def ledger_series(
     for name in workloads:
         rows = [(c, ledgers[c.tree][name]) for c in commits if c.tree and name in ledgers.get(c.tree, {})]
         for benchmark, (unit, figure) in _FIGURES.items():
-            key = SeriesKey(benchmark, _VERSION, (("workload", name),), MACHINE, f"torch{torch}")
+            key = SeriesKey(benchmark, _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}")
             points = tuple(_point(commit, ledger, figure) for commit, ledger in rows)
             made.append(Series(key, unit, "track", points))
     return made

@@ -37,7 +37,7 @@ LEAST_PAIRS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TreeReading:
     """A series at one tree: natural logarithm of its level, and the standard error of that.
 
     `machine` is the logarithm of the canaries that were timed beside it, NaN where none was.
@@ -48,7 +48,7 @@ class Reading:
     machine: float = math.nan
 
     @classmethod
-    def of(cls, seconds: float, error: float, machine: float = math.nan) -> Reading:
+    def of(cls, seconds: float, error: float, machine: float = math.nan) -> TreeReading:
         """The reading of a time."""
         return cls(math.log(seconds), error, machine)
 
@@ -62,7 +62,7 @@ class Tree:
     """
 
     cost: Mapping[str, float] | None = None
-    readings: Mapping[str, Reading] = field(default_factory=dict)
+    readings: Mapping[str, TreeReading] = field(default_factory=dict)
     collections: int = 0
     broken: bool = False
 
@@ -107,7 +107,7 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NextTrees:
     """What to measure next, most telling first, and what is located already."""
 
     probes: tuple[Probe, ...]
@@ -120,17 +120,17 @@ def plan(
     *,
     min_effect: float,
     coarse: int = COARSE,
-) -> Plan:
+) -> NextTrees:
     """Plan the next measurements of `trees` (oldest first).
 
-    `workloads` names, by series, the workloads whose work speaks for it; `min_effect` is the
+    `workloads` names, by series, the workloads whose work it runs; `min_effect` is the
     smallest log ratio of interest. At most one probe a gap between measured trees; a gap whose
     trees are all broken is left as it is.
     """
     known = [i for i, tree in enumerate(trees) if tree.measured]
     usable = [i for i, tree in enumerate(trees) if not tree.broken]
     if not usable:
-        return Plan((), ())
+        return NextTrees((), ())
     ends = [i for i in (usable[-1], usable[0]) if i not in known]
     probes = [Probe(i, Why.COARSE, usable[0], usable[-1], math.inf) for i in dict.fromkeys(ends)]
     located: list[Located] = []
@@ -139,7 +139,7 @@ def plan(
         located += [found] if found else []
         probes += [probe] if probe else []
     probes.sort(key=lambda p: (-p.weight, p.index))
-    return Plan(tuple(probes), tuple(located))
+    return NextTrees(tuple(probes), tuple(located))
 
 
 def steadied(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
@@ -177,7 +177,7 @@ def steadied(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
     ]
 
 
-def _equal_work(trees: Sequence[Tree], min_effect: float) -> Iterator[tuple[Reading, Reading]]:
+def _equal_work(trees: Sequence[Tree], min_effect: float) -> Iterator[tuple[TreeReading, TreeReading]]:
     """Readings of a series at neighbouring measured trees whose work is about equal."""
     known = [i for i, tree in enumerate(trees) if tree.measured]
     for lo, hi in pairwise(known):

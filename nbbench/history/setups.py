@@ -14,7 +14,7 @@ from typing import Any
 from nbbench.history.causes.facts import SetupChange
 from nbbench.model import ChangePoint, ProcessRecord, SeriesKey
 
-Place = tuple[str, str, str]
+FilePlace = tuple[str, str, str]
 """A result file: commit, machine, environment."""
 
 _FROM_TELEMETRY = ("threads", "torch", "python", "cpu", "nbbench")
@@ -42,13 +42,13 @@ def _nothing(_key: SeriesKey) -> Mapping[str, Sampling]:
 class Setups:
     """Setups by result file, and the sampling of a series when it is asked for."""
 
-    files: Mapping[Place, Mapping[str, str]] = field(default_factory=dict)
+    files: Mapping[FilePlace, Mapping[str, str]] = field(default_factory=dict)
     sampling: SamplingReader = _nothing
 
 
-def telemetry_setup(records: Iterable[ProcessRecord]) -> dict[Place, dict[str, str]]:
+def telemetry_setup(records: Iterable[ProcessRecord]) -> dict[FilePlace, dict[str, str]]:
     """What telemetry says of the setup of each result file."""
-    found: dict[Place, dict[str, str]] = {}
+    found: dict[FilePlace, dict[str, str]] = {}
     for record in records:
         said: Mapping[str, Any] = dict(record.extra)
         named = {name: str(said[name]) for name in _FROM_TELEMETRY if isinstance(said.get(name), (str, int))}

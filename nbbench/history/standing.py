@@ -34,7 +34,7 @@ _UNDONE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SeriesStanding:
     """How a series stands; places count the commits of the branch, -1 where there is none.
 
     `first` and `last` are those of its results, whatever became of them; `fails_since` and `skipped_since`
@@ -67,7 +67,7 @@ class Standing:
         return self.key.benchmark.startswith(LEDGER_SERIES)
 
 
-def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> Standing | None:
+def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> SeriesStanding | None:
     """How a series stands; None for what is never judged: the machine's own and derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
@@ -78,7 +78,7 @@ def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> 
     found = one.values[known]
     every = [*places.tolist(), *skipped]
     ran = int(usable[-1]) if usable.size else -1
-    return Standing(
+    return SeriesStanding(
         one.key,
         one.unit,
         metric.exact,
@@ -114,7 +114,7 @@ def _first_after(places: NDArray[np.int64], place: int) -> int:
     return int(places[places > place][0])
 
 
-def failures(standings: Iterable[Standing], order: CommitOrder) -> list[ChangePoint]:
+def newly_failing(standings: Iterable[SeriesStanding], order: CommitOrder) -> list[ChangePoint]:
     """Series that ran before and fail at the newest commits where they were tried, as change points."""
     return [
         ChangePoint(
@@ -136,11 +136,13 @@ def failures(standings: Iterable[Standing], order: CommitOrder) -> list[ChangePo
     ]
 
 
-def not_judged(standings: Sequence[Standing], commits: Sequence[Commit]) -> tuple[list[NotJudged], int]:
+def not_judged_series(
+    standings: Sequence[SeriesStanding], commits: Sequence[Commit]
+) -> tuple[list[NotJudged], int]:
     """The series of which nothing can be said up to the end of the branch, by name; and how many others
     there are."""
     newest: dict[tuple[str, str], int] = defaultdict(lambda: -1)
-    relatives: dict[object, list[Standing]] = defaultdict(list)
+    relatives: dict[object, list[SeriesStanding]] = defaultdict(list)
     for one in standings:
         place = one.key.machine, one.key.environment
         newest[place] = max(newest[place], one.last)
@@ -160,11 +162,13 @@ def not_judged(standings: Sequence[Standing], commits: Sequence[Commit]) -> tupl
 _Told = tuple[NotJudgedReason, int, str]
 
 
-def _reason(one: Standing, others: Sequence[Standing], newest: Mapping[tuple[str, str], int]) -> _Told | None:
+def _reason(
+    one: SeriesStanding, others: Sequence[SeriesStanding], newest: Mapping[tuple[str, str], int]
+) -> _Told | None:
     here = [o for o in others if (o.key.machine, o.key.environment) == (one.key.machine, one.key.environment)]
     later = [o for o in here if o.key.version != one.key.version and o.last > one.last]
     if later:
-        return _new_version(one, max(later, key=lambda o: o.last))
+        return _new_version(one, min(later, key=lambda o: (o.first, o.key.version)))
     if one.fails_since >= 0:
         return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran"
     if one.skipped_since >= 0:
@@ -179,7 +183,7 @@ def _reason(one: Standing, others: Sequence[Standing], newest: Mapping[tuple[str
     return None
 
 
-def _new_version(old: Standing, new: Standing) -> _Told:
+def _new_version(old: SeriesStanding, new: SeriesStanding) -> _Told:
     effect = level_effect(old.end, new.start) if old.usable and new.usable else math.nan
     if math.isfinite(effect) and abs(effect) >= _JUMP:
         return (
@@ -190,7 +194,7 @@ def _new_version(old: Standing, new: Standing) -> _Told:
     return NotJudgedReason.NEW_VERSION, new.first, ""
 
 
-def _short(one: Standing, others: Sequence[Standing]) -> _Told:
+def _short(one: SeriesStanding, others: Sequence[SeriesStanding]) -> _Told:
     detail = f"{one.usable} of the {LEAST_EXACT_VALUES if one.exact else LEAST_NOISY} values that it takes"
     elsewhere = [o for o in others if o.first <= one.first and o.key.version == one.key.version]
     if any(o.key.machine != one.key.machine for o in elsewhere):

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
+from nbbench import units
 from nbbench.disturbance import OTHERS_CORES, STEAL_SHARE, WAITED_SHARE
 from nbbench.measure.doctor_facts import CheckedFolder, HostFacts, Program
 from nbbench.units import format_bytes, format_seconds
 
-_GIB = 1024**3
 # AT-PERF-003 at 2048² in float64 keeps about 0.5 GiB alive, torch itself 0.25 GiB.
-_LEAST_MEMORY = 2 * _GIB
-_LEAST_DISK = 1 * _GIB
+_LEAST_MEMORY = 2 * units.GIB
+_LEAST_DISK = 1 * units.GIB
 _SWAP_USED = 64 * 1024**2
 _TIMER_S = 1e-6
 _FAST_CLOCKS = frozenset({"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "xen", ""})

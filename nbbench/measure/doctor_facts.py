@@ -108,7 +108,7 @@ def gather_facts(
         physical_cores=host.physical_cores(),
         smt=host.smt_active(),
         threads=usable_threads(settings.threads),
-        load_one=load_now(root).one,
+        load_one=load_now().one,
         others=others,
         steal=steal,
         pressure=pressure(host),
@@ -222,9 +222,9 @@ def _git(*arguments: str, repository: Path | None = None) -> str | None:
 
 
 def _asv_machines(environ: Mapping[str, str]) -> tuple[str, ...]:
-    home = Path(environ.get("HOME") or Path.home())
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - as asv: some have no home
     try:
-        known = json.loads((home / ".asv-machine.json").read_text(encoding="utf-8"))
+        known = json.loads((Path(home) / ".asv-machine.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ()
     return tuple(sorted(name for name in known if name != "version")) if isinstance(known, dict) else ()

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from nbbench.measure import warm_client
 from nbbench.measure.process_env import installed_torch, torch_version, tree_environment
 from nbbench.measure.suite import export_workloads
 from nbbench.measure.warm_runs import invoke, warm_server
-from nbbench.measure.writable import ensure_writable
 from nbbench.model import Commit
+from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import kept_ledgers, kept_torch
 from nbbench.record.redact import redact_value
@@ -28,9 +28,8 @@ from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
+from nbbench.words import Say
 from nbbench.workloads import suite_workloads
-
-Say = Callable[[str], None]
 
 
 def open_tree(

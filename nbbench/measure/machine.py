@@ -200,15 +200,13 @@ def machine_facts(root: Path = Path("/")) -> dict[str, str]:
     return {name: _fact(reader) for name, reader in readers.items()}
 
 
-def load_now(root: Path = Path("/")) -> LoadNow:
+def load_now() -> LoadNow:
     """The load averages of this moment."""
-    fields = (Host(root).read("proc/loadavg") or "").split()[:3]
-    averages: list[float | None] = []
-    for field in fields:
-        with contextlib.suppress(ValueError):
-            averages.append(float(field))
-    one, five, fifteen = averages if len(averages) == 3 else (None, None, None)
-    return LoadNow(one, five, fifteen, os.cpu_count() or 1)
+    processors = os.cpu_count() or 1
+    try:
+        return LoadNow(*os.getloadavg(), processors)
+    except OSError:
+        return LoadNow(None, None, None, processors)
 
 
 def hugepages(host: Host) -> str | None:

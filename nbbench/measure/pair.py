@@ -65,7 +65,6 @@ class Pair:
     base: Sample
     head: Sample
     log_ratio: float = math.nan
-    slices: int = 0
     repeated: int = 0
     disturbed: str = ""
     wall_s: float = 0.0
@@ -78,7 +77,6 @@ def sliced_pair(
     benchmark: str,
     random: Random,
     *,
-    slices: int = SLICES,
     abreast: bool = False,
     spare: int = 0,
     scratch: Path | None = None,
@@ -90,17 +88,15 @@ def sliced_pair(
     `take_slices`. A side that fails has its reason in the pair. Raises HostError when the server is gone.
     """
     try:
-        taken = take_slices(
-            begin, SIDES, benchmark_dir, benchmark, random, slices=slices, abreast=abreast, scratch=scratch
-        )
+        taken = take_slices(begin, SIDES, benchmark_dir, benchmark, random, abreast=abreast, scratch=scratch)
     except SidesEnded as ended:
         found = [ended.sides.get(side) for side in SIDES]
         base, head = (Sample(None, end.reason, end.skipped) if end else Sample(None) for end in found)
         return Pair(base, head)
-    return pair_of(taken, slices, spare)
+    return pair_of(taken, spare)
 
 
-def pair_of(taken: Slices, slices: int = SLICES, spare: int = 0) -> Pair:
+def pair_of(taken: Slices, spare: int = 0) -> Pair:
     """The pair that slices of "base" and "head" gave; without a figure when no slice counted."""
     canaries = ReferenceTimes(taken.canaries["frames_s"], taken.canaries["arithmetic_s"])
     done = len(taken.samples["base"])
@@ -113,9 +109,8 @@ def pair_of(taken: Slices, slices: int = SLICES, spare: int = 0) -> Pair:
         Sample(base),
         Sample(head),
         math.log(head / base),
-        slices=done,
         repeated=taken.tries - done,
-        disturbed=disturbed_by(taken.wall_s, others_s, taken.steal_s, done < slices, canaries.jump),
+        disturbed=disturbed_by(taken.wall_s, others_s, taken.steal_s, done < SLICES, canaries.jump),
         wall_s=taken.wall_s,
         canaries=canaries,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nbbench.subject.profile import load_profile
 _MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
 
 
+@cache
 def installed_torch() -> str:
     """The installed torch's version without its build tag and without importing it; '' for none."""
     try:

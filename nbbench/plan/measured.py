@@ -10,7 +10,7 @@ from nbbench.evidence import Folder, FolderState
 from nbbench.model import Commit, Result
 
 Known = tuple[Folder, FolderState]
-Place = tuple[str, str, str]  # commit, environment, benchmark
+BenchmarkPlace = tuple[str, str, str]  # commit, environment, benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class PlanInput:
     commits: Sequence[Commit]
     folders: Sequence[Known] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
-    processes: Mapping[Place, Processes] = field(default_factory=dict)
+    processes: Mapping[BenchmarkPlace, Processes] = field(default_factory=dict)
     cores: int | None = None
 
 

@@ -59,7 +59,7 @@ def judge_plan(plan: Plan, given: PlanInput, now: datetime) -> tuple[CriterionSt
     return tuple(_judge(criterion, plan, given, now) for criterion in plan.criteria)
 
 
-def overall(states: Iterable[CriterionState]) -> PlanVerdict:
+def plan_verdict(states: Iterable[CriterionState]) -> PlanVerdict:
     """The whole plan: not measured at all, misses something, meets everything, or is not known in part."""
     verdicts = {state.verdict for state in states}
     if verdicts <= {PlanVerdict.NOT_MEASURED}:

@@ -14,7 +14,7 @@ from nbbench.evidence import Folder
 from nbbench.history.disturbed import disturbed_results
 from nbbench.model import Commit, ProcessRecord
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import Place, PlanInput, Processes
+from nbbench.plan.measured import BenchmarkPlace, PlanInput, Processes
 from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Plan
 from nbbench.probe.resources import usable_cores
@@ -58,7 +58,7 @@ def plan_states(
     return chosen, tuple(_with_source(settings.root, state) for state in judge_plan(plan, given, now))
 
 
-def _processes(records: Iterable[ProcessRecord], names: Iterable[str]) -> dict[Place, Processes]:
+def _processes(records: Iterable[ProcessRecord], names: Iterable[str]) -> dict[BenchmarkPlace, Processes]:
     """What telemetry says of each result. Tracked figures are measured in their module's setup_cache."""
     tracked: dict[str, list[str]] = {}
     for name in names:
@@ -72,7 +72,7 @@ def _processes(records: Iterable[ProcessRecord], names: Iterable[str]) -> dict[P
         elif record.kind == "run":
             measuring.append(record)
     disturbed = disturbed_results(measuring)
-    found: dict[Place, Processes] = {}
+    found: dict[BenchmarkPlace, Processes] = {}
     for record in measuring:
         place = record.commit, record.environment, record.benchmark
         is_disturbed = (record.commit, record.machine, *place[1:]) in disturbed

@@ -6,7 +6,7 @@ import torch
 
 from nbbench.probe.calls import Place
 
-UNKNOWN: Place = ("", 0, "(backward)")
+UNKNOWN_LINE: Place = ("", 0, "(backward)")
 
 
 class ForwardLines:
@@ -20,7 +20,7 @@ class ForwardLines:
     def __init__(self) -> None:
         self._lines: dict[int, Place] = {}
         self._next = torch.autograd._get_sequence_nr()
-        self._last = UNKNOWN
+        self._last = UNKNOWN_LINE
 
     def made_nodes(self) -> bool:
         """Whether autograd made nodes since `note` was called last."""
@@ -38,7 +38,7 @@ class ForwardLines:
     def current(self) -> Place:
         """The forward line that the backward engine is working on."""
         node = torch._C._current_autograd_node()
-        return self._lines.get(node._sequence_nr(), UNKNOWN) if node is not None else UNKNOWN
+        return self._lines.get(node._sequence_nr(), UNKNOWN_LINE) if node is not None else UNKNOWN_LINE
 
 
 def in_backward() -> bool:

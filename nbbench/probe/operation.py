@@ -33,7 +33,7 @@ class UncountableTensorError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class OperationPlan:
     """What an operation's schema says: its name, and which arguments it writes."""
 
     name: str
@@ -42,7 +42,7 @@ class Plan:
     allocates: bool  # leaves the contents undefined
 
     @classmethod
-    def of(cls, schema: Any) -> Plan:
+    def of(cls, schema: Any) -> OperationPlan:
         """The plan of an operation's schema."""
         written = [
             (place, argument)

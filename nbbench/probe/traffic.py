@@ -15,7 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbbench.probe.backward import ForwardLines, in_backward
 from nbbench.probe.calls import Calls, FunctionTotal, Place
-from nbbench.probe.operation import Plan, UncountableTensorError, check_dense, moves, tensor_bytes, tensors
+from nbbench.probe.operation import (
+    OperationPlan,
+    UncountableTensorError,
+    check_dense,
+    moves,
+    tensor_bytes,
+    tensors,
+)
 from nbbench.probe.storages import Storages
 from nbbench.probe.threads import OtherThreads
 
@@ -81,7 +88,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self._calls = Calls(source_root, self._storages)
         self._forward = ForwardLines()
         self._threads = OtherThreads()
-        self._plans: dict[Any, Plan] = {}
+        self._plans: dict[Any, OperationPlan] = {}
         self._depth = 0  # inference mode enters again to take composites apart
 
     @classmethod
@@ -154,7 +161,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         for tensor in inputs:
             self._storages.seen(tensor)  # what is written next and was not seen is new
         if (plan := self._plans.get(func)) is None:
-            plan = self._plans[func] = Plan.of(func._schema)
+            plan = self._plans[func] = OperationPlan.of(func._schema)
         if plan.allocates:
             for tensor in outputs:
                 self._storages.written(tensor, 0)

@@ -26,6 +26,16 @@ _REASONS = {
 }
 
 
+def ensure_writable(folder: Path) -> None:
+    """Raise HostError when nothing can be written to `folder`, or to where it will be made.
+
+    To be asked before a measurement, whose figures could not be kept.
+    """
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise HostError(f"{place} cannot be written", hint="change its permissions, or work in a copy")
+
+
 def host_error(path: Path, error: OSError) -> HostError:
     """`error` as one sentence about `path`, with a remedy."""
     reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), None))

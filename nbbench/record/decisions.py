@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
-from datetime import UTC
 from pathlib import Path
 
 from nbbench.errors import HostError
@@ -14,8 +13,9 @@ from nbbench.model import Decision, to_plain
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_bytes
 from nbbench.record.plain import reader
+from nbbench.record.stamp import utc_stamp
 
-SCHEMA = 1
+_SCHEMA = 1
 KIND = "nbbench-decision"
 
 # Enough for any event id, and short enough for every file system with the rest of the name.
@@ -27,10 +27,9 @@ def write_decision(folder: Path, decision: Decision) -> Path:
 
     Raises HostError when the folder cannot be written.
     """
-    content = {"schema": SCHEMA, "kind": KIND} | to_plain(decision)
+    content = {"schema": _SCHEMA, "kind": KIND} | to_plain(decision)
     text = json.dumps(content, indent=2, ensure_ascii=True) + "\n"
-    stamp = decision.date.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    stem = f"{stamp}-{_ascii(decision.event)}-{_ascii(decision.state)}"
+    stem = f"{utc_stamp(decision.date)}-{_ascii(decision.event)}-{_ascii(decision.state)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _write_new(folder, stem, text.encode("ascii"))
@@ -38,18 +37,12 @@ def write_decision(folder: Path, decision: Decision) -> Path:
         raise HostError(f"cannot write a decision into {folder}: {error.strerror or error}") from error
 
 
-def read_decisions(folder: Path, on_bad: Callable[[str, str], None] | None = None) -> list[Decision]:
-    """The decisions of a folder, oldest first; none where there is no folder.
-
-    Each file that cannot be used is skipped and given to `on_bad` with its name and the reason.
-    """
+def read_decisions(folder: Path) -> list[Decision]:
+    """The usable decisions of a folder, oldest first; none where there is no folder."""
     found = []
     for path in find_decisions(folder):
-        try:
+        with contextlib.suppress(BadFileError):
             found.append(parse_decision(read_bytes(path), path))
-        except BadFileError as error:
-            if on_bad is not None:
-                on_bad(path.name, error.reason)
     return sorted(found, key=lambda d: d.date)
 
 
@@ -61,8 +54,8 @@ def find_decisions(folder: Path) -> list[Path]:
 def parse_decision(data: bytes, path: Path) -> Decision:
     """The content of the decision file at `path`. Raises BadFileError, which says what is wrong."""
     top = load_object(data, path)
-    if top.get("schema") != SCHEMA:
-        raise BadFileError(path, f"not a decision of schema {SCHEMA}")
+    if top.get("schema") != _SCHEMA:
+        raise BadFileError(path, f"not a decision of schema {_SCHEMA}")
     try:
         decision: Decision = reader(Decision)(top)
         return decision

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from nbbench.errors import StoreError
-from nbbench.record.tables import prepare
+from nbbench.record.tables import prepare_tables
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -80,10 +80,10 @@ class Database:
         store = cls(_engine(parsed, timeout_s, read_only=path is not None and _is_read_only(path)), project)
         try:
             with store.reading() as connection:
-                found = prepare(connection, store.name, project, check_only=True)
+                found = prepare_tables(connection, store.name, project, check_only=True)
             if (anew or not found.project) and not (path is not None and _is_read_only(path)):
                 with store.writing() as connection:
-                    found = prepare(connection, store.name, project, anew=anew)
+                    found = prepare_tables(connection, store.name, project, anew=anew)
             store.project_id, store.made_anew = found.project, found.made_anew
         except BaseException:
             store.close()

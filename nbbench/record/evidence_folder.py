@@ -70,7 +70,7 @@ def read_folder(path: Path) -> FolderContent:
         verdict=_verdict_of(metrics, run),
         exit_code=reader.exit_code(metrics, run),
         machine=conditions.get("machine name") or conditions.get("machine", ""),
-        figures=tuple(figures_of(metrics)),
+        figures=tuple(folder_figures(metrics)),
         conditions=tuple(conditions.items()),
         facts=tuple((facts | _table(run.get("versions"))).items()),
         missing=tuple(reader.missing),
@@ -221,7 +221,7 @@ def _verdict_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     return ""
 
 
-def figures_of(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
+def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
     """The figures of a metrics.json: of an export (`series`), of a capture (`figures`), or any number.
 
     Series and named figures come first; of documents that are not nbbench's every number, named by its path.

@@ -18,7 +18,7 @@ from nbbench.record.ids import Ids
 from nbbench.record.rows import SourceFile
 from nbbench.record.shapes import dumps
 from nbbench.record.side_files import LedgerFile
-from nbbench.record.values import clean
+from nbbench.record.values import storable
 
 # What a file gave; None for a bad file, of which only the reason is kept.
 Payload = ParsedFile | Sequence[ProcessRecord] | LedgerFile | Decision | None
@@ -55,7 +55,7 @@ class Importing(Database):
             tree = self._tree(connection, place)
             there = self._files(connection, tree, [file.path for file, _ in items])
             for file, payload in items:
-                before, source = there.get(clean(file.path), (None, None))
+                before, source = there.get(storable(file.path), (None, None))
                 if before and (before.sha256, before.status) == (file.sha256, file.status):
                     done.raced.add(file.path)
                 elif payload is not None:  # what a bad file gave while it was good stays
@@ -83,7 +83,7 @@ class Importing(Database):
         with self.writing() as connection:
             tree = self._tree(connection, place)
             for file in files:
-                where = (c.tree_id == tree, c.path == clean(file.path), c.sha256 == file.sha256)
+                where = (c.tree_id == tree, c.path == storable(file.path), c.sha256 == file.sha256)
                 values = {"size": file.size, "mtime_ns": file.mtime_ns}
                 connection.execute(sa.update(schema.tree_files).where(*where).values(values))
 
@@ -93,7 +93,7 @@ class Importing(Database):
         with self._forgetting() as connection:
             tree = self._tree(connection, place)
             for path in paths:
-                where = (c.tree_id == tree, c.path == clean(path))
+                where = (c.tree_id == tree, c.path == storable(path))
                 connection.execute(sa.delete(schema.tree_files).where(*where))
             self._drop_unused(connection)
             self._ids.forget()
@@ -159,7 +159,7 @@ class Importing(Database):
             "durations": dumps(parsed.durations if parsed else ()),
         }
         c = table.c
-        where = (c.project_id == self.project_id, c.path == clean(file.path), c.sha256 == file.sha256)
+        where = (c.project_id == self.project_id, c.path == storable(file.path), c.sha256 == file.sha256)
         if (known := connection.execute(sa.select(c.id).where(*where)).scalar()) is not None:
             return int(known)
         number = int(connection.execute(sa.insert(table).returning(c.id), row).scalar_one())
@@ -240,7 +240,7 @@ class Importing(Database):
         columns = c.path, s.kind, c.size, c.mtime_ns, c.sha256, c.status, c.error, c.source_id
         query = sa.select(*columns).outerjoin(schema.source_files).where(c.tree_id == tree)
         if paths is not None:
-            query = query.where(c.path.in_([clean(path) for path in paths]))
+            query = query.where(c.path.in_([storable(path) for path in paths]))
         rows = connection.execute(query)
         return {row[0]: (SourceFile(row[0], row[1] or "", *row[2:-1]), row[-1]) for row in rows}
 

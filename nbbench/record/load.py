@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,13 +25,11 @@ from nbbench.record.importing import Imported, Payload
 from nbbench.record.rows import SourceFile
 from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
-from nbbench.record.values import clean
+from nbbench.record.values import storable
 
 # A batch is what an interrupted import loses and how long other writers wait: about a second.
 _BATCH_FILES = 64
 _BATCH_RESULTS = 20_000
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(slots=True)
@@ -73,17 +71,15 @@ class _Found:
     machine: str = ""
 
 
-def import_results(
-    store: Store, results_dir: Path, progress: Progress | None = None, *, place: str = ""
-) -> ImportReport:
+def import_results(store: Store, results_dir: Path, *, place: str = "") -> ImportReport:
     """Import what is new or changed in `results_dir`; may be repeated and interrupted at any time.
 
     A file of the same size and time, or of the same content, is not read again. What is gone from the
     tree leaves the database. `place` tells trees of one project apart (two checkouts): a result that both
-    have counts once, and of two measurements the newer. `progress` is called with the files done, the
-    files in all and the name of the last one. Raises StoreError when the database cannot be written.
+    have counts once, and of two measurements the newer. Raises StoreError when the database cannot be
+    written.
     """
-    return _Import(store, results_dir, place).run(progress)
+    return _Import(store, results_dir, place).run()
 
 
 class _Import:
@@ -100,18 +96,16 @@ class _Import:
         self._same: list[SourceFile] = []
         self._series: set[int] = set()
 
-    def run(self, progress: Progress | None) -> ImportReport:
+    def run(self) -> ImportReport:
         files = list(_files(self._root))
         self._take_machines()
         self._take_benchmarks()
-        for done, found in enumerate(files, 1):
+        for found in files:
             self._take(found)
-            if progress is not None:
-                progress(done, len(files), found.name)
         self._flush()
         if self._same:
             self._store.refresh_files(self._same, self._place)
-        self._take_leave({clean(found.name) for found in files})
+        self._take_leave({storable(found.name) for found in files})
         self._report.series = len(self._series)
         return self._report
 
@@ -141,7 +135,7 @@ class _Import:
         self._declared = {**self._store.benchmarks(), **declared}
 
     def _take(self, found: _Found) -> None:
-        known = self._known.get(clean(found.name))
+        known = self._known.get(storable(found.name))
         # Bad files are tried again: they are few, and a newer nbbench may know better.
         same_stat = known and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
         if known and known.status == "ok" and same_stat:
@@ -214,7 +208,7 @@ class _Import:
                 continue
             if source.path in done.raced:
                 self._report.files_unchanged += 1
-            elif clean(source.path) in self._known:
+            elif storable(source.path) in self._known:
                 self._report.files_changed += 1
             else:
                 self._report.files_new += 1

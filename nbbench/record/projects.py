@@ -71,7 +71,7 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
     theirs, ours = _declared(results_dir), _declared(settings.results_dir)
     ours = ours or {(one.name, one.version) for one in store.benchmarks().values()}
     shared = bool(theirs) and 2 * len(theirs & ours) > len(theirs)
-    name = asv_setting(results_dir.parent / _CONF, "project")
+    name = _named(results_dir.resolve())
     if not name:
         if shared:
             return own
@@ -91,6 +91,16 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
             hint=f"--project NAME names this one, or with --project {name!r} adds it to that",
         )
     return name
+
+
+def _named(whole: Path) -> str:
+    """The project that the folder of the results belongs to, or one above it that names that folder."""
+    for above in whole.parents:
+        conf = above / _CONF
+        said = asv_setting(conf, "results_dir")
+        if conf.is_file() and (above == whole.parent or (said and (above / said).resolve() == whole)):
+            return asv_setting(conf, "project")
+    return ""
 
 
 def _is_tree(folder: Path) -> bool:

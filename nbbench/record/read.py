@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # numpy, which a command with nothing new does without
 _CHUNK = 400
 
 
-class Reading(Database):
+class StoreReading(Database):
     """The part of the store that reads what was measured in the project."""
 
     def series(self, **chosen: Any) -> list[Series]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbbench.config import Settings
-from nbbench.errors import StoreError, UsageError
-from nbbench.record import ImportReport, Store, import_results
+from nbbench.errors import InconclusiveError, StoreError, UsageError
+from nbbench.record import Store
 from nbbench.record.branch import branch_line, order_key
 from nbbench.record.engine import parse_url, sqlite_file
+from nbbench.record.load import ImportReport, import_results
 from nbbench.record.projects import folder_of, own_project, place_of
 from nbbench.record.rows import digest_of
+from nbbench.words import plural
 
 
 def open_store(
@@ -72,6 +74,24 @@ def place_by_date(store: Store) -> ImportReport:
 def order_notes(store: Store) -> list[str]:
     """What is to be known of the order of the commits, in sentences (dates instead of git, say)."""
     return [note for note in store.placed().split("\n")[1:] if note]
+
+
+def result_notes(store: Store) -> list[str]:
+    """The notes on the order, and which files of the results are left out because they cannot be used."""
+    notes = order_notes(store)
+    if bad := store.bad_files():
+        path, reason = bad[0]
+        files = plural(len(bad), "file of the results", "files of the results")
+        notes.append(f"{files} cannot be used, so left out; the first: {path}: {reason}")
+    return notes
+
+
+def no_results(store: Store) -> InconclusiveError:
+    """The error of a history without one result: none were measured, or none can be used."""
+    return InconclusiveError(
+        "there are no results to judge",
+        hint="; ".join(result_notes(store)) or "measure with `nbbench run` first",
+    )
 
 
 def _place(settings: Settings, store: Store, report: ImportReport) -> ImportReport:

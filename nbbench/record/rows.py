@@ -8,7 +8,7 @@ from typing import Any
 
 from nbbench.model import SeriesKey
 from nbbench.record.shapes import AnyRow, dumps
-from nbbench.record.values import clean
+from nbbench.record.values import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def digest_of(*parts: Any) -> str:
 
 def series_digest(key: SeriesKey) -> str:
     """What stands for a series in the database; the names of parameters are the benchmark's."""
-    names = (clean(part) for part in (key.benchmark, key.version, key.machine, key.environment))
+    names = (storable(part) for part in (key.benchmark, key.version, key.machine, key.environment))
     return digest_of(*names, [value for _, value in key.params])
 
 

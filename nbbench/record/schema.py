@@ -10,23 +10,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Integer,
-    MetaData,
-    Table,
-    UniqueConstraint,
-)
+from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
 from sqlalchemy.schema import ColumnCollectionConstraint
 
 from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.ledger import Ledger
 from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord, Result
 from nbbench.record.shapes import Shape
-from nbbench.record.values import CleanText, UtcTime
+from nbbench.record.values import BIG, INT, TEXT, TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +44,15 @@ FIGURE = Shape(EvidenceFigure)
 
 
 def _id() -> Column[int]:
-    return Column("id", Integer, primary_key=True)
+    return Column("id", INT, primary_key=True)
 
 
 def _text(name: str, **options: Any) -> Column[str]:
-    return Column(name, CleanText, nullable=False, **options)
+    return Column(name, TEXT, nullable=False, **options)
 
 
 def _ref(name: str, target: str, **options: Any) -> Column[int]:
-    return Column(name, Integer, ForeignKey(target), nullable=False, **options)
+    return Column(name, INT, ForeignKey(target), nullable=False, **options)
 
 
 def _of_project(**options: Any) -> Column[int]:
@@ -69,17 +60,17 @@ def _of_project(**options: Any) -> Column[int]:
 
 
 def _of_source() -> Column[int]:
-    return Column("source_id", Integer, ForeignKey("source_files.id"), primary_key=True)
+    return Column("source_id", INT, ForeignKey("source_files.id"), primary_key=True)
 
 
 def _ordinal(**options: Any) -> Column[int]:
-    return Column("ordinal", Integer, nullable=False, **options)
+    return Column("ordinal", INT, nullable=False, **options)
 
 
 metadata = MetaData()
 
 # What describes the database itself: which tables it has, and who made them.
-meta = Table("meta", metadata, Column("key", CleanText, primary_key=True), _text("value"))
+meta = Table("meta", metadata, Column("key", TEXT, primary_key=True), _text("value"))
 
 # `detected` says how the events were found, `placed` how the commits were ordered (JSON).
 projects = Table("projects", metadata, _id(), _text("name", unique=True), _text("detected"), _text("placed"))
@@ -92,7 +83,7 @@ commits = Table(
     _id(),
     _of_project(),
     *COMMIT.columns(),
-    Column("rank", Integer, nullable=False),
+    Column("rank", INT, nullable=False),
     UniqueConstraint("project_id", "hash"),
 )
 
@@ -146,7 +137,7 @@ source_files = Table(
     _id(),
     _of_project(),
     *(_text(name) for name in ("path", "sha256", "kind")),
-    Column("imported_at", UtcTime, nullable=False),
+    Column("imported_at", TIME, nullable=False),
     _text("params"),
     _text("durations"),
     UniqueConstraint("project_id", "path", "sha256"),
@@ -158,10 +149,10 @@ tree_files = Table(
     metadata,
     _ref("tree_id", "trees.id", primary_key=True),
     _text("path", primary_key=True),
-    Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
+    Column("size", BIG, nullable=False),
+    Column("mtime_ns", BIG, nullable=False),
     *(_text(name) for name in ("sha256", "status", "error")),
-    Column("source_id", Integer, ForeignKey("source_files.id"), index=True),
+    Column("source_id", INT, ForeignKey("source_files.id"), index=True),
 )
 
 # `samples` are little-endian float64: lossless, a third of their JSON text, and read about
@@ -170,7 +161,7 @@ results = Table(
     "results",
     metadata,
     _of_source(),
-    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, index=True),
+    Column("series_id", INT, ForeignKey("series.id"), primary_key=True, index=True),
     _ref("commit_id", "commits.id", index=True),
     *RESULT.columns(),
 )
@@ -179,7 +170,7 @@ process_records = Table(
     "process_records",
     metadata,
     _of_source(),
-    Column("line", Integer, primary_key=True),
+    Column("line", INT, primary_key=True),
     *RECORD.columns(),
 )
 
@@ -204,7 +195,7 @@ change_points = Table(
     "change_points",
     metadata,
     _of_project(primary_key=True),
-    Column("event", Integer, primary_key=True),
+    Column("event", INT, primary_key=True),
     _ordinal(primary_key=True),
     _ref("series_id", "series.id", index=True),
     *CHANGE.columns(),

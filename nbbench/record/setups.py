@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from nbbench.record import schema
 from nbbench.record.engine import Database
+from nbbench.record.read import keyed_series
 
 
 def file_setups(database: Database) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -21,12 +22,7 @@ def file_setups(database: Database) -> dict[tuple[str, str, str], dict[str, str]
             schema.machines.c.name.label("machine"),
             schema.environments.c.name.label("environment"),
         )
-        .select_from(schema.source_files)
-        .join(results, results.c.source_id == schema.source_files.c.id)
-        .join(schema.commits, schema.commits.c.id == results.c.commit_id)
-        .join(schema.series, schema.series.c.id == results.c.series_id)
-        .join(schema.machines, schema.machines.c.id == schema.series.c.machine_id)
-        .join(schema.environments, schema.environments.c.id == schema.series.c.environment_id)
+        .select_from(keyed_series().join(results).join(schema.commits).join(schema.source_files))
         .where(
             results.c.series_id == first.scalar_subquery(),
             schema.source_files.c.project_id == database.project_id,

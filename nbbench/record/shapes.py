@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 import sqlalchemy as sa
 
 from nbbench.record.plain import flat, reader
-from nbbench.record.values import CleanText, UtcTime
+from nbbench.record.values import BIG, DOUBLE, TEXT, TIME
 
 AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 Noun = TypeVar("Noun")
@@ -49,11 +49,6 @@ class Shape(Generic[Noun]):
         self._encoders = [kind.encode for kind in self._kinds.values()]
         self._values = operator.attrgetter(*names)
 
-    @property
-    def noun_name(self) -> str:
-        """The dataclass' name, for people."""
-        return self._noun.__name__
-
     def columns(self) -> list[sa.Column[Any]]:
         """New columns for a table."""
         return [
@@ -75,7 +70,7 @@ class Shape(Generic[Noun]):
 
     def noun(self, row: AnyRow, **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
-        there = row._mapping
+        there = dict(zip(row._fields, row, strict=True))
         plain = {
             name: kind.decode(there[column])
             for (name, column), kind in self._kinds.items()
@@ -105,9 +100,9 @@ def _kind(hint: Any) -> _Kind:
         back = _same if inner is float else kind.decode
         return _Kind(kind.column, True, kind.encode, lambda v: None if v is None else back(v))
     if hint is float:
-        return _Kind(sa.Double, True, _no_nan, _nan)
+        return _Kind(DOUBLE, True, _no_nan, _nan)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return _Kind(CleanText, False, str, hint)
+        return _Kind(TEXT, False, str, hint)
     if (plain := _PLAIN.get(hint)) is not None:
         return _Kind(plain, False, _same, _same)
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is float:
@@ -119,10 +114,10 @@ def _kind(hint: Any) -> _Kind:
             lambda v: zlib.compress(dumps(flat(v)).encode("ascii")),
             lambda v: reader(hint)(json.loads(zlib.decompress(v)) if v else []),
         )
-    return _Kind(CleanText, False, lambda v: dumps(flat(v)), lambda v: reader(hint)(json.loads(v)))
+    return _Kind(TEXT, False, lambda v: dumps(flat(v)), lambda v: reader(hint)(json.loads(v)))
 
 
-_PLAIN: dict[Any, Any] = {str: CleanText, int: sa.BigInteger, bool: sa.Boolean, datetime: UtcTime}
+_PLAIN: dict[Any, Any] = {str: TEXT, int: BIG, bool: sa.Boolean, datetime: TIME}
 
 
 def dumps(value: Any) -> str:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unp
 from nbbench.record.atomic import write_bytes
 from nbbench.record.plain import flat, reader
 
-SCHEMA = 1
+_SCHEMA = 1
 LEDGER_KIND = "nbbench-ledger"
 
 # Longer names come from damaged lines only; the database indexes them.
@@ -58,7 +58,7 @@ def append_record(path: Path, record: ProcessRecord) -> None:
 
     A line that a killed process left unfinished is closed first and spoils only itself.
     """
-    plain = {"schema": SCHEMA} | _plain(record)
+    plain = {"schema": _SCHEMA} | _plain(record)
     data = json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -93,12 +93,14 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        before = _ledgers_there(path)
+        before = None
+        with suppress(BadFileError):  # a damaged file can be measured again
+            before = read_ledgers(path)
         if before and (before.tree, before.torch) != (tree, torch):
             raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
         merged = {**(before.workloads if before else {}), **ledgers}
         content = {
-            "schema": SCHEMA,
+            "schema": _SCHEMA,
             "kind": LEDGER_KIND,
             "tree": tree,
             "commit": before.commit if before else commit,  # where this tree was first measured
@@ -106,7 +108,9 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
             "workloads": {name: _plain(merged[name]) for name in sorted(merged)},
         }
         text = json.dumps(content, separators=(",", ":"))
-        _replace(path, gzip.compress(text.encode("ascii"), 9, mtime=0))
+        data = gzip.compress(text.encode("ascii"), 9, mtime=0)
+        if not (path.exists() and path.read_bytes() == data):
+            write_bytes(path, data)
 
 
 def read_ledgers(path: Path) -> LedgerFile:
@@ -119,8 +123,8 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     top = load_object(unpacked(data, path), path)
     if top.get("kind") != LEDGER_KIND:
         raise BadFileError(path, "not a ledger file")
-    if top.get("schema") != SCHEMA:
-        raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {SCHEMA}")
+    if top.get("schema") != _SCHEMA:
+        raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_SCHEMA}")
     try:
         one, text = reader(Ledger), reader(str)
         workloads = {str(name): one(entry) for name, entry in top["workloads"].items()}
@@ -132,26 +136,13 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
 def _record(plain: dict[str, Any]) -> ProcessRecord:
     record: ProcessRecord = reader(ProcessRecord)(plain)
     names = (record.commit, record.benchmark, record.kind, record.machine)
-    if plain["schema"] != SCHEMA or max(map(len, names)) > _MAX_NAME:
+    if plain["schema"] != _SCHEMA or max(map(len, names)) > _MAX_NAME:
         raise ValueError("unknown schema, or a damaged name")
     return record
 
 
 def _plain(noun: Any) -> dict[str, Any]:
     return {f.name: flat(getattr(noun, f.name)) for f in dataclasses.fields(noun)}
-
-
-def _ledgers_there(path: Path) -> LedgerFile | None:
-    """What the file holds; nothing when it is missing or damaged (it can be measured again)."""
-    try:
-        return read_ledgers(path)
-    except BadFileError:
-        return None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    if not (path.exists() and path.read_bytes() == data):
-        write_bytes(path, data)
 
 
 @contextmanager

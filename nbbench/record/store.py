@@ -13,12 +13,12 @@ from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import ChangePoint, Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
 from nbbench.record.importing import Importing
-from nbbench.record.read import Reading, key_from, keyed_series, series_columns
+from nbbench.record.read import StoreReading, key_from, keyed_series, series_columns
 from nbbench.record.rows import digest_of
 from nbbench.record.shapes import dumps
 
 
-class Store(Importing, Reading):
+class Store(Importing, StoreReading):
     """The regression database; open it with `Store.open(url)`, best in a `with` statement."""
 
     def place_commits(self, line: Iterable[Commit], how: str = "") -> None:
@@ -177,6 +177,14 @@ class Store(Importing, Reading):
     def _figures_of(self, path: str) -> sa.Delete:
         c = schema.folder_figures.c
         return sa.delete(schema.folder_figures).where(c.project_id == self.project_id, c.folder == path)
+
+    def bad_files(self) -> list[tuple[str, str]]:
+        """The files of this project that cannot be used, by path, with the reason."""
+        f, t = schema.tree_files.c, schema.trees.c
+        query = sa.select(f.path, f.error).join(schema.trees).order_by(f.path)
+        with self.reading() as connection:
+            rows = connection.execute(query.where(t.project_id == self.project_id, f.status == "bad"))
+            return [(row.path, row.error) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """How many rows each table holds, of all projects; a series counts when it has results."""

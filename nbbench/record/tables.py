@@ -25,7 +25,7 @@ class Prepared:
     made_anew: str = ""
 
 
-def prepare(
+def prepare_tables(
     connection: sa.Connection, name: str, project: str, *, check_only: bool = False, anew: bool = False
 ) -> Prepared:
     """See to it that the tables and the project's row are there; with `check_only` nothing is written.

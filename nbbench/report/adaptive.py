@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nbbench.history.next_tree import Plan, Why
+from nbbench.history.next_tree import NextTrees, Why
 from nbbench.model import Commit
 from nbbench.report.blocks import Block, Bullets, Table
 from nbbench.report.events import commit_range
@@ -19,7 +19,7 @@ _STOPPED = {
 
 
 def adaptive_payload(
-    commits: Sequence[Commit], plan: Plan, timed: int, broken: int, stopped: str
+    commits: Sequence[Commit], plan: NextTrees, timed: int, broken: int, stopped: str
 ) -> dict[str, Any]:
     """The search as JSON-ready values; effects are log ratios of the series that moved most."""
     return {

@@ -8,45 +8,33 @@ from typing import Any
 from nbbench import units
 from nbbench.captured import Check, Diagnosis, Figure, Findings, RunOutcome, TestRun
 from nbbench.model import to_plain
-from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.capture_sentences import GIB, next_actions, sentences
+from nbbench.report.blocks import Block, Bullets, Table, Title
+from nbbench.report.capture_sentences import baseline_sentence, next_actions, sentences
 from nbbench.report.dtypes import cases_table
 
-SCHEMA = "nbbench.capture-figures/2"
+_SCHEMA = "nbbench.capture-figures/2"
 _ROWS = 60  # metrics.json has every figure; a page with more is not read
 _OPERATORS = 15
+_SESSION = ("exit_status", "python", "pytest", "torch", "torch_threads", "cores", "compiled_graphs")
 
 
 def metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
     """The part of metrics.json that the figures fill; every list names its test."""
     run, diagnosis = found.run, found.diagnosis
     return {
-        "figures_schema": SCHEMA,
+        "figures_schema": _SCHEMA,
         "conditions": dict(found.conditions),
         "figures": [{**to_plain(figure), "source": "printed"} for figure in found.figures] + _derived(found),
         "checks": [to_plain(check) for check in found.checks],
         "tests": [
             {
                 "test": test.nodeid,
-                "outcome": test.outcome,
-                "duration_s": test.duration_s,
-                "usage": to_plain(test.usage),
+                **{name: to_plain(getattr(test, name)) for name in ("outcome", "duration_s", "usage")},
                 "message": test.message.splitlines()[0][:400] if test.message else "",
             }
             for test in (run.tests if run.started else ())
         ],
-        "session": {
-            name: getattr(run, name)
-            for name in (
-                "exit_status",
-                "python",
-                "pytest",
-                "torch",
-                "torch_threads",
-                "cores",
-                "compiled_graphs",
-            )
-        },
+        "session": {name: getattr(run, name) for name in _SESSION},
         "disturbance": to_plain(found.disturbance),
         "malloc_pinned_by": found.malloc_pinned_by,
         "disturbed": found.disturbance.disturbed,
@@ -65,7 +53,7 @@ def _derived(found: Findings) -> list[dict[str, Any]]:
     for row in found.bandwidths:
         common = {"size": row.size, "dtype": row.dtype, "test": test, "source": "derived"}
         for name, value, unit in (
-            ("legacy bandwidth", row.legacy / GIB, "GiB/s (legacy)"),
+            ("legacy bandwidth", row.legacy / units.GIB, "GiB/s (legacy)"),
             ("achieved bandwidth", row.rate, "B/s"),
             ("copy fraction", row.share, "fraction of copy ceiling"),
         ):
@@ -77,10 +65,7 @@ def _derived(found: Findings) -> list[dict[str, Any]]:
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     trials = [
         {
-            "size": trial.size,
-            "dtype": trial.dtype,
-            "default": to_plain(trial.default),
-            "pinned": to_plain(trial.pinned),
+            **{name: to_plain(getattr(trial, name)) for name in ("size", "dtype", "default", "pinned")},
             "penalty": trial.penalty,
             "bytes_per_pixel": trial.ledger.bytes_per_pixel if trial.ledger else None,
             "operations": trial.ledger.ops if trial.ledger else None,
@@ -91,14 +76,13 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     return {**to_plain(diagnosis), "trials": trials}
 
 
-def results(found: Findings) -> list[Block]:
+def result_blocks(found: Findings) -> list[Block]:
     """The tables below Results, those that have rows."""
     run, diagnosis = found.run, found.diagnosis
     blocks = [
         *(_tests_table(run) if run.started else []),
         *_figures_table(found.figures),
         *_checks_table(found.checks),
-        *_bandwidth_table(found),
         *(_trials_table(diagnosis) if diagnosis else []),
         *_operators_table(run),
     ]
@@ -150,22 +134,6 @@ def _checks_table(checks: Sequence[Check]) -> list[Block]:
     return _titled("Assertions", Table(heads, rows, right=(1, 2), codes=(0, 4)), len(checks))
 
 
-def _bandwidth_table(found: Findings) -> list[Block]:
-    rows = [
-        (
-            f"{row.size}² {row.dtype}",
-            f"{row.legacy / GIB:.3g} GiB/s",
-            units.format_value(row.per_pixel, "B/pixel"),
-            units.format_value(row.rate, "B/s"),
-            "n/a" if row.share is None else f"{row.share:.0%}",
-        )
-        for row in found.bandwidths
-        if row.rate is not None
-    ]
-    heads = ("workload", "legacy bandwidth", "ledger", "achieved bandwidth", "of the copy ceiling")
-    return _titled("Bandwidth of the test", Table(heads, rows, right=(1, 2, 3, 4)), len(rows))
-
-
 def _trials_table(diagnosis: Diagnosis) -> list[Block]:
     rows = [
         (
@@ -207,18 +175,5 @@ def comparison(found: Findings) -> list[Block]:
     """What stands below Comparison to baseline."""
     if not found.baseline:
         return ["No baseline on this machine, so nothing here says whether anything became slower."]
-    rows = []
-    for figure in found.baseline:
-        interval = " to ".join(units.format_value(value, figure.unit) for value in (figure.lo, figure.hi))
-        rows.append(
-            (
-                figure.label,
-                f"{figure.commit[:8]}{' (same tree)' if figure.same_tree else ''}",
-                f"{interval} ({figure.coverage:.0%}, {figure.samples} samples)",
-                units.format_value(figure.now, figure.unit),
-                f"{figure.word}{f': {figure.why}' if figure.why else ''}",
-            )
-        )
-    heads = ("series", "baseline", "interval", "now", "verdict")
-    intro = "Pinned warm runs of the diagnosis against the same benchmark on this machine."
-    return [intro, Table(heads, rows, right=(3,), codes=(0,))]
+    title = "Pinned warm runs of the diagnosis against the same benchmark on this machine."
+    return [title, Bullets([baseline_sentence(figure) for figure in found.baseline])]

@@ -22,7 +22,6 @@ from nbbench.report.dtypes import audit_sentence
 from nbbench.work.allocator_cost import MALLOC_REMEDY, MMAP_CEILING_BYTES
 
 NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"
-GIB = 2**30
 _SHOWN = 4
 _FAULTS = 10_000
 # Two runs of one commit, minutes apart, gave 0.469 and 0.586 (docs/findings.md, b8121554).
@@ -56,7 +55,7 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     if diagnosis is not None:
         said += _bandwidth(found, diagnosis)
         said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
-    said += [_baseline_sentence(figure) for figure in found.baseline]
+    said += [baseline_sentence(figure) for figure in found.baseline]
     if found.timed and not found.baseline:
         said.append(NO_BASELINE)
     if run.operators:
@@ -271,7 +270,7 @@ def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
         if diagnosis.copy_test_bytes_per_s and diagnosis.disturbance.disturbed:
             share = f" (others were busy while the copy ceiling was measured, {ceiling}: no share of it)"
         said.append(
-            f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / GIB:.3g} GiB/s "
+            f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / units.GIB:.3g} GiB/s "
             f"(pixels · {found.legacy_bytes_per_pixel // 3} B · 3 passes, a guess); the ledger counts "
             f"{row.per_pixel:,.0f} B/pixel, so the test really moved "
             f"{units.format_value(row.rate, 'B/s')}{share}"
@@ -279,7 +278,7 @@ def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
     return said
 
 
-def _baseline_sentence(figure: BaselineFigure) -> str:
+def baseline_sentence(figure: BaselineFigure) -> str:
     """A workload now against the interval that the database has for this machine."""
     against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]} (another tree)"
     now, lo, hi = (units.format_value(value, figure.unit) for value in (figure.now, figure.lo, figure.hi))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from nbbench import __version__, units
 from nbbench.captured import PASSED, Findings, RunOutcome
 from nbbench.report.capture import CaptureEnd, CaptureStart, guarded_line
-from nbbench.report.capture_figures import comparison, results
+from nbbench.report.capture_figures import comparison, result_blocks
 from nbbench.report.capture_sentences import next_actions, sentences
 from nbbench.report.markdown import as_markdown, code, escape
 from nbbench.report.summary import bullets, fenced, page, table
@@ -49,7 +49,7 @@ def summary_md(start: CaptureStart, end: CaptureEnd) -> str:
             "STAMP": [_stamp_line(start, end)],
             "Command": _command(start),
             "Executive Summary": bullets(_executive(start, end)),
-            "Results": [*_usage_table(end), "", *([as_markdown(results(found))] if found else [])],
+            "Results": [*_usage_table(end), "", *([as_markdown(result_blocks(found))] if found else [])],
             "Environment": _environment(start, end),
             "Comparison to baseline": [as_markdown(comparison(found))]
             if found

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from nbbench import units
+from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
 from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
@@ -125,6 +126,11 @@ def figures(change: ChangePoint) -> str:
     return f"{before} → {after}" + (f" {between}" if noisy else "")
 
 
+def moved(change: ChangePoint) -> str:
+    """By how much a series moved, or that it runs no more."""
+    return "runs no more" if change.kind == FAILS else units.format_change(change.effect)
+
+
 def commit_range(lo: str, hi: str) -> str:
     """`abcd1234`, or `abcd1234..ef567890` when the culprit lies in an interval."""
     return lo[:8] if lo == hi else f"{lo[:8]}..{hi[:8]}"
@@ -140,9 +146,9 @@ def interval(lo: float | None, hi: float | None) -> str:
 def evidence_lines(flag: Flag) -> list[str]:
     """What is known of an event: its evidence, the figures that it does not name, questions, decisions."""
     event = flag.event
-    named = event.cause is Cause.FAILURE or any(headline_changes(event))
-    own = [] if named else _figures_of(event)
-    lines = [*own, *event.evidence, *_questions(event)]
+    own, evidence = _figures_of(event), list(event.evidence)
+    lines = evidence + own if any(headline_changes(event)) else own + evidence
+    lines += _questions(event)
     if event.recovered_by:
         lines.append(f"recovered by {event.recovered_by[:8]}")
     for d in flag.decisions:
@@ -152,12 +158,16 @@ def evidence_lines(flag: Flag) -> list[str]:
 
 
 def _figures_of(event: Event) -> list[str]:
-    """The changes that moved most, by name and values, times first."""
+    """The changes that moved most, by name and values, times first; where the evidence names time or work,
+    those of other figures."""
+    own = [] if event.cause is Cause.FAILURE else _own(event)
+    if any(headline_changes(event)):
+        own = [c for c in own if change_role(c) in (Role.MEMORY, Role.OTHER) and change_metric(c).counts(c)]
 
     def order(change: ChangePoint) -> tuple[bool, float, str]:
         return change_role(change) is not Role.TIME, -_size(change.effect), change.key.label
 
-    return [f"{c.key.label}: {figures(c)}" for c in sorted(_own(event), key=order)[:_NAMED]]
+    return [f"{c.key.label}: {figures(c)}" for c in sorted(own, key=order)[:_NAMED]]
 
 
 def _questions(event: Event) -> list[str]:
@@ -183,19 +193,28 @@ def reproduce_commands(event: Event) -> tuple[str, ...]:
     return (f"nbbench explain {event.id}", f"nbbench gate {lo}~1 {hi}")
 
 
-def machines(flags: Iterable[Flag]) -> list[str]:
+def event_machines(flags: Iterable[Flag]) -> list[str]:
     """The machines whose figures the flags hold; exact work belongs to none."""
     return sorted({c.key.machine for f in flags for c in f.event.changes if not change_metric(c).exact})
 
 
-def headline(flags: Sequence[Flag], not_judged: Sequence[NotJudged] = (), now: datetime | None = None) -> str:
-    """How many regressions are open, settled, and what else there is, in one line."""
+def headline(
+    flags: Sequence[Flag],
+    not_judged: Sequence[NotJudged] = (),
+    now: datetime | None = None,
+    *,
+    nothing: bool = False,
+) -> str:
+    """How many regressions are open, settled, and what else there is, in one line.
+
+    `nothing` says that no series could be judged.
+    """
     counts = Counter(flag.event.direction for flag in flags)
     open_count = sum(is_open(flag, now) for flag in flags)
     settled = counts[EventDirection.REGRESSION] - open_count
     parts = [plural(open_count, "open regression") if open_count else "No open regression"]
     if not flags:
-        parts = ["No change is on record"]
+        parts = ["Nothing could be judged" if nothing else "No change is on record"]
     for count, one, many in (
         (settled, "settled or recovered", "settled or recovered"),
         (counts[EventDirection.IMPROVEMENT], "improvement", "improvements"),
@@ -209,6 +228,7 @@ def headline(flags: Sequence[Flag], not_judged: Sequence[NotJudged] = (), now: d
 def regressions_blocks(
     flags: Sequence[Flag],
     *,
+    every: Sequence[Flag] | None = None,
     not_judged: Sequence[NotJudged] = (),
     nothing: bool = False,
     now: datetime | None = None,
@@ -217,18 +237,17 @@ def regressions_blocks(
 ) -> list[Block]:
     """The headline, a table of flags, the evidence of what is no improvement, and what was not judged.
 
-    `nothing` says that no series could be judged. `trees` are the commits (hashes) whose source is known:
+    The headline counts `every` flag (None: those that are shown). `nothing` says that no series could be
+    judged. `trees` are the commits (hashes) whose source is known:
     commands that need it are shown of no others (None: of all).
     """
     ordered = in_reading_order(flags, now)
     open_count = sum(is_open(flag, now) for flag in ordered)
     mark = "❌" if open_count else "❔" if nothing else "✅"
-    words = headline(ordered, not_judged, now)
-    if nothing:
-        words = f"Nothing could be judged; {words.partition('; ')[2]}"
+    words = headline(ordered if every is None else every, not_judged, now, nothing=nothing)
     blocks: list[Block] = [Head(words, "red" if open_count else "bold", mark)]
     if ordered:
-        if measured := machines(ordered):
+        if measured := event_machines(ordered):
             blocks.append(f"Times and memory are those of {', '.join(measured)}.")
         blocks.append(_table(ordered, now))
     if evidence:

@@ -15,24 +15,24 @@ from typing import Any
 from nbbench.ledger import StackCost
 from nbbench.words import clean
 
-SCHEMA = "https://www.speedscope.app/file-format-schema.json"
+SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 _BENCHMARK = "(benchmark)"
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class FlameProfile:
     """Stacks under a name, largest first."""
 
     name: str
     stacks: tuple[StackCost, ...]
 
 
-def speedscope(name: str, profiles: Sequence[Profile]) -> str:
+def speedscope(name: str, profiles: Sequence[FlameProfile]) -> str:
     """The profiles as one speedscope file; weights are bytes, leaves are operations."""
     frames: dict[str, int] = {}
     made = [_sampled(profile, frames) for profile in profiles]
     content = {
-        "$schema": SCHEMA,
+        "$schema": SPEEDSCOPE_SCHEMA,
         "name": name,
         "exporter": "nbbench",
         "activeProfileIndex": 0,
@@ -42,7 +42,7 @@ def speedscope(name: str, profiles: Sequence[Profile]) -> str:
     return json.dumps(content, separators=(",", ":")) + "\n"
 
 
-def _sampled(profile: Profile, frames: dict[str, int]) -> dict[str, Any]:
+def _sampled(profile: FlameProfile, frames: dict[str, int]) -> dict[str, Any]:
     stacks = [stack for stack in profile.stacks if stack.bytes > 0]
     weights = [stack.bytes for stack in stacks]
     return {

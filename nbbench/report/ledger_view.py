@@ -14,7 +14,7 @@ from nbbench.words import plural, short_function
 from nbbench.work.fusion import Headroom, headroom
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.shifts import FunctionChange
-from nbbench.work.steps import Step
+from nbbench.work.steps import WorkStep
 
 _FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows
@@ -53,18 +53,18 @@ def _plain(one: Ledger) -> dict[str, Any]:
 
 
 def _about(commit: Commit, one: Ledger) -> list[str]:
-    told = (
+    said = (
         f"{one.workload} at {commit.short} moves {one.bytes_per_pixel:,.2f} B/pixel in {one.ops:,} "
         f"operations ({one.dispatched:,} dispatched)"
     )
     if one.functions:
         fused = one.fused_bytes / one.pixels
-        told += (
+        said += (
             f"; a perfect fusion would move {fused:,.2f} B/pixel: {one.bytes / one.fused_bytes:,.0f}× less"
         )
     path, line, function = one.peak_line
     where = f", at {path}:{line} {function}" if path else ""
-    lines = [f"{told}.", f"peak live: {units.format_bytes(one.peak_live_bytes)}{where}"]
+    lines = [f"{said}.", f"peak live: {units.format_bytes(one.peak_live_bytes)}{where}"]
     if one.upcast_bytes:
         lines.append(f"wider than asked: {one.upcast_bytes / one.pixels:,.2f} B/pixel")
     if one.backward_ops:
@@ -107,14 +107,14 @@ def _fusion(one: Ledger, top: int) -> list[Block]:
     shown = [entry for entry in found if entry.gain >= _LEAST][:top] or found[:1]
     cells = [_headroom_cells(entry) for entry in shown]
     heads = ["function", "calls", "B/px moved", "own", "fused", "to gain", "share", "cumulative"]
-    told = (
+    said = (
         "What fusing one function into a kernel would save. The gain of a function contains that of the "
         "functions it calls; the cumulative share adds those that call no other."
     )
     if len(found) > len(shown):
-        told += f" {plural(len(found) - len(shown), 'function')} more with less to gain."
+        said += f" {plural(len(found) - len(shown), 'function')} more with less to gain."
     table = Table(heads, cells, right=tuple(range(1, 8)), codes=(0,))
-    return [Title(f"Fusion headroom of {one.workload}"), table, told]
+    return [Title(f"Fusion headroom of {one.workload}"), table, said]
 
 
 def _headroom_cells(entry: Headroom) -> list[str]:
@@ -135,22 +135,27 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool, by_name: bool) -> list[Block]:
-    """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below."""
+def steps_blocks(
+    commits: int, steps: Sequence[WorkStep], workloads: Sequence[str], *, wide: bool, by_name: bool
+) -> list[Block]:
+    """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below.
+
+    `workloads` are those that were compared.
+    """
     if not steps:
-        return [f"{commits} commits: the work never changed"]
+        return [f"{plural(commits, 'commit')}: the work of {', '.join(workloads)} never changed"]
     machines = sorted({step.timing.machine for step in steps if step.timing})
     names = list(dict.fromkeys(step.workload for step in steps))
-    told = [
+    said = [
         f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {', '.join(names)}; bytes per pixel."
     ]
     if machines:
-        told.append(
+        said.append(
             f"Times of {', '.join(machines)}: ~ where the samples' intervals overlap, blank if not measured."
         )
     how = "by function names (no subject is registered)" if by_name else "through the diff of the two trees"
-    told.append(f"Lines are matched {how}.")
-    blocks: list[Block] = ["\n".join(told)]
+    said.append(f"Lines are matched {how}.")
+    blocks: list[Block] = ["\n".join(said)]
     if not wide:
         return [*blocks, Lines([line for step in steps for line in _narrow(step, several=len(names) > 1)])]
     heads = ["#", "commit", "date", "workload", "B/px before", "after", "change", "ops", "after"]
@@ -164,7 +169,7 @@ def steps_blocks(commits: int, steps: Sequence[Step], *, wide: bool, by_name: bo
     return [*blocks, Table(heads, rows, right=right, codes=(1, len(heads) - 1))]
 
 
-def _step_cells(step: Step) -> list[str]:
+def _step_cells(step: WorkStep) -> list[str]:
     start = [
         str(step.commit.position or ""),
         step.commit.short,
@@ -185,22 +190,22 @@ def _change(diff: LedgerDiff) -> str:
     return "0 %" if shown in ("+0.00 %", "-0.00 %") else shown
 
 
-def _time(step: Step) -> str:
+def _time(step: WorkStep) -> str:
     if step.timing is None:
         return ""
     return ("~" if step.timing.overlap else "") + units.format_change(step.timing.effect)
 
 
-def _where(step: Step) -> str:
+def _where(step: WorkStep) -> str:
     """The functions that changed most with their places, as the table's last words."""
     diff = step.diff
     if diff is None or not diff.lines:
         return "values only" if diff else ""
-    told = []
+    said = []
     for one in step.functions[:_WHERE]:
-        told.append(f"{one.function} {_size(one)} ({_places(diff, one.path, one.function)})")
+        said.append(f"{one.function} {_size(one)} ({_places(diff, one.path, one.function)})")
     rest = len(step.functions) - _WHERE
-    return ", ".join(told) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(said) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _size(one: FunctionChange) -> str:
@@ -222,7 +227,7 @@ def _places(diff: LedgerDiff, path: str, function: str) -> str:
     return f"{path.rpartition('/')[2]}:{','.join(list(lines)[:2])}" if path else "benchmark"
 
 
-def _narrow(step: Step, *, several: bool) -> list[str]:
+def _narrow(step: WorkStep, *, several: bool) -> list[str]:
     """Three lines a step: the figures, where, and how to reproduce them."""
     commit = step.commit
     start = f"{commit.position or '':>4} {commit.short} {commit.date:%Y-%m-%d}"
@@ -237,12 +242,12 @@ def _narrow(step: Step, *, several: bool) -> list[str]:
     return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {step.reproduce}"]
 
 
-def steps_payload(commits: int, steps: Sequence[Step]) -> dict[str, Any]:
+def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
     """Everything, for `--json`: `nbbench.ledger-steps/1`."""
     return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
 
 
-def _plain_step(step: Step) -> dict[str, Any]:
+def _plain_step(step: WorkStep) -> dict[str, Any]:
     commit, diff, timing = step.commit, step.diff, step.timing
     row: dict[str, Any] = {
         "position": commit.position,

@@ -9,7 +9,7 @@ from nbbench import units
 from nbbench.ledger import Roof
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.work.roofs import MEANING, WRITE_ALLOCATE, Achieved, Bound, headline, with_write_allocate
+from nbbench.work.roofs import MEANING, WRITE_ALLOCATE, Achieved, Bound, with_write_allocate
 
 _ROOF_HEAD = ("kernel", "STREAM", "with write-allocate")
 _HEAD = (
@@ -30,7 +30,7 @@ _RIGHT = (1, 2, 3, 5, 6, 7, 8, 9)
 def roofline_blocks(title: str, roof: Roof, rows: Sequence[Achieved], notes: Sequence[str]) -> list[Block]:
     """Ceilings, one row a workload, and what each roof means."""
     return [
-        Title(f"{title}: {headline(rows)}"),
+        Title(f"{title}: {roofline_headline(rows)}"),
         machine_line(roof),
         Table(_ROOF_HEAD, _roof_rows(roof), right=(1, 2)),
         Table(_HEAD, [_cells(row) for row in rows], right=_RIGHT),
@@ -44,7 +44,7 @@ def roofline_payload(roof: Roof, rows: Sequence[Achieved], notes: Sequence[str])
     return {
         "roof": {**to_plain(roof), "with_write_allocate": with_write_allocate(roof)},
         "workloads": [{**to_plain(row), "fraction": row.fraction} for row in rows],
-        "headline": headline(rows),
+        "headline": roofline_headline(rows),
         "notes": list(notes),
     }
 
@@ -87,3 +87,12 @@ def _cells(row: Achieved) -> list[str]:
         units.format_bytes(row.operation_bytes),
         units.format_bytes(row.working_set_bytes),
     ]
+
+
+def roofline_headline(rows: Sequence[Achieved]) -> str:
+    """The workload that comes nearest to its roof, in one sentence."""
+    held = [row for row in rows if row.fraction is not None]
+    if not held:
+        return "no workload has a bandwidth ceiling here: dispatch, or a ceiling that was not recorded"
+    near = max(held, key=lambda row: row.fraction or 0.0)
+    return f"nearest to its roof: {near.workload} at {near.fraction:.0%} of the {near.bound} ceiling"

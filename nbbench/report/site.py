@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -47,17 +47,17 @@ def render_site(
     commits: Sequence[Commit] = (),
     *,
     not_judged: Sequence[NotJudged] = (),
+    nothing: bool = False,
     title: str = "Performance record",
     source: str = "",
     generated_at: datetime | None = None,
-    reproduce: Mapping[str, Sequence[str]] | None = None,
     max_charts: int = MAX_CHARTS,
 ) -> str:
     """The page for `flags`, with history charts from `series`.
 
-    `commits` gives labels; `source` says what was measured (a branch, a repository);
-    `reproduce` replaces an event's commands by event id. At most `max_charts` charts are drawn,
-    events first; the page names the series that were left out.
+    `commits` gives labels; `source` says what was measured (a branch, a repository).
+    At most `max_charts` charts are drawn, events first; the page names the series that were left out.
+    `nothing` says that no series could be judged.
     """
     ordered = events.in_reading_order(flags, generated_at)
     charts = _Charts(ordered, series, commits, max_charts)
@@ -69,17 +69,16 @@ def render_site(
             title=title,
             source=source,
             now=generated_at,
-            headline=events.headline(ordered, not_judged, generated_at),
+            headline=events.headline(ordered, not_judged, generated_at, nothing=nothing),
             open_count=sum(events.is_open(flag, generated_at) for flag in ordered),
             lead=next((s for s in sections if events.is_open(s.flag, generated_at)), None),
             measured=f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}",
-            machines=events.machines(ordered),
+            machines=events.event_machines(ordered),
             sections=sections,
             brief=ordered[_LIMITS["events"] :],
             quiet=charts.of_quiet_series(),
             left_out=charts.left_out(),
             not_judged=not_judged,
-            reproduce=reproduce or {},
             limits=_LIMITS,
         )
     )

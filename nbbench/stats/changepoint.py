@@ -20,10 +20,6 @@ from nbbench.stats.short_levels import ALONE
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
-LEAST_SIGMA = 1e-9
-"""Least noise that is believed, relative to the values: no clock resolves a part in 10^9, and it keeps
-divisions defined."""
-
 EFFECT_Z = 1.959963984540054
 """Half-width of a 95 % interval in standard errors."""
 
@@ -73,11 +69,9 @@ def detect_steps(
     values: ArrayLike,
     *,
     confirmed: ArrayLike | None = None,
-    log: bool = True,
     min_segment: int = 3,
     alpha: float = 0.01,
     min_effect: float = 0.0,
-    noise_sigma: float = 0.0,
 ) -> tuple[Step, ...]:
     """Change points of a noisy series of shape (n,) in commit order; NaN and infinities are missing values.
 
@@ -85,25 +79,23 @@ def detect_steps(
     real: true or ALONE where a second collection confirms the point, the number (from 1 on) of the level
     where the ledger confirms a level as a whole. ``alpha`` bounds the
     probability that a series without changes yields any step. Changes smaller than ``min_effect`` (absolute
-    log-ratio) are merged away. ``noise_sigma`` is a known noise of one point as a log-ratio, from A/A runs
-    for instance: the series is never believed to be quieter. Logarithms are taken if ``log`` and all values
-    are positive.
+    log-ratio) are merged away. Logarithms are taken if all values are positive.
 
     The result depends on nothing but the arguments: significance comes from a distribution simulated
     beforehand (`null_model`), not from random permutations. ValueError for other shapes and for arguments out
     of range.
     """
-    array = _check(values, min_segment, alpha, min_effect, noise_sigma)
+    array = _check(values, min_segment, alpha, min_effect)
     flags = _confirmations(confirmed, array.shape)
     known = np.isfinite(array)
     present = array[known]
     if present.size < 3 or present.min() == present.max():
         return ()
-    log = log and bool(present.min() > 0)
+    log = bool(present.min() > 0)
     unit = 1.0 if log else float(np.abs(present).max())
     scaled = np.log(present) if log else present / unit
     # a relative limit says nothing about differences of values that may be zero: filtered at the end
-    rules = Rules(min_segment, alpha, min_effect if log else 0.0, max(noise_sigma, LEAST_SIGMA))
+    rules = Rules(min_segment, alpha, min_effect if log else 0.0)
     changes = detect(scaled, flags[known], rules)
     edges = [0, *(change.cut for change in changes), present.size]
     index = np.flatnonzero(known).astype(np.int64)
@@ -122,9 +114,7 @@ def _confirmations(confirmed: ArrayLike | None, shape: tuple[int, ...]) -> Index
     return np.where(given, ALONE, 0) if given.dtype == np.bool_ else given.astype(np.int64)
 
 
-def _check(
-    values: ArrayLike, min_segment: int, alpha: float, min_effect: float, noise_sigma: float
-) -> FloatArray:
+def _check(values: ArrayLike, min_segment: int, alpha: float, min_effect: float) -> FloatArray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
@@ -134,10 +124,8 @@ def _check(
         )
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha must lie inside (0, 1), got {alpha}")
-    if not (min_effect >= 0.0 and noise_sigma >= 0.0):
-        raise ValueError(
-            f"min_effect and noise_sigma must not be negative, got {min_effect} and {noise_sigma}"
-        )
+    if not min_effect >= 0.0:
+        raise ValueError(f"min_effect must not be negative, got {min_effect}")
     return array
 
 

@@ -20,14 +20,17 @@ from nbbench.stats.noise import Noise, clip_spikes, estimate_noise, loudness, wh
 from nbbench.stats.null_model import critical_value, max_p_value
 from nbbench.stats.scan import pick, scan
 from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
-from nbbench.stats.short_levels import ShortLevel, find_short_levels
+from nbbench.stats.short_levels import IntArray, ShortLevel, find_short_levels
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 CANDIDATE_ALPHA_FACTOR = 5.0
 """Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part
 of a level."""
+
+LEAST_SIGMA = 1e-9
+"""Least noise that is believed, relative to the values: no clock resolves a part in 10^9, and it keeps
+divisions defined."""
 
 CERTAIN_OF_AR = 6.0
 """A contrast this great, in standard errors under AR(1) noise, is a change: none of 450 series of AR(1),
@@ -40,13 +43,11 @@ their variance from an AR(1) with rho 0.9."""
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What counts as a change: least level length, error rate of a whole series, least height, least noise
-    (scale of analysis)."""
+    """What counts as a change: least level length, error rate of a whole series, least height."""
 
-    min_segment: int
-    alpha: float
-    min_effect: float
-    least_sigma: float
+    min_segment: int = 3
+    alpha: float = 0.01
+    min_effect: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,11 @@ class Change:
 def detect(raw: FloatArray, confirmed: IntArray, rules: Rules) -> list[Change]:
     """Changes of a series of n >= 2 finite values that are not all equal, in order of place; ``confirmed``
     (n,) as `find_short_levels` takes it."""
-    noise = Noise(rules.least_sigma, 0.0, np.ones(raw.size))
+    noise = Noise(LEAST_SIGMA, 0.0, np.ones(raw.size))
     level = np.full(raw.size, float(np.median(raw)))
     changes: list[Change] = []
     if raw.size >= 2 * rules.min_segment:
-        levels, cuts = candidate_cuts(
-            raw, rules.min_segment, rules.least_sigma, _candidate_limit(raw.size, rules.alpha)
-        )
+        levels, cuts = candidate_cuts(raw, rules.min_segment, _candidate_limit(raw.size, rules.alpha))
         noise = levels.noise
         if cuts:
             changes, level = _long_levels(levels, cuts, rules)
@@ -86,9 +85,7 @@ def _candidate_limit(n: int, alpha: float) -> float:
     return critical_value(n, min(CANDIDATE_ALPHA_FACTOR * alpha, 0.5 * (1.0 + alpha)))
 
 
-def candidate_cuts(
-    raw: FloatArray, min_segment: int, least_sigma: float, limit: float
-) -> tuple[Levels, list[int]]:
+def candidate_cuts(raw: FloatArray, min_segment: int, limit: float) -> tuple[Levels, list[int]]:
     """Cuts whose contrast reaches ``limit``, and the series with its noise, for n >= 2 min_segment.
 
     The first scan takes the noise for independent, which only overstates contrasts: a series that shows
@@ -98,15 +95,15 @@ def candidate_cuts(
     """
     half = min_segment - 1
     loud = loudness(raw)
-    clipped = clip_spikes(raw, half, least_sigma, loud)
-    levels = Levels(raw, clipped, white_noise(clipped, half, least_sigma, loud), min_segment)
+    clipped = clip_spikes(raw, half, LEAST_SIGMA, loud)
+    levels = Levels(raw, clipped, white_noise(clipped, half, LEAST_SIGMA, loud), min_segment)
     cuts = pick(scan(clipped, levels.noise, min_segment), limit)
     if not cuts:
         return levels, []
     known = levels.obvious(levels.refine(cuts))
     while True:
         rest = clipped - levels.fit(known)
-        levels = Levels(raw, clipped, estimate_noise(rest, half, least_sigma, loud), min_segment)
+        levels = Levels(raw, clipped, estimate_noise(rest, half, LEAST_SIGMA, loud), min_segment)
         cuts = levels.refine(pick(scan(clipped, levels.noise, min_segment), limit))
         certain = levels.certain(levels.prune(cuts, limit, 0.0), CERTAIN_OF_AR)
         # changes that stand out even of noise with too long a memory: measure it again without them

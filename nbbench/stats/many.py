@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -14,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.changepoint import Step, detect_steps
+from nbbench.stats.detector import Rules
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 ALARMS_PER_POINT = 1e-3
 """False alarms that short series may raise: one in a thousand points."""
@@ -30,19 +30,10 @@ MOST_JOBS = 16
 100 by default) or holds a warm server of several hundred MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Arguments of `detect_steps` that are the same for every series; ``alpha`` is lowered for short ones."""
-
-    min_segment: int = 3
-    alpha: float = 0.01
-    min_effect: float = 0.0
-
-
 def detect_one(
     values: NDArray[np.float64], confirmed: NDArray[np.int64] | None, rules: Rules
 ) -> tuple[Step, ...]:
-    """`detect_steps` of a series by the rules of many."""
+    """`detect_steps` of a series by the rules of many, whose ``alpha`` is lowered for short ones."""
     return detect_steps(
         values,
         confirmed=confirmed,
@@ -52,7 +43,9 @@ def detect_one(
     )
 
 
-def share_work(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: int = 1) -> Iterator[Answer]:
+def share_work(
+    work: Callable[[_Item], _Answer], items: Iterable[_Item], *, jobs: int = 1
+) -> Iterator[_Answer]:
     """``work`` done on each of ``items``, answers in their order.
 
     With ``jobs`` > 1 that many processes share the items; ``work`` is sent to each of them once, so it may be
@@ -61,7 +54,7 @@ def share_work(work: Callable[[Item], Answer], items: Iterable[Item], *, jobs: i
     if jobs <= 1:
         yield from map(work, items)
         return
-    waiting: deque[Future[Answer]] = deque()
+    waiting: deque[Future[_Answer]] = deque()
     # spawned, because the caller may hold threads and database connections that a fork would copy
     with ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_take, initargs=(work,)

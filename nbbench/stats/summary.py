@@ -22,7 +22,7 @@ MAD_TO_SIGMA = 1.482602218505602
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Order statistics of one result's samples, in the samples' own unit.
+    """How many samples one result has, and an interval for their median, in the samples' own unit.
 
     ``ci_lo`` and ``ci_hi`` are two of the samples; ``ci_coverage`` is the real probability that they enclose
     the median of the distribution, which is below the asked confidence when there are fewer than six samples
@@ -30,11 +30,6 @@ class Summary:
     """
 
     n: int
-    median: float
-    mad_sigma: float
-    q25: float
-    q75: float
-    minimum: float
     ci_lo: float
     ci_hi: float
     ci_coverage: float
@@ -93,26 +88,13 @@ def summarise(samples: ArrayLike, *, confidence: float = 0.95) -> Summary:
     ordered = np.sort(finite(samples))
     if ordered.size == 0:
         raise ValueError("no finite sample to summarise")
-    q25, median, q75 = np.quantile(ordered, (0.25, 0.5, 0.75))
     rank, coverage = median_interval_ranks(ordered.size, confidence)
     return Summary(
         n=int(ordered.size),
-        median=float(median),
-        mad_sigma=mad_sigma(ordered),
-        q25=float(q25),
-        q75=float(q75),
-        minimum=float(ordered[0]),
         ci_lo=float(ordered[rank - 1]),
         ci_hi=float(ordered[-rank]),
         ci_coverage=coverage,
     )
-
-
-def log_ratio(head: float, base: float) -> float:
-    """ln(head / base), positive when head is larger; ValueError unless both are positive and finite."""
-    if not (math.isfinite(head) and math.isfinite(base) and head > 0 and base > 0):
-        raise ValueError(f"a ratio needs two positive finite values, got head={head} and base={base}")
-    return math.log(head) - math.log(base)
 
 
 def ratio_percent(log_ratio_value: float) -> float:

@@ -48,7 +48,11 @@ def git(
     plain = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT
     plain |= environment or {}
     if repository is not None and arguments[0] == "status":
-        plain |= _without_filters(repository)
+        off = _without_filters(repository)
+        where += [
+            part for name, value in off.items() if "=" not in name for part in ("-c", f"{name}={value}")
+        ]
+        plain |= _as_variables(off)
     try:
         done = subprocess.run(
             ["git", *where, *arguments], input=stdin, capture_output=True, env=plain, timeout=timeout_s
@@ -66,16 +70,19 @@ def git(
 
 
 def _without_filters(repository: Path) -> dict[str, str]:
-    """Variables that take the programs away which git would run on a work tree's files to compare them."""
+    """Settings that take the programs away which git would run on a work tree's files to compare them."""
     try:
         listing = git_text(repository, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."])
     except SubjectError:  # there is none
         return {}
-    names = sorted({name for name in listing.split("\0") if name})
-    found = {"GIT_CONFIG_COUNT": str(len(names))}
-    for place, name in enumerate(names):
-        off = "false" if name.endswith(".required") else ""
-        found |= {f"GIT_CONFIG_KEY_{place}": name, f"GIT_CONFIG_VALUE_{place}": off}
+    return {name: "false" if name.endswith(".required") else "" for name in listing.split("\0") if name}
+
+
+def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings in an environment, where a name may hold "="; git reads them there since 2.31."""
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for place, (name, value) in enumerate(settings.items()):
+        found |= {f"GIT_CONFIG_KEY_{place}": name, f"GIT_CONFIG_VALUE_{place}": value}
     return found
 
 

@@ -107,12 +107,8 @@ def _preset(name: str, fields: Any, known: Mapping[str, Preset]) -> Preset:
     if "extends" in fields and base not in known:
         raise ConfigError(f"preset {name!r} extends {base!r}, which is not defined before it")
     start = dataclasses.replace(known.get(base, Preset(name)), name=name)
-    return _changed(start, {f: raw for f, raw in fields.items() if f != "extends"})
-
-
-def _changed(preset: Preset, fields: Mapping[str, Any]) -> Preset:
-    changes = {field: _value(preset, field, raw) for field, raw in fields.items()}
-    return dataclasses.replace(preset, **changes)
+    changes = {field: _value(start, field, raw) for field, raw in fields.items() if field != "extends"}
+    return dataclasses.replace(start, **changes)
 
 
 _WANTED = {

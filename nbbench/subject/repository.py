@@ -68,9 +68,8 @@ def register(settings: Settings, source: Path) -> Subject:
     listed; a subject registered before stays in place then.
     """
     try:
-        common, own = git_text(
-            source, ["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir"]
-        ).split("\n")
+        found = git_text(source, ["rev-parse", "--git-common-dir", "--git-dir"]).split("\n")
+        common, own = (str((source / path).resolve()) for path in found)  # they may be relative to it
     except (SubjectError, NotADirectoryError) as error:
         if "dubious ownership" in str(error):
             raise HostError(

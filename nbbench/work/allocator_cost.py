@@ -74,12 +74,16 @@ class Allocation:
         return Cost.MAPPED if self.largest_bytes >= MMAP_CEILING_BYTES else Cost.HEAP
 
     @property
+    def pays(self) -> bool:
+        """Whether the default malloc's work takes time that can be measured."""
+        return self.cost in (Cost.HEAP, Cost.MAPPED) and (self.penalty or 1.0) - 1 >= _PAID
+
+    @property
     def verdict(self) -> str:
         """`none`, or what happens and what it costs."""
         if self.cost in (Cost.NONE, Cost.UNKNOWN) or self.penalty is None:
             return str(self.cost)
-        extra = self.penalty - 1
-        paid = f"pays {extra:.0%}" if extra >= _PAID else "no measurable cost in time"
+        paid = f"pays {self.penalty - 1:.0%}" if self.pays else "no measurable cost in time"
         return f"{self.cost}: {paid}"
 
     @property
@@ -113,16 +117,3 @@ def shares(values: Sequence[tuple[float, float]]) -> float | None:
 def ratio(over: Sequence[float], under: Sequence[float]) -> float | None:
     """Ratio of medians; None where one side was not measured."""
     return median(over) / median(under) if over and under and median(under) > 0 else None
-
-
-def headline(rows: Sequence[Allocation]) -> str:
-    """Who pays most, in one sentence, with the setting that ends it."""
-    paying = [r for r in rows if r.cost in (Cost.HEAP, Cost.MAPPED) and (r.penalty or 1.0) - 1 >= _PAID]
-    if not paying:
-        measured = any(row.cost is not Cost.UNKNOWN for row in rows)
-        return "the default malloc costs nothing here" if measured else "nothing tells what malloc costs here"
-    worst = max(paying, key=lambda row: row.penalty or 1.0)
-    return (
-        f"the default malloc slows {len(paying)} of {len(rows)} down, {worst.name} most "
-        f"({worst.penalty:.2f}×, {worst.faults or 0:,.0f} page faults a run); remedy: {MALLOC_REMEDY}"
-    )

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from statistics import median
 
 from nbbench.ledger import ImageChange, ImageTolerance, Ledger, LedgerLine
@@ -194,23 +194,65 @@ class _Sides:
     old: list[LedgerLine] = field(default_factory=list)
     new: list[LedgerLine] = field(default_factory=list)
 
-    def by_line(self, pixels: tuple[int, int]) -> list[_Sides]:
+    def by_line(self, pixels: tuple[int, int], match: LineMatch) -> list[_Sides]:
         """The rewritten lines of a function one by one, so that each that pays is named.
 
-        As many lines as before belong together in their order. Otherwise those that cost the same on both
-        sides do, what lies between two such pairs is paired in its order, and the rest stands alone.
+        Lines of one hunk that has as many as before belong together, then those that cost the same on both
+        sides, then those of any hunk, then what is left in its order.
         """
+        even, rest = self._by_hunk(match, even=True)
+        same, rest = rest._of_equal_cost(pixels)
+        uneven, rest = rest._by_hunk(match, even=False)
+        return same + [sides for part in (*even, *uneven, rest) for sides in part._in_order(pixels)]
+
+    def _by_hunk(self, match: LineMatch, *, even: bool) -> tuple[list[_Sides], _Sides]:
+        """The lines of each hunk that has some on both sides, and the others."""
+        hunks: dict[tuple[str, int, bool] | None, _Sides] = defaultdict(_Sides)
+        for line in self.old:
+            hunks[match.hunk(line, of_head=False)].old.append(line)
+        for line in self.new:
+            hunks[match.hunk(line, of_head=True)].new.append(line)
+        found, rest = [], _Sides()
+        for key, sides in hunks.items():
+            if sides.old and sides.new and key is not None and (key[2] or not even):
+                found.append(sides)
+            else:
+                rest.old += sides.old
+                rest.new += sides.new
+        return found, rest
+
+    def _of_equal_cost(self, pixels: tuple[int, int]) -> tuple[list[_Sides], _Sides]:
+        """Pairs of lines with equal calls and bytes, in their order, and the other lines."""
+        pairs, rest = [], _Sides()
+        for tag, old, new in self._runs(pixels):
+            if tag == "equal":
+                pairs += [_Sides(*pair) for pair in zip(old, new, strict=True)]
+            else:
+                rest.old += chain.from_iterable(old)
+                rest.new += chain.from_iterable(new)
+        return pairs, rest
+
+    def _in_order(self, pixels: tuple[int, int]) -> list[_Sides]:
+        """As many lines as before belong together in their order, else as their costs suggest."""
         old, new = _lines(self.old), _lines(self.new)
         if len(old) == len(new):
             return [_Sides(*pair) for pair in zip(old, new, strict=True)]
+        pairs: list[tuple[list[LedgerLine], list[LedgerLine]]] = []
+        for _, before, after in self._runs(pixels):
+            pairs += zip_longest(before, after, fillvalue=[])
+        return [_Sides(*pair) for pair in pairs]
+
+    def _runs(
+        self, pixels: tuple[int, int]
+    ) -> list[tuple[str, list[list[LedgerLine]], list[list[LedgerLine]]]]:
+        """Lines of both sides in their order, cut where their costs begin or cease to be equal."""
+        old, new = _lines(self.old), _lines(self.new)
         costs = [
             [(sum(x.count for x in line), round(_total(line) / size, 6)) for line in side]
             for side, size in ((old, pixels[0]), (new, pixels[1]))
         ]
-        pairs: list[tuple[list[LedgerLine], list[LedgerLine]]] = []
-        for _, a, b, c, d in SequenceMatcher(None, costs[0], costs[1], autojunk=False).get_opcodes():
-            pairs += zip_longest(old[a:b], new[c:d], fillvalue=[])
-        return [_Sides(*pair) for pair in pairs]
+        codes = SequenceMatcher(None, costs[0], costs[1], autojunk=False).get_opcodes()
+        return [(tag, old[a:b], new[c:d]) for tag, a, b, c, d in codes]
 
 
 def _lines(entries: Iterable[LedgerLine]) -> list[list[LedgerLine]]:
@@ -239,7 +281,7 @@ def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[
     for (site, op, dtype), sides in sites.items():
         line = max(sides.new or sides.old, key=lambda entry: entry.bytes)
         function = (line.path, line.function) if sides.new else names.function(line)
-        parts = sides.by_line(pixels) if match is not None and not _is_line(site) else [sides]
+        parts = sides.by_line(pixels, match) if match is not None and not _is_line(site) else [sides]
         found[function, op, dtype] += [_line_change(names, site, part, pixels) for part in parts]
     changes = [c for group in found.values() if not _balanced(group) for c in group if _differs(c)]
     changes.sort(key=lambda c: (*c.rank, c.where, c.op, c.dtype))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from nbbench.ledger import FileDiff, Hunk, LedgerLine
 
-Place = tuple[str, int]  # path, 1-based line
+LinePlace = tuple[str, int]  # path, 1-based line
 
 # git's own limit for a block to count as moved (`--color-moved`, COLOR_MOVED_MIN_ALNUM_COUNT in
 # diff.c): shorter ones, such as a lone `return x`, agree by chance.
@@ -27,11 +27,11 @@ class LineMatch:
         self._forth = _Way(files, moved)
         self._back = _Way(map(_reversed, files), {head: base for base, head in moved.items()})
 
-    def head_of(self, path: str, line: int) -> Place | None:
+    def head_of(self, path: str, line: int) -> LinePlace | None:
         """Where a line of base stands in head; None when it is gone."""
         return self._forth.across(path, line)
 
-    def base_of(self, path: str, line: int) -> Place | None:
+    def base_of(self, path: str, line: int) -> LinePlace | None:
         """Where a line of head stood in base; None when it is new."""
         return self._back.across(path, line)
 
@@ -39,15 +39,24 @@ class LineMatch:
         """The path in head of a file of base (its own where it is gone)."""
         return self._forth.renamed(path)
 
+    def hunk(self, line: LedgerLine, *, of_head: bool) -> tuple[str, int, bool] | None:
+        """The hunk that removes a line of base, or adds one of head.
+
+        Its file in head, its number, and whether it adds as many lines as it removes.
+        """
+        found = (self._back if of_head else self._forth).hunk(line.path, line.line)
+        path = line.path if of_head else self.renamed(line.path)
+        return None if found is None else (path, *found)
+
 
 class _Way:
     """From the lines of one tree to those of the other."""
 
-    def __init__(self, files: Iterable[FileDiff], moved: dict[Place, Place]) -> None:
+    def __init__(self, files: Iterable[FileDiff], moved: dict[LinePlace, LinePlace]) -> None:
         self._files = {f.base_path: f for f in files if f.base_path}
         self._moved = moved
 
-    def across(self, path: str, line: int) -> Place | None:
+    def across(self, path: str, line: int) -> LinePlace | None:
         """Where a line stands in the other tree; None when it is not there."""
         file = self._files.get(path)
         if file is None:
@@ -61,6 +70,13 @@ class _Way:
             shift = hunk.head_start + len(hunk.added) - hunk.base_start - len(hunk.removed)
         return (file.head_path, line + shift) if file.head_path else None
 
+    def hunk(self, path: str, line: int) -> tuple[int, bool] | None:
+        """The hunk that a line stands in (None where the diff leaves it alone), and whether it is even."""
+        for number, hunk in enumerate(self._files[path].hunks if path in self._files else ()):
+            if 0 <= line - hunk.base_start < len(hunk.removed):
+                return number, len(hunk.removed) == len(hunk.added)
+        return None
+
     def renamed(self, path: str) -> str:
         """The file's path in the other tree (its own where it is gone)."""
         file = self._files.get(path)
@@ -73,24 +89,13 @@ def _reversed(file: FileDiff) -> FileDiff:
     return FileDiff(file.head_path, file.base_path, hunks)
 
 
-def _moved_lines(files: Sequence[FileDiff]) -> dict[Place, Place]:
+def _moved_lines(files: Sequence[FileDiff]) -> dict[LinePlace, LinePlace]:
     """Removed lines that were added elsewhere: grown from lines that occur once on either side."""
-    removed = {
-        (f.base_path, h.base_start + i): text.strip()
-        for f in files
-        for h in f.hunks
-        for i, text in enumerate(h.removed)
-    }
-    added = {
-        (f.head_path, h.head_start + i): text.strip()
-        for f in files
-        for h in f.hunks
-        for i, text in enumerate(h.added)
-    }
+    removed, added = _removed(files), _removed(map(_reversed, files))
     gone, new = Counter(removed.values()), Counter(added.values())
     once = {text: place for place, text in added.items() if new[text] == 1}
-    moved: dict[Place, Place] = {}
-    taken: set[Place] = set()
+    moved: dict[LinePlace, LinePlace] = {}
+    taken: set[LinePlace] = set()
     for place, text in removed.items():
         if not text or gone[text] != 1 or text not in once or place in moved:
             continue
@@ -102,9 +107,15 @@ def _moved_lines(files: Sequence[FileDiff]) -> dict[Place, Place]:
     return moved
 
 
+def _removed(files: Iterable[FileDiff]) -> dict[LinePlace, str]:
+    """The lines that a difference takes away, without their indent."""
+    hunks = ((f.base_path, h) for f in files for h in f.hunks)
+    return {(path, h.base_start + i): s.strip() for path, h in hunks for i, s in enumerate(h.removed)}
+
+
 def _block(
-    base: Place, head: Place, removed: dict[Place, str], added: dict[Place, str]
-) -> list[tuple[Place, Place]]:
+    base: LinePlace, head: LinePlace, removed: dict[LinePlace, str], added: dict[LinePlace, str]
+) -> list[tuple[LinePlace, LinePlace]]:
     """The pairs of equal lines around a pair, upwards and downwards without a gap."""
     found = []
     for step, first in ((1, 0), (-1, -1)):

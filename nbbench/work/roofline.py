@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -19,10 +19,9 @@ from nbbench.metrics import MACHINE_BENCHMARKS, Role, metric_of
 from nbbench.model import Commit, Result, Status
 from nbbench.probe.cache import parse_size
 from nbbench.record import Store
-from nbbench.work.roofs import Achieved, best_of, classify, moved, unknown_inputs
+from nbbench.words import Say
+from nbbench.work.roofs import Achieved, best_of, ceiling_moved, classify, unknown_inputs
 from nbbench.workloads import workload_of
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def measured(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, sa
     rows = [classify(ledgers[name], spent, roof) for name, spent in seconds.items()]
     if not rows:
         raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
-    if warning := moved(before, after):
+    if warning := ceiling_moved(before, after):
         notes.insert(0, warning)
     notes += filter(None, [unknown_inputs([ledgers[name] for name in seconds])])
     return Roofline(commit, roof, tuple(rows), tuple(notes))

@@ -158,7 +158,7 @@ def best_of(before: Roof, after: Roof) -> Roof:
     return replace(before, **rates, **costs, curve=curve)
 
 
-def moved(before: Roof, after: Roof) -> str:
+def ceiling_moved(before: Roof, after: Roof) -> str:
     """A warning where the ceiling was not the same at the end as at the start; '' where it was."""
     change = math.log(memory_ceiling(after) / memory_ceiling(before))
     if abs(change) <= _MOVED:
@@ -174,12 +174,3 @@ def _bound(ledger: Ledger, touched: float, roof: Roof) -> Bound:
         return Bound.CACHE
     # The next operation finds its operand in the cache when this one has not pushed it out.
     return Bound.PARTLY if 2 * touched <= roof.cache_bytes else Bound.MEMORY
-
-
-def headline(rows: Sequence[Achieved]) -> str:
-    """The workload that comes nearest to its roof, in one sentence."""
-    held = [row for row in rows if row.fraction is not None]
-    if not held:
-        return "no workload has a bandwidth ceiling here: dispatch, or a ceiling that was not recorded"
-    near = max(held, key=lambda row: row.fraction or 0.0)
-    return f"nearest to its roof: {near.workload} at {near.fraction:.0%} of the {near.bound} ceiling"

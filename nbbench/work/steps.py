@@ -17,7 +17,7 @@ MatchOf = Callable[[Commit, Commit], LineMatch | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WorkStep:
     """One workload at a commit where its bytes, operations or image changed, or where it broke.
 
     `base` is the commit before, of those that the workload runs on. `timing` is None unless both
@@ -49,7 +49,7 @@ def find_steps(
     time_of: TimeOf = lambda *_: None,
     match_of: MatchOf = lambda *_: None,
     tolerance: ImageTolerance = ROUNDING,
-) -> list[Step]:
+) -> list[WorkStep]:
     """The steps of commits in order, oldest first; ledgers are keyed by workload.
 
     `match_of` tells which lines of two commits are the same (None: functions are matched by name).
@@ -64,13 +64,13 @@ def find_steps(
             base, before = last.get(name, (None, None))
             if one.error:
                 reason = (one.error.splitlines() or ["no reason"])[0]
-                steps.append(Step(commit, base, name, None, None, reason))
+                steps.append(WorkStep(commit, base, name, None, None, reason))
                 continue
             if base is not None and before is not None:
                 diff = diff_ledgers(before, one, tolerance=tolerance)
                 if not diff.equal or diff.new_image:
                     if (match := match_of(base, commit)) is not None:
                         diff = diff_ledgers(before, one, match, tolerance)
-                    steps.append(Step(commit, base, name, diff, time_of(name, base, commit)))
+                    steps.append(WorkStep(commit, base, name, diff, time_of(name, base, commit)))
             last[name] = commit, one
     return steps

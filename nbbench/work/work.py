@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
@@ -22,14 +22,13 @@ from nbbench.record.branch import branch_commits, read_commits, subject_or_none
 from nbbench.subject.diff import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
-from nbbench.words import plural
+from nbbench.words import Say, plural
 from nbbench.work.explanation import Explanation, explain
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.timing import MeasuredTimes, load_times, placed
 from nbbench.work.work_share import WorkShare, cost_bytes, work_share
 
-Say = Callable[[str], None]
 # A commit of the kept list: the beginning of its hash, or so many steps before it.
 _KEPT = re.compile(r"([0-9a-f]{4,40})(?:(~)(\d*)|(\^))?")
 

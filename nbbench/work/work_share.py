@@ -11,11 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nbbench import units
 from nbbench.ledger import Ledger
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, log_ratio
-
-_ALL = 0.9  # a share from here on leaves nothing worth looking for
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,8 @@ class WorkShare:
     `bandwidths` are ledger bytes over time, before and after (bytes a second): what the work does
     not explain is by definition in them. `share` is None where the time did not move beyond
     `floor` or its samples, and where the ledgers of the measured commits are not on record (then `predicted`
-    and `bandwidths` are None, too).
+    and `bandwidths` are None, too). `dispatch` are the operations before and after where calling them costs
+    more than their bytes on both sides; then the cost of an operation says more than a bandwidth.
     """
 
     timing: Timing
@@ -69,7 +67,7 @@ class WorkShare:
     share: float | None
     bandwidths: tuple[float, float] | None
     floor: float
-    sentence: str
+    dispatch: tuple[int, int] | None = None
 
 
 def cost_bytes(ledger: Ledger) -> float:
@@ -90,49 +88,10 @@ def work_share(timing: Timing, base: Ledger | None, head: Ledger | None, floor: 
     `floor` is the smallest change of time that counts, as a share (0.03 = 3 %).
     """
     if base is None or head is None or base.error or head.error:
-        told = f"{_measured(timing)}; the work of the measured commits is not on record"
-        return WorkShare(timing, None, None, None, floor, told)
+        return WorkShare(timing, None, None, None, floor)
     predicted = log_ratio(cost_bytes(base), cost_bytes(head))
     moved = abs(timing.effect) > math.log1p(floor) and not timing.overlap
     share = explained_share(predicted, timing.effect) if moved else None
     rates = base.bytes / timing.before_s, head.bytes / timing.after_s
     bound = all(one.ops * BYTES_PER_OPERATION > one.bytes for one in (base, head))
-    dispatch = (base.ops, head.ops) if bound else None
-    told = _sentence(timing, predicted, share, rates, dispatch, floor)
-    return WorkShare(timing, predicted, share, rates, floor, told)
-
-
-def _sentence(
-    timing: Timing,
-    predicted: float,
-    share: float | None,
-    rates: tuple[float, float],
-    dispatch: tuple[int, int] | None,
-    floor: float,
-) -> str:
-    told, work = _measured(timing), units.format_change(predicted)
-    if share is None:
-        more = "as the work predicts" if abs(predicted) <= math.log1p(floor) else f"the work predicts {work}"
-        within = "the spread of its samples" if timing.overlap else f"{floor * 100:.0f} %"
-        return f"{told}, within {within}: {more}"
-    rate = _rate(timing, rates, dispatch)
-    if predicted * timing.effect < 0:
-        return f"{told}, but the work predicts {work}: none explained, {rate}"
-    if predicted / timing.effect > 1 / _ALL:
-        return f"{told}; the work predicts {work}, more than was measured: {rate}"
-    if share >= _ALL:
-        return f"{told}; the work predicts {work} and explains it"
-    return f"{told}; the work predicts {work}: {share * 100:.0f} % explained, the rest is {rate}"
-
-
-def _rate(timing: Timing, rates: tuple[float, float], dispatch: tuple[int, int] | None) -> str:
-    """What time that the work does not explain went with: bandwidth, or the cost of an operation."""
-    if dispatch is None:
-        return f"bandwidth {rates[0] / 1e9:.3g} → {rates[1] / 1e9:.3g} GB/s"
-    each = (timing.before_s / dispatch[0], timing.after_s / dispatch[1])
-    return f"{units.format_seconds(each[0])} → {units.format_seconds(each[1])} an operation"
-
-
-def _measured(timing: Timing) -> str:
-    seconds = f"{units.format_seconds(timing.before_s)} → {units.format_seconds(timing.after_s)}"
-    return f"measured {units.format_change(timing.effect)} ({seconds})"
+    return WorkShare(timing, predicted, share, rates, floor, (base.ops, head.ops) if bound else None)

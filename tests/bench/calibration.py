@@ -82,7 +82,7 @@ def null_maxima(kind: NoiseKind, n: int, series: int, seed: int, min_segment: in
     rng = np.random.default_rng(seed)
     greatest = np.empty(series)
     for i in range(series):
-        levels, _ = candidate_cuts(noise_sample(kind, n, rng), min_segment, 1e-9, NULL_CANDIDATES)
+        levels, _ = candidate_cuts(noise_sample(kind, n, rng), min_segment, NULL_CANDIDATES)
         greatest[i] = scan(levels.clipped, levels.noise, min_segment).squared.max()
     return np.sort(np.sqrt(greatest))
 

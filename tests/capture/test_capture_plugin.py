@@ -99,16 +99,12 @@ class Pytest:
 
     def run(self, source: str, *arguments: str, **extra: str) -> tuple[int, str, TestRun]:
         process = self.start(source, *arguments, **extra)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate()
         return process.returncode, output, read_test_records(self.record)
 
     def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if self.record.exists() and text in self.record.read_text():
-                return
+        while not (self.record.exists() and text in self.record.read_text()):
             time.sleep(0.05)
-        raise AssertionError(f"{text!r} never came")
 
 
 @pytest.fixture
@@ -128,7 +124,6 @@ def test_every_outcome_is_recorded_and_none_is_changed(suite: Pytest) -> None:
         env={k: v for k, v in suite.environment().items() if k not in ("PYTEST_PLUGINS", "PYTHONPATH")},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert code == bare.returncode == 1
     assert output.splitlines()[-1].split(" in ")[0] == bare.stdout.splitlines()[-1].split(" in ")[0]
@@ -194,12 +189,14 @@ def test_lines_survive_a_crash(suite: Pytest, death: str) -> None:
 
 
 def test_output_of_the_running_test_survives_the_outer_timeouts_signal(suite: Pytest) -> None:
-    source = "import time\ndef test_it():\n    print('so far')\n    time.sleep(60)\n"
+    lines = "print('so far')", "open('printed', 'w').close()", "time.sleep(600)"
+    source = "import time\ndef test_it():\n    " + "\n    ".join(lines)
     process = suite.start(source)
     suite.wait_for('"phase":"setup"')
-    time.sleep(0.3)
+    while not (suite.folder / "printed").exists():
+        time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate()
     run = read_test_records(suite.record)
     assert process.returncode == -signal.SIGTERM
     assert outcomes(run) == {"test_it": "interrupted"}
@@ -285,24 +282,35 @@ def test_what_dynamo_compiled_is_counted(suite: Pytest) -> None:
 
 
 BUSY = """
-import os, subprocess, sys, time
+import os, subprocess, sys
+
+def waited_ns():
+    return int(open("/proc/self/schedstat").read().split()[1])
 
 def test_waits():
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     beside = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        end = time.perf_counter() + 1.0
-        while time.perf_counter() < end:
+        before = waited_ns()
+        while waited_ns() < before + 100_000_000:
             pass
     finally:
         beside.kill()
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system counts no waiting")
+def counts_waiting() -> bool:
+    """Whether the kernel does; without its statistics the file holds zeros."""
+    try:
+        return Path("/proc/self/schedstat").read_text().split() != ["0", "0", "0"]
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not counts_waiting(), reason="the system counts no waiting")
 def test_waiting_for_a_core_is_counted(suite: Pytest) -> None:
     _, _, run = suite.run(BUSY)
     (test,) = run.tests
     assert test.usage is not None and test.usage.run_delay_s is not None
-    assert test.usage.run_delay_s > 0.1  # about half of the second
+    assert test.usage.run_delay_s >= 0.1

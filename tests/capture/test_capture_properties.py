@@ -16,7 +16,7 @@ from nbbench.capture.findings import judged
 from nbbench.capture.test_records import parse_test_records
 from nbbench.captured import RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.capture_figures import metrics, results
+from nbbench.report.capture_figures import metrics, result_blocks
 from nbbench.report.capture_sentences import sentences
 from nbbench.report.markdown import as_markdown
 
@@ -91,7 +91,7 @@ def test_everything_that_is_read_can_be_judged_and_written(
     run = TestRun(started=True, tests=(test, replace(test, nodeid="u")))
     found = judged(run, RunOutcome.FAILED, figures_of(run.tests))
     json.loads(document("metrics", metrics(found, RunOutcome.FAILED)))
-    assert as_markdown(results(found)) and sentences(found, RunOutcome.FAILED)
+    assert as_markdown(result_blocks(found)) and sentences(found, RunOutcome.FAILED)
 
 
 @given(TEXT, TEXT)

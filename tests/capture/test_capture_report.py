@@ -9,14 +9,14 @@ from capture_samples import FAILED, found, passed_test, run_of
 
 from nbbench.captured import Findings, OperatorCost, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.capture_figures import metrics, results
+from nbbench.report.capture_figures import metrics, result_blocks
 from nbbench.report.dtypes import audit_sentence
 from nbbench.report.markdown import as_markdown
 
 
 def test_a_run_without_records_still_has_metrics() -> None:
     empty = found(TestRun(), RunOutcome.TIMEOUT, None)
-    assert results(empty) == []
+    assert result_blocks(empty) == []
     written = json.loads(document("metrics", metrics(empty, RunOutcome.TIMEOUT)))
     assert written["figures"] == [] and written["diagnosis"] is None
 
@@ -43,7 +43,7 @@ def test_figures_carry_the_conditions_under_which_they_were_taken() -> None:
 
 
 def page(capture: Findings) -> str:
-    return as_markdown(results(capture))
+    return as_markdown(result_blocks(capture))
 
 
 def test_markdown_of_hostile_output_stays_inside_its_cells() -> None:

@@ -61,9 +61,13 @@ def test_exit_codes(tmp_path: Path, script: str, code: int, outcome: RunOutcome,
 
 @pytest.mark.parametrize("timer", TIMERS, ids=["wait4", "GNU time"][: len(TIMERS)])
 def test_a_command_that_ignores_sigterm_is_killed_after_its_timeout(tmp_path: Path, timer: str) -> None:
-    ended = run(
-        tmp_path, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", timeout_s=0.3, timer=timer
-    )
+    deaf = "trap '' TERM; touch deaf; while :; do sleep 0.05; done"
+    for timeout_s in (0.3, 3.0, 30.0, 300.0):  # on a busy machine it is deaf late
+        for name in ("pytest.log", "stderr.log"):
+            (tmp_path / name).unlink(missing_ok=True)
+        ended = run(tmp_path, "sh", "-c", deaf, timeout_s=timeout_s, timer=timer)
+        if (tmp_path / "deaf").exists():
+            break
     assert (ended.exit_code, ended.outcome) == (124, RunOutcome.TIMEOUT)
     if timer:
         assert "terminated by signal 9" in (tmp_path / "time.txt").read_text()
@@ -180,7 +184,7 @@ def test_a_supervisor_alone_ends_its_command_when_the_control_pipe_closes(tmp_pa
     while not (tmp_path / "ready").exists():
         time.sleep(0.01)
     os.close(control_write)
-    assert process.wait(timeout=30) == 0
+    assert process.wait() == 0
     with os.fdopen(report_read) as report:
         assert '"exit_code": -15' in report.read()
 

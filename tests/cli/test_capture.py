@@ -52,7 +52,7 @@ class Runs:
     def __call__(self, *arguments: str) -> tuple[int, dict, str]:
         words = [sys.executable, "-m", "nbbench", "capture", "--json", "-q", "--no-probe"]
         words += ["--root", str(self.project.root), "--subject", str(self.checkout), *arguments]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(words, capture_output=True, text=True)
         return done.returncode, json.loads(done.stdout), done.stderr
 
     @property
@@ -81,7 +81,7 @@ def test_a_command_that_passes(runs: Runs) -> None:
     assert metadata["state"] == "finished"
     assert metadata["dirty_after"] is False  # its own reports do not count
     script = (folder / "commands.txt").read_text()
-    pasted = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=30)
+    pasted = subprocess.run(["bash"], input=script, capture_output=True, text=True)
     assert pasted.returncode == 0, pasted.stderr
     assert "hello\n" in pasted.stdout
 
@@ -117,7 +117,7 @@ def test_variables_that_matter_are_in_the_commands(runs: Runs, monkeypatch: pyte
     assert "export NB_SKIP_INFRA_GATE=1\n" in script
     assert "# NB_UPLOAD_TOKEN was set" in script and "hidden-value" not in script
     monkeypatch.delenv("NB_SKIP_INFRA_GATE")
-    pasted = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=30)
+    pasted = subprocess.run(["bash"], input=script, capture_output=True, text=True)
     assert pasted.returncode == 0, pasted.stderr
     assert "evidence_plugin" not in script  # what nbbench adds itself is not the user's
 
@@ -244,9 +244,10 @@ def test_outside_of_a_project_only_the_folder_is_written(checkout: Path, tmp_pat
     """nbbench installed as a wheel would be: nothing above it is a project either."""
     place = tmp_path / "site"
     shutil.copytree(Path(nbbench.__file__).parent, place / "nbbench", ignore=_no_caches)
-    environ = {**os.environ, "PYTHONPATH": str(place)}
+    found = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environ = {**os.environ, "PYTHONPATH": found}
     words = [sys.executable, "-m", "nbbench", "capture", "--", "true"]
-    done = subprocess.run(words, cwd=checkout, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=checkout, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not registered: there is no nbbench project here" in done.stderr
     assert "note: there is no nbbench project here" in done.stdout

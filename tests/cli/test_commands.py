@@ -81,6 +81,9 @@ def test_a_flag_moves_along_its_states_only(stepped: Project) -> None:
     assert code == 2 and "name it with --commit" in said
     assert decide(stepped, CULPRIT, "confirmed", *FIX)[0] == 2
     assert decide(stepped, CULPRIT, "fixed", "--commit", "ffffffff")[0] == 2
+    for early in (CULPRIT, f"{1:08x}"):
+        code, said = decide(stepped, CULPRIT, "fixed", "--commit", early)
+        assert code == 2 and "cannot have fixed it" in said
     assert decide(stepped, CULPRIT, "fixed", *FIX)[0] == 0
     assert decide(stepped, CULPRIT, "verified")[0] == 0
     files = sorted((stepped.root / "results" / "decisions").iterdir())

@@ -184,6 +184,33 @@ def test_the_reason_is_shown_where_all_files_are_bad(project, tmp_path):
     assert "`asv update` converts it" in refused.stderr
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"version": 1}', "<<<<<<< HEAD"])
+def test_own_files_that_cannot_be_used_are_said_by_every_verdict(stepped, content):
+    """G1, C1: neither "measure first" where all are bad, nor silence where some are."""
+    files = sorted((stepped.root / "results" / "m").glob("0*.json"))
+    for path in files[:4]:
+        path.write_text(content)
+    for command in ("regressions", "detect"):
+        assert "4 files of the results cannot be used" in stepped.run(command).stderr
+    for path in files:
+        path.write_text(content)
+    database(stepped).unlink()
+    for command in (("regressions", "--fail"), ("detect",), ("publish", "--page-only")):
+        done = stepped.run(*command)
+        assert done.exit_code == 4
+        assert "12 files of the results cannot be used" in done.stderr
+        assert "nbbench run" not in done.stderr
+
+
+def test_results_deep_in_a_project_have_its_name(project, tmp_path):
+    """G1, D4: not that of their folder, which many projects share."""
+    root = foreign(tmp_path, "pp", 5, project="pump", results_dir="data/asv")
+    (root / "data").mkdir()
+    (root / "results").rename(root / "data" / "asv")
+    for given in (root, root / "data" / "asv", root / "data" / "asv" / "m"):
+        assert json.loads(project.run("import", str(given), "--json").stdout)["project"] == "pump"
+
+
 def test_the_folder_of_a_project_or_machine_stands_for_its_results(project, tmp_path):
     """G1."""
     root = foreign(tmp_path, "aa", 5, project="a", results_dir="results")

@@ -75,6 +75,36 @@ def test_B2_a_factor_between_units_is_a_question(project: Project, factor: float
         assert "did its unit change?" in project.run("regressions").stdout
 
 
+@pytest.mark.parametrize(
+    ("unit", "direction"),
+    [
+        ("B/cycle", "regression"),  # bytes a clock cycle are a bandwidth; bytes a point are a cost
+        ("B/point", "improvement"),
+        ("failed requests/s", "change"),
+        ("crashes per hour", "change"),
+    ],
+)
+def test_B1_a_rate_of_what_nobody_wants_is_no_gain(project: Project, unit: str, direction: str) -> None:
+    stepped(project, unit, 0.5)
+    assert judged(project)[1] == [direction]
+
+
+def test_F2_figures_beside_a_time_have_their_names_and_values(project: Project) -> None:
+    """Memory and a rate that move with a time are told, not only counted."""
+    stepped(project, "steps/s", 0.5, "suite.track_figure")
+    levels = {"suite.time_run": LEVEL + [1.3 * v for v in LEVEL], "suite.track_figure": []}
+    levels["suite.track_figure"] = [40 * v for v in LEVEL] + [20 * v for v in LEVEL]
+    write_results(project.root, levels, "steps/s")
+    declared = project.root / "results" / "benchmarks.json"
+    known = json.loads(declared.read_text())
+    known["suite.time_run"]["unit"] = "seconds"
+    known["suite.track_figure"]["type"] = "track"
+    declared.write_text(json.dumps(known))
+    shown = project.run("regressions").stdout
+    assert "time +30" in shown
+    assert "suite.track_figure: 40" in shown and "→ 20" in shown
+
+
 def test_F2_a_figure_that_is_neither_time_nor_exact_has_its_name_and_values(project: Project) -> None:
     stepped(project, "steps/s", 0.5)
     shown = project.run("regressions").stdout

@@ -16,7 +16,7 @@ from nbbench.config import load_settings
 from nbbench.errors import HostError
 from nbbench.measure import ledgers
 from nbbench.measure.ledgers import commit_ledgers, workload_ledgers
-from nbbench.measure.writable import ensure_writable
+from nbbench.record.atomic import ensure_writable
 from nbbench.subject.repository import describe, open_subject, register
 
 BRANCH = "feature/spec-based-2"

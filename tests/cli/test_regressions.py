@@ -141,6 +141,31 @@ class TestNotJudged:
         assert (one["reason"], one["detail"]) == ("new version", "values differ by 3× across it")
         assert fails(project) == 0  # the new version's own values were judged
 
+    def test_each_version_ends_where_the_next_begins(self, project: Project) -> None:
+        """The jump is told once, at the version that brought it."""
+        for i in range(6):
+            value = 1.0 if i < 3 else 3.0
+            write(project, {"s.time_a": [value, value]}, version=f"v{i}", first=2 * i + 1)
+        told = [one for one in document(project)["not_judged"] if one["reason"] == "new version"]
+        assert [one["since"][:8].lstrip("0") for one in told if "differ" in one["detail"]] == ["7"]
+        assert len({one["since"] for one in told}) == 5
+
+    def test_detect_and_the_page_say_it_too(self, project: Project) -> None:
+        write(project, {"s.time_a": [SKIPPED] * N, "s.time_b": [SKIPPED] * N})
+        detected = project.run("detect")
+        assert detected.exit_code == 4 and "Nothing could be judged; 2 series" in detected.stdout
+        told = project.run("detect", "--json")
+        assert told.exit_code == 4 and len(json.loads(told.stdout)["not_judged"]) == 2
+        project.run("publish", "--page-only")
+        page = (project.root / "html" / "nbbench-regressions.html").read_text()
+        assert "<title>Nothing could be judged; 2 series not judged." in page
+
+    def test_only_the_machines_own_figures(self, project: Project) -> None:
+        """There are series, and none that could ever be judged."""
+        write(project, {"Ceiling.track_copy_ceiling": FLAT})
+        assert fails(project) == 4
+        assert project.run("regressions").stdout.strip() == "Nothing could be judged."
+
     def test_what_was_judged_and_did_not_change(self, project: Project) -> None:
         write(project, {"s.time_a": FLAT})
         assert fails(project) == 0
@@ -154,6 +179,16 @@ def test_open_alone(project: Project) -> None:
     assert len(document(project)["flags"]) == 2
     (flag,) = document(project, "--open")["flags"]
     assert flag["event"]["recovered_by"] is None
+    assert project.run("regressions", "--open").stdout.startswith("1 open regression; 1 settled or recovered")
+
+
+def test_what_is_not_shown_is_still_on_record(project: Project) -> None:
+    """H10: neither what is settled nor a gain is "no change"."""
+    write(project, {"s.time_a": [*STEPPED, *LEVEL]})
+    assert "No change" not in project.run("regressions", "--open").stdout
+    write(project, {"s.time_a": [v / 2 if i > 5 else v for i, v in enumerate(FLAT)]})
+    shown = project.run("regressions").stdout
+    assert "1 improvement" in shown and "No change" not in shown
 
 
 def test_a_plan_that_nobody_knows(project: Project) -> None:

@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 def run(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     environment = {**os.environ, "HOME": str(root), **options.pop("environment", {})}
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run([*NBBENCH, *arguments], cwd=root, env=environment, timeout=60, **given)
+    return subprocess.run([*NBBENCH, *arguments], cwd=root, env=environment, **given)
 
 
 def reader_gone() -> int:

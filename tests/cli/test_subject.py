@@ -9,10 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import work_samples as work
 from cli_project import ROOT, Project
 
 from nbbench.config import load_settings
+from nbbench.measure.process_env import torch_version
 from nbbench.record.branch import save_commits
+from nbbench.record.side_files import ledger_path, write_ledgers
 from nbbench.subject.repository import register
 from nbbench.subject.subjects.nanobragg import demo
 
@@ -52,6 +55,26 @@ def test_gate_compares_the_clones_checkout(registered: Project, clone: Path) -> 
     assert (told["base"], told["head"]) == (demo.TIP_HASH, head)
     told = json.loads(registered.run("gate", "HEAD~1", "HEAD", "--json").stdout)
     assert (told["base"], told["head"]) == (demo.TIP_HASH, head)
+
+
+def test_a_range_of_another_branch_begins_with_what_precedes_it(registered: Project, clone: Path) -> None:
+    """H7: `nbbench ledger HEAD~1..HEAD` on a branch of one's own shows the heavier commit."""
+    git(clone, "checkout", "--quiet", "-b", "mine", f"refs/heads/{demo.BRANCH}")
+    source = next((clone / "src").rglob("simulator.py"))
+    source.write_text(source.read_text() + "MORE = 1\n")
+    git(clone, "commit", "--quiet", "-a", "-m", "heavier")
+    head = git(clone, "rev-parse", "HEAD")
+    for commit, one in ((demo.TIP_HASH, work.before()), (head, work.after())):
+        tree = git(clone, "rev-parse", f"{commit}:src/nanobrag_torch")
+        path = ledger_path(registered.root / "results", tree, torch_version())
+        write_ledgers(path, tree, commit, torch_version(), {one.workload: one})
+    shutil.copy(ROOT / "results" / "workloads.jsonl", registered.root / "results")
+    told = json.loads(
+        registered.run("ledger", "HEAD~1..HEAD", "--bench", "bandwidth-1024-float32", "--json").stdout
+    )
+    assert told["commits"] == 1
+    before = git(clone, "log", "-1", "--format=%H", demo.TIP_HASH, "--", "src/nanobrag_torch")
+    assert [(step["base"], step["commit"]) for step in told["steps"]] == [(before, head)]
 
 
 def test_a_shallow_clone_is_refused_and_the_registration_stays(registered: Project, clone: Path) -> None:

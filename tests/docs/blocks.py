@@ -5,8 +5,8 @@
     <!-- nbbench: regressions --markdown -->
     <!-- /nbbench -->
 
-by what the command prints. It runs in a copy of the results, without a registered subject: the
-page can be made, and checked, on any clone.
+by what the command prints. It runs in a copy of the results that git tracks, as they are staged, without
+a registered subject: the page can be made, and checked, on any clone, whatever was measured there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,9 +34,20 @@ def fill(text: str, root: Path) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
+        _copy_tracked(root, copy)
+        return _BLOCK.sub(lambda block: f"{block[1]}{_output(block['command'], copy)}\n{block[4]}", text)
+
+
+def _copy_tracked(root: Path, copy: Path) -> None:
+    """Write the tracked settings and results into `copy`; all of them where `root` is no clone."""
+    names = ["asv.conf.json", "results"]
+    listed = subprocess.run(["git", "-C", root, "ls-files", "-z", *names], capture_output=True)
+    if listed.returncode:
         shutil.copy(root / "asv.conf.json", copy)
         shutil.copytree(root / "results", copy / "results", ignore=shutil.ignore_patterns("nbbench.sqlite*"))
-        return _BLOCK.sub(lambda block: f"{block[1]}{_output(block['command'], copy)}\n{block[4]}", text)
+        return
+    command = ["git", "-C", root, "checkout-index", "-z", "--stdin", f"--prefix={copy}/"]
+    subprocess.run(command, input=listed.stdout, check=True)
 
 
 def _output(command: str, root: Path) -> str:

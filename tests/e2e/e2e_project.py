@@ -48,7 +48,6 @@ class Project:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=900,  # for a machine that hangs, not for a busy one
         )
         if expect is not None:
             assert done.returncode == expect, f"{arguments}\n{done.stdout}\n{done.stderr}"
@@ -105,11 +104,9 @@ class Project:
         return mine
 
 
-def wait_until(condition, seconds: float = 60.0) -> None:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + seconds
+def wait_until(condition) -> None:
+    """Poll until the condition holds; what never comes is pytest's timeout."""
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
 

@@ -64,10 +64,10 @@ class TestByWork:
                 wait_until(lambda: process.poll() is not None or condition())
                 assert process.poll() is None, process.stdout.read()
                 process.send_signal(number)
-                told, _ = process.communicate(timeout=60)
+                told, _ = process.communicate()
             finally:
                 process.kill()
-            wait_until(lambda: bench.processes() == [], 30)
+            wait_until(lambda: bench.processes() == [])
             return process.returncode, told
 
         def recorded():
@@ -147,9 +147,8 @@ class TestByTime:
 
     def test_good_was_slow_already(self, bench, commits):
         done = search(bench, commits["sleep"], commits["awake"])
-        assert done.stdout.startswith(
-            f"{commits['awake'][:8]} is not slower than {commits['sleep'][:8]}: change -9"
-        )
+        words = f"{commits['awake'][:8]} is not slower than {commits['sleep'][:8]}: change -"
+        assert done.stdout.startswith(words) and float(done.stdout.removeprefix(words).split("%")[0]) > 50
         assert "GOOD may be slow already" in done.stdout
 
 
@@ -167,7 +166,7 @@ class TestRefused:
             ("little", "documents", (), "have the same source tree: nothing to search"),
             ("good", "bad", ("--series", "("), "--series is not a regular expression"),
             ("good", "bad", ("--series", "no such"), "no benchmark of time or memory matches 'no such'"),
-            ("good", "bad", ("--budget", "soon"), "--budget takes a time"),
+            ("good", "bad", ("--budget", "soon"), "--budget: a time is written"),
             ("good", "bad", ("--floor", "-1"), "must lie between 0 and 1"),
         ],
     )

@@ -18,7 +18,7 @@ from nbbench.captured import Findings, RunOutcome
 from nbbench.config import load_settings
 from nbbench.report.blocks import Title
 from nbbench.report.capture import RECORDS, CaptureStart
-from nbbench.report.capture_figures import metrics, results
+from nbbench.report.capture_figures import metrics, result_blocks
 from nbbench.report.capture_sentences import sentences
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
@@ -84,7 +84,6 @@ def captured(checkout: Path, folder: Path, **environment: str) -> CaptureStart:
         env={**kept, **told, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stdout
     return CaptureStart(
@@ -183,4 +182,4 @@ def test_the_preset_of_dtypes_adds_the_audit_of_the_commit(
     assert found.audit is not None and found.diagnosis is None, found.notes
     said = "\n".join(sentences(found, RunOutcome.PASSED))
     assert f"dtype audit of {TIP_HASH[:8]}: " in said and "see dtype_snapshot.json" in said
-    assert any(isinstance(block, Title) and block.text == "dtype audit" for block in results(found))
+    assert any(isinstance(block, Title) and block.text == "dtype audit" for block in result_blocks(found))

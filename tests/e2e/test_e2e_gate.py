@@ -342,7 +342,7 @@ class TestPlanted:
         assert [one["series"] for one in worse] == ["peak memory sources-3969"]
         assert worse[0]["unit"] == "B (exact)" and worse[0]["effect"] > 0.4
         assert "nanobrag_torch/_planted.py:14 " in worse[0]["sentence"]
-        assert "was at nanobrag_torch/" in worse[0]["sentence"]
+        assert "reached at nanobrag_torch/" in worse[0]["sentence"]
 
     def test_another_image_for_the_same_work(self, branch):
         """C4, H2: exit 4 in every format, until somebody says that it is right."""

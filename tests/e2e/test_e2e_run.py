@@ -149,7 +149,7 @@ class TestKilled:
 
     def resumes(self, project):
         """Nothing is left running, files are whole, and a repeat measures only what is missing."""
-        wait_until(lambda: project.processes() == [], 30)
+        wait_until(lambda: project.processes() == [])
         kept = self.finished(project)
         assert 2 <= len(kept) < len(self.COMMITS)
         before = project.results()
@@ -183,7 +183,7 @@ class TestKilled:
             if "asv" in child.cmdline() and "run" in child.cmdline()
         ]
         asv.kill()
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate()
         assert process.returncode == 2
         assert "asv was ended by signal 9" in told
         assert project.told("import")["files_unchanged"] >= 2  # imported on the way out
@@ -196,7 +196,7 @@ class TestKilled:
         project = new_project(f"stopped{number}")
         process = self.start(project)
         process.send_signal(number)
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate()
         assert process.returncode == 128 + number, told
         assert "interrupted" in told and "Traceback" not in told
         assert project.told("import")["files_unchanged"] >= 2

@@ -12,6 +12,7 @@ from nbbench.budget import Budget
 from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
 from nbbench.gate.session import CRASHES, GateSession, SeriesState
 from nbbench.gate.verdicts import series_verdict
+from nbbench.gate.work_verdicts import without_base
 from nbbench.measure.pair import Pair, ReferenceTimes, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudged, NotJudgedReason, Outcome
@@ -134,6 +135,20 @@ def test_a_base_that_cannot_run_is_not_judged(skipped: bool) -> None:
     assert isinstance(gone, NotJudged)
     assert gone.reason is (NotJudgedReason.SKIPPED if skipped else NotJudgedReason.FAILING)
     assert gone.detail == "at base: 12345678: NameError"
+
+
+def test_a_feature_that_fails_at_head_is_not_skipped() -> None:
+    """C2, C7: base lacks the feature, and head's version of it crashes."""
+    runner = Runner(Pair(Sample(None, "NotImplementedError: new", True), Sample(None, "NameError: n")))
+    gone = series_verdict(drive(runner)[0], None)
+    assert isinstance(gone, NotJudged)
+    assert gone.reason is NotJudgedReason.FAILING
+    assert gone.detail == "at base: NotImplementedError: new; at head: NameError: n"
+    both = without_base("w", "NotImplementedError: new", "NotImplementedError: new", skipped=True)
+    assert (both.reason, both.detail) == (
+        NotJudgedReason.SKIPPED,
+        "at base and at head: NotImplementedError: new",
+    )
 
 
 @pytest.mark.parametrize("skipped", [False, True])

@@ -371,7 +371,7 @@ def test_a_larger_peak_at_equal_traffic_names_the_line() -> None:
     assert (found.outcome, found.series) == (Outcome.REGRESSED, "peak memory bandwidth-512-float32")
     assert found.sentence == (
         "bandwidth-512-float32: peak memory 4 KiB → 6 KiB (+50.0 %) "
-        "at simulator.py:131 run, was at physics.py:24 sincg"
+        "reached at simulator.py:131 run, before at physics.py:24 sincg"
     )
     little = peak_verdict(replace(same, peak_after=same.peak_before + 40))
     assert little is not None

@@ -14,7 +14,7 @@ from history_samples import commit
 from nbbench.budget import Budget, BudgetSpentError
 from nbbench.config import Settings
 from nbbench.history import adaptive
-from nbbench.history.next_tree import LEAST_PAIRS, Reading, Tree, Why, plan, steadied
+from nbbench.history.next_tree import LEAST_PAIRS, Tree, TreeReading, Why, plan, steadied
 from nbbench.model import Commit
 
 WORKLOADS = {"warm": ("bandwidth",)}
@@ -40,7 +40,7 @@ class Branch:
         if old.measured:
             level = (old.readings["warm"].level * old.collections + level) / (old.collections + 1)
         error = self.noise / math.sqrt(old.collections + 1)
-        self.trees[index] = Tree(old.cost, {"warm": Reading(level, error)}, old.collections + 1)
+        self.trees[index] = Tree(old.cost, {"warm": TreeReading(level, error)}, old.collections + 1)
 
     def explore(self, *, min_effect: float = 0.05, limit: int = 1000) -> int:
         steps = 0
@@ -58,7 +58,7 @@ def wandering(n: int, sigma: float, *, collections: int = 1) -> list[Tree]:
     """Trees of equal work on a machine that wanders far more than its readings say."""
     draw = random.Random(7)
     return [
-        Tree({"bandwidth": 1.0}, {"warm": Reading(draw.gauss(0, sigma), 0.015)}, collections)
+        Tree({"bandwidth": 1.0}, {"warm": TreeReading(draw.gauss(0, sigma), 0.015)}, collections)
         for _ in range(n)
     ]
 
@@ -80,7 +80,7 @@ def test_what_the_canaries_show_is_taken_out() -> None:
         machine = draw.gauss(0, 0.03)
         level = 0.4 * (i >= 30) + 1.7 * machine + draw.gauss(0, 0.005)
         cost = {"bandwidth": 1.5 if i >= 30 else 1.0}
-        trees.append(Tree(cost, {"warm": Reading(level, 0.001, machine)}, 1))
+        trees.append(Tree(cost, {"warm": TreeReading(level, 0.001, machine)}, 1))
     steady = [tree.readings["warm"] for tree in steadied(trees, min_effect=0.05)]
     assert [one.level for one in steady] == pytest.approx([0.4 * (i >= 30) for i in range(60)], abs=0.03)
     assert steady[0].error == pytest.approx(0.005, rel=0.4)
@@ -89,7 +89,7 @@ def test_what_the_canaries_show_is_taken_out() -> None:
 def test_canaries_that_know_nothing_change_no_level() -> None:
     draw = random.Random(3)
     trees = [
-        Tree({"bandwidth": 1.0}, {"warm": Reading(draw.gauss(0, 0.05), 0.001, draw.gauss(0, 0.03))}, 1)
+        Tree({"bandwidth": 1.0}, {"warm": TreeReading(draw.gauss(0, 0.05), 0.001, draw.gauss(0, 0.03))}, 1)
         for _ in range(60)
     ]
     steady = steadied(trees, min_effect=0.05)
@@ -98,7 +98,8 @@ def test_canaries_that_know_nothing_change_no_level() -> None:
 
 def test_a_change_of_work_is_no_noise() -> None:
     trees = [
-        Tree({"bandwidth": 1.5 ** (i // 2)}, {"warm": Reading(0.4 * (i // 2), 0.01)}, 1) for i in range(40)
+        Tree({"bandwidth": 1.5 ** (i // 2)}, {"warm": TreeReading(0.4 * (i // 2), 0.01)}, 1)
+        for i in range(40)
     ]
     assert steadied(trees, min_effect=0.05) == trees
 
@@ -170,11 +171,11 @@ def test_work_that_time_does_not_follow_is_no_event() -> None:
 
 def test_a_false_alarm_dies_at_the_second_look() -> None:
     branch = Branch([1.0] * 2, {}, noise=0.0)
-    branch.trees[0] = Tree(branch.trees[0].cost, {"warm": Reading(0.0, 0.001)}, 1)
-    branch.trees[1] = Tree(branch.trees[1].cost, {"warm": Reading(0.2, 0.001)}, 1)
+    branch.trees[0] = Tree(branch.trees[0].cost, {"warm": TreeReading(0.0, 0.001)}, 1)
+    branch.trees[1] = Tree(branch.trees[1].cost, {"warm": TreeReading(0.2, 0.001)}, 1)
     [probe] = plan(branch.trees, WORKLOADS, min_effect=0.05).probes
     assert probe.why is Why.CONFIRM
-    branch.trees[1] = Tree(branch.trees[1].cost, {"warm": Reading(0.01, 0.001)}, 2)
+    branch.trees[1] = Tree(branch.trees[1].cost, {"warm": TreeReading(0.01, 0.001)}, 2)
     assert plan(branch.trees, WORKLOADS, min_effect=0.05) == plan([], {}, min_effect=0.05)
 
 
@@ -207,7 +208,7 @@ def test_the_budget_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch, tmp_
     def looked_at(*arguments: object) -> tuple[list[Tree], dict[str, list[str]]]:
         known = {0, 40} if measured else set()
         return [
-            Tree({}, {"s": Reading.of(1.0 + (i > 20), 0.001)} if i in known else {}) for i in range(41)
+            Tree({}, {"s": TreeReading.of(1.0 + (i > 20), 0.001)} if i in known else {}) for i in range(41)
         ], {"s": []}
 
     commits = tuple(replace(commit(i + 1), tree=f"t{i}") for i in range(41))

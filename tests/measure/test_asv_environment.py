@@ -9,20 +9,19 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("asv")
 
-from asv import results, util
+from asv import util
 from asv.environment import EnvironmentUnavailable
 from asv.runner import BENCHMARK_RUN_SCRIPT
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.measure import asv_environment as plugin
-from nbbench.measure import asv_hooks, asv_run
+from nbbench.measure import asv_run
 from nbbench.measure.ledgers import workload_names
 from nbbench.measure.warm_client import JobOutcome
 from nbbench.model import Commit
@@ -148,39 +147,6 @@ def test_another_python_is_refused(python):
     """J4"""
     with pytest.raises(EnvironmentUnavailable, match="is not measured"):
         plugin.NbbenchEnvironment(None, python, {}, {})
-
-
-class TestLostResults:
-    """J3: what was killed from outside is not in the result file, so the next run measures it."""
-
-    @pytest.fixture
-    def saved(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(results.Results, "save", results.Results.save)  # undone after the test
-        asv_hooks._leave_lost_results_out()
-        made = results.Results({"machine": "m"}, {}, COMMIT, 0, "3.11", "env", {})
-
-        def save(**benchmarks):
-            for name, (values, text) in benchmarks.items():
-                benchmark = {"name": name, "version": "1", "params": []}
-                found = SimpleNamespace(
-                    result=values, samples=[None], number=[None], stderr=text, errcode=0, profile=None
-                )
-                made.add_result(benchmark, found, record_samples=False)
-            made.save(str(tmp_path))
-            (path,) = tmp_path.glob("m/*.json")
-            return set(json.loads(path.read_text())["results"])
-
-        return save
-
-    def test_only_lost_failures_are_left_out(self, saved):
-        lost = plugin._lost("gone").output
-        assert saved(fine=([1.0], ""), failed=([None], "NameError"), lost=([None], lost)) == {
-            "fine",
-            "failed",
-        }
-
-    def test_a_figure_of_an_earlier_round_is_kept(self, saved):
-        assert saved(earlier=([1.0], plugin._lost("gone").output)) == {"earlier"}
 
 
 def test_a_lost_server_while_discovering_is_asvs_own_error(environment, monkeypatch):

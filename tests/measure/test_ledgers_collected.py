@@ -86,7 +86,8 @@ class TestManyTrees:
             yield started[-1]
 
         monkeypatch.setattr(ledgers, "warm_server", warm_server)
-        monkeypatch.setattr(ledgers, "torch_version", lambda: "2.13.0")
+        for name in ("torch_version", "installed_torch"):
+            monkeypatch.setattr(ledgers, name, lambda: "2.13.0")
         return started
 
     def test_each_tree_once_whatever_the_jobs_and_only_what_is_missing(self, settings, servers, monkeypatch):

@@ -17,7 +17,7 @@ from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measured import PlanInput, Processes
-from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, overall
+from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plans import Criterion, Plan, find_plan, plans
 from nbbench.report.plan import attempt_markdown, headline, plan_blocks
 from nbbench.report.text import as_text
@@ -326,7 +326,7 @@ def test_documents() -> None:
 
 def test_the_whole_plan() -> None:
     def of(*verdicts: PlanVerdict) -> PlanVerdict:
-        return overall([replace(judged(RATIO), verdict=verdict) for verdict in verdicts])
+        return plan_verdict([replace(judged(RATIO), verdict=verdict) for verdict in verdicts])
 
     v = PlanVerdict
     assert of(v.MEETS, v.MEETS) is v.MEETS

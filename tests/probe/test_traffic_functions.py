@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -373,6 +374,7 @@ def test_other_processes_find_the_same_ledger(tmp_path_factory):
     for seed, threads, earlier in (("0", 1, []), ("1", 2, ["32", "48"])):
         code = PROCESS.format(source=source, root=root, threads=threads, earlier=earlier)
         environment = {"PYTHONHASHSEED": seed, "NBBENCH_TREE": source, "TORCHDYNAMO_DISABLE": "1"}
+        environment |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         command = [sys.executable, "-c", code]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(command, env=environment, **pipes))

@@ -9,13 +9,15 @@ import sys
 import pytest
 from store_trees import content, write_tree
 
-from nbbench.record import Store, import_results, load
+from nbbench.record import Store, load
+from nbbench.record.load import import_results
 
 IMPORT = """
 import os, signal, sys
 from pathlib import Path
 import sqlalchemy as sa
-from nbbench.record import Store, import_results, load
+from nbbench.record import Store, load
+from nbbench.record.load import import_results
 
 url, tree, batch, kill_at = sys.argv[1:]
 load._BATCH_FILES = int(batch)
@@ -61,7 +63,7 @@ def test_a_killed_import_leaves_whole_files_and_resumes(url, expected):
     Store.open(url).close()
     # Two transactions write the machine and the benchmarks; the third batch is lost.
     process = start_import(url, tree, batch=5, kill_at=5)
-    _, errors = process.communicate("\n", timeout=60)
+    _, errors = process.communicate("\n")
     assert process.returncode == -signal.SIGKILL, errors
     with Store.open(url) as store:
         counts = store.counts()
@@ -77,7 +79,7 @@ def test_several_importers_at_once(url, expected):
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60) for process in processes]
+    told = [process.communicate() for process in processes]
     assert [p.returncode for p in processes] == [0, 0, 0], told
     counts = [list(map(int, output.split()[:3])) for output, _ in told]
     new, same, changed = (sum(column) for column in zip(*counts, strict=True))
@@ -92,10 +94,13 @@ def test_reading_while_importing(url, expected, monkeypatch):
     monkeypatch.setattr(load, "_BATCH_FILES", 4)
     seen = []
     with Store.open(url) as store, Store.open(url, timeout_s=0.1) as reader:
+        take = load._Import._take
 
-        def look(done, total, name):
+        def look(self, found):
+            take(self, found)
             seen.append(sum(len(s.points) for s in reader.series()))
 
-        import_results(store, tree, look)
+        monkeypatch.setattr(load._Import, "_take", look)
+        import_results(store, tree)
     assert seen[-1] == 120
     assert all(number % 12 == 0 for number in seen)

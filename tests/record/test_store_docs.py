@@ -8,12 +8,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from store_trees import row, write_result, write_tree
 
-from nbbench.record import import_results, schema
+from nbbench.record import schema
+from nbbench.record.load import import_results
 from nbbench.record.shapes import Shape
 
 TEXT = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
 
-SHAPES = {shape.noun_name: shape for shape in vars(schema).values() if isinstance(shape, Shape)}
+SHAPES = {shape._noun.__name__: shape for shape in vars(schema).values() if isinstance(shape, Shape)}
 
 
 def test_every_table_and_column_is_described():

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from store_trees import START, commit_hash, source
 
-from nbbench.evidence import EvidenceFigure
+from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -21,7 +21,6 @@ from nbbench.model import (
     NotJudgedReason,
     SeriesKey,
 )
-from nbbench.record import Folder
 
 KEY = SeriesKey("suite.time_run", "v1", (("size", "512"),), "box", "py3.11")
 WORSE = EventDirection.REGRESSION

@@ -19,9 +19,10 @@ from store_trees import (
 )
 
 from nbbench.model import Decision, FlagState, Status
-from nbbench.record import Store, import_results, load
+from nbbench.record import Store, load
 from nbbench.record.decisions import write_decision
 from nbbench.record.importing import Importing
+from nbbench.record.load import import_results
 from nbbench.record.side_files import append_record, ledger_path, telemetry_path, write_ledgers
 
 
@@ -46,11 +47,9 @@ def test_everything_is_imported(store, tree):
     append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
     write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
     write_decision(tree / "decisions", decision())
-    seen = []
-    report = import_results(store, tree, lambda done, total, name: seen.append((done, total, name)))
+    report = import_results(store, tree)
     assert (report.files_new, report.files_bad, report.results, report.series) == (10, [], 30, 3)
     assert (report.samples, report.telemetry, report.ledgers, report.decisions) == (30, 1, 1, 1)
-    assert seen[-1][:2] == (13, 13)
     series = store.series(benchmark=r"time_run\(64\)")
     assert [s.key.label for s in series] == ["suite.time_run(size=64)"]
     assert (series[0].unit, series[0].kind) == ("seconds", "time")
@@ -284,12 +283,18 @@ class Stopped(Exception):
 def test_an_interrupted_import_resumes(store, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(load, "_BATCH_FILES", 3)
 
-    def stop(done, total, name):
-        if done == 8:
-            raise Stopped
+    parse, calls = load.parse_result_file, []
 
+    def stop(*args):
+        calls.append(args)
+        if len(calls) > 8:
+            raise Stopped
+        return parse(*args)
+
+    monkeypatch.setattr(load, "parse_result_file", stop)
     with pytest.raises(Stopped):
-        import_results(store, tree, stop)
+        import_results(store, tree)
+    monkeypatch.undo()
     assert store.counts()["results"] == 18  # two whole batches
     report = import_results(store, tree)
     assert (report.files_new, report.files_unchanged) == (4, 6)

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from store_trees import START, content, write_tree
 
 from nbbench.errors import StoreError
-from nbbench.record import Store, import_results, schema, tables
+from nbbench.record import Store, schema, tables
+from nbbench.record.load import import_results
 
 
 def execute(url, *statements):

@@ -11,16 +11,23 @@ from work_cases import BASE_STACKS, HEAD_STACKS, stacks
 
 from nbbench.cli.flame import write_flame
 from nbbench.ledger import StackCost
-from nbbench.report.flame import SCHEMA, Profile, difference, folded, folded_difference, speedscope
+from nbbench.report.flame import (
+    SPEEDSCOPE_SCHEMA,
+    FlameProfile,
+    difference,
+    folded,
+    folded_difference,
+    speedscope,
+)
 
 
-def written(*profiles: Profile) -> dict:
+def written(*profiles: FlameProfile) -> dict:
     return json.loads(speedscope("a → b", profiles))
 
 
 def check_schema(content: dict) -> None:
     """What https://www.speedscope.app/file-format-schema.json demands of sampled profiles."""
-    assert content["$schema"] == SCHEMA
+    assert content["$schema"] == SPEEDSCOPE_SCHEMA
     assert {"profiles", "shared"} <= content.keys()
     frames = content["shared"]["frames"]
     for frame in frames:
@@ -39,7 +46,7 @@ def check_schema(content: dict) -> None:
 
 
 def test_speedscope_follows_its_schema_and_keeps_every_byte() -> None:
-    content = written(Profile("base", tuple(BASE_STACKS)), Profile("head", tuple(HEAD_STACKS)))
+    content = written(FlameProfile("base", tuple(BASE_STACKS)), FlameProfile("head", tuple(HEAD_STACKS)))
     check_schema(content)
     assert [p["endValue"] for p in content["profiles"]] == [120, 140]
     frames = content["shared"]["frames"]
@@ -50,7 +57,7 @@ def test_speedscope_follows_its_schema_and_keeps_every_byte() -> None:
 
 def test_stacks_without_bytes_or_frames() -> None:
     empty = StackCost((), "sum", "float32", 1, 8)
-    content = written(Profile("x", (empty, *stacks(("a.py:1 f", 0)))))
+    content = written(FlameProfile("x", (empty, *stacks(("a.py:1 f", 0)))))
     check_schema(content)
     assert [f["name"] for f in content["shared"]["frames"]] == ["(benchmark)", "sum float32"]
     assert folded([empty]) == "(benchmark);sum float32 8\n"

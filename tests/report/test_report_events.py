@@ -14,6 +14,7 @@ from nbbench.model import Decision, EventDirection, Flag, FlagState, NotJudged, 
 from nbbench.report.events import (
     change_text,
     commit_range,
+    event_machines,
     evidence_lines,
     headline,
     headline_changes,
@@ -21,7 +22,6 @@ from nbbench.report.events import (
     interval,
     is_open,
     largest,
-    machines,
     not_judged_blocks,
     regressions_blocks,
     state_text,
@@ -156,7 +156,7 @@ def test_largest_ignores_figures_that_are_not_numbers() -> None:
 def test_the_machine_is_named_and_series_are_counted_once() -> None:
     event = replace(OPEN.event, changes=OPEN.event.changes * 3)
     text = as_text(regressions_blocks([replace(OPEN, event=event)]))
-    assert machines([OPEN]) == ["runner"]
+    assert event_machines([OPEN]) == ["runner"]
     assert "Times and memory are those of runner." in text
     assert "detected         1  " in text
 

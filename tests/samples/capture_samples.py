@@ -21,7 +21,7 @@ from nbbench.captured import (
 from nbbench.disturbance import Disturbance
 from nbbench.documents import document
 from nbbench.ledger import Ledger
-from nbbench.report.capture_figures import comparison, metrics, results
+from nbbench.report.capture_figures import comparison, metrics, result_blocks
 from nbbench.report.capture_sentences import next_actions, sentences
 from nbbench.report.markdown import as_markdown
 
@@ -182,7 +182,8 @@ def page(capture: Findings, outcome: RunOutcome) -> str:
     said = "\n".join(f"- {sentence}" for sentence in sentences(capture, outcome))
     actions = "\n".join(f"- {action}" for action in next_actions(capture))
     return (
-        f"{capture.verdict}: {capture.cause}\n\n{said}\n\n## Results\n\n{as_markdown(results(capture))}\n"
+        f"{capture.verdict}: {capture.cause}\n\n{said}\n\n## Results\n\n"
+        f"{as_markdown(result_blocks(capture))}\n"
         f"## Comparison to baseline\n\n{as_markdown(comparison(capture))}\n## Next Actions\n\n{actions}\n"
     )
 

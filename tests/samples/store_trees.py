@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord
-from nbbench.record import SourceFile, schema
-from nbbench.record.rows import digest_of
+from nbbench.record import schema
+from nbbench.record.rows import SourceFile, digest_of
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",

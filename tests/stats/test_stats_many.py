@@ -9,15 +9,8 @@ import pytest
 
 from nbbench.stats import many
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.many import (
-    LEAST_POINTS,
-    MOST_JOBS,
-    Rules,
-    detect_one,
-    series_alpha,
-    share_work,
-    useful_jobs,
-)
+from nbbench.stats.detector import Rules
+from nbbench.stats.many import LEAST_POINTS, MOST_JOBS, detect_one, series_alpha, share_work, useful_jobs
 
 
 def history(step):

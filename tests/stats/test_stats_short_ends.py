@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nbbench.stats.changepoint import Step
-from nbbench.stats.many import Rules, detect_one
+from nbbench.stats.detector import Rules
+from nbbench.stats.many import detect_one
 
 RULES = Rules(min_segment=3, alpha=0.05, min_effect=0.05)
 SEEDS = 60

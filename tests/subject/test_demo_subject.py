@@ -337,7 +337,7 @@ def probed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-c", PROBE, *(str(folder / str(event.position)) for event in wanted)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     yield {

@@ -172,11 +172,15 @@ class TestRegister:
         assert caught.value.exit_code == 2 and caught.value.hint
         assert not settings.subject_git.exists()
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
     def test_a_clone_of_another_user(self, settings, source, monkeypatch, tmp_path):
         monkeypatch.setenv("HOME", str(tmp_path))
-        for path in (source, source / ".git"):
-            os.chown(path, 12345, 12345)
+        if subprocess.run(["git", "config", "--system", "safe.directory"], capture_output=True).stdout:
+            pytest.skip("git trusts every folder here")
+        try:
+            for path in (source, source / ".git"):
+                os.chown(path, 12345, 12345)
+        except OSError:
+            pytest.skip("files cannot be given away here")
         with pytest.raises(HostError, match="belongs to another user") as caught:
             register(settings, source)
         assert "safe.directory" in caught.value.hint

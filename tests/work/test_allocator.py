@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from figure_samples import ALLOCATIONS, MIB, RECORDED
 
-from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Cost, headline, ratio, shares
+from nbbench.report.allocator import allocator_headline
+from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Cost, ratio, shares
 
 MAPPED, HEAP, NONE = ALLOCATIONS
 
@@ -61,11 +62,11 @@ class TestCrossing:
 
 
 def test_headline_names_the_worst_and_the_remedy():
-    told = headline(ALLOCATIONS)
+    told = allocator_headline(ALLOCATIONS)
     assert "slows 2 of 3 down, bandwidth-2048-float64 most (3.57×" in told
     assert MALLOC_REMEDY in told
-    assert headline([NONE]) == "the default malloc costs nothing here"
-    assert headline([RECORDED[1]]) == "nothing tells what malloc costs here"
+    assert allocator_headline([NONE]) == "the default malloc costs nothing here"
+    assert allocator_headline([RECORDED[1]]) == "nothing tells what malloc costs here"
 
 
 def test_shares_and_ratios():

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.ledger import FunctionCost, LedgerLine
+from nbbench.report.roofline import roofline_headline
 from nbbench.work.roofs import (
     Bound,
     best_of,
     cache_ceiling,
+    ceiling_moved,
     classify,
-    headline,
     memory_ceiling,
-    moved,
     operation_bytes,
     unknown_inputs,
     with_write_allocate,
@@ -143,10 +143,14 @@ def test_the_better_of_two_measurements():
 
 
 def test_a_ceiling_that_moved_is_told():
-    assert moved(ROOF, replace(ROOF, copy=41.0 * GB)) == ""
-    assert "25 GB/s after" in moved(ROOF, replace(ROOF, copy=25.0 * GB, scale=1.0, add=1.0, triad=1.0))
+    assert ceiling_moved(ROOF, replace(ROOF, copy=41.0 * GB)) == ""
+    assert "25 GB/s after" in ceiling_moved(
+        ROOF, replace(ROOF, copy=25.0 * GB, scale=1.0, add=1.0, triad=1.0)
+    )
 
 
 def test_headline():
-    assert headline(ROWS) == "nearest to its roof: bandwidth-2048-float64 at 50% of the memory ceiling"
-    assert "no workload" in headline([ROWS[-1]])
+    assert (
+        roofline_headline(ROWS) == "nearest to its roof: bandwidth-2048-float64 at 50% of the memory ceiling"
+    )
+    assert "no workload" in roofline_headline([ROWS[-1]])

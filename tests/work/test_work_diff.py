@@ -10,6 +10,7 @@ import work_samples as work
 from work_samples import BASE, HEAD, MATCH, PHYS, SIM, after, before, timing
 
 from nbbench.ledger import FileDiff, Hunk
+from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.work.explanation import explain
 from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, diff_ledgers
@@ -56,6 +57,32 @@ class TestLines:
         assert [(row.was, row.where, row.delta) for row in found] == [
             (f"{PHYS}:{at}", f"{PHYS}:{at}", 2.0 * cost) for at, cost in ((40, 12), (8, 12), (18, 4))
         ]
+
+    def test_a_rewritten_line_is_paired_within_its_hunk_first(self) -> None:
+        """H11: two new lines beside a rewritten one; it stays what it was, and theirs is new."""
+        old = work.ledger((work.line(PHYS, 18, "sincg", "mul", 12),))
+        costs = {8: (16, 2), 18: (36, 4), 40: (16, 2)}
+        new = work.ledger(tuple(work.line(PHYS, at, "sincg", "mul", *cost) for at, cost in costs.items()))
+        files = (FileDiff(PHYS, PHYS, tuple(Hunk(at, at, ("a",), ("b",)) for at in costs)),)
+        found = diff_ledgers(old, new, LineMatch(files)).lines
+        assert [(row.was, row.where, row.delta) for row in found] == [
+            (f"{PHYS}:18", f"{PHYS}:18", 24.0),
+            ("", f"{PHYS}:40", 16.0),
+            ("", f"{PHYS}:8", 16.0),
+        ]
+
+    def test_a_line_split_in_two_keeps_its_hunk(self) -> None:
+        """H11: the new line before it is no other version of it."""
+        old = work.ledger((work.line(PHYS, 18, "sincg", "mul", 12),))
+        costs = {8: (16, 2), 19: (36, 4), 20: (24, 2)}
+        new = work.ledger(tuple(work.line(PHYS, at, "sincg", "mul", *cost) for at, cost in costs.items()))
+        files = (FileDiff(PHYS, PHYS, (Hunk(8, 8, (), ("n",)), Hunk(18, 19, ("a",), ("b", "c")))),)
+        found = diff_ledgers(old, new, LineMatch(files)).lines
+        assert {(row.was, row.where, row.delta) for row in found} == {
+            (f"{PHYS}:18", f"{PHYS}:19", 24.0),
+            ("", f"{PHYS}:20", 24.0),
+            ("", f"{PHYS}:8", 16.0),
+        }
 
     def test_a_rewritten_line_is_paired_with_the_one_that_costs_the_same(self) -> None:
         old = work.ledger((work.line(PHYS, 8, "sincg", "div", 12), work.line(PHYS, 18, "sincg", "div", 4)))
@@ -141,8 +168,8 @@ class TestShare:
         cost = [one.bytes + one.ops * BYTES_PER_OPERATION for one in (before(), after())]
         assert share.predicted == pytest.approx(math.log(cost[1] / cost[0]))
         assert share.share == pytest.approx(share.predicted / math.log(2.4))
-        assert "explained, the rest is bandwidth" in share.sentence
-        assert f"{share.share * 100:.0f} %" in share.sentence
+        assert "explained, the rest is bandwidth" in share_sentence(share)
+        assert f"{share.share * 100:.0f} %" in share_sentence(share)
 
     @pytest.mark.parametrize(
         ("after_s", "more", "words", "share"),
@@ -160,29 +187,29 @@ class TestShare:
     )
     def test_what_is_said(self, after_s, more, words, share) -> None:
         found = work_share(timing(after_s=after_s, **more), before(), after(), 0.03)
-        assert words in found.sentence
+        assert words in share_sentence(found)
         assert found.share == share
 
     def test_work_that_fits_explains_it(self) -> None:
         cost = [one.bytes + one.ops * BYTES_PER_OPERATION for one in (before(), after())]
         found = work_share(timing(after_s=0.05 * cost[1] / cost[0]), before(), after(), 0.03)
         assert found.share == pytest.approx(1.0)
-        assert found.sentence.endswith("and explains it")
+        assert share_sentence(found).endswith("and explains it")
 
     def test_dispatch_bound_work_is_told_by_the_operation(self) -> None:
         base, head = (replace(one, bytes=one.bytes // 10**6) for one in (before(), after()))
-        assert "an operation" in work_share(timing(), base, head, 0.03).sentence
+        assert "an operation" in share_sentence(work_share(timing(), base, head, 0.03))
 
     def test_missing_or_broken_ledgers_explain_nothing(self) -> None:
         for base, head in ((None, after()), (before(), None), (before(), after(error="NameError"))):
             found = work_share(timing(), base, head, 0.03)
             assert (found.predicted, found.share, found.bandwidths) == (None, None, None)
-            assert "not on record" in found.sentence
+            assert "not on record" in share_sentence(found)
 
 
 class TestSentence:
     def told(self, *diffs, base=BASE, head=HEAD, **more) -> str:
-        return explain(base, head, diffs, more.pop("shares", ()), **more).sentence
+        return explanation_sentence(explain(base, head, diffs, more.pop("shares", ()), **more))
 
     def test_more_work_names_the_workload_the_function_and_the_image(self) -> None:
         told = self.told(DIFF)
@@ -201,6 +228,13 @@ class TestSentence:
             "the work is the same, to the byte, in bandwidth-1024-float32; "
             "2 lines that cost something only moved."
         )
+
+    def test_more_memory_and_what_could_not_be_compared_belong_to_the_sentence(self) -> None:
+        """H3: the same traffic is not the whole story."""
+        kept = diff_ledgers(before(), replace(before(), peak_live_bytes=60 * work.PIXELS))
+        told = self.told(kept, problems=("oversample-2 fails at 11111111: NameError",))
+        assert "Peak memory of bandwidth-1024-float32: 40 MiB → 60 MiB (+50.0 %)." in told
+        assert told.endswith("1 workload could not be compared.")
 
     def test_an_image_alone_is_no_other_work(self) -> None:
         head = replace(before(), image_digest="z", image_blocks=(2.0,) * 64)

@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 
-SCHEMA = 1
+_SCHEMA = 1
 # A section of captured output keeps this much: tests of performance print a page at most.
 MAX_SECTION = 128 * 1024
 MAX_MESSAGE = 16 * 1024
@@ -49,7 +49,7 @@ class _Record:
         self.failed = False
 
     def write(self, kind: str, **content: Any) -> None:
-        line = {"schema": SCHEMA, "kind": kind, "time": time.time(), "worker": self.worker}
+        line = {"schema": _SCHEMA, "kind": kind, "time": time.time(), "worker": self.worker}
         line.update(content)
         data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
         if self.written + len(data) > MAX_RECORD:

@@ -17,7 +17,7 @@ from nbbench.work.ledger_diff import LedgerDiff
 Evidence = tuple[str, ...]
 """Sentences, the most telling first."""
 
-UNKNOWN = Disturbance(processes=0)
+NO_TELEMETRY = Disturbance(processes=0)
 _LINES_SHOWN = 5
 _SHOWN = 2
 SAME_WORK = "the ledger is unchanged: same operations, same bytes"
@@ -46,8 +46,8 @@ class Facts:
     direction: EventDirection
     phase: Phase = Phase.WARM
     diffs: tuple[LedgerDiff, ...] = ()
-    before: Disturbance = UNKNOWN
-    after: Disturbance = UNKNOWN
+    before: Disturbance = NO_TELEMETRY
+    after: Disturbance = NO_TELEMETRY
     ceiling: float | None = None
     canary: float = 0.0
     setup: tuple[SetupChange, ...] = ()

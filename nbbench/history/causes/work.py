@@ -9,7 +9,7 @@ from nbbench.metrics import Role
 from nbbench.model import ChangePoint, EventDirection
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 
-EXPLAINED_SHARE = 0.2
+_EXPLAINED_SHARE = 0.2
 """Work explains a change of time when it moved by at least this part of it (on the log scale). Time follows
 bytes and operations loosely: on record are bytes -20 % with time -36 %."""
 
@@ -26,7 +26,7 @@ def holds(diff: LedgerDiff, direction: EventDirection) -> bool:
     return any(way == 0 or math.copysign(1, e) == way for e in effects)
 
 
-def explains(diff: LedgerDiff, change: ChangePoint) -> bool:
+def explains_time(diff: LedgerDiff, change: ChangePoint) -> bool:
     """Whether the work is large enough to explain a change of time: the least that its interval allows. A
     time that is not sure by itself only confirms."""
     if change.p_value > SURE:
@@ -34,7 +34,7 @@ def explains(diff: LedgerDiff, change: ChangePoint) -> bool:
     ends = [abs(end) for end in (change.effect_lo, change.effect_hi) if math.isfinite(end)]
     sure = change.effect_lo * change.effect_hi > 0 and len(ends) == 2
     moved = max(map(abs, (diff.cost_effect, diff.effect, diff.ops_effect)))
-    return moved >= EXPLAINED_SHARE * (min(ends) if sure else 0.0)
+    return moved >= _EXPLAINED_SHARE * (min(ends) if sure else 0.0)
 
 
 def find(facts: Facts) -> Evidence | None:
@@ -42,7 +42,7 @@ def find(facts: Facts) -> Evidence | None:
     if facts.roles == {Role.ALLOCATOR}:
         return None
     times = facts.of(Role.TIME)
-    held = any(holds(d, facts.direction) and all(explains(d, c) for c in times) for d in facts.diffs)
+    held = any(holds(d, facts.direction) and all(explains_time(d, c) for c in times) for d in facts.diffs)
     counted = facts.of(Role.WORK)
     if not held and not any(c.kind == "exact" for c in counted):
         return None

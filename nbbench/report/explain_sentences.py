@@ -1,0 +1,142 @@
+"""The sentences of `nbbench explain`: what happened to the work, and what it explains of the time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nbbench import units
+from nbbench.metrics import least_effect
+from nbbench.words import plural
+from nbbench.work.explanation import Explanation
+from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff, log_ratio
+from nbbench.work.shifts import by_function, dtype_shifts
+from nbbench.work.work_share import Timing, WorkShare
+
+# A function with this share of the bytes that changed is "mostly" where it happened.
+_MOSTLY = 0.6
+_DTYPE_SHARE = 0.2  # of the bytes that changed: from here on the dtype is the story
+_ALL = 0.9  # a share from here on leaves nothing worth looking for
+
+
+def explanation_sentence(found: Explanation) -> str:
+    """What happened between the two commits, and what it means for the time."""
+    start, diffs, main = f"{found.base.short} → {found.head.short}: ", found.diffs, found.main
+    if main is None:
+        return f"{start}nothing could be compared."
+    if found.base.tree and found.base.tree == found.head.tree:
+        return f"{start}the measured source is the same tree, so the work is the same."
+    said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
+    said += _peak_sentence(diffs)
+    images = [d for d in diffs if d.new_image]
+    if images:
+        where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
+        said += f" The image{where} changed: not like for like."
+    if found.problems:
+        said += f" {plural(len(found.problems), 'workload')} could not be compared."
+    share = found.share_of(main.workload) if main.workload in found.exact else None
+    if share is None:
+        return said
+    nearest = " at the nearest timed commits" if share.timing.note else ""
+    return f"{said} Time of {main.workload}{nearest}: {share_sentence(share)}."
+
+
+def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
+    """The workload whose peak memory moved most, where one moved by what counts (H3)."""
+    both = [d for d in diffs if d.peak_before > 0 and d.peak_after > 0]
+    moved = {d.workload: log_ratio(d.peak_before, d.peak_after) for d in both}
+    most = max(both, key=lambda d: abs(moved[d.workload]), default=None)
+    if most is None or abs(moved[most.workload]) <= least_effect("B (exact)"):
+        return ""
+    sizes = f"{units.format_bytes(most.peak_before)} → {units.format_bytes(most.peak_after)}"
+    return f" Peak memory of {most.workload}: {sizes} ({units.format_change(moved[most.workload])})."
+
+
+def _same(diffs: Sequence[LedgerDiff]) -> str:
+    names = [d.workload for d in diffs]
+    count = " and ".join(names) if len(names) < 3 else f"all {len(names)} workloads that were compared"
+    moved = max(d.moved_lines for d in diffs)
+    more = f"; {moved} lines that cost something only moved" if moved else ""
+    return f"the work is the same, to the byte, in {count}{more}."
+
+
+def _moved(diff: LedgerDiff) -> str:
+    figures = (
+        f"{diff.workload} moves {diff.bytes_before:,.1f} → {diff.bytes_after:,.1f} B/pixel "
+        f"({units.format_change(diff.effect)}) in {diff.ops_before:,} → {diff.ops_after:,} operations"
+    )
+    if diff.equal:
+        figures += ", the same totals by other operations"
+    return "; ".join(filter(None, (figures + _where(diff), _dtypes(diff)))) + "."
+
+
+def _where(diff: LedgerDiff) -> str:
+    """The functions in which most of it happened."""
+    functions = by_function(diff)
+    if not functions:
+        return ""
+    total = sum(abs(f.delta) for f in functions)
+    if total < WORK_FLOOR * max(diff.bytes_before, 1.0):  # bytes do not matter here: operations do
+        most = max(functions, key=lambda f: abs(f.calls))
+        return f", {most.calls:+,} operations in {most.function}" if most.calls else f", in {most.function}"
+    first = functions[0]
+    if abs(first.delta) >= _MOSTLY * total or len(functions) == 1:
+        return f", mostly in {first.function} ({first.delta:+,.1f} B/pixel)"
+    second = functions[1]
+    return f", most in {first.function} ({first.delta:+,.1f}) and {second.function} ({second.delta:+,.1f})"
+
+
+def _dtypes(diff: LedgerDiff) -> str:
+    shifts = dtype_shifts(diff)
+    total = sum(abs(line.delta) for line in diff.lines)
+    said = []
+    if shifts and sum(abs(s.delta) for s in shifts) > _DTYPE_SHARE * abs(
+        diff.bytes_after - diff.bytes_before
+    ):
+        most = shifts[0]
+        if total and sum(abs(s.delta) for s in shifts) > WORK_FLOOR * diff.bytes_before:
+            said.append(
+                f"values {most.word} from {most.before} to {most.after}, first of all in {most.function}"
+            )
+    if diff.retyped:
+        said.append(f"the output is {diff.dtype_after}, was {diff.dtype_before}")
+    return "; ".join(said)
+
+
+def share_sentence(found: WorkShare) -> str:
+    """What was measured of a workload, and how much of it the work explains."""
+    timing, predicted, share = found.timing, found.predicted, found.share
+    said = _measured(timing)
+    if predicted is None:
+        return f"{said}; the work of the measured commits is not on record"
+    work = units.format_change(predicted)
+    if share is None:
+        more = (
+            "as the work predicts"
+            if abs(predicted) <= math.log1p(found.floor)
+            else f"the work predicts {work}"
+        )
+        within = "the spread of its samples" if timing.overlap else f"{found.floor * 100:.0f} %"
+        return f"{said}, within {within}: {more}"
+    rate = _rate(found)
+    if predicted * timing.effect < 0:
+        return f"{said}, but the work predicts {work}: none explained, {rate}"
+    if predicted / timing.effect > 1 / _ALL:
+        return f"{said}; the work predicts {work}, more than was measured: {rate}"
+    if share >= _ALL:
+        return f"{said}; the work predicts {work} and explains it"
+    return f"{said}; the work predicts {work}: {share * 100:.0f} % explained, the rest is {rate}"
+
+
+def _rate(found: WorkShare) -> str:
+    """What time that the work does not explain went with: bandwidth, or the cost of an operation."""
+    if found.dispatch is not None:
+        each = found.timing.before_s / found.dispatch[0], found.timing.after_s / found.dispatch[1]
+        return f"{units.format_seconds(each[0])} → {units.format_seconds(each[1])} an operation"
+    before, after = found.bandwidths or (math.nan, math.nan)
+    return f"bandwidth {before / 1e9:.3g} → {after / 1e9:.3g} GB/s"
+
+
+def _measured(timing: Timing) -> str:
+    seconds = f"{units.format_seconds(timing.before_s)} → {units.format_seconds(timing.after_s)}"
+    return f"measured {units.format_change(timing.effect)} ({seconds})"
