@@ -20,6 +20,7 @@ from nbbench.measure.process_env import asv_process_environment
 from nbbench.model import Commit
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
+from nbbench.words import last_line
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _NOTHING_SELECTED = "No benchmarks selected"
@@ -51,8 +52,8 @@ def run_asv(settings: Settings, arguments: Sequence[str]) -> str:
         env=asv_process_environment(settings),
     )
     if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        raise HostError(f"asv {arguments[0]} failed: {lines[-1] if lines else f'exit {done.returncode}'}")
+        last = last_line(done.stdout + done.stderr, f"exit {done.returncode}")
+        raise HostError(f"asv {arguments[0]} failed: {last}")
     return done.stdout
 
 
@@ -144,8 +145,8 @@ def _follow(
             f"asv was ended by signal {-code}", hint="what is finished is kept: run again to resume"
         )
     if code == 1:
-        said = [text for line in last if (text := _PREFIX.sub("", line).strip())]
-        raise HostError(f"asv run failed: {said[-1] if said else 'no message'}")
+        said = last_line("\n".join(_PREFIX.sub("", line) for line in last), "no message")
+        raise HostError(f"asv run failed: {said}")
     return code
 
 

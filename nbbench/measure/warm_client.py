@@ -104,20 +104,22 @@ class WarmServer:
 
     def __init__(
         self,
-        python: str,
-        environment: Mapping[str, str],
+        python: str = "",
+        environment: Mapping[str, str] | None = None,
+        *,
         preload: Sequence[str] = (),
         suites: int = _KEPT_SUITES,
     ) -> None:
+        """Start the server: with this interpreter and environment unless others are given."""
         self._kept = suites
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
         self._process = subprocess.Popen(
-            [python, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
+            [python or sys.executable, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={
-                **environment,
+                **(os.environ if environment is None else environment),
                 "OPENBLAS_NUM_THREADS": "1",
                 warm_server.FOLDER_VARIABLE: self._folder.name,
             },
@@ -300,15 +302,3 @@ def _tail(path: Path, limit: int = 65536) -> str:
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def start(
-    python: str | None = None,
-    environment: Mapping[str, str] | None = None,
-    *,
-    preload: Sequence[str] = (),
-    suites: int = _KEPT_SUITES,
-) -> WarmServer:
-    """Start a warm server with this interpreter unless another is named."""
-    given = dict(os.environ if environment is None else environment)
-    return WarmServer(python or sys.executable, given, preload, suites)

@@ -94,7 +94,6 @@ def test_reading_while_importing(url, expected, monkeypatch):
     monkeypatch.setattr(load, "_BATCH_FILES", 4)
     seen = []
     with Store.open(url) as store, Store.open(url, timeout_s=0.1) as reader:
-
         take = load._Import._take
 
         def look(self, found):
