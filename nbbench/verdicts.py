@@ -42,3 +42,19 @@ class GateReport:
     elapsed_s: float = 0.0
     machine: str = ""
     not_judged: tuple[NotJudged, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesNoise:
+    """A series between equal code, in log-ratios: robust sigma of a round and own floor from `rounds` rounds.
+
+    `canary` is the coefficient that is used (0 where it does not help), `plain` and `corrected` the root mean
+    squares without and with it, left one out.
+    """
+
+    sigma: float
+    floor: float
+    rounds: int
+    canary: float = 0.0
+    plain: float = 0.0
+    corrected: float = 0.0

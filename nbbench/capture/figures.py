@@ -66,10 +66,7 @@ def parse_figures(text: str, test: str = "") -> Iterator[Figure]:
             context = size, dtype
             continue
         if line and not line[0].isspace():
-            context = (
-                0,
-                "",
-            )  # what a heading (`Memory usage for 2048×2048 (float64):`) says of the lines under it
+            context = (0, "")
         yield from _line_figures(line, test, size or context[0], dtype or context[1])
 
 

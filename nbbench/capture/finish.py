@@ -212,12 +212,10 @@ def _findings(session: Session, start: pages.CaptureStart, outcome: RunOutcome) 
         probe=session.request.probe and session.settings.is_project,
         say=session.request.say,
     )
-    audit = (
-        document("dtype-snapshot", {k: v for k, v in found.audit.items() if k != "schema"})
-        if found.audit
-        else ""
-    )
-    return replace(found, files=(*found.files, *([(pages.DTYPES, audit.encode())] if audit else [])))
+    if not found.audit:
+        return found
+    audit = document("dtype-snapshot", found.audit).encode()
+    return replace(found, files=(*found.files, (pages.DTYPES, audit)))
 
 
 def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T) -> _T:

@@ -93,6 +93,11 @@ class App:
         if not self.quiet:
             put(text, err=True)
 
+    def detail(self, text: str) -> None:
+        """What only --verbose shows."""
+        if self.verbose:
+            self.say(text)
+
     def emit(self, kind: str, payload: Any, text: str, *, version: int = 1) -> None:
         """The result on stdout: `text`, or the payload as a JSON document of this version."""
         if self.json:

@@ -18,11 +18,9 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
 
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch.
     """
-    from nbbench.cli.streams import terminal
+    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import UsageError
-    from nbbench.model import to_plain
     from nbbench.report.run_view import commits_blocks
-    from nbbench.report.text import as_text
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select, spread
 
@@ -36,4 +34,4 @@ def commits(app: App, span: str | None, limit: int | None) -> None:
             hint="the settings branch and measured_path say what is measured (NBBENCH_BRANCH, "
             "NBBENCH_MEASURED_PATH)",
         )
-    app.emit("commits", {"commits": to_plain(found)}, as_text(commits_blocks(found), terminal()))
+    emit_blocks(app, "commits", {"commits": found}, commits_blocks(found))

@@ -24,12 +24,13 @@ def compare_evidence(app: App, a: Path, b: Path, anyway: bool, all_figures: bool
     differ, or when a folder's files no longer match its sha256.txt. Commits may differ: that
     is what is compared. Folders made by hand may be given; what they lack is named.
     """
+    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import InconclusiveError, UsageError
     from nbbench.model import to_plain
     from nbbench.plan import compare_evidence as analysis
     from nbbench.record.evidence_folder import read_folder
     from nbbench.record.stamp import CHECKSUMS, verify_folder
-    from nbbench.report.compare_evidence import comparison_markdown, comparison_text
+    from nbbench.report.compare_evidence import comparison_blocks
 
     for folder in (a, b):
         if not folder.is_dir():
@@ -45,6 +46,6 @@ def compare_evidence(app: App, a: Path, b: Path, anyway: bool, all_figures: bool
             hint="--anyway shows the figures, marked as not comparable",
         )
     payload = {"comparable": found.comparable, **to_plain(found)}
-    write = comparison_markdown if markdown else comparison_text
-    app.emit("evidence-comparison", payload, write(found, all_figures=all_figures))
+    blocks = comparison_blocks(found, all_figures=all_figures)
+    emit_blocks(app, "evidence-comparison", payload, blocks, "-" if markdown else None)
     return EXIT_OK if found.comparable else EXIT_INCONCLUSIVE

@@ -33,8 +33,8 @@ BENCHMARKS = (
 # of 1024 x 1024 that is planted.
 MAX_FRAME_MB = "9"
 _MACHINE = "demo"
-GATE_BENCH = r"bandwidth\.Warm\.time_run\((512|1024), 'float32'\)"
-GATE_BUDGET = "30s"
+_RUN = {"bench": BENCHMARKS, "span": None}
+_GATE = {"bench": BENCHMARKS[0], "budget": "30s", "policy": "both"}
 
 
 @click.command()
@@ -54,17 +54,17 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     if fresh:
         shutil.rmtree(root, ignore_errors=True)
     inner = _project(app, root)
-    started = time.monotonic()
+    started, item = time.monotonic(), inner.settings.plan
     flags: list[Flag] = []
     steps: list[tuple[str, Callable[[], object]]] = [
-        ("write the embedded subject and register it", lambda: _subject(inner)),
-        ("measure its commits with asv (resumes where it stopped)", lambda: _measure(inner)),
+        ("write the embedded subject and register it", lambda: _call(inner, "demo", "subject")),
+        ("measure its commits with asv (resumes where it stopped)", lambda: _call(inner, "run", **_RUN)),
         ("import, detect and flag", lambda: flags.extend(_detect(inner))),
         ("export one evidence folder in the STAMP layout", lambda: _call(inner, "export")),
         ("publish HTML (asv's graphs and the page of regressions)", lambda: _call(inner, "publish")),
-        ("gate the tip against the commit before it", lambda: _gate(inner)),
+        ("gate the tip against the commit before it", lambda: _call(inner, "gate", **_GATE)),
         ("capture the mapped performance test under guard", lambda: _capture(inner)),
-        ("hold the plan's criteria against what was measured", lambda: _plan(inner)),
+        ("hold the plan's criteria against what was measured", lambda: _call(inner, "plan", plan_id=item)),
     ]
     for number, (what, action) in enumerate(steps, start=1):
         app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
@@ -111,62 +111,32 @@ def _project(app: App, root: Path) -> App:
     return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": _MACHINE})
 
 
-def _invoke(inner: App, command: click.Command, /, **parameters: object) -> object:
-    """Run another command's function with this app, as the command line would."""
+def _call(inner: App, name: str, file: str = "", /, **parameters: object) -> object:
+    """Run another command's function (of the file of its name) with this app, as the command line would."""
+    command = getattr(importlib.import_module(f"nbbench.cli.{file or name}"), name)
     context = click.Context(command, obj=inner)
     with context:
         return context.invoke(command, **parameters)
 
 
-def _subject(inner: App) -> None:
-    from nbbench.cli.subject import demo as subject_demo
-
-    _invoke(inner, subject_demo)
-
-
-def _measure(inner: App) -> None:
-    from nbbench.cli.run import run
-
-    _invoke(inner, run, bench=BENCHMARKS, span=None)
-
-
 def _detect(inner: App) -> tuple[Flag, ...]:
-    from nbbench.cli.regressions import regressions
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.record.refresh import open_store
 
-    _invoke(inner, regressions, everything=False, evidence=True)
+    _call(inner, "regressions", everything=False, evidence=True)
     with open_store(inner.settings) as store:
         flags = current_flags(store, up_to_date(inner.settings, store), inner.settings.plan)
     return tuple(flag for flag in flags if flag.event.worse)
 
 
-def _call(inner: App, name: str) -> None:
-    module = importlib.import_module(f"nbbench.cli.{name}")
-    _invoke(inner, getattr(module, name))
-
-
-def _gate(inner: App) -> None:
-    from nbbench.cli.gate import gate
-
-    _invoke(inner, gate, bench=GATE_BENCH, budget=GATE_BUDGET, policy="both")
-
-
-def _plan(inner: App) -> None:
-    from nbbench.cli.plan import plan
-
-    _invoke(inner, plan, plan_id=inner.settings.plan)
-
-
 def _capture(inner: App) -> None:
     """The plan's mapped test in the demo's checkout; whatever its outcome, it is evidence."""
-    from nbbench.cli.capture import capture
     from nbbench.subject.presets import find_preset
 
     test = find_preset(inner.settings, "cpu-perf").command[-1]
-    _invoke(
+    _call(
         inner,
-        capture,
+        "capture",
         # This interpreter's pytest: the environment of `make demo` is on nobody's PATH.
         command=(sys.executable, "-m", "pytest", "-q", test),
         subject=str(inner.settings.state_dir / "demo-subject"),

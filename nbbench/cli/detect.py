@@ -20,13 +20,12 @@ def detect(app: App, machine: str | None) -> int:
     """
     from collections import Counter
 
-    from nbbench.cli.streams import terminal
+    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.history import current_flags, detect_events, nothing_judged
     from nbbench.model import EventDirection
     from nbbench.record.refresh import import_all, no_results, open_store, result_notes
     from nbbench.report.events import regressions_blocks
-    from nbbench.report.text import as_text
     from nbbench.words import plural
 
     with open_store(app.settings) as store:
@@ -51,5 +50,5 @@ def detect(app: App, machine: str | None) -> int:
     head = f"{info['series']} series, {info['changes']} change points, {len(events)} events: {kinds}"
     blocks = regressions_blocks(flags, not_judged=not_judged, nothing=nothing, evidence=False)
     payload = {**info, "events": events, "not_judged": not_judged}
-    app.emit("detect", payload, as_text([head, *blocks], terminal()))
+    emit_blocks(app, "detect", payload, [head, *blocks])
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -39,9 +39,8 @@ def dtypes(app: App, commit: str | None, out: Path | None, markdown: str | None)
 
     subject = open_subject(app.settings)
     snapshot = dtype_snapshot(app.settings, measurable(subject, commit or subject.branch), say=app.say)
-    kind, payload = "dtype-snapshot", {k: v for k, v in snapshot.items() if k != "schema"}
-    emit_blocks(app, kind, payload, dtypes_blocks(snapshot), markdown)
+    emit_blocks(app, "dtype-snapshot", snapshot, dtypes_blocks(snapshot), markdown)
     if out is not None:
-        write_text(out, document(kind, payload))
+        write_text(out, document("dtype-snapshot", snapshot))
         app.say(f"written to {out}")
     return {NEUTRAL: EXIT_OK, NOTHING: EXIT_INCONCLUSIVE}.get(snapshot["verdict"], EXIT_REGRESSION)

@@ -90,7 +90,6 @@ def gate(
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
     from nbbench.errors import EXIT_OK, UsageError
     from nbbench.gate.calibrate import calibrate
-    from nbbench.model import to_plain
     from nbbench.report.calibration import calibration_text
     from nbbench.subject.repository import measurable, open_subject
 
@@ -99,18 +98,8 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
     found, note = calibrate(app.settings, commit, bench, seed, app.say)
-    rows = [
-        (
-            label,
-            one.rounds,
-            one.sigma,
-            max(one.floor, app.settings.floor),
-            (one.plain, one.corrected),
-            bool(one.canary),
-        )
-        for label, one in found.series.items()
-    ]
-    app.emit("calibration", {"calibration": to_plain(found), "note": note}, calibration_text(rows, note))
+    text = calibration_text(found.series, app.settings.floor, note)
+    app.emit("calibration", {"calibration": found, "note": note}, text)
     return EXIT_OK
 
 

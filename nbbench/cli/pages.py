@@ -28,7 +28,7 @@ def emit_blocks(
     kind: str,
     payload: object,
     blocks: list[Block],
-    markdown: str | None,
+    markdown: str | None = None,
     *,
     version: int = 1,
     for_github: bool = False,

@@ -81,7 +81,7 @@ def _measure(
     quick: bool,
     timeout: float | None,
 ) -> int:
-    from nbbench.cli.streams import terminal
+    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.measure.asv_run import measure_commits
     from nbbench.measure.lock import measuring
@@ -90,7 +90,6 @@ def _measure(
     from nbbench.record.machines import machine_name
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
-    from nbbench.report.text import as_text
     from nbbench.subject.repository import open_subject
 
     began, started = datetime.now(UTC), time.monotonic()
@@ -109,7 +108,7 @@ def _measure(
                 quick=quick,
                 timeout_s=timeout,
                 show=app.say,
-                detail=app.say if app.verbose else lambda line: None,
+                detail=app.detail,
             )
         finally:
             import_all(app.settings, store)
@@ -125,7 +124,7 @@ def _measure(
     )
     spent = time.monotonic() - started
     payload = run_payload(found.results, found.records, found.machine, commits, spent)
-    app.emit("run", payload, as_text(blocks, terminal()))
+    emit_blocks(app, "run", payload, blocks)
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
 
 
@@ -156,13 +155,7 @@ def _adaptive(
     asked = Search(tuple(commits), bench, seconds(budget) or float("inf"), limit or len(commits))
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
         save_commits(app.settings, store)
-        found = search(
-            app.settings,
-            store,
-            asked,
-            show=app.say,
-            detail=app.say if app.verbose else lambda line: None,
-        )
+        found = search(app.settings, store, asked, show=app.say, detail=app.detail)
     payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
-    emit_blocks(app, "run-adaptive", payload, adaptive_blocks(payload), None)
+    emit_blocks(app, "run-adaptive", payload, adaptive_blocks(payload))
     return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE

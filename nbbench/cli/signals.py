@@ -12,8 +12,6 @@ import contextlib
 import signal
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Interrupted(KeyboardInterrupt):
     """A polite signal other than SIGINT; it passes wherever an interrupt of the keyboard does."""

@@ -14,7 +14,6 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.calibration import (
     Calibration,
-    SeriesNoise,
     calibration_path,
     read_calibration,
     write_calibration,
@@ -30,6 +29,7 @@ from nbbench.record.atomic import ensure_writable
 from nbbench.record.machines import machine_name
 from nbbench.stats.aa_noise import fit_canary, noise_floor
 from nbbench.stats.summary import mad_sigma
+from nbbench.verdicts import SeriesNoise
 
 CALIBRATION_ROUNDS = 30
 """Enough to know a sigma to within an eighth (1 / sqrt(2 n))."""

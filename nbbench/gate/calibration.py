@@ -10,27 +10,12 @@ from pathlib import Path
 
 from nbbench.record.atomic import write_bytes
 from nbbench.record.plain import parse_time
+from nbbench.verdicts import SeriesNoise
 
 _SCHEMA = 1
 _KIND = "nbbench-calibration"
 STALE_AFTER = timedelta(days=30)
 """Kernels, neighbours and cooling change over weeks."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesNoise:
-    """A series between equal code, in log-ratios: robust sigma of a round and own floor from `rounds` rounds.
-
-    `canary` is the coefficient that is used (0 where it does not help), `plain` and `corrected` the root mean
-    squares without and with it, left one out.
-    """
-
-    sigma: float
-    floor: float
-    rounds: int
-    canary: float = 0.0
-    plain: float = 0.0
-    corrected: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from nbbench.report.text import table
+from nbbench.verdicts import SeriesNoise
 
 
-def calibration_text(
-    rows: Sequence[tuple[str, int, float, float, tuple[float, float], bool]], note: str
-) -> str:
-    """A table of (series, rounds, noise a pair, floor, errors without and with the canary, whether it helps).
-
-    Noise, floor and errors are log-ratios.
-    """
+def calibration_text(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> str:
+    """A row a series: rounds, noise a pair, its floor (at least `least_floor`), and the errors of its rounds
+    without and with the canary."""
     lines = [
         (
             series,
-            str(rounds),
-            _percent(sigma),
-            _percent(floor),
-            f"{'yes' if helps else 'no'}: {_percent(errors[0])} -> {_percent(errors[1])}",
+            str(one.rounds),
+            _percent(one.sigma),
+            _percent(max(one.floor, least_floor)),
+            f"{'yes' if one.canary else 'no'}: {_percent(one.plain)} -> {_percent(one.corrected)}",
         )
-        for series, rounds, sigma, floor, errors, helps in rows
+        for series, one in found.items()
     ]
     head = ("series", "rounds", "noise a pair", "floor", "canary helps?")
     return f"{table(head, lines, right=(1, 2, 3))}\n\n{note}"

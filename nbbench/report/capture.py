@@ -29,6 +29,7 @@ RECORDS = "test_records.log"
 DTYPES = "dtype_snapshot.json"
 _REDACTED = "<redacted>"
 _PAIRS = ("guards", "influences", "machine", "versions", "changes_before")
+_ENDED = ("exit_code", "outcome", "ended_at", "elapsed_s", "load_after", "usage", "time_source")
 _JOURNAL = ("pid", "started_ticks", "boot", "scratch")  # of no use once the capture is over
 
 
@@ -191,17 +192,11 @@ def metadata_json(start: CaptureStart, end: CaptureEnd) -> str:
             "state": "recovered" if end.recovered else "finished",
             **begun,
             "status": end.status,
-            "exit_code": end.exit_code,
-            "outcome": end.outcome,
-            "ended_at": to_plain(end.ended_at),
-            "elapsed_s": end.elapsed_s,
+            **{name: to_plain(getattr(end, name)) for name in _ENDED},
             "dirty_before": bool(start.changes_before),
             "dirty_after": None if end.recovered else bool(end.changes_after),
             "commit_after": end.commit_after or None,
             "changes_after": dict(end.changes_after),
-            "load_after": end.load_after,
-            "usage": end.usage,
-            "time_source": end.time_source,
             "anomalies": end.all_anomalies,
             "notes": end.all_notes,
             "nbbench": __version__,
@@ -211,22 +206,17 @@ def metadata_json(start: CaptureStart, end: CaptureEnd) -> str:
 
 def metrics_json(start: CaptureStart, end: CaptureEnd) -> str:
     """metrics.json: how the run ended and what it cost, then the figures that were read from it."""
+    found = end.findings
     own = {
-        "stamp": start.stamp,
-        "cluster": start.cluster,
-        "plan": start.plan,
+        **{name: getattr(start, name) for name in ("stamp", "cluster", "plan")},
         "commit": start.commit or None,
         "tree": start.tree or None,
-        "exit_code": end.exit_code,
-        "outcome": end.outcome,
-        "status": end.status,
-        "usage": end.usage,
-        "verdict": end.findings.verdict if end.findings else None,
-        "cause": end.findings.cause if end.findings else None,
+        **{name: getattr(end, name) for name in ("exit_code", "outcome", "status", "usage")},
+        "verdict": found.verdict if found else None,
+        "cause": found.cause if found else None,
         "anomalies": end.all_anomalies,
     }
-    added = metrics(end.findings, end.outcome) if end.findings else {}
-    return document("metrics", {**own, **{name: value for name, value in added.items() if name not in own}})
+    return document("metrics", {**own, **(metrics(found, end.outcome) if found else {})})
 
 
 def time_txt(usage: Usage | None, command: Sequence[str], exit_code: int, why: str) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 from nbbench import units
 from nbbench.captured import Check, Diagnosis, Figure, Findings, RunOutcome, TestRun
 from nbbench.model import to_plain
-from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.capture_sentences import next_actions, sentences
+from nbbench.report.blocks import Block, Bullets, Table, Title
+from nbbench.report.capture_sentences import baseline_sentence, next_actions, sentences
 from nbbench.report.dtypes import cases_table
 
 _SCHEMA = "nbbench.capture-figures/2"
 _ROWS = 60  # metrics.json has every figure; a page with more is not read
 _OPERATORS = 15
+_SESSION = ("exit_status", "python", "pytest", "torch", "torch_threads", "cores", "compiled_graphs")
 
 
 def metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
@@ -28,25 +29,12 @@ def metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
         "tests": [
             {
                 "test": test.nodeid,
-                "outcome": test.outcome,
-                "duration_s": test.duration_s,
-                "usage": to_plain(test.usage),
+                **{name: to_plain(getattr(test, name)) for name in ("outcome", "duration_s", "usage")},
                 "message": test.message.splitlines()[0][:400] if test.message else "",
             }
             for test in (run.tests if run.started else ())
         ],
-        "session": {
-            name: getattr(run, name)
-            for name in (
-                "exit_status",
-                "python",
-                "pytest",
-                "torch",
-                "torch_threads",
-                "cores",
-                "compiled_graphs",
-            )
-        },
+        "session": {name: getattr(run, name) for name in _SESSION},
         "disturbance": to_plain(found.disturbance),
         "malloc_pinned_by": found.malloc_pinned_by,
         "disturbed": found.disturbance.disturbed,
@@ -98,7 +86,6 @@ def result_blocks(found: Findings) -> list[Block]:
         *(_tests_table(run) if run.started else []),
         *_figures_table(found.figures),
         *_checks_table(found.checks),
-        *_bandwidth_table(found),
         *(_trials_table(diagnosis) if diagnosis else []),
         *_operators_table(run),
     ]
@@ -150,22 +137,6 @@ def _checks_table(checks: Sequence[Check]) -> list[Block]:
     return _titled("Assertions", Table(heads, rows, right=(1, 2), codes=(0, 4)), len(checks))
 
 
-def _bandwidth_table(found: Findings) -> list[Block]:
-    rows = [
-        (
-            f"{row.size}² {row.dtype}",
-            f"{row.legacy / units.GIB:.3g} GiB/s",
-            units.format_value(row.per_pixel, "B/pixel"),
-            units.format_value(row.rate, "B/s"),
-            "n/a" if row.share is None else f"{row.share:.0%}",
-        )
-        for row in found.bandwidths
-        if row.rate is not None
-    ]
-    heads = ("workload", "legacy bandwidth", "ledger", "achieved bandwidth", "of the copy ceiling")
-    return _titled("Bandwidth of the test", Table(heads, rows, right=(1, 2, 3, 4)), len(rows))
-
-
 def _trials_table(diagnosis: Diagnosis) -> list[Block]:
     rows = [
         (
@@ -207,18 +178,5 @@ def comparison(found: Findings) -> list[Block]:
     """What stands below Comparison to baseline."""
     if not found.baseline:
         return ["No baseline on this machine, so nothing here says whether anything became slower."]
-    rows = []
-    for figure in found.baseline:
-        interval = " to ".join(units.format_value(value, figure.unit) for value in (figure.lo, figure.hi))
-        rows.append(
-            (
-                figure.label,
-                f"{figure.commit[:8]}{' (same tree)' if figure.same_tree else ''}",
-                f"{interval} ({figure.coverage:.0%}, {figure.samples} samples)",
-                units.format_value(figure.now, figure.unit),
-                f"{figure.word}{f': {figure.why}' if figure.why else ''}",
-            )
-        )
-    heads = ("series", "baseline", "interval", "now", "verdict")
-    intro = "Pinned warm runs of the diagnosis against the same benchmark on this machine."
-    return [intro, Table(heads, rows, right=(3,), codes=(0,))]
+    title = "Pinned warm runs of the diagnosis against the same benchmark on this machine."
+    return [title, Bullets([baseline_sentence(figure) for figure in found.baseline])]

@@ -55,7 +55,7 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     if diagnosis is not None:
         said += _bandwidth(found, diagnosis)
         said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
-    said += [_baseline_sentence(figure) for figure in found.baseline]
+    said += [baseline_sentence(figure) for figure in found.baseline]
     if found.timed and not found.baseline:
         said.append(NO_BASELINE)
     if run.operators:
@@ -278,7 +278,7 @@ def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
     return said
 
 
-def _baseline_sentence(figure: BaselineFigure) -> str:
+def baseline_sentence(figure: BaselineFigure) -> str:
     """A workload now against the interval that the database has for this machine."""
     against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]} (another tree)"
     now, lo, hi = (units.format_value(value, figure.unit) for value in (figure.now, figure.lo, figure.hi))

@@ -1,4 +1,4 @@
-"""Two evidence folders side by side, as text and as Markdown."""
+"""Two evidence folders side by side."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from nbbench import units
 from nbbench.evidence import FolderContent
 from nbbench.plan.compare_evidence import FLOOR, EvidenceComparison, FigureRow
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.markdown import as_markdown
-from nbbench.report.text import as_text
 
 NOT_COMPARABLE = "NOT COMPARABLE"
 _SHOWN = 60  # figures of an export of the whole suite are some 180; --json has every one
@@ -17,17 +15,8 @@ _CELL = 60
 _CAVEAT = f"one value against one value, floor {FLOOR * 100:g} % (exact counters: none); a gate repeats runs"
 
 
-def comparison_text(comparison: EvidenceComparison, *, all_figures: bool = False) -> str:
-    """For terminals."""
-    return as_text(_blocks(comparison, all_figures=all_figures)) + "\n"
-
-
-def comparison_markdown(comparison: EvidenceComparison, *, all_figures: bool = False) -> str:
-    """For pull requests and summaries."""
-    return as_markdown(_blocks(comparison, all_figures=all_figures)) + "\n"
-
-
-def _blocks(comparison: EvidenceComparison, *, all_figures: bool) -> list[Block]:
+def comparison_blocks(comparison: EvidenceComparison, *, all_figures: bool = False) -> list[Block]:
+    """The headline, why they are not comparable, conditions, then the figures that moved most."""
     a, b = comparison.a, comparison.b
     blocks: list[Block] = [Title(_headline(comparison)), f"A: {a.path}\nB: {b.path}"]
     blocks += [f"{NOT_COMPARABLE}: {reason}." for reason in comparison.reasons]

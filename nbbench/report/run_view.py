@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nbbench import units
@@ -23,7 +23,6 @@ def run_blocks(
     *,
     records: Sequence[ProcessRecord] = (),
     commits: Sequence[Commit] = (),
-    elapsed_s: float | None = None,
     notes: Sequence[str] = (),
     machine: str = "",
 ) -> list[Block]:
@@ -37,7 +36,7 @@ def run_blocks(
         by_commit.setdefault(result.commit, []).append(result)
     rows = [_row(name, known.get(name), mine) for name, mine in by_commit.items() if mine]
     counts = Counter(result.status for result in results)
-    blocks: list[Block] = [Head(_headline(len(rows), counts, elapsed_s, machine))]
+    blocks: list[Block] = [Head(_headline(len(rows), counts, machine))]
     if rows:
         headers = ("commit", "date", "ok", "failed", "skipped", "time", "subject")
         blocks.append(Table(headers, rows, right=(2, 3, 4, 5), codes=(0,), spare=(1, 5, 4)))
@@ -47,23 +46,12 @@ def run_blocks(
     return [*blocks, Bullets(extra)] if extra else blocks
 
 
-def commits_blocks(commits: Sequence[Commit], measured: Mapping[str, str] | None = None) -> list[Block]:
-    """A table of commits in the order given; `measured` says by full hash what is known of each."""
+def commits_blocks(commits: Sequence[Commit]) -> list[Block]:
+    """A table of commits in the order given."""
     if not commits:
         return ["No commits."]
-    known = measured or {}
-    rows = [
-        (
-            str(c.position or ""),
-            c.short,
-            day(c.date),
-            c.tree[:8],
-            *([known.get(c.hash, "")] if known else []),
-            c.subject,
-        )
-        for c in commits
-    ]
-    headers = ["#", "commit", "date", "tree", *(["measured"] if known else []), "subject"]
+    rows = [(str(c.position or ""), c.short, day(c.date), c.tree[:8], c.subject) for c in commits]
+    headers = ("#", "commit", "date", "tree", "subject")
     return [Table(headers, rows, right=(0,), codes=(1, 3), spare=(3, 2)), plural(len(rows), "commit")]
 
 
@@ -117,16 +105,13 @@ def run_payload(
     }
 
 
-def _headline(commits: int, counts: Counter[Status], elapsed_s: float | None, machine: str) -> str:
+def _headline(commits: int, counts: Counter[Status], machine: str) -> str:
     where = f" on {machine}" if machine else ""
     if not counts:
         return f"Nothing was measured{where}."
     shown = [status for status in Status if counts[status] or status is Status.OK]
     kinds = ", ".join(f"{counts[status]} {status}" for status in shown)
-    text = f"{plural(commits, 'commit')} measured{where}: {kinds}"
-    if elapsed_s:
-        text += f", in {units.format_seconds(elapsed_s)} ({commits * 3600 / elapsed_s:.3g} commits an hour)"
-    return text + "."
+    return f"{plural(commits, 'commit')} measured{where}: {kinds}."
 
 
 def failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -51,14 +51,13 @@ def render_site(
     title: str = "Performance record",
     source: str = "",
     generated_at: datetime | None = None,
-    reproduce: Mapping[str, Sequence[str]] | None = None,
     max_charts: int = MAX_CHARTS,
 ) -> str:
     """The page for `flags`, with history charts from `series`.
 
-    `commits` gives labels; `source` says what was measured (a branch, a repository);
-    `reproduce` replaces an event's commands by event id. At most `max_charts` charts are drawn,
-    events first; the page names the series that were left out. `nothing` says that no series could be judged.
+    `commits` gives labels; `source` says what was measured (a branch, a repository).
+    At most `max_charts` charts are drawn, events first; the page names the series that were left out.
+    `nothing` says that no series could be judged.
     """
     ordered = events.in_reading_order(flags, generated_at)
     charts = _Charts(ordered, series, commits, max_charts)
@@ -80,7 +79,6 @@ def render_site(
             quiet=charts.of_quiet_series(),
             left_out=charts.left_out(),
             not_judged=not_judged,
-            reproduce=reproduce or {},
             limits=_LIMITS,
         )
     )

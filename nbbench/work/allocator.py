@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from statistics import median
@@ -16,10 +15,11 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.machine import load_now
 from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
 from nbbench.metrics import Role, metric_of
-from nbbench.model import Commit, Result, Status
+from nbbench.model import Commit, Status
 from nbbench.record import Store
 from nbbench.words import Say
 from nbbench.work.allocator_cost import MALLOC_REMEDY, Allocation, Large, ratio, shares
+from nbbench.work.timing import system_shares
 from nbbench.workloads import workload_of
 
 _ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -118,7 +118,6 @@ def recorded(
             hint="measure now with --measure, or `nbbench run` this commit first",
         )
     ledgers = known_ledgers(settings, commit)
-    system = _system_shares(store, commit)
     beside = {
         (name, workload): r.value
         for r in results
@@ -138,23 +137,8 @@ def recorded(
                 pixels=ledger.pixels if ledger else 0,
                 faults=beside.get(("track_minor_faults", workload)),
                 penalty=beside.get(("track_malloc_penalty", workload)),
-                system_share=system.get((key.benchmark, _index(result, params))),
+                system_share=system_shares(store, key, params, commit.hash).get(commit.hash),
                 largest_bytes=ledger.pixels * _ITEM_BYTES.get(ledger.output_dtype, 0) if ledger else 0,
             )
         )
     return rows
-
-
-def _index(result: Result, params: tuple[tuple[str, ...], ...]) -> int:
-    """asv's number of a parameter set."""
-    wanted = tuple(value for _, value in result.key.params)
-    return next((i for i, each in enumerate(itertools.product(*params)) if each == wanted), 0)
-
-
-def _system_shares(store: Store, commit: Commit) -> dict[tuple[str, int], float]:
-    times: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for record in store.process_records(commit=commit.hash):
-        if record.kind == "run" and not record.exit_code:
-            place = (record.benchmark, record.param_index)
-            times.setdefault(place, []).append((record.user_s, record.system_s))
-    return {place: share for place, spent in times.items() if (share := shares(spent)) is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbbench.ledger import FunctionCost, Ledger
+from nbbench.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,7 @@ def headroom(ledger: Ledger) -> list[Headroom]:
         share = gain / ledger.bytes
         leaf = one.self_bytes == one.bytes
         added += share if leaf else 0.0
-        found.append(_entry(one, ledger.pixels, share, added if leaf else None))
+        moved, own, fused = (size / ledger.pixels for size in (one.bytes, one.self_bytes, one.fused_bytes))
+        cumulative = added if leaf else None
+        found.append(Headroom(one.function, one.path, one.calls, moved, own, fused, share, cumulative))
     return found
-
-
-def _entry(one: FunctionCost, pixels: int, share: float, cumulative: float | None) -> Headroom:
-    return Headroom(
-        function=one.function,
-        path=one.path,
-        calls=one.calls,
-        moved=one.bytes / pixels,
-        own=one.self_bytes / pixels,
-        fused=one.fused_bytes / pixels,
-        share=share,
-        cumulative=cumulative,
-    )

@@ -162,7 +162,6 @@ class TestDtypes:
 
         def run(verdict: str, *arguments: str):
             made = {
-                "schema": dtypes.SCHEMA,
                 "commit": {"hash": commit.hash},
                 "torch": "2.13.0",
                 "verdict": verdict,

@@ -10,12 +10,12 @@ import pytest
 
 from nbbench.gate.calibration import (
     Calibration,
-    SeriesNoise,
     calibration_path,
     read_calibration,
     write_calibration,
 )
 from nbbench.report.calibration import calibration_text
+from nbbench.verdicts import SeriesNoise
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KNOWN = Calibration(
@@ -55,8 +55,11 @@ def test_age_torch_and_threads_make_it_stale() -> None:
 
 
 def test_the_table_says_whether_the_canary_helps() -> None:
-    rows = [("a", 30, 0.018, 0.011, (0.0181, 0.0162), True), ("b", 30, 0.006, 0.01, (0.006, 0.007), False)]
-    text = calibration_text(rows, "0 of 60 pairs were disturbed and measured again")
+    series = {
+        "a": SeriesNoise(0.018, 0.011, 30, 0.5, 0.0181, 0.0162),
+        "b": SeriesNoise(0.006, 0.002, 30, 0.0, 0.006, 0.007),
+    }
+    text = calibration_text(series, 0.01, "0 of 60 pairs were disturbed and measured again")
     assert "yes: 1.83 % -> 1.63 %" in text
     assert "no: 0.60 % -> 0.70 %" in text
     assert text.endswith("measured again")

@@ -43,7 +43,7 @@ def suite(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subject")
     demo.write_demo(folder)
     here = Path(__file__).resolve()
-    paths = [str(folder / "src"), str(here.parent), str(here.parents[2])]
+    paths = [str(folder / "src"), str(here.parents[1] / "samples"), str(here.parents[2])]
     environment = os.environ | {"NBBENCH_TREE": paths[0], "TORCHDYNAMO_DISABLE": "1"}
     command = [sys.executable, "-c", _PROCESS.format(paths=paths)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

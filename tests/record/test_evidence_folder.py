@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from nbbench.evidence import EvidenceFigure, FolderContent
 from nbbench.plan.compare_evidence import compare_evidence
 from nbbench.record.evidence_folder import folder_figures, read_folder
-from nbbench.report.compare_evidence import comparison_markdown, comparison_text
+from nbbench.report.compare_evidence import comparison_blocks
+from nbbench.report.markdown import as_markdown
+from nbbench.report.text import as_text
 
 
 def test_a_capture_is_read_back(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_each_condition_is_refused_by_name(tmp_path: Path, name: str) -> None:
     b = content(tmp_path, "20251015T113532Z", **DIFFERENT[name])
     found = compare_evidence(a, b)
     assert [reason.split(" differs (")[0] for reason in found.reasons] == [name]
-    text = comparison_text(found)
+    text = as_text(comparison_blocks(found))
     assert text.startswith("20251015T113531Z against 20251015T113532Z: NOT COMPARABLE\n")
     assert f"NOT COMPARABLE: {name} differs" in text
 
@@ -219,8 +221,8 @@ def test_golden_text(tmp_path: Path) -> None:
     told["figures"][0] = {**told["figures"][0], "value": 0.40}
     b = content(tmp_path, "20251016T113531Z", told=told, exit_code=0)
     found = compare_evidence(replace(a, path="A/x"), replace(b, path="B/y"))
-    golden(comparison_text(found), "compare_evidence.txt")
-    golden(comparison_markdown(found), "compare_evidence.md")
+    golden(as_text(comparison_blocks(found)) + "\n", "compare_evidence.txt")
+    golden(as_markdown(comparison_blocks(found)) + "\n", "compare_evidence.md")
 
 
 def golden(text: str, name: str) -> None:
@@ -278,7 +280,7 @@ def test_what_tests_assert_comes_first_and_noise_is_equal() -> None:
     rows = [(row.name, row.better) for row in found.figures]
     assert rows[0] == ("check: ratio", "b") and rows[1] == ("2048² bandwidth", "equal")
     assert rows[2:] == [("time 2048² float64", "a"), ("minor faults 512² float64", "equal")]
-    assert "of 2 figures in both, 1 better in B, 0 worse" in comparison_text(found)
+    assert "of 2 figures in both, 1 better in B, 0 worse" in as_text(comparison_blocks(found))
 
 
 def test_one_flag_alone_may_be_compared_on_purpose() -> None:

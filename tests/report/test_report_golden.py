@@ -29,10 +29,8 @@ from nbbench.report.text import Terminal, as_text
 GOLDEN = Path(__file__).parents[1] / "golden"
 FLAGS = regressions_blocks(samples.FLAGS, not_judged=samples.NOT_JUDGED, now=samples.NOW)
 GATE = gate_blocks(samples.GATE)
-COMMITS = commits_blocks(samples.COMMITS[10:14], {samples.COMMITS[11].hash: "12 ok, 1 failed"})
-RUN = run_blocks(
-    samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, elapsed_s=93.2, notes=("one note",)
-)
+COMMITS = commits_blocks(samples.COMMITS[10:14])
+RUN = run_blocks(samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, notes=("one note",))
 NOTHING = replace(
     samples.GATE, outcome=Outcome.INCONCLUSIVE, sentence="nothing was measured", verdicts=(), ledger=()
 )

@@ -131,11 +131,6 @@ def test_a_long_record_stays_a_page() -> None:
     assert len(text) < 1_000_000
 
 
-def test_commands_can_be_given() -> None:
-    tree = parse(page(reproduce={"E-28ff00aa": ["nbbench bisect a b", "x < y"]}))
-    assert "nbbench bisect a b\nx < y" in tree.text
-
-
 KNOWN_TAGS = set(parse(page(series=[*samples.SERIES, replace(samples.SERIES[0], key=samples.key(1))])).tags)
 
 
