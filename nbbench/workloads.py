@@ -59,7 +59,7 @@ class Workload:
 class Declared:
     """What asv benchmarks measure whose names begin with `benchmark`: the phase, and of which workloads.
 
-    Without `families` no ledger speaks for them. `fixed` are parameters that the benchmarks do not have
+    Without `families` no ledger belongs to them. `fixed` are parameters that the benchmarks do not have
     but run with. `named_by` is the parameter whose value is a workload's or a family's name.
     """
 
@@ -112,7 +112,7 @@ class Workloads:
         return found.phase if found else None
 
     def families_of(self, key: SeriesKey) -> tuple[str, ...]:
-        """Beginnings of the names of the workloads whose ledgers speak for a series.
+        """Beginnings of the names of the workloads whose ledgers belong to a series.
 
         Empty where none does (imports, construction); `("",)`, any, for an undeclared benchmark.
         """
@@ -256,7 +256,7 @@ def phase_of(key: SeriesKey) -> Phase | None:
 
 
 def ledger_families(key: SeriesKey) -> tuple[str, ...]:
-    """Beginnings of the names of the workloads whose ledgers speak for a series; see `families_of`."""
+    """Beginnings of the names of the workloads whose ledgers belong to a series; see `families_of`."""
     if (named := _own_ledger(key)) is not None:
         return (f"{named.partition('-')[0]}-",)
     return current_workloads().families_of(key)

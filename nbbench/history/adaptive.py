@@ -132,7 +132,7 @@ def _trees(
     looked: set[str],
     measured: set[str],
 ) -> tuple[list[Tree], dict[str, list[str]]]:
-    """What is known of each commit's tree, and the workloads that speak for each series."""
+    """What is known of each commit's tree, and the workloads that each series runs."""
     readings: dict[str, dict[str, TreeReading]] = {c.hash: {} for c in asked.commits}
     tried = set(measured)
     workloads: dict[str, list[str]] = {}

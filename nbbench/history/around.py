@@ -40,7 +40,7 @@ class Around:
 
     def diffs(self, key: SeriesKey, lo: int, hi: int) -> list[LedgerDiff]:
         """Ledger differences of what a series runs: its own workload, or all of its families where it is not
-        known which. Empty where no ledger speaks for the series, or none is on record."""
+        known which. Empty where no ledger belongs to the series, or none is on record."""
         named = workload_of(key)
         if named is not None and (own := self._diff(named, lo, hi)) is not None:
             return [own]

@@ -99,7 +99,7 @@ class WorkHistory:
     def confirmed(self, one: Curve) -> IntArray:
         """Short levels of a series that its own work confirms, (n,) as `short_levels` has them.
 
-        Work speaks for work and for time, which follows it. Page faults are the allocator's, and flip by
+        It confirms levels of work and of time, which follows it. Page faults are the allocator's, and flip by
         themselves where an image is about as large as its thresholds.
         """
         levels = self.levels(one)

@@ -123,7 +123,7 @@ def plan(
 ) -> NextTrees:
     """Plan the next measurements of `trees` (oldest first).
 
-    `workloads` names, by series, the workloads whose work speaks for it; `min_effect` is the
+    `workloads` names, by series, the workloads whose work it runs; `min_effect` is the
     smallest log ratio of interest. At most one probe a gap between measured trees; a gap whose
     trees are all broken is left as it is.
     """

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -124,7 +125,7 @@ def _follow(
         errors="replace",
         env=environment,
         start_new_session=True,  # an interrupt reaches asv once, from here
-        preexec_fn=_end_with_parent,
+        preexec_fn=partial(end_with_parent, signal.SIGINT),  # a kill of nbbench: nothing measures on unseen
     )
     progress = _Progress(commits, show)
     last: list[str] = []
@@ -152,11 +153,6 @@ def _follow(
 
 _LAST_S = 5.0
 """Seconds that asv has to end after an interrupt; a budget is kept to within ten (nbbench/budget.py)."""
-
-
-def _end_with_parent() -> None:
-    """Have the kernel interrupt asv when nbbench is killed: nothing may measure on unseen."""
-    end_with_parent(signal.SIGINT)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

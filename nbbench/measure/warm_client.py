@@ -31,6 +31,7 @@ _SERVER = (
     f"import sys; sys.path.append({str(Path(nbbench.__file__).parents[1])!r}); "
     "from nbbench.measure.warm_server import main; main()"
 )
+_TAIL_BYTES = 65536
 _LOOK_S = 1.0  # how often a server that does not answer is looked at
 
 
@@ -294,11 +295,10 @@ def _continue_until_answer(sock: socket.socket, pid: int) -> bool:
     return stopped
 
 
-def _tail(path: Path, limit: int = 65536) -> str:
+def _tail(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - limit))
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""

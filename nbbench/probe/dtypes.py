@@ -67,11 +67,11 @@ def audit(
     `clean` takes secrets out of what the subject says, before anything is cut off.
     NotImplementedError from `build` or the call means that the commit lacks the feature.
     """
-    told: list[str] = []
+    said: list[str] = []
     head = {"case": case, "dtype": dtype}
     call: Call | None = None
     try:
-        with _listening(told):
+        with _listening(said):
             call = build()
             made, ledger = _run(case, call, source_root)
         found = _facts(call, made, ledger)
@@ -79,11 +79,11 @@ def audit(
         return {**head, "verdict": NOT_HERE, "reason": first_line(clean(str(error))), **_EMPTY}
     except Exception as error:
         inputs = [_tensor(name, tensor) for name, tensor in call.inputs.items()] if call else []
-        rest = {**_EMPTY, "inputs": inputs, "warnings": counted(map(clean, told))}
+        rest = {**_EMPTY, "inputs": inputs, "warnings": counted(map(clean, said))}
         reason = _failure(error, clean(f"{type(error).__name__}: {error}"), source_root)
         return {**head, "verdict": BROKEN, "reason": reason, **rest}
     verdict, reason = judge(found, dtype=dtype, may_fall_back=call.may_fall_back)
-    return {**head, "verdict": verdict, "reason": reason, **found, "warnings": counted(map(clean, told))}
+    return {**head, "verdict": verdict, "reason": reason, **found, "warnings": counted(map(clean, said))}
 
 
 def _failure(error: Exception, text: str, source_root: str) -> str:
@@ -124,7 +124,7 @@ _EMPTY: Record = {
 
 
 @contextlib.contextmanager
-def _listening(told: list[str]) -> Any:
+def _listening(said: list[str]) -> Any:
     """Collect warnings, and printed lines that call themselves warnings or errors."""
     printed = io.StringIO()
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
@@ -132,8 +132,8 @@ def _listening(told: list[str]) -> Any:
         try:
             yield
         finally:
-            told += [f"{w.category.__name__}: {w.message}" for w in caught]
-            told += [
+            said += [f"{w.category.__name__}: {w.message}" for w in caught]
+            said += [
                 line
                 for line in printed.getvalue().splitlines()
                 if re.search("warn|error", line, re.IGNORECASE)

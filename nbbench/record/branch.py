@@ -162,7 +162,7 @@ def _by_date(placed: list[Commit], loose: list[Commit]) -> list[Commit]:
 
 
 def measured_commit(settings: Settings, store: Store, name: str | None, machine: str = "") -> Commit:
-    """The commit whose recorded results speak for `name`: itself, or one with the same tree.
+    """The commit whose recorded results stand for `name`: itself, or one with the same tree.
 
     Without a name the newest commit with results; of one machine, where it is named. Works without the
     subject, by hashes. Raises UsageError for an unknown name, InconclusiveError when nothing is recorded.

@@ -43,7 +43,7 @@ def evidence_torch(trees: Mapping[str, int], installed: str = "") -> str:
 
 
 def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
-    """The torch whose ledgers on disk speak for these trees: see `evidence_torch`."""
+    """The torch with which the ledgers of these trees on disk were recorded: see `evidence_torch`."""
     counts: dict[str, int] = {}
     for tree in filter(None, set(trees)):
         before, after = ledger_path(results_dir, tree, "*").name.split("*")

@@ -27,8 +27,8 @@ def allocator_blocks(title: str, rows: Sequence[Allocation], notes: Sequence[str
     ]
     blocks += [block for row in rows for block in _lines(row)]
     there = {row.cost for row in rows}
-    if told := [f"{cost}: {meaning}" for cost, meaning in MEANING.items() if cost in there]:
-        blocks.append("\n".join(told))
+    if said := [f"{cost}: {meaning}" for cost, meaning in MEANING.items() if cost in there]:
+        blocks.append("\n".join(said))
         blocks.append(f"remedy without touching the code: start the process with {MALLOC_REMEDY}")
     return [*blocks, *(f"note: {note}" for note in notes)]
 
@@ -67,12 +67,12 @@ def _measured(row: Allocation) -> list[str]:
 def _lines(row: Allocation) -> list[Block]:
     if not row.crossing:
         return []
-    told = [f"{row.name}: {row.crossing}"]
-    told += [
+    said = [f"{row.name}: {row.crossing}"]
+    said += [
         f"  {one.line or 'the benchmark'}: {one.count} of up to {units.format_bytes(one.bytes)}"
         for one in row.large
     ]
-    return ["\n".join(told)]
+    return ["\n".join(said)]
 
 
 def _count(value: float | None) -> str:

@@ -13,12 +13,12 @@ _LINES = 5  # lines shown a case
 
 def dtypes_blocks(snapshot: Mapping[str, Any]) -> list[Block]:
     """The headline, the table of cases, then what each one has to tell."""
-    told = [
+    said = [
         "\n".join([f"{case['case']} {case['dtype']}", *(f"- {line}" for line in details)])
         for case in snapshot["cases"]
         if (details := _details(case))
     ]
-    return [Title(_headline(snapshot)), cases_table(snapshot), *told]
+    return [Title(_headline(snapshot)), cases_table(snapshot), *said]
 
 
 def cases_table(snapshot: Mapping[str, Any]) -> Table:

@@ -93,19 +93,19 @@ def _summary(found: Explanation) -> list[Block]:
         ]
         for d in shown
     ]
-    told = []
+    said = []
     if more:
         ends = [units.format_change(pick(d.effect for d in more)) for pick in (min, max)]
         span = f", {ends[0]} … {ends[1]}" if ends[0] != ends[1] else ""
-        told.append(f"… and {plural(len(more), 'workload')} that moved less{span} (see --bench .)")
+        said.append(f"… and {plural(len(more), 'workload')} that moved less{span} (see --bench .)")
     if same:
-        told.append(f"{plural(same, 'other workload')} on record: the same work")
+        said.append(f"{plural(same, 'other workload')} on record: the same work")
     if any(cells[7].startswith("~") for cells in rows):
-        told.append("~ the intervals of the samples overlap")
+        said.append("~ the intervals of the samples overlap")
     if any(cells[7].endswith("*") for cells in rows):
-        told.append("* timed at the nearest measured commits, which do other work than these two")
+        said.append("* timed at the nearest measured commits, which do other work than these two")
     table = Table(heads, rows, right=(1, 2, 3, 4, 5, 7, 8), codes=(0,))
-    return [table, "\n".join(told)] if told else [table]
+    return [table, "\n".join(said)] if said else [table]
 
 
 def _time_cells(share: WorkShare | None, exact: bool) -> tuple[str, str]:
@@ -120,17 +120,17 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     blocks: list[Block] = [Title(f"{diff.workload}, by line" if diff.lines else diff.workload)]
     if diff.lines:
         blocks.append(_line_table(diff, limit))
-    told = _left_out(diff, limit)
-    told += _shift_lines(diff)
-    told += _temporary_lines(temporaries(diff))
-    told.append(_peak(diff))
-    told.append(_image(diff))
+    said = _left_out(diff, limit)
+    said += _shift_lines(diff)
+    said += _temporary_lines(temporaries(diff))
+    said.append(_peak(diff))
+    said.append(_image(diff))
     if (share := found.share_of(diff.workload)) is not None:
         note = f" ({share.timing.note})" if share.timing.note else ""
-        told.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}{note}")
-        told += _system(share)
+        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}{note}")
+        said += _system(share)
     else:
-        told.append("time: not measured")
+        said.append("time: not measured")
     how = (
         "by function names (no subject is registered)"
         if found.by_name
@@ -139,8 +139,8 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     moved = (
         f"; {plural(diff.moved_lines, 'other place', 'other places')} only moved" if diff.moved_lines else ""
     )
-    told.append(f"lines are matched {how}{moved}")
-    return [*blocks, "\n".join(told)]
+    said.append(f"lines are matched {how}{moved}")
+    return [*blocks, "\n".join(said)]
 
 
 def _line_table(diff: LedgerDiff, limit: int) -> Table:
@@ -226,27 +226,27 @@ def _left_out(diff: LedgerDiff, limit: int) -> list[str]:
 
 def _shift_lines(diff: LedgerDiff) -> list[str]:
     shifts = dtype_shifts(diff)
-    told = []
+    said = []
     for s in shifts[:_SHIFTS]:
         ops = ", ".join(s.ops[:4]) + (" …" if len(s.ops) > 4 else "")
         where = f"{s.where} {s.function} ({ops}; {plural(s.calls, 'call')})"
-        told.append(f"dtype {s.word}: {s.before} → {s.after} at {where}: {s.delta:+,.1f} B/px")
+        said.append(f"dtype {s.word}: {s.before} → {s.after} at {where}: {s.delta:+,.1f} B/px")
     if len(shifts) > _SHIFTS:
         rest = shifts[_SHIFTS:]
-        told.append(
+        said.append(
             f"… and dtypes of {plural(len(rest), 'more function')}: {sum(s.delta for s in rest):+,.1f} B/px"
         )
     if shifts or diff.upcasts:
-        told += [
+        said += [
             f"bytes in {name}: {old:,.1f} → {new:,.1f} B/px" for name, old, new in diff.dtypes if old != new
         ]
     if diff.upcasts:
-        told.append(f"wider than asked: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/px")
-    return told
+        said.append(f"wider than asked: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/px")
+    return said
 
 
 def _temporary_lines(made: Sequence[Temporary]) -> list[str]:
-    told = []
+    said = []
     for word, group in (
         ("new", [m for m in made if m.calls > 0]),
         ("lost", [m for m in made if m.calls < 0]),
@@ -254,11 +254,11 @@ def _temporary_lines(made: Sequence[Temporary]) -> list[str]:
         if group and (len(group) > _FEW or any(abs(m.delta) >= 0.05 for m in group)):
             calls, delta = sum(abs(m.calls) for m in group), sum(m.delta for m in group)
             first = ", ".join(dict.fromkeys(m.function or "(benchmark)" for m in group[:4]))
-            told.append(
+            said.append(
                 f"{word} temporaries: {calls:,} by {plural(len(group), 'operation')} ({delta:+,.1f} B/px), "
                 f"most in {first}"
             )
-    return told
+    return said
 
 
 def _peak(diff: LedgerDiff) -> str:
@@ -283,11 +283,11 @@ def _image(diff: LedgerDiff) -> str:
 
 
 def _system(share: WorkShare) -> list[str]:
-    told = []
+    said = []
     before, after = share.timing.minor_faults
     if before is not None and after is not None:
-        told.append(f"page faults a run (default malloc) {before:,.0f} → {after:,.0f}")
+        said.append(f"page faults a run (default malloc) {before:,.0f} → {after:,.0f}")
     low, high = share.timing.system_share
     if low is not None and high is not None:
-        told.append(f"system time {low * 100:.0f} % → {high * 100:.0f} % of the processes' processor time")
-    return ["; ".join(told)] if told else []
+        said.append(f"system time {low * 100:.0f} % → {high * 100:.0f} % of the processes' processor time")
+    return ["; ".join(said)] if said else []

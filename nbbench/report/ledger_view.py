@@ -53,18 +53,18 @@ def _plain(one: Ledger) -> dict[str, Any]:
 
 
 def _about(commit: Commit, one: Ledger) -> list[str]:
-    told = (
+    said = (
         f"{one.workload} at {commit.short} moves {one.bytes_per_pixel:,.2f} B/pixel in {one.ops:,} "
         f"operations ({one.dispatched:,} dispatched)"
     )
     if one.functions:
         fused = one.fused_bytes / one.pixels
-        told += (
+        said += (
             f"; a perfect fusion would move {fused:,.2f} B/pixel: {one.bytes / one.fused_bytes:,.0f}× less"
         )
     path, line, function = one.peak_line
     where = f", at {path}:{line} {function}" if path else ""
-    lines = [f"{told}.", f"peak live: {units.format_bytes(one.peak_live_bytes)}{where}"]
+    lines = [f"{said}.", f"peak live: {units.format_bytes(one.peak_live_bytes)}{where}"]
     if one.upcast_bytes:
         lines.append(f"wider than asked: {one.upcast_bytes / one.pixels:,.2f} B/pixel")
     if one.backward_ops:
@@ -107,14 +107,14 @@ def _fusion(one: Ledger, top: int) -> list[Block]:
     shown = [entry for entry in found if entry.gain >= _LEAST][:top] or found[:1]
     cells = [_headroom_cells(entry) for entry in shown]
     heads = ["function", "calls", "B/px moved", "own", "fused", "to gain", "share", "cumulative"]
-    told = (
+    said = (
         "What fusing one function into a kernel would save. The gain of a function contains that of the "
         "functions it calls; the cumulative share adds those that call no other."
     )
     if len(found) > len(shown):
-        told += f" {plural(len(found) - len(shown), 'function')} more with less to gain."
+        said += f" {plural(len(found) - len(shown), 'function')} more with less to gain."
     table = Table(heads, cells, right=tuple(range(1, 8)), codes=(0,))
-    return [Title(f"Fusion headroom of {one.workload}"), table, told]
+    return [Title(f"Fusion headroom of {one.workload}"), table, said]
 
 
 def _headroom_cells(entry: Headroom) -> list[str]:
@@ -146,16 +146,16 @@ def steps_blocks(
         return [f"{plural(commits, 'commit')}: the work of {', '.join(workloads)} never changed"]
     machines = sorted({step.timing.machine for step in steps if step.timing})
     names = list(dict.fromkeys(step.workload for step in steps))
-    told = [
+    said = [
         f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {', '.join(names)}; bytes per pixel."
     ]
     if machines:
-        told.append(
+        said.append(
             f"Times of {', '.join(machines)}: ~ where the samples' intervals overlap, blank if not measured."
         )
     how = "by function names (no subject is registered)" if by_name else "through the diff of the two trees"
-    told.append(f"Lines are matched {how}.")
-    blocks: list[Block] = ["\n".join(told)]
+    said.append(f"Lines are matched {how}.")
+    blocks: list[Block] = ["\n".join(said)]
     if not wide:
         return [*blocks, Lines([line for step in steps for line in _narrow(step, several=len(names) > 1)])]
     heads = ["#", "commit", "date", "workload", "B/px before", "after", "change", "ops", "after"]
@@ -201,11 +201,11 @@ def _where(step: WorkStep) -> str:
     diff = step.diff
     if diff is None or not diff.lines:
         return "values only" if diff else ""
-    told = []
+    said = []
     for one in step.functions[:_WHERE]:
-        told.append(f"{one.function} {_size(one)} ({_places(diff, one.path, one.function)})")
+        said.append(f"{one.function} {_size(one)} ({_places(diff, one.path, one.function)})")
     rest = len(step.functions) - _WHERE
-    return ", ".join(told) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(said) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _size(one: FunctionChange) -> str:

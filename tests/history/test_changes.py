@@ -136,7 +136,7 @@ def test_commits_without_position_stay_between_those_with_one() -> None:
     assert numbers(found) == (2, 2)
 
 
-def test_the_ledger_vouches_for_a_level_of_one_commit() -> None:
+def test_the_ledger_confirms_a_level_of_one_commit() -> None:
     values = noisy(steps(30, 0.2, (15, 0.8), (16, 1.25)), 0.01)
     assert find_changes(history(series(TIME, values))) == []
     work = samples.ledgers([samples.ledger(per_pixel=80.0 if i == 15 else 100.0) for i in range(1, 31)])
@@ -145,14 +145,14 @@ def test_the_ledger_vouches_for_a_level_of_one_commit() -> None:
     assert [c.worse for c in found] == [False, True]
 
 
-def test_the_ledger_does_not_vouch_for_page_faults() -> None:
+def test_the_ledger_does_not_confirm_page_faults() -> None:
     """They flip by themselves where an image is about as large as the allocator's thresholds."""
     values = noisy(steps(30, 5000.0, (30, 80.0)), 0.01)
     work = samples.ledgers([samples.ledger(per_pixel=80.0 if i == 30 else 100.0) for i in range(1, 31)])
     assert find_changes(history(series(FAULTS, values), ledgers=work)) == []
 
 
-def test_operations_without_bytes_vouch_as_well() -> None:
+def test_operations_without_bytes_confirm_as_well() -> None:
     values = noisy(steps(30, 0.2, (15, 0.5), (16, 2.0)), 0.01)
     work = samples.ledgers([samples.ledger(ops=20 if i == 15 else 50) for i in range(1, 31)])
     found = find_changes(history(series(TIME, values), ledgers=work))

@@ -1,4 +1,4 @@
-"""Sides that run slices in turn, played by threads at the other ends of the sockets."""
+"""Sides that run slices in turn, acted by threads at the other ends of the sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbbench.measure.warm_client import JobOutcome
 Script = Callable[[dict], dict | None]
 
 
-def player(script: Script) -> Callable[[str, list[str]], SimpleNamespace]:
+def process_of(script: Script) -> Callable[[str, list[str]], SimpleNamespace]:
     """A `begin` whose sides answer by `script`; None ends a side, as a failing benchmark does."""
     ends = []
 
@@ -61,7 +61,7 @@ def answers(order: dict) -> dict | None:
 
 
 def test_any_number_of_sides_runs_in_slices() -> None:
-    found = take_slices(player(answers), ("a", "b", "c"), "", "time_run", Random(1), slices=3)
+    found = take_slices(process_of(answers), ("a", "b", "c"), "", "time_run", Random(1), slices=3)
     assert found.samples == dict.fromkeys(found.samples, (1.0, 1.0, 1.0))
     assert sorted(found.samples) == ["a", "b", "c"]
     assert found.tries == 3
@@ -73,7 +73,7 @@ def test_a_slice_without_a_clean_sample_is_taken_again_by_all() -> None:
         disturbed = order["op"] == "slice" and order["side"] == "b"
         return {"samples": [], "disturbed": 1, "cpu_s": 0.1} if disturbed else answers(order)
 
-    found = take_slices(player(script), ("a", "b"), "", "time_run", Random(1), slices=2)
+    found = take_slices(process_of(script), ("a", "b"), "", "time_run", Random(1), slices=2)
     assert found.samples == {"a": (), "b": ()}
     assert found.tries == 2 + MOST_REPEATS
 
@@ -84,14 +84,14 @@ def test_a_side_that_ends_is_named_with_its_last_words(last: str) -> None:
         return None if order["side"] == "b" and order["op"] == last else answers(order)
 
     with pytest.raises(SidesEnded) as ended:
-        take_slices(player(script), ("a", "b"), "", "time_run", Random(1))
+        take_slices(process_of(script), ("a", "b"), "", "time_run", Random(1))
     assert ended.value.sides == {"b": Ended("NameError: n_steps")}
 
 
 def test_sides_that_skip_themselves_are_named_both() -> None:
     """C7: that neither side can run a series is another thing than that one cannot."""
     with pytest.raises(SidesEnded) as ended:
-        take_slices(player(lambda order: {"skipped": True}), ("a", "b"), "", "time_run", Random(1))
+        take_slices(process_of(lambda order: {"skipped": True}), ("a", "b"), "", "time_run", Random(1))
     assert ended.value.sides == dict.fromkeys("ab", Ended("skipped: NameError: n_steps", skipped=True))
 
 
@@ -99,6 +99,6 @@ def test_a_path_that_no_socket_can_have(tmp_path):
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(HostError, match="no socket can be made in") as caught:
-        take_slices(player(answers), ("a", "b"), "", "time_run", Random(1), scratch=deep)
+        take_slices(process_of(answers), ("a", "b"), "", "time_run", Random(1), scratch=deep)
     assert "TMPDIR" in caught.value.hint
     assert list(deep.iterdir()) == []

@@ -152,7 +152,7 @@ def test_levels_of_one_commit_are_found_only_when_confirmed():
     assert steps[0].after == values[20]
 
 
-def test_one_confirmed_level_does_not_vouch_for_another():
+def test_one_confirmed_level_does_not_confirm_another():
     values, flags = one_commit_levels()
     flags[45] = False
     assert [s.index for s in detect_steps(values, confirmed=flags)] == [20, 21]

@@ -71,8 +71,8 @@ class TestSpread:
     def test_a_burst_hits_no_neighbours(self):
         # one of the six values that a burst of contention spoils at most: a spike, and no level
         drawn = [c.position for c in spread(history(245), Random(1))]
-        spoilt = [sorted(drawn[at : at + 6]) for at in range(len(drawn) - 5)]
-        side_by_side = [any(c - a <= 2 for a, c in zip(six, six[2:], strict=False)) for six in spoilt]
+        bursts = [sorted(drawn[at : at + 6]) for at in range(len(drawn) - 5)]
+        side_by_side = [any(c - a <= 2 for a, c in zip(six, six[2:], strict=False)) for six in bursts]
         assert sum(side_by_side) <= 1
 
     def test_draws_differ_by_seed(self):

@@ -48,7 +48,7 @@ _EXACT = ((Cause.IMAGE, image.holds), (Cause.DTYPE, dtype.holds), (Cause.WORK, w
 def find_cause(facts: Facts, known: Cause | None = None) -> tuple[Cause, Evidence]:
     """The first cause that has evidence, and that evidence; `known` is what exact work has said already.
 
-    A known cause speaks for the event whatever the others would say; theirs is not asked for.
+    A known cause decides, whatever the others would say; they are not asked.
     """
     if known is not None:
         facts = replace(

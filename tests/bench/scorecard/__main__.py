@@ -28,11 +28,11 @@ rows use the recorded values in the order of time and in that order; the branch 
 method gains by it. *nbbench + canary* also sees fixed programs that were timed in the same process: values
 whose canary was disturbed are left out, what follows the canary is removed where that lowers the noise, and a
 change that the canaries explain is the environment's. *+ telemetry* leaves out what waited for a core,
-*+ ledger* lets the exact work vouch for levels of one or two commits; `nbbench detect` uses all three.
+*+ ledger* lets the exact work confirm levels of one or two commits; `nbbench detect` uses all three.
 
 The older recordings (`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight
 workloads; the later ones (`aa3`, `aa4`, `branch4` to `branch6`) have those of `nbbench run` beside every
-value. That a held-up canary leaves its value out was decided after a look at the bursts of the second half
+value. That a disturbed canary leaves its value out was decided after a look at the bursts of the second half
 of `aa2`, and that bursts of thirty values are sought as well after a look at `branch4`. The order of
 measuring was tried on both halves of `aa1` to `aa3` before it was built; `aa4` and the branch in that order
 were recorded afterwards. Which programs the canaries are was chosen by their correlation with the series

@@ -17,7 +17,7 @@ class Truth:
     """One series: values of shape (n,), NaN where a commit was not measured, and the first indices of its
     true new levels. A report at one of the ``open`` places is neither right nor wrong (a change that is
     real, but below the size that the row is about). Where they are known: ``confirmed`` (n,) has
-    the numbers of short levels that the ledger vouches for, and the boolean masks (n,) what was ``repeated``
+    the numbers of short levels that the ledger confirms, and the boolean masks (n,) what was ``repeated``
     by a second collection and ``contended`` by telemetry.
     ``canary`` (programs, n) are seconds of fixed programs that were timed beside each point, and ``at`` (n,)
     is when they were, on any clock (None: in the order of the points)."""
