@@ -164,9 +164,7 @@ def _replay(repository: Path) -> None:
     _git(repository, "symbolic-ref", "HEAD", f"refs/heads/{BRANCH}")
     parent: list[str] = []
     for commit in _commits():
-        # A checkout of nbbench with CRLF line ends must give the same hashes.
-        patch = _history().joinpath(commit.patch).read_bytes().replace(b"\r\n", b"\n")
-        _git(repository, "apply", "--index", "--whitespace=nowarn", "-", stdin=patch)
+        _git(repository, "apply", "--index", "--whitespace=nowarn", "-", stdin=_patch(commit))
         tree = _git(repository, "write-tree").strip()
         made = _git(
             repository,
@@ -201,6 +199,11 @@ def _git(
 def _history() -> Traversable:
     """The folder of the patches."""
     return files("nbbench.subject.subjects.nanobragg").joinpath("demo_history")
+
+
+def _patch(commit: _Commit) -> bytes:
+    # A checkout of nbbench with CRLF line ends must give the same hashes.
+    return _history().joinpath(commit.patch).read_bytes().replace(b"\r\n", b"\n")
 
 
 @cache
