@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from nbbench.workloads import read_workloads, use_workloads
 
@@ -25,8 +25,10 @@ for _name in [name for name in os.environ if name not in _KEPT and not name.star
 os.environ["HOME"] = tempfile.mkdtemp(prefix="nbbench-home-")
 atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
-# Wall-clock decides no test: a busy machine is slow, not wrong.
-settings.register_profile("nbbench", deadline=None)
+# Wall-clock decides no test: a busy machine is slow, not wrong. Nor does chance.
+settings.register_profile(
+    "nbbench", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("nbbench")
 
 # A shell has its background jobs ignore interrupts, and nohup hang-ups, and so would every command that a

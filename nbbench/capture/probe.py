@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -46,11 +45,10 @@ def diagnose(
     *,
     test_threads: int = 0,
     say: Callable[[str], None] = lambda _: None,
-    budget_s: float = BUDGET_S,
 ) -> Diagnosis:
     """Measure the subject's bandwidth workload of the captured tree, as its profile says.
 
-    The first trials matter most: once `budget_s` is spent no further one begins. `test_threads` is what the
+    The first trials matter most: once `BUDGET_S` is spent no further one begins. `test_threads` is what the
     test computed with.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -61,10 +59,10 @@ def diagnose(
         return replace(known, error=f"commit {start.commit[:8]} has no {settings.measured_path}")
     if not warm_client.supported():
         return replace(known, error="this system cannot hold warm processes (Linux with pidfd_open)")
-    say(f"diagnosing tree {start.tree[:8]}: ledger, malloc, copy ceiling (about {budget_s:.0f} s)")
+    say(f"diagnosing tree {start.tree[:8]}: ledger, malloc, copy ceiling (about {BUDGET_S:.0f} s)")
     try:
         with measuring(settings.state_dir):
-            return _measure(settings, start, workload, known, min(test_threads, cores), budget_s)
+            return _measure(settings, start, workload, known, min(test_threads, cores))
     except (NbbenchError, OSError) as error:
         return replace(known, error=str(error))
 
@@ -75,7 +73,6 @@ def _measure(
     workload: CaptureWorkload,
     known: Diagnosis,
     test_threads: int,
-    budget_s: float,
 ) -> Diagnosis:
     commit = Commit(start.commit, start.tree, datetime.fromtimestamp(0, UTC), "")
     folder = _extracted(settings, start)
@@ -85,13 +82,13 @@ def _measure(
     if removed:
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash, base=plain)
-    server = warm_client.start(sys.executable, server_environment(plain))
+    server = warm_client.WarmServer(environment=server_environment(plain))
     with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
         preload = list(load_profile(settings).preload)
         server.open_suite(
             [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks"), preload, environment
         )
-        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + budget_s)
+        jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + BUDGET_S)
         dtypes = {dtype for _, dtype in workload.trials}
         wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
         names = {pair: workload.name.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}

@@ -72,8 +72,6 @@ def bisect(
 
 
 def _payload(answer: BisectAnswer) -> dict[str, Any]:
-    from nbbench.model import to_plain
-
     search = answer.search
     return {
         "series": search.series,
@@ -83,9 +81,9 @@ def _payload(answer: BisectAnswer) -> dict[str, Any]:
         "stopped": answer.stopped,
         "sentence": answer.sentence,
         "work": search.work,
-        "culprits": [to_plain(search.commits[i]) for i in answer.culprits],
+        "culprits": [search.commits[i] for i in answer.culprits],
         "steps_of_work": {search.commits[i].hash: size for i, size in search.steps.items()},
-        "comparisons": to_plain(search.made),
+        "comparisons": search.made,
     }
 
 

@@ -147,7 +147,6 @@ def _recover(app: App, folder: str) -> int:
 
 
 def _emit(app: App, done: Capture) -> int:
-    from nbbench.documents import plain
     from nbbench.report.capture_sentences import sentences
     from nbbench.report.capture_summary import verdict_line
 
@@ -160,7 +159,7 @@ def _emit(app: App, done: Capture) -> int:
         "outcome": end.outcome,
         "command_exit_code": end.exit_code,
         "verdict": found.verdict if found else None,
-        "cause": plain(found.cause) if found else None,
+        "cause": found.cause if found else None,
         "anomalies": end.all_anomalies,
         "notes": end.all_notes,
         "files": end.files,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nbbench.cli.streams import put
+from nbbench.cli.app import App
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,27 +25,22 @@ if TYPE_CHECKING:
     help="How long to watch the machine, once idle and once in a loop.",
 )
 @click.pass_obj
-def doctor(app: Any, sample: float) -> None:
+def doctor(app: App, sample: float) -> None:
     """Name what would spoil a measurement here and now, with a remedy for each.
 
     Exits 0 when measuring is possible, warnings included, and 2 when something prevents it.
     """
     import os
-    import sys
 
-    from nbbench.documents import document
+    from nbbench.cli.streams import terminal
     from nbbench.errors import EXIT_OK, EXIT_USAGE
     from nbbench.measure.doctor import Level, run_checks, worst
     from nbbench.measure.doctor_facts import gather_facts
-    from nbbench.report.text import terminal_for
 
     checks = run_checks(gather_facts(app.settings, os.environ, sample_s=sample))
     level = worst(checks)
-    if app.json:
-        put(document("doctor", {"level": level, "checks": checks}), nl=False)
-    else:
-        shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
-        put(findings_text(shown, terminal_for(sys.stdout, os.environ)), nl=False)
+    shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
+    app.emit("doctor", {"level": level, "checks": checks}, findings_text(shown, terminal()))
     click.get_current_context().exit(EXIT_USAGE if level is Level.FAIL else EXIT_OK)
 
 

@@ -45,7 +45,7 @@ def flag(
     from nbbench.errors import UsageError
     from nbbench.history.flags import check_fix, check_step, expiry, find_flag
     from nbbench.history.history import current_flags, up_to_date
-    from nbbench.model import Decision, to_plain
+    from nbbench.model import Decision
     from nbbench.record.decisions import write_decision
     from nbbench.record.refresh import import_all, open_store
 
@@ -71,7 +71,7 @@ def flag(
         path = write_decision(app.settings.decisions_dir, decision)
         import_all(app.settings, store)
     text = f"{found.event.id}: {found.state} → {target} ({path.relative_to(app.settings.root)})"
-    app.emit("flag", {"decision": to_plain(decision), "file": str(path.name)}, text)
+    app.emit("flag", {"decision": decision, "file": str(path.name)}, text)
 
 
 def _person() -> str:

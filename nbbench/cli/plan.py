@@ -34,7 +34,6 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     chosen = find_plan(app.settings, plan_id)
 
     from nbbench.history.history import current_flags, up_to_date
-    from nbbench.model import to_plain
     from nbbench.plan.plan import PlanVerdict, plan_verdict
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
@@ -61,7 +60,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
         "title": chosen.title,
         "machine": name,
         "verdict": str(verdict),
-        "criteria": to_plain(states),
+        "criteria": states,
         "attempt": text if attempt else None,
     }
     app.emit("plan", payload, text)

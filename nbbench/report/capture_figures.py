@@ -65,10 +65,7 @@ def _derived(found: Findings) -> list[dict[str, Any]]:
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     trials = [
         {
-            "size": trial.size,
-            "dtype": trial.dtype,
-            "default": to_plain(trial.default),
-            "pinned": to_plain(trial.pinned),
+            **{name: to_plain(getattr(trial, name)) for name in ("size", "dtype", "default", "pinned")},
             "penalty": trial.penalty,
             "bytes_per_pixel": trial.ledger.bytes_per_pixel if trial.ledger else None,
             "operations": trial.ledger.ops if trial.ledger else None,

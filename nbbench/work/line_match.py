@@ -91,18 +91,7 @@ def _reversed(file: FileDiff) -> FileDiff:
 
 def _moved_lines(files: Sequence[FileDiff]) -> dict[LinePlace, LinePlace]:
     """Removed lines that were added elsewhere: grown from lines that occur once on either side."""
-    removed = {
-        (f.base_path, h.base_start + i): text.strip()
-        for f in files
-        for h in f.hunks
-        for i, text in enumerate(h.removed)
-    }
-    added = {
-        (f.head_path, h.head_start + i): text.strip()
-        for f in files
-        for h in f.hunks
-        for i, text in enumerate(h.added)
-    }
+    removed, added = _removed(files), _removed(map(_reversed, files))
     gone, new = Counter(removed.values()), Counter(added.values())
     once = {text: place for place, text in added.items() if new[text] == 1}
     moved: dict[LinePlace, LinePlace] = {}
@@ -116,6 +105,12 @@ def _moved_lines(files: Sequence[FileDiff]) -> dict[LinePlace, LinePlace]:
             moved.update(block)
             taken.update(b for _, b in block)
     return moved
+
+
+def _removed(files: Iterable[FileDiff]) -> dict[LinePlace, str]:
+    """The lines that a difference takes away, without their indent."""
+    hunks = ((f.base_path, h) for f in files for h in f.hunks)
+    return {(path, h.base_start + i): s.strip() for path, h in hunks for i, s in enumerate(h.removed)}
 
 
 def _block(

@@ -20,7 +20,7 @@ from nbbench.model import Commit
 
 SERIES = "bandwidth.Warm.time_run(512, 'float32')"
 WORKLOAD = "bandwidth-512-float32"
-FIXED = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FIXED = settings(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def branch(count: int) -> tuple[Commit, ...]:

@@ -12,11 +12,11 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
+from nbbench.cli.app import App
 from nbbench.cli.doctor import doctor, findings_text
 from nbbench.config import Settings
 from nbbench.measure import doctor_facts as noise_facts
@@ -173,7 +173,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     def run(facts: HostFacts, *arguments: str, json_out: bool = False, quiet: bool = False):
         monkeypatch.setattr(noise_facts, "gather_facts", lambda settings, environ, sample_s: facts)
-        app = SimpleNamespace(settings=Settings(root=tmp_path), json=json_out, quiet=quiet)
+        app = App(json=json_out, quiet=quiet, _settings=Settings(root=tmp_path))
         return CliRunner().invoke(doctor, list(arguments), obj=app)
 
     return run
