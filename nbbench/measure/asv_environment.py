@@ -204,7 +204,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
         if self._server is None:
             try:
-                self._server = warm.start(environment=environment)
+                self._server = warm.WarmServer(environment=environment)
             except HostError as error:
                 raise util.UserError(f"{error} ({error.hint})") from error
         preload = list(load_profile(self._settings).preload)
