@@ -137,6 +137,11 @@ def truncate_middle(text: str, width: int) -> str:
     return front + tail
 
 
+def last_line(text: str, otherwise: str = "") -> str:
+    """The last line of a program's output that is not blank; `otherwise` where there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), otherwise)
+
+
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """`1 commit`, `3 commits`, `2 series`."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"

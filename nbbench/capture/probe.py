@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -83,7 +82,7 @@ def _measure(
     if removed:
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash, base=plain)
-    server = warm_client.start(sys.executable, server_environment(plain))
+    server = warm_client.WarmServer(environment=server_environment(plain))
     with closing(server), tempfile.TemporaryDirectory(dir=server.scratch) as scratch:
         preload = list(load_profile(settings).preload)
         server.open_suite(

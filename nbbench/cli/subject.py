@@ -68,12 +68,12 @@ def _refuse_other_results(app: App, history: Any) -> None:
 @click.pass_obj
 def use(app: App, source: str) -> None:
     """Register a clone of the subject (used in place, never written to), or clone a URL."""
-    from nbbench.subject.git import without_login
+    from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import clone
 
     path = Path(source).expanduser()
     if not path.exists() and (":" in source or source.endswith(".git")):
-        app.say(f"cloning {without_login(source)} …")
+        app.say(f"cloning {url_without_login(source)} …")
         path = clone(app.settings, source)
     _register(app, path)
 
@@ -89,12 +89,12 @@ def show(app: App) -> None:
 
 def _register(app: App, path: Path) -> None:
     from nbbench.errors import UsageError
-    from nbbench.subject.git import without_login
+    from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import register
 
     if not path.exists():
         raise UsageError(
-            f"{without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
+            f"{url_without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
         )
     _describe(app, register(app.settings, path.resolve()))
 

@@ -68,7 +68,7 @@ class History:
 
     def order(self) -> CommitOrder:
         """The commits along the branch; a database lists all those of its series."""
-        return CommitOrder(self.commits, self.series)
+        return CommitOrder(self.commits)
 
     def ceilings(self) -> list[Series]:
         """The machine's own series, which explain and are never judged."""

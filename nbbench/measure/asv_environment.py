@@ -50,6 +50,7 @@ _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal
 # One asv process makes one collection: what tells a second look at a commit from a second round.
 _COLLECTION = datetime.now(UTC).isoformat(timespec="seconds")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_OTHER_PYTHON = f"nbbench measures with the Python that runs it, {_PYTHON}: Python {{}} is not measured"
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
 
 
@@ -66,9 +67,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
 
     def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged: dict[Any, str]) -> None:
         if not self.matches(python):
-            raise EnvironmentUnavailable(
-                f"nbbench measures with the Python that runs it, {_PYTHON}: Python {python} is not measured"
-            )
+            raise EnvironmentUnavailable(_OTHER_PYTHON.format(python))
         type(self).created = True
         self._python = _PYTHON
         # A different torch is a different environment: its name must say so.
@@ -89,6 +88,16 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     def matches(cls, python: str) -> bool:
         """Whether this interpreter is the asked one."""
         return python in ("same", "python", _PYTHON, sys.executable)
+
+    @classmethod
+    def refuse_others(cls, specifiers: Sequence[str]) -> None:
+        """Raise UserError where `-E` or `--python` asks for another environment than the one there is."""
+        for asked in specifiers:
+            kind, _, python = asked.partition(":")
+            if kind and kind != cls.tool_name and not kind.startswith(f"{cls.tool_name}-"):
+                raise util.UserError(f"nbbench measures in its own environment: {asked} is not measured")
+            if python and not cls.matches(python):
+                raise util.UserError(_OTHER_PYTHON.format(python))
 
     def find_executable(self, executable: str) -> str:
         """Only `python` exists here, and it is this interpreter."""
@@ -204,7 +213,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
         if self._server is None:
             try:
-                self._server = warm.start(environment=environment)
+                self._server = warm.WarmServer(environment=environment)
             except HostError as error:
                 raise util.UserError(f"{error} ({error.hint})") from error
         preload = list(load_profile(self._settings).preload)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -20,6 +21,7 @@ from nbbench.measure.process_env import asv_process_environment
 from nbbench.model import Commit
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
+from nbbench.words import last_line
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _NOTHING_SELECTED = "No benchmarks selected"
@@ -51,8 +53,8 @@ def run_asv(settings: Settings, arguments: Sequence[str]) -> str:
         env=asv_process_environment(settings),
     )
     if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        raise HostError(f"asv {arguments[0]} failed: {lines[-1] if lines else f'exit {done.returncode}'}")
+        last = last_line(done.stdout + done.stderr, f"exit {done.returncode}")
+        raise HostError(f"asv {arguments[0]} failed: {last}")
     return done.stdout
 
 
@@ -123,7 +125,7 @@ def _follow(
         errors="replace",
         env=environment,
         start_new_session=True,  # an interrupt reaches asv once, from here
-        preexec_fn=_end_with_parent,
+        preexec_fn=partial(end_with_parent, signal.SIGINT),  # a kill of nbbench: nothing measures on unseen
     )
     progress = _Progress(commits, show)
     last: list[str] = []
@@ -144,18 +146,13 @@ def _follow(
             f"asv was ended by signal {-code}", hint="what is finished is kept: run again to resume"
         )
     if code == 1:
-        said = [text for line in last if (text := _PREFIX.sub("", line).strip())]
-        raise HostError(f"asv run failed: {said[-1] if said else 'no message'}")
+        said = last_line("\n".join(_PREFIX.sub("", line) for line in last), "no message")
+        raise HostError(f"asv run failed: {said}")
     return code
 
 
 _LAST_S = 5.0
 """Seconds that asv has to end after an interrupt; a budget is kept to within ten (nbbench/budget.py)."""
-
-
-def _end_with_parent() -> None:
-    """Have the kernel interrupt asv when nbbench is killed: nothing may measure on unseen."""
-    end_with_parent(signal.SIGINT)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -22,6 +22,7 @@ import psutil
 from nbbench.probe.cache import cache_of_level
 from nbbench.record.redact import redact_text
 from nbbench.units import format_bytes
+from nbbench.words import last_line
 
 UNKNOWN_FACT = "unknown"
 _CPU = "sys/devices/system/cpu"
@@ -184,7 +185,7 @@ def machine_facts(root: Path = Path("/")) -> dict[str, str]:
         "numa nodes": host.numa_nodes,
         "memory": lambda: format_bytes(host.memory()["MemTotal"]),
         "swap": lambda: format_bytes(host.memory()["SwapTotal"]),
-        "cpu quota": lambda: _or_none(host.cpu_quota()),
+        "cpu quota": lambda: "none" if (quota := host.cpu_quota()) is None else f"{quota:g}",
         "memory limit": lambda: "none" if (limit := host.memory_limit()) is None else format_bytes(limit),
         "container": lambda: host.container() or "none seen",
         "hypervisor": host.hypervisor,
@@ -260,8 +261,8 @@ def torch_env_text(
         return _torch_fallback(f"no answer within {timeout_s:g} s", versions)
     text = output.decode("utf-8", errors="replace").strip()
     if process.returncode != 0 or not text:
-        last = errors.decode("utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-        return _torch_fallback(redact_text(last[0], environ or ()), versions)
+        last = last_line(errors.decode("utf-8", errors="replace"), "no output")
+        return _torch_fallback(redact_text(last, environ or ()), versions)
     return redact_text(text, environ or ()) + "\n"
 
 
@@ -286,7 +287,3 @@ def _size(size: int) -> str | None:
 
 def _on_off(value: bool | None) -> str | None:
     return None if value is None else "on" if value else "off"
-
-
-def _or_none(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"

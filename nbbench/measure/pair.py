@@ -13,6 +13,7 @@ from random import Random
 from nbbench.disturbance import LEAST_COUNTED_S, Disturbance, DisturbedBy
 from nbbench.measure.slices import SLICES, SidesEnded, Slices, take_slices
 from nbbench.measure.warm_client import Job, JobOutcome
+from nbbench.words import last_line
 
 KEPT = 2
 """A side's figure is the geometric mean of its fastest slices, so many: noise only adds time, and two fastest
@@ -160,10 +161,9 @@ def whole_pair(
 
 def _whole_sample(outcome: JobOutcome, result: Path) -> Sample:
     """What one process of asv's wrote: a number, samples with the calls that each holds, or NaN (skipped)."""
-    lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
-    last = lines[-1] if lines else "no message"
+    last = last_line(outcome.output)
     if outcome.exit_code:
-        return Sample(None, last)
+        return Sample(None, last or "no message")
     try:
         answer = json.loads(result.read_text(encoding="utf-8"))
         value = statistics.median(answer["samples"]) if isinstance(answer, dict) else float(answer)
@@ -172,5 +172,5 @@ def _whole_sample(outcome: JobOutcome, result: Path) -> Sample:
     finally:
         result.unlink(missing_ok=True)
     if math.isnan(value):
-        return Sample(None, f"skipped: {last}" if lines else "skipped", skipped=True)
+        return Sample(None, f"skipped: {last}" if last else "skipped", skipped=True)
     return Sample(value)

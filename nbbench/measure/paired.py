@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from nbbench.measure.pair import Pair, Sample, sliced_pair, whole_pair
 from nbbench.measure.process_env import server_environment
 from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
+from nbbench.words import last_line
 
 ROUNDS_PER_SERVER = 3
 """Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
@@ -76,7 +76,7 @@ class PairedRunner:
     def server(self) -> warm_client.WarmServer:
         """The warm server, started when it is first asked for."""
         if self._server is None:
-            self._server = warm_client.start(sys.executable, server_environment())
+            self._server = warm_client.WarmServer(environment=server_environment())
             self._rounds, self._forked = 0, False
         return self._server
 
@@ -107,7 +107,9 @@ class PairedRunner:
                 timeout_s=60,
             )
             if outcome.exit_code:
-                raise InconclusiveError(f"the benchmarks cannot be imported: {_last_line(outcome.output)}")
+                raise InconclusiveError(
+                    f"the benchmarks cannot be imported: {last_line(outcome.output, 'no message')}"
+                )
             found = json.loads(target.read_text(encoding="utf-8"))
         series = [s for entry in found for s in _series(entry) if regex.search(s.label)]
         if not series:
@@ -186,11 +188,6 @@ def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
     for index, values in enumerate(itertools.product(*entry["params"])):
         label = f"{entry['name']}({', '.join(values)})"
         yield replace(one, index=index, label=label, params=tuple(zip(names, values, strict=True)))
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 from nbbench.errors import HostError
 from nbbench.measure.kernel import machine_times
 from nbbench.measure.warm_client import Job, JobOutcome
+from nbbench.words import last_line
 
 SLICES = 5
 """Slices that count: more lower the noise of a round less than more rounds do (docs/statistics.md). One slice
@@ -159,8 +160,7 @@ def take_slices(
 
 def _with_last_words(ended: Ended, outcome: JobOutcome) -> Ended:
     """The end with the last line that the process printed."""
-    lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
-    words = ": ".join(filter(None, (ended.reason, lines[-1] if lines else "")))
+    words = ": ".join(filter(None, (ended.reason, last_line(outcome.output))))
     return Ended(words or "no message", ended.skipped)
 
 

@@ -31,6 +31,7 @@ _SERVER = (
     f"import sys; sys.path.append({str(Path(nbbench.__file__).parents[1])!r}); "
     "from nbbench.measure.warm_server import main; main()"
 )
+_TAIL_BYTES = 65536
 _LOOK_S = 1.0  # how often a server that does not answer is looked at
 
 
@@ -104,20 +105,22 @@ class WarmServer:
 
     def __init__(
         self,
-        python: str,
-        environment: Mapping[str, str],
+        python: str = "",
+        environment: Mapping[str, str] | None = None,
+        *,
         preload: Sequence[str] = (),
         suites: int = _KEPT_SUITES,
     ) -> None:
+        """Start the server: with this interpreter and environment unless others are given."""
         self._kept = suites
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
         self._process = subprocess.Popen(
-            [python, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
+            [python or sys.executable, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={
-                **environment,
+                **(os.environ if environment is None else environment),
                 "OPENBLAS_NUM_THREADS": "1",
                 warm_server.FOLDER_VARIABLE: self._folder.name,
             },
@@ -292,23 +295,10 @@ def _continue_until_answer(sock: socket.socket, pid: int) -> bool:
     return stopped
 
 
-def _tail(path: Path, limit: int = 65536) -> str:
+def _tail(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - limit))
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def start(
-    python: str | None = None,
-    environment: Mapping[str, str] | None = None,
-    *,
-    preload: Sequence[str] = (),
-    suites: int = _KEPT_SUITES,
-) -> WarmServer:
-    """Start a warm server with this interpreter unless another is named."""
-    given = dict(os.environ if environment is None else environment)
-    return WarmServer(python or sys.executable, given, preload, suites)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.probe.resources import Run
 from nbbench.record.redact import redact_value
+from nbbench.words import last_line
 
 _TIMEOUT_S = 300.0
 # The subject's first run imports it, which takes a second: here once for all trees of a server.
@@ -42,7 +42,7 @@ def warm_server(
     if server is not None:
         yield server
         return
-    own = warm_client.start(sys.executable, server_environment(environment), preload=_SHARED)
+    own = warm_client.WarmServer(environment=server_environment(environment), preload=_SHARED)
     try:
         yield own
     finally:
@@ -63,8 +63,7 @@ def invoke(
         timeout_s=_TIMEOUT_S,
     )
     if outcome.exit_code:
-        lines = outcome.output.strip().splitlines()
-        raise InconclusiveError(lines[-1] if lines else f"it ended with {outcome.exit_code}")
+        raise InconclusiveError(last_line(outcome.output, f"it ended with {outcome.exit_code}"))
 
 
 def call(

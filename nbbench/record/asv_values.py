@@ -60,7 +60,10 @@ def read_bytes(path: Path) -> bytes:
             if found.st_size > MAX_BYTES:
                 raise BadFileError(path, f"larger than {MAX_BYTES >> 20} MiB")
             with os.fdopen(handle, "rb", closefd=False) as file:
-                return file.read(MAX_BYTES)
+                data: bytes | None = file.read(MAX_BYTES)
+                if data is None:  # a link into /proc: what reads as a file can wait like a pipe
+                    raise BadFileError(path, "it has nothing to read")
+                return data
         finally:
             os.close(handle)
     except OSError as error:

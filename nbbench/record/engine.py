@@ -173,6 +173,8 @@ def parse_url(url: str) -> URL:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise StoreError(f"no such kind of database: {parsed.drivername}", hint=_URL_HINT)
+    if "@" in (parsed.host or ""):  # a part of the password, which the driver would quote as the host
+        raise StoreError("the database URL holds an @ in its password", hint="write it as %40")
     return parsed
 
 

@@ -27,6 +27,7 @@ _SETTINGS = (
 )
 # A login in a URL ends at the last @ before a blank or a quote: passwords may hold / and @.
 _LOGIN = re.compile(r"(?<=://)[^\s'\"]*@")
+_WHOLE_LOGIN = re.compile(r"(?s)(?P<scheme>[A-Za-z][\w+.-]*:/+)?(?P<user>.*)@")
 _QUERY = re.compile(r"(://[^\s'\"?#]*)[?#][^\s'\"]*")
 
 
@@ -88,6 +89,14 @@ def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
 def without_login(text: str) -> str:
     """`text` with its URLs as they may be shown: without user names, passwords, queries and fragments."""
     return _QUERY.sub(r"\1", _LOGIN.sub("", text))
+
+
+def url_without_login(url: str) -> str:
+    """A whole URL as it may be shown; in one that git would refuse a password can hold blanks and quotes."""
+    login = _WHOLE_LOGIN.match(url)
+    if login and (login["scheme"] or ":" in login["user"]):  # `git@host:path` names nobody
+        url = (login["scheme"] or "") + url[login.end() :]
+    return without_login(url)
 
 
 def git_text(repository: Path | None, arguments: Sequence[str], **kwargs: float) -> str:

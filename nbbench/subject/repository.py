@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from nbbench.config import Settings
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
-from nbbench.subject.git import git, git_text, without_login
+from nbbench.subject.git import git, git_text, url_without_login
 from nbbench.words import clean
 
 _NAME_END = re.compile(r"[~^@:]")
@@ -114,7 +114,7 @@ def clone(settings: Settings, url: str) -> Path:
 
     A login in the URL is used and kept nowhere. Raises SubjectError with what git said.
     """
-    shown = without_login(url)
+    shown = url_without_login(url)
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in shown).strip("-.")[-80:] or "subject"
     target = settings.state_dir / "clones" / f"{name}.git"
     try:

@@ -61,7 +61,7 @@ def record(settings: Settings, rounds: Path, deadline: float) -> None:
     while time.monotonic() < deadline:
         name = datetime.now(UTC).isoformat(timespec="seconds")
         environment = server_environment()
-        with contextlib.closing(warm_client.start(sys.executable, environment, suites=len(SIDES))) as server:
+        with contextlib.closing(warm_client.WarmServer(environment=environment, suites=len(SIDES))) as server:
             for number in range(ROUNDS_PER_SERVER):
                 if time.monotonic() >= deadline:
                     break

@@ -43,7 +43,7 @@ def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     git(clone, "commit", "--quiet", "--message", "first")
     register(load_settings(project.root), clone)
     monkeypatch.setattr(
-        "nbbench.measure.warm_client.start", lambda *a, **k: pytest.fail("a server was started")
+        "nbbench.measure.warm_client.WarmServer", lambda *a, **k: pytest.fail("a server was started")
     )
     return project
 

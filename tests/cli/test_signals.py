@@ -85,6 +85,32 @@ def test_a_signal_ends_a_command_with_its_cleaning_up(number: signal.Signals) ->
     assert errors == "nbbench: interrupted; run the same command again to resume\n"
 
 
+EARLY = """
+import os, sys
+from nbbench.cli import main
+
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == "nbbench.cli.app":
+            os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_a_signal_while_the_program_is_being_loaded(number: signal.Signals) -> None:
+    """SIGTERM right after the start gave 1 and a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY.format(number=int(number))],
+        capture_output=True,
+        text=True,
+        preexec_fn=default_signals,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
 def test_the_same_signal_again_does_not_break_the_cleaning_up() -> None:
     process = start(WAIT_SLOWLY, preexec_fn=default_signals)
     assert process.stdout is not None and process.stdout.readline() == "at work\n"

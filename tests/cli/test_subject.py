@@ -92,7 +92,14 @@ def test_a_shallow_clone_is_refused_and_the_registration_stays(registered: Proje
 
 
 @pytest.mark.parametrize(
-    "url", ["https://user:s3cr3tpw@localhost.invalid/x.git", "https://s3cr3tpw@[bad/x.git"]
+    "url",
+    [
+        "https://user:s3cr3tpw@localhost.invalid/x.git",
+        "https://s3cr3tpw@[bad/x.git",
+        "https://user:a s3cr3tpw@localhost.invalid/x.git",
+        "https:/user:s3cr3tpw@localhost.invalid/x.git",
+        "user:s3cr3tpw@localhost.invalid:x.git",
+    ],
 )
 def test_a_login_in_the_url_is_shown_nowhere(project: Project, url: str) -> None:
     """J1"""

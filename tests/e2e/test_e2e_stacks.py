@@ -25,7 +25,7 @@ def bench(new_project):
 
     project = new_project("stacks")
     settings = load_settings(project.root, environ={})
-    server = warm_client.start(
+    server = warm_client.WarmServer(
         sys.executable, {**server_environment(project.environment), "HOME": os.devnull}
     )
     yield settings, server, open_subject(settings)

@@ -162,22 +162,6 @@ def test_placed_commits_stand_by_position_and_others_where_they_were(
     assert CommitOrder(line).commits == line
 
 
-@FIXED
-@given(st.lists(st.sets(st.integers(1, 12), min_size=1), min_size=1, max_size=5))
-def test_commits_that_only_series_name_come_in_each_series_order(measured: list[set[int]]) -> None:
-    line = branch(12)
-    some = [c for c in line if c.position % 3 == 0]
-    found = [
-        series(samples.BYTES, [1.0] * len(one), [line[i - 1] for i in sorted(one)], n=str(n))
-        for n, one in enumerate(measured)
-    ]
-    order = CommitOrder(some, found)
-    assert len({c.hash for c in order.commits}) == len(order.commits)
-    assert all(order.index(p.commit) >= 0 for one in found for p in one.points)
-    first = [order.index(p.commit) for p in found[0].points]
-    assert first == sorted(first)
-
-
 amounts = st.floats(0.0, 1e6)
 
 

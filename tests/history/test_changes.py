@@ -136,14 +136,6 @@ def test_commits_without_position_stay_between_those_with_one() -> None:
     assert numbers(found) == (2, 2)
 
 
-def test_points_of_commits_that_the_branch_does_not_list() -> None:
-    found = find_changes(history(series(BYTES, steps(6, 100, (4, 2))), commits=()))
-    assert [numbers(c) for c in found] == [(4, 4)]
-    some = [c for c in branch(6) if c.position != 4]
-    found = find_changes(history(series(BYTES, steps(6, 100, (4, 2))), commits=some))
-    assert [numbers(c) for c in found] == [(4, 4)]
-
-
 def test_the_ledger_confirms_a_level_of_one_commit() -> None:
     values = noisy(steps(30, 0.2, (15, 0.8), (16, 1.25)), 0.01)
     assert find_changes(history(series(TIME, values))) == []

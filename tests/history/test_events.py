@@ -241,12 +241,6 @@ def test_another_projects_commits_without_positions() -> None:
     assert (numbers(event), event.subject) == ((12, 12), "change 12")
 
 
-def test_commits_that_only_a_series_names_are_not_taken_for_the_newest() -> None:
-    (event,) = events(history(series(BYTES, steps(N, 100, (12, 1.2))), commits=()))
-    assert numbers(event) == (12, 12)
-    assert event.subject == ""
-
-
 def test_change_points_of_commits_that_nothing_knows_are_left_out() -> None:
     assert spans(made(change(99, 99, 0.5), change(3, 3, 0.5))) == [(3, 3)]
 

@@ -113,7 +113,7 @@ def test_a_lost_server_is_tried_once_more(environment, monkeypatch):
     """J3"""
     first = environment._server = Server(HostError("the warm benchmark server ended unexpectedly"))
     second = Server(JobOutcome("output", 0, TOLD))
-    monkeypatch.setattr(plugin.warm, "start", lambda **options: second)
+    monkeypatch.setattr(plugin.warm, "WarmServer", lambda **options: second)
     assert run(environment, *BENCH, **AS_ASV) == ("output", "", 0)
     assert first.closed and environment._server is second
     assert [r.exit_code for r in records(environment)] == [1, 0]
@@ -151,7 +151,7 @@ def test_another_python_is_refused(python):
 
 def test_a_lost_server_while_discovering_is_asvs_own_error(environment, monkeypatch):
     environment._server = Server(HostError("gone"))
-    monkeypatch.setattr(plugin.warm, "start", lambda **options: Server(HostError("gone")))
+    monkeypatch.setattr(plugin.warm, "WarmServer", lambda **options: Server(HostError("gone")))
     with pytest.raises(util.ProcessError):
         run(environment, "discover", "/benchmarks", "result.json")
 
@@ -162,7 +162,7 @@ def test_a_server_that_never_starts_ends_the_run_in_one_sentence(environment, mo
     def refuse(**options):
         raise HostError("the warm benchmark server did not start", hint="NBBENCH_WARM=0 runs without it")
 
-    monkeypatch.setattr(plugin.warm, "start", refuse)
+    monkeypatch.setattr(plugin.warm, "WarmServer", refuse)
     with pytest.raises(util.UserError, match=r"did not start \(NBBENCH_WARM=0 runs without it\)"):
         run(environment, *BENCH, **AS_ASV)
 

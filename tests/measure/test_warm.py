@@ -151,7 +151,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    made = warm_client.start()
+    made = warm_client.WarmServer()
     yield made
     made.close()
 
@@ -503,7 +503,7 @@ CLIENT = """
 import json, os, sys
 from nbbench.measure import warm_client
 suite, told = sys.argv[1:]
-server = warm_client.start()
+server = warm_client.WarmServer()
 server.open_suite([], suite, [], dict(os.environ))
 with open(told, "a") as stream:
     stream.write(f"{server._process.pid}\\n")
@@ -563,7 +563,7 @@ class TestEnd:
         assert b"Traceback" not in (tmp_path / "errors").read_bytes()
 
     def test_closing_ends_everything_and_leaves_no_files(self, folder):
-        made = warm_client.start()
+        made = warm_client.WarmServer()
         open_suite(made, folder, "one")
         process, scratch = made._process, Path(made._folder.name)
         assert scratch.is_dir()
@@ -579,7 +579,7 @@ class TestEnd:
             python.write_text(f"#!{sys.executable}\n{code}\n")
             python.chmod(0o755)
             with pytest.raises(HostError, match="did not start") as caught:
-                warm_client.start(str(python))
+                warm_client.WarmServer(str(python))
             assert "NBBENCH_WARM=0" in caught.value.hint
 
     def test_a_server_with_threads_is_refused(self, tmp_path):
@@ -596,7 +596,7 @@ class TestEnd:
         python.write_text(f"#!{sys.executable}\n{code}")
         python.chmod(0o755)
         with pytest.raises(HostError, match="has 9 threads, so it cannot fork safely"):
-            warm_client.start(str(python))
+            warm_client.WarmServer(str(python))
 
 
 class TestMessages:

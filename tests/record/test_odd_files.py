@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 from store_trees import row, write_result, write_tree
@@ -70,6 +72,16 @@ def test_pipes_in_place_of_what_describes(store, tmp_path, name):
     report = import_results(store, tree)
     assert report.results == 30
     assert [bad for bad, _ in report.files_bad] == [name][: name == "benchmarks.json"]
+
+
+def test_a_file_that_has_nothing_to_read_now(tmp_path, monkeypatch):
+    """J7: /proc/kmsg is a file by its kind, and read without waiting it gives nothing, not even no bytes."""
+    path = tmp_path / "kmsg"
+    path.write_text("")
+    reader = SimpleNamespace(read=lambda size: None)
+    monkeypatch.setattr(os, "fdopen", lambda *args, **more: contextlib.nullcontext(reader))
+    with pytest.raises(BadFileError, match="nothing to read"):
+        read_bytes(path)
 
 
 def test_a_file_that_is_larger_than_any_result_is_not_read(tmp_path, monkeypatch):

@@ -79,7 +79,12 @@ def test_urls(url):
 
 def test_no_error_quotes_a_password():
     """J5."""
-    for url in ("postgresql://u:s3cret@h:port/n", "postgresql://u:s3c/ret@h:1:2/n", "mysql://u:s3cret@h/n"):
+    for url in (
+        "postgresql://u:s3cret@h:port/n",
+        "postgresql://u:s3c/ret@h:1:2/n",
+        "mysql://u:s3cret@h/n",
+        "postgresql://u:p@s3cret@h/n",
+    ):
         assert "s3c" not in refused(url)
     with pytest.raises(StoreError) as info:
         Store.open("postgresql://u@127.0.0.1:1/n?password=s3cret&connect_timeout=1")
