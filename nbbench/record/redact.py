@@ -23,7 +23,7 @@ import itertools
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
@@ -239,7 +239,19 @@ def _spellings(value: str) -> set[str]:
         repr(value)[1:-1],
         base64.b64encode(data).decode().rstrip("="),
         data.hex(),
+        *_shortened(repr(value)),
     }
+
+
+def _shortened(shown: str) -> Iterator[str]:
+    """What pytest leaves of a value that it compares: `assert 'head...tail' == …`, or one of its locals.
+
+    Its lengths (_pytest/assertion/util.py, _pytest/_io/saferepr.py) depend on the operator.
+    """
+    for size in (28, 30, 31, 240):
+        head, tail = (size - 3) // 2, size - 3 - (size - 3) // 2
+        if len(shown) > size:
+            yield f"{shown[1:head]}...{shown[-tail:-1]}"
 
 
 def _exact(secrets: Secrets) -> tuple[str, ...]:

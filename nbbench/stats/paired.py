@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbbench.stats.summary import finite, mad_sigma, ratio_percent
+from nbbench.units import format_change
 
 FloatArray = NDArray[np.float64]
 
@@ -199,7 +200,9 @@ def hodges_lehmann(values: FloatArray) -> float:
 
 
 def percent(log_ratio: float) -> str:
-    """A log-ratio as a signed change: +1.5 %."""
+    """A log-ratio as a signed change, or as a factor beyond 2×: +1.5 %, 55.6×."""
+    if abs(log_ratio) >= math.log(2):
+        return format_change(log_ratio)
     return f"{ratio_percent(log_ratio):+.1f} %"
 
 

@@ -17,6 +17,7 @@ from nbbench.capture.snapshots import (
     tree_changes,
     work_tree,
 )
+from nbbench.subject import git
 
 
 @pytest.fixture
@@ -95,8 +96,13 @@ def test_looking_writes_nothing(checkout: Path) -> None:
     assert index.stat().st_mtime_ns == before
 
 
-def test_looking_runs_nothing_of_the_checkouts_configuration(checkout: Path) -> None:
+@pytest.mark.parametrize("old", [False, True], ids=["", "git that knows no settings in variables"])
+def test_looking_runs_nothing_of_the_checkouts_configuration(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
     """J13: neither core.fsmonitor nor hooks nor filters."""
+    if old:
+        monkeypatch.setattr(git, "_as_variables", lambda settings: {})
     trace = checkout / ".git" / "ran"
     program = script(checkout / ".git", f"#!/bin/sh\necho $0 >> {trace}\ncat\n", "program")
     hook = script(checkout / ".git" / "hooks", f"#!/bin/sh\necho hook >> {trace}\n", "post-index-change")

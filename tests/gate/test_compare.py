@@ -56,7 +56,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch):
 
 
 def pair(log_ratio: float) -> Pair:
-    return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio, slices=5)
+    return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio)
 
 
 def compared(**options) -> rooms.SeriesComparison:
@@ -108,6 +108,12 @@ def test_too_few_rounds_are_given_no_interval(rounds) -> None:
     found = compared(budget=Budget(50.0, lambda: 0.0 if left else 100.0))
     assert found.mark is CommitMark.UNCLEAR
     assert found.sentence == "change +35.1 %, 2 rounds are too few for an interval"
+
+
+def test_F4_a_large_change_is_a_factor(rounds) -> None:
+    left = rounds([pair(4.0), pair(4.001)])
+    found = compared(budget=Budget(50.0, lambda: 0.0 if left else 100.0))
+    assert found.sentence == "change 54.6×, 2 rounds are too few for an interval"
 
 
 @pytest.mark.parametrize(("side", "broken"), [("base", BASE), ("head", HEAD)])

@@ -260,6 +260,14 @@ def test_the_environment_tells_machine_file_and_programs(tmp_path: Path) -> None
     assert (facts.asv_machines, facts.programs[0].runs) == ((), True)
 
 
+def test_a_user_without_a_home_has_no_machine_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container that runs under any number."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    monkeypatch.chdir(tmp_path)
+    assert gather_facts(Settings(root=tmp_path), {}, sample_s=0.0).asv_machines == ()
+
+
 def test_git_that_is_missing_or_hangs_is_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".nbbench" / "subject.git").mkdir(parents=True)
     settings = Settings(root=tmp_path)

@@ -103,6 +103,7 @@ def flood():
     block = b"x" * (1 << 20)
     while True:
         os.write(1, block)
+        time.sleep(0.01)  # a fast disk would be full before anybody looks
 
 def start_threads():
     import threading

@@ -8,6 +8,7 @@ import re
 import time
 
 import pytest
+from _pytest._io.saferepr import saferepr
 from credential_samples import HEX32, IN_CONTEXT, PASSWORD, SURVIVORS, TOKENS, b64, rnd
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -250,3 +251,12 @@ def test_documents_are_redacted_string_by_string() -> None:
     log = {"stdout": f"line 1\nsent {TOKENS['github personal']}\nline 3", "api_key": PASSWORD}
     assert redact_value(log) == {"stdout": f"line 1\nsent {REDACTED}\nline 3", "api_key": REDACTED}
     assert redact_text("as hex " + b"plainword".hex(), {"MY_TOKEN": "plainword"}) == "as hex <redacted>"
+
+
+@pytest.mark.parametrize("size", [28, 30, 31, 240])
+def test_what_pytest_leaves_of_a_secret_that_it_compares(size):
+    """J2: `assert token == ''` shows a head and a tail of the token."""
+    secret = "Kx7Qp2Vn9Lm4Rt8Ws3Yd" * 20
+    shown = saferepr(secret, maxsize=size)
+    assert "..." in shown
+    assert redact_text(f"E  assert {shown} == ''", {"MY_API_TOKEN": secret}) == "E  assert '<redacted>' == ''"
