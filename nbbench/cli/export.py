@@ -29,11 +29,11 @@ def export(
     out: str | None,
     baseline: str | None,
     machine: str | None,
-) -> None:
+) -> int:
     """Write one machine's results of COMMIT (default: the newest measured) as an evidence folder.
 
     The folder is `<root>/cluster_<ID>/<STAMP>/` with true-UTC stamp, checksums and redacted
-    environment; an existing one is never overwritten.
+    environment; an existing one is never overwritten. Exit 4 where the commit has no figure.
     """
     from nbbench.plan.exporting import gather
     from nbbench.record.folders import register_folder
@@ -55,3 +55,4 @@ def export(
         "files": [path.name for path in written],
     }
     app.emit("export", payload, f"{folder}\n" + "\n".join(f"  {path.name}" for path in written))
+    return found.exit_code

@@ -207,6 +207,14 @@ def test_export_writes_a_whole_checked_folder(stepped: Project) -> None:
     assert again["folder"] != told["folder"]
 
 
+def test_an_export_without_a_figure_is_no_success(project: Project) -> None:
+    write_results(project.root, {"b.time_x": [None]})
+    done = project.run("export")
+    assert done.exit_code == 4, done.stderr
+    (folder,) = (project.root / "reports").rglob("exit_code.txt")
+    assert folder.read_text().strip() == "4"
+
+
 def test_exported_environment_holds_no_secret(stepped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "gh" + "p_" + "a1B2" * 9
     monkeypatch.setenv("MY_TOKEN", secret)
