@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -244,3 +246,16 @@ def test_evidence_of_a_tree_without_a_subject_names_no_command_that_cannot_work(
     shown = project.run("regressions").stdout
     assert "00000007-slower" in shown
     assert "nbbench explain" not in shown and "nbbench gate" not in shown
+
+
+def test_nothing_new_needs_neither_numpy_nor_torch(stepped: Project) -> None:
+    """The start of the command that people call most stays cheap."""
+    assert stepped.run("regressions").exit_code == 0
+    code = (
+        "import sys; from nbbench.cli.app import run;"
+        "code = run(['regressions', '--root', sys.argv[1]]);"
+        "heavy = {'numpy', 'scipy', 'torch'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(stepped.root)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

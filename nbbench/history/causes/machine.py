@@ -6,11 +6,12 @@ from nbbench import units
 from nbbench.disturbance import MACHINE_MOVED
 from nbbench.history.causes.facts import Evidence, Facts
 from nbbench.metrics import Role
-from nbbench.stats.canary import explains
 
 
 def find(facts: Facts) -> Evidence | None:
     """The copy ceiling or every reference kernel moved with the event."""
+    from nbbench.stats.canary import explains  # numpy: a command with nothing new does without
+
     if facts.ceiling is not None and abs(facts.ceiling) > MACHINE_MOVED:
         moved = units.format_change(facts.ceiling)
         return (*facts.work_or_same, f"the machine's copy ceiling moved by {moved} with it")
