@@ -6,6 +6,7 @@ Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_byte
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -319,6 +320,12 @@ class Flag:
     plan: str
     state: FlagState
     decisions: tuple[Decision, ...] = ()
+
+
+def spent_s(results: Iterable[Result]) -> float:
+    """Seconds that results took: asv gives all parameters of a benchmark the whole benchmark's time."""
+    asked = {(r.commit, r.key.machine, r.key.benchmark, r.started_at, r.duration_s or 0.0) for r in results}
+    return sum(seconds for *_, seconds in asked)
 
 
 def to_plain(value: Any) -> Any:

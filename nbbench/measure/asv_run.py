@@ -25,6 +25,7 @@ from nbbench.words import last_line
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _NOTHING_SELECTED = "No benchmarks selected"
+_LAST_ERROR = "Last error: "
 _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a message
 
 
@@ -146,8 +147,11 @@ def _follow(
             f"asv was ended by signal {-code}", hint="what is finished is kept: run again to resume"
         )
     if code == 1:
-        said = last_line("\n".join(_PREFIX.sub("", line) for line in last), "no message")
-        raise HostError(f"asv run failed: {said}")
+        said = [_PREFIX.sub("", line) for line in last]
+        # Where no suite could be imported asv's last line says only that; the reason stands before it.
+        said += [line.removeprefix(_LAST_ERROR) for line in said if line.startswith(_LAST_ERROR)]
+        reason = last_line("\n".join(said), "no message")
+        raise HostError(f"asv run failed: {reason}")
     return code
 
 

@@ -13,7 +13,7 @@ from statistics import median
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.measure.process_env import installed_torch
-from nbbench.model import Commit, ProcessRecord, Result, Status
+from nbbench.model import Commit, ProcessRecord, Result, Status, spent_s
 from nbbench.record import Store
 from nbbench.record.machines import machine_name
 from nbbench.subject.repository import Subject, describe
@@ -75,7 +75,7 @@ def estimate_s(
     costs = []
     for commit in store.commits()[-_LOOKED_AT:]:
         found = _of_this_place(settings, store.results(commit=commit.hash), bench)
-        costs.append(sum(result.duration_s or 0.0 for result in found))
+        costs.append(spent_s(found))
     known = [cost for cost in costs if cost > 0]
     return median(known) * len(commits) if known else None
 
@@ -85,14 +85,14 @@ def look_back(
 ) -> Occasion:
     """What became of an occasion that `began` then."""
     machine = machine_name(settings)
-    results = [
-        result
-        for commit in commits
-        for result in _of_this_place(settings, store.results(commit=commit.hash), bench)
-    ]
-    records = [r for c in commits for r in store.process_records(commit=c.hash) if r.machine == machine]
+    stored = [result for commit in commits for result in store.results(commit=commit.hash)]
+    results = _of_this_place(settings, stored, bench)
+    # Not by pattern: one that names parameters does not fit the name of a benchmark that was killed.
+    others = {r.key.benchmark for r in stored} - {r.key.benchmark for r in results}
+    found = [r for c in commits for r in store.process_records(commit=c.hash) if r.machine == machine]
+    records = [record for record in found if record.benchmark not in others]
     ran = tuple(r for r in results if r.started_at is not None and r.started_at >= began)
-    tried = any(record.started_at >= began for record in records)
+    tried = any(record.started_at >= began for record in found)
     return Occasion(machine, tuple(commits), tuple(results), ran, tuple(records), tried)
 
 

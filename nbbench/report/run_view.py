@@ -9,7 +9,7 @@ from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
-from nbbench.model import Commit, ProcessRecord, Result, Status
+from nbbench.model import Commit, ProcessRecord, Result, Status, spent_s
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.words import clean, day, plural
 
@@ -57,12 +57,12 @@ def commits_blocks(commits: Sequence[Commit]) -> list[Block]:
 
 def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> tuple[str, ...]:
     counts = Counter(result.status for result in mine)
-    durations = [result.duration_s for result in mine if result.duration_s is not None]
+    spent = spent_s(mine)
     return (
         commit[:8],
         day(known.date) if known else "",
         *(str(counts[status]) for status in (Status.OK, Status.FAILED, Status.SKIPPED)),
-        units.format_seconds(sum(durations)) if durations else "",
+        units.format_seconds(spent) if spent else "",
         known.subject if known else "",
     )
 
