@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("torch")
@@ -432,8 +433,7 @@ class TestSuites:
 
     def test_servers_of_closed_suites_end(self, server, folder):
         def children():
-            path = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children")
-            return [pid for pid in path.read_text().split() if alive(pid)]
+            return [child for child in psutil.Process(server._process.pid).children() if alive(child.pid)]
 
         for name in ("one", "two", "three"):
             open_suite(server, folder, name)
@@ -501,14 +501,14 @@ class TestSuites:
 
 CLIENT = """
 import json, os, sys
+import psutil
 from nbbench.measure import warm_client
 suite, told = sys.argv[1:]
 server = warm_client.WarmServer()
 server.open_suite([], suite, [], dict(os.environ))
 with open(told, "a") as stream:
     stream.write(f"{server._process.pid}\\n")
-    children = open(f"/proc/{server._process.pid}/task/{server._process.pid}/children").read()
-    stream.write(children.replace(" ", "\\n"))
+    stream.writelines(f"{child.pid}\\n" for child in psutil.Process(server._process.pid).children())
 server.run(
     ["call", "suite.jobs:hang", json.dumps({"path": told})],
     cwd="/", environment=dict(os.environ), timeout_s=600,

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -328,8 +328,9 @@ def probed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("trees")
     wanted = [event for event in demo.PLANTED if event.kind != "docs"]
     for event in wanted:
-        with tarfile.open(fileobj=io.BytesIO(git(repository, "archive", str(event.hash), "src"))) as archive:
-            archive.extractall(folder / str(event.position), filter="data")
+        packed = git(repository, "archive", "--format=zip", str(event.hash), "src")
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            archive.extractall(folder / str(event.position))
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "-1",
