@@ -40,7 +40,7 @@ class Runner:
 
 
 def pair(log_ratio: float, disturbed: str = "", canaries: ReferenceTimes | None = None) -> Pair:
-    return Pair(Sample(1.0), Sample(1.0), log_ratio, 5, 0, disturbed, 1.0, canaries)
+    return Pair(Sample(1.0), Sample(1.0), log_ratio, 0, disturbed, 1.0, canaries)
 
 
 def drive(runner: Runner, seconds: float = 600.0, coefficient: float = 0.0) -> tuple[SeriesState, Tally]:
