@@ -60,7 +60,7 @@ def accepted_images(
 ) -> set[str]:
     """The workloads whose image at head is one that somebody accepted: that of the acknowledged commit.
 
-    Where that commit's ledger is not on record nothing contradicts the acceptance.
+    Where that commit's ledger is not on record nobody's word covers the image: `nbbench ledger` records it.
     """
     trees = {commit.hash: commit for commit in commits}
     now, found, tolerance = known_ledgers(settings, head), set(), load_profile(settings).image
@@ -73,7 +73,7 @@ def accepted_images(
 
 def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) -> bool:
     if then is None or now is None or then.error:
-        return True
+        return False
     return compare_images(then, now, tolerance)[0] is not ImageChange.DIFFERENT
 
 
