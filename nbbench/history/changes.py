@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -22,7 +23,7 @@ from nbbench.ledger import ImageTolerance, Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
-from nbbench.stats.changepoint import Step, exact_steps
+from nbbench.stats.changepoint import Step, exact_steps, level_effect
 from nbbench.stats.detector import Rules
 from nbbench.stats.fdr import q_values
 from nbbench.stats.many import detect_one, share_work, useful_jobs
@@ -192,7 +193,11 @@ class _Judge:
         elif tested:
             values, sound = self.evidence.values(one)
             rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
-            steps = detect_one(values, self.evidence.confirmed(one), rules)
+            # What is lost in any run (a few page faults) is no level of its own: it would move a step.
+            floored = np.maximum(values, metric.least_change) if metric.least_change else values
+            steps = detect_one(floored, self.evidence.confirmed(one), rules)
+            if steps and metric.least_change:
+                steps = _levels_as_measured(steps, values)
             if not self.evidence.works_differently(one):
                 steps, flips = without_flips(steps)
         found = [_change_point(self.order, one, step, metric) for step in steps]
@@ -270,6 +275,26 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
+
+
+def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) -> tuple[Step, ...]:
+    """Steps that were found in floored values, with the medians of the values (n,) themselves."""
+    ends = [0, *(step.index for step in steps), values.size]
+    levels = [float(np.median(part[np.isfinite(part)])) for part in (values[a:b] for a, b in pairwise(ends))]
+    found = []
+    for step, before, after in zip(steps, levels, levels[1:], strict=False):
+        moved = level_effect(before, after) - step.effect
+        found.append(
+            replace(
+                step,
+                before=before,
+                after=after,
+                effect=step.effect + moved,
+                effect_lo=step.effect_lo + moved,
+                effect_hi=step.effect_hi + moved,
+            )
+        )
+    return tuple(found)
 
 
 def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:

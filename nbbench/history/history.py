@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.repeats import Repeats
     from nbbench.history.setups import Sampling, Setups
 
-RULES = 4
+RULES = 5
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
