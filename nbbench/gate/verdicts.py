@@ -53,7 +53,9 @@ def series_verdict(state: SeriesState, cause: Cause | None) -> Verdict | NotJudg
 
 
 def _not_judged(state: SeriesState) -> NotJudged | None:
-    """Why nothing can be said of a series: base has no figure to compare with."""
+    """Why nothing can be said of a series: no round of it began, or base has no figure to compare with."""
+    if not (state.log_ratios or state.rounds or state.errors or state.disturbed):
+        return NotJudged(state.label, NotJudgedReason.NOT_MEASURED, detail="within the budget")
     skipped = "base" in state.skipped
     if not skipped and (not state.crashes["base"] or state.log_ratios):
         return None
