@@ -1,4 +1,4 @@
-"""What `nbbench roofline` and `nbbench allocator --measure` run in warm processes."""
+"""What `nbbench roofline` and `nbbench allocator` run in warm processes."""
 
 from __future__ import annotations
 

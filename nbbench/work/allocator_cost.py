@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import median
-
-from nbbench.units import format_bytes
 
 # glibc maps each block above a threshold that adapts to what is freed, up to this size on 64-bit
 # machines (DEFAULT_MMAP_THRESHOLD_MAX in malloc.c): a larger block is mapped, faulted in page by
@@ -29,7 +25,6 @@ class Cost(StrEnum):
     NONE = "none"
     HEAP = "heap given back"
     MAPPED = "mmap threshold crossed"
-    UNKNOWN = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,77 +38,48 @@ class Large:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """One workload or series; seconds and faults are medians of a warm run.
+    """One workload; seconds and page faults are medians of a warm run.
 
-    `default` is the C library's malloc, `pinned` mallopt in the process, `remedied` the printed
-    setting in the environment. `system_share` is system time over processor time with the default
-    malloc, or of the recorded process. None: not measured. `largest_bytes` is the largest tensor
-    (of a recorded series: one frame of the output).
+    By default with the C library's malloc, and remedied by the printed setting in the environment.
+    `system_share` is system time over processor time by default; `large` has the lines that allocate
+    the largest tensors, the largest first.
     """
 
     name: str
     work_bytes: int
     pixels: int
-    faults: float | None = None
-    pinned_faults: float | None = None
-    remedied_faults: float | None = None
-    system_share: float | None = None
-    penalty: float | None = None  # default time over pinned time
-    remedied: float | None = None  # default time over time with the remedy in the environment
-    largest_bytes: int = 0
+    faults: float
+    remedied_faults: float
+    system_share: float
+    default_s: float
+    remedied_s: float
     large: tuple[Large, ...] = ()
+
+    @property
+    def penalty(self) -> float:
+        """Default time over time with the remedy."""
+        return self.default_s / self.remedied_s
+
+    @property
+    def largest_bytes(self) -> int:
+        """Size of the largest tensor; 0 where none is large."""
+        return self.large[0].bytes if self.large else 0
 
     @property
     def cost(self) -> Cost:
         """Decided by counts of page faults alone, which no busy machine can change."""
-        if self.faults is None:
-            return Cost.UNKNOWN
-        kept = self.pinned_faults or 0.0
-        if (self.faults - kept) * PAGE_BYTES < _FAULTED_SHARE * self.work_bytes:
+        if (self.faults - self.remedied_faults) * PAGE_BYTES < _FAULTED_SHARE * self.work_bytes:
             return Cost.NONE
         return Cost.MAPPED if self.largest_bytes >= MMAP_CEILING_BYTES else Cost.HEAP
 
     @property
     def pays(self) -> bool:
         """Whether the default malloc's work takes time that can be measured."""
-        return self.cost in (Cost.HEAP, Cost.MAPPED) and (self.penalty or 1.0) - 1 >= _PAID
+        return self.cost is not Cost.NONE and self.penalty - 1 >= _PAID
 
     @property
-    def verdict(self) -> str:
-        """`none`, or what happens and what it costs."""
-        if self.cost in (Cost.NONE, Cost.UNKNOWN) or self.penalty is None:
-            return str(self.cost)
-        paid = f"pays {self.penalty - 1:.0%}" if self.pays else "no measurable cost in time"
-        return f"{self.cost}: {paid}"
-
-    @property
-    def crossing(self) -> str:
-        """From which frame size on the largest tensor of this workload is mapped every time."""
+    def crossing_pixels(self) -> int:
+        """From how many pixels on the largest tensor of this workload is mapped every time; 0: it is not."""
         if self.cost is not Cost.MAPPED or not self.pixels:
-            return ""
-        each = self.largest_bytes / self.pixels
-        least = math.ceil(MMAP_CEILING_BYTES / each)
-        side = math.isqrt(least - 1) + 1
-        frame = f", a frame of n = {side:,}" if math.isqrt(self.pixels) ** 2 == self.pixels else ""
-        return (
-            f"its largest tensor has {each:g} B a pixel ({format_bytes(self.largest_bytes)}): it is mapped "
-            f"each time from {least:,} pixels on{frame}; in smaller bands it is not"
-        )
-
-
-# What each cost means, for people.
-MEANING = {
-    Cost.HEAP: "freed memory at the heap's end goes back to the system, and is faulted in again",
-    Cost.MAPPED: "tensors of 32 MiB or more are mapped, faulted in and unmapped each time",
-}
-
-
-def shares(values: Sequence[tuple[float, float]]) -> float | None:
-    """System over processor time of (user, system) seconds; None where nothing was spent."""
-    user, system = sum(u for u, _ in values), sum(s for _, s in values)
-    return system / (user + system) if user + system > 0 else None
-
-
-def ratio(over: Sequence[float], under: Sequence[float]) -> float | None:
-    """Ratio of medians; None where one side was not measured."""
-    return median(over) / median(under) if over and under and median(under) > 0 else None
+            return 0
+        return math.ceil(MMAP_CEILING_BYTES / (self.largest_bytes / self.pixels))
