@@ -1,4 +1,4 @@
-"""`roofline`, `allocator` and `dtypes` without measuring: exit codes, JSON, bad input."""
+"""`roofline` and `dtypes` without measuring: exit codes, JSON, bad input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli_project import Project
 from nbbench.model import Commit
 
 
-@pytest.mark.parametrize("command", [("roofline",), ("allocator",), ("dtypes",)])
+@pytest.mark.parametrize("command", [("roofline",), ("dtypes",)])
 def test_measuring_needs_a_subject(project: Project, command: tuple[str, ...]) -> None:
     found = project.run(*command)
     assert found.exit_code == 2

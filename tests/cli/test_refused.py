@@ -57,7 +57,6 @@ def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
         ("explain", "HEAD", "HEAD"),
         ("ledger", "HEAD"),
         ("roofline",),
-        ("allocator",),
         ("dtypes",),
     ],
     ids=lambda words: " ".join(words),
@@ -93,7 +92,6 @@ def test_a_registered_subject_that_lost_its_branch_is_not_called_missing(
         ("gate", "--bench", "("),
         ("gate", "--calibrate", "--bench", "("),
         ("bisect", "a", "b", "--series", "("),
-        ("allocator", "--bench", "("),
         ("roofline", "--bench", "("),
         ("run", "--bench", "("),
         ("run", "--adaptive", "--bench", "("),
@@ -126,7 +124,6 @@ def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> Non
         ("gate", "--markdown"),
         ("dtypes", "--out"),
         ("explain", "a", "b", "--flame"),
-        ("allocator", "--markdown"),
     ],
     ids=lambda words: " ".join(words),
 )
