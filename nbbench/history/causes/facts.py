@@ -84,7 +84,7 @@ class Facts:
 
 def _telling(diffs: Iterable[LedgerDiff]) -> list[LedgerDiff]:
     """The diffs worth a sentence: the two that moved most, or the first whose image changed."""
-    moved = [d for d in diffs if not d.equal or d.recomposed or d.new_image]
+    moved = [d for d in diffs if d.changed]
     moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), not d.new_image, d.workload))
     return moved[:_SHOWN]
 
@@ -92,15 +92,14 @@ def _telling(diffs: Iterable[LedgerDiff]) -> list[LedgerDiff]:
 def describe_diff(diff: LedgerDiff) -> list[str]:
     """A ledger difference in sentences, largest lines named."""
     said = [
-        f"{diff.workload}: {diff.bytes_before:,.1f} → {diff.bytes_after:,.1f} B/pixel "
-        f"({units.format_change(diff.effect)}), {diff.ops_before:,} → {diff.ops_after:,} operations"
+        f"{diff.workload}: {diff.base.bytes_per_pixel:,.1f} → {diff.head.bytes_per_pixel:,.1f} B/pixel "
+        f"({units.format_change(diff.effect)}), {diff.base.ops:,} → {diff.head.ops:,} operations"
     ]
     if diff.retyped:
-        said.append(f"{diff.workload}: the output is {diff.dtype_after}, was {diff.dtype_before}")
+        said.append(f"{diff.workload}: the output is {diff.head.output_dtype}, was {diff.base.output_dtype}")
     if diff.upcasts:
-        said.append(
-            f"{diff.workload}: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/pixel wider than asked"
-        )
+        before, after = diff.base.upcast_per_pixel, diff.head.upcast_per_pixel
+        said.append(f"{diff.workload}: {before:,.1f} → {after:,.1f} B/pixel wider than asked")
     if diff.new_image:
         said.append(f"{diff.workload}: the image changed (sum × {diff.image_ratio:.6g}): not like for like")
     elif diff.image is ImageChange.SAME_BITS:
