@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -273,6 +273,17 @@ class ChangePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceRecord:
+    """One fact on record behind an event: its kind, and figures that JSON can hold.
+
+    A cause makes it (`history/causes/`); `report/causes.py` has the sentence of each kind.
+    """
+
+    kind: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Change points of many series: one commit range, one direction, one phase, one cause.
 
@@ -287,7 +298,7 @@ class Event:
     direction: EventDirection
     cause: Cause
     effect: float  # log ratio of the headline's series, which the cause explains
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRecord, ...] = ()
     changes: tuple[ChangePoint, ...] = ()
     recovered_by: str | None = None
     phase: Phase = Phase.WARM
