@@ -15,7 +15,6 @@ from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
 from nbbench.words import plural
-from nbbench.work.allocator_cost import shares
 from nbbench.work.work_share import Timing
 from nbbench.workloads import ledger_families, workload_of
 
@@ -59,7 +58,7 @@ class MeasuredTimes:
             beside = _speaking(store, faults, workload)
             self._faults[workload] = _by_commit(beside, key)
             params = declared[key.benchmark].params
-            self._system[workload] = system_shares(store, key, params)
+            self._system[workload] = _system_shares(store, key, params)
 
     def between(self, workload: str, base: Commit, head: Commit, *, exact: bool = False) -> TimedPair | None:
         """The time at two commits, or at the nearest measured ones around them (not if `exact`).
@@ -155,21 +154,20 @@ def _by_commit(results: Sequence[Result], key: SeriesKey) -> dict[str, Result]:
     return {r.commit: r for r in sorted(mine, key=lambda r: r.started_at or _LONG_AGO)}
 
 
-def system_shares(
-    store: Store, key: SeriesKey, params: Sequence[Sequence[str]], commit: str | None = None
-) -> dict[str, float]:
-    """System time over processor time of the processes that timed a series, by commit (or of one commit).
+def _system_shares(store: Store, key: SeriesKey, params: Sequence[Sequence[str]]) -> dict[str, float]:
+    """System time over processor time of the processes that timed a series, by commit.
 
     `params` are the values of the benchmark's parameters, as asv numbers their sets.
     """
     values = tuple(value for _, value in key.params)
     place = next((i for i, row in enumerate(itertools.product(*params)) if row == values), 0)
     spent: dict[str, list[tuple[float, float]]] = {}
-    for record in store.process_records(benchmark=key.benchmark, commit=commit):
+    for record in store.process_records(benchmark=key.benchmark):
         mine = record.kind == "run" and record.param_index == place and not record.exit_code
         if mine and record.machine in ("", key.machine):
             spent.setdefault(record.commit, []).append((record.user_s, record.system_s))
-    return {name: share for name, times in spent.items() if (share := shares(times)) is not None}
+    sums = {name: (sum(u for u, _ in times), sum(s for _, s in times)) for name, times in spent.items()}
+    return {name: s / (u + s) for name, (u, s) in sums.items() if u + s > 0}
 
 
 def _intervals(before: Result, after: Result) -> tuple[tuple[float, float], tuple[float, float]] | None:

@@ -1,4 +1,4 @@
-"""`roofline`, `allocator` and `dtypes` without measuring: exit codes, JSON, bad input."""
+"""`roofline` and `dtypes` without measuring: exit codes, JSON, bad input."""
 
 from __future__ import annotations
 
@@ -45,35 +45,6 @@ def measured(project: Project) -> Project:
     (machine / f"{HASH[:8]}-env.json").write_text(json.dumps(content))
     shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")
     return project
-
-
-class TestAllocator:
-    def test_recorded_series_without_a_subject(self, measured: Project) -> None:
-        found = measured.run("allocator")
-        assert found.exit_code == 0, found.stderr
-        assert "3.50×" in found.stdout
-        assert "GLIBC_TUNABLES=" in found.stdout
-
-    def test_json(self, measured: Project) -> None:
-        told = json.loads(measured.run("allocator", HASH[:8], "--json").stdout)
-        assert told["schema"] == "nbbench.allocator/1"
-        [row] = told["workloads"]
-        assert row["name"] == "bandwidth.Warm.time_run(size=2048, dtype='float64')"
-        assert (row["faults"], row["penalty"]) == (1_400_000.0, 3.5)
-        assert row["cost"] == "heap given back"  # no ledger tells the size of a frame
-
-    def test_markdown(self, measured: Project) -> None:
-        printed = measured.run("allocator", "--markdown").stdout
-        assert "| ---" in printed
-        page = measured.root / "page.md"
-        assert "| ---" not in measured.run("allocator", "--markdown", str(page)).stdout
-        assert page.read_text() == printed
-
-    def test_nothing_recorded_is_inconclusive(self, project: Project, measured: Project) -> None:
-        fits_none = measured.run("allocator", "--bench", "nothing")  # Small: not "nothing is recorded"
-        assert fits_none.exit_code == 2 and "matches 'nothing'" in fits_none.stderr
-        assert "on record: bandwidth" in fits_none.stderr
-        assert measured.run("allocator", "ffff").exit_code == 2
 
 
 class TestRoofline:
@@ -141,7 +112,7 @@ class TestRoofline:
         assert project.run("roofline", "--recorded").exit_code in (2, 4)
 
 
-@pytest.mark.parametrize("command", [("roofline",), ("allocator", "--measure"), ("dtypes",)])
+@pytest.mark.parametrize("command", [("roofline",), ("dtypes",)])
 def test_measuring_needs_a_subject(project: Project, command: tuple[str, ...]) -> None:
     found = project.run(*command)
     assert found.exit_code == 2

@@ -57,7 +57,6 @@ def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
         ("explain", "HEAD", "HEAD"),
         ("ledger", "HEAD"),
         ("roofline",),
-        ("allocator", "--measure"),
         ("dtypes",),
     ],
     ids=lambda words: " ".join(words),
@@ -93,7 +92,6 @@ def test_a_registered_subject_that_lost_its_branch_is_not_called_missing(
         ("gate", "--bench", "("),
         ("gate", "--calibrate", "--bench", "("),
         ("bisect", "a", "b", "--series", "("),
-        ("allocator", "--bench", "("),
         ("roofline", "--bench", "("),
         ("roofline", "--recorded", "--bench", "("),
         ("run", "--bench", "("),
@@ -128,7 +126,6 @@ def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> Non
         ("dtypes", "--out"),
         ("roofline", "--plot"),
         ("explain", "a", "b", "--flame"),
-        ("allocator", "--measure", "--markdown"),
     ],
     ids=lambda words: " ".join(words),
 )
