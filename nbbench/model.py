@@ -274,10 +274,7 @@ class ChangePoint:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRecord:
-    """One fact on record behind an event: its kind, and figures that JSON can hold.
-
-    A cause makes it (`history/causes/`); `report/causes.py` has the sentence of each kind.
-    """
+    """One fact behind an event, in figures that JSON can hold; `report/causes.py` has a sentence a kind."""
 
     kind: str
     figures: dict[str, Any] = field(default_factory=dict)
@@ -285,10 +282,7 @@ class EvidenceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Change points of many series: one commit range, one direction, one phase, one cause.
-
-    A commit that makes one workload slower and another faster gives two events.
-    """
+    """Change points of many series: one commit range, one direction, one phase, one cause."""
 
     id: str  # stable: derived from commits, direction, phase and, where those are equal, the cause
     lo_commit: str
