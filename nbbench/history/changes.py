@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from nbbench.config import ImageTolerance
 from nbbench.history.canaries import Canaries, canary_levels
 from nbbench.history.confirmed import LONG, WorkHistory
 from nbbench.history.curves import Curve, StoredCurves, curve
@@ -26,7 +27,7 @@ from nbbench.history.standing import (
     standing,
     without_flips,
 )
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift

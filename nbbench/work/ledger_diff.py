@@ -10,7 +10,8 @@ from difflib import SequenceMatcher
 from itertools import chain, zip_longest
 from statistics import median
 
-from nbbench.ledger import ImageChange, ImageTolerance, Ledger, LedgerLine
+from nbbench.config import ImageTolerance
+from nbbench.ledger import ImageChange, Ledger, LedgerLine
 from nbbench.work.line_match import LineMatch, SiteNames
 
 # What weighs an operation against bytes where the two disagree (a loop that became tensors): an
