@@ -19,18 +19,6 @@ class ImageChange(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTolerance:
-    """How far two images may lie apart and still be the same within rounding, and why.
-
-    Relative changes of the means of 8 × 8 blocks: `median` over all blocks, `block` of any one.
-    """
-
-    median: float = 1e-4
-    block: float = 1e-2
-    reason: str = "sums in another order move the means of blocks by less"
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerLine:
     """What one source line of the subject asked for, by operation and dtype.
 

@@ -74,23 +74,8 @@ def _left_out_of_suite(found: Explanation) -> str:
 
 def plain_diff(diff: LedgerDiff) -> dict[str, Any]:
     """A difference as JSON-ready values, without the ledgers themselves."""
-    figures: dict[str, Any] = {"workload": diff.workload, "pixels": diff.head.pixels}
-    for name, one in (("before", diff.base), ("after", diff.head)):
-        figures |= {
-            f"bytes_{name}": one.bytes_per_pixel,
-            f"ops_{name}": one.ops,
-            f"upcast_{name}": one.upcast_per_pixel,
-            f"peak_{name}": one.peak_live_bytes,
-            f"peak_line_{name}": list(one.peak_line),
-            f"dtype_{name}": one.output_dtype,
-        }
     return {
-        **figures,
-        "effect": diff.effect,
-        "ops_effect": diff.ops_effect,
-        "image": str(diff.image),
-        "image_ratio": diff.image_ratio,
-        "moved_lines": diff.moved_lines,
+        **diff.figures,
         "lines": to_plain(diff.lines),
         "dtypes": _bytes_by_dtype(diff),
         "dtype_shifts": [{**to_plain(shift), "word": shift.word} for shift in dtype_shifts(diff)],

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from statistics import median
+from typing import Any
 
-from nbbench.ledger import ImageChange, ImageTolerance, Ledger, LedgerLine
+from nbbench.config import ImageTolerance
+from nbbench.ledger import ImageChange, Ledger, LedgerLine
 from nbbench.work.line_match import LineMatch, SiteNames
 
 ROUNDING = ImageTolerance()
@@ -139,6 +141,22 @@ class LedgerDiff:
     def changed(self) -> bool:
         """Whether anything exact differs: bytes, operations, which operations, or the image."""
         return not self.equal or self.recomposed or self.new_image
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The totals of both sides and what follows from them, as JSON can hold it; without the lines."""
+        found: dict[str, Any] = {"workload": self.workload, "pixels": self.head.pixels}
+        for when, one in (("before", self.base), ("after", self.head)):
+            found |= {
+                f"bytes_{when}": one.bytes_per_pixel,
+                f"ops_{when}": one.ops,
+                f"upcast_{when}": one.upcast_per_pixel,
+                f"peak_{when}": one.peak_live_bytes,
+                f"peak_line_{when}": list(one.peak_line),
+                f"dtype_{when}": one.output_dtype,
+            }
+        names = ("effect", "ops_effect", "peak_effect", "retyped", "upcasts", "image_ratio", "moved_lines")
+        return found | {name: getattr(self, name) for name in names} | {"image": str(self.image)}
 
 
 def log_ratio(before: float, after: float) -> float:

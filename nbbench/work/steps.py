@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.config import ImageTolerance
+from nbbench.ledger import Ledger
 from nbbench.model import Commit
 from nbbench.work.ledger_diff import ROUNDING, LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
