@@ -81,6 +81,7 @@ class NotJudgedReason(StrEnum):
     FAILING = "failing"
     SKIPPED = "skipped"
     VANISHED = "vanished"
+    TOO_RECENT = "too recent"
     NEW_VERSION = "new version"
     NEW_MACHINE = "new machine"
     OTHER_ENVIRONMENT = "other environment"
@@ -93,13 +94,14 @@ class NotJudged:
     """A series of which a verdict says nothing, and why: it is counted and shown, never "no regression".
 
     `series` is its name as verdicts show it, `since` the commit (full hash) from which on it could not be
-    judged, "" where there is none; `detail` is one short clause for people ("3 of 6 commits").
+    judged, "" where there is none; `detail` is a clause for people, `effect` the log ratio to the old level.
     """
 
     series: str
     reason: NotJudgedReason
     since: str = ""
     detail: str = ""
+    effect: float | None = None
 
 
 class FlagState(StrEnum):
