@@ -118,6 +118,7 @@ class FlagState(StrEnum):
 class Outcome(StrEnum):
     """The answers a gate gives for a series.
 
+    "changed" is a change of a metric of which nobody said which direction is better.
     "acknowledged" is a regression that somebody accepted; "not comparable" a program that computes another
     image, which is neither a gain nor a pass without somebody's word.
     """
@@ -127,6 +128,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     ACKNOWLEDGED = "acknowledged"
+    CHANGED = "changed"
     NOT_COMPARABLE = "not comparable"
 
 

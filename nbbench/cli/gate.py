@@ -71,8 +71,8 @@ def gate(
     Regressions that were acknowledged (`nbbench flag`) do not block until they grow or the acknowledgement
     expires. Exit 0 pass, 3 regression, 4 cannot tell, not judged or not comparable.
     """
+    from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
-    from nbbench.gate.verdicts import EXIT_BY_OUTCOME
 
     app.override(floor=floor, budget_s=seconds(budget))
     chosen = bench or app.settings.gate_bench
@@ -89,15 +89,17 @@ def gate(
 
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
     from nbbench.errors import EXIT_OK, UsageError
-    from nbbench.gate.calibrate import calibrate
+    from nbbench.gate.calibration import calibrate
     from nbbench.report.calibration import calibration_text
+    from nbbench.report.gate_sentences import evidence_text
     from nbbench.subject.repository import measurable, open_subject
 
     if head is not None:
         raise UsageError("--calibrate takes one commit, which runs against itself")
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
-    found, note = calibrate(app.settings, commit, bench, seed, app.say)
+    found, disturbed = calibrate(app.settings, commit, bench, seed, app.say)
+    note = evidence_text([disturbed])
     text = calibration_text(found.series, app.settings.floor, note)
     app.emit("calibration", {"calibration": found, "note": note}, text)
     return EXIT_OK
@@ -106,9 +108,9 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
 def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
     from nbbench.cli.pages import emit_blocks
     from nbbench.record.atomic import write_text
-    from nbbench.report.gate import gate_blocks
+    from nbbench.report.gate import gate_blocks, gate_payload
     from nbbench.report.junit import gate_junit
 
     if junit:
         write_text(Path(junit), gate_junit(report))
-    emit_blocks(app, "gate", report, gate_blocks(report), markdown, for_github=True)
+    emit_blocks(app, "gate", gate_payload(report), gate_blocks(report), markdown, for_github=True)

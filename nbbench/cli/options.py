@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +54,6 @@ def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> 
     if not os.access(path.parent, os.W_OK):
         raise host_error(path, OSError(errno.EACCES, ""))
     return value
-
-
-def exactly(label: str) -> str:
-    """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
-    return shlex.quote(re.escape(label))
 
 
 def _judged(context: click.Context, option: click.Parameter, value: str | None) -> None:

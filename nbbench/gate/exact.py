@@ -3,52 +3,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.work_verdicts import WorkFacts, without_base
+from nbbench.gate.judge import lost_verdict, without_base, workload_verdicts
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
-from nbbench.model import Commit
+from nbbench.model import Commit, NotJudged
 from nbbench.subject.profile import load_profile
-from nbbench.work.ledger_diff import compare_images, diff_ledgers
+from nbbench.verdicts import Verdict
+from nbbench.words import Say
+from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.work import line_match
 
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
 
 
-def work_facts(
-    settings: Settings,
-    base: Commit,
-    head: Commit,
-    workloads: re.Pattern[str],
-    server: WarmServer,
-    say: Callable[[str], None],
-) -> WorkFacts:
+@dataclass(frozen=True, slots=True)
+class ExactWork:
+    """The exact work of base and head.
+
+    `diffs` are of workloads that ran on both sides, `lost` those that ran at base and cannot at head;
+    `not_judged` are all others.
+    """
+
+    diffs: tuple[LedgerDiff, ...] = ()
+    lost: tuple[Verdict, ...] = ()
+    not_judged: tuple[NotJudged, ...] = ()
+
+    @property
+    def new_images(self) -> list[str]:
+        """Workloads whose image head computes anew."""
+        return [diff.workload for diff in self.diffs if diff.new_image]
+
+    def verdicts(
+        self, acknowledged: Sequence[Acknowledged] = (), images: Collection[str] = ()
+    ) -> list[Verdict]:
+        """What cannot run any more, then each workload; `images` names those whose new image is accepted."""
+        found = [
+            verdict
+            for diff in self.diffs
+            for verdict in workload_verdicts(diff, acknowledged, image_accepted=diff.workload in images)
+        ]
+        return [*self.lost, *found]
+
+
+def exact_work(
+    settings: Settings, base: Commit, head: Commit, pattern: re.Pattern[str], server: WarmServer, say: Say
+) -> ExactWork:
     """Compare the exact work of the workloads that match.
 
     A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
     each workload is compared, lost at head, or not judged with the reason.
     """
-    names = matching_workloads(settings, workloads)
+    names = matching_workloads(settings, pattern)
     if not names:  # the suite declares none
-        return WorkFacts()
+        return ExactWork()
     before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
     match, tolerance = line_match(settings, base, head), load_profile(settings).image
-    diffs, lost, not_judged = [], {}, []
+    diffs, lost, not_judged = [], [], []
     for name in names:
         errors = [side[name].error.partition("\n")[0] for side in (before, after)]
         if errors[0]:
             skipped = all(error.startswith(_SKIPPED) for error in errors if error)
             not_judged.append(without_base(f"ledger {name}", *errors, skipped=skipped))
         elif errors[1]:
-            lost[name] = errors[1]
+            lost.append(lost_verdict(f"ledger {name}", errors[1]))
         else:
             diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
-    return WorkFacts(tuple(diffs), lost, tuple(not_judged))
+    return ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
 
 
 def accepted_images(
@@ -78,11 +105,7 @@ def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) ->
 
 
 def _side(
-    settings: Settings,
-    commit: Commit,
-    names: Sequence[str],
-    server: WarmServer,
-    say: Callable[[str], None],
+    settings: Settings, commit: Commit, names: Sequence[str], server: WarmServer, say: Say
 ) -> dict[str, Ledger]:
     """The ledger of each workload at one commit; where none could be recorded, one that says why."""
     pattern, why = re.compile("|".join(f"^{re.escape(name)}$" for name in names)), "no ledger was recorded"
