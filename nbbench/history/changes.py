@@ -19,6 +19,7 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
+from nbbench.history.share import share_work, useful_jobs
 from nbbench.history.standing import (
     SeriesStanding,
     current,
@@ -31,10 +32,8 @@ from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
-from nbbench.stats.changepoint import Step, exact_steps, level_effect
-from nbbench.stats.detector import Rules
+from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
 from nbbench.stats.fdr import q_values
-from nbbench.stats.many import detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import Workloads, current_workloads, use_workloads, workload_of
@@ -118,7 +117,8 @@ def judge_history(
     judge = _Judge(
         order,
         _Evidence(history, order),
-        Rules(_MIN_SEGMENT, alpha, min_effect),
+        alpha,
+        min_effect,
         dict(declared),
         _counted(history),
     )
@@ -181,7 +181,8 @@ class _Judge:
 
     order: CommitOrder
     evidence: _Evidence
-    rules: Rules
+    alpha: float
+    min_effect: float
     declared: Mapping[str, Better]
     counted: frozenset[tuple[str, str]]
 
@@ -196,16 +197,21 @@ class _Judge:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
             values, sound = self.evidence.values(one)
-            rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
+            alpha = self.alpha if sound else self.alpha * DISTURBED_ALPHA
             # What is lost in any run (a few page faults) is no level of its own: it would move a step.
             floored = np.maximum(values, metric.least_change) if metric.least_change else values
-            steps = detect_one(floored, self.evidence.confirmed(one), rules)
+            steps = detect_steps(
+                floored,
+                confirmed=self.evidence.confirmed(one),
+                alpha=series_alpha(alpha, floored.size),
+                min_effect=self.min_effect,
+            )
             if steps and metric.least_change:
                 steps = _levels_as_measured(steps, values)
             if not self.evidence.works_differently(one):
                 steps, flips = without_flips(steps)
         found = [_change_point(self.order, one, step, metric) for step in steps]
-        stand = standing(self.order, one, metric, steps, flips, self.rules.min_effect)
+        stand = standing(self.order, one, metric, steps, flips, self.min_effect)
         return _Judged(place, found, tested, stand)
 
     def _repeated(self, key: SeriesKey) -> bool:

@@ -32,7 +32,7 @@ class Step:
     places (95 %, wider where values are missing). ``before`` and ``after`` are the levels (medians, in the
     values' own unit). ``effect`` is ln(after / before) with a 95 % interval; `level_effect` says what it is
     where the levels have no ratio. ``p_value`` is the probability of a contrast as great anywhere in a series
-    of this length that does not change. ``segment_before`` and ``segment_after`` count finite points.
+    of this length that does not change.
 
     A *drift* runs from ``lo`` to ``hi``; its ``index`` is the place half way, its levels are those at its two
     ends.
@@ -48,8 +48,15 @@ class Step:
     effect_hi: float
     p_value: float
     kind: Literal["step", "drift"]
-    segment_before: int
-    segment_after: int
+
+
+ALARMS_PER_POINT = 1e-3
+"""False alarms that short series may raise: one in a thousand points."""
+
+
+def series_alpha(alpha: float, n: int) -> float:
+    """Error rate of a series of ``n`` points: ``alpha``, but no more than ALARMS_PER_POINT allow."""
+    return min(alpha, ALARMS_PER_POINT * max(n, 1))
 
 
 def level_effect(before: float, after: float) -> float:
@@ -97,12 +104,8 @@ def detect_steps(
     # a relative limit says nothing about differences of values that may be zero: filtered at the end
     rules = Rules(min_segment, alpha, min_effect if log else 0.0)
     changes = detect(scaled, flags[known], rules)
-    edges = [0, *(change.cut for change in changes), present.size]
     index = np.flatnonzero(known).astype(np.int64)
-    steps = (
-        _step(change, None if log else unit, index, change.cut - edges[i], edges[i + 2] - change.cut)
-        for i, change in enumerate(changes)
-    )
+    steps = (_step(change, None if log else unit, index) for change in changes)
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
 
 
@@ -129,7 +132,7 @@ def _check(values: ArrayLike, min_segment: int, alpha: float, min_effect: float)
     return array
 
 
-def _step(change: Change, unit: float | None, index: IndexArray, left: int, right: int) -> Step:
+def _step(change: Change, unit: float | None, index: IndexArray) -> Step:
     """A change in the values' own unit and places; ``unit`` is None on the log scale."""
     reach = EFFECT_Z * change.error
     if unit is None:
@@ -153,8 +156,6 @@ def _step(change: Change, unit: float | None, index: IndexArray, left: int, righ
         effect_hi=interval[1],
         p_value=change.p_value,
         kind=change.kind,
-        segment_before=left,
-        segment_after=right,
     )
 
 
@@ -177,7 +178,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     edges = [0, *cuts, present.size]
     level = [float(np.median(present[a:b])) for a, b in itertools.pairwise(edges) if b > a]
     changes = [Change(cut, cut, cut, level[i], level[i + 1], 0.0, 0.0, "step") for i, cut in enumerate(cuts)]
-    return tuple(_step(c, 1.0, index, c.cut - edges[i], edges[i + 2] - c.cut) for i, c in enumerate(changes))
+    return tuple(_step(change, 1.0, index) for change in changes)
 
 
 def _exact_cuts(present: FloatArray, rel_tol: float) -> list[int]:
