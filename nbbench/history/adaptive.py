@@ -14,9 +14,8 @@ import numpy as np
 
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
-from nbbench.history.canaries import canary_levels
 from nbbench.history.next_tree import NextTrees, Probe, Tree, TreeReading, Why, plan, steadied
-from nbbench.history.repeats import collected_again
+from nbbench.history.telemetry import canary_levels, collected_again
 from nbbench.ledger import Ledger
 from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.ledgers import commit_ledgers, known_ledgers, workload_names
@@ -158,7 +157,7 @@ def _trees(
 
 def _cost(kept: Mapping[str, Ledger]) -> dict[str, float]:
     """Work by workload in one unit; a workload that failed has none."""
-    return {name: cost_bytes(one) for name, one in kept.items() if not one.error and one.pixels}
+    return {name: one.cost_bytes for name, one in kept.items() if not one.error and one.pixels}
 
 
 def _fails(kept: Mapping[str, Ledger]) -> bool:

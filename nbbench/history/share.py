@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 
-LEAST_POINTS = 1_000_000
+MANY_POINTS = 1_000_000
 """Below this many points (a few seconds) one process is done before others have started."""
 
 MOST_JOBS = 16
@@ -53,7 +53,7 @@ def _do(item: Any) -> Any:
 def useful_jobs(points: int) -> int:
     """Processes worth starting for ``points`` values in all: one for few, else as many as there are cores to
     use, MOST_JOBS at most."""
-    if points < LEAST_POINTS:
+    if points < MANY_POINTS:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return min(cores, MOST_JOBS)

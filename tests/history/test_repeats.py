@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from history_samples import TIME, branch, find_changes, history, noisy, numbers, series, steps
 
-from nbbench.history.repeats import collected_again, repeated, repeats_of
+from nbbench.history.confirmed import repeated, repeats_of
+from nbbench.history.telemetry import collected_again
 from nbbench.model import Point, ProcessRecord, Series
 
 

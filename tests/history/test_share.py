@@ -7,7 +7,7 @@ import os
 import pytest
 
 from nbbench.history import share
-from nbbench.history.share import LEAST_POINTS, MOST_JOBS, share_work, useful_jobs
+from nbbench.history.share import MANY_POINTS, MOST_JOBS, share_work, useful_jobs
 
 
 class Seen:
@@ -46,12 +46,12 @@ def test_an_error_in_a_process_reaches_the_caller():
 
 
 def test_no_process_is_started_for_few_points():
-    assert useful_jobs(LEAST_POINTS - 1) == 1
-    assert useful_jobs(LEAST_POINTS) >= 1
+    assert useful_jobs(MANY_POINTS - 1) == 1
+    assert useful_jobs(MANY_POINTS) >= 1
 
 
 @pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (4, 4), (128, MOST_JOBS)])
 def test_many_cores_are_not_as_many_clients_of_the_database(monkeypatch, cores, jobs):
     """Small: PostgreSQL takes 100 by default."""
     monkeypatch.setattr(share.os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
-    assert useful_jobs(LEAST_POINTS) == jobs < 100
+    assert useful_jobs(MANY_POINTS) == jobs < 100
