@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
-from nbbench.history.confirmed import LONG, Repeats, WorkHistory, repeated
+from nbbench.history.confirmed import Repeats, WorkHistory, repeated
 from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
@@ -209,7 +209,7 @@ class _Judge:
         takes them."""
         confirmed = self._work.confirmed(one)
         if again := self._repeats.get(one.key):
-            repeats = repeated(one.commits, one.values, again, LONG)
+            repeats = repeated(one.commits, one.values, again)
             confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
         return confirmed
 

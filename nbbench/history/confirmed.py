@@ -19,12 +19,10 @@ from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.model import Series, SeriesKey
+from nbbench.stats.noise import MIN_SEGMENT
 from nbbench.stats.short_levels import IntArray, confirmed_by_repeats
 from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
-
-LONG = 3
-"""Levels of so many commits and more need no confirmation."""
 
 SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
@@ -75,11 +73,11 @@ def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDIN
 
 
 def short_levels(levels: IntArray) -> IntArray:
-    """Numbers (n,) from 1 on of the levels with fewer than LONG of these commits; 0 elsewhere, and where
+    """Numbers (n,) from 1 on of the levels of fewer than MIN_SEGMENT commits; 0 elsewhere, and where
     there is but one level."""
     _, index = np.unique(levels, return_inverse=True)
     sizes = np.bincount(index)
-    short: IntArray = np.where(sizes[index] < LONG, index + 1, 0).astype(np.int64)
+    short: IntArray = np.where(sizes[index] < MIN_SEGMENT, index + 1, 0).astype(np.int64)
     return short if sizes.size > 1 else np.zeros_like(short)
 
 
@@ -146,7 +144,6 @@ def repeated(
     commits: Sequence[str],
     values: NDArray[np.float64],
     again: Mapping[str, tuple[float, float]],
-    min_segment: int,
 ) -> NDArray[np.bool_]:
     """Which of the ``values`` (n,) at ``commits`` stand out of their neighbours in the same way in both of
     their collections.
@@ -160,4 +157,4 @@ def repeated(
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(rows.T)
     twice = np.array([commit in again for commit in commits], dtype=np.bool_)
-    return confirmed_by_repeats(np.where(np.isfinite(logs), logs, np.nan), min_segment) & twice
+    return confirmed_by_repeats(np.where(np.isfinite(logs), logs, np.nan)) & twice

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.detector import Change, Rules, detect
+from nbbench.stats.detector import Change, detect
 from nbbench.stats.short_levels import ALONE
 
 FloatArray = NDArray[np.float64]
@@ -76,13 +76,12 @@ def detect_steps(
     values: ArrayLike,
     *,
     confirmed: ArrayLike | None = None,
-    min_segment: int = 3,
     alpha: float = 0.01,
     min_effect: float = 0.0,
 ) -> tuple[Step, ...]:
     """Change points of a noisy series of shape (n,) in commit order; NaN and infinities are missing values.
 
-    A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,)) says that a shorter one is
+    A level has at least three points, unless ``confirmed`` (shape (n,)) says that a shorter one is
     real: true or ALONE where a second collection confirms the point, the number (from 1 on) of the level
     where the ledger confirms a level as a whole. ``alpha`` bounds the
     probability that a series without changes yields any step. Changes smaller than ``min_effect`` (absolute
@@ -92,8 +91,14 @@ def detect_steps(
     beforehand (`null_model`), not from random permutations. ValueError for other shapes and for arguments out
     of range.
     """
-    array = _check(values, min_segment, alpha, min_effect)
-    flags = _confirmations(confirmed, array.shape)
+    if not (0.0 < alpha < 1.0 and min_effect >= 0.0):
+        raise ValueError(f"alpha must lie inside (0, 1) and min_effect from 0 on: {alpha}, {min_effect}")
+    array = _series(values)
+    flags = np.zeros(array.shape, dtype=np.int64) if confirmed is None else np.asarray(confirmed)
+    if flags.shape != array.shape:
+        raise ValueError(f"confirmed has shape {flags.shape}, values have {array.shape}")
+    if flags.dtype == np.bool_:
+        flags = np.where(flags, ALONE, 0)
     known = np.isfinite(array)
     present = array[known]
     if present.size < 3 or present.min() == present.max():
@@ -102,33 +107,16 @@ def detect_steps(
     unit = 1.0 if log else float(np.abs(present).max())
     scaled = np.log(present) if log else present / unit
     # a relative limit says nothing about differences of values that may be zero: filtered at the end
-    rules = Rules(min_segment, alpha, min_effect if log else 0.0)
-    changes = detect(scaled, flags[known], rules)
+    changes = detect(scaled, flags[known].astype(np.int64), alpha, min_effect if log else 0.0)
     index = np.flatnonzero(known).astype(np.int64)
     steps = (_step(change, None if log else unit, index) for change in changes)
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
 
 
-def _confirmations(confirmed: ArrayLike | None, shape: tuple[int, ...]) -> IndexArray:
-    """What is confirmed, (n,), as `find_short_levels` takes it."""
-    given = np.zeros(shape, dtype=np.int64) if confirmed is None else np.asarray(confirmed)
-    if given.shape != shape:
-        raise ValueError(f"confirmed has shape {given.shape}, values have {shape}")
-    return np.where(given, ALONE, 0) if given.dtype == np.bool_ else given.astype(np.int64)
-
-
-def _check(values: ArrayLike, min_segment: int, alpha: float, min_effect: float) -> FloatArray:
+def _series(values: ArrayLike) -> FloatArray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
-    if min_segment < 2:
-        raise ValueError(
-            f"min_segment must be at least 2, got {min_segment}: one point cannot be told from a spike"
-        )
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must lie inside (0, 1), got {alpha}")
-    if not min_effect >= 0.0:
-        raise ValueError(f"min_effect must not be negative, got {min_effect}")
     return array
 
 
@@ -167,9 +155,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     of the larger of the two, so that a slow creep below the tolerance is reported once it has added up.
     ValueError for other shapes or a negative tolerance.
     """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
+    array = _series(values)
     if not rel_tol >= 0.0:
         raise ValueError(f"rel_tol must not be negative, got {rel_tol}")
     index = np.flatnonzero(np.isfinite(array)).astype(np.int64)

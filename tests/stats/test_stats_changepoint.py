@@ -259,7 +259,6 @@ def test_extreme_magnitudes_do_not_overflow():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"min_segment": 1}, "min_segment"),
         ({"alpha": 0.0}, "alpha"),
         ({"alpha": 1.0}, "alpha"),
         ({"min_effect": -1.0}, "min_effect"),
@@ -395,7 +394,7 @@ def one_commit(ratio, at=30):
 
 def test_a_level_of_one_commit_is_confirmed_by_a_second_collection():
     logs = repeated(one_commit(1.3), one_commit(1.3))
-    confirmed = confirmed_by_repeats(logs, 3)
+    confirmed = confirmed_by_repeats(logs)
     assert confirmed[30]
     values = np.exp(logs.mean(axis=0))
     assert [s.index for s in detect_steps(values, confirmed=confirmed)] == [30, 31]
@@ -404,12 +403,12 @@ def test_a_level_of_one_commit_is_confirmed_by_a_second_collection():
 
 @pytest.mark.parametrize("other", [one_commit(1.0), one_commit(0.8), one_commit(np.nan)])
 def test_a_spike_of_one_collection_or_one_that_was_measured_once_is_not_confirmed(other):
-    assert not confirmed_by_repeats(repeated(one_commit(1.3), other), 3)[30]
+    assert not confirmed_by_repeats(repeated(one_commit(1.3), other))[30]
 
 
 def test_an_ordinary_step_needs_no_confirmation():
     step = np.where(np.arange(60) >= 30, 1.5, 1.0)
-    assert not confirmed_by_repeats(repeated(step, step), 3)[29:32].any()
+    assert not confirmed_by_repeats(repeated(step, step))[29:32].any()
 
 
 def test_short_series_are_tested_more_strictly():
