@@ -12,8 +12,8 @@ from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
-from nbbench.measure.machine import load_now
-from nbbench.measure.warm_runs import WorkloadFailed, busy_note, call, measure_runs, warm_server
+from nbbench.measure.machine import busy_note, load_now
+from nbbench.measure.warm_runs import WorkloadFailed, call, measure_runs, warm_server
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store

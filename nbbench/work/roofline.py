@@ -12,9 +12,9 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.ledger import Ledger, Roof
 from nbbench.measure.ledgers import known_ledgers, open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
-from nbbench.measure.machine import load_now
+from nbbench.measure.machine import busy_note, load_now
 from nbbench.measure.process_env import torch_version
-from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
+from nbbench.measure.warm_runs import WorkloadFailed, measure_roof, measure_runs, warm_server
 from nbbench.metrics import MACHINE_BENCHMARKS, Role, metric_of
 from nbbench.model import Commit, Result, Status
 from nbbench.probe.cache import parse_size
