@@ -29,7 +29,8 @@ from nbbench.gate.work_verdicts import (
     traffic_verdict,
     work_verdicts,
 )
-from nbbench.measure.pair import Pair, Sample
+from nbbench.measure.pair import Pair
+from nbbench.measure.slices import Sample
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, LedgerDiff, diff_ledgers
