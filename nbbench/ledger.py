@@ -64,17 +64,6 @@ class FunctionCost:
 
 
 @dataclass(frozen=True, slots=True)
-class StackCost:
-    """Cost booked on one stack of the subject's frames, outermost first: `path:line function`."""
-
-    frames: tuple[str, ...]
-    op: str
-    dtype: str
-    count: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Ledger:
     """The exact work of one workload on one tree (docs/ledger.md gives the definition).
 

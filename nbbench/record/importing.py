@@ -217,7 +217,7 @@ class _Rows:
         return self._benchmarks[key]
 
     def _one_series(self, key: SeriesKey) -> int:
-        digest = _series_digest(key)
+        digest = series_digest(key)
         if digest not in self._series:
             names = tuple(name for name, _ in key.params)
             row = {
@@ -241,7 +241,7 @@ class _Rows:
 
 
 @lru_cache(maxsize=50_000)
-def _series_digest(key: SeriesKey) -> str:
+def series_digest(key: SeriesKey) -> str:
     """What stands for a series in the database; the names of parameters are the benchmark's."""
     names = (storable(part) for part in (key.benchmark, key.version, key.machine, key.environment))
     return digest_of(*names, [value for _, value in key.params])
