@@ -54,7 +54,7 @@ def shown(plan: Plan, state: CriterionState) -> str:
 
 
 def attempted(plan: Plan, state: CriterionState) -> str:
-    return attempt_markdown(plan, [state], [], NOW, machine="box", commit="")
+    return attempt_markdown(plan, [state], [], [], NOW, machine="box", commit="")
 
 
 RATIO = Criterion("r", "ratio", value="c.ratio(512)", op="<=", spec=1.2, asserts=1.5)
@@ -440,7 +440,7 @@ def test_the_attempt_entry_is_complete() -> None:
         NOW,
     )
     assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"
-    text = attempt_markdown(plan, states, [], NOW, machine="box", commit=COMMITS[4].hash)
+    text = attempt_markdown(plan, states, [], [], NOW, machine="box", commit=COMMITS[4].hash)
     assert text == (
         "### Attempt 2026-01-10: P Fuse \\*all\\*\n"
         "\n"
