@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nbbench.config import Settings
+from nbbench.config import ImageTolerance, Settings
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
-from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
@@ -27,7 +26,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.repeats import Repeats
     from nbbench.history.setups import Sampling, Setups
 
-RULES = 5
+RULES = 6
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -52,7 +51,6 @@ def load_history(
         ledgers=by_torch.get(evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch()), {}),
         records=records,
         stored=StoredSeries(store, CommitOrder(commits), machine),
-        machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
         repeats=_repeats(store, machine, records),
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),
@@ -62,9 +60,8 @@ def load_history(
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
     from nbbench.history.setups import Sampling, Setups, telemetry_setup
-    from nbbench.record.setups import file_setups
 
-    files = {place: dict(setup) for place, setup in file_setups(store).items()}
+    files = {place: dict(setup) for place, setup in store.file_setups().items()}
     for place, setup in telemetry_setup(records).items():
         files.setdefault(place, {}).update(setup)
     read: dict[str, dict[SeriesKey, dict[str, Sampling]]] = {}
@@ -125,7 +122,7 @@ def detect_events(
 
 def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     """What saved events depend on, besides the results."""
-    units = [list(one) for one in settings.units]
+    units = [list(one) for one in settings.directions.items()]
     path = settings.results_dir / WORKLOADS_FILE
     workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     image = load_profile(settings).image
