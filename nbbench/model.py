@@ -118,9 +118,7 @@ class FlagState(StrEnum):
 class Outcome(StrEnum):
     """The answers a gate gives for a series.
 
-    "changed" is a change of a metric of which nobody said which direction is better.
-    "acknowledged" is a regression that somebody accepted; "not comparable" a program that computes another
-    image, which is neither a gain nor a pass without somebody's word.
+    "acknowledged" is an accepted regression, "changed" one in no known direction, "not comparable" another image.
     """
 
     REGRESSED = "regressed"

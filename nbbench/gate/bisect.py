@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.gate.culprit import BAD_SHARE, BisectAnswer, CommitMark, Comparison, CulpritSearch, Stopped
+from nbbench.gate.culprit import BAD_SHARE, BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.gate.judge import measured_evidence
 from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
@@ -118,7 +118,7 @@ def _search(settings: Settings, search: CulpritSearch, budget: Budget, seed: int
 
 def compare_commit(
     settings: Settings, search: CulpritSearch, index: int, *, seed: int, budget: Budget
-) -> Comparison:
+) -> ComparedCommit:
     """Whether the commit at `index` is slower than good, by the gate's rounds.
 
     Bad: the interval lies above half of what bad lost (of bad itself: above the floor). Good: it lies below
@@ -135,13 +135,13 @@ def compare_commit(
     session.finish()
     evidence = measured_evidence(state)
     if state.errors and not state.log_ratios:
-        return Comparison(index, CommitMark.BROKEN, 0.0, evidence)
+        return ComparedCommit(index, CommitMark.BROKEN, 0.0, evidence)
     if state.decision is None or state.decision.decision == "undecided":
         busy = (tally.record,) if tally.repeated else ()
         effect = state.decision.estimate.effect if state.decision else 0.0
-        return Comparison(index, CommitMark.UNCLEAR, effect, (*evidence, *busy))
+        return ComparedCommit(index, CommitMark.UNCLEAR, effect, (*evidence, *busy))
     mark = CommitMark.BAD if state.decision.decision == "slower" else CommitMark.GOOD
-    return Comparison(index, mark, state.decision.estimate.effect, evidence)
+    return ComparedCommit(index, mark, state.decision.estimate.effect, evidence)
 
 
 def _open_answer(search: CulpritSearch, stopped: Stopped, located: Located | None = None) -> BisectAnswer:

@@ -28,7 +28,7 @@ class CommitMark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparedCommit:
     """The commit at an index compared with good: what is known of it, the log ratio, and why."""
 
     index: int
@@ -49,7 +49,7 @@ class CulpritSearch:
     commits: tuple[Commit, ...]
     workloads: tuple[str, ...] = ()
     ledgers: Sequence[Mapping[str, Ledger]] = ()
-    made: list[Comparison] = field(default_factory=list)
+    made: list[ComparedCommit] = field(default_factory=list)
 
     @property
     def effect(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbbench import units
-from nbbench.gate.culprit import BisectAnswer, CommitMark, Comparison, CulpritSearch, Stopped
+from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.model import to_plain
 from nbbench.report.gate_sentences import evidence_text
 from nbbench.words import exactly, plural
@@ -99,5 +99,5 @@ def _moved(diff: LedgerDiff) -> str:
     return f"bytes {units.format_change(diff.effect)}, operations {units.format_change(diff.ops_effect)}"
 
 
-def _why(one: Comparison) -> str:
+def _why(one: ComparedCommit) -> str:
     return evidence_text(one.evidence)

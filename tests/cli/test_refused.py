@@ -123,7 +123,6 @@ def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> Non
         ("gate", "--junit"),
         ("gate", "--markdown"),
         ("dtypes", "--out"),
-        ("explain", "a", "b", "--flame"),
     ],
     ids=lambda words: " ".join(words),
 )

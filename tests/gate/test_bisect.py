@@ -15,7 +15,7 @@ from nbbench.budget import Budget, BudgetSpentError
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate import bisect as rooms
-from nbbench.gate.culprit import BisectAnswer, CommitMark, Comparison, CulpritSearch, Stopped
+from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.ledger import Ledger
 from nbbench.model import Commit
 from nbbench.report.bisect import MOST_LISTED, bisect_sentence, bisect_text
@@ -67,12 +67,12 @@ class Machine:
         for at in (0, index):
             if at in self.broken:
                 error = f"{self.commits[at].short} cannot run it: NameError: phi"
-                return Comparison(index, CommitMark.BROKEN, 0.0, telling(error))
+                return ComparedCommit(index, CommitMark.BROKEN, 0.0, telling(error))
         if index in self.unclear:
-            return Comparison(index, CommitMark.UNCLEAR, 0.0, telling("noise"))
+            return ComparedCommit(index, CommitMark.UNCLEAR, 0.0, telling("noise"))
         effect = self.levels[index] - self.levels[0]
         mark = CommitMark.BAD if effect > (0.5 * search.effect or 0.01) else CommitMark.GOOD
-        return Comparison(index, mark, effect, telling(f"change {effect:+.2f}"))
+        return ComparedCommit(index, mark, effect, telling(f"change {effect:+.2f}"))
 
     def run(self, root: Path, seconds: float = 1e6):
         return rooms.find_culprit(

@@ -15,10 +15,11 @@ from nbbench.budget import Budget
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.gate import bisect as rooms
-from nbbench.gate.culprit import CommitMark, Comparison, CulpritSearch
+from nbbench.gate.culprit import CommitMark, ComparedCommit, CulpritSearch
 from nbbench.gate.session import CRASHES, MAX_ROUNDS
-from nbbench.measure.pair import Pair, Sample
+from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
+from nbbench.measure.slices import Sample
 from nbbench.model import Commit
 from nbbench.report.gate_sentences import evidence_text
 
@@ -60,10 +61,10 @@ def pair(log_ratio: float) -> Pair:
     return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio)
 
 
-def compared(threshold: float = 0.0, budget: Budget | None = None) -> Comparison:
+def compared(threshold: float = 0.0, budget: Budget | None = None) -> ComparedCommit:
     search = CulpritSearch(SERIES, (BASE, HEAD))
     if threshold:  # half of what bad lost
-        search.made.append(Comparison(1, CommitMark.BAD, 2 * threshold))
+        search.made.append(ComparedCommit(1, CommitMark.BAD, 2 * threshold))
     given = budget or Budget(1e9)
     return rooms.compare_commit(Settings(root=Path("/")), search, 1, seed=1, budget=given)
 

@@ -16,7 +16,8 @@ from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 from nbbench.gate.judge import EXIT_BY_OUTCOME, exact_verdict, series_verdict, workload_verdicts
 from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.ledger import BYTES_PER_OPERATION
-from nbbench.measure.pair import Pair, Sample
+from nbbench.measure.pair import Pair
+from nbbench.measure.slices import Sample
 from nbbench.metrics import Better, metric_of
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, SeriesKey
 from nbbench.report.gate_sentences import format_floor, report_sentence
