@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from nbbench.config import Settings
+from nbbench.credentials import without_credentials
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
 from nbbench.subject.git import git, git_text, url_without_login
@@ -212,13 +213,28 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
     ]
 
 
+def whole_history(subject: Subject) -> dict[str, tuple[datetime, str]]:
+    """Date and title of every commit of the branch, by hash, oldest first.
+
+    First parents stand in their order; what a merge brought in stands before it.
+    """
+    rows = _titles(subject, "--topo-order", "--reverse", f"refs/heads/{subject.branch}", "--")
+    return {name: (date, title) for name, date, title in rows}
+
+
 def _log(subject: Subject, span: str) -> list[tuple[str, datetime, str]]:
-    text = git_text(
-        subject.git_dir,
-        ["log", "--first-parent", "--reverse", "--format=%H%x00%at%x00%s", span, "--", _pathspec(subject)],
-    )
+    return _titles(subject, "--first-parent", "--reverse", span, "--", _pathspec(subject))
+
+
+def _titles(subject: Subject, *asked: str) -> list[tuple[str, datetime, str]]:
+    """Hash, date and title of the commits that `git log` gives; titles without control characters and
+    credentials."""
+    text = git_text(subject.git_dir, ["log", "--format=%H%x00%at%x00%s", *asked])
     rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
-    return [(h, datetime.fromtimestamp(int(at), UTC), clean(title)) for h, at, title in rows]
+    return [
+        (name, datetime.fromtimestamp(int(at), UTC), without_credentials(clean(title)))
+        for name, at, title in rows
+    ]
 
 
 def _pathspec(subject: Subject) -> str:
@@ -259,6 +275,5 @@ def is_ancestor(subject: Subject, older: Commit, newer: Commit) -> bool:
 def describe(subject: Subject, commit: str) -> Commit:
     """One commit with its tree, whether or not it changed the measured path."""
     full = resolve(subject, commit)
-    line = git_text(subject.git_dir, ["log", "-1", "--format=%at%x00%s", full])
-    at, title = line.split("\0")
-    return Commit(full, tree_ids(subject, [full])[full], datetime.fromtimestamp(int(at), UTC), clean(title))
+    ((_, date, title),) = _titles(subject, "-1", full, "--")
+    return Commit(full, tree_ids(subject, [full])[full], date, title)
