@@ -112,7 +112,7 @@ _Figure = Callable[[Ledger], float | None]
 
 
 def ledger_count(name: str, unit: str) -> tuple[str, _Figure]:
-    """The metric of what a probe keeps under this name in `Ledger.counts`; `_BY_UNIT` says what its unit means."""
+    """The metric of what a probe keeps under this name in `Ledger.counts`; `_BY_UNIT` tells of its unit."""
     return unit, lambda one: dict(one.counts).get(name)
 
 

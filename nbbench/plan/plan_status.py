@@ -11,9 +11,9 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError
 from nbbench.evidence import Folder
-from nbbench.history.disturbed import disturbed_results
 from nbbench.history.history import stored_ledgers
 from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
+from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measured import PlanInput
