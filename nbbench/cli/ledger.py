@@ -107,11 +107,11 @@ def _one(
 def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jobs: int | None) -> int:
     """Record the trees whose ledgers are missing, then print the steps."""
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+    from nbbench.history.share import MOST_JOBS
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.report.ledger_view import steps_blocks, steps_payload
-    from nbbench.stats.many import MOST_JOBS
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
