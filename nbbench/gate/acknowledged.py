@@ -10,6 +10,8 @@ from nbbench.metrics import Role, change_role
 from nbbench.model import Cause, ChangePoint, Commit, Flag, FlagState
 
 _NOT_JUDGED = (Role.DERIVED, Role.MACHINE)
+TRAFFIC = ("track_bytes_per_pixel", "track_operations", "track_upcast_bytes")
+_WORDS = {**dict.fromkeys(TRAFFIC, "ledger"), "track_peak_live_bytes": "peak memory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,14 @@ def acknowledged_between(
     return found
 
 
+def ledger_name(metric: str, workload: str) -> str:
+    """The name that the gate gives a figure of a workload's ledger."""
+    return f"{_WORDS.get(metric, metric.removeprefix('track_').replace('_', ' '))} {workload}"
+
+
 def _gate_name(change: ChangePoint) -> str:
     """The name that the gate gives a series of the history."""
     benchmark, values = change.key.benchmark, dict(change.key.params)
     if set(values) == {"workload"}:
-        peak = benchmark.endswith("peak_live_bytes")
-        return f"{'peak memory' if peak else 'ledger'} {values['workload']}"
+        return ledger_name(benchmark.rpartition(".")[2], values["workload"])
     return f"{benchmark}({', '.join(values.values())})" if values else benchmark

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from nbbench.gate.acknowledged import Acknowledged, accepted_loss, covering
+from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
 from nbbench.gate.session import SeriesState
 from nbbench.history.causes.facts import SAME_WORK, work_record
-from nbbench.metrics import Metric, metric_of
+from nbbench.metrics import LEDGER_METRICS, Metric, metric_of
 from nbbench.model import (
     Cause,
     EventDirection,
@@ -78,28 +78,23 @@ def exact_verdict(
 def workload_verdicts(
     diff: LedgerDiff, acknowledged: Sequence[Acknowledged] = (), *, image_accepted: bool = False
 ) -> list[Verdict]:
-    """What the exact work of one workload says: bytes and operations together, and peak memory.
+    """What the exact work of one workload says: bytes and operations together, and all else that is counted.
 
     A regression that somebody accepted, and that has not become worse, does not block. Less or the same
     work for another image is neither a gain nor a pass; more work stays a regression.
     """
-    moved, base, head = diff.telling, diff.base, diff.head
-    figures = {"B/pixel": (base.bytes_per_pixel, head.bytes_per_pixel), "operations": (base.ops, head.ops)}
-    unit = moved or "B/pixel"
-    said = SAME_WORK if diff.equal else work_record(diff)
-    found = [
-        exact_verdict(f"ledger {diff.workload}", _metric(unit), *figures[unit], said, counts=bool(moved))
-    ]
-    if base.peak_live_bytes > 0 and head.peak_live_bytes > 0:  # a ledger may lack it
-        peaks = base.peak_live_bytes, head.peak_live_bytes
-        record = EvidenceRecord("peak", diff.figures)
-        found.append(exact_verdict(f"peak memory {diff.workload}", _metric("B (exact)"), *peaks, record))
-    cause = Cause.DTYPE if diff.upcasts or diff.retyped else Cause.WORK
-    cause = Cause.IMAGE if diff.new_image else cause
+    found = [_traffic(diff)]
+    for name, (unit, figure) in LEDGER_METRICS.items():
+        before, after = figure(diff.base), figure(diff.head)
+        peak = name == "track_peak_live_bytes"
+        if name in TRAFFIC or before is None or after is None or (peak and not (before and after)):
+            continue
+        said = EvidenceRecord("peak", diff.figures) if peak else EvidenceRecord("exact")
+        found.append(exact_verdict(ledger_name(name, diff.workload), _metric(unit), before, after, said))
     judged = []
     for one in found:
-        if one.outcome is not Outcome.UNCHANGED:
-            one = replace(one, cause=cause if one.unit != "B (exact)" or diff.new_image else Cause.WORK)
+        if one.outcome is not Outcome.UNCHANGED and (diff.new_image or one.cause is None):
+            one = replace(one, cause=Cause.IMAGE if diff.new_image else Cause.WORK)
         one = _unless_accepted(one, acknowledged)
         if diff.new_image and not image_accepted and one.outcome is not Outcome.REGRESSED:
             other = EvidenceRecord("other image", {"ratio": diff.image_ratio})
@@ -107,6 +102,16 @@ def workload_verdicts(
             one = replace(one, outcome=Outcome.NOT_COMPARABLE, cause=Cause.IMAGE, evidence=evidence)
         judged.append(one)
     return judged
+
+
+def _traffic(diff: LedgerDiff) -> Verdict:
+    """What bytes and operations say, by the one of the two that tells."""
+    base, head, unit = diff.base, diff.head, diff.telling or "B/pixel"
+    figures = {"B/pixel": (base.bytes_per_pixel, head.bytes_per_pixel), "operations": (base.ops, head.ops)}
+    said = SAME_WORK if diff.equal else work_record(diff)
+    name, counts = f"ledger {diff.workload}", bool(diff.telling)
+    found = exact_verdict(name, _metric(unit), *figures[unit], said, counts=counts)
+    return replace(found, cause=Cause.DTYPE) if counts and (diff.upcasts or diff.retyped) else found
 
 
 def _metric(unit: str) -> Metric:
