@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -273,11 +273,16 @@ class ChangePoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Change points of many series: one commit range, one direction, one phase, one cause.
+class EvidenceRecord:
+    """One fact behind an event, in figures that JSON can hold; `report/causes.py` has a sentence a kind."""
 
-    A commit that makes one workload slower and another faster gives two events.
-    """
+    kind: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Change points of many series: one commit range, one direction, one phase, one cause."""
 
     id: str  # stable: derived from commits, direction, phase and, where those are equal, the cause
     lo_commit: str
@@ -287,7 +292,7 @@ class Event:
     direction: EventDirection
     cause: Cause
     effect: float  # log ratio of the headline's series, which the cause explains
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRecord, ...] = ()
     changes: tuple[ChangePoint, ...] = ()
     recovered_by: str | None = None
     phase: Phase = Phase.WARM

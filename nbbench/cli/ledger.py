@@ -144,17 +144,11 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
 
 def _times(app: App, commits: list[Commit], wanted: list[str]) -> TimeOf:
     """What each step cost in time, where the database has measured both sides."""
-    from nbbench.errors import StoreError
     from nbbench.work.timing import load_times
 
-    try:
-        times = load_times(app.settings, commits, wanted)
-    except StoreError as error:
-        app.say(f"times are left out: {error}")
-        times = None
+    times = load_times(app.settings, commits, wanted, say=app.say)
 
     def time_of(workload: str, base: Commit, head: Commit) -> Timing | None:
-        pair = times.between(workload, base, head, exact=True) if times else None
-        return pair.timing if pair else None
+        return times.between(workload, base, head, exact=True) if times else None
 
     return time_of

@@ -71,7 +71,7 @@ def regressions(
         "judged": info.get("judged"),
         "not_judged": not_judged,
     }
-    emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=2, for_github=True)
+    emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=3, for_github=True)
     if fail and waiting:
         return EXIT_REGRESSION
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

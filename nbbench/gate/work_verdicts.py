@@ -9,7 +9,7 @@ from typing import Any
 
 from nbbench import units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
-from nbbench.history.causes.facts import describe_diff
+from nbbench.history.causes.facts import describe_work, work_record
 from nbbench.metrics import least_effect
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
@@ -86,6 +86,7 @@ def traffic_verdict(diff: LedgerDiff) -> Verdict:
     cause = Cause.IMAGE if diff.new_image else Cause.WORK
     if cause is Cause.WORK and (diff.upcasts or diff.retyped):
         cause = Cause.DTYPE
+    said = describe_work(work_record(diff).figures)
     return _exact_verdict(
         f"ledger {diff.workload}",
         Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
@@ -93,7 +94,7 @@ def traffic_verdict(diff: LedgerDiff) -> Verdict:
         effect,
         unit="operations" if by_operations else "B/pixel",
         floor=OPS_TOLERANCE if by_operations else LEDGER_TOLERANCE,
-        sentence="same operations, same bytes" if diff.equal else "; ".join(describe_diff(diff)),
+        sentence="same operations, same bytes" if diff.equal else "; ".join(said),
         cause=cause,
     )
 

@@ -52,7 +52,7 @@ class History:
     `series` are in memory; those of a database are `stored` and read where they are judged, so that a large
     one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
-    `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
+    `records` is the telemetry; `repeats` holds
     results that were collected more than once, `setups` what each was measured with; images that differ by
     less than `tolerance` are the same within rounding.
     """
@@ -62,7 +62,6 @@ class History:
     ledgers: Mapping[str, Mapping[str, Ledger]]
     records: tuple[ProcessRecord, ...] = ()
     stored: StoredCurves | None = None
-    machine: tuple[Series, ...] = ()
     repeats: Repeats = field(default_factory=dict)
     setups: Setups = field(default_factory=Setups)
     tolerance: ImageTolerance = ROUNDING
@@ -70,12 +69,6 @@ class History:
     def order(self) -> CommitOrder:
         """The commits along the branch; a database lists all those of its series."""
         return CommitOrder(self.commits)
-
-    def ceilings(self) -> list[Series]:
-        """The machine's own series, which explain and are never judged."""
-        return [
-            s for s in (*self.machine, *self.series) if metric_of(s.key, s.unit, s.kind).role is Role.MACHINE
-        ]
 
     def size(self) -> int:
         """How many series there are to judge."""

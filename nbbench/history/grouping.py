@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
@@ -254,16 +254,3 @@ def _held(group: Group, one: Placed) -> bool:
         return False
     counts = change_metric(one.change).counts(one.change)
     return one.runs in group.runs or (counts and (group.lo, group.hi) == one.range)
-
-
-def merged(groups: Iterable[Group]) -> list[Group]:
-    """Groups of one range, direction, phase and cause as one: nothing tells them apart."""
-    found: dict[tuple[object, ...], Group] = {}
-    for group in groups:
-        key = group.lo, group.hi, group.direction, group.phase, group.cause
-        if key in found:
-            for one in group.members:
-                found[key].add(one)
-        else:
-            found[key] = group
-    return list(found.values())

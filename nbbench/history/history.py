@@ -14,7 +14,6 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import ImageTolerance, Ledger
 from nbbench.measure.process_env import installed_torch
-from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
@@ -27,7 +26,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.repeats import Repeats
     from nbbench.history.setups import Sampling, Setups
 
-RULES = 5
+RULES = 6
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -52,7 +51,6 @@ def load_history(
         ledgers=by_torch.get(evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch()), {}),
         records=records,
         stored=StoredSeries(store, CommitOrder(commits), machine),
-        machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
         repeats=_repeats(store, machine, records),
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),

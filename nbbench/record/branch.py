@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from nbbench.config import Settings
-from nbbench.errors import HostError, InconclusiveError, SubjectError, UsageError
+from nbbench.errors import HostError, SubjectError
 from nbbench.model import Commit, to_plain
 from nbbench.record import Store
 from nbbench.record.atomic import write_bytes
 from nbbench.subject.git import git_text
-from nbbench.subject.repository import Subject, describe, list_commits, open_subject, tree_ids
+from nbbench.subject.repository import Subject, list_commits, open_subject, tree_ids
 from nbbench.words import clean, plural
 
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
@@ -159,33 +159,6 @@ def _by_date(placed: list[Commit], loose: list[Commit]) -> list[Commit]:
             merged.append(rest.pop(0))
         merged.append(commit)
     return merged + rest
-
-
-def measured_commit(settings: Settings, store: Store, name: str | None, machine: str = "") -> Commit:
-    """The commit whose recorded results stand for `name`: itself, or one with the same tree.
-
-    Without a name the newest commit with results; of one machine, where it is named. Works without the
-    subject, by hashes. Raises UsageError for an unknown name, InconclusiveError when nothing is recorded.
-    """
-    subject = subject_or_none(settings)
-    known = store.commits()
-    if name is None:
-        wanted = known
-    else:
-        one = describe(subject, name) if subject else store.commit(name)
-        if one is None:
-            raise UsageError(f"no recorded commit begins with {name!r}")
-        wanted = [*(c for c in known if one.tree and c.tree == one.tree), one]
-    measured = {commit.hash for commit in store.measured_commits()}
-    for commit in reversed(wanted):
-        if commit.hash in measured and (
-            not machine or any(one.key.machine == machine for one in store.results(commit=commit.hash))
-        ):
-            return commit
-    on = f" on {machine}" if machine else ""
-    raise InconclusiveError(
-        f"nothing is recorded of {name or 'any commit'}{on}", hint="measure with `nbbench run` first"
-    )
 
 
 def read_commits(settings: Settings) -> list[Commit]:

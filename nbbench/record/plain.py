@@ -117,4 +117,11 @@ def parse_time(value: Any) -> datetime:
     return when.astimezone(UTC)
 
 
-_SIMPLE: dict[Any, Reader] = {str: _text, int: _int, float: _float, bool: _bool, datetime: parse_time}
+_SIMPLE: dict[Any, Reader] = {
+    str: _text,
+    int: _int,
+    float: _float,
+    bool: _bool,
+    datetime: parse_time,
+    dict[str, Any]: dict,
+}

@@ -10,9 +10,9 @@ from typing import Any
 
 from nbbench import units
 from nbbench.ledger import ImageChange
-from nbbench.model import to_plain
+from nbbench.model import Commit, to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.explain_sentences import explanation_sentence, share_sentence
+from nbbench.report.explain_sentences import explanation_sentence, same_source, share_sentence
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation, changed
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
@@ -126,9 +126,13 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     said.append(_peak(diff))
     said.append(_image(diff))
     if (share := found.share_of(diff.workload)) is not None:
-        note = f" ({share.timing.note})" if share.timing.note else ""
-        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}{note}")
-        said += _system(share)
+        stands_in = "; ".join(
+            filter(None, (_apart(found.base, share.timing.base), _apart(found.head, share.timing.head)))
+        )
+        said.append(
+            f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}"
+            + (f" ({stands_in})" if stands_in else "")
+        )
     else:
         said.append("time: not measured")
     how = (
@@ -282,12 +286,10 @@ def _image(diff: LedgerDiff) -> str:
     )
 
 
-def _system(share: WorkShare) -> list[str]:
-    said = []
-    before, after = share.timing.minor_faults
-    if before is not None and after is not None:
-        said.append(f"page faults a run (default malloc) {before:,.0f} → {after:,.0f}")
-    low, high = share.timing.system_share
-    if low is not None and high is not None:
-        said.append(f"system time {low * 100:.0f} % → {high * 100:.0f} % of the processes' processor time")
-    return ["; ".join(said)] if said else []
+def _apart(asked: Commit, measured: Commit) -> str:
+    """How far the measured commit is from the one asked for; '' where it is the same."""
+    if same_source(asked, measured):
+        return ""
+    apart = measured.position - asked.position
+    near = f", {plural(abs(apart), 'tree')} {'before' if apart < 0 else 'after'}" if asked.position else ""
+    return f"{asked.short} was not timed: {measured.short} stands in{near}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.metrics import least_effect
+from nbbench.model import Commit
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff, log_ratio
@@ -37,8 +38,14 @@ def explanation_sentence(found: Explanation) -> str:
     share = found.share_of(main.workload) if main.workload in found.exact else None
     if share is None:
         return said
-    nearest = " at the nearest timed commits" if share.timing.note else ""
+    timed = (share.timing.base, found.base), (share.timing.head, found.head)
+    nearest = "" if all(same_source(*ends) for ends in timed) else " at the nearest timed commits"
     return f"{said} Time of {main.workload}{nearest}: {share_sentence(share)}."
+
+
+def same_source(one: Commit, other: Commit) -> bool:
+    """Whether two commits have the same measured source."""
+    return one.hash == other.hash or bool(one.tree and one.tree == other.tree)
 
 
 def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
-from nbbench.errors import StoreError, UsageError
+from nbbench.errors import UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import (
     known_ledgers,
@@ -26,7 +26,7 @@ from nbbench.words import Say, plural
 from nbbench.work.explanation import Explanation, explain
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.timing import MeasuredTimes, load_times, placed
+from nbbench.work.timing import load_times, placed
 from nbbench.work.work_share import WorkShare, cost_bytes, work_share
 
 # A commit of the kept list: the beginning of its hash, or so many steps before it.
@@ -63,6 +63,7 @@ def explain_commits(
     record. Without a registered subject the ledgers on record must do.
     """
     subject = subject_or_none(settings)
+    base, head = (placed(commit, branch_commits(settings)) for commit in (base, head))
     usual = re.compile(load_profile(settings).usual_workloads)
     wanted = bench or usual
     torch = ledger_torch(settings, (base, head), say)
@@ -75,7 +76,8 @@ def explain_commits(
                 side.setdefault(name, kept[name])
     match = line_match(settings, base, head)
     diffs, problems = _compare(settings, wanted, sides, (base, head), match)
-    shares, exact, notes = _shares(settings, [d.workload for d in diffs], base, head, sides, torch)
+    shares, exact = _shares(settings, [d.workload for d in diffs], base, head, sides, torch, say)
+    notes = []
     if bench is None and base.tree != head.tree:
         notes += _left_out(settings, sides, records=subject is not None)
     return explain(
@@ -176,24 +178,20 @@ def _shares(
     head: Commit,
     sides: Sequence[Mapping[str, Ledger]],
     torch: str,
-) -> tuple[list[WorkShare], frozenset[str], list[str]]:
-    """What was timed, for which workloads at commits that do the same work, and notes."""
-    commits = branch_commits(settings)
-    first, last = placed(base, commits), placed(head, commits)
-    try:
-        times: MeasuredTimes | None = load_times(settings, commits, workloads)
-    except StoreError as error:
-        return [], frozenset(), [f"times are left out: {error}"]
+    say: Say,
+) -> tuple[list[WorkShare], frozenset[str]]:
+    """What was timed, and for which workloads at commits that do the same work."""
+    times = load_times(settings, branch_commits(settings), workloads, say=say)
     shares, exact = [], set()
     for name in workloads if times else ():
-        pair = times.between(name, first, last) if times else None
-        if pair is None or pair.base.tree == pair.head.tree:
+        timing = times.between(name, base, head) if times else None
+        if timing is None or timing.base.tree == timing.head.tree:
             continue
-        ends = [known_ledgers(settings, c, torch).get(name) for c in (pair.base, pair.head)]
-        shares.append(work_share(pair.timing, ends[0], ends[1], settings.floor))
+        ends = [known_ledgers(settings, c, torch).get(name) for c in (timing.base, timing.head)]
+        shares.append(work_share(timing, ends[0], ends[1], settings.floor))
         asked = [side[name] for side in sides]
         if all(
             e and not e.error and cost_bytes(e) == cost_bytes(a) for e, a in zip(ends, asked, strict=True)
         ):
             exact.add(name)
-    return shares, frozenset(exact), []
+    return shares, frozenset(exact)

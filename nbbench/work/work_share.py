@@ -12,30 +12,25 @@ import math
 from dataclasses import dataclass
 
 from nbbench.ledger import Ledger
+from nbbench.model import Commit
 from nbbench.work.ledger_diff import BYTES_PER_OPERATION, log_ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A workload's time at two commits, with what the operating system did meanwhile.
+    """A workload's time in seconds at two commits.
 
-    Times are seconds; `minor_faults` are page faults of one run with the default malloc;
-    `system_share` is system time over processor time of the measuring processes. None where
-    it was not measured. `base` and `head` are the commits that were measured, `note` says when
-    they are not the ones asked for.
+    `base` and `head` are those that were measured, the nearest ones where those asked for were not.
     """
 
     workload: str
     series: str
     machine: str
-    base: str
-    head: str
+    base: Commit
+    head: Commit
     before_s: float
     after_s: float
-    minor_faults: tuple[float | None, float | None] = (None, None)
-    system_share: tuple[float | None, float | None] = (None, None)
     intervals: tuple[tuple[float, float], tuple[float, float]] | None = None  # asv's, seconds
-    note: str = ""
 
     @property
     def effect(self) -> float:

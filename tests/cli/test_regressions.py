@@ -216,7 +216,8 @@ def test_another_setup_at_exactly_the_step_is_its_cause(
     write(project, {"s.time_a": STEPPED}, params=lambda place: {what: after if place > 6 else before})
     (flag,) = document(project)["flags"]
     assert flag["event"]["cause"] == "environment"
-    assert f"{what} changed at this step: {before} → {after}" in flag["event"]["evidence"]
+    said = {"what": what, "before": before, "after": after}
+    assert {"kind": "setup", "figures": said} in flag["event"]["evidence"]
 
 
 def test_another_sampling_at_exactly_the_step_is_its_cause(project: Project) -> None:
@@ -224,7 +225,11 @@ def test_another_sampling_at_exactly_the_step_is_its_cause(project: Project) -> 
     write(project, {"s.time_a": STEPPED}, number=lambda place: 1 if place > 6 else 100)
     (flag,) = document(project)["flags"]
     assert flag["event"]["cause"] == "harness"
-    assert "calls in each sample (asv's number) changed at this step: 100 → 1" in flag["event"]["evidence"]
+    said = {"what": "number", "before": "100", "after": "1"}
+    assert {"kind": "setup", "figures": said} in flag["event"]["evidence"]
+    assert "calls in each sample (asv's number) changed at this step: 100 → 1" in " ".join(
+        project.run("regressions").stdout.split()
+    )
 
 
 def test_sampling_that_follows_the_time_is_no_cause(project: Project) -> None:

@@ -16,6 +16,7 @@ from nbbench.model import (
     Decision,
     Event,
     EventDirection,
+    EvidenceRecord,
     FlagState,
     NotJudged,
     NotJudgedReason,
@@ -36,7 +37,7 @@ EVENT = Event(
     direction=EventDirection.REGRESSION,
     cause=Cause.DTYPE,
     effect=0.69,
-    evidence=("upcast bytes 0 → 512", "line src/sim.py:3"),
+    evidence=(EvidenceRecord("work", {"bytes": 1.5, "lines": [{"op": "wörk"}]}), EvidenceRecord("nothing")),
     changes=(CHANGE, replace(CHANGE, key=replace(KEY, params=(("size", "1024"),)), kind="drift")),
     recovered_by=commit_hash(9),
 )

@@ -1,4 +1,4 @@
-"""A roof, workloads under it, what malloc costs them, and a dtype audit: made up, round figures."""
+"""A roof, workloads under it and a dtype audit: made up, round figures."""
 
 from __future__ import annotations
 

@@ -18,10 +18,8 @@ from nbbench.work.work_share import work_share
 
 NAME = "bandwidth-1024-float32"
 TIMING = work.timing(
-    minor_faults=(3_000.0, 80_000.0),
-    system_share=(0.12, 0.45),
     intervals=((0.049, 0.051), (0.118, 0.123)),
-    note="22222222 was not timed: 33333333 stands in, 1 tree after",
+    head=replace(work.HEAD, hash="3" * 40, tree="tree3", position=13),
 )
 HOSTILE = "fails <b>|`now`\x1b[31m"
 

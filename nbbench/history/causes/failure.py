@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nbbench import units
 from nbbench.history.causes.facts import Evidence, Facts
 
 FAILS = "fails"
@@ -10,11 +9,5 @@ FAILS = "fails"
 
 
 def find(facts: Facts) -> Evidence | None:
-    """What ran before, with its last value."""
-    failing = [c for c in facts.changes if c.kind == FAILS]
-    if not failing:
-        return None
-    return tuple(
-        f"{c.key.label} fails since {c.hi_commit[:8]}; it was {units.format_value(c.before, c.unit)}"
-        for c in sorted(failing, key=lambda c: c.key.label)[:5]
-    )
+    """The change points say it themselves."""
+    return () if any(c.kind == FAILS for c in facts.changes) else None
