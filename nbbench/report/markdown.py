@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbbench.report.blocks import Block, Bullets, Figure, Head, Item, Table, Title
-from nbbench.words import plural, truncate
 from nbbench.words import for_markdown as escape
 from nbbench.words import markdown_code as code
+from nbbench.words import plural, truncate
 
 __all__ = ["LIMIT_BYTES", "as_markdown", "code", "escape", "table_lines"]
 
