@@ -5,11 +5,11 @@ Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_byte
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 
@@ -81,6 +81,7 @@ class NotJudgedReason(StrEnum):
     FAILING = "failing"
     SKIPPED = "skipped"
     VANISHED = "vanished"
+    TOO_RECENT = "too recent"
     NEW_VERSION = "new version"
     NEW_MACHINE = "new machine"
     OTHER_ENVIRONMENT = "other environment"
@@ -93,13 +94,14 @@ class NotJudged:
     """A series of which a verdict says nothing, and why: it is counted and shown, never "no regression".
 
     `series` is its name as verdicts show it, `since` the commit (full hash) from which on it could not be
-    judged, "" where there is none; `detail` is one short clause for people ("3 of 6 commits").
+    judged, "" where there is none; `detail` is a clause for people, `effect` the log ratio to the old level.
     """
 
     series: str
     reason: NotJudgedReason
     since: str = ""
     detail: str = ""
+    effect: float | None = None
 
 
 class FlagState(StrEnum):
@@ -334,15 +336,15 @@ def spent_s(results: Iterable[Result]) -> float:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass (or container of them) as JSON-ready values; datetimes as ISO 8601 with Z."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, StrEnum):
+    """Nouns, and containers of them, in JSON's own types; datetimes as ISO 8601 with Z."""
+    import msgspec  # not at the top: measuring processes load the nouns, and write nothing with them
+
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=_to_plain)
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, dict):
-        return {str(k): to_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(v) for v in value]
-    return value
+    if hasattr(value, "item"):  # numpy's scalars, without importing numpy
+        return value.item()
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}")

@@ -42,7 +42,8 @@ from nbbench.measure.process_env import torch_version
 from nbbench.model import Cause, Series, Status, to_plain
 from nbbench.record.machines import machine_name
 from nbbench.report.capture import RECORDS, CaptureStart
-from nbbench.subject.presets import CaptureWorkload, capture_workload, find_preset
+from nbbench.subject.presets import find_preset
+from nbbench.subject.profile import CaptureWorkload, load_profile
 
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
@@ -75,7 +76,7 @@ def findings_of(
     figures = figures_of(run.tests)
     diagnosis: Diagnosis | None = None
     baseline: tuple[BaselineFigure, ...] = ()
-    workload = capture_workload(settings)
+    workload = load_profile(settings).capture
     about = "PERF" in start.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
     if workload and probe and about and outcome in _TRIED:
         diagnosis = diagnose(settings, start, workload, test_threads=run.torch_threads, say=say)

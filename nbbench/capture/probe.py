@@ -29,8 +29,7 @@ from nbbench.measure.process_env import server_environment, tree_environment, wi
 from nbbench.model import Commit
 from nbbench.report.capture import CaptureStart
 from nbbench.subject.git import git_text
-from nbbench.subject.presets import CaptureWorkload
-from nbbench.subject.profile import load_profile
+from nbbench.subject.profile import CaptureWorkload, load_profile
 from nbbench.subject.tree import extract_tree
 
 BUDGET_S = 30.0
@@ -91,7 +90,7 @@ def _measure(
         jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + BUDGET_S)
         dtypes = {dtype for _, dtype in workload.trials}
         wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
-        names = {pair: workload.name.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
+        names = {pair: workload.workload.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
         ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
         ledgers = jobs.ledgers(settings, commit, list(names.values()))
         default = ceiling.get("default_dtype")

@@ -143,7 +143,7 @@ def capture_start(session: Session, started_at: datetime) -> pages.CaptureStart:
         session.notes.append(
             f"the machine was busy before the run: load {load.one:g} on {load.processors} processors"
         )
-    guards = tuple((name, session.environ[name]) for name, _ in request.preset.environment)
+    guards = tuple((name, session.environ[name]) for name in request.preset.environment)
     start = pages.CaptureStart(
         stamp=session.folder.name,
         cluster=request.cluster,

@@ -32,7 +32,7 @@ def compare_evidence(app: App, a: str, b: str, anyway: bool, all_figures: bool, 
     paths = [folder(one, "give two evidence folders (…/cluster_ID/STAMP)") for one in (a, b)]
     # A folder made by hand often has no checksums at all: that is missing, not damage.
     damage = [tuple(verify_folder(path)) if (path / CHECKSUMS).exists() else () for path in paths]
-    found = analysis.compare_evidence(*map(read_folder, paths), *damage)
+    found = analysis.compare_evidence(read_folder(paths[0]), read_folder(paths[1]), *damage)
     if not found.comparable and not anyway:
         raise InconclusiveError(
             f"the folders are not comparable: {'; '.join(found.reasons)}",

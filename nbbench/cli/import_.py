@@ -62,14 +62,15 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     files = report.files_new + report.files_changed + report.files_unchanged
     text = import_text(report)
     if not files and not report.ledgers and not folders:
-        if not report.files_bad:
+        bad = report.files_bad
+        if not bad:
             raise InconclusiveError(
                 f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
             )
         app.say(text)
         raise InconclusiveError(
-            f"no asv results in {path} can be used: {plural(len(report.files_bad), 'file')} skipped, see above",
-            hint=f"the first: {report.files_bad[0][0]}: {report.files_bad[0][1]}",
+            f"no asv results in {path} can be used: {plural(len(bad), 'file')} skipped, see above",
+            hint=f"the first: {bad[0][0]}: {bad[0][1]}",
         )
     text += f"\n{plural(folders, 'evidence folder')} registered" if folders else ""
     if name != own_project(app.settings):

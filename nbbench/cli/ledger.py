@@ -96,7 +96,7 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 
 
 def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
-    """The steps of a range, whose missing ledgers are recorded; the workloads; whether there is any ledger."""
+    """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.errors import UsageError
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores

@@ -23,16 +23,17 @@ def regressions(
 ) -> int:
     """Find what became slower or faster, and list what is flagged: commit, size, cause, state, evidence.
 
-    Works on results alone, committed ones too: nothing is measured. Where anything that the answer rests on is
-    new, it is found anew: exact counters are compared exactly, noisy series by the detector of
-    docs/statistics.md. What could not be judged is counted with its reason; where nothing could be, the exit
-    code is 4.
+    Works on results alone, committed ones too: nothing is measured. Where anything that the answer rests
+    on is new, it is found anew: exact counters are compared exactly, noisy series by the detector of
+    docs/statistics.md. What could not be judged is counted with its reason; where nothing could be, the
+    exit code is 4.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.history.history import current_flags, nothing_judged, up_to_date
     from nbbench.model import EventDirection, Flag, FlagState
     from nbbench.record.refresh import open_store, result_notes
     from nbbench.report.events import event_machines, is_open, regressions_blocks
+    from nbbench.report.not_judged import plain_not_judged
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
@@ -58,9 +59,9 @@ def regressions(
         "machines": event_machines(shown),
         "judged": info.get("judged"),
         "changes": info.get("changes"),
-        "not_judged": not_judged,
+        "not_judged": plain_not_judged(not_judged),
     }
-    app.report("regressions", payload, blocks, markdown=markdown, version=2, for_github=True)
+    app.report("regressions", payload, blocks, markdown=markdown, version=3, for_github=True)
     if fail and waiting:
         return EXIT_REGRESSION
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -85,9 +85,17 @@ def run(
         here, in_order = machine_name(app.settings), named is not None or len(commits) <= 2
         app.say(run_plan_text(here, len(commits), expected, again=again, in_order=in_order))
         save_commits(app.settings, store)
-        wanted = {"bench": bench, "again": again, "quick": quick, "timeout_s": timeout}
         try:
-            measure_commits(app.settings, commits, **wanted, show=app.say, detail=app.detail)
+            measure_commits(
+                app.settings,
+                commits,
+                bench=bench,
+                again=again,
+                quick=quick,
+                timeout_s=timeout,
+                show=app.say,
+                detail=app.detail,
+            )
         finally:
             import_all(app.settings, store)
             save_commits(app.settings, store)

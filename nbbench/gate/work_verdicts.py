@@ -45,14 +45,14 @@ def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "workload": d.workload,
-            "base B/px": round(d.bytes_before, 3),
-            "head B/px": round(d.bytes_after, 3),
+            "base B/px": round(d.base.bytes_per_pixel, 3),
+            "head B/px": round(d.head.bytes_per_pixel, 3),
             "bytes": units.format_change(d.effect),
-            "base ops": d.ops_before,
-            "head ops": d.ops_after,
-            "upcast B/px": round(d.upcast_after - d.upcast_before, 3),
-            "base peak": units.format_bytes(d.peak_before),
-            "head peak": units.format_bytes(d.peak_after),
+            "base ops": d.base.ops,
+            "head ops": d.head.ops,
+            "upcast B/px": round(d.head.upcast_per_pixel - d.base.upcast_per_pixel, 3),
+            "base peak": units.format_bytes(d.base.peak_live_bytes),
+            "head peak": units.format_bytes(d.head.peak_live_bytes),
             "image": str(d.image),
         }
         for d in diffs
@@ -90,7 +90,9 @@ def traffic_verdict(diff: LedgerDiff) -> Verdict:
     return _exact_verdict(
         f"ledger {diff.workload}",
         Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
-        (diff.ops_before, diff.ops_after) if by_operations else (diff.bytes_before, diff.bytes_after),
+        (diff.base.ops, diff.head.ops)
+        if by_operations
+        else (diff.base.bytes_per_pixel, diff.head.bytes_per_pixel),
         effect,
         unit="operations" if by_operations else "B/pixel",
         floor=OPS_TOLERANCE if by_operations else LEDGER_TOLERANCE,
@@ -101,18 +103,20 @@ def traffic_verdict(diff: LedgerDiff) -> Verdict:
 
 def peak_verdict(diff: LedgerDiff) -> Verdict | None:
     """What the largest sum of live tensors says; None where a ledger does not have it (H3)."""
-    if diff.peak_before <= 0 or diff.peak_after <= 0:
+    if diff.base.peak_live_bytes <= 0 or diff.head.peak_live_bytes <= 0:
         return None
-    effect = log_ratio(diff.peak_before, diff.peak_after)
+    effect = log_ratio(diff.base.peak_live_bytes, diff.head.peak_live_bytes)
     worse, better = effect > PEAK_TOLERANCE, effect < -PEAK_TOLERANCE
-    sizes = f"{units.format_bytes(diff.peak_before)} → {units.format_bytes(diff.peak_after)}"
-    lines = [f"{path}:{line} {name}" for path, line, name in (diff.peak_line_before, diff.peak_line_after)]
+    sizes = (
+        f"{units.format_bytes(diff.base.peak_live_bytes)} → {units.format_bytes(diff.head.peak_live_bytes)}"
+    )
+    lines = [f"{path}:{line} {name}" for path, line, name in (diff.base.peak_line, diff.head.peak_line)]
     where = f"reached at {lines[1]}" + ("" if lines[0] == lines[1] else f", before at {lines[0]}")
     moved = f"{diff.workload}: peak memory {sizes} ({units.format_change(effect)}) {where}"
     return _exact_verdict(
         f"peak memory {diff.workload}",
         Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
-        (diff.peak_before, diff.peak_after),
+        (diff.base.peak_live_bytes, diff.head.peak_live_bytes),
         effect,
         unit="B (exact)",
         floor=PEAK_TOLERANCE,

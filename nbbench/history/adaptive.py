@@ -26,7 +26,6 @@ from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.profile import load_profile
-from nbbench.work.work_share import cost_bytes
 from nbbench.workloads import ledger_families
 
 # Medians of two fresh processes of unchanged code differ by about so much on a quiet machine
@@ -178,7 +177,7 @@ def _asv_name(benchmark: str, values: Sequence[str]) -> str:
 
 def _cost(kept: Mapping[str, Ledger]) -> dict[str, float]:
     """Work by workload in one unit; a workload that failed has none."""
-    return {name: cost_bytes(one) for name, one in kept.items() if not one.error and one.pixels}
+    return {name: one.cost_bytes for name, one in kept.items() if not one.error and one.pixels}
 
 
 def _fails(kept: Mapping[str, Ledger]) -> bool:

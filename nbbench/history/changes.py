@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from nbbench.config import ImageTolerance
 from nbbench.history.canaries import Canaries, canary_levels
 from nbbench.history.confirmed import LONG, WorkHistory
 from nbbench.history.curves import Curve, StoredCurves, curve
@@ -18,8 +19,15 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
-from nbbench.history.standing import SeriesStanding, newly_failing, not_judged_series, standing, without_flips
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.history.standing import (
+    SeriesStanding,
+    current,
+    newly_failing,
+    not_judged_series,
+    standing,
+    without_flips,
+)
+from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
@@ -134,8 +142,11 @@ def judge_history(
     changes = _significant(
         [change for one in done for change in one.changes], sum(one.tested for one in done)
     )
-    stand = [one.standing for one in done if one.standing is not None]
-    return JudgedHistory(changes + newly_failing(stand, order), *not_judged_series(stand, order.commits))
+    every = [one.standing for one in done if one.standing is not None]
+    stand = current(every)
+    return JudgedHistory(
+        changes + newly_failing(stand, order), *not_judged_series(stand, every, order.commits)
+    )
 
 
 def _figure(key: SeriesKey) -> tuple[str, str]:
@@ -194,7 +205,8 @@ class _Judge:
             if not self.evidence.works_differently(one):
                 steps, flips = without_flips(steps)
         found = [_change_point(self.order, one, step, metric) for step in steps]
-        return _Judged(place, found, tested, standing(self.order, one, metric, flips))
+        stand = standing(self.order, one, metric, steps, flips, self.rules.min_effect)
+        return _Judged(place, found, tested, stand)
 
     def _repeated(self, key: SeriesKey) -> bool:
         """Whether the ledgers have the same count, of more commits: the suite's tracks serve asv's graphs."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nbbench.config import ImageTolerance
 from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import ImageChange, ImageTolerance, Ledger
+from nbbench.ledger import ImageChange, Ledger
 from nbbench.stats.short_levels import IntArray
 from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of

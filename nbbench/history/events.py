@@ -126,7 +126,7 @@ def _predicted(facts: Facts) -> list[float]:
     for diff in facts.diffs:
         more = faults.get(diff.workload, 0.0) * BYTES_PER_FAULT
         if more or facts.roles & {Role.WORK, Role.DTYPE}:
-            old, new = (max(cost, 1.0) for cost in diff.costs)
+            old, new = (max(one.cost_bytes, 1.0) for one in (diff.base, diff.head))
             effects.append(math.log(max(new + more, 1.0) / old))
     return effects
 

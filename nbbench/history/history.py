@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nbbench.config import Settings
+from nbbench.config import ImageTolerance, Settings
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
@@ -123,7 +123,7 @@ def detect_events(
 
 def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     """What saved events depend on, besides the results."""
-    units = [list(one) for one in settings.units]
+    units = [list(one) for one in settings.directions.items()]
     path = settings.results_dir / WORKLOADS_FILE
     workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     image = load_profile(settings).image

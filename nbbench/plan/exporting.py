@@ -107,4 +107,4 @@ def _between(
     inside.sort(key=lambda event: place[event.hi_commit])
     both = [*records, *store.process_records(commit=before.hash)]
     same = bool(commit.tree) and commit.tree == before.tree
-    return Between(tuple(inside), same, disturbed_results(both), settings.units)
+    return Between(tuple(inside), same, disturbed_results(both), tuple(settings.directions.items()))

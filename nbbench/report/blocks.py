@@ -65,7 +65,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Chart:
     """A Plotly figure under a caption (a name of code), with a note; only pages show it."""
 
     caption: str
@@ -74,4 +74,4 @@ class Figure:
     note: str = ""
 
 
-Block = str | Head | Title | Bullets | Table | Figure
+Block = str | Head | Title | Bullets | Table | Chart

@@ -10,9 +10,18 @@ from datetime import datetime
 from nbbench import units
 from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
-from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
-from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
+from nbbench.model import (
+    Cause,
+    ChangePoint,
+    Event,
+    EventDirection,
+    Flag,
+    FlagState,
+    NotJudged,
+)
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.report.causes import evidence_sentences
+from nbbench.report.not_judged import not_judged_blocks
 from nbbench.words import day, plural
 
 # A reader looks for what still asks for a decision first.
@@ -22,7 +31,6 @@ _DIRECTIONS = (EventDirection.REGRESSION, EventDirection.CHANGE, EventDirection.
 _TONES = {EventDirection.REGRESSION: ("red", ""), EventDirection.IMPROVEMENT: ("green", "")}
 _NAMED = 3  # changes whose figures are given
 _FAILING = 5
-_NOT_JUDGED_SHOWN = 20
 
 
 def is_open(flag: Flag, now: datetime | None = None) -> bool:
@@ -309,16 +317,3 @@ def flags_table(flags: Sequence[Flag], now: datetime | None, links: Mapping[int,
         quiet_as=plural(len(flags) - others, "improvement"),
         links=links or {},
     )
-
-
-def not_judged_blocks(found: Sequence[NotJudged], most: int = _NOT_JUDGED_SHOWN) -> list[Block]:
-    """How many series were not judged, by reason, and which; nothing where all were."""
-    if not found:
-        return []
-    counts = Counter(str(one.reason) for one in found).most_common()
-    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
-    text = f"Not judged: {plural(len(found), 'series', 'series')} ({reasons})"
-    rows = [(one.series, str(one.reason), one.since[:8], one.detail) for one in found[:most]]
-    more = len(found) - len(rows)
-    rest = [f"and {more} more; `--json` names all of them"] if more else []
-    return [Title(text), Table(("series", "why", "since", "detail"), rows, codes=(0, 2)), *rest]

@@ -1,23 +1,22 @@
 """Facts as Plotly figures: plain dicts, which the browser draws.
 
-A colour that begins with `--` is the page's variable of that name, so that figures follow its theme. Text that
-Plotly shows is escaped here, since Plotly reads some HTML in it.
+A colour that begins with `--` is the page's variable of that name, so that figures follow its theme. Text
+that Plotly shows is escaped here, since Plotly reads some HTML in it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from nbbench import units
 from nbbench.ledger import Ledger, Roof
 from nbbench.model import ChangePoint, Commit, EventDirection, Point, Series, Status
-from nbbench.report.blocks import Figure
+from nbbench.report.blocks import Chart
 from nbbench.report.events import commit_range, interval, moved
-from nbbench.report.roofline import machine_line
 from nbbench.words import day, for_html, plural
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.roofs import Achieved, Bound, memory_ceiling
@@ -37,13 +36,13 @@ _BOUNDS = {
 }
 
 
-def history(
+def history_figure(
     series: Series, changes: Sequence[tuple[str, ChangePoint]], commits: Mapping[str, Commit], focus: str = ""
-) -> Figure:
+) -> Chart:
     """One series along the commits, with its `changes` (each with the id of its event) as bands.
 
-    `commits` gives dates and positions by full hash; `focus` is the event whose figure it is. Each dot has its
-    commit in `customdata`, for which the page knows a name.
+    `commits` gives dates and positions by full hash; `focus` is the event whose figure it is. Each dot
+    has its commit in `customdata`, for which the page knows a name.
     """
     places = _places(series, commits)
     good = [p for p in series.points if _finite(p)]
@@ -67,7 +66,7 @@ def history(
     note = [plural(len(good), "point")]
     note += [f"{len(failed)} failed"] * bool(failed) + ["logarithmic axis"] * log
     about = f"{series.key.machine} · {series.key.environment} · {', '.join(note)}"
-    return Figure(
+    return Chart(
         series.key.label, [line, *_levels(shown, places), *([marks] if failed else [])], layout, about
     )
 
@@ -167,70 +166,76 @@ def _layout(y: Mapping[str, Any], x: Mapping[str, Any], **more: Any) -> dict[str
     return {"showlegend": False, "margin": margin, "xaxis": dict(x), "yaxis": dict(y), "height": 240, **more}
 
 
-def cost_icicle(one: Ledger) -> Figure:
+def cost_icicle(one: Ledger) -> Chart:
     """Where one workload's bytes go: file, function, line with its operation; widths are bytes a pixel."""
-    rows = [
-        (line.path, line.function, f"{line.line} {line.op} {line.dtype}", line.bytes / one.pixels, 0.0)
-        for line in one.lines
-    ]
-    return _icicle(f"{one.workload}: bytes a pixel by file, function and line", rows)
+    return _icicle(f"{one.workload}: bytes a pixel by file, function and line", _bytes_by_line(one), {})
 
 
-def change_icicle(diff: LedgerDiff) -> Figure:
-    """The lines that changed; widths are the larger of bytes before and after, colours what became more."""
-    rows = []
+def change_icicle(diff: LedgerDiff) -> Chart:
+    """The newer side of a comparison; colours show what became more and what became less."""
+    sizes = _bytes_by_line(diff.head)
+    deltas: dict[tuple[str, ...], float] = defaultdict(float)
     for line in diff.lines:
         path, _, number = line.where.rpartition(":")
-        what = f"{number} {line.op} {line.dtype}"
-        rows.append((path, line.function, what, max(line.before, line.after), line.delta))
-    return _icicle(f"{diff.workload}: lines that changed, bytes a pixel", rows)
+        place = (path, line.function, f"{number} {line.op} {line.dtype}")
+        if not line.gone:
+            deltas[place] += line.delta
+    return _icicle(f"{diff.workload}: bytes a pixel, and what became more or less", sizes, deltas)
 
 
-def _icicle(title: str, rows: Iterable[tuple[str, str, str, float, float]]) -> Figure:
-    """An icicle of (path, function, line, bytes a pixel, bytes more); code of no file is the benchmark's."""
-    parents = {"": ""}
-    sizes: dict[str, float] = defaultdict(float)
+def _bytes_by_line(one: Ledger) -> dict[tuple[str, ...], float]:
+    sizes: dict[tuple[str, ...], float] = defaultdict(float)
+    for line in one.lines:
+        place = (line.path, line.function, f"{line.line} {line.op} {line.dtype}")
+        sizes[place] += line.bytes / one.pixels
+    return sizes
+
+
+def _icicle(
+    title: str, sizes: Mapping[tuple[str, ...], float], more: Mapping[tuple[str, ...], float]
+) -> Chart:
+    """An icicle of places (path, function, line) by their size; code of no file is the benchmark's."""
+    parents: dict[str, str] = {}
+    totals: dict[str, float] = defaultdict(float)
     deltas: dict[str, float] = defaultdict(float)
-    leaves: set[str] = set()
-    for path, *rest, size, delta in rows:
+    for place, size in sizes.items():
         node = ""
-        for part in (path or "(benchmark)", *(str(one) or "(benchmark)" for one in rest)):
-            parent, node = node, f"{node}\0{part}"
+        for part in place:
+            parent, node = node, f"{node}\0{part or '(benchmark)'}"
             parents[node] = parent
-            sizes[node] += float(size)
-            deltas[node] += float(delta)
-        leaves.add(node)
-    del parents[""]
-    number = {node: str(place) for place, node in enumerate(parents)}
-    told = [f"{sizes[n]:,.1f} B" + (f" ({deltas[n]:+,.1f})" if deltas[n] else "") for n in parents]
+            totals[node] += size
+            deltas[node] += more.get(place, 0.0)
+    numbers = {node: str(number) for number, node in enumerate(parents)}
+    leaves = parents.keys() - parents.values()
     most = max(map(abs, deltas.values()), default=0.0)
-    colours = {"colors": [deltas[n] for n in parents], "colorscale": "RdBu", "reversescale": True}
-    trace = {
+    trace: dict[str, Any] = {
         "type": "icicle",
-        "ids": list(number.values()),
+        "ids": list(numbers.values()),
         "labels": [for_html(node.rpartition("\0")[2]) for node in parents],
-        "parents": [number.get(parent, "") for parent in parents.values()],
-        "values": [sizes[node] if node in leaves else 0.0 for node in parents],
-        "text": told,
+        "parents": [numbers.get(parent, "") for parent in parents.values()],
+        "values": [totals[node] if node in leaves else 0.0 for node in parents],
+        "text": [f"{totals[n]:,.1f} B" + (f" ({deltas[n]:+,.1f})" if deltas[n] else "") for n in parents],
         "hovertemplate": "%{label}<br>%{text}<extra></extra>",
         "tiling": {"orientation": "v"},
-        "marker": {**colours, "cmin": -most, "cmax": most} if most else {},
     }
-    return Figure(title, [trace], {"margin": {"l": 4, "r": 4, "t": 24, "b": 4}, "height": 360})
+    if most:
+        colours = {"colorscale": "RdBu", "reversescale": True, "cmin": -most, "cmax": most}
+        trace["marker"] = {"colors": [deltas[node] for node in parents], **colours}
+    return Chart(title, [trace], {"margin": {"l": 4, "r": 4, "t": 24, "b": 4}, "height": 360})
 
 
-def roofline(title: str, roof: Roof, rows: Sequence[Achieved]) -> Figure:
+def roofline_figure(title: str, roof: Roof, rows: Sequence[Achieved]) -> Chart:
     """Each workload's bandwidth over the bytes that one operation touches, under the machine's roofs."""
     memory = memory_ceiling(roof)
     sizes = [*(row.operation_bytes for row in rows), *(size for size, _ in roof.curve)]
     left, right = min(sizes) / 2, max([*sizes, roof.cache_bytes]) * 2
-    lines = [("memory (STREAM)", [(left, memory), (right, memory)], "--line", "dash")]
-    if roof.curve:
-        lines.append(("add on arrays touched again and again", list(roof.curve), "--soft", "solid"))
-    if roof.op_s:
-        end = min(right, 2 * max(memory, *(row.rate for row in rows)) * roof.op_s)
-        about = f"dispatch: {roof.op_s * 1e6:.2g} µs an operation"
-        lines.append((about, [(left, left / roof.op_s), (end, end / roof.op_s)], "--ink", "dot"))
+    top = min(right, 2 * memory * roof.op_s)
+    slope = [(left, left / roof.op_s), (top, top / roof.op_s)]
+    lines: list[tuple[str, list[tuple[float, float]], str, str]] = [
+        ("memory (STREAM)", [(left, memory), (right, memory)], "--line", "dash"),
+        ("add on arrays touched again and again", list(roof.curve), "--soft", "solid"),
+        (f"dispatch: {units.format_seconds(roof.op_s)} an operation", slope, "--ink", "dot"),
+    ]
     data = [
         _curve(name, points, mode="lines", line={"color": colour, "dash": dash})
         for name, points, colour, dash in lines
@@ -255,7 +260,7 @@ def roofline(title: str, roof: Roof, rows: Sequence[Achieved]) -> Figure:
         }
         said = {"text": "last-level cache", "textangle": -90}
         layout["shapes"] = [edge | {"line": {"color": "--soft", "width": 1}, "label": said}]
-    return Figure(title, data, layout, machine_line(roof))
+    return Chart(title, data, layout)
 
 
 def _curve(name: str, points: Sequence[tuple[float, float]], **more: Any) -> dict[str, Any]:

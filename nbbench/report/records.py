@@ -56,8 +56,8 @@ def folders_blocks(folders: Sequence[tuple[Folder, FolderState, tuple[str, ...]]
 
 
 def calibration_blocks(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> list[Block]:
-    """What noise the gate has to live with here: a row a series with its rounds, noise a pair, floor (at least
-    `least_floor`), and the errors of its rounds without and with the canary."""
+    """What noise the gate has to live with here: a row a series with its rounds, noise a pair, floor
+    (at least `least_floor`), and the errors of its rounds without and with the canary."""
     rows = [
         (
             series,

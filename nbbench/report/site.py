@@ -10,9 +10,10 @@ from nbbench import units
 from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Flag, NotJudged, Series, SeriesKey
 from nbbench.report import events
-from nbbench.report.blocks import Block, Bullets, Figure, Head, Table, Title
-from nbbench.report.figures import history
+from nbbench.report.blocks import Block, Bullets, Chart, Head, Table, Title
+from nbbench.report.figures import history_figure
 from nbbench.report.html import as_html
+from nbbench.report.not_judged import not_judged_blocks
 from nbbench.words import day, minute, plural, truncate
 
 MAX_FIGURES = 36  # past a few dozen nobody looks: the rest is named, not drawn
@@ -46,7 +47,7 @@ def render_site(
     blocks = _overview(ordered, not_judged, generated_at, nothing)
     for flag in ordered[:_EVENTS]:
         blocks += _event(flag, drawn, generated_at, trees)
-    blocks += events.not_judged_blocks(not_judged, _NAMES)
+    blocks += not_judged_blocks(not_judged, _NAMES)
     if quiet := drawn.of_quiet_series():
         blocks += [Title("Series without a flagged change"), *quiet]
     if rest := drawn.left_out():
@@ -61,8 +62,8 @@ def render_site(
 
 _LEGEND = (
     "Dots are the values kept for each commit, dashed lines the levels on both sides of a change, shaded "
-    "commits the range in which its cause lies, crosses commits that could not run. Rest the pointer on a dot "
-    "for its commit; drag to zoom, double-click to go back."
+    "commits the range in which its cause lies, crosses commits that could not run. Rest the pointer on a "
+    "dot for its commit; drag to zoom, double-click to go back."
 )
 
 
@@ -165,12 +166,12 @@ class _Figures:
             for change in flag.event.changes:
                 self._changes[change.key].append((flag.event.id, change))
 
-    def of_event(self, flag: Flag) -> list[Figure]:
+    def of_event(self, flag: Flag) -> list[Chart]:
         """Figures of the event's most affected series."""
         known = [change for change in flag.event.changes if change.key in self._series]
         return self._draw((change.key for change in _most_affected(known)), flag.event.id)
 
-    def of_quiet_series(self) -> list[Figure]:
+    def of_quiet_series(self) -> list[Chart]:
         """Figures of the series in no event, as far as the cap allows."""
         return self._draw(sorted(self._series.keys() - self._changes.keys(), key=lambda key: key.label))
 
@@ -178,11 +179,13 @@ class _Figures:
         """The labels of the series without a figure."""
         return sorted(key.label for key in self._series if key not in self._drawn)
 
-    def _draw(self, keys: Iterable[SeriesKey], focus: str = "") -> list[Figure]:
+    def _draw(self, keys: Iterable[SeriesKey], focus: str = "") -> list[Chart]:
         chosen = list(dict.fromkeys(keys))[: self._left]
         self._left -= len(chosen)
         self._drawn.update(chosen)
-        return [history(self._series[k], self._changes.get(k, ()), self._commits, focus) for k in chosen]
+        return [
+            history_figure(self._series[k], self._changes.get(k, ()), self._commits, focus) for k in chosen
+        ]
 
 
 def _most_affected(changes: Sequence[ChangePoint]) -> list[ChangePoint]:

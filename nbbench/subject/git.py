@@ -22,6 +22,7 @@ _SETTINGS = (
     "log.showSignature=false",
     "log.follow=false",
     "core.quotePath=false",
+    "core.symlinks=true",
     "core.fsmonitor=false",
     f"core.hooksPath={os.devnull}",
 )

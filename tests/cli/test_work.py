@@ -16,6 +16,7 @@ from nbbench.measure.process_env import torch_version
 from nbbench.record.side_files import ledger_path, write_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
+WORKLOAD = "bandwidth-1024-float32"
 BENCH = ("--bench", "bandwidth-1024-float32")
 
 
@@ -87,7 +88,7 @@ class TestExplain:
         assert diff["dtype_shifts"][0]["word"] == "widened"
         (share,) = told["timing"]
         assert share["exact"] is True
-        assert share["timing"]["after_s"] == pytest.approx(1.3 * 0.05)
+        assert share["after_s"] == pytest.approx(1.3 * 0.05)
         assert share["share"] == 1.0
 
     def test_the_nearest_timed_commits_stand_in(self, timed: Project) -> None:
@@ -97,9 +98,7 @@ class TestExplain:
         assert "00000006 was not timed: 00000005 stands in, 1 tree before" in " ".join(told.split())
         assert "at the nearest timed commits: measured" in " ".join(told.split())
 
-    def test_steps_back_and_equal_commits(self, kept: Project) -> None:
-        back = kept.run("explain", f"{HASHES[6][:8]}~1", HASHES[6][:8], "--json")
-        assert json.loads(back.stdout)["base"]["hash"] == HASHES[5]
+    def test_equal_commits(self, kept: Project) -> None:
         same = kept.run("explain", HASHES[1], HASHES[2])
         assert "the work is the same, to the byte" in same.stdout
         assert "the same tree" in kept.run("explain", HASHES[1], HASHES[1]).stdout
@@ -132,11 +131,9 @@ class TestExplain:
             (("no-such-event",), "no event 'no-such-event'"),
             (("dead", HASHES[6]), "unknown commit 'dead'"),
             (("0000", HASHES[6]), "commits begin with '0000'"),
-            ((f"{HASHES[0]}~3", HASHES[6]), "the branch begins after it"),
             (("-x", HASHES[6]), "No such option"),
             ((HASHES[5], HASHES[6], "--bench", "("), "not a regular expression"),
             ((HASHES[5], HASHES[6], "--bench", "nothing like it"), "no workload matches"),
-            ((HASHES[5], HASHES[6], "--flame", "x.json"), "no subject is registered"),
             ((HASHES[5], HASHES[6], "--markdown", "no/such/folder.md"), "cannot write"),
         ],
     )
@@ -191,9 +188,11 @@ class TestLedger:
     def test_the_steps_of_a_range_with_their_times_and_commands(self, timed: Project) -> None:
         found = timed.run("ledger", "1-12", *BENCH)
         assert found.exit_code == 0, found.stderr
-        assert "   7 00000007 2023-11-20  76.00 → 164.00 B/px (2.16×), 7 → 11 ops, time" in found.stdout
-        assert "$ nbbench explain 00000006 00000007 --bench bandwidth-1024-float32" in found.stdout
-        assert "10 0000000a 2023-11-23  fails: NameError: n_steps" in found.stdout
+        rows = [line.split() for line in found.stdout.splitlines()]
+        step, broken = (row for row in rows if row[1:2] in (["00000007"], ["0000000a"]))
+        assert step[:9] == ["7", "00000007", "2023-11-20", WORKLOAD, "76.00", "164.00", "2.16×", "7", "11"]
+        assert f"nbbench explain 00000006 00000007 --bench {WORKLOAD}" in " ".join(step)
+        assert " ".join(broken) == f"10 0000000a 2023-11-23 {WORKLOAD} fails: NameError: n_steps"
         told = json.loads(timed.run("ledger", "1-12", *BENCH, "--json").stdout)
         first, broken = told["steps"]
         assert (first["base"], first["commit"]) == (HASHES[5], HASHES[6])
@@ -217,11 +216,10 @@ class TestLedger:
     def test_a_step_that_was_not_timed_is_blank(self, kept: Project) -> None:
         page = kept.run("ledger", "1-12", *BENCH, "--markdown").stdout
         (row,) = [line for line in page.splitlines() if "`00000007`" in line]
-        assert [cell.strip() for cell in row.split("|")][9] == ""
+        assert [cell.strip() for cell in row.split("|")][10] == ""
 
-    @pytest.mark.parametrize("option", [("--flame", "x.json"), ("--fusion",)])
-    def test_options_of_a_single_commit(self, kept: Project, option) -> None:
-        found = kept.run("ledger", "1-12", *option)
+    def test_options_of_a_single_commit(self, kept: Project) -> None:
+        found = kept.run("ledger", "1-12", "--fusion")
         assert found.exit_code == 2
         assert "single commit" in found.stderr
 

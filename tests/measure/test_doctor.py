@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from nbbench.cli.app import App
-from nbbench.cli.doctor import doctor, findings_text
+from nbbench.cli.doctor import checks_blocks, doctor
 from nbbench.config import Settings
 from nbbench.measure import doctor_facts as noise_facts
 from nbbench.measure import machine
@@ -40,7 +40,7 @@ from nbbench.measure.machine import (
     torch_versions,
 )
 from nbbench.probe import resources
-from nbbench.report.text import Terminal
+from nbbench.report.text import Terminal, as_text
 
 GIB = 1024**3
 GOOD = HostFacts(
@@ -153,15 +153,14 @@ def test_findings_are_aligned_and_counted() -> None:
         DoctorCheck("git", Level.OK, "fine"),
         DoctorCheck("micro-noise", Level.WARN, "noisy", "be quiet"),
     ]
-    assert findings_text(checks, Terminal()).splitlines() == [
-        "ok    git          fine",
-        "warn  micro-noise  noisy",
-        "                   -> be quiet",
-        "",
+    assert as_text(checks_blocks(checks)).splitlines() == [
         "Measuring is possible; the warnings widen intervals or leave criteria open (0 fail, 1 warn).",
+        "",
+        "  - ok git: fine",
+        "  - warn micro-noise: noisy -> be quiet",
     ]
-    assert findings_text([], Terminal()) == "Nothing here would spoil a measurement (0 fail, 0 warn).\n"
-    assert "\x1b[33m" in findings_text(checks, Terminal(colour=True))
+    assert as_text(checks_blocks([])) == "Nothing here would spoil a measurement (0 fail, 0 warn)."
+    assert "\x1b[33m" in as_text(checks_blocks(checks), Terminal(colour=True))
 
 
 # The command, on a machine made of facts
@@ -174,22 +173,22 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def run(facts: HostFacts, *arguments: str, json_out: bool = False, quiet: bool = False):
         monkeypatch.setattr(noise_facts, "gather_facts", lambda settings, environ, sample_s: facts)
         app = App(json=json_out, quiet=quiet, _settings=Settings(root=tmp_path))
-        return CliRunner().invoke(doctor, list(arguments), obj=app)
+        return CliRunner().invoke(doctor, list(arguments), obj=app, standalone_mode=False)
 
     return run
 
 
 def test_the_command_passes_where_measuring_is_possible(invoke) -> None:
     result = invoke(replace(GOOD, steal=0.5))
-    assert result.exit_code == 0, result.output
+    assert result.return_value == 0, result.output
     assert "branch feature/spec-based-2" in result.output
     assert "Measuring is possible" in result.output
-    assert "\nok " not in invoke(GOOD, quiet=True).output
+    assert "- ok " not in invoke(GOOD, quiet=True).output
 
 
 def test_the_command_fails_without_a_subject(invoke) -> None:
     result = invoke(replace(GOOD, subject_exists=False), json_out=True)
-    assert result.exit_code == 2
+    assert result.return_value == 2
     found = json.loads(result.output)
     assert (found["schema"], found["level"]) == ("nbbench.doctor/1", "fail")
     failed = [check for check in found["checks"] if check["level"] == "fail"]

@@ -7,14 +7,15 @@ from dataclasses import replace
 import work_samples as work
 
 from nbbench.documents import document
+from nbbench.model import NotJudged, NotJudgedReason
 from nbbench.report.explain import explain_blocks, explain_payload
 from nbbench.report.ledger_view import ledger_blocks, steps_blocks
 from nbbench.report.markdown import as_markdown
 from nbbench.report.text import as_text
-from nbbench.work.explanation import Explanation, explain
+from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.steps import find_steps
-from nbbench.work.work_share import work_share
+from nbbench.work.work_share import WorkShare
 
 NAME = "bandwidth-1024-float32"
 TIMING = work.timing(
@@ -33,14 +34,13 @@ def explanation() -> Explanation:
         (replace(base, workload=image.workload), image),
         (replace(base, workload="sources-3969"), replace(base, workload="sources-3969")),
     ]
-    return explain(
+    return Explanation(
         work.BASE,
         work.HEAD,
-        [diff_ledgers(*pair, work.MATCH) for pair in pairs],
-        [work_share(TIMING, base, head, 0.03)],
-        exact=frozenset({NAME}),
-        problems=(f"oversample-3 {HOSTILE}",),
-        notes=("one note",),
+        tuple(diff_ledgers(*pair, work.MATCH) for pair in pairs),
+        (WorkShare(TIMING, base, head, 0.03, exact=True),),
+        not_compared=(NotJudged("oversample-3", NotJudgedReason.FAILING, work.BASE.hash, HOSTILE),),
+        left_out=1,
     )
 
 
@@ -64,6 +64,6 @@ CASES = {
     "ledger_fusion.md": lambda: as_markdown(
         ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3, fusion_only=True)
     ),
-    "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], wide=False, by_name=False)) + "\n",
-    "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], wide=True, by_name=True)),
+    "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], by_name=False)) + "\n",
+    "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], by_name=True)),
 }

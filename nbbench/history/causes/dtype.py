@@ -12,7 +12,7 @@ def holds(diff: LedgerDiff, direction: EventDirection) -> bool:
     """Whether widths moved with the direction: wider values never make a program faster."""
     if diff.retyped:
         return True
-    wider = diff.upcast_after > diff.upcast_before
+    wider = diff.head.upcast_per_pixel > diff.base.upcast_per_pixel
     return diff.upcasts and (
         direction is EventDirection.CHANGE or wider == (direction is EventDirection.REGRESSION)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from nbbench import units
@@ -71,7 +71,7 @@ class Facts:
     @property
     def work(self) -> Evidence:
         """What the ledgers say of the event's workloads: the two that moved most; empty where none did."""
-        moved = [d for d in self.diffs if not d.equal or d.recomposed or d.new_image]
+        moved = [d for d in self.diffs if d.changed]
         moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), not d.new_image, d.workload))
         return tuple(map(work_record, moved[:_SHOWN]))
 
@@ -85,9 +85,12 @@ def work_record(diff: LedgerDiff) -> EvidenceRecord:
     """A ledger difference as evidence, with the lines that pay most."""
     paying = [line for line in diff.lines if abs(line.delta) >= 0.5]
     shown, rest = tuple(paying[:_LINES_SHOWN]), paying[_LINES_SHOWN:]
-    judged = {"effect": diff.effect, "retyped": diff.retyped, "upcasts": diff.upcasts}
-    more = {"more_lines": len(rest), "more_bytes": sum(line.delta for line in rest)}
-    return EvidenceRecord("work", to_plain(replace(diff, lines=shown, dtypes=())) | judged | more)
+    lines = {
+        "lines": to_plain(shown),
+        "more_lines": len(rest),
+        "more_bytes": sum(line.delta for line in rest),
+    }
+    return EvidenceRecord("work", diff.figures | lines)
 
 
 def describe_work(f: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ const draw = (plot) => {
   for (const axis of [layout.xaxis, layout.yaxis])
     if (axis) Object.assign(axis, { gridcolor: colour("--rule"), zerolinecolor: colour("--rule") });
   Object.assign(layout, { paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: colour("--soft") } });
-  Plotly.newPlot(plot, data, layout, { responsive: true, displaylogo: false });
+  Plotly.newPlot(plot, data, layout, { responsive: true, displayModeBar: false });
 };
 const plots = document.querySelectorAll(".plot");
 const seen = new IntersectionObserver((entries) => {
