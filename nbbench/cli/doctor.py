@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to watch the machine, once idle and once in a loop.",
+    help="How long to watch what others use.",
 )
 @click.pass_obj
 def doctor(app: App, sample: float) -> int:
@@ -32,9 +32,8 @@ def doctor(app: App, sample: float) -> int:
     Exits 0 when measuring is possible, warnings included, and 2 when something prevents it.
     """
     from nbbench.measure.doctor import Level, run_checks, worst
-    from nbbench.measure.doctor_facts import gather_facts
 
-    checks = run_checks(gather_facts(app.settings, os.environ, sample_s=sample))
+    checks = run_checks(app.settings, os.environ, sample_s=sample)
     level = worst(checks)
     shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
     app.report("doctor", {"level": level, "checks": checks}, checks_blocks(shown))

@@ -60,9 +60,8 @@ def load_history(
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
     from nbbench.history.setups import Sampling, Setups, telemetry_setup
-    from nbbench.record.setups import file_setups
 
-    files = {place: dict(setup) for place, setup in file_setups(store).items()}
+    files = {place: dict(setup) for place, setup in store.file_setups().items()}
     for place, setup in telemetry_setup(records).items():
         files.setdefault(place, {}).update(setup)
     read: dict[str, dict[SeriesKey, dict[str, Sampling]]] = {}

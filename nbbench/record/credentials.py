@@ -7,7 +7,7 @@ password of a command line; and private keys, which alone go over several lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nbbench.record.tokens import TOKEN_PATTERN
@@ -102,35 +102,20 @@ _WEB = ("http", "https", "ws", "wss", "git", "ssh", "file")
 _PLAIN_USER = re.compile(r"[A-Za-z][A-Za-z._-]{0,20}")
 # A search for plain words is ten times as fast as a pattern, and most lines of a log hold none: each pattern
 # with words of which one stands in every line that it matches.
-_LABEL_WORDS = (
-    *(
-        "passw",
-        "passphrase",
-        "pass",
-        "secret",
-        "credential",
-        "key",
-        "token",
-        "_auth",
-        "session",
-        "sid",
-        "csrf",
-    ),
-    *("pwd", "sig"),
-)
-_PATTERNS = (
-    (("secret",), _WRAPPED),
-    (("passw", "passphrase", "secret", "token", "key"), _OPTION),
-    (("authorization", "cookie", "x-"), _HEADER),
-    (("bearer", "basic", "ssws", "digest", "negotiate"), _SCHEME),
-    (("-u",), _CURL),
-    (
-        ("mysql", "mariadb", "sshpass", "mongo", "docker", "podman", "7z", "unrar", "redis-cli", "ldap"),
-        _PROGRAM,
-    ),
-    (("sqlplus", "sqlcl", "sqlldr", "impdp", "expdp", "exp ", "imp ", "rman", "tnsping"), _ORACLE),
-    (("password",), _NETRC),
-)
+_LABEL_WORD = re.compile(r"pass|secret|credential|key|token|_auth|session|sid|csrf|pwd|sig")
+_PATTERNS = [
+    (words.split(), pattern)
+    for words, pattern in (
+        ("secret", _WRAPPED),
+        ("pass secret token key", _OPTION),
+        ("authorization cookie x-", _HEADER),
+        ("bearer basic ssws digest negotiate", _SCHEME),
+        ("-u", _CURL),
+        ("mysql mariadb sshpass mongo docker podman 7z unrar redis-cli ldap", _PROGRAM),
+        ("sqlplus sqlcl sqlldr impdp expdp exp imp rman tnsping", _ORACLE),
+        ("password", _NETRC),
+    )
+]
 _LABELS = (_LABELLED, _LABELLED_WEAK, _ELEMENT, _PAIR)
 # Words that stand where a secret would and are none: flags, placeholders, masks, calls, types.
 HARMLESS = re.compile(
@@ -144,10 +129,8 @@ _MIN_RANDOM = 16
 # Every format of tokens.py holds a run of this length.
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{14}")
 
-_KEY_MARK = re.compile(
-    r"-{4,5} ?(?P<begin>BEGIN) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-Lines(?P<lines>): \d+"
-    r"|-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-MAC: \S+"
-)
+_KEY_BEGINS = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_KEY_ENDS = re.compile(r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 # What follows BEGIN: lines of base64 (`\\n` in strings), whatever stands in front of them, headers, blanks.
 _KEY_BODY = re.compile(
     r"(?:E[ \t]+)?(?:\\+[nr]|[^A-Za-z0-9+/=\"'\\])*"
@@ -173,35 +156,33 @@ class Finder:
         found: list[Span] = []
         if self._exact is not None:
             found += [Span(m.start(), m.end(), m.start()) for m in self._exact.finditer(text)]
-        keys = self._key_left > 0 or "PRIVATE KEY" in text or "Private-Lines" in text
-        lower = text.lower()
-        patterns = [(words, p) for words, p in _PATTERNS if any(word in lower for word in words)]
+        keys = self._key_left > 0 or "PRIVATE KEY" in text
         start = 0
-        while start < len(text):
-            end = text.find("\n", start)
-            end = len(text) if end < 0 else end
-            line = text[start:end]
-            spans = [*_line(line, patterns), *(self._key(line) if keys else ())]
+        for line in text.split("\n"):
+            spans = [*_line(line), *(self._key(line) if keys else ())]
             found += [Span(start + s.start, start + s.end, start + s.seen) for s in spans]
-            start = end + 1
+            start += len(line) + 1
         return _merged(found)
 
     def _key(self, line: str) -> Iterator[Span]:
         """What of this line belongs to private keys; of a key over many lines each line is a span."""
         start = position = 0
-        for mark in (*_KEY_MARK.finditer(line), None):
-            if self._key_left:
-                end, ended = (
-                    (mark.end(), True) if mark and mark["begin"] is mark["lines"] is None else (0, False)
-                )
-                if not ended:
-                    body = _KEY_BODY.match(line, position, mark.start() if mark else len(line))
-                    end = body.end() if body else position
-                goes_on = mark is None and end == len(line.rstrip("\r"))
+        while True:
+            if not self._key_left:
+                if (begins := _KEY_BEGINS.search(line, position)) is None:
+                    return
+                start, position, self._key_left = begins.start(), begins.end(), LONGEST_KEY
+            if ends := _KEY_ENDS.search(line, position):
+                position, self._key_left = ends.end(), 0
+            else:
+                body = _KEY_BODY.match(line, position)
+                position = body.end() if body else position
+                goes_on = position == len(line.rstrip("\r"))
                 self._key_left = max(0, self._key_left - len(line)) if goes_on else 0
-                yield Span(start, end, start)
-            if mark and (mark["begin"] is not None or mark["lines"] is not None):
-                start, position, self._key_left = mark.start(), mark.end(), LONGEST_KEY
+            yield Span(start, position, start)
+            if self._key_left:
+                return
+            start = position
 
 
 def find_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
@@ -209,17 +190,17 @@ def find_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
     return Finder(secrets).spans(text)
 
 
-def _line(line: str, candidates: Sequence[tuple[tuple[str, ...], re.Pattern[str]]]) -> Iterator[Span]:
+def _line(line: str) -> Iterator[Span]:
     if _LONG_RUN.search(line):
         yield from (Span(m.start(), m.end(), m.start()) for m in TOKEN_PATTERN.finditer(line))
     if "@" in line:
         yield from _url_logins(line)
         yield from (Span(*m.span("plain"), m.start()) for m in _LOGIN.finditer(line))
     lower = line.lower()
-    patterns = [pattern for words, pattern in candidates if any(word in lower for word in words)]
+    patterns = [pattern for words, pattern in _PATTERNS if any(word in lower for word in words)]
     # A label has a separator behind it: `PASSED [ 50%]` is none, nor are the colons of a test's id.
     separated = "=" in line or ">" in line or ":" in line.replace("::", "")
-    if separated and any(word in lower for word in _LABEL_WORDS):
+    if separated and _LABEL_WORD.search(lower):
         patterns += _LABELS
     for pattern in patterns:
         for match in pattern.finditer(line):

@@ -15,7 +15,7 @@ from nbbench.ledger import Ledger
 from nbbench.model import Result
 from nbbench.plan.exported import Export, comparisons
 from nbbench.report.summary import open_flags, status_line, summary_md
-from nbbench.words import clean_lines, iso
+from nbbench.words import clean_lines
 
 _NOT_RECORDED = "# not recorded\n"
 
@@ -103,8 +103,8 @@ def _run_metadata(export: Export) -> dict[str, Any]:
         "branch": export.branch or None,
         "commit": export.commit,
         "tree": export.commit.tree,
-        "started_at": iso(export.started_at),
-        "ended_at": iso(export.ended_at),
+        "started_at": export.started_at,
+        "ended_at": export.ended_at,
         "measuring_s": export.measuring_s,
         "commands": [export.command],
         "exit_code": export.exit_code,

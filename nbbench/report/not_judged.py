@@ -29,14 +29,22 @@ def plain_not_judged(found: Iterable[NotJudged]) -> list[dict[str, Any]]:
     return [{**to_plain(one), "detail": not_judged_detail(one)} for one in found]
 
 
+def not_judged_counts(found: Sequence[NotJudged]) -> str:
+    """How many series were not judged, by reason: `3 series (2 failing, 1 too short)`."""
+    counts = Counter(str(one.reason) for one in found).most_common()
+    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
+    return f"{plural(len(found), 'series', 'series')} ({reasons})"
+
+
 def not_judged_blocks(found: Sequence[NotJudged], most: int = _NOT_JUDGED_SHOWN) -> list[Block]:
     """How many series were not judged, by reason, and which; nothing where all were."""
     if not found:
         return []
-    counts = Counter(str(one.reason) for one in found).most_common()
-    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
-    text = f"Not judged: {plural(len(found), 'series', 'series')} ({reasons})"
     rows = [(one.series, str(one.reason), one.since[:8], not_judged_detail(one)) for one in found[:most]]
     more = len(found) - len(rows)
     rest = [f"and {more} more; `--json` names all of them"] if more else []
-    return [Title(text), Table(("series", "why", "since", "detail"), rows, codes=(0, 2)), *rest]
+    return [
+        Title(f"Not judged: {not_judged_counts(found)}"),
+        Table(("series", "why", "since", "detail"), rows, codes=(0, 2)),
+        *rest,
+    ]

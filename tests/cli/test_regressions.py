@@ -125,6 +125,11 @@ class TestNotJudged:
         assert reasons(project) == [("failing", "a"), ("skipped", "a"), ("vanished", "9")]
         assert fails(project) == 3
         assert "3 series not judged" in project.run("regressions").stdout
+        told = json.loads(project.run("plan", "PERF-PYTORCH-004", "--json").stdout)
+        assert told["not_judged"] == document(project)["not_judged"]
+        for options in ([], ["--markdown"], ["--attempt"]):
+            said = project.run("plan", "PERF-PYTORCH-004", *options).stdout
+            assert "Not judged: 3 series (1 failing, " in said
 
     def test_two_commits_ten_times_apart(self, project: Project) -> None:
         write(project, {"s.time_a": [1.0, 10.0]})
