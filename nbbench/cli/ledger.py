@@ -98,10 +98,10 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.errors import UsageError
+    from nbbench.history.share import MOST_JOBS
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
-    from nbbench.stats.many import MOST_JOBS
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor

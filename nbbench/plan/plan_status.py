@@ -11,7 +11,7 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError
 from nbbench.evidence import Folder
-from nbbench.history.disturbed import disturbed_results
+from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measured import PlanInput
