@@ -245,11 +245,8 @@ def test_nothing_imports_torch(kept: Project) -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The lines of a new count in the registry."""
     monkeypatch.setitem(metrics._BY_UNIT, "copies", (metrics.Better.LOWER, True, metrics.Role.WORK, 0.01))
-    monkeypatch.setattr(
-        metrics,
-        "LEDGER_METRICS",
-        {**metrics.LEDGER_METRICS, **metrics.ledger_count("track_copies", "copies")},
-    )
+    count = metrics.ledger_count("track_copies", "copies")
+    monkeypatch.setitem(metrics.LEDGER_METRICS, "track_copies", count)
     yield
     metrics.unit_better.cache_clear()
     metrics._metric.cache_clear()
