@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from nbbench import units
-from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
 from nbbench.model import (
     Cause,
@@ -138,7 +137,7 @@ def figures(change: ChangePoint) -> str:
 
 def moved(change: ChangePoint) -> str:
     """By how much a series moved, or that it runs no more."""
-    return "runs no more" if change.kind == FAILS else units.format_change(change.effect)
+    return "runs no more" if change.fails else units.format_change(change.effect)
 
 
 def commit_range(lo: str, hi: str) -> str:
@@ -170,7 +169,7 @@ def _figures_of(event: Event) -> tuple[list[str], list[str]]:
     """The changes that moved most, by name and values, before the evidence and behind it: what fails, times,
     or whatever the event is about; then page faults, exact counts that no ledger tells, and other figures."""
     if event.cause is Cause.FAILURE:
-        failing = sorted((c for c in event.changes if c.kind == FAILS), key=lambda c: c.key.label)
+        failing = sorted((c for c in event.changes if c.fails), key=lambda c: c.key.label)
         return [_failing(change) for change in failing[:_FAILING]], []
     own, told = _own(event), {one.kind for one in event.evidence}
     times = [c for c in event.changes if change_role(c) is Role.TIME]
