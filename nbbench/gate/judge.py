@@ -59,6 +59,7 @@ def exact_verdict(
 ) -> Verdict:
     """What two exact figures say; without `counts` they are unchanged, whatever they are."""
     effect = log_ratio(before, after)
+    figures = {"before": before, "after": after, "unit": metric.unit}
     counts = counts and abs(effect) > metric.least_effect and abs(after - before) >= metric.least_change
     return Verdict(
         series,
@@ -68,7 +69,7 @@ def exact_verdict(
         effect_hi=None,
         floor=metric.least_effect,
         rounds=0,
-        evidence=evidence,
+        evidence=evidence or (EvidenceRecord("exact", figures),),
         base_value=before,
         head_value=after,
         unit=metric.unit,
@@ -89,8 +90,8 @@ def workload_verdicts(
         peak = name == "track_peak_live_bytes"
         if name in TRAFFIC or before is None or after is None or (peak and not (before and after)):
             continue
-        said = EvidenceRecord("peak", diff.figures) if peak else EvidenceRecord("exact")
-        found.append(exact_verdict(ledger_name(name, diff.workload), _metric(unit), before, after, said))
+        said = (EvidenceRecord("peak", diff.figures),) if peak else ()
+        found.append(exact_verdict(ledger_name(name, diff.workload), _metric(unit), before, after, *said))
     judged = []
     for one in found:
         if one.outcome is not Outcome.UNCHANGED and (diff.new_image or one.cause is None):
@@ -190,7 +191,7 @@ def _measured_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
     """What the figures of a series say, accepted regressions counted in."""
     ends = [median(state.values[side]) if state.values[side] else None for side in ("base", "head")]
     if state.metric.exact and ends[0] is not None and ends[1] is not None:
-        found = exact_verdict(state.label, state.metric, ends[0], ends[1], EvidenceRecord("exact"))
+        found = exact_verdict(state.label, state.metric, ends[0], ends[1])
         return replace(found, reproduce=state.reproduce, rounds=state.rounds)
     blank = Verdict(
         state.label,

@@ -135,8 +135,9 @@ def _no_figure(f: Figures) -> list[str]:
 
 
 @says("exact")
-def _exact(_: Figures) -> list[str]:
-    return ["an exact figure"]
+def _exact(f: Figures) -> list[str]:
+    before, after = (units.format_value(f[when], f["unit"]) for when in ("before", "after"))
+    return [f"{before} → {after}" if f["before"] != f["after"] else f"{after} as before"]
 
 
 @says("other image")

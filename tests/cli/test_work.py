@@ -14,14 +14,16 @@ import work_samples as work
 from cli_project import ROOT, Project, write_results
 
 from nbbench import metrics
-from nbbench.gate.work_verdicts import count_verdicts
+from nbbench.gate.judge import workload_verdicts
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import torch_version
 from nbbench.model import Outcome
 from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.report.gate_sentences import evidence_text
 from nbbench.work.ledger_diff import diff_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
+WORKLOAD = "bandwidth-1024-float32"
 BENCH = ("--bench", "bandwidth-1024-float32")
 
 
@@ -194,9 +196,11 @@ class TestLedger:
     def test_the_steps_of_a_range_with_their_times_and_commands(self, timed: Project) -> None:
         found = timed.run("ledger", "1-12", *BENCH)
         assert found.exit_code == 0, found.stderr
-        assert "   7 00000007 2023-11-20  76.00 → 164.00 B/px (2.16×), 7 → 11 ops, time" in found.stdout
-        assert "$ nbbench explain 00000006 00000007 --bench bandwidth-1024-float32" in found.stdout
-        assert "10 0000000a 2023-11-23  fails: NameError: n_steps" in found.stdout
+        rows = [line.split() for line in found.stdout.splitlines()]
+        step, broken = (row for row in rows if row[1:2] in (["00000007"], ["0000000a"]))
+        assert step[:9] == ["7", "00000007", "2023-11-20", WORKLOAD, "76.00", "164.00", "2.16×", "7", "11"]
+        assert f"nbbench explain 00000006 00000007 --bench {WORKLOAD}" in " ".join(step)
+        assert " ".join(broken) == f"10 0000000a 2023-11-23 {WORKLOAD} fails: NameError: n_steps"
         told = json.loads(timed.run("ledger", "1-12", *BENCH, "--json").stdout)
         first, broken = told["steps"]
         assert (first["base"], first["commit"]) == (HASHES[5], HASHES[6])
@@ -220,7 +224,7 @@ class TestLedger:
     def test_a_step_that_was_not_timed_is_blank(self, kept: Project) -> None:
         page = kept.run("ledger", "1-12", *BENCH, "--markdown").stdout
         (row,) = [line for line in page.splitlines() if "`00000007`" in line]
-        assert [cell.strip() for cell in row.split("|")][9] == ""
+        assert [cell.strip() for cell in row.split("|")][10] == ""
 
     def test_options_of_a_single_commit(self, kept: Project) -> None:
         found = kept.run("ledger", "1-12", "--fusion")
@@ -245,11 +249,8 @@ def test_nothing_imports_torch(kept: Project) -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The lines of a new count in the registry."""
     monkeypatch.setitem(metrics._BY_UNIT, "copies", (metrics.Better.LOWER, True, metrics.Role.WORK, 0.01))
-    monkeypatch.setattr(
-        metrics,
-        "LEDGER_METRICS",
-        {**metrics.LEDGER_METRICS, **metrics.ledger_count("track_copies", "copies")},
-    )
+    count = metrics.ledger_count("track_copies", "copies")
+    monkeypatch.setitem(metrics.LEDGER_METRICS, "track_copies", count)
     yield
     metrics.unit_better.cache_clear()
     metrics._metric.cache_clear()
@@ -284,7 +285,8 @@ def test_what_a_probe_counts_is_a_metric_by_its_line_in_the_registry(project: Pr
     (project.root / "pyproject.toml").write_text(PLAN)
     shown = project.run("plan", "P")
     assert shown.exit_code == 3 and "misses" in shown.stdout and " 50 " in shown.stdout
-    (verdict,) = count_verdicts(diff_ledgers(few, many))
-    assert (verdict.outcome, verdict.sentence) == (Outcome.REGRESSED, f"{few.workload}: 5 copies → 50 copies")
-    assert count_verdicts(diff_ledgers(many, few))[0].outcome is Outcome.IMPROVED
-    assert count_verdicts(diff_ledgers(few, few))[0].outcome is Outcome.UNCHANGED
+    *_, verdict = workload_verdicts(diff_ledgers(few, many))
+    assert (verdict.outcome, verdict.series) == (Outcome.REGRESSED, f"copies {few.workload}")
+    assert evidence_text(verdict.evidence) == "5 copies → 50 copies"
+    assert workload_verdicts(diff_ledgers(many, few))[-1].outcome is Outcome.IMPROVED
+    assert workload_verdicts(diff_ledgers(few, few))[-1].outcome is Outcome.UNCHANGED
