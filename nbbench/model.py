@@ -52,6 +52,9 @@ class Cause(StrEnum):
     ENVIRONMENT = "environment"
     HARNESS = "harness"
     IMAGE = "image changed"
+    HOST = "host work"
+    IMPORT = "import"
+    OUTPUT = "output"
     FAILURE = "failure"
     UNEXPLAINED = "unexplained"
 
