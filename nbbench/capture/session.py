@@ -191,10 +191,8 @@ def open_folder(session: Session, start: pages.CaptureStart) -> None:
 
 
 def load_text() -> str:
-    """The load averages as text; empty where they are hidden."""
+    """The load averages as text."""
     load = load_now()
-    if load.one is None:
-        return ""
     return f"{load.one:g} {load.five:g} {load.fifteen:g} on {load.processors} processors"
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import in_a_folder, pattern, seconds
-
-if TYPE_CHECKING:
-    from nbbench.verdicts import GateReport
+from nbbench.cli.options import in_a_folder, markdown_option, pattern, seconds
+from nbbench.errors import EXIT_OK, UsageError
 
 
 @click.command()
@@ -39,13 +36,8 @@ if TYPE_CHECKING:
     help="Run BASE (default: the branch's tip) against itself and keep this machine's noise.",
 )
 @click.option("--seed", type=int, help="Seed of the random order (recorded in the report).")
-@click.option(
-    "--markdown",
-    metavar="FILE",
-    callback=in_a_folder,
-    help="Write the report as Markdown too ('-' prints it instead).",
-)
 @click.option("--junit", metavar="FILE", callback=in_a_folder, help="Write the report as JUnit XML too.")
+@markdown_option
 @click.pass_obj
 def gate(
     app: App,
@@ -58,8 +50,8 @@ def gate(
     accept_image: bool,
     calibrate: bool,
     seed: int | None,
-    markdown: str | None,
     junit: str | None,
+    markdown: str | None,
 ) -> int:
     """Decide whether HEAD is slower than BASE (default: the branch's tip against the commit before).
 
@@ -74,6 +66,9 @@ def gate(
     """
     from nbbench.gate.run import Asked, gate_ends, run_gate
     from nbbench.gate.verdicts import EXIT_BY_OUTCOME
+    from nbbench.record.atomic import write_text
+    from nbbench.report.gate import gate_blocks
+    from nbbench.report.junit import gate_junit
 
     app.override(floor=floor, budget_s=seconds(budget))
     chosen = bench or app.settings.gate_bench
@@ -85,14 +80,15 @@ def gate(
     ends = gate_ends(app.settings, base, head)
     policy = "work" if policy == "ledger" else policy
     report = run_gate(app.settings, Asked(*ends, chosen, policy, seed, accept_image), app.say)
-    _print(app, report, markdown, junit)
+    if junit:
+        write_text(Path(junit), gate_junit(report))
+    app.report("gate", report, gate_blocks(report), markdown=markdown, for_github=True)
     return EXIT_BY_OUTCOME[report.outcome]
 
 
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
-    from nbbench.errors import EXIT_OK, UsageError
     from nbbench.gate.calibrate import calibrate
-    from nbbench.report.calibration import calibration_text
+    from nbbench.report.records import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
     if head is not None:
@@ -100,17 +96,6 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
     found, note = calibrate(app.settings, commit, bench, seed, app.say)
-    text = calibration_text(found.series, app.settings.floor, note)
-    app.emit("calibration", {"calibration": found, "note": note}, text)
+    blocks = calibration_blocks(found.series, app.settings.floor, note)
+    app.report("calibration", {"calibration": found, "note": note}, blocks)
     return EXIT_OK
-
-
-def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
-    from nbbench.cli.pages import emit_blocks
-    from nbbench.record.atomic import write_text
-    from nbbench.report.gate import gate_blocks
-    from nbbench.report.junit import gate_junit
-
-    if junit:
-        write_text(Path(junit), gate_junit(report))
-    emit_blocks(app, "gate", report, gate_blocks(report), markdown, for_github=True)

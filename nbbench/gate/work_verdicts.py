@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nbbench import units
+from nbbench import metrics, units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
 from nbbench.history.causes.facts import describe_work, work_record
-from nbbench.metrics import least_effect
+from nbbench.metrics import Better, least_effect, unit_better
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.work.host_diff import HOST_CAUSES, HostDiff, HostMetric, host_series
@@ -67,7 +67,7 @@ def work_verdicts(facts: WorkFacts, acknowledged: Sequence[Acknowledged] = ()) -
     """The verdicts on exact work: what cannot run any more, traffic, peak memory, host work."""
     found = [lost_verdict(series, reason) for series, reason in facts.lost.items()]
     for diff in facts.diffs:
-        for verdict in filter(None, (traffic_verdict(diff), peak_verdict(diff))):
+        for verdict in filter(None, (traffic_verdict(diff), peak_verdict(diff), *count_verdicts(diff))):
             said = _accepted(verdict, acknowledged)
             found.append(_other_image(said, diff) if facts.incomparable(diff) else said)
     found += [_accepted(host_verdict(diff), acknowledged) for diff in facts.host]
@@ -147,6 +147,32 @@ def peak_verdict(diff: LedgerDiff) -> Verdict | None:
         sentence=moved if worse or better else "same peak of live tensors" if not effect else moved,
         cause=Cause.IMAGE if diff.new_image else Cause.WORK,
     )
+
+
+def count_verdicts(diff: LedgerDiff) -> list[Verdict]:
+    """What was counted besides, by the metrics' own directions and least effects."""
+    found = []
+    for name, before in diff.base.counts:
+        unit, figure = metrics.LEDGER_METRICS.get(name, ("", None))
+        after = figure(diff.head) if figure else None
+        if after is None:
+            continue
+        effect, floor = log_ratio(before, after), least_effect(unit)
+        worse = math.copysign(1, effect) == {Better.LOWER: 1, Better.HIGHER: -1}.get(unit_better(unit))
+        moved = Outcome.REGRESSED if worse else Outcome.IMPROVED
+        values = f"{units.format_value(before, unit)} → {units.format_value(after, unit)}"
+        verdict = _exact_verdict(
+            f"{name.removeprefix('track_').replace('_', ' ')} {diff.workload}",
+            moved if abs(effect) > floor else Outcome.UNCHANGED,
+            (before, after),
+            effect,
+            unit=unit,
+            floor=floor,
+            sentence=f"{diff.workload}: {values}" if effect else f"same {unit}",
+            cause=Cause.IMAGE if diff.new_image else Cause.WORK,
+        )
+        found.append(verdict)
+    return found
 
 
 def _exact_verdict(

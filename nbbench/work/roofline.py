@@ -10,8 +10,8 @@ from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure.ledgers import open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
-from nbbench.measure.machine import load_now
-from nbbench.measure.warm_runs import WorkloadFailed, busy_note, measure_roof, measure_runs, warm_server
+from nbbench.measure.machine import busy_note, load_now
+from nbbench.measure.warm_runs import WorkloadFailed, measure_roof, measure_runs, warm_server
 from nbbench.model import Commit
 from nbbench.words import Say
 from nbbench.work.roofs import Achieved, best_of, ceiling_moved, classify

@@ -30,7 +30,8 @@ from nbbench.gate.work_verdicts import (
     work_verdicts,
 )
 from nbbench.ledger import BYTES_PER_OPERATION
-from nbbench.measure.pair import Pair, Sample
+from nbbench.measure.pair import Pair
+from nbbench.measure.slices import Sample
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers

@@ -17,7 +17,7 @@ from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import PlanInput, Processes
+from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plans import Criterion, Plan, find_plan, plans
 from nbbench.report.plan import attempt_markdown, headline, plan_blocks
@@ -134,7 +134,7 @@ def timed(*samples: float, **changes: object) -> Result:
 
 
 QUIET = (1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0)
-DISTURBED = {(COMMITS[4].hash, "env", "t"): Processes(disturbed=True)}
+DISTURBED = frozenset({(COMMITS[4].hash, "box", "env", "t")})
 
 
 TIME = Criterion("t", "t", value="t", spec=2.0, missing="run it again")
@@ -159,25 +159,25 @@ def test_a_verdict_needs_samples_that_agree(measured: Result, verdict: PlanVerdi
     assert state.verdict is verdict
     command = "`nbbench run --commits 00000000 --bench 't' --again` on an idle machine settles it"
     assert (command in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
-    assert judged(TIME, timed(*QUIET), processes=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
+    assert judged(TIME, timed(*QUIET), disturbed=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
 
 
 AS_TESTED = changed(TIME, malloc="default", threads=4, dtype="float32", cores=4)
-FOUR = {(COMMITS[4].hash, "env", "t"): Processes(threads=4)}
+FOUR = {(COMMITS[4].hash, "env", "t"): 4}
 
 
 def test_a_value_under_other_conditions_is_no_value() -> None:
     """H4: AT-PERF-001 on one thread with malloc pinned is not what the test measures."""
-    one = {(COMMITS[4].hash, "env", "t"): Processes(threads=1)}
-    pinned = judged(AS_TESTED, timed(*QUIET), processes=one)
+    one = {(COMMITS[4].hash, "env", "t"): 1}
+    pinned = judged(AS_TESTED, timed(*QUIET), threads=one)
     assert (pinned.verdict, pinned.found) == (PlanVerdict.NOT_MEASURED, None)
     said = "1 at 00000000 was measured with malloc pinned, on 1 thread instead of 4"
     assert pinned.notes == (said, "run it again")
     unknown = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"})
     assert "an unrecorded number of threads instead of 4" in unknown.notes[0]
-    as_asked = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=8)
+    as_asked = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, threads=FOUR, cores=8)
     assert as_asked.verdict is PlanVerdict.MEETS
-    small = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=2)
+    small = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, threads=FOUR, cores=2)
     assert small.verdict is PlanVerdict.CANNOT_TELL and "box has 2 cores" in small.notes[0]
     assert small.notes[1] == "a machine with 4 cores settles it"
     double = changed(TIME, value="d('float64')", dtype="float32")
