@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from nbbench.host import HostWork
-from nbbench.probe.host_phases import PYTHON, record_host
+from nbbench.host import PYTHON, HostWork
+from nbbench.probe.host_phases import record_host
 from nbbench.record.redact import redact_text
 
 from . import ledgers, recording, subject

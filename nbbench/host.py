@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -25,6 +26,9 @@ class HostKind(StrEnum):
 MEMORY_UNIT = 2**20
 """Bytes to which MEMORY is rounded: allocations differ by hundreds of bytes from process to process, since
 Python keeps freed objects for the next of their kind."""
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The Python that runs now: host work is compared under one."""
 
 IMPORT_WORKLOAD = "import"
 """The name under which importing the subject is on record: all workloads share it."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.host import IMPORT_WORKLOAD, HostWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.measure.ledgers import ensure_kept, open_tree
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import invoke
 from nbbench.model import Commit
 from nbbench.record.ledger_files import kept_host
-
-PYTHON = platform.python_version().rpartition(".")[0]
 
 
 def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:

@@ -15,11 +15,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostKind, HostWork
+from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
 from nbbench.probe.host_work import HostRecorder, memory_peak
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""
 
