@@ -14,7 +14,7 @@ from statistics import median
 from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
 from nbbench.gate.session import SeriesState
 from nbbench.history.causes.facts import SAME_WORK, work_record
-from nbbench.metrics import LEDGER_METRICS, Metric, metric_of
+from nbbench.metrics import LEDGER_METRICS, Metric, least_effect, metric_of
 from nbbench.model import (
     Cause,
     EventDirection,
@@ -25,6 +25,7 @@ from nbbench.model import (
     SeriesKey,
 )
 from nbbench.verdicts import Verdict
+from nbbench.work.host_diff import HOST_CAUSES, HostDiff, HostMetric, host_series
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
 _OF_DIRECTION = {
@@ -55,12 +56,18 @@ _PRECEDENCE = (
 
 
 def exact_verdict(
-    series: str, metric: Metric, before: float, after: float, *evidence: EvidenceRecord, counts: bool = True
+    series: str,
+    metric: Metric,
+    before: float,
+    after: float,
+    *evidence: EvidenceRecord,
+    counts: bool | None = None,
 ) -> Verdict:
-    """What two exact figures say; without `counts` they are unchanged, whatever they are."""
+    """What two exact figures say; `counts` is given where more than the metric's own limits decides."""
     effect = log_ratio(before, after)
     figures = {"before": before, "after": after, "unit": metric.unit}
-    counts = counts and abs(effect) > metric.least_effect and abs(after - before) >= metric.least_change
+    if counts is None:
+        counts = abs(effect) > metric.least_effect and abs(after - before) >= metric.least_change
     return Verdict(
         series,
         _OF_DIRECTION[metric.direction(effect)] if counts else Outcome.UNCHANGED,
@@ -113,6 +120,20 @@ def _traffic(diff: LedgerDiff) -> Verdict:
     name, counts = f"ledger {diff.workload}", bool(diff.telling)
     found = exact_verdict(name, _metric(unit), *figures[unit], said, counts=counts)
     return replace(found, cause=Cause.DTYPE) if counts and (diff.upcasts or diff.retyped) else found
+
+
+def host_verdicts(
+    moved: Sequence[HostDiff], equal: Sequence[str], acknowledged: Sequence[Acknowledged] = ()
+) -> list[Verdict]:
+    """What host work says: each metric of a phase that moved, and the series of which none did."""
+    found = []
+    for diff in moved:
+        series, said = host_series(diff.workload, diff.phase), EvidenceRecord("host", diff.figures)
+        one = exact_verdict(series, _metric(diff.metric), diff.before, diff.after, said, counts=True)
+        cause = HOST_CAUSES.get(diff.metric, Cause.HOST)
+        found.append(_unless_accepted(replace(one, cause=cause), acknowledged))
+    same, floor = (EvidenceRecord("same host work"),), least_effect(HostMetric.STEPS)
+    return found + [Verdict(name, Outcome.UNCHANGED, 0.0, None, None, floor, 0, same) for name in equal]
 
 
 def _metric(unit: str) -> Metric:

@@ -55,7 +55,7 @@ class Asked:
     base: Commit
     head: Commit
     bench: str
-    policy: str = "both"  # both, ledger, time
+    policy: str = "both"  # both, work, time
     seed: int = 0
     accept_image: bool = False
 
@@ -108,7 +108,7 @@ def run_gate(settings: Settings, asked: Asked, say: Say) -> GateReport:
         except BudgetSpentError:
             found.note("budget ended", seconds=budget.seconds)
             if not found.session.states:
-                what = "exact work" if asked.policy == "ledger" else asked.bench
+                what = "exact work" if asked.policy == "work" else asked.bench
                 found.leave_out(NotJudgedReason.NOT_MEASURED, "within the budget", what)
     found.session.finish()
     cause = time_cause(found.exact, found.work.diffs)
@@ -140,9 +140,9 @@ def _measure(
         found.work = exact_work(settings, asked.base, asked.head, pattern, runner.server, say)
         _judge_work(settings, asked, commits, found)
     outcomes = {verdict.outcome for verdict in found.exact}
-    if asked.policy == "ledger":
+    if asked.policy == "work":
         phases = [f"time of {phase}" for phase in (*START_PHASES, Phase.WARM)]
-        found.leave_out(NotJudgedReason.SKIPPED, "--policy ledger judges exact work alone", *phases)
+        found.leave_out(NotJudgedReason.SKIPPED, "--policy work judges exact work alone", *phases)
     elif Outcome.REGRESSED in outcomes:
         found.note("exact work decides")
     elif Outcome.NOT_COMPARABLE in outcomes:
