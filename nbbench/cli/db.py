@@ -42,8 +42,8 @@ def info(app: App) -> None:
 def rebuild(app: App) -> None:
     """Make the database anew from the results, this project's and those imported from elsewhere.
 
-    Nothing of the old one is trusted, except for the list of what was imported. A file that cannot be opened
-    as a database is moved aside.
+    Nothing of the old one is trusted, except for the list of what was imported. A damaged file, and one that
+    a newer nbbench wrote, is moved aside and kept.
     """
     from nbbench.cli.import_ import summary
     from nbbench.history.history import detect_events
@@ -56,7 +56,7 @@ def rebuild(app: App) -> None:
     with open_store(app.settings) as store:
         folders = register_all(app.settings, store)
         events = detect_events(app.settings, store)
-    lines = [f"the damaged database is now {done.moved}"] if done.moved else []
+    lines = [f"{done.reason}; it is now {done.moved}"] if done.moved else []
     lines += ["all tables made anew", summary(done.report)]
     lines += [f"imported again: {folder} (project {project!r})" for project, folder in done.imported]
     lines += [f"not imported again, as it is not there: {place}" for place in done.missing]

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from nbbench.errors import StoreError
-from nbbench.record.tables import prepare_tables
+from nbbench.record.tables import UnusableDatabaseError, prepare_tables
 
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0
@@ -262,11 +262,11 @@ def _store_error(name: str, error: Exception) -> StoreError:
         what = (
             "is not a database, or is damaged" if damaged else f"holds a value that does not parse ({text})"
         )
-        return StoreError(f"{name} {what}", hint=_REBUILD)
+        return UnusableDatabaseError(f"{name} {what}", hint=_REBUILD)
     if "unable to open database file" in text or "readonly database" in text:
         return StoreError(f"{name} cannot be opened for writing")
     if "disk is full" in text or "disk I/O error" in text:
         return StoreError(f"{name} cannot be written: {text}")
     if "no such table" in text or "no such column" in text:
-        return StoreError(f"{name} lacks a part of its tables ({text})", hint=_REBUILD)
+        return UnusableDatabaseError(f"{name} lacks a part of its tables ({text})", hint=_REBUILD)
     return StoreError(f"{name}: {text}")
