@@ -14,7 +14,7 @@ from nbbench.record.branch import branch_line, order_key
 from nbbench.record.engine import parse_url, sqlite_file
 from nbbench.record.importing import ImportReport
 from nbbench.record.load import import_results
-from nbbench.record.projects import folder_of, own_project, place_of
+from nbbench.record.projects import own_project, place_of
 from nbbench.record.shapes import digest_of
 from nbbench.record.tables import UnusableDatabaseError
 from nbbench.words import escaped, plural
@@ -109,46 +109,35 @@ def _place(settings: Settings, store: Store, report: ImportReport) -> ImportRepo
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What became of a database that was made anew.
+    """What became of a database that was made anew: `report` is of this project's own import.
 
-    `moved` is where a file went that this nbbench cannot use and `reason` why it cannot; `missing` are the
-    imported folders that are no longer there; `report` is of this project's own import.
+    `moved` is where a file went that this nbbench cannot use and `reason` why it cannot; `left_out` are the
+    folders that were imported from elsewhere.
     """
 
     report: ImportReport
-    imported: tuple[tuple[str, Path], ...]
-    missing: tuple[str, ...]
+    left_out: tuple[str, ...]
     moved: Path | None
     reason: str
 
 
 def rebuild(settings: Settings) -> Rebuilt:
-    """Make the database anew from the results, this project's and all that were imported from elsewhere.
+    """Make the database anew from this project's results.
 
     A damaged file, and one that a newer nbbench wrote, is moved aside and not deleted. Raises StoreError for
     a database that is somebody else's or in use.
     """
-    places: list[tuple[str, str]] = []
+    places: set[str] = set()
     moved, reason = None, ""
     try:
         with open_store(settings) as store:
-            places = store.places()
+            places = {place for _, place in store.places()}
     except UnusableDatabaseError as error:
         moved, reason = _move_aside(settings, error), str(error)
-    own, missing, imported = own_project(settings), [], []
-    with open_store(settings, anew=True, project=own) as store:
+    with open_store(settings, anew=True, project=own_project(settings)) as store:
         report = import_all(settings, store)
-        mine = place_of(store, settings.results_dir)
-    for project, place in places:
-        if (project, place) == (own, mine) or not place:
-            continue
-        if (folder := folder_of(place)) is None:
-            missing.append(place)
-            continue
-        with open_store(settings, project=project) as store:
-            import_tree(settings, store, folder)
-        imported.append((project, folder))
-    return Rebuilt(report, tuple(imported), tuple(missing), moved, reason)
+        places -= {"", place_of(store, settings.results_dir)}
+    return Rebuilt(report, tuple(sorted(place.partition(":")[2] for place in places)), moved, reason)
 
 
 def _move_aside(settings: Settings, error: UnusableDatabaseError) -> Path:

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 
 import pytest
-from conftest import Project, write_results
+from cli_project import Project, write_results
 
 LEVEL = [1.0, 1.004, 0.997, 1.002, 0.999, 1.001]
 
@@ -138,8 +138,9 @@ def test_a_rebuilt_database_is_what_the_results_say(stepped, tmp_path, damage):
     assert "all tables made anew" in done.stdout
     assert listed(stepped) == before
     if damage == "doubled":
-        assert "imported again: " in done.stdout
-        assert list(listed(stepped, "--project", "aa")) == ["a0000006-slower"]
+        assert (
+            f"`nbbench import {tmp_path / 'aa' / 'results'}` brings back what came from there" in done.stdout
+        )
     else:
         assert f"is not a database, or is damaged; it is now {path}.damaged" in done.stdout
 
