@@ -104,6 +104,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
+    "B (mapped)": (Better.LOWER, True, Role.ALLOCATOR, _LEAST_NOISY),
 }
 
 

@@ -10,6 +10,7 @@ from nbbench.model import Commit, Point, Series, SeriesKey, Status
 ANY_MACHINE = "any"  # a ledger does not depend on the machine
 LEDGER_SERIES = "ledger."  # what their benchmarks' names begin with
 _VERSION = "1"
+_MAPPED = "B (mapped)"
 
 # benchmark name: unit, figure. Named like the suite's own tracks, so that they play the same roles.
 _FIGURES: dict[str, tuple[str, Callable[[Ledger], float]]] = {
@@ -17,6 +18,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Ledger], float]]] = {
     "ledger.track_operations": ("operations", lambda one: float(one.ops)),
     "ledger.track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
     "ledger.track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
+    "ledger.track_mapped_bytes": (_MAPPED, lambda one: float(one.mapped_bytes or 0)),
 }
 
 
@@ -34,8 +36,10 @@ def ledger_series(
         rows = [(c, ledgers[c.tree][name]) for c in commits if c.tree and name in ledgers.get(c.tree, {})]
         for benchmark, (unit, figure) in _FIGURES.items():
             key = SeriesKey(benchmark, _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}")
-            points = tuple(_point(commit, ledger, figure) for commit, ledger in rows)
-            made.append(Series(key, unit, "track", points))
+            # Ledgers of an older nbbench do not count large blocks.
+            counted = [row for row in rows if row[1].mapped_bytes is not None] if unit == _MAPPED else rows
+            points = tuple(_point(commit, ledger, figure) for commit, ledger in counted)
+            made += [Series(key, unit, "track", points)] if points else []
     return made
 
 

@@ -12,7 +12,7 @@ _PAD = 0.10
 # Outside these, powers and quotients of doubles leave their range; no measurement comes near.
 _TINY, _HUGE_RATIO = 1e-250, 1e60
 _TICKS = 6
-_BINARY_UNITS = frozenset({"bytes", "B", "B (exact)"})
+_BINARY_UNITS = frozenset({"bytes", "B", "B (exact)", "B (mapped)"})
 
 
 @dataclass(frozen=True, slots=True)
