@@ -61,11 +61,10 @@ class Ledger:
 
     `fused_bytes` is what a perfect fusion of the whole would move: what came in once, the image
     and whatever else it left behind once.
-    `mapped_bytes` is what a run allocates in blocks of 32 MiB and more, which glibc maps anew each time;
-    None where an older nbbench recorded the ledger.
     `peak_line` (path, line, function) ran when most bytes were alive. `backward_ops` and
     `backward_bytes` are the part of `ops` and `bytes` that autograd's backward pass issued.
-    `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly.
+    `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly. `counts` are
+    what else was counted exactly, by the name of its metric (`metrics.LEDGER_METRICS`).
     """
 
     workload: str
@@ -88,7 +87,7 @@ class Ledger:
     backward_bytes: int = 0
     functions: tuple[FunctionCost, ...] = ()
     notes: tuple[str, ...] = ()
-    mapped_bytes: int | None = None
+    counts: tuple[tuple[str, float], ...] = ()
 
     @property
     def bytes_per_pixel(self) -> float:

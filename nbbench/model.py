@@ -1,7 +1,4 @@
-"""The nouns of nbbench as frozen dataclasses; no I/O.
-
-Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_bytes`).
-"""
+"""The nouns of nbbench as frozen dataclasses; no I/O. Times are aware and UTC; durations end in `_s`."""
 
 from __future__ import annotations
 
@@ -17,9 +14,8 @@ from typing import Any
 class Commit:
     """A first-parent commit of the subject's branch.
 
-    `tree` is the object id of the measured paths: equal trees give equal results.
-    `position` counts, from 1 (oldest), the commits that changed the measured paths;
-    0 where it is not known.
+    `tree` is the object id of the measured paths: equal trees give equal results. `position` counts, from 1
+    (oldest), the commits that changed the measured paths; 0 where it is not known.
     """
 
     hash: str
@@ -52,6 +48,9 @@ class Cause(StrEnum):
     ENVIRONMENT = "environment"
     HARNESS = "harness"
     IMAGE = "image changed"
+    HOST = "host work"
+    IMPORT = "import"
+    OUTPUT = "output"
     FAILURE = "failure"
     UNEXPLAINED = "unexplained"
 
@@ -118,8 +117,7 @@ class FlagState(StrEnum):
 class Outcome(StrEnum):
     """The answers a gate gives for a series.
 
-    "acknowledged" is a regression that somebody accepted; "not comparable" a program that computes another
-    image, which is neither a gain nor a pass without somebody's word.
+    "acknowledged" is a regression that somebody accepted, "not comparable" a program of another image.
     """
 
     REGRESSED = "regressed"
@@ -140,17 +138,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark as asv's benchmarks.json declares it.
-
-    `params` holds the `repr` strings of the values of each parameter, in asv's order.
-    """
+    """A benchmark as asv's benchmarks.json declares it."""
 
     name: str
     version: str
     unit: str
     kind: str  # time, track, peakmemory …
     param_names: tuple[str, ...] = ()
-    params: tuple[tuple[str, ...], ...] = ()
+    params: tuple[tuple[str, ...], ...] = ()  # the `repr` strings of each parameter's values
     description: str = ""
 
 
@@ -176,8 +171,8 @@ class SeriesKey:
 class Result:
     """One benchmark with one parameter set at one commit, every sample kept.
 
-    `value` is None unless `status` is OK. `samples` are asv's samples in the series' unit,
-    in the order in which they were taken; empty when asv kept none.
+    `value` is None unless `status` is OK. `samples` are asv's samples in the series' unit, in the order in
+    which they were taken; empty when asv kept none.
     """
 
     key: SeriesKey
@@ -197,8 +192,8 @@ class Result:
 class ProcessRecord:
     """Telemetry of one benchmark process (one line of a telemetry side file).
 
-    CPU times and the run-queue delay are seconds; `others_cpu_s` is the processor time that
-    other processes of the machine used meanwhile, `steal_s` what the hypervisor took.
+    CPU times are seconds; `others_cpu_s` is the processor time that other processes of the machine used
+    meanwhile, `steal_s` what the hypervisor took.
     """
 
     commit: str
@@ -250,14 +245,14 @@ class Series:
 class ChangePoint:
     """A lasting change in one series.
 
-    The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first);
-    they are the same commit when everything between was measured. `effect` is
-    log(after/before), positive where the value grew; `direction` is what that means to a user.
+    The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first), the same where
+    everything between was measured. `effect` is log(after/before), positive where the value grew; `direction`
+    is what that means to a user.
     """
 
     key: SeriesKey
     unit: str
-    kind: str  # step, drift, exact
+    kind: str  # step, drift, exact; fails: from a value to none
     lo_commit: str
     hi_commit: str
     before: float
@@ -267,6 +262,11 @@ class ChangePoint:
     effect_hi: float
     p_value: float
     direction: EventDirection
+
+    @property
+    def fails(self) -> bool:
+        """Whether what ran before runs no more."""
+        return self.kind == "fails"
 
     @property
     def worse(self) -> bool:

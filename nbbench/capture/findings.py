@@ -224,7 +224,7 @@ def _baseline_figure(
     series: Series, tree: str, trees: Mapping[str, str], position: int
 ) -> BaselineFigure | None:
     """The same tree's samples, or those of the newest commit that is not after it."""
-    from nbbench.stats.summary import summarise
+    from nbbench.stats.summary import median_interval
 
     usable = [p for p in series.points if p.status is Status.OK and p.samples]
     same = [p for p in usable if trees.get(p.commit) == tree]
@@ -233,16 +233,16 @@ def _baseline_figure(
     if not chosen:
         return None
     point, params = chosen[0], dict(series.key.params)
-    summary = summarise(point.samples)
+    lo, hi, coverage = median_interval(point.samples)
     return BaselineFigure(
         label=series.key.label,
         unit=series.unit,
         size=int(params["size"]) if params.get("size", "").isdecimal() else 0,
         dtype=params.get("dtype", "").strip("'"),
-        lo=summary.ci_lo,
-        hi=summary.ci_hi,
-        coverage=summary.ci_coverage,
-        samples=summary.n,
+        lo=lo,
+        hi=hi,
+        coverage=coverage,
+        samples=len(point.samples),
         commit=point.commit,
         same_tree=bool(same),
     )

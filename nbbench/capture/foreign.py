@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from nbbench.credentials import TOKEN_PATTERN
 from nbbench.record.atomic import host_error, write_bytes, write_text
 from nbbench.record.redact import redact_text
 from nbbench.record.stamp import MAX_FILE_BYTES, name_problem
-from nbbench.record.tokens import TOKEN_PATTERN
 
 _BINARY = (".npy", ".png")
 

@@ -18,10 +18,11 @@ from nbbench.capture.session import RESERVE
 from nbbench.capture.test_records import copy_record
 from nbbench.captured import RunOutcome
 from nbbench.config import Settings
+from nbbench.credentials import REDACTED
 from nbbench.errors import EvidenceError
 from nbbench.record import stamp
 from nbbench.record.atomic import write_bytes, write_text
-from nbbench.record.redact import REDACTED, is_secret_name, secret_values
+from nbbench.record.redact import is_secret_name, secret_values
 from nbbench.report import capture as pages
 from nbbench.words import minute
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nbbench.cli import options
 from nbbench.cli.app import App
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from nbbench.capture.finish import Capture
-    from nbbench.capture.logs import Screen
     from nbbench.config import Settings
 
 
@@ -69,24 +70,24 @@ def capture(
     2 a guard does not hold, or nothing could be written; 130, 143 or 129 interrupted (SIGINT,
     SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
-    from nbbench.errors import UsageError
-
     if recover is not None:
         if command:
             raise UsageError("--recover runs nothing", hint="leave the command out")
         return _recover(app, recover)
+    from nbbench.capture.logs import Screen
     from nbbench.capture.run import run_capture
     from nbbench.capture.session import CaptureRequest
     from nbbench.subject.presets import find_preset
 
-    checkout = Path(subject).resolve()
-    if not checkout.is_dir():
-        raise UsageError(f"{subject} is not a folder", hint="--subject names the subject's checkout")
+    checkout = options.folder(subject, "--subject names the subject's checkout").resolve()
     settings = _settings(app, checkout)
     chosen = find_preset(settings, preset)
     words = command or chosen.command
     if not words:
         raise UsageError(f"preset {preset} has no command of its own", hint="nbbench capture -- COMMAND")
+    sys.stdout.flush()
+    # The command's output where the user sees it; stdout stays free for --json.
+    screens = (None, None) if app.quiet else (2 if app.json else 1, 2)
     request = CaptureRequest(
         preset=chosen,
         command=words,
@@ -97,7 +98,7 @@ def capture(
         sign_off=sign_off.strip(),
         profile=profile,
         probe=not no_probe,
-        screens=_screens(app),
+        screens=(Screen(screens[0]), Screen(screens[1])),
         say=app.say,
     )
     return _emit(app, run_capture(settings, request, os.environ))
@@ -111,7 +112,6 @@ def _settings(app: App, checkout: Path) -> Settings:
     """
     import nbbench
     from nbbench.config import checkout_settings, find_root, load_settings
-    from nbbench.errors import ConfigError
 
     if app.root is not None:
         return app.settings
@@ -124,29 +124,18 @@ def _settings(app: App, checkout: Path) -> Settings:
     return checkout_settings(checkout)
 
 
-def _screens(app: App) -> tuple[Screen, Screen]:
-    """The command's output where the user sees it; stdout stays free for --json."""
-    from nbbench.capture.logs import Screen
-
-    if app.quiet:
-        return Screen(None), Screen(None)
-    sys.stdout.flush()
-    return Screen(2 if app.json else 1), Screen(2)
-
-
 def _recover(app: App, folder: str) -> int:
     from nbbench.capture.recover import recover
     from nbbench.capture.run import registered
-    from nbbench.errors import UsageError
 
-    path = Path(folder).resolve()
-    if not path.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="give the STAMP folder that the capture named")
+    path = options.folder(folder, "give the STAMP folder that the capture named").resolve()
     settings = _settings(app, path)
     return _emit(app, registered(settings, recover(settings, path, os.environ), app.say))
 
 
 def _emit(app: App, done: Capture) -> int:
+    """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
+    from nbbench.captured import RunOutcome
     from nbbench.report.capture_sentences import sentences
     from nbbench.report.capture_summary import verdict_line
 
@@ -169,15 +158,6 @@ def _emit(app: App, done: Capture) -> int:
     lines += [f"anomaly: {text}" for text in end.all_anomalies]
     lines += [f"note: {text}" for text in end.all_notes]
     app.emit("capture", payload, "\n".join([*lines, str(done.folder / "summary.md")]))
-    return exit_code(done)
-
-
-def exit_code(done: Capture) -> int:
-    """nbbench's own exit code for a finished capture; see the command's help."""
-    from nbbench.captured import RunOutcome
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-
-    end = done.end
     if end.outcome is RunOutcome.INTERRUPTED:
         return 128 + (end.signalled or 2)
     if end.outcome is RunOutcome.FAILED:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from nbbench.disturbance import Disturbance, mean_disturbance
-from nbbench.history.canaries import machine_jump
 from nbbench.history.causes.facts import SetupChange
 from nbbench.history.changes import History
 from nbbench.history.order import CommitOrder
 from nbbench.history.setups import setup_changes
+from nbbench.history.telemetry import machine_jump
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, ProcessRecord, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
@@ -22,7 +22,7 @@ class Around:
     """Ledgers, telemetry, ceilings and setups by place on the branch."""
 
     def __init__(self, history: History) -> None:
-        self.order: CommitOrder = history.order()
+        self.order: CommitOrder = CommitOrder(history.commits)
         self.commits = self.order.commits
         self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
         self._records = _by_commit(history.records)

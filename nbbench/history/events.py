@@ -10,7 +10,6 @@ from dataclasses import replace
 from nbbench.history.around import Around
 from nbbench.history.causes import find_cause
 from nbbench.history.causes.facts import Facts
-from nbbench.history.causes.failure import FAILS
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
 from nbbench.metrics import Role, change_metric, change_role
@@ -102,7 +101,7 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
     Where no time was measured it is predicted from the cost of the work, which comes second; without a
     ledger the largest effect on work stands in, then any.
     """
-    if any(c.kind == FAILS for c in facts.changes):
+    if any(c.fails for c in facts.changes):
         return math.inf, None
     same = [c for c in facts.changes if c.worse == (facts.way > 0) and math.isfinite(c.effect)]
     same = same or list(facts.changes)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
 from nbbench.history.causes import exact_cause, work
-from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -136,7 +135,7 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
 def _place(change: ChangePoint, around: Around) -> Placed:
     lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
-    fails = Cause.FAILURE if change.kind == FAILS else None
+    fails = Cause.FAILURE if change.fails else None
     return Placed(
         change, min(lo, hi), hi, change_role(change), phase_of(change.key), change.direction, runs, fails
     )

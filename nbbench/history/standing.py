@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.history.causes.failure import FAILS
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
@@ -151,7 +150,7 @@ def newly_failing(standings: Iterable[SeriesStanding], order: CommitOrder) -> li
         ChangePoint(
             key=one.key,
             unit=one.unit,
-            kind=FAILS,
+            kind="fails",
             lo_commit=order.commits[one.ran + 1].hash,
             hi_commit=order.commits[one.fails_since].hash,
             before=one.end,

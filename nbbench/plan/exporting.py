@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.history.disturbed import disturbed_results
 from nbbench.history.history import current_flags, up_to_date
+from nbbench.history.telemetry import disturbed_results
 from nbbench.measure.machine import torch_env_text, torch_versions
 from nbbench.model import Commit, Event, ProcessRecord, Result
 from nbbench.plan.exported import Between, Export

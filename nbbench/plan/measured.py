@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nbbench.evidence import Folder, FolderState
-from nbbench.history.disturbed import Disturbed
+from nbbench.history.telemetry import Disturbed
 from nbbench.model import Commit, Result
 
 Known = tuple[Folder, FolderState]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from nbbench import units
-from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
 from nbbench.model import (
     Cause,
@@ -138,7 +137,7 @@ def figures(change: ChangePoint) -> str:
 
 def moved(change: ChangePoint) -> str:
     """By how much a series moved, or that it runs no more."""
-    return "runs no more" if change.kind == FAILS else units.format_change(change.effect)
+    return "runs no more" if change.fails else units.format_change(change.effect)
 
 
 def commit_range(lo: str, hi: str) -> str:
@@ -170,7 +169,7 @@ def _figures_of(event: Event) -> tuple[list[str], list[str]]:
     """The changes that moved most, by name and values, before the evidence and behind it: what fails, times,
     or whatever the event is about; then page faults, exact counts that no ledger tells, and other figures."""
     if event.cause is Cause.FAILURE:
-        failing = sorted((c for c in event.changes if c.kind == FAILS), key=lambda c: c.key.label)
+        failing = sorted((c for c in event.changes if c.fails), key=lambda c: c.key.label)
         return [_failing(change) for change in failing[:_FAILING]], []
     own, told = _own(event), {one.kind for one in event.evidence}
     times = [c for c in event.changes if change_role(c) is Role.TIME]
@@ -272,19 +271,23 @@ def regressions_blocks(
     if ordered:
         if measured := event_machines(ordered):
             blocks.append(f"Times and memory are those of {', '.join(measured)}.")
-        blocks.append(_table(ordered, now))
+        blocks.append(flags_table(ordered, now))
     if evidence:
         for flag in (one for one in ordered if one.event.direction is not EventDirection.IMPROVEMENT):
             event = flag.event
-            items: list[Item | str] = [*evidence_lines(flag)]
-            if trees is None or event.hi_commit in trees:
-                items += [Item(command=command) for command in reproduce_commands(event)]
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
-            blocks.append(Bullets(items, title, code=event.id))
+            blocks.append(Bullets(event_items(flag, trees), title, code=event.id))
     return blocks + not_judged_blocks(not_judged)
 
 
-def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
+def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item | str]:
+    """What is known of an event, and the commands that show it again where its source is known."""
+    commands = reproduce_commands(flag.event) if trees is None or flag.event.hi_commit in trees else ()
+    return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
+
+
+def flags_table(flags: Sequence[Flag], now: datetime | None, links: Mapping[int, str] | None = None) -> Table:
+    """A row for each flag, improvements folded away; `links` leads from rows to sections of a page."""
     headers = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
     rows = [
         (
@@ -311,4 +314,5 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
         quiet=others,
         quiet_as=plural(len(flags) - others, "improvement"),
+        links=links or {},
     )

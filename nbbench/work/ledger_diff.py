@@ -139,8 +139,9 @@ class LedgerDiff:
 
     @property
     def changed(self) -> bool:
-        """Whether anything exact differs: bytes, operations, which operations, or the image."""
-        return not self.equal or self.recomposed or self.new_image
+        """Whether anything exact differs: bytes, operations, which operations, other counts, or the image."""
+        counts = self.base.counts != self.head.counts
+        return not self.equal or self.recomposed or counts or self.new_image
 
     @property
     def figures(self) -> dict[str, Any]:

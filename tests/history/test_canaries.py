@@ -11,8 +11,8 @@ from history_samples import TIME, branch, find_changes, history, ledger, noisy, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.history.canaries import PROGRAMS, canary_levels, machine_jump
 from nbbench.history.events import build_events
+from nbbench.history.telemetry import PROGRAMS, canary_levels, machine_jump
 from nbbench.model import Cause, ProcessRecord
 from nbbench.report.causes import evidence_sentences
 
