@@ -50,8 +50,9 @@ def render_site(
     blocks += not_judged_blocks(not_judged, _NAMES)
     if quiet := drawn.of_quiet_series():
         blocks += [Title("Series without a flagged change"), *quiet]
-    if rest := drawn.left_out():
-        blocks.append(_folded(("series",), [(name,) for name in rest], "series without a figure", _NAMES))
+    if rest := sorted(key.label for key in drawn.undrawn):
+        words = f"{len(rest)} series without a figure"
+        blocks.append(_folded(("series",), [(name,) for name in rest], words, _NAMES))
     said = f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}"
     blocks += [Title("How to read this"), f"{said}. {_LEGEND}"]
     names = {c.hash[:8]: f"{day(c.date)} {truncate(c.subject, 60)}" for c in commits}
@@ -116,7 +117,7 @@ def _event(flag: Flag, drawn: _Figures, now: datetime | None, trees: Collection[
         head = ("series", "before", "after", "change", "interval", "machine")
         words = f"{plural(len(rows), 'change point')} of {series}"
         open_rows = None if len(rows) <= _CHANGES_OPEN else 0
-        blocks.append(_folded(head, rows, words, _CHANGES, right=(1, 2, 3), quiet=open_rows))
+        blocks.append(_folded(head, rows, words, _CHANGES, quiet=open_rows))
     return blocks
 
 
@@ -133,18 +134,12 @@ def _change_cells(change: ChangePoint) -> tuple[str, ...]:
 
 
 def _folded(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    words: str,
-    most: int,
-    *,
-    right: Sequence[int] = (),
-    quiet: int | None = 0,
+    head: Sequence[str], rows: Sequence[Sequence[str]], words: str, most: int, *, quiet: int | None = 0
 ) -> Table:
-    """A table folded under `words`, of which so many rows are shown."""
+    """A table whose rows from `quiet` on are folded under `words`, and of which so many are shown."""
     left = f", of which {len(rows) - most} are in `--json` only" if len(rows) > most else ""
-    words = f"{words}{left}" if words[0].isdigit() else f"{len(rows)} {words}{left}"
-    return Table(head, rows[:most], right=right, codes=(0,), quiet=quiet, quiet_as=words)
+    right = [i for i, name in enumerate(head) if name in ("before", "after", "change")]
+    return Table(head, rows[:most], right=right, codes=(0,), quiet=quiet, quiet_as=words + left)
 
 
 def _times_first(change: ChangePoint) -> tuple[bool, float, str]:
@@ -157,10 +152,10 @@ class _Figures:
     def __init__(
         self, flags: Sequence[Flag], series: Sequence[Series], commits: Sequence[Commit], cap: int
     ) -> None:
-        self._series = {one.key: one for one in series}
+        self.undrawn = {one.key: one for one in series}
+        self._series = dict(self.undrawn)
         self._commits = {commit.hash: commit for commit in commits}
         self._left = cap
-        self._drawn: set[SeriesKey] = set()
         self._changes: dict[SeriesKey, list[tuple[str, ChangePoint]]] = defaultdict(list)
         for flag in flags:
             for change in flag.event.changes:
@@ -175,17 +170,14 @@ class _Figures:
         """Figures of the series in no event, as far as the cap allows."""
         return self._draw(sorted(self._series.keys() - self._changes.keys(), key=lambda key: key.label))
 
-    def left_out(self) -> list[str]:
-        """The labels of the series without a figure."""
-        return sorted(key.label for key in self._series if key not in self._drawn)
-
     def _draw(self, keys: Iterable[SeriesKey], focus: str = "") -> list[Chart]:
-        chosen = list(dict.fromkeys(keys))[: self._left]
-        self._left -= len(chosen)
-        self._drawn.update(chosen)
-        return [
-            history_figure(self._series[k], self._changes.get(k, ()), self._commits, focus) for k in chosen
-        ]
+        drawn = []
+        for key in list(dict.fromkeys(keys))[: self._left]:
+            self._left -= 1
+            self.undrawn.pop(key, None)
+            changes = self._changes.get(key, ())
+            drawn.append(history_figure(self._series[key], changes, self._commits, focus))
+        return drawn
 
 
 def _most_affected(changes: Sequence[ChangePoint]) -> list[ChangePoint]:

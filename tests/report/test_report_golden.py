@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 FLAGS = regressions_blocks(samples.FLAGS, not_judged=samples.NOT_JUDGED, now=samples.NOW)
 GATE = gate_blocks(samples.GATE)
 COMMITS = commits_blocks(samples.COMMITS[10:14])
-RUN = run_blocks(samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, notes=("one note",))
+RUN = run_blocks(samples.RESULTS, samples.COMMITS, records=samples.RECORDS, notes=("one note",))
 NOTHING = replace(
     samples.GATE, outcome=Outcome.INCONCLUSIVE, sentence="nothing was measured", verdicts=(), ledger=()
 )

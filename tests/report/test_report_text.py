@@ -58,7 +58,7 @@ def test_colour_changes_nothing_but_colour() -> None:
     for shown in (
         lambda term: as_text(regressions_blocks(samples.FLAGS), term),
         lambda term: as_text(gate_blocks(samples.GATE), term),
-        lambda term: as_text(run_blocks(samples.RESULTS, records=samples.RECORDS), term),
+        lambda term: as_text(run_blocks(samples.RESULTS, samples.COMMITS, records=samples.RECORDS), term),
     ):
         plain, painted = shown(Terminal(width=160)), shown(Terminal(width=160, colour=True))
         assert plain != painted
