@@ -168,7 +168,7 @@ def count_verdicts(diff: LedgerDiff) -> list[Verdict]:
             effect,
             unit=unit,
             floor=floor,
-            sentence=f"{diff.workload}: {values}" if effect else f"same {unit}",
+            sentence=values if effect else f"same {unit}",
             cause=Cause.IMAGE if diff.new_image else Cause.WORK,
         )
         found.append(verdict)
