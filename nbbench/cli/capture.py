@@ -12,8 +12,8 @@ import click
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.capture.finish import Capture
     from nbbench.capture.logs import Screen
+    from nbbench.captured import Capture
     from nbbench.config import Settings
 
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
 @click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
 @click.option("--no-probe", is_flag=True, help="Leave out ledger, ceiling and malloc after the run.")
-@click.option("--recover", metavar="DIR", help="Complete the folder that a killed capture left.")
 @click.pass_obj
 def capture(
     app: App,
@@ -48,7 +47,6 @@ def capture(
     sign_off: str,
     profile: bool,
     no_probe: bool,
-    recover: str | None,
 ) -> int:
     """Run COMMAND under guard and keep everything as an evidence folder in the STAMP layout.
 
@@ -61,7 +59,6 @@ def capture(
       nbbench capture --cluster CLUSTER-PERF-001
       nbbench capture --preset vec-dtype
       nbbench capture --profile -- pytest -vv tests/test_at_perf_003.py
-      nbbench capture --recover reports/…/cluster_CLUSTER-PERF-001/20251015T113531Z
 
     \b
     Exit codes: 0 the command passed and the evidence is whole; 3 it failed; 4 blocked (timeout,
@@ -69,14 +66,9 @@ def capture(
     2 a guard does not hold, or nothing could be written; 130, 143 or 129 interrupted (SIGINT,
     SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
-    from nbbench.errors import UsageError
-
-    if recover is not None:
-        if command:
-            raise UsageError("--recover runs nothing", hint="leave the command out")
-        return _recover(app, recover)
-    from nbbench.capture.run import run_capture
+    from nbbench.capture.run import register_capture, run_capture
     from nbbench.capture.session import CaptureRequest
+    from nbbench.errors import UsageError
     from nbbench.subject.presets import find_preset
 
     checkout = Path(subject).resolve()
@@ -100,7 +92,8 @@ def capture(
         screens=_screens(app),
         say=app.say,
     )
-    return _emit(app, run_capture(settings, request, os.environ))
+    folder, done = run_capture(settings, request, os.environ)
+    return _emit(app, folder, done, register_capture(settings, folder, done, app.say))
 
 
 def _settings(app: App, checkout: Path) -> Settings:
@@ -134,41 +127,30 @@ def _screens(app: App) -> tuple[Screen, Screen]:
     return Screen(2 if app.json else 1), Screen(2)
 
 
-def _recover(app: App, folder: str) -> int:
-    from nbbench.capture.recover import recover
-    from nbbench.capture.run import registered
-    from nbbench.errors import UsageError
-
-    path = Path(folder).resolve()
-    if not path.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="give the STAMP folder that the capture named")
-    settings = _settings(app, path)
-    return _emit(app, registered(settings, recover(settings, path, os.environ), app.say))
-
-
-def _emit(app: App, done: Capture) -> int:
+def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
+    from nbbench.report.capture import capture_status
+    from nbbench.report.capture_page import verdict_line
     from nbbench.report.capture_sentences import sentences
-    from nbbench.report.capture_summary import verdict_line
 
-    end, found = done.end, done.end.findings
+    found = done.findings
     payload = {
-        "folder": str(done.folder),
-        "stamp": done.start.stamp,
-        "cluster": done.start.cluster,
-        "status": end.status,
-        "outcome": end.outcome,
-        "command_exit_code": end.exit_code,
+        "folder": str(folder),
+        "stamp": done.stamp,
+        "cluster": done.cluster,
+        "status": capture_status(done),
+        "outcome": done.outcome,
+        "command_exit_code": done.exit_code,
         "verdict": found.verdict if found else None,
         "cause": found.cause if found else None,
-        "anomalies": end.all_anomalies,
-        "notes": end.all_notes,
-        "files": end.files,
-        "registered": done.registered,
+        "anomalies": done.anomalies,
+        "notes": done.notes,
+        "files": done.files,
+        "registered": registered,
     }
-    lines = [end.status, *([verdict_line(found), *sentences(found, end.outcome)] if found else [])]
-    lines += [f"anomaly: {text}" for text in end.all_anomalies]
-    lines += [f"note: {text}" for text in end.all_notes]
-    app.emit("capture", payload, "\n".join([*lines, str(done.folder / "summary.md")]))
+    lines = [capture_status(done), *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
+    lines += [f"anomaly: {text}" for text in done.anomalies]
+    lines += [f"note: {text}" for text in done.notes]
+    app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]))
     return exit_code(done)
 
 
@@ -177,9 +159,8 @@ def exit_code(done: Capture) -> int:
     from nbbench.captured import RunOutcome
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 
-    end = done.end
-    if end.outcome is RunOutcome.INTERRUPTED:
-        return 128 + (end.signalled or 2)
-    if end.outcome is RunOutcome.FAILED:
+    if done.outcome is RunOutcome.INTERRUPTED:
+        return 128 + (done.signalled or 2)
+    if done.outcome is RunOutcome.FAILED:
         return EXIT_REGRESSION
-    return EXIT_OK if end.outcome is RunOutcome.PASSED and not end.all_anomalies else EXIT_INCONCLUSIVE
+    return EXIT_OK if done.outcome is RunOutcome.PASSED and not done.anomalies else EXIT_INCONCLUSIVE

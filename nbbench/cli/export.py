@@ -53,6 +53,8 @@ def export(
         "stamp": folder.name,
         "machine": found.machine,
         "files": [path.name for path in written],
+        "not_judged": found.not_judged,
+        "not_judged_count": len(found.not_judged),
     }
     app.emit("export", payload, f"{folder}\n" + "\n".join(f"  {path.name}" for path in written))
     return found.exit_code

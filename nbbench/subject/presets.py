@@ -48,12 +48,11 @@ class CaptureWorkload:
 
     `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
     prints. `trials` are (size, dtype), the worst first, `ledgers` the sizes whose exact work is wanted;
-    `series` is the benchmark that times the workload, `name` the workload's name by size and dtype.
+    `name` is the workload's name by size and dtype.
     """
 
     legacy_bytes_per_pixel: tuple[int, ...]
     name: str
-    series: str
     trials: tuple[tuple[int, str], ...]
     ledgers: tuple[int, ...]
 
@@ -78,7 +77,6 @@ def capture_workload(settings: Settings) -> CaptureWorkload | None:
         return CaptureWorkload(
             legacy_bytes_per_pixel=tuple(int(number) for number in table["legacy_bytes_per_pixel"]),
             name=str(table["workload"]),
-            series=str(table["series"]),
             trials=tuple((int(size), str(dtype)) for size, dtype in table["trials"]),
             ledgers=tuple(int(size) for size in table["ledgers"]),
         )

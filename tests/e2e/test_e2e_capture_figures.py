@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from e2e_project import REPOSITORY, Project
+from nbbench.report.capture_figures import metrics, result_blocks
 
 from nbbench.capture.findings import findings_of
 from nbbench.captured import Findings, RunOutcome
 from nbbench.config import load_settings
 from nbbench.report.blocks import Title
 from nbbench.report.capture import RECORDS, CaptureStart
-from nbbench.report.capture_figures import metrics, result_blocks
 from nbbench.report.capture_sentences import sentences
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
