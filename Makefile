@@ -28,7 +28,7 @@ demo: $(STAMP) ## Run the whole job on the embedded subject (minutes; repeat to 
 test: $(STAMP) ## Run linters, type checks and the whole test suite
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not e2e'
-	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m e2e
 
 check: $(STAMP) ## The fast part of the tests
 	$(BIN)/python -m pytest -q -n 2 -m 'not e2e'

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from nbbench.model import to_plain
 
 from . import recording, subject, vectorisation
 from .workloads import BANDWIDTH
@@ -31,17 +26,3 @@ def write(workloads: list[str]) -> None:
         except Exception as error:
             kept.append(recording.failed_ledger(name, error))
     recording.save(kept)
-
-
-def write_stacks(workloads: list[str], output: str) -> None:
-    """Record the named workloads by stack into a JSON file: lists of costs, or errors as texts."""
-    subject.prepare(threads=1)  # several trees may be recorded at a time
-    found: dict[str, Any] = {}
-    for name in workloads:
-        try:
-            case = WORKLOADS[name]()
-            case.run()
-            found[name] = to_plain(recording.stacks_of(case))
-        except Exception as error:
-            found[name] = recording.failed_ledger(name, error).error
-    Path(output).write_text(json.dumps(found), encoding="ascii")

@@ -10,9 +10,9 @@ from typing import Any
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from nbbench.ledger import Ledger, StackCost
+from nbbench.ledger import Ledger
 from nbbench.probe.resources import measure, pin_malloc
-from nbbench.probe.workload import record_ledger, record_stacks
+from nbbench.probe.workload import record_ledger
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import write_ledgers
 
@@ -55,11 +55,6 @@ def ledger_of(case: subject.Case) -> Ledger:
     return record_ledger(
         case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=subject.source_root()
     )
-
-
-def stacks_of(case: subject.Case) -> tuple[StackCost, ...]:
-    """The case's cost by stack; run it once before, so that caches of the subject are warm."""
-    return record_stacks(case.run, asked=case.asked, source_root=subject.source_root())
 
 
 def operations(case: subject.Case) -> int:

@@ -1,4 +1,4 @@
-"""What `nbbench roofline` and `nbbench allocator --measure` run in warm processes."""
+"""What `nbbench roofline` runs in warm processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from nbbench.probe import ceiling
-from nbbench.probe.allocations import LargeTensors
 from nbbench.probe.resources import measure
 from nbbench.record.atomic import write_bytes
 
@@ -27,12 +26,9 @@ def machine(path: str) -> None:
     write_bytes(Path(path), json.dumps(told).encode())
 
 
-def runs(workload: str, path: str, malloc: bool = True) -> None:
-    """Time a few warm runs of one workload and write them as JSON to `path`.
-
-    With `malloc` false the allocator stays as the C library and its tunables have it.
-    """
-    subject.prepare(malloc=malloc)
+def runs(workload: str, path: str) -> None:
+    """Time a few warm runs of one workload and write them as JSON to `path`."""
+    subject.prepare()
     try:
         case = ledgers.WORKLOADS[workload]()
         case.run()
@@ -40,14 +36,3 @@ def runs(workload: str, path: str, malloc: bool = True) -> None:
     except Exception as error:
         told = {"runs": [], "error": f"{type(error).__name__}: {error}"}
     write_bytes(Path(path), json.dumps(told).encode())
-
-
-def tensors(workload: str, path: str, least_bytes: int = 2**20) -> None:
-    """The large tensors that one run of a workload allocates, by source line, as JSON at `path`."""
-    subject.prepare()
-    case = ledgers.WORKLOADS[workload]()
-    case.run()
-    with LargeTensors(source_root=subject.source_root(), least_bytes=least_bytes) as recorder:
-        case.run()
-    told = {line: dataclasses.asdict(found) for line, found in recorder.lines.items()}
-    write_bytes(Path(path), json.dumps({"pixels": case.pixels, "lines": told}).encode())

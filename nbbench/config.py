@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import re
 import tomllib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from nbbench.errors import ConfigError
 from nbbench.metrics import Better
 from nbbench.workloads import use_workloads
 
+_T = TypeVar("_T")
 _PREFIX = "NBBENCH_"
 _PROFILES = Path(__file__).parent / "subject" / "subjects"
-_PROFILE = "profile.toml"
+_TABLES = ("plans", "presets", "subject", "units")
+
+# The forms of settings; a description is what a message says when a value has another form.
+Share = Annotated[float, Meta(gt=0, lt=1, description="a number that must lie between 0 and 1")]
+Seconds = Annotated[float, Meta(gt=0, le=1e9, description="a time such as 90s or 5m")]
+Inside = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))", description="a path inside the subject")]
+MachineName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$", description="letters, digits, '.', '_' and '-' alone"
+    ),
+]
+
+
+class ImageTolerance(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far two images may lie apart and still be the same within rounding, and why.
+
+    Relative changes of the means of 8 × 8 blocks: `median` over all blocks, `block` of any one.
+    """
+
+    median: Annotated[float, Meta(ge=0, le=1)] = 1e-4
+    block: Annotated[float, Meta(ge=0, le=1)] = 1e-2
+    reason: str = "sums in another order move the means of blocks by less"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +54,29 @@ class Settings:
     """Validated settings of one project; paths are absolute.
 
     `floor` and `min_effect` are relative changes (0.03 = 3 %), `alpha` an error rate, `*_s` seconds.
-    `profile` is the subject's profile as it stands in its TOML (nbbench/subject/profile.py reads it).
+    `profile` is the subject's profile as it stands in its TOML (nbbench/subject/profile.py reads it),
+    `directions` says which direction is better, by unit, as `[tool.nbbench.units]` declares it.
     """
 
     root: Path
     branch: str = "main"
-    measured_path: str = "."
-    import_root: str = "."
+    measured_path: Inside = "."
+    import_root: Inside = "."
     package: str = ""
     db: str = ""
     project: str = ""
-    machine: str = ""
+    machine: MachineName = ""
     plan: str = "performance"
     cluster: str = "CLUSTER-PERF"
     reports_root: str = "reports"
-    floor: float = 0.01
-    min_effect: float = 0.05
-    alpha: float = 0.01
-    budget_s: float = 300.0
-    threads: int = 0
+    floor: Share = 0.01
+    min_effect: Share = 0.05
+    alpha: Share = 0.01
+    budget_s: Seconds = 300.0
+    threads: Annotated[int, Meta(ge=0, description="a whole number that is not negative")] = 0
     gate_bench: str = "time_"
     profile: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
-    units: tuple[tuple[str, Better], ...] = ()
-
-    @property
-    def directions(self) -> dict[str, Better]:
-        """Which direction is better, by unit, as `[tool.nbbench.units]` declares it."""
-        return dict(self.units)
+    directions: Mapping[str, Better] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def is_project(self) -> bool:
@@ -123,23 +146,24 @@ def load_settings(
     """
     base = find_root(root)
     environ = os.environ if environ is None else environ
-    names = _fields()
-    table = subject_table(base)
-    values = _of_profile(table, names)
-    for name, raw in _from_pyproject(base).items():
-        if name in ("plans", "presets", "subject", "units"):
-            continue
-        if name not in names:
-            raise ConfigError(f"unknown setting {name!r} in [tool.nbbench] of pyproject.toml")
-        values[name] = _convert(names[name], raw, "pyproject.toml")
-    for name, fld in names.items():
-        if (raw_env := environ.get(_PREFIX + name.upper())) is not None:
-            values[name] = _convert(fld, raw_env, _PREFIX + name.upper())
+    table, own = subject_table(base), _from_pyproject(base)
+    values = _of_profile(table)
+    for name, raw in own.items():
+        if name not in _TABLES:
+            values[name] = _setting(name, raw, "pyproject.toml")
+    for name in SETTINGS:
+        if (variable := _PREFIX + name.upper()) in environ:
+            values[name] = _setting(name, environ[variable], variable)
     for name, given in (overrides or {}).items():
         if given is not None:
-            values[name] = _convert(names[name], given, f"--{name.replace('_', '-')}")
+            values[name] = _setting(name, given, f"--{name.replace('_', '-')}")
     use_workloads(base)
-    return _checked(Settings(root=base, units=_directions(base), profile=table, **values))
+    words = f"is none of {', '.join(Better)}"
+    units = {
+        unit: typed(word, Better, f"pyproject.toml, [tool.nbbench.units] {unit!r} {words}")
+        for unit, word in configured_table(base, "units").items()
+    }
+    return Settings(root=base, profile=table, directions=units, **values)
 
 
 def checkout_settings(root: Path) -> Settings:
@@ -147,58 +171,74 @@ def checkout_settings(root: Path) -> Settings:
 
     Where it has none, those of the first profile that comes with nbbench.
     """
-    tables = [read_profile(name) for name in shipped_profiles()]
+    tables = list(shipped_profiles().values())
     table = next((t for t in tables if (root / str(t.get("measured_path"))).is_dir()), tables[0])
-    return Settings(root=root, profile=table, **_of_profile(table, _fields()))
+    return Settings(root=root, profile=table, **_of_profile(table))
 
 
-def _fields() -> dict[str, dataclasses.Field[Any]]:
-    return {f.name: f for f in dataclasses.fields(Settings) if f.name not in ("root", "units", "profile")}
-
-
-def _of_profile(table: Mapping[str, Any], names: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+def _of_profile(table: Mapping[str, Any]) -> dict[str, Any]:
     """The settings among a profile's fields; its `project` is asv's name, by which it is found."""
-    found = {n: raw for n, raw in table.items() if n in names and n != "project"}
-    return {n: _convert(names[n], raw, "the subject's profile") for n, raw in found.items()}
+    names = [name for name in table if name in SETTINGS and name != "project"]
+    return {name: _setting(name, table[name], "the subject's profile") for name in names}
 
 
-def shipped_profiles() -> list[str]:
-    """Names of the profiles that come with nbbench."""
-    return sorted(f.name for f in _PROFILES.iterdir() if f.joinpath(_PROFILE).is_file())
+def _setting(name: str, raw: Any, source: str) -> Any:
+    """One setting from anywhere; a time may be written 5m, a share 3%."""
+    if name not in SETTINGS:
+        raise ConfigError(f"unknown setting {name!r} in [tool.nbbench] of {source}")
+    form = SETTINGS[name]
+    try:
+        found = duration_s(raw) if form is Seconds and isinstance(raw, str) else raw
+        if form is Share and isinstance(found, str) and found.strip().endswith("%"):
+            found = float(found.strip()[:-1]) / 100
+        return msgspec.convert(found, form, strict=False)
+    except ValueError as error:
+        what = next((m.description for m in getattr(form, "__metadata__", ())), "text")
+        raise ConfigError(f"setting {name!r} from {source} is not {what}: {raw!r}") from error
 
 
-def read_profile(name: str) -> dict[str, Any]:
-    """The table of a profile that comes with nbbench. Raises ConfigError for an unknown name."""
-    if name not in (known := shipped_profiles()):
-        raise ConfigError(f"there is no subject profile {name!r}", hint=f"known: {', '.join(known)}")
-    return tomllib.loads(_PROFILES.joinpath(name, _PROFILE).read_text(encoding="utf-8"))
+def typed(raw: Any, form: type[_T], where: str) -> _T:
+    """`raw`, as it was read from a file that people write, as a `form`.
+
+    Raises ConfigError with `where` and the key that is wrong.
+    """
+    try:
+        return msgspec.convert(raw, form)
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).partition(" - at `")
+        key = place.rstrip("`").removeprefix("$").removeprefix(".")
+        said = said.replace("`", "").replace("Object contains unknown field", "there is no field")
+        raise ConfigError(f"{where}: {f'{key}: ' if key else ''}{said}") from error
 
 
-def subject_table(root: Path) -> dict[str, Any]:
+@cache
+def shipped_profiles() -> Mapping[str, Mapping[str, Any]]:
+    """The profiles that come with nbbench, as tables by name."""
+    files = sorted(_PROFILES.glob("*/profile.toml"))
+    return {path.parent.name: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+def subject_table(root: Path) -> Mapping[str, Any]:
     """The profile of the project's subject as a table; what is not in it is as for any package.
 
     `[tool.nbbench] subject` names a profile of nbbench's, or is the profile itself, which may begin with
     `extends = "NAME"`. Without it the project's name in asv.conf.json decides. Raises ConfigError for an
     unknown name.
     """
+    conf, known = root / "asv.conf.json", shipped_profiles()
+    own = {"project": asv_setting(conf, "project")}
+    if branch := asv_setting(conf, "branches"):
+        own["branch"] = branch
     asked = _from_pyproject(root).get("subject")
-    if isinstance(asked, str):
-        return read_profile(asked)
-    if isinstance(asked, dict):
-        start = read_profile(asked["extends"]) if "extends" in asked else _of_asv(root)
-        return {**start, **{name: found for name, found in asked.items() if name != "extends"}}
-    if asked is not None:
+    if asked is None:
+        return next((table for table in known.values() if table["project"] == own["project"]), own)
+    if not isinstance(asked, str | dict):
         raise ConfigError("[tool.nbbench] subject in pyproject.toml is neither a name nor a table")
-    own = _of_asv(root)
-    known = [read_profile(name) for name in shipped_profiles()]
-    return next((table for table in known if table["project"] == own["project"]), own)
-
-
-def _of_asv(root: Path) -> dict[str, Any]:
-    """What asv.conf.json says of the project: its name and first branch."""
-    path = root / "asv.conf.json"
-    branch = asv_setting(path, "branches")
-    return {"project": asv_setting(path, "project"), **({"branch": branch} if branch else {})}
+    more = {} if isinstance(asked, str) else dict(asked)
+    name = asked if isinstance(asked, str) else more.pop("extends", None)
+    if name is not None and name not in known:
+        raise ConfigError(f"there is no subject profile {name!r}", hint=f"known: {', '.join(known)}")
+    return {**(known[name] if name else own), **more}
 
 
 def asv_setting(path: Path, name: str) -> str:
@@ -222,23 +262,7 @@ def configured_table(root: Path, name: str) -> dict[str, Any]:
 
     Raises ConfigError when it is something else than a table.
     """
-    found = _from_pyproject(root).get(name, {})
-    if not isinstance(found, dict):
-        raise ConfigError(f"[tool.nbbench] {name} in pyproject.toml is not a table")
-    return found
-
-
-def _directions(root: Path) -> tuple[tuple[str, Better], ...]:
-    """`[tool.nbbench.units]`: the direction in which each unit is better."""
-    found = []
-    for unit, word in configured_table(root, "units").items():
-        if word not in set(Better):
-            raise ConfigError(
-                f"[tool.nbbench.units] {unit!r} in pyproject.toml is {word!r}",
-                hint=f"say one of {', '.join(Better)}",
-            )
-        found.append((unit, Better(word)))
-    return tuple(found)
+    return typed(_from_pyproject(root).get(name, {}), dict[str, Any], f"{name} in pyproject.toml")
 
 
 def _from_pyproject(root: Path) -> dict[str, Any]:
@@ -250,9 +274,7 @@ def _from_pyproject(root: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"pyproject.toml does not parse: {error}") from error
     section = data.get("tool", {}).get("nbbench", {})
-    if not isinstance(section, dict):
-        raise ConfigError("[tool.nbbench] in pyproject.toml is not a table")
-    return section
+    return typed(section, dict[str, Any], "[tool.nbbench] in pyproject.toml")
 
 
 def duration_s(text: str) -> float:
@@ -263,34 +285,9 @@ def duration_s(text: str) -> float:
     return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _convert(fld: dataclasses.Field[Any], raw: Any, source: str) -> Any:
-    kind = {"str": str, "float": float, "int": int}[str(fld.type)]
-    is_time = fld.name.endswith("_s")
-    try:
-        if is_time and isinstance(raw, str):
-            return duration_s(raw)
-        if kind is float and isinstance(raw, str) and raw.strip().endswith("%"):
-            return float(raw.strip()[:-1]) / 100
-        return kind(raw)
-    except (TypeError, ValueError) as error:
-        what = "time such as 90s or 5m" if is_time else kind.__name__.lower()
-        raise ConfigError(f"setting {fld.name!r} from {source} is not a {what}: {raw!r}") from error
-
-
-def _checked(settings: Settings) -> Settings:
-    for name in ("floor", "min_effect", "alpha"):
-        if not 0 < getattr(settings, name) < 1:
-            raise ConfigError(f"setting {name!r} must lie between 0 and 1, got {getattr(settings, name)}")
-    if not 0 < settings.budget_s < math.inf:
-        raise ConfigError(f"setting 'budget_s' must be a positive time, got {settings.budget_s}")
-    if settings.threads < 0:
-        raise ConfigError(f"setting 'threads' must not be negative, got {settings.threads}")
-    if settings.machine and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", settings.machine):
-        raise ConfigError(
-            f"machine name {settings.machine!r} may hold only letters, digits, '.', '_' and '-'"
-        )
-    for name in ("measured_path", "import_root"):
-        value = getattr(settings, name)
-        if Path(value).is_absolute() or ".." in Path(value).parts:
-            raise ConfigError(f"setting {name!r} must be a path inside the subject, got {value!r}")
-    return settings
+SETTINGS: Mapping[str, Any] = {
+    name: form
+    for name, form in typing.get_type_hints(Settings, include_extras=True).items()
+    if name not in ("root", "profile", "directions")
+}
+"""The form of every setting by its name."""

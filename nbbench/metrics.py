@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
+from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
 
@@ -105,6 +106,23 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
 }
+
+
+_Figure = Callable[[Ledger], float | None]
+
+
+def ledger_count(name: str, unit: str) -> tuple[str, _Figure]:
+    """The metric of what a probe keeps under this name in `Ledger.counts`; `_BY_UNIT` tells of its unit."""
+    return unit, lambda one: dict(one.counts).get(name)
+
+
+LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
+    "track_bytes_per_pixel": ("B/pixel", lambda one: one.bytes_per_pixel),
+    "track_operations": ("operations", lambda one: float(one.ops)),
+    "track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
+    "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
+}
+"""The exact figures of a ledger by the names of their series: unit and value."""
 
 
 def is_exact(unit: str) -> bool:

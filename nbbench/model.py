@@ -5,11 +5,11 @@ Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_byte
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 
@@ -17,9 +17,8 @@ from typing import Any
 class Commit:
     """A first-parent commit of the subject's branch.
 
-    `tree` is the object id of the measured paths: equal trees give equal results.
-    `position` counts, from 1 (oldest), the commits that changed the measured paths;
-    0 where it is not known.
+    `tree` is the object id of the measured paths: equal trees give equal results. `position` counts, from 1
+    (oldest), the commits that changed the measured paths; 0 where it is not known.
     """
 
     hash: str
@@ -81,6 +80,7 @@ class NotJudgedReason(StrEnum):
     FAILING = "failing"
     SKIPPED = "skipped"
     VANISHED = "vanished"
+    TOO_RECENT = "too recent"
     NEW_VERSION = "new version"
     NEW_MACHINE = "new machine"
     OTHER_ENVIRONMENT = "other environment"
@@ -93,13 +93,14 @@ class NotJudged:
     """A series of which a verdict says nothing, and why: it is counted and shown, never "no regression".
 
     `series` is its name as verdicts show it, `since` the commit (full hash) from which on it could not be
-    judged, "" where there is none; `detail` is one short clause for people ("3 of 6 commits").
+    judged, "" where there is none; `detail` is a clause for people, `effect` the log ratio to the old level.
     """
 
     series: str
     reason: NotJudgedReason
     since: str = ""
     detail: str = ""
+    effect: float | None = None
 
 
 class FlagState(StrEnum):
@@ -116,8 +117,7 @@ class FlagState(StrEnum):
 class Outcome(StrEnum):
     """The answers a gate gives for a series.
 
-    "acknowledged" is a regression that somebody accepted; "not comparable" a program that computes another
-    image, which is neither a gain nor a pass without somebody's word.
+    "acknowledged" is a regression that somebody accepted, "not comparable" a program of another image.
     """
 
     REGRESSED = "regressed"
@@ -138,17 +138,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark as asv's benchmarks.json declares it.
-
-    `params` holds the `repr` strings of the values of each parameter, in asv's order.
-    """
+    """A benchmark as asv's benchmarks.json declares it."""
 
     name: str
     version: str
     unit: str
     kind: str  # time, track, peakmemory …
     param_names: tuple[str, ...] = ()
-    params: tuple[tuple[str, ...], ...] = ()
+    params: tuple[tuple[str, ...], ...] = ()  # the `repr` strings of each parameter's values
     description: str = ""
 
 
@@ -174,8 +171,8 @@ class SeriesKey:
 class Result:
     """One benchmark with one parameter set at one commit, every sample kept.
 
-    `value` is None unless `status` is OK. `samples` are asv's samples in the series' unit,
-    in the order in which they were taken; empty when asv kept none.
+    `value` is None unless `status` is OK. `samples` are asv's samples in the series' unit, in the order in
+    which they were taken; empty when asv kept none.
     """
 
     key: SeriesKey
@@ -195,8 +192,8 @@ class Result:
 class ProcessRecord:
     """Telemetry of one benchmark process (one line of a telemetry side file).
 
-    CPU times and the run-queue delay are seconds; `others_cpu_s` is the processor time that
-    other processes of the machine used meanwhile, `steal_s` what the hypervisor took.
+    CPU times are seconds; `others_cpu_s` is the processor time that other processes of the machine used
+    meanwhile, `steal_s` what the hypervisor took.
     """
 
     commit: str
@@ -248,14 +245,14 @@ class Series:
 class ChangePoint:
     """A lasting change in one series.
 
-    The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first);
-    they are the same commit when everything between was measured. `effect` is
-    log(after/before), positive where the value grew; `direction` is what that means to a user.
+    The culprit lies in the commits `lo_commit` … `hi_commit` (both inclusive, oldest first), the same where
+    everything between was measured. `effect` is log(after/before), positive where the value grew; `direction`
+    is what that means to a user.
     """
 
     key: SeriesKey
     unit: str
-    kind: str  # step, drift, exact
+    kind: str  # step, drift, exact; fails: from a value to none
     lo_commit: str
     hi_commit: str
     before: float
@@ -267,17 +264,27 @@ class ChangePoint:
     direction: EventDirection
 
     @property
+    def fails(self) -> bool:
+        """Whether what ran before runs no more."""
+        return self.kind == "fails"
+
+    @property
     def worse(self) -> bool:
         """Whether the change is a regression."""
         return self.direction is EventDirection.REGRESSION
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Change points of many series: one commit range, one direction, one phase, one cause.
+class EvidenceRecord:
+    """One fact behind an event, in figures that JSON can hold; `report/causes.py` has a sentence a kind."""
 
-    A commit that makes one workload slower and another faster gives two events.
-    """
+    kind: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Change points of many series: one commit range, one direction, one phase, one cause."""
 
     id: str  # stable: derived from commits, direction, phase and, where those are equal, the cause
     lo_commit: str
@@ -287,7 +294,7 @@ class Event:
     direction: EventDirection
     cause: Cause
     effect: float  # log ratio of the headline's series, which the cause explains
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRecord, ...] = ()
     changes: tuple[ChangePoint, ...] = ()
     recovered_by: str | None = None
     phase: Phase = Phase.WARM
@@ -329,15 +336,15 @@ def spent_s(results: Iterable[Result]) -> float:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass (or container of them) as JSON-ready values; datetimes as ISO 8601 with Z."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, StrEnum):
+    """Nouns, and containers of them, in JSON's own types; datetimes as ISO 8601 with Z."""
+    import msgspec  # not at the top: measuring processes load the nouns, and write nothing with them
+
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=_to_plain)
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, dict):
-        return {str(k): to_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(v) for v in value]
-    return value
+    if hasattr(value, "item"):  # numpy's scalars, without importing numpy
+        return value.item()
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}")

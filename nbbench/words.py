@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from rich.cells import cell_len, set_cell_size
+
 Say = Callable[[str], None]
 """Shows one line to the user while work goes on."""
 
@@ -39,14 +41,14 @@ def clean(text: str) -> str:
 
 def clean_lines(text: str) -> str:
     """`text` with its line breaks kept and every other control character taken out."""
-    return "\n".join(
-        line if line.isprintable() else "".join(map(_visible, line.replace("\t", "    "))).rstrip()
-        for line in _ANSI.sub("", text).splitlines()
-    )
+    return "\n".join(_visible(line) for line in _ANSI.sub("", text).splitlines())
 
 
-def _visible(char: str) -> str:
-    return "" if unicodedata.category(char) in _UNSAFE else char
+def _visible(line: str) -> str:
+    if line.isprintable():
+        return line
+    kept = (char for char in line.replace("\t", "    ") if unicodedata.category(char) not in _UNSAFE)
+    return "".join(kept).rstrip()
 
 
 def for_terminal(text: str) -> str:
@@ -93,48 +95,26 @@ def markdown_code(text: str) -> str:
     return f"{fence}{pad}{text.replace('|', chr(92) + '|')}{pad}{fence}"
 
 
-def display_width(text: str) -> int:
-    """How many terminal columns `text` takes: wide characters two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
 def truncate(text: str, width: int) -> str:
     """`text` in at most `width` columns, the cut marked by an ellipsis."""
-    if display_width(text) <= width:
+    if cell_len(text) <= width:
         return text
-    kept = ""
-    used = 1  # the ellipsis
-    for char in text:
-        used += display_width(char)
-        if used > width:
-            break
-        kept += char
-    return kept.rstrip() + "…" if width > 0 else ""
-
-
-def short_function(name: str, width: int) -> str:
-    """A function's name in at most `width` columns, without its class where it is long."""
-    if display_width(name) > width:
-        name = name.rpartition(".")[2]
-    return truncate_middle(name or "(benchmark)", width)
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def truncate_middle(text: str, width: int) -> str:
     """`text` in at most `width` columns, keeping both ends: series differ in their parameters."""
-    if display_width(text) <= width:
+    if cell_len(text) <= width:
         return text
     front = truncate(text, max(1, width // 3))
-    tail = ""
-    room = width - display_width(front)
-    for char in reversed(text):
-        room -= display_width(char)
-        if room < 0:
-            break
-        tail = char + tail
-    return front + tail
+    return front + set_cell_size(text[::-1], width - cell_len(front)).rstrip()[::-1]
+
+
+def short_function(name: str, width: int) -> str:
+    """A function's name in at most `width` columns, without its class where it is long."""
+    if cell_len(name) > width:
+        name = name.rpartition(".")[2]
+    return truncate_middle(name or "(benchmark)", width)
 
 
 def last_line(text: str, otherwise: str = "") -> str:
@@ -155,11 +135,6 @@ def day(moment: datetime) -> str:
 def minute(moment: datetime | None) -> str:
     """The UTC date and time to the second: 2025-10-15 11:35:31Z; `unknown` for None."""
     return "unknown" if moment is None else _utc(moment).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with Z; None for None."""
-    return None if moment is None else _utc(moment).isoformat().replace("+00:00", "Z")
 
 
 def _utc(moment: datetime) -> datetime:

@@ -8,19 +8,19 @@ benchmarks have no workload.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from nbbench.errors import ConfigError
 from nbbench.model import Phase, SeriesKey
 
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
 WORKLOADS_FILE = "workloads.jsonl"
-_SCHEMA = 1
+_SCHEMA, _KIND = 2, "nbbench-workloads"
 _ANY = ("",)
 
 
@@ -72,10 +72,23 @@ class Declared:
 
 @dataclass(frozen=True)
 class Workloads:
-    """All that a suite declares."""
+    """All that a suite declares.
+
+    Raises ConfigError for a name that stands twice, and for a family without workloads.
+    """
 
     workloads: tuple[Workload, ...] = ()
     benchmarks: tuple[Declared, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.by_name) < len(self.workloads):
+            raise ConfigError("a workload of benchmarks/workloads.py is declared twice")
+        families = {one.family for one in self.workloads}
+        for one in self.benchmarks:
+            if missing := sorted(set(one.families) - families):
+                raise ConfigError(
+                    f"benchmarks/workloads.py: {one.benchmark} names {missing[0]!r}, no workload"
+                )
 
     @cached_property
     def by_name(self) -> Mapping[str, Workload]:
@@ -125,22 +138,19 @@ class Workloads:
 
     def to_text(self) -> str:
         """The declaration as lines of JSON; see `read_workloads`."""
-        rows: list[dict[str, Any]] = [{"schema": _SCHEMA, "kind": "nbbench-workloads"}]
-        rows += [
-            {"workload": w.name, "pixels": w.pixels, "dtype": w.dtype, "params": dict(w.params)}
-            for w in self.workloads
-        ]
-        rows += [
-            {
-                "benchmark": b.benchmark,
-                "phase": b.phase,
-                "families": b.families,
-                "fixed": dict(b.fixed),
-                "named_by": b.named_by,
-            }
-            for b in self.benchmarks
-        ]
-        return "".join(f"{json.dumps(row)}\n" for row in rows)
+        lines = [_Line(schema=_SCHEMA, kind=_KIND)]
+        lines += [_Line(workload=one) for one in self.workloads]
+        lines += [_Line(benchmark=one) for one in self.benchmarks]
+        return msgspec.json.Encoder().encode_lines(lines).decode()
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """A line of the file: what it is, a workload, or a benchmark."""
+
+    schema: int = 0
+    kind: str = ""
+    workload: Workload | None = None
+    benchmark: Declared | None = None
 
 
 def read_workloads(path: Path) -> Workloads:
@@ -149,48 +159,18 @@ def read_workloads(path: Path) -> Workloads:
     Raises ConfigError when it cannot be read.
     """
     try:
-        head, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        if head["kind"] != "nbbench-workloads" or head["schema"] != _SCHEMA:
-            raise ValueError("it is of another kind or of a newer nbbench")
-        return Workloads(
-            tuple(_workload(row) for row in rows if "workload" in row),
-            tuple(_declared(row) for row in rows if "benchmark" in row),
-        )
+        head, *lines = msgspec.json.Decoder(_Line).decode_lines(path.read_bytes())
+        if (head.kind, head.schema) != (_KIND, _SCHEMA):
+            raise ValueError("it is of another kind or of another version of nbbench")
     except (FileNotFoundError, NotADirectoryError):
         return Workloads()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error}", hint="delete it: measuring writes it again"
-        ) from error
-
-
-def _workload(row: Mapping[str, Any]) -> Workload:
-    return Workload(str(row["workload"]), int(row["pixels"]), str(row["dtype"]), tuple(row["params"].items()))
-
-
-def _declared(row: Mapping[str, Any]) -> Declared:
-    return Declared(
-        str(row["benchmark"]),
-        Phase(row["phase"]),
-        tuple(str(family) for family in row["families"]),
-        tuple(row["fixed"].items()),
-        str(row["named_by"]),
+    except (OSError, ValueError) as error:
+        hint = "delete it: measuring writes it again"
+        raise ConfigError(f"{path} cannot be read: {error}", hint=hint) from error
+    return Workloads(
+        tuple(line.workload for line in lines if line.workload),
+        tuple(line.benchmark for line in lines if line.benchmark),
     )
-
-
-def checked(workloads: Sequence[Workload], benchmarks: Iterable[Declared]) -> Workloads:
-    """What a suite declares, looked through.
-
-    Raises ConfigError for a name that stands twice, and for a family without workloads.
-    """
-    found = Workloads(tuple(workloads), tuple(benchmarks))
-    if len(found.by_name) < len(found.workloads):
-        raise ConfigError("a workload of benchmarks/workloads.py is declared twice")
-    families = {one.family for one in found.workloads}
-    for one in found.benchmarks:
-        if missing := sorted(set(one.families) - families):
-            raise ConfigError(f"benchmarks/workloads.py: {one.benchmark} names {missing[0]!r}, no workload")
-    return found
 
 
 def suite_workloads(root: Path) -> Workloads:
@@ -205,7 +185,7 @@ def suite_workloads(root: Path) -> Workloads:
         return read_workloads(root / "results" / WORKLOADS_FILE)
     try:
         found = runpy.run_path(str(path))
-        return checked(found["WORKLOADS"], found["BENCHMARKS"])
+        return Workloads(tuple(found["WORKLOADS"]), tuple(found["BENCHMARKS"]))
     except ConfigError:
         raise
     except KeyError as error:

@@ -38,7 +38,8 @@ from nbbench.config import Settings
 from nbbench.errors import NbbenchError
 from nbbench.model import Cause
 from nbbench.report.capture import RECORDS
-from nbbench.subject.presets import capture_workload, find_preset
+from nbbench.subject.presets import find_preset
+from nbbench.subject.profile import load_profile
 
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
@@ -67,7 +68,7 @@ def findings_of(
     run = _read(folder, outcome)
     figures = figures_of(run.tests)
     diagnosis: Diagnosis | None = None
-    workload = capture_workload(settings)
+    workload = load_profile(settings).capture
     about = "PERF" in capture.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
     if workload and probe and about and outcome in _TRIED:
         diagnosis = diagnose(settings, capture, workload, test_threads=run.torch_threads, say=say)

@@ -71,7 +71,7 @@ def guarded_environment(preset: Preset, environ: Mapping[str, str]) -> dict[str,
 
     A conflicting value stays as it is: it was refused, or signed off.
     """
-    return {**dict(preset.environment), **environ}
+    return {**preset.environment, **environ}
 
 
 def violations(

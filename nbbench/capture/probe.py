@@ -30,8 +30,7 @@ from nbbench.measure.lock import measuring
 from nbbench.measure.process_env import server_environment, tree_environment, without_malloc_settings
 from nbbench.model import Commit
 from nbbench.subject.git import git_text
-from nbbench.subject.presets import CaptureWorkload
-from nbbench.subject.profile import load_profile
+from nbbench.subject.profile import CaptureWorkload, load_profile
 from nbbench.subject.tree import extract_tree
 
 BUDGET_S = 30.0
@@ -58,8 +57,6 @@ def diagnose(
         return replace(known, error="the subject is not a git checkout, so its source tree has no name")
     if not capture.tree:
         return replace(known, error=f"commit {capture.commit[:8]} has no {settings.measured_path}")
-    if not warm_client.supported():
-        return replace(known, error="this system cannot hold warm processes (Linux with pidfd_open)")
     say(f"diagnosing tree {capture.tree[:8]}: ledger, malloc, copy ceiling (about {BUDGET_S:.0f} s)")
     try:
         with measuring(settings.state_dir):
@@ -92,7 +89,7 @@ def _measure(
         jobs = _Jobs(server, environment, Path(scratch), time.monotonic() + BUDGET_S)
         dtypes = {dtype for _, dtype in workload.trials}
         wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
-        names = {pair: workload.name.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
+        names = {pair: workload.workload.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
         ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
         ledgers = jobs.ledgers(settings, commit, list(names.values()))
         default = ceiling.get("default_dtype")

@@ -144,7 +144,7 @@ class Session:
         request, before, found, started_at = self.request, self.before, self.interpreter, datetime.now(UTC)
         self.folder = create_folder(request.reports, request.cluster, started_at)
         request.say(f"evidence in {self.folder}")
-        guards = tuple((name, self.environ[name]) for name, _ in request.preset.environment)
+        guards = tuple((name, self.environ[name]) for name in request.preset.environment)
         capture = Capture(
             stamp=self.folder.name,
             cluster=request.cluster,
@@ -207,8 +207,6 @@ class Session:
 
 
 def load_text() -> str:
-    """The load averages as text; empty where they are hidden."""
+    """The load averages as text."""
     load = load_now()
-    if load.one is None:
-        return ""
     return f"{load.one:g} {load.five:g} {load.fifteen:g} on {load.processors} processors"

@@ -47,7 +47,6 @@ COMMANDS: dict[str, str] = {
     "explain": "Show what work differs between two commits, line by line.",
     "ledger": "Record exact work of commits; show where one commit's bytes go.",
     "roofline": "Hold achieved bandwidth against the machine's ceilings.",
-    "allocator": "Tell what the default malloc costs, and the remedy.",
     "dtypes": "Audit one commit's dtypes: outputs, upcasts, warnings.",
     "flag": "Move a flag through its states, with reason and person.",
     "gate": "Decide whether HEAD is slower than BASE.",
@@ -58,7 +57,6 @@ COMMANDS: dict[str, str] = {
     "plan": "Show a plan item's criteria with the newest measured values.",
     "publish": "Write asv's HTML and the page of regressions.",
     "db": "Look after the regression database.",
-    "completion": "Print a shell completion script.",
 }
 
 

@@ -26,6 +26,7 @@ def detect(app: App, machine: str | None) -> int:
     from nbbench.model import EventDirection
     from nbbench.record.refresh import import_all, no_results, open_store, result_notes
     from nbbench.report.events import regressions_blocks
+    from nbbench.report.not_judged import plain_not_judged
     from nbbench.words import plural
 
     with open_store(app.settings) as store:
@@ -49,6 +50,6 @@ def detect(app: App, machine: str | None) -> int:
     kinds = ", ".join(plural(counts[direction], direction) for direction in EventDirection)
     head = f"{info['series']} series, {info['changes']} change points, {len(events)} events: {kinds}"
     blocks = regressions_blocks(flags, not_judged=not_judged, nothing=nothing, evidence=False)
-    payload = {**info, "events": events, "not_judged": not_judged}
+    payload = {**info, "events": events, "not_judged": plain_not_judged(not_judged)}
     emit_blocks(app, "detect", payload, [head, *blocks])
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to watch the machine, once idle and once in a loop.",
+    help="How long to watch what others use.",
 )
 @click.pass_obj
 def doctor(app: App, sample: float) -> None:
@@ -35,9 +35,8 @@ def doctor(app: App, sample: float) -> None:
     from nbbench.cli.streams import terminal
     from nbbench.errors import EXIT_OK, EXIT_USAGE
     from nbbench.measure.doctor import Level, run_checks, worst
-    from nbbench.measure.doctor_facts import gather_facts
 
-    checks = run_checks(gather_facts(app.settings, os.environ, sample_s=sample))
+    checks = run_checks(app.settings, os.environ, sample_s=sample)
     level = worst(checks)
     shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
     app.emit("doctor", {"level": level, "checks": checks}, findings_text(shown, terminal()))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.flame import flame_option, write_flame
 from nbbench.cli.options import pattern
 from nbbench.cli.pages import emit_blocks, markdown_option
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     "--lines", type=click.IntRange(min=0), default=15, show_default=True, help="Lines shown a workload."
 )
 @markdown_option
-@flame_option
 @click.pass_obj
 def explain(
     app: App,
@@ -38,7 +35,6 @@ def explain(
     bench: str | None,
     lines: int,
     markdown: str | None,
-    flame: str | None,
 ) -> int:
     """Show the exact difference of work between two commits (or of an event), line by line.
 
@@ -57,8 +53,6 @@ def explain(
     wanted = pattern(bench) if bench is not None else None
     found = explain_commits(app.settings, first, last, wanted, say=app.say)
     blocks = explain_blocks(found, lines=lines)
-    if flame is not None:
-        write_flame(app, Path(flame), (first, last), found.detailed)
     emit_blocks(app, "explain", explain_payload(found), blocks, markdown)
     return EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
 

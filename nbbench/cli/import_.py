@@ -12,7 +12,7 @@ import click
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
-    from nbbench.record.load import ImportReport
+    from nbbench.record.importing import ImportReport
 
 # Bad files with one reason that are named each; of more, the first few.
 _NAMED = 10

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.flame import flame_option, write_flame
 from nbbench.cli.options import pattern
 from nbbench.cli.pages import emit_blocks, markdown_option
 
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 )
 @click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
 @markdown_option
-@flame_option
 @click.pass_obj
 def ledger(
     app: App,
@@ -52,7 +49,6 @@ def ledger(
     jobs: int | None,
     fusion: bool,
     markdown: str | None,
-    flame: str | None,
 ) -> int:
     """Record the exact work of commits, which needs one small run a tree and no quiet machine.
 
@@ -72,11 +68,11 @@ def ledger(
     bench = bench or load_profile(app.settings).range_workloads
     if span and ".." not in span and not is_positions(span):
         commit = find_commit(app.settings, span)
-        return _one(app, commit, bench, markdown, flame, by=by, top=top, fusion_only=fusion)
-    if flame is not None or fusion:
+        return _one(app, commit, bench, markdown, by=by, top=top, fusion_only=fusion)
+    if fusion:
         from nbbench.errors import UsageError
 
-        raise UsageError("--flame and --fusion are for a single commit", hint="give a COMMIT, not a range")
+        raise UsageError("--fusion is for a single commit", hint="give a COMMIT, not a range")
     alone = (span is None or is_positions(span)) and subject_or_none(app.settings) is None
     if alone and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
@@ -89,7 +85,6 @@ def _one(
     commit: Commit,
     bench: str,
     markdown: str | None,
-    flame: str | None,
     *,
     by: str,
     top: int,
@@ -104,8 +99,6 @@ def _one(
     if not found:
         workload_names(app.settings, pattern(bench))  # refused where it fits no workload
         raise InconclusiveError(f"no such ledger of {commit.short} is on record", hint="register the subject")
-    if flame is not None:
-        write_flame(app, Path(flame), (commit,), [name for name, one in found.items() if not one.error])
     blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion_only)
     emit_blocks(app, "ledger", ledger_payload(commit, found), blocks, markdown)
     return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
@@ -114,11 +107,11 @@ def _one(
 def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jobs: int | None) -> int:
     """Record the trees whose ledgers are missing, then print the steps."""
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+    from nbbench.history.share import MOST_JOBS
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.report.ledger_view import steps_blocks, steps_payload
-    from nbbench.stats.many import MOST_JOBS
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
@@ -151,17 +144,11 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
 
 def _times(app: App, commits: list[Commit], wanted: list[str]) -> TimeOf:
     """What each step cost in time, where the database has measured both sides."""
-    from nbbench.errors import StoreError
     from nbbench.work.timing import load_times
 
-    try:
-        times = load_times(app.settings, commits, wanted)
-    except StoreError as error:
-        app.say(f"times are left out: {error}")
-        times = None
+    times = load_times(app.settings, commits, wanted, say=app.say)
 
     def time_of(workload: str, base: Commit, head: Commit) -> Timing | None:
-        pair = times.between(workload, base, head, exact=True) if times else None
-        return pair.timing if pair else None
+        return times.between(workload, base, head, exact=True) if times else None
 
     return time_of

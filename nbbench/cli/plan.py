@@ -22,7 +22,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     Without ID the known plans are listed. Criteria come from [tool.nbbench.plans] in
     pyproject.toml (docs/plan.md). All figures are of one machine. Exit code 0 when every
     criterion is met, 3 when one is missed, 4 when nothing is missed but something is stale,
-    cannot be told or is not measured.
+    cannot be told or is not measured. What detection could not judge is counted and named below.
     """
     from nbbench.plan.plans import find_plan, plans
     from nbbench.report import plan as report
@@ -38,22 +38,24 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
     from nbbench.report.markdown import as_markdown
+    from nbbench.report.not_judged import not_judged_blocks, plain_not_judged
     from nbbench.report.text import as_text
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
         name, states = plan_states(app.settings, store, chosen, now, machine=machine)
-        flags = []
-        if attempt and store.counts()["results"]:
+        flags, not_judged = [], []
+        if store.counts()["results"]:
             flags = current_flags(store, up_to_date(app.settings, store), chosen.id)
+            not_judged = store.not_judged()
         order = {commit.hash: place for place, commit in enumerate(store.commits())}
     verdict = plan_verdict(states)
     if attempt:
         commits = [state.found.commit for state in states if state.found]
         newest = max(commits, key=lambda c: order.get(c, -1), default="")
-        text = report.attempt_markdown(chosen, states, flags, now, machine=name, commit=newest)
+        text = report.attempt_markdown(chosen, states, flags, not_judged, now, machine=name, commit=newest)
     else:
-        blocks = report.plan_blocks(chosen, states, name, now)
+        blocks = report.plan_blocks(chosen, states, name, now) + not_judged_blocks(not_judged)
         text = as_markdown(blocks) if markdown else as_text(blocks)
     payload = {
         "plan": chosen.id,
@@ -61,6 +63,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
         "machine": name,
         "verdict": str(verdict),
         "criteria": states,
+        "not_judged": plain_not_judged(not_judged),
         "attempt": text if attempt else None,
     }
     app.emit("plan", payload, text)

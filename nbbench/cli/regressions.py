@@ -39,6 +39,7 @@ def regressions(
     from nbbench.model import EventDirection, Flag, FlagState
     from nbbench.record.refresh import open_store, result_notes
     from nbbench.report.events import event_machines, is_open, regressions_blocks
+    from nbbench.report.not_judged import plain_not_judged
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
@@ -69,9 +70,9 @@ def regressions(
         "flags": shown,
         "machines": event_machines(shown),
         "judged": info.get("judged"),
-        "not_judged": not_judged,
+        "not_judged": plain_not_judged(not_judged),
     }
-    emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=2, for_github=True)
+    emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=3, for_github=True)
     if fail and waiting:
         return EXIT_REGRESSION
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -76,6 +76,8 @@ def _gate_name(benchmark: str, params: tuple[tuple[str, str], ...]) -> str:
     """The name that the gate gives a series of the history."""
     values = dict(params)
     if set(values) == {"workload"}:
-        peak = benchmark.endswith("peak_live_bytes")
-        return f"{'peak memory' if peak else 'ledger'} {values['workload']}"
+        name = benchmark.rpartition(".")[2].removeprefix("track_").replace("_", " ")
+        traffic = name in ("bytes per pixel", "operations", "upcast bytes")
+        word = "ledger" if traffic else "peak memory" if name == "peak live bytes" else name
+        return f"{word} {values['workload']}"
     return f"{benchmark}({', '.join(values.values())})" if values else benchmark

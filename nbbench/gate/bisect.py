@@ -27,7 +27,6 @@ from nbbench.subject.repository import is_ancestor, list_commits, measurable, op
 from nbbench.units import format_change
 from nbbench.words import plural
 from nbbench.work.ledger_diff import log_ratio
-from nbbench.work.work_share import cost_bytes
 from nbbench.workloads import ledger_families
 
 _SCHEMA = "nbbench.bisect/2"
@@ -309,7 +308,7 @@ def _exact_work(settings: Settings, search: CulpritSearch, show: Callable[[str],
     kept = commit_ledgers(settings, search.commits, list(search.workloads), say=show)
     search.costs = [
         {
-            name: cost_bytes(kept[commit.tree][name])
+            name: kept[commit.tree][name].cost_bytes
             for name in search.workloads
             if name in kept[commit.tree] and not kept[commit.tree][name].error
         }

@@ -86,7 +86,7 @@ def calibrate(
 
 def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
     ratios = [pair.log_ratio for pair in pairs]
-    drifts = [pair.canaries.log_ratio if pair.canaries else 0.0 for pair in pairs]
+    drifts = [pair.drift for pair in pairs]
     fit = fit_canary(ratios, drifts)
     used = fit.coefficient if fit.helps else 0.0
     corrected = [y - used * x for y, x in zip(ratios, drifts, strict=True)]

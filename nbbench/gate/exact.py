@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from nbbench.config import Settings
+from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.work_verdicts import WorkFacts, without_base
-from nbbench.ledger import ImageChange, ImageTolerance, Ledger
+from nbbench.ledger import ImageChange, Ledger
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from nbbench.budget import Budget
 from nbbench.gate.session import GateSession
-from nbbench.measure.pair import Pair, Sample
+from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, PairedRunner
+from nbbench.measure.slices import Sample
 
 RETRIES = 2
 """How often a disturbed pair is measured again in its round; the last one counts, disturbed or not."""

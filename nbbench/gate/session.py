@@ -113,9 +113,8 @@ class SeriesState:
                 self.crashes[side] += not sample.skipped
             if sample.value:
                 self.values[side].append(sample.value)
-        drift = pair.canaries.log_ratio if pair.canaries else 0.0
         self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
-        self.add(pair.log_ratio - coefficient * drift)
+        self.add(pair.log_ratio - coefficient * pair.drift)
 
     def add(self, log_ratio: float) -> None:
         """Take one round into account; after a regression was found, rounds go to its confirmation."""

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nbbench import units
+from nbbench import metrics, units
 from nbbench.gate.acknowledged import Acknowledged, accepted_effect, covering
-from nbbench.history.causes.facts import describe_diff
-from nbbench.metrics import least_effect
+from nbbench.history.causes.facts import describe_work, work_record
+from nbbench.metrics import Better, least_effect, unit_better
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
@@ -45,14 +45,14 @@ def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "workload": d.workload,
-            "base B/px": round(d.bytes_before, 3),
-            "head B/px": round(d.bytes_after, 3),
+            "base B/px": round(d.base.bytes_per_pixel, 3),
+            "head B/px": round(d.head.bytes_per_pixel, 3),
             "bytes": units.format_change(d.effect),
-            "base ops": d.ops_before,
-            "head ops": d.ops_after,
-            "upcast B/px": round(d.upcast_after - d.upcast_before, 3),
-            "base peak": units.format_bytes(d.peak_before),
-            "head peak": units.format_bytes(d.peak_after),
+            "base ops": d.base.ops,
+            "head ops": d.head.ops,
+            "upcast B/px": round(d.head.upcast_per_pixel - d.base.upcast_per_pixel, 3),
+            "base peak": units.format_bytes(d.base.peak_live_bytes),
+            "head peak": units.format_bytes(d.head.peak_live_bytes),
             "image": str(d.image),
         }
         for d in diffs
@@ -63,7 +63,7 @@ def work_verdicts(facts: WorkFacts, acknowledged: Sequence[Acknowledged] = ()) -
     """The verdicts on exact work: what cannot run any more, then traffic and peak memory by workload."""
     found = [lost_verdict(f"ledger {name}", reason) for name, reason in facts.lost.items()]
     for diff in facts.diffs:
-        for verdict in filter(None, (traffic_verdict(diff), peak_verdict(diff))):
+        for verdict in filter(None, (traffic_verdict(diff), peak_verdict(diff), *count_verdicts(diff))):
             said = _accepted(verdict, acknowledged)
             found.append(_other_image(said, diff) if facts.incomparable(diff) else said)
     return found
@@ -86,38 +86,69 @@ def traffic_verdict(diff: LedgerDiff) -> Verdict:
     cause = Cause.IMAGE if diff.new_image else Cause.WORK
     if cause is Cause.WORK and (diff.upcasts or diff.retyped):
         cause = Cause.DTYPE
+    said = describe_work(work_record(diff).figures)
     return _exact_verdict(
         f"ledger {diff.workload}",
         Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
-        (diff.ops_before, diff.ops_after) if by_operations else (diff.bytes_before, diff.bytes_after),
+        (diff.base.ops, diff.head.ops)
+        if by_operations
+        else (diff.base.bytes_per_pixel, diff.head.bytes_per_pixel),
         effect,
         unit="operations" if by_operations else "B/pixel",
         floor=OPS_TOLERANCE if by_operations else LEDGER_TOLERANCE,
-        sentence="same operations, same bytes" if diff.equal else "; ".join(describe_diff(diff)),
+        sentence="same operations, same bytes" if diff.equal else "; ".join(said),
         cause=cause,
     )
 
 
 def peak_verdict(diff: LedgerDiff) -> Verdict | None:
     """What the largest sum of live tensors says; None where a ledger does not have it (H3)."""
-    if diff.peak_before <= 0 or diff.peak_after <= 0:
+    if diff.base.peak_live_bytes <= 0 or diff.head.peak_live_bytes <= 0:
         return None
-    effect = log_ratio(diff.peak_before, diff.peak_after)
+    effect = log_ratio(diff.base.peak_live_bytes, diff.head.peak_live_bytes)
     worse, better = effect > PEAK_TOLERANCE, effect < -PEAK_TOLERANCE
-    sizes = f"{units.format_bytes(diff.peak_before)} → {units.format_bytes(diff.peak_after)}"
-    lines = [f"{path}:{line} {name}" for path, line, name in (diff.peak_line_before, diff.peak_line_after)]
+    sizes = (
+        f"{units.format_bytes(diff.base.peak_live_bytes)} → {units.format_bytes(diff.head.peak_live_bytes)}"
+    )
+    lines = [f"{path}:{line} {name}" for path, line, name in (diff.base.peak_line, diff.head.peak_line)]
     where = f"reached at {lines[1]}" + ("" if lines[0] == lines[1] else f", before at {lines[0]}")
     moved = f"{diff.workload}: peak memory {sizes} ({units.format_change(effect)}) {where}"
     return _exact_verdict(
         f"peak memory {diff.workload}",
         Outcome.REGRESSED if worse else Outcome.IMPROVED if better else Outcome.UNCHANGED,
-        (diff.peak_before, diff.peak_after),
+        (diff.base.peak_live_bytes, diff.head.peak_live_bytes),
         effect,
         unit="B (exact)",
         floor=PEAK_TOLERANCE,
         sentence=moved if worse or better else "same peak of live tensors" if not effect else moved,
         cause=Cause.IMAGE if diff.new_image else Cause.WORK,
     )
+
+
+def count_verdicts(diff: LedgerDiff) -> list[Verdict]:
+    """What was counted besides, by the metrics' own directions and least effects."""
+    found = []
+    for name, before in diff.base.counts:
+        unit, figure = metrics.LEDGER_METRICS.get(name, ("", None))
+        after = figure(diff.head) if figure else None
+        if after is None:
+            continue
+        effect, floor = log_ratio(before, after), least_effect(unit)
+        worse = math.copysign(1, effect) == {Better.LOWER: 1, Better.HIGHER: -1}.get(unit_better(unit))
+        moved = Outcome.REGRESSED if worse else Outcome.IMPROVED
+        values = f"{units.format_value(before, unit)} → {units.format_value(after, unit)}"
+        verdict = _exact_verdict(
+            f"{name.removeprefix('track_').replace('_', ' ')} {diff.workload}",
+            moved if abs(effect) > floor else Outcome.UNCHANGED,
+            (before, after),
+            effect,
+            unit=unit,
+            floor=floor,
+            sentence=f"{diff.workload}: {values}" if effect else f"same {unit}",
+            cause=Cause.IMAGE if diff.new_image else Cause.WORK,
+        )
+        found.append(verdict)
+    return found
 
 
 def _exact_verdict(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
-from statistics import median
 
 from nbbench.disturbance import Disturbance, mean_disturbance
-from nbbench.history.canaries import machine_jump
 from nbbench.history.causes.facts import SetupChange
 from nbbench.history.changes import History
 from nbbench.history.order import CommitOrder
 from nbbench.history.setups import setup_changes
+from nbbench.history.telemetry import machine_jump
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, ProcessRecord, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
@@ -24,11 +22,10 @@ class Around:
     """Ledgers, telemetry, ceilings and setups by place on the branch."""
 
     def __init__(self, history: History) -> None:
-        self.order: CommitOrder = history.order()
+        self.order: CommitOrder = CommitOrder(history.commits)
         self.commits = self.order.commits
         self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
         self._records = _by_commit(history.records)
-        self._ceilings = history.ceilings()
         self._setups = history.setups
         self._tolerance = history.tolerance
         self._diffs: dict[tuple[str, int, int], LedgerDiff | None] = {}
@@ -97,19 +94,6 @@ class Around:
             return [r for records in [found for found in here if found][:_NEIGHBOURS] for r in records]
 
         return gather(range(lo - 1, -1, -1)), gather(range(hi, len(self.commits)))
-
-    def ceiling_effect(self, lo: int, hi: int, machines: Collection[str]) -> float | None:
-        """log ratio of the ceiling after/before; the least of several machines must explain all."""
-        effects = []
-        for series in self._ceilings:
-            if series.key.machine not in machines:
-                continue
-            usable = [p for p in self.order.sort(series.points) if p.value and 0 < p.value < math.inf]
-            before = [p.value for p in usable if p.value and self.order.index(p.commit) < lo][-_NEIGHBOURS:]
-            after = [p.value for p in usable if p.value and self.order.index(p.commit) >= hi][:_NEIGHBOURS]
-            if before and after:
-                effects.append(math.log(median(after) / median(before)))
-        return min(effects, key=abs, default=None)
 
     def setup(self, lo: int, hi: int, changes: Iterable[ChangePoint]) -> tuple[SetupChange, ...]:
         """What of the measuring itself is another from `hi` on than before `lo`, for all of these series."""

@@ -10,39 +10,39 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.history.canaries import Canaries, canary_levels
-from nbbench.history.confirmed import LONG, WorkHistory
+from nbbench.config import ImageTolerance
+from nbbench.history.confirmed import Repeats, WorkHistory, repeated
 from nbbench.history.curves import Curve, StoredCurves, curve
-from nbbench.history.disturbed import Disturbed, disturbed_results, is_left_out
 from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
-from nbbench.history.repeats import Repeats, repeated
 from nbbench.history.setups import Setups
-from nbbench.history.standing import SeriesStanding, newly_failing, not_judged_series, standing, without_flips
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.history.share import share_work, useful_jobs
+from nbbench.history.standing import (
+    SeriesStanding,
+    current,
+    newly_failing,
+    not_judged_series,
+    standing,
+    without_flips,
+)
+from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
+from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
-from nbbench.stats.changepoint import Step, exact_steps, level_effect
-from nbbench.stats.detector import Rules
+from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
 from nbbench.stats.fdr import q_values
-from nbbench.stats.many import detect_one, share_work, useful_jobs
 from nbbench.stats.short_levels import ALONE
 from nbbench.work.ledger_diff import ROUNDING
-from nbbench.workloads import Workloads, current_workloads, use_workloads, workload_of
+from nbbench.workloads import current_workloads, use_workloads, workload_of
 
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
 # one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
 SERIES_ALPHA = 0.05
-_MIN_SEGMENT = LONG
 # A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
 # hundredth of the usual one to say that code did it.
 DISTURBED_ALPHA = 0.01
-# What a process reads at a time: a few megabytes, and a third of a second of detection.
-_PART_POINTS = 100_000
-# Databases take no longer lists in a query than some thousands.
-_PART_SERIES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class History:
     `series` are in memory; those of a database are `stored` and read where they are judged, so that a large
     one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
-    `records` is the telemetry; `machine` are the machine's own series among the stored; `repeats` holds
+    `records` is the telemetry; `repeats` holds
     results that were collected more than once, `setups` what each was measured with; images that differ by
     less than `tolerance` are the same within rounding.
     """
@@ -62,20 +62,9 @@ class History:
     ledgers: Mapping[str, Mapping[str, Ledger]]
     records: tuple[ProcessRecord, ...] = ()
     stored: StoredCurves | None = None
-    machine: tuple[Series, ...] = ()
     repeats: Repeats = field(default_factory=dict)
     setups: Setups = field(default_factory=Setups)
     tolerance: ImageTolerance = ROUNDING
-
-    def order(self) -> CommitOrder:
-        """The commits along the branch; a database lists all those of its series."""
-        return CommitOrder(self.commits)
-
-    def ceilings(self) -> list[Series]:
-        """The machine's own series, which explain and are never judged."""
-        return [
-            s for s in (*self.machine, *self.series) if metric_of(s.key, s.unit, s.kind).role is Role.MACHINE
-        ]
 
     def size(self) -> int:
         """How many series there are to judge."""
@@ -113,14 +102,7 @@ def judge_history(
     as are worth starting where it is None); the result does not depend on it, and few of those series are in
     memory at a time.
     """
-    order = history.order()
-    judge = _Judge(
-        order,
-        _Evidence(history, order),
-        Rules(_MIN_SEGMENT, alpha, min_effect),
-        dict(declared),
-        _counted(history),
-    )
+    judge = _Judge(history, alpha, min_effect, declared)
     done: list[_Judged] = []
 
     def tell() -> None:
@@ -129,35 +111,20 @@ def judge_history(
 
     if (stored := history.stored) is not None and len(stored):
         jobs = useful_jobs(stored.points) if jobs is None else jobs
-        for judged in share_work(
-            _PartJudge(judge, stored, current_workloads()), _parts(stored), jobs=jobs if stored.shared else 1
-        ):
+        for judged in share_work(judge.part, stored.parts(), jobs=jobs if stored.shared else 1):
             done += judged
             tell()
         done.sort(key=lambda one: one.place)
     for place, series in enumerate(history.series, start=len(done)):
-        done.append(judge(place, curve(order, series)))
+        done.append(judge.one(place, curve(judge.order, series)))
         tell()
     changes = _significant(
         [change for one in done for change in one.changes], sum(one.tested for one in done)
     )
-    stand = [one.standing for one in done if one.standing is not None]
-    return JudgedHistory(changes + newly_failing(stand, order), *not_judged_series(stand, order.commits))
-
-
-def _figure(key: SeriesKey) -> tuple[str, str]:
-    """Workload and name of an exact count: the suite's tracks and the ledgers' series share them."""
-    return workload_of(key) or "", key.benchmark.rpartition(".")[2]
-
-
-def _counted(history: History) -> frozenset[tuple[str, str]]:
-    """What the ledgers count."""
-    return frozenset(_figure(s.key) for s in history.series if s.key.benchmark.startswith(LEDGER_SERIES))
-
-
-def _parts(stored: StoredCurves) -> list[range]:
-    size = min(max(_PART_POINTS * len(stored) // max(stored.points, 1), 1), _PART_SERIES)
-    return [range(start, min(start + size, len(stored))) for start in range(0, len(stored), size)]
+    every = [one.standing for one in done if one.standing is not None]
+    stand = current(every)
+    changes += newly_failing(stand, judge.order)
+    return JudgedHistory(changes, *not_judged_series(stand, every, judge.order.commits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +138,32 @@ class _Judged:
     standing: SeriesStanding | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class _Judge:
-    """Finds the changes of one curve, whatever the others show."""
+    """Finds the changes of one curve, whatever the others show, by what is on record beside its results."""
 
-    order: CommitOrder
-    evidence: _Evidence
-    rules: Rules
-    declared: Mapping[str, Better]
-    counted: frozenset[tuple[str, str]]
+    def __init__(
+        self, history: History, alpha: float, min_effect: float, declared: Mapping[str, Better]
+    ) -> None:
+        self.order = CommitOrder(history.commits)
+        self._alpha, self._min_effect, self._declared = alpha, min_effect, dict(declared)
+        self._stored, self._suite, self._repeats = history.stored, current_workloads(), history.repeats
+        self._disturbed = disturbed_results(history.records)
+        self._canaries = canary_levels(history.records)
+        self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
+        # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
+        ledgers = (one.key for one in history.series if one.key.benchmark.startswith(LEDGER_SERIES))
+        self._counted = frozenset(map(_figure, ledgers))
 
-    def __call__(self, place: int, one: Curve) -> _Judged:
-        metric = metric_of(one.key, one.unit, one.kind, self.declared)
-        if metric.exact and self._repeated(one.key):
+    def part(self, part: range) -> list[_Judged]:
+        """Read some curves of the database and judge them, in whichever process this is."""
+        use_workloads(self._suite)  # another process knows no project
+        return [self.one(place, found) for place, found in self._stored.read(part)] if self._stored else []
+
+    def one(self, place: int, one: Curve) -> _Judged:
+        """Judge one curve."""
+        metric = metric_of(one.key, one.unit, one.kind, self._declared)
+        ledger = one.key.benchmark.startswith(LEDGER_SERIES)
+        if metric.exact and not ledger and _figure(one.key) in self._counted:
             return _Judged(place, [], False)
         steps: tuple[Step, ...] = ()
         flips = 0
@@ -191,54 +171,32 @@ class _Judge:
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
-            values, sound = self.evidence.values(one)
-            rules = self.rules if sound else replace(self.rules, alpha=self.rules.alpha * DISTURBED_ALPHA)
-            # What is lost in any run (a few page faults) is no level of its own: it would move a step.
-            floored = np.maximum(values, metric.least_change) if metric.least_change else values
-            steps = detect_one(floored, self.evidence.confirmed(one), rules)
-            if steps and metric.least_change:
-                steps = _levels_as_measured(steps, values)
-            if not self.evidence.works_differently(one):
+            steps = self._noisy_steps(one, metric)
+            levels = self._work.levels(one)
+            if (levels == levels[:1]).all():  # no work of its own changed anywhere
                 steps, flips = without_flips(steps)
         found = [_change_point(self.order, one, step, metric) for step in steps]
-        return _Judged(place, found, tested, standing(self.order, one, metric, flips))
+        stand = standing(self.order, one, metric, steps, flips, self._min_effect)
+        return _Judged(place, found, tested, stand)
 
-    def _repeated(self, key: SeriesKey) -> bool:
-        """Whether the ledgers have the same count, of more commits: the suite's tracks serve asv's graphs."""
-        return not key.benchmark.startswith(LEDGER_SERIES) and _figure(key) in self.counted
+    def _noisy_steps(self, one: Curve, metric: Metric) -> tuple[Step, ...]:
+        values, sound = self._undisturbed(one, metric)
+        # What is lost in any run (a few page faults) is no level of its own: it would move a step.
+        floored = np.maximum(values, metric.least_change) if metric.least_change else values
+        steps = detect_steps(
+            floored,
+            confirmed=self._confirmed(one),
+            alpha=series_alpha(self._alpha * (1.0 if sound else DISTURBED_ALPHA), floored.size),
+            min_effect=self._min_effect,
+        )
+        return _levels_as_measured(steps, values) if steps and metric.least_change else steps
 
-
-@dataclass(frozen=True, slots=True)
-class _PartJudge:
-    """Reads some curves of a database and judges them, in whichever process it is."""
-
-    judge: _Judge
-    stored: StoredCurves
-    suite: Workloads
-
-    def __call__(self, part: range) -> list[_Judged]:
-        use_workloads(self.suite)  # another process knows no project
-        return [self.judge(place, one) for place, one in self.stored.read(part)]
-
-
-class _Evidence:
-    """What telemetry, ledgers and second collections say of single results."""
-
-    def __init__(self, history: History, order: CommitOrder) -> None:
-        self._disturbed: Disturbed = disturbed_results(history.records)
-        self._canaries: Canaries = canary_levels(history.records)
-        self._work = WorkHistory(history.ledgers, order, history.tolerance)
-        self._repeats = history.repeats
-
-    def values(self, one: Curve) -> tuple[NDArray[np.float64], bool]:
+    def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
         """The values without those of a disturbed machine, and times without its drift; and whether most of
         the series was measured undisturbed (where not, nothing is left out)."""
-        values = one.values
-        disturbed = np.zeros(values.size, dtype=np.bool_)
-        if self._disturbed:
-            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
-        beside = None
-        if self._canaries.levels and metric_of(one.key, one.unit, one.kind).role is Role.TIME:
+        values, beside = one.values, None
+        disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
+        if self._canaries.levels and metric.role is Role.TIME:
             beside = self._canaries.beside(one.key, one.commits)
             disturbed |= disturbed_beside(beside, self._canaries.at(one.key, one.commits))
         sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
@@ -246,20 +204,19 @@ class _Evidence:
             values = np.where(disturbed, np.nan, values)
         return (values if beside is None else remove_drift(values, beside)[0]), sound
 
-    def works_differently(self, one: Curve) -> bool:
-        """Whether the exact work of a series changed anywhere along it."""
-        levels = self._work.levels(one)
-        return bool((levels != levels[:1]).any())
-
-    def confirmed(self, one: Curve) -> NDArray[np.int64]:
+    def _confirmed(self, one: Curve) -> NDArray[np.int64]:
         """Short levels that the work confirms, and points that a second collection does, as `detect_steps`
         takes them."""
         confirmed = self._work.confirmed(one)
-        again = self._repeats.get(one.key)
-        if not again:
-            return confirmed
-        repeats = repeated(one.commits, one.values, again, _MIN_SEGMENT)
-        return np.where((confirmed == 0) & repeats, ALONE, confirmed)
+        if again := self._repeats.get(one.key):
+            repeats = repeated(one.commits, one.values, again)
+            confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
+        return confirmed
+
+
+def _figure(key: SeriesKey) -> tuple[str, str]:
+    """Workload and name of an exact count: the suite's tracks and the ledgers' series share them."""
+    return workload_of(key) or "", key.benchmark.rpartition(".")[2]
 
 
 def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
@@ -280,20 +237,12 @@ def _relevant(change: ChangePoint) -> bool:
 def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) -> tuple[Step, ...]:
     """Steps that were found in floored values, with the medians of the values (n,) themselves."""
     ends = [0, *(step.index for step in steps), values.size]
-    levels = [float(np.median(part[np.isfinite(part)])) for part in (values[a:b] for a, b in pairwise(ends))]
+    levels = [float(np.nanmedian(values[a:b])) for a, b in pairwise(ends)]
     found = []
     for step, before, after in zip(steps, levels, levels[1:], strict=False):
-        moved = level_effect(before, after) - step.effect
-        found.append(
-            replace(
-                step,
-                before=before,
-                after=after,
-                effect=step.effect + moved,
-                effect_lo=step.effect_lo + moved,
-                effect_hi=step.effect_hi + moved,
-            )
-        )
+        effect = level_effect(before, after)
+        lo, hi = (end + effect - step.effect for end in (step.effect_lo, step.effect_hi))
+        found.append(replace(step, before=before, after=after, effect=effect, effect_lo=lo, effect_hi=hi))
     return tuple(found)
 
 

@@ -1,29 +1,43 @@
 """Short levels that something outside of a series confirms: its own exact work, or a second collection.
 
-A level of one or two commits is a level only where the work says so: both of its ends are commits at which
-what the series runs does other work, or computes another image. The scorecard asks by the same rule.
+The work says so where both ends of a level are commits at which what the series runs does other work, or
+computes another image; a second collection where it sees the same, as contention does not come back at the
+same commit. The scorecard asks by the same rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nbbench.config import ImageTolerance
 from nbbench.history.curves import Curve
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import ImageChange, ImageTolerance, Ledger
-from nbbench.stats.short_levels import IntArray
+from nbbench.ledger import ImageChange, Ledger
+from nbbench.model import Series, SeriesKey
+from nbbench.stats.noise import MIN_SEGMENT
+from nbbench.stats.short_levels import IntArray, confirmed_by_repeats
 from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
-
-LONG = 3
-"""Levels of so many commits and more need no confirmation."""
 
 SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
 values in it, made the real branch 35 % slower."""
+
+
+Repeats = Mapping[SeriesKey, Mapping[str, tuple[float, float]]]
+"""By series and commit, the value of the first and of the last collection."""
+
+SHARE = 4
+"""asv appends the samples of a later collection to those of the earlier ones: the first and the last quarter
+belong to different collections, unless one took three times the samples of the other."""
+
+LEAST_SAMPLES = 2
+"""Fewer samples of one collection than this are one lucky or unlucky run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +73,11 @@ def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDIN
 
 
 def short_levels(levels: IntArray) -> IntArray:
-    """Numbers (n,) from 1 on of the levels with fewer than LONG of these commits; 0 elsewhere, and where
+    """Numbers (n,) from 1 on of the levels of fewer than MIN_SEGMENT commits; 0 elsewhere, and where
     there is but one level."""
     _, index = np.unique(levels, return_inverse=True)
     sizes = np.bincount(index)
-    short: IntArray = np.where(sizes[index] < LONG, index + 1, 0).astype(np.int64)
+    short: IntArray = np.where(sizes[index] < MIN_SEGMENT, index + 1, 0).astype(np.int64)
     return short if sizes.size > 1 else np.zeros_like(short)
 
 
@@ -110,3 +124,37 @@ def _work(ledger: Ledger | None) -> Work | None:
     if ledger is None or ledger.error or not ledger.pixels:
         return None
     return Work(ledger.bytes_per_pixel, ledger.ops, ledger)
+
+
+def repeats_of(series: Iterable[Series], again: frozenset[tuple[str, str, str, str]]) -> Repeats:
+    """Values of the first and last collection of the results ``again``, by the samples of ``series``."""
+    found: dict[SeriesKey, dict[str, tuple[float, float]]] = {}
+    for one in series:
+        key = one.key
+        for point in one.points:
+            if (point.commit, key.machine, key.environment, key.benchmark) in again and point.samples:
+                share = len(point.samples) // SHARE
+                if share >= LEAST_SAMPLES:
+                    ends = median(point.samples[:share]), median(point.samples[-share:])
+                    found.setdefault(key, {})[point.commit] = ends
+    return found
+
+
+def repeated(
+    commits: Sequence[str],
+    values: NDArray[np.float64],
+    again: Mapping[str, tuple[float, float]],
+) -> NDArray[np.bool_]:
+    """Which of the ``values`` (n,) at ``commits`` stand out of their neighbours in the same way in both of
+    their collections.
+
+    A point that was collected once is its own neighbour in both rows, and is never confirmed.
+    """
+    if values.size == 0:
+        return np.zeros(0, dtype=np.bool_)
+    pairs = zip(commits, values.tolist(), strict=True)
+    rows = np.array([again.get(commit, (value, value)) for commit, value in pairs], dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log(rows.T)
+    twice = np.array([commit in again for commit in commits], dtype=np.bool_)
+    return confirmed_by_repeats(np.where(np.isfinite(logs), logs, np.nan)) & twice

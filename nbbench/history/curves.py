@@ -1,16 +1,23 @@
-"""Series as detection takes them: what was measured, in the order of the branch."""
+"""Series as detection takes them, in the order of the branch: of a database, or in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.history.order import CommitOrder
 from nbbench.model import Series, SeriesKey, Status
+from nbbench.record import Store
+from nbbench.record.columns import SKIPPED, read_columns
+
+# What a process reads at a time: a few megabytes, and a third of a second of detection.
+_PART_POINTS = 100_000
+# Databases take no longer lists in a query than some thousands.
+_PART_SERIES = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,26 +33,58 @@ class Curve:
     skipped: Sequence[str] = ()
 
 
-class StoredCurves(Protocol):
-    """The curves of a database. Sent to another process it reads there, over a connection of its own."""
-
-    points: int
-    """Results of all curves together."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether another process can read them."""
-
-    def __len__(self) -> int:
-        """The number of curves."""
-
-    def read(self, part: range) -> Iterator[tuple[int, Curve]]:
-        """Some of the curves, counted as they lie in the database, each with its place among all by name."""
-
-
 def curve(order: CommitOrder, series: Series) -> Curve:
     """A series in memory as a curve."""
     points = [p for p in order.sort(series.points) if p.status is not Status.SKIPPED]
     values = np.array([np.nan if p.value is None else p.value for p in points], dtype=np.float64)
     skipped = [p.commit for p in series.points if p.status is Status.SKIPPED]
     return Curve(series.key, series.unit, series.kind, [p.commit for p in points], values, skipped)
+
+
+class StoredCurves:
+    """The curves of an open database, counted by their ids.
+
+    In another process it opens the database by its URL when it first reads. Each part is one state of the
+    database; an import that goes on meanwhile may come between two parts, and the next detection sees all of
+    it.
+    """
+
+    def __init__(self, store: Store, order: CommitOrder, machine: str | None) -> None:
+        self._store: Store | None = store
+        self._url, self._project = store.url, store.project
+        self._hashes = [commit.hash for commit in order.commits]
+        self._ranks = store.ranks({commit.hash: place for place, commit in enumerate(order.commits)})
+        # ids close together are read fastest; the place of each is that among all by name
+        self._series: list[tuple[int, int, tuple[SeriesKey, str, str]]] = sorted(
+            (number, place, (key, unit, kind))
+            for place, (number, key, unit, kind) in enumerate(store.series_keys(machine=machine))
+        )
+        self.points = store.size(machine=machine)[1]
+
+    @property
+    def shared(self) -> bool:
+        """Whether another process can open the database, too."""
+        return self._url is not None
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_store": None}
+
+    def parts(self) -> list[range]:
+        """What a process reads at a time."""
+        size = min(max(_PART_POINTS * len(self) // max(self.points, 1), 1), _PART_SERIES)
+        return [range(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+
+    def read(self, part: range) -> Iterator[tuple[int, Curve]]:
+        """Some of the curves, each with its place among all by name. Raises StoreError."""
+        if self._store is None:
+            self._store = Store.open(str(self._url), create=False, project=self._project)
+        known = {number: (place, named) for number, place, named in self._series[part.start : part.stop]}
+        for number, column in read_columns(self._store, known, self._ranks):
+            (place, named), measured = known[number], column.states != SKIPPED
+            commits, skipped = (
+                [self._hashes[rank] for rank in column.ranks[some].tolist()] for some in (measured, ~measured)
+            )
+            yield place, Curve(*named, commits, column.values[measured], skipped)

@@ -9,10 +9,9 @@ from dataclasses import replace
 
 from nbbench.history.around import Around
 from nbbench.history.causes import find_cause
-from nbbench.history.causes.facts import Facts, largest_changes
-from nbbench.history.causes.failure import FAILS
+from nbbench.history.causes.facts import Facts
 from nbbench.history.changes import History
-from nbbench.history.grouping import Group, group_changes, merged
+from nbbench.history.grouping import Group, group_changes
 from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import Cause, ChangePoint, Event, EventDirection, Phase
 from nbbench.stats.changepoint import level_effect
@@ -42,7 +41,7 @@ def build_events(
     around = Around(history)
     groups = [
         group
-        for group in merged(group_changes(changes, around))
+        for group in group_changes(changes, around)
         if _matters(group, min_effect) and not around.same_tree(group.lo, group.hi)
     ]
     groups.sort(key=lambda group: (group.hi, group.lo, list(_WORDS).index(group.direction)))
@@ -61,7 +60,6 @@ def _event(group: Group, around: Around) -> Event:
     cause, evidence = find_cause(facts, group.cause)
     lo, hi = around.commits[group.lo], around.commits[group.hi]
     effect, predicted = _headline(facts)
-    timed = () if cause is Cause.FAILURE else largest_changes(facts.of(Role.TIME))
     return Event(
         id="",
         lo_commit=lo.hash,
@@ -73,31 +71,26 @@ def _event(group: Group, around: Around) -> Event:
         cause=cause,
         effect=effect,
         predicted=predicted,
-        evidence=(*timed, *evidence),
+        evidence=evidence,
         changes=tuple(sorted(facts.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
     )
 
 
 def _facts(group: Group, around: Around) -> Facts:
     """What is on record of a group."""
-    changes = tuple(one.change for one in group.members)
-    own = [one for one in group.members if one.role is not Role.DERIVED]
-    machines = {change.key.machine for change in changes}
+    own = [one.change for one in group.members if one.role is not Role.DERIVED]
     diffs: dict[str, LedgerDiff] = {}
-    for one in own:
-        diffs |= {d.workload: d for d in around.diffs(one.change.key, group.lo, group.hi)}
-    before, after = around.disturbance(group.lo, group.hi, machines)
-    times = [one.change for one in own if one.role is Role.TIME]
+    for change in own:
+        diffs |= {d.workload: d for d in around.diffs(change.key, group.lo, group.hi)}
+    before, after = around.disturbance(group.lo, group.hi, {change.key.machine for change in own})
     return Facts(
-        changes,
+        tuple(one.change for one in group.members),
         group.direction,
-        group.phase,
         tuple(diffs[name] for name in sorted(diffs)),
         before,
         after,
-        around.ceiling_effect(group.lo, group.hi, machines),
-        around.canary_jump(group.lo, group.hi, times),
-        around.setup(group.lo, group.hi, [one.change for one in own]),
+        around.canary_jump(group.lo, group.hi, [c for c in own if change_role(c) is Role.TIME]),
+        around.setup(group.lo, group.hi, own),
     )
 
 
@@ -107,7 +100,7 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
     Where no time was measured it is predicted from the cost of the work, which comes second; without a
     ledger the largest effect on work stands in, then any.
     """
-    if any(c.kind == FAILS for c in facts.changes):
+    if any(c.fails for c in facts.changes):
         return math.inf, None
     same = [c for c in facts.changes if c.worse == (facts.way > 0) and math.isfinite(c.effect)]
     same = same or list(facts.changes)
@@ -132,7 +125,7 @@ def _predicted(facts: Facts) -> list[float]:
     for diff in facts.diffs:
         more = faults.get(diff.workload, 0.0) * BYTES_PER_FAULT
         if more or facts.roles & {Role.WORK, Role.DTYPE}:
-            old, new = (max(cost, 1.0) for cost in diff.costs)
+            old, new = (max(one.cost_bytes, 1.0) for one in (diff.base, diff.head))
             effects.append(math.log(max(new + more, 1.0) / old))
     return effects
 
@@ -169,8 +162,8 @@ def _named(events: Sequence[Event]) -> list[Event]:
 def _as_one(events: Sequence[Event]) -> Event:
     first, *others = events
     changes = (*first.changes, *(c for event in others for c in event.changes))
-    evidence = dict.fromkeys((*first.evidence, *(line for event in others for line in event.evidence)))
-    return replace(first, changes=changes, evidence=tuple(evidence))
+    more = (one for event in others for one in event.evidence if one not in first.evidence)
+    return replace(first, changes=changes, evidence=(*first.evidence, *more))
 
 
 def _with_recoveries(events: list[Event]) -> list[Event]:

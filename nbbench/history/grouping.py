@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
 from nbbench.history.causes import exact_cause, work
-from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -136,7 +135,7 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
 def _place(change: ChangePoint, around: Around) -> Placed:
     lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
-    fails = Cause.FAILURE if change.kind == FAILS else None
+    fails = Cause.FAILURE if change.fails else None
     return Placed(
         change, min(lo, hi), hi, change_role(change), phase_of(change.key), change.direction, runs, fails
     )
@@ -254,16 +253,3 @@ def _held(group: Group, one: Placed) -> bool:
         return False
     counts = change_metric(one.change).counts(one.change)
     return one.runs in group.runs or (counts and (group.lo, group.hi) == one.range)
-
-
-def merged(groups: Iterable[Group]) -> list[Group]:
-    """Groups of one range, direction, phase and cause as one: nothing tells them apart."""
-    found: dict[tuple[object, ...], Group] = {}
-    for group in groups:
-        key = group.lo, group.hi, group.direction, group.phase, group.cause
-        if key in found:
-            for one in group.members:
-                found[key].add(one)
-        else:
-            found[key] = group
-    return list(found.values())

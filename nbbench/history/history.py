@@ -7,14 +7,15 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from nbbench.config import Settings
+from nbbench.config import ImageTolerance, Settings
 from nbbench.history.flags import attach_flags
+from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
-from nbbench.metrics import MACHINE_BENCHMARKS
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.ledger_files import evidence_torch
@@ -24,10 +25,10 @@ from nbbench.workloads import WORKLOADS_FILE
 
 if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does without
     from nbbench.history.changes import History
-    from nbbench.history.repeats import Repeats
-    from nbbench.history.setups import Sampling, Setups
+    from nbbench.history.confirmed import Repeats
+    from nbbench.history.setups import Setups
 
-RULES = 5
+RULES = 6
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -36,53 +37,54 @@ def load_history(
 ) -> History:
     """Everything that detection looks at; the series stay in the database."""
     from nbbench.history.changes import History
-    from nbbench.history.ledger_series import ledger_series
-    from nbbench.history.stored import StoredSeries
+    from nbbench.history.curves import StoredCurves
 
-    by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
-    for stored in store.ledgers(lines=True):
-        by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
-    commits = tuple(store.commits())
-    exact = [s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)]
+    by_torch, commits = stored_ledgers(store), tuple(store.commits())
     records = tuple(store.process_records())
     return History(
-        series=exact,
+        series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],
         commits=commits,
         # Evidence compares trees under one torch.
         ledgers=by_torch.get(evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch()), {}),
         records=records,
-        stored=StoredSeries(store, CommitOrder(commits), machine),
-        machine=tuple(store.iter_series(machine=machine, benchmark=MACHINE_BENCHMARKS, samples=False)),
+        stored=StoredCurves(store, CommitOrder(commits), machine),
         repeats=_repeats(store, machine, records),
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),
     )
 
 
+def stored_ledgers(store: Store) -> Mapping[str, Mapping[str, Mapping[str, Ledger]]]:
+    """The ledgers on record by torch, tree and workload."""
+    found: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
+    for stored in store.ledgers(lines=True):
+        found[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
+    return found
+
+
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
-    from nbbench.history.setups import Sampling, Setups, telemetry_setup
-    from nbbench.record.setups import file_setups
+    from nbbench.history.setups import Setups, telemetry_setup
 
-    files = {place: dict(setup) for place, setup in file_setups(store).items()}
+    files = {place: dict(setup) for place, setup in store.file_setups().items()}
     for place, setup in telemetry_setup(records).items():
         files.setdefault(place, {}).update(setup)
-    read: dict[str, dict[SeriesKey, dict[str, Sampling]]] = {}
 
-    def sampling(key: SeriesKey) -> Mapping[str, Sampling]:
-        if key.benchmark not in read:
-            found: dict[SeriesKey, dict[str, Sampling]] = defaultdict(dict)
-            for one in store.results(benchmark=key.benchmark):
-                found[one.key][one.commit] = Sampling(one.number, len(one.samples) or None)
-            read[key.benchmark] = found
-        return read[key.benchmark].get(key, {})
+    @cache
+    def of_benchmark(benchmark: str) -> Mapping[SeriesKey, dict[str, dict[str, str]]]:
+        found: dict[SeriesKey, dict[str, dict[str, str]]] = defaultdict(dict)
+        for one in store.results(benchmark=benchmark):
+            sampled = {"number": one.number, "repeat": len(one.samples)}
+            found[one.key][one.commit] = {name: str(count) for name, count in sampled.items() if count}
+        return found
 
-    return Setups(files, sampling)
+    return Setups(files, lambda key: of_benchmark(key.benchmark).get(key, {}))
 
 
 def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:
     """What was collected twice, with both values; samples of other benchmarks are not read."""
-    from nbbench.history.repeats import collected_again, repeats_of
+    from nbbench.history.confirmed import repeats_of
+    from nbbench.history.telemetry import collected_again
 
     again = collected_again(records)
     names = sorted({re.escape(benchmark) for _, _, _, benchmark in again})
@@ -125,7 +127,7 @@ def detect_events(
 
 def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
     """What saved events depend on, besides the results."""
-    units = [list(one) for one in settings.units]
+    units = [list(one) for one in settings.directions.items()]
     path = settings.results_dir / WORKLOADS_FILE
     workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     image = load_profile(settings).image

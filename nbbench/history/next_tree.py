@@ -47,11 +47,6 @@ class TreeReading:
     error: float
     machine: float = math.nan
 
-    @classmethod
-    def of(cls, seconds: float, error: float, machine: float = math.nan) -> TreeReading:
-        """The reading of a time."""
-        return cls(math.log(seconds), error, machine)
-
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -114,13 +109,7 @@ class NextTrees:
     located: tuple[Located, ...]
 
 
-def plan(
-    trees: Sequence[Tree],
-    workloads: Mapping[str, Sequence[str]],
-    *,
-    min_effect: float,
-    coarse: int = COARSE,
-) -> NextTrees:
+def plan(trees: Sequence[Tree], workloads: Mapping[str, Sequence[str]], *, min_effect: float) -> NextTrees:
     """Plan the next measurements of `trees` (oldest first).
 
     `workloads` names, by series, the workloads whose work it runs; `min_effect` is the
@@ -129,17 +118,12 @@ def plan(
     """
     known = [i for i, tree in enumerate(trees) if tree.measured]
     usable = [i for i, tree in enumerate(trees) if not tree.broken]
-    if not usable:
-        return NextTrees((), ())
-    ends = [i for i in (usable[-1], usable[0]) if i not in known]
-    probes = [Probe(i, Why.COARSE, usable[0], usable[-1], math.inf) for i in dict.fromkeys(ends)]
-    located: list[Located] = []
-    for lo, hi in pairwise(known):
-        found, probe = _gap(trees, workloads, lo, hi, min_effect, coarse)
-        located += [found] if found else []
-        probes += [probe] if probe else []
+    ends = [i for i in dict.fromkeys(usable[-1:] + usable[:1]) if i not in known]
+    probes = [Probe(i, Why.COARSE, usable[0], usable[-1], math.inf) for i in ends]
+    found = [_gap(trees, workloads, lo, hi, min_effect) for lo, hi in pairwise(known)]
+    probes += [one for one in found if isinstance(one, Probe)]
     probes.sort(key=lambda p: (-p.weight, p.index))
-    return NextTrees(tuple(probes), tuple(located))
+    return NextTrees(tuple(probes), tuple(one for one in found if isinstance(one, Located)))
 
 
 def steadied(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
@@ -161,18 +145,13 @@ def steadied(trees: Sequence[Tree], *, min_effect: float) -> list[Tree]:
         left = _scatter(apart - follows * moved)
         if left <= LEAST_GAIN * scatter:
             scatter, slope = left, follows
+
+    def steady(one: TreeReading, collections: int) -> TreeReading:
+        level = one.level - slope * one.machine if slope else one.level
+        return replace(one, level=level, error=max(one.error, scatter / math.sqrt(max(collections, 1))))
+
     return [
-        replace(
-            tree,
-            readings={
-                series: replace(
-                    one,
-                    level=one.level - slope * one.machine if slope else one.level,
-                    error=max(one.error, scatter / math.sqrt(max(tree.collections, 1))),
-                )
-                for series, one in tree.readings.items()
-            },
-        )
+        replace(tree, readings={name: steady(one, tree.collections) for name, one in tree.readings.items()})
         for tree in trees
     ]
 
@@ -181,7 +160,7 @@ def _equal_work(trees: Sequence[Tree], min_effect: float) -> Iterator[tuple[Tree
     """Readings of a series at neighbouring measured trees whose work is about equal."""
     known = [i for i, tree in enumerate(trees) if tree.measured]
     for lo, hi in pairwise(known):
-        if not any(_work_steps(trees, lo, hi, min_effect)):
+        if all(size < min_effect for size in _work_steps(trees, lo, hi).values()):
             before, after = trees[lo].readings, trees[hi].readings
             yield from ((before[series], after[series]) for series in before if series in after)
 
@@ -191,74 +170,62 @@ def _scatter(differences: NDArray[np.float64]) -> float:
 
 
 def _gap(
-    trees: Sequence[Tree],
-    workloads: Mapping[str, Sequence[str]],
-    lo: int,
-    hi: int,
-    min_effect: float,
-    coarse: int,
-) -> tuple[Located | None, Probe | None]:
-    """What the gap between two measured trees calls for."""
-    steps = dict(_work_steps(trees, lo, hi, min_effect))
-    changed = [i for i, _ in _work_steps(trees, lo, hi, 0.0)]
+    trees: Sequence[Tree], workloads: Mapping[str, Sequence[str]], lo: int, hi: int, min_effect: float
+) -> Located | Probe | None:
+    """What the gap between two measured trees calls for, or what is located in it."""
+    before, after = trees[lo], trees[hi]
+    changed = _work_steps(trees, lo, hi)
+    steps = {i: size for i, size in changed.items() if size >= min_effect}
     inside = [i for i in range(lo + 1, hi) if not trees[i].broken]
-    if len(steps) > 1 and (between := _between(sorted(steps), inside)) is not None:
-        return None, Probe(between, Why.WORK, lo, hi, max(steps.values()))
-    sigmas = EXPLAINED_SIGMAS if steps else SIGMAS
-    moves = {s: _move(trees[lo], trees[hi], s, min_effect, sigmas) for s in workloads}
-    series = max(moves, key=lambda s: (abs(moves[s]), s), default="")
+    if len(steps) > 1 and (between := _between(list(steps), inside)) is not None:
+        return Probe(between, Why.WORK, lo, hi, max(steps.values()))
+    moves, explained = {}, True
+    for name in workloads:
+        moved, error = _moved(before, after, name)
+        limit = max(min_effect, (EXPLAINED_SIGMAS if steps else SIGMAS) * error)
+        moves[name] = moved if abs(moved) > limit else 0.0
+        open_ = max(min_effect, SIGMAS * error)
+        explained &= _explains(before, after, workloads[name], moves[name], open_)
+    series = max(moves, key=lambda name: (abs(moves[name]), name), default="")
     effect = moves.get(series, 0.0)
-    explained = all(
-        _explains(
-            trees[lo], trees[hi], workloads[s], moves[s], max(min_effect, _noise(trees[lo], trees[hi], s))
-        )
-        for s in workloads
-    )
     if explained and effect and len(steps) == 1:
-        step = next(iter(steps))
-        return Located(step, step, effect, series, True), None
+        (step,) = steps
+        return Located(step, step, effect, series, True)
     if explained and not effect:
-        if len(changed) > 1 and (between := _between(changed, inside)) is not None:
-            return None, Probe(between, Why.WORK, lo, hi, (hi - lo) / 1e6)
-        long = hi - lo > coarse and inside
-        return None, Probe(_middle(inside), Why.COARSE, lo, hi, (hi - lo) / 1e6) if long else None
+        if len(changed) > 1 and (between := _between(list(changed), inside)) is not None:
+            return Probe(between, Why.WORK, lo, hi, (hi - lo) / 1e6)
+        long = hi - lo > COARSE and inside
+        return Probe(inside[len(inside) // 2], Why.COARSE, lo, hi, (hi - lo) / 1e6) if long else None
     if inside:
         beside = [i for step in steps or changed for i in (step - 1, step) if i in inside]
         weight = max(abs(effect), *steps.values(), 0.0)
-        return None, Probe((beside or [_middle(inside)])[0], Why.TIME, lo, hi, weight)
+        return Probe((beside or [inside[len(inside) // 2]])[0], Why.TIME, lo, hi, weight)
     if not effect:
-        return None, None  # work that time does not follow
+        return None  # work that time does not follow
     once = [i for i in (hi, lo) if trees[i].collections < 2]
     if once and not steps:  # nothing explains it: a second collection must see it too
-        return None, Probe(once[0], Why.CONFIRM, lo, hi, abs(effect))
-    return Located(lo + 1, hi, effect, series, bool(steps)), None
+        return Probe(once[0], Why.CONFIRM, lo, hi, abs(effect))
+    return Located(lo + 1, hi, effect, series, bool(steps))
 
 
-def _noise(before: Tree, after: Tree, series: str, sigmas: float = SIGMAS) -> float:
-    """What the difference of two readings of unchanged code stays below."""
+def _moved(before: Tree, after: Tree, series: str) -> tuple[float, float]:
+    """The log ratio by which a series moved, and its standard error; zeros where it was not measured."""
     if series not in before.readings or series not in after.readings:
-        return 0.0
-    return sigmas * math.hypot(before.readings[series].error, after.readings[series].error)
+        return 0.0, 0.0
+    old, new = before.readings[series], after.readings[series]
+    return new.level - old.level, math.hypot(old.error, new.error)
 
 
-def _move(before: Tree, after: Tree, series: str, min_effect: float, sigmas: float) -> float:
-    """The log ratio by which a series moved; 0 where that is noise, too little, or not measured."""
-    if series not in before.readings or series not in after.readings:
-        return 0.0
-    effect = after.readings[series].level - before.readings[series].level
-    return effect if abs(effect) > max(min_effect, _noise(before, after, series, sigmas)) else 0.0
-
-
-def _work_steps(trees: Sequence[Tree], lo: int, hi: int, min_effect: float) -> Iterator[tuple[int, float]]:
-    """Trees in (lo, hi] at which some workload's work changed by `min_effect` or more (0: at all), with the
-    size."""
-    last = dict(trees[lo].cost or {})
+def _work_steps(trees: Sequence[Tree], lo: int, hi: int) -> dict[int, float]:
+    """Trees in (lo, hi] at which some workload's work changed, in order, with the size (log ratio)."""
+    last, steps = dict(trees[lo].cost or {}), {}
     for i in range(lo + 1, hi + 1):
         now = trees[i].cost or {}
         size = max((abs(log_ratio(last[w], now[w])) for w in last.keys() & now.keys()), default=0.0)
-        if size > 0.0 and size >= min_effect:
-            yield i, size
+        if size > 0.0:
+            steps[i] = size
         last |= now
+    return steps
 
 
 def _between(steps: Sequence[int], inside: Sequence[int]) -> int | None:
@@ -274,7 +241,3 @@ def _explains(before: Tree, after: Tree, workloads: Sequence[str], effect: float
     explained = [log_ratio(old[w], new[w]) for w in workloads if w in old and w in new] or [0.0]
     share = UNEXPLAINED_SHARE
     return any(abs(effect - w) <= max(tolerance, share * abs(effect), share * abs(w)) for w in explained)
-
-
-def _middle(indices: Sequence[int]) -> int:
-    return indices[len(indices) // 2]

@@ -8,27 +8,28 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench import units
-from nbbench.history.causes.failure import FAILS
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
 from nbbench.stats.changepoint import Step, level_effect
+from nbbench.stats.summary import difference_sigma, mad_sigma
 
 LEAST_NOISY = 6
 """Fewer values of a noisy series cannot show a change: two levels of three."""
 
 LEAST_EXACT_VALUES = 2
+FAR_SIGMAS = 5.0
+"""Newest values further than this from the level are not at it; three of them would be another level."""
+
 _LEVEL = 3  # values at an end that tell its level
-_JUMP = math.log(1.1)
 _FLIPS = 4
 _UNDONE = 0.25
 
@@ -40,7 +41,8 @@ class SeriesStanding:
     `first` and `last` are those of its results, whatever became of them; `fails_since` and `skipped_since`
     where the failures (skips) begin with which it ends; `ran` is the place of the newest value before them.
     `usable` counts values; `start` and `end` are the levels of the first and the last of them. `flips` counts
-    changes between two levels that take turns.
+    changes between two levels that take turns; `recent` the newest values that are not at the last level, and
+    `apart` how far away they lie (log ratio).
     """
 
     key: SeriesKey
@@ -55,20 +57,20 @@ class SeriesStanding:
     start: float = math.nan
     end: float = math.nan
     flips: int = 0
+    recent: tuple[int, ...] = ()
+    apart: float = 0.0
 
     @property
     def short(self) -> bool:
         """Whether there are too few values to show any change."""
         return self.usable < (LEAST_EXACT_VALUES if self.exact else LEAST_NOISY)
 
-    @property
-    def ledger(self) -> bool:
-        """Whether it is a ledger's own series."""
-        return self.key.benchmark.startswith(LEDGER_SERIES)
 
-
-def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> SeriesStanding | None:
-    """How a series stands; None for what is never judged: the machine's own and derived figures."""
+def standing(
+    order: CommitOrder, one: Curve, metric: Metric, steps: Sequence[Step], flips: int, min_effect: float
+) -> SeriesStanding | None:
+    """How a series stands in which `steps` were found; None for what is never judged: the machine's own and
+    derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
     places = np.array([order.index(commit) for commit in one.commits], dtype=np.int64)
@@ -78,6 +80,8 @@ def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> 
     found = one.values[known]
     every = [*places.tolist(), *skipped]
     ran = int(usable[-1]) if usable.size else -1
+    level = found[int(known[: steps[-1].index].sum()) if steps else 0 :]
+    recent, apart = (0, 0.0) if metric.exact else _newest_apart(level, metric.least_change, min_effect)
     return SeriesStanding(
         one.key,
         one.unit,
@@ -91,7 +95,24 @@ def standing(order: CommitOrder, one: Curve, metric: Metric, flips: int = 0) -> 
         start=float(np.median(found[:_LEVEL])) if found.size else math.nan,
         end=float(np.median(found[-_LEVEL:])) if found.size else math.nan,
         flips=flips,
+        recent=tuple(usable[-recent:].tolist()) if recent else (),
+        apart=apart,
     )
+
+
+def _newest_apart(level: NDArray[np.float64], least_change: float, min_effect: float) -> tuple[int, float]:
+    """How many of the newest values (two, one or none) lie far outside what the others of the last level
+    (n,) show, and the log ratio: further than FAR_SIGMAS of their noise, and than what counts."""
+    for count in (2, 1):
+        old, new = level[:-count], level[-count:]
+        if old.size >= _LEVEL:
+            middle = float(np.median(old))
+            far = max(FAR_SIGMAS * max(mad_sigma(old), difference_sigma(old)), least_change)
+            effects = [level_effect(middle, one) for one in new.tolist()]
+            sides = {math.copysign(1, one) for one in effects if abs(one) >= min_effect}
+            if len(sides) == 1 and np.abs(new - middle).min() > far:
+                return count, min(effects, key=abs)
+    return 0, 0.0
 
 
 def without_flips(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
@@ -114,13 +135,22 @@ def _first_after(places: NDArray[np.int64], place: int) -> int:
     return int(places[places > place][0])
 
 
+def current(standings: Iterable[SeriesStanding]) -> list[SeriesStanding]:
+    """Without those of a benchmark's version that a newer one has replaced: that one is judged now."""
+    last: dict[SeriesKey, int] = defaultdict(lambda: -1)
+    known = [(replace(one.key, version=""), one) for one in standings]
+    for key, one in known:
+        last[key] = max(last[key], one.last)
+    return [one for key, one in known if one.last == last[key]]
+
+
 def newly_failing(standings: Iterable[SeriesStanding], order: CommitOrder) -> list[ChangePoint]:
     """Series that ran before and fail at the newest commits where they were tried, as change points."""
     return [
         ChangePoint(
             key=one.key,
             unit=one.unit,
-            kind=FAILS,
+            kind="fails",
             lo_commit=order.commits[one.ran + 1].hash,
             hi_commit=order.commits[one.fails_since].hash,
             before=one.end,
@@ -137,13 +167,13 @@ def newly_failing(standings: Iterable[SeriesStanding], order: CommitOrder) -> li
 
 
 def not_judged_series(
-    standings: Sequence[SeriesStanding], commits: Sequence[Commit]
+    standings: Sequence[SeriesStanding], every: Sequence[SeriesStanding], commits: Sequence[Commit]
 ) -> tuple[list[NotJudged], int]:
-    """The series of which nothing can be said up to the end of the branch, by name; and how many others
-    there are."""
+    """The series of `standings` of which nothing can be said up to the end of the branch, by name, and how
+    many others there are; `every` has the replaced versions as well."""
     newest: dict[tuple[str, str], int] = defaultdict(lambda: -1)
     relatives: dict[object, list[SeriesStanding]] = defaultdict(list)
-    for one in standings:
+    for one in every:
         place = one.key.machine, one.key.environment
         newest[place] = max(newest[place], one.last)
         relatives[one.key.benchmark, one.key.params].append(one)
@@ -151,54 +181,55 @@ def not_judged_series(
     for one in standings:
         others = [o for o in relatives[one.key.benchmark, one.key.params] if o is not one]
         said = _reason(one, others, newest)
-        if said is not None:
-            reason, since, detail = said
-            name = one.key.label
-            found.append(NotJudged(name, reason, commits[since].hash if since >= 0 else "", detail))
-    ordered = sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail))
-    return ordered, len(standings) - len(found)
+        if said is None:
+            continue
+        reason, since, detail, effect = said
+        commit = commits[since].hash if since >= 0 else ""
+        found.append(NotJudged(one.key.label, reason, commit, detail, effect))
+    return sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail)), len(standings) - len(found)
 
 
-_Told = tuple[NotJudgedReason, int, str]
+_Told = tuple[NotJudgedReason, int, str, float | None]
 
 
 def _reason(
     one: SeriesStanding, others: Sequence[SeriesStanding], newest: Mapping[tuple[str, str], int]
 ) -> _Told | None:
-    here = [o for o in others if (o.key.machine, o.key.environment) == (one.key.machine, one.key.environment)]
-    later = [o for o in here if o.key.version != one.key.version and o.last > one.last]
-    if later:
-        return _new_version(one, min(later, key=lambda o: (o.first, o.key.version)))
+    """Why a series is not judged: reason, since where, a clause, and how far it is from the level before."""
     if one.fails_since >= 0:
-        return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran"
+        return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran", None
     if one.skipped_since >= 0:
-        return NotJudgedReason.SKIPPED, one.skipped_since, ""
+        return NotJudgedReason.SKIPPED, one.skipped_since, "", None
     if one.flips:
-        return NotJudgedReason.DISTURBED, one.first, f"it takes turns between two levels ({one.flips} times)"
+        said = f"it takes turns between two levels ({one.flips} times)"
+        return NotJudgedReason.DISTURBED, one.first, said, None
     if one.short:
         return _short(one, others)
     # Ledgers are recorded where somebody asked for them: none at the newest commits says nothing.
-    if not one.ledger and one.last < newest[one.key.machine, one.key.environment]:
-        return NotJudgedReason.VANISHED, one.last, "nothing newer is on record"
+    ledger = one.key.benchmark.startswith(LEDGER_SERIES)
+    if not ledger and one.last < newest[one.key.machine, one.key.environment]:
+        return NotJudgedReason.VANISHED, max(one.ran, one.first), "nothing newer is on record", None
+    if one.recent:
+        count = len(one.recent)
+        said = "the newest value" if count == 1 else f"the newest {count} values"
+        return NotJudgedReason.TOO_RECENT, one.recent[0], said, one.apart
     return None
 
 
-def _new_version(old: SeriesStanding, new: SeriesStanding) -> _Told:
-    effect = level_effect(old.end, new.start) if old.usable and new.usable else math.nan
-    if math.isfinite(effect) and abs(effect) >= _JUMP:
-        return (
-            NotJudgedReason.NEW_VERSION,
-            new.first,
-            f"values differ by {units.format_change(effect)} across it",
-        )
-    return NotJudgedReason.NEW_VERSION, new.first, ""
-
-
 def _short(one: SeriesStanding, others: Sequence[SeriesStanding]) -> _Told:
+    """What it lacks, and what it is compared with: another version's, machine's or environment's level."""
     detail = f"{one.usable} of the {LEAST_EXACT_VALUES if one.exact else LEAST_NOISY} values that it takes"
-    elsewhere = [o for o in others if o.first <= one.first and o.key.version == one.key.version]
-    if any(o.key.machine != one.key.machine for o in elsewhere):
-        return NotJudgedReason.NEW_MACHINE, one.first, f"{one.key.machine}: {detail}"
-    if elsewhere:
-        return NotJudgedReason.OTHER_ENVIRONMENT, one.first, f"{one.key.environment}: {detail}"
-    return NotJudgedReason.TOO_SHORT, one.first, detail
+    older = [o for o in others if o.usable and o.first <= one.first]
+    if not older:
+        return NotJudgedReason.TOO_SHORT, one.first, detail, None
+    key, old = one.key, max(older, key=lambda o: (*_kinship(o.key, one.key), o.ran))
+    effect = level_effect(old.end, one.start) if one.usable else None
+    if old.key.machine != key.machine:
+        return NotJudgedReason.NEW_MACHINE, one.first, f"{key.machine}: {detail}", effect
+    if old.key.environment != key.environment:
+        return NotJudgedReason.OTHER_ENVIRONMENT, one.first, f"{key.environment}: {detail}", effect
+    return NotJudgedReason.NEW_VERSION, one.first, detail, effect
+
+
+def _kinship(one: SeriesKey, other: SeriesKey) -> tuple[bool, bool, bool]:
+    return one.machine == other.machine, one.environment == other.environment, one.version == other.version

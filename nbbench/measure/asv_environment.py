@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,7 +81,6 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         self._tree = ""
         self._commit = ""
         self._server: warm.WarmServer | None = None
-        self._warm = warm.supported() and os.environ.get("NBBENCH_WARM", "1") != "0"
         super().__init__(conf, self._python, self._requirements, tagged)
         atexit.register(self._close)
 
@@ -148,35 +148,15 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         return self._commit or None
 
     def run(self, args: Sequence[str], **kwargs: Any) -> Any:
-        """Run a benchmark command warm, or any other command in a plain process."""
+        """Run a benchmark command in a fork of the warm server, or any other command in a plain process."""
         environment = self._process_environment(kwargs.pop("env", None) or os.environ)
-        warm_mode = len(args) > 1 and args[0] == BENCHMARK_RUN_SCRIPT and args[1] in _WARM_MODES
-        if warm_mode and args[1] in _MEASURING and (limit := os.environ.get(_WATCHDOG)):
-            kwargs["timeout"] = float(limit)
-        if self._warm and warm_mode and self._tree_dir is not None and not kwargs.get("return_popen"):
-            return self._run_warm([str(a) for a in args[1:]], environment, kwargs)
-        if len(args) > 1 and args[1] == "run_server":
+        script, *argv = [str(each) for each in args]
+        if script != BENCHMARK_RUN_SCRIPT:
+            return util.check_output([sys.executable, script, *argv], env=environment, **kwargs)
+        if argv[0] not in _WARM_MODES:
             raise util.UserError("nbbench starts the processes itself: --launch-method is not for this suite")
-        environment["ASV_PYTHONPATH"] = os.pathsep.join(self._path_entries())
-        command = [sys.executable, *args]
-        kwargs.setdefault("timeout", self._install_timeout)
-        if not (warm_mode and kwargs.get("return_stderr")):
-            return util.check_output(command, env=environment, **kwargs)
-        output, _, code = util.check_output(command, env=environment, **kwargs)
-        if _from_outside(code):  # nothing that the benchmark did: once more
-            output, _, code = util.check_output(command, env=environment, **kwargs)
-        return redact_text(output, environment) + _from_outside(code), "", code
-
-    def _path_entries(self) -> list[str]:
-        return [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
-
-    def _process_environment(self, base: Any) -> dict[str, str]:
-        built = tree_environment(
-            self._settings, self._tree, self._tree_dir, results_dir=self._results_dir, base=base
-        )
-        return {**built, **self._global_env_vars}
-
-    def _run_warm(self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]) -> Any:
+        if argv[0] in _MEASURING and (limit := os.environ.get(_WATCHDOG)):
+            kwargs["timeout"] = float(limit)
         outcome = self._try_warm(argv, environment, kwargs)
         if is_lost(outcome.output):  # nothing that the benchmark did: once more
             self._record(argv, outcome)
@@ -190,6 +170,15 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if kwargs.get("return_stderr"):
             return outcome.output, "", outcome.exit_code
         return outcome.output
+
+    def _path_entries(self) -> list[str]:
+        return [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
+
+    def _process_environment(self, base: Any) -> dict[str, str]:
+        built = tree_environment(
+            self._settings, self._tree, self._tree_dir, results_dir=self._results_dir, base=base
+        )
+        return {**built, **self._global_env_vars}
 
     def _try_warm(
         self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]
@@ -205,17 +194,15 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         except HostError as error:
             self._close()  # the next process gets a new server; this one has failed
             return _lost(str(error))
-        output = outcome.output
-        if outcome.telemetry["verdict"] == "ended":
-            output += _from_outside(outcome.exit_code)
-        return warm.JobOutcome(output, outcome.exit_code, outcome.telemetry)
+        word = _from_outside(outcome.exit_code) if outcome.telemetry["verdict"] == "ended" else ""
+        return replace(outcome, output=outcome.output + word)
 
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
         if self._server is None:
             try:
                 self._server = warm.WarmServer(environment=environment)
             except HostError as error:
-                raise util.UserError(f"{error} ({error.hint})") from error
+                raise util.UserError(str(error)) from error
         preload = list(load_profile(self._settings).preload)
         self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():

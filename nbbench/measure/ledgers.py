@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
-from nbbench.ledger import Ledger, StackCost
+from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import installed_torch, torch_version, tree_environment
 from nbbench.measure.suite import export_workloads
@@ -23,7 +19,6 @@ from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import kept_ledgers, kept_torch
-from nbbench.record.redact import redact_value
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
@@ -136,37 +131,6 @@ def commit_ledgers(
             finally:
                 queue.clear()  # one that failed, or an interrupt, stops the others after their tree
     return found
-
-
-def workload_stacks(
-    settings: Settings,
-    commit: Commit,
-    wanted: Sequence[str],
-    *,
-    say: Say,
-    server: warm_client.WarmServer | None = None,
-) -> Mapping[str, tuple[StackCost, ...]]:
-    """The cost of each named workload by stack, recorded now: stacks are in no committed file.
-
-    A workload that the commit cannot run is left out and said. Raises InconclusiveError when
-    the process fails, or when none could be recorded.
-    """
-    say(f"recording the stacks of {commit.short}")
-    with warm_server(server) as warm, tempfile.TemporaryDirectory(dir=warm.scratch) as folder:
-        output = Path(folder) / "stacks.json"
-        _call(settings, warm, commit, "write_stacks", workloads=list(wanted), output=str(output))
-        found: dict[str, Any] = redact_value(json.loads(output.read_bytes()), os.environ)
-    for name, error in found.items():
-        if isinstance(error, str):
-            say(f"{name}: {error}")
-    made = {
-        name: tuple(StackCost(**{**one, "frames": tuple(one["frames"])}) for one in costs)
-        for name, costs in found.items()
-        if not isinstance(costs, str)
-    }
-    if not made:
-        raise InconclusiveError(f"no stacks of {commit.short} could be recorded")
-    return made
 
 
 def _call(

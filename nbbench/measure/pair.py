@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from nbbench.disturbance import LEAST_COUNTED_S, Disturbance, DisturbedBy
-from nbbench.measure.slices import SLICES, SidesEnded, Slices, take_slices
+from nbbench.measure.slices import SLICES, Sample, SidesEnded, Slices, take_slices
 from nbbench.measure.warm_client import Job, JobOutcome
 from nbbench.words import last_line
 
@@ -23,98 +23,48 @@ SIDES = ("base", "head")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """The figure of one process (in the series' unit), or why there is none; `skipped` itself or failed."""
-
-    value: float | None
-    error: str = ""
-    skipped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceTimes:
-    """Seconds of the reference kernels, each (before, after) the slices, by side."""
-
-    frames_s: Mapping[str, tuple[float, float]]
-    arithmetic_s: Mapping[str, tuple[float, float]]
-
-    @property
-    def log_ratio(self) -> float:
-        """ln(head / base) of both kernels' mean: what a wandering machine adds to the workload's."""
-        return statistics.fmean(
-            statistics.fmean(map(math.log, found["head"])) - statistics.fmean(map(math.log, found["base"]))
-            for found in (self.frames_s, self.arithmetic_s)
-        )
-
-    @property
-    def jump(self) -> float:
-        """Largest absolute log-ratio of the arithmetic kernel between before and after, over the sides.
-
-        The kernel that moves frames does not count: one that is bound by memory moved by more than 10 % in
-        37 % of quiet pairs, and their log-ratios erred no more than others (docs/statistics.md).
-        """
-        return max(abs(math.log(after / before)) for before, after in self.arithmetic_s.values())
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
     """What one pair gave: base, head, the log-ratio of their figures, and what disturbed it ('' nothing).
 
-    A pair that was disturbed has to be measured again.
+    A pair that was disturbed has to be measured again. `drift` is what a wandering machine adds to the
+    log-ratio, as the reference kernels tell it.
     """
 
     base: Sample
     head: Sample
     log_ratio: float = math.nan
-    repeated: int = 0
     disturbed: str = ""
-    wall_s: float = 0.0
-    canaries: ReferenceTimes | None = None
+    drift: float = 0.0
 
 
 def sliced_pair(
-    begin: Callable[[str, list[str]], Job],
+    begin: Callable[[str, list[str], int], Job],
     benchmark_dir: str,
     benchmark: str,
     random: Random,
     *,
-    abreast: bool = False,
     spare: int = 0,
-    scratch: Path | None = None,
 ) -> Pair:
     """Measure one pair of the timed `benchmark` (asv's id), both sides alive and run in slices.
 
-    `begin(side, argv)` starts the process of "base" or "head"; `abreast` sets both up at the same time, for
-    machines with cores to spare; others may use `spare` cores without disturbing it; `scratch` as in
-    `take_slices`. A side that fails has its reason in the pair. Raises HostError when the server is gone.
+    `begin(side, argv, descriptor)` starts the process of "base" or "head"; others may use `spare` cores
+    without disturbing it. A side that fails has its reason in the pair. Raises HostError when the server is
+    gone.
     """
     try:
-        taken = take_slices(begin, SIDES, benchmark_dir, benchmark, random, abreast=abreast, scratch=scratch)
+        return pair_of(take_slices(begin, SIDES, benchmark_dir, benchmark, random), spare)
     except SidesEnded as ended:
-        found = [ended.sides.get(side) for side in SIDES]
-        base, head = (Sample(None, end.reason, end.skipped) if end else Sample(None) for end in found)
+        base, head = (ended.sides.get(side, Sample(None)) for side in SIDES)
         return Pair(base, head)
-    return pair_of(taken, spare)
 
 
 def pair_of(taken: Slices, spare: int = 0) -> Pair:
     """The pair that slices of "base" and "head" gave; without a figure when no slice counted."""
-    canaries = ReferenceTimes(taken.canaries["frames_s"], taken.canaries["arithmetic_s"])
-    done = len(taken.samples["base"])
-    if not done:  # nobody's fault: to be measured again
-        why = "every slice waited for a core"
-        return Pair(Sample(None), Sample(None), disturbed=why, wall_s=taken.wall_s, canaries=canaries)
+    drift = drift_of(taken.canaries)
+    if not taken.samples["base"]:  # nobody's fault: to be measured again
+        return Pair(Sample(None), Sample(None), disturbed="every slice waited for a core", drift=drift)
     base, head = (figure(taken.samples[side]) for side in SIDES)
-    others_s = taken.others_s - spare * taken.wall_s
-    return Pair(
-        Sample(base),
-        Sample(head),
-        math.log(head / base),
-        repeated=taken.tries - done,
-        disturbed=disturbed_by(taken.wall_s, others_s, taken.steal_s, done < SLICES, canaries.jump),
-        wall_s=taken.wall_s,
-        canaries=canaries,
-    )
+    return Pair(Sample(base), Sample(head), math.log(head / base), disturbed_slices(taken, spare), drift)
 
 
 def figure(samples: Sequence[float]) -> float:
@@ -122,15 +72,32 @@ def figure(samples: Sequence[float]) -> float:
     return statistics.geometric_mean(sorted(samples)[:KEPT])
 
 
-def disturbed_by(wall_s: float, others_s: float, steal_s: float, short: bool, jump: float) -> str:
-    """What disturbed a pair, in a few words; '' when nothing did.
+def drift_of(canaries: Mapping[str, Mapping[str, tuple[float, float]]]) -> float:
+    """ln(head / base) of the reference kernels' mean: what a wandering machine adds to the workload's."""
+    return statistics.fmean(
+        statistics.fmean(map(math.log, found["head"])) - statistics.fmean(map(math.log, found["base"]))
+        for found in canaries.values()
+    )
 
-    Takes the seconds of its slices, the CPU seconds that others used beyond the spare cores and that the
-    hypervisor took meanwhile, whether it fell `short` of clean slices, and the kernels' jump. None of it
-    depends on which side was the faster one.
+
+def disturbed_slices(taken: Slices, spare: int) -> str:
+    """What disturbed slices, in a few words; '' when nothing did.
+
+    None of it depends on which side was the faster one. The kernel that moves frames does not count for a
+    jump of the machine: one that is bound by memory moved by more than 10 % in 37 % of quiet pairs, and
+    their log-ratios erred no more than others (docs/statistics.md).
     """
-    if short:
+    if any(len(samples) < SLICES for samples in taken.samples.values()):
         return DisturbedBy.WAITED
+    moved = (abs(math.log(after / before)) for before, after in taken.canaries["arithmetic_s"].values())
+    return disturbed_by(taken.wall_s, taken.others_s - spare * taken.wall_s, taken.steal_s, max(moved))
+
+
+def disturbed_by(wall_s: float, others_s: float, steal_s: float, jump: float = 0.0) -> str:
+    """What disturbed a measurement of so many seconds, in a few words; '' when nothing did.
+
+    Others used CPU seconds beyond the spare cores, the hypervisor took some, and the kernels jumped.
+    """
     wall = max(wall_s, LEAST_COUNTED_S)
     found = Disturbance(others=others_s / wall, steal=steal_s / wall, canary=jump)
     return found.causes[0] if found.causes else ""
@@ -152,11 +119,11 @@ def whole_pair(
         seen = outcome.telemetry
         if spare is not None and seen:
             others_s = seen["others_cpu_s"] - spare * seen["wall_s"]
-            disturbed = disturbed or disturbed_by(seen["wall_s"], others_s, seen["steal_s"], False, 0.0)
+            disturbed = disturbed or disturbed_by(seen["wall_s"], others_s, seen["steal_s"])
     base, head = found["base"], found["head"]
     if not (base.value and head.value):
         return Pair(base, head)
-    return Pair(base, head, math.log(head.value / base.value), disturbed=disturbed)
+    return Pair(base, head, math.log(head.value / base.value), disturbed)
 
 
 def _whole_sample(outcome: JobOutcome, result: Path) -> Sample:

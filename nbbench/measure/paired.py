@@ -18,8 +18,9 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
-from nbbench.measure.pair import Pair, Sample, sliced_pair, whole_pair
+from nbbench.measure.pair import SIDES, Pair, sliced_pair, whole_pair
 from nbbench.measure.process_env import server_environment
+from nbbench.measure.slices import Sample
 from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
 from nbbench.words import last_line
@@ -67,10 +68,7 @@ class PairedRunner:
         self._random = random.Random(seed)  # noqa: S311 -- the order of measurements, not a secret
         self._server: warm_client.WarmServer | None = None
         self._rounds, self._forked = 0, False
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        threads = usable_threads(settings.threads)
-        self._abreast = cores >= 2 * threads
-        self._spare = max((os.cpu_count() or 1) - threads, 0)
+        self._spare = max((os.cpu_count() or 1) - usable_threads(settings.threads), 0)
 
     @property
     def server(self) -> warm_client.WarmServer:
@@ -125,29 +123,28 @@ class PairedRunner:
             yield item, self._pair(item)
 
     def _pair(self, series: GateSeries) -> Pair:
-        scratch, suite = self.server.scratch, str(self._settings.root / "benchmarks")
-        with tempfile.TemporaryDirectory(prefix="pair-", dir=scratch) as folder:
+        suite = str(self._settings.root / "benchmarks")
+        with tempfile.TemporaryDirectory(prefix="pair-", dir=self.server.scratch) as folder:
 
-            def begin(side: str, argv: list[str]) -> warm_client.Job:
+            def surroundings(side: str) -> dict[str, Any]:
                 environment = self._open(side)
-                limit = 2 * series.timeout_s
-                return self.server.begin(argv, cwd=folder, environment=environment, timeout_s=limit)
+                return {"cwd": folder, "environment": environment, "timeout_s": 2 * series.timeout_s}
 
             if series.sliced:
-                pair = sliced_pair(
-                    begin,
-                    suite,
-                    series.id,
-                    self._random,
-                    abreast=self._abreast,
-                    spare=self._spare,
-                    scratch=scratch,
-                )
+
+                def begin(side: str, argv: list[str], descriptor: int) -> warm_client.Job:
+                    return self.server.begin(argv, descriptor=descriptor, **surroundings(side))
+
+                pair = sliced_pair(begin, suite, series.id, self._random, spare=self._spare)
             else:
                 result = Path(folder) / "result.json"
                 argv = ["run", suite, series.id, "{}", "None", str(result)]
+
+                def run(side: str) -> warm_client.JobOutcome:
+                    return self.server.run(argv, **surroundings(side))
+
                 spare = self._spare if series.kind == "time" else None
-                pair = whole_pair(lambda side: begin(side, argv).finish(), result, self._random, spare=spare)
+                pair = whole_pair(run, result, self._random, spare=spare)
         return replace(pair, base=self._named("base", pair.base), head=self._named("head", pair.head))
 
     def _named(self, side: str, sample: Sample) -> Sample:
@@ -161,7 +158,7 @@ class PairedRunner:
         """Have the suite of a side at hand; each side has a server of its own, even for the same tree."""
         if not self._forked:
             self._forked = True
-            for each in self._random.sample(("base", "head"), 2):  # which is forked first is no system
+            for each in self._random.sample(SIDES, 2):  # which is forked first is no system
                 open_tree(self._settings, self.server, self._commits[each], slot=each)
         return open_tree(self._settings, self.server, self._commits[side], slot=side)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import HostError
-from nbbench.measure.lock import LOCK_HELD
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
@@ -39,6 +38,8 @@ def asv_process_environment(settings: Settings) -> dict[str, str]:
 
     asv runs under the measuring lock that the command holds.
     """
+    from nbbench.measure.lock import LOCK_HELD  # a command that measures nothing needs no lock
+
     return {
         **os.environ,
         "NBBENCH_BRANCH": settings.branch,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 from typing import Any
 
 import nbbench
 from nbbench.errors import HostError
-from nbbench.measure import kernel, warm_server, wire
+from nbbench.measure import kernel, warm_server
 from nbbench.record.redact import redact_text
 
 _KEPT_SUITES = 2
@@ -44,21 +45,12 @@ class JobOutcome:
     telemetry: Mapping[str, Any]
 
 
-def supported() -> bool:
-    """Whether this system can fork warm processes (Linux with pidfd_open)."""
-    return hasattr(os, "pidfd_open") and hasattr(os, "fork") and Path("/proc/self/task").is_dir()
-
-
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite server: its socket and its process."""
+    """A suite server: the pipe to it and its process."""
 
-    socket: socket.socket
+    line: Connection[Any, Any]
     pid: int
-
-    def fileno(self) -> int:
-        """The socket's descriptor, so that `select` can wait for the server's answer."""
-        return self.socket.fileno()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +68,13 @@ class Job:
 
         Raises HostError when the server is gone.
         """
-        stopped = _continue_until_answer(self.suite.socket, self.suite.pid)
-        try:
-            answer = wire.receive_message(self.suite.socket)
-        except ConnectionResetError:
-            answer = None
+        stopped = False
+        # A server that somebody stopped neither answers nor watches its job: waiting would never end.
+        while not self.suite.line.poll(_LOOK_S):
+            if kernel.is_stopped(self.suite.pid):
+                stopped = True
+                os.kill(self.suite.pid, signal.SIGCONT)
+        answer = _answer(self.suite.line)
         if answer is None:
             self.server.forget(self.key)
             raise HostError(_SERVER_ENDED)
@@ -105,18 +99,21 @@ class WarmServer:
 
     def __init__(
         self,
-        python: str = "",
         environment: Mapping[str, str] | None = None,
         *,
         preload: Sequence[str] = (),
         suites: int = _KEPT_SUITES,
     ) -> None:
-        """Start the server: with this interpreter and environment unless others are given."""
+        """Start the server, in this environment unless another is given."""
         self._kept = suites
-        ours, theirs = socket.socketpair()
+        self._suites: dict[tuple[str, ...], Suite] = {}
+        self._current: tuple[str, ...] = ()
+        self._jobs = 0
+        self.suite_output = ""
         self._folder = tempfile.TemporaryDirectory(prefix="nbbench-warm-")
+        self._line, theirs = Pipe()
         self._process = subprocess.Popen(
-            [python or sys.executable, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
+            [sys.executable, "-P", "-c", _SERVER, str(theirs.fileno()), *preload],
             pass_fds=[theirs.fileno()],
             # numpy's BLAS would start its threads at import, and a server with threads cannot fork.
             env={
@@ -128,33 +125,15 @@ class WarmServer:
             start_new_session=True,
         )
         theirs.close()
-        self._sock = ours
-        self._suites: dict[tuple[str, ...], Suite] = {}
-        self._current: tuple[str, ...] = ()
-        self._ended: list[int] = []
-        self._jobs = 0
-        self.suite_output = ""
-        self._ready(self._sock)
+        if (threads := _answer(self._line)) != 1:
+            self.close()
+            why = f"has {threads} threads, so it cannot fork safely" if threads else "did not start"
+            raise HostError(f"the warm benchmark server {why}")
 
     @property
     def scratch(self) -> Path:
         """A temporary folder that goes when the server ends, even where this process is killed."""
         return Path(self._folder.name)
-
-    def _ready(self, sock: socket.socket) -> None:
-        try:
-            answer = wire.receive_message(sock)
-        except OSError:
-            answer = None
-        if answer is None:
-            self.close()
-            raise HostError("the warm benchmark server did not start", hint="NBBENCH_WARM=0 runs without it")
-        if answer["threads"] != 1:
-            self.close()
-            raise HostError(
-                f"the warm benchmark server has {answer['threads']} threads, so it cannot fork safely",
-                hint="NBBENCH_WARM=0 runs without it",
-            )
 
     def open_suite(
         self,
@@ -172,48 +151,40 @@ class WarmServer:
         Modules whose import ends the process, hangs or starts threads are left to the jobs,
         which meet it again and tell. Raises HostError when the suite itself does that.
         """
-        key = (slot, *path, benchmark_dir, *preload)
-        self._current = key
+        key = self._current = (slot, *path, benchmark_dir, *preload)
         if key in self._suites:
             return
         while len(self._suites) >= self._kept:
-            self._close_suite(next(iter(self._suites)))
-        output = Path(self._folder.name) / "import.txt"
+            self.forget(next(iter(self._suites)))
+        output = self.scratch / "import.txt"
         request = {
-            "op": "suite",
             "path": list(path),
             "benchmark_dir": benchmark_dir,
-            "preload": list(preload),
-            "ended": self._ended,
             "env": dict(environment),
             "output": str(output),
         }
-        for names in (request["preload"], []):
+        for names in (list(preload), []):
             suite = self._fork_suite({**request, "preload": names}, import_limit_s)
             self.suite_output = _tail(output)
             if suite is not None:
                 self._suites[key] = suite
                 return
-        raise HostError("the benchmark suite cannot be held warm", hint="NBBENCH_WARM=0 runs without it")
+        raise HostError("the benchmark suite cannot be held warm: its import ends, hangs or starts threads")
 
     def _fork_suite(self, request: dict[str, Any], limit_s: float) -> Suite | None:
         """A suite server that is ready; None when it ended, took too long or has threads."""
-        answer = self._exchange(self._sock, request)
-        if answer is None:
+        ours, theirs = Pipe()
+        with theirs:
+            live = [suite.pid for suite in self._suites.values()]
+            _send(self._line, {**request, "live": live}, theirs.fileno(), self._process.pid)
+        pid = _answer(ours)
+        if pid is None:
             raise HostError(_SERVER_ENDED)
-        _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
-        suite = socket.socket(fileno=fds[0])
-        suite.settimeout(limit_s)
-        try:
-            ready = wire.receive_message(suite)
-        except OSError:
-            ready = None
-        if ready is not None and ready["threads"] == 1:
-            suite.settimeout(None)
-            return Suite(suite, answer["pid"])
-        suite.close()
+        if _answer(ours, limit_s) == 1:
+            return Suite(ours, pid)
+        ours.close()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(answer["pid"], signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         return None
 
     def run(
@@ -224,19 +195,26 @@ class WarmServer:
         The exit code is negative for a signal and asv's -256 for a timeout. Raises HostError
         when the server is gone.
         """
-        return self.begin(argv, cwd=cwd, environment=environment, timeout_s=timeout_s).finish()
+        with open(os.devnull, "rb") as nothing:
+            job = self.begin(
+                argv, cwd=cwd, environment=environment, timeout_s=timeout_s, descriptor=nothing.fileno()
+            )
+        return job.finish()
 
     def begin(
-        self, argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], timeout_s: float
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        environment: Mapping[str, str],
+        timeout_s: float,
+        descriptor: int,
     ) -> Job:
-        """Start what `run` runs, and leave waiting to `Job.finish`."""
-        suite = self._suites.get(self._current)
-        if suite is None:
-            raise HostError("no benchmark suite is open")
+        """Start what `run` runs, and leave waiting to `Job.finish`; the job gets a copy of `descriptor`."""
+        suite = self._suites[self._current]
         self._jobs += 1
-        output = Path(self._folder.name) / f"output-{self._jobs}.txt"
+        output = self.scratch / f"output-{self._jobs}.txt"
         request = {
-            "op": "job",
             "argv": list(argv),
             "cwd": cwd,
             "env": dict(environment),
@@ -244,35 +222,22 @@ class WarmServer:
             "output": str(output),
         }
         try:
-            wire.send_message(suite.socket, request)
-        except (BrokenPipeError, ConnectionResetError) as error:
+            _send(suite.line, request, descriptor, suite.pid)
+        except HostError:
             self.forget(self._current)
-            raise HostError(_SERVER_ENDED) from error
+            raise
         return Job(self, self._current, suite, output, environment)
 
     def forget(self, key: tuple[str, ...]) -> None:
-        """Give up a suite server that no longer answers; the first server then kills what it left behind."""
-        if (suite := self._suites.get(key)) is not None:
-            self._ended.append(suite.pid)
-        self._close_suite(key)
-
-    def _exchange(self, sock: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
-        try:
-            wire.send_message(sock, request)
-            _continue_until_answer(sock, self._process.pid)
-            return wire.receive_message(sock)
-        except (BrokenPipeError, ConnectionResetError):
-            return None
-
-    def _close_suite(self, key: tuple[str, ...]) -> None:
+        """Give up a suite server; the first server ends it, and what it left behind, at the next request."""
         if (suite := self._suites.pop(key, None)) is not None:
-            suite.socket.close()
+            suite.line.close()
 
     def close(self) -> None:
         """End the servers and wait for the first one."""
         for key in list(self._suites):
-            self._close_suite(key)
-        self._sock.close()
+            self.forget(key)
+        self._line.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         if self._process.poll() is None:
@@ -281,18 +246,21 @@ class WarmServer:
         self._folder.cleanup()
 
 
-def _continue_until_answer(sock: socket.socket, pid: int) -> bool:
-    """Wait until there is something to read, and wake a server that somebody stopped; True if one was.
+def _send(line: Connection[Any, Any], request: dict[str, Any], descriptor: int, pid: int) -> None:
+    """Send a request and a copy of the descriptor. Raises HostError when the server is gone."""
+    try:
+        line.send(request)
+        send_handle(line, descriptor, pid)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise HostError(_SERVER_ENDED) from error
 
-    A stopped server neither answers nor watches its job, so waiting would never end.
-    """
-    stopped = False
-    while not select.select([sock], [], [], _LOOK_S)[0]:
-        if kernel.is_stopped(pid):
-            stopped = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-    return stopped
+
+def _answer(line: Connection[Any, Any], limit_s: float | None = None) -> Any:
+    """The next answer; None when the server is gone or the limit is over."""
+    try:
+        return line.recv() if line.poll(limit_s) else None
+    except (EOFError, ConnectionResetError):
+        return None
 
 
 def _tail(path: Path) -> str:

@@ -9,40 +9,42 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import resource
-import select
 import signal
-import socket
 import sys
 import time
 import traceback
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from nbbench.measure import kernel
-from nbbench.measure.wire import send_message
 
 KILL_GRACE_S = 2.0
 TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE
 _MAX_OUTPUT_BYTES = 32 * 2**20
 
 
-def run_job(sock: socket.socket, request: dict[str, Any]) -> None:
-    """Fork the job, watch it to its end, and send what became of it."""
+def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int) -> None:
+    """Fork the job, watch it to its end, and send what became of it; the job inherits the descriptor."""
     busy, steal = kernel.machine_times()
     load = os.getloadavg()[0]
-    with open(request["output"], "wb"):  # the output limit is watched from the first moment
-        pass
+    Path(request["output"]).write_bytes(b"")  # the output limit is watched from the first moment
     started, start = time.time(), time.perf_counter()
-    answer, answering = os.pipe()
+    canary, singing = Pipe(duplex=False)
     server, pid = os.getpid(), os.fork()
     if pid == 0:
-        os.close(answer)
-        _become_job(sock, request, answering, server)
-    os.close(answering)
+        canary.close()
+        line.close()
+        _become_job(request, descriptor, singing, server)
+    singing.close()
+    os.close(descriptor)
     with contextlib.suppress(OSError):  # here as well: a signal may be due before the job has run
         os.setpgid(pid, pid)
-    verdict = _watch(sock, pid, request)
+    verdict = _watch(line, pid, request)
     wall = time.perf_counter() - start
     delay = kernel.run_delay(pid)
     _, status, usage = os.wait4(pid, 0)
@@ -51,10 +53,7 @@ def run_job(sock: socket.socket, request: dict[str, Any]) -> None:
     kernel.kill_children()
     busy_after, steal_after = kernel.machine_times()
     code = os.waitstatus_to_exitcode(status)
-    if verdict == "gone":
-        os._exit(0)
-    send_message(
-        sock,
+    line.send(
         {
             "exit_code": TIMEOUT_CODE if verdict == "timeout" else code,
             "verdict": verdict,
@@ -71,49 +70,39 @@ def run_job(sock: socket.socket, request: dict[str, Any]) -> None:
             "steal_s": max(0.0, steal_after - steal),
             "run_delay_s": delay,
             "load_before": load,
-            "canary": _canary(answer),
-        },
+            "canary": _received(canary),
+        }
     )
 
 
-def _canary(pipe: int) -> dict[str, list[float]]:
+def _received(canary: Connection[Any, Any]) -> dict[str, list[float]]:
     """Times of the reference kernels that the job sent; empty when it ran none or ended before."""
-    os.set_blocking(pipe, False)  # the job is over, but what it left behind may hold the other end
-    try:
-        times: dict[str, list[float]] = json.loads(os.read(pipe, 4096))
-        return times
-    except (BlockingIOError, ValueError):
-        return {}
-    finally:
-        os.close(pipe)
+    with canary, contextlib.suppress(EOFError):
+        if canary.poll():
+            times: dict[str, list[float]] = canary.recv()
+            return times
+    return {}
 
 
-def _watch(sock: socket.socket, pid: int, request: dict[str, Any]) -> str:
+def _watch(line: Connection[Any, Any], pid: int, request: dict[str, Any]) -> str:
     """Wait until the job ends (without reaping it): ended, timeout, flood or gone."""
     deadline = time.monotonic() + request["timeout"]
-    verdict, killed_at = "ended", 0.0
+    verdict, kill_at = "ended", math.inf
     fd = os.pidfd_open(pid)
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    poller.register(sock, select.POLLIN | select.POLLHUP)
+    watched: list[Any] = [fd, line]
     try:
-        while True:
-            ready = {number for number, _ in poller.poll(500)}
-            if fd in ready:
-                return verdict
+        while fd not in (ready := wait(watched, 0.5)):
             now = time.monotonic()
-            if killed_at and now > killed_at + KILL_GRACE_S:
-                _signal(pid, signal.SIGKILL)
-            if sock.fileno() in ready and verdict != "gone":
-                verdict, killed_at = "gone", now
-                poller.unregister(sock)
-                _signal(pid, signal.SIGKILL)
-            elif not killed_at and now > deadline:
-                verdict, killed_at = "timeout", now
+            if ready:  # the client is gone
+                verdict, kill_at, watched = "gone", now, [fd]
+            elif verdict == "ended" and os.path.getsize(request["output"]) > _MAX_OUTPUT_BYTES:
+                verdict, kill_at = "flood", now
+            elif verdict == "ended" and now > deadline:
+                verdict, kill_at = "timeout", now + KILL_GRACE_S
                 _signal(pid, signal.SIGTERM)
-            elif not killed_at and os.path.getsize(request["output"]) > _MAX_OUTPUT_BYTES:
-                verdict, killed_at = "flood", now
+            if now >= kill_at:
                 _signal(pid, signal.SIGKILL)
+        return verdict
     finally:
         os.close(fd)
 
@@ -123,7 +112,7 @@ def _signal(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def _become_job(sock: socket.socket, request: dict[str, Any], answer: int, server: int) -> None:
+def _become_job(request: dict[str, Any], descriptor: int, singing: Connection[Any, Any], server: int) -> None:
     """The forked process: redirect, change folder, run asv's command, leave without cleanup."""
     code = 1
     try:
@@ -131,11 +120,9 @@ def _become_job(sock: socket.socket, request: dict[str, Any], answer: int, serve
         if os.getppid() != server:  # it was killed before this line
             os._exit(1)
         os.setpgid(0, 0)
-        sock.close()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        out = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
+        out = os.open(request["output"], os.O_WRONLY | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.environ.clear()
@@ -143,9 +130,9 @@ def _become_job(sock: socket.socket, request: dict[str, Any], answer: int, serve
         os.chdir(request["cwd"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if _is_timed(request["argv"]):
-            _command_between_canaries(request["argv"], answer)
+            _command_between_canaries(request["argv"], singing)
         else:
-            _command(request["argv"])
+            _command(request["argv"], descriptor)
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
@@ -165,7 +152,7 @@ def _is_timed(argv: list[str]) -> bool:
     return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
 
 
-def _command_between_canaries(argv: list[str], answer: int) -> None:
+def _command_between_canaries(argv: list[str], singing: Connection[Any, Any]) -> None:
     """asv's command with the canary run before and after it, in this process that measures."""
     from nbbench.probe.canary import reference_times
 
@@ -175,18 +162,22 @@ def _command_between_canaries(argv: list[str], answer: int) -> None:
     _command(argv)
     with contextlib.suppress(Exception):
         times.append(reference_times())
-        os.write(answer, json.dumps({name: [each[name] for each in times] for name in times[0]}).encode())
+        singing.send({name: [each[name] for each in times] for name in times[0]})
 
 
-def _command(argv: list[str]) -> None:
+def _command(argv: list[str], descriptor: int = -1) -> None:
+    """asv's command, or `call` with `module:function` and JSON arguments; one may ask for the descriptor."""
+    if argv[0] == "call":
+        module, _, name = argv[1].partition(":")
+        arguments = json.loads(argv[2])
+        if "descriptor" in arguments:
+            arguments["descriptor"] = descriptor
+        getattr(importlib.import_module(module), name)(**arguments)
+        return
     from asv_runner.check import _check
     from asv_runner.discovery import _discover
     from asv_runner.run import _run
     from asv_runner.setup_cache import _setup_cache
 
     commands = {"run": _run, "setup_cache": _setup_cache, "discover": _discover, "check": _check}
-    if argv[0] == "call":  # module:function of the suite, with JSON arguments; nbbench's own
-        module, _, name = argv[1].partition(":")
-        getattr(importlib.import_module(module), name)(**json.loads(argv[2]))
-    else:
-        commands[argv[0]](argv[1:])
+    commands[argv[0]](argv[1:])

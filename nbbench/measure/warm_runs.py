@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.config import Settings
-from nbbench.disturbance import busy_load
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure import warm_client
-from nbbench.measure.machine import LoadNow
 from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.probe.resources import Run
@@ -83,16 +81,6 @@ def call(
             raise InconclusiveError(f"the measuring process failed: {error}") from error
         except FileNotFoundError as error:
             raise InconclusiveError("the measuring process failed: it wrote no answer") from error
-
-
-def busy_note(load: LoadNow) -> str:
-    """A warning for a session that starts on a busy machine; '' on a quiet one."""
-    if not busy_load(load.one, load.processors):
-        return ""
-    return (
-        f"{load.one:.1f} processes were running or waiting on {load.processors} cores when this began: "
-        "times and ceilings are those of a busy machine"
-    )
 
 
 def measure_roof(settings: Settings, server: WarmServer, environment: dict[str, str]) -> Roof:

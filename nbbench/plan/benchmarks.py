@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from nbbench.history.ledger_series import ANY_MACHINE
+from nbbench.history.telemetry import is_left_out
 from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
-from nbbench.plan.measured import Measured, PlanInput, Processes
+from nbbench.plan.measured import Measured, PlanInput
 from nbbench.plan.plans import Criterion, Plan
 
 FEWEST_SAMPLES = 5
@@ -86,7 +88,9 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         derived=_derivation(criterion),
         folder=holding[0].path if holding else "",
         folder_state=holding[1] if holding else None,
-        source=f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
+        source="results/ledger"
+        if main.key.machine == ANY_MACHINE
+        else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
         doubts=tuple(_doubts(criterion, results.values(), given)),
     )
 
@@ -99,9 +103,9 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     pinned = [not re.search(plan.default_malloc or "(?!)", result.key.benchmark) for result in results]
     if criterion.malloc and any(is_pinned != (criterion.malloc == "pinned") for is_pinned in pinned):
         found.append(f"with malloc {'pinned' if any(pinned) else 'as it is by default'}")
-    threads = {_processes(result, given).threads for result in results}
+    threads = {given.threads.get((r.commit, r.key.environment, r.key.benchmark), 0) for r in results}
     if criterion.threads and threads != {criterion.threads}:
-        known = " and ".join(str(n) for n in sorted(n for n in threads if n)) or "an unrecorded number of"
+        known = " and ".join(str(n) for n in sorted(filter(None, threads))) or "an unrecorded number of"
         found.append(f"on {known} thread{'' if known == '1' else 's'} instead of {criterion.threads}")
     if criterion.compile:
         found.append("without compiling")
@@ -111,18 +115,13 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     return tuple(found)
 
 
-def _processes(result: Result, given: PlanInput) -> Processes:
-    place = result.commit, result.key.environment, result.key.benchmark
-    return given.processes.get(place, Processes())
-
-
 def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterable[str]:
     """Why values that are the criterion's own give no verdict."""
     for result in results:
         count = len(result.samples)
         if is_exact(result.unit):
             continue
-        if _processes(result, given).disturbed:
+        if is_left_out(given.disturbed, result.key, result.commit):
             yield f"other processes disturbed {result.key.label}"
         if 0 < count < FEWEST_SAMPLES:
             yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
@@ -133,9 +132,9 @@ def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[floa
     """The value, put together as the criterion says, and the ends of its interval."""
     offset = results[criterion.minus].value or 0.0 if criterion.minus else 0.0
     value, lo, hi = (x - offset for x in _interval(results[criterion.value], criterion.margin))
-    below = (1.0, 1.0, 1.0)
+    below = [1.0, 1.0, 1.0]
     if criterion.over:
-        below = tuple(x - offset for x in _interval(results[criterion.over], criterion.margin))  # type: ignore[assignment]
+        below = [x - offset for x in _interval(results[criterion.over], criterion.margin)]
     if min(below) <= 0:
         return None
     factor = criterion.scale / (criterion.per_pixel * criterion.pixels if criterion.per_pixel else 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from nbbench.history.disturbed import Disturbed, is_left_out
+from nbbench.history.telemetry import Disturbed, is_left_out
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Metric, metric_of
 from nbbench.model import Commit, Event, EventDirection, Flag, NotJudged, Result, SeriesKey, Status

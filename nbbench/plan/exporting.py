@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.history.disturbed import disturbed_results
 from nbbench.history.history import current_flags, up_to_date
+from nbbench.history.telemetry import disturbed_results
 from nbbench.measure.machine import torch_env_text, torch_versions
 from nbbench.model import Commit, Event, ProcessRecord, Result
 from nbbench.plan.exported import Between, Export
@@ -108,4 +108,4 @@ def _between(
     inside.sort(key=lambda event: place[event.hi_commit])
     both = [*records, *store.process_records(commit=before.hash)]
     same = bool(commit.tree) and commit.tree == before.tree
-    return Between(tuple(inside), same, disturbed_results(both), settings.units)
+    return Between(tuple(inside), same, disturbed_results(both), tuple(settings.directions.items()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nbbench.evidence import Folder, FolderState
+from nbbench.history.telemetry import Disturbed
 from nbbench.model import Commit, Result
 
 Known = tuple[Folder, FolderState]
@@ -14,23 +15,12 @@ BenchmarkPlace = tuple[str, str, str]  # commit, environment, benchmark
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
-    """What telemetry says of the processes that measured one benchmark at one commit.
-
-    `threads` is None where they did not record how many computed.
-    """
-
-    threads: int | None = None
-    disturbed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class PlanInput:
     """Everything that a judgement looks at, of one machine.
 
     `results` are by benchmark name, `commits` in the branch's order (oldest first); `folders`
-    carry the state of their files; `documents` are files found by pattern. `cores` is None where
-    the machine's are not known.
+    carry the state of their files; `documents` are files found by pattern. `threads` says how many
+    computed, `disturbed` which results others disturbed. `cores` is None where the machine's are not known.
     """
 
     machine: str
@@ -38,7 +28,8 @@ class PlanInput:
     commits: Sequence[Commit]
     folders: Sequence[Known] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
-    processes: Mapping[BenchmarkPlace, Processes] = field(default_factory=dict)
+    threads: Mapping[BenchmarkPlace, int] = field(default_factory=dict)
+    disturbed: Disturbed = frozenset()
     cores: int | None = None
 
 

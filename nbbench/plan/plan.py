@@ -72,41 +72,41 @@ def plan_verdict(states: Iterable[CriterionState]) -> PlanVerdict:
 
 
 def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) -> CriterionState:
-    note = (criterion.note,) if criterion.note else ()
-    settles = (criterion.missing,) if criterion.missing else ()
+    note, settles = filter(None, (criterion.note,)), tuple(filter(None, (criterion.missing,)))
+    if path := given.documents.get(criterion.document, ""):
+        return CriterionState(criterion, PlanVerdict.MEETS, document=path, notes=tuple(note))
     if criterion.document:
-        path = given.documents.get(criterion.document, "")
-        if path:
-            return CriterionState(criterion, PlanVerdict.MEETS, document=path, notes=note)
         why_not = settles or (f"no file {criterion.document}",)
         return CriterionState(criterion, PlanVerdict.NOT_MEASURED, notes=why_not)
     found, why = _newest_value(criterion, plan, given)
     if found is None:
         return CriterionState(criterion, PlanVerdict.NOT_MEASURED, notes=(*why, *settles))
-    damage = tuple(text for state, text in _DAMAGE.items() if found.folder_state is state)
-    verdict, doubts = _verdict(criterion, found)
+    verdicts = {judge_value(criterion, value) for value in (found.value, found.lo, found.hi)}
+    why = found.doubts
+    if len(verdicts) > 1:
+        why += (f"a threshold lies within {found.lo:.4g} to {found.hi:.4g}, where the value may be",)
     stale = _stale(found, plan, given.commits, now)
-    undecided = verdict is PlanVerdict.CANNOT_TELL
-    return CriterionState(
-        criterion,
-        PlanVerdict.STALE if stale and not undecided else verdict,
-        found,
-        would_be=verdict if stale and not undecided else None,
-        notes=(*doubts, *_again(criterion, found, given, undecided), *stale, *found.notes, *damage, *note),
-    )
+    damage = _DAMAGE.get(found.folder_state) if found.folder_state else None
+    verdict = PlanVerdict.CANNOT_TELL if why else judge_value(criterion, found.value)
+    about = (*stale, *found.notes, *filter(None, (damage,)), *note)
+    if why:
+        return CriterionState(
+            criterion, verdict, found, notes=(*why, _again(criterion, found, given), *about)
+        )
+    if stale:
+        return CriterionState(criterion, PlanVerdict.STALE, found, would_be=verdict, notes=about)
+    return CriterionState(criterion, verdict, found, notes=about)
 
 
-def _again(criterion: Criterion, found: Measured, given: PlanInput, undecided: bool) -> tuple[str, ...]:
+def _again(criterion: Criterion, found: Measured, given: PlanInput) -> str:
     """What would settle a value that gives no verdict."""
-    if not undecided:
-        return ()
     if few_cores(criterion, given):
-        return (f"a machine with {criterion.cores} cores settles it",)
+        return f"a machine with {criterion.cores} cores settles it"
     if not found.source:
-        return ("another capture on an idle machine settles it",)
+        return "another capture on an idle machine settles it"
     names = "|".join(sorted({re.escape(series_name(text)[0]) for text in criterion.series}))
     command = f"nbbench run --commits {found.commit[:8]} --bench '{names}' --again"
-    return (f"`{command}` on an idle machine settles it",)
+    return f"`{command}` on an idle machine settles it"
 
 
 def _newest_value(
@@ -132,31 +132,18 @@ def _newest_value(
     return replace(first, notes=(*first.notes, note)), ()
 
 
-def _verdict(criterion: Criterion, found: Measured) -> tuple[PlanVerdict, tuple[str, ...]]:
-    """The verdict of a value, and why there is none: doubts, or a threshold inside its interval."""
-    doubts = found.doubts
-    if len({judge_value(criterion, value) for value in (found.value, found.lo, found.hi)}) > 1:
-        doubts = (
-            *doubts,
-            f"a threshold lies within {found.lo:.4g} to {found.hi:.4g}, where the value may be",
-        )
-    return PlanVerdict.CANNOT_TELL if doubts else judge_value(criterion, found.value), doubts
-
-
 def judge_value(criterion: Criterion, value: float) -> PlanVerdict:
-    """The verdict of an exact value against the specification's threshold, the tests', then our own."""
-    if criterion.spec is not None and _holds(value, criterion.op, criterion.spec):
+    """The verdict of an exact value against the specification's threshold, the tests', else our own."""
+
+    def holds(limit: float | None) -> bool:
+        return limit is not None and (value <= limit if criterion.op == "<=" else value >= limit)
+
+    if holds(criterion.spec):
         return PlanVerdict.MEETS
-    if criterion.asserts is not None and _holds(value, criterion.op, criterion.asserts):
+    if holds(criterion.asserts):
         return PlanVerdict.MEETS if criterion.spec is None else PlanVerdict.MEETS_TESTS
-    named = criterion.spec is not None or criterion.asserts is not None
-    if not named and criterion.ours is not None and _holds(value, criterion.op, criterion.ours):
-        return PlanVerdict.MEETS
-    return PlanVerdict.MISSES
-
-
-def _holds(value: float, op: str, threshold: float) -> bool:
-    return value <= threshold if op == "<=" else value >= threshold
+    own = criterion.spec is None and criterion.asserts is None and holds(criterion.ours)
+    return PlanVerdict.MEETS if own else PlanVerdict.MISSES
 
 
 def _stale(found: Measured, plan: Plan, commits: Sequence[Commit], now: datetime) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError
 from nbbench.evidence import Folder
-from nbbench.history.disturbed import disturbed_results
-from nbbench.model import Commit, ProcessRecord
+from nbbench.history.history import stored_ledgers
+from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
+from nbbench.history.telemetry import disturbed_results
+from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import BenchmarkPlace, PlanInput, Processes
+from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Plan
-from nbbench.probe.resources import usable_cores
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.folders import folder_state, register_all
@@ -41,59 +42,55 @@ def plan_states(
         chosen = machine or machine_name(settings)  # folders and documents may be there
     names = {series_name(text)[0] for criterion in plan.criteria for text in criterion.series}
     commits, subject = store.commits(), subject_or_none(settings)
+    measuring = _measuring((r for r in store.process_records() if r.machine == chosen), names)
     given = PlanInput(
         machine=chosen,
-        results={
-            name: [r for r in store.results(benchmark=name) if r.key.machine == chosen] for name in names
-        },
+        results=_results(store, names, chosen),
         commits=commits,
         folders=[
             (_placed(folder, commits, subject), folder_state(settings, folder)[0])
             for folder in store.folders()
         ],
         documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
-        processes=_processes((r for r in store.process_records() if r.machine == chosen), names),
-        cores=_cores(settings, store, chosen),
+        threads={
+            (r.commit, r.environment, r.benchmark): int(dict(r.extra).get("threads") or 0) for r in measuring
+        },
+        disturbed=disturbed_results(measuring),
+        cores=_cores(store, chosen),
     )
-    return chosen, tuple(_with_source(settings.root, state) for state in judge_plan(plan, given, now))
+    return chosen, judge_plan(plan, given, now)
 
 
-def _processes(records: Iterable[ProcessRecord], names: Iterable[str]) -> dict[BenchmarkPlace, Processes]:
-    """What telemetry says of each result. Tracked figures are measured in their module's setup_cache."""
-    tracked: dict[str, list[str]] = {}
-    for name in names:
-        if name.rpartition(".")[2].startswith("track_"):
-            tracked.setdefault(name.partition(".")[0], []).append(name)
-    measuring = []
-    for record in records:
-        if record.kind == "setup_cache":
-            places = tracked.get(record.benchmark.partition(".")[0], [])
-            measuring += [dataclasses.replace(record, kind="run", benchmark=name) for name in places]
-        elif record.kind == "run":
-            measuring.append(record)
-    disturbed = disturbed_results(measuring)
-    found: dict[BenchmarkPlace, Processes] = {}
-    for record in measuring:
-        place = record.commit, record.environment, record.benchmark
-        is_disturbed = (record.commit, record.machine, *place[1:]) in disturbed
-        found[place] = Processes(dict(record.extra).get("threads"), is_disturbed)
+def _results(store: Store, names: Iterable[str], machine: str) -> dict[str, list[Result]]:
+    """The machine's results of these benchmarks; a ledger's figures belong to every machine."""
+    found = {name: [r for r in store.results(benchmark=name) if r.key.machine == machine] for name in names}
+    if any(name.startswith(LEDGER_SERIES) for name in found):
+        commits = store.commits()
+        ledgers = stored_ledgers(store).items()
+        for series in (s for torch, kept in ledgers for s in ledger_series(commits, kept, torch)):
+            if (known := found.get(series.key.benchmark)) is not None:
+                known += [Result(series.key, p.commit, p.status, p.value, series.unit) for p in series.points]
     return found
 
 
-def _cores(settings: Settings, store: Store, machine: str) -> int | None:
-    """The machine's processors: this one's own, or as asv recorded them; None where it did not."""
-    if machine == machine_name(settings):
-        return usable_cores()
-    facts = {m.name: dict(m.facts) for m in store.machines()}.get(machine, {})
-    recorded = facts.get("num_cpu", "")
+def _measuring(records: Iterable[ProcessRecord], names: Iterable[str]) -> list[ProcessRecord]:
+    """The processes that took these benchmarks' figures: of a tracked one its module's setup_cache."""
+    tracked = [name for name in names if name.rpartition(".")[2].startswith("track_")]
+    found = []
+    for record in records:
+        if record.kind == "run":
+            found.append(record)
+        elif record.kind == "setup_cache":
+            module = f"{record.benchmark.partition('.')[0]}."
+            took = [name for name in tracked if name.startswith(module)]
+            found += [dataclasses.replace(record, kind="run", benchmark=name) for name in took]
+    return found
+
+
+def _cores(store: Store, machine: str) -> int | None:
+    """The machine's processors as asv recorded them; None where it did not."""
+    recorded = next((dict(m.facts).get("num_cpu", "") for m in store.machines() if m.name == machine), "")
     return int(recorded) if recorded.isdecimal() else None
-
-
-def _with_source(root: Path, state: CriterionState) -> CriterionState:
-    """The same, without the name of a result file that is not there (a database that came alone)."""
-    if state.found is None or (root / state.found.source).is_file():
-        return state
-    return dataclasses.replace(state, found=dataclasses.replace(state.found, source=""))
 
 
 def _placed(folder: Folder, commits: Sequence[Commit], subject: Subject | None) -> Folder:

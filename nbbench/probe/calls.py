@@ -115,16 +115,6 @@ class Calls:
         self._leave(depth)
         return place
 
-    def stack(self, frame: FrameType | None) -> tuple[str, ...]:
-        """The subject's frames, outermost first, as `path:line function`."""
-        frames = []
-        while frame is not None:
-            code = self._code(frame.f_code)
-            if code.path is not None and code.is_call:
-                frames.append(f"{code.path}:{frame.f_lineno} {code.function}")
-            frame = frame.f_back
-        return tuple(reversed(frames))
-
     def moved(self, size: int) -> None:
         """Book an operation of `size` bytes on the innermost call."""
         call = self._active[-1]

@@ -1,48 +1,50 @@
 """One side of an interleaved pair: a fresh benchmark process that runs a slice whenever it is told to.
 
 Base and head are both set up and then run slices of some 30 ms in turn, so that whatever the machine does for
-longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers are lines of JSON
-on a Unix socket; nbbench/measure/slices.py is the other end.
+longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers go through a pipe;
+nbbench/measure/slices.py is the other end.
 """
 
 from __future__ import annotations
 
-import json
-import socket
+import contextlib
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
+from nbbench.probe.canary import reference_times
 
 MOST_SAMPLES = 200
 """Samples of one slice: a slice of the shortest benchmarks takes no more."""
 
 
-def serve_slices(benchmark_dir: str, benchmark: str, address: str) -> None:
-    """Connect to `address`, set `benchmark` (asv's id) up when told to, and answer orders until "end".
+def serve_slices(benchmark_dir: str, benchmark: str, descriptor: int) -> None:
+    """Set `benchmark` (asv's id) up when told to, and answer orders until the other end closes the pipe.
 
     A benchmark that skips itself says so and ends; one that fails raises, and the process with it.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.connect(address)
-    with connection, connection.makefile("rw", encoding="utf-8") as stream:
-
-        def tell(message: dict[str, Any]) -> None:
-            stream.write(json.dumps(message) + "\n")
-            stream.flush()
-
-        if not stream.readline():
-            return
-        timer = _prepare(benchmark_dir, benchmark)
-        tell({"skipped": timer is None})
-        if timer is not None:
-            _answer(stream, tell, timer)
+    line: Connection[Any, Any] = Connection(descriptor)
+    orders = _orders(line)
+    next(orders, None)
+    timer = _prepare(benchmark_dir, benchmark)
+    line.send("skipped" if timer is None else "ready")
+    if timer is None:
+        return
+    for seconds in orders:
+        line.send(reference_times() if seconds is None else take_slice(timer, seconds))
 
 
-def _prepare(benchmark_dir: str, benchmark: str) -> timeit.Timer | None:
+def _orders(line: Connection[Any, Any]) -> Iterator[float | None]:
+    with contextlib.suppress(EOFError):
+        while True:
+            yield line.recv()
+
+
+def _prepare(benchmark_dir: str, benchmark: str) -> Callable[[], float] | None:
     """The benchmark set up and run once, as asv times it; None when it skips itself."""
     from asv_runner.benchmarks.mark import SkipNotImplemented
     from asv_runner.discovery import get_benchmark_from_name
@@ -57,41 +59,25 @@ def _prepare(benchmark_dir: str, benchmark: str) -> timeit.Timer | None:
         timer.timeit(1)
     except SkipNotImplemented:
         return None
-    return timer
+    return lambda: timer.timeit(1)
 
 
-def _answer(stream: Any, tell: Callable[[dict[str, Any]], None], timer: timeit.Timer) -> None:
-    while line := stream.readline():
-        order = json.loads(line)
-        if order["op"] == "end":
-            return
-        if order["op"] == "canary":
-            from nbbench.probe.canary import reference_times
-
-            tell(reference_times())
-        else:
-            tell(take_slice(lambda: timer.timeit(1), float(order["seconds"])))
-
-
-def take_slice(sample: Callable[[], float], seconds: float) -> dict[str, Any]:
+def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float], float]:
     """Call `sample` (which returns the seconds it measured) until `seconds` are over, at least once.
 
-    Returns the samples that were not disturbed, how many were, and the CPU seconds of the slice.
+    Returns the samples that were not disturbed, and the CPU seconds of the slice.
     """
     samples: list[float] = []
-    disturbed = 0
     cpu, end = time.process_time(), time.perf_counter() + seconds
     waited = waiting_s()
-    while not (samples or disturbed) or (
-        time.perf_counter() < end and len(samples) + disturbed < MOST_SAMPLES
-    ):
+    for number in range(MOST_SAMPLES):
+        if number and time.perf_counter() >= end:
+            break
         value = sample()
         before, waited = waited, waiting_s()
-        if waited - before > SAMPLE_WAITED_SHARE * value:
-            disturbed += 1
-        else:
+        if waited - before <= SAMPLE_WAITED_SHARE * value:
             samples.append(value)
-    return {"samples": samples, "disturbed": disturbed, "cpu_s": time.process_time() - cpu}
+    return samples, time.process_time() - cpu
 
 
 def waiting_s() -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import torch
@@ -64,7 +63,6 @@ class Traffic:
     backward_bytes: int = 0
     fused_bytes: int = 0
     functions: dict[tuple[str, str], FunctionTotal] = field(default_factory=dict)
-    stacks: dict[tuple[tuple[str, ...], str, str], LineCost] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -73,17 +71,13 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
 
     `source_root` is the folder of the subject's source: an operation is booked on the
     innermost frame below it (path relative to the root). `asked` is the dtype that the
-    workload asked for. With `stacks` each operation is booked on its whole stack as well. The
-    result is `ledger.traffic`; a recorder records once.
+    workload asked for. The result is `ledger.traffic`; a recorder records once.
     """
 
-    def __init__(
-        self, *, source_root: str = "", asked: torch.dtype = torch.float32, stacks: bool = False
-    ) -> None:
+    def __init__(self, *, source_root: str = "", asked: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.traffic = Traffic()
         self._asked_size = asked.itemsize
-        self._with_stacks = stacks
         self._storages = Storages()
         self._calls = Calls(source_root, self._storages)
         self._forward = ForwardLines()
@@ -182,8 +176,6 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
             total.backward_ops += 1
             total.backward_bytes += moved
         _add(total.lines, (*place, plan.name, dtype), moved, wider)
-        if self._with_stacks:
-            _add(total.stacks, (self._stack(frame, place, backward), plan.name, dtype), moved, wider)
 
     def _move(self, read: list[torch.Tensor], written: list[torch.Tensor], place: Place) -> int:
         """Book the bytes by dtype and by call, and follow the storages; returns the bytes."""
@@ -210,13 +202,6 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         if live > total.peak_live_bytes:
             total.peak_live_bytes = live
             total.peak_line = place
-
-    def _stack(self, frame: FrameType, place: Place, backward: bool) -> tuple[str, ...]:
-        stack = self._calls.stack(frame)
-        if not backward:
-            return stack
-        path, line, function = place
-        return (*stack, "(backward)", f"{path}:{line} {function}") if path else (*stack, "(backward)")
 
 
 def _add(costs: dict[Any, LineCost], key: Any, moved: int, wider: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nbbench.ledger import FunctionCost, Ledger, LedgerLine, StackCost
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.probe.image import fingerprint
 from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
 
@@ -57,20 +57,6 @@ def record_ledger(
         functions=_functions(traffic),
         notes=_notes(traffic, source_root),
     )
-
-
-def record_stacks(
-    function: Callable[[], object], *, asked: torch.dtype, source_root: str
-) -> tuple[StackCost, ...]:
-    """Run `function` once; the cost of every stack of the subject's frames, largest first."""
-    recorder = TrafficLedger(source_root=source_root, asked=asked, stacks=True)
-    with _repeatable(), recorder:
-        function()
-    found = [
-        StackCost(frames, op, dtype, cost.count, cost.bytes)
-        for (frames, op, dtype), cost in recorder.traffic.stacks.items()
-    ]
-    return tuple(sorted(found, key=lambda entry: (-entry.bytes, entry.frames, entry.op, entry.dtype)))
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from nbbench.record.asv_values import (
     BadFileError,
     column,
     count,
-    durations,
     finite_samples,
     load_object,
     name_of,
@@ -61,57 +60,50 @@ class ParsedFile:
     commit: str
     environment: str
     date: datetime
-    python: str = ""
-    requirements: tuple[tuple[str, str], ...] = ()
-    env_vars: tuple[tuple[str, str], ...] = ()
     params: tuple[tuple[str, str], ...] = ()
     benchmarks: tuple[Benchmark, ...] = ()
     results: tuple[Result, ...] = ()
-    durations: tuple[tuple[str, float], ...] = ()
     odd_values: int = 0
-
-
-def find_result_files(results_dir: Path) -> list[tuple[Path, str]]:
-    """Every result file of the tree with its machine, ordered by machine folder and name.
-
-    A folder's machine.json gives the machine's name; without a readable one the folder does. What is named
-    like a result file and is none (a pipe, a link to nowhere) is among them: reading it says what it is.
-    """
-    found = []
-    for folder in machine_folders(results_dir):
-        machine = read_machine(folder).name
-        found += [(path, machine) for path in sorted(folder.glob("*.json")) if path.name != MACHINE_JSON]
-    return found
 
 
 def machine_folders(results_dir: Path) -> list[Path]:
     """The folders of the tree that belong to a machine; links that lead back into the tree are none."""
-    if not results_dir.is_dir():
-        return []
+    back = linked_back(results_dir)
+    return [folder for folder in _folders(results_dir) if folder not in back]
+
+
+def linked_back(results_dir: Path) -> list[Path]:
+    """The links among the tree's folders that lead back into it: results would count twice, or never end."""
     whole = results_dir.resolve()
-    found = []
-    for folder in sorted(results_dir.iterdir()):
-        if folder.name in RESERVED_FOLDERS or folder.name.startswith(".") or not folder.is_dir():
-            continue
-        if folder.is_symlink() and (
-            whole.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(whole)
-        ):
-            continue
-        found.append(folder)
-    return found
+    return [
+        folder
+        for folder in _folders(results_dir)
+        if folder.is_symlink()
+        and (whole.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(whole))
+    ]
+
+
+def _folders(results_dir: Path) -> list[Path]:
+    there = sorted(results_dir.iterdir()) if results_dir.is_dir() else []
+    return [f for f in there if f.name not in RESERVED_FOLDERS and not f.name.startswith(".") and f.is_dir()]
 
 
 def read_machine(folder: Path) -> Machine:
-    """The machine of a folder with the facts that asv recorded in its machine.json."""
+    """The machine of a folder with the facts that asv recorded; without them it has the folder's name."""
     path = folder / MACHINE_JSON
     try:
-        data = load_object(read_bytes(path), path)
+        return parse_machine(read_bytes(path), path)
     except BadFileError:
         return Machine(folder.name)
-    name = data.pop("machine", None)
-    data.pop("version", None)
+
+
+def parse_machine(data: bytes, path: Path) -> Machine:
+    """The machine that the machine.json at `path` describes. Raises BadFileError."""
+    facts = load_object(data, path)
+    name = facts.pop("machine", None)
+    facts.pop("version", None)
     good = isinstance(name, str) and 0 < len(name) <= MAX_NAME
-    return Machine(name if good else folder.name, pairs(data))
+    return Machine(name if good else path.parent.name, pairs(facts))
 
 
 def parse_benchmarks(data: bytes, path: Path) -> dict[str, Benchmark]:
@@ -146,13 +138,9 @@ def parse_result_file(
         commit=table.commit,
         environment=table.environment,
         date=date,
-        python=str(top.get("python") or ""),
-        requirements=pairs(top.get("requirements")),
-        env_vars=pairs(top.get("env_vars")),
         params=pairs(top.get("params")),
         benchmarks=tuple(table.seen),
         results=tuple(table.results),
-        durations=tuple(durations(top.get("durations"))),
         odd_values=table.odd,
     )
 

@@ -13,7 +13,7 @@ import math
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,6 @@ def pairs(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict):
         return ()
     return tuple(sorted((str(k), v if isinstance(v, str) else json.dumps(v)) for k, v in value.items()))
-
-
-def durations(value: Any) -> Iterator[tuple[str, float]]:
-    """The finite seconds of asv's `durations`."""
-    for name, raw in sorted(value.items()) if isinstance(value, dict) else ():
-        if (seconds := number(raw)) is not None and math.isfinite(seconds):
-            yield name, seconds
 
 
 def column(value: Any, count: int) -> list[Any]:

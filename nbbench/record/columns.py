@@ -67,20 +67,18 @@ def _rows(
         else_=0,
     )
     least, greatest = min(series), max(series)
-    query = sa.select(c.series_id, c.commit_id, c.source_id, sa.func.coalesce(c.value, 0.0), state)
+    query = sa.select(c.series_id, c.commit_id, c.file_id, sa.func.coalesce(c.value, 0.0), state)
     if 4 * len(series) < greatest - least:
         query = query.where(c.series_id.in_(series))
     else:
         # With the files named SQLite goes from file to file, whose rows lie side by side; by the index of
         # series it would fetch a page for each row, which takes six times as long.
-        files = sa.select(schema.source_files.c.id).where(
-            schema.source_files.c.project_id == database.project_id
-        )
-        query = query.where(c.source_id.in_(files), c.series_id.between(least, greatest))
+        files = sa.select(schema.files.c.id).where(schema.files.c.project_id == database.project_id)
+        query = query.where(c.file_id.in_(files), c.series_id.between(least, greatest))
         if greatest - least >= len(series):  # the sum keeps the list away from the choice of an index
             query = query.where((c.series_id + 0).in_(series))
     if in_time:
-        query = query.order_by(c.started_at.asc().nulls_first(), c.source_id)
+        query = query.order_by(c.started_at.asc().nulls_first(), c.file_id)
     with database.reading() as connection:
         # The driver's cursor: numbers need no conversion, and rows of SQLAlchemy take longer than the query.
         cursor = cast("Iterable[tuple[int, int, int, float, int]]", connection.execute(query).cursor)

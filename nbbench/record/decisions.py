@@ -12,7 +12,7 @@ from nbbench.errors import HostError
 from nbbench.model import Decision, to_plain
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_bytes
-from nbbench.record.plain import reader
+from nbbench.record.plain import noun_of
 from nbbench.record.stamp import utc_stamp
 
 _SCHEMA = 1
@@ -57,9 +57,8 @@ def parse_decision(data: bytes, path: Path) -> Decision:
     if top.get("schema") != _SCHEMA:
         raise BadFileError(path, f"not a decision of schema {_SCHEMA}")
     try:
-        decision: Decision = reader(Decision)(top)
-        return decision
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return noun_of(Decision, top)
+    except ValueError as error:
         raise BadFileError(path, f"damaged decision ({error})") from error
 
 

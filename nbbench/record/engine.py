@@ -11,19 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
+import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from nbbench.errors import StoreError
 from nbbench.record.tables import prepare_tables
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
 
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0
@@ -36,7 +33,7 @@ _CONNECT_S = 10
 _WRITER_LOCK = 0x6E62_6265_6E63
 
 # What reading times, lists and packed numbers raises where somebody has changed them in the tables.
-_UNREADABLE = (ValueError, TypeError, zlib.error, struct.error)
+_UNREADABLE = (ValueError, TypeError, zlib.error, struct.error, msgspec.MsgspecError)
 
 _URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
 
@@ -127,7 +124,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection for queries that all see the same state."""
-        with self._translated(), self._reader.begin() as connection:
+        with self._translated(_UNREADABLE), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -136,29 +133,13 @@ class Database:
         with self._translated(), self._writer.begin() as connection:
             yield connection
 
-    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-        """An insert that knows ON CONFLICT; both engines spell it alike."""
-        if self._engine.dialect.name == "postgresql":
-            # Imported late: a tenth of the start of every command, and few use it.
-            from sqlalchemy.dialects import postgresql
-
-            return postgresql.insert(table)
-        return sqlite.insert(table)
-
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, more: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        caught: tuple[type[Exception], ...] = (SQLAlchemyError, *more)
         try:
             yield
-        except BadDataError:
-            raise
-        except (sa.exc.DataError, sa.exc.IntegrityError, OverflowError) as error:
-            raise BadDataError(f"{self.name}: {_first_line(error)}") from error
-        except (SQLAlchemyError, *_UNREADABLE) as error:
+        except caught as error:
             raise _store_error(self.name, error) from error
-
-
-class BadDataError(StoreError):
-    """The database refused a value; a file that holds such a value can be left out."""
 
 
 def parse_url(url: str) -> URL:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nbbench.model import Benchmark
 from nbbench.record.asv_results import (
     BENCHMARKS_JSON,
+    MACHINE_JSON,
     ParsedFile,
-    find_result_files,
+    linked_back,
     machine_folders,
     parse_benchmarks,
+    parse_machine,
     parse_result_file,
     read_machine,
 )
 from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.decisions import find_decisions, parse_decision
-from nbbench.record.engine import BadDataError
-from nbbench.record.importing import Imported, Payload
-from nbbench.record.rows import SourceFile
+from nbbench.record.importing import ImportReport, Payload
+from nbbench.record.schema import SourceFile
 from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
 from nbbench.record.values import storable
@@ -32,42 +32,12 @@ _BATCH_FILES = 64
 _BATCH_RESULTS = 20_000
 
 
-@dataclass(slots=True)
-class ImportReport:
-    """What an import found and brought.
-
-    The files are asv's result files, except that `files_bad` names every file that could not be
-    used, with the reason; a file that is still bad is named each time. `files_gone` were
-    imported once, are no longer in the tree and have left the database with it. `series` counts those
-    that got results; `odd_values` what was not usable in result files, `bad_lines` in telemetry.
-    `notes` are what else is to be known of the history: results that belong to no place in it.
-    """
-
-    files_new: int = 0
-    files_changed: int = 0
-    files_unchanged: int = 0
-    files_bad: list[tuple[str, str]] = field(default_factory=list)
-    files_gone: int = 0
-    results: int = 0
-    samples: int = 0
-    series: int = 0
-    telemetry: int = 0
-    ledgers: int = 0
-    decisions: int = 0
-    odd_values: int = 0
-    bad_lines: int = 0
-    notes: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file of the tree that may be imported."""
+    """A file of the tree that may be imported, of the kind that `SourceFile` has."""
 
     path: Path
-    name: str
     kind: str
-    size: int
-    mtime_ns: int
     machine: str = ""
 
 
@@ -75,9 +45,9 @@ def import_results(store: Store, results_dir: Path, *, place: str = "") -> Impor
     """Import what is new or changed in `results_dir`; may be repeated and interrupted at any time.
 
     A file of the same size and time, or of the same content, is not read again. What is gone from the
-    tree leaves the database. `place` tells trees of one project apart (two checkouts): a result that both
-    have counts once, and of two measurements the newer. Raises StoreError when the database cannot be
-    written.
+    tree, and what a file gave that cannot be used any more, leaves the database. `place` tells trees of one
+    project apart (two checkouts): of two measurements of the same, the newer counts. Raises StoreError when
+    the database cannot be written.
     """
     return _Import(store, results_dir, place).run()
 
@@ -91,160 +61,106 @@ class _Import:
         self._place = place
         self._report = ImportReport()
         self._known: dict[str, SourceFile] = store.files(place)
-        self._declared: Mapping[str, Benchmark] = {}
+        # A benchmark that is no longer declared keeps the names that it was imported with.
+        self._declared: dict[str, Benchmark] = store.benchmarks()
         self._batch: list[tuple[SourceFile, Payload]] = []
-        self._same: list[SourceFile] = []
         self._series: set[int] = set()
 
     def run(self) -> ImportReport:
-        files = list(_files(self._root))
-        self._take_machines()
-        self._take_benchmarks()
-        for found in files:
-            self._take(found)
+        present = set()
+        for found in _files(self._root):
+            name = found.path.relative_to(self._root).as_posix()
+            present.add(storable(name))
+            self._take(found, name)
         self._flush()
-        if self._same:
-            self._store.refresh_files(self._same, self._place)
-        self._take_leave({storable(found.name) for found in files})
-        self._report.series = len(self._series)
-        return self._report
-
-    def _take_machines(self) -> None:
-        known = {machine.name: machine for machine in self._store.machines()}
-        found = [m for folder in machine_folders(self._root) if (m := read_machine(folder)).facts]
-        changed = [machine for machine in found if known.get(machine.name) != machine]
-        if changed:
-            self._store.save_machines(changed)
-
-    def _take_benchmarks(self) -> None:
-        """Read benchmarks.json; while it is damaged, what the database knows must do."""
-        path = self._root / BENCHMARKS_JSON
-        declared: dict[str, Benchmark] = {}
-        if path.exists() or path.is_symlink():
-            found = _found(self._root, path, "benchmarks")
-            try:
-                data = read_bytes(path)
-                declared = parse_benchmarks(data, path)
-            except BadFileError as error:
-                self._report.files_bad.append((BENCHMARKS_JSON, error.reason))
-            else:
-                source, known = _source(found, data), self._known.get(BENCHMARKS_JSON)
-                if known is None or known.sha256 != source.sha256:
-                    self._store.declare_benchmarks(declared, source, self._place)
-        # A benchmark that is no longer declared keeps the names that it was imported with.
-        self._declared = {**self._store.benchmarks(), **declared}
-
-    def _take(self, found: _Found) -> None:
-        known = self._known.get(storable(found.name))
-        # Bad files are tried again: they are few, and a newer nbbench may know better.
-        same_stat = known and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
-        if known and known.status == "ok" and same_stat:
-            self._count(known)
-            return
-        try:
-            data = read_bytes(found.path)
-        except BadFileError as error:  # not remembered: the next import tries again
-            self._report.files_bad.append((found.name, error.reason))
-            return
-        source = _source(found, data)
-        if known and known.status == "ok" and known.sha256 == source.sha256:
-            self._same.append(source)
-            self._count(known)
-            return
-        payload = self._parse(found, data)
-        if isinstance(payload, str):
-            source = dataclasses.replace(source, status="bad", error=payload)
-            self._count(source)
-            payload = None
-        self._batch.append((source, payload))
-        results = sum(len(p.results) for _, p in self._batch if isinstance(p, ParsedFile))
-        if len(self._batch) >= _BATCH_FILES or results >= _BATCH_RESULTS:
-            self._flush()
-
-    def _count(self, source: SourceFile) -> None:
-        """Count a file that brings nothing new."""
-        if source.status == "bad":
-            self._report.files_bad.append((source.path, source.error))
-        elif source.kind == "results":
-            self._report.files_unchanged += 1
-
-    def _parse(self, found: _Found, data: bytes) -> Payload | str:
-        """What a file holds, or why it cannot be used."""
-        try:
-            if found.kind == "results":
-                parsed = parse_result_file(data, found.path, self._declared, found.machine)
-                self._report.odd_values += parsed.odd_values
-                return parsed
-            if found.kind == "telemetry":
-                records, bad = parse_records(data)
-                self._report.bad_lines += bad
-                return records
-            if found.kind == "ledger":
-                return parse_ledgers(data, found.path)
-            return parse_decision(data, found.path)
-        except BadFileError as error:
-            return error.reason
-
-    def _flush(self) -> None:
-        batch, self._batch = self._batch, []
-        if not batch:
-            return
-        try:
-            self._add(batch, self._store.import_batch(batch, self._place))
-        except BadDataError as error:
-            if len(batch) > 1:
-                for item in batch:  # find the file that the database refuses
-                    self._batch = [item]
-                    self._flush()
-                return
-            reason = f"the database refuses it ({error})"
-            refused = dataclasses.replace(batch[0][0], status="bad", error=reason)
-            self._count(refused)
-            self._store.import_batch([(refused, None)], self._place)
-
-    def _add(self, batch: list[tuple[SourceFile, Payload]], done: Imported) -> None:
-        for source, payload in batch:
-            if source.kind != "results" or payload is None:
-                continue
-            if source.path in done.raced:
-                self._report.files_unchanged += 1
-            elif storable(source.path) in self._known:
-                self._report.files_changed += 1
-            else:
-                self._report.files_new += 1
-        for name in ("results", "samples", "telemetry", "ledgers", "decisions"):
-            setattr(self._report, name, getattr(self._report, name) + getattr(done, name))
-        self._series |= done.series
-
-    def _take_leave(self, present: set[str]) -> None:
-        """Take out what is gone from the tree. A benchmarks.json that is gone leaves its names behind."""
+        # A benchmarks.json that is gone leaves its names behind.
         gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]
         self._report.files_gone = len(gone)
         if gone:
             self._store.forget_files(gone, self._place)
+        self._report.series = len(self._series)
+        return self._report
+
+    def _take(self, found: _Found, name: str) -> None:
+        known = self._known.get(storable(name))
+        size, mtime_ns, sha256 = -1, 0, ""
+        payload: Payload = None
+        error = ""
+        try:
+            try:
+                stat = found.path.stat()
+                size, mtime_ns = stat.st_size, stat.st_mtime_ns
+            except OSError:
+                pass  # reading it says what it is
+            # Bad files are tried again: they are few, and a newer nbbench may know better.
+            if known and not known.error and (known.size, known.mtime_ns) == (size, mtime_ns):
+                self._report.files_unchanged += found.kind == "results"
+                return
+            if found.kind == "link":
+                raise BadFileError(found.path, "a link that leads back into the results is not followed")
+            data = read_bytes(found.path)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if not (known and not known.error and known.sha256 == sha256):
+                payload = self._parse(found, data)
+        except BadFileError as bad:
+            error = bad.reason
+            self._report.files_bad.append((name, error))
+            if known and (known.sha256, known.error) == (sha256, error):
+                return
+        self._batch.append((SourceFile(name, found.kind, size, mtime_ns, sha256, error), payload))
+        results = sum(len(p.results) for _, p in self._batch if isinstance(p, ParsedFile))
+        if len(self._batch) >= _BATCH_FILES or results >= _BATCH_RESULTS:
+            self._flush()
+
+    def _parse(self, found: _Found, data: bytes) -> Payload:
+        """What a file holds. Raises BadFileError."""
+        if found.kind == "results":
+            parsed = parse_result_file(data, found.path, self._declared, found.machine)
+            self._report.odd_values += parsed.odd_values
+            return parsed
+        if found.kind == "benchmarks":
+            declared = parse_benchmarks(data, found.path)
+            self._declared |= declared
+            return declared
+        if found.kind == "machine":
+            return parse_machine(data, found.path)
+        if found.kind == "telemetry":
+            records, bad = parse_records(data)
+            self._report.bad_lines += bad
+            return records
+        if found.kind == "ledger":
+            return parse_ledgers(data, found.path)
+        return parse_decision(data, found.path)
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            self._series |= self._store.import_batch(batch, self._place, self._report)
 
 
 def _files(root: Path) -> Iterator[_Found]:
-    for path, machine in find_result_files(root):
-        yield _found(root, path, "results", machine)
-    for kind, paths in (
-        ("telemetry", (p for f in machine_folders(root) for p in sorted(f.glob("telemetry/*.jsonl")))),
-        ("ledger", iter(sorted(root.glob("ledger/*.json.gz")))),
-        ("decision", iter(find_decisions(root / "decisions"))),
-    ):
-        for path in paths:
-            yield _found(root, path, kind)
+    """Every file of the tree, what describes others first. What is named like one and is none (a pipe, a
+    link to nowhere) is among them: reading it says what it is."""
+    if _is_there(root / BENCHMARKS_JSON):
+        yield _Found(root / BENCHMARKS_JSON, "benchmarks")
+    for link in linked_back(root):
+        yield _Found(link, "link")
+    folders = machine_folders(root)
+    for folder in folders:
+        machine = read_machine(folder).name
+        if _is_there(folder / MACHINE_JSON):
+            yield _Found(folder / MACHINE_JSON, "machine")
+        for path in sorted(folder.glob("*.json")):
+            if path.name != MACHINE_JSON:
+                yield _Found(path, "results", machine)
+    for folder in folders:
+        for path in sorted(folder.glob("telemetry/*.jsonl")):
+            yield _Found(path, "telemetry")
+    for path in sorted(root.glob("ledger/*.json.gz")):
+        yield _Found(path, "ledger")
+    for path in find_decisions(root / "decisions"):
+        yield _Found(path, "decision")
 
 
-def _found(root: Path, path: Path, kind: str, machine: str = "") -> _Found:
-    name = path.relative_to(root).as_posix()
-    try:
-        stat = path.stat()
-    except OSError:  # reading it says what it is
-        return _Found(path, name, kind, -1, 0, machine)
-    return _Found(path, name, kind, stat.st_size, stat.st_mtime_ns, machine)
-
-
-def _source(found: _Found, data: bytes) -> SourceFile:
-    digest = hashlib.sha256(data).hexdigest()
-    return SourceFile(found.name, found.kind, found.size, found.mtime_ns, digest)
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from nbbench.errors import UsageError
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey
-from nbbench.record import rows, schema
+from nbbench.record import schema
 from nbbench.record.engine import Database
 from nbbench.record.ledger_files import torch_order
 from nbbench.record.schema import StoredLedger
-from nbbench.record.shapes import AnyRow, pairs, unpack
+from nbbench.record.shapes import AnyRow, unpack
 
 if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
@@ -55,8 +55,7 @@ class StoreReading(Database):
         pattern = _pattern(benchmark)
         commits = self.commits()
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(commits)})
-        with self.reading() as connection:
-            chosen = self._chosen(connection, machine, pattern)
+        chosen = [one for one in self.series_keys(machine=machine) if _matches(pattern, one[1])]
         for start in range(0, len(chosen), _CHUNK):
             chunk = chosen[start : start + _CHUNK]
             ids = [number for number, *_ in chunk]
@@ -69,17 +68,20 @@ class StoreReading(Database):
 
     def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
         """Id, key, unit and kind of every series that has results, by name."""
+        b, s = schema.benchmarks.c, schema.series.c
+        query = sa.select(s.id, *series_columns(), b.unit, b.kind).select_from(keyed_series())
+        query = self._mine(query, schema.benchmarks).where(_measured())
+        if machine is not None:
+            query = query.where(s.machine == machine)
         with self.reading() as connection:
-            query = sa.select(schema.series.c.id).where(_measured())
-            measured = set(connection.execute(query).scalars())
-            found = self._chosen(connection, machine)
-        return [one for one in found if one[0] in measured]
+            found = [(row.id, key_from(row), row.unit, row.kind) for row in connection.execute(query)]
+        return sorted(found, key=lambda item: _order(item[1]))
 
     def size(self, *, machine: str | None = None) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
         series = self._mine(sa.select(schema.series.c.id).join(schema.benchmarks), schema.benchmarks)
         if machine is not None:
-            series = series.join(schema.machines).where(schema.machines.c.name == machine)
+            series = series.where(schema.series.c.machine == machine)
         results = sa.select(sa.func.count()).select_from(schema.results)
         results = results.where(schema.results.c.series_id.in_(series))
         count = sa.select(sa.func.count()).select_from(series.where(_measured()).subquery())
@@ -115,15 +117,13 @@ class StoreReading(Database):
 
         Raises UsageError when several do.
         """
-        c = schema.commits.c
         wanted = prefix.strip().lower()
         if not wanted:
             return None
-        query = self._mine(sa.select(schema.commits), schema.commits)
+        alike = schema.commits.c.hash.startswith(wanted, autoescape=True)
+        query = self._mine(sa.select(schema.commits), schema.commits).where(alike).limit(2)
         with self.reading() as connection:
-            exact = connection.execute(query.where(c.hash == wanted)).first()
-            alike = query.where(c.hash.startswith(wanted, autoescape=True)).limit(2)
-            found = [exact] if exact else connection.execute(alike).all()
+            found = connection.execute(query).all()
         if len(found) > 1:
             raise UsageError(f"several commits begin with {prefix!r}", hint="give more digits")
         return schema.COMMIT.noun(found[0]) if found else None
@@ -137,75 +137,93 @@ class StoreReading(Database):
 
     def machines(self) -> list[Machine]:
         """Every machine with its facts, by name."""
-        c = schema.machines.c
-        query = self._mine(sa.select(c.name, c.facts), schema.machines).order_by(c.name)
+        c = schema.files.c
+        query = self._mine(sa.select(c.params), schema.files).where(c.kind == "machine", c.error == "")
         with self.reading() as connection:
-            return [Machine(name, pairs(facts)) for name, facts in connection.execute(query)]
+            described = [_pairs(text) for text in connection.execute(query).scalars()]
+        facts = {pairs[0][1]: pairs[1:] for pairs in described}
+        return [Machine(name, facts.get(name, ())) for name in sorted({*facts, *self.measured_machines()})]
 
     def measured_machines(self) -> list[str]:
         """The names of the machines that have results, sorted."""
-        c = schema.machines.c
-        series = sa.select(schema.series.c.machine_id).where(_measured())
-        query = self._mine(sa.select(c.name), schema.machines).where(c.id.in_(series)).order_by(c.name)
+        query = self._mine(sa.select(schema.series.c.machine).join(schema.benchmarks), schema.benchmarks)
         with self.reading() as connection:
-            return list(connection.execute(query).scalars())
+            return sorted(connection.execute(query.where(_measured()).distinct()).scalars())
+
+    def file_setups(self) -> dict[tuple[str, str, str], dict[str, str]]:
+        """With what each result file was measured (asv's `params`), by commit, machine and environment."""
+        results, other = schema.results, schema.results.alias()
+        files, s = schema.files, schema.series.c
+        first = sa.select(sa.func.min(other.c.series_id)).where(other.c.file_id == files.c.id)
+        query = (
+            sa.select(files.c.params, schema.commits.c.hash, s.machine, s.environment)
+            .select_from(schema.series.join(results).join(schema.commits).join(files))
+            .where(results.c.series_id == first.scalar_subquery())
+        )
+        with self.reading() as connection:
+            return {
+                (row.hash, row.machine, row.environment): dict(_pairs(row.params))
+                for row in connection.execute(self._mine(query, files))
+            }
 
     def results(self, *, commit: str | None = None, benchmark: str | None = None) -> list[Result]:
-        """Every stored result of a commit (by the beginning of its hash) or of a benchmark's name."""
+        """The results of a commit (by the beginning of its hash) or of a benchmark's name.
+
+        Where two files give the same series and commit, the one that was measured last counts.
+        """
         table = schema.results
         query = (
             sa.select(table, *series_columns(), schema.benchmarks.c.unit, schema.commits.c.hash)
             .select_from(keyed_series().join(table).join(schema.commits))
-            .where(schema.benchmarks.c.project_id == self.project_id)
-            .order_by(table.c.source_id, table.c.series_id)
+            .order_by(table.c.started_at.asc().nulls_first(), table.c.file_id)
         )
+        query = self._mine(query, schema.benchmarks)
         if commit is not None:
             query = query.where(schema.commits.c.hash.startswith(commit.lower(), autoescape=True))
         if benchmark is not None:
             query = query.where(schema.benchmarks.c.name == benchmark)
         with self.reading() as connection:
-            return [
-                schema.RESULT.noun(row, key=key_from(row), commit=row.hash, unit=row.unit)
-                for row in connection.execute(query)
-            ]
+            last = {(row.commit_id, row.series_id): row for row in connection.execute(query)}
+        return [
+            schema.RESULT.noun(row, key=key_from(row), commit=row.hash, unit=row.unit)
+            for _, row in sorted(last.items())
+        ]
 
     def process_records(self, commit: str | None = None, benchmark: str | None = None) -> list[ProcessRecord]:
         """Telemetry in the order of time, of one commit (by prefix) or of one benchmark's name."""
-        table = schema.process_records
-        query = self._of_sources(sa.select(table), table)
-        query = query.order_by(table.c.started_at, table.c.source_id, table.c.line)
+        c = schema.process_records.c
+        query = self._of_files(sa.select(schema.process_records), schema.process_records)
+        query = query.order_by(c.started_at, c.file_id, c.line)
         if commit is not None:
-            query = query.where(table.c.commit_hash.startswith(commit.lower(), autoescape=True))
+            query = query.where(c.commit_hash.startswith(commit.lower(), autoescape=True))
         if benchmark is not None:
-            query = query.where(table.c.benchmark == benchmark)
-        with self.reading() as connection:
-            return [schema.RECORD.noun(row) for row in connection.execute(query)]
+            query = query.where(c.benchmark == benchmark)
+        with self.reading() as connection:  # a process that the files of two checkouts hold is one
+            found = {
+                (row.started_at, row.benchmark, row.param_index, row.kind, row.commit_hash): row
+                for row in connection.execute(query)
+            }
+        return [schema.RECORD.noun(row) for row in found.values()]
 
     def ledger(self, tree: str, workload: str, torch: str | None = None) -> Ledger | None:
         """The ledger of a workload on a tree (by the beginning of its id), with its lines.
 
         Of several torch versions the newest counts, unless one is named.
         """
-        found = self._ledgers(workload, lines=True, tree=tree, torch=torch)
+        c = schema.ledgers.c
+        chosen = [c.workload == workload, c.tree.startswith(tree, autoescape=True)]
+        found = self._ledgers(*chosen, *([c.torch == torch] if torch is not None else []), lines=True)
         return max(found, key=lambda stored: torch_order(stored.torch)).ledger if found else None
 
-    def ledgers(self, workload: str | None = None, *, lines: bool = False) -> list[StoredLedger]:
-        """Every ledger, or those of one workload, by tree; with `lines` (and functions) on request."""
-        return self._ledgers(workload, lines=lines)
+    def ledgers(self, *, lines: bool = False) -> list[StoredLedger]:
+        """Every ledger, by tree; with `lines` (and functions) on request."""
+        return self._ledgers(lines=lines)
 
-    def _ledgers(
-        self, workload: str | None, *, lines: bool, tree: str | None = None, torch: str | None = None
-    ) -> list[StoredLedger]:
+    def _ledgers(self, *chosen: sa.ColumnElement[bool], lines: bool) -> list[StoredLedger]:
         table = schema.ledgers
         columns = [c for c in table.c if lines or c.name not in ("lines", "functions")]
-        query = self._of_sources(sa.select(*columns), table)
-        query = query.order_by(table.c.tree, table.c.workload, table.c.torch, table.c.source_id)
-        if workload is not None:
-            query = query.where(table.c.workload == workload)
-        if tree is not None:
-            query = query.where(table.c.tree.startswith(tree, autoescape=True))
-        if torch is not None:
-            query = query.where(table.c.torch == torch)
+        query = self._of_files(sa.select(*columns), table).where(*chosen)
+        query = query.order_by(table.c.tree, table.c.workload, table.c.torch, table.c.file_id)
         with self.reading() as connection:
             found = {(row.tree, row.workload, row.torch): row for row in connection.execute(query)}
         return [
@@ -217,27 +235,13 @@ class StoreReading(Database):
         """The rows of `table` that belong to the project."""
         return query.where(table.c.project_id == self.project_id)
 
-    def _of_sources(self, query: Any, table: sa.Table) -> Any:
-        sources = self._mine(sa.select(schema.source_files.c.id), schema.source_files)
-        return query.where(table.c.source_id.in_(sources))
-
-    def _chosen(
-        self, connection: sa.Connection, machine: str | None, pattern: re.Pattern[str] | None = None
-    ) -> list[tuple[int, SeriesKey, str, str]]:
-        b = schema.benchmarks.c
-        query = sa.select(schema.series.c.id, *series_columns(), b.unit, b.kind).select_from(keyed_series())
-        query = self._mine(query, schema.benchmarks)
-        if machine is not None:
-            query = query.where(schema.machines.c.name == machine)
-        found = [(row.id, key_from(row), row.unit, row.kind) for row in connection.execute(query)]
-        if pattern is not None:
-            found = [item for item in found if _matches(pattern, item[1])]
-        return sorted(found, key=lambda item: _order(item[1]))
+    def _of_files(self, query: Any, table: sa.Table) -> Any:
+        return query.where(table.c.file_id.in_(self._mine(sa.select(schema.files.c.id), schema.files)))
 
     def _samples(self, ids: list[int]) -> dict[tuple[int, int], bytes]:
-        """Packed samples by series and source."""
+        """Packed samples by series and file."""
         c = schema.results.c
-        query = sa.select(c.series_id, c.source_id, c.samples)
+        query = sa.select(c.series_id, c.file_id, c.samples)
         query = query.where(c.series_id.in_(ids), c.samples.is_not(None))
         with self.reading() as connection:
             return {(row[0], row[1]): row[2] for row in connection.execute(query)}
@@ -245,27 +249,31 @@ class StoreReading(Database):
 
 def series_columns() -> tuple[sa.ColumnElement[Any], ...]:
     """The columns from which `key_from` builds a key."""
-    b = schema.benchmarks.c
-    values = schema.series.c.params.label("parameter_values")
-    machine, environment = schema.machines.c.name, schema.environments.c.name
-    names = machine.label("machine"), environment.label("environment")
-    return b.name, b.version, b.param_names, values, *names
+    b, s = schema.benchmarks.c, schema.series.c
+    return b.name, b.version, b.param_names, s.params.label("parameter_values"), s.machine, s.environment
 
 
 def keyed_series() -> sa.Join:
     """The series with everything that `series_columns` names."""
-    series = schema.series
-    return series.join(schema.benchmarks).join(schema.machines).join(schema.environments)
+    return schema.series.join(schema.benchmarks)
 
 
 def key_from(row: AnyRow) -> SeriesKey:
     """The key of a row with the columns of `series_columns`."""
-    return rows.series_key(row, _texts(row.param_names), _texts(row.parameter_values))
+    names, values = _texts(row.param_names), _texts(row.parameter_values)
+    if len(names) != len(values):
+        names = tuple(f"param{i + 1}" for i in range(len(values)))  # asv's own default
+    params = tuple(zip(names, values, strict=True))
+    return SeriesKey(row.name, row.version, params, row.machine, row.environment)
 
 
 @lru_cache(maxsize=4096)
 def _texts(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(text))
 
 
 def _measured() -> sa.ColumnElement[bool]:
@@ -280,9 +288,10 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
         raise UsageError(f"not a regular expression: {text!r} ({error})") from error
 
 
-def _matches(pattern: re.Pattern[str], key: SeriesKey) -> bool:
+def _matches(pattern: re.Pattern[str] | None, key: SeriesKey) -> bool:
     values = ", ".join(value for _, value in key.params)
-    return any(pattern.search(text) for text in (key.benchmark, f"{key.benchmark}({values})", key.label))
+    texts = key.benchmark, f"{key.benchmark}({values})", key.label
+    return pattern is None or any(pattern.search(text) for text in texts)
 
 
 def _order(key: SeriesKey) -> tuple[Any, ...]:

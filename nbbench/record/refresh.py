@@ -11,9 +11,10 @@ from nbbench.errors import InconclusiveError, StoreError, UsageError
 from nbbench.record import Store
 from nbbench.record.branch import branch_line, order_key
 from nbbench.record.engine import parse_url, sqlite_file
-from nbbench.record.load import ImportReport, import_results
+from nbbench.record.importing import ImportReport
+from nbbench.record.load import import_results
 from nbbench.record.projects import folder_of, own_project, place_of
-from nbbench.record.rows import digest_of
+from nbbench.record.shapes import digest_of
 from nbbench.words import plural
 
 

@@ -10,14 +10,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
+from sqlalchemy import Column, ForeignKey, MetaData, Table, UniqueConstraint
 from sqlalchemy.schema import ColumnCollectionConstraint
 
-from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.evidence import Folder
 from nbbench.ledger import Ledger
-from nbbench.model import Benchmark, ChangePoint, Commit, Decision, Event, NotJudged, ProcessRecord, Result
+from nbbench.model import Benchmark, Commit, Decision, Event, NotJudged, ProcessRecord, Result
 from nbbench.record.shapes import Shape
-from nbbench.record.values import BIG, INT, TEXT, TIME
+from nbbench.record.values import BIG, INT, TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,33 @@ class StoredLedger:
     ledger: Ledger
 
 
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a results tree as the database remembers it.
+
+    `path` is relative to the tree, with slashes. `error` says why a file cannot be used; empty for a good
+    one. `params` are what asv wrote down of the machine and the Python.
+    """
+
+    path: str
+    kind: str  # results, benchmarks, machine, telemetry, ledger, decision
+    size: int
+    mtime_ns: int
+    sha256: str
+    error: str = ""
+    params: tuple[tuple[str, str], ...] = ()
+
+
 COMMIT = Shape(Commit)
 BENCHMARK = Shape(Benchmark)
+FILE = Shape(SourceFile)
 RESULT = Shape(Result, without={"key", "commit", "unit"})
 RECORD = Shape(ProcessRecord, renamed={"commit": "commit_hash"}, indexed={"commit_hash"})
 LEDGER = Shape(Ledger, keys={"workload"})
 DECISION = Shape(Decision)
-EVENT = Shape(Event, without={"changes"})
-CHANGE = Shape(ChangePoint, without={"key"})
+EVENT = Shape(Event)
 NOT_JUDGED = Shape(NotJudged)
-FOLDER = Shape(Folder, without={"figures"}, renamed={"commit": "commit_hash"}, keys={"path"})
-FIGURE = Shape(EvidenceFigure)
+FOLDER = Shape(Folder, renamed={"commit": "commit_hash"}, keys={"path"})
 
 
 def _id() -> Column[int]:
@@ -59,12 +75,12 @@ def _of_project(**options: Any) -> Column[int]:
     return _ref("project_id", "projects.id", **options)
 
 
-def _of_source() -> Column[int]:
-    return Column("source_id", INT, ForeignKey("source_files.id"), primary_key=True)
+def _of_file() -> Column[int]:
+    return Column("file_id", INT, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True)
 
 
-def _ordinal(**options: Any) -> Column[int]:
-    return Column("ordinal", INT, nullable=False, **options)
+def _ordinal() -> Column[int]:
+    return Column("ordinal", INT, primary_key=True)
 
 
 metadata = MetaData()
@@ -87,22 +103,6 @@ commits = Table(
     UniqueConstraint("project_id", "hash"),
 )
 
-machines = Table(
-    "machines", metadata, _id(), _of_project(), _text("name"), _text("facts"),
-    UniqueConstraint("project_id", "name"),
-)  # fmt: skip
-
-# Digests stand for texts that may be longer than what PostgreSQL can index.
-environments = Table(
-    "environments",
-    metadata,
-    _id(),
-    _of_project(),
-    _text("digest"),
-    *(_text(name) for name in ("name", "python", "requirements", "env_vars")),
-    UniqueConstraint("project_id", "digest"),
-)
-
 benchmarks = Table(
     "benchmarks",
     metadata,
@@ -112,47 +112,26 @@ benchmarks = Table(
     UniqueConstraint("project_id", "name", "version"),
 )
 
-# `params` are the values; their names are the benchmark's.
+# `params` are the values; their names are the benchmark's. The digest stands for the whole key, which may
+# be longer than what PostgreSQL can index.
 series = Table(
     "series",
     metadata,
     _id(),
     _ref("benchmark_id", "benchmarks.id"),
-    _text("digest"),
-    _ref("machine_id", "machines.id"),
-    _ref("environment_id", "environments.id"),
-    _text("params"),
+    *(_text(name) for name in ("digest", "machine", "environment", "params")),
     UniqueConstraint("benchmark_id", "digest"),
 )
 
-# A folder of results: "" is the one beside which the database lies.
-trees = Table(
-    "trees", metadata, _id(), _of_project(), _text("place"), UniqueConstraint("project_id", "place")
-)
-
-# What files said, by content: the same file in two checkouts is one source.
-source_files = Table(
-    "source_files",
+# The files of results folders: the place "" is the folder beside which the database lies.
+files = Table(
+    "files",
     metadata,
     _id(),
     _of_project(),
-    *(_text(name) for name in ("path", "sha256", "kind")),
-    Column("imported_at", TIME, nullable=False),
-    _text("params"),
-    _text("durations"),
-    UniqueConstraint("project_id", "path", "sha256"),
-)
-
-# The files as they lie in a tree; a bad one keeps the source that it was while it was good.
-tree_files = Table(
-    "tree_files",
-    metadata,
-    _ref("tree_id", "trees.id", primary_key=True),
-    _text("path", primary_key=True),
-    Column("size", BIG, nullable=False),
-    Column("mtime_ns", BIG, nullable=False),
-    *(_text(name) for name in ("sha256", "status", "error")),
-    Column("source_id", INT, ForeignKey("source_files.id"), index=True),
+    _text("place"),
+    *FILE.columns(),
+    UniqueConstraint("project_id", "place", "path"),
 )
 
 # `samples` are little-endian float64: lossless, a third of their JSON text, and read about
@@ -160,66 +139,33 @@ tree_files = Table(
 results = Table(
     "results",
     metadata,
-    _of_source(),
+    _of_file(),
     Column("series_id", INT, ForeignKey("series.id"), primary_key=True, index=True),
     _ref("commit_id", "commits.id", index=True),
     *RESULT.columns(),
 )
 
 process_records = Table(
-    "process_records",
-    metadata,
-    _of_source(),
-    Column("line", INT, primary_key=True),
-    *RECORD.columns(),
+    "process_records", metadata, _of_file(), Column("line", BIG, primary_key=True), *RECORD.columns()
 )
 
 ledgers = Table(
     "ledgers",
     metadata,
-    _of_source(),
+    _of_file(),
     _text("tree", index=True),
     _text("commit_hash"),
     _text("torch"),
     *LEDGER.columns(),
 )
 
-decisions = Table("decisions", metadata, _of_source(), *DECISION.columns())
+decisions = Table("decisions", metadata, _of_file(), *DECISION.columns())
 
-events = Table(
-    "events", metadata, _of_project(primary_key=True), _ordinal(primary_key=True), *EVENT.columns(),
-    UniqueConstraint("project_id", "id"),
-)  # fmt: skip
+events = Table("events", metadata, _of_project(primary_key=True), _ordinal(), *EVENT.columns())
 
-change_points = Table(
-    "change_points",
-    metadata,
-    _of_project(primary_key=True),
-    Column("event", INT, primary_key=True),
-    _ordinal(primary_key=True),
-    _ref("series_id", "series.id", index=True),
-    *CHANGE.columns(),
-    ForeignKeyConstraint(["project_id", "event"], ["events.project_id", "events.ordinal"]),
-)
-
-not_judged = Table(
-    "not_judged", metadata, _of_project(primary_key=True), _ordinal(primary_key=True), *NOT_JUDGED.columns()
-)
+not_judged = Table("not_judged", metadata, _of_project(primary_key=True), _ordinal(), *NOT_JUDGED.columns())
 
 folders = Table("folders", metadata, _of_project(primary_key=True), *FOLDER.columns())
-
-folder_figures = Table(
-    "folder_figures",
-    metadata,
-    _of_project(primary_key=True),
-    _text("folder", primary_key=True),
-    _ordinal(primary_key=True),
-    *FIGURE.columns(),
-    ForeignKeyConstraint(["project_id", "folder"], ["folders.project_id", "folders.path"]),
-)
-
-# The tables that hold what a source said.
-OWNED = (results, process_records, ledgers, decisions)
 
 
 def _digest() -> str:

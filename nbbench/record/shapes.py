@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import operator
@@ -15,9 +16,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
+import msgspec
 import sqlalchemy as sa
 
-from nbbench.record.plain import flat, reader
 from nbbench.record.values import BIG, DOUBLE, TEXT, TIME
 
 AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
@@ -99,22 +100,23 @@ def _kind(hint: Any) -> _Kind:
         kind = _kind(inner)
         back = _same if inner is float else kind.decode
         return _Kind(kind.column, True, kind.encode, lambda v: None if v is None else back(v))
-    if hint is float:
-        return _Kind(DOUBLE, True, _no_nan, _nan)
+    if hint is float:  # PostgreSQL would sort NaN above everything, and SQLite keeps it as NULL
+        return _Kind(DOUBLE, True, lambda v: v if v == v else None, lambda v: math.nan if v is None else v)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _Kind(TEXT, False, str, hint)
     if (plain := _PLAIN.get(hint)) is not None:
         return _Kind(plain, False, _same, _same)
-    if typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is float:
+    inner = typing.get_args(hint)[0]
+    if inner is float:
         return _Kind(sa.LargeBinary, True, pack, unpack)
-    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(typing.get_args(hint)[0]):
+    if dataclasses.is_dataclass(inner):
         return _Kind(
             sa.LargeBinary,
             True,
-            lambda v: zlib.compress(dumps(flat(v)).encode("ascii")),
-            lambda v: reader(hint)(json.loads(zlib.decompress(v)) if v else []),
+            lambda v: zlib.compress(dumps(msgspec.to_builtins(v)).encode("ascii"), 1),
+            lambda v: msgspec.convert(json.loads(zlib.decompress(v)), hint),
         )
-    return _Kind(TEXT, False, lambda v: dumps(flat(v)), lambda v: reader(hint)(json.loads(v)))
+    return _Kind(TEXT, False, dumps, lambda v: msgspec.convert(json.loads(v), hint))
 
 
 _PLAIN: dict[Any, Any] = {str: TEXT, int: BIG, bool: sa.Boolean, datetime: TIME}
@@ -125,9 +127,9 @@ def dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def pairs(text: str) -> tuple[tuple[str, Any], ...]:
-    """Pairs that `dumps` wrote."""
-    return tuple((name, value) for name, value in json.loads(text))
+def digest_of(*parts: Any) -> str:
+    """What stands for texts of any length in the database."""
+    return hashlib.sha256(dumps(parts).encode("ascii")).hexdigest()
 
 
 def pack(samples: tuple[float, ...]) -> bytes | None:
@@ -138,13 +140,3 @@ def pack(samples: tuple[float, ...]) -> bytes | None:
 def unpack(data: bytes | None) -> tuple[float, ...]:
     """Samples that `pack` wrote."""
     return struct.unpack(f"<{len(data) // 8}d", data) if data else ()
-
-
-def _no_nan(value: float | None) -> float | None:
-    """PostgreSQL would keep NaN, and sort it above everything."""
-    return None if value != value else value
-
-
-def _nan(value: float | None) -> float:
-    """SQLite keeps NaN as NULL."""
-    return math.nan if value is None else value

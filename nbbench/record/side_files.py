@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbbench.ledger import Ledger
+from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
-from nbbench.record.plain import flat, reader
+from nbbench.record.plain import flat, noun_of
 
 _SCHEMA = 1
 LEDGER_KIND = "nbbench-ledger"
@@ -58,7 +58,7 @@ def append_record(path: Path, record: ProcessRecord) -> None:
 
     A line that a killed process left unfinished is closed first and spoils only itself.
     """
-    plain = {"schema": _SCHEMA} | _plain(record)
+    plain = {"schema": _SCHEMA} | flat(record)
     data = json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -105,7 +105,7 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
             "tree": tree,
             "commit": before.commit if before else commit,  # where this tree was first measured
             "torch": torch,
-            "workloads": {name: _plain(merged[name]) for name in sorted(merged)},
+            "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
         text = json.dumps(content, separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
@@ -126,23 +126,21 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     if top.get("schema") != _SCHEMA:
         raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_SCHEMA}")
     try:
-        one, text = reader(Ledger), reader(str)
-        workloads = {str(name): one(entry) for name, entry in top["workloads"].items()}
-        return LedgerFile(text(top["tree"]), text(top["commit"]), text(top["torch"]), workloads)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        for entry in top["workloads"].values():  # its lines and functions are lists of their fields
+            for name, kind in (("lines", LedgerLine), ("functions", FunctionCost)):
+                fields = [f.name for f in dataclasses.fields(kind)]
+                entry[name] = [dict(zip(fields, cells, strict=False)) for cells in entry.get(name, ())]
+        return noun_of(LedgerFile, top)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error
 
 
 def _record(plain: dict[str, Any]) -> ProcessRecord:
-    record: ProcessRecord = reader(ProcessRecord)(plain)
+    record = noun_of(ProcessRecord, plain)
     names = (record.commit, record.benchmark, record.kind, record.machine)
     if plain["schema"] != _SCHEMA or max(map(len, names)) > _MAX_NAME:
         raise ValueError("unknown schema, or a damaged name")
     return record
-
-
-def _plain(noun: Any) -> dict[str, Any]:
-    return {f.name: flat(getattr(noun, f.name)) for f in dataclasses.fields(noun)}
 
 
 @contextmanager

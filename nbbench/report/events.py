@@ -8,10 +8,19 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from nbbench import units
-from nbbench.history.causes.failure import FAILS
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
-from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
-from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
+from nbbench.model import (
+    Cause,
+    ChangePoint,
+    Event,
+    EventDirection,
+    Flag,
+    FlagState,
+    NotJudged,
+)
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table
+from nbbench.report.causes import evidence_sentences
+from nbbench.report.not_judged import not_judged_blocks
 from nbbench.words import day, plural
 
 # A reader looks for what still asks for a decision first.
@@ -19,8 +28,8 @@ _OPEN = (FlagState.CONFIRMED, FlagState.DETECTED)
 _STATES = (*_OPEN, FlagState.ACKNOWLEDGED, FlagState.FIXED, FlagState.VERIFIED, FlagState.REJECTED)
 _DIRECTIONS = (EventDirection.REGRESSION, EventDirection.CHANGE, EventDirection.IMPROVEMENT)
 _TONES = {EventDirection.REGRESSION: ("red", ""), EventDirection.IMPROVEMENT: ("green", "")}
-_NAMED = 3  # changes whose figures are given where the evidence names none
-_NOT_JUDGED_SHOWN = 20
+_NAMED = 3  # changes whose figures are given
+_FAILING = 5
 
 
 def is_open(flag: Flag, now: datetime | None = None) -> bool:
@@ -128,7 +137,7 @@ def figures(change: ChangePoint) -> str:
 
 def moved(change: ChangePoint) -> str:
     """By how much a series moved, or that it runs no more."""
-    return "runs no more" if change.kind == FAILS else units.format_change(change.effect)
+    return "runs no more" if change.fails else units.format_change(change.effect)
 
 
 def commit_range(lo: str, hi: str) -> str:
@@ -144,11 +153,10 @@ def interval(lo: float | None, hi: float | None) -> str:
 
 
 def evidence_lines(flag: Flag) -> list[str]:
-    """What is known of an event: its evidence, the figures that it does not name, questions, decisions."""
+    """What is known of an event: what moved, the evidence of its cause, questions, decisions."""
     event = flag.event
-    own, evidence = _figures_of(event), list(event.evidence)
-    lines = evidence + own if any(headline_changes(event)) else own + evidence
-    lines += _questions(event)
+    first, last = _figures_of(event)
+    lines = [*first, *evidence_sentences(event.evidence), *last, *_questions(event)]
     if event.recovered_by:
         lines.append(f"recovered by {event.recovered_by[:8]}")
     for d in flag.decisions:
@@ -157,17 +165,31 @@ def evidence_lines(flag: Flag) -> list[str]:
     return lines
 
 
-def _figures_of(event: Event) -> list[str]:
-    """The changes that moved most, by name and values, times first; where the evidence names time or work,
-    those of other figures."""
-    own = [] if event.cause is Cause.FAILURE else _own(event)
-    if any(headline_changes(event)):
-        own = [c for c in own if change_role(c) in (Role.MEMORY, Role.OTHER) and change_metric(c).counts(c)]
+def _figures_of(event: Event) -> tuple[list[str], list[str]]:
+    """The changes that moved most, by name and values, before the evidence and behind it: what fails, times,
+    or whatever the event is about; then page faults, exact counts that no ledger tells, and other figures."""
+    if event.cause is Cause.FAILURE:
+        failing = sorted((c for c in event.changes if c.fails), key=lambda c: c.key.label)
+        return [_failing(change) for change in failing[:_FAILING]], []
+    own, told = _own(event), {one.kind for one in event.evidence}
+    times = [c for c in event.changes if change_role(c) is Role.TIME]
+    if not any(headline_changes(event)):
+        return _named(own, _NAMED), []
+    counted = [] if "work" in told else [c for c in event.changes if change_metric(c).exact]
+    faults = [c for c in event.changes if change_role(c) is Role.ALLOCATOR]
+    others = [c for c in own if change_role(c) in (Role.MEMORY, Role.OTHER) and change_metric(c).counts(c)]
+    behind = [*_named(faults, 2), *_named(counted, 2), *_named(others, _NAMED)]
+    return _named(times, 2), list(dict.fromkeys(behind))
 
-    def order(change: ChangePoint) -> tuple[bool, float, str]:
-        return change_role(change) is not Role.TIME, -_size(change.effect), change.key.label
 
-    return [f"{c.key.label}: {figures(c)}" for c in sorted(own, key=order)[:_NAMED]]
+def _named(changes: Iterable[ChangePoint], most: int) -> list[str]:
+    found = sorted(changes, key=lambda c: (change_role(c) is not Role.TIME, -_size(c.effect), c.key.label))
+    return [f"{change.key.label}: {figures(change)}" for change in found[:most]]
+
+
+def _failing(change: ChangePoint) -> str:
+    was = units.format_value(change.before, change.unit)
+    return f"{change.key.label} fails since {change.hi_commit[:8]}; it was {was}"
 
 
 def _questions(event: Event) -> list[str]:
@@ -289,16 +311,3 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         quiet=others,
         quiet_as=plural(len(flags) - others, "improvement"),
     )
-
-
-def not_judged_blocks(found: Sequence[NotJudged]) -> list[Block]:
-    """How many series were not judged, by reason, and which; nothing where all were."""
-    if not found:
-        return []
-    counts = Counter(str(one.reason) for one in found).most_common()
-    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
-    text = f"Not judged: {plural(len(found), 'series', 'series')} ({reasons})"
-    rows = [(one.series, str(one.reason), one.since[:8], one.detail) for one in found[:_NOT_JUDGED_SHOWN]]
-    more = len(found) - len(rows)
-    rest = [f"and {more} more; `--json` names all of them"] if more else []
-    return [Title(text), Table(("series", "why", "since", "detail"), rows, codes=(0, 2)), *rest]

@@ -14,10 +14,10 @@ from nbbench import __version__, units
 from nbbench.documents import document
 from nbbench.model import Flag, Result, Status
 from nbbench.plan.exported import Comparison, Export, Standing, comparisons
-from nbbench.report import events
+from nbbench.report import events, not_judged
 from nbbench.report.blocks import Block, Bullets, Lines, Table
 from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
-from nbbench.words import clean_lines, iso, minute, plural
+from nbbench.words import clean_lines, minute, plural
 
 _NOT_RECORDED = "# not recorded\n"
 _LEDGER = ("workload", "ops", "bytes_per_pixel", "upcast_bytes", "peak_live_bytes", "output_dtype", "error")
@@ -93,8 +93,8 @@ def _run_metadata(export: Export) -> dict[str, Any]:
         **{name: getattr(export, name) for name in ("stamp", "cluster", "plan", "commit", "measuring_s")},
         "branch": export.branch or None,
         "tree": export.commit.tree,
-        "started_at": iso(export.started_at),
-        "ended_at": iso(export.ended_at),
+        "started_at": export.started_at,
+        "ended_at": export.ended_at,
         "commands": [export.command],
         "exit_code": export.exit_code,
         "status": status_line(export),
@@ -125,7 +125,7 @@ def summary_md(export: Export, files: Iterable[str]) -> str:
             "STAMP": [f"{export.stamp} (UTC), measured from {minute(export.started_at)}{took}"],
             "Command": [Lines([export.command])],
             "Executive Summary": [Bullets(_executive(export, compared))],
-            "Results": [*_results(export), *events.not_judged_blocks(export.not_judged)],
+            "Results": [*_results(export), *not_judged.not_judged_blocks(export.not_judged)],
             "Environment": fact_table(facts),
             "Comparison to baseline": _comparison(export, compared),
             "Artifacts": [artifacts(files)],

@@ -10,19 +10,18 @@ from typing import Any
 
 from nbbench import units
 from nbbench.ledger import ImageChange
-from nbbench.model import to_plain
+from nbbench.model import Commit, NotJudged, NotJudgedReason, to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.explain_sentences import explanation_sentence, share_sentence
+from nbbench.report.explain_sentences import explanation_sentence, same_source, share_sentence
 from nbbench.words import plural, short_function
-from nbbench.work.explanation import Explanation, changed
+from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
-from nbbench.work.shifts import Temporary, dtype_shifts, temporaries
+from nbbench.work.shifts import dtype_shifts
 from nbbench.work.work_share import WorkShare
 
 _FUNCTION = 30  # columns: the whole table fits 120
 _SHIFTS = 5
 _WORKLOADS = 10  # rows of the summary
-_FEW = 10  # scalars made now and then are not worth a line
 
 
 def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
@@ -33,11 +32,9 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
-    if found.problems:
-        blocks.append("\n".join(f"not compared: {problem}" for problem in found.problems))
-    if found.notes:
-        blocks.append("\n".join(f"note: {note}" for note in found.notes))
-    return blocks
+    if found.not_compared:
+        blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
+    return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks
 
 
 def explain_payload(found: Explanation) -> dict[str, Any]:
@@ -47,35 +44,56 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
         "head": to_plain(found.head),
         "sentence": explanation_sentence(found),
         "lines_matched_by": "name" if found.by_name else "diff",
-        "diffs": [_plain_diff(diff) for diff in found.diffs],
+        "diffs": [plain_diff(diff) for diff in found.diffs],
         "timing": [
             {
-                **to_plain(s),
+                **to_plain(s.timing),
                 "sentence": share_sentence(s),
                 "effect": s.timing.effect,
-                "exact": s.timing.workload in found.exact,
+                "predicted": s.predicted,
+                "share": s.share,
+                "exact": s.exact,
             }
             for s in found.shares
         ],
-        "problems": list(found.problems),
-        "notes": list(found.notes),
+        "problems": [_why_not(one) for one in found.not_compared],
+        "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
 
 
-def _plain_diff(diff: LedgerDiff) -> dict[str, Any]:
-    shifts = [{**to_plain(shift), "word": shift.word} for shift in dtype_shifts(diff)]
+def _why_not(one: NotJudged) -> str:
+    if one.reason is NotJudgedReason.FAILING:
+        return f"{one.series} fails at {one.since[:8]}: {one.detail}"
+    return f"{one.series} is not on record at {one.since[:8]}"
+
+
+def _left_out_of_suite(found: Explanation) -> str:
+    remedy = "" if found.by_name else ": --bench . records them"
+    return f"{plural(found.left_out, 'workload')} of the suite not on record, so not compared{remedy}"
+
+
+def plain_diff(diff: LedgerDiff) -> dict[str, Any]:
+    """A difference as JSON-ready values, without the ledgers themselves."""
     return {
-        **to_plain(diff),
-        "effect": diff.effect,
-        "ops_effect": diff.ops_effect,
-        "dtype_shifts": shifts,
-        "temporaries": to_plain(temporaries(diff)),
+        **diff.figures,
+        "lines": to_plain(diff.lines),
+        "dtypes": _bytes_by_dtype(diff),
+        "dtype_shifts": [{**to_plain(shift), "word": shift.word} for shift in dtype_shifts(diff)],
     }
+
+
+def _bytes_by_dtype(diff: LedgerDiff) -> list[tuple[str, float, float]]:
+    """Each dtype with its bytes per pixel before and after."""
+    before, after = dict(diff.base.bytes_by_dtype), dict(diff.head.bytes_by_dtype)
+    return [
+        (name, before.get(name, 0) / diff.base.pixels, after.get(name, 0) / diff.head.pixels)
+        for name in sorted(before.keys() | after.keys())
+    ]
 
 
 def _summary(found: Explanation) -> list[Block]:
     """A row for each workload that differs or gets a table; the others in one line."""
-    telling = [d for d in found.diffs if changed(d) or d.workload in found.detailed]
+    telling = [d for d in found.diffs if d.changed or d.workload in found.detailed]
     same = len(found.diffs) - len(telling)
     telling.sort(key=lambda d: (d.workload not in found.detailed, -abs(d.cost_effect), d.workload))
     shown, more = telling[:_WORKLOADS], telling[_WORKLOADS:]
@@ -83,13 +101,13 @@ def _summary(found: Explanation) -> list[Block]:
     rows = [
         [
             d.workload,
-            f"{d.bytes_before:,.2f}",
-            f"{d.bytes_after:,.2f}",
+            f"{d.base.bytes_per_pixel:,.2f}",
+            f"{d.head.bytes_per_pixel:,.2f}",
             units.format_change(d.effect),
-            f"{d.ops_before:,}",
-            f"{d.ops_after:,}",
+            f"{d.base.ops:,}",
+            f"{d.head.ops:,}",
             d.image,
-            *_time_cells(found.share_of(d.workload), d.workload in found.exact),
+            *_time_cells(found.share_of(d.workload)),
         ]
         for d in shown
     ]
@@ -108,12 +126,12 @@ def _summary(found: Explanation) -> list[Block]:
     return [table, "\n".join(said)] if said else [table]
 
 
-def _time_cells(share: WorkShare | None, exact: bool) -> tuple[str, str]:
+def _time_cells(share: WorkShare | None) -> tuple[str, str]:
     if share is None:
         return "", ""
     predicted = "" if share.predicted is None else units.format_change(share.predicted)
     about = "~" if share.timing.overlap else ""
-    return f"{about}{units.format_change(share.timing.effect)}{'' if exact else '*'}", predicted
+    return f"{about}{units.format_change(share.timing.effect)}{'' if share.exact else '*'}", predicted
 
 
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
@@ -122,13 +140,16 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
         blocks.append(_line_table(diff, limit))
     said = _left_out(diff, limit)
     said += _shift_lines(diff)
-    said += _temporary_lines(temporaries(diff))
     said.append(_peak(diff))
     said.append(_image(diff))
     if (share := found.share_of(diff.workload)) is not None:
-        note = f" ({share.timing.note})" if share.timing.note else ""
-        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}{note}")
-        said += _system(share)
+        stands_in = "; ".join(
+            filter(None, (_apart(found.base, share.timing.base), _apart(found.head, share.timing.head)))
+        )
+        said.append(
+            f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}"
+            + (f" ({stands_in})" if stands_in else "")
+        )
     else:
         said.append("time: not measured")
     how = (
@@ -147,9 +168,9 @@ def _line_table(diff: LedgerDiff, limit: int) -> Table:
     shown = _merged(diff.lines)[:limit]
     names = _short_paths([row.change for row in shown])
     rows = [_line_row(row, names) for row in shown]
-    total = diff.bytes_after - diff.bytes_before
-    figures = (f"{diff.bytes_before:,.1f}", f"{diff.bytes_after:,.1f}", _signed(total))
-    rows.append(["total of the run", "", "", "", "", f"{diff.ops_before}→{diff.ops_after}", *figures])
+    total = diff.head.bytes_per_pixel - diff.base.bytes_per_pixel
+    figures = (f"{diff.base.bytes_per_pixel:,.1f}", f"{diff.head.bytes_per_pixel:,.1f}", _signed(total))
+    rows.append(["total of the run", "", "", "", "", f"{diff.base.ops}→{diff.head.ops}", *figures])
     heads = ["function", "line", "was", "operation", "dtype", "calls", "before", "after", "B/px"]
     return Table(heads, rows, right=(5, 6, 7, 8), codes=(0, 1, 2))
 
@@ -238,36 +259,22 @@ def _shift_lines(diff: LedgerDiff) -> list[str]:
         )
     if shifts or diff.upcasts:
         said += [
-            f"bytes in {name}: {old:,.1f} → {new:,.1f} B/px" for name, old, new in diff.dtypes if old != new
+            f"bytes in {name}: {old:,.1f} → {new:,.1f} B/px"
+            for name, old, new in _bytes_by_dtype(diff)
+            if old != new
         ]
     if diff.upcasts:
-        said.append(f"wider than asked: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/px")
-    return said
-
-
-def _temporary_lines(made: Sequence[Temporary]) -> list[str]:
-    said = []
-    for word, group in (
-        ("new", [m for m in made if m.calls > 0]),
-        ("lost", [m for m in made if m.calls < 0]),
-    ):
-        if group and (len(group) > _FEW or any(abs(m.delta) >= 0.05 for m in group)):
-            calls, delta = sum(abs(m.calls) for m in group), sum(m.delta for m in group)
-            first = ", ".join(dict.fromkeys(m.function or "(benchmark)" for m in group[:4]))
-            said.append(
-                f"{word} temporaries: {calls:,} by {plural(len(group), 'operation')} ({delta:+,.1f} B/px), "
-                f"most in {first}"
-            )
+        before, after = diff.base.upcast_per_pixel, diff.head.upcast_per_pixel
+        said.append(f"wider than asked: {before:,.1f} → {after:,.1f} B/px")
     return said
 
 
 def _peak(diff: LedgerDiff) -> str:
-    figures = f"{units.format_bytes(diff.peak_before)} → {units.format_bytes(diff.peak_after)}"
-    if diff.peak_before == diff.peak_after:
-        figures = f"{units.format_bytes(diff.peak_after)}, as before"
+    before, after = (units.format_bytes(one.peak_live_bytes) for one in (diff.base, diff.head))
+    figures = f"{after}, as before" if not diff.peak_effect else f"{before} → {after}"
     places = [
         f"{path}:{line} {function}"
-        for path, line, function in (diff.peak_line_before, diff.peak_line_after)
+        for path, line, function in (diff.base.peak_line, diff.head.peak_line)
         if path
     ]
     where = f", at {' → '.join(dict.fromkeys(places))}" if places else ""
@@ -282,12 +289,10 @@ def _image(diff: LedgerDiff) -> str:
     )
 
 
-def _system(share: WorkShare) -> list[str]:
-    said = []
-    before, after = share.timing.minor_faults
-    if before is not None and after is not None:
-        said.append(f"page faults a run (default malloc) {before:,.0f} → {after:,.0f}")
-    low, high = share.timing.system_share
-    if low is not None and high is not None:
-        said.append(f"system time {low * 100:.0f} % → {high * 100:.0f} % of the processes' processor time")
-    return ["; ".join(said)] if said else []
+def _apart(asked: Commit, measured: Commit) -> str:
+    """How far the measured commit is from the one asked for; '' where it is the same."""
+    if same_source(asked, measured):
+        return ""
+    apart = measured.position - asked.position
+    near = f", {plural(abs(apart), 'tree')} {'before' if apart < 0 else 'after'}" if asked.position else ""
+    return f"{asked.short} was not timed: {measured.short} stands in{near}"

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.metrics import least_effect
+from nbbench.model import Commit
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation
-from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff, log_ratio
+from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 from nbbench.work.shifts import by_function, dtype_shifts
 from nbbench.work.work_share import Timing, WorkShare
 
@@ -32,24 +33,30 @@ def explanation_sentence(found: Explanation) -> str:
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
         said += f" The image{where} changed: not like for like."
-    if found.problems:
-        said += f" {plural(len(found.problems), 'workload')} could not be compared."
-    share = found.share_of(main.workload) if main.workload in found.exact else None
-    if share is None:
+    if found.not_compared:
+        said += (
+            f" {plural(len({one.series for one in found.not_compared}), 'workload')} could not be compared."
+        )
+    share = found.share_of(main.workload)
+    if share is None or not share.exact:
         return said
-    nearest = " at the nearest timed commits" if share.timing.note else ""
+    timed = (share.timing.base, found.base), (share.timing.head, found.head)
+    nearest = "" if all(same_source(*ends) for ends in timed) else " at the nearest timed commits"
     return f"{said} Time of {main.workload}{nearest}: {share_sentence(share)}."
+
+
+def same_source(one: Commit, other: Commit) -> bool:
+    """Whether two commits have the same measured source."""
+    return one.hash == other.hash or bool(one.tree and one.tree == other.tree)
 
 
 def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
     """The workload whose peak memory moved most, where one moved by what counts (H3)."""
-    both = [d for d in diffs if d.peak_before > 0 and d.peak_after > 0]
-    moved = {d.workload: log_ratio(d.peak_before, d.peak_after) for d in both}
-    most = max(both, key=lambda d: abs(moved[d.workload]), default=None)
-    if most is None or abs(moved[most.workload]) <= least_effect("B (exact)"):
+    most = max(diffs, key=lambda d: abs(d.peak_effect))
+    if abs(most.peak_effect) <= least_effect("B (exact)"):
         return ""
-    sizes = f"{units.format_bytes(most.peak_before)} → {units.format_bytes(most.peak_after)}"
-    return f" Peak memory of {most.workload}: {sizes} ({units.format_change(moved[most.workload])})."
+    sizes = " → ".join(units.format_bytes(one.peak_live_bytes) for one in (most.base, most.head))
+    return f" Peak memory of {most.workload}: {sizes} ({units.format_change(most.peak_effect)})."
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:
@@ -62,8 +69,8 @@ def _same(diffs: Sequence[LedgerDiff]) -> str:
 
 def _moved(diff: LedgerDiff) -> str:
     figures = (
-        f"{diff.workload} moves {diff.bytes_before:,.1f} → {diff.bytes_after:,.1f} B/pixel "
-        f"({units.format_change(diff.effect)}) in {diff.ops_before:,} → {diff.ops_after:,} operations"
+        f"{diff.workload} moves {diff.base.bytes_per_pixel:,.1f} → {diff.head.bytes_per_pixel:,.1f} B/pixel "
+        f"({units.format_change(diff.effect)}) in {diff.base.ops:,} → {diff.head.ops:,} operations"
     )
     if diff.equal:
         figures += ", the same totals by other operations"
@@ -76,7 +83,7 @@ def _where(diff: LedgerDiff) -> str:
     if not functions:
         return ""
     total = sum(abs(f.delta) for f in functions)
-    if total < WORK_FLOOR * max(diff.bytes_before, 1.0):  # bytes do not matter here: operations do
+    if total < WORK_FLOOR * max(diff.base.bytes_per_pixel, 1.0):  # bytes do not matter here: operations do
         most = max(functions, key=lambda f: abs(f.calls))
         return f", {most.calls:+,} operations in {most.function}" if most.calls else f", in {most.function}"
     first = functions[0]
@@ -91,15 +98,15 @@ def _dtypes(diff: LedgerDiff) -> str:
     total = sum(abs(line.delta) for line in diff.lines)
     said = []
     if shifts and sum(abs(s.delta) for s in shifts) > _DTYPE_SHARE * abs(
-        diff.bytes_after - diff.bytes_before
+        diff.head.bytes_per_pixel - diff.base.bytes_per_pixel
     ):
         most = shifts[0]
-        if total and sum(abs(s.delta) for s in shifts) > WORK_FLOOR * diff.bytes_before:
+        if total and sum(abs(s.delta) for s in shifts) > WORK_FLOOR * diff.base.bytes_per_pixel:
             said.append(
                 f"values {most.word} from {most.before} to {most.after}, first of all in {most.function}"
             )
     if diff.retyped:
-        said.append(f"the output is {diff.dtype_after}, was {diff.dtype_before}")
+        said.append(f"the output is {diff.head.output_dtype}, was {diff.base.output_dtype}")
     return "; ".join(said)
 
 
@@ -130,11 +137,12 @@ def share_sentence(found: WorkShare) -> str:
 
 def _rate(found: WorkShare) -> str:
     """What time that the work does not explain went with: bandwidth, or the cost of an operation."""
-    if found.dispatch is not None:
-        each = found.timing.before_s / found.dispatch[0], found.timing.after_s / found.dispatch[1]
-        return f"{units.format_seconds(each[0])} → {units.format_seconds(each[1])} an operation"
-    before, after = found.bandwidths or (math.nan, math.nan)
-    return f"bandwidth {before / 1e9:.3g} → {after / 1e9:.3g} GB/s"
+    ends = (found.timing.before_s, found.base), (found.timing.after_s, found.head)
+    if found.by_dispatch:
+        each = [units.format_seconds(time / one.ops) for time, one in ends if one]
+        return f"{' → '.join(each)} an operation"
+    rates = [f"{one.bytes / time / 1e9:.3g}" for time, one in ends if one]
+    return f"bandwidth {' → '.join(rates)} GB/s"
 
 
 def _measured(timing: Timing) -> str:

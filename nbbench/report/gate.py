@@ -10,7 +10,8 @@ from typing import Any
 from nbbench import units
 from nbbench.model import Outcome
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
-from nbbench.report.events import interval, not_judged_blocks
+from nbbench.report.events import interval
+from nbbench.report.not_judged import not_judged_blocks
 from nbbench.verdicts import GateReport, Verdict
 
 # In the order in which they are read, with the colour and the mark of each.

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from nbbench.model import NotJudged, Outcome
 from nbbench.report.gate import counts_line, figures, headline, in_reading_order
+from nbbench.report.not_judged import not_judged_detail
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import clean, clean_lines, for_xml
 
@@ -63,7 +64,10 @@ def _not_judged_case(suite: ElementTree.Element, one: NotJudged) -> None:
     name = clean(one.series)
     since = f" since {one.since[:8]}" if one.since else ""
     _child(
-        _case(suite, name.partition("(")[0], name), "skipped", f"not judged: {one.reason}{since}", one.detail
+        _case(suite, name.partition("(")[0], name),
+        "skipped",
+        f"not judged: {one.reason}{since}",
+        not_judged_detail(one),
     )
 
 

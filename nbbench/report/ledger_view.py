@@ -13,7 +13,7 @@ from nbbench.report.blocks import Block, Lines, Table, Title
 from nbbench.words import plural, short_function
 from nbbench.work.fusion import Headroom, headroom
 from nbbench.work.ledger_diff import LedgerDiff
-from nbbench.work.shifts import FunctionChange
+from nbbench.work.shifts import FunctionChange, by_function
 from nbbench.work.steps import WorkStep
 
 _FUNCTION = 46
@@ -179,9 +179,9 @@ def _step_cells(step: WorkStep) -> list[str]:
     if step.diff is None:
         return [*start, *[""] * 7, f"fails: {step.error}", ""]
     diff = step.diff
-    figures = [f"{diff.bytes_before:,.2f}", f"{diff.bytes_after:,.2f}", _change(diff)]
-    counts = [f"{diff.ops_before:,}", f"{diff.ops_after:,}", _time(step), diff.image]
-    return [*start, *figures, *counts, _where(step), step.reproduce]
+    figures = [f"{diff.base.bytes_per_pixel:,.2f}", f"{diff.head.bytes_per_pixel:,.2f}", _change(diff)]
+    counts = [f"{diff.base.ops:,}", f"{diff.head.ops:,}", _time(step), diff.image]
+    return [*start, *figures, *counts, _where(step), _reproduce(step)]
 
 
 def _change(diff: LedgerDiff) -> str:
@@ -201,11 +201,18 @@ def _where(step: WorkStep) -> str:
     diff = step.diff
     if diff is None or not diff.lines:
         return "values only" if diff else ""
-    said = []
-    for one in step.functions[:_WHERE]:
+    said, functions = [], by_function(diff)
+    for one in functions[:_WHERE]:
         said.append(f"{one.function} {_size(one)} ({_places(diff, one.path, one.function)})")
-    rest = len(step.functions) - _WHERE
+    rest = len(functions) - _WHERE
     return ", ".join(said) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _reproduce(step: WorkStep) -> str:
+    """The command that shows this row in full; empty where there is nothing before it."""
+    if step.base is None:
+        return ""
+    return f"nbbench explain {step.base.short} {step.commit.short} --bench {step.workload}"
 
 
 def _size(one: FunctionChange) -> str:
@@ -237,9 +244,9 @@ def _narrow(step: WorkStep, *, several: bool) -> list[str]:
         return [f"{start}  fails: {step.error}"]
     diff = step.diff
     time = f", time {_time(step)}" if step.timing else ""
-    figures = f"{diff.bytes_before:,.2f} → {diff.bytes_after:,.2f} B/px ({_change(diff)})"
-    counts = f"{diff.ops_before:,} → {diff.ops_after:,} ops{time}, image {diff.image}"
-    return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {step.reproduce}"]
+    figures = f"{diff.base.bytes_per_pixel:,.2f} → {diff.head.bytes_per_pixel:,.2f} B/px ({_change(diff)})"
+    counts = f"{diff.base.ops:,} → {diff.head.ops:,} ops{time}, image {diff.image}"
+    return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {_reproduce(step)}"]
 
 
 def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
@@ -255,17 +262,17 @@ def _plain_step(step: WorkStep) -> dict[str, Any]:
         "base": step.base.hash if step.base else None,
         "date": f"{commit.date:%Y-%m-%d}",
         "workload": step.workload,
-        "reproduce": step.reproduce,
+        "reproduce": _reproduce(step),
     }
     if diff is None:
         return {**row, "what": step.error}
     row |= {
-        "bytes_before": round(diff.bytes_before, 2),
-        "bytes_after": round(diff.bytes_after, 2),
+        "bytes_before": round(diff.base.bytes_per_pixel, 2),
+        "bytes_after": round(diff.head.bytes_per_pixel, 2),
         "change": units.format_change(diff.effect),
-        "ops_before": diff.ops_before,
-        "ops_after": diff.ops_after,
-        "upcast": round(diff.upcast_after, 2),
+        "ops_before": diff.base.ops,
+        "ops_after": diff.head.ops,
+        "upcast": round(diff.head.upcast_per_pixel, 2),
         "image": diff.image,
         "what": _where(step),
         "lines": to_plain(diff.lines),

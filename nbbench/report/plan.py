@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from nbbench.evidence import FolderState
-from nbbench.model import Flag, FlagState
+from nbbench.model import Flag, FlagState, NotJudged
 from nbbench.plan.plan import CriterionState, PlanVerdict
 from nbbench.plan.plans import Criterion, Plan
 from nbbench.report import events
 from nbbench.report.blocks import Block, Table, Title
 from nbbench.report.markdown import code, escape
+from nbbench.report.not_judged import not_judged_counts
 from nbbench.report.text import as_text
 from nbbench.words import day, plural
 
@@ -44,6 +45,7 @@ def attempt_markdown(
     plan: Plan,
     states: Sequence[CriterionState],
     flags: Sequence[Flag],
+    not_judged: Sequence[NotJudged],
     now: datetime,
     *,
     machine: str,
@@ -60,6 +62,7 @@ def attempt_markdown(
     lines += [] if measured else ["  - none: nothing was measured"]
     lines += ["- Artifacts:", *_artifacts(states)]
     lines += ["- Open regressions:", *_open(flags)]
+    lines += [f"- Not judged: {escape(not_judged_counts(not_judged))}"] if not_judged else []
     lines += ["- Next actions:", *[f"  - {action}" for action in _actions(plan, states, flags)]]
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,8 @@ from nbbench import units
 from nbbench.ledger import Roof
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.work.roofs import MEANING, WRITE_ALLOCATE, Achieved, Bound, with_write_allocate
+from nbbench.words import plural
+from nbbench.work.roofs import WRITE_ALLOCATE, Achieved, Bound, with_write_allocate
 
 _ROOF_HEAD = ("kernel", "STREAM", "with write-allocate")
 _HEAD = (
@@ -24,6 +25,12 @@ _HEAD = (
     "an operation",
     "alive",
 )
+_MEANING = {
+    Bound.DISPATCH: "calling operations takes the larger part of the time: fewer, larger operations help",
+    Bound.CACHE: "the working set fits in the last-level cache, whose own bandwidth is the ceiling",
+    Bound.PARTLY: "operations find their operands in the cache, though the working set does not fit",
+    Bound.MEMORY: "operations stream through memory: STREAM's best figure is the ceiling",
+}
 _RIGHT = (1, 2, 3, 5, 6, 7, 8, 9)
 
 
@@ -31,7 +38,7 @@ def roofline_blocks(title: str, roof: Roof, rows: Sequence[Achieved], notes: Seq
     """Ceilings, one row a workload, and what each roof means."""
     return [
         Title(f"{title}: {roofline_headline(rows)}"),
-        machine_line(roof),
+        _machine_line(roof),
         Table(_ROOF_HEAD, _roof_rows(roof), right=(1, 2)),
         Table(_HEAD, [_cells(row) for row in rows], right=_RIGHT),
         "\n".join(f"{bound}: {meaning}" for bound, meaning in _meanings(rows)),
@@ -51,18 +58,17 @@ def roofline_payload(roof: Roof, rows: Sequence[Achieved], notes: Sequence[str])
 
 def _meanings(rows: Sequence[Achieved]) -> list[tuple[Bound, str]]:
     there = {row.bound for row in rows}
-    return [(bound, meaning) for bound, meaning in MEANING.items() if bound in there]
+    return [(bound, meaning) for bound, meaning in _MEANING.items() if bound in there]
 
 
-def machine_line(roof: Roof) -> str:
+def _machine_line(roof: Roof) -> str:
     """How the ceilings were taken."""
-    arrays = f"arrays of {units.format_bytes(roof.array_bytes)}, " if roof.array_bytes else ""
-    if roof.array_bytes and not roof.beyond_cache:
-        arrays = arrays.replace(", ", " (less than four times the cache: memory's figures may be too high), ")
-    cache = f"last-level cache {units.format_bytes(roof.cache_bytes) if roof.cache_bytes else 'unknown'}"
-    cost = f"; an operation costs {units.format_seconds(roof.op_s)}" if roof.op_s else ""
-    count = f"{roof.threads} thread{'s' if roof.threads != 1 else ''}" if roof.threads else "recorded threads"
-    return f"{count}, {arrays}{cache}{cost}"
+    small = "" if roof.beyond_cache else " (less than four times the cache: memory's figures may be too high)"
+    return (
+        f"{plural(roof.threads, 'thread')}, arrays of {units.format_bytes(roof.array_bytes)}{small}, "
+        f"last-level cache {units.format_bytes(roof.cache_bytes) if roof.cache_bytes else 'unknown'}; "
+        f"an operation costs {units.format_seconds(roof.op_s)}"
+    )
 
 
 def _roof_rows(roof: Roof) -> list[list[str]]:
@@ -70,7 +76,6 @@ def _roof_rows(roof: Roof) -> list[list[str]]:
     return [
         [name, units.format_value(getattr(roof, name), "B/s"), units.format_value(traffic[name], "B/s")]
         for name in WRITE_ALLOCATE
-        if getattr(roof, name)
     ]
 
 
@@ -83,7 +88,7 @@ def _cells(row: Achieved) -> list[str]:
         str(row.bound),
         units.format_value(row.ceiling, "B/s") if row.ceiling else "-",
         f"{row.fraction:.0%}" if row.fraction is not None else "-",
-        f"{min(row.dispatch_share, 1.0):.0%}" if row.dispatch_share is not None else "-",
+        f"{min(row.dispatch_share, 1.0):.0%}",
         units.format_bytes(row.operation_bytes),
         units.format_bytes(row.working_set_bytes),
     ]
@@ -93,6 +98,6 @@ def roofline_headline(rows: Sequence[Achieved]) -> str:
     """The workload that comes nearest to its roof, in one sentence."""
     held = [row for row in rows if row.fraction is not None]
     if not held:
-        return "no workload has a bandwidth ceiling here: dispatch, or a ceiling that was not recorded"
+        return "no workload has a bandwidth ceiling here: calling operations takes the time"
     near = max(held, key=lambda row: row.fraction or 0.0)
     return f"nearest to its roof: {near.workload} at {near.fraction:.0%} of the {near.bound} ceiling"

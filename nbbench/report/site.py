@@ -17,6 +17,7 @@ from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, EventDirection, Flag, NotJudged, Series, SeriesKey
 from nbbench.report import events
 from nbbench.report.chart import Chart
+from nbbench.report.not_judged import not_judged_detail
 from nbbench.words import day, for_html, minute, plural
 
 # A chart takes about 20 KB, and past a few dozen nobody looks: the rest is named, not drawn.
@@ -103,6 +104,7 @@ def _environment() -> Environment:
         "version": __version__,
         "units": units,
         "events": events,
+        "not_judged_detail": not_judged_detail,
         "tones": _TONES,
         "day": day,
         "minute": minute,

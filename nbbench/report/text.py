@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from tabulate import tabulate
 
 from nbbench.report.blocks import Block, Bullets, Head, Item, Lines, Table, Title
-from nbbench.words import clean, clean_lines, display_width, truncate, truncate_middle
+from nbbench.words import clean, clean_lines, truncate, truncate_middle
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _WIDTH = 110  # of a paragraph
@@ -89,7 +90,7 @@ def _table(block: Table, term: Terminal) -> str:
         rows[number][block.toned] = term.paint(rows[number][block.toned], tone)
     spare = list(block.spare)
     shown = list(range(len(block.headers)))
-    least = min(_LEAST_NAME if named else _LEAST, max((display_width(row[last]) for row in rows), default=0))
+    least = min(_LEAST_NAME if named else _LEAST, max((cell_len(row[last]) for row in rows), default=0))
     limit = term.width or 10**6
     while spare and _room(block, rows, shown, limit) < (least if last in shown else 0):
         shown.remove(spare.pop(0))
@@ -107,7 +108,7 @@ def _room(block: Table, rows: Sequence[Sequence[str]], shown: Sequence[int], lim
     bare = [[*row[:-1], ""] for row in rows]
     headers = [*block.headers[:-1], ""]
     lines = _aligned(replace(block, headers=headers), bare, shown).splitlines()
-    widest = max((display_width(re.sub(r"\x1b\[\d+m", "", line)) for line in lines), default=0)
+    widest = max((cell_len(re.sub(r"\x1b\[\d+m", "", line)) for line in lines), default=0)
     return limit - widest - (2 if last in shown else 0)
 
 

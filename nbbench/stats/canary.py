@@ -53,10 +53,6 @@ by which the canaries took 12 to 15 % longer and the workloads 20 to 44 %."""
 CERTAIN_SIGMAS = 3.0
 """A jump of a canary is believed from so many standard errors on."""
 
-EXPLAINED_SHARE = 0.5
-"""A canary that moved by this share of a change, in its direction, explains it: workloads follow the canaries
-by a factor of one to two."""
-
 
 def remove_drift(values: ArrayLike, canaries: ArrayLike) -> tuple[FloatArray, float]:
     """``values`` without what their canary shows of the machine, and the noise that is left, as a share.
@@ -181,8 +177,3 @@ def canary_jump(before: ArrayLike, after: ArrayLike) -> float:
     spread = MAD_TO_SIGMA * median(np.abs(np.concatenate((earlier - median(earlier), later - median(later)))))
     error = spread * math.sqrt(math.pi / 2.0 * (1.0 / earlier.size + 1.0 / later.size))
     return moved if abs(moved) > CERTAIN_SIGMAS * error else 0.0
-
-
-def explains(jump: float, effect: float) -> bool:
-    """Whether a canary's ``jump`` goes far enough with a change of ``effect`` (log ratios of times)."""
-    return jump * effect > 0 and abs(jump) >= EXPLAINED_SHARE * abs(effect)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.detector import Change, Rules, detect
+from nbbench.stats.detector import Change, detect
 from nbbench.stats.short_levels import ALONE
 
 FloatArray = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Step:
     places (95 %, wider where values are missing). ``before`` and ``after`` are the levels (medians, in the
     values' own unit). ``effect`` is ln(after / before) with a 95 % interval; `level_effect` says what it is
     where the levels have no ratio. ``p_value`` is the probability of a contrast as great anywhere in a series
-    of this length that does not change. ``segment_before`` and ``segment_after`` count finite points.
+    of this length that does not change.
 
     A *drift* runs from ``lo`` to ``hi``; its ``index`` is the place half way, its levels are those at its two
     ends.
@@ -48,8 +48,15 @@ class Step:
     effect_hi: float
     p_value: float
     kind: Literal["step", "drift"]
-    segment_before: int
-    segment_after: int
+
+
+ALARMS_PER_POINT = 1e-3
+"""False alarms that short series may raise: one in a thousand points."""
+
+
+def series_alpha(alpha: float, n: int) -> float:
+    """Error rate of a series of ``n`` points: ``alpha``, but no more than ALARMS_PER_POINT allow."""
+    return min(alpha, ALARMS_PER_POINT * max(n, 1))
 
 
 def level_effect(before: float, after: float) -> float:
@@ -69,13 +76,12 @@ def detect_steps(
     values: ArrayLike,
     *,
     confirmed: ArrayLike | None = None,
-    min_segment: int = 3,
     alpha: float = 0.01,
     min_effect: float = 0.0,
 ) -> tuple[Step, ...]:
     """Change points of a noisy series of shape (n,) in commit order; NaN and infinities are missing values.
 
-    A level has at least ``min_segment`` points, unless ``confirmed`` (shape (n,)) says that a shorter one is
+    A level has at least three points, unless ``confirmed`` (shape (n,)) says that a shorter one is
     real: true or ALONE where a second collection confirms the point, the number (from 1 on) of the level
     where the ledger confirms a level as a whole. ``alpha`` bounds the
     probability that a series without changes yields any step. Changes smaller than ``min_effect`` (absolute
@@ -85,8 +91,14 @@ def detect_steps(
     beforehand (`null_model`), not from random permutations. ValueError for other shapes and for arguments out
     of range.
     """
-    array = _check(values, min_segment, alpha, min_effect)
-    flags = _confirmations(confirmed, array.shape)
+    if not (0.0 < alpha < 1.0 and min_effect >= 0.0):
+        raise ValueError(f"alpha must lie inside (0, 1) and min_effect from 0 on: {alpha}, {min_effect}")
+    array = _series(values)
+    flags = np.zeros(array.shape, dtype=np.int64) if confirmed is None else np.asarray(confirmed)
+    if flags.shape != array.shape:
+        raise ValueError(f"confirmed has shape {flags.shape}, values have {array.shape}")
+    if flags.dtype == np.bool_:
+        flags = np.where(flags, ALONE, 0)
     known = np.isfinite(array)
     present = array[known]
     if present.size < 3 or present.min() == present.max():
@@ -95,41 +107,20 @@ def detect_steps(
     unit = 1.0 if log else float(np.abs(present).max())
     scaled = np.log(present) if log else present / unit
     # a relative limit says nothing about differences of values that may be zero: filtered at the end
-    rules = Rules(min_segment, alpha, min_effect if log else 0.0)
-    changes = detect(scaled, flags[known], rules)
-    edges = [0, *(change.cut for change in changes), present.size]
+    changes = detect(scaled, flags[known].astype(np.int64), alpha, min_effect if log else 0.0)
     index = np.flatnonzero(known).astype(np.int64)
-    steps = (
-        _step(change, None if log else unit, index, change.cut - edges[i], edges[i + 2] - change.cut)
-        for i, change in enumerate(changes)
-    )
+    steps = (_step(change, None if log else unit, index) for change in changes)
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
 
 
-def _confirmations(confirmed: ArrayLike | None, shape: tuple[int, ...]) -> IndexArray:
-    """What is confirmed, (n,), as `find_short_levels` takes it."""
-    given = np.zeros(shape, dtype=np.int64) if confirmed is None else np.asarray(confirmed)
-    if given.shape != shape:
-        raise ValueError(f"confirmed has shape {given.shape}, values have {shape}")
-    return np.where(given, ALONE, 0) if given.dtype == np.bool_ else given.astype(np.int64)
-
-
-def _check(values: ArrayLike, min_segment: int, alpha: float, min_effect: float) -> FloatArray:
+def _series(values: ArrayLike) -> FloatArray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
-    if min_segment < 2:
-        raise ValueError(
-            f"min_segment must be at least 2, got {min_segment}: one point cannot be told from a spike"
-        )
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must lie inside (0, 1), got {alpha}")
-    if not min_effect >= 0.0:
-        raise ValueError(f"min_effect must not be negative, got {min_effect}")
     return array
 
 
-def _step(change: Change, unit: float | None, index: IndexArray, left: int, right: int) -> Step:
+def _step(change: Change, unit: float | None, index: IndexArray) -> Step:
     """A change in the values' own unit and places; ``unit`` is None on the log scale."""
     reach = EFFECT_Z * change.error
     if unit is None:
@@ -153,8 +144,6 @@ def _step(change: Change, unit: float | None, index: IndexArray, left: int, righ
         effect_hi=interval[1],
         p_value=change.p_value,
         kind=change.kind,
-        segment_before=left,
-        segment_after=right,
     )
 
 
@@ -166,9 +155,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     of the larger of the two, so that a slow creep below the tolerance is reported once it has added up.
     ValueError for other shapes or a negative tolerance.
     """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
+    array = _series(values)
     if not rel_tol >= 0.0:
         raise ValueError(f"rel_tol must not be negative, got {rel_tol}")
     index = np.flatnonzero(np.isfinite(array)).astype(np.int64)
@@ -177,7 +164,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     edges = [0, *cuts, present.size]
     level = [float(np.median(present[a:b])) for a, b in itertools.pairwise(edges) if b > a]
     changes = [Change(cut, cut, cut, level[i], level[i + 1], 0.0, 0.0, "step") for i, cut in enumerate(cuts)]
-    return tuple(_step(c, 1.0, index, c.cut - edges[i], edges[i + 2] - c.cut) for i, c in enumerate(changes))
+    return tuple(_step(change, 1.0, index) for change in changes)
 
 
 def _exact_cuts(present: FloatArray, rel_tol: float) -> list[int]:

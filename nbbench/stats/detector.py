@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.drift import Ramp, find_ramps
-from nbbench.stats.noise import Noise, clip_spikes, estimate_noise, loudness, white_noise
+from nbbench.stats.noise import (
+    LEAST_SIGMA,
+    MIN_SEGMENT,
+    Noise,
+    clip_spikes,
+    estimate_noise,
+    loudness,
+    white_noise,
+)
 from nbbench.stats.null_model import critical_value, max_p_value
 from nbbench.stats.scan import pick, scan
 from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
@@ -28,10 +36,6 @@ CANDIDATE_ALPHA_FACTOR = 5.0
 """Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part
 of a level."""
 
-LEAST_SIGMA = 1e-9
-"""Least noise that is believed, relative to the values: no clock resolves a part in 10^9, and it keeps
-divisions defined."""
-
 CERTAIN_OF_AR = 6.0
 """A contrast this great, in standard errors under AR(1) noise, is a change: none of 450 series of AR(1),
 Gaussian or t(3) noise reached it."""
@@ -39,15 +43,6 @@ Gaussian or t(3) noise reached it."""
 CERTAIN_OF_SLOW = 7.5
 """The same where noise may have a longer memory than AR(1): reached by 1 in 100 series with a quarter of
 their variance from an AR(1) with rho 0.9."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What counts as a change: least level length, error rate of a whole series, least height."""
-
-    min_segment: int = 3
-    alpha: float = 0.01
-    min_effect: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +60,19 @@ class Change:
     kind: Literal["step", "drift"]
 
 
-def detect(raw: FloatArray, confirmed: IntArray, rules: Rules) -> list[Change]:
+def detect(raw: FloatArray, confirmed: IntArray, alpha: float, min_effect: float) -> list[Change]:
     """Changes of a series of n >= 2 finite values that are not all equal, in order of place; ``confirmed``
-    (n,) as `find_short_levels` takes it."""
+    (n,) as `find_short_levels` takes it. ``alpha`` is the error rate of the whole series."""
     noise = Noise(LEAST_SIGMA, 0.0, np.ones(raw.size))
     level = np.full(raw.size, float(np.median(raw)))
     changes: list[Change] = []
-    if raw.size >= 2 * rules.min_segment:
-        levels, cuts = candidate_cuts(raw, rules.min_segment, _candidate_limit(raw.size, rules.alpha))
+    if raw.size >= 2 * MIN_SEGMENT:
+        levels, cuts = candidate_cuts(raw, _candidate_limit(raw.size, alpha))
         noise = levels.noise
         if cuts:
-            changes, level = _long_levels(levels, cuts, rules)
+            changes, level = _long_levels(levels, cuts, alpha, min_effect)
     if confirmed.any():
-        changes = _with_short_levels(changes, raw, level, confirmed, noise, rules)
+        changes = _with_short_levels(changes, raw, level, confirmed, noise, alpha, min_effect)
     return sorted(changes, key=lambda change: change.cut)
 
 
@@ -85,26 +80,24 @@ def _candidate_limit(n: int, alpha: float) -> float:
     return critical_value(n, min(CANDIDATE_ALPHA_FACTOR * alpha, 0.5 * (1.0 + alpha)))
 
 
-def candidate_cuts(raw: FloatArray, min_segment: int, limit: float) -> tuple[Levels, list[int]]:
-    """Cuts whose contrast reaches ``limit``, and the series with its noise, for n >= 2 min_segment.
+def candidate_cuts(raw: FloatArray, limit: float) -> tuple[Levels, list[int]]:
+    """Cuts whose contrast reaches ``limit``, and the series with its noise, for n >= 2 MIN_SEGMENT.
 
     The first scan takes the noise for independent, which only overstates contrasts: a series that shows
     nothing is done. Otherwise the obvious changes are taken out, autocorrelation is measured on what is left,
     and the series is scanned with it, again as long as that makes more changes certain: a history of many
     levels would else pass for noise with a long memory.
     """
-    half = min_segment - 1
     loud = loudness(raw)
-    clipped = clip_spikes(raw, half, LEAST_SIGMA, loud)
-    levels = Levels(raw, clipped, white_noise(clipped, half, LEAST_SIGMA, loud), min_segment)
-    cuts = pick(scan(clipped, levels.noise, min_segment), limit)
+    clipped = clip_spikes(raw, loud)
+    levels = Levels(raw, clipped, white_noise(clipped, loud))
+    cuts = pick(scan(clipped, levels.noise), limit)
     if not cuts:
         return levels, []
     known = levels.obvious(levels.refine(cuts))
     while True:
-        rest = clipped - levels.fit(known)
-        levels = Levels(raw, clipped, estimate_noise(rest, half, LEAST_SIGMA, loud), min_segment)
-        cuts = levels.refine(pick(scan(clipped, levels.noise, min_segment), limit))
+        levels = Levels(raw, clipped, estimate_noise(clipped - levels.fit(known), loud))
+        cuts = levels.refine(pick(scan(clipped, levels.noise), limit))
         certain = levels.certain(levels.prune(cuts, limit, 0.0), CERTAIN_OF_AR)
         # changes that stand out even of noise with too long a memory: measure it again without them
         if len(certain) <= len(known):
@@ -112,10 +105,11 @@ def candidate_cuts(raw: FloatArray, min_segment: int, limit: float) -> tuple[Lev
         known = certain
 
 
-def _long_levels(levels: Levels, cuts: list[int], rules: Rules) -> tuple[list[Change], FloatArray]:
-    """Steps and drifts between levels of at least ``min_segment`` points, and the fitted level at each
-    point."""
-    cuts, tests, p_values = _significant_cuts(levels, cuts, rules)
+def _long_levels(
+    levels: Levels, cuts: list[int], alpha: float, min_effect: float
+) -> tuple[list[Change], FloatArray]:
+    """Steps and drifts between levels of at least MIN_SEGMENT points, and the fitted level at each point."""
+    cuts, tests, p_values = _significant_cuts(levels, cuts, alpha, min_effect)
     ramps = find_ramps(levels, cuts)
     steps = [i for i in range(len(cuts)) if not any(ramp.first <= i <= ramp.last for ramp in ramps)]
     level = levels.fit([cuts[i] for i in steps])
@@ -128,14 +122,14 @@ def _long_levels(levels: Levels, cuts: list[int], rules: Rules) -> tuple[list[Ch
 
 
 def _significant_cuts(
-    levels: Levels, cuts: list[int], rules: Rules
+    levels: Levels, cuts: list[int], alpha: float, min_effect: float
 ) -> tuple[list[int], list[CutTest], list[float]]:
     """Cuts that survive pruning and the test for runs of spikes, with their tests and p-values."""
-    n, alpha = levels.n, rules.alpha
+    n = levels.n
     cuts, tests = levels.prune(cuts, _candidate_limit(n, alpha), 0.0)
     levels.measure_inflation(levels.certain((cuts, tests), CERTAIN_OF_SLOW))
     while True:
-        cuts, tests = levels.prune(cuts, critical_value(n, alpha), rules.min_effect)
+        cuts, tests = levels.prune(cuts, critical_value(n, alpha), min_effect)
         residuals = levels.raw - levels.fit(cuts)
         spikes = [levels.chance_of_spikes(cuts, i, t.effect, residuals) for i, t in enumerate(tests)]
         if max(spikes, default=0.0) <= alpha:
@@ -169,22 +163,19 @@ def _with_short_levels(
     level: FloatArray,
     confirmed: IntArray,
     noise: Noise,
-    rules: Rules,
+    alpha: float,
+    min_effect: float,
 ) -> list[Change]:
     """``changes`` with both ends of each confirmed short level added, and the levels around them taken
     without its points."""
     cuts = sorted(change.cut for change in changes if change.kind == "step")
     edges = segments(cuts, raw.size)
-    found = find_short_levels(raw - level, edges, confirmed, noise, rules.min_segment, rules.alpha)
+    found = find_short_levels(raw - level, edges, confirmed, noise, alpha)
     level = _relevel(raw, level, edges, found)
     ends: dict[int, ShortLevel] = {}
     for short in found:
         for cut in (short.start, short.stop):
-            if (
-                0 < cut < raw.size
-                and cut not in cuts
-                and abs(level[cut] - level[cut - 1]) >= rules.min_effect
-            ):
+            if 0 < cut < raw.size and cut not in cuts and abs(level[cut] - level[cut - 1]) >= min_effect:
                 ends.setdefault(cut, short)
     changes = [_at_levels(change, level) if change.kind == "step" else change for change in changes]
     for cut, short in ends.items():

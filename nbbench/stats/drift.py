@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nbbench.stats.noise import MIN_SEGMENT
 from nbbench.stats.segments import Levels, bounds, segments
 
 FloatArray = NDArray[np.float64]
@@ -86,7 +87,7 @@ def best_ramp(values: FloatArray, least: int) -> tuple[int, int, float, float, f
 def try_ramp(levels: Levels, cuts: list[int], first: int, last: int) -> Ramp | None:
     """A ramp in place of the cuts ``first`` to ``last``, if the evidence for it is strong."""
     a, b = bounds(cuts, first, levels.n)[0], bounds(cuts, last, levels.n)[1]
-    least = SLOW_SEGMENTS * levels.min_segment
+    least = SLOW_SEGMENTS * MIN_SEGMENT
     if b - a <= least:
         return None
     u, v, before, after, residual, squares = best_ramp(levels.clipped[a:b], least)

@@ -7,36 +7,25 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def q_values(p: ArrayLike, *, tests: int | None = None) -> NDArray[np.float64]:
-    """Benjamini-Hochberg adjusted p-values, shape and order of ``p``; reject those with q <= alpha.
+    """Benjamini-Hochberg adjusted p-values, (n,) in the order of ``p``; reject those with q <= alpha.
 
     ``tests`` is the number of hypotheses that were looked at when it exceeds ``len(p)``: a series in which
-    nothing was found takes part with p = 1 and need not be listed. NaN stays NaN and is not counted unless
-    ``tests`` counts it. ValueError for p outside [0, 1], another shape than (n,), or fewer ``tests`` than
-    p-values.
+    nothing was found takes part with p = 1 and need not be listed. ValueError for p outside [0, 1] or fewer
+    ``tests`` than p-values.
 
     q_(i) = min over j >= i of m p_(j) / j (Benjamini and Hochberg 1995,
     doi:10.1111/j.2517-6161.1995.tb02031.x). The rate is controlled for independent and for positively
     dependent p-values (Benjamini and Yekutieli 2001): neighbouring series of one machine are of that kind.
     """
     values = np.asarray(p, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"expected one dimension, got an array of shape {values.shape}")
-    known = np.isfinite(values)
-    listed = values[known]
-    if np.isinf(values).any() or (listed < 0).any() or (listed > 1).any():
-        raise ValueError("p-values must lie inside [0, 1]")
-    count = listed.size if tests is None else tests
-    if count < listed.size:
-        raise ValueError(f"tests={count} is fewer than the {listed.size} p-values given")
-    order = np.argsort(listed, kind="stable")
-    scaled = listed[order] * count / np.arange(1, listed.size + 1)
-    adjusted = np.empty_like(listed)
+    count = values.size if tests is None else tests
+    if not ((values >= 0) & (values <= 1)).all() or count < values.size:
+        raise ValueError(f"expected p-values inside [0, 1], and no fewer than {values.size} tests")
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * count / np.arange(1, values.size + 1)
+    adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    # n p / n may round to less than p
-    adjusted = np.maximum(adjusted, listed)
-    result = np.full(values.shape, np.nan)
-    result[known] = adjusted
-    return result
+    return np.maximum(adjusted, values)  # n p / n may round to less than p
 
 
 def e_select(log_e: ArrayLike, alpha: float) -> NDArray[np.bool_]:

@@ -20,6 +20,16 @@ from nbbench.stats.summary import MAD_TO_SIGMA, median
 FloatArray = NDArray[np.float64]
 Lengths = TypeVar("Lengths", float, FloatArray)
 
+MIN_SEGMENT = 3
+"""Points of the shortest level that a series shows by itself; the null model is calibrated for it."""
+
+HALF_WINDOW = MIN_SEGMENT - 1
+"""Half a running median's window: excursions up to this length are spikes."""
+
+LEAST_SIGMA = 1e-9
+"""Least noise that is believed, relative to the values: no clock resolves a part in 10^9, and it keeps
+divisions defined."""
+
 SPIKE_SIGMAS = 2.5
 """A point further than this from its running median is pulled back to it; 98.8 % of Gaussian noise stays
 as it is."""
@@ -118,30 +128,29 @@ def loudness(values: FloatArray) -> FloatArray:
     return np.where(around > LOUD_RATIO, around, 1.0)
 
 
-def clip_spikes(values: FloatArray, half: int, floor: float, loud: FloatArray) -> FloatArray:
-    """Pull excursions of up to ``half`` points back to SPIKE_SIGMAS of the running median; (n,), n >= 3.
+def clip_spikes(values: FloatArray, loud: FloatArray) -> FloatArray:
+    """Pull excursions of up to HALF_WINDOW points back to SPIKE_SIGMAS of the running median; (n,), n >= 3.
 
-    Noise keeps its size, levels of more than ``half`` points keep theirs, and a spike of any height weighs no
-    more than 2.5 sigma; sigma is that of the series times ``loud``.
+    Noise keeps its size, longer levels keep theirs, and a spike of any height weighs no more than 2.5 sigma;
+    sigma is that of the series times ``loud``.
     """
-    smooth = running_median(values, half)
+    smooth = running_median(values, HALF_WINDOW)
     sigma = trimmed_variance(np.diff(values))[1] / math.sqrt(2.0)
     if sigma <= 0:
         sigma = blip_sigma(values, smooth)
-    reach = SPIKE_SIGMAS * max(sigma, floor) * loud
+    reach = SPIKE_SIGMAS * max(sigma, LEAST_SIGMA) * loud
     return np.clip(values, smooth - reach, smooth + reach)
 
 
-def white_noise(clipped: FloatArray, half: int, floor: float, loud: FloatArray) -> Noise:
+def white_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
     """Noise of a spike-free series of n >= 4 points taken for independent: sigma from first differences."""
     variance, scale = trimmed_variance(np.diff(clipped))
-    sigma = math.sqrt(variance / 2.0) if scale > 0 else blip_sigma(clipped, running_median(clipped, half))
-    return Noise(max(sigma, floor), 0.0, loud)
+    blips = blip_sigma(clipped, running_median(clipped, HALF_WINDOW)) if scale <= 0 else 0.0
+    return Noise(max(math.sqrt(variance / 2.0) if scale > 0 else blips, LEAST_SIGMA), 0.0, loud)
 
 
-def estimate_noise(clipped: FloatArray, half: int, floor: float, loud: FloatArray) -> Noise:
-    """Noise of a spike-free series of n >= 4 points without obvious changes; ``floor`` is the least sigma
-    that is believed.
+def estimate_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
+    """Noise of a spike-free series of n >= 4 points without obvious changes.
 
     Under AR(1) the lag-h difference has variance V_h = 2 sigma^2 (1 - rho^h), so the mean of V_2 to V_H over
     V_1 is a polynomial in rho, which is inverted; sigma^2 = V_1 / (2 (1 - rho)). Small changes of level enter
@@ -150,11 +159,11 @@ def estimate_noise(clipped: FloatArray, half: int, floor: float, loud: FloatArra
     """
     first, scale = trimmed_variance(np.diff(clipped))
     if scale <= 0:
-        return white_noise(clipped, half, floor, loud)
+        return white_noise(clipped, loud)
     lags = range(2, max(2, min(MAX_LAG, clipped.size // 4)) + 1)
     later = sum(trimmed_variance(clipped[h:] - clipped[:-h])[0] for h in lags) / len(lags)
     rho = float(np.interp(later / first, _lag_ratio(len(lags)), RHO_GRID))
-    return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), floor), rho, loud)
+    return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), LEAST_SIGMA), rho, loud)
 
 
 @lru_cache(maxsize=MAX_LAG)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import Noise, contrast_variance, mean_variance
+from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance, mean_variance
 from nbbench.stats.summary import median
 
 FloatArray = NDArray[np.float64]
@@ -40,25 +40,25 @@ class Scan:
     squared: NDArray[np.float32]
 
 
-def window_lengths(n: int, min_segment: int) -> NDArray[np.int64]:
-    """Window lengths from ``min_segment`` to ``n - min_segment``, each about GROWTH times the one before."""
+def window_lengths(n: int) -> NDArray[np.int64]:
+    """Window lengths from MIN_SEGMENT to ``n`` less that, each about GROWTH times the one before."""
     lengths = []
-    length = min_segment
-    while length <= n - min_segment:
+    length = MIN_SEGMENT
+    while length <= n - MIN_SEGMENT:
         lengths.append(length)
         length = max(length + 1, int(length * GROWTH))
     return np.array(lengths, dtype=np.int64)
 
 
-def scan(values: FloatArray, noise: Noise, min_segment: int) -> Scan:
-    """All contrasts of a spike-free series of n >= 2 min_segment points.
+def scan(values: FloatArray, noise: Noise) -> Scan:
+    """All contrasts of a spike-free series of n >= 2 MIN_SEGMENT points.
 
     The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance
     and s^2 the larger of the noise of the series and the variance inside the two windows. In a series with
     loud stretches the noise of each window's own points is put in as well, so that those raise no alarm.
     """
     n = values.size
-    lengths = window_lengths(n, min_segment)
+    lengths = window_lengths(n)
     size = lengths.astype(np.float64)[:, None]
     mean, spread = _windows(values - median(values), lengths)
     mean_after, spread_after = _starting(mean, lengths), _starting(spread, lengths)

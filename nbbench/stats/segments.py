@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import Noise, contrast_variance, mean_covariance, mean_variance
+from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance, mean_covariance, mean_variance
 from nbbench.stats.null_model import equivalent_statistic
 from nbbench.stats.scan import window_lengths
 from nbbench.stats.summary import MAD_TO_SIGMA, median
@@ -66,13 +66,11 @@ class CutTest:
 
 @dataclass
 class Levels:
-    """A series prepared for cutting: ``raw`` and spike-free ``clipped`` values (n,), their noise, and the
-    least level length."""
+    """A series prepared for cutting: ``raw`` and spike-free ``clipped`` values (n,), and their noise."""
 
     raw: FloatArray
     clipped: FloatArray
     noise: Noise
-    min_segment: int
     _sums: FloatArray = field(init=False, repr=False)
     _squares: FloatArray = field(init=False, repr=False)
     _loudness: FloatArray = field(init=False, repr=False)
@@ -148,7 +146,7 @@ class Levels:
 
     def split_gains(self, a: int, b: int) -> tuple[NDArray[np.int64], FloatArray]:
         """Cuts allowed inside [a, b) and how much each lowers the residual sum of squares."""
-        cuts = np.arange(a + self.min_segment, b - self.min_segment + 1)
+        cuts = np.arange(a + MIN_SEGMENT, b - MIN_SEGMENT + 1)
         left, right = cuts - a, b - cuts
         difference = (self._sums[b] - self._sums[cuts]) / right - (self._sums[cuts] - self._sums[a]) / left
         return cuts, difference * difference * left * right / (b - a)
@@ -189,7 +187,7 @@ class Levels:
         are taken out first; the rest is told from noise by the median, which a few changes do not move.
         """
         sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(cuts))))
-        lengths = window_lengths(self.n, self.min_segment)
+        lengths = window_lengths(self.n)
         lengths = lengths[lengths * BLOCKS <= self.n]
         if lengths.size == 0:
             return
@@ -235,7 +233,7 @@ class Levels:
         values, scale = self.raw[a:b], LOSS_FREEDOM * sigma * sigma
         excess = np.log1p((values - before) ** 2 / scale) - np.log1p((values - after) ** 2 / scale)
         total = 0.5 * (LOSS_FREEDOM + 1.0) * np.concatenate(([0.0], np.cumsum(excess)))
-        allowed = np.arange(a + self.min_segment, b - self.min_segment + 1)
+        allowed = np.arange(a + MIN_SEGMENT, b - MIN_SEGMENT + 1)
         distance = np.maximum(np.abs(allowed - cut), 1).astype(np.float64)
         lengths, factors = self._inflation
         inflation = np.interp(np.log(distance), np.append(0.0, lengths), np.append(1.0, factors))
@@ -288,16 +286,16 @@ class Levels:
         return float(min(self.n * ((beyond + 1) / self.n) ** min(left, right), 1.0))
 
     def _borrows(self, a: int, cut: int, b: int) -> bool:
-        """Whether one of the levels [a, cut) and [cut, b) has ``min_segment`` points only because it takes in
+        """Whether one of the levels [a, cut) and [cut, b) has MIN_SEGMENT points only because it takes in
         some of the other's: clipped spikes and a healthy neighbour can look like a level."""
         sides = (a, cut), (cut, b)
         for (start, stop), (other, end) in (sides, sides[::-1]):
-            if stop - start >= 2 * self.min_segment:
+            if stop - start >= 2 * MIN_SEGMENT:
                 continue
             values = self.raw[start:stop]
             away, near = values - self.median(start, stop), values - self.median(other, end)
             sigma = self.noise.sigma * self.noise.loudness[start:stop]
-            if np.count_nonzero(away**2 - near**2 <= (FOREIGN_SIGMAS * sigma) ** 2) < self.min_segment:
+            if np.count_nonzero(away**2 - near**2 <= (FOREIGN_SIGMAS * sigma) ** 2) < MIN_SEGMENT:
                 return True
         return False
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import Noise, mean_variance, running_median
+from nbbench.stats.noise import HALF_WINDOW, MIN_SEGMENT, Noise, mean_variance, running_median
 from nbbench.stats.summary import difference_sigma, mad_sigma
 
 FloatArray = NDArray[np.float64]
@@ -48,10 +48,9 @@ class _Level:
     sigma: FloatArray
     rest: BoolArray
     rho: float
-    min_segment: int
 
 
-def confirmed_by_repeats(log_values: FloatArray, min_segment: int) -> BoolArray:
+def confirmed_by_repeats(log_values: FloatArray) -> BoolArray:
     """Points that stand out of their neighbourhood in the same way in every collection that measured them.
 
     ``log_values`` has shape (collections, n), NaN where a collection has no value. A point is confirmed (n,)
@@ -62,12 +61,12 @@ def confirmed_by_repeats(log_values: FloatArray, min_segment: int) -> BoolArray:
     apart = np.full((collections, n), np.nan)
     for row, values in zip(apart, log_values, strict=True):
         known = np.isfinite(values)
-        if np.count_nonzero(known) < 2 * min_segment:
+        if np.count_nonzero(known) < 2 * MIN_SEGMENT:
             continue
         present = values[known]
         sigma = difference_sigma(present)
         if sigma > 0:
-            row[known] = (present - running_median(present, min_segment - 1)) / sigma
+            row[known] = (present - running_median(present, HALF_WINDOW)) / sigma
     known = np.isfinite(apart)
     least = OUTSTANDING_SIGMAS / math.sqrt(2.0)
     above = np.all((apart >= least) | ~known, axis=0)
@@ -81,7 +80,6 @@ def find_short_levels(
     edges: list[tuple[int, int]],
     confirmed: IntArray,
     noise: Noise,
-    min_segment: int,
     alpha: float,
 ) -> list[ShortLevel]:
     """Confirmed short levels inside the levels ``edges`` of a series whose residuals from those levels are
@@ -96,7 +94,7 @@ def find_short_levels(
     tests = 2 * len(_units(confirmed))
     found: list[ShortLevel] = []
     for a, b in edges:
-        level = _Level(residuals[a:b], sigma[a:b], np.ones(b - a, dtype=np.bool_), noise.rho, min_segment)
+        level = _Level(residuals[a:b], sigma[a:b], np.ones(b - a, dtype=np.bool_), noise.rho)
         while True:
             tried = [_test(level, start, stop, tests) for start, stop in _runs(level, confirmed[a:b])]
             best = min((t for t in tried if t is not None), key=lambda t: t.p_value, default=None)
@@ -117,8 +115,8 @@ def _runs(level: _Level, confirmed: IntArray) -> list[tuple[int, int]]:
     """Runs of confirmed points worth a test: short ones in a tiny level, outstanding ones in a longer."""
     units = [(i, j) for i, j in _units(confirmed) if level.rest[i:j].all()]
     m = confirmed.size
-    if m < 2 * level.min_segment:
-        spans = [(i, j) for i, _ in units for _, j in units if 0 < j - i <= level.min_segment]
+    if m < 2 * MIN_SEGMENT:
+        spans = [(i, j) for i, _ in units for _, j in units if 0 < j - i <= MIN_SEGMENT]
         return [(i, j) for i, j in spans if (level.rest & (confirmed != 0))[i:j].all()]
     deviation = (level.values - np.median(level.values[level.rest])) / level.sigma
     runs: list[tuple[int, int]] = []
@@ -153,7 +151,7 @@ def _test(level: _Level, start: int, stop: int, tests: int) -> ShortLevel | None
     base = level.values[others]
     if base.size < 2:
         return None
-    spread = float(np.std(base, ddof=1)) if base.size < 2 * level.min_segment else mad_sigma(base)
+    spread = float(np.std(base, ddof=1)) if base.size < 2 * MIN_SEGMENT else mad_sigma(base)
     sigma = max(float(level.sigma[start:stop].max()), spread)
     variance = mean_variance(float(stop - start), level.rho) + math.pi / 2.0 / base.size
     difference = abs(float(np.mean(level.values[start:stop]) - np.median(base)))

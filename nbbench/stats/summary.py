@@ -8,7 +8,6 @@ one-dimensional; NaN and infinities count as missing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,21 +17,6 @@ FloatArray = NDArray[np.float64]
 MAD_TO_SIGMA = 1.482602218505602
 """1 / Phi^-1(3/4): turns a median absolute deviation into the sigma of a Gaussian (Rousseeuw and Croux
 1993)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How many samples one result has, and an interval for their median, in the samples' own unit.
-
-    ``ci_lo`` and ``ci_hi`` are two of the samples; ``ci_coverage`` is the real probability that they enclose
-    the median of the distribution, which is below the asked confidence when there are fewer than six samples
-    for 95 %.
-    """
-
-    n: int
-    ci_lo: float
-    ci_hi: float
-    ci_coverage: float
 
 
 def finite(values: ArrayLike) -> FloatArray:
@@ -60,41 +44,22 @@ def mad_sigma(values: FloatArray) -> float:
     return MAD_TO_SIGMA * median(np.abs(values - median(values)))
 
 
-def median_interval_ranks(n: int, confidence: float) -> tuple[int, float]:
-    """Rank r and coverage of the interval from the r-th smallest to the r-th largest of ``n`` samples for the
-    median.
+def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Two of the samples that enclose the median of their distribution, and the probability that they do.
 
-    The number of samples below the median is Binomial(n, 1/2) whatever the distribution, so the coverage is 1
-    - 2 P(B <= r - 1) (David and Nagaraja 2003, Order Statistics, 7.1). The largest r that still covers
-    ``confidence`` is taken, and r = 1 (all of the samples) where none does.
+    The number of samples below the median is Binomial(n, 1/2) whatever the distribution, so the r-th smallest
+    and the r-th largest enclose it with probability 1 - 2 P(B <= r - 1) (David and Nagaraja 2003, Order
+    Statistics, 7.1). The largest r that still covers ``confidence`` is taken, and all samples where none
+    does, as with fewer than six for 95 %. ValueError without a finite sample.
     """
-    log_half = n * math.log(0.5)
-    below = 0.0
-    rank, coverage = 1, 1.0 - 2.0 * math.exp(log_half) if n > 1 else 0.0
-    for r in range(1, (n + 1) // 2 + 1):
-        # log-gamma, because 2**-n underflows to zero from n = 1075 on
-        below += math.exp(math.lgamma(n + 1) - math.lgamma(r) - math.lgamma(n - r + 2) + log_half)
-        if 1.0 - 2.0 * below < confidence:
-            break
-        rank, coverage = r, 1.0 - 2.0 * below
-    return rank, coverage
-
-
-def summarise(samples: ArrayLike, *, confidence: float = 0.95) -> Summary:
-    """Summary of the finite ``samples``; ValueError when there is none or ``confidence`` is not inside (0,
-    1)."""
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must lie inside (0, 1), got {confidence}")
     ordered = np.sort(finite(samples))
-    if ordered.size == 0:
+    n = ordered.size
+    if n == 0:
         raise ValueError("no finite sample to summarise")
-    rank, coverage = median_interval_ranks(ordered.size, confidence)
-    return Summary(
-        n=int(ordered.size),
-        ci_lo=float(ordered[rank - 1]),
-        ci_hi=float(ordered[-rank]),
-        ci_coverage=coverage,
-    )
+    rank, outside = 1, 2
+    while (more := outside + 2 * math.comb(n, rank)) / 2**n <= 1 - confidence:
+        rank, outside = rank + 1, more
+    return float(ordered[rank - 1]), float(ordered[-rank]), 1 - outside / 2**n
 
 
 def ratio_percent(log_ratio_value: float) -> float:

@@ -9,128 +9,74 @@ left out: any package can be measured without a profile.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from nbbench.config import Settings, read_profile, shipped_profiles
-from nbbench.errors import ConfigError
-from nbbench.ledger import ImageTolerance
+import msgspec
 
-_SUBJECTS = Path(__file__).parent / "subjects"
-_PATTERNS = ("gate_workloads", "usual_workloads", "range_workloads")
-_SETTINGS = frozenset(
-    {"package", "measured_path", "import_root", "branch", "plan", "cluster", "reports_root", "gate_bench"}
-)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from nbbench.config import SETTINGS, ImageTolerance, Settings, shipped_profiles, typed
+
+Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class CaptureWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The workload that is tried apart after a capture.
+
+    `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
+    prints. `trials` are (size, dtype), the worst first, `ledgers` the sizes whose exact work is wanted;
+    `workload` is the workload's name by size and dtype.
+    """
+
+    legacy_bytes_per_pixel: tuple[int, ...]
+    workload: str
+    trials: tuple[tuple[int, str], ...]
+    ledgers: tuple[int, ...]
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject's own facts; see the comments of a profile.toml below subjects/.
 
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`, `capture` says which workload is tried apart after a capture (presets.py).
+    `[tool.nbbench]`, `capture` says which workload is tried apart after a capture.
     """
 
     project: str = ""
     preload: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
-    image: ImageTolerance = field(default_factory=ImageTolerance)
-    plans: Mapping[str, Any] = field(default_factory=dict)
-    presets: Mapping[str, Any] = field(default_factory=dict)
-    capture: Mapping[str, Any] = field(default_factory=dict)
+    image: ImageTolerance = ImageTolerance()
+    plans: Mapping[str, Any] = {}
+    presets: Mapping[str, Any] = {}
+    capture: CaptureWorkload | None = None
     demo: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("gate_workloads", "usual_workloads", "range_workloads"):
+            check_pattern(name, getattr(self, name))
 
 
 def load_profile(settings: Settings) -> Profile:
     """The profile of the settings' subject. Raises ConfigError with the field that is wrong."""
-    table = settings.profile
-    known = {*Profile.__dataclass_fields__, *_SETTINGS, "plan_criteria"}
-    if unknown := sorted(set(table) - known):
-        raise ConfigError(f"the subject's profile has an unknown field {unknown[0]!r}")
-    return Profile(
-        project=_text(table, "project"),
-        preload=_words(table, "preload") or ((settings.package,) if settings.package else ()),
-        environment=_environment(table),
-        variables=_words(table, "variables"),
-        programs=_words(table, "programs"),
-        **{name: _pattern(table, name) for name in _PATTERNS},
-        image=_image(table),
-        plans={**_criteria(table), **_table(table, "plans")},
-        presets=_table(table, "presets"),
-        capture=_table(table, "capture"),
-        demo=_text(table, "demo"),
-    )
+    preload = {"preload": [settings.package]} if settings.package else {}
+    own = {
+        name: found for name, found in settings.profile.items() if name not in SETTINGS or name == "project"
+    }
+    return typed({**preload, **own}, Profile, "pyproject.toml, the subject's profile")
 
 
 def shipped_variables() -> tuple[str, ...]:
     """Beginnings of the names of environment variables that the subjects known to nbbench have."""
-    return tuple(name for one in shipped_profiles() for name in _words(read_profile(one), "variables"))
+    return tuple(name for table in shipped_profiles().values() for name in table.get("variables", ()))
 
 
-def _criteria(table: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The plan items of a shipped profile, which keeps them in a file of their own."""
-    name = _text(table, "plan_criteria")
-    if not name:
-        return {}
-    for folder in shipped_profiles():
-        path = _SUBJECTS / folder / name
-        if read_profile(folder).get("plan_criteria") == name and path.is_file():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-    raise ConfigError("plan_criteria is for profiles of nbbench's own", hint="use [tool.nbbench.plans]")
-
-
-def _image(table: Mapping[str, Any]) -> ImageTolerance:
-    given = _table(table, "image")
-    if unknown := sorted(set(given) - {"median", "block", "reason"}):
-        raise ConfigError(f"the subject's profile: image has no field {unknown[0]!r}")
-    for name in ("median", "block"):
-        value = given.get(name, 1.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ConfigError(f"the subject's profile: image.{name} must lie between 0 and 1, got {value!r}")
-    return ImageTolerance(**{"reason": "the profile says so", **given}) if given else ImageTolerance()
-
-
-def _text(table: Mapping[str, Any], name: str) -> str:
-    if not isinstance(found := table.get(name, ""), str):
-        raise ConfigError(f"the subject's profile: {name} must be text")
-    return found
-
-
-def _pattern(table: Mapping[str, Any], name: str) -> str:
-    found = _text(table, name)
+def check_pattern(name: str, text: str) -> None:
+    """Raise ValueError unless `text` is a regular expression."""
     try:
-        re.compile(found)
+        re.compile(text)
     except re.error as error:
-        raise ConfigError(f"the subject's profile: {name} is not a regular expression: {error}") from error
-    return found
-
-
-def _words(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    found = table.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        raise ConfigError(f"the subject's profile: {name} must be a list of texts")
-    return tuple(found)
-
-
-def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if not isinstance(found := table.get(name, {}), dict):
-        raise ConfigError(f"the subject's profile: {name} must be a table")
-    return found
-
-
-def _environment(table: Mapping[str, Any]) -> Mapping[str, str]:
-    found = _table(table, "environment")
-    for name, value in found.items():
-        if not isinstance(value, str) or not _VARIABLE.fullmatch(name):
-            raise ConfigError(f"the subject's profile: environment.{name} must be a variable with a text")
-    return found
+        raise ValueError(f"{name} is not a regular expression: {error}") from error

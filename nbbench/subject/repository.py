@@ -7,20 +7,31 @@ writes into the user's repository.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
+import msgspec
+
 from nbbench.config import Settings
+from nbbench.credentials import without_credentials
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
 from nbbench.subject.git import git, git_text, url_without_login
 from nbbench.words import clean
 
 _NAME_END = re.compile(r"[~^@:]")
+_RECORD = "nbbench.json"
+
+
+class _Registered(msgspec.Struct):
+    """The clone that was registered, and the git folder of the work tree in which names are looked up."""
+
+    source: str
+    git_dir: str = ""
+    schema: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +57,14 @@ def open_subject(settings: Settings) -> Subject:
     git_dir = settings.subject_git
     if not (git_dir / "objects").is_dir():
         raise SubjectError("no subject is registered")
-    record = git_dir / "nbbench.json"
     try:
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        source = str(kept["source"])
-        own = str(kept.get("git_dir", source))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SubjectError(f"the registered subject's record {record.name} is unreadable") from error
+        kept = msgspec.json.decode((git_dir / _RECORD).read_bytes(), type=_Registered)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise SubjectError(f"the registered subject's record {_RECORD} is unreadable") from error
+    source = kept.source
     if not Path(source).is_dir():
         raise SubjectError(f"the subject's repository {source} is gone")
-    own = own if Path(own).is_dir() else source  # a work tree beside the clone may be gone
+    own = kept.git_dir if Path(kept.git_dir).is_dir() else source  # a work tree beside the clone may be gone
     _refuse_shallow(Path(source))
     _copy_refs(Path(source), git_dir, settings.branch)
     return Subject(git_dir, source, settings.branch, settings.measured_path, own)
@@ -86,8 +95,7 @@ def register(settings: Settings, source: Path) -> Subject:
         fresh.parent.mkdir(parents=True, exist_ok=True)
         git(None, ["init", "--quiet", "--bare", str(fresh)])
         (fresh / "objects" / "info" / "alternates").write_text(f"{clone / 'objects'}\n", encoding="utf-8")
-        record = {"schema": 1, "source": str(clone), "git_dir": own}
-        (fresh / "nbbench.json").write_text(json.dumps(record), encoding="utf-8")
+        (fresh / _RECORD).write_bytes(msgspec.json.encode(_Registered(str(clone), own)))
         _copy_refs(clone, fresh, settings.branch)
         git(fresh, ["symbolic-ref", "HEAD", f"refs/heads/{settings.branch}"])
         list_commits(Subject(fresh, str(clone), settings.branch, settings.measured_path, own))
@@ -199,32 +207,32 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
     `span` is a git range (`A..B`, or one name for everything up to it); positions count over
     the whole branch whatever the range. Raises UsageError for an unknown range.
     """
-    everything = _log(subject, f"refs/heads/{subject.branch}")
-    positions = {commit: i for i, (commit, _, _) in enumerate(everything, start=1)}
-    chosen = everything
-    if span is not None:
-        chosen = _log(subject, _resolve_range(subject, span))
-    trees = tree_ids(subject, [commit for commit, _, _ in chosen])
-    return [
-        Commit(commit, trees[commit], date, title, positions.get(commit, 0))
-        for commit, date, title in chosen
-        if trees[commit]
-    ]
-
-
-def _log(subject: Subject, span: str) -> list[tuple[str, datetime, str]]:
-    text = git_text(
-        subject.git_dir,
-        ["log", "--first-parent", "--reverse", "--format=%H%x00%at%x00%s", span, "--", _pathspec(subject)],
-    )
-    rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
-    return [(h, datetime.fromtimestamp(int(at), UTC), clean(title)) for h, at, title in rows]
-
-
-def _pathspec(subject: Subject) -> str:
-    """The measured path as git takes it literally; `.` is the whole tree."""
     path = PurePosixPath(subject.measured_path).as_posix()
-    return ":(top)" if path == "." else f":(top,literal){path}"
+    wanted = ("--", ":(top)" if path == "." else f":(top,literal){path}")
+    branch = _log(subject, "--first-parent", "--reverse", f"refs/heads/{subject.branch}", *wanted)
+    positions = {commit.hash: i for i, commit in enumerate(branch, start=1)}
+    if span is not None:
+        branch = _log(subject, "--first-parent", "--reverse", _resolve_range(subject, span), *wanted)
+    return [replace(commit, position=positions.get(commit.hash, 0)) for commit in branch if commit.tree]
+
+
+def whole_history(subject: Subject) -> list[Commit]:
+    """Every commit of the branch with its tree, oldest first.
+
+    First parents stand in their order; what a merge brought in stands before it.
+    """
+    return _log(subject, "--topo-order", "--reverse", f"refs/heads/{subject.branch}", "--")
+
+
+def _log(subject: Subject, *arguments: str) -> list[Commit]:
+    """The commits that `git log` lists, with their trees; titles lose control characters and credentials."""
+    text = git_text(subject.git_dir, ["log", "--format=%H%x00%at%x00%s", *arguments])
+    rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
+    trees = tree_ids(subject, [commit for commit, _, _ in rows])
+    return [
+        Commit(name, trees[name], datetime.fromtimestamp(int(at), UTC), without_credentials(clean(title)))
+        for name, at, title in rows
+    ]
 
 
 def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
@@ -258,7 +266,4 @@ def is_ancestor(subject: Subject, older: Commit, newer: Commit) -> bool:
 
 def describe(subject: Subject, commit: str) -> Commit:
     """One commit with its tree, whether or not it changed the measured path."""
-    full = resolve(subject, commit)
-    line = git_text(subject.git_dir, ["log", "-1", "--format=%at%x00%s", full])
-    at, title = line.split("\0")
-    return Commit(full, tree_ids(subject, [full])[full], datetime.fromtimestamp(int(at), UTC), clean(title))
+    return _log(subject, "-1", resolve(subject, commit))[0]

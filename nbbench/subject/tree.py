@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
+import re
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nbbench.errors import HostError, SubjectError
@@ -16,8 +15,7 @@ from nbbench.subject.git import git
 
 _KEEP = 64  # extracted trees kept for the next run; a tree is about 1 MB
 _DRAFT = ".extract-"
-_BATCH = 1000  # files that are in memory at a time
-_LINK, _SUBMODULE, _PROGRAM = "120000", "160000", "100755"
+_PLAIN = "* -text -eol -ident -filter -working-tree-encoding\n"
 _ABANDONED_S = 3600.0  # an extraction takes well under a second
 
 
@@ -39,19 +37,19 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
             os.utime(target)
         return target
     try:
-        entries = _entries(git_dir, commit, measured_path)
         trees_dir.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=trees_dir))
         try:
-            for start in range(0, len(entries), _BATCH):
-                _write_entries(git_dir, entries[start : start + _BATCH], fresh)
-            _check_links(fresh, [fresh / entry.path for entry in entries if entry.mode == _LINK])
+            _write(git_dir, commit, measured_path, fresh)
+            _check_links(fresh)
             _publish(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except UnfitTree as error:
         raise UnfitTree(f"commit {commit[:8]} cannot be extracted: {error}", hint="leave it out") from error
     except SubjectError as error:
+        if re.search("unable to (create|write)", str(error)):
+            raise HostError(f"cannot extract commit {commit[:8]}: {error}") from error
         raise SubjectError(
             f"commit {commit[:8]} cannot be extracted: {error}",
             hint="its objects are missing from the clone: fetch them, or leave the commit out",
@@ -62,57 +60,26 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
     return target
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file, link or submodule of a commit."""
-
-    mode: str
-    blob: str
-    path: str
-
-
-def _entries(git_dir: Path, commit: str, measured_path: str) -> list[_Entry]:
-    """Everything below the measured path. Raises SubjectError where there is nothing."""
+def _write(git_dir: Path, commit: str, measured_path: str, fresh: Path) -> None:
+    """Write the measured path's files as they are stored, through an index of their own."""
     path = PurePosixPath(measured_path).as_posix()
-    where = [] if path == "." else ["--", path]
-    listing = git(git_dir, ["ls-tree", "-r", "-z", "--full-tree", commit, *where])
-    found = []
-    for line in filter(None, listing.split(b"\0")):
-        facts, _, name = line.partition(b"\t")
-        mode, _, blob = facts.decode("ascii").split(" ")
-        found.append(_Entry(mode, blob, os.fsdecode(name)))
-    if not found:
-        raise SubjectError(f"there is no {measured_path}")
-    if odd := [e.path for e in found if e.path.startswith("/") or ".." in e.path.split("/")]:
-        raise UnfitTree(f"{odd[0]} leads out of the tree")
-    return sorted(found, key=lambda entry: entry.mode == _LINK)  # so that no file is written through a link
+    plain = git_dir / "info" / "attributes"  # it wins over the attributes of the commit
+    if not plain.is_file() or plain.read_text(encoding="utf-8") != _PLAIN:
+        plain.parent.mkdir(exist_ok=True)
+        plain.write_text(_PLAIN, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        where = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(fresh), "GIT_INDEX_FILE": f"{folder}/index"}
+        tree, below = (
+            (f"{commit}^{{tree}}", []) if path == "." else (f"{commit}:{path}", [f"--prefix={path}/"])
+        )
+        git(git_dir, ["read-tree", *below, tree], environment=where)
+        git(git_dir, ["checkout-index", "--all"], environment=where)
 
 
-def _write_entries(git_dir: Path, entries: list[_Entry], folder: Path) -> None:
-    asked = "".join(f"{entry.blob}\n" for entry in entries if entry.mode != _SUBMODULE)
-    answer = io.BytesIO(git(git_dir, ["cat-file", "--batch"], stdin=asked.encode()))
-    for entry in entries:
-        place = folder / entry.path
-        if entry.mode == _SUBMODULE:
-            place.mkdir(parents=True, exist_ok=True)
-            continue
-        head = answer.readline().split()
-        if len(head) != 3 or head[1] != b"blob":
-            raise SubjectError(f"{entry.path} is missing")
-        content = answer.read(int(head[2]))
-        answer.readline()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if entry.mode == _LINK:
-            place.symlink_to(os.fsdecode(content))
-        else:
-            place.write_bytes(content)
-            place.chmod(0o755 if entry.mode == _PROGRAM else 0o644)
-
-
-def _check_links(folder: Path, links: list[Path]) -> None:
+def _check_links(folder: Path) -> None:
     """Refuse links that lead out of the tree, wherever other links on their way lead."""
-    for link in links:
-        if not Path(os.path.realpath(link)).is_relative_to(os.path.realpath(folder)):
+    for link in folder.rglob("*"):
+        if link.is_symlink() and not link.resolve().is_relative_to(folder.resolve()):
             raise UnfitTree(f"the link {link.relative_to(folder)} leads out of the tree")
 
 

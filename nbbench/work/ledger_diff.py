@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from statistics import median
+from typing import Any
 
-from nbbench.ledger import ImageChange, ImageTolerance, Ledger, LedgerLine
+from nbbench.config import ImageTolerance
+from nbbench.ledger import ImageChange, Ledger, LedgerLine
 from nbbench.work.line_match import LineMatch, SiteNames
 
-# What weighs an operation against bytes where the two disagree (a loop that became tensors): an
-# operation without bytes costs dispatch time only, about 5 µs, in which a core moves about 50 kB at 10 GB/s.
-BYTES_PER_OPERATION = 50_000
 ROUNDING = ImageTolerance()
 _RECOMPOSED_SHARE = 0.01  # a few scalar operations more or less are no other program
-
 WORK_FLOOR = 0.001  # the ledger is exact: 0.1 % is far above a few scalar operations
+
+_Lines = Sequence[LedgerLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,67 +50,67 @@ class LineChange:
         return self.after - self.before
 
     @property
+    def calls(self) -> int:
+        """Calls more."""
+        return self.count_after - self.count_before
+
+    @property
     def rank(self) -> tuple[float, int]:
         """Sorts the largest first: bytes to the tenth that is shown, then calls (of scalars, say)."""
-        return -round(abs(self.delta), 1), -abs(self.count_after - self.count_before)
+        return -round(abs(self.delta), 1), -abs(self.calls)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerDiff:
-    """Totals before and after (bytes per pixel, operations), and the lines that differ."""
+    """Two ledgers of one workload, the lines that differ, and how far their images lie apart.
 
-    workload: str
-    bytes_before: float
-    bytes_after: float
-    ops_before: int
-    ops_after: int
-    upcast_before: float
-    upcast_after: float
-    peak_before: int
-    peak_after: int
+    `moved_lines` counts the sites that cost something and stand elsewhere in head.
+    """
+
+    base: Ledger
+    head: Ledger
+    lines: tuple[LineChange, ...]
+    moved_lines: int
     image: ImageChange
     image_ratio: float
-    dtype_before: str
-    dtype_after: str
-    lines: tuple[LineChange, ...]
-    pixels: int
-    moved_lines: int = 0  # sites that cost something and stand elsewhere in head
-    peak_line_before: tuple[str, int, str] = ("", 0, "")
-    peak_line_after: tuple[str, int, str] = ("", 0, "")
-    dtypes: tuple[tuple[str, float, float], ...] = ()  # dtype, bytes per pixel before and after
+
+    @property
+    def workload(self) -> str:
+        """The workload that both ran."""
+        return self.head.workload
 
     @property
     def effect(self) -> float:
-        """log(after/before) of the bytes; 0 when equal."""
-        return log_ratio(self.bytes_before, self.bytes_after)
+        """log(after/before) of the bytes per pixel; 0 when equal."""
+        return log_ratio(self.base.bytes_per_pixel, self.head.bytes_per_pixel)
 
     @property
     def ops_effect(self) -> float:
         """log(after/before) of the operations."""
-        return log_ratio(self.ops_before, self.ops_after)
+        return log_ratio(self.base.ops, self.head.ops)
 
     @property
     def cost_effect(self) -> float:
         """log(after/before) of bytes and operations together."""
-        return log_ratio(*self.costs)
+        return log_ratio(self.base.cost_bytes, self.head.cost_bytes)
 
     @property
-    def costs(self) -> tuple[float, float]:
-        """Bytes and operations together before and after, as bytes."""
-        return (
-            self.bytes_before * self.pixels + self.ops_before * BYTES_PER_OPERATION,
-            self.bytes_after * self.pixels + self.ops_after * BYTES_PER_OPERATION,
-        )
+    def peak_effect(self) -> float:
+        """log(after/before) of the peak of live tensors; 0 where a ledger does not have it."""
+        before, after = self.base.peak_live_bytes, self.head.peak_live_bytes
+        return log_ratio(before, after) if before > 0 and after > 0 else 0.0
 
     @property
     def upcasts(self) -> bool:
         """Whether values became wider than asked for (or ceased to be)."""
-        return abs(self.upcast_after - self.upcast_before) > 0.01 * max(self.bytes_before, 1.0)
+        moved = abs(self.head.upcast_per_pixel - self.base.upcast_per_pixel)
+        return moved > 0.01 * max(self.base.bytes_per_pixel, 1.0)
 
     @property
     def retyped(self) -> bool:
         """Whether the output has another dtype (a default dtype was changed)."""
-        return self.dtype_before != self.dtype_after and bool(self.dtype_before and self.dtype_after)
+        before, after = self.base.output_dtype, self.head.output_dtype
+        return before != after and bool(before and after)
 
     @property
     def recomposed(self) -> bool:
@@ -118,10 +118,11 @@ class LedgerDiff:
         calls: defaultdict[tuple[str, str], int] = defaultdict(int)
         sizes: defaultdict[tuple[str, str], float] = defaultdict(float)
         for line in self.lines:
-            calls[line.op, line.dtype] += line.count_after - line.count_before
+            calls[line.op, line.dtype] += line.calls
             sizes[line.op, line.dtype] += line.delta
         moved, other = sum(map(abs, sizes.values())), sum(map(abs, calls.values()))
-        return moved > _RECOMPOSED_SHARE * self.bytes_before or other > _RECOMPOSED_SHARE * self.ops_before
+        bytes_, ops = self.base.bytes_per_pixel, self.base.ops
+        return moved > _RECOMPOSED_SHARE * bytes_ or other > _RECOMPOSED_SHARE * ops
 
     @property
     def new_image(self) -> bool:
@@ -131,8 +132,32 @@ class LedgerDiff:
     @property
     def equal(self) -> bool:
         """Same bytes, operations and upcasts."""
-        before = (self.bytes_before, self.ops_before, self.upcast_before)
-        return before == (self.bytes_after, self.ops_after, self.upcast_after)
+        before, after = (
+            (one.bytes_per_pixel, one.ops, one.upcast_per_pixel) for one in (self.base, self.head)
+        )
+        return before == after
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything exact differs: bytes, operations, which operations, other counts, or the image."""
+        counts = self.base.counts != self.head.counts
+        return not self.equal or self.recomposed or counts or self.new_image
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The totals of both sides and what follows from them, as JSON can hold it; without the lines."""
+        found: dict[str, Any] = {"workload": self.workload, "pixels": self.head.pixels}
+        for when, one in (("before", self.base), ("after", self.head)):
+            found |= {
+                f"bytes_{when}": one.bytes_per_pixel,
+                f"ops_{when}": one.ops,
+                f"upcast_{when}": one.upcast_per_pixel,
+                f"peak_{when}": one.peak_live_bytes,
+                f"peak_line_{when}": list(one.peak_line),
+                f"dtype_{when}": one.output_dtype,
+            }
+        names = ("effect", "ops_effect", "peak_effect", "retyped", "upcasts", "image_ratio", "moved_lines")
+        return found | {name: getattr(self, name) for name in names} | {"image": str(self.image)}
 
 
 def log_ratio(before: float, after: float) -> float:
@@ -155,107 +180,53 @@ def diff_ledgers(
     neither moved code nor code that only reads differently is one.
     """
     changes, moved = _line_changes(base, head, match)
-    image, ratio = compare_images(base, head, tolerance)
-    return LedgerDiff(
-        workload=head.workload,
-        bytes_before=base.bytes_per_pixel,
-        bytes_after=head.bytes_per_pixel,
-        ops_before=base.ops,
-        ops_after=head.ops,
-        upcast_before=base.upcast_bytes / base.pixels,
-        upcast_after=head.upcast_bytes / head.pixels,
-        peak_before=base.peak_live_bytes,
-        peak_after=head.peak_live_bytes,
-        image=image,
-        image_ratio=ratio,
-        dtype_before=base.output_dtype,
-        dtype_after=head.output_dtype,
-        lines=tuple(changes),
-        pixels=head.pixels,
-        moved_lines=moved,
-        peak_line_before=base.peak_line,
-        peak_line_after=head.peak_line,
-        dtypes=_dtypes(base, head),
+    return LedgerDiff(base, head, tuple(changes), moved, *compare_images(base, head, tolerance))
+
+
+def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[list[LineChange], int]:
+    """The changes, largest first, and how many sites moved."""
+    names = SiteNames(base.lines, head.lines, match)
+    sites: dict[tuple[str, str, str], tuple[list[LedgerLine], list[LedgerLine]]] = defaultdict(
+        lambda: ([], [])
     )
+    for line in base.lines:
+        sites[names.base(line), line.op, line.dtype][0].append(line)
+    for line in head.lines:
+        sites[names.head(line), line.op, line.dtype][1].append(line)
+    found: dict[tuple[tuple[str, str], str, str], list[LineChange]] = defaultdict(list)
+    pixels = base.pixels, head.pixels
+    for (site, op, dtype), (old, new) in sites.items():
+        line = max(new or old, key=lambda entry: entry.bytes)
+        function = (line.path, line.function) if new else names.function(line)
+        whole = match is None or site.rpartition(":")[2].isdigit()  # a line that both trees have
+        parts = [(old, new)] if whole else _by_line(old, new, pixels)
+        found[function, op, dtype] += [_line_change(names, site, *part, pixels) for part in parts]
+    changes = [c for group in found.values() if not _balanced(group) for c in group if c.delta or c.calls]
+    changes.sort(key=lambda c: (*c.rank, c.where, c.op, c.dtype))
+    ran = [c for group in found.values() for c in group if c.count_before and c.count_after]
+    places = {(c.was, c.where) for c in ran}
+    return changes, sum(was != where for was, where in places)
 
 
-def _dtypes(base: Ledger, head: Ledger) -> tuple[tuple[str, float, float], ...]:
-    before, after = dict(base.bytes_by_dtype), dict(head.bytes_by_dtype)
-    return tuple(
-        (name, before.get(name, 0) / base.pixels, after.get(name, 0) / head.pixels)
-        for name in sorted(before.keys() | after.keys())
-    )
+def _by_line(old: _Lines, new: _Lines, pixels: tuple[int, int]) -> list[tuple[_Lines, _Lines]]:
+    """The rewritten lines of a function one by one, so that each that pays is named.
+
+    As many lines as before belong together in their order, else those of equal cost, and what lies between.
+    """
+    sides = [_source_lines(entries) for entries in (old, new)]
+    if len(sides[0]) == len(sides[1]):
+        return list(zip(*sides, strict=True))
+    costs = [
+        [(sum(x.count for x in line), round(_total(line) / size, 6)) for line in side]
+        for side, size in zip(sides, pixels, strict=True)
+    ]
+    pairs: list[tuple[_Lines, _Lines]] = []
+    for _, a, b, c, d in SequenceMatcher(None, costs[0], costs[1], autojunk=False).get_opcodes():
+        pairs += zip_longest(sides[0][a:b], sides[1][c:d], fillvalue=())
+    return pairs
 
 
-@dataclass(slots=True)
-class _Sides:
-    """The ledger lines of one site, operation and dtype in base and head."""
-
-    old: list[LedgerLine] = field(default_factory=list)
-    new: list[LedgerLine] = field(default_factory=list)
-
-    def by_line(self, pixels: tuple[int, int], match: LineMatch) -> list[_Sides]:
-        """The rewritten lines of a function one by one, so that each that pays is named.
-
-        Lines of one hunk that has as many as before belong together, then those that cost the same on both
-        sides, then those of any hunk, then what is left in its order.
-        """
-        even, rest = self._by_hunk(match, even=True)
-        same, rest = rest._of_equal_cost(pixels)
-        uneven, rest = rest._by_hunk(match, even=False)
-        return same + [sides for part in (*even, *uneven, rest) for sides in part._in_order(pixels)]
-
-    def _by_hunk(self, match: LineMatch, *, even: bool) -> tuple[list[_Sides], _Sides]:
-        """The lines of each hunk that has some on both sides, and the others."""
-        hunks: dict[tuple[str, int, bool] | None, _Sides] = defaultdict(_Sides)
-        for line in self.old:
-            hunks[match.hunk(line, of_head=False)].old.append(line)
-        for line in self.new:
-            hunks[match.hunk(line, of_head=True)].new.append(line)
-        found, rest = [], _Sides()
-        for key, sides in hunks.items():
-            if sides.old and sides.new and key is not None and (key[2] or not even):
-                found.append(sides)
-            else:
-                rest.old += sides.old
-                rest.new += sides.new
-        return found, rest
-
-    def _of_equal_cost(self, pixels: tuple[int, int]) -> tuple[list[_Sides], _Sides]:
-        """Pairs of lines with equal calls and bytes, in their order, and the other lines."""
-        pairs, rest = [], _Sides()
-        for tag, old, new in self._runs(pixels):
-            if tag == "equal":
-                pairs += [_Sides(*pair) for pair in zip(old, new, strict=True)]
-            else:
-                rest.old += chain.from_iterable(old)
-                rest.new += chain.from_iterable(new)
-        return pairs, rest
-
-    def _in_order(self, pixels: tuple[int, int]) -> list[_Sides]:
-        """As many lines as before belong together in their order, else as their costs suggest."""
-        old, new = _lines(self.old), _lines(self.new)
-        if len(old) == len(new):
-            return [_Sides(*pair) for pair in zip(old, new, strict=True)]
-        pairs: list[tuple[list[LedgerLine], list[LedgerLine]]] = []
-        for _, before, after in self._runs(pixels):
-            pairs += zip_longest(before, after, fillvalue=[])
-        return [_Sides(*pair) for pair in pairs]
-
-    def _runs(
-        self, pixels: tuple[int, int]
-    ) -> list[tuple[str, list[list[LedgerLine]], list[list[LedgerLine]]]]:
-        """Lines of both sides in their order, cut where their costs begin or cease to be equal."""
-        old, new = _lines(self.old), _lines(self.new)
-        costs = [
-            [(sum(x.count for x in line), round(_total(line) / size, 6)) for line in side]
-            for side, size in ((old, pixels[0]), (new, pixels[1]))
-        ]
-        codes = SequenceMatcher(None, costs[0], costs[1], autojunk=False).get_opcodes()
-        return [(tag, old[a:b], new[c:d]) for tag, a, b, c, d in codes]
-
-
-def _lines(entries: Iterable[LedgerLine]) -> list[list[LedgerLine]]:
+def _source_lines(entries: _Lines) -> list[_Lines]:
     """The entries of each source line, in the order of the source."""
     lines: dict[tuple[str, int], list[LedgerLine]] = defaultdict(list)
     for entry in entries:
@@ -263,59 +234,28 @@ def _lines(entries: Iterable[LedgerLine]) -> list[list[LedgerLine]]:
     return [lines[place] for place in sorted(lines)]
 
 
-def _is_line(site: str) -> bool:
-    """Whether a site is a line that both trees have, and not what is left of a function."""
-    return site.rpartition(":")[2].isdigit()
-
-
-def _line_changes(base: Ledger, head: Ledger, match: LineMatch | None) -> tuple[list[LineChange], int]:
-    """The changes, largest first, and how many sites moved."""
-    names = SiteNames(base.lines, head.lines, match)
-    sites: dict[tuple[str, str, str], _Sides] = defaultdict(_Sides)
-    for line in base.lines:
-        sites[names.base(line), line.op, line.dtype].old.append(line)
-    for line in head.lines:
-        sites[names.head(line), line.op, line.dtype].new.append(line)
-    found: dict[tuple[tuple[str, str], str, str], list[LineChange]] = defaultdict(list)
-    pixels = base.pixels, head.pixels
-    for (site, op, dtype), sides in sites.items():
-        line = max(sides.new or sides.old, key=lambda entry: entry.bytes)
-        function = (line.path, line.function) if sides.new else names.function(line)
-        parts = sides.by_line(pixels, match) if match is not None and not _is_line(site) else [sides]
-        found[function, op, dtype] += [_line_change(names, site, part, pixels) for part in parts]
-    changes = [c for group in found.values() if not _balanced(group) for c in group if _differs(c)]
-    changes.sort(key=lambda c: (*c.rank, c.where, c.op, c.dtype))
-    ran = [c for group in found.values() for c in group if c.count_before and c.count_after]
-    places = {(c.was, c.where) for c in ran}
-    return changes, sum(was != where for was, where in places)
-
-
-def _differs(change: LineChange) -> bool:
-    return bool(change.delta) or change.count_before != change.count_after
-
-
 def _balanced(group: list[LineChange]) -> bool:
     """Whether the lines of a function do as much as before, one more and another less."""
-    counts = sum(c.count_after - c.count_before for c in group)
     before, after = sum(c.before for c in group), sum(c.after for c in group)
-    return counts == 0 and math.isclose(before, after, rel_tol=1e-12)
+    return sum(c.calls for c in group) == 0 and math.isclose(before, after, rel_tol=1e-12)
 
 
-def _line_change(names: SiteNames, site: str, sides: _Sides, pixels: tuple[int, int]) -> LineChange:
-    old = max(sides.old, key=lambda line: line.bytes, default=None)
-    new = max(sides.new, key=lambda line: line.bytes, default=None)
-    shown = new or old
+def _line_change(
+    names: SiteNames, site: str, old: _Lines, new: _Lines, pixels: tuple[int, int]
+) -> LineChange:
+    ends = [max(side, key=lambda line: line.bytes, default=None) for side in (old, new)]
+    shown = ends[1] or ends[0]
     assert shown is not None
-    was, where = names.places(site, old, new)
+    was, where = names.places(site, *ends)
     return LineChange(
         where=where or was,
         function=shown.function,
         op=shown.op,
         dtype=shown.dtype,
-        count_before=sum(line.count for line in sides.old),
-        count_after=sum(line.count for line in sides.new),
-        before=_total(sides.old) / pixels[0],
-        after=_total(sides.new) / pixels[1],
+        count_before=sum(line.count for line in old),
+        count_after=sum(line.count for line in new),
+        before=_total(old) / pixels[0],
+        after=_total(new) / pixels[1],
         was=was,
         site=site,
         gone=not where,
@@ -339,6 +279,5 @@ def compare_images(
     apart = [abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b]
     apart += [0.0] * (len(pairs) - len(apart))
     changed = len(base.image_blocks) != len(head.image_blocks) or not all(map(math.isfinite, apart))
-    changed = changed or (bool(apart) and median(apart) > tolerance.median)
-    changed = changed or (bool(apart) and max(apart) > tolerance.block)
+    changed = changed or (bool(apart) and (median(apart) > tolerance.median or max(apart) > tolerance.block))
     return ImageChange.DIFFERENT if changed else ImageChange.WITHIN_ROUNDING, ratio

@@ -39,14 +39,9 @@ class LineMatch:
         """The path in head of a file of base (its own where it is gone)."""
         return self._forth.renamed(path)
 
-    def hunk(self, line: LedgerLine, *, of_head: bool) -> tuple[str, int, bool] | None:
-        """The hunk that removes a line of base, or adds one of head.
-
-        Its file in head, its number, and whether it adds as many lines as it removes.
-        """
-        found = (self._back if of_head else self._forth).hunk(line.path, line.line)
-        path = line.path if of_head else self.renamed(line.path)
-        return None if found is None else (path, *found)
+    def hunk(self, line: LedgerLine, *, of_head: bool) -> str:
+        """The number in its file of the hunk that rewrites a line of base, or of head; '' where none does."""
+        return (self._back if of_head else self._forth).rewritten(line.path, line.line)
 
 
 class _Way:
@@ -70,12 +65,12 @@ class _Way:
             shift = hunk.head_start + len(hunk.added) - hunk.base_start - len(hunk.removed)
         return (file.head_path, line + shift) if file.head_path else None
 
-    def hunk(self, path: str, line: int) -> tuple[int, bool] | None:
-        """The hunk that a line stands in (None where the diff leaves it alone), and whether it is even."""
+    def rewritten(self, path: str, line: int) -> str:
+        """The number of the hunk with lines on both sides in which a line stands; '' where there is none."""
         for number, hunk in enumerate(self._files[path].hunks if path in self._files else ()):
-            if 0 <= line - hunk.base_start < len(hunk.removed):
-                return number, len(hunk.removed) == len(hunk.added)
-        return None
+            if 0 <= line - hunk.base_start < len(hunk.removed) and hunk.added:
+                return str(number)
+        return ""
 
     def renamed(self, path: str) -> str:
         """The file's path in the other tree (its own where it is gone)."""
@@ -132,9 +127,9 @@ def _block(
 class SiteNames:
     """Names the site of a ledger's line so that the same site has the same name on both sides.
 
-    A line that the match knows on both sides is a site of its own. The others of a function are
-    one site together; functions are matched by path and name, and one that is gone from its file
-    by its name alone where only one function of that name is new in head.
+    A line that the match knows on both sides is a site of its own. The others of a function are one
+    site for each hunk that rewrites some, and one for the rest; functions are matched by path and name,
+    and one that is gone from its file by its name alone where only one function of that name is new.
     """
 
     def __init__(
@@ -154,12 +149,19 @@ class SiteNames:
     def base(self, line: LedgerLine) -> str:
         """The site of a line of base."""
         place = self._match.head_of(line.path, line.line) if self._match and line.path else None
-        return f"{place[0]}:{place[1]}" if place else " ".join(self.function(line))
+        if place is not None:
+            return f"{place[0]}:{place[1]}"
+        return self._left(self.function(line), line, of_head=False)
 
     def head(self, line: LedgerLine) -> str:
         """The site of a line of head."""
-        known = self._match and line.path and self._match.base_of(line.path, line.line)
-        return f"{line.path}:{line.line}" if known else f"{line.path} {line.function}"
+        if self._match and line.path and self._match.base_of(line.path, line.line):
+            return f"{line.path}:{line.line}"
+        return self._left((line.path, line.function), line, of_head=True)
+
+    def _left(self, function: tuple[str, str], line: LedgerLine, *, of_head: bool) -> str:
+        """The site of a line that only one side has: its function in head, and the hunk that rewrites it."""
+        return " ".join((*function, self._match.hunk(line, of_head=of_head) if self._match else ""))
 
     def places(self, site: str, old: LedgerLine | None, new: LedgerLine | None) -> tuple[str, str]:
         """`path:line` of a site in base and in head, from a line that it has there; empty where it is not.

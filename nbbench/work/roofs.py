@@ -34,7 +34,7 @@ class Achieved:
 
     `operation_bytes` is what one operation touches: the mean weighted by bytes, and the plain
     mean over all that is dispatched where dispatch is the bound. `ceiling` is None for a workload
-    bound by dispatch, and where no cache ceiling is known.
+    bound by dispatch.
     """
 
     workload: str
@@ -45,22 +45,13 @@ class Achieved:
     bound: Bound
     working_set_bytes: int
     operation_bytes: float
-    dispatch_share: float | None
+    dispatch_share: float
     ceiling: float | None
 
     @property
     def fraction(self) -> float | None:
         """Achieved bandwidth over the ceiling."""
         return self.rate / self.ceiling if self.ceiling else None
-
-
-# What each roof means, for people.
-MEANING = {
-    Bound.DISPATCH: "calling operations takes the larger part of the time: fewer, larger operations help",
-    Bound.CACHE: "the working set fits in the last-level cache, whose own bandwidth is the ceiling",
-    Bound.PARTLY: "operations find their operands in the cache, though the working set does not fit",
-    Bound.MEMORY: "operations stream through memory: STREAM's best figure is the ceiling",
-}
 
 
 def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
@@ -72,9 +63,7 @@ def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
         raise ValueError(f"{ledger.workload} has no figures")
     middle = median(seconds)
     touched = operation_bytes(ledger)
-    known = roof.op_s > 0
-    views = ledger.dispatched - ledger.ops
-    share = (ledger.ops * roof.op_s + views * roof.view_s) / middle if known else None
+    share = (ledger.ops * roof.op_s + (ledger.dispatched - ledger.ops) * roof.view_s) / middle
     made = Achieved(
         workload=ledger.workload,
         seconds=middle,
@@ -87,7 +76,7 @@ def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
         dispatch_share=share,
         ceiling=None,
     )
-    if share is not None and share >= _DISPATCH_SHARE:
+    if share >= _DISPATCH_SHARE:
         return replace(made, bound=Bound.DISPATCH, operation_bytes=ledger.bytes / max(ledger.dispatched, 1))
     if made.bound is Bound.MEMORY and made.rate > memory_ceiling(roof):
         # Memory cannot have delivered that: caches must have held a part of it.
@@ -96,18 +85,8 @@ def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
     return replace(made, ceiling=ceiling)
 
 
-def unknown_inputs(ledgers: Sequence[Ledger]) -> str:
-    """A warning on ledgers that are older than the figure for inputs; '' where there are none."""
-    old = [one.workload for one in ledgers if not one.functions and not one.error]
-    if not old:
-        return ""
-    names = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
-    count = f"{len(old)} workload{'s' if len(old) > 1 else ''}"
-    return f"the inputs of {count} ({names}) are not on record: their bytes alive leave them out"
-
-
 def working_set(ledger: Ledger) -> int:
-    """Bytes alive at once, the inputs that existed before included (where they are on record)."""
+    """Bytes alive at once, the inputs that existed before included."""
     return ledger.peak_live_bytes + ledger.fused_bytes
 
 
@@ -124,8 +103,8 @@ def memory_ceiling(roof: Roof) -> float:
     return max(roof.copy, roof.scale, roof.add, roof.triad)
 
 
-def cache_ceiling(roof: Roof, touched: float) -> float | None:
-    """The rate of operations that touch so many bytes again and again; None where it is not known.
+def cache_ceiling(roof: Roof, touched: float) -> float:
+    """The rate of operations that touch so many bytes again and again.
 
     The best rate measured at this size or any larger one, because a small operation's own
     dispatch is not the cache's; between two sizes on a line in both logarithms.
@@ -133,8 +112,6 @@ def cache_ceiling(roof: Roof, touched: float) -> float | None:
     points = [
         (size, max(rate for _, rate in roof.curve[index:])) for index, (size, _) in enumerate(roof.curve)
     ]
-    if not points:
-        return None
     if touched <= points[0][0]:
         return points[0][1]
     for (lo, before), (hi, after) in itertools.pairwise(points):

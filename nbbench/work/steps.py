@@ -1,15 +1,15 @@
-"""The step table of a branch: each commit at which something exact changed."""
+"""The steps of a branch: each commit at which something exact changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nbbench.ledger import ImageTolerance, Ledger
+from nbbench.config import ImageTolerance
+from nbbench.ledger import Ledger
 from nbbench.model import Commit
 from nbbench.work.ledger_diff import ROUNDING, LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.shifts import FunctionChange, by_function
 from nbbench.work.work_share import Timing
 
 TimeOf = Callable[[str, Commit, Commit], Timing | None]
@@ -31,18 +31,6 @@ class WorkStep:
     timing: Timing | None
     error: str = ""
 
-    @property
-    def reproduce(self) -> str:
-        """The command that shows this row in full; empty where there is nothing before it."""
-        if self.base is None:
-            return ""
-        return f"nbbench explain {self.base.short} {self.commit.short} --bench {self.workload}"
-
-    @property
-    def functions(self) -> list[FunctionChange]:
-        """Where it happened, the largest first."""
-        return by_function(self.diff) if self.diff else []
-
 
 def find_steps(
     found: Iterable[tuple[Commit, Mapping[str, Ledger]]],
@@ -63,8 +51,7 @@ def find_steps(
         for name, one in ledgers.items():
             base, before = last.get(name, (None, None))
             if one.error:
-                reason = (one.error.splitlines() or ["no reason"])[0]
-                steps.append(WorkStep(commit, base, name, None, None, reason))
+                steps.append(WorkStep(commit, base, name, None, None, one.error.partition("\n")[0]))
                 continue
             if base is not None and before is not None:
                 diff = diff_ledgers(before, one, tolerance=tolerance)

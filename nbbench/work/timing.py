@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from nbbench.config import Settings
+from nbbench.errors import StoreError
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
-from nbbench.words import plural
-from nbbench.work.allocator_cost import shares
+from nbbench.words import Say
 from nbbench.work.work_share import Timing
 from nbbench.workloads import ledger_families, workload_of
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class TimedPair:
-    """A timing, and the commits at which it was measured."""
-
-    timing: Timing
-    base: Commit
-    head: Commit
 
 
 class MeasuredTimes:
@@ -40,28 +30,18 @@ class MeasuredTimes:
     def __init__(self, store: Store, commits: Sequence[Commit], workloads: Sequence[str]) -> None:
         self._commits = {c.hash: c for c in (*store.commits(), *commits)}
         self._times: dict[str, tuple[SeriesKey, dict[str, Result]]] = {}
-        self._faults: dict[str, dict[str, Result]] = {}
-        self._system: dict[str, Mapping[str, float]] = {}
-        declared = store.benchmarks()
-        timed, faults = [], []
-        for benchmark in declared.values():
-            plain = SeriesKey(benchmark.name, benchmark.version, (), "", "")
-            if metric_of(plain, benchmark.unit, benchmark.kind).role is Role.TIME:
-                timed.append(benchmark.name)
-            elif benchmark.name.rpartition(".")[2] == "track_minor_faults":
-                faults.append(benchmark.name)
+        timed = [
+            one.name
+            for one in store.benchmarks().values()
+            if metric_of(SeriesKey(one.name, one.version, (), "", ""), one.unit, one.kind).role is Role.TIME
+        ]
         for workload in workloads:
-            found = _speaking(store, timed, workload)
-            if not found:
-                continue
-            key = max(found, key=lambda r: r.started_at or _LONG_AGO).key
-            self._times[workload] = (key, _by_commit(found, key))
-            beside = _speaking(store, faults, workload)
-            self._faults[workload] = _by_commit(beside, key)
-            params = declared[key.benchmark].params
-            self._system[workload] = system_shares(store, key, params)
+            if found := _results(store, timed, workload):
+                key = max(found, key=_started).key
+                mine = sorted((r for r in found if _same_setup(r.key, key)), key=_started)
+                self._times[workload] = (key, {r.commit: r for r in mine})
 
-    def between(self, workload: str, base: Commit, head: Commit, *, exact: bool = False) -> TimedPair | None:
+    def between(self, workload: str, base: Commit, head: Commit, *, exact: bool = False) -> Timing | None:
         """The time at two commits, or at the nearest measured ones around them (not if `exact`).
 
         None where nothing was measured.
@@ -73,22 +53,16 @@ class MeasuredTimes:
         if first is None or last is None:
             return None
         before, after = results[first.hash], results[last.hash]
-        faults, system = self._faults[workload], self._system[workload]
-        missed = [f.value if (f := faults.get(c.hash)) else None for c in (first, last)]
-        timing = Timing(
+        return Timing(
             workload=workload,
             series=key.label,
             machine=key.machine,
-            base=first.hash,
-            head=last.hash,
+            base=first,
+            head=last,
             before_s=before.value or math.nan,
             after_s=after.value or math.nan,
-            minor_faults=(missed[0], missed[1]),
-            system_share=(system.get(first.hash), system.get(last.hash)),
             intervals=_intervals(before, after),
-            note="; ".join(filter(None, (_apart(base, first), _apart(head, last)))),
         )
-        return TimedPair(timing, first, last)
 
     def _measured(
         self, results: Mapping[str, Result], commit: Commit, way: int, exact: bool
@@ -107,17 +81,21 @@ class MeasuredTimes:
 
 
 def load_times(
-    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str]
+    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], *, say: Say
 ) -> MeasuredTimes | None:
-    """The measured times of these workloads; None where nothing was ever measured here.
+    """The measured times of these workloads, what is new imported first.
 
-    Imports what is new first. Raises StoreError when the database cannot be used.
+    None where nothing was ever measured here, or where the database cannot be used, which is said.
     """
     if not settings.db and not (settings.results_dir.is_dir() and machine_folders(settings.results_dir)):
         return None
-    with open_store(settings) as store:
-        import_all(settings, store)
-        return MeasuredTimes(store, commits, workloads)
+    try:
+        with open_store(settings) as store:
+            import_all(settings, store)
+            return MeasuredTimes(store, commits, workloads)
+    except StoreError as error:
+        say(f"times are left out: {error}")
+        return None
 
 
 def placed(commit: Commit, commits: Sequence[Commit]) -> Commit:
@@ -128,62 +106,27 @@ def placed(commit: Commit, commits: Sequence[Commit]) -> Commit:
     return replace(commit, position=same[0].position) if same else commit
 
 
-def _speaking(store: Store, names: Sequence[str], workload: str) -> list[Result]:
+def _started(result: Result) -> datetime:
+    return result.started_at or _LONG_AGO
+
+
+def _same_setup(one: SeriesKey, other: SeriesKey) -> bool:
+    return (one.machine, one.environment, one.version) == (other.machine, other.environment, other.version)
+
+
+def _results(store: Store, names: Sequence[str], workload: str) -> list[Result]:
     """Good results of the first of these benchmarks that measures the workload."""
     for name in names:
         families = ledger_families(SeriesKey(name, "", (), "", ""))
         if not any(family and workload.startswith(family) for family in families):
             continue  # spares reading the results of every other benchmark
-        found = [
-            r
-            for r in store.results(benchmark=name)
-            if r.status is Status.OK and r.value is not None and workload_of(r.key) == workload
-        ]
-        if found:
+        results = store.results(benchmark=name)
+        good = [r for r in results if r.status is Status.OK and r.value is not None]
+        if found := [r for r in good if workload_of(r.key) == workload]:
             return found
     return []
 
 
-def _by_commit(results: Sequence[Result], key: SeriesKey) -> dict[str, Result]:
-    """Results of one machine, environment and version, the last measured of each commit."""
-    mine = [
-        r
-        for r in results
-        if (r.key.machine, r.key.environment) == (key.machine, key.environment)
-        and (r.key.benchmark != key.benchmark or r.key.version == key.version)
-    ]
-    return {r.commit: r for r in sorted(mine, key=lambda r: r.started_at or _LONG_AGO)}
-
-
-def system_shares(
-    store: Store, key: SeriesKey, params: Sequence[Sequence[str]], commit: str | None = None
-) -> dict[str, float]:
-    """System time over processor time of the processes that timed a series, by commit (or of one commit).
-
-    `params` are the values of the benchmark's parameters, as asv numbers their sets.
-    """
-    values = tuple(value for _, value in key.params)
-    place = next((i for i, row in enumerate(itertools.product(*params)) if row == values), 0)
-    spent: dict[str, list[tuple[float, float]]] = {}
-    for record in store.process_records(benchmark=key.benchmark, commit=commit):
-        mine = record.kind == "run" and record.param_index == place and not record.exit_code
-        if mine and record.machine in ("", key.machine):
-            spent.setdefault(record.commit, []).append((record.user_s, record.system_s))
-    return {name: share for name, times in spent.items() if (share := shares(times)) is not None}
-
-
 def _intervals(before: Result, after: Result) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    ends = (before.ci_lo, before.ci_hi, after.ci_lo, after.ci_hi)
-    if any(end is None or not math.isfinite(end) for end in ends):
-        return None
-    low, high, later_low, later_high = (float(end or 0.0) for end in ends)
-    return (low, high), (later_low, later_high)
-
-
-def _apart(asked: Commit, measured: Commit) -> str:
-    """How far the measured commit is from the one asked for."""
-    if asked.hash == measured.hash or (asked.tree and asked.tree == measured.tree):
-        return ""
-    trees = plural(abs(asked.position - measured.position), "tree")
-    side = "before" if measured.position < asked.position else "after"
-    return f"{asked.short} was not timed: {measured.short} stands in, {trees} {side}"
+    ends = [e for r in (before, after) for e in (r.ci_lo, r.ci_hi) if e is not None and math.isfinite(e)]
+    return ((ends[0], ends[1]), (ends[2], ends[3])) if len(ends) == 4 else None

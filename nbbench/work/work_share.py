@@ -11,31 +11,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nbbench.ledger import Ledger
-from nbbench.work.ledger_diff import BYTES_PER_OPERATION, log_ratio
+from nbbench.ledger import BYTES_PER_OPERATION, Ledger
+from nbbench.model import Commit
+from nbbench.work.ledger_diff import log_ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A workload's time at two commits, with what the operating system did meanwhile.
+    """A workload's time in seconds at two commits.
 
-    Times are seconds; `minor_faults` are page faults of one run with the default malloc;
-    `system_share` is system time over processor time of the measuring processes. None where
-    it was not measured. `base` and `head` are the commits that were measured, `note` says when
-    they are not the ones asked for.
+    `base` and `head` are those that were measured, the nearest ones where those asked for were not.
     """
 
     workload: str
     series: str
     machine: str
-    base: str
-    head: str
+    base: Commit
+    head: Commit
     before_s: float
     after_s: float
-    minor_faults: tuple[float | None, float | None] = (None, None)
-    system_share: tuple[float | None, float | None] = (None, None)
     intervals: tuple[tuple[float, float], tuple[float, float]] | None = None  # asv's, seconds
-    note: str = ""
 
     @property
     def effect(self) -> float:
@@ -53,26 +48,39 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class WorkShare:
-    """What the work predicts for the time (log ratio), and the share of the change it explains.
+    """A measured time, and the ledgers of the commits at which it was measured (None: not on record).
 
-    `bandwidths` are ledger bytes over time, before and after (bytes a second): what the work does
-    not explain is by definition in them. `share` is None where the time did not move beyond
-    `floor` or its samples, and where the ledgers of the measured commits are not on record (then `predicted`
-    and `bandwidths` are None, too). `dispatch` are the operations before and after where calling them costs
-    more than their bytes on both sides; then the cost of an operation says more than a bandwidth.
+    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %). `exact` says that these
+    commits do the same work as those that were asked for.
     """
 
     timing: Timing
-    predicted: float | None
-    share: float | None
-    bandwidths: tuple[float, float] | None
+    base: Ledger | None
+    head: Ledger | None
     floor: float
-    dispatch: tuple[int, int] | None = None
+    exact: bool = False
 
+    @property
+    def predicted(self) -> float | None:
+        """What the work predicts for the time, as a log ratio; None where a ledger is missing or failed."""
+        if self.base is None or self.head is None or self.base.error or self.head.error:
+            return None
+        return log_ratio(self.base.cost_bytes, self.head.cost_bytes)
 
-def cost_bytes(ledger: Ledger) -> float:
-    """The cost of a run in bytes: what it moves, and what its operations cost to dispatch."""
-    return float(ledger.bytes + ledger.ops * BYTES_PER_OPERATION)
+    @property
+    def share(self) -> float | None:
+        """The part of the change that the work explains; None where the time did not move beyond the floor
+        or its samples."""
+        moved = abs(self.timing.effect) > math.log1p(self.floor) and not self.timing.overlap
+        if not moved or (predicted := self.predicted) is None:
+            return None
+        return explained_share(predicted, self.timing.effect)
+
+    @property
+    def by_dispatch(self) -> bool:
+        """Whether calling operations costs more than their bytes on both sides: then the cost of an
+        operation says more than a bandwidth."""
+        return all(one and one.ops * BYTES_PER_OPERATION > one.bytes for one in (self.base, self.head))
 
 
 def explained_share(predicted: float, measured: float) -> float:
@@ -80,18 +88,3 @@ def explained_share(predicted: float, measured: float) -> float:
     if measured == 0 or predicted * measured <= 0 or math.isnan(predicted):
         return 0.0
     return min(predicted / measured, 1.0) if math.isfinite(measured) else 0.0
-
-
-def work_share(timing: Timing, base: Ledger | None, head: Ledger | None, floor: float) -> WorkShare:
-    """Hold the measured time against the ledgers of the commits at which it was measured.
-
-    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %).
-    """
-    if base is None or head is None or base.error or head.error:
-        return WorkShare(timing, None, None, None, floor)
-    predicted = log_ratio(cost_bytes(base), cost_bytes(head))
-    moved = abs(timing.effect) > math.log1p(floor) and not timing.overlap
-    share = explained_share(predicted, timing.effect) if moved else None
-    rates = base.bytes / timing.before_s, head.bytes / timing.after_s
-    bound = all(one.ops * BYTES_PER_OPERATION > one.bytes for one in (base, head))
-    return WorkShare(timing, predicted, share, rates, floor, (base.ops, head.ops) if bound else None)

@@ -9,7 +9,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from nbbench.model import Benchmark, Commit, SeriesKey
-from nbbench.record import Store, rows, schema
+from nbbench.record import Store, schema
+from nbbench.record.importing import series_digest
+from nbbench.record.shapes import dumps
 
 SERIES, COMMITS = 9600, 1200
 BENCHMARKS = 12
@@ -35,7 +37,7 @@ def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int
         for index in results.indexes:
             index.drop(connection)
         columns = (
-            "source_id",
+            "file_id",
             "series_id",
             "commit_id",
             "status",
@@ -55,35 +57,26 @@ def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int
 
 def _write_keys(connection: sa.Connection, series: int, commits: int) -> None:
     """Everything that results refer to; all ids count from 1."""
-    connection.execute(sa.insert(schema.machines), {"name": "m", "facts": "[]"})
-    text = {"python": "3.11", "requirements": "[]", "env_vars": "[]"}
-    connection.execute(sa.insert(schema.environments), {"name": "e", **text})
+    one = {"project_id": 1}
     names = [f"suite_{number}.time_run" for number in range(min(BENCHMARKS, series))]
-    made = [rows.benchmark_row(Benchmark(name, "1", "seconds", "time", ("size",))) for name in names]
+    made = [schema.BENCHMARK.row(Benchmark(name, "1", "seconds", "time", ("size",)), **one) for name in names]
     connection.execute(sa.insert(schema.benchmarks), made)
     keys = [SeriesKey(names[n % len(names)], "1", (("size", str(n)),), "m", "e") for n in range(series)]
     connection.execute(
         sa.insert(schema.series),
         [
-            {"digest": rows.series_digest(key), "benchmark_id": n % len(names) + 1, "machine_id": 1}
-            | {"environment_id": 1, "params": rows.dumps(key.params)}
+            {"digest": series_digest(key), "benchmark_id": n % len(names) + 1, "machine": "m"}
+            | {"environment": "e", "params": dumps([value for _, value in key.params])}
             for n, key in enumerate(keys)
         ],
     )
     days = [_START + timedelta(days=number) for number in range(commits)]
-    connection.execute(
-        sa.insert(schema.commits),
-        [
-            rows.commit_row(Commit(f"{n + 1:08x}{0:032x}", f"{n + 1:040x}", day, f"commit {n + 1}", n + 1))
-            for n, day in enumerate(days)
-        ],
-    )
-    told = {"kind": "results", "size": 1, "mtime_ns": 1, "sha256": "", "status": "ok", "error": ""}
-    told |= {"params": "[]", "durations": "[]"}
-    connection.execute(
-        sa.insert(schema.source_files),
-        [told | {"path": f"m/{n:08x}-e.json", "imported_at": day} for n, day in enumerate(days)],
-    )
+    line = [Commit(f"{n + 1:08x}{0:032x}", f"{n + 1:040x}", day, "", n + 1) for n, day in enumerate(days)]
+    new = [schema.COMMIT.row(commit, rank=commit.position, **one) for commit in line]
+    connection.execute(sa.insert(schema.commits), new)
+    files = [schema.SourceFile(f"m/{n:08x}-e.json", "results", 1, 1, "") for n in range(commits)]
+    told = [schema.FILE.row(file, place="", **one) for file in files]
+    connection.execute(sa.insert(schema.files), told)
 
 
 def _results(series: int, commits: int) -> Iterator[list[tuple[object, ...]]]:

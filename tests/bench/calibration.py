@@ -77,13 +77,13 @@ def noise_sample(kind: NoiseKind, n: int, rng: np.random.Generator) -> FloatArra
     return np.asarray(np.sqrt(share) * wander + np.sqrt(1.0 - share) * white, dtype=np.float64)
 
 
-def null_maxima(kind: NoiseKind, n: int, series: int, seed: int, min_segment: int = 3) -> FloatArray:
+def null_maxima(kind: NoiseKind, n: int, series: int, seed: int) -> FloatArray:
     """Greatest contrast of each of ``series`` series without a change, shape (series,), ascending."""
     rng = np.random.default_rng(seed)
     greatest = np.empty(series)
     for i in range(series):
-        levels, _ = candidate_cuts(noise_sample(kind, n, rng), min_segment, NULL_CANDIDATES)
-        greatest[i] = scan(levels.clipped, levels.noise, min_segment).squared.max()
+        levels, _ = candidate_cuts(noise_sample(kind, n, rng), NULL_CANDIDATES)
+        greatest[i] = scan(levels.clipped, levels.noise).squared.max()
     return np.sort(np.sqrt(greatest))
 
 

@@ -32,10 +32,10 @@ from nbbench.config import Settings
 from nbbench.gate.rounds import RETRIES
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
-from nbbench.measure.pair import ReferenceTimes, disturbed_by, figure
+from nbbench.measure.pair import disturbed_slices, figure
 from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
 from nbbench.measure.process_env import server_environment, torch_version
-from nbbench.measure.slices import SLICES, Slices, take_slices
+from nbbench.measure.slices import take_slices
 from nbbench.model import Commit
 from tests.bench.planted_branch import SIDES, make_project, planted_commits
 
@@ -82,14 +82,16 @@ def _measured(
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="nbbench-record-") as folder:
 
-        def begin(side: str, argv: list[str]) -> warm_client.Job:
+        def begin(side: str, argv: list[str], descriptor: int) -> warm_client.Job:
             environment = open_tree(settings, server, commits[side], slot=side)
             limit = len(SIDES) * item.timeout_s
-            return server.begin(argv, cwd=folder, environment=environment, timeout_s=limit)
+            return server.begin(
+                argv, cwd=folder, environment=environment, timeout_s=limit, descriptor=descriptor
+            )
 
         for tries in itertools.count():
             found = take_slices(begin, SIDES, str(settings.root / "benchmarks"), item.id, random.Random())
-            reason = _disturbed(found)
+            reason = disturbed_slices(found, (os.cpu_count() or 1) - 1)  # as the gate, for one thread
             if found.samples["base"] and (not reason or tries >= RETRIES):
                 break
     told: dict[str, Any] = {side: float(f"{figure(found.samples[side]):.6g}") for side in SIDES}
@@ -105,15 +107,6 @@ def cost_share(again: int) -> float:
     """
     share = 2 / len(SIDES)
     return share * (1 + share * again) / (1 + again)
-
-
-def _disturbed(found: Slices) -> str:
-    """What disturbed them, by the gate's own rules for one thread."""
-    spare_s = ((os.cpu_count() or 1) - 1) * found.wall_s
-    short = len(found.samples["base"]) < SLICES
-    return disturbed_by(
-        found.wall_s, found.others_s - spare_s, found.steal_s, short, ReferenceTimes(**found.canaries).jump
-    )
 
 
 def packed(settings: Settings, rounds: Path) -> dict[str, Any]:

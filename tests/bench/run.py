@@ -86,7 +86,6 @@ def throughput() -> None:
         for _ in range(2):
             for title, where, extra in (
                 ("plain asv, virtualenv", plain, {}),
-                ("nbbench, cold processes", ours, {"NBBENCH_WARM": "0"}),
                 ("nbbench, warm server", ours, {}),
             ):
                 shutil.rmtree(where / "results", ignore_errors=True)

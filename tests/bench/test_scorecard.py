@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from nbbench.history.canaries import PROGRAMS
+from nbbench.history.telemetry import PROGRAMS
 from tests.bench.gate_replay import Replayed
 from tests.bench.scorecard import __main__ as scorecard
 from tests.bench.scorecard import gate, injected, planted, real, table

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from nbbench.capture.guards import (
     compile_guards,
@@ -104,7 +104,7 @@ def test_the_command(command: tuple[str, ...], rule: str) -> None:
 def test_the_outer_timeout() -> None:
     assert rules(timeout_s=899.9) == ["timeout-lowered"]
     assert rules(timeout_s=900) == []
-    short = dataclasses.replace(CPU, timeout_s=10.0)
+    short = structs.replace(CPU, timeout_s=10.0)
     assert violations(short, {}, ("timeout", "20", "true")) == ()
     assert violations(short, {}, ("timeout", "0", "true")) == ()
 

@@ -17,7 +17,6 @@ from nbbench.capture.snapshots import (
     tree_changes,
     work_tree,
 )
-from nbbench.subject import git
 
 
 @pytest.fixture
@@ -96,13 +95,8 @@ def test_looking_writes_nothing(checkout: Path) -> None:
     assert index.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["", "git that knows no settings in variables"])
-def test_looking_runs_nothing_of_the_checkouts_configuration(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, old: bool
-) -> None:
+def test_looking_runs_nothing_of_the_checkouts_configuration(checkout: Path) -> None:
     """J13: neither core.fsmonitor nor hooks nor filters."""
-    if old:
-        monkeypatch.setattr(git, "_as_variables", lambda settings: {})
     trace = checkout / ".git" / "ran"
     program = script(checkout / ".git", f"#!/bin/sh\necho $0 >> {trace}\ncat\n", "program")
     hook = script(checkout / ".git" / "hooks", f"#!/bin/sh\necho hook >> {trace}\n", "post-index-change")

@@ -272,13 +272,6 @@ def test_committed_results_are_judged_on_a_fresh_clone(stepped: Project, tmp_pat
     assert CULPRIT in Project(clone).run("regressions").stdout
 
 
-def test_completion_scripts(project: Project) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        found = project.run("completion", shell)
-        assert found.exit_code == 0
-        assert "NBBENCH_COMPLETE" in found.stdout
-
-
 def test_a_series_can_be_pasted_back_as_a_pattern() -> None:
     """What `gate` and `bisect` print to reproduce must survive the quotes in asv's names."""
     label = "bandwidth.Warm.time_run(512, 'float32')"

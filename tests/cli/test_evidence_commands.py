@@ -51,9 +51,9 @@ def test_exit_codes_of_a_plan(planned: Any) -> None:
     missing = planned.run("plan", "P")
     assert missing.exit_code == 4 and "suite.time_other has no results" in missing.stdout
     assert planned.run("plan", "Q").exit_code == 2
-    (planned.root / "pyproject.toml").write_text("[tool.nbbench.plans.P]\ntitle = 1", encoding="utf-8")
+    (planned.root / "pyproject.toml").write_text("[tool.nbbench.plans.P]\ntitle = 't'", encoding="utf-8")
     bad = planned.run("plan")
-    assert bad.exit_code == 2 and "'P' has no criteria" in bad.stderr
+    assert bad.exit_code == 2 and "plan 'P': Object missing required field criteria" in bad.stderr
 
 
 def test_a_plan_without_any_results(project: Any) -> None:

@@ -49,9 +49,7 @@ def twins(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize(
-    "command", [("plan", "P"), ("export",), ("roofline", "--recorded"), ("allocator",)], ids=" ".join
-)
+@pytest.mark.parametrize("command", [("plan", "P"), ("export",)], ids=" ".join)
 def test_several_machines_are_never_mixed(twins: Project, command: tuple[str, ...]) -> None:
     """H5: refused with the names until one is chosen."""
     refused = twins.run(*command)

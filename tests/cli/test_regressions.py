@@ -125,6 +125,11 @@ class TestNotJudged:
         assert reasons(project) == [("failing", "a"), ("skipped", "a"), ("vanished", "9")]
         assert fails(project) == 3
         assert "3 series not judged" in project.run("regressions").stdout
+        told = json.loads(project.run("plan", "PERF-PYTORCH-004", "--json").stdout)
+        assert told["not_judged"] == document(project)["not_judged"]
+        for options in ([], ["--markdown"], ["--attempt"]):
+            said = project.run("plan", "PERF-PYTORCH-004", *options).stdout
+            assert "Not judged: 3 series (1 failing, " in said
 
     def test_two_commits_ten_times_apart(self, project: Project) -> None:
         write(project, {"s.time_a": [1.0, 10.0]})
@@ -139,18 +144,36 @@ class TestNotJudged:
     def test_a_new_version_with_a_jump(self, project: Project) -> None:
         write(project, {"s.time_a": FLAT})
         write(project, {"s.time_a": [3 * v for v in LEVEL]}, version="2", first=N + 1)
-        (one,) = document(project)["not_judged"]
-        assert (one["reason"], one["detail"]) == ("new version", "values differ by 3× across it")
-        assert fails(project) == 0  # the new version's own values were judged
+        assert document(project)["not_judged"] == []  # the new version's own values were judged
+        assert fails(project) == 0
 
     def test_each_version_ends_where_the_next_begins(self, project: Project) -> None:
         """The jump is told once, at the version that brought it."""
         for i in range(6):
             value = 1.0 if i < 3 else 3.0
             write(project, {"s.time_a": [value, value]}, version=f"v{i}", first=2 * i + 1)
-        told = [one for one in document(project)["not_judged"] if one["reason"] == "new version"]
-        assert [one["since"][:8].lstrip("0") for one in told if "differ" in one["detail"]] == ["7"]
-        assert len({one["since"] for one in told}) == 5
+        (one,) = document(project)["not_judged"]
+        assert (one["reason"], one["since"][:8].lstrip("0"), one["effect"]) == ("new version", "b", 0.0)
+        write(project, {"s.time_a": [9.0, 9.0]}, version="v6", first=13)
+        (one,) = document(project)["not_judged"]
+        assert "values differ by 3× from the level before" in one["detail"]
+        assert fails(project) == 4
+
+    def test_the_newest_two_three_times_as_slow(self, project: Project) -> None:
+        """Not "no change": every format says what helps; with others judged the exit code is theirs."""
+        write(project, {"s.time_a": [*LEVEL, *LEVEL, 3.0, 3.0]})
+        assert fails(project) == 4
+        assert reasons(project) == [("too recent", "d")]
+        (one,) = document(project)["not_judged"]
+        assert "measure one more commit" in one["detail"] and "3×" in one["detail"]
+        for options in ([], ["--markdown"]):
+            said = " ".join(project.run("regressions", *options).stdout.split())
+            assert "too recent" in said and "one or two values are no level" in said
+        project.run("publish", "--page-only")
+        assert "measure one more commit" in (project.root / "html" / "nbbench-regressions.html").read_text()
+        write(project, {"s.time_a": [*LEVEL, *LEVEL, 3.0, 3.0], "s.time_b": [*LEVEL, *LEVEL, 1.0, 1.0]})
+        assert fails(project) == 0
+        assert "1 series not judged" in project.run("regressions").stdout
 
     def test_detect_and_the_page_say_it_too(self, project: Project) -> None:
         write(project, {"s.time_a": [SKIPPED] * N, "s.time_b": [SKIPPED] * N})
@@ -216,7 +239,8 @@ def test_another_setup_at_exactly_the_step_is_its_cause(
     write(project, {"s.time_a": STEPPED}, params=lambda place: {what: after if place > 6 else before})
     (flag,) = document(project)["flags"]
     assert flag["event"]["cause"] == "environment"
-    assert f"{what} changed at this step: {before} → {after}" in flag["event"]["evidence"]
+    said = {"what": what, "before": before, "after": after}
+    assert {"kind": "setup", "figures": said} in flag["event"]["evidence"]
 
 
 def test_another_sampling_at_exactly_the_step_is_its_cause(project: Project) -> None:
@@ -224,7 +248,11 @@ def test_another_sampling_at_exactly_the_step_is_its_cause(project: Project) -> 
     write(project, {"s.time_a": STEPPED}, number=lambda place: 1 if place > 6 else 100)
     (flag,) = document(project)["flags"]
     assert flag["event"]["cause"] == "harness"
-    assert "calls in each sample (asv's number) changed at this step: 100 → 1" in flag["event"]["evidence"]
+    said = {"what": "number", "before": "100", "after": "1"}
+    assert {"kind": "setup", "figures": said} in flag["event"]["evidence"]
+    assert "calls in each sample (asv's number) changed at this step: 100 → 1" in " ".join(
+        project.run("regressions").stdout.split()
+    )
 
 
 def test_sampling_that_follows_the_time_is_no_cause(project: Project) -> None:

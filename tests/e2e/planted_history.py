@@ -39,6 +39,11 @@ auto_selection.generate_sources_from_divergence_dispersion = planted
 WORK = "for _ in range(400): result[0] * 1.0000001"
 LITTLE_WORK = "for _ in range(5): result[0] * 1.0000001"
 SLEEP = "time.sleep(0.03)"
+_HELD = """from pathlib import Path
+    begun = Path({begun!r})
+    (begun / {name!r}).touch()
+    while len(list(begun.iterdir())) > 3 and not (begun.parent / "go").exists():
+        time.sleep(0.01)"""
 BROKEN = "raise NameError('n_sources is not defined')"
 _DATE = "2026-01-05T12:00:00+00:00"
 _ENVIRONMENT = {
@@ -83,6 +88,11 @@ class History:
         """Commit a change outside of the measured path."""
         (self.folder / "notes.md").write_text(f"{title}\n", encoding="utf-8")
         return self._made(title)
+
+    def held(self, title: str, begun: Path) -> str:
+        """Commit a call that notes its title in the folder `begun`, and waits there as the fourth or a
+        later commit, until the file `go` lies beside the folder: no machine is fast enough to pass it."""
+        return self.commit(title, _HELD.format(begun=str(begun), name=title))
 
     def _made(self, title: str) -> str:
         self.git("add", "--all")

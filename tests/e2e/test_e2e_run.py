@@ -127,17 +127,25 @@ def test_watchdog(new_project):
 
 
 class TestKilled:
-    """Eight commits; killed when two are there, then repeated."""
+    """Eight commits, of which the fourth waits; stopped when two are there, then repeated."""
 
-    SPAN = "7-14"
-    COMMITS = frozenset(commit[:8] for commit in MEASURED[6:14])
+    @pytest.fixture
+    def held(self, new_project, tmp_path):
+        history = plant(tmp_path / "subject")
+        begun = tmp_path / "begun"
+        begun.mkdir()
+        commits = [history.held(f"held {i}", begun) for i in range(8)]
+        project = new_project("held", register=False)
+        project.run("nbbench", "subject", "use", str(history.folder))
+        span = f"{commits[0]}~1..{commits[-1]}"
+        return project, span, {commit[:8] for commit in commits}, tmp_path / "go"
 
-    def start(self, project):
-        process = project.start("nbbench", "run", self.SPAN, *CHEAP)
+    def start(self, held):
+        project, span, _, _ = held
+        process = project.start("nbbench", "run", span, *CHEAP)
         try:
             wait_until(lambda: process.poll() is not None or len(self.finished(project)) >= 2)
             assert process.poll() is None, process.stdout.read()
-            assert len(self.finished(project)) < len(self.COMMITS)
         except BaseException:
             process.kill()
             raise
@@ -147,36 +155,38 @@ class TestKilled:
     def finished(project):
         return {path.name[:8] for path in (project.root / "results" / MACHINE).glob("*-nbbench-*.json")}
 
-    def resumes(self, project):
+    def resumes(self, held):
         """Nothing is left running, files are whole, and a repeat measures only what is missing."""
+        project, span, commits, go = held
         wait_until(lambda: project.processes() == [])
         kept = self.finished(project)
-        assert 2 <= len(kept) < len(self.COMMITS)
+        assert 2 <= len(kept) <= 3
+        go.touch()
         before = project.results()
         processes = {commit: len(project.telemetry(commit)) for commit in kept}
-        told = project.told("run", self.SPAN, *CHEAP)
-        assert {c["hash"][:8] for c in told["commits"]} == set(project.results()) == self.COMMITS
+        told = project.told("run", span, *CHEAP)
+        assert {c["hash"][:8] for c in told["commits"]} == set(project.results()) == commits
         assert all(c["ok"] == 2 for c in told["commits"])
         for commit in kept:
             assert project.results()[commit]["results"] == before[commit]["results"]
             assert len(project.telemetry(commit)) == processes[commit]
         finished = state(project)
-        project.told("run", self.SPAN, *CHEAP)
+        project.told("run", span, *CHEAP)
         assert state(project) == finished
 
-    def test_nbbench_killed(self, new_project):
-        project = new_project("killed")
-        process = self.start(project)
+    def test_nbbench_killed(self, held):
+        project = held[0]
+        process = self.start(held)
         # Meanwhile nobody else may measure here.
         done = project.run("nbbench", "run", "--limit", "1", *QUICK, expect=2)
         assert "another nbbench is measuring" in done.stderr
         process.kill()
         process.wait()
-        self.resumes(project)
+        self.resumes(held)
 
-    def test_asv_killed(self, new_project):
-        project = new_project("asv")
-        process = self.start(project)
+    def test_asv_killed(self, held):
+        project = held[0]
+        process = self.start(held)
         (asv,) = [
             child
             for child in psutil.Process(process.pid).children()
@@ -187,20 +197,20 @@ class TestKilled:
         assert process.returncode == 2
         assert "asv was ended by signal 9" in told
         assert project.told("import")["files_unchanged"] >= 2  # imported on the way out
-        self.resumes(project)
+        self.resumes(held)
 
     @pytest.mark.parametrize(
         "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["interrupt", "terminate", "hang up"]
     )
-    def test_asked_to_stop(self, new_project, number):
-        project = new_project(f"stopped{number}")
-        process = self.start(project)
+    def test_asked_to_stop(self, held, number):
+        project = held[0]
+        process = self.start(held)
         process.send_signal(number)
         told, _ = process.communicate()
         assert process.returncode == 128 + number, told
         assert "interrupted" in told and "Traceback" not in told
         assert project.told("import")["files_unchanged"] >= 2
-        self.resumes(project)
+        self.resumes(held)
 
 
 def test_half_written_results_do_not_stop_a_run(new_project):

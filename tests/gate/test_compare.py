@@ -17,8 +17,9 @@ from nbbench.errors import UsageError
 from nbbench.gate import compare as rooms
 from nbbench.gate.compare import CommitMark
 from nbbench.gate.session import CRASHES, MAX_ROUNDS
-from nbbench.measure.pair import Pair, Sample
+from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
+from nbbench.measure.slices import Sample
 from nbbench.model import Commit
 
 SERIES = "bandwidth.Warm.time_run(512, 'float32')"

@@ -29,10 +29,12 @@ from nbbench.gate.work_verdicts import (
     traffic_verdict,
     work_verdicts,
 )
-from nbbench.measure.pair import Pair, Sample
+from nbbench.ledger import BYTES_PER_OPERATION
+from nbbench.measure.pair import Pair
+from nbbench.measure.slices import Sample
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
-from nbbench.work.ledger_diff import BYTES_PER_OPERATION, LedgerDiff, diff_ledgers
+from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 ALPHA = 0.01
 FLOOR = 0.03
@@ -364,19 +366,21 @@ def test_another_image_is_neither_a_gain_nor_a_pass(
 
 def test_a_larger_peak_at_equal_traffic_names_the_line() -> None:
     """H3: half as much memory again is a regression, and one per cent is none."""
-    lines = {"peak_line_before": ("physics.py", 24, "sincg"), "peak_line_after": ("simulator.py", 131, "run")}
     same = diff()
-    found = peak_verdict(replace(same, peak_after=same.peak_before * 3 // 2, **lines))
+    base = replace(same.base, peak_line=("physics.py", 24, "sincg"))
+    before = base.peak_live_bytes
+    head = replace(same.head, peak_live_bytes=before * 3 // 2, peak_line=("simulator.py", 131, "run"))
+    found = peak_verdict(replace(same, base=base, head=head))
     assert found is not None
     assert (found.outcome, found.series) == (Outcome.REGRESSED, "peak memory bandwidth-512-float32")
     assert found.sentence == (
         "bandwidth-512-float32: peak memory 4 KiB → 6 KiB (+50.0 %) "
         "reached at simulator.py:131 run, before at physics.py:24 sincg"
     )
-    little = peak_verdict(replace(same, peak_after=same.peak_before + 40))
+    little = peak_verdict(replace(same, head=replace(head, peak_live_bytes=before + 40)))
     assert little is not None
     assert little.outcome is Outcome.UNCHANGED
-    assert peak_verdict(replace(same, peak_before=0)) is None
+    assert peak_verdict(replace(same, base=replace(base, peak_live_bytes=0))) is None
 
 
 def test_a_workload_that_ran_at_base_and_cannot_run_at_head_is_a_regression() -> None:

@@ -208,7 +208,8 @@ def test_the_budget_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch, tmp_
     def looked_at(*arguments: object) -> tuple[list[Tree], dict[str, list[str]]]:
         known = {0, 40} if measured else set()
         return [
-            Tree({}, {"s": TreeReading.of(1.0 + (i > 20), 0.001)} if i in known else {}) for i in range(41)
+            Tree({}, {"s": TreeReading(math.log(1.0 + (i > 20)), 0.001)} if i in known else {})
+            for i in range(41)
         ], {"s": []}
 
     commits = tuple(replace(commit(i + 1), tree=f"t{i}") for i in range(41))

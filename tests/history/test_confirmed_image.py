@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import history_samples as samples
 
+from nbbench.config import ImageTolerance
 from nbbench.history.confirmed import Work, other_work
-from nbbench.ledger import ImageTolerance
 
 
 def test_the_profiles_tolerance_decides_whether_an_image_is_another() -> None:

@@ -23,6 +23,7 @@ from nbbench.history.events import build_events
 from nbbench.history.ledger_series import ledger_series
 from nbbench.ledger import Ledger
 from nbbench.model import Cause, Commit, Event, Point, Series, SeriesKey, Status
+from nbbench.report.causes import evidence_sentences
 
 DATA = Path(__file__).parent / "data" / "demo_ledgers.json.gz"
 PLANTED = [
@@ -174,4 +175,4 @@ def test_a_point_that_became_slower_is_not_hidden_by_batches_that_became_faster(
     slower, faster = ({dict(c.key.params)["workload"].strip("'") for c in e.changes} for e in here)
     assert slower == {"tricubic-1-float32", "tricubic-1-float64"}
     assert faster == {"tricubic-1000-float32", "tricubic-1000-float64"}
-    assert "88 → 113 operations" in here[0].evidence[0]
+    assert "88 → 113 operations" in evidence_sentences(here[0].evidence)[0]

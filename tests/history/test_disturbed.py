@@ -8,7 +8,7 @@ import numpy as np
 from history_samples import MACHINE, TIME, branch, find_changes, history, noisy, numbers, series, steps
 
 from nbbench.disturbance import WAITED_SHARE
-from nbbench.history.disturbed import disturbed_results
+from nbbench.history.telemetry import disturbed_results
 from nbbench.model import ProcessRecord
 
 

@@ -25,6 +25,7 @@ from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.ledger import Ledger
 from nbbench.model import Cause, ChangePoint, Event, EventDirection, Phase
+from nbbench.report.causes import evidence_sentences
 
 N = 20
 IMPORT = ("cold_start.ColdStart.timeraw_import", "seconds", "time")
@@ -88,8 +89,8 @@ def test_two_causes_at_one_commit_are_two_events() -> None:
         ("0000000a-slower-work", Cause.WORK, 2),
     ]
     for event, own, other in ((found[0], SMALL, LARGE), (found[1], LARGE, SMALL)):
-        assert any(line.startswith(f"{own}: ") for line in event.evidence)
-        assert not any(line.startswith(f"{other}: ") for line in event.evidence)
+        assert any(line.startswith(f"{own}: ") for line in evidence_sentences(event.evidence))
+        assert not any(line.startswith(f"{other}: ") for line in evidence_sentences(event.evidence))
 
 
 def test_a_workload_that_gains_does_not_hide_one_that_loses() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from history_samples import TIME, branch, find_changes, history, noisy, numbers, series, steps
 
-from nbbench.history.repeats import collected_again, repeated, repeats_of
+from nbbench.history.confirmed import repeated, repeats_of
+from nbbench.history.telemetry import collected_again
 from nbbench.model import Point, ProcessRecord, Series
 
 
@@ -63,7 +64,7 @@ def test_what_was_collected_once_is_never_confirmed():
     one = series(TIME, values)
     elsewhere = {branch(40)[3].hash: (1.0, 1.0)}
     commits, measured = [p.commit for p in one.points], np.array(values)
-    assert not repeated(commits, measured, elsewhere, 3).any()
-    assert repeated([], np.zeros(0), elsewhere, 3).shape == (0,)
-    told = repeated(commits, measured, {branch(40)[20].hash: (1.6, 1.6)}, 3)
+    assert not repeated(commits, measured, elsewhere).any()
+    assert repeated([], np.zeros(0), elsewhere).shape == (0,)
+    told = repeated(commits, measured, {branch(40)[20].hash: (1.6, 1.6)})
     np.testing.assert_array_equal(np.flatnonzero(told), [20])

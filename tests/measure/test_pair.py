@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from nbbench.disturbance import MACHINE_MOVED
-from nbbench.measure.pair import ReferenceTimes, disturbed_by, figure, pair_of, whole_pair
+from nbbench.measure.pair import disturbed_by, drift_of, figure, pair_of, whole_pair
 from nbbench.measure.paired import _series
 from nbbench.measure.slices import Slices
 from nbbench.measure.warm_client import JobOutcome
+from nbbench.probe import slices as probe
 from nbbench.probe.slices import MOST_SAMPLES, take_slice, waiting_s
 
 
@@ -25,34 +26,47 @@ def test_the_figure_is_the_mean_of_the_two_fastest() -> None:
 @pytest.mark.parametrize(
     ("facts", "told"),
     [
-        ((1.0, 0.1, 0.0, False, 0.0), ""),
-        ((1.0, 0.3, 0.0, False, 0.0), "other processes ran"),
-        ((1.0, 0.0, 0.1, False, 0.0), "the hypervisor took time"),
-        ((1.0, 0.0, 0.0, True, 0.0), "waited for a core"),
-        ((1.0, 0.0, 0.0, False, 2 * MACHINE_MOVED), "the reference kernel's time jumped"),
-        ((0.01, 0.03, 0.0, False, 0.0), ""),  # the machine counts in steps of 10 ms
+        ((1.0, 0.1, 0.0, 0.0), ""),
+        ((1.0, 0.3, 0.0, 0.0), "other processes ran"),
+        ((1.0, 0.0, 0.1, 0.0), "the hypervisor took time"),
+        ((1.0, 0.0, 0.0, 2 * MACHINE_MOVED), "the reference kernel's time jumped"),
+        ((0.01, 0.03, 0.0, 0.0), ""),  # the machine counts in steps of 10 ms
     ],
 )
-def test_what_disturbs(facts: tuple[float, float, float, bool, float], told: str) -> None:
+def test_what_disturbs(facts: tuple[float, float, float, float], told: str) -> None:
     assert disturbed_by(*facts) == told
 
 
+STEADY = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
+JUMPED = {"base": (1.0, 2.0), "head": (1.0, 1.0)}
+
+
 def test_canaries_tell_drift_between_sides_and_jumps_within_one() -> None:
-    steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
     slow = {"base": (1.0, 1.0), "head": (1.21, 1.21)}
-    jumped = {"base": (1.0, 2.0), "head": (1.0, 1.0)}
-    assert ReferenceTimes(steady, steady).log_ratio == ReferenceTimes(steady, steady).jump == 0.0
-    assert ReferenceTimes(slow, steady).log_ratio == pytest.approx(math.log(1.1))
-    assert ReferenceTimes(slow, steady).jump == 0.0
-    assert ReferenceTimes(steady, jumped).jump == pytest.approx(math.log(2))
-    assert ReferenceTimes(jumped, steady).jump == 0.0  # the kernel that moves frames has no say
+    assert drift_of({"frames_s": STEADY, "arithmetic_s": STEADY}) == 0.0
+    assert drift_of({"frames_s": slow, "arithmetic_s": STEADY}) == pytest.approx(math.log(1.1))
+    assert pair_of(taken([1.0] * 5, [1.0] * 5, arithmetic_s=slow)).disturbed == ""
+    jumped = pair_of(taken([1.0] * 5, [1.0] * 5, arithmetic_s=JUMPED))
+    assert jumped.disturbed == "the reference kernel's time jumped"
+    # the kernel that moves frames has no say
+    assert pair_of(taken([1.0] * 5, [1.0] * 5, frames_s=JUMPED)).disturbed == ""
 
 
-def test_a_slice_takes_at_least_one_sample_and_not_too_many() -> None:
-    one = take_slice(lambda: 0.5, 0.0)
-    assert len(one["samples"]) + one["disturbed"] == 1
-    many = take_slice(lambda: 0.5, 60.0)
-    assert len(many["samples"]) + many["disturbed"] == MOST_SAMPLES
+def test_a_slice_takes_at_least_one_sample_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def sample() -> float:
+        calls.append(1)
+        return 0.5
+
+    take_slice(sample, 0.0)
+    assert len(calls) == 1
+    take_slice(sample, 600.0)
+    assert len(calls) == 1 + MOST_SAMPLES
+    waits = iter([0.0, 0.0, 0.1, 0.1])  # the second of three waited for a core
+    monkeypatch.setattr(probe, "waiting_s", lambda: next(waits))
+    monkeypatch.setattr(probe, "MOST_SAMPLES", 3)
+    assert take_slice(sample, 600.0)[0] == [0.5, 0.5]
 
 
 def test_waiting_never_falls() -> None:
@@ -60,24 +74,23 @@ def test_waiting_never_falls() -> None:
     assert 0.0 <= before <= waiting_s()
 
 
-def taken(base: list[float], head: list[float], tries: int = 5) -> Slices:
-    steady = {"base": (1.0, 1.0), "head": (1.0, 1.0)}
-    canaries = {"frames_s": steady, "arithmetic_s": steady}
-    return Slices({"base": base, "head": head}, canaries, tries, 1.0, 0.0, 0.0)
+def taken(base: list[float], head: list[float], **canaries: dict[str, tuple[float, float]]) -> Slices:
+    steady = {"frames_s": STEADY, "arithmetic_s": STEADY}
+    return Slices({"base": base, "head": head}, steady | canaries, 1.0, 0.0, 0.0)
 
 
 def test_slices_give_the_pair_s_log_ratio() -> None:
-    found = pair_of(taken([1.0] * 5, [1.1] * 5, tries=7))
+    found = pair_of(taken([1.0] * 5, [1.1] * 5))
     assert found.log_ratio == pytest.approx(math.log(1.1))
-    assert (found.repeated, found.disturbed) == (2, "")
+    assert found.disturbed == ""
 
 
 def test_too_few_slices_are_a_disturbance() -> None:
-    assert pair_of(taken([1.0] * 3, [1.1] * 3, tries=11)).disturbed == "waited for a core"
+    assert pair_of(taken([1.0] * 3, [1.1] * 3)).disturbed == "waited for a core"
 
 
 def test_no_clean_slice_is_a_disturbance_and_no_failure() -> None:
-    found = pair_of(taken([], [], tries=11))
+    found = pair_of(taken([], []))
     assert found.disturbed
     assert not (found.base.error or found.head.error)
     assert math.isnan(found.log_ratio)

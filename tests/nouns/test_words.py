@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from nbbench.cli.streams import put
 from nbbench.documents import document
 from nbbench.words import (
     clean,
     clean_lines,
-    display_width,
     for_html,
     for_terminal,
     for_xml,
@@ -66,11 +66,11 @@ def test_outside_text_loses_what_could_repaint_a_terminal() -> None:
 
 
 def test_widths_count_columns() -> None:
-    assert display_width("日本") == 4
-    assert display_width("e\u0301") == 1
+    assert cell_len("日本") == 4
+    assert cell_len("e\u0301") == 1
     assert truncate("日本語", 5) == "日本…"
     assert truncate("abc", 3) == "abc"
     assert truncate("abcd", 3) == "ab…"
-    assert display_width(truncate_middle("name(size=2048, dtype='float64')", 20)) == 20
+    assert cell_len(truncate_middle("name(size=2048, dtype='float64')", 20)) == 20
     assert truncate_middle("name(size=2048, dtype='float64')", 20).endswith("'float64')")
     assert plural(1, "series", "series") == "1 series"

@@ -17,7 +17,6 @@ from nbbench.workloads import (
     Declared,
     Workload,
     Workloads,
-    checked,
     current_workloads,
     ledger_families,
     phase_of,
@@ -137,7 +136,7 @@ class TestProject:
         with pytest.raises(ConfigError, match=message):
             suite_workloads(project)
 
-    @pytest.mark.parametrize("text", ["", "no json", '{"kind": "other", "schema": 1}', '{"schema": 2}', "[]"])
+    @pytest.mark.parametrize("text", ["", "no json", '{"kind": "other", "schema": 2}', '{"schema": 1}', "[]"])
     def test_a_damaged_export_is_said(self, tmp_path, text):
         path = tmp_path / "workloads.jsonl"
         path.write_text(text)
@@ -146,9 +145,9 @@ class TestProject:
 
 
 def test_the_nearest_declaration_counts():
-    found = checked(
-        [Workload("a-1", 1), Workload("b-1", 1)],
-        [Declared("m", families=("a",)), Declared("m.C.time_x", Phase.FIRST, ("b",))],
+    found = Workloads(
+        (Workload("a-1", 1), Workload("b-1", 1)),
+        (Declared("m", families=("a",)), Declared("m.C.time_x", Phase.FIRST, ("b",))),
     )
     assert found.families_of(key("m.C.time_x")) == ("b-",)
     assert found.families_of(key("m.C.time_y")) == ("a-",)

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import PlanInput, Processes
+from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plans import Criterion, Plan, find_plan, plans
 from nbbench.report.plan import attempt_markdown, headline, plan_blocks
@@ -53,7 +54,7 @@ def shown(plan: Plan, state: CriterionState) -> str:
 
 
 def attempted(plan: Plan, state: CriterionState) -> str:
-    return attempt_markdown(plan, [state], [], NOW, machine="box", commit="")
+    return attempt_markdown(plan, [state], [], [], NOW, machine="box", commit="")
 
 
 RATIO = Criterion("r", "ratio", value="c.ratio(512)", op="<=", spec=1.2, asserts=1.5)
@@ -85,7 +86,7 @@ def test_nothing_is_invented() -> None:
     assert (state.verdict, state.found) == (PlanVerdict.NOT_MEASURED, None)
     assert state.notes == ("c.ratio(512) has no results",)
     assert judged(RATIO, result("c.ratio", 4, None, "512")).notes == ("c.ratio(512) only failed",)
-    assert judged(replace(RATIO, missing="no GPU")).notes == ("c.ratio(512) has no results", "no GPU")
+    assert judged(changed(RATIO, missing="no GPU")).notes == ("c.ratio(512) has no results", "no GPU")
     assert judged(Criterion("g", "gpu", spec=1.0)).verdict is PlanVerdict.NOT_MEASURED
 
 
@@ -121,7 +122,7 @@ def test_memory_is_judged_without_its_baseline() -> None:
     assert value_of(judged(memory, *given)) == 3.0
     below = [*given[:2], result("nothing", 4, 120.0)]
     assert value_of(judged(memory, *below)) is None
-    per_pixel = replace(memory, over="", per_pixel=12, pixels=16)
+    per_pixel = changed(memory, over="", per_pixel=12, pixels=16)
     state = judged(per_pixel, *given)
     assert state.found and state.found.value == 30 / 192
     assert state.found.derived == "(peak(4) − nothing) / (16 · 12 B)"
@@ -133,7 +134,7 @@ def timed(*samples: float, **changes: object) -> Result:
 
 
 QUIET = (1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0)
-DISTURBED = {(COMMITS[4].hash, "env", "t"): Processes(disturbed=True)}
+DISTURBED = frozenset({(COMMITS[4].hash, "box", "env", "t")})
 
 
 TIME = Criterion("t", "t", value="t", spec=2.0, missing="run it again")
@@ -158,32 +159,32 @@ def test_a_verdict_needs_samples_that_agree(measured: Result, verdict: PlanVerdi
     assert state.verdict is verdict
     command = "`nbbench run --commits 00000000 --bench 't' --again` on an idle machine settles it"
     assert (command in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
-    assert judged(TIME, timed(*QUIET), processes=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
+    assert judged(TIME, timed(*QUIET), disturbed=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
 
 
-AS_TESTED = replace(TIME, malloc="default", threads=4, dtype="float32", cores=4)
-FOUR = {(COMMITS[4].hash, "env", "t"): Processes(threads=4)}
+AS_TESTED = changed(TIME, malloc="default", threads=4, dtype="float32", cores=4)
+FOUR = {(COMMITS[4].hash, "env", "t"): 4}
 
 
 def test_a_value_under_other_conditions_is_no_value() -> None:
     """H4: AT-PERF-001 on one thread with malloc pinned is not what the test measures."""
-    one = {(COMMITS[4].hash, "env", "t"): Processes(threads=1)}
-    pinned = judged(AS_TESTED, timed(*QUIET), processes=one)
+    one = {(COMMITS[4].hash, "env", "t"): 1}
+    pinned = judged(AS_TESTED, timed(*QUIET), threads=one)
     assert (pinned.verdict, pinned.found) == (PlanVerdict.NOT_MEASURED, None)
     said = "1 at 00000000 was measured with malloc pinned, on 1 thread instead of 4"
     assert pinned.notes == (said, "run it again")
     unknown = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"})
     assert "an unrecorded number of threads instead of 4" in unknown.notes[0]
-    as_asked = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=8)
+    as_asked = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, threads=FOUR, cores=8)
     assert as_asked.verdict is PlanVerdict.MEETS
-    small = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, processes=FOUR, cores=2)
+    small = judged(AS_TESTED, timed(*QUIET), plan={"default_malloc": "^t$"}, threads=FOUR, cores=2)
     assert small.verdict is PlanVerdict.CANNOT_TELL and "box has 2 cores" in small.notes[0]
     assert small.notes[1] == "a machine with 4 cores settles it"
-    double = replace(TIME, value="d('float64')", dtype="float32")
+    double = changed(TIME, value="d('float64')", dtype="float32")
     measured = result("d", 4, 1.0, "'float64'", unit="seconds")
     assert "in float64 instead of float32" in judged(double, measured).notes[0]
-    assert "without compiling" in judged(replace(TIME, compile=True), timed(*QUIET)).notes[0]
-    counts = judged(replace(AS_TESTED, cores=0), result("t", 4, 1.0))
+    assert "without compiling" in judged(changed(TIME, compile=True), timed(*QUIET)).notes[0]
+    counts = judged(changed(AS_TESTED, cores=0), result("t", 4, 1.0))
     assert counts.verdict is PlanVerdict.MEETS  # exact counts depend on no thread
 
 
@@ -199,9 +200,9 @@ def test_figures_come_from_captured_folders() -> None:
     assert (state.verdict, state.folder) == (PlanVerdict.MEETS_TESTS, "r/1") and state.found
     assert state.found.value == 61.0 and state.found.measured_at == datetime(2026, 1, 9, tzinfo=UTC)
     for wrong in (
-        replace(DOT, unit="G"),
-        replace(DOT, test="test_at_perf_003"),
-        replace(DOT, figure="sincg"),
+        changed(DOT, unit="G"),
+        changed(DOT, test="test_at_perf_003"),
+        changed(DOT, figure="sincg"),
     ):
         assert judged(wrong, folders=[(CAPTURED, FolderState.WHOLE)]).verdict is PlanVerdict.NOT_MEASURED
 
@@ -405,18 +406,18 @@ def test_another_plan_is_a_few_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("criterion", "said"),
     [
-        ('id = "a"', "at least an id and a title"),
+        ('id = "a"', "required field title"),
         ('id = "a"\ntitle = "t"', "neither spec nor asserts nor ours"),
-        ('id = "a"\ntitle = "t"\nspec = 1\nthreads = 2.5', "threads must be a whole number"),
-        ('id = "a"\ntitle = "t"\nspec = 1\ncompile = 1', "compile must be true or false"),
-        ('id = "a"\ntitle = "t"\nspec = 1\nmalloc = "ours"', "malloc must be default or pinned"),
-        ('id = "a"\ntitle = "t"\nspec = "2"', "spec must be a number"),
-        ('id = "a"\ntitle = "t"\nspec = true', "spec must be a number"),
-        ('id = "a"\ntitle = "t"\nspec = 1\nop = "<"', "op must be"),
-        ('id = "a"\ntitle = "t"\nspec = 1\nlimit = 1', "'limit' is not a field"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nthreads = 2.5', "threads: Expected int"),
+        ('id = "a"\ntitle = "t"\nspec = 1\ncompile = 1', "compile: Expected bool"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nmalloc = "ours"', "malloc: Invalid enum value 'ours'"),
+        ('id = "a"\ntitle = "t"\nspec = "2"', "spec: Expected float"),
+        ('id = "a"\ntitle = "t"\nspec = true', "spec: Expected float"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nop = "<"', "op: Invalid enum value"),
+        ('id = "a"\ntitle = "t"\nspec = 1\nlimit = 1', "no field limit"),
         ('id = "a"\ntitle = "t"\nvalue = "x"\ndocument = "y"', "the only source"),
         ('id = "a"\ntitle = "t"\nspec = 1\nfigure = "("', "not a regular expression"),
-        ('id = "a"\ntitle = "t"\nspec = 1\neach = [1.5]', "each must be"),
+        ('id = "a"\ntitle = "t"\nspec = 1\neach = [1.5]', "each\\[0\\]: Expected int"),
         ('id = "a"\ntitle = "t"\nspec = 1\nvalue = "x"\nper_pixel = 4', "per_pixel needs each"),
         ('id = "a"\ntitle = "t"\ndocument = "../x.md"', "inside the project"),
         ('id = "a"\ntitle = "t"\nspec = 1\neach = [1, 2]', "two criteria"),
@@ -439,7 +440,7 @@ def test_the_attempt_entry_is_complete() -> None:
         NOW,
     )
     assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"
-    text = attempt_markdown(plan, states, [], NOW, machine="box", commit=COMMITS[4].hash)
+    text = attempt_markdown(plan, states, [], [], NOW, machine="box", commit=COMMITS[4].hash)
     assert text == (
         "### Attempt 2026-01-10: P Fuse \\*all\\*\n"
         "\n"

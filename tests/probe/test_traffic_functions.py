@@ -18,7 +18,7 @@ from nbbench.ledger import FunctionCost  # noqa: E402
 from nbbench.model import to_plain  # noqa: E402
 from nbbench.probe.calls import FunctionTotal  # noqa: E402
 from nbbench.probe.traffic import COMPILED_NOTE, TrafficLedger  # noqa: E402
-from nbbench.probe.workload import record_ledger, record_stacks  # noqa: E402
+from nbbench.probe.workload import record_ledger  # noqa: E402
 
 N = 1000
 F32 = 4 * N
@@ -289,30 +289,6 @@ class TestBackward:
         traffic = recorded(lambda: module.train(x))
         assert threads == [threading.get_ident()]
         assert traffic.notes == ()
-
-
-class TestStacks:
-    def test_frames_outermost_first(self, module, tmp_path, x):
-        found = record_stacks(
-            lambda: module.repeat(module.one, x), asked=torch.float32, source_root=str(tmp_path)
-        )
-        loop, product = (
-            SOURCE.splitlines().index(text) + 1 for text in ("        x = function(x)", "    return x * 2.0")
-        )
-        (cost,) = found
-        assert cost.frames == (f"subject.py:{loop} repeat", f"subject.py:{product} one")
-        assert (cost.op, cost.dtype, cost.count, cost.bytes) == ("mul", "float32", 3, 6 * F32)
-
-    def test_stacks_add_up_to_the_ledger(self, module, tmp_path, x):
-        first, second = (torch.ones(N, requires_grad=True) for _ in range(2))
-        options = {"asked": torch.float32, "source_root": str(tmp_path)}
-        stacks = record_stacks(lambda: module.train(first), **options)
-        with TrafficLedger(source_root=str(tmp_path)) as ledger:
-            module.train(second)
-        assert sum(cost.bytes for cost in stacks) == ledger.traffic.bytes
-        assert sum(cost.count for cost in stacks) == ledger.traffic.ops
-        assert [cost.bytes for cost in stacks] == sorted((cost.bytes for cost in stacks), reverse=True)
-        assert any("(backward)" in cost.frames for cost in stacks)
 
 
 class TestLedger:

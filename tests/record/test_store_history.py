@@ -12,7 +12,7 @@ from history_samples import find_changes
 from store_trees import START, benchmark, commit_hash, ledger, put_parsed, source
 
 from nbbench.errors import StoreError
-from nbbench.history import changes
+from nbbench.history import curves
 from nbbench.history.history import load_history
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
@@ -58,7 +58,7 @@ def test_a_stored_history_finds_what_one_in_memory_finds(store):
 
 def test_other_processes_read_for_themselves_and_find_the_same(store, monkeypatch):
     fill(store)
-    monkeypatch.setattr(changes, "_PART_POINTS", COMMITS)
+    monkeypatch.setattr(curves, "_PART_POINTS", COMMITS)
     history = load_history(store)
     told = []
     alone = find_changes(history, jobs=1, progress=lambda *done: told.append(done))

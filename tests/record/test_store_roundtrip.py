@@ -91,7 +91,7 @@ def test_telemetry(store, data):
         wall_s=wall, minor_faults=data.draw(counts), started_at=data.draw(times),
         commit=f"{next(numbers):040d}", timed_out=data.draw(st.booleans()),
     )  # fmt: skip
-    assert store.import_batch([(replace(source(name), kind="telemetry"), [new])]).telemetry == 1
+    store.import_batch([(replace(source(name), kind="telemetry"), [new])])
     (back,) = store.process_records(commit=new.commit)
     assert math.isnan(back.wall_s) if math.isnan(wall) else back.wall_s == wall
     assert replace(back, wall_s=0.0) == replace(new, wall_s=0.0)
@@ -105,7 +105,7 @@ def test_ledgers_and_their_torch_versions(store):
     assert store.ledger(tree, "warm") == ledger(ops=2)  # the newest, not the first by text
     assert store.ledger(tree[:16], "warm", torch="2.9.1") == ledger(ops=1)
     assert store.ledger("ff", "warm") is None
-    assert [s.torch for s in store.ledgers("warm", lines=True)] == ["2.13.0+cpu", "2.9.1"]
+    assert [s.torch for s in store.ledgers(lines=True)] == ["2.13.0+cpu", "2.9.1"] * 2
     assert all(s.ledger.lines == s.ledger.functions == () for s in store.ledgers())
     assert len(store.ledgers()) == 4
 

@@ -104,7 +104,7 @@ def test_a_large_report_names_what_it_left_out() -> None:
 
 def test_a_large_record_keeps_to_the_limit() -> None:
     flags = [
-        replace(flag, event=replace(flag.event, id=f"E-{i}", evidence=("word " * 300,) * 5))
+        replace(flag, event=replace(flag.event, id=f"E-{i}", evidence=(samples.setup("word " * 300),) * 5))
         for i, flag in enumerate(samples.FLAGS * 50)
     ]
     page = as_markdown(regressions_blocks(flags), limit=LIMIT_BYTES)

@@ -137,7 +137,7 @@ KNOWN_TAGS = set(parse(page(series=[*samples.SERIES, replace(samples.SERIES[0], 
 @settings(deadline=None)
 @given(st.text(min_size=1))
 def test_any_text_stays_text(text: str) -> None:
-    event = replace(samples.FLAGS[2].event, id=text, subject=text, evidence=(text,))
+    event = replace(samples.FLAGS[2].event, id=text, subject=text, evidence=(samples.setup(text),))
     key = replace(samples.BIG_KEY, benchmark=text, machine=text)
     flag = replace(samples.FLAGS[2], plan=text, event=event)
     commits = [replace(samples.COMMITS[0], subject=text)]

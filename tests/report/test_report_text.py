@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 import report_samples as samples
+from rich.cells import cell_len
 
 from nbbench.report.events import regressions_blocks
 from nbbench.report.gate import gate_blocks
 from nbbench.report.run_view import commits_blocks, run_blocks
 from nbbench.report.text import Terminal, as_text, terminal_for
-from nbbench.words import display_width
 
 
 class Tty(io.StringIO):
@@ -49,7 +49,7 @@ def test_tables_keep_to_the_width(width: int) -> None:
         as_text(commits_blocks(samples.COMMITS), term),
     ]
     for text in tables:
-        widest = max(display_width(line) for line in text.splitlines())
+        widest = max(cell_len(line) for line in text.splitlines())
         assert widest <= max(width, 62), text  # three short columns are the least that says anything
 
 
@@ -78,7 +78,7 @@ def test_the_verdict_is_the_first_line() -> None:
 def test_wide_characters_do_not_push_a_table_over_the_edge() -> None:
     commits = [replace(samples.COMMITS[0], subject="性能" * 60)]
     text = as_text(commits_blocks(commits), Terminal(width=90))
-    assert max(display_width(line) for line in text.splitlines()) <= 90
+    assert max(cell_len(line) for line in text.splitlines()) <= 90
 
 
 def test_no_commits_is_said() -> None:

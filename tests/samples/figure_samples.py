@@ -1,15 +1,13 @@
-"""A roof, workloads under it, what malloc costs them, and a dtype audit: made up, round figures."""
+"""A roof, workloads under it and a dtype audit: made up, round figures."""
 
 from __future__ import annotations
 
 from nbbench.ledger import Ledger, LedgerLine, Roof
 from nbbench.probe.verdicts import NOT_HERE
-from nbbench.report.allocator import allocator_blocks
 from nbbench.report.dtypes import dtypes_blocks
 from nbbench.report.markdown import as_markdown
 from nbbench.report.roofline import roofline_blocks
 from nbbench.report.text import as_text
-from nbbench.work.allocator_cost import Allocation, Large
 from nbbench.work.roofs import classify
 
 MIB = 2**20
@@ -55,19 +53,6 @@ ROWS = [
     classify(ledger("bandwidth-128-float64", frame=MIB // 8), [0.002], ROOF),
     classify(ledger("tricubic-1-float64", frame=8, operations=1000, views=400), [0.0015], ROOF),
 ]
-ALLOCATIONS = [
-    Allocation(
-        "bandwidth-2048-float64", 13_000_000_000, 2048 * 2048, 1.4e6, 16e3, 16e3, 0.68, 3.57, 3.6, 96 * MIB,
-        (Large("sim.py:9 lattice", 3, 96 * MIB), Large("", 1, 32 * MIB)),
-    ),
-    Allocation("bandwidth-512-float64", 870_000_000, 512 * 512, 20e3, 12.0, 7.0, 0.25, 1.65, 1.6, 6 * MIB),
-    Allocation("tricubic-1-float64", 38_432, 1, 1.0, 1.0, 1.0, 0.0, 1.01, 0.99, 0),
-]  # fmt: skip
-RECORDED = [
-    Allocation("Warm.time_run(size=2048)", 13_000_000_000, 2048 * 2048, 1_400_000.0, system_share=0.3,
-               penalty=3.57, largest_bytes=32 * MIB),
-    Allocation("Sources.time_generate", 3_000_000, 3969, system_share=0.15),
-]  # fmt: skip
 
 
 def case(name: str, verdict: str = "neutral", reason: str = "stays float32", **more: object) -> dict:
@@ -106,9 +91,6 @@ NOTES = ["others use this machine"]
 CASES = {
     "roofline.txt": lambda: as_text(roofline_blocks("roofline of 8b8c48d0", ROOF, ROWS, NOTES)),
     "roofline.md": lambda: as_markdown(roofline_blocks("roofline of 8b8c48d0", ROOF, ROWS, NOTES)),
-    "allocator.txt": lambda: as_text(allocator_blocks("malloc at 8b8c48d0", ALLOCATIONS, [])),
-    "allocator.md": lambda: as_markdown(allocator_blocks("malloc at 8b8c48d0", ALLOCATIONS, NOTES)),
-    "allocator_recorded.txt": lambda: as_text(allocator_blocks("malloc at 8b8c48d0", RECORDED, [])),
     "dtypes.txt": lambda: as_text(dtypes_blocks(SNAPSHOT)),
     "dtypes.md": lambda: as_markdown(dtypes_blocks(SNAPSHOT)),
 }

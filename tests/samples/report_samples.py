@@ -6,6 +6,9 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 
+from history_samples import ledger
+
+from nbbench.history.causes.facts import work_record
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import (
     Cause,
@@ -14,6 +17,7 @@ from nbbench.model import (
     Decision,
     Event,
     EventDirection,
+    EvidenceRecord,
     Flag,
     FlagState,
     NotJudged,
@@ -27,6 +31,7 @@ from nbbench.model import (
     Status,
 )
 from nbbench.verdicts import GateReport, Verdict
+from nbbench.work.ledger_diff import diff_ledgers
 
 START = datetime(2025, 9, 23, 8, 30, tzinfo=UTC)
 NOW = datetime(2025, 10, 15, 11, 35, 31, tzinfo=UTC)
@@ -134,6 +139,16 @@ def event(
     )
 
 
+def work(before: Ledger, after: Ledger) -> EvidenceRecord:
+    """What the ledgers of a workload say of a change."""
+    return work_record(diff_ledgers(before, after))
+
+
+def setup(what: str) -> EvidenceRecord:
+    """Something of the measuring that changed, whatever its name."""
+    return EvidenceRecord("setup", {"what": what, "before": "4", "after": "8"})
+
+
 FLAGS = (
     Flag(
         event(
@@ -142,7 +157,7 @@ FLAGS = (
             Cause.WORK,
             (change(SOURCE_KEY, "seconds", (20, 20), 0.124, 0.00102, False),),
             direction=EventDirection.IMPROVEMENT,
-            evidence=("source generation issues 3 operations instead of 11,907",),
+            evidence=(work(ledger(ops=11907), ledger(ops=3)),),
         ),
         "PERF-PYTORCH-004",
         FlagState.VERIFIED,
@@ -157,10 +172,7 @@ FLAGS = (
                 change(key(1024), "seconds", (12, 12), 0.0551, 0.0789, True),
                 change(key(), "seconds", (12, 12), 0.0139, 0.0229, True),
             ),
-            evidence=(
-                "models/crystal.py:412 sincg: 728 B/pixel more, all of them float64 upcasts",
-                "minor faults and system time unchanged",
-            ),
+            evidence=(work(ledger(per_pixel=1684.8), ledger(per_pixel=2412.5, upcast=727.7)),),
             recovered_by=COMMITS[32].hash,
         ),
         "PERF-PYTORCH-004",
@@ -184,7 +196,7 @@ FLAGS = (
             (26, 28),
             Cause.ALLOCATOR,
             (change(BIG_KEY, "seconds", (26, 28), 0.64, 1.76, True),),
-            evidence=("minor faults 11 k -> 1.28 M per run, system time 62 %", HOSTILE),
+            evidence=(EvidenceRecord("malloc"), setup(HOSTILE)),
         ),
         "PERF-PYTORCH-004",
         FlagState.DETECTED,

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord
 from nbbench.record import schema
-from nbbench.record.rows import SourceFile, digest_of
+from nbbench.record.importing import ImportReport
+from nbbench.record.schema import SourceFile
+from nbbench.record.shapes import digest_of
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
@@ -120,13 +122,15 @@ def benchmark(name="suite.time_run", version="v1", names=("size",)) -> Benchmark
     return Benchmark(name, version, "seconds", "time", tuple(names), (tuple(SIZES),))
 
 
-_VOLATILE = {"id", "imported_at", "mtime_ns"}
+_VOLATILE = {"id", "mtime_ns"}
 
 
 def put_parsed(store, parsed, name: str, digest: str | None = None):
     """One parsed result file, in place of what it gave before."""
     digest = digest_of(name, repr(parsed)) if digest is None else digest
-    return store.import_batch([(source(name, digest), parsed)])
+    report = ImportReport()
+    store.import_batch([(source(name, digest), parsed)], report=report)
+    return report
 
 
 def content(store) -> dict[str, list]:
@@ -139,12 +143,9 @@ def content(store) -> dict[str, list]:
     names = {
         "series_id": {row["id"]: row["digest"] for row in tables["series"]},
         "commit_id": {row["id"]: row["hash"] for row in tables["commits"]},
-        "source_id": {row["id"]: (row["path"], row["sha256"]) for row in tables["source_files"]},
+        "file_id": {row["id"]: (row["path"], row["sha256"]) for row in tables["files"]},
         "benchmark_id": {row["id"]: (row["name"], row["version"]) for row in tables["benchmarks"]},
-        "machine_id": {row["id"]: row["name"] for row in tables["machines"]},
-        "environment_id": {row["id"]: row["name"] for row in tables["environments"]},
         "project_id": {row["id"]: row["name"] for row in tables["projects"]},
-        "tree_id": {row["id"]: row["place"] for row in tables["trees"]},
     }
     measured = {row["series_id"] for row in tables["results"]}
     tables["series"] = [row for row in tables["series"] if row["id"] in measured]

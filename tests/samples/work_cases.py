@@ -7,23 +7,20 @@ from dataclasses import replace
 import work_samples as work
 
 from nbbench.documents import document
-from nbbench.ledger import StackCost
+from nbbench.model import NotJudged, NotJudgedReason
 from nbbench.report.explain import explain_blocks, explain_payload
-from nbbench.report.flame import folded_difference
 from nbbench.report.ledger_view import ledger_blocks, steps_blocks
 from nbbench.report.markdown import as_markdown
 from nbbench.report.text import as_text
-from nbbench.work.explanation import Explanation, explain
+from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.steps import find_steps
-from nbbench.work.work_share import work_share
+from nbbench.work.work_share import WorkShare
 
 NAME = "bandwidth-1024-float32"
 TIMING = work.timing(
-    minor_faults=(3_000.0, 80_000.0),
-    system_share=(0.12, 0.45),
     intervals=((0.049, 0.051), (0.118, 0.123)),
-    note="22222222 was not timed: 33333333 stands in, 1 tree after",
+    head=replace(work.HEAD, hash="3" * 40, tree="tree3", position=13),
 )
 HOSTILE = "fails <b>|`now`\x1b[31m"
 
@@ -37,14 +34,13 @@ def explanation() -> Explanation:
         (replace(base, workload=image.workload), image),
         (replace(base, workload="sources-3969"), replace(base, workload="sources-3969")),
     ]
-    return explain(
+    return Explanation(
         work.BASE,
         work.HEAD,
-        [diff_ledgers(*pair, work.MATCH) for pair in pairs],
-        [work_share(TIMING, base, head, 0.03)],
-        exact=frozenset({NAME}),
-        problems=(f"oversample-3 {HOSTILE}",),
-        notes=("one note",),
+        tuple(diff_ledgers(*pair, work.MATCH) for pair in pairs),
+        (WorkShare(TIMING, base, head, 0.03, exact=True),),
+        not_compared=(NotJudged("oversample-3", NotJudgedReason.FAILING, work.BASE.hash, HOSTILE),),
+        left_out=1,
     )
 
 
@@ -60,18 +56,6 @@ def _steps() -> list:
     return find_steps(found, lambda *_: TIMING)
 
 
-def stacks(*rows: tuple[str, int]) -> list[StackCost]:
-    """Stacks of `outer > inner` and a size in bytes."""
-    return [StackCost(tuple(text.split(" > ")), "mul", "float32", 1, size) for text, size in rows]
-
-
-BASE_STACKS = stacks(
-    (f"{work.SIM}:12 Simulator.run", 80), (f"{work.SIM}:30 Simulator.run > p.py:8 sincg", 40)
-)
-HEAD_STACKS = stacks(
-    (f"{work.SIM}:12 Simulator.run", 80), (f"{work.SIM}:33 Simulator.run > p.py:8 sincg", 60)
-)
-
 CASES = {
     "explain.txt": lambda: as_text(explain_blocks(explanation(), lines=4)) + "\n",
     "explain.md": lambda: as_markdown(explain_blocks(explanation(), lines=4)),
@@ -82,5 +66,4 @@ CASES = {
     ),
     "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], wide=False, by_name=False)) + "\n",
     "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], wide=True, by_name=True)),
-    "flame_difference.txt": lambda: folded_difference(BASE_STACKS, HEAD_STACKS),
 }

@@ -16,7 +16,6 @@ from nbbench.stats.canary import (
     NEIGHBOURS,
     canary_jump,
     disturbed_beside,
-    explains,
     remove_drift,
 )
 
@@ -167,11 +166,3 @@ def test_a_jump_is_the_ratio_of_medians_where_it_is_certain():
     assert canary_jump([1.0, 1.3, 0.8, 1.1], [1.1, 1.2, 0.9, 1.2]) == 0.0  # within its noise
     assert canary_jump(before, [1.2, 1.2]) == 0.0  # too few
     assert canary_jump([], []) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("jump", "effect", "expected"),
-    [(0.05, 0.1, True), (0.049, 0.1, False), (-0.05, 0.1, False), (-0.2, -0.1, True), (0.0, 0.1, False)],
-)
-def test_a_canary_explains_a_change_of_its_direction_and_up_to_twice_its_size(jump, effect, expected):
-    assert explains(jump, effect) is expected

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nbbench.stats.noise import (
+    LEAST_SIGMA,
     clip_spikes,
     contrast_variance,
     estimate_noise,
@@ -27,7 +28,7 @@ def test_a_spike_is_pulled_back_and_a_level_is_not():
     values = 0.02 * np.random.default_rng(2).standard_normal(60)
     values[20] += 3.0
     values[40:] += 1.0
-    clipped = clip_spikes(values, 2, 1e-9, np.ones(values.size))
+    clipped = clip_spikes(values, np.ones(values.size))
     assert abs(clipped[20]) < 0.1
     assert clipped[40:].min() > 0.9
     assert np.mean(clipped != values) < 0.1
@@ -51,16 +52,16 @@ def test_noise_is_found_under_steps_and_spikes(kind, rho):
     values = 0.03 * noise_sample(kind, 1200, np.random.default_rng(3))
     values[700:] += 0.5
     values[::97] += 2.0
-    noise = estimate_noise(clip_spikes(values, 2, 1e-9, np.ones(1200)), 2, 1e-9, np.ones(1200))
+    noise = estimate_noise(clip_spikes(values, np.ones(1200)), np.ones(1200))
     assert noise.sigma == pytest.approx(0.03, rel=0.12)
     assert noise.rho == pytest.approx(rho, abs=0.1)
 
 
 def test_the_floor_holds_where_nothing_moves():
-    assert white_noise(np.ones(10), 2, 1e-9, np.ones(10)).sigma == 1e-9
-    assert estimate_noise(np.ones(10), 2, 0.01, np.ones(10)).sigma == 0.01
+    assert white_noise(np.ones(10), np.ones(10)).sigma == LEAST_SIGMA
+    assert estimate_noise(np.ones(10), np.ones(10)).sigma == LEAST_SIGMA
 
 
 def test_a_coarse_clock_has_noise_though_most_differences_are_zero():
     values = np.where(np.random.default_rng(4).random(300) < 0.15, 1.0, 0.0)
-    assert white_noise(values, 2, 1e-9, np.ones(300)).sigma == pytest.approx(0.36, abs=0.08)
+    assert white_noise(values, np.ones(300)).sigma == pytest.approx(0.36, abs=0.08)

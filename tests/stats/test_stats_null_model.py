@@ -61,13 +61,13 @@ def test_a_row_of_the_table_can_be_recomputed():
 
 
 def test_windows_grow_and_leave_room_for_the_other_side():
-    assert window_lengths(30, 3).tolist() == [3, 4, 6, 9, 13, 19]
-    assert window_lengths(5, 3).size == 0
+    assert window_lengths(30).tolist() == [3, 4, 6, 9, 13, 19]
+    assert window_lengths(5).size == 0
 
 
 def test_the_scan_by_hand():
     values = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
-    found = scan(values, Noise(0.5, 0.0, np.ones(6)), 3)
+    found = scan(values, Noise(0.5, 0.0, np.ones(6)))
     assert (found.left.tolist(), found.right.tolist()) == ([3], [3])
     # (1 - 0)^2 / (0.25 (1/3 + 1/3)) at the split, and nothing elsewhere
     assert found.squared[0].tolist() == pytest.approx([0, 0, 0, 6, 0, 0, 0])
@@ -75,13 +75,13 @@ def test_the_scan_by_hand():
 
 def test_loud_points_lower_the_contrast():
     values = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
-    loud = scan(values, Noise(0.5, 0.0, np.array([1.0, 1, 1, 3, 3, 3])), 3)
+    loud = scan(values, Noise(0.5, 0.0, np.array([1.0, 1, 1, 3, 3, 3])))
     assert loud.squared.max() == pytest.approx(1 / (0.25 * (1 + 9) / 3))
 
 
 def test_picked_cuts_do_not_look_across_each_other():
     values = np.repeat([0.0, 1.0, 0.0, 2.0], 10) + 0.01 * np.random.default_rng(1).standard_normal(40)
-    assert pick(scan(values, Noise(0.01, 0.0, np.ones(40)), 3), 10.0) == [10, 20, 30]
+    assert pick(scan(values, Noise(0.01, 0.0, np.ones(40))), 10.0) == [10, 20, 30]
 
 
 def test_a_ramp_without_noise_is_found_exactly():

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbbench.stats.changepoint import Step
-from nbbench.stats.detector import Rules
-from nbbench.stats.many import detect_one
+from nbbench.stats.changepoint import Step, detect_steps, series_alpha
 
-RULES = Rules(min_segment=3, alpha=0.05, min_effect=0.05)
 SEEDS = 60
 
 
@@ -21,7 +18,8 @@ def found(seed: int, place: str, length: int, factor: float) -> tuple[set[int], 
     level = np.ones(n)
     level[first : first + length] *= factor
     values = level * np.exp(0.01 * rng.standard_normal(n))
-    return {first, first + length} - {0, n}, detect_one(values, None, RULES)
+    steps = detect_steps(values, alpha=series_alpha(0.05, n), min_effect=0.05)
+    return {first, first + length} - {0, n}, steps
 
 
 @pytest.mark.parametrize("factor", [3.0, 1 / 3])

@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nbbench.stats.changepoint import detect_steps, exact_steps
+from nbbench.stats.noise import MIN_SEGMENT
 
 # fixed examples: a rare false alarm is a measured rate (docs/statistics.md), not a failure of the day
 FIXED = settings(derandomize=True, deadline=None, max_examples=60)
@@ -29,10 +30,10 @@ def planted(seed, sigma=0.02):
 
 
 @FIXED
-@given(anything, st.booleans(), st.integers(2, 5))
-def test_any_series_gives_orderly_steps(values, confirmed, min_segment):
+@given(anything, st.booleans())
+def test_any_series_gives_orderly_steps(values, confirmed):
     with np.errstate(all="raise", under="ignore"):
-        steps = detect_steps(values, confirmed=[confirmed] * len(values), min_segment=min_segment)
+        steps = detect_steps(values, confirmed=[confirmed] * len(values))
     finite = np.isfinite(values)
     assert [s.index for s in steps] == sorted({s.index for s in steps})
     for step in steps:
@@ -41,7 +42,8 @@ def test_any_series_gives_orderly_steps(values, confirmed, min_segment):
         assert 0.0 <= step.p_value <= 0.01
         assert step.effect_lo <= step.effect <= step.effect_hi
         assert (step.effect > 0) == (step.after > step.before)
-        assert min(step.segment_before, step.segment_after) >= (1 if confirmed else min_segment)
+    edges = [0, *(int(finite[: s.index].sum()) for s in steps), int(finite.sum())]
+    assert not steps or min(np.diff(edges)) >= (1 if confirmed else MIN_SEGMENT)
 
 
 @FIXED

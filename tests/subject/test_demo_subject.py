@@ -104,38 +104,38 @@ class TestWriting:
 
     def test_refuses_a_foreign_folder(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.tex").write_text("three years")
-        with pytest.raises(ValueError, match="is not empty") as caught:
+        with pytest.raises(SubjectError, match="is not empty") as caught:
             demo.write_demo(tmp_path)
-        assert isinstance(caught.value, SubjectError) and caught.value.hint
+        assert caught.value.hint
         assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
     def test_refuses_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_text("x")
-        with pytest.raises(ValueError, match="does not hold"):
+        with pytest.raises(SubjectError, match="does not hold"):
             demo.write_demo(path)
 
     def test_refuses_another_repository(self, tmp_path: Path) -> None:
         git(tmp_path, "init", "--quiet")
-        with pytest.raises(ValueError, match="does not hold"):
+        with pytest.raises(SubjectError, match="does not hold"):
             demo.write_demo(tmp_path)
 
     def test_refuses_a_folder_inside_the_demo(self, tmp_path: Path) -> None:
         demo.write_demo(tmp_path)
-        with pytest.raises(ValueError, match="does not hold"):
+        with pytest.raises(SubjectError, match="does not hold"):
             demo.write_demo(tmp_path / "src")
 
     def test_refuses_a_demo_that_went_on(self, tmp_path: Path) -> None:
         demo.write_demo(tmp_path)
         git(tmp_path, "commit", "--quiet", "--allow-empty", "--message=mine")
-        with pytest.raises(ValueError, match="does not hold"):
+        with pytest.raises(SubjectError, match="does not hold"):
             demo.write_demo(tmp_path)
 
     def test_refuses_a_demo_that_lost_an_object(self, tmp_path: Path) -> None:
         demo.write_demo(tmp_path)
         blob = lines(tmp_path, "rev-parse", f"{demo.PLANTED[0].hash}:README.md")[0]
         (tmp_path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-        with pytest.raises(ValueError, match="does not hold"):
+        with pytest.raises(SubjectError, match="does not hold"):
             demo.write_demo(tmp_path)
 
     def test_user_settings_do_not_reach_the_hashes(
@@ -158,7 +158,7 @@ class TestWriting:
 
     def test_a_failed_replay_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(demo, "_patch", lambda commit: b"no patch\n")
-        with pytest.raises(SubjectError, match="git apply failed"):
+        with pytest.raises(SubjectError, match="git am failed"):
             demo.write_demo(tmp_path / "subject")
         assert list(tmp_path.iterdir()) == []
 

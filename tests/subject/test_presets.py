@@ -43,7 +43,7 @@ def test_a_project_changes_one_and_adds_another(tmp_path: Path) -> None:
     assert dict(changed.environment)["CUDA_VISIBLE_DEVICES"] == "-1"
     assert find_preset(settings, "wide").command == ("pytest", "-x")
     assert find_preset(settings, "wide").timeout_s == 1800
-    assert find_preset(settings, "bare").environment == ()
+    assert find_preset(settings, "bare").environment == {}
 
 
 def test_an_unknown_name_tells_the_known_ones(tmp_path: Path) -> None:

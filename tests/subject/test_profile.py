@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.config import Settings, asv_setting, checkout_settings, load_settings, shipped_profiles
+from nbbench.config import (
+    ImageTolerance,
+    Settings,
+    asv_setting,
+    checkout_settings,
+    load_settings,
+    shipped_profiles,
+)
 from nbbench.errors import ConfigError
-from nbbench.subject.profile import ImageTolerance, Profile, load_profile, shipped_variables
+from nbbench.subject.profile import Profile, load_profile, shipped_variables
 
 ROOT = Path(__file__).parents[2]
 INLINE = """
@@ -81,14 +88,14 @@ class TestWhich:
     [
         ('[tool.nbbench]\nsubject = "nothing"', "no subject profile 'nothing'"),
         ("[tool.nbbench]\nsubject = 3", "neither a name nor a table"),
-        ("[tool.nbbench.subject]\nspeed = 1", "unknown field 'speed'"),
-        ("[tool.nbbench.subject]\npreload = [1]", "preload must be a list"),
+        ("[tool.nbbench.subject]\nspeed = 1", "no field speed"),
+        ("[tool.nbbench.subject]\npreload = [1]", r"preload\[0\]: Expected str"),
         ('[tool.nbbench.subject]\ngate_workloads = "("', "not a regular expression"),
-        ("[tool.nbbench.subject]\ndemo = 1", "demo must be text"),
-        ("[tool.nbbench.subject.environment]\nA = 1", "environment.A"),
-        ("[tool.nbbench.subject.image]\nmedian = 2", "image.median"),
-        ("[tool.nbbench.subject.image]\nmean = 0.1", "no field 'mean'"),
-        ('[tool.nbbench.subject]\nplan_criteria = "x.toml"', "plan_criteria"),
+        ("[tool.nbbench.subject]\ndemo = 1", "demo: Expected str"),
+        ("[tool.nbbench.subject.environment]\nA = 1", r"environment\[...\]: Expected str"),
+        ("[tool.nbbench.subject.image]\nmedian = 2", "image.median: Expected float <= 1"),
+        ("[tool.nbbench.subject.image]\nmean = 0.1", "image: there is no field mean"),
+        ('[tool.nbbench.subject]\nplan_criteria = "x.toml"', "no field plan_criteria"),
         ('[tool.nbbench.subject]\nmeasured_path = "../x"', "inside the subject"),
     ],
 )
@@ -98,7 +105,7 @@ def test_what_is_wrong_is_named(tmp_path, table, message):
 
 
 def test_the_shipped_profiles_are_whole():
-    assert shipped_profiles() == ["nanobragg"]
+    assert list(shipped_profiles()) == ["nanobragg"]
     profile = load_profile(load_settings(ROOT, environ={}))
     assert profile.environment == {"NANOBRAGG_DISABLE_COMPILE": "1"}
     assert "PERF-PYTORCH-004" in profile.plans

@@ -171,12 +171,19 @@ def test_a_folder_that_cannot_be_written(subject, trees):
         extract(subject, list_commits(subject)[0], trees)
 
 
-def test_a_full_disk_leaves_nothing(subject, trees, monkeypatch):
-    def full(git_dir, entries, path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SubjectError("git checkout-index failed: error: unable to create file x: No space left on device"),
+    ],
+)
+def test_a_full_disk_leaves_nothing(subject, trees, monkeypatch, error):
+    def full(git_dir, commit, measured_path, path):
         (path / "half").write_text("x")
-        raise OSError(28, "No space left on device")
+        raise error
 
-    monkeypatch.setattr(tree, "_write_entries", full)
+    monkeypatch.setattr(tree, "_write", full)
     with pytest.raises(HostError, match="No space left on device"):
         extract(subject, list_commits(subject)[0], trees)
     assert list(trees.iterdir()) == []
@@ -184,7 +191,7 @@ def test_a_full_disk_leaves_nothing(subject, trees, monkeypatch):
 
 def test_another_process_was_faster(subject, trees, monkeypatch):
     commit = list_commits(subject)[0]
-    original = tree._write_entries
+    original = tree._write
 
     def overtaken(*arguments):
         original(*arguments)
@@ -192,7 +199,7 @@ def test_another_process_was_faster(subject, trees, monkeypatch):
         other.mkdir()
         (other / "theirs").touch()
 
-    monkeypatch.setattr(tree, "_write_entries", overtaken)
+    monkeypatch.setattr(tree, "_write", overtaken)
     folder = extract(subject, commit, trees)
     assert [p.name for p in folder.iterdir()] == ["theirs"]
     assert [p.name for p in trees.iterdir()] == [folder.name]
@@ -218,12 +225,12 @@ import os, signal, sys
 from pathlib import Path
 from nbbench.subject import repository, tree
 
-def half(git_dir, entries, path):
+def half(git_dir, commit, measured_path, path):
     (path / "src").mkdir()
     (path / "src" / "half.py").write_text("x")
     os.kill(os.getpid(), signal.SIGKILL)
 
-tree._write_entries = half
+tree._write = half
 tree.extract_tree(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], Path(sys.argv[5]))
 """
 

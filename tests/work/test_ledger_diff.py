@@ -33,7 +33,7 @@ def test_log_ratio_is_defined_for_zeros(before: float, after: float, expected: f
 def test_totals_are_per_pixel_and_sizes_may_differ() -> None:
     head = replace(samples.ledger(per_pixel=120.0), pixels=2000)
     diff = diff_ledgers(BASE, head)
-    assert diff.bytes_after == pytest.approx(60.0)
+    assert diff.head.bytes_per_pixel == pytest.approx(60.0)
     assert diff.effect == pytest.approx(math.log(0.6))
 
 

@@ -10,7 +10,7 @@ from figure_samples import GB, MIB, ROOF, ROWS, ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.ledger import FunctionCost, LedgerLine
+from nbbench.ledger import LedgerLine
 from nbbench.report.roofline import roofline_headline
 from nbbench.work.roofs import (
     Bound,
@@ -20,7 +20,6 @@ from nbbench.work.roofs import (
     classify,
     memory_ceiling,
     operation_bytes,
-    unknown_inputs,
     with_write_allocate,
     working_set,
 )
@@ -44,14 +43,6 @@ class TestBound:
         # The next operation would find nothing in the cache any more.
         assert classify(ledger("w", frame=6 * MIB, alive=92 * MIB), [0.2], ROOF).bound is Bound.MEMORY
 
-    def test_inputs_that_are_not_on_record_are_told(self):
-        old = replace(ledger("w", frame=MIB), functions=())
-        new = replace(old, functions=(FunctionCost("a.py", "f", 1, 1, 1),))
-        assert unknown_inputs([new]) == ""
-        assert unknown_inputs([old, replace(old, error="x")]).startswith(
-            "the inputs of 1 workload (w) are not"
-        )
-
     def test_inputs_count_as_alive(self):
         one = ledger("w", frame=MIB, alive=20 * MIB)
         assert working_set(replace(one, fused_bytes=16 * MIB)) == 36 * MIB
@@ -73,12 +64,6 @@ class TestBound:
         row = classify(ledger("w", frame=8, operations=1000, views=200), [0.0015], ROOF)
         assert (row.ceiling, row.fraction) == (None, None)
         assert row.operation_bytes == 20
-
-    def test_what_a_record_does_not_tell_is_not_made_up(self):
-        recorded = replace(ROOF, op_s=0.0, view_s=0.0, curve=(), scale=0.0, add=0.0, triad=0.0)
-        row = classify(ledger("w", frame=MIB), [0.01], recorded)
-        assert (row.bound, row.ceiling, row.dispatch_share) == (Bound.CACHE, None, None)
-        assert classify(ledger("w", frame=32 * MIB), [0.5], recorded).ceiling == 40.0 * GB
 
     @pytest.mark.parametrize("seconds", [[], [0.1]])
     def test_nothing_measured_is_refused(self, seconds):
@@ -122,9 +107,6 @@ class TestCacheCeiling:
 
     def test_beyond_the_last_point(self):
         assert cache_ceiling(ROOF, 2**40) == 40.0 * GB
-
-    def test_unknown(self):
-        assert cache_ceiling(replace(ROOF, curve=()), 1.0) is None
 
 
 def test_write_allocate_adds_one_array():

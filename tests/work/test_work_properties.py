@@ -16,7 +16,7 @@ from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.shifts import by_function, dtype_shifts
-from nbbench.work.work_share import explained_share, work_share
+from nbbench.work.work_share import WorkShare, explained_share
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=150)
 PATHS = ("a.py", "b.py", "c.py")
@@ -77,9 +77,9 @@ def test_a_ledger_differs_from_itself_in_nothing(one: Ledger) -> None:
 def test_lines_add_up_to_the_totals_however_they_are_matched(a: Ledger, b: Ledger, match: LineMatch) -> None:
     for way in (None, match):
         diff = diff_ledgers(a, b, way)
-        total = diff.bytes_after - diff.bytes_before
+        total = diff.head.bytes_per_pixel - diff.base.bytes_per_pixel
         assert sum(c.delta for c in diff.lines) == pytest.approx(total, abs=1e-6)
-        assert sum(c.count_after - c.count_before for c in diff.lines) == diff.ops_after - diff.ops_before
+        assert sum(c.count_after - c.count_before for c in diff.lines) == diff.head.ops - diff.base.ops
         assert sum(f.delta for f in by_function(diff)) == pytest.approx(total, abs=1e-6)
 
 
@@ -103,7 +103,7 @@ def test_shares_are_within_0_and_1(predicted: float, measured: float) -> None:
 @FIXED
 @given(ledgers, ledgers, st.floats(1e-6, 1e3), st.floats(1e-6, 1e3))
 def test_a_share_is_always_told_in_a_sentence(a: Ledger, b: Ledger, before: float, after: float) -> None:
-    found = work_share(work.timing(before, after), a, b, 0.03)
+    found = WorkShare(work.timing(before, after), a, b, 0.03)
     assert found.share is None or 0.0 <= found.share <= 1.0
     said = share_sentence(found)
     assert said.startswith("measured ") and "nan" not in said

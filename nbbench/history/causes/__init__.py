@@ -17,8 +17,6 @@ from nbbench.history.causes import (
     harness,
     image,
     machine,
-    recomposed,
-    sampling,
     setup,
     unexplained,
     work,
@@ -37,8 +35,8 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.ALLOCATOR, allocator.find),
     (Cause.CONTENTION, contention.find),
     (Cause.ENVIRONMENT, machine.find),
-    (Cause.HARNESS, sampling.find),
-    (Cause.WORK, recomposed.find),
+    (Cause.HARNESS, setup.find_sampling),
+    (Cause.WORK, work.find_recomposed),
     (Cause.UNEXPLAINED, unexplained.find),
 )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from nbbench.history.causes.facts import SAME_WORK, Evidence, Facts, largest_changes
+from nbbench.history.causes.facts import SAME_WORK, Evidence, Facts
 from nbbench.metrics import Role
-from nbbench.work.allocator_cost import MALLOC_REMEDY
+from nbbench.model import EvidenceRecord
 
 
 def find(facts: Facts) -> Evidence | None:
     """Page faults moved the event's way, and no work did."""
-    faults = facts.of(Role.ALLOCATOR)
-    if not faults:
+    if not facts.of(Role.ALLOCATOR):
         return None
     said = (SAME_WORK,) if facts.diffs and all(d.equal for d in facts.diffs) else facts.work_or_same
-    return (*said, *largest_changes(faults), f"remedy: {MALLOC_REMEDY}")
+    return (*said, EvidenceRecord("malloc"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbbench.history.causes.facts import Evidence, Facts
+from nbbench.model import EvidenceRecord, to_plain
 
 
 def find(facts: Facts) -> Evidence | None:
@@ -13,8 +14,5 @@ def find(facts: Facts) -> Evidence | None:
     slow, fast = (after, before) if facts.way > 0 else (before, after)
     if not slow.disturbed or fast.disturbed:
         return None
-    return (
-        *facts.work_or_same,
-        f"others used {before.others:.0%} of a core while the older commits were measured and "
-        f"{after.others:.0%} meanwhile (steal {before.steal:.1%} → {after.steal:.1%})",
-    )
+    busy = {"before": to_plain(before), "after": to_plain(after)}
+    return (*facts.work_or_same, EvidenceRecord("others", busy))

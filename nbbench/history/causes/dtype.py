@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.history.causes.facts import Evidence, Facts
 from nbbench.metrics import Role
 from nbbench.model import EventDirection
 from nbbench.work.ledger_diff import LedgerDiff
@@ -12,7 +12,7 @@ def holds(diff: LedgerDiff, direction: EventDirection) -> bool:
     """Whether widths moved with the direction: wider values never make a program faster."""
     if diff.retyped:
         return True
-    wider = diff.upcast_after > diff.upcast_before
+    wider = diff.head.upcast_per_pixel > diff.base.upcast_per_pixel
     return diff.upcasts and (
         direction is EventDirection.CHANGE or wider == (direction is EventDirection.REGRESSION)
     )
@@ -23,11 +23,4 @@ def find(facts: Facts) -> Evidence | None:
     if facts.roles == {Role.ALLOCATOR}:
         return None
     held = any(holds(d, facts.direction) for d in facts.diffs)
-    if not held and not facts.of(Role.DTYPE):
-        return None
-    said = facts.work
-    return (
-        *said,
-        *largest_changes(facts.of(Role.ALLOCATOR)),
-        *(() if said else largest_changes(facts.exact)),
-    )
+    return facts.work if held or facts.of(Role.DTYPE) else None

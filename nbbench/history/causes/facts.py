@@ -1,26 +1,26 @@
-"""What is known of an event when its cause is asked for, and the sentences that several causes share."""
+"""What is known of an event when its cause is asked for, and the evidence that several causes share."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import Disturbance
 from nbbench.ledger import ImageChange
 from nbbench.metrics import Role, change_role
-from nbbench.model import ChangePoint, EventDirection, Phase
+from nbbench.model import ChangePoint, EventDirection, EvidenceRecord, to_plain
 from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
 
-Evidence = tuple[str, ...]
-"""Sentences, the most telling first."""
+Evidence = tuple[EvidenceRecord, ...]
+"""The most telling first. An event's change points are no part of it: the event has them."""
 
 NO_TELEMETRY = Disturbance(processes=0)
+SAME_WORK = EvidenceRecord("same work")
 _LINES_SHOWN = 5
 _SHOWN = 2
-SAME_WORK = "the ledger is unchanged: same operations, same bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,14 @@ class Facts:
     """An event before its cause is known.
 
     `diffs` are those of the workloads that its series run; `before` and `after` how busy the machine was;
-    `ceiling` and `canary` the log ratios by which the machine's ceiling and the reference kernels moved (None
-    and 0.0 where nothing is on record).
+    `canary` is the log ratio by which the reference kernels moved (0.0 where nothing is on record).
     """
 
     changes: tuple[ChangePoint, ...]
     direction: EventDirection
-    phase: Phase = Phase.WARM
     diffs: tuple[LedgerDiff, ...] = ()
     before: Disturbance = NO_TELEMETRY
     after: Disturbance = NO_TELEMETRY
-    ceiling: float | None = None
     canary: float = 0.0
     setup: tuple[SetupChange, ...] = ()
 
@@ -67,14 +64,16 @@ class Facts:
         return {change_role(change) for change in self.changes} - {Role.DERIVED}
 
     @property
-    def exact(self) -> list[ChangePoint]:
-        """The change points of exact counters."""
-        return [c for c in self.changes if c.kind == "exact" and change_role(c) is not Role.DERIVED]
+    def counted(self) -> bool:
+        """Whether an exact count moved."""
+        return any(c.kind == "exact" and change_role(c) is not Role.DERIVED for c in self.changes)
 
     @property
     def work(self) -> Evidence:
-        """What the ledgers say of the event's workloads, in sentences; empty where nothing moved."""
-        return tuple(sentence for diff in _telling(self.diffs) for sentence in describe_diff(diff))
+        """What the ledgers say of the event's workloads: the two that moved most; empty where none did."""
+        moved = [d for d in self.diffs if d.changed]
+        moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), not d.new_image, d.workload))
+        return tuple(map(work_record, moved[:_SHOWN]))
 
     @property
     def work_or_same(self) -> Evidence:
@@ -82,54 +81,45 @@ class Facts:
         return self.work or ((SAME_WORK,) if self.diffs else ())
 
 
-def _telling(diffs: Iterable[LedgerDiff]) -> list[LedgerDiff]:
-    """The diffs worth a sentence: the two that moved most, or the first whose image changed."""
-    moved = [d for d in diffs if not d.equal or d.recomposed or d.new_image]
-    moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), not d.new_image, d.workload))
-    return moved[:_SHOWN]
-
-
-def describe_diff(diff: LedgerDiff) -> list[str]:
-    """A ledger difference in sentences, largest lines named."""
-    said = [
-        f"{diff.workload}: {diff.bytes_before:,.1f} → {diff.bytes_after:,.1f} B/pixel "
-        f"({units.format_change(diff.effect)}), {diff.ops_before:,} → {diff.ops_after:,} operations"
-    ]
-    if diff.retyped:
-        said.append(f"{diff.workload}: the output is {diff.dtype_after}, was {diff.dtype_before}")
-    if diff.upcasts:
-        said.append(
-            f"{diff.workload}: {diff.upcast_before:,.1f} → {diff.upcast_after:,.1f} B/pixel wider than asked"
-        )
-    if diff.new_image:
-        said.append(f"{diff.workload}: the image changed (sum × {diff.image_ratio:.6g}): not like for like")
-    elif diff.image is ImageChange.SAME_BITS:
-        said.append(f"{diff.workload}: the image is bit-identical")
+def work_record(diff: LedgerDiff) -> EvidenceRecord:
+    """A ledger difference as evidence, with the lines that pay most."""
     paying = [line for line in diff.lines if abs(line.delta) >= 0.5]
-    said += [
-        f"{line.where} {line.function}: {line.op} {line.dtype} "
-        f"{line.before:,.1f} → {line.after:,.1f} B/pixel "
-        f"({line.count_before} → {line.count_after} calls)"
-        for line in paying[:_LINES_SHOWN]
+    shown, rest = tuple(paying[:_LINES_SHOWN]), paying[_LINES_SHOWN:]
+    lines = {
+        "lines": to_plain(shown),
+        "more_lines": len(rest),
+        "more_bytes": sum(line.delta for line in rest),
+    }
+    return EvidenceRecord("work", diff.figures | lines)
+
+
+def describe_work(f: dict[str, Any]) -> list[str]:
+    """The figures of `work_record` in sentences, largest lines named; the gate keeps them in its verdicts."""
+    name = f["workload"]
+    said = [
+        f"{name}: {f['bytes_before']:,.1f} → {f['bytes_after']:,.1f} B/pixel "
+        f"({units.format_change(f['effect'])}), {f['ops_before']:,} → {f['ops_after']:,} operations"
     ]
-    if rest := paying[_LINES_SHOWN:]:
-        said.append(f"{plural(len(rest), 'more line')} ({sum(line.delta for line in rest):+,.1f} B/pixel)")
+    if f["retyped"]:
+        said.append(f"{name}: the output is {f['dtype_after']}, was {f['dtype_before']}")
+    if f["upcasts"]:
+        wider = f"{f['upcast_before']:,.1f} → {f['upcast_after']:,.1f}"
+        said.append(f"{name}: {wider} B/pixel wider than asked")
+    if f["image"] == ImageChange.DIFFERENT:
+        said.append(f"{name}: the image changed (sum × {f['image_ratio']:.6g}): not like for like")
+    elif f["image"] == ImageChange.SAME_BITS:
+        said.append(f"{name}: the image is bit-identical")
+    said += [
+        f"{line['where']} {line['function']}: {line['op']} {line['dtype']} "
+        f"{line['before']:,.1f} → {line['after']:,.1f} B/pixel "
+        f"({line['count_before']} → {line['count_after']} calls)"
+        for line in f["lines"]
+    ]
+    if f["more_lines"]:
+        said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
     return said
 
 
-def largest_changes(changes: Iterable[ChangePoint]) -> Evidence:
-    """The two change points that moved most, in their own figures."""
-    moved = sorted(changes, key=lambda c: (-abs(c.effect), c.key.label))
-    return tuple(
-        f"{c.key.label}: {units.format_value(c.before, c.unit)} → {units.format_value(c.after, c.unit)}"
-        f"{_interval(c)}"
-        for c in moved[:_SHOWN]
-    )
-
-
-def _interval(change: ChangePoint) -> str:
-    """The 95 % interval of a noisy effect; exact ones have none."""
-    ends = change.effect_lo, change.effect_hi
-    if change.kind == "exact" or not all(math.isfinite(end) for end in ends):
-        return ""
-    return f" ({units.format_change(ends[0])} to {units.format_change(ends[1])})"
+def setup_records(changed: Iterable[SetupChange]) -> Evidence:
+    """What of the measuring changed, as evidence."""
+    return tuple(EvidenceRecord("setup", to_plain(one)) for one in changed)

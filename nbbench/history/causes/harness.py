@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.history.causes.facts import Evidence, Facts
 from nbbench.metrics import Role
-from nbbench.model import Phase, SeriesKey
+from nbbench.model import EvidenceRecord, Phase, SeriesKey
 from nbbench.workloads import ledger_families, phase_of
 
 
 def find(facts: Facts) -> Evidence | None:
     """An idle process changed, and no work did."""
-    idle = [c for c in facts.changes if _is_idle(c.key)]
+    idle = any(_is_idle(c.key) for c in facts.changes)
     if not idle or not facts.roles <= {Role.MEMORY, Role.TIME} or not all(d.equal for d in facts.diffs):
         return None
-    return (
-        *largest_changes(idle),
-        "a process that imports and does nothing changed: what is imported differs, not what is computed",
-    )
+    return (EvidenceRecord("idle process"),)
 
 
 def _is_idle(key: SeriesKey) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.history.causes.facts import Evidence, Facts
 from nbbench.metrics import Role
 from nbbench.model import EventDirection
 from nbbench.work.ledger_diff import LedgerDiff
@@ -15,6 +15,6 @@ def holds(diff: LedgerDiff, _direction: EventDirection) -> bool:
 
 def find(facts: Facts) -> Evidence | None:
     """The workloads whose image changed; page faults alone have nothing to do with an image."""
-    if facts.roles == {Role.ALLOCATOR} or not any(holds(d, facts.direction) for d in facts.diffs):
+    if facts.roles == {Role.ALLOCATOR} or not any(d.new_image for d in facts.diffs):
         return None
-    return (*facts.work, *largest_changes(facts.of(Role.ALLOCATOR)))
+    return facts.work

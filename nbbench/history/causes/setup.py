@@ -1,15 +1,20 @@
-"""What measured was another: processor, torch, Python, threads, harness; all of it is on record."""
+"""What measured was another: processor, torch, Python, threads, harness, or asv's sampling."""
 
 from __future__ import annotations
 
-from nbbench.history.causes.facts import Evidence, Facts
-from nbbench.history.causes.sampling import SAMPLING
+from nbbench.history.causes.facts import Evidence, Facts, setup_records
+
+SAMPLING = ("number", "repeat")
+"""asv sampled otherwise: other calls a sample, or other samples a result."""
 
 
 def find(facts: Facts) -> Evidence | None:
     """Parameters of the results, or of the telemetry beside them, that differ at the step."""
     changed = [one for one in facts.setup if one.what not in SAMPLING]
-    if not changed:
-        return None
-    said = (f"{one.what} changed at this step: {one.before} → {one.after}" for one in changed)
-    return (*facts.work_or_same, *said)
+    return (*facts.work_or_same, *setup_records(changed)) if changed else None
+
+
+def find_sampling(facts: Facts) -> Evidence | None:
+    """The sampling changed at the step, and not because the time did."""
+    changed = [one for one in facts.setup if one.what in SAMPLING]
+    return (*facts.work_or_same, *setup_records(changed)) if changed else None

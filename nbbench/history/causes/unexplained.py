@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from nbbench.history.causes.facts import Evidence, Facts
+from nbbench.model import EvidenceRecord
 
 
 def find(facts: Facts) -> Evidence:
     """What was looked at."""
-    return (
-        *facts.work_or_same,
-        "neither work, allocator, setup nor the machine's load explains it",
-    )
+    return (*facts.work_or_same, EvidenceRecord("nothing"))

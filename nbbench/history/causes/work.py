@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nbbench.history.causes.facts import Evidence, Facts, largest_changes
+from nbbench.history.causes.facts import Evidence, Facts
 from nbbench.metrics import Role
 from nbbench.model import ChangePoint, EventDirection
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
@@ -43,12 +43,11 @@ def find(facts: Facts) -> Evidence | None:
         return None
     times = facts.of(Role.TIME)
     held = any(holds(d, facts.direction) and all(explains_time(d, c) for c in times) for d in facts.diffs)
-    counted = facts.of(Role.WORK)
-    if not held and not any(c.kind == "exact" for c in counted):
-        return None
-    said = facts.work
-    return (
-        *said,
-        *largest_changes(facts.of(Role.ALLOCATOR)),
-        *(() if held and said else largest_changes(facts.exact)),
-    )
+    return facts.work if held or any(c.kind == "exact" for c in facts.of(Role.WORK)) else None
+
+
+def find_recomposed(facts: Facts) -> Evidence | None:
+    """Exact figures moved, or equal totals (or fewer) are made of other operations, and nothing else explains
+    the time: their price is not known from their bytes."""
+    other = any(diff.recomposed and not holds(diff, facts.direction) for diff in facts.diffs)
+    return facts.work_or_same if facts.counted or other else None

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nbbench.history.causes.machine import explains
 from nbbench.history.changes import SERIES_ALPHA
-from nbbench.stats.canary import canary_jump, disturbed_beside, explains, remove_drift
-from nbbench.stats.changepoint import Step, detect_steps
-from nbbench.stats.many import series_alpha
+from nbbench.stats.canary import canary_jump, disturbed_beside, remove_drift
+from nbbench.stats.changepoint import Step, detect_steps, series_alpha
 from nbbench.stats.short_levels import ALONE
 from tests.bench.scorecard.metrics import Truth
 

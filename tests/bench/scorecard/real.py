@@ -77,7 +77,7 @@ def _both(pair: list[Truth]) -> Truth:
     logs = np.log([truth.values for truth in pair])
     marks = [np.zeros(t.values.size, dtype=bool) if t.contended is None else t.contended for t in pair]
     usable = np.where(np.array(marks), np.nan, logs)
-    repeated = confirmed_by_repeats(usable, 3) | confirmed_by_repeats(logs, 3)
+    repeated = confirmed_by_repeats(usable) | confirmed_by_repeats(logs)
     sung = [truth.canary for truth in pair if truth.canary is not None]
     return replace(
         pair[0],

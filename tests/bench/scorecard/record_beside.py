@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from nbbench.history.canaries import PROGRAMS
+from nbbench.history.telemetry import PROGRAMS
 from tests.bench.scorecard.record import SERIES as BRANCH_SERIES
 from tests.bench.scorecard.record import extracted, positions
 

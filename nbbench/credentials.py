@@ -2,15 +2,57 @@
 
 A token of a published format, a value beside a label such as `password`, a login inside a URL, the
 password of a command line; and private keys, which alone go over several lines.
+
+Lengths of tokens are the shortest that the issuers use, so that words which merely begin alike (sk-learn,
+npm_config, key-value) stay. A format without a mark of its own (bare hexadecimal, bare base64) is not
+here: it could not be told from a checksum, and is found by the label beside it or by its value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from nbbench.record.tokens import TOKEN_PATTERN
+REDACTED = "<redacted>"
+
+# Beginnings, by what follows them.
+_MARKS = {
+    r"[A-Z0-9]{16,}": r"AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AROA|NRAK-",
+    r"[a-f0-9]{32,}": r"do[opr]_v1_|rubygems_|bk(?:ua|at|pat)_|dapi|key-|SK|AC|shp(?:at|ca|pa|ss)_|sq[pua]_"
+    r"|pul-|shippo_(?:live|test)_|xkeysib-|lsv2_(?:pt|sk)_|v1\.0-[a-f0-9]{24}-|pat[A-Za-z0-9]{14}\.",
+    r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}": r"access-(?:sandbox|development|production)-"
+    r"|(?:sdk|mob|api)-",
+    r"[A-Za-z0-9]{10,}": r"(?:sk|rk|pk)_(?:live|test|prod)_",
+    # Words of programs begin like these, so neither underscore nor hyphen may follow.
+    r"[A-Za-z0-9]{20,}": r"gh[pousr]_|ATBB|npm_(?=\w{36})|AKCp|cio(?=\w{32})|oy2(?=\w{43})|CLOJARS_|LTAI"
+    r"|(?:sbp|nfp|napi|rnd|hf|api_org|gsk|r8|fw|ntn|secret|tfp|rdme|pnu|aio|ph[cx])_|lin_(?:api|oauth)_"
+    r"|sgp_[a-f0-9]{16}_|re_[A-Za-z0-9]{8}_|pcsk_[A-Za-z0-9]{4,8}_|EAAC|EZ[AT]K|\d{8,10}:AA(?=[\w-]{30})",
+    # Nothing else begins like these.
+    r"[A-Za-z0-9_.+/=-]{20,}": r"AIza|GOCSPX-|ya29\.|1//0|HRKU-|FlyV1 |fo1_|fm[12]_|sb_secret_|github_pat_"
+    r"|gl(?:pat|ptt|dt|rt|cbt|ft|soat|agent|imt|oas|ffct)-|GR1348941|ATATT3|pypi-|dckr_(?:pat|oat)_|ABSK"
+    r"|CCI(?:PAT|PRJ)_|tgp_v1_|whsec_|hv[sbr]\.|gl(?:sa|c)_|sntry[su]_|PMAK-|ops_eyJ|figd_|CFPAT-"
+    r"|dp\.(?:pt|st|ct|sa|scim|audit)\.|AGE-SECRET-KEY-1|SG\.|sq0(?:atp|csp|idp)-|xox[a-z]-|xapp-\d-|EAAA"
+    r"|tskey-[a-z]+-|dt0[a-z]\d{2}\.|pscale_(?:tkn|pw|oauth)_|duffel_(?:live|test)_|FLWSECK(?:_TEST)?-"
+    r"|[A-Za-z0-9]{14}\.atlasv1\.|[sp]k\.eyJ|(?:pplx|xai|nvapi|tvly)-|sk-(?=[\w-]{0,200}[0-9])"
+    r"|hooks\.slack\.com/(?:services|workflows)/|discord(?:app)?\.com/api/webhooks/",
+}
+# Marks within.
+_SHAPES = (
+    r"[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{30,}",
+    r"(?:AQVN|t1\.)[A-Za-z0-9_-]{35,}",
+    r"sha256~[A-Za-z0-9_-]{43}",
+    r"[A-Za-z0-9.-]+\.webhook\.office\.com/webhookb2/[A-Za-z0-9@/-]{40,}",
+    r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}",
+    r"A{21}[A-Za-z0-9%]{60,}",
+    r"[a-f0-9]{32}-us\d{1,2}",
+    r"ey[A-Za-z0-9_-]{15,}\.ey[A-Za-z0-9_-]{10,}\.?[A-Za-z0-9_-]*",
+)
+# A bound for each repetition, so that a megabyte of one letter costs no more than its length.
+LONGEST = 4_000
+_all = "|".join((*(f"(?:{marks}){rest}" for rest, marks in _MARKS.items()), *_SHAPES))
+_bounded = re.sub(r"\{(\d+),\}", rf"{{\1,{LONGEST}}}", _all)
+TOKEN_PATTERN = re.compile(rf"(?<![A-Za-z0-9_])(?:{_bounded})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,35 +144,20 @@ _WEB = ("http", "https", "ws", "wss", "git", "ssh", "file")
 _PLAIN_USER = re.compile(r"[A-Za-z][A-Za-z._-]{0,20}")
 # A search for plain words is ten times as fast as a pattern, and most lines of a log hold none: each pattern
 # with words of which one stands in every line that it matches.
-_LABEL_WORDS = (
-    *(
-        "passw",
-        "passphrase",
-        "pass",
-        "secret",
-        "credential",
-        "key",
-        "token",
-        "_auth",
-        "session",
-        "sid",
-        "csrf",
-    ),
-    *("pwd", "sig"),
-)
-_PATTERNS = (
-    (("secret",), _WRAPPED),
-    (("passw", "passphrase", "secret", "token", "key"), _OPTION),
-    (("authorization", "cookie", "x-"), _HEADER),
-    (("bearer", "basic", "ssws", "digest", "negotiate"), _SCHEME),
-    (("-u",), _CURL),
-    (
-        ("mysql", "mariadb", "sshpass", "mongo", "docker", "podman", "7z", "unrar", "redis-cli", "ldap"),
-        _PROGRAM,
-    ),
-    (("sqlplus", "sqlcl", "sqlldr", "impdp", "expdp", "exp ", "imp ", "rman", "tnsping"), _ORACLE),
-    (("password",), _NETRC),
-)
+_LABEL_WORD = re.compile(r"pass|secret|credential|key|token|_auth|session|sid|csrf|pwd|sig")
+_PATTERNS = [
+    (words.split(), pattern)
+    for words, pattern in (
+        ("secret", _WRAPPED),
+        ("pass secret token key", _OPTION),
+        ("authorization cookie x-", _HEADER),
+        ("bearer basic ssws digest negotiate", _SCHEME),
+        ("-u", _CURL),
+        ("mysql mariadb sshpass mongo docker podman 7z unrar redis-cli ldap", _PROGRAM),
+        ("sqlplus sqlcl sqlldr impdp expdp exp imp rman tnsping", _ORACLE),
+        ("password", _NETRC),
+    )
+]
 _LABELS = (_LABELLED, _LABELLED_WEAK, _ELEMENT, _PAIR)
 # Words that stand where a secret would and are none: flags, placeholders, masks, calls, types.
 HARMLESS = re.compile(
@@ -144,10 +171,8 @@ _MIN_RANDOM = 16
 # Every format of tokens.py holds a run of this length.
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{14}")
 
-_KEY_MARK = re.compile(
-    r"-{4,5} ?(?P<begin>BEGIN) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-Lines(?P<lines>): \d+"
-    r"|-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}|\bPrivate-MAC: \S+"
-)
+_KEY_BEGINS = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_KEY_ENDS = re.compile(r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 # What follows BEGIN: lines of base64 (`\\n` in strings), whatever stands in front of them, headers, blanks.
 _KEY_BODY = re.compile(
     r"(?:E[ \t]+)?(?:\\+[nr]|[^A-Za-z0-9+/=\"'\\])*"
@@ -173,35 +198,33 @@ class Finder:
         found: list[Span] = []
         if self._exact is not None:
             found += [Span(m.start(), m.end(), m.start()) for m in self._exact.finditer(text)]
-        keys = self._key_left > 0 or "PRIVATE KEY" in text or "Private-Lines" in text
-        lower = text.lower()
-        patterns = [(words, p) for words, p in _PATTERNS if any(word in lower for word in words)]
+        keys = self._key_left > 0 or "PRIVATE KEY" in text
         start = 0
-        while start < len(text):
-            end = text.find("\n", start)
-            end = len(text) if end < 0 else end
-            line = text[start:end]
-            spans = [*_line(line, patterns), *(self._key(line) if keys else ())]
+        for line in text.split("\n"):
+            spans = [*_line(line), *(self._key(line) if keys else ())]
             found += [Span(start + s.start, start + s.end, start + s.seen) for s in spans]
-            start = end + 1
+            start += len(line) + 1
         return _merged(found)
 
     def _key(self, line: str) -> Iterator[Span]:
         """What of this line belongs to private keys; of a key over many lines each line is a span."""
         start = position = 0
-        for mark in (*_KEY_MARK.finditer(line), None):
-            if self._key_left:
-                end, ended = (
-                    (mark.end(), True) if mark and mark["begin"] is mark["lines"] is None else (0, False)
-                )
-                if not ended:
-                    body = _KEY_BODY.match(line, position, mark.start() if mark else len(line))
-                    end = body.end() if body else position
-                goes_on = mark is None and end == len(line.rstrip("\r"))
+        while True:
+            if not self._key_left:
+                if (begins := _KEY_BEGINS.search(line, position)) is None:
+                    return
+                start, position, self._key_left = begins.start(), begins.end(), LONGEST_KEY
+            if ends := _KEY_ENDS.search(line, position):
+                position, self._key_left = ends.end(), 0
+            else:
+                body = _KEY_BODY.match(line, position)
+                position = body.end() if body else position
+                goes_on = position == len(line.rstrip("\r"))
                 self._key_left = max(0, self._key_left - len(line)) if goes_on else 0
-                yield Span(start, end, start)
-            if mark and (mark["begin"] is not None or mark["lines"] is not None):
-                start, position, self._key_left = mark.start(), mark.end(), LONGEST_KEY
+            yield Span(start, position, start)
+            if self._key_left:
+                return
+            start = position
 
 
 def find_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
@@ -209,17 +232,17 @@ def find_spans(text: str, secrets: Iterable[str] = ()) -> list[Span]:
     return Finder(secrets).spans(text)
 
 
-def _line(line: str, candidates: Sequence[tuple[tuple[str, ...], re.Pattern[str]]]) -> Iterator[Span]:
+def _line(line: str) -> Iterator[Span]:
     if _LONG_RUN.search(line):
         yield from (Span(m.start(), m.end(), m.start()) for m in TOKEN_PATTERN.finditer(line))
     if "@" in line:
         yield from _url_logins(line)
         yield from (Span(*m.span("plain"), m.start()) for m in _LOGIN.finditer(line))
     lower = line.lower()
-    patterns = [pattern for words, pattern in candidates if any(word in lower for word in words)]
+    patterns = [pattern for words, pattern in _PATTERNS if any(word in lower for word in words)]
     # A label has a separator behind it: `PASSED [ 50%]` is none, nor are the colons of a test's id.
     separated = "=" in line or ">" in line or ":" in line.replace("::", "")
-    if separated and any(word in lower for word in _LABEL_WORDS):
+    if separated and _LABEL_WORD.search(lower):
         patterns += _LABELS
     for pattern in patterns:
         for match in pattern.finditer(line):
@@ -278,3 +301,29 @@ def _merged(spans: list[Span]) -> list[Span]:
         else:
             merged.append(span)
     return merged
+
+
+_BARE_VALUE = re.compile(r"(\\*\")[ \t]*:[ \t]*$")
+
+
+def replace_spans(text: str, spans: Iterable[Span]) -> str:
+    """`text` with `<redacted>` in place of each span; spans are in order and do not overlap.
+
+    A JSON value without quotes gets quotes, and no escape is cut in two: JSON stays JSON.
+    """
+    pieces = []
+    position = 0
+    for span in spans:
+        before = text[position : span.start]
+        if (len(before) - len(before.rstrip("\\"))) % 2:
+            before = before[:-1]
+        bare = _BARE_VALUE.search(before[-40:])
+        quote = bare[1] if bare else ""
+        pieces += [before, quote + REDACTED + quote]
+        position = span.end
+    return "".join([*pieces, text[position:]])
+
+
+def without_credentials(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` with the exact `secrets`, and all that looks like a credential, replaced by `<redacted>`."""
+    return replace_spans(text, find_spans(text, secrets))

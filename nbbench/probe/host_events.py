@@ -1,0 +1,229 @@
+"""Calls, executed lines and calls to the outside, from the interpreter: two sources of the same counts.
+
+`sys.monitoring` (Python 3.12 and later) and `sys.settrace` with `sys.setprofile` (before) tell the same
+events. Rules that hold for both:
+
+- a line counts when it begins: control comes from another line, or jumps back within the line;
+- a generator that goes on counts as a call, as a profiler sees it;
+- a comprehension is part of the function that it stands in, and no call;
+- the outside is what a line of the subject calls by itself: C functions and methods (not classes, not
+  operators), and Python functions of others, those that C calls back included.
+
+Only the thread that began to record is looked at.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+_COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
+_MINE = __file__.rpartition("/")[0] + "/host_"  # the recorder's own frames are nobody's work
+_DESCRIPTOR = type(list.append)
+_BUILTIN = type(len)
+
+
+class Code:
+    """What one code object of the subject did."""
+
+    __slots__ = ("calls", "code", "first", "function", "is_call", "lines", "outside", "path")
+
+    def __init__(self, code: CodeType, path: str) -> None:
+        self.code, self.path, self.first = code, path, code.co_firstlineno
+        self.is_call = code.co_name not in _COMPREHENSIONS
+        self.function = code.co_qualname
+        if not self.is_call:
+            self.function = code.co_qualname.rpartition(".")[0].removesuffix(".<locals>") or "<module>"
+        self.calls = 0
+        self.lines: dict[int, int] = {}
+        self.outside: dict[tuple[int, str], int] = {}
+
+    def called_outside(self, line: int, name: str) -> None:
+        """Book a call from one of its lines to the outside."""
+        key = line, name
+        self.outside[key] = self.outside.get(key, 0) + 1
+
+
+class Codes:
+    """The code objects that were met; those of the subject are kept with their counts.
+
+    `at_line`, where it is given, is called with the code and the line that begins.
+    """
+
+    def __init__(self, root: str, at_line: Callable[[Code, int], None] | None = None) -> None:
+        self._root = root.rstrip("/") + "/"
+        self._known: dict[int, tuple[CodeType, Code | None]] = {}
+        self.at_line = at_line
+
+    def subject(self, code: CodeType) -> Code | None:
+        """The counts of a code object of the subject; None for everybody else's."""
+        if (found := self._known.get(id(code))) is None:
+            name = code.co_filename
+            mine = Code(code, name[len(self._root) :]) if name.startswith(self._root) else None
+            found = self._known[id(code)] = code, mine  # the code is held, so that its id stays its own
+        return found[1]
+
+    def all(self) -> list[Code]:
+        """The subject's code objects that ran."""
+        return [mine for _, mine in self._known.values() if mine is not None]
+
+    def innermost(self, frame: FrameType | None) -> tuple[Code | None, int]:
+        """The innermost line of the subject that is under way."""
+        while frame is not None:
+            if (mine := self.subject(frame.f_code)) is not None:
+                return mine, frame.f_lineno or 0
+            frame = frame.f_back
+        return None, 0
+
+    def entered(self, frame: FrameType) -> None:
+        """Book a call of Python code: the subject's own, or another's from a line of the subject."""
+        mine, around = self.subject(frame.f_code), frame.f_back
+        if mine is not None:
+            mine.calls += mine.is_call
+        elif around is not None and (caller := self.subject(around.f_code)) is not None:
+            code, module = frame.f_code, frame.f_globals.get("__name__", "")
+            if not code.co_filename.startswith(_MINE):
+                caller.called_outside(around.f_lineno or 0, f"{module}.{code.co_qualname}")
+
+    def line(self, mine: Code, line: int) -> None:
+        """Book a line that begins."""
+        mine.lines[line] = mine.lines.get(line, 0) + 1
+        if self.at_line is not None:
+            self.at_line(mine, line)
+
+
+def c_name(function: Any, owner: Any) -> str:
+    """`len`, `math.sqrt`, `list.append`: the name of a C function, or of a method and its object's type."""
+    if owner is None or type(owner).__name__ == "module":
+        module = getattr(function, "__module__", None)
+        return str(function.__name__) if module in (None, "builtins") else f"{module}.{function.__name__}"
+    kind = owner if isinstance(owner, type) else type(owner)
+    return f"{kind.__qualname__}.{function.__name__}"
+
+
+class TraceEvents:
+    """`sys.settrace` for lines, `sys.setprofile` for calls."""
+
+    def __init__(self, codes: Codes) -> None:
+        self._codes = codes
+        self._locals: dict[int, Callable[..., Any]] = {}
+        self._before: tuple[Any, Any] = (None, None)
+
+    def start(self) -> None:
+        """Listen in this thread."""
+        self._before = sys.gettrace(), sys.getprofile()
+        sys.settrace(self._trace)
+        sys.setprofile(self._profile)
+
+    def stop(self) -> None:
+        """Give the hooks back."""
+        sys.setprofile(self._before[1])
+        sys.settrace(self._before[0])
+
+    def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
+        mine = self._codes.subject(frame.f_code)
+        if mine is None:
+            return None
+        if (known := self._locals.get(id(mine))) is None:
+            known = self._locals[id(mine)] = self._local(mine)
+        return known
+
+    def _local(self, mine: Code) -> Callable[..., Any]:
+        book = self._codes.line
+
+        def local(frame: FrameType, event: str, arg: Any) -> Any:
+            if event == "line":
+                book(mine, frame.f_lineno)
+            return local
+
+        return local
+
+    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        if event == "call":
+            self._codes.entered(frame)
+        elif event == "c_call" and (mine := self._codes.subject(frame.f_code)) is not None:
+            mine.called_outside(frame.f_lineno, c_name(arg, arg.__self__))
+
+
+class MonitoringEvents:
+    """`sys.monitoring`: lines and calls of the subject's code objects alone, starts of all functions."""
+
+    _TOOL = 4  # none of those that sys.monitoring names
+
+    def __init__(self, codes: Codes) -> None:
+        self._codes = codes
+        self._monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
+        self._thread = threading.get_ident()
+        self._instrumented: set[int] = set()
+        self._places: dict[int, dict[int, int]] = {}
+
+    def start(self) -> None:
+        """Listen in this thread."""
+        self._thread = threading.get_ident()
+        tools, events = self._monitoring, self._monitoring.events
+        tools.use_tool_id(self._TOOL, "nbbench")
+        for event in (events.PY_START, events.PY_RESUME, events.PY_THROW):
+            tools.register_callback(self._TOOL, event, self._start)
+        tools.register_callback(self._TOOL, events.LINE, self._line)
+        tools.register_callback(self._TOOL, events.JUMP, self._jump)
+        tools.register_callback(self._TOOL, events.CALL, self._call)
+        tools.set_events(self._TOOL, events.PY_START | events.PY_RESUME | events.PY_THROW)
+        tools.restart_events()
+
+    def stop(self) -> None:
+        """Give the tool back."""
+        tools = self._monitoring
+        tools.set_events(self._TOOL, 0)
+        for one in self._codes.all():
+            if id(one.code) in self._instrumented:
+                tools.set_local_events(self._TOOL, one.code, 0)
+        self._instrumented.clear()
+        tools.free_tool_id(self._TOOL)
+
+    def _start(self, code: CodeType, *_: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        events = self._monitoring.events
+        if self._codes.subject(code) is not None and id(code) not in self._instrumented:
+            self._instrumented.add(id(code))
+            local = events.LINE | events.JUMP | events.CALL
+            self._monitoring.set_local_events(self._TOOL, code, local)
+        self._codes.entered(sys._getframe(1))
+
+    def _line(self, code: CodeType, line: int) -> None:
+        if threading.get_ident() == self._thread and (mine := self._codes.subject(code)) is not None:
+            self._codes.line(mine, line)
+
+    def _jump(self, code: CodeType, offset: int, target: int) -> Any:
+        """A jump back within one line begins the line again; any other is told as a line."""
+        lines = self._lines(code)
+        if target > offset or lines.get(offset) != lines.get(target):
+            return self._monitoring.DISABLE
+        self._line(code, lines.get(target, 0))
+        return None
+
+    def _call(self, code: CodeType, offset: int, function: Any, first: Any) -> None:
+        kind = type(function)
+        if kind is _BUILTIN:
+            owner = function.__self__
+        elif kind is _DESCRIPTOR and first is not self._monitoring.MISSING:
+            owner = first
+        else:
+            return
+        if threading.get_ident() == self._thread and (mine := self._codes.subject(code)) is not None:
+            mine.called_outside(self._lines(code).get(offset, 0), c_name(function, owner))
+
+    def _lines(self, code: CodeType) -> dict[int, int]:
+        if (known := self._places.get(id(code))) is None:
+            spans = [(start, end, line) for start, end, line in code.co_lines() if line is not None]
+            known = {at: line for start, end, line in spans for at in range(start, end, 2)}
+            self._places[id(code)] = known
+        return known
+
+
+def event_source(codes: Codes) -> TraceEvents | MonitoringEvents:
+    """What this interpreter has."""
+    return MonitoringEvents(codes) if hasattr(sys, "monitoring") else TraceEvents(codes)

@@ -1,0 +1,74 @@
+"""The evidence of an event in sentences: one function for each kind of record (`@says`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nbbench import units
+from nbbench.history.causes.facts import describe_work
+from nbbench.model import EvidenceRecord
+from nbbench.work.allocator_cost import MALLOC_REMEDY
+
+Figures = dict[str, Any]
+_Sentences = Callable[[Figures], list[str]]
+_SENTENCES: dict[str, _Sentences] = {"work": describe_work}
+_SAMPLING = {
+    "number": "calls in each sample (asv's number)",
+    "repeat": "samples of a result (asv's repeat)",
+}
+
+
+def says(kind: str) -> Callable[[_Sentences], _Sentences]:
+    """Register the sentences of a kind of evidence."""
+
+    def register(sentences: _Sentences) -> _Sentences:
+        _SENTENCES[kind] = sentences
+        return sentences
+
+    return register
+
+
+def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
+    """Everything that the evidence says, in its order."""
+    return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
+
+
+@says("same work")
+def _same_work(_: Figures) -> list[str]:
+    return ["the ledger is unchanged: same operations, same bytes"]
+
+
+@says("malloc")
+def _malloc(_: Figures) -> list[str]:
+    return [f"remedy: {MALLOC_REMEDY}"]
+
+
+@says("others")
+def _others(f: Figures) -> list[str]:
+    before, after = f["before"], f["after"]
+    return [
+        f"others used {before['others']:.0%} of a core while the older commits were measured and "
+        f"{after['others']:.0%} meanwhile (steal {before['steal']:.1%} → {after['steal']:.1%})"
+    ]
+
+
+@says("setup")
+def _setup(f: Figures) -> list[str]:
+    return [f"{_SAMPLING.get(f['what'], f['what'])} changed at this step: {f['before']} → {f['after']}"]
+
+
+@says("reference kernels")
+def _reference_kernels(f: Figures) -> list[str]:
+    moved = units.format_change(f["effect"])
+    return [f"the reference kernels, fixed programs timed beside these benchmarks, moved by {moved} with it"]
+
+
+@says("idle process")
+def _idle_process(_: Figures) -> list[str]:
+    return ["a process that imports and does nothing changed: what is imported differs, not what is computed"]
+
+
+@says("nothing")
+def _nothing(_: Figures) -> list[str]:
+    return ["neither work, allocator, setup nor the machine's load explains it"]

@@ -1,0 +1,53 @@
+"""What was not judged in words: which series, why, and what helps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nbbench import units
+from nbbench.model import NotJudged, NotJudgedReason, to_plain
+from nbbench.report.blocks import Block, Table, Title
+from nbbench.words import plural
+
+_NOT_JUDGED_SHOWN = 20
+
+
+def not_judged_detail(one: NotJudged) -> str:
+    """What there is to say of a series that was not judged: how far it moved, and what helps."""
+    said = [one.detail] if one.detail else []
+    if one.effect is not None:
+        said.append(f"values differ by {units.format_change(one.effect)} from the level before")
+    if one.reason is NotJudgedReason.TOO_RECENT:
+        said.append("one or two values are no level: measure one more commit, or measure these again")
+    return "; ".join(said)
+
+
+def plain_not_judged(found: Iterable[NotJudged]) -> list[dict[str, Any]]:
+    """The same for JSON."""
+    return [{**to_plain(one), "detail": not_judged_detail(one)} for one in found]
+
+
+def not_judged_counts(found: Sequence[NotJudged]) -> str:
+    """How many series were not judged, by reason: `3 series (2 failing, 1 too short)`."""
+    counts = Counter(str(one.reason) for one in found).most_common()
+    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
+    return f"{plural(len(found), 'series', 'series')} ({reasons})"
+
+
+def not_judged_blocks(found: Sequence[NotJudged]) -> list[Block]:
+    """How many series were not judged, by reason, and which; nothing where all were."""
+    if not found:
+        return []
+    rows = [
+        (one.series, str(one.reason), one.since[:8], not_judged_detail(one))
+        for one in found[:_NOT_JUDGED_SHOWN]
+    ]
+    more = len(found) - len(rows)
+    rest = [f"and {more} more; `--json` names all of them"] if more else []
+    return [
+        Title(f"Not judged: {not_judged_counts(found)}"),
+        Table(("series", "why", "since", "detail"), rows, codes=(0, 2)),
+        *rest,
+    ]

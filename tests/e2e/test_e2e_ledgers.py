@@ -1,0 +1,41 @@
+"""Ledgers recorded in warm processes, on the embedded subject."""
+
+from __future__ import annotations
+
+import pytest
+from e2e_project import planted
+
+from nbbench.config import load_settings
+from nbbench.measure import warm_client
+from nbbench.measure.ledgers import record_ledgers
+from nbbench.measure.process_env import server_environment
+from nbbench.subject.repository import describe, open_subject
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not warm_client.supported(), reason="needs Linux with pidfd_open"),
+]
+
+
+@pytest.fixture(scope="module")
+def bench(new_project):
+    import os
+    import sys
+
+    project = new_project("ledgers")
+    settings = load_settings(project.root, environ={})
+    server = warm_client.WarmServer(
+        sys.executable, {**server_environment(project.environment), "HOME": os.devnull}
+    )
+    yield settings, server, open_subject(settings)
+    server.close()
+
+
+def test_functions_and_peak_of_a_ledger(bench):
+    settings, server, subject = bench
+    name = "phi_steps-4"
+    one = record_ledgers(settings, server, describe(subject, planted(18)), [name])[name]
+    run = next(f for f in one.functions if f.function == "Simulator.run")
+    assert (run.calls, run.count, run.bytes) == (1, one.ops, one.bytes)
+    assert one.fused_bytes == run.fused_bytes < one.bytes / 4
+    assert one.peak_line[0].endswith(".py")
