@@ -1,7 +1,4 @@
-"""The nouns of nbbench as frozen dataclasses; no I/O.
-
-Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_bytes`).
-"""
+"""The nouns of nbbench as frozen dataclasses; no I/O. Times are aware and UTC; durations end in `_s`."""
 
 from __future__ import annotations
 
@@ -51,6 +48,9 @@ class Cause(StrEnum):
     ENVIRONMENT = "environment"
     HARNESS = "harness"
     IMAGE = "image changed"
+    HOST = "host work"
+    IMPORT = "import"
+    OUTPUT = "output"
     FAILURE = "failure"
     UNEXPLAINED = "unexplained"
 

@@ -90,11 +90,11 @@ def _payload(answer: BisectAnswer) -> dict[str, Any]:
 def _text(answer: BisectAnswer) -> str:
     from nbbench.units import format_change
 
-    search, places, steps = answer.search, answer.culprits, answer.search.steps
+    search, places = answer.search, answer.culprits
     lines = [answer.sentence]
     for index in places[:MOST_LISTED]:
         commit = search.commits[index]
-        work = f"  exact work {format_change(steps[index])}" if index in steps else ""
+        work = f"  exact work {format_change(search.steps[index])}" if index in search.steps else ""
         lines.append(f"  {commit.short} {commit.date:%Y-%m-%d} {commit.subject[:70]}{work}")
     if len(places) > MOST_LISTED:
         lines.append(f"  … and {len(places) - MOST_LISTED} more")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nbbench.cli import options
 from nbbench.cli.app import App
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from nbbench.capture.logs import Screen
     from nbbench.captured import Capture
     from nbbench.config import Settings
 
@@ -66,19 +67,20 @@ def capture(
     2 a guard does not hold, or nothing could be written; 130, 143 or 129 interrupted (SIGINT,
     SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
+    from nbbench.capture.logs import Screen
     from nbbench.capture.run import register_capture, run_capture
     from nbbench.capture.session import CaptureRequest
-    from nbbench.errors import UsageError
     from nbbench.subject.presets import find_preset
 
-    checkout = Path(subject).resolve()
-    if not checkout.is_dir():
-        raise UsageError(f"{subject} is not a folder", hint="--subject names the subject's checkout")
+    checkout = options.folder(subject, "--subject names the subject's checkout").resolve()
     settings = _settings(app, checkout)
     chosen = find_preset(settings, preset)
     words = command or chosen.command
     if not words:
         raise UsageError(f"preset {preset} has no command of its own", hint="nbbench capture -- COMMAND")
+    sys.stdout.flush()
+    # The command's output where the user sees it; stdout stays free for --json.
+    screens = (None, None) if app.quiet else (2 if app.json else 1, 2)
     request = CaptureRequest(
         preset=chosen,
         command=words,
@@ -89,7 +91,7 @@ def capture(
         sign_off=sign_off.strip(),
         profile=profile,
         probe=not no_probe,
-        screens=_screens(app),
+        screens=(Screen(screens[0]), Screen(screens[1])),
         say=app.say,
     )
     folder, done = run_capture(settings, request, os.environ)
@@ -104,7 +106,6 @@ def _settings(app: App, checkout: Path) -> Settings:
     """
     import nbbench
     from nbbench.config import checkout_settings, find_root, load_settings
-    from nbbench.errors import ConfigError
 
     if app.root is not None:
         return app.settings
@@ -117,27 +118,19 @@ def _settings(app: App, checkout: Path) -> Settings:
     return checkout_settings(checkout)
 
 
-def _screens(app: App) -> tuple[Screen, Screen]:
-    """The command's output where the user sees it; stdout stays free for --json."""
-    from nbbench.capture.logs import Screen
-
-    if app.quiet:
-        return Screen(None), Screen(None)
-    sys.stdout.flush()
-    return Screen(2 if app.json else 1), Screen(2)
-
-
 def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
+    """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
+    from nbbench.captured import RunOutcome
     from nbbench.report.capture import capture_status
     from nbbench.report.capture_page import verdict_line
     from nbbench.report.capture_sentences import sentences
 
-    found = done.findings
+    found, status = done.findings, capture_status(done)
     payload = {
         "folder": str(folder),
         "stamp": done.stamp,
         "cluster": done.cluster,
-        "status": capture_status(done),
+        "status": status,
         "outcome": done.outcome,
         "command_exit_code": done.exit_code,
         "verdict": found.verdict if found else None,
@@ -147,18 +140,10 @@ def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
         "files": done.files,
         "registered": registered,
     }
-    lines = [capture_status(done), *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
+    lines = [status, *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
     lines += [f"anomaly: {text}" for text in done.anomalies]
     lines += [f"note: {text}" for text in done.notes]
     app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]))
-    return exit_code(done)
-
-
-def exit_code(done: Capture) -> int:
-    """nbbench's own exit code for a finished capture; see the command's help."""
-    from nbbench.captured import RunOutcome
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-
     if done.outcome is RunOutcome.INTERRUPTED:
         return 128 + (done.signalled or 2)
     if done.outcome is RunOutcome.FAILED:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.work_verdicts import WorkFacts, without_base
+from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import ImageChange, Ledger
+from nbbench.measure.host import counts_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
-from nbbench.model import Commit
+from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.subject.profile import load_profile
+from nbbench.work.host_diff import HostDiff, diff_host, host_series
 from nbbench.work.ledger_diff import compare_images, diff_ledgers
+from nbbench.work.line_match import LineMatch
 from nbbench.work.work import line_match
 
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
@@ -45,10 +50,44 @@ def work_facts(
             skipped = all(error.startswith(_SKIPPED) for error in errors if error)
             not_judged.append(without_base(f"ledger {name}", *errors, skipped=skipped))
         elif errors[1]:
-            lost[name] = errors[1]
+            lost[f"ledger {name}"] = errors[1]
         else:
             diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
-    return WorkFacts(tuple(diffs), lost, tuple(not_judged))
+    work = WorkFacts(tuple(diffs), lost=lost, not_judged=tuple(not_judged))
+    return _with_host(settings, work, (base, head), match, say)
+
+
+def _with_host(
+    settings: Settings,
+    work: WorkFacts,
+    ends: tuple[Commit, Commit],
+    match: LineMatch | None,
+    say: Callable[[str], None],
+) -> WorkFacts:
+    """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
+    names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
+    if not counts_host(settings) or not work.diffs:
+        return work
+    try:
+        sides = workload_host(settings, ends, names[1:], say)
+    except InconclusiveError as error:
+        missing = NotJudged("host work", NotJudgedReason.NOT_MEASURED, detail=str(error))
+        return replace(work, not_judged=(*work.not_judged, missing))
+    moved: list[HostDiff] = []
+    equal, lost, not_judged = [], dict(work.lost), list(work.not_judged)
+    for name in names:
+        before, after = (side.get(name) or HostWork(name, "", error="not recorded") for side in sides)
+        series = host_series(name, name)
+        if before.error:
+            if not before.error.startswith(_SKIPPED):  # what the suite does not count is no gap
+                not_judged.append(without_base(series, before.error, after.error, skipped=False))
+        elif after.error:
+            lost[series] = after.error
+        elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
+            moved += found
+        else:
+            equal.append(series)
+    return replace(work, host=tuple(moved), host_equal=tuple(equal), lost=lost, not_judged=tuple(not_judged))
 
 
 def accepted_images(

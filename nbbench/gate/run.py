@@ -43,7 +43,7 @@ class Asked:
     base: Commit
     head: Commit
     bench: str
-    policy: str = "both"  # both, ledger, time
+    policy: str = "both"  # both, work, time
     seed: int = 0
     accept_image: bool = False
 
@@ -93,7 +93,7 @@ def run_gate(settings: Settings, asked: Asked, say: Callable[[str], None]) -> Ga
         except BudgetSpentError as error:
             found.notes.append(str(error))
             if not found.session.states:
-                found.leave_out(asked.bench if asked.policy != "ledger" else "exact work")
+                found.leave_out(asked.bench if asked.policy != "work" else "exact work")
     found.session.finish()
     return build_report(
         base,
@@ -130,8 +130,8 @@ def _measure(
     if images:
         found.notes.append(_image_note(images, found.work, asked))
     decided = {verdict.outcome for verdict in work_verdicts(found.work, found.acknowledged)}
-    if asked.policy == "ledger":
-        found.notes.append("exact work of warm runs alone: time, construction and imports were not judged")
+    if asked.policy == "work":
+        found.notes.append("exact work alone: time was not judged")
         return
     if Outcome.REGRESSED in decided:
         found.notes.append(f"exact work decides beyond {LEDGER_TOLERANCE:.0%}; time was not measured")

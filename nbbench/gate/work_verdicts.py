@@ -13,6 +13,7 @@ from nbbench.history.causes.facts import describe_work, work_record
 from nbbench.metrics import Better, least_effect, unit_better
 from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
 from nbbench.verdicts import Verdict
+from nbbench.work.host_diff import HOST_CAUSES, HostDiff, HostMetric, host_series
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
 # More than this decides by itself; the ledger has no noise, so the limits are a matter of relevance,
@@ -26,14 +27,17 @@ PEAK_TOLERANCE = least_effect("B (exact)")
 class WorkFacts:
     """The exact work of base and head by workload.
 
-    `diffs` are of workloads that ran on both sides, `lost` of those that ran at base and cannot at head (with
-    why); `not_judged` are all others. `accepted_images` names workloads whose new image somebody accepted.
+    `diffs` are of workloads that ran on both sides, `lost` of series that ran at base and cannot at head
+    (with why); `not_judged` are all others. `accepted_images` names workloads whose new image is right.
+    `host` is the host work that moved, `host_equal` the series of workloads of which none did.
     """
 
     diffs: tuple[LedgerDiff, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
     not_judged: tuple[NotJudged, ...] = ()
     accepted_images: Collection[str] = ()
+    host: tuple[HostDiff, ...] = ()
+    host_equal: tuple[str, ...] = ()
 
     def incomparable(self, diff: LedgerDiff) -> bool:
         """Whether head computes another image that nobody said is right."""
@@ -60,13 +64,33 @@ def ledger_rows(diffs: Sequence[LedgerDiff]) -> tuple[dict[str, Any], ...]:
 
 
 def work_verdicts(facts: WorkFacts, acknowledged: Sequence[Acknowledged] = ()) -> list[Verdict]:
-    """The verdicts on exact work: what cannot run any more, then traffic and peak memory by workload."""
-    found = [lost_verdict(f"ledger {name}", reason) for name, reason in facts.lost.items()]
+    """The verdicts on exact work: what cannot run any more, traffic, peak memory, host work."""
+    found = [lost_verdict(series, reason) for series, reason in facts.lost.items()]
     for diff in facts.diffs:
         for verdict in filter(None, (traffic_verdict(diff), peak_verdict(diff), *count_verdicts(diff))):
             said = _accepted(verdict, acknowledged)
             found.append(_other_image(said, diff) if facts.incomparable(diff) else said)
-    return found
+    found += [_accepted(host_verdict(diff), acknowledged) for diff in facts.host]
+    return [*found, *map(_equal_host, facts.host_equal)]
+
+
+def host_verdict(diff: HostDiff) -> Verdict:
+    """What one metric of host work says, in a phase in which it moved."""
+    return _exact_verdict(
+        host_series(diff.workload, diff.phase),
+        Outcome.REGRESSED if diff.effect > 0 else Outcome.IMPROVED,
+        (diff.before, diff.after),
+        diff.effect,
+        unit=diff.metric,
+        floor=least_effect(diff.metric),
+        sentence=diff.sentence,
+        cause=HOST_CAUSES.get(diff.metric, Cause.HOST),
+    )
+
+
+def _equal_host(series: str) -> Verdict:
+    floor, said = least_effect(HostMetric.STEPS), "the same host work"
+    return Verdict(series, Outcome.UNCHANGED, 0.0, None, None, floor, 0, said)
 
 
 def traffic_verdict(diff: LedgerDiff) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nbbench import __version__, units
 from nbbench.captured import PASSED, Capture, Check, Diagnosis, Figure, Findings, RunOutcome, TestRun, Usage
-from nbbench.report.blocks import Block, Bullets, Lines, Table, Title
+from nbbench.report.blocks import Block, Bullets, Item, Table, Title
 from nbbench.report.capture import capture_status, guarded_line
 from nbbench.report.capture_sentences import next_actions, sentences
 from nbbench.report.dtypes import cases_table
@@ -33,7 +33,7 @@ def summary_md(capture: Capture) -> str:
         {
             "Status": [capture_status(capture)],
             "STAMP": [f"{capture.stamp} (UTC), started {minute(capture.started_at)}, {took}"],
-            "Command": [f"In {capture.cwd}:", Lines([guarded_line(capture)])],
+            "Command": [f"In {capture.cwd}:", Bullets([Item(about=guarded_line(capture))])],
             "Executive Summary": [Bullets(_executive(capture))],
             "Results": [
                 *(_usage_table(capture.usage, capture.time_source) if capture.usage else []),

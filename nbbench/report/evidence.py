@@ -15,7 +15,7 @@ from nbbench.documents import document
 from nbbench.model import Flag, Result, Status
 from nbbench.plan.exported import Comparison, Export, Standing, comparisons
 from nbbench.report import events, not_judged
-from nbbench.report.blocks import Block, Bullets, Lines, Table
+from nbbench.report.blocks import Block, Bullets, Item, Table
 from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
 from nbbench.words import clean_lines, minute, plural
 
@@ -123,7 +123,7 @@ def summary_md(export: Export, files: Iterable[str]) -> str:
         {
             "Status": [status_line(export)],
             "STAMP": [f"{export.stamp} (UTC), measured from {minute(export.started_at)}{took}"],
-            "Command": [Lines([export.command])],
+            "Command": [Bullets([Item(about=export.command)])],
             "Executive Summary": [Bullets(_executive(export, compared))],
             "Results": [*_results(export), *not_judged.not_judged_blocks(export.not_judged)],
             "Environment": fact_table(facts),

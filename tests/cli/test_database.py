@@ -113,7 +113,7 @@ def test_the_newest_measurement_of_two_checkouts_counts(stepped, tmp_path):
     assert stepped.run("import", str(other)).exit_code == 0
     for _ in range(2):
         assert listed(stepped) == {}
-        assert stepped.run("detect").exit_code == 0
+        assert stepped.run("regressions").exit_code == 0
 
 
 @pytest.mark.parametrize("damage", ["doubled", "cut", "not a database"])
@@ -190,12 +190,11 @@ def test_own_files_that_cannot_be_used_are_said_by_every_verdict(stepped, conten
     files = sorted((stepped.root / "results" / "m").glob("0*.json"))
     for path in files[:4]:
         path.write_text(content)
-    for command in ("regressions", "detect"):
-        assert "4 files of the results cannot be used" in stepped.run(command).stderr
+    assert "4 files of the results cannot be used" in stepped.run("regressions").stderr
     for path in files:
         path.write_text(content)
     database(stepped).unlink()
-    for command in (("regressions", "--fail"), ("detect",), ("publish", "--page-only")):
+    for command in (("regressions", "--fail"), ("publish", "--page-only")):
         done = stepped.run(*command)
         assert done.exit_code == 4
         assert "12 files of the results cannot be used" in done.stderr

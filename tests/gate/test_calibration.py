@@ -14,7 +14,8 @@ from nbbench.gate.calibration import (
     read_calibration,
     write_calibration,
 )
-from nbbench.report.calibration import calibration_text
+from nbbench.report.records import calibration_blocks
+from nbbench.report.text import as_text
 from nbbench.verdicts import SeriesNoise
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -59,7 +60,7 @@ def test_the_table_says_whether_the_canary_helps() -> None:
         "a": SeriesNoise(0.018, 0.011, 30, 0.5, 0.0181, 0.0162),
         "b": SeriesNoise(0.006, 0.002, 30, 0.0, 0.006, 0.007),
     }
-    text = calibration_text(series, 0.01, "0 of 60 pairs were disturbed and measured again")
+    text = as_text(calibration_blocks(series, 0.01, "0 of 60 pairs were disturbed and measured again"))
     assert "yes: 1.83 % -> 1.63 %" in text
     assert "no: 0.60 % -> 0.70 %" in text
     assert text.endswith("measured again")

@@ -384,7 +384,7 @@ def test_a_larger_peak_at_equal_traffic_names_the_line() -> None:
 
 
 def test_a_workload_that_ran_at_base_and_cannot_run_at_head_is_a_regression() -> None:
-    (found,) = work_verdicts(WorkFacts(lost={"sources-3969": "NameError: n\nmore"}))
+    (found,) = work_verdicts(WorkFacts(lost={"ledger sources-3969": "NameError: n\nmore"}))
     assert (found.outcome, found.series) == (Outcome.REGRESSED, "ledger sources-3969")
     assert found.sentence == "runs at base but not at head: NameError: n"
 
