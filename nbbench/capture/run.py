@@ -71,15 +71,17 @@ def run_capture(
     return session.folder, session.capture
 
 
-def register_capture(settings: Settings, folder: Path, capture: Capture, say: Callable[[str], None]) -> bool:
+def register_capture(settings: Settings, folder: Path, say: Callable[[str], None]) -> bool:
     """Enter a sealed folder and its figures into the project's database; without one it is as good."""
     if not settings.is_project:
         say("the folder is not registered: there is no nbbench project here (asv.conf.json); see --root")
         return False
     try:
         from nbbench.record.folders import register_folder
+        from nbbench.record.refresh import open_store
 
-        register_folder(settings, folder, capture.cluster, capture.commit)
+        with open_store(settings) as store:
+            register_folder(settings, store, folder)
     except Exception as error:
         say(f"the folder is not registered in the database: {error or type(error).__name__}")
         return False

@@ -95,7 +95,7 @@ def capture(
         say=app.say,
     )
     folder, done = run_capture(settings, request, os.environ)
-    return _emit(app, folder, done, register_capture(settings, folder, done, app.say))
+    return _emit(app, folder, done, register_capture(settings, folder, app.say))
 
 
 def _settings(app: App, checkout: Path) -> Settings:

@@ -64,6 +64,7 @@ class Traffic:
     fused_bytes: int = 0
     functions: dict[tuple[str, str], FunctionTotal] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    counts: dict[str, float] = field(default_factory=dict)  # what else is counted, by its metric's name
 
 
 class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
