@@ -285,15 +285,8 @@ def test_what_a_probe_counts_is_a_metric_by_its_line_in_the_registry(project: Pr
     (project.root / "pyproject.toml").write_text(PLAN)
     shown = project.run("plan", "P")
     assert shown.exit_code == 3 and "misses" in shown.stdout and " 50 " in shown.stdout
-<<<<<<< HEAD
-    (verdict,) = count_verdicts(diff_ledgers(few, many))
-    assert (verdict.outcome, verdict.sentence) == (Outcome.REGRESSED, "5 copies → 50 copies")
-    assert count_verdicts(diff_ledgers(many, few))[0].outcome is Outcome.IMPROVED
-    assert count_verdicts(diff_ledgers(few, few))[0].outcome is Outcome.UNCHANGED
-=======
     *_, verdict = workload_verdicts(diff_ledgers(few, many))
     assert (verdict.outcome, verdict.series) == (Outcome.REGRESSED, f"copies {few.workload}")
     assert evidence_text(verdict.evidence) == "5 copies → 50 copies"
     assert workload_verdicts(diff_ledgers(many, few))[-1].outcome is Outcome.IMPROVED
     assert workload_verdicts(diff_ledgers(few, few))[-1].outcome is Outcome.UNCHANGED
->>>>>>> main
