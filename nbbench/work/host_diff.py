@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from nbbench import units
 from nbbench.host import HostCount, HostKind, HostPhase, HostWork
 from nbbench.metrics import least_change, least_effect
-from nbbench.model import Cause, Phase
+from nbbench.model import Cause, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, SiteNames
 
@@ -40,17 +40,6 @@ _KINDS = {
 HOST_CAUSES = {HostMetric.MODULES: Cause.IMPORT, HostMetric.OUTPUT: Cause.OUTPUT}
 """The causes of what has one of its own; the others are host work."""
 
-_WORDS = {
-    HostKind.CALL: "called",
-    HostKind.LINE: "executed",
-    HostKind.OUTSIDE: "calls {}",
-    HostKind.MODULE: "imports {}",
-    HostKind.OUTPUT: "writes to {}",
-    HostKind.MEMORY: "holds",
-    HostKind.FILE: "opens to {}",
-    HostKind.WARNING: "warns {}",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class HostChange:
@@ -62,12 +51,6 @@ class HostChange:
     name: str
     before: int
     after: int
-
-    @property
-    def sentence(self) -> str:
-        """`physics.py:24 sincg: executed 1 → 400`."""
-        place = f"{self.where} {self.function}".strip() or "(no line of the subject)"
-        return f"{place}: {_WORDS[self.kind].format(self.name)} {self.before:,} → {self.after:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +86,12 @@ class HostDiff:
         return moved >= least and abs(self.effect) > least_effect(self.metric)
 
     @property
-    def sentence(self) -> str:
-        """The phase, the totals and the lines that changed most."""
-        values = [units.format_value(value, self.metric) for value in (self.before, self.after)]
-        said = [f"{self.phase}: {values[0]} → {values[1]} ({units.format_change(self.effect)})"]
-        said += [change.sentence for change in self.lines[:_LINES_SHOWN]]
-        if rest := len(self.lines) - _LINES_SHOWN:
-            said += [f"{rest} more"] if rest > 0 else []
-        return "; ".join(said)
+    def figures(self) -> dict[str, Any]:
+        """The totals and the lines that changed most, as JSON can hold them."""
+        names = ("phase", "metric", "before", "after")
+        shown = to_plain(self.lines[:_LINES_SHOWN])
+        more = max(len(self.lines) - _LINES_SHOWN, 0)
+        return {name: getattr(self, name) for name in names} | {"lines": shown, "more_lines": more}
 
 
 def host_series(workload: str, phase: str) -> str:
