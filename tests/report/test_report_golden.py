@@ -31,15 +31,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 FLAGS = regressions_blocks(samples.FLAGS, not_judged=samples.NOT_JUDGED, now=samples.NOW)
 GATE = gate_blocks(samples.GATE)
 COMMITS = commits_blocks(samples.COMMITS[10:14])
-<<<<<<< HEAD
 RUN = run_blocks(samples.RESULTS, samples.COMMITS, records=samples.RECORDS, notes=("one note",))
-NOTHING = replace(
-    samples.GATE, outcome=Outcome.INCONCLUSIVE, sentence="nothing was measured", verdicts=(), ledger=()
-)
-=======
-RUN = run_blocks(samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, notes=("one note",))
 NOTHING = replace(samples.GATE, outcome=Outcome.INCONCLUSIVE, verdicts=(), ledger=())
->>>>>>> main
 EXPORT = Export(
     stamp="20251015T113531Z",
     cluster="CLUSTER-PERF-001",
