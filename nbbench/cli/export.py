@@ -48,7 +48,14 @@ def export(
         found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
         files = [path.name for path in write_folder(folder, render(replace(found, stamp=folder.name)))]
-        register_folder(app.settings, folder, name, found.commit.hash, store=store)
-    payload = {"folder": str(folder), "stamp": folder.name, "machine": found.machine, "files": files}
+        register_folder(app.settings, store, folder)
+    payload = {
+        "folder": str(folder),
+        "stamp": folder.name,
+        "machine": found.machine,
+        "files": files,
+        "not_judged": found.not_judged,
+        "not_judged_count": len(found.not_judged),
+    }
     app.emit("export", payload, "\n  ".join([str(folder), *files]))
     return found.exit_code

@@ -152,7 +152,12 @@ def test_compare_evidence(project: Any, tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_an_export_is_registered_with_its_figures(stepped: Any) -> None:
-    assert stepped.run("export").exit_code == 0
+    """Issue 10, item 3: an export says what could not be judged, from the facts of `regressions`."""
+    shown = stepped.run("export", "--json")
+    assert shown.exit_code == 0
+    told, judged = json.loads(shown.stdout), json.loads(stepped.run("regressions", "--json").stdout)
+    assert told["not_judged"] == judged["not_judged"]
+    assert told["not_judged_count"] == len(told["not_judged"])
     (item,) = json.loads(stepped.run("db", "folders", "--json").stdout)["items"]
     assert (item["kind"], item["state"], item["exit_code"]) == ("export", "whole", 0)
     assert {figure["name"] for figure in item["figures"]} >= {"suite.time_slow", "suite.time_same"}
