@@ -48,7 +48,8 @@ class SeriesState:
     ``confirming`` are the fresh rounds after a regression was found; ``confirmed`` is None until they say yes
     or no; without ``confirm`` none is needed. ``crashes`` counts failures by side, ``errors`` has the first
     reason of each, ``skipped`` the sides that skip themselves; ``disturbed`` says what disturbed the newest
-    pair that gave no figure, which is no error.
+    pair that gave no figure, which is no error. ``canary`` times the reference kernels' drift is taken from
+    each log-ratio.
     """
 
     label: str
@@ -58,6 +59,7 @@ class SeriesState:
     accepted: float = 0.0
     confirm: bool = True
     resolution: float = RESOLUTION
+    canary: float = 0.0
     log_ratios: list[float] = field(default_factory=list)
     confirming: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
@@ -113,11 +115,10 @@ class SeriesState:
         wanted = self.confirm and self.directed
         return wanted and self.decision is not None and self.decision.decision == "slower"
 
-    def take(self, pair: Pair, coefficient: float = 0.0) -> None:
-        """Take one pair into account; ``coefficient`` times the reference kernels' drift is taken from it."""
-        ends = zip(SIDES, (pair.base, pair.head), strict=True)
+    def take(self, pair: Pair) -> None:
+        """Take one pair into account."""
         self.rounds += any(one.value is not None or one.error for one in (pair.base, pair.head))
-        for side, sample in ends:
+        for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
             if sample.skipped:
                 self.skipped.add(side)
             if sample.error:
@@ -126,7 +127,7 @@ class SeriesState:
             if sample.value is not None:
                 self.values[side].append(sample.value)
         self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
-        self.add(pair.log_ratio - coefficient * pair.drift)
+        self.add(pair.log_ratio - self.canary * pair.drift)
 
     def add(self, log_ratio: float) -> None:
         """Take one round into account; after a regression was found, rounds go to its confirmation."""

@@ -44,7 +44,7 @@ def pair(log_ratio: float, disturbed: str = "", drift: float = 0.0) -> Pair:
 
 
 def drive(runner: Runner, seconds: float = 600.0, coefficient: float = 0.0) -> tuple[SeriesState, Tally]:
-    state, tally = SeriesState("time_run", 0.01), Tally()
+    state, tally = SeriesState("time_run", 0.01, canary=coefficient), Tally()
     session = GateSession([state], 0.01)
     run_rounds(
         runner,  # type: ignore[arg-type]
@@ -52,7 +52,6 @@ def drive(runner: Runner, seconds: float = 600.0, coefficient: float = 0.0) -> t
         session,
         budget=Budget(seconds, lambda: runner.now),
         tally=tally,
-        coefficients={"time_run": coefficient},
     )
     session.finish()
     return state, tally
