@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from statistics import median
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from . import recording, subject
 from .workloads import BANDWIDTH, DTYPES, SIZES
 
 GIB = 2**30
+CASES = {one.name: functools.partial(subject.bandwidth, **dict(one.params)) for one in BANDWIDTH}
 
 
 def refuse_large(size: int, dtype: str) -> None:

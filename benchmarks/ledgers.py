@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+import importlib
 from collections.abc import Callable
 
-from . import recording, subject, vectorisation
-from .workloads import BANDWIDTH
+from . import recording, subject
+from .workloads import BENCHMARKS
 
+# Every module that `workloads` declares benchmarks of may have the cases of its workloads, by name.
+_MODULES = sorted({one.benchmark.partition(".")[0] for one in BENCHMARKS})
 WORKLOADS: dict[str, Callable[[], subject.Case]] = {
-    **{one.name: functools.partial(subject.bandwidth, **dict(one.params)) for one in BANDWIDTH},
-    **vectorisation.CASES,
+    name: build
+    for module in _MODULES
+    for name, build in getattr(importlib.import_module(f"{__package__}.{module}"), "CASES", {}).items()
 }
 
 
@@ -22,7 +26,7 @@ def write(workloads: list[str]) -> None:
         try:
             case = WORKLOADS[name]()
             case.run()
-            kept.append(recording.ledger_of(case))
+            kept.append(dataclasses.replace(recording.ledger_of(case), workload=name))
         except Exception as error:
             kept.append(recording.failed_ledger(name, error))
     recording.save(kept)

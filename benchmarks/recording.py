@@ -10,6 +10,7 @@ from typing import Any
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.probe.resources import measure, pin_malloc
 from nbbench.probe.workload import record_ledger
@@ -81,11 +82,12 @@ def failed_ledger(name: str, error: Exception) -> Ledger:
     return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
 
 
-def save(ledgers: Iterable[Ledger]) -> None:
-    """Keep the ledgers, line by line, beside asv's results (where the environment asks for it)."""
+def save(ledgers: Iterable[Ledger], host: Iterable[HostWork] = ()) -> None:
+    """Keep ledgers and host work, line by line, beside asv's results (where the environment asks for it)."""
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
     kept = {ledger.workload: ledger for ledger in ledgers}
-    if path and kept:
+    counted = {one.workload: one for one in host}
+    if path and (kept or counted):
         from importlib.metadata import version
 
         write_ledgers(
@@ -94,6 +96,7 @@ def save(ledgers: Iterable[Ledger]) -> None:
             commit=os.environ.get("ASV_COMMIT", ""),
             torch=version("torch").partition("+")[0],
             ledgers=kept,
+            host=counted,
         )
 
 

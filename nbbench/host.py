@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from nbbench.model import Phase
 
@@ -21,8 +23,18 @@ class HostKind(StrEnum):
     MEMORY = "memory"  # by which the peak of what Python's allocators handed out rose on the line
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class HostCount:
+MEMORY_UNIT = 2**20
+"""Bytes to which MEMORY is rounded: allocations differ by hundreds of bytes from process to process, since
+Python keeps freed objects for the next of their kind."""
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The Python that runs now: host work is compared under one."""
+
+IMPORT_WORKLOAD = "import"
+"""The name under which importing the subject is on record: all workloads share it."""
+
+
+class HostCount(NamedTuple):
     """How often one thing happened on one line of the subject.
 
     `path` is relative to the subject's source root; '' with line 0 where no line of the subject was under
@@ -35,33 +47,21 @@ class HostCount:
     line: int
     function: str
     name: str
-    count: int
+    amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class HostPhase:
+class HostPhase(NamedTuple):
     """The host work of one phase. Tensors are not in its MEMORY: the ledger counts them."""
 
     phase: Phase
     counts: tuple[HostCount, ...]
 
-    def total(self, *kinds: HostKind) -> int:
-        """The sum of the counts of these kinds."""
-        return sum(one.count for one in self.counts if one.kind in kinds)
-
 
 @dataclass(frozen=True, slots=True)
 class HostWork:
-    """The host work of one workload on one tree, phase by phase; `error` says why there is none."""
+    """The host work of one workload on one tree under one Python (3.11); `error` says why there is none."""
 
     workload: str
+    python: str
     phases: tuple[HostPhase, ...] = ()
     error: str = ""
-
-
-MEMORY_UNIT = 2**20
-"""Bytes to which MEMORY is rounded: allocations differ by hundreds of bytes from process to process, since
-Python keeps freed objects for the next of their kind."""
-
-IMPORT_WORKLOAD = "import"
-"""The name under which importing the subject is on record: all workloads share it."""

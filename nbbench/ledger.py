@@ -63,7 +63,8 @@ class Ledger:
     and whatever else it left behind once.
     `peak_line` (path, line, function) ran when most bytes were alive. `backward_ops` and
     `backward_bytes` are the part of `ops` and `bytes` that autograd's backward pass issued.
-    `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly.
+    `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly. `counts` are
+    what else was counted exactly, by the name of its metric (`metrics.LEDGER_METRICS`).
     """
 
     workload: str
@@ -86,6 +87,7 @@ class Ledger:
     backward_bytes: int = 0
     functions: tuple[FunctionCost, ...] = ()
     notes: tuple[str, ...] = ()
+    counts: tuple[tuple[str, float], ...] = ()
 
     @property
     def bytes_per_pixel(self) -> float:

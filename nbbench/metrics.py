@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
+from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
 
@@ -26,6 +27,7 @@ class Role(StrEnum):
     DTYPE = "dtype"  # exact: upcast bytes, output dtype
     MEMORY = "memory"  # peak memory
     ALLOCATOR = "allocator"  # page faults
+    HOST = "host"  # exact counts of Python's own work
     MACHINE = "machine"  # ceilings: never the subject's doing
     DERIVED = "derived"  # quotients of the others: evidence, never an event of its own
     OTHER = "other"  # another project's figures
@@ -91,7 +93,8 @@ _LEAST_WORK = 0.01
 _LEAST_OPERATIONS = 0.10
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 # Less than 2 MiB more at once is lost in any process (a 1024² frame of float32 has 4 MiB).
-_LEAST_CHANGE = {"faults": 1000.0, "B (exact)": float(2**21)}
+# A step of Python takes about 0.1 µs: fewer than a hundred are lost in any phase.
+_LEAST_CHANGE = {"faults": 1000.0, "B (exact)": float(2**21), "steps": 100.0, "B held": float(2**21)}
 
 # Figures that say by themselves what they are. Exact ones repeat to the last digit on any machine
 # with the same torch version, so any change is a change of the subject (docs/ledger.md).
@@ -101,10 +104,34 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "B/point": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "exponent": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
+    "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "files": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
+    "B (mapped)": (Better.LOWER, True, Role.ALLOCATOR, _LEAST_NOISY),
 }
+
+
+_Figure = Callable[[Ledger], float | None]
+
+
+def ledger_count(name: str, unit: str) -> tuple[str, _Figure]:
+    """The metric of what a probe keeps under this name in `Ledger.counts`; `_BY_UNIT` tells of its unit."""
+    return unit, lambda one: dict(one.counts).get(name)
+
+
+LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
+    "track_bytes_per_pixel": ("B/pixel", lambda one: one.bytes_per_pixel),
+    "track_operations": ("operations", lambda one: float(one.ops)),
+    "track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
+    "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
+    "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
+}
+"""The exact figures of a ledger by the names of their series: unit and value."""
 
 
 def is_exact(unit: str) -> bool:
@@ -115,6 +142,11 @@ def is_exact(unit: str) -> bool:
 def least_effect(unit: str) -> float:
     """The smallest log ratio of a metric in this unit that counts."""
     return _BY_UNIT[unit][3] if unit in _BY_UNIT else _LEAST_NOISY
+
+
+def least_change(unit: str) -> float:
+    """The smallest difference of a metric in this unit that counts."""
+    return _LEAST_CHANGE.get(unit, 0.0)
 
 
 # Series of our suites whose role their unit does not tell: their last name part, or the last two.
@@ -212,7 +244,7 @@ def _metric(name: str, unit: str, kind: str, declared: Better | None, phase: Pha
         role=role,
         phase=phase,
         least_effect=least,
-        least_change=_LEAST_CHANGE.get(unit, 0.0),
+        least_change=least_change(unit),
     )
 
 

@@ -1,7 +1,4 @@
-"""The nouns of nbbench as frozen dataclasses; no I/O.
-
-Times are aware UTC datetimes; durations are seconds (`_s`), sizes bytes (`_bytes`).
-"""
+"""The nouns of nbbench as frozen dataclasses; no I/O. Times are aware and UTC; durations end in `_s`."""
 
 from __future__ import annotations
 
@@ -51,6 +48,9 @@ class Cause(StrEnum):
     ENVIRONMENT = "environment"
     HARNESS = "harness"
     IMAGE = "image changed"
+    HOST = "host work"
+    IMPORT = "import"
+    OUTPUT = "output"
     FAILURE = "failure"
     UNEXPLAINED = "unexplained"
 
@@ -115,16 +115,14 @@ class FlagState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The answers a gate gives for a series.
-
-    "acknowledged" is a regression that somebody accepted, "not comparable" a program of another image.
-    """
+    """A gate's answers for a series: "changed" lacks a direction, "not comparable" is of another image."""
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     ACKNOWLEDGED = "acknowledged"
+    CHANGED = "changed"
     NOT_COMPARABLE = "not comparable"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -37,6 +38,11 @@ def clean(text: str) -> str:
         kept = (" " if unicodedata.category(char) in _UNSAFE else char for char in _ANSI.sub("", text))
         text = "".join(kept)
     return " ".join(text.split())
+
+
+def escaped(name: str) -> str:
+    """A file's name on one line, every control character as its escape (`\\n`): no name looks like two."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def clean_lines(text: str) -> str:
@@ -139,3 +145,8 @@ def minute(moment: datetime | None) -> str:
 
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def exactly(label: str) -> str:
+    """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
+    return shlex.quote(re.escape(label))

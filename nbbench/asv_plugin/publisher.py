@@ -33,7 +33,7 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
         """Write the page; trouble with the database must not spoil asv's own pages."""
-        from nbbench.cli.page import PAGE, page_text
+        from nbbench.cli.publish import PAGE, page_text, write_page
 
         html = Path(conf.html_dir).resolve()
         try:
@@ -43,7 +43,7 @@ class RegressionsPage(OutputPublisher):  # type: ignore[misc]
         except NbbenchError as error:
             log.warning(f"nbbench: no page of regressions: {error}")
             return
-        (html / PAGE).write_text(text, encoding="utf-8")
+        write_page(html / PAGE, text)
         link_from_index(html / "index.html", PAGE)
         land_from_error(html / "error.html", PAGE)
 

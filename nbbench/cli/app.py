@@ -8,17 +8,21 @@ import importlib
 import json
 import os
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench import __version__
 from nbbench.cli.signals import interrupt_code
-from nbbench.cli.streams import drop, put, suppressed
+from nbbench.cli.streams import drop, put, suppressed, terminal
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
+
+if TYPE_CHECKING:
+    from nbbench.report.blocks import Block
 
 MOST_SHOWN = 500  # characters of an error's sentence
 
@@ -42,8 +46,7 @@ COMMANDS: dict[str, str] = {
     "commits": "List the commits that differ in the measured paths.",
     "run": "Measure commits with asv, then import.",
     "import": "Load asv results into the regression database.",
-    "detect": "Find change points, their commits and causes.",
-    "regressions": "List flagged regressions of a plan item.",
+    "regressions": "Find what became slower or faster, when and why; list what is flagged.",
     "explain": "Show what work differs between two commits, line by line.",
     "ledger": "Record exact work of commits; show where one commit's bytes go.",
     "roofline": "Hold achieved bandwidth against the machine's ceilings.",
@@ -104,6 +107,43 @@ class App:
             put(document(kind, payload, version=version), nl=False)
         elif text:
             put(text.rstrip("\n"))
+
+    def report(
+        self,
+        kind: str,
+        payload: Any,
+        blocks: Sequence[Block],
+        *,
+        markdown: str | None = None,
+        html: str | None = None,
+        version: int = 1,
+        for_github: bool = False,
+    ) -> None:
+        """The result as `emit` prints it, its text made of blocks: as Markdown where `markdown` is `-`.
+
+        Another `markdown`, and `html`, name files that are written besides. `for_github` keeps Markdown below
+        the size that GitHub takes.
+        """
+        from nbbench.report.markdown import LIMIT_BYTES, as_markdown
+        from nbbench.report.text import as_text
+
+        limit = LIMIT_BYTES if for_github else None
+        if markdown not in (None, "-"):
+            self._write(str(markdown), as_markdown(blocks, limit=limit))
+        if html is not None:
+            from nbbench.cli.publish import write_page
+            from nbbench.report.html import as_html
+
+            write_page(Path(html), as_html(blocks, title=f"nbbench {kind}"))
+            self.say(f"wrote {html}")
+        printed = as_markdown(blocks, limit=limit) if markdown == "-" else as_text(blocks, terminal())
+        self.emit(kind, payload, printed, version=version)
+
+    def _write(self, path: str, text: str) -> None:
+        from nbbench.record.atomic import write_text
+
+        write_text(Path(path), text)
+        self.say(f"wrote {path}")
 
 
 def _store(name: str) -> Any:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nbbench.cli import options
 from nbbench.cli.app import App
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from nbbench.capture.finish import Capture
-    from nbbench.capture.logs import Screen
+    from nbbench.captured import Capture
     from nbbench.config import Settings
 
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
 @click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
 @click.option("--no-probe", is_flag=True, help="Leave out ledger, ceiling and malloc after the run.")
-@click.option("--recover", metavar="DIR", help="Complete the folder that a killed capture left.")
 @click.pass_obj
 def capture(
     app: App,
@@ -48,7 +48,6 @@ def capture(
     sign_off: str,
     profile: bool,
     no_probe: bool,
-    recover: str | None,
 ) -> int:
     """Run COMMAND under guard and keep everything as an evidence folder in the STAMP layout.
 
@@ -61,7 +60,6 @@ def capture(
       nbbench capture --cluster CLUSTER-PERF-001
       nbbench capture --preset vec-dtype
       nbbench capture --profile -- pytest -vv tests/test_at_perf_003.py
-      nbbench capture --recover reports/…/cluster_CLUSTER-PERF-001/20251015T113531Z
 
     \b
     Exit codes: 0 the command passed and the evidence is whole; 3 it failed; 4 blocked (timeout,
@@ -69,24 +67,20 @@ def capture(
     2 a guard does not hold, or nothing could be written; 130, 143 or 129 interrupted (SIGINT,
     SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
-    from nbbench.errors import UsageError
-
-    if recover is not None:
-        if command:
-            raise UsageError("--recover runs nothing", hint="leave the command out")
-        return _recover(app, recover)
-    from nbbench.capture.run import run_capture
+    from nbbench.capture.logs import Screen
+    from nbbench.capture.run import register_capture, run_capture
     from nbbench.capture.session import CaptureRequest
     from nbbench.subject.presets import find_preset
 
-    checkout = Path(subject).resolve()
-    if not checkout.is_dir():
-        raise UsageError(f"{subject} is not a folder", hint="--subject names the subject's checkout")
+    checkout = options.folder(subject, "--subject names the subject's checkout").resolve()
     settings = _settings(app, checkout)
     chosen = find_preset(settings, preset)
     words = command or chosen.command
     if not words:
         raise UsageError(f"preset {preset} has no command of its own", hint="nbbench capture -- COMMAND")
+    sys.stdout.flush()
+    # The command's output where the user sees it; stdout stays free for --json.
+    screens = (None, None) if app.quiet else (2 if app.json else 1, 2)
     request = CaptureRequest(
         preset=chosen,
         command=words,
@@ -97,10 +91,11 @@ def capture(
         sign_off=sign_off.strip(),
         profile=profile,
         probe=not no_probe,
-        screens=_screens(app),
+        screens=(Screen(screens[0]), Screen(screens[1])),
         say=app.say,
     )
-    return _emit(app, run_capture(settings, request, os.environ))
+    folder, done = run_capture(settings, request, os.environ)
+    return _emit(app, folder, done, register_capture(settings, folder, app.say))
 
 
 def _settings(app: App, checkout: Path) -> Settings:
@@ -111,7 +106,6 @@ def _settings(app: App, checkout: Path) -> Settings:
     """
     import nbbench
     from nbbench.config import checkout_settings, find_root, load_settings
-    from nbbench.errors import ConfigError
 
     if app.root is not None:
         return app.settings
@@ -124,62 +118,34 @@ def _settings(app: App, checkout: Path) -> Settings:
     return checkout_settings(checkout)
 
 
-def _screens(app: App) -> tuple[Screen, Screen]:
-    """The command's output where the user sees it; stdout stays free for --json."""
-    from nbbench.capture.logs import Screen
-
-    if app.quiet:
-        return Screen(None), Screen(None)
-    sys.stdout.flush()
-    return Screen(2 if app.json else 1), Screen(2)
-
-
-def _recover(app: App, folder: str) -> int:
-    from nbbench.capture.recover import recover
-    from nbbench.capture.run import registered
-    from nbbench.errors import UsageError
-
-    path = Path(folder).resolve()
-    if not path.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="give the STAMP folder that the capture named")
-    settings = _settings(app, path)
-    return _emit(app, registered(settings, recover(settings, path, os.environ), app.say))
-
-
-def _emit(app: App, done: Capture) -> int:
+def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
+    """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
+    from nbbench.captured import RunOutcome
+    from nbbench.report.capture import capture_status
+    from nbbench.report.capture_page import verdict_line
     from nbbench.report.capture_sentences import sentences
-    from nbbench.report.capture_summary import verdict_line
 
-    end, found = done.end, done.end.findings
+    found, status = done.findings, capture_status(done)
     payload = {
-        "folder": str(done.folder),
-        "stamp": done.start.stamp,
-        "cluster": done.start.cluster,
-        "status": end.status,
-        "outcome": end.outcome,
-        "command_exit_code": end.exit_code,
+        "folder": str(folder),
+        "stamp": done.stamp,
+        "cluster": done.cluster,
+        "status": status,
+        "outcome": done.outcome,
+        "command_exit_code": done.exit_code,
         "verdict": found.verdict if found else None,
         "cause": found.cause if found else None,
-        "anomalies": end.all_anomalies,
-        "notes": end.all_notes,
-        "files": end.files,
-        "registered": done.registered,
+        "anomalies": done.anomalies,
+        "notes": done.notes,
+        "files": done.files,
+        "registered": registered,
     }
-    lines = [end.status, *([verdict_line(found), *sentences(found, end.outcome)] if found else [])]
-    lines += [f"anomaly: {text}" for text in end.all_anomalies]
-    lines += [f"note: {text}" for text in end.all_notes]
-    app.emit("capture", payload, "\n".join([*lines, str(done.folder / "summary.md")]))
-    return exit_code(done)
-
-
-def exit_code(done: Capture) -> int:
-    """nbbench's own exit code for a finished capture; see the command's help."""
-    from nbbench.captured import RunOutcome
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-
-    end = done.end
-    if end.outcome is RunOutcome.INTERRUPTED:
-        return 128 + (end.signalled or 2)
-    if end.outcome is RunOutcome.FAILED:
+    lines = [status, *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
+    lines += [f"anomaly: {text}" for text in done.anomalies]
+    lines += [f"note: {text}" for text in done.notes]
+    app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]))
+    if done.outcome is RunOutcome.INTERRUPTED:
+        return 128 + (done.signalled or 2)
+    if done.outcome is RunOutcome.FAILED:
         return EXIT_REGRESSION
-    return EXIT_OK if end.outcome is RunOutcome.PASSED and not end.all_anomalies else EXIT_INCONCLUSIVE
+    return EXIT_OK if done.outcome is RunOutcome.PASSED and not done.anomalies else EXIT_INCONCLUSIVE

@@ -9,29 +9,22 @@ from nbbench.cli.app import App
 
 @click.command()
 @click.argument("span", metavar="[RANGE]", required=False)
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Only N, spread evenly over the range."
-)
 @click.pass_obj
-def commits(app: App, span: str | None, limit: int | None) -> None:
+def commits(app: App, span: str | None) -> None:
     """List the first-parent commits that differ in the measured paths, oldest first.
 
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch.
     """
-    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import UsageError
-    from nbbench.report.run_view import commits_blocks
+    from nbbench.report.records import commits_blocks
     from nbbench.subject.repository import open_subject
-    from nbbench.subject.selection import select, spread
+    from nbbench.subject.selection import select
 
     found = select(open_subject(app.settings), span)
-    if limit:
-        chosen = {c.hash for c in spread(found)[:limit]}
-        found = [c for c in found if c.hash in chosen]
     if not found:
         raise UsageError(
             f"no commit in {span or 'the branch'} changed {app.settings.measured_path}",
             hint="the settings branch and measured_path say what is measured (NBBENCH_BRANCH, "
             "NBBENCH_MEASURED_PATH)",
         )
-    emit_blocks(app, "commits", {"commits": found}, commits_blocks(found))
+    app.report("commits", {"commits": found}, commits_blocks(found))

@@ -16,6 +16,7 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.subject import demo_history
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
 
 if TYPE_CHECKING:
     from nbbench.model import Flag
@@ -33,7 +34,6 @@ BENCHMARKS = (
 # of 1024 x 1024 that is planted.
 MAX_FRAME_MB = "9"
 _MACHINE = "demo"
-_RUN = {"bench": BENCHMARKS, "span": None}
 _GATE = {"bench": BENCHMARKS[0], "budget": "30s", "policy": "both"}
 
 
@@ -58,7 +58,10 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     flags: list[Flag] = []
     steps: list[tuple[str, Callable[[], object]]] = [
         ("write the embedded subject and register it", lambda: _call(inner, "demo", "subject")),
-        ("measure its commits with asv (resumes where it stopped)", lambda: _call(inner, "run", **_RUN)),
+        (
+            "measure its commits with asv (resumes where it stopped)",
+            lambda: _call(inner, "run", bench=BENCHMARKS),
+        ),
         ("import, detect and flag", lambda: flags.extend(_detect(inner))),
         ("export one evidence folder in the STAMP layout", lambda: _call(inner, "export")),
         ("publish HTML (asv's graphs and the page of regressions)", lambda: _call(inner, "publish")),
@@ -75,8 +78,6 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
 
 def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
     """Whether what is flagged is what was planted: each regression at its commit, with its cause."""
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-
     wanted = {one.hash: one.regression for one in planted if one.regression}
     found: dict[str, set[str]] = {}
     for flag in flags:
@@ -99,15 +100,13 @@ def _project(app: App, root: Path) -> App:
     """A project folder of its own: same benchmarks, same plugin, its own results and database."""
     os.environ.setdefault("NBBENCH_MAX_FRAME_MB", MAX_FRAME_MB)
     root.mkdir(parents=True, exist_ok=True)
-    source = app.settings.root
-    text = (source / "asv.conf.json").read_text(encoding="utf-8")
-    text = text.replace(
-        '"benchmark_dir": "benchmarks"', f'"benchmark_dir": {json.dumps(str(source / "benchmarks"))}'
-    )
-    (root / "asv.conf.json").write_text(text, encoding="utf-8")
+    benchmarks = app.settings.root / "benchmarks"
+    text = (app.settings.root / "asv.conf.json").read_text(encoding="utf-8")
+    own = f'"benchmark_dir": {json.dumps(str(benchmarks))}'
+    (root / "asv.conf.json").write_text(text.replace('"benchmark_dir": "benchmarks"', own), encoding="utf-8")
     link = root / "benchmarks"
     if not link.exists():
-        link.symlink_to(source / "benchmarks", target_is_directory=True)
+        link.symlink_to(benchmarks, target_is_directory=True)
     return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": _MACHINE})
 
 
@@ -123,7 +122,7 @@ def _detect(inner: App) -> tuple[Flag, ...]:
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.record.refresh import open_store
 
-    _call(inner, "regressions", everything=False, evidence=True)
+    _call(inner, "regressions")
     with open_store(inner.settings) as store:
         flags = current_flags(store, up_to_date(inner.settings, store), inner.settings.plan)
     return tuple(flag for flag in flags if flag.event.worse)
@@ -145,24 +144,18 @@ def _capture(inner: App) -> None:
 
 
 def _closing(app: App, root: Path, elapsed_s: float) -> None:
-    try:
-        shown = root.relative_to(Path.cwd())
-    except ValueError:
-        shown = root
+    here = Path.cwd()
+    shown = root.relative_to(here) if root.is_relative_to(here) else root
     call = "nbbench" if shutil.which("nbbench") else str(Path(sys.executable).with_name("nbbench"))
-    if Path(call).is_relative_to(Path.cwd()):
-        call = str(Path(call).relative_to(Path.cwd()))
+    call = str(Path(call).relative_to(here)) if Path(call).is_relative_to(here) else call
     reports = sorted(path.parent.relative_to(root) for path in root.glob("reports/**/sha256.txt"))
     lines = [
         f"\ndone in {elapsed_s:.0f} s. Written:",
         f"  {shown}/results/            what asv measured, with telemetry and ledgers",
         f"  {shown}/results/nbbench.sqlite   the regression database",
         f"  {shown}/html/nbbench-regressions.html   open it in a browser (works offline)",
-    ]
-    lines += [f"  {shown}/{folder}/   evidence folder" for folder in reports[-2:]]
-    lines += [
-        "",
-        "next, on your own clone:",
+        *(f"  {shown}/{folder}/   evidence folder" for folder in reports[-2:]),
+        "\nnext, on your own clone:",
         f"  {call} subject use PATH && {call} commits && {call} run --limit 20 --bench bandwidth",
     ]
     app.say("\n".join(lines))

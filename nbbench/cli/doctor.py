@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
+from nbbench.errors import EXIT_OK, EXIT_USAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nbbench.measure.doctor import DoctorCheck
-    from nbbench.report.text import Terminal
+    from nbbench.report.blocks import Block
 
 
 @click.command(name="doctor")
@@ -25,42 +26,35 @@ if TYPE_CHECKING:
     help="How long to watch what others use.",
 )
 @click.pass_obj
-def doctor(app: App, sample: float) -> None:
+def doctor(app: App, sample: float) -> int:
     """Name what would spoil a measurement here and now, with a remedy for each.
 
     Exits 0 when measuring is possible, warnings included, and 2 when something prevents it.
     """
-    import os
-
-    from nbbench.cli.streams import terminal
-    from nbbench.errors import EXIT_OK, EXIT_USAGE
     from nbbench.measure.doctor import Level, run_checks, worst
 
     checks = run_checks(app.settings, os.environ, sample_s=sample)
     level = worst(checks)
     shown = [check for check in checks if not app.quiet or check.level is not Level.OK]
-    app.emit("doctor", {"level": level, "checks": checks}, findings_text(shown, terminal()))
-    click.get_current_context().exit(EXIT_USAGE if level is Level.FAIL else EXIT_OK)
+    app.report("doctor", {"level": level, "checks": checks}, checks_blocks(shown))
+    return EXIT_USAGE if level is Level.FAIL else EXIT_OK
 
 
-def findings_text(checks: Sequence[DoctorCheck], term: Terminal) -> str:
-    """One line for each check, its remedy below it, and a count at the end."""
+def checks_blocks(checks: Sequence[DoctorCheck]) -> list[Block]:
+    """The verdict, then a line for each check, with its remedy behind it."""
     from nbbench.measure.doctor import Level
+    from nbbench.report.blocks import Bullets, Head, Item
 
-    colours = {Level.OK: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
-    name_width = max((len(check.name) for check in checks), default=0)
-    lines = []
-    for check in checks:
-        level = term.paint(f"{check.level:<4}", colours[check.level])
-        lines.append(f"{level}  {check.name:<{name_width}}  {check.finding}")
-        if check.remedy:
-            lines.append(f"{'':<{name_width + 8}}{term.paint('-> ' + check.remedy, 'bold')}")
     counts = {level: sum(check.level is level for check in checks) for level in Level}
+    tone, words = "green", "Nothing here would spoil a measurement"
     if counts[Level.FAIL]:
-        summary = "Measuring is not possible here yet"
+        tone, words = "red", "Measuring is not possible here yet"
     elif counts[Level.WARN]:
-        summary = "Measuring is possible; the warnings widen intervals or leave criteria open"
-    else:
-        summary = "Nothing here would spoil a measurement"
-    counted = f"{counts[Level.FAIL]} fail, {counts[Level.WARN]} warn"
-    return "\n".join([*lines, *([""] if lines else []), f"{summary} ({counted})."]) + "\n"
+        tone = "yellow"
+        words = "Measuring is possible; the warnings widen intervals or leave criteria open"
+    items = [
+        Item(f"{one.finding} -> {one.remedy}" if one.remedy else one.finding, about=f"{one.level} {one.name}")
+        for one in checks
+    ]
+    head = Head(f"{words} ({counts[Level.FAIL]} fail, {counts[Level.WARN]} warn).", tone)
+    return [head, *([Bullets(items)] if items else [])]

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import in_a_folder
-from nbbench.cli.pages import emit_blocks, markdown_option
+from nbbench.cli.options import markdown_option
 
 
 @click.command()
 @click.argument("commit", required=False)
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=in_a_folder,
-    help="Also write the audit as JSON to this file (dtype_snapshot.json).",
-)
 @markdown_option
 @click.pass_obj
-def dtypes(app: App, commit: str | None, out: Path | None, markdown: str | None) -> int:
+def dtypes(app: App, commit: str | None, markdown: str | None) -> int:
     """Audit the dtypes of COMMIT (default: the branch's tip).
 
     Tricubic interpolation (scalar, batch, grid, column, out of range, mixed inputs), a whole
     simulation and source generation run in float32 and float64. Each case tells the dtypes,
     shapes and devices that went in and came out, source lines that computed wider than asked,
-    and warnings. Exit code 0: neutral; 3: not neutral; 4: nothing ran.
+    and warnings; `--json` prints the whole dtype_snapshot.json. Exit code 0: neutral;
+    3: not neutral; 4: nothing ran.
     """
-    from nbbench.documents import document
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.probe.verdicts import NEUTRAL, NOTHING
-    from nbbench.record.atomic import write_text
     from nbbench.report.dtypes import dtypes_blocks
     from nbbench.subject.repository import measurable, open_subject
     from nbbench.work.dtypes import dtype_snapshot
 
     subject = open_subject(app.settings)
     snapshot = dtype_snapshot(app.settings, measurable(subject, commit or subject.branch), say=app.say)
-    emit_blocks(app, "dtype-snapshot", snapshot, dtypes_blocks(snapshot), markdown)
-    if out is not None:
-        write_text(out, document("dtype-snapshot", snapshot))
-        app.say(f"written to {out}")
+    app.report("dtype-snapshot", snapshot, dtypes_blocks(snapshot), markdown=markdown)
     return {NEUTRAL: EXIT_OK, NOTHING: EXIT_INCONCLUSIVE}.get(snapshot["verdict"], EXIT_REGRESSION)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern
-from nbbench.cli.pages import emit_blocks, markdown_option
-
-if TYPE_CHECKING:
-    from nbbench.model import Commit
+from nbbench.cli.options import html_option, markdown_option, pattern
 
 
 @click.command()
@@ -26,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--lines", type=click.IntRange(min=0), default=15, show_default=True, help="Lines shown a workload."
 )
+@html_option
 @markdown_option
 @click.pass_obj
 def explain(
@@ -34,6 +29,7 @@ def explain(
     head: str | None,
     bench: str | None,
     lines: int,
+    html: str | None,
     markdown: str | None,
 ) -> int:
     """Show the exact difference of work between two commits (or of an event), line by line.
@@ -45,26 +41,18 @@ def explain(
     Ledgers that are not there yet are recorded, which needs one small run a tree. Without a
     registered subject the committed ledgers do, and lines are matched by function names.
     """
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-    from nbbench.report.explain import explain_blocks, explain_payload
-    from nbbench.work.work import explain_commits
-
-    first, last = _ends(app, base, head)
-    wanted = pattern(bench) if bench is not None else None
-    found = explain_commits(app.settings, first, last, wanted, say=app.say)
-    blocks = explain_blocks(found, lines=lines)
-    emit_blocks(app, "explain", explain_payload(found), blocks, markdown)
-    return EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
-
-
-def _ends(app: App, base: str, head: str | None) -> tuple[Commit, Commit]:
-    from nbbench.errors import UsageError
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.event_ends import event_ends, find_event
-    from nbbench.work.work import find_commit
+    from nbbench.report.explain import explain_blocks, explain_payload
+    from nbbench.work.work import explain_commits, find_commit
 
     if head is not None:
-        return find_commit(app.settings, base), find_commit(app.settings, head)
-    event = find_event(app.settings, base)
-    if event is None:
+        ends = find_commit(app.settings, base), find_commit(app.settings, head)
+    elif (event := find_event(app.settings, base)) is not None:
+        ends = event_ends(app.settings, event)
+    else:
         raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
-    return event_ends(app.settings, event)
+    found = explain_commits(app.settings, *ends, pattern(bench) if bench is not None else None, say=app.say)
+    blocks = explain_blocks(found, lines=lines)
+    app.report("explain", explain_payload(found), blocks, markdown=markdown, html=html)
+    return EXIT_OK if found.diffs else EXIT_INCONCLUSIVE

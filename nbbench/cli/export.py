@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import machine_option
 
 
 @click.command()
@@ -20,7 +21,7 @@ from nbbench.cli.app import App
 @click.option(
     "--baseline", metavar="COMMIT", help="Compare with this commit (default: the measured one before)."
 )
-@click.option("--machine", metavar="NAME", help="Whose results (default: this machine's, or the only ones).")
+@machine_option
 @click.pass_obj
 def export(
     app: App,
@@ -46,13 +47,15 @@ def export(
     with open_store(app.settings) as store:
         found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
-        written = write_folder(folder, render(replace(found, stamp=folder.name)))
-        register_folder(app.settings, folder, name, found.commit.hash, store=store)
+        files = [path.name for path in write_folder(folder, render(replace(found, stamp=folder.name)))]
+        register_folder(app.settings, store, folder)
     payload = {
         "folder": str(folder),
         "stamp": folder.name,
         "machine": found.machine,
-        "files": [path.name for path in written],
+        "files": files,
+        "not_judged": found.not_judged,
+        "not_judged_count": len(found.not_judged),
     }
-    app.emit("export", payload, f"{folder}\n" + "\n".join(f"  {path.name}" for path in written))
+    app.emit("export", payload, "\n  ".join([str(folder), *files]))
     return found.exit_code

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import plan_item
-from nbbench.model import FlagState
+from nbbench.cli.options import plan_item, plan_option
+from nbbench.errors import SubjectError, UsageError
+from nbbench.model import Decision, FlagState
 
 _STATES = [state.value for state in FlagState if state is not FlagState.DETECTED]
 
@@ -22,7 +23,7 @@ _STATES = [state.value for state in FlagState if state is not FlagState.DETECTED
 @click.option("--commit", metavar="HASH", help="The commit that fixes it: `fixed` needs one.")
 @click.option("--by", "person", metavar="NAME", help="Who decides (default: git's user.name, or the login).")
 @click.option("--expires", metavar="DAYS|DATE", help="When an acknowledgement ends (30, or 2026-12-31).")
-@click.option("--plan", metavar="ITEM", help="Plan item (default: the setting).")
+@plan_option
 @click.pass_obj
 def flag(
     app: App,
@@ -42,10 +43,8 @@ def flag(
     `verified` needs the series back at their level on record, and is refused (exit 4)
     otherwise.
     """
-    from nbbench.errors import UsageError
     from nbbench.history.flags import check_fix, check_step, expiry, find_flag
     from nbbench.history.history import current_flags, up_to_date
-    from nbbench.model import Decision
     from nbbench.record.decisions import write_decision
     from nbbench.record.refresh import import_all, open_store
 
@@ -58,8 +57,7 @@ def flag(
     item, now = plan_item(app, plan), datetime.now(UTC)
     ends = expiry(expires, now) if expires else None
     with open_store(app.settings) as store:
-        flags = current_flags(store, up_to_date(app.settings, store), item)
-        found = find_flag(flags, event)
+        found = find_flag(current_flags(store, up_to_date(app.settings, store), item), event)
         check_step(found, target)
         if commit is not None:
             known = store.commit(commit)
@@ -75,7 +73,6 @@ def flag(
 
 
 def _person() -> str:
-    from nbbench.errors import SubjectError
     from nbbench.subject.git import git_text
 
     try:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import in_a_folder, pattern, seconds
-
-if TYPE_CHECKING:
-    from nbbench.verdicts import GateReport
+from nbbench.cli.options import in_a_folder, markdown_option, pattern, seconds
+from nbbench.errors import EXIT_OK, UsageError
 
 
 @click.command()
@@ -25,10 +22,10 @@ if TYPE_CHECKING:
 @click.option("--floor", metavar="PERCENT", help="A change below this never blocks: 1% (default).")
 @click.option(
     "--policy",
-    type=click.Choice(["both", "ledger", "time"]),
+    type=click.Choice(["both", "work", "ledger", "time"]),
     default="both",
     show_default=True,
-    help="What decides: exact work first and then time, exact work alone, or time alone.",
+    help="What decides: exact work first and then time, exact work alone (ledger: the same), or time alone.",
 )
 @click.option(
     "--accept-image", is_flag=True, help="Another image than at BASE is right: judge HEAD all the same."
@@ -39,13 +36,8 @@ if TYPE_CHECKING:
     help="Run BASE (default: the branch's tip) against itself and keep this machine's noise.",
 )
 @click.option("--seed", type=int, help="Seed of the random order (recorded in the report).")
-@click.option(
-    "--markdown",
-    metavar="FILE",
-    callback=in_a_folder,
-    help="Write the report as Markdown too ('-' prints it instead).",
-)
 @click.option("--junit", metavar="FILE", callback=in_a_folder, help="Write the report as JUnit XML too.")
+@markdown_option
 @click.pass_obj
 def gate(
     app: App,
@@ -58,21 +50,25 @@ def gate(
     accept_image: bool,
     calibrate: bool,
     seed: int | None,
-    markdown: str | None,
     junit: str | None,
+    markdown: str | None,
 ) -> int:
     """Decide whether HEAD is slower than BASE (default: the branch's tip against the commit before).
 
     Equal trees, and trees in which only comments, docstrings or formatting differ, pass at once. Exact work
-    decides first (traffic, operations, peak memory) and names the lines; then base and head run in
-    interleaved fresh processes until every series is decided or the budget is spent. A regression blocks when
-    it lies beyond the floor for certain and fresh processes confirm it; "unchanged" is shown, not assumed. A
-    program that computes another image is not comparable, until somebody says that the new image is right.
-    Regressions that were acknowledged (`nbbench flag`) do not block until they grow or the acknowledgement
-    expires. Exit 0 pass, 3 regression, 4 cannot tell, not judged or not comparable.
+    decides first and names the lines: traffic, operations and peak memory of tensors, and in each phase
+    Python's own steps, imports, output and memory. Then base and head run in interleaved fresh processes
+    until every series is decided or the budget is spent. A regression blocks when it lies beyond the floor
+    for certain and fresh processes confirm it; "unchanged" is shown, not assumed. A program that computes
+    another image is not comparable, until somebody says that the new image is right. Regressions that were
+    acknowledged (`nbbench flag`) do not block until they grow or the acknowledgement expires. Exit 0 pass,
+    3 regression, 4 cannot tell, not judged or not comparable.
     """
+    from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
-    from nbbench.gate.verdicts import EXIT_BY_OUTCOME
+    from nbbench.record.atomic import write_text
+    from nbbench.report.gate import gate_blocks, gate_payload
+    from nbbench.report.junit import gate_junit
 
     app.override(floor=floor, budget_s=seconds(budget))
     chosen = bench or app.settings.gate_bench
@@ -82,33 +78,26 @@ def gate(
     if calibrate:
         return _calibrate(app, base, head, chosen, seed)
     ends = gate_ends(app.settings, base, head)
+    policy = "work" if policy == "ledger" else policy
     report = run_gate(app.settings, Asked(*ends, chosen, policy, seed, accept_image), app.say)
-    _print(app, report, markdown, junit)
+    if junit:
+        write_text(Path(junit), gate_junit(report))
+    app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown, for_github=True)
     return EXIT_BY_OUTCOME[report.outcome]
 
 
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
-    from nbbench.errors import EXIT_OK, UsageError
-    from nbbench.gate.calibrate import calibrate
-    from nbbench.report.calibration import calibration_text
+    from nbbench.gate.calibration import calibrate
+    from nbbench.report.gate_sentences import evidence_text
+    from nbbench.report.records import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
     if head is not None:
         raise UsageError("--calibrate takes one commit, which runs against itself")
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
-    found, note = calibrate(app.settings, commit, bench, seed, app.say)
-    text = calibration_text(found.series, app.settings.floor, note)
-    app.emit("calibration", {"calibration": found, "note": note}, text)
+    found, disturbed = calibrate(app.settings, commit, bench, seed, app.say)
+    note = evidence_text([disturbed])
+    blocks = calibration_blocks(found.series, app.settings.floor, note)
+    app.report("calibration", {"calibration": found, "note": note}, blocks)
     return EXIT_OK
-
-
-def _print(app: App, report: GateReport, markdown: str | None, junit: str | None) -> None:
-    from nbbench.cli.pages import emit_blocks
-    from nbbench.record.atomic import write_text
-    from nbbench.report.gate import gate_blocks
-    from nbbench.report.junit import gate_junit
-
-    if junit:
-        write_text(Path(junit), gate_junit(report))
-    emit_blocks(app, "gate", report, gate_blocks(report), markdown, for_github=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from nbbench.cli import options
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
@@ -40,46 +40,45 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     from nbbench.record.refresh import import_all, import_tree, open_store
     from nbbench.words import plural
 
-    folders = 0
-    given = Path(folder) if folder else app.settings.results_dir
-    if not given.is_dir():
-        raise UsageError(f"{given} is not a folder", hint="give the folder that holds asv's benchmarks.json")
+    given = options.folder(
+        folder or str(app.settings.results_dir), "give the folder that holds asv's benchmarks.json"
+    )
     path, meant = find_results(given)
     if meant:
         app.say(meant)
-    own = own_project(app.settings)
-    if path.resolve() == app.settings.results_dir.resolve():
-        if project not in (None, own):
-            raise UsageError(f"{path} belongs to this project, {own!r}", hint="leave --project out")
-        name = own
-        with open_store(app.settings, project=own) as store:
+    folders, name = 0, own_project(app.settings)
+    own = path.resolve() == app.settings.results_dir.resolve()
+    if own and project not in (None, name):
+        raise UsageError(f"{path} belongs to this project, {name!r}", hint="leave --project out")
+    with open_store(app.settings, project=name) as store:
+        if own:
             report = import_all(app.settings, store)
             folders = register_all(app.settings, store)
-    else:
-        with open_store(app.settings, project=own) as store:
+        else:
             name = project or project_of(app.settings, store, path)
+    if not own:
         with open_store(app.settings, project=name) as store:
             report = import_tree(app.settings, store, path)
     files = report.files_new + report.files_changed + report.files_unchanged
+    text = import_text(report)
     if not files and not report.ledgers and not folders:
-        if report.files_bad:
-            app.say(summary(report))
-            what = plural(len(report.files_bad), "file")
+        bad = report.files_bad
+        if not bad:
             raise InconclusiveError(
-                f"no asv results in {path} can be used: {what} skipped, see above",
-                hint=f"the first: {report.files_bad[0][0]}: {report.files_bad[0][1]}",
+                f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
             )
+        app.say(text)
         raise InconclusiveError(
-            f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
+            f"no asv results in {path} can be used: {plural(len(bad), 'file')} skipped, see above",
+            hint=f"the first: {bad[0][0]}: {bad[0][1]}",
         )
-    text = summary(report)
     text += f"\n{plural(folders, 'evidence folder')} registered" if folders else ""
-    if name != own:
+    if name != own_project(app.settings):
         text += f"\nproject {name!r}: `nbbench regressions --project {name!r}` judges it"
     app.emit("import", {**dataclasses.asdict(report), "folders": folders, "project": name}, text)
 
 
-def summary(report: ImportReport) -> str:
+def import_text(report: ImportReport) -> str:
     """What an import brought, in two lines, one for each reason to skip a file, and its notes."""
     lines = [
         f"{report.files_new} new, {report.files_changed} changed, {report.files_unchanged} unchanged files",
@@ -90,18 +89,13 @@ def summary(report: ImportReport) -> str:
         lines.append(f"{report.files_gone} files are gone, and what they held with them")
     if report.odd_values or report.bad_lines:
         lines.append(f"{report.odd_values} unusable values and {report.bad_lines} unusable lines left out")
-    return "\n".join([*lines, *_skipped(report.files_bad), *report.notes])
-
-
-def _skipped(bad: list[tuple[str, str]]) -> list[str]:
     by_reason = defaultdict(list)
-    for name, reason in bad:
+    for name, reason in report.files_bad:
         by_reason[reason].append(name)
-    lines = []
     for reason, names in by_reason.items():
         if len(names) <= _NAMED:
             lines += [f"skipped {name}: {reason}" for name in names]
         else:
             first = ", ".join(names[:_FIRST])
             lines.append(f"skipped {len(names)} files: {reason} ({first} and {len(names) - _FIRST} more)")
-    return lines
+    return "\n".join([*lines, *report.notes])

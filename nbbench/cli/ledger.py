@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern
-from nbbench.cli.pages import emit_blocks, markdown_option
+from nbbench.cli.options import html_option, markdown_option, pattern
 
 if TYPE_CHECKING:
+    from nbbench.ledger import Ledger
     from nbbench.model import Commit
-    from nbbench.work.steps import TimeOf
-    from nbbench.work.work_share import Timing
+    from nbbench.work.steps import WorkStep
 
 
 @click.command()
@@ -32,12 +31,8 @@ if TYPE_CHECKING:
     help="What a row stands for.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Trees of a range recorded at a time (default: the cores; counts do not depend on it).",
-)
 @click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
+@html_option
 @markdown_option
 @click.pass_obj
 def ledger(
@@ -46,8 +41,8 @@ def ledger(
     bench: str | None,
     by: str,
     top: int,
-    jobs: int | None,
     fusion: bool,
+    html: str | None,
     markdown: str | None,
 ) -> int:
     """Record the exact work of commits, which needs one small run a tree and no quiet machine.
@@ -59,7 +54,9 @@ def ledger(
     operations changed, with the time where both sides were measured, and the command that
     reproduces each row.
     """
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.record.branch import read_commits, subject_or_none
+    from nbbench.report.ledger_view import ledger_blocks, ledger_payload, steps_blocks, steps_payload
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import by_position, is_positions, select
@@ -68,54 +65,48 @@ def ledger(
     bench = bench or load_profile(app.settings).range_workloads
     if span and ".." not in span and not is_positions(span):
         commit = find_commit(app.settings, span)
-        return _one(app, commit, bench, markdown, by=by, top=top, fusion_only=fusion)
+        found = _recorded(app, commit, bench)
+        blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion)
+        app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
+        return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
     if fusion:
-        from nbbench.errors import UsageError
-
         raise UsageError("--fusion is for a single commit", hint="give a COMMIT, not a range")
-    alone = (span is None or is_positions(span)) and subject_or_none(app.settings) is None
-    if alone and (kept := read_commits(app.settings)):
+    by_name = subject_or_none(app.settings) is None
+    if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
-        return _range(app, by_position(kept, span), bench, markdown, jobs)
-    return _range(app, select(open_subject(app.settings), span), bench, markdown, jobs)
+        commits = by_position(kept, span)
+    else:
+        commits = select(open_subject(app.settings), span)
+    steps, workloads, any_recorded = _steps(app, commits, bench)
+    blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
+    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, html=html)
+    return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
 
 
-def _one(
-    app: App,
-    commit: Commit,
-    bench: str,
-    markdown: str | None,
-    *,
-    by: str,
-    top: int,
-    fusion_only: bool,
-) -> int:
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
+def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
+    from nbbench.errors import InconclusiveError
     from nbbench.measure.ledgers import workload_names
-    from nbbench.report.ledger_view import ledger_blocks, ledger_payload
     from nbbench.work.work import whole_ledgers
 
     found = whole_ledgers(app.settings, commit, pattern(bench), say=app.say)
     if not found:
         workload_names(app.settings, pattern(bench))  # refused where it fits no workload
         raise InconclusiveError(f"no such ledger of {commit.short} is on record", hint="register the subject")
-    blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion_only)
-    emit_blocks(app, "ledger", ledger_payload(commit, found), blocks, markdown)
-    return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
+    return found
 
 
-def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jobs: int | None) -> int:
-    """Record the trees whose ledgers are missing, then print the steps."""
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
+    """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
+    from nbbench.errors import UsageError
     from nbbench.history.share import MOST_JOBS
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
-    from nbbench.report.ledger_view import steps_blocks, steps_payload
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
     from nbbench.work.steps import find_steps
+    from nbbench.work.timing import load_times
     from nbbench.work.work import line_match
 
     if not commits:
@@ -130,25 +121,11 @@ def _range(app: App, commits: list[Commit], bench: str, markdown: str | None, jo
     else:
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
-    kept = commit_ledgers(
-        app.settings, compared, wanted, say=app.say, jobs=jobs or min(usable_cores(), MOST_JOBS)
-    )
+    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=min(usable_cores(), MOST_JOBS))
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
+    times = load_times(app.settings, compared, wanted, say=app.say)
+    time_of = functools.partial(times.between, exact=True) if times else lambda *_: None
     match_of = functools.cache(functools.partial(line_match, app.settings))
-    steps = find_steps(found, _times(app, compared, wanted), match_of, load_profile(app.settings).image)
+    steps = find_steps(found, time_of, match_of, load_profile(app.settings).image)
     steps = [step for step in steps if step.commit in commits]
-    blocks = steps_blocks(len(commits), steps, wanted, wide=markdown is not None, by_name=subject is None)
-    emit_blocks(app, "ledger-steps", steps_payload(len(commits), steps), blocks, markdown)
-    return EXIT_OK if any(ledgers for _, ledgers in found) else EXIT_INCONCLUSIVE
-
-
-def _times(app: App, commits: list[Commit], wanted: list[str]) -> TimeOf:
-    """What each step cost in time, where the database has measured both sides."""
-    from nbbench.work.timing import load_times
-
-    times = load_times(app.settings, commits, wanted, say=app.say)
-
-    def time_of(workload: str, base: Commit, head: Commit) -> Timing | None:
-        return times.between(workload, base, head, exact=True) if times else None
-
-    return time_of
+    return steps, wanted, any(ledgers for _, ledgers in found)

@@ -1,21 +1,18 @@
-"""Values that several commands take."""
+"""Options and values that several commands take."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from nbbench.cli.app import App
 from nbbench.config import duration_s
 from nbbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from nbbench.cli.app import App
 
 
 def pattern(text: str, option: str = "--bench") -> re.Pattern[str]:
@@ -43,6 +40,14 @@ def plan_item(app: App, name: str | None) -> str:
     return find_plan(app.settings, name).id
 
 
+def folder(text: str, hint: str) -> Path:
+    """A folder that the user named. Raises UsageError where it is none."""
+    path = Path(text)
+    if not path.is_dir():
+        raise UsageError(f"{text} is not a folder", hint=hint)
+    return path
+
+
 def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """The file that an option names, refused before anything is measured where it cannot be written."""
     if value in (None, "-"):
@@ -57,11 +62,6 @@ def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> 
     return value
 
 
-def exactly(label: str) -> str:
-    """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
-    return shlex.quote(re.escape(label))
-
-
 def _judged(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None:
         context.obj.override(project=value)
@@ -73,4 +73,22 @@ project_option = click.option(
     expose_value=False,
     callback=_judged,
     help="Judge an imported project's results (default: this project's).",
+)
+machine_option = click.option(
+    "--machine", metavar="NAME", help="Whose figures (default: this machine's, or the only ones)."
+)
+plan_option = click.option("--plan", metavar="ITEM", help="Plan item (default: the setting plan).")
+markdown_option = click.option(
+    "--markdown",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    callback=in_a_folder,
+    help="The report as Markdown, instead of the text or into FILE. Put it last.",
+)
+html_option = click.option(
+    "--html",
+    metavar="FILE",
+    callback=in_a_folder,
+    help="Write the report with its figures as a page, too (plotly.min.js is put beside it).",
 )

@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
+from nbbench.cli.options import machine_option, markdown_option
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 
 
 @click.command()
 @click.argument("plan_id", metavar="[ID]", required=False)
 @click.option("--attempt", is_flag=True, help="Print an attempt entry for the plan's log (Markdown).")
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@click.option("--machine", metavar="NAME", help="Whose figures (default: this machine's, or the only ones).")
+@machine_option
+@markdown_option
 @click.pass_obj
-def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: str | None) -> int:
+def plan(app: App, plan_id: str | None, attempt: bool, machine: str | None, markdown: str | None) -> int:
     """Show where a plan item stands: each criterion with its newest measured value and verdict.
 
     Without ID the known plans are listed. Criteria come from [tool.nbbench.plans] in
@@ -29,7 +30,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
 
     if plan_id is None:
         known = list(plans(app.settings).values())
-        app.emit("plans", known, report.plans_text(known))
+        app.report("plans", known, report.plans_blocks(known), markdown=markdown)
         return EXIT_OK
     chosen = find_plan(app.settings, plan_id)
 
@@ -37,9 +38,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
     from nbbench.plan.plan import PlanVerdict, plan_verdict
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
-    from nbbench.report.markdown import as_markdown
     from nbbench.report.not_judged import not_judged_blocks, plain_not_judged
-    from nbbench.report.text import as_text
 
     now = datetime.now(UTC)
     with open_store(app.settings) as store:
@@ -50,13 +49,6 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
             not_judged = store.not_judged()
         order = {commit.hash: place for place, commit in enumerate(store.commits())}
     verdict = plan_verdict(states)
-    if attempt:
-        commits = [state.found.commit for state in states if state.found]
-        newest = max(commits, key=lambda c: order.get(c, -1), default="")
-        text = report.attempt_markdown(chosen, states, flags, not_judged, now, machine=name, commit=newest)
-    else:
-        blocks = report.plan_blocks(chosen, states, name, now) + not_judged_blocks(not_judged)
-        text = as_markdown(blocks) if markdown else as_text(blocks)
     payload = {
         "plan": chosen.id,
         "title": chosen.title,
@@ -64,8 +56,14 @@ def plan(app: App, plan_id: str | None, attempt: bool, markdown: bool, machine: 
         "verdict": str(verdict),
         "criteria": states,
         "not_judged": plain_not_judged(not_judged),
-        "attempt": text if attempt else None,
     }
-    app.emit("plan", payload, text)
+    if attempt:
+        commits = [state.found.commit for state in states if state.found]
+        newest = max(commits, key=lambda c: order.get(c, -1), default="")
+        text = report.attempt_markdown(chosen, states, flags, not_judged, now, machine=name, commit=newest)
+        app.emit("plan", payload | {"attempt": text}, text)
+    else:
+        blocks = report.plan_blocks(chosen, states, name, now) + not_judged_blocks(not_judged)
+        app.report("plan", payload | {"attempt": None}, blocks, markdown=markdown)
     codes = {PlanVerdict.MEETS: EXIT_OK, PlanVerdict.MISSES: EXIT_REGRESSION}
     return codes.get(verdict, EXIT_INCONCLUSIVE)

@@ -7,33 +7,27 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import plan_item, project_option
+from nbbench.cli.options import markdown_option, plan_item, plan_option, project_option
 
 
 @click.command()
 @project_option
-@click.option("--plan", metavar="ITEM", help="Plan item (default: the setting plan).")
+@plan_option
 @click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
-@click.option("--evidence/--no-evidence", default=True, help="Evidence lines below the table.")
-@click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
 @click.option("--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged.")
+@markdown_option
 @click.pass_obj
 def regressions(
-    app: App,
-    plan: str | None,
-    open_only: bool,
-    everything: bool,
-    evidence: bool,
-    markdown: bool,
-    fail: bool,
+    app: App, plan: str | None, open_only: bool, everything: bool, fail: bool, markdown: str | None
 ) -> int:
-    """List what is flagged for a plan item: commit, size, cause, state, evidence.
+    """Find what became slower or faster, and list what is flagged: commit, size, cause, state, evidence.
 
-    Works on committed results alone: nothing is measured. What could not be judged is counted with its
-    reason; where nothing could be, the exit code is 4.
+    Works on results alone, committed ones too: nothing is measured. Where anything that the answer rests
+    on is new, it is found anew: exact counters are compared exactly, noisy series by the detector of
+    docs/statistics.md. What could not be judged is counted with its reason; where nothing could be, the
+    exit code is 4.
     """
-    from nbbench.cli.pages import emit_blocks
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.history.history import current_flags, nothing_judged, up_to_date
     from nbbench.model import EventDirection, Flag, FlagState
@@ -57,22 +51,17 @@ def regressions(
     some = [f for f in flags if everything or f.event.direction is not EventDirection.IMPROVEMENT]
     shown = waiting if open_only else some
     blocks = regressions_blocks(
-        shown,
-        every=flags,
-        not_judged=not_judged,
-        nothing=nothing,
-        now=now,
-        evidence=evidence,
-        trees=trees,
+        shown, every=flags, not_judged=not_judged, nothing=nothing, now=now, trees=trees
     )
     payload = {
         "count": len(shown),
         "flags": shown,
         "machines": event_machines(shown),
         "judged": info.get("judged"),
+        "changes": info.get("changes"),
         "not_judged": plain_not_judged(not_judged),
     }
-    emit_blocks(app, "regressions", payload, blocks, "-" if markdown else None, version=3, for_github=True)
+    app.report("regressions", payload, blocks, markdown=markdown, version=3, for_github=True)
     if fail and waiting:
         return EXIT_REGRESSION
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern
-from nbbench.cli.pages import emit_blocks, markdown_option
+from nbbench.cli.options import html_option, markdown_option, pattern
 
 
 @click.command()
 @click.argument("commit", required=False)
 @click.option("--bench", metavar="REGEX", default=".", help="Workloads to show (default: all).")
+@html_option
 @markdown_option
 @click.pass_obj
-def roofline(app: App, commit: str | None, bench: str, markdown: str | None) -> int:
+def roofline(app: App, commit: str | None, bench: str, html: str | None, markdown: str | None) -> None:
     """Hold the achieved bandwidth of COMMIT (default: the branch's tip) against the machine's ceilings.
 
     Achieved bandwidth is the ledger's bytes over the measured time. Ceilings follow STREAM's
@@ -22,7 +22,6 @@ def roofline(app: App, commit: str | None, bench: str, markdown: str | None) -> 
     call tiny operations are told apart. Everything is measured in one session of warm processes,
     with malloc pinned.
     """
-    from nbbench.errors import EXIT_OK
     from nbbench.record.machines import machine_name
     from nbbench.report.roofline import roofline_blocks, roofline_payload
     from nbbench.subject.repository import measurable, open_subject
@@ -34,5 +33,5 @@ def roofline(app: App, commit: str | None, bench: str, markdown: str | None) -> 
     found = measure_roofline(app.settings, which, wanted, say=app.say)
     blocks = roofline_blocks(f"roofline of {which.short} on {machine}", found.roof, found.rows, found.notes)
     figures = roofline_payload(found.roof, found.rows, found.notes)
-    emit_blocks(app, "roofline", {"commit": which, "machine": machine, **figures}, blocks, markdown)
-    return EXIT_OK
+    payload = {"commit": which, "machine": machine, **figures}
+    app.report("roofline", payload, blocks, markdown=markdown, html=html)

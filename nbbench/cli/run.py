@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import pattern, seconds
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+
+NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
 
 
 @click.command()
@@ -57,32 +59,16 @@ def run(
     bisected, until each change is located to one commit (exit 0) or the budget is spent with
     suspicions left (exit 4).
     """
-    from nbbench.errors import UsageError
-
     app.override(machine=machine)
     for text in bench:
         pattern(text)  # refused now, not by asv when it comes to it
     if adaptive:
-        _refuse_with_adaptive(named=named, again=again, quick=quick, timeout=timeout)
-        return _adaptive(app, span, bench, budget, limit)
+        given = {"commits": named, "again": again, "quick": quick, "timeout": timeout}
+        if alone := [name for name, value in given.items() if value]:
+            raise UsageError(f"--{alone[0]} has no meaning with --adaptive")
+        return _adaptive(app, span, bench, seconds(budget), limit)
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
-    return _measure(app, span, named, limit, bench=bench, again=again, quick=quick, timeout=timeout)
-
-
-def _measure(
-    app: App,
-    span: str | None,
-    named: str | None,
-    limit: int | None,
-    *,
-    bench: tuple[str, ...],
-    again: bool,
-    quick: bool,
-    timeout: float | None,
-) -> int:
-    from nbbench.cli.pages import emit_blocks
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.measure.asv_run import measure_commits
     from nbbench.measure.lock import measuring
     from nbbench.measure.occasion import chosen_commits, estimate_s, look_back
@@ -114,48 +100,33 @@ def _measure(
             import_all(app.settings, store)
             save_commits(app.settings, store)
         found = look_back(app.settings, store, commits, bench, began)
-    notes = (
-        ()
-        if found.ran or found.tried or not found.results
-        else ("nothing ran: all of it was measured already (--again measures again)",)
-    )
+    notes = () if found.ran or found.tried or not found.results else (NOTHING_RAN,)
     blocks = run_blocks(
         found.results, machine=found.machine, records=found.records, commits=commits, notes=notes
     )
     spent = time.monotonic() - started
-    payload = run_payload(found.results, found.records, found.machine, commits, spent)
-    emit_blocks(app, "run", payload, blocks)
+    app.report("run", run_payload(found.results, found.records, found.machine, commits, spent), blocks)
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
 
 
-def _refuse_with_adaptive(**given: Any) -> None:
-    from nbbench.errors import UsageError
-
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"--{'commits' if name == 'named' else name} has no meaning with --adaptive")
-
-
 def _adaptive(
-    app: App, span: str | None, bench: tuple[str, ...], budget: str | None, limit: int | None
+    app: App, span: str | None, bench: tuple[str, ...], budget_s: float | None, limit: int | None
 ) -> int:
-    from nbbench.cli.pages import emit_blocks
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.adaptive import Search, search
     from nbbench.measure.lock import measuring
     from nbbench.record.branch import save_commits
     from nbbench.record.refresh import open_store
-    from nbbench.report.adaptive import adaptive_blocks, adaptive_payload
+    from nbbench.report.run_view import adaptive_blocks, adaptive_payload
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select
 
     commits = select(open_subject(app.settings), span)
     if not commits:
         raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
-    asked = Search(tuple(commits), bench, seconds(budget) or float("inf"), limit or len(commits))
+    asked = Search(tuple(commits), bench, budget_s or float("inf"), limit or len(commits))
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
         save_commits(app.settings, store)
         found = search(app.settings, store, asked, show=app.say, detail=app.detail)
     payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
-    emit_blocks(app, "run-adaptive", payload, adaptive_blocks(payload))
+    app.report("run-adaptive", payload, adaptive_blocks(payload))
     return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE

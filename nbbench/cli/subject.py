@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench.cli.app import App
+from nbbench.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from nbbench.config import Settings
@@ -23,24 +25,26 @@ def subject() -> None:
 @click.pass_obj
 def demo(app: App) -> None:
     """Write the embedded subject (a small real git history) and register it."""
-    path = app.settings.state_dir / "demo-subject"
+    from nbbench.record.branch import read_commits
+
     history = demo_history(app.settings)
     if app.settings.branch != history.BRANCH:
-        from nbbench.errors import ConfigError
-
         raise ConfigError(
             f"the embedded subject has branch {history.BRANCH}, the settings say {app.settings.branch}"
         )
-    _refuse_other_results(app, history)
+    kept = {commit.hash for commit in read_commits(app.settings)}
+    if kept and not kept & {event.hash for event in history.PLANTED}:
+        raise UsageError(
+            f"the results here are of another history ({len(kept)} commits in results/commits.jsonl)",
+            hint="`nbbench demo` works in a folder of its own, and `--root demo` continues there",
+        )
+    path = app.settings.state_dir / "demo-subject"
     history.write_demo(path)
     _register(app, path)
 
 
 def demo_history(settings: Settings) -> Any:
     """The module of the profile's embedded history. Raises UsageError where the subject has none."""
-    import importlib
-
-    from nbbench.errors import UsageError
     from nbbench.subject.profile import load_profile
 
     if name := load_profile(settings).demo:
@@ -48,19 +52,6 @@ def demo_history(settings: Settings) -> Any:
     raise UsageError(
         "this subject has no embedded history", hint="register a clone: nbbench subject use PATH"
     )
-
-
-def _refuse_other_results(app: App, history: Any) -> None:
-    """The embedded history's results must not mix with those of another one."""
-    from nbbench.errors import UsageError
-    from nbbench.record.branch import read_commits
-
-    kept = {commit.hash for commit in read_commits(app.settings)}
-    if kept and not kept & {event.hash for event in history.PLANTED}:
-        raise UsageError(
-            f"the results here are of another history ({len(kept)} commits in results/commits.jsonl)",
-            hint="`nbbench demo` works in a folder of its own, and `--root demo` continues there",
-        )
 
 
 @subject.command()
@@ -75,6 +66,10 @@ def use(app: App, source: str) -> None:
     if not path.exists() and (":" in source or source.endswith(".git")):
         app.say(f"cloning {url_without_login(source)} …")
         path = clone(app.settings, source)
+    if not path.exists():
+        raise UsageError(
+            f"{url_without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
+        )
     _register(app, path)
 
 
@@ -88,14 +83,8 @@ def show(app: App) -> None:
 
 
 def _register(app: App, path: Path) -> None:
-    from nbbench.errors import UsageError
-    from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import register
 
-    if not path.exists():
-        raise UsageError(
-            f"{url_without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
-        )
     _describe(app, register(app.settings, path.resolve()))
 
 
@@ -110,9 +99,9 @@ def _describe(app: App, registered: Subject) -> None:
         "commits": len(commits),
         "tip": commits[-1].hash if commits else None,
     }
+    newest = f", newest {commits[-1].short} ({commits[-1].subject[:60]})" if commits else ""
     text = (
         f"subject   {registered.source}\nbranch    {registered.branch}\n"
-        f"measured  {registered.measured_path}: {len(commits)} commits differ"
-        + (f", newest {commits[-1].short} ({commits[-1].subject[:60]})" if commits else "")
+        f"measured  {registered.measured_path}: {len(commits)} commits differ{newest}"
     )
     app.emit("subject", payload, text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.history.flags import attach_flags
+from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
@@ -37,16 +38,11 @@ def load_history(
     """Everything that detection looks at; the series stay in the database."""
     from nbbench.history.changes import History
     from nbbench.history.curves import StoredCurves
-    from nbbench.history.ledger_series import ledger_series
 
-    by_torch: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
-    for stored in store.ledgers(lines=True):
-        by_torch[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
-    commits = tuple(store.commits())
-    exact = [s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)]
+    by_torch, commits = stored_ledgers(store), tuple(store.commits())
     records = tuple(store.process_records())
     return History(
-        series=exact,
+        series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],
         commits=commits,
         # Evidence compares trees under one torch.
         ledgers=by_torch.get(evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch()), {}),
@@ -56,6 +52,14 @@ def load_history(
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),
     )
+
+
+def stored_ledgers(store: Store) -> Mapping[str, Mapping[str, Mapping[str, Ledger]]]:
+    """The ledgers on record by torch, tree and workload."""
+    found: dict[str, dict[str, dict[str, Ledger]]] = defaultdict(lambda: defaultdict(dict))
+    for stored in store.ledgers(lines=True):
+        found[stored.torch][stored.tree][stored.ledger.workload] = stored.ledger
+    return found
 
 
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from nbbench import metrics
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, Point, Series, SeriesKey, Status
 
 ANY_MACHINE = "any"  # a ledger does not depend on the machine
 LEDGER_SERIES = "ledger."  # what their benchmarks' names begin with
 _VERSION = "1"
-
-# benchmark name: unit, figure. Named like the suite's own tracks, so that they play the same roles.
-_FIGURES: dict[str, tuple[str, Callable[[Ledger], float]]] = {
-    "ledger.track_bytes_per_pixel": ("B/pixel", lambda one: one.bytes_per_pixel),
-    "ledger.track_operations": ("operations", lambda one: float(one.ops)),
-    "ledger.track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
-    "ledger.track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
-}
 
 
 def ledger_series(
@@ -32,14 +25,20 @@ def ledger_series(
     made = []
     for name in workloads:
         rows = [(c, ledgers[c.tree][name]) for c in commits if c.tree and name in ledgers.get(c.tree, {})]
-        for benchmark, (unit, figure) in _FIGURES.items():
-            key = SeriesKey(benchmark, _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}")
-            points = tuple(_point(commit, ledger, figure) for commit, ledger in rows)
-            made.append(Series(key, unit, "track", points))
+        for metric, (unit, figure) in metrics.LEDGER_METRICS.items():
+            key = SeriesKey(
+                f"{LEDGER_SERIES}{metric}", _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}"
+            )
+            points = tuple(filter(None, (_point(commit, ledger, figure) for commit, ledger in rows)))
+            # What an older nbbench did not count does not fail either.
+            if any(point.value is not None for point in points) or all(one.error for _, one in rows):
+                made.append(Series(key, unit, "track", points))
     return made
 
 
-def _point(commit: Commit, ledger: Ledger, figure: Callable[[Ledger], float]) -> Point:
+def _point(commit: Commit, ledger: Ledger, figure: Callable[[Ledger], float | None]) -> Point | None:
+    """The figure of one ledger; None where it was not counted when the ledger was recorded."""
     if ledger.error or not ledger.pixels:
         return Point(commit.position, commit.hash, None, Status.FAILED)
-    return Point(commit.position, commit.hash, figure(ledger), Status.OK)
+    value = figure(ledger)
+    return None if value is None else Point(commit.position, commit.hash, value, Status.OK)

@@ -28,11 +28,11 @@ from nbbench.workloads import suite_workloads
 
 
 def open_tree(
-    settings: Settings, server: warm_client.WarmServer, commit: Commit, *, slot: str = ""
+    settings: Settings, server: warm_client.WarmServer, commit: Commit, *, slot: str = "", bare: bool = False
 ) -> dict[str, str]:
     """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
 
-    Another `slot` is another server of the same tree.
+    Another `slot` is another server of the same tree. A `bare` one has not imported the subject.
     """
     subject = open_subject(settings)
     if not commit.tree:
@@ -42,7 +42,7 @@ def open_tree(
     )
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
-    preload = [*load_profile(settings).preload, "torch._dynamo"]
+    preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
     return environment
@@ -79,12 +79,13 @@ def record_ledgers(
     Raises InconclusiveError when the process fails (a subject that does not import, say), HostError
     when nothing can be kept.
     """
-    _ensure_kept(settings, commit)
+    ensure_kept(settings, commit)
     _call(settings, server, commit, "write", workloads=workloads)
     return known_ledgers(settings, commit)
 
 
-def _ensure_kept(settings: Settings, commit: Commit) -> None:
+def ensure_kept(settings: Settings, commit: Commit) -> None:
+    """Raise HostError when a commit's ledgers could not be kept; the suite's declaration goes beside them."""
     ensure_writable(ledger_path(settings.results_dir, commit.tree, torch_version()).parent)
     export_workloads(settings)
 
@@ -102,7 +103,7 @@ def commit_ledgers(
         return found
     missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
     for commit in missing.values():
-        _ensure_kept(settings, commit)
+        ensure_kept(settings, commit)
     queue = deque(enumerate(missing.values(), start=1))
 
     def work() -> None:
@@ -179,7 +180,7 @@ def workload_ledgers(
     found = known_ledgers(settings, commit)
     missing = [name for name in wanted if name not in found]
     if missing:
-        _ensure_kept(settings, commit)
+        ensure_kept(settings, commit)
         say(f"recording {len(missing)} ledgers of {commit.short}")
         with warm_server(server) as warm:
             found = record_ledgers(settings, warm, commit, missing)

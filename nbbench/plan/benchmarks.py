@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import is_left_out
 from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
@@ -87,7 +88,9 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         derived=_derivation(criterion),
         folder=holding[0].path if holding else "",
         folder_state=holding[1] if holding else None,
-        source=f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
+        source="results/ledger"
+        if main.key.machine == ANY_MACHINE
+        else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
         doubts=tuple(_doubts(criterion, results.values(), given)),
     )
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError
 from nbbench.evidence import Folder
+from nbbench.history.history import stored_ledgers
+from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results
-from nbbench.model import Commit, ProcessRecord
+from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, judge_plan
@@ -43,9 +45,7 @@ def plan_states(
     measuring = _measuring((r for r in store.process_records() if r.machine == chosen), names)
     given = PlanInput(
         machine=chosen,
-        results={
-            name: [r for r in store.results(benchmark=name) if r.key.machine == chosen] for name in names
-        },
+        results=_results(store, names, chosen),
         commits=commits,
         folders=[
             (_placed(folder, commits, subject), folder_state(settings, folder)[0])
@@ -59,6 +59,18 @@ def plan_states(
         cores=_cores(store, chosen),
     )
     return chosen, judge_plan(plan, given, now)
+
+
+def _results(store: Store, names: Iterable[str], machine: str) -> dict[str, list[Result]]:
+    """The machine's results of these benchmarks; a ledger's figures belong to every machine."""
+    found = {name: [r for r in store.results(benchmark=name) if r.key.machine == machine] for name in names}
+    if any(name.startswith(LEDGER_SERIES) for name in found):
+        commits = store.commits()
+        ledgers = stored_ledgers(store).items()
+        for series in (s for torch, kept in ledgers for s in ledger_series(commits, kept, torch)):
+            if (known := found.get(series.key.benchmark)) is not None:
+                known += [Result(series.key, p.commit, p.status, p.value, series.unit) for p in series.points]
+    return found
 
 
 def _measuring(records: Iterable[ProcessRecord], names: Iterable[str]) -> list[ProcessRecord]:

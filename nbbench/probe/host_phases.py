@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostKind, HostWork
+from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
 from nbbench.probe.host_work import HostRecorder, memory_peak
 
@@ -91,7 +91,7 @@ class _Tree:
             large = answer >= MEMORY_UNIT // 2
             answer = _forked(lambda: self._counted(name, program, memory=large))
         if isinstance(answer, str):
-            return HostWork(name, error=self._clean(answer)), []
+            return HostWork(name, PYTHON, error=self._clean(answer)), []
         work, modules = answer
         return work, modules
 
@@ -100,7 +100,9 @@ class _Tree:
         program(recorder.phase)
         counts = [one for phase in recorder.phases for one in phase.counts]
         modules = [one.name for one in counts if one.kind is HostKind.MODULE]
-        return HostWork(name, tuple(recorder.phases)), [one for one in modules if not self._is_mine(one)]
+        return HostWork(name, PYTHON, tuple(recorder.phases)), [
+            one for one in modules if not self._is_mine(one)
+        ]
 
     def _is_mine(self, module: str) -> bool:
         """Whether a module is the subject's: each workload imports those by itself."""

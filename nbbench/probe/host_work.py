@@ -165,7 +165,8 @@ class _Watch:
             before.flush()
             kept = os.dup(number)
             os.dup2(scratch.fileno(), number)
-            setattr(sys, name, _Counted(self, name))
+            counted: Any = _Counted(self, name)
+            setattr(sys, name, io.TextIOWrapper(counted, "utf-8", "replace", write_through=True))
             try:
                 yield
             finally:
@@ -181,29 +182,8 @@ def _place(kind: HostKind, code: Code | None, line: int, name: str) -> tuple[Hos
     return (kind, code.path, line, code.function, name) if code else (kind, "", 0, "", name)
 
 
-class _Counted(io.TextIOBase):
-    """A standard stream that counts what is written to it, and drops it."""
-
-    encoding = "utf-8"
-
-    def __init__(self, watch: _Watch, name: str) -> None:
-        self._watch, self._name = watch, name
-        self.buffer = _CountedBytes(watch, name)
-
-    def write(self, text: str, /) -> int:
-        """Count the bytes of a text."""
-        self._watch.book(HostKind.OUTPUT, sys._getframe(1), self._name, len(text.encode("utf-8", "replace")))
-        return len(text)
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return _STREAMS[self._name]
-
-
-class _CountedBytes(io.RawIOBase):
-    """The bytes below a text stream."""
+class _Counted(io.RawIOBase):
+    """The bytes of a standard stream: counted, and dropped."""
 
     def __init__(self, watch: _Watch, name: str) -> None:
         self._watch, self._name = watch, name
@@ -215,6 +195,9 @@ class _CountedBytes(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return _STREAMS[self._name]
 
 
 class _Files:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, SubjectError
@@ -14,8 +14,8 @@ from nbbench.model import Commit, to_plain
 from nbbench.record import Store
 from nbbench.record.atomic import write_bytes
 from nbbench.subject.git import git_text
-from nbbench.subject.repository import Subject, list_commits, open_subject, tree_ids
-from nbbench.words import clean, plural
+from nbbench.subject.repository import Subject, list_commits, open_subject, whole_history
+from nbbench.words import plural
 
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
 COMMITS_FILE = "commits.jsonl"
@@ -26,12 +26,10 @@ _SCHEMA = 1
 class BranchLine:
     """The commits of a history in order, oldest first, and what is to be known of the order.
 
-    It holds the commits that changed the measured paths, with positions, and all others that have
-    results. `left_out` have results and no place in it.
+    It holds the commits that changed the measured paths, with positions, and all others that have results.
     """
 
     commits: tuple[Commit, ...]
-    left_out: tuple[Commit, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -70,8 +68,8 @@ def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
     """The branch's order with every commit of `measured` that belongs to it.
 
     Where a subject is registered that is git's: first parents, and before a merge what it brought in. The
-    kept list stands in for what git does not know (a shallow clone's past, another history). Only without
-    either do dates give places. Raises HostError when the kept list cannot be read.
+    kept list stands in for what git does not know (another history). Only without either do dates give
+    places. Raises HostError when the kept list cannot be read.
     """
     kept = _kept(settings)
     subject = subject_or_none(settings)
@@ -92,62 +90,19 @@ def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
 
 def _git_line(subject: Subject, measured: Mapping[str, Commit], kept: list[Commit]) -> BranchLine:
     changed = {commit.hash: commit for commit in list_commits(subject)}
-    history = _history(subject)
-    beside = [name for name in history if name in measured and name not in changed]
-    trees = tree_ids(subject, beside)
-    present = [
-        changed.get(name) or Commit(name, trees[name], *history[name])
-        for name in history
-        if name in changed or name in trees
-    ]
-    past, notes = list(kept), []
-    if shared := next((i for i, commit in enumerate(kept) if commit.hash in history), None):
-        past = [commit for commit in kept[:shared] if commit.hash not in history]
-    elif shared == 0:
-        past = []
-    elif kept:  # two histories; positions of both would collide
+    branch = whole_history(subject)
+    history = {commit.hash for commit in branch}
+    present = [changed.get(c.hash, c) for c in branch if c.hash in changed or c.hash in measured]
+    past, notes = [], []
+    if kept and not any(commit.hash in history for commit in kept):  # positions of both would collide
         past = [replace(commit, position=0) for commit in kept]
         notes.append(f"{COMMITS_FILE} is of another history than {subject.branch}: its commits come first")
-    if shared and past:  # a shallow clone begins later than the list, which counts from the beginning
-        before = sum(commit.position > 0 for commit in past)
-        present = [replace(c, position=c.position + before) if c.position else c for c in present]
     placed = {commit.hash for commit in (*past, *present)}
-    left_out = tuple(commit for name, commit in measured.items() if name not in placed)
-    if left_out:
-        names = ", ".join(sorted(commit.short for commit in left_out)[:3])
-        names += ", …" if len(left_out) > 3 else ""
+    if left_out := sorted(commit.short for name, commit in measured.items() if name not in placed):
+        names = ", ".join([*left_out[:3], *(["…"] if len(left_out) > 3 else [])])
         what = plural(len(left_out), "commit")
         notes.append(f"{what} with results ({names}) not of {subject.branch}: left out of its history")
-    return BranchLine((*past, *present), left_out, tuple(notes))
-
-
-def _history(subject: Subject) -> dict[str, tuple[datetime, str]]:
-    """Date and title of every commit of the branch, by hash, oldest first.
-
-    First parents stand in their order; what a merge brought in stands before it.
-    """
-    branch = f"refs/heads/{subject.branch}"
-    text = git_text(subject.git_dir, ["log", "--format=%H%x00%P%x00%at%x00%s", branch])
-    rows = {row[0]: row for line in text.split("\n") if len(row := line.split("\0", 3)) == 4}
-    parents = {name: row[1].split() for name, row in rows.items()}
-    line, here = [], next(iter(rows), None)
-    while here in rows:
-        line.append(here)
-        here = next(iter(parents[here]), None)
-    order: dict[str, tuple[datetime, str]] = {}
-    for tip in reversed(line):
-        stack = [tip]
-        while stack:
-            name = stack[-1]
-            unplaced = [p for p in reversed(parents[name]) if p in rows and p not in order]
-            if unplaced:
-                stack += unplaced
-                continue
-            stack.pop()
-            if name not in order:
-                _, _, at, title = rows[name]
-                order[name] = (datetime.fromtimestamp(int(at), UTC), clean(title))
-    return order
+    return BranchLine((*past, *present), tuple(notes))
 
 
 def _by_date(placed: list[Commit], loose: list[Commit]) -> list[Commit]:

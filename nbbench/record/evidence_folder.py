@@ -27,58 +27,37 @@ _CHANGES_BY_RIGHT = (
     (re.compile(r"\d{8}T\d{6}Z(-\d+)?"), "STAMP"),
     (re.compile(r"\b[0-9a-f]{7,40}\b"), "COMMIT"),
 )
-_TORCH_ENV = {
-    "torch": r"^PyTorch version: (\S+)",
-    "python": r"^Python version: (\S+)",
-    "cpu": r"^Model name:\s*(.+)",
-}
-# Keys of a part of metrics.json, with the name and the unit of their figures.
-_USAGE = {
-    "elapsed_s": ("elapsed", "seconds"),  # until 2026
-    "wall_s": ("elapsed", "seconds"),
-    "user_s": ("user time", "seconds"),
-    "system_s": ("system time", "seconds"),
-    "max_rss_bytes": ("largest resident memory", "bytes"),
-    "minor_faults": ("minor faults", "faults"),
-}
-_LEDGER = {
-    "ops": ("ledger ops", "operations"),
-    "bytes_per_pixel": ("ledger bytes_per_pixel", "B/pixel"),
-    "peak_live_bytes": ("ledger peak_live_bytes", "B (exact)"),
-}
+_TORCH_ENV = {"torch": r"^PyTorch version: (\S+)", "python": r"^Python version: (\S+)"}
+# The unit of a number that has none beside it, by the end of its name.
+_UNITS = {"bytes_per_s": "B/s", "_s": "seconds", "_bytes": "bytes", "faults": "faults", ".ops": "operations"}
 _HEAD_KEYS = frozenset({"schema", "stamp", "cluster", "commit", "exit_code", "tree", "status", "verdict"})
 
 
 def read_folder(path: Path) -> FolderContent:
     """What the files of `path` say; missing and unreadable ones are named, never an error."""
-    reader = _Reader(path)
-    metrics, run = reader.json("metrics.json"), reader.json("run_metadata.json")
-    environment = reader.environment()
-    conditions = _conditions(reader, run, environment, metrics)
-    parent = path.parent.name
+    files = _Files(path)
+    metrics, run = files.json("metrics.json"), files.json("run_metadata.json")
+    conditions = _conditions(files, run, metrics)
+    cluster = path.parent.name.partition("cluster_")[2]
     facts = {name: str(run[name]) for name in ("started_at", "branch", "tree", "nbbench") if run.get(name)}
     return FolderContent(
         path=str(path),
-        stamp=str(metrics.get("stamp") or run.get("stamp") or path.name),
-        cluster=str(
-            metrics.get("cluster")
-            or run.get("cluster")
-            or (parent.removeprefix("cluster_") if parent.startswith("cluster_") else "")
-        ),
-        commit=_commit_of(metrics) or _commit_of(run),
+        stamp=_said("stamp", metrics, run) or path.name,
+        cluster=_said("cluster", metrics, run) or cluster,
+        commit=_said("commit", metrics, run),
         kind=_kind_of(metrics, run),
-        verdict=_verdict_of(metrics, run),
-        exit_code=reader.exit_code(metrics, run),
+        verdict=_said("verdict", metrics, run) or _said("status", run, metrics),
+        exit_code=files.exit_code(),
         machine=conditions.get("machine name") or conditions.get("machine", ""),
         figures=tuple(folder_figures(metrics)),
         conditions=tuple(conditions.items()),
         facts=tuple((facts | _table(run.get("versions"))).items()),
-        missing=tuple(reader.missing),
-        problems=tuple(reader.problems),
+        missing=tuple(files.missing),
+        problems=tuple(files.problems),
     )
 
 
-class _Reader:
+class _Files:
     """Files of one folder; what is missing or does not parse is remembered."""
 
     def __init__(self, folder: Path) -> None:
@@ -98,64 +77,52 @@ class _Reader:
         return ""
 
     def json(self, name: str) -> Mapping[str, Any]:
-        """A file's object. Warnings printed in front of it are skipped, and said."""
-        text, found = self.text(name), None
-        start = re.search(r"^\{", text, re.MULTILINE)
+        """A file's object; empty, and remembered, where it holds none."""
+        text = self.text(name)
         try:
-            found = json.loads(text[start.start() :] if start else text or "{}")
+            found = json.loads(text or "{}")
         except (ValueError, RecursionError):  # a folder made by hand may hold anything
             found = None
-        if not isinstance(found, dict):
-            self.problems.append(f"{name} holds no JSON object")
-            return {}
-        if start and text[: start.start()].strip():
-            self.problems.append(f"{name} has text in front of its JSON")
-        return found
+        if isinstance(found, dict):
+            return found
+        self.problems.append(f"{name} holds no JSON object")
+        return {}
 
-    def environment(self) -> dict[str, str]:
-        """The variables of env.txt, or of env.json where a folder has that instead."""
-        if not (self.folder / "env.txt").exists() and (self.folder / "env.json").exists():
-            return {str(name): str(value) for name, value in self.json("env.json").items()}
-        pairs = (line.partition("=") for line in self.text("env.txt").splitlines())
-        return {name: value for name, equals, value in pairs if equals}
-
-    def exit_code(self, *documents: Mapping[str, Any]) -> int | None:
-        """The number in exit_code.txt; a blank file is a problem, and the summary is not asked."""
+    def exit_code(self) -> int | None:
+        """The number in exit_code.txt; a blank file is a problem."""
         text = self.text("exit_code.txt").strip()
         if re.fullmatch(r"-?\d{1,3}", text):
             return int(text)
         if "exit_code.txt" not in self.missing:
             self.problems.append(f"exit_code.txt holds {text[:40]!r}, no exit code")
-            return None
-        codes = [document.get("exit_code") for document in documents]
-        return next((code for code in codes if isinstance(code, int) and not isinstance(code, bool)), None)
+        return None
 
 
-def _conditions(
-    reader: _Reader, run: Mapping[str, Any], environment: Mapping[str, str], metrics: Mapping[str, Any]
-) -> dict[str, str]:
+def _conditions(files: _Files, run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
     """What must be equal for a comparison; what is not recorded is left out."""
-    torch_env = reader.text("torch_env.txt")
-    found = {n: m[1].strip() for n, p in _TORCH_ENV.items() if (m := re.search(p, torch_env, re.MULTILINE))}
-    machine, session = run.get("machine"), _mapping(metrics.get("session"))
-    facts = {"cpu": machine} if isinstance(machine, str) else _table(machine)
-    found |= {n: str(v) for n in ("torch", "python") if (v := session.get(n))} | _table(run.get("versions"))
-    environment = {**environment, **_table(run.get("guards"))}
+    torch_env = files.text("torch_env.txt")
+    found = {n: m[1] for n, p in _TORCH_ENV.items() if (m := re.search(p, torch_env, re.MULTILINE))}
+    found |= _table(run.get("versions"))
+    pairs = (line.partition("=") for line in files.text("env.txt").splitlines())
+    environment = {name: value for name, equals, value in pairs if equals} | _table(run.get("guards"))
+    facts = _table(run.get("machine"))
     shown = [
-        str(facts[name]) + (f" {name}" if name != "cpu" else "") for name in _MACHINE_FACTS if facts.get(name)
+        facts[name] + (f" {name}" if name != "cpu" else "") for name in _MACHINE_FACTS if facts.get(name)
     ]
     flags = {n: v for n, v in environment.items() if _FLAGS.fullmatch(n) and n not in _THREAD_FLAGS}
-    threads = run.get("threads") or session.get("torch_threads")
-    named = [f"{name}={environment[name]}" for name in _THREAD_FLAGS if name in environment]
+    threads = [f"{name}={environment[name]}" for name in _THREAD_FLAGS if name in environment]
+    session = _mapping(metrics.get("session"))
     recorded = {
-        "machine": ", ".join(shown) or found.get("cpu", ""),
+        "machine": ", ".join(shown),
         "machine name": str(run.get("machine_name") or ""),
-        "threads": str(threads or ", ".join(named) or ("default" if environment else "")),
+        "threads": str(
+            session.get("torch_threads") or ", ".join(threads) or (environment and "default") or ""
+        ),
         "torch": found.get("torch", ""),
-        "python": found.get("python") or str(facts.get("python", "")),
+        "python": found.get("python") or facts.get("python", ""),
         "flags": " ".join(f"{n}={v}" for n, v in sorted(flags.items())) or ("none" if environment else ""),
-        "command": _command(reader.text("commands.txt"), run),
-        "dtype": _dtypes(metrics, run),
+        "command": _command(files.text("commands.txt")),
+        "dtype": _dtypes(metrics),
     }
     return {name: value for name, value in recorded.items() if value}
 
@@ -171,30 +138,22 @@ def _table(value: Any) -> dict[str, str]:
     return {str(k): str(v) for k, v in _mapping(value).items()}
 
 
-def _command(commands: str, run: Mapping[str, Any]) -> str:
+def _command(commands: str) -> str:
     """The commands without what changes by right: comments, `cd`, stamps, commit hashes."""
-    recorded = run.get("commands") or run.get("command") or []
-    lines = commands.splitlines() or ([recorded] if isinstance(recorded, str) else list(map(str, recorded)))
-    kept = (line.strip() for line in lines)
+    kept = (line.strip() for line in commands.splitlines())
     text = " ; ".join(line for line in kept if line and not line.startswith(("#", "cd ", "export ", "STAMP")))
     for pattern, word in _CHANGES_BY_RIGHT:
         text = pattern.sub(word, text)
     return text
 
 
-def _dtypes(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    named = run.get("dtype") or metrics.get("dtype") or _mapping(metrics.get("conditions")).get("dtype")
-    if isinstance(named, str):
+def _dtypes(metrics: Mapping[str, Any]) -> str:
+    if isinstance(named := _mapping(metrics.get("conditions")).get("dtype"), str):
         return named
     ledgers = _items(metrics.get("ledgers"))
-    found = {f"{ledger.get('workload')}:{d}" for ledger in ledgers if (d := ledger.get("output_dtype"))}
-    return " ".join(sorted(found))
-
-
-def _commit_of(document: Mapping[str, Any]) -> str:
-    commit = document.get("commit") or document.get("git_commit") or document.get("git_sha") or ""
-    commit = commit.get("hash", "") if isinstance(commit, Mapping) else commit
-    return commit if isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{7,40}", commit) else ""
+    return " ".join(
+        sorted({f"{one.get('workload')}:{d}" for one in ledgers if (d := one.get("output_dtype"))})
+    )
 
 
 def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
@@ -212,10 +171,11 @@ def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     return " ".join([*(word for word, is_so in special if is_so), "capture"])
 
 
-def _verdict_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    for found in (metrics.get("verdict"), run.get("verdict"), run.get("status"), metrics.get("status")):
+def _said(key: str, *documents: Mapping[str, Any]) -> str:
+    """What the first document says: a text, or the part of an object that names it."""
+    for found in (document.get(key) for document in documents):
         if isinstance(found, Mapping):
-            found = found.get("word") or found.get("outcome")
+            found = found.get("hash") or found.get("word") or found.get("outcome")
         if isinstance(found, str) and found:
             return found
     return ""
@@ -224,7 +184,7 @@ def _verdict_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
     """The figures of a metrics.json: of an export (`series`), of a capture (`figures`), or any number.
 
-    Series and named figures come first; of documents that are not nbbench's every number, named by its path.
+    Series and named figures come first; the other numbers are named by their paths.
     """
     seen: dict[tuple[str, str], int] = {}
     for count, figure in enumerate(_all_figures(metrics)):
@@ -237,43 +197,22 @@ def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
 
 
 def _all_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
-    for key in ("series", "figures", "metrics", "checks"):
+    for key in ("series", "figures", "checks"):
         for item in _items(metrics.get(key)):
             if figure := _named(item):
                 yield replace(figure, name=f"check: {figure.name}") if key == "checks" else figure
-    for test in _items(metrics.get("tests")):
-        yield from _picked(test, {"duration_s": ("duration", "seconds")}, str(test.get("test", "")))
-    diagnosis = _mapping(metrics.get("diagnosis"))
-    yield from _picked(diagnosis, {"copy_bytes_per_s": ("copy ceiling", "B/s")}, "diagnosis")
-    for trial in _items(diagnosis.get("trials")):
-        what = f"{trial.get('size')}² {trial.get('dtype')}"
-        yield from _picked(trial, {"penalty": (f"malloc penalty {what}", "ratio")}, "diagnosis")
-        for setting in ("default", "pinned"):
-            wanted = {
-                "wall_s": (f"time {what}, {setting} malloc", "seconds"),
-                "minor_faults": (f"minor faults {what}, {setting} malloc", "faults"),
-            }
-            yield from _picked(_mapping(trial.get(setting)), wanted, "diagnosis")
-    for ledger in _items(metrics.get("ledgers")):
-        if not ledger.get("error"):
-            yield from _picked(ledger, _LEDGER, str(ledger.get("workload", "")))
-    yield from _picked(_mapping(metrics.get("usage")), _USAGE, "the whole run")
-    for name, value in _mapping(metrics.get("ceiling_bytes_per_s")).items():
-        yield from _picked({"rate": value}, {"rate": (f"{name} ceiling", "B/s")}, "")
     if not str(metrics.get("schema", "")).startswith("nbbench.metrics"):
         yield from _flattened("", metrics)
+        return
+    for ledger in _items(metrics.get("ledgers")):
+        exact = {key: value for key, value in ledger.items() if not isinstance(value, list)}
+        yield from _flattened("ledger", exact, str(ledger.get("workload", "")))
+    for key, workload in (("diagnosis", "diagnosis"), ("usage", "the whole run")):
+        yield from _flattened(key, metrics.get(key), workload)
 
 
 def _items(value: Any) -> Iterator[Mapping[str, Any]]:
     return (item for item in (value if isinstance(value, list) else ()) if isinstance(item, Mapping))
-
-
-def _picked(
-    item: Mapping[str, Any], wanted: Mapping[str, tuple[str, str]], workload: str
-) -> Iterator[EvidenceFigure]:
-    for key, (name, unit) in wanted.items():
-        if (number := _number(item.get(key))) is not None:
-            yield EvidenceFigure(name, number, unit, workload)
 
 
 def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
@@ -295,13 +234,14 @@ def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
     )
 
 
-def _flattened(prefix: str, value: Any, depth: int = 0) -> Iterator[EvidenceFigure]:
+def _flattened(prefix: str, value: Any, workload: str = "", depth: int = 0) -> Iterator[EvidenceFigure]:
     if (number := _number(value)) is not None and prefix:
-        yield EvidenceFigure(prefix, number)
+        unit = next((unit for end, unit in _UNITS.items() if prefix.endswith(end)), "")
+        yield EvidenceFigure(prefix, number, unit, workload)
     elif depth < 8 and isinstance(value, Mapping | list):
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             if depth or key not in _HEAD_KEYS:
-                yield from _flattened(f"{prefix}.{key}" if prefix else str(key), item, depth + 1)
+                yield from _flattened(f"{prefix}.{key}" if prefix else str(key), item, workload, depth + 1)
 
 
 def _number(value: Any) -> float | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.record.asv_values import BadFileError
 from nbbench.record.side_files import ledger_path, read_ledgers
@@ -51,6 +52,15 @@ def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
             torch = path.name.removeprefix(before).removesuffix(after)
             counts[torch] = counts.get(torch, 0) + 1
     return evidence_torch(counts, installed)
+
+
+def kept_host(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, HostWork]:
+    """The host work of a tree on disk by workload, counted under this Python."""
+    try:
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).host
+    except BadFileError:
+        return {}
+    return {name: one for name, one in found.items() if one.python == python}
 
 
 def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:

@@ -1,15 +1,10 @@
 """Taking credentials out of whatever leaves nbbench: towards a file, a page, a database, a terminal.
 
-Two functions do it, and everything that leaves may go through them twice without harm:
-
-- `redact_text` for a text: a log, a line of an error, a URL of a clone, a file's or a branch's name;
-- `redact_value` for anything with structure: dataclasses, mappings, sequences, JSON documents.
-
-Both take out the exact secret values of an environment (pass `secrets=secret_values(os.environ)`, or the
-environment itself), tokens of published formats (`tokens.py`), values beside labels such as `password`,
-logins in URLs of any shape, and private keys (`credentials.py`). Commit hashes, checksums, base64, paths,
-test ids and numbers stay, and JSON stays JSON. A long random string with neither format nor label stays
-as well, unless the environment holds it: it cannot be told from a checksum.
+`redact_text` is for a text (a log, a line of an error, a name), `redact_value` for anything with structure
+(dataclasses, mappings, sequences, JSON documents); what leaves may go through them twice without harm. Both
+take out the exact secret values of an environment, and what `nbbench.credentials` finds by its form. Commit
+hashes, checksums, base64, paths, test ids and numbers stay, and JSON stays JSON. A long random string with
+neither format nor label stays as well, unless the environment holds it: it cannot be told from a checksum.
 
 Environments are hidden unless a variable is on the allowlist, its name does not speak of a secret, and its
 value does not look like one (`redacted_environment`).
@@ -27,13 +22,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
-from nbbench.record.credentials import HARMLESS, Span, find_spans, looks_random
+from nbbench.credentials import (
+    HARMLESS,
+    REDACTED,
+    Span,
+    find_spans,
+    looks_random,
+    replace_spans,
+    without_credentials,
+)
 from nbbench.subject.profile import shipped_variables
 
 Secrets: TypeAlias = Iterable[str] | Mapping[str, str]
 _T = TypeVar("_T")
-
-REDACTED = "<redacted>"
 
 # Variables that can change what a benchmark does, and those in which a reader looks for such.
 ENV_ALLOWLIST = frozenset(
@@ -68,11 +69,9 @@ _MIN_SECRET = 8  # shorter values would take innocent words out of a log
 _MIN_LINE = 16  # of a value of several lines: shorter ones (a brace, a word) are everybody's
 # A value of this length under a name that says nothing is a secret when it looks like one.
 _MIN_UNNAMED = 12
-_HASH_NAME = re.compile(r"(?i)(sha\d*|commit|revision|digest|checksum|hash|head|tree|ref)")
-_HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f-]{16,}|(?=.*[0-9])(?=.*[A-F])[0-9A-F-]{16,}")
+_HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f-]{16,39}|(?=.*[0-9])(?=.*[A-F])[0-9A-F-]{16,39}")
 _PASSWORD_LIKE = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s/\\:=]+")
 _MIXED_SHARE = 0.4  # of neighbours that differ in class; CamelCase words stay near 0.27, versions near 0.3
-_BARE_VALUE = re.compile(r"(\\*\")[ \t]*:[ \t]*$")
 _PATH = re.compile(r"(?:/[\w.+@-]+)+/?(?::(?:/[\w.+@-]+)+)*")
 # What stands in variables called *_AUTH or *_TOKEN that hold no secret but a word about one.
 _PLAIN_WORDS = frozenset({"disabled", "enabled", "optional", "password", "default", "interactive"})
@@ -83,7 +82,7 @@ def redact_text(text: str, secrets: Secrets = ()) -> str:
 
     `secrets` are exact values to take out as well, or an environment whose `secret_values` are.
     """
-    return replace_spans(text, find_spans(text, _exact(secrets)))
+    return without_credentials(text, _exact(secrets))
 
 
 def redact_value(value: _T, secrets: Secrets = ()) -> _T:
@@ -96,10 +95,8 @@ def redact_value(value: _T, secrets: Secrets = ()) -> _T:
 
 
 def _redacted(value: Any, exact: tuple[str, ...]) -> Any:
-    if isinstance(value, Enum):
-        return value
     if isinstance(value, str):
-        return redact_text(value, exact)
+        return value if isinstance(value, Enum) else without_credentials(value, exact)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f.name for f in dataclasses.fields(value) if f.init]
         return dataclasses.replace(value, **{name: _redacted(getattr(value, name), exact) for name in fields})
@@ -218,8 +215,8 @@ def _is_secret(name: str, value: str) -> bool:
         return not harmless and not (_PATH.fullmatch(value) and not looks_random(value))
     if name in ENV_ALLOWLIST or name.startswith(ENV_PREFIXES) or len(value) < _MIN_UNNAMED:
         return False
-    if _HEX.fullmatch(value):
-        return not _HASH_NAME.search(name)
+    if _HEX.fullmatch(value):  # longer ones are commits and checksums
+        return True
     changes = sum(_class(a) != _class(b) for a, b in itertools.pairwise(value)) / (len(value) - 1)
     return _PASSWORD_LIKE.fullmatch(value) is not None and changes >= _MIXED_SHARE
 
@@ -258,21 +255,3 @@ def _exact(secrets: Secrets) -> tuple[str, ...]:
     if isinstance(secrets, Mapping):
         return secret_values(secrets)
     return tuple(secret for secret in secrets if len(secret) >= _MIN_SECRET)
-
-
-def replace_spans(text: str, spans: Iterable[Span]) -> str:
-    """`text` with `<redacted>` in place of each span; spans are in order and do not overlap.
-
-    A JSON value without quotes gets quotes, and no escape is cut in two: JSON stays JSON.
-    """
-    pieces = []
-    position = 0
-    for span in spans:
-        before = text[position : span.start]
-        if (len(before) - len(before.rstrip("\\"))) % 2:
-            before = before[:-1]
-        bare = _BARE_VALUE.search(before[-40:])
-        quote = bare[1] if bare else ""
-        pieces += [before, quote + REDACTED + quote]
-        position = span.end
-    return "".join([*pieces, text[position:]])

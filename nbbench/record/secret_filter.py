@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nbbench.record.credentials import Finder
-from nbbench.record.redact import replace_spans, secret_values
-from nbbench.record.tokens import LONGEST
+from nbbench.credentials import LONGEST, Finder, replace_spans
+from nbbench.record.redact import secret_values
 
 # A line longer than this is given out before its end is seen.
 _MAX_LINE = 131_072

@@ -14,10 +14,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nbbench.host import HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
@@ -33,12 +34,13 @@ _MAX_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """The ledgers of one tree under one torch version, by workload."""
+    """The ledgers of one tree under one torch version, and its host work, by workload."""
 
     tree: str
     commit: str
     torch: str
     workloads: Mapping[str, Ledger]
+    host: Mapping[str, HostWork] = field(default_factory=dict)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:
@@ -85,8 +87,15 @@ def parse_records(data: bytes) -> tuple[list[ProcessRecord], int]:
     return records, bad
 
 
-def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mapping[str, Ledger]) -> None:
-    """Write the ledgers of a tree, keeping the workloads that the file has already.
+def write_ledgers(
+    path: Path,
+    tree: str,
+    commit: str,
+    torch: str,
+    ledgers: Mapping[str, Ledger],
+    host: Mapping[str, HostWork] | None = None,
+) -> None:
+    """Write the ledgers and the host work of a tree, keeping the workloads that the file has already.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
@@ -107,6 +116,9 @@ def write_ledgers(path: Path, tree: str, commit: str, torch: str, ledgers: Mappi
             "torch": torch,
             "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
+        counted = {**(before.host if before else {}), **(host or {})}
+        if counted:
+            content["host"] = {name: flat(counted[name]) for name in sorted(counted)}
         text = json.dumps(content, separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):

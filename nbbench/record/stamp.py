@@ -76,16 +76,17 @@ def create_folder(root: Path, cluster: str, now: datetime) -> Path:
 
 
 def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> tuple[Path, ...]:
-    """Write every file into the folder, then sha256.txt over all that it holds; gives their paths.
+    """Write every file into a new or empty folder, then sha256.txt over them; gives their paths.
 
-    The folder may already hold files: they are checksummed too, their names and sizes checked, and never
-    overwritten. Nothing is written when a check fails, and what was written is taken back when the machine
-    refuses on the way, an empty folder too: one without sha256.txt is never a finished one. Raises
-    EvidenceError or HostError.
+    Nothing is written when a name or a content is wrong, and what was written is taken back when the machine
+    refuses on the way: a folder without sha256.txt is never finished. Raises EvidenceError or HostError.
     """
+    contents = {
+        name: content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+        for name, content in files.items()
+    }
     written: list[Path] = []
     try:
-        contents = {name: _bytes(content) for name, content in files.items()}
         _check(folder, contents)
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
@@ -93,8 +94,8 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> tuple[Path, 
             written.append(folder / name)
         written.append(seal(folder))
     except BaseException as error:
-        with contextlib.suppress(OSError):  # as far as it goes; a folder that others use simply stays
-            for path in reversed(written):
+        with contextlib.suppress(OSError):  # as far as it goes
+            for path in written:
                 path.unlink(missing_ok=True)
             folder.rmdir()
         if isinstance(error, OSError):
@@ -103,26 +104,17 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> tuple[Path, 
     return tuple(written)
 
 
-def _bytes(content: str | bytes) -> bytes:
-    return content.encode("utf-8", errors="replace") if isinstance(content, str) else content
-
-
 def _check(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Raise EvidenceError for whatever would break the layout's rules."""
-    existing = _entries(folder)
-    if CHECKSUMS in {path.name.lower() for path in existing}:
-        raise EvidenceError(f"{folder} is finished: it already has {CHECKSUMS}")
-    problems = [f"{path.name} {problem}" for path in existing if (problem := _file_problem(path))]
-    known = {path.name.lower() for path in existing}
-    for name, data in contents.items():
-        if problem := name_problem(name) or content_problem(name, data):
-            problems.append(f"{name!r} {problem}")
-        if name.lower() in known:
-            problems.append(f"{name} is there already; evidence is never overwritten")
-        known.add(name.lower())
-    total = sum(path.stat().st_size for path in existing) + sum(map(len, contents.values()))
-    if total > MAX_FOLDER_BYTES:
+    problems = [
+        f"{name!r} {problem}"
+        for name, data in contents.items()
+        if (problem := name_problem(name) or content_problem(name, data))
+    ]
+    if (total := sum(map(len, contents.values()))) > MAX_FOLDER_BYTES:
         problems.append(f"it would hold {total:,} bytes, above the limit of {MAX_FOLDER_BYTES:,}")
+    if there := _entries(folder):
+        problems.append(f"{there[0].name} is there already; evidence is never overwritten")
     if problems:
         raise EvidenceError(f"evidence folder {folder}: {'; '.join(problems)}", hint="")
 
@@ -172,17 +164,15 @@ def verify_folder(path: Path) -> list[str]:
 def check_folder(path: Path) -> list[str]:
     """What in `path` breaks the layout's rules, one sentence each: names, sizes, blank exit codes, bad JSON.
 
-    Meant for the notes of a summary: `write_folder` insists on names and sizes alone for files that lie there
-    already, so that a blocked run can still hand in what it has.
+    Meant for the notes of a summary: a blocked run can still hand in what it has.
     """
     problems = []
     for entry in _entries(path):
-        if entry.name == CHECKSUMS:
-            continue
-        problem = _file_problem(entry)
-        if not problem and entry.suffix in (".json", ".txt"):
+        if entry.is_symlink() or not entry.is_file():
+            problem = "is not an ordinary file"
+        elif not (problem := name_problem(entry.name) or _size_problem(entry.stat().st_size)):
             problem = content_problem(entry.name, entry.read_bytes())
-        if problem:
+        if problem and entry.name != CHECKSUMS:
             problems.append(f"{entry.name} {problem}")
     return problems
 
@@ -224,12 +214,6 @@ def _entries(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise host_error(folder, error) from error
-
-
-def _file_problem(path: Path) -> str:
-    if path.is_symlink() or not path.is_file():
-        return "is not an ordinary file"
-    return name_problem(path.name) or _size_problem(path.stat().st_size)
 
 
 def _size_problem(size: int) -> str:

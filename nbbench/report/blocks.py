@@ -1,9 +1,10 @@
-"""A report as a list of blocks; `text` and `markdown` write them, one writer for each format."""
+"""A report as a list of blocks; `text`, `markdown` and `html` write them, one writer for each format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """The head of a section."""
+    """The head of a section, to which links of a page lead by `anchor`."""
 
     text: str
+    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Table:
 
     A narrow terminal goes without the columns in `spare`, the first named first, then cuts the last column.
     `tones` gives the cell in column `toned` of a row a colour, and a mark in Markdown. The rows from
-    `quiet` on are folded away in Markdown, under the words `quiet_as`.
+    `quiet` on are folded away in Markdown and on pages, under the words `quiet_as`. `links` leads from the
+    first cell of a row to an anchor of the page.
     """
 
     headers: Sequence[str]
@@ -58,13 +61,17 @@ class Table:
     tones: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     quiet: int | None = None
     quiet_as: str = ""
+    links: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """Lines that keep their indent: a terminal's table whose rows take several lines."""
+class Chart:
+    """A Plotly figure under a caption (a name of code), with a note; only pages show it."""
 
-    lines: Sequence[str]
+    caption: str
+    data: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+    note: str = ""
 
 
-Block = str | Head | Title | Bullets | Table | Lines
+Block = str | Head | Title | Bullets | Table | Chart

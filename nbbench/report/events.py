@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from nbbench import units
@@ -271,19 +271,23 @@ def regressions_blocks(
     if ordered:
         if measured := event_machines(ordered):
             blocks.append(f"Times and memory are those of {', '.join(measured)}.")
-        blocks.append(_table(ordered, now))
+        blocks.append(flags_table(ordered, now))
     if evidence:
         for flag in (one for one in ordered if one.event.direction is not EventDirection.IMPROVEMENT):
             event = flag.event
-            items: list[Item | str] = [*evidence_lines(flag)]
-            if trees is None or event.hi_commit in trees:
-                items += [Item(command=command) for command in reproduce_commands(event)]
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
-            blocks.append(Bullets(items, title, code=event.id))
+            blocks.append(Bullets(event_items(flag, trees), title, code=event.id))
     return blocks + not_judged_blocks(not_judged)
 
 
-def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
+def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item | str]:
+    """What is known of an event, and the commands that show it again where its source is known."""
+    commands = reproduce_commands(flag.event) if trees is None or flag.event.hi_commit in trees else ()
+    return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
+
+
+def flags_table(flags: Sequence[Flag], now: datetime | None, links: Mapping[int, str] | None = None) -> Table:
+    """A row for each flag, improvements folded away; `links` leads from rows to sections of a page."""
     headers = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
     rows = [
         (
@@ -310,4 +314,5 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
         quiet=others,
         quiet_as=plural(len(flags) - others, "improvement"),
+        links=links or {},
     )

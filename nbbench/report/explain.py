@@ -13,6 +13,7 @@ from nbbench.ledger import ImageChange
 from nbbench.model import Commit, NotJudged, NotJudgedReason, to_plain
 from nbbench.report.blocks import Block, Table, Title
 from nbbench.report.explain_sentences import explanation_sentence, same_source, share_sentence
+from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
@@ -137,7 +138,7 @@ def _time_cells(share: WorkShare | None) -> tuple[str, str]:
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     blocks: list[Block] = [Title(f"{diff.workload}, by line" if diff.lines else diff.workload)]
     if diff.lines:
-        blocks.append(_line_table(diff, limit))
+        blocks += [_line_table(diff, limit), change_icicle(diff)]
     said = _left_out(diff, limit)
     said += _shift_lines(diff)
     said.append(_peak(diff))

@@ -9,7 +9,8 @@ from typing import Any
 from nbbench import units
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, to_plain
-from nbbench.report.blocks import Block, Lines, Table, Title
+from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.figures import cost_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.fusion import Headroom, headroom
 from nbbench.work.ledger_diff import LedgerDiff
@@ -32,7 +33,7 @@ def ledger_blocks(
             continue
         blocks.append("\n".join(_about(commit, one)))
         if not fusion_only:
-            blocks.append(_cost_table(one, by, top))
+            blocks += [_cost_table(one, by, top), cost_icicle(one)]
         blocks += _fusion(one, top)
     return blocks
 
@@ -136,52 +137,35 @@ def _percent(share: float) -> str:
 
 
 def steps_blocks(
-    commits: int, steps: Sequence[WorkStep], workloads: Sequence[str], *, wide: bool, by_name: bool
+    commits: int, steps: Sequence[WorkStep], workloads: Sequence[str], *, by_name: bool
 ) -> list[Block]:
-    """The steps of a range; `wide` puts the command beside each row (Markdown), else it stands below.
-
-    `workloads` are those that were compared.
-    """
+    """The steps of a range and the command that shows each in full; `workloads` are those compared."""
     if not steps:
         return [f"{plural(commits, 'commit')}: the work of {', '.join(workloads)} never changed"]
     machines = sorted({step.timing.machine for step in steps if step.timing})
-    names = list(dict.fromkeys(step.workload for step in steps))
-    said = [
-        f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {', '.join(names)}; bytes per pixel."
-    ]
+    names = ", ".join(dict.fromkeys(step.workload for step in steps))
+    said = [f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {names}; bytes per pixel."]
     if machines:
         said.append(
             f"Times of {', '.join(machines)}: ~ where the samples' intervals overlap, blank if not measured."
         )
     how = "by function names (no subject is registered)" if by_name else "through the diff of the two trees"
     said.append(f"Lines are matched {how}.")
-    blocks: list[Block] = ["\n".join(said)]
-    if not wide:
-        return [*blocks, Lines([line for step in steps for line in _narrow(step, several=len(names) > 1)])]
     heads = ["#", "commit", "date", "workload", "B/px before", "after", "change", "ops", "after"]
-    heads += ["time", "image", "where (B/px)", "reproduce"]
+    heads += ["time", "image", "reproduce", "where (B/px)"]
     rows = [_step_cells(step) for step in steps]
-    if len(names) == 1:
-        del heads[3]
-        rows = [[*row[:3], *row[4:]] for row in rows]
-    shift = 1 if len(names) > 1 else 0
-    right = (0, *range(3 + shift, 9 + shift))
-    return [*blocks, Table(heads, rows, right=right, codes=(1, len(heads) - 1))]
+    right, spare = (0, *range(4, 10)), (11, 0, 2, 10, 7, 8, 4, 5)
+    return ["\n".join(said), Table(heads, rows, right=right, codes=(1, 3, 11), spare=spare)]
 
 
 def _step_cells(step: WorkStep) -> list[str]:
-    start = [
-        str(step.commit.position or ""),
-        step.commit.short,
-        f"{step.commit.date:%Y-%m-%d}",
-        step.workload,
-    ]
-    if step.diff is None:
-        return [*start, *[""] * 7, f"fails: {step.error}", ""]
-    diff = step.diff
+    commit, diff = step.commit, step.diff
+    start = [str(commit.position or ""), commit.short, f"{commit.date:%Y-%m-%d}", step.workload]
+    if diff is None:
+        return [*start, *[""] * 8, f"fails: {step.error}"]
     figures = [f"{diff.base.bytes_per_pixel:,.2f}", f"{diff.head.bytes_per_pixel:,.2f}", _change(diff)]
     counts = [f"{diff.base.ops:,}", f"{diff.head.ops:,}", _time(step), diff.image]
-    return [*start, *figures, *counts, _where(step), _reproduce(step)]
+    return [*start, *figures, *counts, _reproduce(step), _where(step)]
 
 
 def _change(diff: LedgerDiff) -> str:
@@ -232,21 +216,6 @@ def _places(diff: LedgerDiff, path: str, function: str) -> str:
     ]
     lines = dict.fromkeys(c.where.rpartition(":")[2] for c in mine)
     return f"{path.rpartition('/')[2]}:{','.join(list(lines)[:2])}" if path else "benchmark"
-
-
-def _narrow(step: WorkStep, *, several: bool) -> list[str]:
-    """Three lines a step: the figures, where, and how to reproduce them."""
-    commit = step.commit
-    start = f"{commit.position or '':>4} {commit.short} {commit.date:%Y-%m-%d}"
-    if several:
-        start += f" {step.workload}"
-    if step.diff is None:
-        return [f"{start}  fails: {step.error}"]
-    diff = step.diff
-    time = f", time {_time(step)}" if step.timing else ""
-    figures = f"{diff.base.bytes_per_pixel:,.2f} → {diff.head.bytes_per_pixel:,.2f} B/px ({_change(diff)})"
-    counts = f"{diff.base.ops:,} → {diff.head.ops:,} ops{time}, image {diff.image}"
-    return [f"{start}  {figures}, {counts}", f"     {_where(step)}", f"     $ {_reproduce(step)}"]
 
 
 def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbbench.report.blocks import Block, Bullets, Head, Item, Lines, Table, Title
-from nbbench.words import clean_lines, plural, truncate
+from nbbench.report.blocks import Block, Bullets, Chart, Head, Item, Table, Title
 from nbbench.words import for_markdown as escape
 from nbbench.words import markdown_code as code
+from nbbench.words import plural, truncate
 
 __all__ = ["LIMIT_BYTES", "as_markdown", "code", "escape", "table_lines"]
 
@@ -63,8 +63,8 @@ def _parts(block: Block, most: int) -> list[Part]:
         title = escape(truncate(block.title, most))
         opening = f"**{code(block.code)}** {title}\n" if block.code else f"**{title}**\n" if title else ""
         return [(opening, [f"- {_item(item, most)}" for item in block.items], "")]
-    if isinstance(block, Lines):
-        return [("", [f"    {line}" for line in clean_lines("\n".join(block.lines)).split("\n")], "")]
+    if isinstance(block, Chart):
+        return []
     if isinstance(block, str):
         lines = [escape(truncate(line, most)) for line in block.split("\n")]
         return [("", lines if len(lines) == 1 else [f"- {line}" for line in lines], "")]

@@ -36,14 +36,11 @@ def not_judged_counts(found: Sequence[NotJudged]) -> str:
     return f"{plural(len(found), 'series', 'series')} ({reasons})"
 
 
-def not_judged_blocks(found: Sequence[NotJudged]) -> list[Block]:
+def not_judged_blocks(found: Sequence[NotJudged], most: int = _NOT_JUDGED_SHOWN) -> list[Block]:
     """How many series were not judged, by reason, and which; nothing where all were."""
     if not found:
         return []
-    rows = [
-        (one.series, str(one.reason), one.since[:8], not_judged_detail(one))
-        for one in found[:_NOT_JUDGED_SHOWN]
-    ]
+    rows = [(one.series, str(one.reason), one.since[:8], not_judged_detail(one)) for one in found[:most]]
     more = len(found) - len(rows)
     rest = [f"and {more} more; `--json` names all of them"] if more else []
     return [

@@ -14,7 +14,6 @@ from nbbench.report import events
 from nbbench.report.blocks import Block, Table, Title
 from nbbench.report.markdown import code, escape
 from nbbench.report.not_judged import not_judged_counts
-from nbbench.report.text import as_text
 from nbbench.words import day, plural
 
 _NOTHING = "—"
@@ -35,10 +34,10 @@ def plan_blocks(plan: Plan, states: Sequence[CriterionState], machine: str, now:
     return blocks
 
 
-def plans_text(plans: Sequence[Plan]) -> str:
-    """The known plans, one a line."""
+def plans_blocks(plans: Sequence[Plan]) -> list[Block]:
+    """The known plans, one a row."""
     rows = [(plan.id, str(len(plan.criteria)), plan.title) for plan in plans]
-    return as_text([Table(("plan", "criteria", "title"), rows, right=(1,))]) + "\n"
+    return [Table(("plan", "criteria", "title"), rows, right=(1,))]
 
 
 def attempt_markdown(

@@ -9,6 +9,7 @@ from nbbench import units
 from nbbench.ledger import Roof
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.figures import roofline_figure
 from nbbench.words import plural
 from nbbench.work.roofs import WRITE_ALLOCATE, Achieved, Bound, with_write_allocate
 
@@ -41,6 +42,7 @@ def roofline_blocks(title: str, roof: Roof, rows: Sequence[Achieved], notes: Seq
         _machine_line(roof),
         Table(_ROOF_HEAD, _roof_rows(roof), right=(1, 2)),
         Table(_HEAD, [_cells(row) for row in rows], right=_RIGHT),
+        roofline_figure(title, roof, rows),
         "\n".join(f"{bound}: {meaning}" for bound, meaning in _meanings(rows)),
         *(f"note: {note}" for note in notes),
     ]

@@ -1,4 +1,4 @@
-"""What was measured: one occasion (what ran, failed, was disturbed), and the commits there are."""
+"""What was measured: one occasion (what ran, failed, was disturbed), and what an adaptive search found."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
+from nbbench.history.next_tree import NextTrees, Why
 from nbbench.model import Commit, ProcessRecord, Result, Status, spent_s
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
+from nbbench.report.events import commit_range
 from nbbench.words import clean, day, plural
 
+_STOPPED = {
+    "located": "every change is located to one commit",
+    "budget": "the budget is spent",
+    "limit": "the limit of commits is reached",
+}
 _MANY = 20  # commits: from here on a run's cost is a question
 _WRAPPER = "SubjectBroken: "
 _WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
@@ -44,15 +51,6 @@ def run_blocks(
         blocks.append(Bullets([Item(f"{what}: {why}", about=name) for name, what, why in failed], "Failures"))
     extra = [f"disturbed: {line}" for line in disturbances(records)] + [f"note: {note}" for note in notes]
     return [*blocks, Bullets(extra)] if extra else blocks
-
-
-def commits_blocks(commits: Sequence[Commit]) -> list[Block]:
-    """A table of commits in the order given."""
-    if not commits:
-        return ["No commits."]
-    rows = [(str(c.position or ""), c.short, day(c.date), c.tree[:8], c.subject) for c in commits]
-    headers = ("#", "commit", "date", "tree", "subject")
-    return [Table(headers, rows, right=(0,), codes=(1, 3), spare=(3, 2)), plural(len(rows), "commit")]
 
 
 def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> tuple[str, ...]:
@@ -177,3 +175,69 @@ def disturbances(records: Sequence[ProcessRecord]) -> list[str]:
                 f"{worst.commit[:8]}, {most:.2g} processors taken"
             )
     return lines
+
+
+def adaptive_payload(
+    commits: Sequence[Commit], plan: NextTrees, timed: int, broken: int, stopped: str
+) -> dict[str, Any]:
+    """The search as JSON-ready values; effects are log ratios of the series that moved most."""
+    return {
+        "trees": len(commits),
+        "timed": timed,
+        "broken": broken,
+        "stopped": stopped,
+        "located": [
+            {
+                "first": commits[one.first].hash,
+                "commit": commits[one.index].hash,
+                "position": commits[one.index].position,
+                "date": f"{commits[one.index].date:%Y-%m-%d}",
+                "subject": commits[one.index].subject,
+                "effect": one.effect,
+                "series": one.series,
+                "explained_by_work": one.explained,
+            }
+            for one in plan.located
+        ],
+        "suspicions": [
+            {
+                "after": commits[one.lo].hash,
+                "until": commits[one.hi].hash,
+                "why": str(one.why),
+                "effect": one.weight,
+            }
+            for one in plan.probes
+            if one.why is not Why.COARSE
+        ],
+    }
+
+
+def adaptive_blocks(payload: dict[str, Any]) -> list[Block]:
+    """The same for people."""
+    share = payload["timed"] / max(payload["trees"], 1)
+    broken = f", {payload['broken']} broken" if payload["broken"] else ""
+    headline = (
+        f"{_STOPPED[payload['stopped']]}: {len(payload['located'])} changes, "
+        f"{payload['timed']} of {payload['trees']} trees timed ({share:.0%}){broken}"
+    )
+    rows = [
+        (
+            str(one["position"] or ""),
+            commit_range(one["first"], one["commit"]),
+            one["date"],
+            units.format_change(one["effect"]),
+            "work" if one["explained_by_work"] else "time alone",
+            one["series"],
+            one["subject"],
+        )
+        for one in payload["located"]
+    ]
+    headers = ("#", "commit", "date", "change", "shown by", "series", "subject")
+    suspicions = [
+        f"still open: {one['why']} after {one['after'][:8]}, until {one['until'][:8]}"
+        for one in payload["suspicions"]
+    ]
+    found: list[Block] = (
+        [Table(headers, rows, right=(0, 3), codes=(1, 5), spare=(2, 0, 4, 6))] if rows else []
+    )
+    return [headline, *found, *([Bullets(suspicions)] if suspicions else [])]

@@ -1,45 +1,25 @@
-"""The offline page of regressions: one HTML file that needs neither network nor JavaScript."""
+"""The offline page of regressions, made of blocks like every report."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from functools import cache
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from nbbench import __version__, units
+from nbbench import units
 from nbbench.metrics import Role, change_metric, change_role
-from nbbench.model import ChangePoint, Commit, EventDirection, Flag, NotJudged, Series, SeriesKey
+from nbbench.model import ChangePoint, Commit, Flag, NotJudged, Series, SeriesKey
 from nbbench.report import events
-from nbbench.report.chart import Chart
-from nbbench.report.not_judged import not_judged_detail
-from nbbench.words import day, for_html, minute, plural
+from nbbench.report.blocks import Block, Bullets, Chart, Head, Table, Title
+from nbbench.report.figures import history_figure
+from nbbench.report.html import as_html
+from nbbench.report.not_judged import not_judged_blocks
+from nbbench.words import day, minute, plural, truncate
 
-# A chart takes about 20 KB, and past a few dozen nobody looks: the rest is named, not drawn.
-MAX_CHARTS = 36
+MAX_FIGURES = 36  # past a few dozen nobody looks: the rest is named, not drawn
 _PER_EVENT = 3
-_TONES = {
-    EventDirection.REGRESSION: "worse",
-    EventDirection.IMPROVEMENT: "better",
-    EventDirection.CHANGE: "changed",
-}
 # A change of a whole suite moves thousands of series; their figures are in the JSON output.
-_LIMITS = {"events": 80, "changes": 60, "rows_open": 4, "names": 400}
-
-
-@dataclass(frozen=True, slots=True)
-class EventSection:
-    """One event of the page: its flag, its charts and its changes, the most telling first."""
-
-    flag: Flag
-    anchor: str
-    charts: tuple[Chart, ...]
-    changes: tuple[ChangePoint, ...]
+_EVENTS, _CHANGES, _CHANGES_OPEN, _NAMES = 80, 60, 4, 400
 
 
 def render_site(
@@ -52,70 +32,127 @@ def render_site(
     title: str = "Performance record",
     source: str = "",
     generated_at: datetime | None = None,
-    max_charts: int = MAX_CHARTS,
+    trees: Collection[str] | None = None,
+    max_figures: int = MAX_FIGURES,
 ) -> str:
-    """The page for `flags`, with history charts from `series`.
+    """The page for `flags`, with figures of histories from `series`.
 
-    `commits` gives labels; `source` says what was measured (a branch, a repository).
-    At most `max_charts` charts are drawn, events first; the page names the series that were left out.
-    `nothing` says that no series could be judged.
+    `commits` gives labels; `source` says what was measured (a branch, a repository). At most `max_figures`
+    are drawn, events first; the page names the series that were left out. `nothing` says that no series could
+    be judged. `trees` are the commits whose source is known: commands that need it are shown of no others
+    (None: of all).
     """
     ordered = events.in_reading_order(flags, generated_at)
-    charts = _Charts(ordered, series, commits, max_charts)
-    sections = [_section(flag, charts) for flag in ordered[: _LIMITS["events"]]]
+    drawn = _Figures(ordered, series, commits, max_figures)
+    blocks = _overview(ordered, not_judged, generated_at, nothing)
+    for flag in ordered[:_EVENTS]:
+        blocks += _event(flag, drawn, generated_at, trees)
+    blocks += not_judged_blocks(not_judged, _NAMES)
+    if quiet := drawn.of_quiet_series():
+        blocks += [Title("Series without a flagged change"), *quiet]
+    if rest := drawn.left_out():
+        blocks.append(_folded(("series",), [(name,) for name in rest], "series without a figure", _NAMES))
+    said = f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}"
+    blocks += [Title("How to read this"), f"{said}. {_LEGEND}"]
+    names = {c.hash[:8]: f"{day(c.date)} {truncate(c.subject, 60)}" for c in commits}
+    stamp = minute(generated_at) if generated_at else ""
+    head = f"{events.headline(ordered, not_judged, generated_at, nothing=nothing)} {title}"
+    return as_html(blocks, title=head, eyebrow=" · ".join(filter(None, (title, source, stamp))), names=names)
+
+
+_LEGEND = (
+    "Dots are the values kept for each commit, dashed lines the levels on both sides of a change, shaded "
+    "commits the range in which its cause lies, crosses commits that could not run. Rest the pointer on a "
+    "dot for its commit; drag to zoom, double-click to go back."
+)
+
+
+def _overview(
+    ordered: Sequence[Flag], not_judged: Sequence[NotJudged], now: datetime | None, nothing: bool
+) -> list[Block]:
+    first = next((flag for flag in ordered if events.is_open(flag, now)), None)
+    words = events.headline(ordered, not_judged, now, nothing=nothing)
+    blocks: list[Block] = [Head(words, "red" if first else "bold")]
+    if first is not None:
+        event = first.event
+        where = f"{events.commit_range(event.lo_commit, event.hi_commit)} {event.subject}".strip()
+        blocks.append(f"First to look at: {where}: {events.change_text(event)}, cause {event.cause}.")
+    elif ordered:
+        blocks.append("Nothing waits for a decision. The record below keeps every change.")
+    if machines := events.event_machines(ordered):
+        blocks.append(f"Times and memory are those of {', '.join(machines)}.")
+    if ordered:
+        links = {number: _anchor(flag) for number, flag in enumerate(ordered[:_EVENTS])}
+        blocks += [Title("Flagged changes"), events.flags_table(ordered, now, links)]
+        if len(ordered) > _EVENTS:
+            blocks.append(f"The last {len(ordered) - _EVENTS} have no section below.")
+    return blocks
+
+
+def _anchor(flag: Flag) -> str:
+    return "event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in flag.event.id)
+
+
+def _event(flag: Flag, drawn: _Figures, now: datetime | None, trees: Collection[str] | None) -> list[Block]:
+    event = flag.event
+    where = events.commit_range(event.lo_commit, event.hi_commit)
+    facts = (
+        where,
+        day(event.date),
+        event.phase,
+        f"cause: {event.cause}",
+        events.state_text(flag, now),
+        flag.plan,
+    )
+    blocks: list[Block] = [
+        Title(f"{events.change_text(event)}: {event.subject or where}", _anchor(flag)),
+        " · ".join(filter(None, facts)),
+        Bullets(events.event_items(flag, trees), code=event.id),
+        *drawn.of_event(flag),
+    ]
+    if event.changes:
+        rows = [_change_cells(change) for change in sorted(event.changes, key=_times_first)]
+        series = plural(len({change.key for change in event.changes}), "series", "series")
+        head = ("series", "before", "after", "change", "interval", "machine")
+        words = f"{plural(len(rows), 'change point')} of {series}"
+        open_rows = None if len(rows) <= _CHANGES_OPEN else 0
+        blocks.append(_folded(head, rows, words, _CHANGES, right=(1, 2, 3), quiet=open_rows))
+    return blocks
+
+
+def _change_cells(change: ChangePoint) -> tuple[str, ...]:
+    exact = change_metric(change).exact
     return (
-        _environment()
-        .get_template("regressions.html.j2")
-        .render(
-            title=title,
-            source=source,
-            now=generated_at,
-            headline=events.headline(ordered, not_judged, generated_at, nothing=nothing),
-            open_count=sum(events.is_open(flag, generated_at) for flag in ordered),
-            lead=next((s for s in sections if events.is_open(s.flag, generated_at)), None),
-            measured=f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}",
-            machines=events.event_machines(ordered),
-            sections=sections,
-            brief=ordered[_LIMITS["events"] :],
-            quiet=charts.of_quiet_series(),
-            left_out=charts.left_out(),
-            not_judged=not_judged,
-            limits=_LIMITS,
-        )
+        change.key.label,
+        units.format_value(change.before, change.unit),
+        units.format_value(change.after, change.unit),
+        events.moved(change),
+        "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
+        change.key.machine,
     )
 
 
-@cache
-def _environment() -> Environment:
-    """Every text of the page passes `words.for_html`; figures are formatted where they are shown."""
-
-    def shown(value: Any) -> Any:
-        return Markup(for_html(value)) if isinstance(value, str) and not hasattr(value, "__html__") else value  # noqa: S704
-
-    made = Environment(
-        loader=PackageLoader("nbbench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=shown,
-    )
-    made.globals |= {
-        "version": __version__,
-        "units": units,
-        "events": events,
-        "not_judged_detail": not_judged_detail,
-        "tones": _TONES,
-        "day": day,
-        "minute": minute,
-        "plural": plural,
-        "metric": change_metric,
-    }
-    return made
+def _folded(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    words: str,
+    most: int,
+    *,
+    right: Sequence[int] = (),
+    quiet: int | None = 0,
+) -> Table:
+    """A table folded under `words`, of which so many rows are shown."""
+    left = f", of which {len(rows) - most} are in `--json` only" if len(rows) > most else ""
+    words = f"{words}{left}" if words[0].isdigit() else f"{len(rows)} {words}{left}"
+    return Table(head, rows[:most], right=right, codes=(0,), quiet=quiet, quiet_as=words)
 
 
-class _Charts:
-    """Draws charts until the cap is reached and remembers which series had none."""
+def _times_first(change: ChangePoint) -> tuple[bool, float, str]:
+    return change_role(change) is not Role.TIME, -abs(change.effect), change.key.label
+
+
+class _Figures:
+    """Draws histories until the cap is reached and remembers which series had none."""
 
     def __init__(
         self, flags: Sequence[Flag], series: Sequence[Series], commits: Sequence[Commit], cap: int
@@ -129,40 +166,26 @@ class _Charts:
             for change in flag.event.changes:
                 self._changes[change.key].append((flag.event.id, change))
 
-    def of_event(self, flag: Flag) -> tuple[Chart, ...]:
-        """Charts of the event's most affected series."""
+    def of_event(self, flag: Flag) -> list[Chart]:
+        """Figures of the event's most affected series."""
         known = [change for change in flag.event.changes if change.key in self._series]
-        chosen = dict.fromkeys(change.key for change in _most_affected(known))
-        return tuple(
-            self._draw(self._series[key], flag.event.id, 760, 210) for key in list(chosen)[: self._left]
-        )
+        return self._draw((change.key for change in _most_affected(known)), flag.event.id)
 
-    def of_quiet_series(self) -> tuple[Chart, ...]:
-        """Charts of the series in no event, as far as the cap allows."""
-        quiet = sorted(
-            (one for key, one in self._series.items() if key not in self._changes), key=lambda s: s.key.label
-        )
-        return tuple(self._draw(one, "", 480, 170) for one in quiet[: self._left])
+    def of_quiet_series(self) -> list[Chart]:
+        """Figures of the series in no event, as far as the cap allows."""
+        return self._draw(sorted(self._series.keys() - self._changes.keys(), key=lambda key: key.label))
 
     def left_out(self) -> list[str]:
-        """The labels of the series without a chart."""
+        """The labels of the series without a figure."""
         return sorted(key.label for key in self._series if key not in self._drawn)
 
-    def _draw(self, one: Series, focus: str, width: int, height: int) -> Chart:
-        self._left -= 1
-        self._drawn.add(one.key)
-        changes = self._changes.get(one.key, ())
-        return Chart(one, changes, self._commits, focus=focus, width=width, height=height)
-
-
-def _section(flag: Flag, charts: _Charts) -> EventSection:
-    """The event's charts, and its changes with times first."""
-
-    def order(change: ChangePoint) -> tuple[bool, float, str]:
-        return change_role(change) is not Role.TIME, -abs(change.effect), change.key.label
-
-    anchor = "event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in flag.event.id)
-    return EventSection(flag, anchor, charts.of_event(flag), tuple(sorted(flag.event.changes, key=order)))
+    def _draw(self, keys: Iterable[SeriesKey], focus: str = "") -> list[Chart]:
+        chosen = list(dict.fromkeys(keys))[: self._left]
+        self._left -= len(chosen)
+        self._drawn.update(chosen)
+        return [
+            history_figure(self._series[k], self._changes.get(k, ()), self._commits, focus) for k in chosen
+        ]
 
 
 def _most_affected(changes: Sequence[ChangePoint]) -> list[ChangePoint]:

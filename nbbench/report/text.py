@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 from tabulate import tabulate
 
-from nbbench.report.blocks import Block, Bullets, Head, Item, Lines, Table, Title
-from nbbench.words import clean, clean_lines, truncate, truncate_middle
+from nbbench.report.blocks import Block, Bullets, Chart, Head, Item, Table, Title
+from nbbench.words import clean, truncate, truncate_middle
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _WIDTH = 110  # of a paragraph
@@ -52,10 +52,10 @@ def terminal_for(stream: TextIO, environ: Mapping[str, str]) -> Terminal:
 
 def as_text(blocks: Sequence[Block], term: Terminal = PIPE) -> str:
     """The blocks with a blank line between them: paragraphs wrapped, tables aligned and fitted."""
-    return "\n\n".join(_text(block, term) for block in blocks)
+    return "\n\n".join(_text(block, term) for block in blocks if not isinstance(block, Chart))
 
 
-def _text(block: Block, term: Terminal) -> str:
+def _text(block: str | Head | Title | Bullets | Table, term: Terminal) -> str:
     if isinstance(block, Table):
         return _table(block, term)
     if isinstance(block, Head):
@@ -64,8 +64,6 @@ def _text(block: Block, term: Terminal) -> str:
         lines = [line for item in block.items for line in _item(item)]
         title = "  ".join(clean(part) for part in (block.code, block.title) if part)
         return "\n".join([*([term.paint(_cut(title, term), "bold")] if title else []), *lines])
-    if isinstance(block, Lines):
-        return clean_lines("\n".join(block.lines))
     text = block.text if isinstance(block, Title) else block
     lines = [textwrap.fill(clean(line), _WIDTH, subsequent_indent="  ") for line in text.split("\n")]
     return "\n".join(lines)

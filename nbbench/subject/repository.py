@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from nbbench.config import Settings
+from nbbench.credentials import without_credentials
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
 from nbbench.subject.git import git, git_text, url_without_login
@@ -215,12 +216,23 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
     return [replace(commit, position=positions.get(commit.hash, 0)) for commit in branch if commit.tree]
 
 
+def whole_history(subject: Subject) -> list[Commit]:
+    """Every commit of the branch with its tree, oldest first.
+
+    First parents stand in their order; what a merge brought in stands before it.
+    """
+    return _log(subject, "--topo-order", "--reverse", f"refs/heads/{subject.branch}", "--")
+
+
 def _log(subject: Subject, *arguments: str) -> list[Commit]:
-    """The commits that `git log` lists, with their trees."""
+    """The commits that `git log` lists, with their trees; titles lose control characters and credentials."""
     text = git_text(subject.git_dir, ["log", "--format=%H%x00%at%x00%s", *arguments])
     rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
     trees = tree_ids(subject, [commit for commit, _, _ in rows])
-    return [Commit(h, trees[h], datetime.fromtimestamp(int(at), UTC), clean(title)) for h, at, title in rows]
+    return [
+        Commit(name, trees[name], datetime.fromtimestamp(int(at), UTC), without_credentials(clean(title)))
+        for name, at, title in rows
+    ]
 
 
 def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:

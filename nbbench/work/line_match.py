@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from nbbench.ledger import FileDiff, Hunk, LedgerLine
+from nbbench.ledger import FileDiff, Hunk
 
 LinePlace = tuple[str, int]  # path, 1-based line
 
 # git's own limit for a block to count as moved (`--color-moved`, COLOR_MOVED_MIN_ALNUM_COUNT in
 # diff.c): shorter ones, such as a lone `return x`, agree by chance.
 _MIN_ALPHANUMERIC = 20
+
+
+class Booked(Protocol):
+    """What is booked on a source line: a ledger's line, or a count of host work."""
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def line(self) -> int: ...  # noqa: D102
+    @property
+    def function(self) -> str: ...  # noqa: D102
 
 
 class LineMatch:
@@ -39,7 +51,7 @@ class LineMatch:
         """The path in head of a file of base (its own where it is gone)."""
         return self._forth.renamed(path)
 
-    def hunk(self, line: LedgerLine, *, of_head: bool) -> str:
+    def hunk(self, line: Booked, *, of_head: bool) -> str:
         """The number in its file of the hunk that rewrites a line of base, or of head; '' where none does."""
         return (self._back if of_head else self._forth).rewritten(line.path, line.line)
 
@@ -132,9 +144,7 @@ class SiteNames:
     and one that is gone from its file by its name alone where only one function of that name is new.
     """
 
-    def __init__(
-        self, base: Iterable[LedgerLine], head: Iterable[LedgerLine], match: LineMatch | None
-    ) -> None:
+    def __init__(self, base: Iterable[Booked], head: Iterable[Booked], match: LineMatch | None) -> None:
         self._match = match
         before = {(line.path, line.function) for line in base}
         after = {(line.path, line.function) for line in head}
@@ -146,24 +156,24 @@ class SiteNames:
             if len(same) == 1 and sum(other[1] == site[1] for other in lost) == 1:
                 self._functions[site] = same[0]
 
-    def base(self, line: LedgerLine) -> str:
+    def base(self, line: Booked) -> str:
         """The site of a line of base."""
         place = self._match.head_of(line.path, line.line) if self._match and line.path else None
         if place is not None:
             return f"{place[0]}:{place[1]}"
         return self._left(self.function(line), line, of_head=False)
 
-    def head(self, line: LedgerLine) -> str:
+    def head(self, line: Booked) -> str:
         """The site of a line of head."""
         if self._match and line.path and self._match.base_of(line.path, line.line):
             return f"{line.path}:{line.line}"
         return self._left((line.path, line.function), line, of_head=True)
 
-    def _left(self, function: tuple[str, str], line: LedgerLine, *, of_head: bool) -> str:
+    def _left(self, function: tuple[str, str], line: Booked, *, of_head: bool) -> str:
         """The site of a line that only one side has: its function in head, and the hunk that rewrites it."""
         return " ".join((*function, self._match.hunk(line, of_head=of_head) if self._match else ""))
 
-    def places(self, site: str, old: LedgerLine | None, new: LedgerLine | None) -> tuple[str, str]:
+    def places(self, site: str, old: Booked | None, new: Booked | None) -> tuple[str, str]:
         """`path:line` of a site in base and in head, from a line that it has there; empty where it is not.
 
         A line that both trees have is named on both sides, whether or not it ran.
@@ -173,7 +183,7 @@ class SiteNames:
             return f"{base[0]}:{base[1]}", site
         return _place(old), _place(new)
 
-    def function(self, line: LedgerLine) -> tuple[str, str]:
+    def function(self, line: Booked) -> tuple[str, str]:
         """Path and name in head of the function of a line of base."""
         return self._functions[line.path, line.function]
 
@@ -181,7 +191,7 @@ class SiteNames:
         return self._match.renamed(path) if self._match else path
 
 
-def _place(line: LedgerLine | None) -> str:
+def _place(line: Booked | None) -> str:
     if line is None:
         return ""
     return f"{line.path}:{line.line}" if line.path else "(benchmark)"

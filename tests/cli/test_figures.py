@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from cli_project import Project
@@ -54,13 +53,5 @@ class TestDtypes:
         assert found.exit_code == code
         assert verdict in found.stdout
 
-    def test_the_file_is_the_json_document(self, audited, tmp_path: Path) -> None:
-        out = tmp_path / "dtype_snapshot.json"
-        found = audited("upcasts", "--out", str(out), "--json")
-        assert out.read_text() == found.stdout
-        assert json.loads(found.stdout)["schema"] == "nbbench.dtype-snapshot/1"
-
-    def test_a_folder_that_is_not_there(self, audited, tmp_path: Path) -> None:
-        found = audited("neutral", "--out", str(tmp_path / "no" / "file.json"))
-        assert found.exit_code == 2
-        assert "the folder does not exist" in found.stderr
+    def test_the_document_is_the_file_that_a_capture_keeps(self, audited) -> None:
+        assert json.loads(audited("upcasts", "--json").stdout)["schema"] == "nbbench.dtype-snapshot/1"

@@ -68,7 +68,7 @@ def test_the_reference_names_every_command_option_and_exit_code() -> None:
             if isinstance(param, click.Option):
                 assert all(opt in text for opt in param.opts)
     for code in ("0", "1", "2", "3", "4", "129", "130", "143"):
-        assert f"| `{code}` |" in text
+        assert f"- `{code}`: " in text
 
 
 def test_the_reference_is_sound_markdown() -> None:

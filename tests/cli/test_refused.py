@@ -104,12 +104,6 @@ def test_a_pattern_that_is_none_is_refused_first(project: Project, arguments: tu
     assert f"{arguments[-2]} is not a regular expression: '('" in done.stderr
 
 
-def test_a_machine_that_never_measured(stepped: Project) -> None:
-    done = stepped.run("detect", "--machine", "nowhere")
-    assert done.exit_code == 2
-    assert "nothing was measured on 'nowhere'" in done.stderr and "on record: " in done.stderr
-
-
 def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> None:
     done = project.run("gate", "--bench", "(" + "x" * 100_000, "--json")
     assert done.exit_code == 2
@@ -122,8 +116,8 @@ def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> Non
     [
         ("gate", "--junit"),
         ("gate", "--markdown"),
-        ("dtypes", "--out"),
-        ("explain", "a", "b", "--flame"),
+        ("dtypes", "--markdown"),
+        ("explain", "a", "b", "--html"),
     ],
     ids=lambda words: " ".join(words),
 )

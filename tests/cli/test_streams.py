@@ -46,7 +46,7 @@ def test_a_reader_that_left_does_not_change_the_exit_code(root: Path, arguments:
 
 def test_a_reader_of_progress_that_left_stops_nothing(root: Path) -> None:
     pipe = reader_gone()
-    done = run(root, "detect", stderr=pipe)
+    done = run(root, "regressions", stderr=pipe)
     os.close(pipe)
     assert (done.returncode, done.stdout) == (4, b"")
 

@@ -6,27 +6,36 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import work_samples as work
 from cli_project import ROOT, Project, write_results
 
+from nbbench import metrics
+from nbbench.gate.judge import workload_verdicts
+from nbbench.ledger import Ledger
 from nbbench.measure.process_env import torch_version
+from nbbench.model import Outcome
 from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.report.gate_sentences import evidence_text
+from nbbench.work.ledger_diff import diff_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
+WORKLOAD = "bandwidth-1024-float32"
 BENCH = ("--bench", "bandwidth-1024-float32")
 
 
-def keep(project: Project, hashes: list[str] = HASHES) -> None:
+def keep(project: Project, hashes: list[str] = HASHES, sides: tuple[Ledger, ...] = ()) -> None:
     """A branch of twelve trees: the seventh does more work, the tenth does not run."""
+    before, after = sides or (work.before(), work.after())
     lines = [{"schema": 1, "kind": "nbbench-commits", "branch": "b"}]
     for place, name in enumerate(hashes):
         tree = f"{place + 1:040x}"[::-1]  # files are named after the first digits
         date = f"2023-11-{14 + place}T00:00:00Z"
         lines.append({"hash": name, "tree": tree, "date": date, "position": place + 1})
-        one = work.before() if place < 6 else work.after()
+        one = before if place < 6 else after
         if place == 9:
             one = replace(one, error="NameError: n_steps", lines=(), functions=())
         found = {one.workload: one}
@@ -187,9 +196,11 @@ class TestLedger:
     def test_the_steps_of_a_range_with_their_times_and_commands(self, timed: Project) -> None:
         found = timed.run("ledger", "1-12", *BENCH)
         assert found.exit_code == 0, found.stderr
-        assert "   7 00000007 2023-11-20  76.00 → 164.00 B/px (2.16×), 7 → 11 ops, time" in found.stdout
-        assert "$ nbbench explain 00000006 00000007 --bench bandwidth-1024-float32" in found.stdout
-        assert "10 0000000a 2023-11-23  fails: NameError: n_steps" in found.stdout
+        rows = [line.split() for line in found.stdout.splitlines()]
+        step, broken = (row for row in rows if row[1:2] in (["00000007"], ["0000000a"]))
+        assert step[:9] == ["7", "00000007", "2023-11-20", WORKLOAD, "76.00", "164.00", "2.16×", "7", "11"]
+        assert f"nbbench explain 00000006 00000007 --bench {WORKLOAD}" in " ".join(step)
+        assert " ".join(broken) == f"10 0000000a 2023-11-23 {WORKLOAD} fails: NameError: n_steps"
         told = json.loads(timed.run("ledger", "1-12", *BENCH, "--json").stdout)
         first, broken = told["steps"]
         assert (first["base"], first["commit"]) == (HASHES[5], HASHES[6])
@@ -213,7 +224,7 @@ class TestLedger:
     def test_a_step_that_was_not_timed_is_blank(self, kept: Project) -> None:
         page = kept.run("ledger", "1-12", *BENCH, "--markdown").stdout
         (row,) = [line for line in page.splitlines() if "`00000007`" in line]
-        assert [cell.strip() for cell in row.split("|")][9] == ""
+        assert [cell.strip() for cell in row.split("|")][10] == ""
 
     def test_options_of_a_single_commit(self, kept: Project) -> None:
         found = kept.run("ledger", "1-12", "--fusion")
@@ -232,3 +243,50 @@ def test_nothing_imports_torch(kept: Project) -> None:
         [sys.executable, "-c", code, str(kept.root), *arguments], capture_output=True, text=True
     )
     assert done.returncode in (0, 4), done.stderr
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The lines of a new count in the registry."""
+    monkeypatch.setitem(metrics._BY_UNIT, "copies", (metrics.Better.LOWER, True, metrics.Role.WORK, 0.01))
+    count = metrics.ledger_count("track_copies", "copies")
+    monkeypatch.setitem(metrics.LEDGER_METRICS, "track_copies", count)
+    yield
+    metrics.unit_better.cache_clear()
+    metrics._metric.cache_clear()
+
+
+PLAN = """
+[tool.nbbench.plans.P]
+stale_days = 100000
+[[tool.nbbench.plans.P.criteria]]
+id = "copies"
+title = "copies"
+value = "ledger.track_copies(bandwidth-1024-float32)"
+ours = 10
+"""
+
+
+@pytest.mark.usefixtures("counted")
+def test_what_a_probe_counts_is_a_metric_by_its_line_in_the_registry(project: Project) -> None:
+    """Regressions, the gate, the page and a plan show it."""
+    few, many = (work.before(counts=(("track_copies", n),)) for n in (5.0, 50.0))
+    keep(project, sides=(few, many))
+    (flag,) = json.loads(project.run("regressions", "--json").stdout)["flags"]
+    assert (flag["event"]["hi_commit"], flag["event"]["cause"]) == (HASHES[6], "work")
+    (change,) = flag["event"]["changes"]
+    assert (change["key"]["benchmark"], change["before"], change["after"]) == (
+        "ledger.track_copies",
+        5.0,
+        50.0,
+    )
+    project.run("publish", "--page-only")
+    assert "ledger.track_copies" in (project.root / "html" / "nbbench-regressions.html").read_text()
+    (project.root / "pyproject.toml").write_text(PLAN)
+    shown = project.run("plan", "P")
+    assert shown.exit_code == 3 and "misses" in shown.stdout and " 50 " in shown.stdout
+    *_, verdict = workload_verdicts(diff_ledgers(few, many))
+    assert (verdict.outcome, verdict.series) == (Outcome.REGRESSED, f"copies {few.workload}")
+    assert evidence_text(verdict.evidence) == "5 copies → 50 copies"
+    assert workload_verdicts(diff_ledgers(many, few))[-1].outcome is Outcome.IMPROVED
+    assert workload_verdicts(diff_ledgers(few, few))[-1].outcome is Outcome.UNCHANGED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
@@ -34,7 +35,7 @@ def reference() -> str:
         *_head(cli, root),
         _exit_codes(),
         _COMMON,
-        _table("Option", _records(common_options(), root)),
+        _list("Options", _records(common_options(), root)),
     ]
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
@@ -61,11 +62,11 @@ def _head(command: click.Command, context: click.Context) -> Iterator[str]:
     rows = [
         (" ".join(p.get_usage_pieces(context)), "required" if p.required else "optional") for p in arguments
     ]
-    yield _table("Argument", rows)
+    yield _list("Arguments", rows)
     common = {name for option in common_options() for name in option.opts}
     own = [p for p in command.get_params(context) if isinstance(p, click.Option) and not common & set(p.opts)]
-    yield _table(
-        "Option", _records([p for p in own if "--help" not in p.opts or context.parent is None], context)
+    yield _list(
+        "Options", _records([p for p in own if "--help" not in p.opts or context.parent is None], context)
     )
 
 
@@ -76,11 +77,11 @@ def _prose(text: str) -> str:
 
 
 def _exit_codes() -> str:
-    """The codes that `nbbench --help` lists, as a table."""
+    """The codes that `nbbench --help` lists, as a list."""
     return "\n\n".join(
         [
             "## Exit codes and signals",
-            _table("Code", [(str(c), text) for c, text in EXIT_CODES.items()]),
+            _list("Codes", [(str(c), text) for c, text in EXIT_CODES.items()]),
             _SIGNALS,
         ]
     )
@@ -91,12 +92,14 @@ def _records(options: Iterable[click.Option], context: click.Context) -> list[tu
     return [(names, " ".join(text.split())) for names, text in filter(None, found)]
 
 
-def _table(head: str, rows: Sequence[tuple[str, str]]) -> str:
-    """A Markdown table of two columns, the first one code; nothing without rows."""
-    if not rows:
-        return ""
-    cells = [(f"`{name}`".replace("|", "\\|"), text.replace("|", "\\|")) for name, text in rows]
-    return "\n".join([f"| {head} | |", "|---|---|", *(f"| {name} | {text} |" for name, text in cells)])
+def _list(head: str, rows: Sequence[tuple[str, str]]) -> str:
+    """What each argument, option or code means, one an item; nothing without rows."""
+    items = [f"- `{name}`: {text}" for name, text in rows]
+    wrapped = [
+        textwrap.fill(one, 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for one in items
+    ]
+    return "\n".join([f"{head}:\n", *wrapped]) if rows else ""
 
 
 if __name__ == "__main__":

@@ -185,7 +185,6 @@ def test_every_commit_is_measured_and_the_declaration_exported(measured: Project
 
 
 def test_the_planted_regression_is_found_with_its_line(measured: Project, hashes) -> None:
-    measured.run("nbbench", "detect")
     flags = measured.told("regressions")["flags"]
     work = [f for f in flags if f["event"]["cause"] in ("work", "dtype")]
     assert {f["event"]["hi_commit"] for f in work} == {hashes[1][CULPRIT - 1]}

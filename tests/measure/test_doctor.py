@@ -17,14 +17,14 @@ import pytest
 from click.testing import CliRunner
 
 from nbbench.cli.app import App
-from nbbench.cli.doctor import doctor, findings_text
+from nbbench.cli.doctor import checks_blocks, doctor
 from nbbench.config import Settings
 from nbbench.errors import HostError
 from nbbench.measure import doctor as room
 from nbbench.measure.doctor import DoctorCheck, Level, run_checks, sample_others, worst
 from nbbench.measure.machine import UNKNOWN_FACT, Host, machine_facts, torch_env_text, torch_versions
 from nbbench.probe import resources
-from nbbench.report.text import Terminal
+from nbbench.report.text import Terminal, as_text
 
 GIB = 1024**3
 FILES = {
@@ -205,35 +205,34 @@ def test_looking_leaves_no_file_behind(here: Machine) -> None:
 
 def test_findings_are_aligned_and_counted() -> None:
     checks = [DoctorCheck("git", Level.OK, "fine"), DoctorCheck("huge pages", Level.WARN, "on", "off")]
-    assert findings_text(checks, Terminal()).splitlines() == [
-        "ok    git         fine",
-        "warn  huge pages  on",
-        "                  -> off",
-        "",
+    assert as_text(checks_blocks(checks)).splitlines() == [
         "Measuring is possible; the warnings widen intervals or leave criteria open (0 fail, 1 warn).",
+        "",
+        "  - ok git: fine",
+        "  - warn huge pages: on -> off",
     ]
-    assert findings_text([], Terminal()) == "Nothing here would spoil a measurement (0 fail, 0 warn).\n"
-    assert "\x1b[33m" in findings_text(checks, Terminal(colour=True))
+    assert as_text(checks_blocks([])) == "Nothing here would spoil a measurement (0 fail, 0 warn)."
+    assert "\x1b[33m" in as_text(checks_blocks(checks), Terminal(colour=True))
 
 
 def invoke(here: Machine, *, json_out: bool = False, quiet: bool = False):
     app = App(json=json_out, quiet=quiet, _settings=here.settings)
-    return CliRunner().invoke(doctor, ["--sample", "0.05"], obj=app, env=here.environ)
+    return CliRunner().invoke(doctor, ["--sample", "0.05"], obj=app, env=here.environ, standalone_mode=False)
 
 
 def test_the_command_passes_where_measuring_is_possible(here: Machine) -> None:
     answers(sample_others=(0.0, 0.5))(here)
     result = invoke(here)
-    assert result.exit_code == 0, result.output
+    assert result.return_value == 0, result.output
     assert "branch feature/spec-based-2" in result.output
     assert "Measuring is possible" in result.output
-    assert "\nok " not in invoke(here, quiet=True).output
+    assert "- ok " not in invoke(here, quiet=True).output
 
 
 def test_the_command_fails_without_a_subject(here: Machine) -> None:
     here.settings.subject_git.rmdir()
     result = invoke(here, json_out=True)
-    assert result.exit_code == 2
+    assert result.return_value == 2
     found = json.loads(result.output)
     assert (found["schema"], found["level"]) == ("nbbench.doctor/1", "fail")
     failed = [check for check in found["checks"] if check["level"] == "fail"]

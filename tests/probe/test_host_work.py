@@ -197,7 +197,7 @@ def clean(text):
     return text.replace("secret", "***")
 found = record_host(load, builders, ["nine", "bad"], source_root={folder!r}, clean=clean)
 for one in found:
-    lines = [[str(p.phase), p.total("line")] for p in one.phases]
+    lines = [[str(p.phase), sum(c.amount for c in p.counts if c.kind == "line")] for p in one.phases]
     print(one.workload, lines, one.error, sep="|")
 """
 

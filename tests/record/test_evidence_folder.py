@@ -32,7 +32,7 @@ def test_a_capture_is_read_back(tmp_path: Path) -> None:
         EvidenceFigure("Time", 0.5, "s", TEST),
         EvidenceFigure("Time #2", 0.6, "s", TEST),
     )
-    assert EvidenceFigure("minor faults", 1_280_000.0, "faults", "the whole run") in found.figures
+    assert EvidenceFigure("usage.minor_faults", 1_280_000.0, "faults", "the whole run") in found.figures
     assert dict(found.conditions) == {
         "machine": "Example CPU, 2 physical cores, 24 GiB memory",
         "threads": "OMP_NUM_THREADS=2",
@@ -55,29 +55,29 @@ def test_the_parts_of_a_capture_that_give_figures() -> None:
         "diagnosis": {"copy_bytes_per_s": 2e10, "trials": [trial]},
         "session": {"torch_threads": 2},
     }
-    assert [(f.name, f.value) for f in folder_figures(told)] == [
-        ("check: ratio", 0.44),
-        ("duration", 3.5),
-        ("copy ceiling", 2e10),
-        ("malloc penalty 2048² float64", 2.75),
-        ("time 2048² float64, default malloc", 1.76),
-        ("minor faults 2048² float64, default malloc", 1_280_000),
+    assert [(f.name, f.value, f.unit) for f in folder_figures(told)] == [
+        ("check: ratio", 0.44, ""),
+        ("diagnosis.copy_bytes_per_s", 2e10, "B/s"),
+        ("diagnosis.trials.0.size", 2048, ""),
+        ("diagnosis.trials.0.default.wall_s", 1.76, "seconds"),
+        ("diagnosis.trials.0.default.minor_faults", 1_280_000, "faults"),
+        ("diagnosis.trials.0.penalty", 2.75, ""),
     ]
 
 
 def test_what_hands_leave_is_read_and_named(tmp_path: Path) -> None:
-    """A blank exit code, JSON behind warnings, env.json, no run_metadata.json."""
+    """A blank exit code, figures in JSON of any form, no run_metadata.json."""
     folder = tmp_path / "cluster_CLUSTER-PERF-001" / "20251015T113531Z"
     folder.mkdir(parents=True)
     (folder / "exit_code.txt").write_text("\n")
     told = {
         "bandwidth": {"512": 0.36, "2048": 0.176},
-        "git_sha": "8b8c48d0",
+        "commit": "8b8c48d0",
         "runs": [1.5, None, "x"],
         "ok": True,
     }
-    (folder / "metrics.json").write_text("UserWarning: something\n" + json.dumps(told))
-    (folder / "env.json").write_text('{"CUDA_VISIBLE_DEVICES": "-1"}')
+    (folder / "metrics.json").write_text(json.dumps(told))
+    (folder / "env.txt").write_text("CUDA_VISIBLE_DEVICES=-1\n")
     found = read_folder(folder)
     assert (found.kind, found.cluster, found.commit) == ("hand", "CLUSTER-PERF-001", "8b8c48d0")
     assert [(f.name, f.value) for f in found.figures] == [
@@ -87,10 +87,7 @@ def test_what_hands_leave_is_read_and_named(tmp_path: Path) -> None:
     ]
     assert found.exit_code is None
     assert found.missing == ("run_metadata.json", "torch_env.txt", "commands.txt")
-    assert found.problems == (
-        "metrics.json has text in front of its JSON",
-        "exit_code.txt holds '', no exit code",
-    )
+    assert found.problems == ("exit_code.txt holds '', no exit code",)
     assert dict(found.conditions)["flags"] == "CUDA_VISIBLE_DEVICES=-1"
 
 

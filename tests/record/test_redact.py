@@ -13,8 +13,8 @@ from credential_samples import HEX32, IN_CONTEXT, PASSWORD, SURVIVORS, TOKENS, b
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbbench.credentials import REDACTED
 from nbbench.record.redact import (
-    REDACTED,
     may_show,
     redact_argv,
     redact_text,

@@ -9,7 +9,8 @@ from credential_samples import IN_CONTEXT, SURVIVORS, TOKENS, rnd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.record.redact import REDACTED, redact_text
+from nbbench.credentials import REDACTED
+from nbbench.record.redact import redact_text
 from nbbench.record.secret_filter import SecretFilter
 
 MARK = REDACTED.encode()

@@ -18,11 +18,12 @@ SHAPES = {shape._noun.__name__: shape for shape in vars(schema).values() if isin
 
 
 def test_every_table_and_column_is_described():
-    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| (.*) \|$", TEXT, re.MULTILINE))
+    items = re.findall(r"^- `(\w+)`: (.*\n(?:  .*\n)*)", TEXT, re.MULTILINE)
+    rows = {name: text.partition("Columns: ")[2] for name, text in items if "Columns: " in text}
     assert set(rows) == set(schema.metadata.tables)
     for table in schema.metadata.tables.values():
         described = set(re.findall(r"`(\w+)`", rows[table.name]))
-        for noun in re.findall(r"fields of `(\w+)`", rows[table.name]):
+        for noun in re.findall(r"fields\s+of\s+`(\w+)`", rows[table.name]):
             described |= {column.name for column in SHAPES[noun].columns()}
         for column in table.c:
             assert column.name == "id" or column.name in described, f"{table.name}.{column.name}"

@@ -12,7 +12,8 @@ from rich.cells import cell_len
 
 from nbbench.report.events import regressions_blocks
 from nbbench.report.gate import gate_blocks
-from nbbench.report.run_view import commits_blocks, run_blocks
+from nbbench.report.records import commits_blocks
+from nbbench.report.run_view import run_blocks
 from nbbench.report.text import Terminal, as_text, terminal_for
 
 
@@ -72,7 +73,7 @@ def test_a_pipe_never_cuts_a_series_name() -> None:
 
 
 def test_the_verdict_is_the_first_line() -> None:
-    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 4 series")
+    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 5 series is worse")
 
 
 def test_wide_characters_do_not_push_a_table_over_the_edge() -> None:

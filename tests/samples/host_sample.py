@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import sys
@@ -119,7 +118,7 @@ def record(folder: str, source: str) -> list:
     for phase in (Phase.FIRST, Phase.WARM):
         with recorder.phase(phase):
             module.run()
-    return [[one.phase, [dataclasses.astuple(count) for count in one.counts]] for one in recorder.phases]
+    return [[one.phase, one.counts] for one in recorder.phases]
 
 
 if __name__ == "__main__":

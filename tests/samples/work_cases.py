@@ -64,6 +64,6 @@ CASES = {
     "ledger_fusion.md": lambda: as_markdown(
         ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3, fusion_only=True)
     ),
-    "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], wide=False, by_name=False)) + "\n",
-    "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], wide=True, by_name=True)),
+    "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], by_name=False)) + "\n",
+    "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], by_name=True)),
 }

@@ -28,7 +28,7 @@ rows use the recorded values in the order of time and in that order; the branch 
 method gains by it. *nbbench + canary* also sees fixed programs that were timed in the same process: values
 whose canary was disturbed are left out, what follows the canary is removed where that lowers the noise, and a
 change that the canaries explain is the environment's. *+ telemetry* leaves out what waited for a core,
-*+ ledger* lets the exact work confirm levels of one or two commits; `nbbench detect` uses all three.
+*+ ledger* lets the exact work confirm levels of one or two commits; `nbbench regressions` uses all three.
 
 The older recordings (`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight
 workloads; the later ones (`aa3`, `aa4`, `branch4` to `branch6`) have those of `nbbench run` beside every

@@ -1,0 +1,35 @@
+"""Host work alone, recorded in a process that has not imported the subject; nothing here is timed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from nbbench.host import PYTHON, HostWork
+from nbbench.probe.host_phases import record_host
+from nbbench.record.redact import redact_text
+
+from . import ledgers, recording, subject
+
+# Deciding whether a Python loop over so many points would take minutes runs the subject beforehand.
+_LOOP = "NotImplementedError: its host work is that of 1,000 points, or a loop of minutes"
+WORKLOADS = {name: build for name, build in ledgers.WORKLOADS.items() if "-100000-" not in name}
+
+
+def write(workloads: list[str]) -> None:
+    """Record importing the subject and the named workloads, and keep them in the ledger file."""
+    subject.prepare(threads=1)  # several trees may be recorded at a time
+    found = record_host(
+        subject.load,
+        {name: partial(_build, build) for name, build in WORKLOADS.items()},
+        workloads,
+        source_root=subject.source_root(),
+        clean=lambda text: redact_text(text, os.environ),
+    )
+    left_out = [HostWork(name, PYTHON, error=_LOOP) for name in workloads if name not in WORKLOADS]
+    recording.save([], [*found, *left_out])
+
+
+def _build(build: Callable[[], subject.Case]) -> Callable[[], object]:
+    return build().run

@@ -1,0 +1,55 @@
+"""A commit's host work: from the side files, or recorded now in a process that has not imported it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.measure.ledgers import ensure_kept, open_tree
+from nbbench.measure.process_env import server_environment, torch_version
+from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_runs import invoke
+from nbbench.model import Commit
+from nbbench.record.ledger_files import kept_host
+
+
+def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:
+    """The host work kept for a commit's tree under this Python and the installed torch, or the named one."""
+    return kept_host(settings.results_dir, commit.tree, torch or torch_version(), PYTHON)
+
+
+def counts_host(settings: Settings) -> bool:
+    """Whether the suite records host work: its module host.py does."""
+    return (settings.root / "benchmarks" / "host.py").is_file()
+
+
+def workload_host(
+    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], say: Callable[[str], None]
+) -> list[Mapping[str, HostWork]]:
+    """The host work of these workloads, and of importing, at each commit; what is missing is recorded.
+
+    The server for it holds nothing but torch, so that all that the subject imports is seen. Raises
+    InconclusiveError when a process fails.
+    """
+    asked = [*workloads, IMPORT_WORKLOAD]
+    missing = [c for c in commits if any(name not in known_host(settings, c) for name in asked)]
+    if missing:
+        say(f"recording host work of {', '.join(commit.short for commit in missing)}")
+        bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
+        with closing(bare) as server:
+            for commit in missing:
+                _record(settings, server, commit, workloads)
+    return [known_host(settings, commit) for commit in commits]
+
+
+def _record(settings: Settings, server: WarmServer, commit: Commit, workloads: Sequence[str]) -> None:
+    ensure_kept(settings, commit)
+    environment = open_tree(settings, server, commit, bare=True)
+    wanted = [name for name in workloads if name not in known_host(settings, commit)]
+    try:
+        invoke(settings, server, environment, "benchmarks.host:write", workloads=wanted)
+    except InconclusiveError as error:
+        raise InconclusiveError(f"the host work of {commit.short} could not be recorded: {error}") from error

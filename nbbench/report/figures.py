@@ -1,0 +1,268 @@
+"""Facts as Plotly figures: plain dicts, which the browser draws.
+
+A colour that begins with `--` is the page's variable of that name, so that figures follow its theme. Text
+that Plotly shows is escaped here, since Plotly reads some HTML in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from nbbench import units
+from nbbench.ledger import Ledger, Roof
+from nbbench.model import ChangePoint, Commit, EventDirection, Point, Series, Status
+from nbbench.report.blocks import Chart
+from nbbench.report.events import commit_range, interval, moved
+from nbbench.words import day, for_html, plural
+from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.roofs import Achieved, Bound, memory_ceiling
+
+# From this ratio on, a linear axis flattens the smaller level into a line at the bottom.
+_LOG_RATIO = 8.0
+_MANY = 5_000  # points: from here on WebGL draws them
+_TICKS = 6
+_SYMBOLS = {"seconds": "s", "bytes": "B", "B (exact)": "B", "B (mapped)": "B"}
+_TONES = {EventDirection.REGRESSION: "--worse", EventDirection.IMPROVEMENT: "--better"}
+# Colours that colour-blind readers tell apart (Okabe and Ito, 2008); the shapes do for grey print.
+_BOUNDS = {
+    Bound.MEMORY: ("#0072B2", "circle"),
+    Bound.PARTLY: ("#009E73", "square"),
+    Bound.CACHE: ("#D55E00", "triangle-up"),
+    Bound.DISPATCH: ("--ink", "diamond"),
+}
+
+
+def history_figure(
+    series: Series, changes: Sequence[tuple[str, ChangePoint]], commits: Mapping[str, Commit], focus: str = ""
+) -> Chart:
+    """One series along the commits, with its `changes` (each with the id of its event) as bands.
+
+    `commits` gives dates and positions by full hash; `focus` is the event whose figure it is. Each dot
+    has its commit in `customdata`, for which the page knows a name.
+    """
+    places = _places(series, commits)
+    good = [p for p in series.points if _finite(p)]
+    failed = [p for p in series.points if p.status is Status.FAILED]
+    shown = [(e, c) for e, c in changes if {c.lo_commit, c.hi_commit} <= places.keys()]
+    values = [float(p.value or 0.0) for p in good]
+    values += [v for _, c in shown for v in (c.before, c.after) if math.isfinite(v)]
+    log = min(values, default=0.0) > 0 and max(values) >= _LOG_RATIO * min(values)
+    line = _trace(series.points, places, series.unit)
+    if len(good) > _MANY:
+        line["type"] = "scattergl"
+    marks = {
+        **_trace(failed, places, series.unit),
+        "y": [min(values, default=0.0)] * len(failed),
+        "mode": "markers",
+        "marker": {"symbol": "x", "color": "--worse", "size": 9},
+    }
+    layout = _layout(_value_axis(series.unit, log), _commit_axis(series.points, places, commits))
+    layout["shapes"] = [_band(c, places, e == focus) for e, c in shown]
+    layout["annotations"] = [_said(e, c, places) for e, c in shown if e == focus or len(shown) == 1]
+    note = [plural(len(good), "point")]
+    note += [f"{len(failed)} failed"] * bool(failed) + ["logarithmic axis"] * log
+    about = f"{series.key.machine} · {series.key.environment} · {', '.join(note)}"
+    return Chart(
+        series.key.label, [line, *_levels(shown, places), *([marks] if failed else [])], layout, about
+    )
+
+
+def _finite(point: Point) -> bool:
+    return point.status is Status.OK and point.value is not None and math.isfinite(point.value)
+
+
+def _places(series: Series, commits: Mapping[str, Commit]) -> dict[str, int]:
+    """Positions of the branch where they are known and rise, else places in the series."""
+    rising = all(a.position < b.position for a, b in pairwise(series.points))
+    own = {p.commit: p.position if rising else i for i, p in enumerate(series.points)}
+    return ({c.hash: c.position for c in commits.values() if c.position} if rising else {}) | own
+
+
+def _trace(points: Sequence[Point], places: Mapping[str, int], unit: str) -> dict[str, Any]:
+    """Dots with their commits; a commit without a figure interrupts the line."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [places[p.commit] for p in points],
+        "y": [p.value if _finite(p) else None for p in points],
+        "customdata": [p.commit[:8] for p in points],
+        "text": [for_html(units.format_value(p.value, unit) if _finite(p) else p.status) for p in points],
+        "hovertemplate": "%{text}<extra></extra>",
+        "line": {"color": "--line", "width": 1},
+        "marker": {"color": "--line", "size": 6},
+    }
+
+
+def _levels(changes: Sequence[tuple[str, ChangePoint]], places: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Lines on both sides of each change, up to the next, at the values that the detector found."""
+    placed = sorted((places[c.lo_commit], places[c.hi_commit], c.before, c.after) for _, c in changes)
+    ends = [*(lo for lo, *_ in placed[1:]), max(places.values(), default=0)]
+    lines = [(min(places.values()), lo, before) for lo, _, before, _ in placed[:1]]
+    lines += [(hi, end, after) for (_, hi, _, after), end in zip(placed, ends, strict=False)]
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [start, end],
+            "y": [value, value],
+            "hoverinfo": "skip",
+            "line": {"color": "--ink", "width": 1.2, "dash": "dash"},
+        }
+        for start, end, value in lines
+        if end > start and math.isfinite(value)
+    ]
+
+
+def _band(change: ChangePoint, places: Mapping[str, int], focus: bool) -> dict[str, Any]:
+    """The commits in which the culprit lies."""
+    return {
+        "type": "rect",
+        "layer": "below",
+        "yref": "paper",
+        "x0": places[change.lo_commit] - 0.4,
+        "x1": places[change.hi_commit] + 0.4,
+        "y0": 0,
+        "y1": 1,
+        "line": {"width": 0},
+        "fillcolor": _TONES.get(change.direction, "--line"),
+        "opacity": 0.3 if focus else 0.15,
+    }
+
+
+def _said(event: str, change: ChangePoint, places: Mapping[str, int]) -> dict[str, Any]:
+    where = commit_range(change.lo_commit, change.hi_commit)
+    return {
+        "x": (places[change.lo_commit] + places[change.hi_commit]) / 2,
+        "y": 1,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"color": _TONES.get(change.direction, "--line")},
+        "text": for_html(moved(change)),
+        "hovertext": for_html(f"{event} {where}: {interval(change.effect_lo, change.effect_hi)}"),
+    }
+
+
+def _commit_axis(
+    points: Sequence[Point], places: Mapping[str, int], commits: Mapping[str, Commit]
+) -> dict[str, Any]:
+    some = points[:: max(1, math.ceil(len(points) / _TICKS))]
+    known = [(places[p.commit], commits.get(p.commit)) for p in some]
+    ticks = [(x, day(c.date)) for x, c in known if c]
+    return {"tickmode": "array", "tickvals": [x for x, _ in ticks], "ticktext": [text for _, text in ticks]}
+
+
+def _value_axis(unit: str, log: bool) -> dict[str, Any]:
+    axis = {"type": "log" if log else "linear", "tickformat": "~s"}
+    return axis | {"ticksuffix": for_html(_SYMBOLS.get(unit, f" {unit}" if unit else ""))}
+
+
+def _layout(y: Mapping[str, Any], x: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    margin = {"l": 90, "r": 10, "t": 24, "b": 30}
+    return {"showlegend": False, "margin": margin, "xaxis": dict(x), "yaxis": dict(y), "height": 240, **more}
+
+
+def cost_icicle(one: Ledger) -> Chart:
+    """Where one workload's bytes go: file, function, line with its operation; widths are bytes a pixel."""
+    return _icicle(f"{one.workload}: bytes a pixel by file, function and line", _bytes_by_line(one), {})
+
+
+def change_icicle(diff: LedgerDiff) -> Chart:
+    """The newer side of a comparison; colours show what became more and what became less."""
+    sizes = _bytes_by_line(diff.head)
+    deltas: dict[tuple[str, ...], float] = defaultdict(float)
+    for line in diff.lines:
+        path, _, number = line.where.rpartition(":")
+        place = (path, line.function, f"{number} {line.op} {line.dtype}")
+        if not line.gone:
+            deltas[place] += line.delta
+    return _icicle(f"{diff.workload}: bytes a pixel, and what became more or less", sizes, deltas)
+
+
+def _bytes_by_line(one: Ledger) -> dict[tuple[str, ...], float]:
+    sizes: dict[tuple[str, ...], float] = defaultdict(float)
+    for line in one.lines:
+        place = (line.path, line.function, f"{line.line} {line.op} {line.dtype}")
+        sizes[place] += line.bytes / one.pixels
+    return sizes
+
+
+def _icicle(
+    title: str, sizes: Mapping[tuple[str, ...], float], more: Mapping[tuple[str, ...], float]
+) -> Chart:
+    """An icicle of places (path, function, line) by their size; code of no file is the benchmark's."""
+    parents: dict[str, str] = {}
+    totals: dict[str, float] = defaultdict(float)
+    deltas: dict[str, float] = defaultdict(float)
+    for place, size in sizes.items():
+        node = ""
+        for part in place:
+            parent, node = node, f"{node}\0{part or '(benchmark)'}"
+            parents[node] = parent
+            totals[node] += size
+            deltas[node] += more.get(place, 0.0)
+    numbers = {node: str(number) for number, node in enumerate(parents)}
+    leaves = parents.keys() - parents.values()
+    most = max(map(abs, deltas.values()), default=0.0)
+    trace: dict[str, Any] = {
+        "type": "icicle",
+        "ids": list(numbers.values()),
+        "labels": [for_html(node.rpartition("\0")[2]) for node in parents],
+        "parents": [numbers.get(parent, "") for parent in parents.values()],
+        "values": [totals[node] if node in leaves else 0.0 for node in parents],
+        "text": [f"{totals[n]:,.1f} B" + (f" ({deltas[n]:+,.1f})" if deltas[n] else "") for n in parents],
+        "hovertemplate": "%{label}<br>%{text}<extra></extra>",
+        "tiling": {"orientation": "v"},
+    }
+    if most:
+        colours = {"colorscale": "RdBu", "reversescale": True, "cmin": -most, "cmax": most}
+        trace["marker"] = {"colors": [deltas[node] for node in parents], **colours}
+    return Chart(title, [trace], {"margin": {"l": 4, "r": 4, "t": 24, "b": 4}, "height": 360})
+
+
+def roofline_figure(title: str, roof: Roof, rows: Sequence[Achieved]) -> Chart:
+    """Each workload's bandwidth over the bytes that one operation touches, under the machine's roofs."""
+    memory = memory_ceiling(roof)
+    sizes = [*(row.operation_bytes for row in rows), *(size for size, _ in roof.curve)]
+    left, right = min(sizes) / 2, max([*sizes, roof.cache_bytes]) * 2
+    top = min(right, 2 * memory * roof.op_s)
+    slope = [(left, left / roof.op_s), (top, top / roof.op_s)]
+    lines: list[tuple[str, list[tuple[float, float]], str, str]] = [
+        ("memory (STREAM)", [(left, memory), (right, memory)], "--line", "dash"),
+        ("add on arrays touched again and again", list(roof.curve), "--soft", "solid"),
+        (f"dispatch: {units.format_seconds(roof.op_s)} an operation", slope, "--ink", "dot"),
+    ]
+    data = [
+        _curve(name, points, mode="lines", line={"color": colour, "dash": dash})
+        for name, points, colour, dash in lines
+    ]
+    for number, row in enumerate(rows, 1):
+        colour, symbol = _BOUNDS[row.bound]
+        name = f"{number}  {row.workload} ({row.bound})"
+        point = _curve(name, [(row.operation_bytes, row.rate)], mode="markers+text", text=[str(number)])
+        data.append(point | {"marker": {"color": colour, "symbol": symbol}, "textposition": "top right"})
+    x = {"type": "log", "tickformat": "~s", "ticksuffix": "B", "title": "bytes that one operation touches"}
+    y = {"type": "log", "tickformat": "~s", "ticksuffix": "B/s", "title": "bytes of the ledger / time"}
+    layout = _layout(y, x, height=520) | {"showlegend": True}
+    layout["margin"] = {"l": 90, "r": 10, "t": 24, "b": 60}
+    if roof.cache_bytes:
+        edge = {
+            "type": "line",
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "x0": roof.cache_bytes,
+            "x1": roof.cache_bytes,
+        }
+        said = {"text": "last-level cache", "textangle": -90}
+        layout["shapes"] = [edge | {"line": {"color": "--soft", "width": 1}, "label": said}]
+    return Chart(title, data, layout)
+
+
+def _curve(name: str, points: Sequence[tuple[float, float]], **more: Any) -> dict[str, Any]:
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return {"type": "scatter", "name": for_html(name), "x": xs, "y": ys, **more}

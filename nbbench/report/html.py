@@ -1,0 +1,62 @@
+"""Blocks as a page that opens from disk: tables and sentences without JavaScript, figures by Plotly's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nbbench import __version__
+from nbbench.report.blocks import Block, Title
+from nbbench.words import clean_lines, for_html
+
+# Plotly's JavaScript, which whoever writes a page puts beside it.
+PLOTLY = "plotly.min.js"
+
+
+def as_html(
+    blocks: Sequence[Block], *, title: str, eyebrow: str = "", names: Mapping[str, str] | None = None
+) -> str:
+    """The blocks as one page in sections; `names` are words for the `customdata` of figures' dots.
+
+    Every text passes `words.for_html`.
+    """
+    sections: list[tuple[Title | None, list[tuple[str, Block]]]] = [(None, [])]
+    for block in blocks:
+        if isinstance(block, Title):
+            sections.append((block, []))
+        else:
+            sections[-1][1].append((type(block).__name__, block))
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(title=title, eyebrow=eyebrow, sections=sections, names=dict(names or {}))
+    )
+
+
+@cache
+def _environment() -> Environment:
+    def shown(value: Any) -> Any:
+        return Markup(for_html(value)) if isinstance(value, str) and not hasattr(value, "__html__") else value  # noqa: S704
+
+    made = Environment(
+        loader=PackageLoader("nbbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown,
+    )
+    made.globals |= {"version": __version__, "plotly": PLOTLY}
+    made.filters |= {"lines": lambda text: clean_lines(text).split("\n"), "data": _script_data}
+    return made
+
+
+def _script_data(value: Any) -> Markup:
+    """A value as JSON inside of a script element, which no text in it can end."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 -- no character of it begins a tag

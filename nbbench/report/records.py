@@ -1,0 +1,76 @@
+"""What is on record: commits, the database, evidence folders, a machine's noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from nbbench.evidence import Folder, FolderState
+from nbbench.model import Commit
+from nbbench.report.blocks import Block, Table, Title
+from nbbench.verdicts import SeriesNoise
+from nbbench.words import day, plural
+
+_PROBLEMS = 5
+
+
+def commits_blocks(commits: Sequence[Commit]) -> list[Block]:
+    """A table of commits in the order given."""
+    if not commits:
+        return ["No commits."]
+    rows = [(str(c.position or ""), c.short, day(c.date), c.tree[:8], c.subject) for c in commits]
+    headers = ("#", "commit", "date", "tree", "subject")
+    return [Table(headers, rows, right=(0,), codes=(1, 3), spare=(3, 2)), plural(len(rows), "commit")]
+
+
+def database_blocks(url: str, counts: Mapping[str, int], places: Sequence[tuple[str, str]]) -> list[Block]:
+    """Where the database is, the rows of its tables, and which projects' results it holds."""
+    rows = [[name.replace("_", " "), f"{count:,}"] for name, count in counts.items()]
+    held = [[name, place.partition(":")[2] or "the results beside the database"] for name, place in places]
+    blocks: list[Block] = [url, Table(("table", "rows"), rows, right=(1,))]
+    return [*blocks, Table(("project", "imported from"), held)] if held else blocks
+
+
+def folders_blocks(folders: Sequence[tuple[Folder, FolderState, tuple[str, ...]]]) -> list[Block]:
+    """A row for each registered evidence folder, and what is wrong with damaged ones."""
+    if not folders:
+        return ["No evidence folders are registered."]
+    damaged = [(f, problems) for f, state, problems in folders if state is not FolderState.WHOLE]
+    headline = plural(len(folders), "evidence folder")
+    rows = [
+        (
+            *(f.stamp, str(state), f.kind, f.cluster, f.commit[:8]),
+            *("" if f.exit_code is None else str(f.exit_code), f.verdict, str(len(f.figures)), f.path),
+        )
+        for f, state, _ in folders
+    ]
+    headers = ("stamp", "state", "kind", "cluster", "commit", "exit", "verdict", "figures", "folder")
+    blocks: list[Block] = [
+        Title(f"{headline}, {len(damaged)} not whole" if damaged else f"{headline}, all whole"),
+        Table(headers, rows, right=(5, 7)),
+    ]
+    for folder, problems in damaged:
+        more = f" and {len(problems) - _PROBLEMS} more" if len(problems) > _PROBLEMS else ""
+        blocks.append(f"{folder.path}: {'; '.join(problems[:_PROBLEMS])}{more}")
+    return blocks
+
+
+def calibration_blocks(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> list[Block]:
+    """What noise the gate has to live with here: a row a series with its rounds, noise a pair, floor
+    (at least `least_floor`), and the errors of its rounds without and with the canary."""
+    rows = [
+        (
+            series,
+            str(one.rounds),
+            _percent(one.sigma),
+            _percent(max(one.floor, least_floor)),
+            f"{'yes' if one.canary else 'no'}: {_percent(one.plain)} -> {_percent(one.corrected)}",
+        )
+        for series, one in found.items()
+    ]
+    head = ("series", "rounds", "noise a pair", "floor", "canary helps?")
+    return [Table(head, rows, right=(1, 2, 3), codes=(0,)), note]
+
+
+def _percent(log_ratio: float) -> str:
+    return f"{100 * math.expm1(log_ratio):.2f} %"

@@ -1,0 +1,152 @@
+"""The exact difference of host work between two commits, by workload and phase, down to the line."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from nbbench.host import HostCount, HostKind, HostPhase, HostWork
+from nbbench.metrics import least_change, least_effect
+from nbbench.model import Cause, Phase, to_plain
+from nbbench.work.ledger_diff import log_ratio
+from nbbench.work.line_match import LineMatch, SiteNames
+
+_LINES_SHOWN = 4
+_FEW_MODULES = 10
+_FEW_STEPS, _MUCH = 20, math.log(1.5)
+
+
+class HostMetric(StrEnum):
+    """What is judged of a phase; the values are the units."""
+
+    STEPS = "steps"  # lines executed and calls to the outside
+    MODULES = "modules"
+    OUTPUT = "B printed"
+    MEMORY = "B held"
+    FILES = "files"
+
+
+_KINDS = {
+    HostMetric.STEPS: (HostKind.LINE, HostKind.OUTSIDE),
+    HostMetric.MODULES: (HostKind.MODULE,),
+    HostMetric.OUTPUT: (HostKind.OUTPUT,),
+    HostMetric.MEMORY: (HostKind.MEMORY,),
+    HostMetric.FILES: (HostKind.FILE,),
+}
+HOST_CAUSES = {HostMetric.MODULES: Cause.IMPORT, HostMetric.OUTPUT: Cause.OUTPUT}
+"""The causes of what has one of its own; the others are host work."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostChange:
+    """What one line did before and after; `where` is `path:line` in head, or in base where it is gone."""
+
+    kind: HostKind
+    where: str
+    function: str
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostDiff:
+    """How a metric of one phase of a workload differs, and the lines that changed, the largest first."""
+
+    workload: str
+    phase: Phase
+    metric: HostMetric
+    before: int
+    after: int
+    lines: tuple[HostChange, ...]
+
+    @property
+    def effect(self) -> float:
+        """log(after/before); infinite from nothing."""
+        return log_ratio(self.before, self.after)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is large enough for a verdict: relative and absolute, as the registry has it.
+
+        Only a file that each run opens counts; importing may import a few modules more. Where steps are few,
+        half as many again count, too: a constructor that does everything twice.
+        """
+        moved, least = abs(self.after - self.before), least_change(self.metric)
+        if self.metric is HostMetric.STEPS and abs(self.effect) > _MUCH:
+            least = _FEW_STEPS
+        if self.metric is HostMetric.MODULES and self.phase is Phase.IMPORT:
+            least = _FEW_MODULES
+        if self.metric is HostMetric.FILES and self.phase is not Phase.WARM:
+            return False
+        return moved >= least and abs(self.effect) > least_effect(self.metric)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The totals and the lines that changed most, as JSON can hold them."""
+        names = ("phase", "metric", "before", "after")
+        shown = to_plain(self.lines[:_LINES_SHOWN])
+        more = max(len(self.lines) - _LINES_SHOWN, 0)
+        return {name: getattr(self, name) for name in names} | {"lines": shown, "more_lines": more}
+
+
+def host_series(workload: str, phase: str) -> str:
+    """The name of the series of one phase of a workload."""
+    return f"host {workload}" if workload == phase else f"host {workload}, {phase}"
+
+
+def diff_host(base: HostWork, head: HostWork, match: LineMatch | None) -> list[HostDiff]:
+    """Every metric of every phase that differs in any line.
+
+    A first run that changed by what the warm run changed is not told again.
+    """
+    found = []
+    after = {one.phase: one for one in head.phases}
+    for old in base.phases:
+        if (new := after.get(old.phase)) is not None:
+            changes = _changes(old, new, match)
+            for metric, kinds in _KINDS.items():
+                lines = tuple(one for one in changes if one.kind in kinds)
+                if lines:
+                    totals = [sum(one.amount for one in _judged(side, kinds)) for side in (old, new)]
+                    found.append(HostDiff(base.workload, old.phase, metric, totals[0], totals[1], lines))
+    warm = {(d.metric, d.after - d.before) for d in found if d.phase is Phase.WARM}
+    return [d for d in found if d.phase is not Phase.FIRST or (d.metric, d.after - d.before) not in warm]
+
+
+def _judged(phase: HostPhase, kinds: Sequence[HostKind]) -> list[HostCount]:
+    """The counts of these kinds, without the subject's own modules: their lines are its steps."""
+    own = {one.path.partition("/")[0].removesuffix(".py") for one in phase.counts}
+    counts = [one for one in phase.counts if one.kind in kinds]
+    return [c for c in counts if c.kind is not HostKind.MODULE or c.name.partition(".")[0] not in own]
+
+
+def diff_all(
+    base: Mapping[str, HostWork], head: Mapping[str, HostWork], names: Iterable[str], match: LineMatch | None
+) -> list[HostDiff]:
+    """The differences of these workloads, where both sides have figures."""
+    both = [(base[name], head[name]) for name in names if name in base and name in head]
+    return [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+
+
+def _changes(old: HostPhase, new: HostPhase, match: LineMatch | None) -> list[HostChange]:
+    """What differs, site by site, the largest first."""
+    names = SiteNames(old.counts, new.counts, match)
+    sites: dict[tuple[HostKind, str, str], tuple[list[HostCount], list[HostCount]]]
+    sites = defaultdict(lambda: ([], []))
+    for one in old.counts:
+        sites[one.kind, one.name, names.base(one)][0].append(one)
+    for one in new.counts:
+        sites[one.kind, one.name, names.head(one)][1].append(one)
+    changes = []
+    for (kind, name, _), (before, after) in sites.items():
+        amounts = [sum(one.amount for one in side) for side in (before, after)]
+        if amounts[0] != amounts[1]:
+            most = max(after or before, key=lambda one: one.amount)
+            where = f"{most.path}:{most.line}" if most.path else ""
+            changes.append(HostChange(kind, where, most.function, name, *amounts))
+    return sorted(changes, key=lambda c: (-abs(c.after - c.before), c.where, c.kind, c.name))
