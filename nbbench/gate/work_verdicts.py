@@ -83,7 +83,7 @@ def host_verdict(diff: HostDiff) -> Verdict:
         diff.effect,
         unit=diff.metric,
         floor=least_effect(diff.metric),
-        sentence=diff.sentence,
+        sentence=diff.sentence(),
         cause=HOST_CAUSES.get(diff.metric, Cause.HOST),
     )
 

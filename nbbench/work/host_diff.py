@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from nbbench import units
 from nbbench.host import HostCount, HostKind, HostPhase, HostWork
 from nbbench.metrics import least_change, least_effect
 from nbbench.model import Cause, Phase
+from nbbench.words import plural
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, SiteNames
 
@@ -103,13 +104,16 @@ class HostDiff:
         return moved >= least and abs(self.effect) > least_effect(self.metric)
 
     @property
-    def sentence(self) -> str:
-        """The phase, the totals and the lines that changed most."""
+    def totals(self) -> str:
+        """`62 steps → 462 steps (7.45×)`."""
         values = [units.format_value(value, self.metric) for value in (self.before, self.after)]
-        said = [f"{self.phase}: {values[0]} → {values[1]} ({units.format_change(self.effect)})"]
-        said += [change.sentence for change in self.lines[:_LINES_SHOWN]]
-        if rest := len(self.lines) - _LINES_SHOWN:
-            said += [f"{rest} more"] if rest > 0 else []
+        return f"{values[0]} → {values[1]} ({units.format_change(self.effect)})"
+
+    def sentence(self, lines: int = _LINES_SHOWN) -> str:
+        """The totals and the lines that changed most."""
+        said = [self.totals, *(change.sentence for change in self.lines[:lines])]
+        if (rest := len(self.lines) - lines) > 0:
+            said.append(plural(rest, "more line"))
         return "; ".join(said)
 
 
@@ -145,11 +149,12 @@ def _judged(phase: HostPhase, kinds: Sequence[HostKind]) -> list[HostCount]:
 
 
 def diff_all(
-    base: Mapping[str, HostWork], head: Mapping[str, HostWork], names: Iterable[str], match: LineMatch | None
-) -> list[HostDiff]:
-    """The differences of these workloads, where both sides have figures."""
-    both = [(base[name], head[name]) for name in names if name in base and name in head]
-    return [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+    base: Mapping[str, HostWork], head: Mapping[str, HostWork], match: LineMatch | None
+) -> tuple[HostDiff, ...]:
+    """The differences of all workloads that have figures on both sides; what counts comes first."""
+    both = [(base[name], head[name]) for name in base if name in head]
+    found = [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+    return tuple(sorted(found, key=lambda d: (not d.counts, -abs(d.effect), d.workload, d.phase)))
 
 
 def _changes(old: HostPhase, new: HostPhase, match: LineMatch | None) -> list[HostChange]:
