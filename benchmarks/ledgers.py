@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 
@@ -25,7 +26,7 @@ def write(workloads: list[str]) -> None:
         try:
             case = WORKLOADS[name]()
             case.run()
-            kept.append(recording.ledger_of(case))
+            kept.append(dataclasses.replace(recording.ledger_of(case), workload=name))
         except Exception as error:
             kept.append(recording.failed_ledger(name, error))
     recording.save(kept)

@@ -112,6 +112,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
+    "B (mapped)": (Better.LOWER, True, Role.ALLOCATOR, _LEAST_NOISY),
 }
 
 
@@ -128,6 +129,7 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_operations": ("operations", lambda one: float(one.ops)),
     "track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
+    "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
 

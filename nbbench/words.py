@@ -39,6 +39,11 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
+def escaped(name: str) -> str:
+    """A file's name on one line, every control character as its escape (`\\n`): no name looks like two."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def clean_lines(text: str) -> str:
     """`text` with its line breaks kept and every other control character taken out."""
     return "\n".join(_visible(line) for line in _ANSI.sub("", text).splitlines())

@@ -65,8 +65,10 @@ def registered(settings: Settings, done: Capture, say: Callable[[str], None]) ->
         return done
     try:
         from nbbench.record.folders import register_folder
+        from nbbench.record.refresh import open_store
 
-        register_folder(settings, done.folder, done.start.cluster, done.start.commit)
+        with open_store(settings) as store:
+            register_folder(settings, store, done.folder)
     except Exception as error:
         say(f"the folder is not registered in the database: {error or type(error).__name__}")
         return done

@@ -31,33 +31,33 @@ def info(app: App) -> None:
 @db.command()
 @click.pass_obj
 def rebuild(app: App) -> None:
-    """Make the database anew from the results, this project's and those imported from elsewhere.
+    """Make the database anew from this project's results; nothing of the old one is trusted.
 
-    Nothing of the old one is trusted, except for the list of what was imported. A file that cannot be opened
-    as a database is moved aside.
+    What was imported from elsewhere is named, to be imported again. A damaged file, and one that a newer
+    nbbench wrote, is moved aside and kept.
     """
     from nbbench.cli.import_ import import_text
     from nbbench.history.history import detect_events
     from nbbench.record.folders import register_all
     from nbbench.record.refresh import open_store
     from nbbench.record.refresh import rebuild as make_anew
-    from nbbench.words import plural
+    from nbbench.words import escaped, plural
 
     done = make_anew(app.settings)
     with open_store(app.settings) as store:
         folders = register_all(app.settings, store)
         events = detect_events(app.settings, store)
-    lines = [f"the damaged database is now {done.moved}"] if done.moved else []
+    lines = [f"{done.reason}; it is now {done.moved}"] if done.moved else []
     lines += ["all tables made anew", import_text(done.report)]
-    lines += [f"imported again: {folder} (project {project!r})" for project, folder in done.imported]
-    lines += [f"not imported again, as it is not there: {place}" for place in done.missing]
+    lines += [
+        f"`nbbench import {escaped(place)}` brings back what came from there" for place in done.left_out
+    ]
     lines.append(f"{plural(len(events), 'event')}, {plural(folders, 'evidence folder')} registered")
     payload = {
         "files": done.report.files_new,
         "events": len(events),
         "folders": folders,
-        "imported": [str(folder) for _, folder in done.imported],
-        "missing": list(done.missing),
+        "left_out": list(done.left_out),
         "moved": str(done.moved) if done.moved else None,
     }
     app.emit("rebuild", payload, "\n".join(lines))

@@ -48,7 +48,7 @@ def export(
         found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
         files = [path.name for path in write_folder(folder, render(replace(found, stamp=folder.name)))]
-        register_folder(app.settings, folder, name, found.commit.hash, store=store)
+        register_folder(app.settings, store, folder)
     payload = {"folder": str(folder), "stamp": folder.name, "machine": found.machine, "files": files}
     app.emit("export", payload, "\n  ".join([str(folder), *files]))
     return found.exit_code

@@ -109,7 +109,7 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     noisy = [p for p in placed if id(p) not in taken]
     for one in sorted(counted, key=lambda p: (p.direction is EventDirection.CHANGE, p.hi - p.lo, p.range)):
         _join(groups, one, [g for g in groups if _same_work(g, one)], narrow=True)
-    for one in sorted(noisy, key=lambda p: (p.role is not Role.ALLOCATOR, -p.size, p.range)):
+    for one in sorted(noisy, key=_sure):
         _join(groups, one, [g for g in groups if _explains(g, one, around)], narrow=False)
     for one in sorted(memory, key=lambda p: (p.change.kind != "exact", p.hi - p.lo, -p.size, p.range)):
         _join(groups, one, [g for g in groups if _held(g, one)], narrow=one.change.kind == "exact")
@@ -169,6 +169,11 @@ def _cost_direction(diff: LedgerDiff) -> EventDirection | None:
     return EventDirection.REGRESSION if diff.cost_effect > 0 else EventDirection.IMPROVEMENT
 
 
+def _sure(one: Placed) -> tuple[object, ...]:
+    """What else than work places an event first: large blocks, counted exactly, before faults of pages."""
+    return one.role is not Role.ALLOCATOR, one.change.kind != "exact", -one.size, one.range
+
+
 def _says(one: Placed) -> tuple[bool, bool, float]:
     """How much an exact count says about its workload's direction."""
     neither = change_metric(one.change).better is Better.NEITHER
@@ -226,7 +231,7 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     diffs = around.diffs(one.change.key, group.lo, group.hi)
     if one.runs in group.runs and diffs:
         said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
-        if group.cause is not Cause.WORK or not said:
+        if group.cause is not Cause.WORK or not said or one.change.kind == "exact":
             return True
         return any(work.explains_time(d, one.change) for d in said)
     if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):

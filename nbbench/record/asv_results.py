@@ -6,13 +6,13 @@ names. Nothing here writes, and nothing here knows the database.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain, product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from nbbench.model import Benchmark, Machine, Result, SeriesKey, Status
 from nbbench.record.asv_values import (
     MAX_NAME,
     BadFileError,
-    column,
     count,
     finite_samples,
     load_object,
@@ -168,29 +167,24 @@ class _Rows:
         benchmark = _measured(name, version, params, self.declared.get(name))
         self.seen.append(benchmark)
         keys = _series_keys(name, version, benchmark.param_names, params, self.machine, self.environment)
-        self._add_values(keys, benchmark.unit, cells)
-
-    def _add_values(self, keys: tuple[SeriesKey, ...], unit: str, cells: Mapping[str, Any]) -> None:
-        raw, expected = cells.get("result"), len(keys)
-        values = [None] * expected if raw is None else raw if isinstance(raw, list) else [raw]
-        self.odd += max(0, len(values) - expected)
+        values = cells.get("result")
+        if values is not None and not isinstance(values, list):
+            values = [values]
+        self.odd += max(0, len(values or ()) - len(keys))
+        lists = [values, *map(cells.get, ("samples", "stats_number", "stats_ci_99_a", "stats_ci_99_b"))]
         started, took = timestamp(cells.get("started_at")), number(cells.get("duration"))
-        samples, numbers, lows, highs = (
-            column(cells.get(name), expected)
-            for name in ("samples", "stats_number", "stats_ci_99_a", "stats_ci_99_b")
-        )
-        rows = zip(keys, values, samples, numbers, lows, highs, strict=False)
-        for key, raw_value, raw_samples, raw_number, lo, hi in rows:
-            status, value = self._classify(raw_value)
+        padded = [chain(cell if isinstance(cell, list) else (), repeat(None)) for cell in lists]
+        for key, value, samples, times, lo, hi in zip(keys, *padded, strict=False):
+            status, figure = self._classify(value)
             kept: tuple[float, ...] = ()
-            if raw_samples is not None:
-                kept, dropped = finite_samples(raw_samples)
+            if samples is not None:
+                kept, dropped = finite_samples(samples)
                 self.odd += dropped
             self.results.append(
                 # By position: this line runs for every value of every file.
                 Result(
-                    key, self.commit, status, value, unit, kept,
-                    count(raw_number), number(lo), number(hi), started, took,
+                    key, self.commit, status, figure, benchmark.unit, kept,
+                    count(times), number(lo), number(hi), started, took,
                 )
             )  # fmt: skip
 
@@ -272,5 +266,5 @@ def _series_keys(
     """The keys of a row in asv's order: the last parameter varies fastest."""
     return tuple(
         SeriesKey(name, version, tuple(zip(names, values, strict=True)), machine, environment)
-        for values in itertools.product(*params)
+        for values in product(*params)
     )

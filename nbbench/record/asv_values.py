@@ -85,7 +85,7 @@ def unpacked(data: bytes, path: Path) -> bytes:
 def load_object(data: bytes, path: Path) -> dict[str, Any]:
     """A JSON object as asv writes it. Raises BadFileError."""
     try:
-        value = _loads(data)
+        value = json.loads(data)
     except UnicodeDecodeError as error:
         raise BadFileError(path, "not text") from error
     except RecursionError as error:
@@ -95,20 +95,6 @@ def load_object(data: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadFileError(path, "not a JSON object")
     return value
-
-
-def _loads(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise
-    except ValueError:
-        # Python refuses integers of more than 4,300 digits; such a figure is odd, not corrupt.
-        return json.loads(data, parse_int=_long_int)
-
-
-def _long_int(text: str) -> int | float:
-    return int(text) if len(text) < 400 else math.copysign(math.inf, -1 if text[0] == "-" else 1)
 
 
 def name_of(top: Mapping[str, Any], key: str, path: Path, longest: int = MAX_NAME) -> str:
@@ -124,12 +110,6 @@ def pairs(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict):
         return ()
     return tuple(sorted((str(k), v if isinstance(v, str) else json.dumps(v)) for k, v in value.items()))
-
-
-def column(value: Any, count: int) -> list[Any]:
-    """One of a row's lists as at least `count` cells."""
-    cells = value if isinstance(value, list) else []
-    return cells if len(cells) >= count else cells + [None] * (count - len(cells))
 
 
 def number(raw: Any) -> float | None:

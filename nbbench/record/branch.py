@@ -68,8 +68,8 @@ def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
     """The branch's order with every commit of `measured` that belongs to it.
 
     Where a subject is registered that is git's: first parents, and before a merge what it brought in. The
-    kept list stands in for what git does not know (a shallow clone's past, another history). Only without
-    either do dates give places. Raises HostError when the kept list cannot be read.
+    kept list stands in for what git does not know (another history). Only without either do dates give
+    places. Raises HostError when the kept list cannot be read.
     """
     kept = _kept(settings)
     subject = subject_or_none(settings)
@@ -93,17 +93,10 @@ def _git_line(subject: Subject, measured: Mapping[str, Commit], kept: list[Commi
     branch = whole_history(subject)
     history = {commit.hash for commit in branch}
     present = [changed.get(c.hash, c) for c in branch if c.hash in changed or c.hash in measured]
-    past, notes = list(kept), []
-    if shared := next((i for i, commit in enumerate(kept) if commit.hash in history), None):
-        past = [commit for commit in kept[:shared] if commit.hash not in history]
-    elif shared == 0:
-        past = []
-    elif kept:  # two histories; positions of both would collide
+    past, notes = [], []
+    if kept and not any(commit.hash in history for commit in kept):  # positions of both would collide
         past = [replace(commit, position=0) for commit in kept]
         notes.append(f"{COMMITS_FILE} is of another history than {subject.branch}: its commits come first")
-    if shared and past:  # a shallow clone begins later than the list, which counts from the beginning
-        before = sum(commit.position > 0 for commit in past)
-        present = [replace(c, position=c.position + before) if c.position else c for c in present]
     placed = {commit.hash for commit in (*past, *present)}
     if left_out := sorted(commit.short for name, commit in measured.items() if name not in placed):
         names = ", ".join([*left_out[:3], *(["…"] if len(left_out) > 3 else [])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -67,16 +68,14 @@ def _write_new(folder: Path, stem: str, data: bytes) -> Path:
     draft = folder / f".{stem}.{os.getpid()}.tmp"
     write_bytes(draft, data)
     try:
-        for number in range(1, 10_000):
+        for number in itertools.count(1):
             path = folder / (f"{stem}.decision" if number == 1 else f"{stem}-{number}.decision")
-            try:
+            with contextlib.suppress(FileExistsError):
                 path.hardlink_to(draft)
-            except FileExistsError:
-                continue
-            return path
+                return path
     finally:
         draft.unlink(missing_ok=True)
-    raise HostError(f"{folder} holds too many decisions named {stem}")
+    raise AssertionError
 
 
 def _ascii(name: str) -> str:

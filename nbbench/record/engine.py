@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from nbbench.errors import StoreError
-from nbbench.record.tables import prepare_tables
+from nbbench.record.tables import UnusableDatabaseError, prepare_tables
 
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0
@@ -183,9 +183,7 @@ def _is_read_only(path: Path) -> bool:
 
 def _engine(url: URL, timeout_s: float, *, read_only: bool) -> sa.Engine:
     is_sqlite = url.get_backend_name() == "sqlite"
-    connect: dict[str, Any] = {"timeout": timeout_s} if is_sqlite else {}
-    if not is_sqlite and "connect_timeout" not in url.query:
-        connect["connect_timeout"] = _CONNECT_S
+    connect: dict[str, Any] = {"timeout": timeout_s} if is_sqlite else {"connect_timeout": _CONNECT_S}
     options: dict[str, Any] = {"connect_args": connect}
     if read_only:
         # WAL needs a file beside the database even to read, unless nothing is said to change it.
@@ -200,8 +198,9 @@ def _engine(url: URL, timeout_s: float, *, read_only: bool) -> sa.Engine:
     def configure(handle: Any, _record: object) -> None:
         if is_sqlite:
             _configure_sqlite(handle, timeout_s, read_only=read_only)
-        else:
-            _configure_postgresql(handle, timeout_s)
+            return
+        handle.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
+        handle.commit()  # or the pool's first rollback would undo it
 
     sa.event.listen(engine, "connect", configure)
     sa.event.listen(engine, "begin", _begin)
@@ -227,13 +226,6 @@ def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float, *, read_only
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.01)
-
-
-def _configure_postgresql(handle: Any, timeout_s: float) -> None:
-    with handle.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'")
-        cursor.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
-    handle.commit()  # or the pool's first rollback would undo them
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -262,11 +254,11 @@ def _store_error(name: str, error: Exception) -> StoreError:
         what = (
             "is not a database, or is damaged" if damaged else f"holds a value that does not parse ({text})"
         )
-        return StoreError(f"{name} {what}", hint=_REBUILD)
+        return UnusableDatabaseError(f"{name} {what}", hint=_REBUILD)
     if "unable to open database file" in text or "readonly database" in text:
         return StoreError(f"{name} cannot be opened for writing")
     if "disk is full" in text or "disk I/O error" in text:
         return StoreError(f"{name} cannot be written: {text}")
     if "no such table" in text or "no such column" in text:
-        return StoreError(f"{name} lacks a part of its tables ({text})", hint=_REBUILD)
+        return UnusableDatabaseError(f"{name} lacks a part of its tables ({text})", hint=_REBUILD)
     return StoreError(f"{name}: {text}")

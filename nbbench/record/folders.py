@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -23,56 +22,33 @@ _ROOTS = "evidence_places.json"  # in the state folder, so that a deleted databa
 _MAX_DEPTH = 8  # `reports/<initiative>/<phase>/<STAMP>/cluster_<ID>/<STAMP>` needs five
 
 
-def register_folder(
-    settings: Settings,
-    folder: Path,
-    cluster: str = "",
-    commit: str = "",
-    *,
-    store: Store | None = None,
-) -> Folder:
-    """Keep a finished evidence folder and its figures in the database, in place of what was known.
-
-    What is left empty is read from the folder. Opens the project's database unless `store` is one.
-    """
-    from nbbench.record.refresh import open_store
-
+def register_folder(settings: Settings, store: Store, folder: Path) -> Folder:
+    """Keep a finished evidence folder and its figures in the database, in place of what was known."""
     found = _folder(settings, folder)
-    found = dataclasses.replace(found, cluster=cluster or found.cluster, commit=commit or found.commit)
     if folder.parent.name.startswith("cluster_"):
         _remember(settings, folder.parent)
-    if store is not None:
-        store.add_folder(found)
-        return found
-    with open_store(settings) as opened:
-        opened.add_folder(found)
+    store.add_folder(found)
     return found
 
 
 def register_all(settings: Settings, store: Store, below: Path | None = None) -> int:
     """Register the finished folders that the database does not know; gives their number.
 
-    They are looked for at or below `below`, which is remembered; by default below the project's
-    reports root and wherever folders were registered from before (`evidence_places`).
-
-    A known folder keeps what it was registered with: evidence is never written twice, so one
-    whose checksums are different now was tampered with, and `folder_state` says so.
+    They are looked for at or below `below`, which is remembered; by default below the project's reports root
+    and wherever folders were registered from before. A known folder keeps what it was registered with:
+    evidence is never written twice, so one whose checksums are different now was tampered with, and
+    `folder_state` says so.
     """
     known = {folder.path for folder in store.folders() if folder.kind}
     if below is not None:
         _remember(settings, below)
-    places = [below] if below else evidence_places(settings)
+    own = settings.root / settings.reports_root
+    places = [below] if below else [own, *(settings.root / text for text in _remembered(settings))]
     found = {stored_path(settings, f): f for place in places for f in finished_folders(place)}
     new = found.keys() - known
     for path in sorted(new):
         store.add_folder(_folder(settings, found[path]))
     return len(new)
-
-
-def evidence_places(settings: Settings) -> list[Path]:
-    """Where evidence folders lie: the project's reports root, and what was used elsewhere from here."""
-    own = settings.root / settings.reports_root
-    return [own, *(settings.root / text for text in _remembered(settings))]
 
 
 def _remembered(settings: Settings) -> list[str]:
@@ -119,10 +95,8 @@ def folder_state(settings: Settings, folder: Folder) -> tuple[FolderState, tuple
 
 def stored_path(settings: Settings, folder: Path) -> str:
     """A folder's path as the database keeps it: relative to the project where it lies in it."""
-    try:
-        return str(folder.resolve().relative_to(settings.root.resolve()))
-    except ValueError:
-        return str(folder.resolve())
+    whole, root = folder.resolve(), settings.root.resolve()
+    return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)
 
 
 def _folder(settings: Settings, folder: Path) -> Folder:

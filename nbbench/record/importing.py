@@ -18,6 +18,7 @@ from nbbench.record.schema import SourceFile
 from nbbench.record.shapes import digest_of, dumps
 from nbbench.record.side_files import LedgerFile
 from nbbench.record.values import storable
+from nbbench.words import escaped
 
 Payload: TypeAlias = (
     ParsedFile | Mapping[str, Benchmark] | Machine | Sequence[ProcessRecord] | LedgerFile | Decision | None
@@ -82,7 +83,7 @@ class Importing(Database):
                 except (sa.exc.DataError, sa.exc.IntegrityError, OverflowError) as error:
                     rows = _Rows(connection, self.project_id)  # those that it made are undone
                     file = dataclasses.replace(file, error=f"the database refuses it ({error})")
-                    report.files_bad.append((file.path, file.error))
+                    report.files_bad.append((escaped(file.path), file.error))
                     rows.put(place, file, None, report)
                 if file.kind == "results" and not file.error:
                     if before:

@@ -26,6 +26,7 @@ from nbbench.record.schema import SourceFile
 from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
 from nbbench.record.values import storable
+from nbbench.words import escaped
 
 # A batch is what an interrupted import loses and how long other writers wait: about a second.
 _BATCH_FILES = 64
@@ -104,7 +105,7 @@ class _Import:
                 payload = self._parse(found, data)
         except BadFileError as bad:
             error = bad.reason
-            self._report.files_bad.append((name, error))
+            self._report.files_bad.append((escaped(name), error))
             if known and (known.sha256, known.error) == (sha256, error):
                 return
         self._batch.append((SourceFile(name, found.kind, size, mtime_ns, sha256, error), payload))

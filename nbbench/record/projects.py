@@ -30,13 +30,6 @@ def place_of(store: Store, results_dir: Path) -> str:
     return f"{platform.node()}:{whole}"
 
 
-def folder_of(place: str) -> Path | None:
-    """The folder of a `place_of`, where it is one of this machine that is still there."""
-    host, _, path = place.partition(":")
-    found = Path(path)
-    return found if host == platform.node() and found.is_dir() else None
-
-
 def find_results(folder: Path) -> tuple[Path, str]:
     """The results tree that is meant by a folder, and a sentence where that is another one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from nbbench.record.branch import branch_line, order_key
 from nbbench.record.engine import parse_url, sqlite_file
 from nbbench.record.importing import ImportReport
 from nbbench.record.load import import_results
-from nbbench.record.projects import folder_of, own_project, place_of
+from nbbench.record.projects import own_project, place_of
 from nbbench.record.shapes import digest_of
-from nbbench.words import plural
+from nbbench.record.tables import UnusableDatabaseError
+from nbbench.words import escaped, plural
 
 
 def open_store(
@@ -83,7 +85,7 @@ def result_notes(store: Store) -> list[str]:
     if bad := store.bad_files():
         path, reason = bad[0]
         files = plural(len(bad), "file of the results", "files of the results")
-        notes.append(f"{files} cannot be used, so left out; the first: {path}: {reason}")
+        notes.append(f"{files} cannot be used, so left out; the first: {escaped(path)}: {reason}")
     return notes
 
 
@@ -107,64 +109,50 @@ def _place(settings: Settings, store: Store, report: ImportReport) -> ImportRepo
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What became of a database that was made anew.
+    """What became of a database that was made anew: `report` is of this project's own import.
 
-    `moved` is where a damaged file went, `missing` the imported folders that are no longer there; `report` is
-    of this project's own import.
+    `moved` is where a file went that this nbbench cannot use and `reason` why it cannot; `left_out` are the
+    folders that were imported from elsewhere.
     """
 
     report: ImportReport
-    imported: tuple[tuple[str, Path], ...]
-    missing: tuple[str, ...]
+    left_out: tuple[str, ...]
     moved: Path | None
+    reason: str
 
 
 def rebuild(settings: Settings) -> Rebuilt:
-    """Make the database anew from the results, this project's and all that were imported from elsewhere.
+    """Make the database anew from this project's results.
 
-    A file that cannot be opened as a database is moved aside, not deleted. Raises StoreError when it is
-    somebody else's.
+    A damaged file, and one that a newer nbbench wrote, is moved aside and not deleted. Raises StoreError for
+    a database that is somebody else's or in use.
     """
-    places: list[tuple[str, str]] = []
-    moved = None
+    places: set[str] = set()
+    moved, reason = None, ""
     try:
         with open_store(settings) as store:
-            places = store.places()
-    except StoreError:
-        moved = _move_aside(settings)
-    own, missing, imported = own_project(settings), [], []
-    with open_store(settings, anew=True, project=own) as store:
+            places = {place for _, place in store.places()}
+    except UnusableDatabaseError as error:
+        moved, reason = _move_aside(settings, error), str(error)
+    with open_store(settings, anew=True, project=own_project(settings)) as store:
         report = import_all(settings, store)
-        mine = place_of(store, settings.results_dir)
-    for project, place in places:
-        if (project, place) == (own, mine) or not place:
-            continue
-        if (folder := folder_of(place)) is None:
-            missing.append(place)
-            continue
-        with open_store(settings, project=project) as store:
-            import_tree(settings, store, folder)
-        imported.append((project, folder))
-    return Rebuilt(report, tuple(imported), tuple(missing), moved)
+        places -= {"", place_of(store, settings.results_dir)}
+    return Rebuilt(report, tuple(sorted(place.partition(":")[2] for place in places)), moved, reason)
 
 
-def _move_aside(settings: Settings) -> Path | None:
-    """Put a damaged SQLite file out of the way; None where its tables can be dropped in place."""
+def _move_aside(settings: Settings, error: UnusableDatabaseError) -> Path:
+    """Put a SQLite file that cannot be used out of the way. Raises the error where that is not ours to do."""
     path = sqlite_file(parse_url(settings.database_url))
     if path is None or not path.is_file():
-        return None
+        raise error
     with path.open("rb") as file:
-        whole = file.read(16) == b"SQLite format 3\0"
-    if not whole and settings.db:
-        raise StoreError(f"{path} is not a database", hint="choose another file with --db URL")
-    try:
-        with Store.open(settings.database_url, anew=True):
-            return None
-    except StoreError as error:
-        if "is in use" in str(error) or "not a database of nbbench" in str(error):
-            raise
-    aside = path.with_name(f"{path.name}.damaged")
+        if settings.db and file.read(16) != b"SQLite format 3\0":
+            raise StoreError(f"{path} is not a database", hint="choose another file with --db URL")
+    numbers = (f"-{n}" if n > 1 else "" for n in itertools.count(1))
+    aside = next(a for n in numbers if not (a := path.with_name(f"{path.name}.{error.state}{n}")).exists())
     path.replace(aside)
     for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.replace(aside.with_name(aside.name + suffix))
     return aside

@@ -17,6 +17,14 @@ _OURS = frozenset({"source_files", "process_records", "change_points"})
 _TABLES, _WRITER = "tables", "nbbench"
 
 
+class UnusableDatabaseError(StoreError):
+    """A database that this nbbench cannot use; `state` is damaged, or newer (of a newer nbbench)."""
+
+    def __init__(self, message: str, *, hint: str, state: str = "damaged") -> None:
+        super().__init__(message, hint=hint)
+        self.state = state
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The project's row number, 0 where it has none yet, and why the tables were made anew, if they were."""
@@ -38,10 +46,11 @@ def prepare_tables(
     reason = ""
     if ours and found.get(_TABLES) != schema.DIGEST:
         reason = f"{name} was made by another version of nbbench: its tables are made anew from the results"
-        if not anew and _order(found.get(_WRITER, "")) > _order(__version__):
-            raise StoreError(
+        if _order(found.get(_WRITER, "")) > _order(__version__):
+            raise UnusableDatabaseError(
                 f"{name} was written by a newer nbbench ({found[_WRITER]}; this is {__version__})",
-                hint="update nbbench, or make the database anew with `nbbench db rebuild`",
+                hint="update nbbench, or begin anew with `nbbench db rebuild`, which keeps the old file",
+                state="newer",
             )
     elif not ours:
         _check_foreign(connection, name, there)

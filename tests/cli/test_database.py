@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 
 import pytest
-from conftest import Project, write_results
+from cli_project import Project, write_results
 
 LEVEL = [1.0, 1.004, 0.997, 1.002, 0.999, 1.001]
 
@@ -138,10 +138,31 @@ def test_a_rebuilt_database_is_what_the_results_say(stepped, tmp_path, damage):
     assert "all tables made anew" in done.stdout
     assert listed(stepped) == before
     if damage == "doubled":
-        assert "imported again: " in done.stdout
-        assert list(listed(stepped, "--project", "aa")) == ["a0000006-slower"]
+        assert (
+            f"`nbbench import {tmp_path / 'aa' / 'results'}` brings back what came from there" in done.stdout
+        )
     else:
-        assert f"the damaged database is now {path}.damaged" in done.stdout
+        assert f"is not a database, or is damaged; it is now {path}.damaged" in done.stdout
+
+
+def test_a_database_of_a_newer_nbbench_is_kept(stepped):
+    """J6: it is not called damaged, the remedy is named, and nothing of it is lost."""
+    before, path = listed(stepped), database(stepped)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = 'x' WHERE key = 'tables'")
+        connection.execute("UPDATE meta SET value = '99.0' WHERE key = 'nbbench'")
+    connection.close()
+    for command in (["regressions"], ["import"], ["db", "info"], ["flag", "x", "confirmed", "-m", "y"]):
+        refused = stepped.run(*command)
+        assert refused.exit_code == 2
+        assert "was written by a newer nbbench (99.0;" in refused.stderr
+        assert "update nbbench" in refused.stderr and "damaged" not in refused.stderr
+    done = stepped.run("db", "rebuild")
+    assert done.exit_code == 0, done.stderr
+    assert "was written by a newer nbbench (99.0;" in done.stdout and f"it is now {path}.newer" in done.stdout
+    assert listed(stepped) == before
+    with sqlite3.connect(f"{path}.newer") as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'nbbench'").fetchall() == [("99.0",)]
 
 
 def test_a_flipped_date_is_said_with_a_hint_that_works(stepped):

@@ -128,13 +128,6 @@ def test_odd_values_fail_and_count(odd):
     assert parsed.odd_values == 1
 
 
-def test_integers_longer_than_python_reads():
-    data = file({"b.track_x": [[12345, 2], [["1", "2"]], "v"]}).replace(b"12345", b"-1" + b"0" * 5000)
-    parsed = parse_result_file(data, PATH, {}, "box")
-    assert values(parsed) == [(Status.FAILED, None), (Status.OK, 2.0)]
-    assert parsed.odd_values == 1
-
-
 def test_samples_keep_what_is_a_number():
     samples = [[1.0, None, 2], [math.nan, math.inf, 3.0], None, "x", []]
     row = [[1.0] * 5, [list("abcde")], "v", *[None] * 8, samples]

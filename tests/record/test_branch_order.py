@@ -197,25 +197,3 @@ def test_the_list_of_another_history_stays_and_comes_first(settings, clone, tmp_
     with open_store(settings) as store:
         save_commits(settings, store)
     assert (settings.results_dir / COMMITS_FILE).read_bytes() == kept
-
-
-def test_a_longer_list_moves_no_position(settings, clone):
-    """A clone that begins later than the kept list: positions go on counting from its beginning."""
-    early = [clone.commit("src/a", str(n), START + n) for n in range(3)]
-    late = [clone.commit("src/a", str(n), START + n) for n in range(3, 5)]
-    measure(settings, clone, *early, *late)
-    register(settings, clone.folder)
-    with open_store(settings) as store:
-        import_all(settings, store)
-        save_commits(settings, store)
-    path = settings.results_dir / COMMITS_FILE
-    head, *rows = path.read_text().splitlines()
-    older = [
-        json.dumps({"hash": f"{n:040x}", "tree": "t", "date": "2020-01-01T00:00:00Z", "position": n})
-        for n in (1, 2)
-    ]
-    moved = [json.dumps({**json.loads(line), "position": i}) for i, line in enumerate(rows, 3)]
-    path.write_text("\n".join([head, *older, *moved]) + "\n")
-    measured, positions, notes = order(settings)
-    assert (measured, notes) == ([*early, *late], [])
-    assert positions == [1, 2, 3, 4, 5, 6, 7]
