@@ -115,16 +115,14 @@ class FlagState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The answers a gate gives for a series.
-
-    "acknowledged" is a regression that somebody accepted, "not comparable" a program of another image.
-    """
+    """A gate's answers for a series: "changed" lacks a direction, "not comparable" is of another image."""
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     ACKNOWLEDGED = "acknowledged"
+    CHANGED = "changed"
     NOT_COMPARABLE = "not comparable"
 
 

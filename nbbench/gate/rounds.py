@@ -11,6 +11,7 @@ from nbbench.gate.session import GateSession
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, PairedRunner
 from nbbench.measure.slices import Sample
+from nbbench.model import EvidenceRecord
 
 RETRIES = 2
 """How often a disturbed pair is measured again in its round; the last one counts, disturbed or not."""
@@ -36,16 +37,10 @@ class Tally:
         return self.pairs >= ENOUGH_PAIRS and self.repeated.total() > HOPELESS_SHARE * self.pairs
 
     @property
-    def sentence(self) -> str:
-        """The share of disturbed pairs, with the reasons."""
-        again = self.repeated.total()
-        why = ", ".join(f"{reason}: {count}" for reason, count in self.repeated.most_common())
-        share = f" ({100 * again / self.pairs:.0f} %)" if self.pairs and again else ""
-        said = f"{again} of {self.pairs} pairs{share} were disturbed and measured again"
-        said += f" ({why})" if why else ""
-        pairs = "1 disturbed pair was" if self.kept == 1 else f"{self.kept} disturbed pairs were"
-        kept = f"; {pairs} kept, as the machine was busy all the time"
-        return said + (kept if self.kept else "")
+    def record(self) -> EvidenceRecord:
+        """How many pairs were disturbed, with the reasons."""
+        figures = {"pairs": self.pairs, "repeated": dict(self.repeated.most_common()), "kept": self.kept}
+        return EvidenceRecord("pairs", figures)
 
 
 def clean_round(

@@ -20,6 +20,7 @@ KEPT = 2
 scatter less than one (docs/statistics.md)."""
 
 SIDES = ("base", "head")
+_FROM_ZERO = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,18 @@ def whole_pair(
             others_s = seen["others_cpu_s"] - spare * seen["wall_s"]
             disturbed = disturbed or disturbed_by(seen["wall_s"], others_s, seen["steal_s"])
     base, head = found["base"], found["head"]
-    if not (base.value and head.value):
+    if base.value is None or head.value is None:
         return Pair(base, head)
-    return Pair(base, head, math.log(head.value / base.value), disturbed)
+    return Pair(base, head, _log_ratio(base.value, head.value), disturbed)
+
+
+def _log_ratio(base: float, head: float) -> float:
+    """ln(head / base); from or to zero and across it a change without end, which rounds can still count."""
+    if base == head:
+        return 0.0
+    if base * head <= 0:
+        return math.copysign(_FROM_ZERO, head - base)
+    return math.log(head / base) if base > 0 else math.log(base / head)
 
 
 def _whole_sample(outcome: JobOutcome, result: Path) -> Sample:

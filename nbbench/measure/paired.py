@@ -30,7 +30,7 @@ ROUNDS_PER_SERVER = 3
 chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
 _WRAPPER = "benchmarks.subject.SubjectBroken: "  # what the suite wraps the subject's own error in
-_JUDGED = ("time", "peakmemory", "memory")
+_JUDGED = ("time", "peakmemory", "memory", "track")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class PairedRunner:
             found = json.loads(target.read_text(encoding="utf-8"))
         series = [s for entry in found for s in _series(entry) if regex.search(s.label)]
         if not series:
-            raise UsageError(f"no benchmark of time or memory matches {pattern!r}")
+            raise UsageError(f"no benchmark matches {pattern!r}")
         return series
 
     def measure(self, series: Sequence[GateSeries]) -> Iterator[tuple[GateSeries, Pair]]:
@@ -176,7 +176,7 @@ def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
         float(entry.get("timeout") or 60),
         str(entry.get("version", "")),
         kind=kind,
-        unit=str(entry.get("unit") or "seconds"),
+        unit=str(entry.get("unit") or ""),
         sliced=kind == "time" and not entry["name"].rpartition(".")[2].startswith("timeraw"),
     )
     if not entry["params"]:

@@ -48,7 +48,7 @@ class Traffic:
     and metadata included. `upcast_bytes` are bytes of floating-point outputs wider than the
     dtype that was asked for. `peak_live_bytes` is the largest sum of storages alive at once
     that were made or written while recording; `peak_line` is what ran then. What only the end
-    tells (`fused_bytes`, `mapped_bytes`, `functions`, `notes`) is there once the recording is over.
+    tells (`fused_bytes`, `functions`, `notes`, `counts`) is there once the recording is over.
     """
 
     ops: int = 0
@@ -62,7 +62,6 @@ class Traffic:
     backward_ops: int = 0
     backward_bytes: int = 0
     fused_bytes: int = 0
-    mapped_bytes: int = 0
     functions: dict[tuple[str, str], FunctionTotal] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     counts: dict[str, float] = field(default_factory=dict)  # what else is counted, by its metric's name
@@ -115,7 +114,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self._threads.stop()
         self._calls.close(sys._getframe(1))
         self.traffic.fused_bytes = self._calls.fused_bytes
-        self.traffic.mapped_bytes = self._storages.mapped_bytes
+        self.traffic.counts["track_mapped_bytes"] = float(self._storages.mapped_bytes)
         self.traffic.functions = self._calls.functions
         notes = ((COMPILED_NOTE, self._calls.compiled), (THREADS_NOTE, self._threads.seen))
         self.traffic.notes = tuple(text for text, holds in notes if holds)

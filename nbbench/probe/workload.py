@@ -51,7 +51,6 @@ def record_ledger(
         image_blocks=mark.blocks,
         lines=_lines(traffic),
         fused_bytes=traffic.fused_bytes,
-        counts=(("track_mapped_bytes", float(traffic.mapped_bytes)),),
         peak_line=traffic.peak_line,
         backward_ops=traffic.backward_ops,
         backward_bytes=traffic.backward_bytes,

@@ -13,18 +13,18 @@ from nbbench import units
 from nbbench.ledger import ImageChange
 from nbbench.model import Commit, NotJudged, NotJudgedReason, to_plain
 from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.causes import evidence_sentences
 from nbbench.report.explain_sentences import explanation_sentence, same_source, share_sentence
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
-from nbbench.work.host_diff import HostDiff, host_series
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.shifts import dtype_shifts
 from nbbench.work.work_share import WorkShare
 
 _FUNCTION = 30  # columns: the whole table fits 120
 _SHIFTS = 5
-_HOST_LINES = 8  # of one phase
 _WORKLOADS = 10  # rows of the summary
 
 
@@ -37,10 +37,7 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
     if found.host:
-        told = [
-            Item(one.sentence(min(lines, _HOST_LINES)), about=host_series(one.workload, one.phase))
-            for one in found.host
-        ]
+        told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
         blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
@@ -73,12 +70,9 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
 
 
 def _plain_host(diff: HostDiff) -> dict[str, Any]:
-    return {
-        **to_plain(diff),
-        "effect": diff.effect if math.isfinite(diff.effect) else None,
-        "counts": diff.counts,
-        "sentence": diff.sentence(),
-    }
+    said = "; ".join(evidence_sentences((diff.record,)))
+    effect = diff.effect if math.isfinite(diff.effect) else None
+    return {**to_plain(diff), "effect": effect, "counts": diff.counts, "sentence": said}
 
 
 def _why_not(one: NotJudged) -> str:

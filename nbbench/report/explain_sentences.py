@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from nbbench import units
 from nbbench.metrics import least_effect
 from nbbench.model import Commit
+from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation
-from nbbench.work.host_diff import host_series
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 from nbbench.work.shifts import by_function, dtype_shifts
 from nbbench.work.work_share import Timing, WorkShare
@@ -65,9 +65,8 @@ def _host_sentence(found: Explanation) -> str:
     counted = [one for one in found.host or () if one.counts]
     if not counted:
         return ""
-    first, more = counted[0], len(counted) - 1
-    rest = f" and {plural(more, 'figure')} more" if more else ""
-    return f" Host work of {host_series(first.workload, first.phase)[5:]}: {first.totals}{rest}."
+    first, more = evidence_sentences((counted[0].record,))[0], len(counted) - 1
+    return f" Host work of {first}{f' and {more} figures more' if more else ''}."
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:

@@ -33,8 +33,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.summary import finite, mad_sigma, ratio_percent
-from nbbench.units import format_change
+from nbbench.stats.summary import finite, mad_sigma
 
 FloatArray = NDArray[np.float64]
 
@@ -79,11 +78,10 @@ class PairedEstimate:
 
 @dataclass(frozen=True, slots=True)
 class PairDecision:
-    """A decision, the estimate it rests on and one sentence for people."""
+    """A decision and the estimate it rests on."""
 
     decision: SequentialDecision
     estimate: PairedEstimate
-    reason: str
 
 
 class PairEvidence:
@@ -197,16 +195,3 @@ def hodges_lehmann(values: FloatArray) -> float:
     doi:10.1214/aoms/1177704172)."""
     i, j = np.triu_indices(values.size)
     return float(np.median((values[i] + values[j]) / 2.0))
-
-
-def percent(log_ratio: float) -> str:
-    """A log-ratio as a signed change, or as a factor beyond 2×: +1.5 %, 55.6×."""
-    if abs(log_ratio) >= math.log(2):
-        return format_change(log_ratio)
-    return f"{ratio_percent(log_ratio):+.1f} %"
-
-
-def interval_sentence(found: PairedEstimate) -> str:
-    """The estimate with its interval and rounds, as the start of a sentence."""
-    change = f"change {percent(found.effect)}"
-    return f"{change}, interval {percent(found.lo)} to {percent(found.hi)} from {found.n} rounds,"

@@ -7,16 +7,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from nbbench import units
 from nbbench.host import HostCount, HostKind, HostPhase, HostWork
 from nbbench.metrics import least_change, least_effect
-from nbbench.model import Cause, Phase
-from nbbench.words import plural
+from nbbench.model import Cause, EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, SiteNames
 
-_LINES_SHOWN = 4
+_LINES_SHOWN = 5
 _FEW_MODULES = 10
 _FEW_STEPS, _MUCH = 20, math.log(1.5)
 
@@ -41,17 +40,6 @@ _KINDS = {
 HOST_CAUSES = {HostMetric.MODULES: Cause.IMPORT, HostMetric.OUTPUT: Cause.OUTPUT}
 """The causes of what has one of its own; the others are host work."""
 
-_WORDS = {
-    HostKind.CALL: "called",
-    HostKind.LINE: "executed",
-    HostKind.OUTSIDE: "calls {}",
-    HostKind.MODULE: "imports {}",
-    HostKind.OUTPUT: "writes to {}",
-    HostKind.MEMORY: "holds",
-    HostKind.FILE: "opens to {}",
-    HostKind.WARNING: "warns {}",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class HostChange:
@@ -63,12 +51,6 @@ class HostChange:
     name: str
     before: int
     after: int
-
-    @property
-    def sentence(self) -> str:
-        """`physics.py:24 sincg: executed 1 → 400`."""
-        place = f"{self.where} {self.function}".strip() or "(no line of the subject)"
-        return f"{place}: {_WORDS[self.kind].format(self.name)} {self.before:,} → {self.after:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +86,17 @@ class HostDiff:
         return moved >= least and abs(self.effect) > least_effect(self.metric)
 
     @property
-    def totals(self) -> str:
-        """`62 steps → 462 steps (7.45×)`."""
-        values = [units.format_value(value, self.metric) for value in (self.before, self.after)]
-        return f"{values[0]} → {values[1]} ({units.format_change(self.effect)})"
+    def figures(self) -> dict[str, Any]:
+        """The totals and the lines that changed most, as JSON can hold them."""
+        names = ("workload", "phase", "metric", "before", "after")
+        shown = to_plain(self.lines[:_LINES_SHOWN])
+        more = max(len(self.lines) - _LINES_SHOWN, 0)
+        return {name: getattr(self, name) for name in names} | {"lines": shown, "more_lines": more}
 
-    def sentence(self, lines: int = _LINES_SHOWN) -> str:
-        """The totals and the lines that changed most."""
-        said = [self.totals, *(change.sentence for change in self.lines[:lines])]
-        if (rest := len(self.lines) - lines) > 0:
-            said.append(plural(rest, "more line"))
-        return "; ".join(said)
+    @property
+    def record(self) -> EvidenceRecord:
+        """The difference as evidence."""
+        return EvidenceRecord("host", self.figures)
 
 
 def host_series(workload: str, phase: str) -> str:
@@ -149,7 +131,7 @@ def _judged(phase: HostPhase, kinds: Sequence[HostKind]) -> list[HostCount]:
 
 
 def diff_all(
-    base: Mapping[str, HostWork], head: Mapping[str, HostWork], match: LineMatch | None
+    base: Mapping[str, HostWork], head: Mapping[str, HostWork], match: LineMatch | None = None
 ) -> tuple[HostDiff, ...]:
     """The differences of all workloads that have figures on both sides; what counts comes first."""
     both = [(base[name], head[name]) for name in base if name in head]

@@ -13,6 +13,7 @@ from typing import Any
 
 from nbbench.config import ImageTolerance
 from nbbench.ledger import ImageChange, Ledger, LedgerLine
+from nbbench.metrics import least_effect
 from nbbench.work.line_match import LineMatch, SiteNames
 
 ROUNDING = ImageTolerance()
@@ -93,6 +94,19 @@ class LedgerDiff:
     def cost_effect(self) -> float:
         """log(after/before) of bytes and operations together."""
         return log_ratio(self.base.cost_bytes, self.head.cost_bytes)
+
+    @property
+    def telling(self) -> str:
+        """The unit in which the work moved by what counts: bytes, or operations where bytes did not.
+
+        '' where nothing did. Where the two disagree (a loop that became tensors), the cost of both decides.
+        """
+        effects = {"B/pixel": self.effect, "operations": self.ops_effect}
+        moved = {unit: effect for unit, effect in effects.items() if abs(effect) > least_effect(unit)}
+        if len(moved) == 2 and self.effect * self.ops_effect < 0:
+            counts = abs(self.cost_effect) > least_effect("B/pixel")
+            moved = {u: effect for u, effect in moved.items() if counts and effect * self.cost_effect > 0}
+        return next(iter(moved), "")
 
     @property
     def peak_effect(self) -> float:

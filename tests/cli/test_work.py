@@ -14,11 +14,12 @@ import work_samples as work
 from cli_project import ROOT, Project, write_results
 
 from nbbench import metrics
-from nbbench.gate.work_verdicts import count_verdicts
+from nbbench.gate.judge import workload_verdicts
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import torch_version
 from nbbench.model import Outcome
 from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.report.gate_sentences import evidence_text
 from nbbench.work.ledger_diff import diff_ledgers
 
 HASHES = [f"{i + 1:08x}" + "0" * 32 for i in range(12)]
@@ -284,7 +285,8 @@ def test_what_a_probe_counts_is_a_metric_by_its_line_in_the_registry(project: Pr
     (project.root / "pyproject.toml").write_text(PLAN)
     shown = project.run("plan", "P")
     assert shown.exit_code == 3 and "misses" in shown.stdout and " 50 " in shown.stdout
-    (verdict,) = count_verdicts(diff_ledgers(few, many))
-    assert (verdict.outcome, verdict.sentence) == (Outcome.REGRESSED, f"{few.workload}: 5 copies → 50 copies")
-    assert count_verdicts(diff_ledgers(many, few))[0].outcome is Outcome.IMPROVED
-    assert count_verdicts(diff_ledgers(few, few))[0].outcome is Outcome.UNCHANGED
+    *_, verdict = workload_verdicts(diff_ledgers(few, many))
+    assert (verdict.outcome, verdict.series) == (Outcome.REGRESSED, f"copies {few.workload}")
+    assert evidence_text(verdict.evidence) == "5 copies → 50 copies"
+    assert workload_verdicts(diff_ledgers(many, few))[-1].outcome is Outcome.IMPROVED
+    assert workload_verdicts(diff_ledgers(few, few))[-1].outcome is Outcome.UNCHANGED

@@ -14,6 +14,8 @@ from nbbench.gate.calibration import (
     read_calibration,
     write_calibration,
 )
+from nbbench.model import EvidenceRecord
+from nbbench.report.gate_sentences import evidence_text
 from nbbench.report.records import calibration_blocks
 from nbbench.report.text import as_text
 from nbbench.verdicts import SeriesNoise
@@ -48,11 +50,15 @@ def test_a_file_that_cannot_be_used_is_none(tmp_path: Path, content: bytes) -> N
 
 
 def test_age_torch_and_threads_make_it_stale() -> None:
-    assert KNOWN.stale("2.13.0", 1, NOW + timedelta(days=30)) == ""
-    assert "31 days old" in KNOWN.stale("2.13.0", 1, NOW + timedelta(days=31))
-    assert "torch 2.13.0, not 2.14.0" in KNOWN.stale("2.14.0", 1, NOW)
-    assert "1 threads, not 2" in KNOWN.stale("2.13.0", 2, NOW)
-    assert replace(KNOWN, threads=2).stale("2.13.0", 2, NOW) == ""
+    def told(torch: str, threads: int, days: int = 0) -> str:
+        found = KNOWN.stale(torch, threads, NOW + timedelta(days=days))
+        return evidence_text([EvidenceRecord("calibration", {"machine": "m", **found})]) if found else ""
+
+    assert told("2.13.0", 1, 30) == ""
+    assert "it is 31 days old" in told("2.13.0", 1, 31)
+    assert "torch 2.13.0, not 2.14.0" in told("2.14.0", 1)
+    assert "threads 1, not 2" in told("2.13.0", 2)
+    assert replace(KNOWN, threads=2).stale("2.13.0", 2, NOW) == {}
 
 
 def test_the_table_says_whether_the_canary_helps() -> None:

@@ -539,7 +539,7 @@ class TestLargeBlocks:
     def mapped(self, function) -> int:
         with TrafficLedger() as ledger:
             function()
-        return ledger.traffic.mapped_bytes
+        return int(ledger.traffic.counts["track_mapped_bytes"])
 
     def test_small_blocks_and_what_was_there_before_count_nothing(self):
         there = torch.zeros(self.LARGE)

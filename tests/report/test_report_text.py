@@ -73,7 +73,7 @@ def test_a_pipe_never_cuts_a_series_name() -> None:
 
 
 def test_the_verdict_is_the_first_line() -> None:
-    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 4 series")
+    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 5 series is worse")
 
 
 def test_wide_characters_do_not_push_a_table_over_the_edge() -> None:
