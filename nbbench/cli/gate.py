@@ -82,7 +82,7 @@ def gate(
     report = run_gate(app.settings, Asked(*ends, chosen, policy, seed, accept_image), app.say)
     if junit:
         write_text(Path(junit), gate_junit(report))
-    app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown, for_github=True)
+    app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown)
     return EXIT_BY_OUTCOME[report.outcome]
 
 

@@ -101,9 +101,7 @@ def run(
             save_commits(app.settings, store)
         found = look_back(app.settings, store, commits, bench, began)
     notes = () if found.ran or found.tried or not found.results else (NOTHING_RAN,)
-    blocks = run_blocks(
-        found.results, machine=found.machine, records=found.records, commits=commits, notes=notes
-    )
+    blocks = run_blocks(found.results, commits, machine=found.machine, records=found.records, notes=notes)
     spent = time.monotonic() - started
     app.report("run", run_payload(found.results, found.records, found.machine, commits, spent), blocks)
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
-from nbbench.history.causes import exact_cause, work
+from nbbench.history.causes import EXACT, exact_cause, work
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -158,7 +158,7 @@ def _decide(bundle: Sequence[Placed], around: Around) -> tuple[EventDirection, C
     if direction is None:
         direction = max(bundle, key=_says).direction
     causes = [exact_cause(diff, direction) for diff in diffs]
-    named = next((c for c in (Cause.IMAGE, Cause.DTYPE, Cause.WORK) if c in causes), None)
+    named = next((cause for cause, _ in EXACT if cause in causes), None)
     widths = any(p.role is Role.DTYPE and p.direction in (direction, EventDirection.CHANGE) for p in bundle)
     return direction, named or (Cause.DTYPE if widths else Cause.WORK)
 

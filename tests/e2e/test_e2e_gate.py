@@ -81,7 +81,7 @@ class TestLedger:
         assert changed == {11}
 
     def test_the_upcast_and_nothing_else_is_wider_than_asked(self, ledgers):
-        wide = {s["position"] for s in ledgers["steps"] if s.get("upcast", 0) > 1}
+        wide = {s["position"] for s in ledgers["steps"] if s.get("upcast_after", 0) > 1}
         assert wide == {5}
 
     def test_recorded_once(self, project, ledgers):

@@ -40,7 +40,8 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.UNEXPLAINED, unexplained.find),
 )
 
-_EXACT = ((Cause.IMAGE, image.holds), (Cause.DTYPE, dtype.holds), (Cause.WORK, work.holds))
+EXACT = ((Cause.IMAGE, image.holds), (Cause.DTYPE, dtype.holds), (Cause.WORK, work.holds))
+"""The causes that exact work alone can name, the most telling first."""
 
 
 def find_cause(facts: Facts, known: Cause | None = None) -> tuple[Cause, Evidence]:
@@ -60,4 +61,4 @@ def find_cause(facts: Facts, known: Cause | None = None) -> tuple[Cause, Evidenc
 
 def exact_cause(diff: LedgerDiff, direction: EventDirection) -> Cause | None:
     """What of one workload's exact work explains a change in this direction; None where nothing does."""
-    return next((cause for cause, holds in _EXACT if holds(diff, direction)), None)
+    return next((cause for cause, holds in EXACT if holds(diff, direction)), None)
