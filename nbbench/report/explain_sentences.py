@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.metrics import least_effect
-from nbbench.model import Commit
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation
@@ -39,16 +38,7 @@ def explanation_sentence(found: Explanation) -> str:
             f" {plural(len({one.series for one in found.not_compared}), 'workload')} could not be compared."
         )
     share = found.share_of(main.workload)
-    if share is None or not share.exact:
-        return said
-    timed = (share.timing.base, found.base), (share.timing.head, found.head)
-    nearest = "" if all(same_source(*ends) for ends in timed) else " at the nearest timed commits"
-    return f"{said} Time of {main.workload}{nearest}: {share_sentence(share)}."
-
-
-def same_source(one: Commit, other: Commit) -> bool:
-    """Whether two commits have the same measured source."""
-    return one.hash == other.hash or bool(one.tree and one.tree == other.tree)
+    return said if share is None else f"{said} Time of {main.workload}: {share_sentence(share)}."
 
 
 def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
@@ -122,10 +112,8 @@ def _dtypes(diff: LedgerDiff) -> str:
 
 def share_sentence(found: WorkShare) -> str:
     """What was measured of a workload, and how much of it the work explains."""
-    timing, predicted, share = found.timing, found.predicted, found.share
+    timing, predicted, share = found.timing, found.diff.cost_effect, found.share
     said = _measured(timing)
-    if predicted is None:
-        return f"{said}; the work of the measured commits is not on record"
     work = units.format_change(predicted)
     if share is None:
         more = (
@@ -147,11 +135,11 @@ def share_sentence(found: WorkShare) -> str:
 
 def _rate(found: WorkShare) -> str:
     """What time that the work does not explain went with: bandwidth, or the cost of an operation."""
-    ends = (found.timing.before_s, found.base), (found.timing.after_s, found.head)
+    ends = (found.timing.before_s, found.diff.base), (found.timing.after_s, found.diff.head)
     if found.by_dispatch:
-        each = [units.format_seconds(time / one.ops) for time, one in ends if one]
+        each = [units.format_seconds(time / one.ops) for time, one in ends]
         return f"{' → '.join(each)} an operation"
-    rates = [f"{one.bytes / time / 1e9:.3g}" for time, one in ends if one]
+    rates = [f"{one.bytes / time / 1e9:.3g}" for time, one in ends]
     return f"bandwidth {' → '.join(rates)} GB/s"
 
 
