@@ -90,7 +90,9 @@ def _measure(
         dtypes = {dtype for _, dtype in workload.trials}
         wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
         names = {pair: workload.workload.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
-        ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
+        ceiling = jobs.run(
+            "the copy ceiling", "benchmarks.diagnosis:measure_ceilings", {"test_threads": test_threads}
+        )
         ledgers = jobs.ledgers(settings, commit, list(names.values()))
         default = ceiling.get("default_dtype")
         trials: dict[tuple[int, str], dict[str, Any]] = {}
@@ -99,7 +101,7 @@ def _measure(
             limit_s = 0.0 if trials else _FIRST_S
             given = {"size": size, "dtype": dtype}
             trials[size, dtype] = jobs.run(
-                f"{size}² {dtype}", "diagnosis:measure_pair", given, limit_s=limit_s
+                f"{size}² {dtype}", "benchmarks.diagnosis:measure_pair", given, limit_s=limit_s
             )
         trials |= {pair: {} for pair in names if pair not in trials}
     return replace(
@@ -151,7 +153,7 @@ class _Jobs:
         missing = [name for name in names if name not in known]
         if not missing:
             return known
-        self.run("the ledger", "ledgers:write", {"workloads": missing}, answers=False)
+        self.run("the ledger", "nbbench.measure.recording:write", {"workloads": missing}, answers=False)
         return known_ledgers(settings, commit)
 
     def run(
@@ -175,7 +177,7 @@ class _Jobs:
         path.unlink(missing_ok=True)
         given = {**arguments, "path": str(path)} if answers else arguments
         outcome = self._server.run(
-            ["call", f"benchmarks.{function}", json.dumps(given)],
+            ["call", function, json.dumps(given)],
             cwd=str(self._folder),
             environment=self._environment,
             timeout_s=max(left + _GRACE_S, limit_s),

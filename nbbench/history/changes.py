@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -17,6 +17,7 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.setups import Setups
 from nbbench.history.share import share_work, useful_jobs
+from nbbench.history.siblings import MeasuredBeside, Siblings
 from nbbench.history.standing import (
     SeriesStanding,
     current,
@@ -97,12 +98,13 @@ def judge_history(
     changes below `min_effect` (a log ratio) are left out. The machine's own series are never
     tested: they explain. Results whose processes or canaries were disturbed are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
-    where that lowers their error. A level of one or two commits needs the word of the ledger or of a
-    second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many
-    as are worth starting where it is None); the result does not depend on it, and few of those series are in
-    memory at a time.
+    where that lowers their error. A level of one or two commits needs the word of the ledger, of a second
+    collection, or, where no ledger knows its work, of the other series of the machine. `declared` gives
+    directions of units. `jobs` processes share what is stored (as many as are worth starting where it is
+    None); the result does not depend on it, and few of those series are in memory at a time.
     """
     judge = _Judge(history, alpha, min_effect, declared)
+    judge.look_beside(history)
     done: list[_Judged] = []
 
     def tell() -> None:
@@ -149,10 +151,32 @@ class _Judge:
         self._stored, self._suite, self._repeats = history.stored, current_workloads(), history.repeats
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
+        self._siblings = Siblings()
         self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
         ledgers = (one.key for one in history.series if one.key.benchmark.startswith(LEDGER_SERIES))
         self._counted = frozenset(map(_figure, ledgers))
+
+    def look_beside(self, history: History) -> None:
+        """Read what the series of each machine show together; nothing where no canary is on record."""
+        if not self._canaries.levels:
+            return
+        stored = history.stored
+        curves = (found for part in stored.parts() for _, found in stored.read(part)) if stored else ()
+        memory = (curve(self.order, one) for one in history.series)
+        self._siblings = Siblings.of(filter(None, map(self._measured_beside, chain(curves, memory))))
+
+    def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
+        metric = metric_of(one.key, one.unit, one.kind, self._declared)
+        if metric.exact or metric.role is not Role.TIME:
+            return None
+        at = self._canaries.at(one.key, one.commits)
+        if not np.isfinite(at).any():
+            return None
+        values, _ = self._undisturbed(one, metric)
+        logs = np.log(np.where(values > 0, values, np.nan))
+        beside = self._canaries.beside(one.key, one.commits)
+        return MeasuredBeside(one.key, tuple(one.commits), logs, beside, at)
 
     def part(self, part: range) -> list[_Judged]:
         """Read some curves of the database and judge them, in whichever process this is."""
@@ -205,13 +229,14 @@ class _Judge:
         return (values if beside is None else remove_drift(values, beside)[0]), sound
 
     def _confirmed(self, one: Curve) -> NDArray[np.int64]:
-        """Short levels that the work confirms, and points that a second collection does, as `detect_steps`
-        takes them."""
+        """Short levels that the work confirms, and points that a second collection does, or the other series
+        of the machine where no work is known, as `detect_steps` takes them."""
         confirmed = self._work.confirmed(one)
         if again := self._repeats.get(one.key):
             repeats = repeated(one.commits, one.values, again)
             confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
-        return confirmed
+        shared = self._siblings.confirm(one.key, one.commits) & ~self._work.known(one)
+        return np.where((confirmed == 0) & shared, ALONE, confirmed)
 
 
 def _figure(key: SeriesKey) -> tuple[str, str]:

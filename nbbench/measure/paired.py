@@ -29,7 +29,7 @@ ROUNDS_PER_SERVER = 3
 """Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
 chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
-_WRAPPER = "benchmarks.subject.SubjectBroken: "  # what the suite wraps the subject's own error in
+_WRAPPER = "nbbench.measure.recording.SubjectBroken: "  # what the suite wraps the subject's own error in
 _JUDGED = ("time", "peakmemory", "memory", "track")
 
 

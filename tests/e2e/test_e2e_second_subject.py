@@ -41,10 +41,18 @@ WORKLOADS = [Workload.of("blur", 128 * 128, size=128)]
 BENCHMARKS = [Declared("suite", families=("blur",))]
 """
 SUITE = """
-import os
+import importlib, os
+from functools import partial
 import torch
-from . import ledgers
+from nbbench.measure import recording
 from .workloads import WORKLOADS
+
+def build(size):
+    image = torch.linspace(0, 1, size * size).reshape(size, size)
+    run = lambda: importlib.import_module("softfocus.blur").blur(image)
+    return recording.Case(f"blur-{size}", size * size, torch.float32, run)
+
+CASES = {one.name: partial(build, **dict(one.params)) for one in WORKLOADS}
 
 class Blur:
     params = [128]
@@ -55,7 +63,7 @@ class Blur:
     def setup(self, size):
         assert os.environ["SOFTFOCUS_QUIET"] == "1"
         torch.set_num_threads(1)
-        self.run = ledgers.build(size)
+        self.run = build(size).run
     def time_run(self, size):
         self.run()
 
@@ -64,7 +72,7 @@ class Counts:
     param_names = ["size"]
     version = "1"
     def setup_cache(self):
-        found = ledgers.write([one.name for one in WORKLOADS])
+        found = recording.write([one.name for one in WORKLOADS])
         return {128: found["blur-128"]}
     def track_operations(self, cache, size):
         return cache[size].ops
@@ -72,33 +80,6 @@ class Counts:
     def track_bytes_per_pixel(self, cache, size):
         return cache[size].bytes_per_pixel
     track_bytes_per_pixel.unit = "B/pixel"
-"""
-LEDGERS = """
-import importlib, os
-from importlib.metadata import version
-from pathlib import Path
-import torch
-from nbbench.probe.workload import record_ledger
-from nbbench.record.side_files import write_ledgers
-from .workloads import WORKLOADS
-
-def build(size):
-    image = torch.linspace(0, 1, size * size).reshape(size, size)
-    return lambda: importlib.import_module("softfocus.blur").blur(image)
-
-def record(one):
-    run = build(dict(one.params)["size"])
-    run()
-    return record_ledger(
-        one.name, run, pixels=one.pixels, asked=torch.float32, source_root=os.environ.get("NBBENCH_TREE", "")
-    )
-
-def write(workloads):
-    kept = {one.name: record(one) for one in WORKLOADS if one.name in workloads}
-    write_ledgers(Path(os.environ["NBBENCH_LEDGER_FILE"]), tree=os.environ["NBBENCH_TREE_ID"],
-                  commit=os.environ.get("ASV_COMMIT", ""), torch=version("torch").partition("+")[0],
-                  ledgers=kept)
-    return kept
 """
 BLUR = """import torch
 
@@ -161,7 +142,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, hashes: tuple[Path, list[s
     (root / "asv.conf.json").write_text(json.dumps(CONF))
     (root / "pyproject.toml").write_text(PROFILE)
     (suite / "__init__.py").write_text("")
-    for name, text in (("workloads", WORKLOADS), ("suite", SUITE), ("ledgers", LEDGERS)):
+    for name, text in (("workloads", WORKLOADS), ("suite", SUITE)):
         (suite / f"{name}.py").write_text(text)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "ASV_", "GIT_"))}
     clean.pop("PYTHONPATH", None)

@@ -242,7 +242,8 @@ class TestProgress:
 
 class TestWorkloads:
     def test_the_suite_builds_every_workload_that_it_declares(self):
-        code = "import json; from benchmarks.ledgers import WORKLOADS; print(json.dumps(sorted(WORKLOADS)))"
+        code = "import json; from nbbench.measure.recording import suite_cases as cases"
+        code += "; print(json.dumps(sorted(cases())))"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
         )
