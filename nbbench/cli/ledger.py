@@ -124,7 +124,7 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
     kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=min(usable_cores(), MOST_JOBS))
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     times = load_times(app.settings, compared, wanted, say=app.say)
-    time_of = functools.partial(times.between, exact=True) if times else lambda *_: None
+    time_of = times.between if times else lambda *_: None
     match_of = functools.cache(functools.partial(line_match, app.settings))
     steps = find_steps(found, time_of, match_of, load_profile(app.settings).image)
     steps = [step for step in steps if step.commit in commits]

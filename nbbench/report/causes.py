@@ -7,8 +7,11 @@ from typing import Any
 
 from nbbench import units
 from nbbench.history.causes.facts import describe_work
+from nbbench.host import HostKind
 from nbbench.model import EvidenceRecord
+from nbbench.words import plural
 from nbbench.work.allocator_cost import MALLOC_REMEDY
+from nbbench.work.ledger_diff import log_ratio
 
 Figures = dict[str, Any]
 _Sentences = Callable[[Figures], list[str]]
@@ -37,6 +40,31 @@ def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
 @says("same work")
 def _same_work(_: Figures) -> list[str]:
     return ["the ledger is unchanged: same operations, same bytes"]
+
+
+_DOES = {
+    HostKind.CALL: "called",
+    HostKind.LINE: "executed",
+    HostKind.OUTSIDE: "calls {}",
+    HostKind.MODULE: "imports {}",
+    HostKind.OUTPUT: "writes to {}",
+    HostKind.MEMORY: "holds",
+    HostKind.FILE: "opens to {}",
+    HostKind.WARNING: "warns {}",
+}
+
+
+@says("host")
+def _host(f: Figures) -> list[str]:
+    values = " → ".join(units.format_value(f[when], f["metric"]) for when in ("before", "after"))
+    where = f["workload"] if f["workload"] == f["phase"] else f"{f['workload']}, {f['phase']}"
+    said = [f"{where}: {values} ({units.format_change(log_ratio(f['before'], f['after']))})"]
+    for line in f["lines"]:
+        place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
+        did = _DOES[HostKind(line["kind"])].format(line["name"])
+        said.append(f"{place}: {did} {line['before']:,} → {line['after']:,}")
+    more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []
+    return [*said, *more]
 
 
 @says("malloc")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nbbench import units
 from nbbench.ledger import ImageChange
-from nbbench.model import Commit, NotJudged, NotJudgedReason, to_plain
-from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.explain_sentences import explanation_sentence, same_source, share_sentence
+from nbbench.model import NotJudged, NotJudgedReason, to_plain
+from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.causes import evidence_sentences
+from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.shifts import dtype_shifts
 from nbbench.work.work_share import WorkShare
@@ -30,6 +33,9 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
+    if found.host:
+        told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
+        blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
     return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks
@@ -48,15 +54,21 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
                 **to_plain(s.timing),
                 "sentence": share_sentence(s),
                 "effect": s.timing.effect,
-                "predicted": s.predicted,
+                "predicted": s.diff.cost_effect,
                 "share": s.share,
-                "exact": s.exact,
             }
             for s in found.shares
         ],
+        "host": None if found.host is None else [_plain_host(one) for one in found.host],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
+
+
+def _plain_host(diff: HostDiff) -> dict[str, Any]:
+    said = "; ".join(evidence_sentences((diff.record,)))
+    effect = diff.effect if math.isfinite(diff.effect) else None
+    return {**to_plain(diff), "effect": effect, "counts": diff.counts, "sentence": said}
 
 
 def _why_not(one: NotJudged) -> str:
@@ -118,8 +130,6 @@ def _summary(found: Explanation) -> list[Block]:
         said.append(f"{plural(same, 'other workload')} on record: the same work")
     if any(cells[7].startswith("~") for cells in rows):
         said.append("~ the intervals of the samples overlap")
-    if any(cells[7].endswith("*") for cells in rows):
-        said.append("* timed at the nearest measured commits, which do other work than these two")
     table = Table(heads, rows, right=(1, 2, 3, 4, 5, 7, 8), codes=(0,))
     return [table, "\n".join(said)] if said else [table]
 
@@ -127,9 +137,9 @@ def _summary(found: Explanation) -> list[Block]:
 def _time_cells(share: WorkShare | None) -> tuple[str, str]:
     if share is None:
         return "", ""
-    predicted = "" if share.predicted is None else units.format_change(share.predicted)
+    predicted = units.format_change(share.diff.cost_effect)
     about = "~" if share.timing.overlap else ""
-    return f"{about}{units.format_change(share.timing.effect)}{'' if share.exact else '*'}", predicted
+    return f"{about}{units.format_change(share.timing.effect)}", predicted
 
 
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
@@ -138,13 +148,7 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
         blocks += [_line_table(diff, limit), change_icicle(diff)]
     said = [*_left_out(diff, limit), *_dtype_lines(diff), _peak(diff), _image(diff)]
     if (share := found.share_of(diff.workload)) is not None:
-        stands_in = "; ".join(
-            filter(None, (_apart(found.base, share.timing.base), _apart(found.head, share.timing.head)))
-        )
-        said.append(
-            f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}"
-            + (f" ({stands_in})" if stands_in else "")
-        )
+        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}")
     else:
         said.append("time: not measured")
     moved = f"; {plural(diff.moved_lines, 'other place')} only moved" if diff.moved_lines else ""
@@ -258,12 +262,3 @@ def _image(diff: LedgerDiff) -> str:
     return (
         "image: bit-identical" if diff.image is ImageChange.SAME_BITS else "image: the same but for rounding"
     )
-
-
-def _apart(asked: Commit, measured: Commit) -> str:
-    """How far the measured commit is from the one asked for; '' where it is the same."""
-    if same_source(asked, measured):
-        return ""
-    apart = measured.position - asked.position
-    near = f", {plural(abs(apart), 'tree')} {'before' if apart < 0 else 'after'}" if asked.position else ""
-    return f"{asked.short} was not timed: {measured.short} stands in{near}"
