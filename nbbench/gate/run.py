@@ -218,7 +218,6 @@ def _state(
         metric=metric,
         accepted=accepted,
         resolution=START_RESOLUTION if starting else RESOLUTION,
-        canary=noise.canary if noise else 0.0,
     )
 
 

@@ -48,8 +48,7 @@ class SeriesState:
     ``confirming`` are the fresh rounds after a regression was found; ``confirmed`` is None until they say yes
     or no; without ``confirm`` none is needed. ``crashes`` counts failures by side, ``errors`` has the first
     reason of each, ``skipped`` the sides that skip themselves; ``disturbed`` says what disturbed the newest
-    pair that gave no figure, which is no error. ``canary`` times the reference kernels' drift is taken from
-    each log-ratio.
+    pair that gave no figure, which is no error.
     """
 
     label: str
@@ -59,7 +58,6 @@ class SeriesState:
     accepted: float = 0.0
     confirm: bool = True
     resolution: float = RESOLUTION
-    canary: float = 0.0
     log_ratios: list[float] = field(default_factory=list)
     confirming: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
@@ -127,7 +125,7 @@ class SeriesState:
             if sample.value is not None:
                 self.values[side].append(sample.value)
         self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
-        self.add(pair.log_ratio - self.canary * pair.drift)
+        self.add(pair.log_ratio)
 
     def add(self, log_ratio: float) -> None:
         """Take one round into account; after a regression was found, rounds go to its confirmation."""
