@@ -128,7 +128,7 @@ def host_verdicts(
     """What host work says: each metric of a phase that moved, and the series of which none did."""
     found = []
     for diff in moved:
-        series, said = host_series(diff.workload, diff.phase), EvidenceRecord("host", diff.figures)
+        series, said = host_series(diff.workload, diff.phase), diff.record
         one = exact_verdict(series, _metric(diff.metric), diff.before, diff.after, said, counts=True)
         cause = HOST_CAUSES.get(diff.metric, Cause.HOST)
         found.append(_unless_accepted(replace(one, cause=cause), acknowledged))

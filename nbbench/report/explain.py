@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from nbbench import units
 from nbbench.ledger import ImageChange
 from nbbench.model import NotJudged, NotJudgedReason, to_plain
-from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.causes import evidence_sentences
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.shifts import dtype_shifts
 from nbbench.work.work_share import WorkShare
@@ -30,6 +33,9 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
+    if found.host:
+        told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
+        blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
     return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks
@@ -53,9 +59,16 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
             }
             for s in found.shares
         ],
+        "host": None if found.host is None else [_plain_host(one) for one in found.host],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
+
+
+def _plain_host(diff: HostDiff) -> dict[str, Any]:
+    said = "; ".join(evidence_sentences((diff.record,)))
+    effect = diff.effect if math.isfinite(diff.effect) else None
+    return {**to_plain(diff), "effect": effect, "counts": diff.counts, "sentence": said}
 
 
 def _why_not(one: NotJudged) -> str:

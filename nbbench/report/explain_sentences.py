@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.metrics import least_effect
+from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
@@ -27,7 +28,7 @@ def explanation_sentence(found: Explanation) -> str:
     if found.base.tree and found.base.tree == found.head.tree:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
-    said += _peak_sentence(diffs)
+    said += _peak_sentence(diffs) + _host_sentence(found)
     images = [d for d in diffs if d.new_image]
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
@@ -47,6 +48,15 @@ def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
         return ""
     sizes = " → ".join(units.format_bytes(one.peak_live_bytes) for one in (most.base, most.head))
     return f" Peak memory of {most.workload}: {sizes} ({units.format_change(most.peak_effect)})."
+
+
+def _host_sentence(found: Explanation) -> str:
+    """What of the host work counts: the largest, and how many more."""
+    counted = [one for one in found.host or () if one.counts]
+    if not counted:
+        return ""
+    first, more = evidence_sentences((counted[0].record,))[0], len(counted) - 1
+    return f" Host work of {first}{f' and {more} figures more' if more else ''}."
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from nbbench.host import HostCount, HostKind, HostPhase, HostWork
 from nbbench.metrics import least_change, least_effect
-from nbbench.model import Cause, Phase, to_plain
+from nbbench.model import Cause, EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, SiteNames
 
-_LINES_SHOWN = 4
+_LINES_SHOWN = 5
 _FEW_MODULES = 10
 _FEW_STEPS, _MUCH = 20, math.log(1.5)
 
@@ -88,10 +88,15 @@ class HostDiff:
     @property
     def figures(self) -> dict[str, Any]:
         """The totals and the lines that changed most, as JSON can hold them."""
-        names = ("phase", "metric", "before", "after")
+        names = ("workload", "phase", "metric", "before", "after")
         shown = to_plain(self.lines[:_LINES_SHOWN])
         more = max(len(self.lines) - _LINES_SHOWN, 0)
         return {name: getattr(self, name) for name in names} | {"lines": shown, "more_lines": more}
+
+    @property
+    def record(self) -> EvidenceRecord:
+        """The difference as evidence."""
+        return EvidenceRecord("host", self.figures)
 
 
 def host_series(workload: str, phase: str) -> str:
@@ -126,11 +131,12 @@ def _judged(phase: HostPhase, kinds: Sequence[HostKind]) -> list[HostCount]:
 
 
 def diff_all(
-    base: Mapping[str, HostWork], head: Mapping[str, HostWork], names: Iterable[str], match: LineMatch | None
-) -> list[HostDiff]:
-    """The differences of these workloads, where both sides have figures."""
-    both = [(base[name], head[name]) for name in names if name in base and name in head]
-    return [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+    base: Mapping[str, HostWork], head: Mapping[str, HostWork], match: LineMatch | None = None
+) -> tuple[HostDiff, ...]:
+    """The differences of all workloads that have figures on both sides; what counts comes first."""
+    both = [(base[name], head[name]) for name in base if name in head]
+    found = [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+    return tuple(sorted(found, key=lambda d: (not d.counts, -abs(d.effect), d.workload, d.phase)))
 
 
 def _changes(old: HostPhase, new: HostPhase, match: LineMatch | None) -> list[HostChange]:

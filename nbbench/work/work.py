@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
-from nbbench.errors import UsageError
+from nbbench.errors import InconclusiveError, UsageError
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
+from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
     ledger_torch,
@@ -24,6 +26,7 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.explanation import Explanation
+from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.timing import load_times
@@ -69,6 +72,7 @@ def explain_commits(
                 side.setdefault(name, kept[name])
     match = line_match(settings, base, head)
     diffs, not_compared = _compare(settings, wanted, sides, ends, match)
+    host = _host(settings, ends, matching_workloads(settings, wanted), torch, say)
     times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
     shares = [
         WorkShare(timing, diff, settings.floor)
@@ -85,6 +89,7 @@ def explain_commits(
         asked=bench,
         by_name=match is None,
         not_compared=tuple(not_compared),
+        host=diff_all(host[0], host[1], match) if all(host) else None,
         left_out=sum(not any(n in side for side in sides) for n in names) if bench is None else 0,
     )
 
@@ -124,6 +129,18 @@ def _ledgers(
         return dict(workload_ledgers(settings, commit, wanted, say=say))
     kept = known_ledgers(settings, commit, torch)
     return {name: one for name, one in kept.items() if wanted.search(name)}
+
+
+def _host(
+    settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say
+) -> list[Mapping[str, HostWork]]:
+    """The host work of both commits; what is missing is recorded where a subject is registered."""
+    if subject_or_none(settings) is not None and counts_host(settings):
+        try:
+            workload_host(settings, ends, wanted, say)
+        except InconclusiveError as error:
+            say(str(error))
+    return [known_host(settings, commit, torch) for commit in ends]
 
 
 def _compare(
