@@ -10,8 +10,7 @@ from nbbench.history.telemetry import is_left_out
 from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
-from nbbench.plan.measured import Measured, PlanInput
-from nbbench.plan.plans import Criterion, Plan
+from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
 
 FEWEST_SAMPLES = 5
 """Below these a noisy value has no interval of its own, so it gives no verdict."""

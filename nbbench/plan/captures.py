@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
-from nbbench.plan.measured import Known, Measured, PlanInput
-from nbbench.plan.plans import Criterion
+from nbbench.plan.plans import Criterion, Known, Measured, PlanInput
 
 
 def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:

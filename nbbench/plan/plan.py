@@ -12,8 +12,7 @@ from nbbench.evidence import FolderState
 from nbbench.model import Commit
 from nbbench.plan.benchmarks import from_series, series_name
 from nbbench.plan.captures import few_cores, from_folders
-from nbbench.plan.measured import Measured, PlanInput
-from nbbench.plan.plans import Criterion, Plan
+from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
 
 
 class PlanVerdict(StrEnum):
