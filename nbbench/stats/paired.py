@@ -44,6 +44,10 @@ BISECTIONS = 60
 """Halvings of the bracket of a bound: 1000 ranges over 2^60 are below the resolution of a double."""
 
 
+FLOOR_ROUNDS = 20
+"""Rounds of a usual gate, whose scatter the floor has to exceed."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairedEstimate:
     """What ``n`` rounds say about ln(head / base).
@@ -178,3 +182,25 @@ def hodges_lehmann(values: FloatArray) -> float:
     doi:10.1214/aoms/1177704172)."""
     i, j = np.triu_indices(values.size)
     return float(np.median((values[i] + values[j]) / 2.0))
+
+
+def noise_floor(aa_log_ratios: ArrayLike, *, policy: float, rounds: int = FLOOR_ROUNDS) -> float:
+    """Smallest effect worth a verdict, as a log-ratio: max(``policy``, what the series shows between equal
+    code).
+
+    The second is |median| + t s / sqrt(``rounds``): the bias of the A/A log-ratios, and two-sided 95 % of the
+    scatter of a mean of ``rounds`` rounds, with s the MAD sigma (of one round, inflated by sqrt(pi / 2)
+    because a median is compared) and Student's t for the number of A/A rounds. With fewer than three finite
+    A/A rounds nothing is known and ``policy`` is returned. ValueError for a negative policy or rounds < 1.
+    """
+    if not (policy >= 0.0 and math.isfinite(policy)):
+        raise ValueError(f"policy must be finite and not negative, got {policy}")
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    same = finite(aa_log_ratios)
+    if same.size < 3:
+        return policy
+    from scipy.special import stdtrit
+
+    scatter = float(stdtrit(same.size - 1, 0.975)) * mad_sigma(same) * math.sqrt(math.pi / 2.0 / rounds)
+    return max(policy, abs(float(np.median(same))) + scatter)
