@@ -154,5 +154,6 @@ def test_time_and_memory_are_judged_where_they_need_no_cache() -> None:
         ("w.time_run(2)", "seconds", True),
         ("c.ColdStart.timeraw_import", "seconds", False),
         ("b.peakmem_run", "bytes", False),
+        ("t.track_bytes", "B/pixel", False),
     ]
     assert (found[1].id, found[1].params, found[3].timeout_s) == ("w.time_run-1", (("n", "2"),), 5.0)
