@@ -57,10 +57,14 @@ def history_figure(
     marks |= {"mode": "markers", "marker": {"symbol": "x", "color": "--worse", "size": 9}}
     some = series.points[:: max(1, math.ceil(len(series.points) / _TICKS))]
     ticks = [(places[p.commit], day(commits[p.commit].date)) for p in some if p.commit in commits]
-    suffix = _SYMBOLS.get(series.unit, f" {series.unit}" if series.unit else "")
+    suffix = _SYMBOLS.get(series.unit, f" {for_html(series.unit)}" if series.unit else "")
     layout = {
         "xaxis": {"tickmode": "array", "tickvals": [x for x, _ in ticks], "ticktext": [d for _, d in ticks]},
-        "yaxis": {"type": "log" if log else "linear", "tickformat": "~s", "ticksuffix": for_html(suffix)},
+        "yaxis": {
+            **({"type": "log", "dtick": "D2"} if log else {}),
+            "tickformat": "~s",
+            "ticksuffix": suffix,
+        },
         "shapes": [_band(c, places, e == focus) for e, c in shown],
         "annotations": [_said(e, c, places) for e, c in shown if e == focus or len(shown) == 1],
         "showlegend": False,
@@ -117,6 +121,8 @@ def _band(change: ChangePoint, places: Mapping[str, int], focus: bool) -> dict[s
         "yref": "paper",
         "x0": places[change.lo_commit] - 0.4,
         "x1": places[change.hi_commit] + 0.4,
+        "y0": 0,
+        "y1": 1,
         "line": {"width": 0},
         "fillcolor": _TONES.get(change.direction, "--line"),
         "opacity": 0.3 if focus else 0.15,
@@ -221,7 +227,7 @@ def roofline_figure(title: str, roof: Roof, rows: Sequence[Achieved]) -> Chart:
     }
     if edge := roof.cache_bytes:
         said = {"text": "last-level cache", "textangle": -90}
-        line = {"type": "line", "yref": "paper", "x0": edge, "x1": edge, "label": said}
+        line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": edge, "x1": edge, "label": said}
         layout["shapes"] = [line | {"line": {"color": "--soft", "width": 1}}]
     return Chart(title, data, layout)
 
