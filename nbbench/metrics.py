@@ -163,8 +163,6 @@ _ROLES: Mapping[str, Role] = {
     "CRatio.track_time_ratio": Role.DERIVED,
 }
 _RATIOS_OF_TIME = frozenset({"track_time_ratio", "track_malloc_penalty"})
-MACHINE_BENCHMARKS = r"(^|\.)Ceiling\.track_copy_ceiling$"
-"""A regular expression that finds the machine's own series by name."""
 _PHASES = {
     "import": Phase.IMPORT,
     "import_all": Phase.IMPORT,

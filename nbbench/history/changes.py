@@ -274,13 +274,13 @@ def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) ->
 def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:
     """The commits between the last certain old level and the first certain new one."""
     lo, hi = one.commits[step.lo], one.commits[step.hi]
-    if step.lo > 0 and step.kind != "drift":
+    if step.lo > 0:
         # The culprit may not have been measured: it follows the last point at the old level.
         lo = order.after(one.commits[step.lo - 1])
     return ChangePoint(
         key=one.key,
         unit=one.unit,
-        kind="exact" if metric.exact else step.kind,
+        kind="exact" if metric.exact else "step",
         lo_commit=lo,
         hi_commit=hi,
         before=step.before,

@@ -35,11 +35,6 @@ class Placed:
     cause: Cause | None = None
 
     @property
-    def drift(self) -> bool:
-        """Whether it is a slow change, without a commit of its own."""
-        return self.change.kind == "drift"
-
-    @property
     def size(self) -> float:
         """The size of its effect, 0 where it is infinite: a width from nothing must not outvote others."""
         return abs(self.change.effect) if math.isfinite(self.change.effect) else 0.0
@@ -61,7 +56,6 @@ class Group:
     hi: int
     direction: EventDirection
     phase: Phase
-    drift: bool = False
     sharp: bool = False
     cause: Cause | None = None
     members: list[Placed] = field(default_factory=list)
@@ -93,7 +87,7 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     Exact work comes first, sharp ranges before wide ones, each workload in the direction of its own cost. A
     noisy step joins the group that it overlaps in its direction and phase, where that group's work is what
     it runs and large enough to explain it, or begins one. Memory joins what happened in the same commits in
-    its direction. Drifts keep to themselves, derived figures only join. No group takes a series twice.
+    its direction, derived figures only join. No group takes a series twice.
     """
     every = place_changes(changes, around)
     placed = [one for one in every if one.cause is not Cause.FAILURE]
@@ -114,7 +108,7 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     for one in sorted(memory, key=lambda p: (p.change.kind != "exact", p.hi - p.lo, -p.size, p.range)):
         _join(groups, one, [g for g in groups if _held(g, one)], narrow=one.change.kind == "exact")
     for one in derived:
-        fitting = [g for g in groups if g.overlaps(one) and g.drift == one.drift]
+        fitting = [g for g in groups if g.overlaps(one)]
         if home := _best([g for g in fitting if one.direction is g.direction] or fitting, one):
             home.add(one)
     return groups
@@ -189,11 +183,11 @@ def _name(change: ChangePoint) -> tuple[object, ...]:
 def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow: bool) -> None:
     """Add a change point to the best of the fitting groups, or to one of its own."""
     exact = one.change.kind == "exact"
-    home = _best([g for g in fitting if one.change.key not in g.keys and g.drift == one.drift], one)
+    home = _best([g for g in fitting if one.change.key not in g.keys], one)
     if home is None:
-        home = Group(one.lo, one.hi, one.direction, one.phase, one.drift, exact, one.cause)
+        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause)
         groups.append(home)
-    elif narrow or not (home.sharp or home.drift):
+    elif narrow or not home.sharp:
         home.narrow(one)
         home.sharp = home.sharp or exact
     home.add(one)
@@ -227,7 +221,7 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     if group.cause is Cause.FAILURE:
         return False
     if not group.sharp:
-        return group.drift or (group.lo, group.hi) == one.range or _alike(group, one)
+        return (group.lo, group.hi) == one.range or _alike(group, one)
     diffs = around.diffs(one.change.key, group.lo, group.hi)
     if one.runs in group.runs and diffs:
         said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]

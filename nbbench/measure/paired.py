@@ -29,7 +29,6 @@ ROUNDS_PER_SERVER = 3
 """Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
 chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
-_WRAPPER = "nbbench.measure.recording.SubjectBroken: "  # what the suite wraps the subject's own error in
 _JUDGED = ("time", "peakmemory", "memory", "track")
 
 
@@ -156,8 +155,7 @@ class PairedRunner:
         """The sample with its commit named in the error, if it has one."""
         if not sample.error or sample.skipped:
             return sample
-        reason = sample.error.removeprefix(_WRAPPER)
-        return replace(sample, error=f"{self._commits[side].short} cannot run it: {reason}")
+        return replace(sample, error=f"{self._commits[side].short} cannot run it: {sample.error}")
 
     def _open(self, side: str, *, bare: bool = False) -> dict[str, str]:
         """Have the suite of a side at hand; each side has a server of its own, even for the same tree."""

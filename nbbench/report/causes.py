@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nbbench import units
-from nbbench.history.causes.facts import describe_work
 from nbbench.host import HostKind
+from nbbench.ledger import ImageChange
 from nbbench.model import EvidenceRecord
 from nbbench.words import plural
 from nbbench.work.allocator_cost import MALLOC_REMEDY
@@ -15,7 +15,7 @@ from nbbench.work.ledger_diff import log_ratio
 
 Figures = dict[str, Any]
 _Sentences = Callable[[Figures], list[str]]
-_SENTENCES: dict[str, _Sentences] = {"work": describe_work}
+_SENTENCES: dict[str, _Sentences] = {}
 _SAMPLING = {
     "number": "calls in each sample (asv's number)",
     "repeat": "samples of a result (asv's repeat)",
@@ -35,6 +35,34 @@ def says(kind: str) -> Callable[[_Sentences], _Sentences]:
 def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
     """Everything that the evidence says, in its order."""
     return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
+
+
+@says("work")
+def _work(f: Figures) -> list[str]:
+    """A ledger difference, largest lines named."""
+    name = f["workload"]
+    said = [
+        f"{name}: {f['bytes_before']:,.1f} → {f['bytes_after']:,.1f} B/pixel "
+        f"({units.format_change(f['effect'])}), {f['ops_before']:,} → {f['ops_after']:,} operations"
+    ]
+    if f["retyped"]:
+        said.append(f"{name}: the output is {f['dtype_after']}, was {f['dtype_before']}")
+    if f["upcasts"]:
+        wider = f"{f['upcast_before']:,.1f} → {f['upcast_after']:,.1f}"
+        said.append(f"{name}: {wider} B/pixel wider than asked")
+    if f["image"] == ImageChange.DIFFERENT:
+        said.append(f"{name}: the image changed (sum × {f['image_ratio']:.6g}): not like for like")
+    elif f["image"] == ImageChange.SAME_BITS:
+        said.append(f"{name}: the image is bit-identical")
+    said += [
+        f"{line['where']} {line['function']}: {line['op']} {line['dtype']} "
+        f"{line['before']:,.1f} → {line['after']:,.1f} B/pixel "
+        f"({line['count_before']} → {line['count_after']} calls)"
+        for line in f["lines"]
+    ]
+    if f["more_lines"]:
+        said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
+    return said
 
 
 @says("same work")

@@ -60,14 +60,11 @@ def _row(commit: Commit, results: Sequence[Result]) -> tuple[str, ...]:
     return (commit.short, day(commit.date), *told, spent, commit.subject) if mine else ()
 
 
-def run_plan_text(
-    machine: str, commits: int, expected_s: float | None, *, again: bool = False, in_order: bool = False
-) -> str:
-    """What is about to be measured, in which order, and about how long it takes (`expected_s`, if known)."""
+def run_plan_text(machine: str, commits: int, *, again: bool = False, in_order: bool = False) -> str:
+    """What is about to be measured, and in which order."""
     way = "in a drawn order; " if again else "newest first, then all over the range; "
-    cost = f", about {units.format_seconds(expected_s)} if none is measured yet" if expected_s else ""
     fewer = "" if commits <= _MANY else " (--limit N measures fewer)"
-    what = f"measuring {plural(commits, 'commit')} on {machine}{cost}{fewer}"
+    what = f"measuring {plural(commits, 'commit')} on {machine}{fewer}"
     return f"{what}: {'' if in_order else way}interrupt at any time, repeat to resume"
 
 

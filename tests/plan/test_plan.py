@@ -17,9 +17,8 @@ from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
-from nbbench.plan.plans import Criterion, Plan, find_plan, plans
+from nbbench.plan.plans import Criterion, Plan, PlanInput, find_plan, plans
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text

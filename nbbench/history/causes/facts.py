@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from nbbench import units
 from nbbench.disturbance import Disturbance
-from nbbench.ledger import ImageChange
 from nbbench.metrics import Role, change_role
 from nbbench.model import ChangePoint, EventDirection, EvidenceRecord, to_plain
-from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
 
 Evidence = tuple[EvidenceRecord, ...]
@@ -91,33 +87,6 @@ def work_record(diff: LedgerDiff) -> EvidenceRecord:
         "more_bytes": sum(line.delta for line in rest),
     }
     return EvidenceRecord("work", diff.figures | lines)
-
-
-def describe_work(f: dict[str, Any]) -> list[str]:
-    """The figures of `work_record` in sentences, largest lines named; the gate keeps them in its verdicts."""
-    name = f["workload"]
-    said = [
-        f"{name}: {f['bytes_before']:,.1f} → {f['bytes_after']:,.1f} B/pixel "
-        f"({units.format_change(f['effect'])}), {f['ops_before']:,} → {f['ops_after']:,} operations"
-    ]
-    if f["retyped"]:
-        said.append(f"{name}: the output is {f['dtype_after']}, was {f['dtype_before']}")
-    if f["upcasts"]:
-        wider = f"{f['upcast_before']:,.1f} → {f['upcast_after']:,.1f}"
-        said.append(f"{name}: {wider} B/pixel wider than asked")
-    if f["image"] == ImageChange.DIFFERENT:
-        said.append(f"{name}: the image changed (sum × {f['image_ratio']:.6g}): not like for like")
-    elif f["image"] == ImageChange.SAME_BITS:
-        said.append(f"{name}: the image is bit-identical")
-    said += [
-        f"{line['where']} {line['function']}: {line['op']} {line['dtype']} "
-        f"{line['before']:,.1f} → {line['after']:,.1f} B/pixel "
-        f"({line['count_before']} → {line['count_after']} calls)"
-        for line in f["lines"]
-    ]
-    if f["more_lines"]:
-        said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
-    return said
 
 
 def setup_records(changed: Iterable[SetupChange]) -> Evidence:

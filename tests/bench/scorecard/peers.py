@@ -78,7 +78,7 @@ def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary:
         steps = detect_steps(values, alpha=alpha, min_effect=least, confirmed=confirmed)
         if canary and truth.canary is not None:
             steps = tuple(step for step in steps if not _explained(step, values, truth.canary))
-        return [step.index for step in steps if step.kind == "step"]
+        return [step.index for step in steps]
 
     words = (("telemetry", telemetry), ("ledger", ledger), ("canary", canary))
     helped = [word for word, used in words if used]
