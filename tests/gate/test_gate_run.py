@@ -23,12 +23,11 @@ from nbbench.model import NotJudgedReason, Outcome
 from nbbench.verdicts import GateReport
 from nbbench.work.ledger_diff import diff_ledgers
 
+COLD, RATE = "cold_start.timeraw_import", "suite.track_rate"
 SERIES = (
     GateSeries("suite.time_run", None, "suite.time_run", 60.0),
-    GateSeries("cold_start.timeraw_import", None, "cold_start.timeraw_import", 60.0, sliced=False, cold=True),
-    GateSeries(
-        "suite.track_rate", None, "suite.track_rate", 60.0, kind="track", unit="frames/s", sliced=False
-    ),
+    GateSeries(COLD, None, COLD, 60.0, sliced=False, cold=True),
+    GateSeries(RATE, None, RATE, 60.0, kind="track", unit="frames/s", sliced=False),
 )
 
 
