@@ -74,7 +74,7 @@ class Settings:
     alpha: Share = 0.01
     budget_s: Seconds = 300.0
     threads: Annotated[int, Meta(ge=0, description="a whole number that is not negative")] = 0
-    gate_bench: str = "time_"
+    gate_bench: str = "."
     profile: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     directions: Mapping[str, Better] = dataclasses.field(default_factory=dict, hash=False)
 

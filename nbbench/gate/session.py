@@ -115,9 +115,8 @@ class SeriesState:
 
     def take(self, pair: Pair) -> None:
         """Take one pair into account."""
-        ends = zip(SIDES, (pair.base, pair.head), strict=True)
         self.rounds += any(one.value is not None or one.error for one in (pair.base, pair.head))
-        for side, sample in ends:
+        for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
             if sample.skipped:
                 self.skipped.add(side)
             if sample.error:

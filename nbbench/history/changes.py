@@ -27,6 +27,7 @@ from nbbench.history.standing import (
     without_flips,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
@@ -55,7 +56,7 @@ class History:
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `repeats` holds
     results that were collected more than once, `setups` what each was measured with; images that differ by
-    less than `tolerance` are the same within rounding.
+    less than `tolerance` are the same within rounding. `host` gives a tree's host work by line.
     """
 
     series: Collection[Series]
@@ -66,6 +67,7 @@ class History:
     repeats: Repeats = field(default_factory=dict)
     setups: Setups = field(default_factory=Setups)
     tolerance: ImageTolerance = ROUNDING
+    host: Callable[[str], Mapping[str, HostWork]] = lambda tree: {}
 
     def size(self) -> int:
         """How many series there are to judge."""

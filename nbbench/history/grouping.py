@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
 from nbbench.history.causes import EXACT, exact_cause, work
+from nbbench.host import host_cause
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -15,6 +16,7 @@ from nbbench.workloads import ledger_families, workload_of
 
 _EXPLAINED_SHARE = 0.5
 _COUNTED = (Role.WORK, Role.DTYPE)
+_HOST_CAUSES = (Cause.HOST, Cause.IMPORT, Cause.OUTPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
         if one.cause is Cause.FAILURE:
             same = [g for g in groups if (g.lo, g.hi, g.phase) == (one.lo, one.hi, one.phase)]
             _join(groups, one, same, narrow=False)
-    counted = [p for p in placed if p.role in _COUNTED and p.change.kind == "exact"]
+    counted = [p for p in placed if p.role in (*_COUNTED, Role.HOST) and p.change.kind == "exact"]
     memory = [p for p in placed if p.role is Role.MEMORY]
     derived = [p for p in placed if p.role is Role.DERIVED]
     taken = {id(p) for p in (*counted, *memory, *derived)}
@@ -129,10 +131,10 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
 def _place(change: ChangePoint, around: Around) -> Placed:
     lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
-    fails = Cause.FAILURE if change.fails else None
-    return Placed(
-        change, min(lo, hi), hi, change_role(change), phase_of(change.key), change.direction, runs, fails
-    )
+    role, cause = change_role(change), Cause.FAILURE if change.fails else None
+    if role is Role.HOST and cause is None:
+        cause = host_cause(change.unit)
+    return Placed(change, min(lo, hi), hi, role, phase_of(change.key), change.direction, runs, cause)
 
 
 def _with_work(one: Placed, direction: EventDirection, cause: Cause) -> Placed:
@@ -220,6 +222,8 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
         return False
     if group.cause is Cause.FAILURE:
         return False
+    if group.cause in _HOST_CAUSES and not ledger_families(one.change.key):
+        return group.phase is not Phase.WARM  # importing and building are no workload's own
     if not group.sharp:
         return (group.lo, group.hi) == one.range or _alike(group, one)
     diffs = around.diffs(one.change.key, group.lo, group.hi)

@@ -13,6 +13,7 @@ from nbbench.plan.plans import Criterion, Plan
 from nbbench.report import events
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.not_judged import not_judged_counts
+from nbbench.units import format_value
 from nbbench.words import day, plural
 
 _NOTHING = "—"
@@ -121,7 +122,7 @@ def _limit(criterion: Criterion, limit: float | None) -> str:
 def _value(criterion: Criterion, value: float | None) -> str:
     if value is None:
         return _NOTHING
-    return f"{value:.4g} {criterion.unit}".rstrip() if not criterion.figure else f"{value:.4g}"
+    return format_value(value, "" if criterion.figure else criterion.unit)
 
 
 def _age(age: timedelta) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError, UsageError
+from nbbench.errors import UsageError
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
@@ -136,10 +136,7 @@ def _host(
 ) -> list[Mapping[str, HostWork]]:
     """The host work of both commits; what is missing is recorded where a subject is registered."""
     if subject_or_none(settings) is not None and counts_host(settings):
-        try:
-            workload_host(settings, ends, wanted, say)
-        except InconclusiveError as error:
-            say(str(error))
+        workload_host(settings, ends, wanted, say)
     return [known_host(settings, commit, torch) for commit in ends]
 
 

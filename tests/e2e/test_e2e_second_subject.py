@@ -80,9 +80,19 @@ class Counts:
     def track_bytes_per_pixel(self, cache, size):
         return cache[size].bytes_per_pixel
     track_bytes_per_pixel.unit = "B/pixel"
+
+class Rate:
+    version = "1"
+    def track_frames(self):
+        return importlib.import_module("softfocus.blur").RATE
+    track_frames.unit = "frames/s"
+    def track_lumens(self):
+        return importlib.import_module("softfocus.blur").RATE
+    track_lumens.unit = "lumens"
 """
 BLUR = """import torch
 
+RATE = {rate}  # what the benchmarks of Rate read
 
 def blur(image: torch.Tensor) -> torch.Tensor:
     {comment}
@@ -115,7 +125,8 @@ def hashes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     (package / "__init__.py").write_text("")
     made = []
     for number in range(1, 10):
-        text = BLUR.format(comment=f"# revision {number}", step=SLOW if number >= CULPRIT else PLAIN)
+        step, rate = (SLOW, 30.0) if number >= CULPRIT else (PLAIN, 60.0)
+        text = BLUR.format(comment=f"# revision {number}", step=step, rate=rate)
         (package / "blur.py").write_text(text)
         git(folder, "add", "--all")
         date = f"2025-03-{number:02d}T12:00:00+00:00"
@@ -184,6 +195,22 @@ def test_the_gate_blocks_it_and_passes_what_is_equal(measured: Project, hashes) 
     assert blocked["outcome"] == "regressed"
     passed = measured.told("gate", hashes[1][-2], "HEAD", "--policy", "ledger")
     assert passed["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("unit", "outcome", "code"),
+    [("frames", "regressed", 3), ("lumens", "changed", 0)],
+    ids=["rate", "unknown"],
+)
+def test_a_metric_is_judged_by_its_direction(measured: Project, hashes, unit, outcome, code) -> None:
+    """More frames a second are better, and half of them is a regression; of lumens nobody said it (B1)."""
+    ends = hashes[1][CULPRIT - 2 : CULPRIT]
+    asked = ("--policy", "time", "--bench", f"Rate.track_{unit}", "--json")
+    done = measured.run("hurried", "gate", *ends, *asked, expect=code, PYTHONPATH=str(Path(__file__).parent))
+    document = json.loads(done.stdout)
+    [one] = document["verdicts"]
+    assert (document["outcome"], one["outcome"]) == (outcome, outcome)
+    assert (one["base_value"], one["head_value"]) == (60.0, 30.0)
 
 
 def test_it_is_published_without_another_subjects_words(measured: Project) -> None:

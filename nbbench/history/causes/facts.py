@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nbbench.disturbance import Disturbance
+from nbbench.host import host_cause
 from nbbench.metrics import Role, change_role
-from nbbench.model import ChangePoint, EventDirection, EvidenceRecord, to_plain
+from nbbench.model import Cause, ChangePoint, EventDirection, EvidenceRecord, to_plain
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff
 
 Evidence = tuple[EvidenceRecord, ...]
@@ -34,7 +36,8 @@ class Facts:
     """An event before its cause is known.
 
     `diffs` are those of the workloads that its series run; `before` and `after` how busy the machine was;
-    `canary` is the log ratio by which the reference kernels moved (0.0 where nothing is on record).
+    `host` is the host work behind its exact series, by line; `canary` the log ratio by which the reference
+    kernels moved (0.0 where nothing is on record).
     """
 
     changes: tuple[ChangePoint, ...]
@@ -44,6 +47,7 @@ class Facts:
     after: Disturbance = NO_TELEMETRY
     canary: float = 0.0
     setup: tuple[SetupChange, ...] = ()
+    host: tuple[HostDiff, ...] = ()
 
     @property
     def way(self) -> int:
@@ -63,6 +67,12 @@ class Facts:
     def counted(self) -> bool:
         """Whether an exact count moved."""
         return any(c.kind == "exact" and change_role(c) is not Role.DERIVED for c in self.changes)
+
+    def host_work(self, cause: Cause) -> Evidence | None:
+        """What the event's own counts of host work say of this cause; None where none of them moved."""
+        if not any(host_cause(change.unit) is cause for change in self.of(Role.HOST)):
+            return None
+        return tuple(diff.record for diff in self.host if host_cause(diff.metric) is cause)[:_SHOWN]
 
     @property
     def work(self) -> Evidence:
