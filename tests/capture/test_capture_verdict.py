@@ -160,10 +160,10 @@ def test_the_dtype_is_what_the_figures_say_or_else_the_subjects_default() -> Non
 @pytest.mark.parametrize(
     ("outcome", "why"),
     [
-        (RunOutcome.TIMEOUT, "the outer timeout ended it"),
-        (RunOutcome.SIGNAL, "a signal ended it"),
-        (RunOutcome.NO_TESTS, "pytest found no such test, or collected none"),
-        (RunOutcome.DISK_FULL, "could not be written"),
+        (RunOutcome.TIMEOUT, "the run ended with: timeout"),
+        (RunOutcome.SIGNAL, "the run ended with: signal"),
+        (RunOutcome.NO_TESTS, "the run ended with: no tests"),
+        (RunOutcome.DISK_FULL, "the run ended with: disk full"),
     ],
 )
 def test_blocked_runs_say_what_was_running(outcome: RunOutcome, why: str) -> None:
@@ -195,10 +195,8 @@ def test_who_followed_the_advice_is_not_told_to_follow_it_again() -> None:
     own = diagnosis(default_dtype="float64")
     found = verdict(run_of(passed_test(cured)), RunOutcome.PASSED, own, environment=TUNED)
     assert found.cause is None
-    assert "thresholds are pinned by GLIBC_TUNABLES in the command's environment" in told(found)
-    assert "what is left is that the test's own call met 300,000 minor page faults, 10,000 of them" in told(
-        found
-    )
+    assert "malloc is pinned by GLIBC_TUNABLES in the command's environment" in told(found)
+    assert "out of the way: the test's own call met 300,000 minor page faults, 10,000 of them" in told(found)
     assert "without GLIBC_TUNABLES: at 2048² float64 malloc makes a warm run 2.8 times" in told(found)
     assert "remedy" not in told(found) and "allocator:" not in told(found)
     assert not any("Capture again with" in action for action in next_actions(found))
