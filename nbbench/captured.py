@@ -31,7 +31,6 @@ class RunOutcome(StrEnum):
     PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
     SETUP_ERROR = "setup error"  # no test came to its own code; pytest's exit code 1
     INTERRUPTED = "interrupted"  # Ctrl-C, or a signal to nbbench
-    DISK_FULL = "disk full"  # the evidence could not be written to the end
     UNKNOWN = "unknown"  # nbbench was killed before it could tell
 
     @property

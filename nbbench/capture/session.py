@@ -33,9 +33,6 @@ from nbbench.report import capture as pages
 from nbbench.report.capture_page import summary_md
 from nbbench.subject.presets import Preset
 
-RESERVE = ".nbbench-reserve"
-# Room for the last words on a full disk: exit code, summary, metadata, checksums.
-_RESERVE_BYTES = 256 * 1024
 _PLUGIN = "nbbench_evidence"
 _PLUGIN_FOLDER = Path(nbbench.__file__).parent / "capture" / "evidence_plugin"
 _VERSIONS = (
@@ -174,7 +171,6 @@ class Session:
     def write_opening(self) -> None:
         """Write what makes the folder of use even if nothing else ever comes. Raises HostError or OSError."""
         self._load_plugin()
-        (self.folder / RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
         self.opening = {
             pages.SUMMARY: summary_md(self.capture),
             pages.METADATA: pages.metadata_json(self.capture),

@@ -20,14 +20,15 @@ from capture_samples import (
     timing,
 )
 
-from nbbench.capture.bandwidth import (
+from nbbench.capture.figures import figures_of
+from nbbench.capture.findings import (
     bandwidths_of,
     costly_trials,
     dtype_of_test,
+    judged,
     legacy_bytes_per_pixel,
+    setup_error,
 )
-from nbbench.capture.figures import figures_of
-from nbbench.capture.findings import judged, setup_error
 from nbbench.captured import (
     Diagnosis,
     Findings,
@@ -163,7 +164,6 @@ def test_the_dtype_is_what_the_figures_say_or_else_the_subjects_default() -> Non
         (RunOutcome.TIMEOUT, "the run ended with: timeout"),
         (RunOutcome.SIGNAL, "the run ended with: signal"),
         (RunOutcome.NO_TESTS, "the run ended with: no tests"),
-        (RunOutcome.DISK_FULL, "the run ended with: disk full"),
     ],
 )
 def test_blocked_runs_say_what_was_running(outcome: RunOutcome, why: str) -> None:

@@ -370,10 +370,8 @@ def test_what_a_command_puts_into_its_folder_is_looked_through(
     assert verify_folder(folder) == []
     assert victim.read_text() == "precious"
     assert (folder / "exit_code.txt").read_text() == "7\n"
-    assert (folder / "notes.txt").read_text() == "<redacted>\n"
     assert (folder / "pytest.log").read_text() == ""
-    assert "notes.txt into the evidence folder; it is kept" in said
-    for name in ("image.png", "tool.exe", "sub", "link.txt", "<redacted>.txt"):
+    for name in ("notes.txt", "image.png", "tool.exe", "sub", "link.txt", "<redacted>.txt"):
         assert f"put {name} into the evidence folder; it is removed" in said
         assert not (folder / name).exists()
     assert "cluster: " not in said and "echo $MY_TOKEN" in (folder / "commands.txt").read_text()
