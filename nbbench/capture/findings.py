@@ -81,7 +81,6 @@ def findings_of(
     about = "PERF" in capture.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
     if workload and probe and about and outcome in _TRIED:
         diagnosis = diagnose(settings, capture, workload, test_threads=run.torch_threads, say=say)
-        diagnosis = replace(diagnosis, not_comparable="compiled" if run.compiled_graphs else "")
     audit, audit_notes = _dtype_audit(settings, capture, probe, say)
     found = judged(
         run, outcome, figures, diagnosis, given, workload.legacy_bytes_per_pixel if workload else ()
@@ -118,7 +117,7 @@ def judged(
         ),
         disturbance=disturbance_of_calls(run),
         diagnosis=diagnosis,
-        bandwidths=bandwidths_of(diagnosis, figures, legacy) if legacy else (),
+        bandwidths=bandwidths_of(diagnosis, figures, legacy, bool(run.compiled_graphs)) if legacy else (),
         explained_by_malloc=costly_trials(diagnosis),
         maps_again=maps_again(run.mapped_most),
         malloc_pinned_by=pinned_malloc(given),
@@ -297,7 +296,7 @@ def legacy_bytes_per_pixel(figures: Sequence[Figure], guesses: Sequence[int]) ->
 
 
 def bandwidths_of(
-    diagnosis: Diagnosis | None, figures: Sequence[Figure], legacy: int
+    diagnosis: Diagnosis | None, figures: Sequence[Figure], legacy: int, compiled: bool = False
 ) -> tuple[BandwidthFigure, ...]:
     """By size: the test's figure, from printed times (finer than printed GB/s), and the ledger's."""
     dtype, found = dtype_of_test(diagnosis, figures), []
@@ -305,9 +304,9 @@ def bandwidths_of(
         if figure.value <= 0:
             continue
         row = BandwidthFigure(size, size * size * legacy / figure.value)
-        trial = diagnosis.trial(size, dtype) if diagnosis and not diagnosis.not_comparable else None
+        trial = diagnosis.trial(size, dtype) if diagnosis and not compiled else None
         if diagnosis and trial and trial.ledger:
-            ceiling = None if diagnosis.disturbance.disturbed else diagnosis.copy_test_bytes_per_s
+            ceiling = None if diagnosis.disturbance.disturbed else diagnosis.copy_bytes_per_s
             rate = trial.ledger.bytes / figure.value
             share = rate / ceiling if ceiling else None
             row = replace(row, dtype=dtype, per_pixel=trial.ledger.bytes_per_pixel, rate=rate, share=share)

@@ -85,7 +85,9 @@ def reason_of(outcome: RunOutcome, code: int) -> str:
         RunOutcome.TIMEOUT: "a timeout inside the command ended it",
         RunOutcome.NOT_FOUND: "the command, or a program that it starts, was not found",
         RunOutcome.NOT_EXECUTABLE: "the command, or a program that it starts, cannot be executed",
-        RunOutcome.NO_TESTS: "pytest found no such test" if code == NO_SUCH_TEST else "nothing was collected",
+        RunOutcome.NO_TESTS: "pytest found no such test, or does not know an option (see stderr.log)"
+        if code == NO_SUCH_TEST
+        else "nothing was collected",
         RunOutcome.PYTEST_ERROR: "pytest stopped before the tests ran to their end "
         "(collection or internal error)",
     }.get(outcome, "")

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,21 +52,20 @@ def diagnose(
     test computed with.
     """
     cores = len(os.sched_getaffinity(0))
-    known = Diagnosis(tree=capture.tree, cores=cores)
     if not capture.commit:
-        return replace(known, error="the subject is not a git checkout, so its source tree has no name")
+        return Diagnosis(error="the subject is not a git checkout, so its source tree has no name")
     if not capture.tree:
-        return replace(known, error=f"commit {capture.commit[:8]} has no {settings.measured_path}")
+        return Diagnosis(error=f"commit {capture.commit[:8]} has no {settings.measured_path}")
     say(f"diagnosing tree {capture.tree[:8]}: ledger, malloc, copy ceiling (about {_BUDGET_S:.0f} s)")
     try:
         with measuring(settings.state_dir):
-            return _measure(settings, capture, workload, known, min(test_threads, cores))
+            return _measure(settings, capture, workload, min(test_threads, cores), cores)
     except (NbbenchError, OSError) as error:
-        return replace(known, error=str(error))
+        return Diagnosis(error=str(error))
 
 
 def _measure(
-    settings: Settings, capture: Capture, workload: CaptureWorkload, known: Diagnosis, test_threads: int
+    settings: Settings, capture: Capture, workload: CaptureWorkload, test_threads: int, cores: int
 ) -> Diagnosis:
     commit = Commit(capture.commit, capture.tree, datetime.fromtimestamp(0, UTC), "")
     repository = Path(capture.cwd, git_text(Path(capture.cwd), ["rev-parse", "--git-common-dir"])).resolve()
@@ -101,15 +100,12 @@ def _measure(
                 f"{size}² {dtype}", "diagnosis:measure_pair", given, limit_s=limit_s
             )
             found = {**trials[size, dtype], **found}
-    return replace(
-        known,
+    return Diagnosis(
         torch=found.get("torch", ""),
         default_dtype=found.get("default_dtype", ""),
-        threads=found.get("threads", 0),
         trials=tuple(_trial(*pair, trials.get(pair, {}), ledgers.get(name)) for pair, name in names.items()),
-        copy_bytes_per_s=found.get("copy"),
-        copy_test_bytes_per_s=found.get("copy_test", found.get("copy")),
-        disturbance=jobs.disturbance(known.cores),
+        copy_bytes_per_s=found.get("copy_test", found.get("copy")),
+        disturbance=jobs.disturbance(cores),
         notes=tuple(notes),
     )
 

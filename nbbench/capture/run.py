@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
+from nbbench.capture.guards import is_pytest
 from nbbench.capture.profile_trace import keep_traces
 from nbbench.capture.session import CaptureRequest, Session, load_text
-from nbbench.capture.snapshots import inspect_interpreter, package_changes, tree_changes
+from nbbench.capture.snapshots import package_changes, tree_changes
 from nbbench.capture.test_records import copy_record, read_test_records
-from nbbench.captured import Capture, RunOutcome
+from nbbench.captured import Capture, RunOutcome, TestRun
 from nbbench.config import Settings
 from nbbench.documents import document
 from nbbench.errors import HostError
@@ -36,6 +37,10 @@ _T = TypeVar("_T")
 
 _LOGS = ("pytest.log", "stderr.log")
 _TORCH_ENV_TIMEOUT_S = 60.0
+_VERSIONS = (
+    *("python", "torch", "numpy", "scipy", "triton", "mkl", "intel-openmp"),
+    *("pytest", "pytest-timeout", "pytest-xdist"),
+)
 
 
 def run_capture(
@@ -102,12 +107,12 @@ def _finish(session: Session, ended: GuardedRun) -> None:
         session.notes.append(note)
     after = session.tree_now()
     session.anomalies += tree_changes(session.before, after)
-    if session.interpreter is not None:
-        again = inspect_interpreter(session.python, session.environ)
-        session.anomalies += package_changes(session.interpreter, again)
-    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session), pages.NOT_RECORDED)
+    run = read_test_records(records)
+    session.anomalies += package_changes(run)
+    versions = tuple((name, version) for name in _VERSIONS if (version := run.version_of(name)))
+    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session, run), pages.NOT_RECORDED)
     session.write("torch_env.txt", torch_env)
-    ended = _as_tested(records, ended)
+    ended = _as_tested(session, run, ended)
     capture = replace(
         session.capture,
         outcome=ended.outcome,
@@ -118,6 +123,8 @@ def _finish(session: Session, ended: GuardedRun) -> None:
         usage=ended.usage,
         signalled=ended.signalled,
         time_source=time_source,
+        python=run.executable,
+        versions=versions,
         changes_after=after.changes,
         load_after=load_text(),
     )
@@ -178,14 +185,15 @@ def _write_time(session: Session, ended: GuardedRun) -> str:
     return f"wait4: {why}"
 
 
-def _torch_env(session: Session) -> str:
-    if not session.python:
-        return "# not recorded: which interpreter the command uses is not known\n"
-    if not (session.interpreter and session.interpreter.version_of("torch")):
-        return f"# not recorded: torch is not installed for {session.python}\n"
+def _torch_env(session: Session, run: TestRun) -> str:
+    if not run.executable:
+        return "# not recorded: no test session told its interpreter\n"
+    if not run.version_of("torch"):
+        return f"# not recorded: torch is not installed for {run.executable}\n"
     session.request.say("recording torch_env.txt …")
-    versions = dict(session.capture.versions)
-    return torch_env_text(session.python, _TORCH_ENV_TIMEOUT_S, environ=session.environ, versions=versions)
+    return torch_env_text(
+        run.executable, _TORCH_ENV_TIMEOUT_S, environ=session.environ, versions=run.packages
+    )
 
 
 def _with_findings(session: Session, capture: Capture) -> Capture:
@@ -213,16 +221,17 @@ def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T
     return otherwise
 
 
-def _as_tested(records: Path, ended: GuardedRun) -> GuardedRun:
+def _as_tested(session: Session, run: TestRun, ended: GuardedRun) -> GuardedRun:
     """The same, where the plugin's record knows better: whose exit code it is, whether a test ran."""
     from nbbench.capture.findings import setup_error
 
     if ended.outcome is not RunOutcome.FAILED:
         return ended
-    run = read_test_records(records)
     if run.exit_status == ended.exit_code:  # pytest, by whatever launcher it was started
         outcome = outcome_of(ended.exit_code, True)
         ended = replace(ended, outcome=outcome, reason=reason_of(outcome, ended.exit_code))
+    elif is_pytest(session.request.command) and not run.started and session.records_tests:
+        return replace(ended, outcome=RunOutcome.PYTEST_ERROR, reason="no test session began; see stderr.log")
     broken = setup_error(run)
     if broken is None or ended.outcome is not RunOutcome.FAILED:
         return ended

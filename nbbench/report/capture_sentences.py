@@ -194,14 +194,14 @@ def _contention(found: Findings) -> list[str]:
 def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
     """The test's legacy figure beside what the ledger says was moved, and the ceiling."""
     said = []
-    ceiling = units.format_value(diagnosis.copy_test_bytes_per_s, "B/s")
+    ceiling = units.format_value(diagnosis.copy_bytes_per_s, "B/s")
     for row in found.bandwidths:
         if row.rate is None or row.per_pixel is None:
             continue
         share = (
             "" if row.share is None else f", {row.share:.0%} of the copy ceiling ({ceiling}, same threads)"
         )
-        if diagnosis.copy_test_bytes_per_s and diagnosis.disturbance.disturbed:
+        if diagnosis.copy_bytes_per_s and diagnosis.disturbance.disturbed:
             share = f" (others were busy while the copy ceiling was measured, {ceiling}: no share of it)"
         said.append(
             f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / units.GIB:.3g} GiB/s "

@@ -222,7 +222,12 @@ def test_the_mapped_test_in_one_command(bench: Bench) -> None:
         ),
         ("segfault", "139", 4, "BLOCKED (exit code 139): ended by signal 11 (SIGSEGV)"),
         ("killed", "137", 4, "BLOCKED (exit code 137): ended by signal 9 (SIGKILL)"),
-        ("that_is_not_there", "4", 4, "BLOCKED (exit code 4): pytest found no such test"),
+        (
+            "that_is_not_there",
+            "4",
+            4,
+            "BLOCKED (exit code 4): pytest found no such test, or does not know an option (see stderr.log)",
+        ),
     ],
 )
 def test_exit_codes_are_the_real_ones(bench: Bench, name: str, code: str, expect: int, said: str) -> None:
