@@ -250,7 +250,7 @@ class ChangePoint:
 
     key: SeriesKey
     unit: str
-    kind: str  # step, drift, exact; fails: from a value to none
+    kind: str  # step, exact; fails: from a value to none
     lo_commit: str
     hi_commit: str
     before: float

@@ -53,15 +53,8 @@ class GateReport:
 
 @dataclass(frozen=True, slots=True)
 class SeriesNoise:
-    """A series between equal code, in log-ratios: robust sigma of a round and own floor from `rounds` rounds.
-
-    `canary` is the coefficient that is used (0 where it does not help), `plain` and `corrected` the root mean
-    squares without and with it, left one out.
-    """
+    """A series between equal code, in log-ratios: robust sigma of a round, own floor from `rounds` rounds."""
 
     sigma: float
     floor: float
     rounds: int
-    canary: float = 0.0
-    plain: float = 0.0
-    corrected: float = 0.0

@@ -86,10 +86,12 @@ def _measure(
         dtypes = {dtype for _, dtype in workload.trials}
         wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
         names = {pair: workload.workload.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
-        found = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
+        found = jobs.run(
+            "the copy ceiling", "benchmarks.diagnosis:measure_ceilings", {"test_threads": test_threads}
+        )
         ledgers = known_ledgers(settings, commit)
         if missing := [name for name in names.values() if name not in ledgers]:
-            jobs.run("the ledger", "ledgers:write", {"workloads": missing}, answers=False)
+            jobs.run("the ledger", "nbbench.measure.recording:write", {"workloads": missing}, answers=False)
             ledgers = known_ledgers(settings, commit)
         trials: dict[tuple[int, str], dict[str, Any]] = {}
         # The test's own dtype first.
@@ -97,7 +99,7 @@ def _measure(
             given = {"size": size, "dtype": dtype}
             limit_s = 0.0 if trials else _FIRST_S
             trials[size, dtype] = jobs.run(
-                f"{size}² {dtype}", "diagnosis:measure_pair", given, limit_s=limit_s
+                f"{size}² {dtype}", "benchmarks.diagnosis:measure_pair", given, limit_s=limit_s
             )
             found = {**trials[size, dtype], **found}
     return Diagnosis(
@@ -154,7 +156,7 @@ class _Jobs:
         outcome = self.server.run(
             [
                 "call",
-                f"benchmarks.{function}",
+                function,
                 json.dumps({**arguments, **({"path": str(path)} if answers else {})}),
             ],
             cwd=str(self.folder),

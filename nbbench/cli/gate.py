@@ -16,7 +16,7 @@ from nbbench.errors import EXIT_OK, UsageError
 @click.argument("base", required=False)
 @click.argument("head", required=False)
 @click.option(
-    "--bench", metavar="REGEX", help="Series of time or memory (asv names; default: the setting gate_bench)."
+    "--bench", metavar="REGEX", help="Series to measure (asv names; default: the setting gate_bench)."
 )
 @click.option("--budget", metavar="TIME", help="Time for measuring: 90s, 5m (default: 5m).")
 @click.option("--floor", metavar="PERCENT", help="A change below this never blocks: 1% (default).")
@@ -62,7 +62,8 @@ def gate(
     for certain and fresh processes confirm it; "unchanged" is shown, not assumed. A program that computes
     another image is not comparable, until somebody says that the new image is right. Regressions that were
     acknowledged (`nbbench flag`) do not block until they grow or the acknowledgement expires. Exit 0 pass,
-    3 regression, 4 cannot tell, not judged or not comparable.
+    3 regression, 4 cannot tell, not judged or not comparable; under --policy work or time the code speaks of
+    what that policy judges, and the rest is listed as not judged. docs/gate.md has the default set.
     """
     from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
@@ -82,7 +83,7 @@ def gate(
     report = run_gate(app.settings, Asked(*ends, chosen, policy, seed, accept_image), app.say)
     if junit:
         write_text(Path(junit), gate_junit(report))
-    app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown, for_github=True)
+    app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown)
     return EXIT_BY_OUTCOME[report.outcome]
 
 

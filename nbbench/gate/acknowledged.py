@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nbbench.metrics import Role, change_role
-from nbbench.model import Cause, ChangePoint, Commit, Flag, FlagState
+from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, host_series
+from nbbench.metrics import Role, change_role, phase_of
+from nbbench.model import Cause, ChangePoint, Commit, Flag, FlagState, Phase
 
 _NOT_JUDGED = (Role.DERIVED, Role.MACHINE)
 TRAFFIC = ("track_bytes_per_pixel", "track_operations", "track_upcast_bytes")
@@ -82,6 +83,9 @@ def ledger_name(metric: str, workload: str) -> str:
 def _gate_name(change: ChangePoint) -> str:
     """The name that the gate gives a series of the history."""
     benchmark, values = change.key.benchmark, dict(change.key.params)
+    if benchmark.rpartition(".")[2].startswith(HOST_TRACK):
+        phase = phase_of(change.key)
+        return host_series(IMPORT_WORKLOAD if phase is Phase.IMPORT else values["workload"], phase)
     if set(values) == {"workload"}:
         return ledger_name(benchmark.rpartition(".")[2], values["workload"])
     return f"{benchmark}({', '.join(values.values())})" if values else benchmark

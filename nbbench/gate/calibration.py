@@ -28,7 +28,7 @@ from nbbench.model import Commit, EvidenceRecord, to_plain
 from nbbench.probe.resources import usable_threads
 from nbbench.record.atomic import ensure_writable, write_text
 from nbbench.record.machines import machine_name
-from nbbench.stats.aa_noise import fit_canary, noise_floor
+from nbbench.stats.paired import noise_floor
 from nbbench.stats.summary import mad_sigma
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import Say
@@ -144,9 +144,4 @@ def calibrate(
 
 def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
     ratios = [pair.log_ratio for pair in pairs]
-    drifts = [pair.drift for pair in pairs]
-    fit = fit_canary(ratios, drifts)
-    used = fit.coefficient if fit.helps else 0.0
-    corrected = [y - used * x for y, x in zip(ratios, drifts, strict=True)]
-    own = noise_floor(corrected, policy=0.0)
-    return SeriesNoise(mad_sigma(np.asarray(corrected)), own, len(ratios), used, fit.plain, fit.corrected)
+    return SeriesNoise(mad_sigma(np.asarray(ratios)), noise_floor(ratios, policy=0.0), len(ratios))

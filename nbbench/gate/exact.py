@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, without_base, workload_verdicts
-from nbbench.host import IMPORT_WORKLOAD, HostWork
+from nbbench.host import IMPORT_WORKLOAD, host_series
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.measure.host import counts_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
@@ -19,7 +19,7 @@ from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say
-from nbbench.work.host_diff import HostDiff, diff_host, host_series
+from nbbench.work.host_diff import HostDiff, diff_host
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.work import line_match
@@ -93,17 +93,15 @@ def _with_host(
     names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
     if not counts_host(settings) or not work.diffs:
         return work
-    try:
-        sides = workload_host(settings, ends, names[1:], say)
-    except InconclusiveError as error:
-        missing = NotJudged("host work", NotJudgedReason.NOT_MEASURED, detail=str(error))
-        return replace(work, not_judged=(*work.not_judged, missing))
+    sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
     for name in names:
-        before, after = (side.get(name) or HostWork(name, "", error="not recorded") for side in sides)
+        before, after = (side.get(name) for side in sides)
         series = host_series(name, name)
-        if before.error:
+        if before is None or after is None:
+            not_judged.append(NotJudged(series, NotJudgedReason.NOT_MEASURED))
+        elif before.error:
             if not before.error.startswith(_SKIPPED):  # what the suite does not count is no gap
                 not_judged.append(without_base(series, before.error, after.error, skipped=False))
         elif after.error:

@@ -14,6 +14,7 @@ from statistics import median
 from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
 from nbbench.gate.session import SeriesState
 from nbbench.history.causes.facts import SAME_WORK, work_record
+from nbbench.host import HostMetric, host_cause, host_series
 from nbbench.metrics import LEDGER_METRICS, Metric, least_effect, metric_of
 from nbbench.model import (
     Cause,
@@ -25,7 +26,7 @@ from nbbench.model import (
     SeriesKey,
 )
 from nbbench.verdicts import Verdict
-from nbbench.work.host_diff import HOST_CAUSES, HostDiff, HostMetric, host_series
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
 _OF_DIRECTION = {
@@ -128,9 +129,9 @@ def host_verdicts(
     """What host work says: each metric of a phase that moved, and the series of which none did."""
     found = []
     for diff in moved:
-        series, said = host_series(diff.workload, diff.phase), EvidenceRecord("host", diff.figures)
+        series, said = host_series(diff.workload, diff.phase), diff.record
         one = exact_verdict(series, _metric(diff.metric), diff.before, diff.after, said, counts=True)
-        cause = HOST_CAUSES.get(diff.metric, Cause.HOST)
+        cause = host_cause(diff.metric)
         found.append(_unless_accepted(replace(one, cause=cause), acknowledged))
     same, floor = (EvidenceRecord("same host work"),), least_effect(HostMetric.STEPS)
     return found + [Verdict(name, Outcome.UNCHANGED, 0.0, None, None, floor, 0, same) for name in equal]

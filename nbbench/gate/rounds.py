@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.budget import Budget
@@ -76,13 +76,11 @@ def run_rounds(
     *,
     budget: Budget,
     tally: Tally,
-    coefficients: Mapping[str, float] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Measure and decide until all is settled or the budget is spent.
 
-    `coefficients` by label: how much of the reference kernels' log-ratio is taken from the series'. `series`
-    are those of the session, in its order. What was measured before an exception is in the session.
+    `series` are those of the session, in its order. What was measured before an exception is in the session.
     """
     turn = 0
     states = dict(zip(series, session.states, strict=True))
@@ -91,7 +89,7 @@ def run_rounds(
         due = {state.label for state in session.due}
         todo = [item for item in states if item.label in due]
         for item, pair in clean_round(runner, todo, budget, tally):
-            states[item].take(pair, (coefficients or {}).get(item.label, 0.0))
+            states[item].take(pair)
         if session.conclude():
             runner.renew()  # a regression is confirmed by processes of a new server
         settled = len(session.states) - len(session.open)

@@ -189,11 +189,8 @@ def _pairs(
     states = [_state(settings, item, noise.get(item.label), runner.ends, found) for item in series]
     found.session, tally = GateSession(states, settings.alpha), Tally()
     say(f"measuring {len(series)} series on {machine_name(settings)}")
-    coefficients = {label: one.canary for label, one in noise.items()}
     try:
-        run_rounds(
-            runner, series, found.session, budget=budget, tally=tally, coefficients=coefficients, say=say
-        )
+        run_rounds(runner, series, found.session, budget=budget, tally=tally, say=say)
     finally:
         if tally.pairs:
             found.notes.append(tally.record)

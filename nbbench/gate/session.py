@@ -113,11 +113,10 @@ class SeriesState:
         wanted = self.confirm and self.directed
         return wanted and self.decision is not None and self.decision.decision == "slower"
 
-    def take(self, pair: Pair, coefficient: float = 0.0) -> None:
-        """Take one pair into account; ``coefficient`` times the reference kernels' drift is taken from it."""
-        ends = zip(SIDES, (pair.base, pair.head), strict=True)
+    def take(self, pair: Pair) -> None:
+        """Take one pair into account."""
         self.rounds += any(one.value is not None or one.error for one in (pair.base, pair.head))
-        for side, sample in ends:
+        for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
             if sample.skipped:
                 self.skipped.add(side)
             if sample.error:
@@ -126,7 +125,7 @@ class SeriesState:
             if sample.value is not None:
                 self.values[side].append(sample.value)
         self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
-        self.add(pair.log_ratio - coefficient * pair.drift)
+        self.add(pair.log_ratio)
 
     def add(self, log_ratio: float) -> None:
         """Take one round into account; after a regression was found, rounds go to its confirmation."""

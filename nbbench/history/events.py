@@ -92,6 +92,7 @@ def _facts(group: Group, around: Around) -> Facts:
         after,
         around.canary_jump(group.lo, group.hi, [c for c in own if change_role(c) is Role.TIME]),
         around.setup(group.lo, group.hi, own),
+        around.host(own, group.lo, group.hi),
     )
 
 

@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 from nbbench import units
-from nbbench.host import HostKind
 from nbbench.model import EvidenceRecord, NotJudgedReason, Outcome
 from nbbench.report.causes import Figures, evidence_sentences, says
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import plural
-from nbbench.work.ledger_diff import log_ratio
 
 
 def headline(report: GateReport) -> str:
@@ -157,29 +155,6 @@ def _peak(f: Figures) -> list[str]:
     )
     where = f"reached at {after}" + ("" if before == after else f", before at {before}")
     return [f"{f['workload']}: peak memory {sizes} ({units.format_change(f['peak_effect'])}) {where}"]
-
-
-_DOES = {
-    HostKind.CALL: "called",
-    HostKind.LINE: "executed",
-    HostKind.OUTSIDE: "calls {}",
-    HostKind.MODULE: "imports {}",
-    HostKind.OUTPUT: "writes to {}",
-    HostKind.MEMORY: "holds",
-    HostKind.FILE: "opens to {}",
-    HostKind.WARNING: "warns {}",
-}
-
-
-@says("host")
-def _host(f: Figures) -> list[str]:
-    values = " → ".join(units.format_value(f[when], f["metric"]) for when in ("before", "after"))
-    said = [f"{f['phase']}: {values} ({units.format_change(log_ratio(f['before'], f['after']))})"]
-    for line in f["lines"]:
-        place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
-        did = _DOES[HostKind(line["kind"])].format(line["name"])
-        said.append(f"{place}: {did} {line['before']:,} → {line['after']:,}")
-    return [*said, *([f"{f['more_lines']} more"] if f["more_lines"] else [])]
 
 
 @says("same host work")

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from nbbench.config import ImageTolerance
+from nbbench.host import HOST_TRACK
 from nbbench.ledger import ImageChange, Ledger, LedgerLine
 from nbbench.metrics import least_effect
 from nbbench.work.line_match import LineMatch, SiteNames
@@ -153,8 +154,8 @@ class LedgerDiff:
 
     @property
     def changed(self) -> bool:
-        """Whether anything exact differs: bytes, operations, which operations, other counts, or the image."""
-        counts = self.base.counts != self.head.counts
+        """Whether anything of tensors differs: bytes, operations, their kinds, other counts, the image."""
+        counts = _tensor_counts(self.base) != _tensor_counts(self.head)
         return not self.equal or self.recomposed or counts or self.new_image
 
     @property
@@ -172,6 +173,10 @@ class LedgerDiff:
             }
         names = ("effect", "ops_effect", "peak_effect", "retyped", "upcasts", "image_ratio", "moved_lines")
         return found | {name: getattr(self, name) for name in names} | {"image": str(self.image)}
+
+
+def _tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
+    return [one for one in ledger.counts if not one[0].startswith(HOST_TRACK)]
 
 
 def log_ratio(before: float, after: float) -> float:

@@ -39,11 +39,11 @@ class Runner:
         self.renewals += 1
 
 
-def pair(log_ratio: float, disturbed: str = "", drift: float = 0.0) -> Pair:
-    return Pair(Sample(1.0), Sample(1.0), log_ratio, disturbed, drift)
+def pair(log_ratio: float, disturbed: str = "") -> Pair:
+    return Pair(Sample(1.0), Sample(1.0), log_ratio, disturbed)
 
 
-def drive(runner: Runner, seconds: float = 600.0, coefficient: float = 0.0) -> tuple[SeriesState, Tally]:
+def drive(runner: Runner, seconds: float = 600.0) -> tuple[SeriesState, Tally]:
     state, tally = SeriesState("time_run", 0.01), Tally()
     session = GateSession([state], 0.01)
     run_rounds(
@@ -52,7 +52,6 @@ def drive(runner: Runner, seconds: float = 600.0, coefficient: float = 0.0) -> t
         session,
         budget=Budget(seconds, lambda: runner.now),
         tally=tally,
-        coefficients={"time_run": coefficient},
     )
     session.finish()
     return state, tally
@@ -105,13 +104,6 @@ def test_lasting_load_is_not_measured_again_for_ever() -> None:
     assert tally.repeated.total() < RETRIES * ENOUGH_PAIRS
     assert tally.kept == ENOUGH_PAIRS + 20
     assert "the machine was busy all the time" in evidence_text([tally.record])
-
-
-def test_a_reference_kernel_that_helps_takes_its_drift_away() -> None:
-    state, _ = drive(Runner(pair(0.1, drift=0.0953)), seconds=1.0, coefficient=1.0)
-    assert abs(state.log_ratios[0] - 0.1 + 0.0953) < 1e-3
-    state, _ = drive(Runner(pair(0.1)), seconds=1.0, coefficient=1.0)
-    assert state.log_ratios == [0.1]
 
 
 def test_a_series_without_a_clean_slice_is_measured_again_and_told() -> None:

@@ -53,7 +53,7 @@ def change_points(draw: Any) -> list[ChangePoint]:
     for number, what in enumerate(draw(st.lists(st.sampled_from(WHATS), max_size=12))):
         edges = sorted(draw(st.sets(st.integers(2, N), max_size=6)))
         for lo, hi in zip(edges[::2], edges[1::2], strict=False):
-            kind = "exact" if what in EXACT else draw(st.sampled_from(["step", "step", "drift"]))
+            kind = "exact" if what in EXACT else "step"
             found.append(change(lo, hi - 1, draw(effects), what, kind, 1e8, n=str(number)))
     return found
 

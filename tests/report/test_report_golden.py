@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 FLAGS = regressions_blocks(samples.FLAGS, not_judged=samples.NOT_JUDGED, now=samples.NOW)
 GATE = gate_blocks(samples.GATE)
 COMMITS = commits_blocks(samples.COMMITS[10:14])
-RUN = run_blocks(samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, notes=("one note",))
+RUN = run_blocks(samples.RESULTS, samples.COMMITS, records=samples.RECORDS, notes=("one note",))
 NOTHING = replace(samples.GATE, outcome=Outcome.INCONCLUSIVE, verdicts=(), ledger=())
 EXPORT = Export(
     stamp="20251015T113531Z",
@@ -61,7 +61,7 @@ CASES = {
     "regressions_wide.txt": lambda: as_text(FLAGS, Terminal(width=150)),
     "regressions_80.txt": lambda: as_text(FLAGS, Terminal(width=80)),
     "regressions_colour.txt": lambda: as_text(
-        regressions_blocks(samples.FLAGS, now=samples.NOW, evidence=False), Terminal(width=150, colour=True)
+        regressions_blocks(samples.FLAGS, now=samples.NOW)[:3], Terminal(width=150, colour=True)
     ),
     "regressions_none.txt": lambda: as_text(regressions_blocks(())),
     "regressions.md": lambda: as_markdown(FLAGS, limit=LIMIT_BYTES),
