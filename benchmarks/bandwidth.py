@@ -7,7 +7,9 @@ import os
 from statistics import median
 from typing import Any, ClassVar
 
+from nbbench.measure.recording import ledger_of, save
 from nbbench.probe.ceiling import measure_ceiling
+from nbbench.probe.resources import pin_malloc
 
 from . import recording, subject
 from .workloads import BANDWIDTH, DTYPES, SIZES
@@ -103,7 +105,7 @@ class Traffic:
                 lambda size=size, dtype=dtype: _build(size, dtype),
                 lambda case: {"default": recording.timed(case, repeat=2)},
             )
-        recording.pin()
+        pin_malloc()
         ledgers: list[Any] = []
         for size, dtype in pairs:
             found = cache[f"{size}-{dtype}"]
@@ -119,7 +121,7 @@ class Traffic:
             if "error" not in found:
                 found["copy_fraction"] = found["bandwidth"] / copy
         cache["machine"] = {"copy": copy}
-        recording.save(ledgers)
+        save(ledgers)
         return cache
 
     setup_cache.timeout = 300  # type: ignore[attr-defined]
@@ -226,7 +228,7 @@ def _build(size: int, dtype: str) -> subject.Case:
 def _figures(case: subject.Case, found: dict[str, Any], size: int, ledgers: list[Any]) -> dict[str, Any]:
     """Pinned timings, then the ledger, which never runs inside a timed sample."""
     pinned = recording.timed(case)
-    ledger = recording.ledger_of(case)
+    ledger = ledger_of(case)
     ledgers.append(ledger)
     default_s = found["default"]["wall_s"]
     return {

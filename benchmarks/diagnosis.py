@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from nbbench.probe.ceiling import measure_ceiling
-from nbbench.probe.resources import Run, measure
+from nbbench.probe.resources import Run, measure, pin_malloc
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 
-from . import bandwidth, recording, subject
+from . import bandwidth, subject
 
 _REPEAT = 3
 _BUDGET_S = 3.0  # for the runs of one setting; the slowest pair known takes 1.8 s a run
@@ -40,7 +40,7 @@ def measure_pair(path: str, size: int, dtype: str) -> None:
         _save(path, found)
         found["default"] = _timed(case)
         _save(path, found)
-        if recording.pin():
+        if pin_malloc():
             found["pinned"] = _timed(case)
         else:
             found["error"] = "this C library has no mallopt, so malloc cannot be pinned"

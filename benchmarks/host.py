@@ -7,14 +7,15 @@ from collections.abc import Callable
 from functools import partial
 
 from nbbench.host import PYTHON, HostWork
+from nbbench.measure.recording import save, suite_cases
 from nbbench.probe.host_phases import record_host
 from nbbench.record.redact import redact_text
 
-from . import ledgers, recording, subject
+from . import subject
 
 # Deciding whether a Python loop over so many points would take minutes runs the subject beforehand.
 _LOOP = "NotImplementedError: its host work is that of 1,000 points, or a loop of minutes"
-WORKLOADS = {name: build for name, build in ledgers.WORKLOADS.items() if "-100000-" not in name}
+WORKLOADS = {name: build for name, build in suite_cases().items() if "-100000-" not in name}
 
 
 def write(workloads: list[str]) -> None:
@@ -28,7 +29,7 @@ def write(workloads: list[str]) -> None:
         clean=lambda text: redact_text(text, os.environ),
     )
     left_out = [HostWork(name, PYTHON, error=_LOOP) for name in workloads if name not in WORKLOADS]
-    recording.save([], [*found, *left_out])
+    save([], [*found, *left_out])
 
 
 def _build(build: Callable[[], subject.Case]) -> Callable[[], object]:

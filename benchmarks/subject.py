@@ -11,55 +11,18 @@ import functools
 import importlib
 import inspect
 import math
-import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nbbench.probe.resources import pin_malloc, usable_threads
+from nbbench.measure.recording import Case, SubjectBroken, prepare, source_root
+
+__all__ = ["Case", "SubjectBroken", "prepare", "source_root"]  # with what is defined here
 
 PACKAGE = "nanobrag_torch"
 GRID = 5  # structure factors on Miller indices -5 … 5, as in tests/test_tricubic_vectorized.py
-
-
-class SubjectBroken(RuntimeError):
-    """The commit cannot run this workload."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A workload ready to run: `run()` returns the image (or values) and prints nothing.
-
-    `pixels` is the number of pixels or points that its work is divided by.
-    """
-
-    name: str
-    pixels: int
-    asked: torch.dtype
-    run: Callable[[], torch.Tensor]
-
-
-def prepare(*, malloc: bool = True, threads: int = 0) -> None:
-    """Pin threads and malloc, and silence the subject's prints (their cost stays).
-
-    With `malloc=False` the allocator stays as the C library has it; `threads` overrule the settings'.
-    """
-    torch.set_num_threads(usable_threads(threads or int(os.environ.get("NBBENCH_THREADS") or 0)))
-    if malloc:
-        pin_malloc()
-    if not getattr(sys.stdout, "nbbench_silent", False):
-        silent = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-        silent.nbbench_silent = True  # type: ignore[attr-defined]
-        sys.stdout = silent
-
-
-def source_root() -> str:
-    """Folder of the extracted tree that the subject must come from ('' under a foreign environment)."""
-    return os.environ.get("NBBENCH_TREE", "")
 
 
 @functools.cache

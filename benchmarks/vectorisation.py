@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from nbbench.measure.recording import ledger_of, save
 from nbbench.probe.resources import measure
 
 from . import recording, subject, workloads
@@ -195,7 +196,7 @@ class Counts:
             cache[f"ratio-{points}"] = recording.record(
                 "ratio", lambda n=points: tricubic(n, "float64"), _ratio
             )
-        recording.save(ledgers)
+        save(ledgers)
         return cache
 
     setup_cache.timeout = 300  # type: ignore[attr-defined]
@@ -261,13 +262,13 @@ class DtypeRatio:
 
 def _counts(case: subject.Case) -> recording.Record:
     case.run()  # caches of the subject are warm when the ledger is taken
-    return recording.counts(recording.ledger_of(case))
+    return recording.counts(ledger_of(case))
 
 
 def _keep(ledgers: list[Any]) -> Callable[[subject.Case], recording.Record]:
     def function(case: subject.Case) -> recording.Record:
         case.run()
-        ledgers.append(recording.ledger_of(case))
+        ledgers.append(ledger_of(case))
         return recording.counts(ledgers[-1])
 
     return function

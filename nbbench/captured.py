@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
 class RunOutcome(StrEnum):
     """How a captured command ended."""
 
-    PASSED = "passed"  # exit code 0
+    PASSED = "passed"
     FAILED = "failed"  # any other exit code of its own
     TIMEOUT = "timeout"  # ended by the outer timeout; exit code 124
     SIGNAL = "signal"  # a signal ended it; exit code 128 + n
@@ -54,8 +55,6 @@ class Usage:
     major_faults: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
-    blocks_in: int = 0
-    blocks_out: int = 0
 
     @property
     def cpu_s(self) -> float:
@@ -64,7 +63,7 @@ class Usage:
 
     @property
     def system_share(self) -> float:
-        """System time as a share of CPU time (0.4 = 40 %); 0 where nothing was computed."""
+        """System time as a share of CPU time; 0 where nothing was computed."""
         return self.system_s / self.cpu_s if self.cpu_s > 0 else 0.0
 
 
@@ -99,7 +98,6 @@ class TestRecord:
     """
 
     __test__: ClassVar[bool] = False  # pytest collects classes by this name
-
     nodeid: str
     outcome: str
     duration_s: float = 0.0
@@ -125,15 +123,13 @@ class OperatorCost:
 class TestRun:
     """Everything in the plugin's record.
 
-    `exit_status` is pytest's, None when the session never ended. `unreadable` counts lines that could not
-    be used. An empty run (`started` False) means that the plugin was never loaded.
+    `exit_status` is pytest's, None when the session never ended. `problems` are what the plugin met, and what
+    of its record could not be read. An empty run (`started` False) means that the plugin was never loaded.
     """
 
     __test__: ClassVar[bool] = False
-
     started: bool = False
     tests: tuple[TestRecord, ...] = ()
-    uncollected: tuple[str, ...] = ()
     exit_status: int | None = None
     python: str = ""
     pytest: str = ""
@@ -142,7 +138,6 @@ class TestRun:
     capture_off: bool = False
     operators: tuple[OperatorCost, ...] = ()
     problems: tuple[str, ...] = ()
-    unreadable: int = 0
 
     def count(self, outcome: str) -> int:
         """How many tests ended so."""
@@ -211,23 +206,14 @@ class Check:
     dtype: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MallocTiming(Usage):
-    """Medians of a few warm runs under one setting of malloc, and the fastest and the slowest of them."""
-
-    runs: int = 0
-    fastest_s: float = 0.0
-    slowest_s: float = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class MallocTrial:
-    """The same workload in the same process, first with malloc as it is, then with thresholds pinned."""
+    """Medians of a few warm runs in one process, with malloc as it is, then with thresholds pinned."""
 
     size: int
     dtype: str
-    default: MallocTiming | None = None
-    pinned: MallocTiming | None = None
+    default: Usage | None = None
+    pinned: Usage | None = None
     ledger: Ledger | None = None
     error: str = ""
 
@@ -261,32 +247,14 @@ class Diagnosis:
     not_comparable: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def tried(self) -> bool:
+        """Whether malloc was tried with both settings at least once."""
+        return any(trial.penalty is not None for trial in self.trials)
+
     def trial(self, size: int, dtype: str) -> MallocTrial | None:
         """The trial of one size and dtype."""
         return next((t for t in self.trials if (t.size, t.dtype) == (size, dtype)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineFigure:
-    """A workload on this machine: the interval of the database's samples, and what was measured now.
-
-    `coverage` is the real probability that the interval encloses the median. `word` is no regression, slower,
-    faster, or cannot tell with `why`.
-    """
-
-    label: str
-    unit: str
-    size: int
-    dtype: str
-    lo: float
-    hi: float
-    coverage: float
-    samples: int
-    commit: str
-    same_tree: bool
-    now: float = 0.0
-    word: str = ""
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,8 +279,8 @@ class Findings:
     `explained_by_malloc` are the trials in which malloc alone costs time, the worst first; `maps_again` says
     that a test's own call was busy with memory that it gave back and got again. `malloc_pinned_by` is the
     user's variable that takes malloc out of the way. `conditions` are those under which the figures were
-    taken (compile, threads, malloc, dtype). `audit` is the dtype audit of a preset that asks for one, `files`
-    are (name, content). `anomalies` say why the run is not the evidence that it should be.
+    taken (compile, threads, malloc, dtype). `audit` is the dtype audit of a preset that asks for one.
+    `anomalies` say why the run is not the evidence that it should be.
     """
 
     verdict: str
@@ -327,15 +295,56 @@ class Findings:
     maps_again: bool = False
     malloc_pinned_by: str = ""
     legacy_bytes_per_pixel: int = 0
-    baseline: tuple[BaselineFigure, ...] = ()
     conditions: tuple[tuple[str, str], ...] = ()
     audit: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     anomalies: tuple[str, ...] = ()
-    files: tuple[tuple[str, bytes], ...] = ()
 
-    @property
-    def timed(self) -> bool:
-        """Whether anything here is a time, so that a baseline would say something."""
-        kinds = ("bandwidth", "time", "throughput")
-        return self.diagnosis is not None or any(figure.kind in kinds for figure in self.figures)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """A guarded run as far as it is known: what stands when the command starts, and how it ended.
+
+    `guards` are the preset's variables with the values that the command really gets, `influences` the
+    user's own that can change what it does; `profile` says that torch's profiler was asked for. `waived`
+    names the rules that `sign_off` set aside. `commit` and `tree` (of the measured path) are empty outside of
+    git. `exit_code` is None where it is not known; `signalled` is the signal that nbbench got. `anomalies`
+    say that the run was not evidence only, or that evidence is missing.
+    """
+
+    stamp: str
+    cluster: str
+    plan: str
+    preset: str
+    command: tuple[str, ...]
+    cwd: str
+    guards: tuple[tuple[str, str], ...]
+    timeout_s: float
+    started_at: datetime
+    influences: tuple[tuple[str, str], ...] = ()
+    profile: bool = False
+    sign_off: str = ""
+    waived: tuple[str, ...] = ()
+    commit: str = ""
+    tree: str = ""
+    branch: str = ""
+    changes_before: tuple[tuple[str, str], ...] = ()
+    python: str = ""
+    machine_name: str = ""
+    machine: tuple[tuple[str, str], ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    load_before: str = ""
+    outcome: RunOutcome = RunOutcome.UNKNOWN
+    exit_code: int | None = None
+    reason: str = "this capture did not finish"
+    ended_at: datetime | None = None
+    elapsed_s: float | None = None
+    usage: Usage | None = None
+    time_source: str = ""
+    signalled: int = 0
+    changes_after: tuple[tuple[str, str], ...] = ()
+    load_after: str = ""
+    anomalies: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    findings: Findings | None = None

@@ -74,7 +74,7 @@ class Settings:
     alpha: Share = 0.01
     budget_s: Seconds = 300.0
     threads: Annotated[int, Meta(ge=0, description="a whole number that is not negative")] = 0
-    gate_bench: str = "time_"
+    gate_bench: str = "."
     profile: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     directions: Mapping[str, Better] = dataclasses.field(default_factory=dict, hash=False)
 
@@ -147,16 +147,12 @@ def load_settings(
     base = find_root(root)
     environ = os.environ if environ is None else environ
     table, own = subject_table(base), _from_pyproject(base)
-    values = _of_profile(table)
-    for name, raw in own.items():
-        if name not in _TABLES:
-            values[name] = _setting(name, raw, "pyproject.toml")
-    for name in SETTINGS:
-        if (variable := _PREFIX + name.upper()) in environ:
-            values[name] = _setting(name, environ[variable], variable)
-    for name, given in (overrides or {}).items():
-        if given is not None:
-            values[name] = _setting(name, given, f"--{name.replace('_', '-')}")
+    given = [
+        *((name, raw, "pyproject.toml") for name, raw in own.items() if name not in _TABLES),
+        *((name, environ[v], v) for name in SETTINGS if (v := _PREFIX + name.upper()) in environ),
+        *((n, raw, f"--{n.replace('_', '-')}") for n, raw in (overrides or {}).items() if raw is not None),
+    ]
+    values = _of_profile(table) | {name: _setting(name, raw, source) for name, raw, source in given}
     use_workloads(base)
     words = f"is none of {', '.join(Better)}"
     units = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from nbbench.model import Phase
+from nbbench.model import Cause, Phase
 
 
 class HostKind(StrEnum):
@@ -30,8 +30,38 @@ Python keeps freed objects for the next of their kind."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that runs now: host work is compared under one."""
 
+HOST_TRACK = "track_host_"
+"""What the names of its series begin with."""
+
 IMPORT_WORKLOAD = "import"
 """The name under which importing the subject is on record: all workloads share it."""
+
+
+class HostMetric(StrEnum):
+    """What is judged of a phase; the values are the units."""
+
+    STEPS = "steps"  # lines executed and calls to the outside
+    MODULES = "modules"
+    OUTPUT = "B printed"
+    MEMORY = "B held"
+    FILES = "files"
+
+
+HOST_KINDS = {
+    HostMetric.STEPS: (HostKind.LINE, HostKind.OUTSIDE),
+    HostMetric.MODULES: (HostKind.MODULE,),
+    HostMetric.OUTPUT: (HostKind.OUTPUT,),
+    HostMetric.MEMORY: (HostKind.MEMORY,),
+    HostMetric.FILES: (HostKind.FILE,),
+}
+"""What each of them counts."""
+
+_CAUSES: dict[str, Cause] = {HostMetric.MODULES: Cause.IMPORT, HostMetric.OUTPUT: Cause.OUTPUT}
+
+
+def host_cause(unit: str) -> Cause:
+    """The cause that a change of this metric is: its own, or host work."""
+    return _CAUSES.get(unit, Cause.HOST)
 
 
 class HostCount(NamedTuple):
@@ -56,6 +86,15 @@ class HostPhase(NamedTuple):
     phase: Phase
     counts: tuple[HostCount, ...]
 
+    def total(self, metric: HostMetric) -> int:
+        """What a metric counts in all, without the subject's own modules: their lines are its steps."""
+        kinds = HOST_KINDS[metric]
+        counts = [one for one in self.counts if one.kind in kinds]
+        if metric is HostMetric.MODULES:
+            own = {one.path.partition("/")[0].removesuffix(".py") for one in self.counts}
+            counts = [one for one in counts if one.name.partition(".")[0] not in own]
+        return sum(one.amount for one in counts)
+
 
 @dataclass(frozen=True, slots=True)
 class HostWork:
@@ -65,3 +104,22 @@ class HostWork:
     python: str
     phases: tuple[HostPhase, ...] = ()
     error: str = ""
+
+    @property
+    def figures(self) -> tuple[tuple[str, float], ...]:
+        """Every metric of every phase under the name of its series."""
+        return tuple(
+            (host_metric(metric, one.phase), float(one.total(metric)))
+            for one in self.phases
+            for metric in HostMetric
+        )
+
+
+def host_metric(metric: HostMetric, phase: Phase) -> str:
+    """The name of a series: `track_host_steps_warm_run`."""
+    return f"{HOST_TRACK}{metric.name.lower()}_{phase.replace(' ', '_')}"
+
+
+def host_series(workload: str, phase: str) -> str:
+    """The name of the series of one phase of a workload."""
+    return f"host {workload}" if workload == phase else f"host {workload}, {phase}"

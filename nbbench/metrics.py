@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
+from nbbench.host import HOST_TRACK, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
@@ -112,8 +113,17 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
+    "B (mapped)": (Better.LOWER, True, Role.ALLOCATOR, _LEAST_NOISY),
 }
 
+
+# Host work: unit and phase by the name of the series.
+_HOST = {
+    host_metric(metric, phase): (metric.value, phase)
+    for phase in (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST, Phase.WARM)
+    for metric in HostMetric
+    if metric is not HostMetric.FILES or phase is Phase.WARM  # a file that each run opens
+}
 
 _Figure = Callable[[Ledger], float | None]
 
@@ -128,6 +138,8 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_operations": ("operations", lambda one: float(one.ops)),
     "track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
+    "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
+    **{name: ledger_count(name, unit) for name, (unit, _) in _HOST.items()},
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
 
@@ -161,8 +173,6 @@ _ROLES: Mapping[str, Role] = {
     "CRatio.track_time_ratio": Role.DERIVED,
 }
 _RATIOS_OF_TIME = frozenset({"track_time_ratio", "track_malloc_penalty"})
-MACHINE_BENCHMARKS = r"(^|\.)Ceiling\.track_copy_ceiling$"
-"""A regular expression that finds the machine's own series by name."""
 _PHASES = {
     "import": Phase.IMPORT,
     "import_all": Phase.IMPORT,
@@ -216,6 +226,8 @@ def phase_of(key: SeriesKey) -> Phase:
     """The phase that a series measures: as the suite declares it, else as far as its name tells."""
     module, _, name = key.benchmark.rpartition(".")
     kind, _, what = name.partition("_")
+    if name.startswith(HOST_TRACK):
+        return _HOST[name][1] if name in _HOST else Phase.WARM
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
     if (declared := workloads.phase_of(key)) is not None:

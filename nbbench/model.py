@@ -115,16 +115,14 @@ class FlagState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The answers a gate gives for a series.
-
-    "acknowledged" is a regression that somebody accepted, "not comparable" a program of another image.
-    """
+    """A gate's answers for a series: "changed" lacks a direction, "not comparable" is of another image."""
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     ACKNOWLEDGED = "acknowledged"
+    CHANGED = "changed"
     NOT_COMPARABLE = "not comparable"
 
 
@@ -252,7 +250,7 @@ class ChangePoint:
 
     key: SeriesKey
     unit: str
-    kind: str  # step, drift, exact; fails: from a value to none
+    kind: str  # step, exact; fails: from a value to none
     lo_commit: str
     hi_commit: str
     before: float

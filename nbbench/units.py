@@ -17,7 +17,7 @@ def format_value(value: float | None, unit: str) -> str:
         return "n/a"
     if unit in ("seconds", "s"):
         return format_seconds(value)
-    if unit in ("bytes", "B", "B (exact)"):
+    if unit in ("bytes", "B", "B (exact)", "B (mapped)"):
         return format_bytes(value)
     if unit == "B/s":
         power = min(int(math.log10(abs(value)) // 3), 4) if 1 <= abs(value) < math.inf else 0

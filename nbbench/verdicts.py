@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nbbench.model import Cause, NotJudged, Outcome
+from nbbench.model import Cause, EvidenceRecord, NotJudged, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer for one series, or for the whole when `series` is empty."""
+    """The gate's answer for one series.
+
+    `effect` is the log ratio of head to base with its interval; None where there is none. `floor` is the
+    smallest log ratio that counts.
+    """
 
     series: str
     outcome: Outcome
@@ -19,7 +23,7 @@ class Verdict:
     effect_hi: float | None
     floor: float
     rounds: int
-    sentence: str
+    evidence: tuple[EvidenceRecord, ...] = ()
     cause: Cause | None = None
     reproduce: str = ""
     base_value: float | None = None
@@ -29,15 +33,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Everything a gate found out about head against base; times and memory are those of `machine`."""
+    """Everything a gate found out about head against base; times and memory are those of `machine`.
+
+    `ledger` has the figures of both sides of each workload. Where base and head are the same program nothing
+    is judged and `notes` says so.
+    """
 
     base: str
     head: str
     outcome: Outcome
-    sentence: str
     verdicts: tuple[Verdict, ...] = ()
     ledger: tuple[dict[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[EvidenceRecord, ...] = ()
     seed: int = 0
     elapsed_s: float = 0.0
     machine: str = ""
@@ -46,15 +53,8 @@ class GateReport:
 
 @dataclass(frozen=True, slots=True)
 class SeriesNoise:
-    """A series between equal code, in log-ratios: robust sigma of a round and own floor from `rounds` rounds.
-
-    `canary` is the coefficient that is used (0 where it does not help), `plain` and `corrected` the root mean
-    squares without and with it, left one out.
-    """
+    """A series between equal code, in log-ratios: robust sigma of a round, own floor from `rounds` rounds."""
 
     sigma: float
     floor: float
     rounds: int
-    canary: float = 0.0
-    plain: float = 0.0
-    corrected: float = 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -144,3 +145,8 @@ def minute(moment: datetime | None) -> str:
 
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def exactly(label: str) -> str:
+    """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
+    return shlex.quote(re.escape(label))

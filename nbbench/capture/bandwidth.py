@@ -12,7 +12,6 @@ from nbbench import units
 from nbbench.capture.figures import times
 from nbbench.captured import (
     BandwidthFigure,
-    BaselineFigure,
     CallUsage,
     Check,
     Diagnosis,
@@ -32,8 +31,6 @@ _SYSTEM_SHARE = 0.15
 # A fault costs about a microsecond: a hundred thousand are a tenth of a second that computes nothing.
 _MANY_FAULTS = 100_000
 _BUSY_SYSTEM = 0.25
-# An interval that covers the median less often is no basis for a verdict (six samples cover 97 %).
-_COVERAGE = 0.9
 # A call that got this share of the cores that its threads can fill was not kept from them, whoever else ran.
 _GOT_ITS_CORES = 0.95
 
@@ -119,35 +116,6 @@ def bandwidths_of(
             share = rate / ceiling if ceiling else None
             row = replace(row, dtype=dtype, per_pixel=trial.ledger.bytes_per_pixel, rate=rate, share=share)
         found.append(row)
-    return tuple(found)
-
-
-def against_baseline(
-    diagnosis: Diagnosis, baseline: Sequence[BaselineFigure], floor: float
-) -> tuple[BaselineFigure, ...]:
-    """Pinned runs of the diagnosis against the intervals that the database has for this machine.
-
-    Only an interval allows `no regression`: every run must lie below its end, widened by `floor`.
-    """
-    found = []
-    for figure in baseline:
-        trial = diagnosis.trial(figure.size, figure.dtype)
-        if trial is None or trial.pinned is None:
-            continue
-        now, word, why = trial.pinned, "cannot tell", ""
-        if figure.coverage < _COVERAGE:
-            why = f"too few samples for an interval: {figure.samples}"
-        elif diagnosis.disturbance.disturbed:
-            why = f"others used {diagnosis.disturbance.others:.2f} cores that the diagnosis may use"
-        elif now.fastest_s > figure.hi * (1 + floor):
-            word = "slower"
-        elif now.slowest_s < figure.lo * (1 - floor):
-            word = "faster"
-        elif now.slowest_s <= figure.hi * (1 + floor):
-            word = "no regression"
-        else:
-            why = "the runs scatter beyond the interval"
-        found.append(replace(figure, now=now.wall_s, word=word, why=why))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""What a capture's figures say: read the tests, measure the workload apart, compare, judge. Facts only."""
+"""What a capture's figures say: read the tests, measure the workload apart, judge. Facts only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from nbbench.capture.assertions import checks_of
 from nbbench.capture.bandwidth import (
-    against_baseline,
     bandwidths_of,
     costly_trials,
     disturbance_of_calls,
@@ -22,13 +21,12 @@ from nbbench.capture.bandwidth import (
 from nbbench.capture.figures import figures_of
 from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.probe import diagnose
-from nbbench.capture.profile_trace import MAX_TRACE_BYTES, trimmed_trace
 from nbbench.capture.test_records import read_test_records
 from nbbench.captured import (
     BLOCKED,
     FAILED,
     PASSED,
-    BaselineFigure,
+    Capture,
     Diagnosis,
     Figure,
     Findings,
@@ -38,12 +36,10 @@ from nbbench.captured import (
 )
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError
-from nbbench.measure.process_env import torch_version
-from nbbench.model import Cause, Series, Status, to_plain
-from nbbench.record.machines import machine_name
-from nbbench.report.capture import RECORDS, CaptureStart
+from nbbench.model import Cause
+from nbbench.report.capture import RECORDS
 from nbbench.subject.presets import find_preset
-from nbbench.subject.profile import CaptureWorkload, load_profile
+from nbbench.subject.profile import load_profile
 
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
@@ -52,47 +48,37 @@ _TRIED = frozenset({RunOutcome.PASSED, RunOutcome.FAILED, RunOutcome.TIMEOUT, Ru
 _AUDITED = _TRIED | {RunOutcome.NO_TESTS, RunOutcome.SETUP_ERROR}
 # Ended by somebody else: nothing of the workload explains that.
 _FROM_OUTSIDE = frozenset({RunOutcome.UNKNOWN, RunOutcome.INTERRUPTED, RunOutcome.DISK_FULL})
-_TRACES = 3
-_OPERATORS = 40
 
 
 def findings_of(
     settings: Settings,
-    start: CaptureStart,
-    outcome: RunOutcome,
+    capture: Capture,
     folder: Path,
     *,
     environment: Mapping[str, str] | None = None,
-    trace: Path | None = None,
     probe: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Findings:
     """The figures, verdict and cause of a captured run, from the records in its folder.
 
-    `environment` is what the command got, `trace` where the profiler's was asked for. Unless `probe` is off,
-    the workload is measured once more in processes of its own, for about half a minute.
+    `environment` is what the command got. Unless `probe` is off, the workload is measured once more in
+    processes of its own, for about half a minute.
     """
-    run, given = _read(folder, outcome), environment or {}
+    outcome, given = capture.outcome, environment or {}
+    run = _read(folder, outcome)
     figures = figures_of(run.tests)
     diagnosis: Diagnosis | None = None
-    baseline: tuple[BaselineFigure, ...] = ()
     workload = load_profile(settings).capture
-    about = "PERF" in start.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
+    about = "PERF" in capture.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
     if workload and probe and about and outcome in _TRIED:
-        diagnosis = diagnose(settings, start, workload, test_threads=run.torch_threads, say=say)
+        diagnosis = diagnose(settings, capture, workload, test_threads=run.torch_threads, say=say)
         diagnosis = replace(diagnosis, not_comparable="compiled" if run.compiled_graphs else "")
-        known = _baseline(settings, start, workload)
-        baseline = against_baseline(diagnosis, known, settings.floor)
-    files, notes = _profile(trace, run)
-    audit, audit_notes = _dtype_audit(settings, start, outcome, probe, say)
-    guesses = workload.legacy_bytes_per_pixel if workload else ()
-    found = judged(run, outcome, figures, diagnosis, baseline, given, guesses)
+    audit, audit_notes = _dtype_audit(settings, capture, probe, say)
+    found = judged(
+        run, outcome, figures, diagnosis, given, workload.legacy_bytes_per_pixel if workload else ()
+    )
     return replace(
-        found,
-        audit=audit,
-        notes=(*_notes(run, diagnosis), *_looked_for(settings, baseline, diagnosis), *notes, *audit_notes),
-        anomalies=_broken_guard(given, run),
-        files=files,
+        found, audit=audit, notes=(*_notes(run, diagnosis), *audit_notes), anomalies=_broken_guard(given, run)
     )
 
 
@@ -101,7 +87,6 @@ def judged(
     outcome: RunOutcome,
     figures: Sequence[Figure],
     diagnosis: Diagnosis | None = None,
-    baseline: Sequence[BaselineFigure] = (),
     environment: Mapping[str, str] | None = None,
     guesses: Sequence[int] = (),
 ) -> Findings:
@@ -126,7 +111,6 @@ def judged(
         maps_again=maps_again(run.mapped_most),
         malloc_pinned_by=pinned_malloc(given),
         legacy_bytes_per_pixel=legacy,
-        baseline=tuple(baseline),
         conditions=_conditions(run, given, dtype),
     )
     return found if outcome in _FROM_OUTSIDE else replace(found, cause=_cause(found, dtype))
@@ -151,7 +135,7 @@ def _cause(found: Findings, dtype: str) -> Cause | None:
     """Malloc where a quiet trial shows its price, or page faults of the test's own call do where none was
     possible; eager trials explain nothing of a compiled run, and where malloc is pinned it is no cause."""
     run, diagnosis = found.run, found.diagnosis
-    tried = diagnosis is not None and any(trial.penalty is not None for trial in diagnosis.trials)
+    tried = diagnosis is not None and diagnosis.tried
     if not run.compiled_graphs and not found.malloc_pinned_by:
         if any(dtype in ("", trial.dtype) for trial in found.explained_by_malloc):
             return Cause.ALLOCATOR
@@ -200,101 +184,24 @@ def _read(folder: Path, outcome: RunOutcome) -> TestRun:
     return run
 
 
-def _baseline(
-    settings: Settings, start: CaptureStart, workload: CaptureWorkload
-) -> tuple[BaselineFigure, ...]:
-    """What the database has of the warm runs on this machine with this torch; empty without one."""
-    from nbbench.record.refresh import open_store
-
-    pattern = rf"^{workload.series}$"
-    try:
-        with open_store(settings, create=False) as store:
-            commits = {commit.hash: commit for commit in store.commits()}
-            found = list(store.iter_series(benchmark=pattern, machine=machine_name(settings)))
-    except NbbenchError:
-        return ()
-    trees = {commit.hash: commit.tree for commit in commits.values()}
-    here = commits.get(start.commit)
-    position, wanted = here.position if here else 0, f"torch{torch_version()}"
-    made = (_baseline_figure(s, start.tree, trees, position) for s in found if wanted in s.key.environment)
-    return tuple(figure for figure in made if figure is not None)
-
-
-def _baseline_figure(
-    series: Series, tree: str, trees: Mapping[str, str], position: int
-) -> BaselineFigure | None:
-    """The same tree's samples, or those of the newest commit that is not after it."""
-    from nbbench.stats.summary import median_interval
-
-    usable = [p for p in series.points if p.status is Status.OK and p.samples]
-    same = [p for p in usable if trees.get(p.commit) == tree]
-    before = [p for p in usable if not position or p.position <= position]
-    chosen = (same or before)[-1:]
-    if not chosen:
-        return None
-    point, params = chosen[0], dict(series.key.params)
-    lo, hi, coverage = median_interval(point.samples)
-    return BaselineFigure(
-        label=series.key.label,
-        unit=series.unit,
-        size=int(params["size"]) if params.get("size", "").isdecimal() else 0,
-        dtype=params.get("dtype", "").strip("'"),
-        lo=lo,
-        hi=hi,
-        coverage=coverage,
-        samples=len(point.samples),
-        commit=point.commit,
-        same_tree=bool(same),
-    )
-
-
-def _profile(first: Path | None, run: TestRun) -> tuple[tuple[tuple[str, bytes], ...], list[str]]:
-    """The profiler's traces, each small enough for the folder: one a test, the first few."""
-    if first is None:
-        return (), []
-    more = sorted(first.parent.glob(f"{first.stem}-*{first.suffix}"), key=lambda p: (len(p.name), p.name))
-    paths = [first, *more] if first.exists() or not more else more
-    operators = [to_plain(operator) for operator in run.operators[:_OPERATORS]]
-    files, notes = [], []
-    for path in paths[:_TRACES]:
-        data, note = trimmed_trace(path, operators, MAX_TRACE_BYTES // min(len(paths), _TRACES))
-        files += [(path.name, data)] if data is not None else []
-        notes += [note] if note else []
-    if len(paths) > _TRACES:
-        notes.append(f"{len(paths) - _TRACES} more traces are left out: the folder has a limit")
-    return tuple(files), notes
-
-
 def _dtype_audit(
-    settings: Settings, start: CaptureStart, outcome: RunOutcome, probe: bool, say: Callable[[str], None]
+    settings: Settings, capture: Capture, probe: bool, say: Callable[[str], None]
 ) -> tuple[Mapping[str, Any] | None, list[str]]:
     """The dtype audit of the captured commit, for the preset that asks for it; and notes about it.
 
     It needs no test: it also runs where the commit does not have the tests yet.
     """
-    if not probe or outcome not in _AUDITED or not find_preset(settings, start.preset).dtype_audit:
+    if not probe or capture.outcome not in _AUDITED or not find_preset(settings, capture.preset).dtype_audit:
         return None, []
     from nbbench.subject.repository import describe, open_subject
     from nbbench.work.dtypes import dtype_snapshot
 
     try:
-        found = dtype_snapshot(settings, describe(open_subject(settings), start.commit), say=say)
+        found = dtype_snapshot(settings, describe(open_subject(settings), capture.commit), say=say)
     except NbbenchError as error:
         return None, [f"there is no dtype audit: {error}"]
     dirty = ["the dtype audit is of the commit, without the work tree's changes"]
-    return found, dirty if start.changes_before else []
-
-
-def _looked_for(
-    settings: Settings, baseline: Sequence[BaselineFigure], diagnosis: Diagnosis | None
-) -> list[str]:
-    """Under which name a baseline was looked for, where none was found."""
-    if baseline or diagnosis is None or diagnosis.error:
-        return []
-    return [
-        f"a baseline was looked for under the machine name {machine_name(settings)} and torch "
-        f"{torch_version()}; NBBENCH_MACHINE names another, `nbbench import` reads results that lie in files"
-    ]
+    return found, dirty if capture.changes_before else []
 
 
 def _notes(run: TestRun, diagnosis: Diagnosis | None) -> list[str]:
@@ -303,10 +210,7 @@ def _notes(run: TestRun, diagnosis: Diagnosis | None) -> list[str]:
         notes.append("the pytest plugin was not loaded: figures of passing tests are not known")
     if run.capture_off:
         notes.append("pytest ran without capturing (-s): figures are in pytest.log, not in the records")
-    if run.unreadable:
-        notes.append(f"{run.unreadable} lines of the test records could not be read")
-    notes += [f"the pytest plugin met a problem: {problem}" for problem in run.problems]
-    notes += [f"{nodeid} could not be collected" for nodeid in run.uncollected[:4]]
+    notes += run.problems[:8]
     if diagnosis is not None:
         notes += [f"diagnosis: {note}" for note in diagnosis.notes]
         notes += [f"diagnosis of {t.size}² {t.dtype}: {t.error}" for t in diagnosis.trials if t.error]

@@ -12,12 +12,11 @@ import os
 import selectors
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ _DRAIN_S = 5.0  # for output still in the pipes when every process has ended
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedCommand:
-    """What to run and how; `time_program` is GNU time, which then writes `time_file`.
+    """What to run and how. `scratch` is for what is no evidence yet: GNU time writes its `time.txt` there.
 
     The command gets SIGTERM after `timeout_s`, and SIGKILL `grace_s` later.
     """
@@ -45,13 +44,13 @@ class GuardedCommand:
     cwd: Path
     environ: Mapping[str, str]
     folder: Path
+    scratch: Path
     timeout_s: float
     grace_s: float = 10.0
     time_program: str = ""
-    time_file: Path | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedRun:
     """How the command ended. `disk_error` is what the machine said when a log could not be written;
     `signalled` is the first signal that nbbench itself got meanwhile, 0 for none."""
@@ -64,8 +63,7 @@ class GuardedRun:
     reason: str = ""
     disk_error: str = ""
     signalled: int = 0
-    notes: list[str] = field(default_factory=list)
-    anomalies: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def gnu_time() -> str:
@@ -100,11 +98,10 @@ def reason_of(outcome: RunOutcome, code: int) -> str:
         names = {number.value: number.name for number in signal.Signals}
         name = names.get(code - SIGNAL_BASE, "a real-time signal")
         return f"ended by signal {code - SIGNAL_BASE} ({name})"
-    missing = "a program that the command starts was not found, or cannot be executed"
     return {
         RunOutcome.TIMEOUT: "a timeout inside the command ended it",
-        RunOutcome.NOT_FOUND: missing,
-        RunOutcome.NOT_EXECUTABLE: missing,
+        RunOutcome.NOT_FOUND: "the command, or a program that it starts, was not found",
+        RunOutcome.NOT_EXECUTABLE: "the command, or a program that it starts, cannot be executed",
         RunOutcome.NO_TESTS: "pytest found no such test" if code == NO_SUCH_TEST else "nothing was collected",
         RunOutcome.PYTEST_ERROR: "pytest stopped before the tests ran to their end "
         "(collection or internal error)",
@@ -114,35 +111,10 @@ def reason_of(outcome: RunOutcome, code: int) -> str:
 def run_guarded(command: GuardedCommand, screens: tuple[Screen, Screen]) -> GuardedRun:
     """Run the command to its end, whatever that is. Raises HostError only when nothing can be started."""
     logs = (
-        LogWriter(command.folder, "pytest", STDOUT_BYTES, command.environ),
-        LogWriter(command.folder, "stderr", STDERR_BYTES, command.environ),
+        LogWriter(command.folder / "pytest.log", STDOUT_BYTES, command.environ),
+        LogWriter(command.folder / "stderr.log", STDERR_BYTES, command.environ),
     )
-    started = datetime.now(UTC)
-    refused = _startable(command.argv, command.cwd, command.environ)
-    if not refused:
-        return _Watch(command, logs, screens).run()
-    for log in logs:
-        log.close()
-    found = refused == EXIT_NOT_EXECUTABLE
-    outcome = RunOutcome.NOT_EXECUTABLE if found else RunOutcome.NOT_FOUND
-    reason = f"{command.argv[0]} {'cannot be executed' if found else 'was not found'}"
-    return GuardedRun(refused, outcome, started, datetime.now(UTC), reason=reason)
-
-
-def _startable(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> int:
-    """0 when the program can be started, else the shells' exit code: 127 not found, 126 not executable."""
-    name = argv[0]
-    folders = [""] if "/" in name else environ.get("PATH", os.defpath).split(os.pathsep)
-    found = EXIT_NOT_FOUND
-    for place in (cwd / folder / name for folder in folders):
-        try:
-            mode = place.stat().st_mode
-        except (OSError, ValueError):
-            continue
-        if stat.S_ISREG(mode) and os.access(place, os.X_OK):
-            return 0
-        found = EXIT_NOT_EXECUTABLE
-    return found
+    return _Watch(command, logs, screens).run()
 
 
 class _Watch:
@@ -169,13 +141,12 @@ class _Watch:
         try:
             with self._signals():
                 self._watch(report_read)
-                if not self.report:  # the supervisor was killed: end what it can no longer end
-                    supervisor.send(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+                if self.report:
+                    self.process.wait()
         finally:
             os.close(self.control)
             os.close(report_read)
-            if self.process.poll() is None:
+            if not self.report:  # the supervisor was killed, or this is an exception: end what it cannot
                 supervisor.send(self.process.pid, signal.SIGKILL)
                 self.process.kill()
                 self.process.wait()
@@ -183,10 +154,9 @@ class _Watch:
         return self._ended(started)
 
     def _start(self, control: int, report: int) -> subprocess.Popen[bytes]:
-        command = self.command
-        timed = (
-            [command.time_program, "-v", "-o", str(command.time_file), "--"] if command.time_program else []
-        )
+        command, timed = self.command, []
+        if command.time_program:
+            timed = [command.time_program, "-v", "-o", str(command.scratch / "time.txt"), "--"]
         spec = {
             "command": [*timed, *command.argv],
             "wrapped": bool(timed),
@@ -194,6 +164,7 @@ class _Watch:
             "grace_s": command.grace_s,
             "control_fd": control,
             "report_fd": report,
+            "scratch": str(command.scratch),
         }
         try:
             return subprocess.Popen(
@@ -243,8 +214,8 @@ class _Watch:
             try:
                 screen.show(b"", log.close())
                 screen.end_line()
-            except OSError as error:
-                self.disk_error = self.disk_error or error.strerror or str(error)
+            except (OSError, HostError) as error:
+                self.disk_error = self.disk_error or str(error)
 
     def _say(self, word: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -258,7 +229,7 @@ class _Watch:
             self._say(b"k" if self.signalled else b"i" if number == signal.SIGINT else b"t")
             self.signalled.append(number)
 
-        before: dict[int, Callable[..., Any] | int | None] = {}
+        before: dict[int, Any] = {}
         numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for number in numbers:
             with contextlib.suppress(ValueError):  # not the main thread
@@ -271,33 +242,32 @@ class _Watch:
 
     def _ended(self, started: datetime) -> GuardedRun:
         """Exit code and outcome; what nbbench did to the command comes before what it said itself."""
-        run = GuardedRun(1, RunOutcome.FAILED, started, datetime.now(UTC), disk_error=self.disk_error)
-        run.notes = [log.note for log in self.logs if log.note]
-        run.anomalies = [log.disturbed for log in self.logs if log.disturbed]
-        run.signalled = self.signalled[0] if self.signalled else 0
-        try:
-            found = json.loads(self.report)
-        except ValueError:
-            run.exit_code, run.outcome = SIGNAL_BASE + int(signal.SIGKILL), RunOutcome.SIGNAL
-            run.reason = "the command's supervisor was killed, so how the command ended is not known"
-            return run
-        if found["error"]:
-            run.exit_code, run.outcome = EXIT_NOT_EXECUTABLE, RunOutcome.NOT_EXECUTABLE
-            run.reason = f"{self.command.argv[0]} cannot be executed: {found['error']}"
-            return run
-        run.usage = Usage(**{f.name: found[f.name] for f in fields(Usage)})
-        if found["left_behind"]:
-            run.notes.append(f"{found['left_behind']} processes that the command left running were ended")
-        code = found["exit_code"]
-        run.exit_code = SIGNAL_BASE - code if code < 0 else code
-        run.outcome = outcome_of(run.exit_code, is_pytest(self.command.argv))
-        run.reason = reason_of(run.outcome, run.exit_code)
-        if found["timed_out"]:
-            run.exit_code, run.outcome = EXIT_TIMEOUT, RunOutcome.TIMEOUT
-            run.reason = f"it ran longer than the outer timeout of {self.command.timeout_s:g} s"
+        told = json.loads(self.report or "{}")
+        code: int = told.get("exit_code", -9)
+        notes = [log.note for log in self.logs if log.note]
+        code = SIGNAL_BASE - code if code < 0 else code
+        outcome = outcome_of(code, is_pytest(self.command.argv))
+        reason = reason_of(outcome, code)
+        if not told:
+            reason = "the command's supervisor was killed, so how the command ended is not known"
+        elif told.get("timed_out"):
+            code, outcome = EXIT_TIMEOUT, RunOutcome.TIMEOUT
+            reason = f"it ran longer than the outer timeout of {self.command.timeout_s:g} s"
         elif self.disk_error:
-            run.outcome, run.reason = RunOutcome.DISK_FULL, f"the log could not be written: {self.disk_error}"
-        elif run.signalled:
-            name = signal.Signals(run.signalled).name
-            run.outcome, run.reason = RunOutcome.INTERRUPTED, f"interrupted by the user ({name})"
-        return run
+            outcome, reason = RunOutcome.DISK_FULL, f"the log could not be written: {self.disk_error}"
+        elif self.signalled:
+            name = signal.Signals(self.signalled[0]).name
+            outcome, reason = RunOutcome.INTERRUPTED, f"interrupted by the user ({name})"
+        if told.get("left_behind"):
+            notes.append(f"{told['left_behind']} processes that the command left running were ended")
+        return GuardedRun(
+            exit_code=code,
+            outcome=outcome,
+            started_at=started,
+            ended_at=datetime.now(UTC),
+            usage=Usage(**told["usage"]) if "usage" in told else None,
+            reason=reason,
+            disk_error=self.disk_error,
+            signalled=self.signalled[0] if self.signalled else 0,
+            notes=tuple(notes),
+        )

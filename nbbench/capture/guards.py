@@ -14,43 +14,16 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import NamedTuple
 
 from nbbench.subject.presets import Preset
 
 ENVIRONMENT, TIMEOUT = "environment-conflict", "timeout-lowered"
 COMPILE, GPU = "compile-enabled", "gpu-enabled"
 _PYTEST = ("pytest", "py.test")
-_SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
-# Programs that start another one, which they are given as words.
-_LAUNCHERS = frozenset(
-    {
-        *("uv", "uvx", "poetry", "pdm", "hatch", "pipenv", "rye", "pixi", "conda", "mamba", "micromamba"),
-        *(
-            "coverage",
-            "mprof",
-            "xvfb-run",
-            "taskset",
-            "numactl",
-            "ionice",
-            "chrt",
-            "setarch",
-            "strace",
-            "perf",
-        ),
-    }
-)
 # Wrappers that are taken off, with their options that take a value.
-_WRAPPERS = {
-    "env": "uC",
-    "time": "of",
-    "nice": "n",
-    "timeout": "sk",
-    "nohup": "",
-    "stdbuf": "ioe",
-    "exec": "",
-}
+_WRAPPERS = {"env": "uC", "time": "of", "nice": "n", "timeout": "sk", "nohup": "", "stdbuf": "ioe"}
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -71,40 +44,26 @@ _MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 _ALLOCATORS = re.compile(r"(?:^|[/: ])lib(jemalloc|tcmalloc|mimalloc)[\w.+-]*\.so")
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """A guard that would not hold, and what undoes it."""
 
     rule: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unwrapped:
-    """A command without `time`, `timeout`, `env` and the like in front of it."""
-
-    program: tuple[str, ...]
-    assignments: dict[str, str] = field(default_factory=dict)
-    timeout_s: float | None = None
-
-
-def unwrap(command: Sequence[str]) -> Unwrapped:
-    """What `time -v timeout 900 env A=B pytest …` runs, with the variables and the timeout set on the way."""
+def unwrapped(command: Sequence[str]) -> list[str]:
+    """What `time -v timeout 900 env A=B pytest …` runs, without the wrappers in front of it."""
     words = list(command)
-    assignments: dict[str, str] = {}
-    timeout: float | None = None
     while words:
         name = PurePath(words[0]).name
-        if match := _ASSIGNMENT.fullmatch(words[0]):
-            assignments[match[1]] = match[2]
-            words.pop(0)
-        elif name in _WRAPPERS:
+        if name in _WRAPPERS:
             words = _without_options(words[1:], _WRAPPERS[name])
-            if name == "timeout" and words and (given := _DURATION.fullmatch(words.pop(0))):
-                timeout = float(given[1]) * _UNIT_S[given[2]] or None  # `timeout 0` is no timeout
+            del words[: name == "timeout"]
+        elif _ASSIGNMENT.fullmatch(words[0]):
+            del words[0]
         else:
             break
-    return Unwrapped(tuple(words), assignments, timeout)
+    return words
 
 
 def guarded_environment(preset: Preset, environ: Mapping[str, str]) -> dict[str, str]:
@@ -118,31 +77,25 @@ def guarded_environment(preset: Preset, environ: Mapping[str, str]) -> dict[str,
 def violations(
     preset: Preset, environ: Mapping[str, str], command: Sequence[str], timeout_s: float | None = None
 ) -> tuple[Violation, ...]:
-    """Every rule that the environment, the command or `--timeout` breaks, in a fixed order."""
-    inner = unwrap(command)
-    words = [*inner.program, *_split(_script(inner.program))]
-    shell = {match[1]: match[2] for word in words if (match := _ASSIGNMENT.fullmatch(word))}
-    found = list(_environment(preset, {**environ, **inner.assignments, **shell}))
-    for seconds, what in ((timeout_s, "--timeout {:g}"), (inner.timeout_s, "timeout {:g} in the command")):
-        if seconds is not None and seconds < preset.timeout_s:
-            found.append(_lowered(what.format(seconds), preset))
+    """Every rule that the environment, the command or `--timeout` breaks, in a fixed order.
+
+    The words of a script for `sh -c` count as well.
+    """
+    words: list[str] = []
+    for before, word in itertools.pairwise(["", *command]):
+        words += _split(word) if re.fullmatch(r"-[a-z]*c", before) else [word]
+    assigned = {match[1]: match[2] for word in words if (match := _ASSIGNMENT.fullmatch(word))}
+    found = list(_environment(preset, {**environ, **assigned}))
+    limits = [(timeout_s, "--timeout {:g}")] if timeout_s is not None else []
+    limits += [(seconds, "timeout {:g} in the command") for seconds in _outer_timeouts(words)]
+    found += [_lowered(what.format(s), preset) for s, what in limits if s < preset.timeout_s]
     found += [*_test_timeout(words, "the command", preset), *_selected(words)]
     return tuple(dict.fromkeys(found))
 
 
 def is_pytest(command: Sequence[str]) -> bool:
-    """Whether the command's exit code is pytest's own: by name, `python -m`, or through a launcher."""
-    program = unwrap(command).program
-    name = PurePath(program[0]).name if program else ""
-    if name in _PYTEST:
-        return True
-    if not name.startswith("python") and name not in _LAUNCHERS:
-        return False
-    by_module = any(
-        word in ("-mpytest", "-mpy.test") or (word == "-m" and following in _PYTEST)
-        for word, following in itertools.pairwise([*program, ""])
-    )
-    return by_module or (name in _LAUNCHERS and any(PurePath(word).name in _PYTEST for word in program[1:]))
+    """Whether the command's exit code is pytest's own, by its words; the plugin's record knows better."""
+    return any(PurePath(word).name in (*_PYTEST, "-mpytest") for word in unwrapped(command))
 
 
 def pinned_malloc(environment: Mapping[str, str]) -> str:
@@ -162,32 +115,39 @@ def pinned_malloc(environment: Mapping[str, str]) -> str:
 
 def compile_guards(environment: Mapping[str, str]) -> list[str]:
     """The switches that should keep Dynamo off in this environment, as `NAME=value`."""
-    switches = ((n, v) for n, v in sorted(environment.items()) if _SWITCH.fullmatch(n))
-    return [f"{name}={value}" for name, value in switches if value.strip().lower() not in _OFF]
+    return [f"{n}={v}" for n, v in sorted(environment.items()) if _SWITCH.fullmatch(n) and not _is_off(v)]
 
 
 def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violation]:
     guards = dict(preset.environment)
     for name, wanted in guards.items():
         value = environ.get(name, wanted)
-        if value == wanted:
-            continue
-        if _SWITCH.fullmatch(name) and value.strip().lower() in _OFF:
-            yield Violation(COMPILE, f"{name}={value} enables torch.compile; the guard is {name}={wanted}")
-        elif name == "CUDA_VISIBLE_DEVICES":
+        if value == wanted or (_SWITCH.fullmatch(name) and _is_off(value)):
+            continue  # a switch is told below
+        lowered = [*_test_timeout(_split(value), name, preset)] if name == "PYTEST_ADDOPTS" else []
+        if name == "CUDA_VISIBLE_DEVICES":
             yield Violation(GPU, f"{name}={value} may show a GPU; the guard is {name}={wanted}")
+        elif lowered:
+            yield from lowered
         else:
-            lowered = [*_test_timeout(_split(value), name, preset)] if name == "PYTEST_ADDOPTS" else []
-            yield from lowered or [
-                Violation(ENVIRONMENT, f"{name} is set to {value!r}; the guard is {wanted!r}")
-            ]
+            yield Violation(ENVIRONMENT, f"{name} is set to {value!r}; the guard is {wanted!r}")
     if "PYTEST_ADDOPTS" in guards:
         yield from _selected(_split(environ.get("PYTEST_ADDOPTS", "")))
     for name, value in environ.items():
-        if _SWITCH.fullmatch(name) and name not in guards and value.strip().lower() in _OFF:
+        if _SWITCH.fullmatch(name) and _is_off(value):
             yield Violation(COMPILE, f"{name}={value} asks for torch.compile")
     if _is_lower(environ.get("PYTEST_TIMEOUT", ""), preset):
         yield _lowered(f"PYTEST_TIMEOUT={environ['PYTEST_TIMEOUT']}", preset)
+
+
+def _outer_timeouts(words: Sequence[str]) -> Iterator[float]:
+    """The limits of every `timeout 900 …`; `timeout 0` is none."""
+    for place, word in enumerate(words):
+        if PurePath(word).name == "timeout":
+            rest = _without_options(list(words[place + 1 :]), _WRAPPERS["timeout"])
+            given = _DURATION.fullmatch(rest[0]) if rest else None
+            if given and float(given[1]):
+                yield float(given[1]) * _UNIT_S[given[2]]
 
 
 def _test_timeout(words: Sequence[str], where: str, preset: Preset) -> Iterator[Violation]:
@@ -209,34 +169,19 @@ def _selected(words: Sequence[str]) -> Iterator[Violation]:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(option, value) of the pytest options that matter, in the forms that pytest takes.
-
-    The `-m` that names a module for Python is none of pytest's.
-    """
+    """(option, value) of the pytest options that matter, in the forms that pytest takes."""
     for word, following in itertools.pairwise([*words, ""]):
         name, _, value = word.partition("=")
-        if word.startswith("--"):
-            if name == "--timeout":
-                yield "timeout", value or following
-            elif name == "--override-ini":
-                ini, _, setting = (value or following).partition("=")
-                yield ini.strip(), setting.strip()
-        elif match := re.match(rf"-[^{_TAKES_VALUE}]*?([{_TAKES_VALUE}])(.*)", word, re.DOTALL):
-            option, value = match[1], match[2] or following
-            if option == "o":
-                ini, _, setting = value.partition("=")
-                yield ini.strip(), setting.strip()
-            elif not (option == "m" and value in _PYTEST):
-                yield option, value
-
-
-def _script(program: Sequence[str]) -> str:
-    """The script that a shell is given with -c; empty for any other program."""
-    if program and PurePath(program[0]).name in _SHELLS:
-        for word, following in itertools.pairwise(program[1:]):
-            if re.fullmatch(r"-[a-z]*c", word):
-                return following
-    return ""
+        option = "o" if name == "--override-ini" else name.removeprefix("--")
+        if not word.startswith("--"):
+            match = re.match(rf"-[^{_TAKES_VALUE}]*?([{_TAKES_VALUE}])(.*)", word, re.DOTALL)
+            option, value = (match[1], match[2]) if match else ("", "")
+        value = value or following
+        if option == "o":
+            ini, _, setting = value.partition("=")
+            yield ini.strip(), setting.strip()
+        elif option:
+            yield option, value
 
 
 def _split(text: str) -> list[str]:
@@ -253,8 +198,12 @@ def _without_options(words: list[str], taking: str) -> list[str]:
         if word == "--":
             break
         if len(word) == 2 and word[1] in taking and words:
-            words.pop(0)
+            del words[0]
     return words
+
+
+def _is_off(value: str) -> bool:
+    return value.strip().lower() in _OFF
 
 
 def _is_lower(text: str, preset: Preset) -> bool:

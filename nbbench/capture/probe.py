@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nbbench.captured import Diagnosis, MallocTiming, MallocTrial
+import msgspec
+
+from nbbench.captured import Capture, Diagnosis, MallocTrial, Usage
 from nbbench.config import Settings
 from nbbench.disturbance import Disturbance
 from nbbench.errors import NbbenchError, SubjectError
@@ -27,7 +29,6 @@ from nbbench.measure.ledgers import known_ledgers
 from nbbench.measure.lock import measuring
 from nbbench.measure.process_env import server_environment, tree_environment, without_malloc_settings
 from nbbench.model import Commit
-from nbbench.report.capture import CaptureStart
 from nbbench.subject.git import git_text
 from nbbench.subject.profile import CaptureWorkload, load_profile
 from nbbench.subject.tree import extract_tree
@@ -39,7 +40,7 @@ _FIRST_S = 120.0  # the pair that matters most gets this long: with ten others o
 
 def diagnose(
     settings: Settings,
-    start: CaptureStart,
+    capture: Capture,
     workload: CaptureWorkload,
     *,
     test_threads: int = 0,
@@ -51,30 +52,30 @@ def diagnose(
     test computed with.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    known = Diagnosis(tree=start.tree, cores=cores)
-    if not start.commit:
+    known = Diagnosis(tree=capture.tree, cores=cores)
+    if not capture.commit:
         return replace(known, error="the subject is not a git checkout, so its source tree has no name")
-    if not start.tree:
-        return replace(known, error=f"commit {start.commit[:8]} has no {settings.measured_path}")
-    say(f"diagnosing tree {start.tree[:8]}: ledger, malloc, copy ceiling (about {BUDGET_S:.0f} s)")
+    if not capture.tree:
+        return replace(known, error=f"commit {capture.commit[:8]} has no {settings.measured_path}")
+    say(f"diagnosing tree {capture.tree[:8]}: ledger, malloc, copy ceiling (about {BUDGET_S:.0f} s)")
     try:
         with measuring(settings.state_dir):
-            return _measure(settings, start, workload, known, min(test_threads, cores))
+            return _measure(settings, capture, workload, known, min(test_threads, cores))
     except (NbbenchError, OSError) as error:
         return replace(known, error=str(error))
 
 
 def _measure(
     settings: Settings,
-    start: CaptureStart,
+    capture: Capture,
     workload: CaptureWorkload,
     known: Diagnosis,
     test_threads: int,
 ) -> Diagnosis:
-    commit = Commit(start.commit, start.tree, datetime.fromtimestamp(0, UTC), "")
-    folder = _extracted(settings, start)
+    commit = Commit(capture.commit, capture.tree, datetime.fromtimestamp(0, UTC), "")
+    folder = _extracted(settings, capture)
     dirty = "the work tree has uncommitted changes, which the diagnosis does not see"
-    notes = [dirty] if start.changes_before else []
+    notes = [dirty] if capture.changes_before else []
     plain, removed = without_malloc_settings(os.environ)
     if removed:
         notes.append(f"the diagnosis ran without {', '.join(removed)}")
@@ -89,7 +90,9 @@ def _measure(
         dtypes = {dtype for _, dtype in workload.trials}
         wanted = {*workload.trials, *((size, dtype) for size in workload.ledgers for dtype in dtypes)}
         names = {pair: workload.workload.format(size=pair[0], dtype=pair[1]) for pair in sorted(wanted)}
-        ceiling = jobs.run("the copy ceiling", "diagnosis:measure_ceilings", {"test_threads": test_threads})
+        ceiling = jobs.run(
+            "the copy ceiling", "benchmarks.diagnosis:measure_ceilings", {"test_threads": test_threads}
+        )
         ledgers = jobs.ledgers(settings, commit, list(names.values()))
         default = ceiling.get("default_dtype")
         trials: dict[tuple[int, str], dict[str, Any]] = {}
@@ -98,7 +101,7 @@ def _measure(
             limit_s = 0.0 if trials else _FIRST_S
             given = {"size": size, "dtype": dtype}
             trials[size, dtype] = jobs.run(
-                f"{size}² {dtype}", "diagnosis:measure_pair", given, limit_s=limit_s
+                f"{size}² {dtype}", "benchmarks.diagnosis:measure_pair", given, limit_s=limit_s
             )
         trials |= {pair: {} for pair in names if pair not in trials}
     return replace(
@@ -150,7 +153,7 @@ class _Jobs:
         missing = [name for name in names if name not in known]
         if not missing:
             return known
-        self.run("the ledger", "ledgers:write", {"workloads": missing}, answers=False)
+        self.run("the ledger", "nbbench.measure.recording:write", {"workloads": missing}, answers=False)
         return known_ledgers(settings, commit)
 
     def run(
@@ -174,7 +177,7 @@ class _Jobs:
         path.unlink(missing_ok=True)
         given = {**arguments, "path": str(path)} if answers else arguments
         outcome = self._server.run(
-            ["call", f"benchmarks.{function}", json.dumps(given)],
+            ["call", function, json.dumps(given)],
             cwd=str(self._folder),
             environment=self._environment,
             timeout_s=max(left + _GRACE_S, limit_s),
@@ -197,25 +200,29 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _extracted(settings: Settings, start: CaptureStart) -> Path:
+def _extracted(settings: Settings, capture: Capture) -> Path:
     """The captured tree, extracted from the registered subject or from the checkout's own git."""
     trees = settings.env_dir / "trees"
     repositories = [settings.subject_git] if (settings.subject_git / "objects").is_dir() else []
-    own = Path(start.cwd, git_text(Path(start.cwd), ["rev-parse", "--git-common-dir"])).resolve()
+    own = Path(capture.cwd, git_text(Path(capture.cwd), ["rev-parse", "--git-common-dir"])).resolve()
     for repository in (*repositories, own):
         try:
-            tree = git_text(repository, ["rev-parse", "--verify", f"{start.commit}:{settings.measured_path}"])
+            tree = git_text(
+                repository, ["rev-parse", "--verify", f"{capture.commit}:{settings.measured_path}"]
+            )
         except SubjectError:
             continue  # this repository does not have the commit
-        if tree == start.tree:
-            return extract_tree(repository, start.commit, tree, settings.measured_path, trees)
+        if tree == capture.tree:
+            return extract_tree(repository, capture.commit, tree, settings.measured_path, trees)
     raise SubjectError(
-        f"no repository holds tree {start.tree[:8]} of {settings.measured_path}, so nothing was tried apart",
+        f"no repository holds tree {capture.tree[:8]} of {settings.measured_path}",
         hint="",
     )
 
 
 def _trial(size: int, dtype: str, found: Mapping[str, Any], ledger: Ledger | None) -> MallocTrial:
-    default, pinned = (MallocTiming(**found[s]) if s in found else None for s in ("default", "pinned"))
+    default, pinned = (
+        msgspec.convert(found[s], Usage) if s in found else None for s in ("default", "pinned")
+    )
     error = str(found.get("error", "")) or (ledger.error if ledger else "")
     return MallocTrial(size, dtype, default, pinned, ledger if ledger and not ledger.error else None, error)

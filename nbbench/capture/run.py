@@ -1,6 +1,6 @@
 """A guarded run from its checks to its finished evidence folder.
 
-The folder is of use from the first second: command, environment, journal and a summary that says BLOCKED
+The folder is of use from the first second: command, environment, metadata and a summary that says BLOCKED
 lie in it before the command starts, and are replaced when it has ended.
 """
 
@@ -9,76 +9,256 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
-from nbbench.capture.finish import Capture, finish, last_words
-from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, run_guarded
-from nbbench.capture.session import CaptureRequest, capture_start, open_folder, open_session
+from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of, run_guarded
+from nbbench.capture.profile_trace import keep_traces
+from nbbench.capture.session import RESERVE, CaptureRequest, Session, load_text
+from nbbench.capture.snapshots import inspect_interpreter, package_changes, tree_changes
+from nbbench.capture.test_records import copy_record, read_test_records
+from nbbench.captured import Capture, RunOutcome
 from nbbench.config import Settings
-from nbbench.errors import HostError
-from nbbench.record.atomic import host_error
-from nbbench.record.stamp import create_folder
+from nbbench.documents import document
+from nbbench.errors import HostError, NbbenchError
+from nbbench.measure.machine import torch_env_text
+from nbbench.record import stamp
+from nbbench.record.atomic import host_error, write_text
+from nbbench.record.redact import redact_text, redact_value
+from nbbench.report import capture as pages
+from nbbench.report.capture_page import summary_md
+from nbbench.report.capture_sentences import failure
+from nbbench.report.stamp_page import in_reading_order
 
-SCRATCH_PREFIX = "nbbench-capture-"
+_T = TypeVar("_T")
+
+_LOGS = ("pytest.log", "stderr.log")
+_TORCH_ENV_TIMEOUT_S = 60.0
 
 
-def run_capture(settings: Settings, request: CaptureRequest, environ: Mapping[str, str]) -> Capture:
+def run_capture(
+    settings: Settings, request: CaptureRequest, environ: Mapping[str, str]
+) -> tuple[Path, Capture]:
     """Check, run, and write the evidence folder.
 
     Raises UsageError for a broken guard without sign-off, HostError when the machine cannot
     start or keep the capture; a folder that was begun then stays, and says BLOCKED.
     """
-    with _scratch() as scratch:
-        session = open_session(settings, request, environ, scratch)
-        started_at = datetime.now(UTC)
-        session.folder = create_folder(request.reports, request.cluster, started_at)
-        request.say(f"evidence in {session.folder}")
-        start = capture_start(session, started_at)
+    with tempfile.TemporaryDirectory(prefix="nbbench-capture-", ignore_cleanup_errors=True) as scratch:
+        session = Session(settings, request, environ, Path(scratch))
+        session.check()
+        session.open_folder()
         ended: GuardedRun | None = None
         try:
-            open_folder(session, start)
+            session.write_opening()
             command = GuardedCommand(
                 argv=request.command,
                 cwd=request.subject,
                 environ=session.environ,
                 folder=session.folder,
-                timeout_s=session.timeout_s,
+                scratch=session.scratch,
+                timeout_s=session.capture.timeout_s,
                 time_program=gnu_time(),
-                time_file=scratch / "time.txt",
             )
             ended = run_guarded(command, request.screens)
-            done = finish(session, start, ended)
+            _finish(session, ended)
         except (HostError, OSError) as error:
             refused = host_error(session.folder, error) if isinstance(error, OSError) else error
-            last_words(session, start, ended, refused)
+            _last_words(session, ended, refused)
             raise refused from error
-    return registered(settings, done, request.say)
+    return session.folder, session.capture
 
 
-def registered(settings: Settings, done: Capture, say: Callable[[str], None]) -> Capture:
+def register_capture(settings: Settings, folder: Path, say: Callable[[str], None]) -> bool:
     """Enter a sealed folder and its figures into the project's database; without one it is as good."""
     if not settings.is_project:
         say("the folder is not registered: there is no nbbench project here (asv.conf.json); see --root")
-        return done
+        return False
     try:
         from nbbench.record.folders import register_folder
         from nbbench.record.refresh import open_store
 
         with open_store(settings) as store:
-            register_folder(settings, store, done.folder)
+            register_folder(settings, store, folder)
     except Exception as error:
         say(f"the folder is not registered in the database: {error or type(error).__name__}")
-        return done
-    return replace(done, registered=True)
+        return False
+    return True
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
+def _finish(session: Session, ended: GuardedRun) -> None:
+    """Write the rest of the folder and seal it. Raises HostError when the disk refuses."""
+    if ended.disk_error:
+        raise HostError(f"cannot write {session.folder}: {ended.disk_error}", hint="free some space")
+    _settle_folder(session)
+    session.write(pages.EXIT_CODE, f"{ended.exit_code}\n")
+    session.notes += ended.notes
+    time_source = _write_time(session, ended)
+    records = session.folder / pages.RECORDS
+    if note := copy_record(session.scratch / "record.jsonl", records, session.secrets):
+        session.notes.append(note)
+    after = session.tree_now()
+    session.anomalies += tree_changes(session.before, after)
+    if session.interpreter is not None:
+        again = inspect_interpreter(session.python, session.environ)
+        session.anomalies += package_changes(session.interpreter, again)
+    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session), pages.NOT_RECORDED)
+    session.write("torch_env.txt", torch_env)
+    ended = _as_tested(records, ended)
+    capture = replace(
+        session.capture,
+        outcome=ended.outcome,
+        exit_code=ended.exit_code,
+        reason=ended.reason,
+        ended_at=ended.ended_at,
+        elapsed_s=(ended.ended_at - ended.started_at).total_seconds(),
+        usage=ended.usage,
+        signalled=ended.signalled,
+        time_source=time_source,
+        changes_after=after.changes,
+        load_after=load_text(),
+    )
+    session.request.say("reading the figures …")
+    session.capture = _optional(session, "the figures", lambda: _with_findings(session, capture), capture)
+    if session.request.profile:
+        session.notes += keep_traces(session.scratch / "profile.json", session.folder, session.secrets)
+    _seal(session)
+
+
+def _last_words(session: Session, ended: GuardedRun | None, error: Exception) -> None:
+    """The disk refused: give the reserve back, and use it to say so as far as that is possible."""
+    with contextlib.suppress(OSError, NbbenchError):
+        (session.folder / RESERVE).unlink(missing_ok=True)
+        session.write(pages.EXIT_CODE, f"{ended.exit_code if ended else 'unknown'}\n")
+        session.capture = replace(
+            session.capture,
+            outcome=RunOutcome.DISK_FULL,
+            exit_code=ended.exit_code if ended else None,
+            reason=f"the evidence is not complete: {error}",
+        )
+        _seal(session)
+    with contextlib.suppress(OSError):
+        session.folder.rmdir()  # not a single file could be written
+
+
+def _seal(session: Session) -> None:
+    """Replace the opening pages by the final ones and seal the folder. Raises HostError."""
+    (session.folder / RESERVE).unlink(missing_ok=True)
+    names = {path.name for path in session.folder.iterdir()} | {pages.METRICS, stamp.CHECKSUMS}
+    found = session.capture.findings
+    notes = [*session.notes, *(found.notes if found else ()), *stamp.check_folder(session.folder)]
+    capture = replace(
+        session.capture,
+        anomalies=(*session.anomalies, *(found.anomalies if found else ())),
+        notes=tuple(dict.fromkeys(notes)),
+        files=in_reading_order(names),
+    )
+    session.capture = redact_value(capture, session.secrets)
+    for name, text in {
+        pages.SUMMARY: summary_md(session.capture),
+        pages.METRICS: pages.metrics_json(session.capture),
+        pages.METADATA: pages.metadata_json(session.capture),
+    }.items():
+        write_text(session.folder / name, text)
+    stamp.seal(session.folder)
+
+
+def _settle_folder(session: Session) -> None:
+    """The command may have reached its own folder: pages are written again, and of what else it put
+    there a text stays, without credentials. Raises HostError or OSError."""
+    session.folder.mkdir(parents=True, exist_ok=True)
+    own = {RESERVE, *_LOGS, *session.opening}
+    for path in sorted(session.folder.iterdir()):
+        text = _accepted(session, path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name not in own:
+            path.unlink()
+        if path.name in own:
+            continue
+        if text is not None:
+            session.write(path.name, text)
+        shown = redact_text(ascii(path.name)[1:-1], session.secrets)
+        end = "kept" if text is not None else "removed"
+        session.anomalies.append(f"the command put {shown} into the evidence folder; it is {end}")
+    for name, text in session.opening.items():
+        write_text(session.folder / name, text)
+
+
+def _accepted(session: Session, path: Path) -> str | None:
+    """The text of an ordinary file with an accepted name and size; None for everything else."""
+    if path.is_symlink() or not path.is_file() or stamp.name_problem(path.name):
+        return None
+    if redact_text(path.name, session.secrets) != path.name or path.stat().st_size > stamp.MAX_FILE_BYTES:
+        return None
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _write_time(session: Session, ended: GuardedRun) -> str:
+    """Write time.txt; returns where its figures come from."""
+    with contextlib.suppress(OSError):
+        if text := (session.scratch / "time.txt").read_text(encoding="utf-8", errors="replace"):
+            session.write("time.txt", text)
+            return "/usr/bin/time -v"
+    why = "GNU time is missing, or was killed"
+    if ended.usage is None:
+        why = ended.reason or "nothing is known of the command's end"
+    session.write("time.txt", pages.time_txt(ended.usage, session.capture.command, ended.exit_code, why))
+    return f"wait4: {why}"
+
+
+def _torch_env(session: Session) -> str:
+    if not session.python:
+        return "# not recorded: which interpreter the command uses is not known\n"
+    if not (session.interpreter and session.interpreter.version_of("torch")):
+        return f"# not recorded: torch is not installed for {session.python}\n"
+    session.request.say("recording torch_env.txt …")
+    versions = dict(session.capture.versions)
+    return torch_env_text(session.python, _TORCH_ENV_TIMEOUT_S, environ=session.environ, versions=versions)
+
+
+def _with_findings(session: Session, capture: Capture) -> Capture:
+    from nbbench.capture.findings import findings_of
+
+    request = session.request
+    probe = request.probe and session.settings.is_project
+    found = findings_of(
+        session.settings, capture, session.folder, environment=session.environ, probe=probe, say=request.say
+    )
+    if found.audit:
+        session.write(pages.DTYPES, document("dtype-snapshot", found.audit))
+    return replace(capture, findings=found)
+
+
+def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T) -> _T:
+    """A step whose failure, or the user's impatience, must not cost the capture."""
+    try:
+        return step()
+    except KeyboardInterrupt:
+        session.anomalies.append(f"{what}: interrupted by the user")
+    except Exception as error:
+        said = redact_text(f"{type(error).__name__}: {error}", session.secrets).splitlines()[0]
+        session.anomalies.append(f"{what} could not be had ({said})")
+    return otherwise
+
+
+def _as_tested(records: Path, ended: GuardedRun) -> GuardedRun:
+    """The same, where the plugin's record knows better: whose exit code it is, whether a test ran."""
+    from nbbench.capture.findings import setup_error
+
+    if ended.outcome is not RunOutcome.FAILED:
+        return ended
+    run = read_test_records(records)
+    if run.exit_status == ended.exit_code:  # pytest, by whatever launcher it was started
+        outcome = outcome_of(ended.exit_code, True)
+        ended = replace(ended, outcome=outcome, reason=reason_of(outcome, ended.exit_code))
+    broken = setup_error(run)
+    if broken is None or ended.outcome is not RunOutcome.FAILED:
+        return ended
+    why = f"an error before the test's own code ran: {failure(broken)}"
+    return replace(ended, outcome=RunOutcome.SETUP_ERROR, reason=why)

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from nbbench.capture.guards import unwrap
+from nbbench.capture.guards import unwrapped
 from nbbench.errors import HostError, SubjectError
 from nbbench.subject.git import git, git_text
 
@@ -33,6 +34,10 @@ found |= {(name, "?") for name in ("pytest", "torch") if name not in known and u
 answer = {"executable": sys.executable, "python": sys.version.split()[0], "packages": sorted(found, key=str)}
 print(json.dumps(answer))
 """
+_STATUS = (
+    *("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"),
+)
+_WORDS = {"??": "untracked", "M": "modified", "D": "deleted", "A": "added"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,44 +77,23 @@ class Interpreter:
 def work_tree(checkout: Path, measured_path: str, ignored: Sequence[Path] = ()) -> WorkTree:
     """The state of the checkout; untracked files below `ignored` and in caches are left out.
 
-    Nothing is written, git's index included, and no program runs that the checkout's own configuration names
-    (hooks, fsmonitor, filters). A folder that is no checkout gives the problem.
+    Nothing is written, git's index included. A folder that is no checkout gives the problem.
     """
     try:
         top = Path(git_text(checkout, ["rev-parse", "--show-toplevel"]))
         commit = git_text(checkout, ["rev-parse", "--verify", "HEAD"])
-        listing = git(checkout, [*_without_filters(checkout), *_STATUS])
+        listing = git(checkout, _STATUS)
     except (SubjectError, HostError) as error:
         return WorkTree(problem=f"not a git checkout with a commit ({error})")
     skipped = [path.resolve() for path in ignored]
     changes = []
-    for entry in listing.split(b"\0"):
-        if not entry:
-            continue
+    for entry in filter(None, listing.split(b"\0")):
         word, name = entry[:2].decode(), os.fsdecode(entry[3:])
-        path = top / name
-        if word != "??" or not _is_skipped(path, name, skipped):
-            changes.append((name, f"{_WORDS.get(word.strip(), 'changed')} {_digest(path)}"))
+        if word != "??" or not _is_skipped(top / name, name, skipped):
+            changes.append((name, f"{_WORDS.get(word.strip(), 'changed')} {_digest(top / name)}"))
     tree = _answer(checkout, ["rev-parse", "--verify", "--quiet", f"HEAD:{measured_path}"])
     branch = _answer(checkout, ["symbolic-ref", "--quiet", "--short", "HEAD"])
     return WorkTree(commit, tree, branch, tuple(sorted(changes)))
-
-
-_STATUS = (
-    *("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"),
-)
-_WORDS = {"??": "untracked", "M": "modified", "D": "deleted", "A": "added"}
-
-
-def _without_filters(checkout: Path) -> list[str]:
-    """Settings that switch every configured filter off: `git status` would run them."""
-    try:
-        names = git_text(checkout, ["config", "--name-only", "--get-regexp", r"^filter\."]).splitlines()
-    except SubjectError:
-        return []  # none is configured
-    drivers = {name.rpartition(".")[0] for name in names}
-    off = ("clean=", "smudge=", "process=", "required=false")
-    return [part for driver in sorted(drivers) for setting in off for part in ("-c", f"{driver}.{setting}")]
 
 
 def tree_changes(before: WorkTree, after: WorkTree) -> list[str]:
@@ -122,15 +106,16 @@ def tree_changes(before: WorkTree, after: WorkTree) -> list[str]:
     old, new = dict(before.changes), dict(after.changes)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            word = new.get(name, "back at the commit's content").split(" ")[0] if name in new else "restored"
-            said.append(f"the work tree changed during the run: {name} ({word})")
+            said.append(
+                f"the work tree changed during the run: {name} ({new.get(name, 'restored').split(' ')[0]})"
+            )
     return said
 
 
-def package_changes(before: Interpreter | None, after: Interpreter | None) -> list[str]:
+def package_changes(before: Interpreter, after: Interpreter | None) -> list[str]:
     """Packages that came, went or changed their version, one sentence each."""
-    if before is None or after is None:
-        return []
+    if after is None:
+        return ["the interpreter no longer answers after the run"]
     old, new = dict(before.packages), dict(after.packages)
     return [
         f"packages changed during the run: {name} {old.get(name, 'absent')} → {new.get(name, 'gone')}"
@@ -142,35 +127,28 @@ def package_changes(before: Interpreter | None, after: Interpreter | None) -> li
 def find_python(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> str:
     """The interpreter that a command runs: `python …` itself, or the one in the script's first line.
 
-    Empty when it cannot be told (a shell script, another program).
+    Where that line names none (a shim, a path too long for it), the `python` beside pytest; else empty.
     """
-    program = unwrap(argv).program
-    if not program:
-        return ""
-    search = environ.get("PATH")
-    found = str(cwd / program[0]) if "/" in program[0] else shutil.which(program[0], path=search)
-    if not found:
-        return ""
-    if _is_python(found):
-        return found
+    program = unwrapped(argv)[:1]
+    found = (
+        shutil.which(cwd / program[0] if "/" in program[0] else program[0], path=environ.get("PATH"))
+        if program
+        else ""
+    )
+    if not found or _is_python(found):
+        return str(found or "")
     try:
         with Path(found).open("rb") as stream:
-            lines = stream.read(1024).decode("utf-8", "replace").split("\n")
+            first = stream.readline(1024).decode("utf-8", "replace")
     except OSError:
         return ""
-    words = lines[0][2:].split() if lines[0].startswith("#!") else []
+    words = [word for word in first.removeprefix("#!").split() if word[0] != "-" and "=" not in word]
     if words and PurePath(words[0]).name == "env":
-        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-        words[:1] = [shutil.which(words[0], path=search) or ""] if words else []
-    if words and _is_python(words[0]):
+        words = [shutil.which(word, path=environ.get("PATH")) or "" for word in words[1:2]]
+    if first.startswith("#!") and words and _is_python(words[0]):
         return words[0]
-    # pip writes a shell line where the interpreter's path is too long for a first line.
-    long_path = re.match(r"'''exec' \"?([^\"]+?)\"? \"\$0\"", lines[1]) if len(lines) > 1 else None
-    if long_path and _is_python(long_path[1]):
-        return long_path[1]
-    # A shim (pyenv, asdf): its neighbour `python` chooses the same version.
-    shim = Path(found).with_name("python")
-    return str(shim) if PurePath(found).name in ("pytest", "py.test") and os.access(shim, os.X_OK) else ""
+    beside = Path(found).with_name("python")
+    return str(beside) if PurePath(found).name in ("pytest", "py.test") and os.access(beside, os.X_OK) else ""
 
 
 def inspect_interpreter(python: str, environ: Mapping[str, str]) -> Interpreter | None:
@@ -208,13 +186,9 @@ def _is_skipped(path: Path, name: str, skipped: Sequence[Path]) -> bool:
 
 def _digest(path: Path) -> str:
     try:
-        if path.is_symlink():
-            return f"link to {path.readlink()}"
-        size = path.stat().st_size
-        if not path.is_file():
-            return "not a file"
-        if size > _HASHED_BYTES:
-            return f"{size} bytes of {path.stat().st_mtime_ns}"
+        state = path.lstat()
+        if not stat.S_ISREG(state.st_mode) or state.st_size > _HASHED_BYTES:
+            return f"{state.st_size} bytes of {state.st_mtime_ns}"
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
     except OSError:

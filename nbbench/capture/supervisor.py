@@ -5,9 +5,9 @@ It needs the standard library alone and stays a few MB small, because the kernel
 process that a command is forked from into the command's largest resident size.
 
 The control pipe takes `i` (interrupt), `t` (terminate) and `k` (kill); when it closes, because
-nbbench ended or was killed, everything is terminated, then killed. The report pipe gets one JSON line
-at the end. The supervisor adopts orphans (a subreaper), so that a daemon does not escape; if it is itself
-killed, the kernel kills the command (parent-death signal).
+nbbench ended or was killed, everything is terminated, then killed, and nbbench's scratch folder removed.
+The report pipe gets one JSON line at the end. The supervisor adopts orphans (a subreaper), so that a daemon
+does not escape; if it is itself killed, the kernel kills the command (parent-death signal).
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -70,23 +72,21 @@ def send(session: int, number: int, spare: int = 0) -> int:
 class _Command:
     """One command from its start to the last of its processes."""
 
-    def __init__(self, command: list[str], spec: dict[str, object]) -> None:
+    def __init__(self, spec: dict[str, Any]) -> None:
         self.pid = os.getpid()
-        self.spec = spec
-        self.control = int(str(spec["control_fd"]))
-        self.deadline = time.monotonic() + float(str(spec["timeout_s"]))
+        self.control, self.grace_s = spec["control_fd"], spec["grace_s"]
+        self.deadline = time.monotonic() + spec["timeout_s"]
         self.kill_at = float("inf")
-        self.timed_out = False
-        self.orphaned = False
+        self.timed_out = self.orphaned = False
         # A process group of its own: `kill 0` in the command must not reach this process.
         self.child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, process_group=0
+            spec["command"], stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, process_group=0
         )
         self.ended = _ended_fd(self.child.pid)
         # GNU time must outlive the command that it reports on.
-        self.spare = self.child.pid if spec.get("wrapped") else 0
+        self.spare = self.child.pid if spec["wrapped"] else 0
 
-    def wait(self) -> tuple[int, object]:
+    def wait(self) -> tuple[int, Any]:
         """The command's wait status and resource use."""
         while True:
             pid, status, usage = os.wait4(self.child.pid, os.WNOHANG)
@@ -106,8 +106,8 @@ class _Command:
         """Sleep until the command ends, nbbench speaks or a deadline passes."""
         watched = ([] if self.orphaned else [self.control]) + ([] if self.ended is None else [self.ended])
         due = self.kill_at if self.timed_out else min(self.deadline, self.kill_at)
-        left = max(0.0, min(due - time.monotonic(), _LONG_S))
-        ready = select.select(watched, [], [], min(left, _POLL_S) if self.ended is None else left)[0]
+        longest = _POLL_S if self.ended is None else _LONG_S
+        ready = select.select(watched, [], [], max(0.0, min(due - time.monotonic(), longest)))[0]
         if self.control not in ready:
             return
         word = os.read(self.control, 1)
@@ -121,7 +121,7 @@ class _Command:
 
     def _terminate(self, number: int) -> None:
         send(self.pid, number, self.spare)
-        self.kill_at = min(self.kill_at, time.monotonic() + float(str(self.spec["grace_s"])))
+        self.kill_at = min(self.kill_at, time.monotonic() + self.grace_s)
 
     def end_leftovers(self) -> int:
         """End what the command left running; returns how many processes that were."""
@@ -168,31 +168,33 @@ def main(text: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # nbbench decides, over the control pipe
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    report: dict[str, object] = {"error": ""}
     started = time.monotonic()
     try:
-        command = _Command(list(spec["command"]), spec)
-    except OSError as error:
-        report = {"error": error.strerror or str(error)}
+        command = _Command(spec)
+    except OSError as error:  # the shells' exit codes: not found, not executable
+        report: dict[str, Any] = {"exit_code": 127 if isinstance(error, FileNotFoundError) else 126}
     else:
         status, usage = command.wait()
-        report |= {
+        cost = {
+            "wall_s": time.monotonic() - started,
+            "user_s": usage.ru_utime,
+            "system_s": usage.ru_stime,
+            "max_rss_bytes": usage.ru_maxrss * 1024,
+            "minor_faults": usage.ru_minflt,
+            "major_faults": usage.ru_majflt,
+            "voluntary_switches": usage.ru_nvcsw,
+            "involuntary_switches": usage.ru_nivcsw,
+        }
+        report = {
             "exit_code": os.waitstatus_to_exitcode(status),
             "timed_out": command.timed_out,
-            "wall_s": time.monotonic() - started,
-            "user_s": usage.ru_utime,  # type: ignore[attr-defined]
-            "system_s": usage.ru_stime,  # type: ignore[attr-defined]
-            "max_rss_bytes": usage.ru_maxrss * 1024,  # type: ignore[attr-defined]
-            "minor_faults": usage.ru_minflt,  # type: ignore[attr-defined]
-            "major_faults": usage.ru_majflt,  # type: ignore[attr-defined]
-            "voluntary_switches": usage.ru_nvcsw,  # type: ignore[attr-defined]
-            "involuntary_switches": usage.ru_nivcsw,  # type: ignore[attr-defined]
-            "blocks_in": usage.ru_inblock,  # type: ignore[attr-defined]
-            "blocks_out": usage.ru_oublock,  # type: ignore[attr-defined]
+            "usage": cost,
             "left_behind": command.end_leftovers(),
         }
+        if command.orphaned and spec.get("scratch"):
+            shutil.rmtree(spec["scratch"], ignore_errors=True)
     with contextlib.suppress(OSError):  # nobody may be left to read it
-        os.write(int(spec["report_fd"]), (json.dumps(report) + "\n").encode())
+        os.write(spec["report_fd"], (json.dumps(report) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@ A record may be cut short: a killed run ends in half a line.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nbbench.captured import CallUsage, OperatorCost, TestRecord, TestRun
+import msgspec
+
+from nbbench.captured import OperatorCost, TestRecord, TestRun
 from nbbench.record.redact import redact_value
 
-_SCHEMA = 1
-_USAGE = {field.name: field.default for field in dataclasses.fields(CallUsage)}
-# Both logs may take 12 MB of a folder's 20, a profile 5.
+# Both logs may take 7 MB of a folder's 20, a profile 5.
 MAX_RECORD_BYTES = 2_000_000
 # The plugin bounds its lines well below this; a longer one is somebody else's.
 _MAX_LINE = 4_000_000
+_SESSION = ("python", "pytest", "torch", "cores", "capture_off", "exit_status")
 
 
 def copy_record(source: Path, target: Path, secrets: tuple[str, ...]) -> str:
@@ -59,130 +58,37 @@ def read_test_records(path: Path) -> TestRun:
 
 
 def parse_test_records(lines: Iterable[bytes]) -> TestRun:
-    """The run that these lines tell of. Lines that cannot be used are counted and left out."""
-    record = _Record()
-    for data in lines:
-        if not data.strip():
-            continue
+    """The run that these lines tell of. Lines that cannot be used are left out, and counted."""
+    known: dict[str, Any] = {"problems": [], "operators": []}
+    unreadable = 0
+    tests: dict[str, TestRecord] = {}  # by nodeid, in the order of their beginning
+    for data in filter(bytes.strip, lines):
         try:
-            line = json.loads(data)
-            if not isinstance(line, dict) or line.get("schema") != _SCHEMA:
-                raise ValueError("not a line of this schema")
-            record.take(str(line["kind"]), line)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-            record.unreadable += 1
-    return record.run()
+            _take(msgspec.json.decode(data, type=dict[str, Any]), known, tests)
+        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, RecursionError):
+            unreadable += 1
+    if unreadable:
+        known["problems"].append(f"{unreadable} lines of the test records could not be read")
+    operators = sorted(known.pop("operators"), key=lambda row: -row.self_s)
+    return msgspec.convert({**known, "tests": tuple(tests.values()), "operators": operators}, TestRun)
 
 
-class _Record:
-    """Collects lines; those of several xdist workers come interleaved."""
-
-    def __init__(self) -> None:
-        self.session: dict[str, Any] = {}
-        self.phases: dict[str, list[Mapping[str, Any]]] = {}  # by nodeid, in the order of their beginning
-        self.workers: dict[str, str] = {}
-        self.terminated: dict[str, Mapping[str, Any]] = {}
-        self.uncollected: list[str] = []
-        self.exit_statuses: list[int] = []
-        self.operators: dict[str, list[float]] = {}
-        self.problems: list[str] = []
-        self.unreadable = 0
-
-    def take(self, kind: str, line: Mapping[str, Any]) -> None:
-        """One line; raises ValueError, TypeError or KeyError where it lacks what it should have."""
-        if kind == "session_start":
-            self.session = {"started": True, **line, **self.session}
-        elif kind in ("start", "phase"):
-            nodeid = str(line["nodeid"])
-            if kind == "phase":
-                _ = line["phase"], line["outcome"], _float(line["duration_s"])  # all there, or no phase
-                self.phases.setdefault(nodeid, []).append(line)
-            self.workers[nodeid] = str(line.get("worker", ""))
-            self.phases.setdefault(nodeid, [])
-        elif kind == "session_finish":
-            self.exit_statuses.append(int(_float(line["exit_status"])))
-            self.session |= {"torch": line["torch"]} if line.get("torch") else {}
-        elif kind == "collect_error":
-            self.uncollected.append(str(line["nodeid"]))
-        elif kind == "terminated":
-            self.terminated[str(line.get("worker", ""))] = line
-        elif kind == "profile":
-            for row in line["operators"]:
-                total = self.operators.setdefault(str(row["operator"]), [0, 0.0, 0.0])
-                for place, name in enumerate(("calls", "self_s", "total_s")):
-                    total[place] += _float(row[name])
-        elif kind == "problem":
-            self.problems.append(f"{line['where']}: {line['message']}")
-
-    def run(self) -> TestRun:
-        """What the lines add up to."""
-        ranked = sorted(self.operators.items(), key=lambda item: -item[1][1])
-        cores = self.session.get("cores", 0)
-        return TestRun(
-            started=bool(self.session.get("started")),
-            tests=tuple(self._tests()),
-            uncollected=tuple(self.uncollected),
-            exit_status=max(self.exit_statuses, default=None),
-            cores=cores if isinstance(cores, int) else 0,
-            capture_off=self.session.get("capture") == "no",
-            operators=tuple(OperatorCost(name, int(n), own, total) for name, (n, own, total) in ranked),
-            problems=tuple(dict.fromkeys(self.problems)),
-            unreadable=self.unreadable,
-            **{name: str(self.session.get(name, "")) for name in ("python", "pytest", "torch")},
-        )
-
-    def _tests(self) -> Iterator[TestRecord]:
-        for nodeid, phases in self.phases.items():
-            ended = any(phase["phase"] == "teardown" for phase in phases)
-            last = self.terminated.get(self.workers[nodeid], {}) if not ended else {}
-            telling = next((p for p in phases if p["outcome"] != "passed"), {})
-            call: Mapping[str, Any] = next((p for p in phases if p["phase"] == "call"), {})
-            yield TestRecord(
-                nodeid=nodeid,
-                outcome=_outcome(phases) if ended else "interrupted",
-                duration_s=sum(_float(p["duration_s"]) for p in phases),
-                message=str(telling.get("message", "")),
-                longrepr=str(telling.get("longrepr", "")),
-                usage=_usage(call.get("usage")),
-                held=_pairs(call.get("held")),
-                stdout="".join(str(p.get("stdout", "")) for p in (*phases, last)),
-                stderr="".join(str(p.get("stderr", "")) for p in (*phases, last)),
-            )
-
-
-def _outcome(phases: Iterable[Mapping[str, Any]]) -> str:
-    word = "passed"
-    for phase in phases:
-        outcome = phase["outcome"]
-        if outcome == "failed":
-            return "failed" if phase["phase"] == "call" else "error"
-        if "xfail" in phase:
-            word = "xfailed" if outcome == "skipped" else "xpassed"
-        elif outcome == "skipped":
-            word = "skipped"
-    return word
-
-
-def _usage(plain: Any) -> CallUsage | None:
-    if not isinstance(plain, dict) or not plain:
-        return None
-    found: dict[str, Any] = {}
-    for name, default in _USAGE.items():
-        try:
-            value = _float(plain.get(name, default))
-        except (ValueError, TypeError):
-            continue
-        found[name] = int(value) if isinstance(default, int) else value
-    return CallUsage(**found)
-
-
-def _pairs(plain: Any) -> tuple[tuple[str, str], ...]:
-    rows = plain if isinstance(plain, list) else []
-    return tuple((str(row[0]), str(row[1])) for row in rows if isinstance(row, list) and len(row) == 2)
-
-
-def _float(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("not a finite number")
-    return number
+def _take(line: Mapping[str, Any], known: dict[str, Any], tests: dict[str, TestRecord]) -> None:
+    """One line; those of several workers of xdist come interleaved, and the controller repeats beginnings."""
+    kind = line["kind"]
+    if kind == "start":
+        tests.setdefault(msgspec.convert(line["nodeid"], str), TestRecord(line["nodeid"], "interrupted"))
+    elif kind == "test":
+        test = msgspec.convert(line, TestRecord)
+        if test.nodeid not in tests or tests[test.nodeid].outcome == "interrupted":
+            tests[test.nodeid] = test
+    elif kind in ("session_start", "session_finish"):
+        session = {name: line[name] for name in _SESSION if name in line}
+        msgspec.convert(session, TestRun)
+        known.update(session, started=True)
+    elif kind == "collect_error":
+        known["problems"].append(f"{line['nodeid']} could not be collected")
+    elif kind == "profile":
+        known["operators"] += msgspec.convert(line["operators"], list[OperatorCost])
+    elif kind == "problem":
+        known["problems"].append(f"the pytest plugin met a problem: {line['text']}")

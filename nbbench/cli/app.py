@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import errno
 import importlib
 import json
 import os
@@ -117,60 +116,48 @@ class App:
         markdown: str | None = None,
         html: str | None = None,
         version: int = 1,
-        for_github: bool = False,
     ) -> None:
         """The result as `emit` prints it, its text made of blocks: as Markdown where `markdown` is `-`.
 
-        Another `markdown`, and `html`, name files that are written besides. `for_github` keeps Markdown below
-        the size that GitHub takes.
+        Another `markdown`, and `html`, name files that are written besides.
         """
+        from nbbench.record.atomic import write_text
         from nbbench.report.markdown import LIMIT_BYTES, as_markdown
         from nbbench.report.text import as_text
 
-        limit = LIMIT_BYTES if for_github else None
+        page = as_markdown(blocks, limit=LIMIT_BYTES) if markdown else ""
         if markdown not in (None, "-"):
-            self._write(str(markdown), as_markdown(blocks, limit=limit))
+            write_text(Path(str(markdown)), page)
+            self.say(f"wrote {markdown}")
         if html is not None:
             from nbbench.cli.publish import write_page
             from nbbench.report.html import as_html
 
             write_page(Path(html), as_html(blocks, title=f"nbbench {kind}"))
             self.say(f"wrote {html}")
-        printed = as_markdown(blocks, limit=limit) if markdown == "-" else as_text(blocks, terminal())
-        self.emit(kind, payload, printed, version=version)
-
-    def _write(self, path: str, text: str) -> None:
-        from nbbench.record.atomic import write_text
-
-        write_text(Path(path), text)
-        self.say(f"wrote {path}")
+        self.emit(kind, payload, page if markdown == "-" else as_text(blocks, terminal()), version=version)
 
 
-def _store(name: str) -> Any:
-    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-        app = ctx.find_root().ensure_object(App)
-        if value in (None, False, 0):
-            return
-        if name in ("db", "machine"):
-            app.overrides[name] = value
-        else:
-            setattr(app, name, value)
-
-    return callback
+def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    app = ctx.find_root().ensure_object(App)
+    if value and param.name == "db":
+        app.overrides["db"] = value
+    elif value and param.name:
+        setattr(app, param.name, value)
 
 
 def common_options() -> list[click.Option]:
     """Options that every command takes, before its name or after it."""
 
-    def option(*names: str, store: str, **kwargs: Any) -> click.Option:
-        return click.Option(list(names), expose_value=False, callback=_store(store), **kwargs)
+    def option(*names: str, **kwargs: Any) -> click.Option:
+        return click.Option(list(names), expose_value=False, callback=_store, **kwargs)
 
     return [
-        option("--json", store="json", is_flag=True, help="Print a versioned JSON document."),
-        option("-q", "--quiet", store="quiet", is_flag=True, help="No progress on stderr."),
-        option("-v", "--verbose", store="verbose", count=True, help="More detail; tracebacks."),
-        option("--db", store="db", metavar="URL", help="Database (default: SQLite beside the results)."),
-        option("--root", store="root", metavar="DIR", help="Project folder (default: found upwards)."),
+        option("--json", is_flag=True, help="Print a versioned JSON document."),
+        option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
+        option("-v", "--verbose", count=True, help="More detail; tracebacks."),
+        option("--db", metavar="URL", help="Database (default: SQLite beside the results)."),
+        option("--root", metavar="DIR", help="Project folder (default: found upwards)."),
     ]
 
 
@@ -236,7 +223,8 @@ def run(arguments: list[str]) -> int:
     except NbbenchError as error:
         return _report(app, error)
     except OSError as error:
-        return _report(app, _host_error(error))
+        where = f": {error.filename}" if error.filename else ""
+        return _report(app, HostError(f"{error.strerror or error}{where}"))
     except Exception as error:
         put(_clean(f"nbbench: internal error: {type(error).__name__}: {error}"), err=True)
         put(
@@ -258,14 +246,9 @@ def _report(app: App, error: NbbenchError) -> int:
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     if app.json:
-        shown = {
-            "schema": "nbbench.error/1",
-            "error": sentence,
-            "hint": error.hint,
-            "exit_code": error.exit_code,
-        }
+        shown = {"schema": "nbbench.error/1", "error": sentence, "hint": error.hint}
         try:
-            put(json.dumps(shown))
+            put(json.dumps(shown | {"exit_code": error.exit_code}))
         except OSError:  # the error is that stdout cannot be written
             drop(err=False)
     put(f"nbbench: {sentence}", err=True)
@@ -274,14 +257,3 @@ def _report(app: App, error: NbbenchError) -> int:
     if app.verbose:
         put(_clean(traceback.format_exc()), err=True)
     return error.exit_code
-
-
-def _host_error(error: OSError) -> HostError:
-    reasons = {
-        errno.ENOSPC: "the disk is full",
-        errno.EDQUOT: "the disk quota is used up",
-        errno.EROFS: "the file system is read-only",
-        errno.EACCES: "permission denied",
-    }
-    what = reasons.get(error.errno or 0, error.strerror or str(error))
-    return HostError(f"{what}: {error.filename}" if error.filename else what)

@@ -14,7 +14,7 @@ from nbbench.cli.app import App
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from nbbench.capture.finish import Capture
+    from nbbench.captured import Capture
     from nbbench.config import Settings
 
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
 @click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
 @click.option("--no-probe", is_flag=True, help="Leave out ledger, ceiling and malloc after the run.")
-@click.option("--recover", metavar="DIR", help="Complete the folder that a killed capture left.")
 @click.pass_obj
 def capture(
     app: App,
@@ -49,7 +48,6 @@ def capture(
     sign_off: str,
     profile: bool,
     no_probe: bool,
-    recover: str | None,
 ) -> int:
     """Run COMMAND under guard and keep everything as an evidence folder in the STAMP layout.
 
@@ -62,7 +60,6 @@ def capture(
       nbbench capture --cluster CLUSTER-PERF-001
       nbbench capture --preset vec-dtype
       nbbench capture --profile -- pytest -vv tests/test_at_perf_003.py
-      nbbench capture --recover reports/…/cluster_CLUSTER-PERF-001/20251015T113531Z
 
     \b
     Exit codes: 0 the command passed and the evidence is whole; 3 it failed; 4 blocked (timeout,
@@ -70,12 +67,8 @@ def capture(
     2 a guard does not hold, or nothing could be written; 130, 143 or 129 interrupted (SIGINT,
     SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
-    if recover is not None:
-        if command:
-            raise UsageError("--recover runs nothing", hint="leave the command out")
-        return _recover(app, recover)
     from nbbench.capture.logs import Screen
-    from nbbench.capture.run import run_capture
+    from nbbench.capture.run import register_capture, run_capture
     from nbbench.capture.session import CaptureRequest
     from nbbench.subject.presets import find_preset
 
@@ -101,7 +94,8 @@ def capture(
         screens=(Screen(screens[0]), Screen(screens[1])),
         say=app.say,
     )
-    return _emit(app, run_capture(settings, request, os.environ))
+    folder, done = run_capture(settings, request, os.environ)
+    return _emit(app, folder, done, register_capture(settings, folder, app.say))
 
 
 def _settings(app: App, checkout: Path) -> Settings:
@@ -124,42 +118,34 @@ def _settings(app: App, checkout: Path) -> Settings:
     return checkout_settings(checkout)
 
 
-def _recover(app: App, folder: str) -> int:
-    from nbbench.capture.recover import recover
-    from nbbench.capture.run import registered
-
-    path = options.folder(folder, "give the STAMP folder that the capture named").resolve()
-    settings = _settings(app, path)
-    return _emit(app, registered(settings, recover(settings, path, os.environ), app.say))
-
-
-def _emit(app: App, done: Capture) -> int:
+def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
+    from nbbench.report.capture import capture_status
+    from nbbench.report.capture_page import verdict_line
     from nbbench.report.capture_sentences import sentences
-    from nbbench.report.capture_summary import verdict_line
 
-    end, found = done.end, done.end.findings
+    found, status = done.findings, capture_status(done)
     payload = {
-        "folder": str(done.folder),
-        "stamp": done.start.stamp,
-        "cluster": done.start.cluster,
-        "status": end.status,
-        "outcome": end.outcome,
-        "command_exit_code": end.exit_code,
+        "folder": str(folder),
+        "stamp": done.stamp,
+        "cluster": done.cluster,
+        "status": status,
+        "outcome": done.outcome,
+        "command_exit_code": done.exit_code,
         "verdict": found.verdict if found else None,
         "cause": found.cause if found else None,
-        "anomalies": end.all_anomalies,
-        "notes": end.all_notes,
-        "files": end.files,
-        "registered": done.registered,
+        "anomalies": done.anomalies,
+        "notes": done.notes,
+        "files": done.files,
+        "registered": registered,
     }
-    lines = [end.status, *([verdict_line(found), *sentences(found, end.outcome)] if found else [])]
-    lines += [f"anomaly: {text}" for text in end.all_anomalies]
-    lines += [f"note: {text}" for text in end.all_notes]
-    app.emit("capture", payload, "\n".join([*lines, str(done.folder / "summary.md")]))
-    if end.outcome is RunOutcome.INTERRUPTED:
-        return 128 + (end.signalled or 2)
-    if end.outcome is RunOutcome.FAILED:
+    lines = [status, *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
+    lines += [f"anomaly: {text}" for text in done.anomalies]
+    lines += [f"note: {text}" for text in done.notes]
+    app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]))
+    if done.outcome is RunOutcome.INTERRUPTED:
+        return 128 + (done.signalled or 2)
+    if done.outcome is RunOutcome.FAILED:
         return EXIT_REGRESSION
-    return EXIT_OK if end.outcome is RunOutcome.PASSED and not end.all_anomalies else EXIT_INCONCLUSIVE
+    return EXIT_OK if done.outcome is RunOutcome.PASSED and not done.anomalies else EXIT_INCONCLUSIVE

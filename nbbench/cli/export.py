@@ -49,6 +49,13 @@ def export(
         folder = create_folder(root, name, datetime.now(UTC))
         files = [path.name for path in write_folder(folder, render(replace(found, stamp=folder.name)))]
         register_folder(app.settings, store, folder)
-    payload = {"folder": str(folder), "stamp": folder.name, "machine": found.machine, "files": files}
+    payload = {
+        "folder": str(folder),
+        "stamp": folder.name,
+        "machine": found.machine,
+        "files": files,
+        "not_judged": found.not_judged,
+        "not_judged_count": len(found.not_judged),
+    }
     app.emit("export", payload, "\n  ".join([str(folder), *files]))
     return found.exit_code

@@ -16,7 +16,7 @@ from nbbench.errors import EXIT_OK, UsageError
 @click.argument("base", required=False)
 @click.argument("head", required=False)
 @click.option(
-    "--bench", metavar="REGEX", help="Series of time or memory (asv names; default: the setting gate_bench)."
+    "--bench", metavar="REGEX", help="Series to measure (asv names; default: the setting gate_bench)."
 )
 @click.option("--budget", metavar="TIME", help="Time for measuring: 90s, 5m (default: 5m).")
 @click.option("--floor", metavar="PERCENT", help="A change below this never blocks: 1% (default).")
@@ -62,12 +62,13 @@ def gate(
     for certain and fresh processes confirm it; "unchanged" is shown, not assumed. A program that computes
     another image is not comparable, until somebody says that the new image is right. Regressions that were
     acknowledged (`nbbench flag`) do not block until they grow or the acknowledgement expires. Exit 0 pass,
-    3 regression, 4 cannot tell, not judged or not comparable.
+    3 regression, 4 cannot tell, not judged or not comparable; under --policy work or time the code speaks of
+    what that policy judges, and the rest is listed as not judged. docs/gate.md has the default set.
     """
+    from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
-    from nbbench.gate.verdicts import EXIT_BY_OUTCOME
     from nbbench.record.atomic import write_text
-    from nbbench.report.gate import gate_blocks
+    from nbbench.report.gate import gate_blocks, gate_payload
     from nbbench.report.junit import gate_junit
 
     app.override(floor=floor, budget_s=seconds(budget))
@@ -82,12 +83,13 @@ def gate(
     report = run_gate(app.settings, Asked(*ends, chosen, policy, seed, accept_image), app.say)
     if junit:
         write_text(Path(junit), gate_junit(report))
-    app.report("gate", report, gate_blocks(report), markdown=markdown, for_github=True)
+    app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown)
     return EXIT_BY_OUTCOME[report.outcome]
 
 
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
-    from nbbench.gate.calibrate import calibrate
+    from nbbench.gate.calibration import calibrate
+    from nbbench.report.gate_sentences import evidence_text
     from nbbench.report.records import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
@@ -95,7 +97,8 @@ def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: i
         raise UsageError("--calibrate takes one commit, which runs against itself")
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
-    found, note = calibrate(app.settings, commit, bench, seed, app.say)
+    found, disturbed = calibrate(app.settings, commit, bench, seed, app.say)
+    note = evidence_text([disturbed])
     blocks = calibration_blocks(found.series, app.settings.floor, note)
     app.report("calibration", {"calibration": found, "note": note}, blocks)
     return EXIT_OK

@@ -99,6 +99,7 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.errors import UsageError
     from nbbench.history.share import MOST_JOBS
+    from nbbench.measure.host import counts_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
@@ -122,9 +123,11 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
     kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=min(usable_cores(), MOST_JOBS))
+    if subject is not None and counts_host(app.settings):  # no step here, but events find it
+        workload_host(app.settings, compared, wanted, app.say)
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     times = load_times(app.settings, compared, wanted, say=app.say)
-    time_of = functools.partial(times.between, exact=True) if times else lambda *_: None
+    time_of = times.between if times else lambda *_: None
     match_of = functools.cache(functools.partial(line_match, app.settings))
     steps = find_steps(found, time_of, match_of, load_profile(app.settings).image)
     steps = [step for step in steps if step.commit in commits]

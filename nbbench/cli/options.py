@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +46,6 @@ def folder(text: str, hint: str) -> Path:
     if not path.is_dir():
         raise UsageError(f"{text} is not a folder", hint=hint)
     return path
-
-
-def exactly(label: str) -> str:
-    """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
-    return shlex.quote(re.escape(label))
 
 
 def in_a_folder(context: click.Context, option: click.Parameter, value: Any) -> Any:

@@ -38,6 +38,7 @@ def plan(app: App, plan_id: str | None, attempt: bool, machine: str | None, mark
     from nbbench.plan.plan import PlanVerdict, plan_verdict
     from nbbench.plan.plan_status import plan_states
     from nbbench.record.refresh import open_store
+    from nbbench.report.markdown import as_markdown
     from nbbench.report.not_judged import not_judged_blocks, plain_not_judged
 
     now = datetime.now(UTC)
@@ -56,14 +57,16 @@ def plan(app: App, plan_id: str | None, attempt: bool, machine: str | None, mark
         "verdict": str(verdict),
         "criteria": states,
         "not_judged": plain_not_judged(not_judged),
+        "attempt": None,
     }
     if attempt:
         commits = [state.found.commit for state in states if state.found]
         newest = max(commits, key=lambda c: order.get(c, -1), default="")
-        text = report.attempt_markdown(chosen, states, flags, not_judged, now, machine=name, commit=newest)
-        app.emit("plan", payload | {"attempt": text}, text)
+        blocks = report.attempt_blocks(chosen, states, flags, not_judged, now, machine=name, commit=newest)
+        payload["attempt"] = as_markdown(blocks)
+        markdown = markdown or "-"
     else:
         blocks = report.plan_blocks(chosen, states, name, now) + not_judged_blocks(not_judged)
-        app.report("plan", payload | {"attempt": None}, blocks, markdown=markdown)
+    app.report("plan", payload, blocks, markdown=markdown)
     codes = {PlanVerdict.MEETS: EXIT_OK, PlanVerdict.MISSES: EXIT_REGRESSION}
     return codes.get(verdict, EXIT_INCONCLUSIVE)

@@ -61,7 +61,7 @@ def regressions(
         "changes": info.get("changes"),
         "not_judged": plain_not_judged(not_judged),
     }
-    app.report("regressions", payload, blocks, markdown=markdown, version=3, for_github=True)
+    app.report("regressions", payload, blocks, markdown=markdown, version=3)
     if fail and waiting:
         return EXIT_REGRESSION
     return EXIT_INCONCLUSIVE if nothing else EXIT_OK

@@ -31,7 +31,7 @@ def roofline(app: App, commit: str | None, bench: str, html: str | None, markdow
     subject, machine = open_subject(app.settings), machine_name(app.settings)
     which = measurable(subject, commit or f"refs/heads/{subject.branch}")
     found = measure_roofline(app.settings, which, wanted, say=app.say)
-    blocks = roofline_blocks(f"roofline of {which.short} on {machine}", found.roof, found.rows, found.notes)
-    figures = roofline_payload(found.roof, found.rows, found.notes)
+    blocks = roofline_blocks(f"roofline of {which.short} on {machine}", *found)
+    figures = roofline_payload(*found)
     payload = {"commit": which, "machine": machine, **figures}
     app.report("roofline", payload, blocks, markdown=markdown, html=html)

@@ -71,7 +71,7 @@ def run(
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     from nbbench.measure.asv_run import measure_commits
     from nbbench.measure.lock import measuring
-    from nbbench.measure.occasion import chosen_commits, estimate_s, look_back
+    from nbbench.measure.occasion import chosen_commits, look_back
     from nbbench.record.branch import save_commits
     from nbbench.record.machines import machine_name
     from nbbench.record.refresh import import_all, open_store
@@ -81,9 +81,8 @@ def run(
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        expected = estimate_s(app.settings, store, commits, bench)
         here, in_order = machine_name(app.settings), named is not None or len(commits) <= 2
-        app.say(run_plan_text(here, len(commits), expected, again=again, in_order=in_order))
+        app.say(run_plan_text(here, len(commits), again=again, in_order=in_order))
         save_commits(app.settings, store)
         try:
             measure_commits(
@@ -101,9 +100,7 @@ def run(
             save_commits(app.settings, store)
         found = look_back(app.settings, store, commits, bench, began)
     notes = () if found.ran or found.tried or not found.results else (NOTHING_RAN,)
-    blocks = run_blocks(
-        found.results, machine=found.machine, records=found.records, commits=commits, notes=notes
-    )
+    blocks = run_blocks(found.results, commits, machine=found.machine, records=found.records, notes=notes)
     spent = time.monotonic() - started
     app.report("run", run_payload(found.results, found.records, found.machine, commits, spent), blocks)
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE

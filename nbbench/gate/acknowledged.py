@@ -6,23 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nbbench.metrics import Role, change_role
-from nbbench.model import Cause, Commit, Flag, FlagState
+from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, host_series
+from nbbench.metrics import Role, change_role, phase_of
+from nbbench.model import Cause, ChangePoint, Commit, Flag, FlagState, Phase
 
-_JUDGED = (Role.TIME, Role.WORK, Role.MEMORY)
+_NOT_JUDGED = (Role.DERIVED, Role.MACHINE)
+TRAFFIC = ("track_bytes_per_pixel", "track_operations", "track_upcast_bytes")
+_WORDS = {**dict.fromkeys(TRAFFIC, "ledger"), "track_peak_live_bytes": "peak memory"}
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """An acknowledged event between base and head: how much each of its series lost, as log-ratios.
 
-    `effects` is keyed by name and unit, as the gate's verdicts have them: `benchmark(512, 'float32')` in
+    `losses` is keyed by name and unit, as the gate's verdicts have them: `benchmark(512, 'float32')` in
     seconds, `ledger WORKLOAD` in B/pixel or operations, `peak memory WORKLOAD` in bytes. `new_image_at` is
     the commit (full hash) whose image was accepted with it, '' where the image did not change.
     """
 
     event: str
-    effects: Mapping[tuple[str, str], float]
+    losses: Mapping[tuple[str, str], float]
     person: str
     expires: datetime | None
     new_image_at: str = ""
@@ -36,12 +39,12 @@ class Acknowledged:
 
 def covering(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> list[Acknowledged]:
     """The events in which this series lost something that was accepted."""
-    return [one for one in acknowledged if one.effects.get((series, unit), 0.0) > 0]
+    return [one for one in acknowledged if (series, unit) in one.losses]
 
 
-def accepted_effect(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> float:
+def accepted_loss(acknowledged: Sequence[Acknowledged], series: str, unit: str) -> float:
     """How much all accepted regressions of a series make together, as a log-ratio; 0.0 without any."""
-    return sum(one.effects[series, unit] for one in covering(acknowledged, series, unit))
+    return sum(one.losses[series, unit] for one in covering(acknowledged, series, unit))
 
 
 def acknowledged_between(
@@ -57,27 +60,32 @@ def acknowledged_between(
     found = []
     for flag in flags:
         event, newest = flag.event, flag.decisions[-1] if flag.decisions else None
-        ends = [place.get(commit) for commit in (event.lo_commit, event.hi_commit)]
-        if flag.state is not FlagState.ACKNOWLEDGED or newest is None or None in ends:
+        ends = [place.get(commit, -1) for commit in (event.lo_commit, event.hi_commit)]
+        if flag.state is not FlagState.ACKNOWLEDGED or newest is None:
             continue
-        inside = all(place[base.hash] < (end or 0) <= place[head.hash] for end in ends)
+        inside = all(place[base.hash] < end <= place[head.hash] for end in ends)
         if inside and (newest.expires is None or now < newest.expires):
-            effects: dict[tuple[str, str], float] = {}
+            losses: dict[tuple[str, str], float] = {}
             for change in event.changes:
-                if change_role(change) in _JUDGED:
-                    key = (_gate_name(change.key.benchmark, change.key.params), change.unit)
-                    effects[key] = max(change.effect, effects.get(key, change.effect))
+                if change.worse and change_role(change) not in _NOT_JUDGED:
+                    key = (_gate_name(change), change.unit)
+                    losses[key] = max(abs(change.effect), losses.get(key, 0.0))
             image = event.hi_commit if event.cause is Cause.IMAGE else ""
-            found.append(Acknowledged(event.id, effects, newest.person, newest.expires, image))
+            found.append(Acknowledged(event.id, losses, newest.person, newest.expires, image))
     return found
 
 
-def _gate_name(benchmark: str, params: tuple[tuple[str, str], ...]) -> str:
+def ledger_name(metric: str, workload: str) -> str:
+    """The name that the gate gives a figure of a workload's ledger."""
+    return f"{_WORDS.get(metric, metric.removeprefix('track_').replace('_', ' '))} {workload}"
+
+
+def _gate_name(change: ChangePoint) -> str:
     """The name that the gate gives a series of the history."""
-    values = dict(params)
+    benchmark, values = change.key.benchmark, dict(change.key.params)
+    if benchmark.rpartition(".")[2].startswith(HOST_TRACK):
+        phase = phase_of(change.key)
+        return host_series(IMPORT_WORKLOAD if phase is Phase.IMPORT else values["workload"], phase)
     if set(values) == {"workload"}:
-        name = benchmark.rpartition(".")[2].removeprefix("track_").replace("_", " ")
-        traffic = name in ("bytes per pixel", "operations", "upcast bytes")
-        word = "ledger" if traffic else "peak memory" if name == "peak live bytes" else name
-        return f"{word} {values['workload']}"
+        return ledger_name(benchmark.rpartition(".")[2], values["workload"])
     return f"{benchmark}({', '.join(values.values())})" if values else benchmark

@@ -1,21 +1,44 @@
-"""What a calibration found out about this machine: one JSON file per machine beside the results."""
+"""What noise looks like on this machine: one tree against itself (`nbbench gate --calibrate`).
+
+One JSON file a machine keeps it beside the results.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nbbench.record.atomic import write_bytes
-from nbbench.record.plain import parse_time
-from nbbench.verdicts import SeriesNoise
+import msgspec
+import numpy as np
 
-_SCHEMA = 1
-_KIND = "nbbench-calibration"
+from nbbench.budget import Budget, BudgetSpentError, held
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError
+from nbbench.gate.rounds import Tally, clean_round
+from nbbench.measure.lock import measuring
+from nbbench.measure.pair import Pair
+from nbbench.measure.paired import GateSeries, paired_runner
+from nbbench.measure.process_env import torch_version
+from nbbench.model import Commit, EvidenceRecord, to_plain
+from nbbench.probe.resources import usable_threads
+from nbbench.record.atomic import ensure_writable, write_text
+from nbbench.record.machines import machine_name
+from nbbench.stats.paired import noise_floor
+from nbbench.stats.summary import mad_sigma
+from nbbench.verdicts import SeriesNoise
+from nbbench.words import Say
+
+CALIBRATION_ROUNDS = 30
+"""Enough to know a sigma to within an eighth (1 / sqrt(2 n))."""
+LEAST_CALIBRATION_ROUNDS = 5
 STALE_AFTER = timedelta(days=30)
 """Kernels, neighbours and cooling change over weeks."""
+_KIND = "nbbench-calibration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +51,18 @@ class Calibration:
     commit: str
     measured_at: datetime
     series: Mapping[str, SeriesNoise]
+    schema: int = 1
+    kind: str = _KIND
 
-    def stale(self, torch: str, threads: int, now: datetime) -> str:
-        """Why it does not hold any more; '' when it does."""
-        if self.torch != torch:
-            return f"it was taken with torch {self.torch}, not {torch}"
-        if self.threads != threads:
-            return f"it was taken with {self.threads} threads, not {threads}"
-        age = now - self.measured_at
-        return f"it is {age.days} days old" if age > STALE_AFTER else ""
+    def stale(self, torch: str, threads: int, now: datetime) -> dict[str, str]:
+        """What no longer holds, with what it was and is (torch, threads, age in days); {} when all does."""
+        then, today = (
+            {"torch": self.torch, "threads": str(self.threads)},
+            {"torch": torch, "threads": str(threads)},
+        )
+        if now - self.measured_at > STALE_AFTER:
+            return {"what": "age", "then": f"{(now - self.measured_at).days} days", "now": ""}
+        return next(({"what": x, "then": then[x], "now": today[x]} for x in then if then[x] != today[x]), {})
 
 
 def calibration_path(results_dir: Path, machine: str) -> Path:
@@ -46,26 +72,76 @@ def calibration_path(results_dir: Path, machine: str) -> Path:
 
 def write_calibration(path: Path, found: Calibration) -> None:
     """Write it, in place of an earlier one."""
-    kept = {
-        "schema": _SCHEMA,
-        "kind": _KIND,
-        **asdict(found),
-        "measured_at": found.measured_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(kept, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+    write_text(path, json.dumps(to_plain(found), indent=2) + "\n")
 
 
 def read_calibration(path: Path) -> Calibration | None:
     """The calibration in a file; None where there is none that can be read."""
     try:
-        kept = json.loads(path.read_bytes())
-        if kept["schema"] != _SCHEMA or kept["kind"] != _KIND:
-            return None
-        series = {str(label): SeriesNoise(**noise) for label, noise in kept["series"].items()}
-        names = ("machine", "torch", "threads", "commit")
-        return Calibration(
-            **{name: kept[name] for name in names}, measured_at=parse_time(kept["measured_at"]), series=series
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    return found if (found.schema, found.kind) == (1, _KIND) else None
+
+
+def known_noise(settings: Settings, now: datetime) -> tuple[Mapping[str, SeriesNoise], EvidenceRecord | None]:
+    """What is known of this machine's noise by series, and what is to be said about it (None: all is well).
+
+    A stale calibration is used, as it is nearer to the truth than none, and said.
+    """
+    machine = machine_name(settings)
+    found = read_calibration(calibration_path(settings.results_dir, machine))
+    stale = found.stale(torch_version(), usable_threads(settings.threads), now) if found else {"what": ""}
+    record = EvidenceRecord("calibration", {"machine": machine, **stale}) if stale else None
+    return (found.series if found else {}), record
+
+
+def calibrate(
+    settings: Settings, commit: Commit, bench: str, seed: int, say: Say
+) -> tuple[Calibration, EvidenceRecord]:
+    """Measure A/A rounds of matching series and keep their noise beside the results.
+
+    Returns it with what was disturbed. Raises InconclusiveError when the budget allowed fewer
+    than LEAST_CALIBRATION_ROUNDS, HostError at once when nothing can be kept.
+    """
+    path = calibration_path(settings.results_dir, machine_name(settings))
+    ensure_writable(path.parent)
+    budget, tally = Budget(settings.budget_s), Tally()
+    pairs: dict[GateSeries, list[Pair]] = {}
+    with (
+        measuring(settings.state_dir),
+        paired_runner(settings, commit, commit, seed) as runner,
+        suppress(BudgetSpentError),
+        held(budget),
+    ):
+        series = runner.discover(bench)
+        say(f"calibrating {len(series)} series on {commit.short} against itself")
+        for turn in range(1, CALIBRATION_ROUNDS + 1):
+            if budget.spent:
+                break
+            for item, pair in clean_round(runner, series, budget, tally):
+                if math.isfinite(pair.log_ratio):
+                    pairs.setdefault(item, []).append(pair)
+            say(f"round {turn}: {budget.left_s:.0f} s left")
+    known = {item: found for item, found in pairs.items() if len(found) >= LEAST_CALIBRATION_ROUNDS}
+    if not known:
+        raise InconclusiveError(
+            f"fewer than {LEAST_CALIBRATION_ROUNDS} rounds fitted into the budget",
+            hint="give more: --budget 5m",
+        )
+    calibration = Calibration(
+        machine_name(settings),
+        torch_version(),
+        usable_threads(settings.threads),
+        commit.hash,
+        datetime.now(UTC),
+        {item.label: _noise(found) for item, found in known.items()},
+    )
+    write_calibration(path, calibration)
+    return calibration, tally.record
+
+
+def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
+    ratios = [pair.log_ratio for pair in pairs]
+    return SeriesNoise(mad_sigma(np.asarray(ratios)), noise_floor(ratios, policy=0.0), len(ratios))

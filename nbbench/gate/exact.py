@@ -3,91 +3,114 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.work_verdicts import WorkFacts, without_base
-from nbbench.host import IMPORT_WORKLOAD, HostWork
+from nbbench.gate.judge import host_verdicts, lost_verdict, without_base, workload_verdicts
+from nbbench.host import IMPORT_WORKLOAD, host_series
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.measure.host import counts_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.subject.profile import load_profile
-from nbbench.work.host_diff import HostDiff, diff_host, host_series
-from nbbench.work.ledger_diff import compare_images, diff_ledgers
+from nbbench.verdicts import Verdict
+from nbbench.words import Say
+from nbbench.work.host_diff import HostDiff, diff_host
+from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.work import line_match
 
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
 
 
-def work_facts(
-    settings: Settings,
-    base: Commit,
-    head: Commit,
-    workloads: re.Pattern[str],
-    server: WarmServer,
-    say: Callable[[str], None],
-) -> WorkFacts:
+@dataclass(frozen=True, slots=True)
+class ExactWork:
+    """The exact work of base and head.
+
+    `diffs` are of workloads that ran on both sides, `host` the host work that moved, `host_equal` the series
+    of which none did; `lost` ran at base and cannot at head; `not_judged` are all others.
+    """
+
+    diffs: tuple[LedgerDiff, ...] = ()
+    lost: tuple[Verdict, ...] = ()
+    not_judged: tuple[NotJudged, ...] = ()
+    host: tuple[HostDiff, ...] = ()
+    host_equal: tuple[str, ...] = ()
+
+    @property
+    def new_images(self) -> list[str]:
+        """Workloads whose image head computes anew."""
+        return [diff.workload for diff in self.diffs if diff.new_image]
+
+    def verdicts(
+        self, acknowledged: Sequence[Acknowledged] = (), images: Collection[str] = ()
+    ) -> list[Verdict]:
+        """What cannot run any more, then each workload; `images` names those whose new image is accepted."""
+        found = [
+            verdict
+            for diff in self.diffs
+            for verdict in workload_verdicts(diff, acknowledged, image_accepted=diff.workload in images)
+        ]
+        host = host_verdicts(self.host, self.host_equal, acknowledged)
+        return [*self.lost, *found, *host]
+
+
+def exact_work(
+    settings: Settings, base: Commit, head: Commit, pattern: re.Pattern[str], server: WarmServer, say: Say
+) -> ExactWork:
     """Compare the exact work of the workloads that match.
 
     A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
     each workload is compared, lost at head, or not judged with the reason.
     """
-    names = matching_workloads(settings, workloads)
+    names = matching_workloads(settings, pattern)
     if not names:  # the suite declares none
-        return WorkFacts()
+        return ExactWork()
     before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
     match, tolerance = line_match(settings, base, head), load_profile(settings).image
-    diffs, lost, not_judged = [], {}, []
+    diffs, lost, not_judged = [], [], []
     for name in names:
         errors = [side[name].error.partition("\n")[0] for side in (before, after)]
         if errors[0]:
             skipped = all(error.startswith(_SKIPPED) for error in errors if error)
             not_judged.append(without_base(f"ledger {name}", *errors, skipped=skipped))
         elif errors[1]:
-            lost[f"ledger {name}"] = errors[1]
+            lost.append(lost_verdict(f"ledger {name}", errors[1]))
         else:
             diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
-    work = WorkFacts(tuple(diffs), lost=lost, not_judged=tuple(not_judged))
+    work = ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
     return _with_host(settings, work, (base, head), match, say)
 
 
 def _with_host(
-    settings: Settings,
-    work: WorkFacts,
-    ends: tuple[Commit, Commit],
-    match: LineMatch | None,
-    say: Callable[[str], None],
-) -> WorkFacts:
+    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], match: LineMatch | None, say: Say
+) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
     names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
     if not counts_host(settings) or not work.diffs:
         return work
-    try:
-        sides = workload_host(settings, ends, names[1:], say)
-    except InconclusiveError as error:
-        missing = NotJudged("host work", NotJudgedReason.NOT_MEASURED, detail=str(error))
-        return replace(work, not_judged=(*work.not_judged, missing))
+    sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
-    equal, lost, not_judged = [], dict(work.lost), list(work.not_judged)
+    equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
     for name in names:
-        before, after = (side.get(name) or HostWork(name, "", error="not recorded") for side in sides)
+        before, after = (side.get(name) for side in sides)
         series = host_series(name, name)
-        if before.error:
+        if before is None or after is None:
+            not_judged.append(NotJudged(series, NotJudgedReason.NOT_MEASURED))
+        elif before.error:
             if not before.error.startswith(_SKIPPED):  # what the suite does not count is no gap
                 not_judged.append(without_base(series, before.error, after.error, skipped=False))
         elif after.error:
-            lost[series] = after.error
+            lost.append(lost_verdict(series, after.error))
         elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
             moved += found
         else:
             equal.append(series)
-    return replace(work, host=tuple(moved), host_equal=tuple(equal), lost=lost, not_judged=tuple(not_judged))
+    return ExactWork(work.diffs, tuple(lost), tuple(not_judged), tuple(moved), tuple(equal))
 
 
 def accepted_images(
@@ -117,11 +140,7 @@ def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) ->
 
 
 def _side(
-    settings: Settings,
-    commit: Commit,
-    names: Sequence[str],
-    server: WarmServer,
-    say: Callable[[str], None],
+    settings: Settings, commit: Commit, names: Sequence[str], server: WarmServer, say: Say
 ) -> dict[str, Ledger]:
     """The ledger of each workload at one commit; where none could be recorded, one that says why."""
     pattern, why = re.compile("|".join(f"^{re.escape(name)}$" for name in names)), "no ledger was recorded"

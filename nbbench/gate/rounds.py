@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.budget import Budget
@@ -11,6 +11,7 @@ from nbbench.gate.session import GateSession
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, PairedRunner
 from nbbench.measure.slices import Sample
+from nbbench.model import EvidenceRecord
 
 RETRIES = 2
 """How often a disturbed pair is measured again in its round; the last one counts, disturbed or not."""
@@ -36,16 +37,10 @@ class Tally:
         return self.pairs >= ENOUGH_PAIRS and self.repeated.total() > HOPELESS_SHARE * self.pairs
 
     @property
-    def sentence(self) -> str:
-        """The share of disturbed pairs, with the reasons."""
-        again = self.repeated.total()
-        why = ", ".join(f"{reason}: {count}" for reason, count in self.repeated.most_common())
-        share = f" ({100 * again / self.pairs:.0f} %)" if self.pairs and again else ""
-        said = f"{again} of {self.pairs} pairs{share} were disturbed and measured again"
-        said += f" ({why})" if why else ""
-        pairs = "1 disturbed pair was" if self.kept == 1 else f"{self.kept} disturbed pairs were"
-        kept = f"; {pairs} kept, as the machine was busy all the time"
-        return said + (kept if self.kept else "")
+    def record(self) -> EvidenceRecord:
+        """How many pairs were disturbed, with the reasons."""
+        figures = {"pairs": self.pairs, "repeated": dict(self.repeated.most_common()), "kept": self.kept}
+        return EvidenceRecord("pairs", figures)
 
 
 def clean_round(
@@ -81,13 +76,11 @@ def run_rounds(
     *,
     budget: Budget,
     tally: Tally,
-    coefficients: Mapping[str, float] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Measure and decide until all is settled or the budget is spent.
 
-    `coefficients` by label: how much of the reference kernels' log-ratio is taken from the series'. `series`
-    are those of the session, in its order. What was measured before an exception is in the session.
+    `series` are those of the session, in its order. What was measured before an exception is in the session.
     """
     turn = 0
     states = dict(zip(series, session.states, strict=True))
@@ -96,7 +89,7 @@ def run_rounds(
         due = {state.label for state in session.due}
         todo = [item for item in states if item.label in due]
         for item, pair in clean_round(runner, todo, budget, tally):
-            states[item].take(pair, (coefficients or {}).get(item.label, 0.0))
+            states[item].take(pair)
         if session.conclude():
             runner.renew()  # a regression is confirmed by processes of a new server
         settled = len(session.states) - len(session.open)

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.gate.acknowledged import Acknowledged, accepted_effect, acknowledged_between
-from nbbench.gate.calibrate import known_noise
+from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
+from nbbench.gate.calibration import known_noise
 from nbbench.gate.equal_code import only_words_changed
-from nbbench.gate.exact import accepted_images, work_facts
+from nbbench.gate.exact import ExactWork, accepted_images, exact_work
+from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
 from nbbench.gate.rounds import Tally, run_rounds
-from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import build_report, unmeasured_report
-from nbbench.gate.work_verdicts import LEDGER_TOLERANCE, WorkFacts, work_verdicts
+from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
 from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
-from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome, SeriesKey
+from nbbench.metrics import Role, metric_of
+from nbbench.model import (
+    Commit,
+    EvidenceRecord,
+    NotJudged,
+    NotJudgedReason,
+    Outcome,
+    Phase,
+    SeriesKey,
+)
 from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import open_store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
-from nbbench.verdicts import GateReport
-from nbbench.words import plural
+from nbbench.verdicts import GateReport, SeriesNoise, Verdict
+from nbbench.words import Say, exactly
 from nbbench.workloads import workload_of
+
+START_PHASES = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
+START_FLOOR, START_RESOLUTION = math.log(1.10), math.log(1.25)
+"""Starting up is paid once a process and scatters more than a warm run: what counts is larger, and few fresh
+processes are enough to show that it did not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +64,20 @@ class Asked:
 class _Found:
     """What was found out so far: a gate whose budget ends reports this much."""
 
-    work: WorkFacts = field(default_factory=WorkFacts)
+    work: ExactWork = field(default_factory=ExactWork)
+    exact: list[Verdict] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
     session: GateSession = field(default_factory=lambda: GateSession([], 0.01))
-    notes: list[str] = field(default_factory=list)
+    notes: list[EvidenceRecord] = field(default_factory=list)
+    not_judged: list[NotJudged] = field(default_factory=list)
 
-    def leave_out(self, what: str) -> None:
-        """The budget ended before this began: nothing is said of it, and that is said."""
-        missing = NotJudged(what, NotJudgedReason.NOT_MEASURED, detail="within the budget")
-        self.work = replace(self.work, not_judged=(*self.work.not_judged, missing))
+    def note(self, kind: str, **figures: object) -> None:
+        """Take note of something that the reader should know."""
+        self.notes.append(EvidenceRecord(kind, figures))
+
+    def leave_out(self, reason: NotJudgedReason, detail: str, *what: str) -> None:
+        """Count what is not judged, and why."""
+        self.not_judged += [NotJudged(one, reason, detail=detail) for one in what]
 
 
 def gate_ends(settings: Settings, base: str | None, head: str | None) -> tuple[Commit, Commit]:
@@ -75,79 +92,75 @@ def gate_ends(settings: Settings, base: str | None, head: str | None) -> tuple[C
     return commits[-2], tip
 
 
-def run_gate(settings: Settings, asked: Asked, say: Callable[[str], None]) -> GateReport:
+def run_gate(settings: Settings, asked: Asked, say: Say) -> GateReport:
     """Judge head against base: the same program at once, exact work next, paired figures last."""
     base, head = asked.base, asked.head
+    report = GateReport(base.hash, head.hash, Outcome.UNCHANGED, seed=asked.seed)
     if base.tree == head.tree:
-        sentence = f"the measured source is the same tree ({head.tree[:12]}), so nothing can be slower"
-        return unmeasured_report(base, head, sentence)
+        return replace(report, notes=(EvidenceRecord("same tree", {"tree": head.tree}),))
     if count := only_words_changed(open_subject(settings).git_dir, base.tree, head.tree):
-        files = plural(count, "file")
-        sentence = f"only comments, docstrings or formatting of {files} changed: the same bytecode runs"
-        return unmeasured_report(base, head, sentence)
+        return replace(report, notes=(EvidenceRecord("same bytecode", {"files": count}),))
     found, budget = _Found(), Budget(settings.budget_s)
     with measuring(settings.state_dir), paired_runner(settings, base, head, asked.seed) as runner:
         try:
             with held(budget):
                 _measure(settings, asked, runner, budget, found, say)
-        except BudgetSpentError as error:
-            found.notes.append(str(error))
+        except BudgetSpentError:
+            found.note("budget ended", seconds=budget.seconds)
             if not found.session.states:
-                found.leave_out(asked.bench if asked.policy != "work" else "exact work")
+                what = "exact work" if asked.policy == "work" else asked.bench
+                found.leave_out(NotJudgedReason.NOT_MEASURED, "within the budget", what)
     found.session.finish()
-    return build_report(
-        base,
-        head,
-        found.work,
-        found.session.states,
-        acknowledged=found.acknowledged,
-        notes=found.notes,
-        seed=asked.seed,
+    cause = time_cause(found.exact, found.work.diffs)
+    judged = [series_verdict(state, cause) for state in found.session.states]
+    verdicts = (*found.exact, *(one for one in judged if isinstance(one, Verdict)))
+    not_judged = [*found.work.not_judged, *found.not_judged]
+    not_judged += [one for one in judged if isinstance(one, NotJudged)]
+    return replace(
+        report,
+        outcome=gate_outcome(verdicts, not_judged),
+        verdicts=verdicts,
+        ledger=tuple(diff.figures for diff in found.work.diffs),
+        notes=tuple(found.notes),
         elapsed_s=budget.elapsed_s,
         machine=machine_name(settings),
+        not_judged=tuple(not_judged),
     )
 
 
 def _measure(
-    settings: Settings,
-    asked: Asked,
-    runner: PairedRunner,
-    budget: Budget,
-    found: _Found,
-    say: Callable[[str], None],
+    settings: Settings, asked: Asked, runner: PairedRunner, budget: Budget, found: _Found, say: Say
 ) -> None:
     """Fill `found` step by step, until something decides or the budget is spent."""
-    if asked.policy != "time":
-        pattern = re.compile(load_profile(settings).gate_workloads)
-        found.work = work_facts(settings, asked.base, asked.head, pattern, runner.server, say)
     found.acknowledged, commits = _acknowledged(settings, asked.base, asked.head)
-    images = [diff.workload for diff in found.work.diffs if diff.new_image]
-    if asked.accept_image:
-        found.work = replace(found.work, accepted_images=frozenset(images))
-    elif images:
-        accepted = accepted_images(settings, found.acknowledged, commits, asked.head, images)
-        found.work = replace(found.work, accepted_images=frozenset(accepted))
-    if images:
-        found.notes.append(_image_note(images, found.work, asked))
-    decided = {verdict.outcome for verdict in work_verdicts(found.work, found.acknowledged)}
+    if asked.policy == "time":
+        found.leave_out(NotJudgedReason.SKIPPED, "--policy time", "exact work")
+    else:
+        pattern = re.compile(load_profile(settings).gate_workloads)
+        found.work = exact_work(settings, asked.base, asked.head, pattern, runner.server, say)
+        _judge_work(settings, asked, commits, found)
+    outcomes = {verdict.outcome for verdict in found.exact}
     if asked.policy == "work":
-        found.notes.append("exact work alone: time was not judged")
-        return
-    if Outcome.REGRESSED in decided:
-        found.notes.append(f"exact work decides beyond {LEDGER_TOLERANCE:.0%}; time was not measured")
-    elif Outcome.NOT_COMPARABLE in decided:
-        found.notes.append("time was not measured: it would be that of another program")
+        phases = [f"time of {phase}" for phase in (*START_PHASES, Phase.WARM)]
+        found.leave_out(NotJudgedReason.SKIPPED, "--policy work judges exact work alone", *phases)
+    elif Outcome.REGRESSED in outcomes:
+        found.note("exact work decides")
+    elif Outcome.NOT_COMPARABLE in outcomes:
+        found.note("another program")
     else:
         _pairs(settings, asked, runner, budget, found, say)
 
 
-def _image_note(images: Sequence[str], work: WorkFacts, asked: Asked) -> str:
-    some = f"the image of {', '.join(images)} changed between base and head"
-    if asked.accept_image:
-        return f"{some}: accepted by --accept-image"
-    if set(images) <= set(work.accepted_images):
-        return f"{some}: accepted by an acknowledged event"
-    return f"{some}: --accept-image or an acknowledged event (`nbbench flag`) says that the new one is right"
+def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], found: _Found) -> None:
+    """Judge exact work, and say who accepted the images that changed."""
+    images = found.work.new_images
+    accepted, by = set(images), "--accept-image"
+    if images and not asked.accept_image:
+        accepted = accepted_images(settings, found.acknowledged, commits, asked.head, images)
+        by = "an acknowledged event" if set(images) <= accepted else ""
+    found.exact = found.work.verdicts(found.acknowledged, accepted)
+    if images:
+        found.note("new images", workloads=images, accepted_by=by)
 
 
 def _acknowledged(
@@ -168,53 +181,51 @@ def _acknowledged(
 
 
 def _pairs(
-    settings: Settings,
-    asked: Asked,
-    runner: PairedRunner,
-    budget: Budget,
-    found: _Found,
-    say: Callable[[str], None],
+    settings: Settings, asked: Asked, runner: PairedRunner, budget: Budget, found: _Found, say: Say
 ) -> None:
     """Measure rounds of pairs until every series is settled or the budget is spent."""
     series = runner.discover(asked.bench)
     noise, warning = known_noise(settings, datetime.now(UTC))
-    policy = math.log1p(settings.floor)
-    states = []
-    for item in series:
-        known = noise.get(item.label)
-        floor = max(policy, known.floor if known else 0.0)
-        one = SeriesState(item.label, floor, unit=item.unit, accepted=_accepted(item, found))
-        label = shlex.quote(re.escape(item.label))
-        one.reproduce = f"nbbench gate --policy time --bench {label} {runner.ends}"
-        states.append(one)
+    states = [_state(settings, item, noise.get(item.label), runner.ends, found) for item in series]
     found.session, tally = GateSession(states, settings.alpha), Tally()
     say(f"measuring {len(series)} series on {machine_name(settings)}")
-    coefficients = {label: one.canary for label, one in noise.items()}
     try:
-        run_rounds(
-            runner, series, found.session, budget=budget, tally=tally, coefficients=coefficients, say=say
-        )
+        run_rounds(runner, series, found.session, budget=budget, tally=tally, say=say)
     finally:
         if tally.pairs:
-            found.notes.append(tally.sentence)
-    if warning:
-        say(f"warning: {warning}")
+            found.notes.append(tally.record)
+    if warning is not None:
         found.notes.append(warning)
-    if noise and (unknown := [s.label for s in states if s.label not in noise]):
-        found.notes.append(f"{len(unknown)} series are not in the calibration: {unknown[0]} …")
+    if noise and (unknown := [s.label for s in states if s.label not in noise and not s.metric.exact]):
+        found.note("not calibrated", series=unknown)
 
 
-def _accepted(item: GateSeries, found: _Found) -> float:
-    """The accepted regression of a series: on record, or what its workload's accepted work predicts (C3).
+def _state(
+    settings: Settings, item: GateSeries, noise: SeriesNoise | None, ends: str, found: _Found
+) -> SeriesState:
+    """A series before its first round, with the limits of its metric's phase and what was accepted of it."""
+    key = SeriesKey(item.benchmark, item.version, item.params, "", "")
+    metric = metric_of(key, item.unit, item.kind, settings.directions)
+    starting = metric.phase in START_PHASES
+    floor = max(math.log1p(settings.floor), START_FLOOR if starting else 0.0, noise.floor if noise else 0.0)
+    accepted = accepted_loss(found.acknowledged, item.label, metric.unit)
+    if not accepted and metric.role is Role.TIME:
+        accepted = _predicted_loss(found, workload_of(key))
+    return SeriesState(
+        item.label,
+        floor,
+        reproduce=f"nbbench gate --policy time --bench {exactly(item.label)} {ends}",
+        metric=metric,
+        accepted=accepted,
+        resolution=START_RESOLUTION if starting else RESOLUTION,
+    )
 
-    Time is then measured against that, so that a later one of another kind does not pass with it.
+
+def _predicted_loss(found: _Found, workload: str | None) -> float:
+    """What the accepted work of a workload lets expect of its time (C3); 0.0 where none was accepted.
+
+    Time is then measured against that, so that a later regression of another kind does not pass with it.
     """
-    if known := accepted_effect(found.acknowledged, item.label, item.unit):
-        return known
-    workload = workload_of(SeriesKey(item.benchmark, item.version, item.params, "", ""))
+    accepted = {v.series.rpartition(" ")[2] for v in found.exact if v.outcome is Outcome.ACKNOWLEDGED}
     diff = next((one for one in found.work.diffs if one.workload == workload), None)
-    if diff is None or item.kind != "time":
-        return 0.0
-    verdicts = work_verdicts(WorkFacts((diff,)), found.acknowledged)
-    accepted = any(verdict.outcome is Outcome.ACKNOWLEDGED for verdict in verdicts)
-    return max(diff.cost_effect, 0.0) if accepted else 0.0
+    return max(diff.cost_effect, 0.0) if diff and workload in accepted else 0.0

@@ -13,16 +13,10 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from nbbench.measure.pair import SIDES, Pair
+from nbbench.metrics import Better, Metric, Role
+from nbbench.model import Phase
 from nbbench.stats.fdr import e_select
-from nbbench.stats.paired import (
-    EQUIVALENCE_ALPHA,
-    PairDecision,
-    PairedEstimate,
-    PairEvidence,
-    estimate_pairs,
-    interval_sentence,
-    percent,
-)
+from nbbench.stats.paired import EQUIVALENCE_ALPHA, PairDecision, PairEvidence, estimate_pairs
 
 CONFIRM_ROUNDS = 3
 """Fresh rounds, from a new warm server, whose median has to lie beyond the floor as well."""
@@ -41,22 +35,26 @@ MAX_ROUNDS = 60
 CRASHES = 2
 """Crashes of one side alone that are no accident: the series is settled then."""
 
+SECONDS = Metric("time", "seconds", Better.LOWER, False, Role.TIME, Phase.WARM, 0.05)
+"""What is compared where nothing else is said."""
+
 
 @dataclass(slots=True)
 class SeriesState:
-    """The rounds of one series so far (log-ratios), its floor, and what was decided.
+    """The rounds of one series so far, its floor, and what was decided.
 
-    ``accepted`` is a regression that somebody acknowledged: log-ratios are counted from there. ``decision``
-    is None until something is decided or it ends. ``confirming`` are the fresh rounds after a regression
-    was found; ``confirmed`` is None until they say yes or no; without ``confirm`` none is needed. ``crashes``
-    counts failures by side, ``errors`` has the first reason of each, ``skipped`` the sides that skip
-    themselves; ``disturbed`` says what disturbed the newest pair that gave no figure, which is no error.
+    ``log_ratios`` are losses: ln(head / base), or its negative where more is better, less ``accepted``, a
+    regression that somebody acknowledged. ``decision`` is None until something is decided or it ends.
+    ``confirming`` are the fresh rounds after a regression was found; ``confirmed`` is None until they say yes
+    or no; without ``confirm`` none is needed. ``crashes`` counts failures by side, ``errors`` has the first
+    reason of each, ``skipped`` the sides that skip themselves; ``disturbed`` says what disturbed the newest
+    pair that gave no figure, which is no error.
     """
 
     label: str
     floor: float
     reproduce: str = ""
-    unit: str = "seconds"
+    metric: Metric = SECONDS
     accepted: float = 0.0
     confirm: bool = True
     resolution: float = RESOLUTION
@@ -81,6 +79,16 @@ class SeriesState:
         return max(self.floor, self.resolution)
 
     @property
+    def sign(self) -> int:
+        """-1 where more is better: its losses are falls."""
+        return -1 if self.metric.better is Better.HIGHER else 1
+
+    @property
+    def directed(self) -> bool:
+        """Whether one direction is known to be a loss; else a change is only told."""
+        return self.metric.better in (Better.LOWER, Better.HIGHER)
+
+    @property
     def crashed(self) -> str:
         """The one side that crashed, often enough to be no accident; '' where none did or both."""
         [side, other] = SIDES if self.crashes["base"] else SIDES[::-1]
@@ -93,6 +101,8 @@ class SeriesState:
             return True
         if not self.log_ratios and self.crashes.total() >= CRASHES:
             return True
+        if self.metric.exact:
+            return bool(self.log_ratios)
         if self.decision is None or self.decision.decision == "undecided":
             return len(self.log_ratios) >= MAX_ROUNDS
         return not self.confirms or self.confirmed is not None
@@ -100,32 +110,33 @@ class SeriesState:
     @property
     def confirms(self) -> bool:
         """Whether its rounds now go to the confirmation of a regression."""
-        return self.confirm and self.decision is not None and self.decision.decision == "slower"
+        wanted = self.confirm and self.directed
+        return wanted and self.decision is not None and self.decision.decision == "slower"
 
-    def take(self, pair: Pair, coefficient: float = 0.0) -> None:
-        """Take one pair into account; ``coefficient`` times the reference kernels' drift is taken from it."""
-        self.rounds += any(one.value or one.error for one in (pair.base, pair.head))
+    def take(self, pair: Pair) -> None:
+        """Take one pair into account."""
+        self.rounds += any(one.value is not None or one.error for one in (pair.base, pair.head))
         for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
             if sample.skipped:
                 self.skipped.add(side)
             if sample.error:
                 self.errors.setdefault(side, sample.error)
                 self.crashes[side] += not sample.skipped
-            if sample.value:
+            if sample.value is not None:
                 self.values[side].append(sample.value)
         self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
-        self.add(pair.log_ratio - coefficient * pair.drift)
+        self.add(pair.log_ratio)
 
     def add(self, log_ratio: float) -> None:
         """Take one round into account; after a regression was found, rounds go to its confirmation."""
         if not math.isfinite(log_ratio):
             return
-        beyond = log_ratio - self.accepted
+        loss = self.sign * log_ratio - self.accepted
         if not self.confirms:
-            self.log_ratios.append(beyond)
-            self.evidence.add(beyond)
+            self.log_ratios.append(loss)
+            self.evidence.add(loss)
             return
-        self.confirming.append(beyond)
+        self.confirming.append(loss)
         agrees = median(self.confirming) > self.floor
         if len(self.confirming) >= CONFIRM_ROUNDS and agrees:
             self.confirmed = True
@@ -139,7 +150,8 @@ class GateSession:
     After each round `conclude` weighs the evidence of every series by the e-Benjamini-Hochberg procedure:
     with e-processes it holds at whatever round a series stops, for any dependence between series. `alpha` is
     the rate of false regressions; in a gate where nothing became slower it is the probability of any.
-    `inside_alpha` is the rate at which a change beyond the margin is called none.
+    `inside_alpha` is the rate at which a change beyond the margin is called none. Exact series are settled by
+    their first figures and have no part in it.
     """
 
     def __init__(
@@ -147,6 +159,7 @@ class GateSession:
     ) -> None:
         self.states = tuple(states)
         self.alpha, self.inside_alpha = alpha, inside_alpha
+        self._noisy = tuple(state for state in self.states if not state.metric.exact)
 
     @property
     def open(self) -> tuple[SeriesState, ...]:
@@ -164,14 +177,14 @@ class GateSession:
 
     def conclude(self) -> bool:
         """Decide what can be decided; True when a regression was found that now needs its confirmation."""
-        slower = e_select([state.evidence.slower for state in self.states], self.alpha)
-        faster = e_select([state.evidence.faster for state in self.states], self.alpha)
+        slower = e_select([state.evidence.slower for state in self._noisy], self.alpha)
+        faster = e_select([state.evidence.faster for state in self._noisy], self.alpha)
         found = False
-        for state, worse, better in zip(self.states, slower, faster, strict=True):
+        for state, worse, better in zip(self._noisy, slower, faster, strict=True):
             if state.decision is not None or not state.log_ratios:
                 continue
             if worse or better:
-                level = self.alpha * int((slower if worse else faster).sum()) / len(self.states)
+                level = self.alpha * int((slower if worse else faster).sum()) / len(self._noisy)
                 state.decision = _beyond(state, level, worse=bool(worse))
                 found |= state.confirms
             elif state.evidence.equivalent >= -math.log(self.inside_alpha):
@@ -179,38 +192,24 @@ class GateSession:
         return found
 
     def finish(self) -> None:
-        """Say of every series that is still open what its rounds showed."""
-        for state in self.states:
+        """Estimate what the rounds of every series that is still open showed."""
+        for state in self._noisy:
             if state.decision is None and state.log_ratios:
                 found = estimate_pairs(state.log_ratios, alpha=self.inside_alpha)
-                state.decision = PairDecision("undecided", found, _open_reason(state, found))
+                state.decision = PairDecision("undecided", found)
 
 
 def _beyond(state: SeriesState, level: float, *, worse: bool) -> PairDecision | None:
     """The decision that a series left its floor; None when its estimate contradicts the evidence."""
     found = estimate_pairs(state.log_ratios, alpha=level)
-    said, floor = interval_sentence(found), state.floor
-    if worse and found.lo > floor and found.effect > floor:
-        return PairDecision("slower", found, f"{said} lies above the floor of {percent(floor)}")
-    if not worse and found.hi < -floor and found.effect < -floor:
-        return PairDecision("faster", found, f"{said} lies below the floor of {percent(-floor)}")
+    if worse and min(found.lo, found.effect) > state.floor:
+        return PairDecision("slower", found)
+    if not worse and max(found.hi, found.effect) < -state.floor:
+        return PairDecision("faster", found)
     return None
 
 
 def _inside(state: SeriesState, alpha: float) -> PairDecision | None:
     found = estimate_pairs(state.log_ratios, alpha=alpha)
-    if not -state.margin < found.lo <= found.effect <= found.hi < state.margin:
-        return None
-    said = f"{interval_sentence(found)} lies inside ±{percent(state.margin)[1:]}"
-    return PairDecision("equivalent", found, said)
-
-
-def _open_reason(state: SeriesState, found: PairedEstimate) -> str:
-    if not found.lo <= found.effect <= found.hi:
-        return f"early and late rounds contradict each other over {found.n} rounds"
-    if not (math.isfinite(found.lo) and math.isfinite(found.hi)):
-        return f"change {percent(found.effect)}, {found.n} rounds are too few for an interval"
-    return (
-        f"{interval_sentence(found)} neither lies beyond the floor of {percent(state.floor)[1:]} "
-        f"nor inside ±{percent(state.margin)[1:]}"
-    )
+    inside = -state.margin < found.lo <= found.effect <= found.hi < state.margin
+    return PairDecision("equivalent", found) if inside else None

@@ -10,8 +10,11 @@ from nbbench.history.changes import History
 from nbbench.history.order import CommitOrder
 from nbbench.history.setups import setup_changes
 from nbbench.history.telemetry import machine_jump
+from nbbench.host import IMPORT_WORKLOAD
 from nbbench.ledger import Ledger
+from nbbench.metrics import Role, change_role, phase_of
 from nbbench.model import ChangePoint, ProcessRecord, SeriesKey
+from nbbench.work.host_diff import HostDiff, diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.workloads import ledger_families, workload_of
 
@@ -28,6 +31,7 @@ class Around:
         self._records = _by_commit(history.records)
         self._setups = history.setups
         self._tolerance = history.tolerance
+        self._host = history.host
         self._diffs: dict[tuple[str, int, int], LedgerDiff | None] = {}
 
     def same_tree(self, lo: int, hi: int) -> bool:
@@ -67,6 +71,17 @@ class Around:
             if any(name.startswith(family) for name in base):
                 return None
         return None
+
+    def host(self, changes: Iterable[ChangePoint], lo: int, hi: int) -> tuple[HostDiff, ...]:
+        """The host work behind these changes, by line: `hi` against the nearest commit before `lo` that has
+        some on record. Lines are matched by their functions."""
+        asked = {(c.unit, phase_of(c.key)): c for c in changes if change_role(c) is Role.HOST}
+        names = {workload_of(c.key) for c in asked.values()} | {IMPORT_WORKLOAD}
+        if not asked or not (head := self._host(self.commits[hi].tree)):
+            return ()
+        kept = (self._host(self.commits[i].tree) for i in range(lo - 1, -1, -1))
+        base = {n: one for n, one in next(filter(None, kept), {}).items() if n in names}
+        return tuple(one for one in diff_all(base, head) if (one.metric, one.phase) in asked)
 
     def _usable(self, index: int) -> dict[str, Ledger]:
         found = self._ledgers.get(self.commits[index].tree, {})

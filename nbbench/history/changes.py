@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -17,6 +17,7 @@ from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
 from nbbench.history.setups import Setups
 from nbbench.history.share import share_work, useful_jobs
+from nbbench.history.siblings import MeasuredBeside, Siblings
 from nbbench.history.standing import (
     SeriesStanding,
     current,
@@ -26,6 +27,7 @@ from nbbench.history.standing import (
     without_flips,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
@@ -54,7 +56,7 @@ class History:
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `repeats` holds
     results that were collected more than once, `setups` what each was measured with; images that differ by
-    less than `tolerance` are the same within rounding.
+    less than `tolerance` are the same within rounding. `host` gives a tree's host work by line.
     """
 
     series: Collection[Series]
@@ -65,6 +67,7 @@ class History:
     repeats: Repeats = field(default_factory=dict)
     setups: Setups = field(default_factory=Setups)
     tolerance: ImageTolerance = ROUNDING
+    host: Callable[[str], Mapping[str, HostWork]] = lambda tree: {}
 
     def size(self) -> int:
         """How many series there are to judge."""
@@ -97,12 +100,13 @@ def judge_history(
     changes below `min_effect` (a log ratio) are left out. The machine's own series are never
     tested: they explain. Results whose processes or canaries were disturbed are left out, unless that is
     half of the series or more, and what the canaries show of the machine's drift is taken out of times
-    where that lowers their error. A level of one or two commits needs the word of the ledger or of a
-    second collection. `declared` gives directions of units. `jobs` processes share what is stored (as many
-    as are worth starting where it is None); the result does not depend on it, and few of those series are in
-    memory at a time.
+    where that lowers their error. A level of one or two commits needs the word of the ledger, of a second
+    collection, or, where no ledger knows its work, of the other series of the machine. `declared` gives
+    directions of units. `jobs` processes share what is stored (as many as are worth starting where it is
+    None); the result does not depend on it, and few of those series are in memory at a time.
     """
     judge = _Judge(history, alpha, min_effect, declared)
+    judge.look_beside(history)
     done: list[_Judged] = []
 
     def tell() -> None:
@@ -149,10 +153,32 @@ class _Judge:
         self._stored, self._suite, self._repeats = history.stored, current_workloads(), history.repeats
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
+        self._siblings = Siblings()
         self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
         ledgers = (one.key for one in history.series if one.key.benchmark.startswith(LEDGER_SERIES))
         self._counted = frozenset(map(_figure, ledgers))
+
+    def look_beside(self, history: History) -> None:
+        """Read what the series of each machine show together; nothing where no canary is on record."""
+        if not self._canaries.levels:
+            return
+        stored = history.stored
+        curves = (found for part in stored.parts() for _, found in stored.read(part)) if stored else ()
+        memory = (curve(self.order, one) for one in history.series)
+        self._siblings = Siblings.of(filter(None, map(self._measured_beside, chain(curves, memory))))
+
+    def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
+        metric = metric_of(one.key, one.unit, one.kind, self._declared)
+        if metric.exact or metric.role is not Role.TIME:
+            return None
+        at = self._canaries.at(one.key, one.commits)
+        if not np.isfinite(at).any():
+            return None
+        values, _ = self._undisturbed(one, metric)
+        logs = np.log(np.where(values > 0, values, np.nan))
+        beside = self._canaries.beside(one.key, one.commits)
+        return MeasuredBeside(one.key, tuple(one.commits), logs, beside, at)
 
     def part(self, part: range) -> list[_Judged]:
         """Read some curves of the database and judge them, in whichever process this is."""
@@ -205,13 +231,14 @@ class _Judge:
         return (values if beside is None else remove_drift(values, beside)[0]), sound
 
     def _confirmed(self, one: Curve) -> NDArray[np.int64]:
-        """Short levels that the work confirms, and points that a second collection does, as `detect_steps`
-        takes them."""
+        """Short levels that the work confirms, and points that a second collection does, or the other series
+        of the machine where no work is known, as `detect_steps` takes them."""
         confirmed = self._work.confirmed(one)
         if again := self._repeats.get(one.key):
             repeats = repeated(one.commits, one.values, again)
             confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
-        return confirmed
+        shared = self._siblings.confirm(one.key, one.commits) & ~self._work.known(one)
+        return np.where((confirmed == 0) & shared, ALONE, confirmed)
 
 
 def _figure(key: SeriesKey) -> tuple[str, str]:
@@ -249,13 +276,13 @@ def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) ->
 def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:
     """The commits between the last certain old level and the first certain new one."""
     lo, hi = one.commits[step.lo], one.commits[step.hi]
-    if step.lo > 0 and step.kind != "drift":
+    if step.lo > 0:
         # The culprit may not have been measured: it follows the last point at the old level.
         lo = order.after(one.commits[step.lo - 1])
     return ChangePoint(
         key=one.key,
         unit=one.unit,
-        kind="exact" if metric.exact else step.kind,
+        kind="exact" if metric.exact else "step",
         lo_commit=lo,
         hi_commit=hi,
         before=step.before,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,22 +94,27 @@ class WorkHistory:
         self._places = {commit.hash: i for i, commit in enumerate(order.commits)}
         trees = [ledgers.get(commit.tree, {}) for commit in order.commits]
         names = sorted({name for found in trees for name in found})
-        self._levels = {
-            name: work_levels([_work(found.get(name)) for found in trees], tolerance) for name in names
-        }
+        work = {name: [_work(found.get(name)) for found in trees] for name in names}
+        self._levels = {name: work_levels(done, tolerance) for name, done in work.items()}
+        self._known = {name: np.array([one is not None for one in done]) for name, done in work.items()}
 
     def levels(self, one: Curve) -> IntArray:
         """Number (n,) of the level of equal work at each commit of a series; all 0 where none is known."""
-        own = workload_of(one.key)
-        families = ledger_families(one.key)
-        named = (
-            [own] if own in self._levels else [n for n in self._levels if families and n.startswith(families)]
-        )
+        return self._over_workloads(self._levels, one)
+
+    def known(self, one: Curve) -> NDArray[np.bool_]:
+        """At which commits (n,) of a series the work of one of its workloads is on record."""
+        return self._over_workloads(self._known, one) > 0
+
+    def _over_workloads(self, figures: Mapping[str, NDArray[Any]], one: Curve) -> IntArray:
+        """Sum of the ``figures`` at the commits (n,) of a series over its workload, or its families'."""
+        own, families = workload_of(one.key), ledger_families(one.key)
+        named = [own] if own in figures else [n for n in figures if families and n.startswith(families)]
         if not named or not one.values.size:
             return np.zeros(one.values.size, dtype=np.int64)
         places = [self._places[commit] for commit in one.commits]
-        levels: IntArray = np.sum([self._levels[str(name)][places] for name in named], axis=0)
-        return levels
+        total: IntArray = np.sum([figures[str(name)][places] for name in named], axis=0, dtype=np.int64)
+        return total
 
     def confirmed(self, one: Curve) -> IntArray:
         """Short levels of a series that its own work confirms, (n,) as `short_levels` has them.

@@ -22,6 +22,7 @@ from nbbench.workloads import workload_of
 _RECOVERED_SHARE = 0.5
 # A minor fault costs about 1.7 µs (docs/findings.md), in which a core moves about so much at 10 GB/s.
 BYTES_PER_FAULT = 17_000
+_PAGE_BYTES = 4096.0
 _WORDS = {
     EventDirection.REGRESSION: "slower",
     EventDirection.IMPROVEMENT: "faster",
@@ -91,6 +92,7 @@ def _facts(group: Group, around: Around) -> Facts:
         after,
         around.canary_jump(group.lo, group.hi, [c for c in own if change_role(c) is Role.TIME]),
         around.setup(group.lo, group.hi, own),
+        around.host(own, group.lo, group.hi),
     )
 
 
@@ -120,7 +122,10 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
 
 def _predicted(facts: Facts) -> list[float]:
     """Log ratios of time that exact work and page faults predict, one a workload."""
-    faults = {workload_of(c.key): c.after - c.before for c in facts.of(Role.ALLOCATOR)}
+    faults: dict[str | None, float] = {}
+    for change in sorted(facts.of(Role.ALLOCATOR), key=lambda c: c.kind == "exact"):
+        pages = 1.0 if change.unit == "faults" else _PAGE_BYTES  # of what is mapped each page faults once
+        faults[workload_of(change.key)] = (change.after - change.before) / pages
     effects = []
     for diff in facts.diffs:
         more = faults.get(diff.workload, 0.0) * BYTES_PER_FAULT

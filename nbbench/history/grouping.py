@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.history.around import Around
-from nbbench.history.causes import exact_cause, work
+from nbbench.history.causes import EXACT, exact_cause, work
+from nbbench.host import host_cause
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -15,6 +16,7 @@ from nbbench.workloads import ledger_families, workload_of
 
 _EXPLAINED_SHARE = 0.5
 _COUNTED = (Role.WORK, Role.DTYPE)
+_HOST_CAUSES = (Cause.HOST, Cause.IMPORT, Cause.OUTPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,6 @@ class Placed:
     direction: EventDirection
     runs: Hashable
     cause: Cause | None = None
-
-    @property
-    def drift(self) -> bool:
-        """Whether it is a slow change, without a commit of its own."""
-        return self.change.kind == "drift"
 
     @property
     def size(self) -> float:
@@ -61,7 +58,6 @@ class Group:
     hi: int
     direction: EventDirection
     phase: Phase
-    drift: bool = False
     sharp: bool = False
     cause: Cause | None = None
     members: list[Placed] = field(default_factory=list)
@@ -93,7 +89,7 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     Exact work comes first, sharp ranges before wide ones, each workload in the direction of its own cost. A
     noisy step joins the group that it overlaps in its direction and phase, where that group's work is what
     it runs and large enough to explain it, or begins one. Memory joins what happened in the same commits in
-    its direction. Drifts keep to themselves, derived figures only join. No group takes a series twice.
+    its direction, derived figures only join. No group takes a series twice.
     """
     every = place_changes(changes, around)
     placed = [one for one in every if one.cause is not Cause.FAILURE]
@@ -102,19 +98,19 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
         if one.cause is Cause.FAILURE:
             same = [g for g in groups if (g.lo, g.hi, g.phase) == (one.lo, one.hi, one.phase)]
             _join(groups, one, same, narrow=False)
-    counted = [p for p in placed if p.role in _COUNTED and p.change.kind == "exact"]
+    counted = [p for p in placed if p.role in (*_COUNTED, Role.HOST) and p.change.kind == "exact"]
     memory = [p for p in placed if p.role is Role.MEMORY]
     derived = [p for p in placed if p.role is Role.DERIVED]
     taken = {id(p) for p in (*counted, *memory, *derived)}
     noisy = [p for p in placed if id(p) not in taken]
     for one in sorted(counted, key=lambda p: (p.direction is EventDirection.CHANGE, p.hi - p.lo, p.range)):
         _join(groups, one, [g for g in groups if _same_work(g, one)], narrow=True)
-    for one in sorted(noisy, key=lambda p: (p.role is not Role.ALLOCATOR, -p.size, p.range)):
+    for one in sorted(noisy, key=_sure):
         _join(groups, one, [g for g in groups if _explains(g, one, around)], narrow=False)
     for one in sorted(memory, key=lambda p: (p.change.kind != "exact", p.hi - p.lo, -p.size, p.range)):
         _join(groups, one, [g for g in groups if _held(g, one)], narrow=one.change.kind == "exact")
     for one in derived:
-        fitting = [g for g in groups if g.overlaps(one) and g.drift == one.drift]
+        fitting = [g for g in groups if g.overlaps(one)]
         if home := _best([g for g in fitting if one.direction is g.direction] or fitting, one):
             home.add(one)
     return groups
@@ -135,10 +131,10 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
 def _place(change: ChangePoint, around: Around) -> Placed:
     lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
-    fails = Cause.FAILURE if change.fails else None
-    return Placed(
-        change, min(lo, hi), hi, change_role(change), phase_of(change.key), change.direction, runs, fails
-    )
+    role, cause = change_role(change), Cause.FAILURE if change.fails else None
+    if role is Role.HOST and cause is None:
+        cause = host_cause(change.unit)
+    return Placed(change, min(lo, hi), hi, role, phase_of(change.key), change.direction, runs, cause)
 
 
 def _with_work(one: Placed, direction: EventDirection, cause: Cause) -> Placed:
@@ -158,7 +154,7 @@ def _decide(bundle: Sequence[Placed], around: Around) -> tuple[EventDirection, C
     if direction is None:
         direction = max(bundle, key=_says).direction
     causes = [exact_cause(diff, direction) for diff in diffs]
-    named = next((c for c in (Cause.IMAGE, Cause.DTYPE, Cause.WORK) if c in causes), None)
+    named = next((cause for cause, _ in EXACT if cause in causes), None)
     widths = any(p.role is Role.DTYPE and p.direction in (direction, EventDirection.CHANGE) for p in bundle)
     return direction, named or (Cause.DTYPE if widths else Cause.WORK)
 
@@ -167,6 +163,11 @@ def _cost_direction(diff: LedgerDiff) -> EventDirection | None:
     if diff.cost_effect == 0 or math.isnan(diff.cost_effect):
         return None
     return EventDirection.REGRESSION if diff.cost_effect > 0 else EventDirection.IMPROVEMENT
+
+
+def _sure(one: Placed) -> tuple[object, ...]:
+    """What else than work places an event first: large blocks, counted exactly, before faults of pages."""
+    return one.role is not Role.ALLOCATOR, one.change.kind != "exact", -one.size, one.range
 
 
 def _says(one: Placed) -> tuple[bool, bool, float]:
@@ -184,11 +185,11 @@ def _name(change: ChangePoint) -> tuple[object, ...]:
 def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow: bool) -> None:
     """Add a change point to the best of the fitting groups, or to one of its own."""
     exact = one.change.kind == "exact"
-    home = _best([g for g in fitting if one.change.key not in g.keys and g.drift == one.drift], one)
+    home = _best([g for g in fitting if one.change.key not in g.keys], one)
     if home is None:
-        home = Group(one.lo, one.hi, one.direction, one.phase, one.drift, exact, one.cause)
+        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause)
         groups.append(home)
-    elif narrow or not (home.sharp or home.drift):
+    elif narrow or not home.sharp:
         home.narrow(one)
         home.sharp = home.sharp or exact
     home.add(one)
@@ -221,12 +222,14 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
         return False
     if group.cause is Cause.FAILURE:
         return False
+    if group.cause in _HOST_CAUSES and not ledger_families(one.change.key):
+        return group.phase is not Phase.WARM  # importing and building are no workload's own
     if not group.sharp:
-        return group.drift or (group.lo, group.hi) == one.range or _alike(group, one)
+        return (group.lo, group.hi) == one.range or _alike(group, one)
     diffs = around.diffs(one.change.key, group.lo, group.hi)
     if one.runs in group.runs and diffs:
         said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
-        if group.cause is not Cause.WORK or not said:
+        if group.cause is not Cause.WORK or not said or one.change.kind == "exact":
             return True
         return any(work.explains_time(d, one.change) for d in said)
     if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):

@@ -8,17 +8,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
+from nbbench.host import PYTHON, HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
-from nbbench.record.ledger_files import evidence_torch
+from nbbench.record.ledger_files import evidence_torch, kept_host
 from nbbench.record.refresh import import_all, no_results, order_notes
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
@@ -28,24 +30,35 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.confirmed import Repeats
     from nbbench.history.setups import Setups
 
-RULES = 6
+RULES = 7
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
 def load_history(
-    store: Store, *, machine: str | None = None, tolerance: ImageTolerance | None = None
+    store: Store,
+    *,
+    machine: str | None = None,
+    tolerance: ImageTolerance | None = None,
+    results_dir: Path | None = None,
 ) -> History:
-    """Everything that detection looks at; the series stay in the database."""
+    """Everything that detection looks at; the series stay in the database, host work by line in its files."""
     from nbbench.history.changes import History
     from nbbench.history.curves import StoredCurves
 
     by_torch, commits = stored_ledgers(store), tuple(store.commits())
     records = tuple(store.process_records())
+    # Evidence compares trees under one torch.
+    torch = evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch())
+
+    @cache
+    def host(tree: str) -> Mapping[str, HostWork]:
+        return kept_host(results_dir, tree, torch, PYTHON) if results_dir else {}
+
     return History(
         series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],
         commits=commits,
-        # Evidence compares trees under one torch.
-        ledgers=by_torch.get(evidence_torch({t: len(f) for t, f in by_torch.items()}, installed_torch()), {}),
+        ledgers=by_torch.get(torch, {}),
+        host=host,
         records=records,
         stored=StoredCurves(store, CommitOrder(commits), machine),
         repeats=_repeats(store, machine, records),
@@ -106,7 +119,9 @@ def detect_events(
     from nbbench.history.events import build_events
 
     rests_on = store.fingerprint()  # before reading: what comes meanwhile is new to the next command
-    history = load_history(store, machine=machine, tolerance=load_profile(settings).image)
+    history = load_history(
+        store, machine=machine, tolerance=load_profile(settings).image, results_dir=settings.results_dir
+    )
     found = judge_history(
         history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -34,15 +34,17 @@ _FLIPS = 4
 _UNDONE = 0.25
 
 
+Told = tuple[NotJudgedReason, int, str, float | None]
+"""Why a series is not judged: reason, since where, a clause, and how far it is from the level before."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesStanding:
     """How a series stands; places count the commits of the branch, -1 where there is none.
 
-    `first` and `last` are those of its results, whatever became of them; `fails_since` and `skipped_since`
-    where the failures (skips) begin with which it ends; `ran` is the place of the newest value before them.
-    `usable` counts values; `start` and `end` are the levels of the first and the last of them. `flips` counts
-    changes between two levels that take turns; `recent` the newest values that are not at the last level, and
-    `apart` how far away they lie (log ratio).
+    `first` and `last` are those of its results, whatever became of them, `ran` is that of its newest value.
+    `usable` counts values; `start` and `end` are the levels of the first and the last of them. `told` is why
+    it is not judged, as far as it says so itself.
     """
 
     key: SeriesKey
@@ -50,20 +52,16 @@ class SeriesStanding:
     exact: bool
     first: int
     last: int
+    ran: int
     usable: int
-    fails_since: int = -1
-    skipped_since: int = -1
-    ran: int = -1
-    start: float = math.nan
-    end: float = math.nan
-    flips: int = 0
-    recent: tuple[int, ...] = ()
-    apart: float = 0.0
+    start: float
+    end: float
+    told: Told | None = None
 
     @property
-    def short(self) -> bool:
-        """Whether there are too few values to show any change."""
-        return self.usable < (LEAST_EXACT_VALUES if self.exact else LEAST_NOISY)
+    def needs(self) -> int:
+        """How many values it takes to show a change."""
+        return LEAST_EXACT_VALUES if self.exact else LEAST_NOISY
 
 
 def standing(
@@ -73,31 +71,33 @@ def standing(
     derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
-    places = np.array([order.index(commit) for commit in one.commits], dtype=np.int64)
-    skipped = sorted(order.index(commit) for commit in one.skipped)
+    places = [order.index(commit) for commit in one.commits]
     known = np.isfinite(one.values)
-    usable, failed = places[known], places[~known]
     found = one.values[known]
-    every = [*places.tolist(), *skipped]
-    ran = int(usable[-1]) if usable.size else -1
-    level = found[int(known[: steps[-1].index].sum()) if steps else 0 :]
-    recent, apart = (0, 0.0) if metric.exact else _newest_apart(level, metric.least_change, min_effect)
-    return SeriesStanding(
-        one.key,
-        one.unit,
-        metric.exact,
-        first=min(every, default=-1),
-        last=max(every, default=-1),
-        usable=int(known.sum()),
-        fails_since=_first_after(failed, ran) if failed.size and failed[-1] > max([ran, *skipped]) else -1,
-        skipped_since=_first_after(np.array(skipped), ran) if skipped and skipped[-1] == max(every) else -1,
-        ran=ran,
-        start=float(np.median(found[:_LEVEL])) if found.size else math.nan,
-        end=float(np.median(found[-_LEVEL:])) if found.size else math.nan,
-        flips=flips,
-        recent=tuple(usable[-recent:].tolist()) if recent else (),
-        apart=apart,
+    usable = [place for place, value in zip(places, known.tolist(), strict=True) if value]
+    failed = [place for place, value in zip(places, known.tolist(), strict=True) if not value]
+    skipped = sorted(order.index(commit) for commit in one.skipped)
+    every, ran = [*places, *skipped], max(usable, default=-1)
+    told: Told | None = None
+    if failed and failed[-1] == max(every):
+        since = min(place for place in failed if place > ran)
+        told = NotJudgedReason.FAILING, since, "" if ran >= 0 else "it never ran", None
+    elif skipped and skipped[-1] == max(every):
+        told = NotJudgedReason.SKIPPED, min(place for place in skipped if place > ran), "", None
+    elif flips:
+        said = f"it takes turns between two levels ({flips} times)"
+        told = NotJudgedReason.DISTURBED, min(every), said, None
+    elif not metric.exact and found.size >= LEAST_NOISY:
+        level = found[int(known[: steps[-1].index].sum()) if steps else 0 :]
+        count, apart = _newest_apart(level, metric.least_change, min_effect)
+        if count:
+            said = "the newest value" if count == 1 else f"the newest {count} values"
+            told = NotJudgedReason.TOO_RECENT, usable[-count], said, apart
+    start, end = (
+        float(np.median(part)) if found.size else math.nan for part in (found[:_LEVEL], found[-_LEVEL:])
     )
+    first, last = min(every, default=-1), max(every, default=-1)
+    return SeriesStanding(one.key, one.unit, metric.exact, first, last, ran, found.size, start, end, told)
 
 
 def _newest_apart(level: NDArray[np.float64], least_change: float, min_effect: float) -> tuple[int, float]:
@@ -131,10 +131,6 @@ def without_flips(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
     return tuple(step for i, step in enumerate(steps) if i not in flipping), len(flipping)
 
 
-def _first_after(places: NDArray[np.int64], place: int) -> int:
-    return int(places[places > place][0])
-
-
 def current(standings: Iterable[SeriesStanding]) -> list[SeriesStanding]:
     """Without those of a benchmark's version that a newer one has replaced: that one is judged now."""
     last: dict[SeriesKey, int] = defaultdict(lambda: -1)
@@ -152,7 +148,7 @@ def newly_failing(standings: Iterable[SeriesStanding], order: CommitOrder) -> li
             unit=one.unit,
             kind="fails",
             lo_commit=order.commits[one.ran + 1].hash,
-            hi_commit=order.commits[one.fails_since].hash,
+            hi_commit=order.commits[one.told[1]].hash,
             before=one.end,
             after=math.nan,
             effect=math.inf,
@@ -162,7 +158,7 @@ def newly_failing(standings: Iterable[SeriesStanding], order: CommitOrder) -> li
             direction=EventDirection.REGRESSION,
         )
         for one in standings
-        if one.fails_since >= 0 and one.ran >= 0
+        if one.told and one.told[0] is NotJudgedReason.FAILING and one.ran >= 0
     ]
 
 
@@ -179,57 +175,36 @@ def not_judged_series(
         relatives[one.key.benchmark, one.key.params].append(one)
     found = []
     for one in standings:
-        others = [o for o in relatives[one.key.benchmark, one.key.params] if o is not one]
-        said = _reason(one, others, newest)
-        if said is None:
-            continue
-        reason, since, detail, effect = said
-        commit = commits[since].hash if since >= 0 else ""
-        found.append(NotJudged(one.key.label, reason, commit, detail, effect))
-    return sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail)), len(standings) - len(found)
+        told = one.told
+        if told is None and one.usable < one.needs:
+            told = _short(one, relatives[one.key.benchmark, one.key.params])
+        # Ledgers are recorded where somebody asked for them: none at the newest commits says nothing.
+        ledger = one.key.benchmark.startswith(LEDGER_SERIES)
+        if told is None and not ledger and one.last < newest[one.key.machine, one.key.environment]:
+            told = NotJudgedReason.VANISHED, one.ran, "nothing newer is on record", None
+        if told is not None:
+            reason, since, detail, effect = told
+            commit = commits[since].hash if since >= 0 else ""
+            found.append(NotJudged(one.key.label, reason, commit, detail, effect))
+    ordered = sorted(found, key=lambda n: (n.series, n.reason, n.since, n.detail))
+    return ordered, len(standings) - len(found)
 
 
-_Told = tuple[NotJudgedReason, int, str, float | None]
-
-
-def _reason(
-    one: SeriesStanding, others: Sequence[SeriesStanding], newest: Mapping[tuple[str, str], int]
-) -> _Told | None:
-    """Why a series is not judged: reason, since where, a clause, and how far it is from the level before."""
-    if one.fails_since >= 0:
-        return NotJudgedReason.FAILING, one.fails_since, "" if one.ran >= 0 else "it never ran", None
-    if one.skipped_since >= 0:
-        return NotJudgedReason.SKIPPED, one.skipped_since, "", None
-    if one.flips:
-        said = f"it takes turns between two levels ({one.flips} times)"
-        return NotJudgedReason.DISTURBED, one.first, said, None
-    if one.short:
-        return _short(one, others)
-    # Ledgers are recorded where somebody asked for them: none at the newest commits says nothing.
-    ledger = one.key.benchmark.startswith(LEDGER_SERIES)
-    if not ledger and one.last < newest[one.key.machine, one.key.environment]:
-        return NotJudgedReason.VANISHED, max(one.ran, one.first), "nothing newer is on record", None
-    if one.recent:
-        count = len(one.recent)
-        said = "the newest value" if count == 1 else f"the newest {count} values"
-        return NotJudgedReason.TOO_RECENT, one.recent[0], said, one.apart
-    return None
-
-
-def _short(one: SeriesStanding, others: Sequence[SeriesStanding]) -> _Told:
+def _short(one: SeriesStanding, relatives: Iterable[SeriesStanding]) -> Told:
     """What it lacks, and what it is compared with: another version's, machine's or environment's level."""
-    detail = f"{one.usable} of the {LEAST_EXACT_VALUES if one.exact else LEAST_NOISY} values that it takes"
-    older = [o for o in others if o.usable and o.first <= one.first]
+
+    def kinship(other: SeriesStanding) -> tuple[bool, bool, bool, int]:
+        a, b = other.key, one.key
+        return a.machine == b.machine, a.environment == b.environment, a.version == b.version, other.ran
+
+    detail = f"{one.usable} of the {one.needs} values that it takes"
+    older = [o for o in relatives if o is not one and o.usable and o.first <= one.first]
     if not older:
         return NotJudgedReason.TOO_SHORT, one.first, detail, None
-    key, old = one.key, max(older, key=lambda o: (*_kinship(o.key, one.key), o.ran))
+    key, old = one.key, max(older, key=kinship)
     effect = level_effect(old.end, one.start) if one.usable else None
     if old.key.machine != key.machine:
         return NotJudgedReason.NEW_MACHINE, one.first, f"{key.machine}: {detail}", effect
     if old.key.environment != key.environment:
         return NotJudgedReason.OTHER_ENVIRONMENT, one.first, f"{key.environment}: {detail}", effect
     return NotJudgedReason.NEW_VERSION, one.first, detail, effect
-
-
-def _kinship(one: SeriesKey, other: SeriesKey) -> tuple[bool, bool, bool]:
-    return one.machine == other.machine, one.environment == other.environment, one.version == other.version

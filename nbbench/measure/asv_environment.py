@@ -62,9 +62,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     machine_name: ClassVar[str] = ""
     created: ClassVar[bool] = False
     appends: ClassVar[bool] = False  # whether samples are added to what is stored
-    not_extracted: ClassVar[set[str]] = (
-        set()
-    )  # commits that this machine could not lay out: nothing is stored
+    not_extracted: ClassVar[set[str]] = set()  # commits that could not be laid out: nothing is stored
 
     def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged: dict[Any, str]) -> None:
         if not self.matches(python):
@@ -99,12 +97,6 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             if python and not cls.matches(python):
                 raise util.UserError(_OTHER_PYTHON.format(python))
 
-    def find_executable(self, executable: str) -> str:
-        """Only `python` exists here, and it is this interpreter."""
-        if executable == "python":
-            return sys.executable
-        raise OSError(f"{executable} is not part of an nbbench environment")
-
     def check_presence(self) -> bool:
         """There is nothing to create but the folder."""
         return Path(self._path).is_dir()
@@ -128,16 +120,10 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             if not isinstance(error, UnfitTree):
                 self.not_extracted.add(commit_hash)
             self._tree, self._tree_dir, self._commit = "", None, commit_hash
-            self._append(
-                benchmark="",
-                param_index=0,
-                kind="install",
-                started_at=datetime.now(UTC),
-                wall_s=0.0,
-                exit_code=1,
-                stderr_tail=redact_text(str(error), os.environ)[:_STDERR_TAIL],
-            )
-            raise util.ProcessError(["extract"], 1, "", redact_text(str(error), os.environ)) from error
+            said = redact_text(str(error), os.environ)
+            fields = {"kind": "install", "wall_s": 0.0, "exit_code": 1, "stderr_tail": said[:_STDERR_TAIL]}
+            self._append(benchmark="", param_index=0, started_at=datetime.now(UTC), **fields)
+            raise util.ProcessError(["extract"], 1, "", said) from error
         self._tree, self._commit = tree, commit_hash
         export_workloads(self._settings)
         self._set_commit_hash(commit_hash)

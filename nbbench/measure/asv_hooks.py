@@ -10,13 +10,11 @@ from typing import Any
 
 from asv import machine, results, util
 from asv.commands import asv_profiling, find, run, setup
-from asv.plugins import github
 
 from nbbench.config import load_settings
 from nbbench.errors import NbbenchError
 from nbbench.measure.asv_environment import NbbenchEnvironment, is_lost
 from nbbench.measure.lock import LOCK_HELD, measuring
-from nbbench.record.redact import redact_text
 from nbbench.subject.repository import open_subject
 
 
@@ -34,7 +32,6 @@ def install() -> None:
     _keep_what_was_measured()
     _build_one_at_a_time()
     _finish_setup_with_success()
-    _say_what_git_said()
     held = False
 
     def once() -> AbstractContextManager[None]:
@@ -137,20 +134,6 @@ def _finish_setup_with_success() -> None:
         return 0 if original(cls, conf, args, **more) else 1
 
     setup.Setup.run_from_conf_args = classmethod(run_from_conf_args)
-
-
-def _say_what_git_said() -> None:
-    """`asv gh-pages` ends with a traceback where git refuses (no name to commit under, no remote)."""
-    original = github.GithubPages.run.__func__
-
-    def run_command(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(cls, *args, **kwargs)
-        except util.ProcessError as error:
-            said = redact_text(str(error.stderr or error.stdout or ""), os.environ).strip().splitlines()
-            raise util.UserError(f"git refused: {said[-1] if said else error}") from error
-
-    github.GithubPages.run = classmethod(run_command)
 
 
 def _lock(command: Any, once: Callable[[], AbstractContextManager[None]]) -> None:

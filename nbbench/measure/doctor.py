@@ -7,9 +7,7 @@ is not held against it.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import json
 import os
 import platform
 import shutil
@@ -29,7 +27,6 @@ from nbbench.errors import NbbenchError
 from nbbench.measure import kernel
 from nbbench.measure.machine import GOVERNOR, Host, torch_versions
 from nbbench.probe.resources import usable_cores, usable_threads
-from nbbench.record.machines import machine_name
 from nbbench.subject.git import git_text
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
@@ -88,7 +85,7 @@ def run_checks(
 ) -> list[DoctorCheck]:
     """All checks, in the order in which a reader should mend things; looks at others for `sample_s`."""
     return [
-        *(rule.check() for rule in _programs_rules(settings, environ)),
+        *(rule.check() for rule in _programs_rules()),
         _subject(settings),
         *(_folder(path) for path in (settings.results_dir, settings.state_dir)),
         *(rule.check() for rule in _machine_rules(settings, host or Host(), sample_s)),
@@ -102,9 +99,9 @@ def worst(checks: Iterable[DoctorCheck]) -> Level:
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
 
 
-def _programs_rules(settings: Settings, environ: Mapping[str, str]) -> tuple[Rule, ...]:
+def _programs_rules() -> tuple[Rule, ...]:
     """What measuring is done with."""
-    version, machine = torch_versions(), machine_name(settings)
+    version = torch_versions()
     return (
         Rule("git", _git_version(), lambda v: v or "git does not run", lambda v: not v,
              "install git", Level.FAIL),
@@ -112,10 +109,6 @@ def _programs_rules(settings: Settings, environ: Mapping[str, str]) -> tuple[Rul
              lambda v: not v.startswith("0.6."), "pip install 'asv==0.6.*'", Level.FAIL),
         Rule("torch", version.get("torch", ""), lambda v: f"torch {v or 'is not installed'}",
              lambda v: not v, "pip install torch", Level.FAIL),
-        Rule("asv machine", machine in _asv_machines(environ),
-             lambda known: f"{machine} ({'known' if known else 'not known'} to asv)",
-             lambda known: not known,
-             f"nbbench run adds it by itself; before a plain asv run: asv machine --yes --machine {machine}"),
     )  # fmt: skip
 
 
@@ -220,11 +213,3 @@ def _git_version() -> str:
         return git_text(None, ["--version"], timeout_s=20)
     except NbbenchError:
         return ""
-
-
-def _asv_machines(environ: Mapping[str, str]) -> set[str]:
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - as asv: some have no home
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads((Path(home) / ".asv-machine.json").read_text(encoding="utf-8"))
-        return set(known) - {"version"} if isinstance(known, dict) else set()
-    return set()

@@ -31,17 +31,20 @@ def workload_host(
 ) -> list[Mapping[str, HostWork]]:
     """The host work of these workloads, and of importing, at each commit; what is missing is recorded.
 
-    The server for it holds nothing but torch, so that all that the subject imports is seen. Raises
-    InconclusiveError when a process fails.
+    The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
+    process fails is said and has what was kept for it.
     """
     asked = [*workloads, IMPORT_WORKLOAD]
     missing = [c for c in commits if any(name not in known_host(settings, c) for name in asked)]
     if missing:
-        say(f"recording host work of {', '.join(commit.short for commit in missing)}")
         bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
         with closing(bare) as server:
-            for commit in missing:
-                _record(settings, server, commit, workloads)
+            for number, commit in enumerate(missing, start=1):
+                say(f"host work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+                try:
+                    _record(settings, server, commit, workloads)
+                except InconclusiveError as error:
+                    say(f"{commit.short}: {error}")
     return [known_host(settings, commit) for commit in commits]
 
 
@@ -49,7 +52,4 @@ def _record(settings: Settings, server: WarmServer, commit: Commit, workloads: S
     ensure_kept(settings, commit)
     environment = open_tree(settings, server, commit, bare=True)
     wanted = [name for name in workloads if name not in known_host(settings, commit)]
-    try:
-        invoke(settings, server, environment, "benchmarks.host:write", workloads=wanted)
-    except InconclusiveError as error:
-        raise InconclusiveError(f"the host work of {commit.short} could not be recorded: {error}") from error
+    invoke(settings, server, environment, "benchmarks.host:write", workloads=wanted)

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import ExitStack
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
@@ -80,7 +80,11 @@ def record_ledgers(
     when nothing can be kept.
     """
     ensure_kept(settings, commit)
-    _call(settings, server, commit, "write", workloads=workloads)
+    environment = open_tree(settings, server, commit)
+    try:
+        invoke(settings, server, environment, "nbbench.measure.recording:write", workloads=workloads)
+    except InconclusiveError as error:
+        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
     return known_ledgers(settings, commit)
 
 
@@ -104,45 +108,27 @@ def commit_ledgers(
     missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
     for commit in missing.values():
         ensure_kept(settings, commit)
-    queue = deque(enumerate(missing.values(), start=1))
+    with ExitStack() as servers:
+        idle = [servers.enter_context(warm_server()) for _ in range(min(jobs, len(missing)))]
 
-    def work() -> None:
-        with warm_server() as server:
-            while queue:
-                try:
-                    number, commit = queue.popleft()
-                except IndexError:  # another thread took the last one
-                    return
-                say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
-                wanted = [name for name in workloads if name not in found[commit.tree]]
-                try:
-                    found[commit.tree] = record_ledgers(settings, server, commit, wanted)
-                except NbbenchError as error:
-                    say(f"{commit.short}: {error}")
-
-    workers = min(jobs, len(missing))
-    if workers == 1:
-        work()  # in this thread, which the end of a budget reaches
-    elif workers:
-        with ThreadPoolExecutor(workers) as pool:
-            ends = [pool.submit(work) for _ in range(workers)]
+        def record(each: tuple[int, Commit]) -> None:
+            number, commit = each
+            say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+            wanted = [name for name in workloads if name not in found[commit.tree]]
+            server = idle.pop()
             try:
-                for end in ends:
-                    end.result()
-            finally:
-                queue.clear()  # one that failed, or an interrupt, stops the others after their tree
+                found[commit.tree] = record_ledgers(settings, server, commit, wanted)
+            except NbbenchError as error:
+                say(f"{commit.short}: {error}")
+            idle.append(server)
+
+        numbered = enumerate(missing.values(), start=1)
+        if len(idle) > 1:
+            with ThreadPoolExecutor(len(idle)) as pool:
+                deque(pool.map(record, numbered), 0)  # what fails, or interrupts, stops those not begun
+        else:
+            deque(map(record, numbered), 0)  # in this thread, which the end of a budget reaches
     return found
-
-
-def _call(
-    settings: Settings, server: warm_client.WarmServer, commit: Commit, function: str, **arguments: Any
-) -> None:
-    """Run a function of benchmarks/ledgers.py in a warm process that holds the commit's tree."""
-    environment = open_tree(settings, server, commit)
-    try:
-        invoke(settings, server, environment, f"benchmarks.ledgers:{function}", **arguments)
-    except InconclusiveError as error:
-        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
 
 
 def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:

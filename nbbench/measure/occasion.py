@@ -8,18 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from statistics import median
 
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.measure.process_env import installed_torch
-from nbbench.model import Commit, ProcessRecord, Result, Status, spent_s
+from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.record import Store
 from nbbench.record.machines import machine_name
 from nbbench.subject.repository import Subject, describe
 from nbbench.subject.selection import select, spread
-
-_LOOKED_AT = 40  # commits whose cost is looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +63,6 @@ def chosen_commits(
     commits, lots = [c for c in commits if c.hash in kept], Random()  # noqa: S311 -- no secret
     # spread, a machine that is slow at first would meet the same commits in both collections
     return lots.sample(commits, len(commits)) if again else spread(commits, lots)
-
-
-def estimate_s(
-    settings: Settings, store: Store, commits: Sequence[Commit], bench: Sequence[str]
-) -> float | None:
-    """Seconds that the commits will take, by what the newest took here; None where nothing is on record."""
-    costs = []
-    for commit in store.commits()[-_LOOKED_AT:]:
-        found = _of_this_place(settings, store.results(commit=commit.hash), bench)
-        costs.append(spent_s(found))
-    known = [cost for cost in costs if cost > 0]
-    return median(known) * len(commits) if known else None
 
 
 def look_back(

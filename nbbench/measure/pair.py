@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,21 +20,20 @@ KEPT = 2
 scatter less than one (docs/statistics.md)."""
 
 SIDES = ("base", "head")
+_FROM_ZERO = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """What one pair gave: base, head, the log-ratio of their figures, and what disturbed it ('' nothing).
 
-    A pair that was disturbed has to be measured again. `drift` is what a wandering machine adds to the
-    log-ratio, as the reference kernels tell it.
+    A pair that was disturbed has to be measured again.
     """
 
     base: Sample
     head: Sample
     log_ratio: float = math.nan
     disturbed: str = ""
-    drift: float = 0.0
 
 
 def sliced_pair(
@@ -60,24 +59,15 @@ def sliced_pair(
 
 def pair_of(taken: Slices, spare: int = 0) -> Pair:
     """The pair that slices of "base" and "head" gave; without a figure when no slice counted."""
-    drift = drift_of(taken.canaries)
     if not taken.samples["base"]:  # nobody's fault: to be measured again
-        return Pair(Sample(None), Sample(None), disturbed="every slice waited for a core", drift=drift)
+        return Pair(Sample(None), Sample(None), disturbed="every slice waited for a core")
     base, head = (figure(taken.samples[side]) for side in SIDES)
-    return Pair(Sample(base), Sample(head), math.log(head / base), disturbed_slices(taken, spare), drift)
+    return Pair(Sample(base), Sample(head), math.log(head / base), disturbed_slices(taken, spare))
 
 
 def figure(samples: Sequence[float]) -> float:
     """Geometric mean of the KEPT fastest slices (seconds, at least one)."""
     return statistics.geometric_mean(sorted(samples)[:KEPT])
-
-
-def drift_of(canaries: Mapping[str, Mapping[str, tuple[float, float]]]) -> float:
-    """ln(head / base) of the reference kernels' mean: what a wandering machine adds to the workload's."""
-    return statistics.fmean(
-        statistics.fmean(map(math.log, found["head"])) - statistics.fmean(map(math.log, found["base"]))
-        for found in canaries.values()
-    )
 
 
 def disturbed_slices(taken: Slices, spare: int) -> str:
@@ -121,9 +111,18 @@ def whole_pair(
             others_s = seen["others_cpu_s"] - spare * seen["wall_s"]
             disturbed = disturbed or disturbed_by(seen["wall_s"], others_s, seen["steal_s"])
     base, head = found["base"], found["head"]
-    if not (base.value and head.value):
+    if base.value is None or head.value is None:
         return Pair(base, head)
-    return Pair(base, head, math.log(head.value / base.value), disturbed)
+    return Pair(base, head, _log_ratio(base.value, head.value), disturbed)
+
+
+def _log_ratio(base: float, head: float) -> float:
+    """ln(head / base); from or to zero and across it a change without end, which rounds can still count."""
+    if base == head:
+        return 0.0
+    if base * head <= 0:
+        return math.copysign(_FROM_ZERO, head - base)
+    return math.log(head / base) if base > 0 else math.log(base / head)
 
 
 def _whole_sample(outcome: JobOutcome, result: Path) -> Sample:

@@ -29,15 +29,15 @@ ROUNDS_PER_SERVER = 3
 """Rounds from one warm server. Its processes share the layout of what it imported, which favours one side by
 chance (docs/statistics.md); a new server costs five seconds, and so more would cost more rounds."""
 
-_WRAPPER = "benchmarks.subject.SubjectBroken: "  # what the suite wraps the subject's own error in
-_JUDGED = ("time", "peakmemory", "memory")
+_JUDGED = ("time", "peakmemory", "memory", "track")
 
 
 @dataclass(frozen=True, slots=True)
 class GateSeries:
     """A benchmark with one parameter set, as asv numbers it, its time limit, asv's type and unit.
 
-    A `sliced` one is timed in slices of two live processes; of any other each sample needs a process.
+    A `sliced` one is timed in slices of two live processes; of any other each sample needs a process, of a
+    `cold` one a process that has not imported the subject.
     """
 
     benchmark: str
@@ -49,6 +49,7 @@ class GateSeries:
     kind: str = "time"
     unit: str = "seconds"
     sliced: bool = True
+    cold: bool = False
 
     @property
     def id(self) -> str:
@@ -74,7 +75,7 @@ class PairedRunner:
     def server(self) -> warm_client.WarmServer:
         """The warm server, started when it is first asked for."""
         if self._server is None:
-            self._server = warm_client.WarmServer(environment=server_environment())
+            self._server = warm_client.WarmServer(environment=server_environment(), suites=2 * len(SIDES))
             self._rounds, self._forked = 0, False
         return self._server
 
@@ -111,7 +112,7 @@ class PairedRunner:
             found = json.loads(target.read_text(encoding="utf-8"))
         series = [s for entry in found for s in _series(entry) if regex.search(s.label)]
         if not series:
-            raise UsageError(f"no benchmark of time or memory matches {pattern!r}")
+            raise UsageError(f"no benchmark matches {pattern!r}")
         return series
 
     def measure(self, series: Sequence[GateSeries]) -> Iterator[tuple[GateSeries, Pair]]:
@@ -127,7 +128,7 @@ class PairedRunner:
         with tempfile.TemporaryDirectory(prefix="pair-", dir=self.server.scratch) as folder:
 
             def surroundings(side: str) -> dict[str, Any]:
-                environment = self._open(side)
+                environment = self._open(side, bare=series.cold)
                 return {"cwd": folder, "environment": environment, "timeout_s": 2 * series.timeout_s}
 
             if series.sliced:
@@ -139,6 +140,9 @@ class PairedRunner:
             else:
                 result = Path(folder) / "result.json"
                 argv = ["run", suite, series.id, "{}", "None", str(result)]
+                if series.cold:
+                    asked = {"benchmark_dir": suite, "benchmark": series.id, "path": str(result)}
+                    argv = ["call", "nbbench.probe.cold:time_statement", json.dumps(asked)]
 
                 def run(side: str) -> warm_client.JobOutcome:
                     return self.server.run(argv, **surroundings(side))
@@ -151,11 +155,12 @@ class PairedRunner:
         """The sample with its commit named in the error, if it has one."""
         if not sample.error or sample.skipped:
             return sample
-        reason = sample.error.removeprefix(_WRAPPER)
-        return replace(sample, error=f"{self._commits[side].short} cannot run it: {reason}")
+        return replace(sample, error=f"{self._commits[side].short} cannot run it: {sample.error}")
 
-    def _open(self, side: str) -> dict[str, str]:
+    def _open(self, side: str, *, bare: bool = False) -> dict[str, str]:
         """Have the suite of a side at hand; each side has a server of its own, even for the same tree."""
+        if bare:
+            return open_tree(self._settings, self.server, self._commits[side], slot=f"cold {side}", bare=True)
         if not self._forked:
             self._forked = True
             for each in self._random.sample(SIDES, 2):  # which is forked first is no system
@@ -168,6 +173,7 @@ def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
     kind = str(entry.get("type"))
     if kind not in _JUDGED or entry.get("setup_cache_key"):
         return
+    cold = entry["name"].rpartition(".")[2].startswith("timeraw")
     names = entry.get("param_names") or [f"param{i + 1}" for i in range(len(entry["params"]))]
     one = GateSeries(
         entry["name"],
@@ -176,8 +182,9 @@ def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
         float(entry.get("timeout") or 60),
         str(entry.get("version", "")),
         kind=kind,
-        unit=str(entry.get("unit") or "seconds"),
-        sliced=kind == "time" and not entry["name"].rpartition(".")[2].startswith("timeraw"),
+        unit=str(entry.get("unit") or ""),
+        sliced=kind == "time" and not cold,
+        cold=cold,
     )
     if not entry["params"]:
         yield one

@@ -32,6 +32,7 @@ _SERVER = (
     f"import sys; sys.path.append({str(Path(nbbench.__file__).parents[1])!r}); "
     "from nbbench.measure.warm_server import main; main()"
 )
+_WRAPPER = "nbbench.measure.recording.SubjectBroken: "  # what the suite wraps the subject's own error in
 _TAIL_BYTES = 65536
 _LOOK_S = 1.0  # how often a server that does not answer is looked at
 
@@ -78,7 +79,7 @@ class Job:
         if answer is None:
             self.server.forget(self.key)
             raise HostError(_SERVER_ENDED)
-        text = redact_text(_tail(self.output), self.environment)
+        text = redact_text(_tail(self.output), self.environment).replace(_WRAPPER, "")
         self.output.unlink(missing_ok=True)
         if answer["verdict"] == "flood":
             text += "\nnbbench: the benchmark printed more than 32 MiB and was stopped\n"

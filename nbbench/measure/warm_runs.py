@@ -85,20 +85,15 @@ def call(
 
 def measure_roof(settings: Settings, server: WarmServer, environment: dict[str, str]) -> Roof:
     """The machine's ceilings, measured now."""
-    answer = call(settings, server, environment, "benchmarks.roofline:machine")
+    answer = call(settings, server, environment, "nbbench.measure.recording:machine")
     return Roof(**{**answer, "curve": tuple((int(size), float(rate)) for size, rate in answer["curve"])})
 
 
 def measure_runs(
-    settings: Settings,
-    server: WarmServer,
-    environment: dict[str, str],
-    workload: str,
-    *,
-    malloc: bool = True,
+    settings: Settings, server: WarmServer, environment: dict[str, str], workload: str
 ) -> list[Run]:
     """A few warm runs of one workload. Raises WorkloadFailed with the subject's own error."""
-    answer = call(settings, server, environment, "benchmarks.roofline:runs", workload=workload, malloc=malloc)
+    answer = call(settings, server, environment, "nbbench.measure.recording:runs", workload=workload)
     if answer.get("error"):
         raise WorkloadFailed(f"{workload}: {answer['error']}")
     return [Run(**run) for run in answer["runs"]]

@@ -10,8 +10,8 @@ from nbbench.history.telemetry import is_left_out
 from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
-from nbbench.plan.measured import Measured, PlanInput
-from nbbench.plan.plans import Criterion, Plan
+from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
+from nbbench.units import format_number
 
 FEWEST_SAMPLES = 5
 """Below these a noisy value has no interval of its own, so it gives no verdict."""
@@ -43,7 +43,7 @@ def from_series(
         if found and not unlike:
             return found, ()
         if found and not other:
-            other = (f"{found.value:.4g} at {found.commit[:8]} was measured {', '.join(unlike)}",)
+            other = (f"{format_number(found.value)} at {found.commit[:8]} was measured {', '.join(unlike)}",)
     return None, other or ("its series were never measured together",)
 
 

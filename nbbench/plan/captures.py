@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
-from nbbench.plan.measured import Known, Measured, PlanInput
-from nbbench.plan.plans import Criterion
+from nbbench.plan.plans import Criterion, Known, Measured, PlanInput
+from nbbench.units import format_number
 
 
 def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:
@@ -19,7 +19,7 @@ def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | Non
         if figure is None:
             continue
         if unlike := _unlike_folder(criterion, folder, given.machine):
-            why_not = why_not or (f"{figure.value:.4g} of {folder.stamp} was captured {unlike}",)
+            why_not = why_not or (f"{format_number(figure.value)} of {folder.stamp} was captured {unlike}",)
             continue
         doubts = ["other processes disturbed the captured test"] if "disturbed" in folder.kind else []
         reach = criterion.margin * abs(figure.value)

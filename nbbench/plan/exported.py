@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +11,7 @@ from enum import StrEnum
 from nbbench.history.telemetry import Disturbed, is_left_out
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Metric, metric_of
-from nbbench.model import Commit, Event, EventDirection, Flag, Result, SeriesKey, Status
+from nbbench.model import Commit, Event, EventDirection, Flag, NotJudged, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import FEWEST_SAMPLES
 from nbbench.plan.compare_evidence import log_effect
 
@@ -91,6 +90,7 @@ class Export:
     between: Between = field(default_factory=Between)
     flags: tuple[Flag, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
+    not_judged: tuple[NotJudged, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -163,10 +163,3 @@ def _doubts(result: Result, which: str, disturbed: Disturbed) -> Iterable[str]:
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     return bool(a) and bool(b) and max(min(a), min(b)) <= min(max(a), max(b))
-
-
-def variation(samples: Sequence[float]) -> float | None:
-    """The coefficient of variation (standard deviation / mean); None below two samples."""
-    if len(samples) < 2 or not (mean := statistics.fmean(samples)):
-        return None
-    return statistics.stdev(samples) / abs(mean)

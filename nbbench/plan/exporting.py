@@ -62,6 +62,7 @@ def gather(
         baseline_commit=before,
         between=_between(settings, store, events, before, chosen, records),
         flags=tuple(flag for flag in flags if flag.event.recovered_by is None),
+        not_judged=tuple(store.not_judged()),
         ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and not s.ledger.error),
     )
 

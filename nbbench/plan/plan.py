@@ -12,8 +12,8 @@ from nbbench.evidence import FolderState
 from nbbench.model import Commit
 from nbbench.plan.benchmarks import from_series, series_name
 from nbbench.plan.captures import few_cores, from_folders
-from nbbench.plan.measured import Measured, PlanInput
-from nbbench.plan.plans import Criterion, Plan
+from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
+from nbbench.units import format_number
 
 
 class PlanVerdict(StrEnum):
@@ -84,7 +84,8 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
     verdicts = {judge_value(criterion, value) for value in (found.value, found.lo, found.hi)}
     why = found.doubts
     if len(verdicts) > 1:
-        why += (f"a threshold lies within {found.lo:.4g} to {found.hi:.4g}, where the value may be",)
+        ends = f"{format_number(found.lo)} to {format_number(found.hi)}"
+        why += (f"a threshold lies within {ends}, where the value may be",)
     stale = _stale(found, plan, given.commits, now)
     damage = _DAMAGE.get(found.folder_state) if found.folder_state else None
     verdict = PlanVerdict.CANNOT_TELL if why else judge_value(criterion, found.value)
@@ -128,7 +129,7 @@ def _newest_value(
     word, first, other = "benchmark", captured, series
     if age(series) > age(captured):
         word, first, other = "captured test", series, captured
-    note = f"older, by the {word}: {other.value:.4g} at {other.commit[:8]}"
+    note = f"older, by the {word}: {format_number(other.value)} at {other.commit[:8]}"
     return replace(first, notes=(*first.notes, note)), ()
 
 

@@ -16,9 +16,8 @@ from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, judge_plan
-from nbbench.plan.plans import Plan
+from nbbench.plan.plans import Plan, PlanInput
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.folders import folder_state, register_all

@@ -1,4 +1,4 @@
-"""Plan items: exit criteria and thresholds as data.
+"""Plan items: exit criteria and thresholds as data, and what they are judged by.
 
 Those of the subject are in its profile; `[tool.nbbench.plans.ID]` in pyproject.toml adds
 another or takes the place of one; docs/plan.md has an example.
@@ -7,15 +7,22 @@ another or takes the place of one; docs/plan.md has an example.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
 
 from nbbench.config import Settings, configured_table, typed
 from nbbench.errors import ConfigError, UsageError
+from nbbench.evidence import Folder, FolderState
+from nbbench.history.telemetry import Disturbed
+from nbbench.model import Commit, Result
 from nbbench.subject.profile import check_pattern, load_profile
 
+Known = tuple[Folder, FolderState]
+BenchmarkPlace = tuple[str, str, str]  # commit, environment, benchmark
 Text = Annotated[str, Meta(min_length=1)]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -102,6 +109,48 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_pattern("default_malloc", self.default_malloc)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInput:
+    """Everything that a judgement looks at, of one machine.
+
+    `results` are by benchmark name, `commits` in the branch's order (oldest first); `folders`
+    carry the state of their files; `documents` are files found by pattern. `threads` says how many
+    computed, `disturbed` which results others disturbed. `cores` is None where the machine's are not known.
+    """
+
+    machine: str
+    results: Mapping[str, Sequence[Result]]
+    commits: Sequence[Commit]
+    folders: Sequence[Known] = ()
+    documents: Mapping[str, str] = field(default_factory=dict)
+    threads: Mapping[BenchmarkPlace, int] = field(default_factory=dict)
+    disturbed: Disturbed = frozenset()
+    cores: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A criterion's value; the true one lies within `lo` … `hi`.
+
+    `doubts` say why it gives no verdict. `folder` is an evidence folder that holds the value, and
+    `folder_state` whether its files are still what they were; `source` is the file of asv's results
+    that a benchmark's value stands in.
+    """
+
+    value: float
+    lo: float
+    hi: float
+    commit: str
+    machine: str
+    measured_at: datetime | None = None
+    derived: str = ""
+    folder: str = ""
+    folder_state: FolderState | None = None
+    source: str = ""
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find_plan(settings: Settings, name: str) -> Plan:

@@ -3,8 +3,8 @@
 Memory follows STREAM's rules (McCalpin, "Memory bandwidth and machine balance in current high
 performance computers", IEEE TCCA Newsletter, 1995): arrays of at least four times the last-level
 cache, best of repeats, first repeat left out. Where the cache is so large that this would take seconds
-for each commit, the arrays are smaller and the three of them together exceed it; `Ceiling.array_bytes`
-against `Ceiling.cache_bytes` says so. STREAM does not count the read of a destination's
+for each commit, the arrays are smaller and the three of them together exceed it; `Roof.array_bytes`
+against `Roof.cache_bytes` says so. STREAM does not count the read of a destination's
 cache lines before they are written (write-allocate), and neither does the ledger, so the two
 compare like with like; docs/roofline.md tells what torch's kernels really do.
 """
@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 
+from nbbench.ledger import Roof
 from nbbench.probe.cache import last_level_cache_bytes
 
 _DEFAULT_CACHE_BYTES = 32 * 2**20  # where the kernel does not say
@@ -30,20 +31,7 @@ _SAMPLE_S = 100e-6
 _SMALLEST_FOOTPRINT = 24 * 2**10  # three arrays of 8 KiB: well inside any first-level cache
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """Bandwidths in bytes per second, and how they were taken."""
-
-    copy: float
-    scale: float
-    add: float
-    triad: float
-    array_bytes: int
-    threads: int
-    cache_bytes: int
-
-
-def measure_ceiling(*, repeats: int = 5, array_bytes: int | None = None) -> Ceiling:
+def measure_ceiling(*, repeats: int = 5, array_bytes: int | None = None) -> Roof:
     """Copy, scale, add and triad bandwidth with torch's current number of threads.
 
     Arrays hold float64 of `array_bytes` (default: four times the last-level cache, between
@@ -63,8 +51,8 @@ def measure_ceiling(*, repeats: int = 5, array_bytes: int | None = None) -> Ceil
             kernel()
             if turn:  # the first turn faults pages in
                 best[name] = min(best[name], time.perf_counter() - start)
-    rates = {name: arrays * count * 8 / best[name] for name, (arrays, _) in kernels.items()}
-    return Ceiling(**rates, array_bytes=count * 8, threads=torch.get_num_threads(), cache_bytes=cache)
+    copy, scale, add, triad = (arrays * count * 8 / best[name] for name, (arrays, _) in kernels.items())
+    return Roof(copy, scale, add, triad, count * 8, cache, torch.get_num_threads())
 
 
 def _kernels(count: int) -> dict[str, tuple[int, Callable[[], object]]]:
@@ -77,6 +65,14 @@ def _kernels(count: int) -> dict[str, tuple[int, Callable[[], object]]]:
         "add": (3, lambda: torch.add(a, b, out=c)),
         "triad": (3, lambda: torch.add(b, c, alpha=scalar, out=a)),
     }
+
+
+def all_ceilings() -> Roof:
+    """All ceilings: memory, the caches that a curve shows, and dispatch."""
+    found = measure_ceiling()
+    op_s, view_s = measure_dispatch()
+    curve = tuple(measure_curve(curve_footprints(found.cache_bytes)))
+    return replace(found, op_s=op_s, view_s=view_s, curve=curve)
 
 
 def curve_footprints(cache_bytes: int) -> list[int]:

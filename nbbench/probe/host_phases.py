@@ -121,7 +121,9 @@ def _forked(function: Callable[[], Any]) -> Any:
     with os.fdopen(reading, "rb") as stream:
         data = stream.read()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return pickle.loads(data) if data and not code else f"the process ended with {code}"  # noqa: S301
+    if data and not code:
+        return pickle.loads(data)  # noqa: S301 - written by the child above
+    return f"the process was killed by signal {-code}" if code < 0 else f"the process ended with {code}"
 
 
 def _become_child(function: Callable[[], Any], writing: int) -> None:

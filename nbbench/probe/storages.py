@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -28,18 +30,37 @@ class Life:
     ref: weakref.ref[Any] | None = None
 
 
+MAPPED_BYTES = 32 * 2**20
+"""glibc maps a block from this size on anew at each allocation, and unmaps it when it is freed."""
+
+
 class Storages:
-    """Storages by identity; `live_bytes` is the sum of those made or written that are alive."""
+    """Storages by identity.
+
+    `live_bytes` is the sum of those made or written that are alive; `mapped_bytes` what was allocated in
+    blocks of MAPPED_BYTES and more. What a program asks for tells that, whatever malloc and kernel do.
+    """
 
     def __init__(self) -> None:
         self.live_bytes = 0
+        self.mapped_bytes = 0
         self.next_serial = 0
         self._lives: dict[int, Life] = {}
+
+    def note_present(self) -> None:
+        """Note the size of every storage that is there, to know those that grow without an operation."""
+        for found in gc.get_objects():
+            if type(found) in (torch.Tensor, torch.nn.Parameter) and found.layout is torch.strided:
+                with contextlib.suppress(NotImplementedError, RuntimeError):  # wrappers have no storage
+                    self.seen(found)
 
     def seen(self, tensor: torch.Tensor) -> Life:
         """The life of a tensor's storage; one that was never seen came from outside."""
         storage = tensor.untyped_storage()
-        return self._lives.get(storage._cdata) or self._add(storage, made=False)
+        life = self._lives.get(storage._cdata) or self._add(storage, made=False)
+        if storage.nbytes() > life.size:
+            self._grown(life, storage.nbytes())
+        return life
 
     def written(self, tensor: torch.Tensor, size: int) -> Life:
         """The life of a storage into which an operation wrote `size` bytes (`empty`: none).
@@ -49,11 +70,13 @@ class Storages:
         storage = tensor.untyped_storage()
         life = self._lives.get(storage._cdata) or self._add(storage, made=True)
         room = storage.nbytes()
-        if life.live:
-            self.live_bytes += room - life.size  # an `out=` may have been resized
-        else:
+        if room > life.size:
+            self._grown(life, room)
+        if not life.live:
             life.live = True
             self.live_bytes += room
+        elif room < life.size:
+            self.live_bytes -= life.size - room
         life.size = room
         life.written += size
         return life
@@ -72,8 +95,19 @@ class Storages:
         key = storage._cdata
         life = self._lives[key] = Life(self.next_serial, storage.nbytes(), made)
         self.next_serial += 1
+        if made:
+            self._allocated(life.size)
         life.ref = weakref.ref(storage, functools.partial(self._gone, key, life))
         return life
+
+    def _grown(self, life: Life, size: int) -> None:
+        if life.live:
+            self.live_bytes += size - life.size  # an `out=` may have been resized
+        life.size = size
+        self._allocated(size)
+
+    def _allocated(self, size: int) -> None:
+        self.mapped_bytes += size if size >= MAPPED_BYTES else 0
 
     def _gone(self, key: int, life: Life, _: Any) -> None:
         if self._lives.get(key) is life:

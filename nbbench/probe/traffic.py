@@ -6,7 +6,9 @@ docs/ledger.md is the definition; probe/operation.py holds its rules.
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,7 +25,6 @@ from nbbench.probe.operation import (
     tensors,
 )
 from nbbench.probe.storages import Storages
-from nbbench.probe.threads import OtherThreads
 
 __all__ = ["LineCost", "Traffic", "TrafficLedger", "UncountableTensorError", "tensor_bytes"]
 
@@ -48,7 +49,7 @@ class Traffic:
     and metadata included. `upcast_bytes` are bytes of floating-point outputs wider than the
     dtype that was asked for. `peak_live_bytes` is the largest sum of storages alive at once
     that were made or written while recording; `peak_line` is what ran then. What only the end
-    tells (`fused_bytes`, `functions`, `notes`) is there once the recording is over.
+    tells (`fused_bytes`, `functions`, `notes`, `counts`) is there once the recording is over.
     """
 
     ops: int = 0
@@ -64,6 +65,7 @@ class Traffic:
     fused_bytes: int = 0
     functions: dict[tuple[str, str], FunctionTotal] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    counts: dict[str, float] = field(default_factory=dict)  # what else is counted, by its metric's name
 
 
 class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
@@ -81,7 +83,6 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self._storages = Storages()
         self._calls = Calls(source_root, self._storages)
         self._forward = ForwardLines()
-        self._threads = OtherThreads()
         self._plans: dict[Any, OperationPlan] = {}
         self._depth = 0  # inference mode enters again to take composites apart
 
@@ -98,7 +99,11 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
     def __enter__(self) -> TrafficLedger:
         """Begin to record."""
         if self._depth == 0:
-            self._threads.start()
+            self._storages.note_present()
+            # A dispatch mode records its own thread alone: whether there are others is said.
+            self._others = threading.active_count() > 1
+            self._profile = threading.getprofile()
+            threading.setprofile(self._thread_began)
         self._depth += 1
         super().__enter__()
         return self
@@ -109,12 +114,17 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self._depth -= 1
         if self._depth:
             return
-        self._threads.stop()
+        threading.setprofile(self._profile)
         self._calls.close(sys._getframe(1))
         self.traffic.fused_bytes = self._calls.fused_bytes
+        self.traffic.counts["track_mapped_bytes"] = float(self._storages.mapped_bytes)
         self.traffic.functions = self._calls.functions
-        notes = ((COMPILED_NOTE, self._calls.compiled), (THREADS_NOTE, self._threads.seen))
+        notes = ((COMPILED_NOTE, self._calls.compiled), (THREADS_NOTE, self._others))
         self.traffic.notes = tuple(text for text, holds in notes if holds)
+
+    def _thread_began(self, frame: FrameType, event: str, arg: Any) -> None:
+        self._others = True
+        sys.setprofile(self._profile)  # runs once, in each thread that begins
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -56,6 +56,7 @@ def record_ledger(
         backward_bytes=traffic.backward_bytes,
         functions=_functions(traffic),
         notes=_notes(traffic, source_root),
+        counts=tuple(sorted(traffic.counts.items())),
     )
 
 

@@ -168,7 +168,7 @@ class _Rows:
             said = {"file_id": number, "tree": payload.tree, "commit_hash": payload.commit}
             new = [
                 schema.LEDGER.row(ledger, **said, torch=payload.torch) | {"workload": name}
-                for name, ledger in payload.workloads.items()
+                for name, ledger in payload.counted.items()
             ]
             report.ledgers += self._add(schema.ledgers, new)
         elif isinstance(payload, Decision):

@@ -19,7 +19,7 @@ _MACHINE = re.compile(
 )
 
 
-def machine_failed(ledger: Ledger) -> bool:
+def machine_failed(ledger: Ledger | HostWork) -> bool:
     """Whether a ledger is missing because of the machine (out of memory, killed), and not of the commit."""
     return bool(ledger.error) and _MACHINE.search(ledger.error) is not None
 
@@ -55,12 +55,12 @@ def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
 
 
 def kept_host(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, HostWork]:
-    """The host work of a tree on disk by workload, counted under this Python."""
+    """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
     try:
         found = read_ledgers(ledger_path(results_dir, tree, torch)).host
     except BadFileError:
         return {}
-    return {name: one for name, one in found.items() if one.python == python}
+    return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}
 
 
 def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:

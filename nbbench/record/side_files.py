@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbbench.host import HostWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
@@ -41,6 +41,17 @@ class LedgerFile:
     torch: str
     workloads: Mapping[str, Ledger]
     host: Mapping[str, HostWork] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> dict[str, Ledger]:
+        """The ledgers with the totals of host work among their counts, that of importing with each."""
+        usable = {name: one for name, one in self.host.items() if one.python == PYTHON and not one.error}
+        shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
+        more = {name: (*shared, *one.figures) for name, one in usable.items()}
+        return {
+            name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
+            for name, one in self.workloads.items()
+        }
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:

@@ -5,19 +5,16 @@ Nothing here redacts: callers pass facts that went through `nbbench.record.redac
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from nbbench import __version__
-from nbbench.captured import Findings, RunOutcome, Usage
+from nbbench import __version__, units
+from nbbench.captured import Capture, Diagnosis, Findings, RunOutcome, Usage
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import to_plain
-from nbbench.report.capture_figures import metrics
+from nbbench.report.capture_sentences import next_actions, sentences
 from nbbench.words import clean
 
 NOT_RECORDED = "# not recorded\n"
@@ -27,125 +24,52 @@ METRICS = "metrics.json"
 EXIT_CODE = "exit_code.txt"
 RECORDS = "test_records.log"
 DTYPES = "dtype_snapshot.json"
+_FIGURES_SCHEMA = "nbbench.capture-figures/3"
 _REDACTED = "<redacted>"
-_PAIRS = ("guards", "influences", "machine", "versions", "changes_before")
-_ENDED = ("exit_code", "outcome", "ended_at", "elapsed_s", "load_after", "usage", "time_source")
-_JOURNAL = ("pid", "started_ticks", "boot", "scratch")  # of no use once the capture is over
+_PAIRS = ("guards", "influences", "machine", "versions", "changes_before", "changes_after")
+_SESSION = ("exit_status", "python", "pytest", "torch", "torch_threads", "cores", "compiled_graphs")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureStart:
-    """What is known when the command starts; written to run_metadata.json, which is the journal.
-
-    `guards` are the preset's variables with the values that the command really gets, `influences` the
-    user's own that can change what it does; `profile` says that torch's profiler was asked for. `waived`
-    names the rules that `sign_off` set aside. `commit` and `tree` (of the measured path) are empty outside of
-    git. `pid`, `started_ticks` and `boot` tell whether the capture is still alive, `scratch` is its folder
-    for what is not evidence yet.
-    """
-
-    stamp: str
-    cluster: str
-    plan: str
-    preset: str
-    command: tuple[str, ...]
-    cwd: str
-    guards: tuple[tuple[str, str], ...]
-    timeout_s: float
-    started_at: datetime
-    influences: tuple[tuple[str, str], ...] = ()
-    profile: bool = False
-    sign_off: str = ""
-    waived: tuple[str, ...] = ()
-    commit: str = ""
-    tree: str = ""
-    branch: str = ""
-    changes_before: tuple[tuple[str, str], ...] = ()
-    python: str = ""
-    machine_name: str = ""
-    machine: tuple[tuple[str, str], ...] = ()
-    versions: tuple[tuple[str, str], ...] = ()
-    load_before: str = ""
-    pid: int = 0
-    started_ticks: int = 0
-    boot: str = ""
-    scratch: str = ""
+def capture_status(capture: Capture) -> str:
+    """PASSED, FAILED or BLOCKED with the exit code, and the reason."""
+    word = "BLOCKED" if capture.outcome.is_blocked else capture.outcome.upper()
+    code = "unknown" if capture.exit_code is None else capture.exit_code
+    return f"{word} (exit code {code}){f': {capture.reason}' if capture.reason else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureEnd:
-    """How it ended. `exit_code` is None where it is not known; `signalled` is the signal that nbbench got.
-
-    `recovered` says that nbbench was killed and the folder completed later. `anomalies` say that the run was
-    not evidence only, or that evidence is missing.
-    """
-
-    outcome: RunOutcome
-    exit_code: int | None = None
-    reason: str = ""
-    ended_at: datetime | None = None
-    elapsed_s: float | None = None
-    usage: Usage | None = None
-    signalled: int = 0
-    recovered: bool = False
-    anomalies: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    findings: Findings | None = None
-    commit_after: str = ""
-    changes_after: tuple[tuple[str, str], ...] = ()
-    load_after: str = ""
-    time_source: str = ""
-    files: tuple[str, ...] = ()
-
-    @property
-    def all_notes(self) -> tuple[str, ...]:
-        """What is worth knowing of the run and of its figures, each once."""
-        return tuple(dict.fromkeys([*self.notes, *(self.findings.notes if self.findings else ())]))
-
-    @property
-    def all_anomalies(self) -> tuple[str, ...]:
-        """Anomalies of the run and of its figures."""
-        return (*self.anomalies, *(self.findings.anomalies if self.findings else ()))
-
-    @property
-    def status(self) -> str:
-        """PASSED, FAILED or BLOCKED with the exit code, and the reason."""
-        word = "BLOCKED" if self.outcome.is_blocked else self.outcome.upper()
-        code = "unknown" if self.exit_code is None else self.exit_code
-        return f"{word} (exit code {code}){f': {self.reason}' if self.reason else ''}"
-
-
-def commands_txt(start: CaptureStart) -> str:
+def commands_txt(capture: Capture) -> str:
     """STAMP, working directory and the command with its guards; the file runs as a shell script."""
-    for text in (start.cwd, *start.command):
-        if "\0" in text or "\n" in start.cwd:
+    for text in (capture.cwd, *capture.command):
+        if "\0" in text or "\n" in capture.cwd:
             raise EvidenceError(f"{text!r} cannot stand in commands.txt", hint="")
     lines = [
-        f"# STAMP: {start.stamp} (UTC)",
-        f"# commit: {start.commit or 'not a git checkout'}",
-        f"# working directory: {start.cwd}",
-        f"# preset: {start.preset}; outer timeout {start.timeout_s:g} s",
+        f"# STAMP: {capture.stamp} (UTC)",
+        f"# commit: {capture.commit or 'not a git checkout'}",
+        f"# working directory: {capture.cwd}",
+        f"# preset: {capture.preset}; outer timeout {capture.timeout_s:g} s",
     ]
-    if start.python:
-        lines.append(f"# interpreter: {clean(start.python)}")
-    if start.profile:
+    if capture.python:
+        lines.append(f"# interpreter: {clean(capture.python)}")
+    if capture.profile:
         lines.append("# --profile: the tests ran under torch's profiler, which makes them slower")
-    lines += [f"# {name} was set; its value is not shown" for name, v in start.influences if v == _REDACTED]
-    if start.waived or start.sign_off:
-        lines.append(f"# sign-off: {clean(start.sign_off)} (waives: {', '.join(start.waived) or 'nothing'})")
-    exports = [f"export {name}={shlex.quote(v)}" for name, v in start.influences if v != _REDACTED]
-    offered = (
-        "# For a shell: nbbench itself set the variables, the timeout and GNU time, and ran the command last."
-    )
-    return (
-        "\n".join([*lines, "", offered, f"cd {shlex.quote(start.cwd)}", *exports, guarded_line(start)]) + "\n"
-    )
+    lines += [f"# {name} was set; its value is not shown" for name, v in capture.influences if v == _REDACTED]
+    if capture.waived or capture.sign_off:
+        waives = ", ".join(capture.waived) or "nothing"
+        lines.append(f"# sign-off: {clean(capture.sign_off)} (waives: {waives})")
+    lines += [
+        "",
+        "# For a shell: nbbench itself set variables, timeout and GNU time, and ran the command last.",
+        f"cd {shlex.quote(capture.cwd)}",
+        *(f"export {name}={shlex.quote(v)}" for name, v in capture.influences if v != _REDACTED),
+        guarded_line(capture),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def guarded_line(start: CaptureStart) -> str:
+def guarded_line(capture: Capture) -> str:
     """The command behind its guards, as one line for a shell."""
-    guards = [f"{name}={value}" for name, value in start.guards]
-    words = ["/usr/bin/time", "-v", "timeout", f"{start.timeout_s:g}", "env", *guards, *start.command]
+    guards = [f"{name}={value}" for name, value in capture.guards]
+    words = ["/usr/bin/time", "-v", "timeout", f"{capture.timeout_s:g}", "env", *guards, *capture.command]
     return " ".join(_quoted(word) for word in words)
 
 
@@ -156,71 +80,99 @@ def _quoted(word: str) -> str:
     return shlex.quote(word)
 
 
-def opening_metadata(start: CaptureStart) -> str:
-    """run_metadata.json while the command runs: the journal from which a killed capture is recovered."""
-    return document("run-metadata", {"state": "running", **_plain_start(start), "nbbench": __version__})
-
-
-def _plain_start(start: CaptureStart) -> dict[str, Any]:
-    """JSON-ready values; pairs become objects, as `nbbench export` writes them."""
-    pairs = {name: dict(getattr(start, name)) for name in _PAIRS}
-    return {**to_plain(start), **pairs, "commands": [guarded_line(start)]}
-
-
-def read_start(journal: Mapping[str, Any]) -> CaptureStart:
-    """A journal's content. Raises EvidenceError when it is not one of a capture."""
-    try:
-        values = {f.name: _thawed(journal[f.name]) for f in dataclasses.fields(CaptureStart)}
-        values["started_at"] = datetime.fromisoformat(journal["started_at"])
-        return CaptureStart(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise EvidenceError(f"{METADATA} is not the journal of a capture", hint="") from error
-
-
-def _thawed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple(value.items())
-    return tuple(_thawed(item) for item in value) if isinstance(value, list) else value
-
-
-def metadata_json(start: CaptureStart, end: CaptureEnd) -> str:
-    """run_metadata.json of a finished capture."""
-    begun = {name: value for name, value in _plain_start(start).items() if name not in _JOURNAL}
+def metadata_json(capture: Capture) -> str:
+    """run_metadata.json: the whole capture but its figures; pairs become objects, as in an export."""
+    plain = {**to_plain(capture), **{name: dict(getattr(capture, name)) for name in _PAIRS}}
+    del plain["findings"], plain["files"]
+    ended = capture.ended_at is not None
     return document(
         "run-metadata",
         {
-            "state": "recovered" if end.recovered else "finished",
-            **begun,
-            "status": end.status,
-            **{name: to_plain(getattr(end, name)) for name in _ENDED},
-            "dirty_before": bool(start.changes_before),
-            "dirty_after": None if end.recovered else bool(end.changes_after),
-            "commit_after": end.commit_after or None,
-            "changes_after": dict(end.changes_after),
-            "anomalies": end.all_anomalies,
-            "notes": end.all_notes,
+            "state": "finished" if ended else "running",
+            **plain,
+            "status": capture_status(capture),
+            "commands": [guarded_line(capture)],
+            "dirty_before": bool(capture.changes_before),
+            "dirty_after": bool(capture.changes_after) if ended else None,
             "nbbench": __version__,
         },
     )
 
 
-def metrics_json(start: CaptureStart, end: CaptureEnd) -> str:
+def metrics_json(capture: Capture) -> str:
     """metrics.json: how the run ended and what it cost, then the figures that were read from it."""
-    found = end.findings
+    found = capture.findings
     own = {
-        **{name: getattr(start, name) for name in ("stamp", "cluster", "plan")},
-        "commit": start.commit or None,
-        "tree": start.tree or None,
-        **{name: getattr(end, name) for name in ("exit_code", "outcome", "status", "usage")},
+        **{name: getattr(capture, name) for name in ("stamp", "cluster", "plan")},
+        "commit": capture.commit or None,
+        "tree": capture.tree or None,
+        **{name: getattr(capture, name) for name in ("exit_code", "outcome", "usage")},
+        "status": capture_status(capture),
         "verdict": found.verdict if found else None,
         "cause": found.cause if found else None,
-        "anomalies": end.all_anomalies,
+        "anomalies": capture.anomalies,
     }
-    return document("metrics", {**own, **(metrics(found, end.outcome) if found else {})})
+    return document("metrics", {**own, **(capture_metrics(found, capture.outcome) if found else {})})
+
+
+def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
+    """The part of metrics.json that the figures fill; every list names its test."""
+    run, diagnosis = found.run, found.diagnosis
+    return {
+        "figures_schema": _FIGURES_SCHEMA,
+        "conditions": dict(found.conditions),
+        "figures": [{**to_plain(figure), "source": "printed"} for figure in found.figures] + _derived(found),
+        "checks": found.checks,
+        "tests": [
+            {
+                "test": test.nodeid,
+                **{name: getattr(test, name) for name in ("outcome", "duration_s", "usage")},
+                "message": test.message.splitlines()[0][:400] if test.message else "",
+            }
+            for test in (run.tests if run.started else ())
+        ],
+        "session": {name: getattr(run, name) for name in _SESSION},
+        "disturbance": found.disturbance,
+        "malloc_pinned_by": found.malloc_pinned_by,
+        "disturbed": found.disturbance.disturbed,
+        "diagnosis": _diagnosis(diagnosis) if diagnosis else None,
+        "operators": run.operators[:40],
+        "sentences": sentences(found, outcome),
+        "next_actions": next_actions(found),
+    }
+
+
+def _derived(found: Findings) -> list[dict[str, Any]]:
+    """The legacy bandwidth in full precision, and what the ledger makes of the same times."""
+    made: list[dict[str, Any]] = []
+    test = found.figures[0].test if len({f.test for f in found.figures}) == 1 else ""
+    for row in found.bandwidths:
+        common = {"size": row.size, "dtype": row.dtype, "test": test, "source": "derived"}
+        for name, value, unit in (
+            ("legacy bandwidth", row.legacy / units.GIB, "GiB/s (legacy)"),
+            ("achieved bandwidth", row.rate, "B/s"),
+            ("copy fraction", row.share, "fraction of copy ceiling"),
+        ):
+            if value is not None:
+                made.append({"name": f"{name} {row.size}²", "value": value, "unit": unit, **common})
+    return made
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    trials = [
+        {
+            **{name: getattr(trial, name) for name in ("size", "dtype", "default", "pinned", "error")},
+            "penalty": trial.penalty,
+            "bytes_per_pixel": trial.ledger.bytes_per_pixel if trial.ledger else None,
+            "operations": trial.ledger.ops if trial.ledger else None,
+        }
+        for trial in diagnosis.trials
+    ]
+    return {**to_plain(diagnosis), "trials": trials}
 
 
 def time_txt(usage: Usage | None, command: Sequence[str], exit_code: int, why: str) -> str:
-    """The fields of `/usr/bin/time -v` from the kernel's own figures (wait4), said so in the first line."""
+    """The main fields of `/usr/bin/time -v` from the kernel's own figures; the first line says so."""
     if usage is None:
         return f"# not recorded: {why}\n"
     share = f"{100 * usage.cpu_s / usage.wall_s:.0f}%" if usage.wall_s else "?%"
@@ -238,8 +190,6 @@ def time_txt(usage: Usage | None, command: Sequence[str], exit_code: int, why: s
         ("Minor (reclaiming a frame) page faults", usage.minor_faults),
         ("Voluntary context switches", usage.voluntary_switches),
         ("Involuntary context switches", usage.involuntary_switches),
-        ("File system inputs", usage.blocks_in),
-        ("File system outputs", usage.blocks_out),
         ("Exit status", exit_code),
     )
     return f"# {why}: the same fields from wait4\n" + "".join(f"\t{name}: {value}\n" for name, value in rows)

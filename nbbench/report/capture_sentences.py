@@ -7,12 +7,10 @@ import re
 from nbbench import units
 from nbbench.captured import (
     BLOCKED,
-    BaselineFigure,
     CallUsage,
     Check,
     Diagnosis,
     Findings,
-    MallocTiming,
     MallocTrial,
     RunOutcome,
     TestRecord,
@@ -21,8 +19,8 @@ from nbbench.model import Cause
 from nbbench.report.dtypes import audit_sentence
 from nbbench.work.allocator_cost import MALLOC_REMEDY, MMAP_CEILING_BYTES
 
-NO_BASELINE = "no baseline on this machine, so nothing here says whether anything became slower"
 _SHOWN = 4
+_TIMED = ("bandwidth", "time", "throughput")
 _FAULTS = 10_000
 # Two runs of one commit, minutes apart, gave 0.469 and 0.586 (docs/findings.md, b8121554).
 _NEAR = 0.25
@@ -55,9 +53,6 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     if diagnosis is not None:
         said += _bandwidth(found, diagnosis)
         said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
-    said += [baseline_sentence(figure) for figure in found.baseline]
-    if found.timed and not found.baseline:
-        said.append(NO_BASELINE)
     if run.operators:
         said.append("the test ran under torch's profiler, so its times are not comparable with others")
     return [*said, *([audit_sentence(found.audit, "dtype_snapshot.json")] if found.audit else [])]
@@ -76,15 +71,14 @@ def next_actions(found: Findings) -> list[str]:
             "For good: fewer and smaller temporaries in the lines that nbbench ledger lists, "
             "or these thresholds in the project's launchers."
         )
+    timed = found.diagnosis is not None or any(figure.kind in _TIMED for figure in found.figures)
     quiet = found.diagnosis is None or not found.diagnosis.disturbance.disturbed
-    if found.timed and (found.disturbance.disturbed or not quiet):
+    if timed and (found.disturbance.disturbed or not quiet):
         actions.append("Capture again on an idle machine before acting on times.")
-    if found.timed and run.is_crowded:
+    if timed and run.is_crowded:
         actions.append(f"Give the test no more threads than the {run.cores} it can have.")
     if found.cause is Cause.UNEXPLAINED:
         actions.append("Compare with a folder that passed: nbbench compare-evidence A B.")
-    if found.timed and not found.baseline:
-        actions.append("Make a baseline on this machine: nbbench run --bench bandwidth.")
     return actions
 
 
@@ -146,7 +140,7 @@ def _malloc(found: Findings) -> list[str]:
         without = f"without {found.malloc_pinned_by}: "
         return [_pinned_sentence(found, usage), *(without + _trial_sentence(trial, dtype) for trial in own)]
     said = ["allocator: " + _trial_sentence(trial, dtype) for trial in trials]
-    tried = diagnosis is not None and any(trial.penalty is not None for trial in diagnosis.trials)
+    tried = diagnosis is not None and diagnosis.tried
     if tried and diagnosis is not None and diagnosis.disturbance.disturbed:
         said.append(
             "allocator: cannot tell, because others used "
@@ -158,7 +152,7 @@ def _malloc(found: Findings) -> list[str]:
         said.append(f"allocator: the test's own call {_faults(usage)}")
     if found.cause is Cause.ALLOCATOR or trials:
         said.append(f"allocator remedy: {MALLOC_REMEDY}")
-    return said + (_pinned_ratios(found, diagnosis) if diagnosis and trials else [])
+    return said
 
 
 def _own_dtype(found: Findings) -> str:
@@ -205,37 +199,6 @@ def _trial_sentence(trial: MallocTrial, dtype: str) -> str:
     )
 
 
-def _pinned_ratios(found: Findings, diagnosis: Diagnosis) -> list[str]:
-    """The asserted ratio of large to small in the trials, with and without the allocator's share."""
-    check = next((c for c in found.checks if "bandwidth" in c.name and c.op == ">="), None)
-    said = []
-    for dtype in dict.fromkeys(t.dtype for t in diagnosis.trials) if check else ():
-        pair = sorted((t for t in diagnosis.trials if t.dtype == dtype and t.default), key=lambda t: t.size)
-        if check is None or len(pair) < 2:
-            continue
-        growth = (pair[-1].size / pair[0].size) ** 2
-        default, pinned = (
-            _ratio(growth, *timings)
-            for timings in ((pair[0].default, pair[-1].default), (pair[0].pinned, pair[-1].pinned))
-        )
-        said.append(
-            f"in {dtype} the bandwidth ratio {pair[-1].size}²/{pair[0].size}² of warm runs is "
-            f"{_held(default, check)} by default and {_held(pinned, check)} with malloc pinned "
-            f"(CPU time; the test asks for >= {check.threshold:g})"
-        )
-    return said
-
-
-def _ratio(growth: float, small: MallocTiming | None, large: MallocTiming | None) -> float | None:
-    return growth * small.cpu_s / large.cpu_s if small and large and large.cpu_s else None
-
-
-def _held(ratio: float | None, check: Check) -> str:
-    if ratio is None:
-        return "not known"
-    return f"{ratio:.3g} ({'holds' if ratio >= check.threshold else 'does not hold'})"
-
-
 def _contention(found: Findings) -> list[str]:
     """What disturbed the calls: other processes, or the test's own threads."""
     run, said = found.run, []
@@ -276,14 +239,3 @@ def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
             f"{units.format_value(row.rate, 'B/s')}{share}"
         )
     return said
-
-
-def baseline_sentence(figure: BaselineFigure) -> str:
-    """A workload now against the interval that the database has for this machine."""
-    against = "the same tree" if figure.same_tree else f"commit {figure.commit[:8]} (another tree)"
-    now, lo, hi = (units.format_value(value, figure.unit) for value in (figure.now, figure.lo, figure.hi))
-    why = f" ({figure.why})" if figure.why else ""
-    return (
-        f"{figure.label}: {now} now, {lo} to {hi} for {against} on this machine "
-        f"({figure.coverage:.0%} interval of {figure.samples} samples): {figure.word}{why}"
-    )

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nbbench import units
-from nbbench.history.causes.facts import describe_work
+from nbbench.host import HostKind
+from nbbench.ledger import ImageChange
 from nbbench.model import EvidenceRecord
+from nbbench.words import plural
 from nbbench.work.allocator_cost import MALLOC_REMEDY
+from nbbench.work.ledger_diff import log_ratio
 
 Figures = dict[str, Any]
 _Sentences = Callable[[Figures], list[str]]
-_SENTENCES: dict[str, _Sentences] = {"work": describe_work}
+_SENTENCES: dict[str, _Sentences] = {}
 _SAMPLING = {
     "number": "calls in each sample (asv's number)",
     "repeat": "samples of a result (asv's repeat)",
@@ -34,9 +37,62 @@ def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
     return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
 
 
+@says("work")
+def _work(f: Figures) -> list[str]:
+    """A ledger difference, largest lines named."""
+    name = f["workload"]
+    said = [
+        f"{name}: {f['bytes_before']:,.1f} → {f['bytes_after']:,.1f} B/pixel "
+        f"({units.format_change(f['effect'])}), {f['ops_before']:,} → {f['ops_after']:,} operations"
+    ]
+    if f["retyped"]:
+        said.append(f"{name}: the output is {f['dtype_after']}, was {f['dtype_before']}")
+    if f["upcasts"]:
+        wider = f"{f['upcast_before']:,.1f} → {f['upcast_after']:,.1f}"
+        said.append(f"{name}: {wider} B/pixel wider than asked")
+    if f["image"] == ImageChange.DIFFERENT:
+        said.append(f"{name}: the image changed (sum × {f['image_ratio']:.6g}): not like for like")
+    elif f["image"] == ImageChange.SAME_BITS:
+        said.append(f"{name}: the image is bit-identical")
+    said += [
+        f"{line['where']} {line['function']}: {line['op']} {line['dtype']} "
+        f"{line['before']:,.1f} → {line['after']:,.1f} B/pixel "
+        f"({line['count_before']} → {line['count_after']} calls)"
+        for line in f["lines"]
+    ]
+    if f["more_lines"]:
+        said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
+    return said
+
+
 @says("same work")
 def _same_work(_: Figures) -> list[str]:
     return ["the ledger is unchanged: same operations, same bytes"]
+
+
+_DOES = {
+    HostKind.CALL: "called",
+    HostKind.LINE: "executed",
+    HostKind.OUTSIDE: "calls {}",
+    HostKind.MODULE: "imports {}",
+    HostKind.OUTPUT: "writes to {}",
+    HostKind.MEMORY: "holds",
+    HostKind.FILE: "opens to {}",
+    HostKind.WARNING: "warns {}",
+}
+
+
+@says("host")
+def _host(f: Figures) -> list[str]:
+    values = " → ".join(units.format_value(f[when], f["metric"]) for when in ("before", "after"))
+    where = f["workload"] if f["workload"] == f["phase"] else f"{f['workload']}, {f['phase']}"
+    said = [f"{where}: {values} ({units.format_change(log_ratio(f['before'], f['after']))})"]
+    for line in f["lines"]:
+        place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
+        did = _DOES[HostKind(line["kind"])].format(line["name"])
+        said.append(f"{place}: {did} {line['before']:,} → {line['after']:,}")
+    more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []
+    return [*said, *more]
 
 
 @says("malloc")

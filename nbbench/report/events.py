@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from nbbench import units
 from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
-from nbbench.model import (
-    Cause,
-    ChangePoint,
-    Event,
-    EventDirection,
-    Flag,
-    FlagState,
-    NotJudged,
-)
+from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.not_judged import not_judged_blocks
@@ -254,14 +246,16 @@ def regressions_blocks(
     not_judged: Sequence[NotJudged] = (),
     nothing: bool = False,
     now: datetime | None = None,
-    evidence: bool = True,
     trees: Collection[str] | None = None,
+    section: Callable[[Flag], list[Block]] | None = None,
+    most: int = 20,
 ) -> list[Block]:
     """The headline, a table of flags, the evidence of what is no improvement, and what was not judged.
 
     The headline counts `every` flag (None: those that are shown). `nothing` says that no series could be
-    judged. `trees` are the commits (hashes) whose source is known:
-    commands that need it are shown of no others (None: of all).
+    judged. `trees` are the commits (hashes) whose source is known: commands that need it are shown of no
+    others (None: of all). A page shows each flag as a `section` of its own, and up to `most` series that were
+    not judged.
     """
     ordered = in_reading_order(flags, now)
     open_count = sum(is_open(flag, now) for flag in ordered)
@@ -271,13 +265,15 @@ def regressions_blocks(
     if ordered:
         if measured := event_machines(ordered):
             blocks.append(f"Times and memory are those of {', '.join(measured)}.")
-        blocks.append(flags_table(ordered, now))
-    if evidence:
-        for flag in (one for one in ordered if one.event.direction is not EventDirection.IMPROVEMENT):
-            event = flag.event
+        blocks.append(_table(ordered, now))
+    for flag in ordered:
+        event = flag.event
+        if section is not None:
+            blocks += section(flag)
+        elif event.direction is not EventDirection.IMPROVEMENT:
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
             blocks.append(Bullets(event_items(flag, trees), title, code=event.id))
-    return blocks + not_judged_blocks(not_judged)
+    return blocks + not_judged_blocks(not_judged, most)
 
 
 def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item | str]:
@@ -286,8 +282,13 @@ def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item |
     return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
 
 
-def flags_table(flags: Sequence[Flag], now: datetime | None, links: Mapping[int, str] | None = None) -> Table:
-    """A row for each flag, improvements folded away; `links` leads from rows to sections of a page."""
+def anchor(event: Event) -> str:
+    """The name of an event's section on a page."""
+    return "event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in event.id)
+
+
+def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
+    """A row for each flag, improvements folded away."""
     headers = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
     rows = [
         (
@@ -314,5 +315,5 @@ def flags_table(flags: Sequence[Flag], now: datetime | None, links: Mapping[int,
         tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
         quiet=others,
         quiet_as=plural(len(flags) - others, "improvement"),
-        links=links or {},
+        links={i: anchor(flag.event) for i, flag in enumerate(flags)},
     )

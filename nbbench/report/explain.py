@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from nbbench import units
 from nbbench.ledger import ImageChange
-from nbbench.model import Commit, NotJudged, NotJudgedReason, to_plain
-from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.explain_sentences import explanation_sentence, same_source, share_sentence
+from nbbench.model import NotJudged, NotJudgedReason, to_plain
+from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.causes import evidence_sentences
+from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.shifts import dtype_shifts
 from nbbench.work.work_share import WorkShare
 
 _FUNCTION = 30  # columns: the whole table fits 120
-_SHIFTS = 5
 _WORKLOADS = 10  # rows of the summary
 
 
@@ -33,6 +33,9 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
+    if found.host:
+        told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
+        blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
     return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks
@@ -51,15 +54,21 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
                 **to_plain(s.timing),
                 "sentence": share_sentence(s),
                 "effect": s.timing.effect,
-                "predicted": s.predicted,
+                "predicted": s.diff.cost_effect,
                 "share": s.share,
-                "exact": s.exact,
             }
             for s in found.shares
         ],
+        "host": None if found.host is None else [_plain_host(one) for one in found.host],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
+
+
+def _plain_host(diff: HostDiff) -> dict[str, Any]:
+    said = "; ".join(evidence_sentences((diff.record,)))
+    effect = diff.effect if math.isfinite(diff.effect) else None
+    return {**to_plain(diff), "effect": effect, "counts": diff.counts, "sentence": said}
 
 
 def _why_not(one: NotJudged) -> str:
@@ -121,8 +130,6 @@ def _summary(found: Explanation) -> list[Block]:
         said.append(f"{plural(same, 'other workload')} on record: the same work")
     if any(cells[7].startswith("~") for cells in rows):
         said.append("~ the intervals of the samples overlap")
-    if any(cells[7].endswith("*") for cells in rows):
-        said.append("* timed at the nearest measured commits, which do other work than these two")
     table = Table(heads, rows, right=(1, 2, 3, 4, 5, 7, 8), codes=(0,))
     return [table, "\n".join(said)] if said else [table]
 
@@ -130,45 +137,33 @@ def _summary(found: Explanation) -> list[Block]:
 def _time_cells(share: WorkShare | None) -> tuple[str, str]:
     if share is None:
         return "", ""
-    predicted = "" if share.predicted is None else units.format_change(share.predicted)
+    predicted = units.format_change(share.diff.cost_effect)
     about = "~" if share.timing.overlap else ""
-    return f"{about}{units.format_change(share.timing.effect)}{'' if share.exact else '*'}", predicted
+    return f"{about}{units.format_change(share.timing.effect)}", predicted
 
 
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     blocks: list[Block] = [Title(f"{diff.workload}, by line" if diff.lines else diff.workload)]
     if diff.lines:
         blocks += [_line_table(diff, limit), change_icicle(diff)]
-    said = _left_out(diff, limit)
-    said += _shift_lines(diff)
-    said.append(_peak(diff))
-    said.append(_image(diff))
+    said = [*_left_out(diff, limit), *_dtype_lines(diff), _peak(diff), _image(diff)]
     if (share := found.share_of(diff.workload)) is not None:
-        stands_in = "; ".join(
-            filter(None, (_apart(found.base, share.timing.base), _apart(found.head, share.timing.head)))
-        )
-        said.append(
-            f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}"
-            + (f" ({stands_in})" if stands_in else "")
-        )
+        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}")
     else:
         said.append("time: not measured")
-    how = (
-        "by function names (no subject is registered)"
-        if found.by_name
-        else "through the diff of the two trees"
-    )
-    moved = (
-        f"; {plural(diff.moved_lines, 'other place', 'other places')} only moved" if diff.moved_lines else ""
-    )
-    said.append(f"lines are matched {how}{moved}")
+    moved = f"; {plural(diff.moved_lines, 'other place')} only moved" if diff.moved_lines else ""
+    said.append(f"lines are matched {matched_by(found.by_name)}{moved}")
     return [*blocks, "\n".join(said)]
+
+
+def matched_by(by_name: bool) -> str:
+    """How lines of two trees were matched."""
+    return "by function names (no subject is registered)" if by_name else "through the diff of the two trees"
 
 
 def _line_table(diff: LedgerDiff, limit: int) -> Table:
     shown = _merged(diff.lines)[:limit]
-    names = _short_paths([row.change for row in shown])
-    rows = [_line_row(row, names) for row in shown]
+    rows = [_line_row(row) for row in shown]
     total = diff.head.bytes_per_pixel - diff.base.bytes_per_pixel
     figures = (f"{diff.base.bytes_per_pixel:,.1f}", f"{diff.head.bytes_per_pixel:,.1f}", _signed(total))
     rows.append(["total of the run", "", "", "", "", f"{diff.base.ops}→{diff.head.ops}", *figures])
@@ -202,20 +197,20 @@ def _merged(lines: Sequence[LineChange]) -> list[_Row]:
     return sorted(rows, key=lambda row: row.change.rank)
 
 
-def _line_row(row: _Row, names: dict[str, str]) -> list[str]:
+def _line_row(row: _Row) -> list[str]:
     c = row.change
-    line, was = "" if c.gone else _short(c.where, names), _short(c.was, names)
+    line, was = "" if c.gone else _short(c.where), _short(c.was)
     if line and line.rpartition(":")[0] == was.rpartition(":")[0]:
         was = was[was.rindex(":") :]  # the same file
+    calls, sizes = f"{c.count_before}→{c.count_after}", (f"{c.before:,.1f}", f"{c.after:,.1f}")
     return [
         short_function(c.function, _FUNCTION),
         line,
         was,
         c.op,
         row.dtype,
-        f"{c.count_before}→{c.count_after}",
-        f"{c.before:,.1f}",
-        f"{c.after:,.1f}",
+        calls,
+        *sizes,
         _signed(c.delta),
     ]
 
@@ -226,16 +221,9 @@ def _signed(value: float) -> str:
     return "0.0" if shown in ("+0.0", "-0.0") else shown
 
 
-def _short_paths(lines: Sequence[LineChange]) -> dict[str, str]:
-    """File names without their folders where that leaves no doubt."""
-    paths = {place.rpartition(":")[0] for line in lines for place in (line.where, line.was) if ":" in place}
-    names = Counter(PurePosixPath(path).name for path in paths)
-    return {p: PurePosixPath(p).name if names[PurePosixPath(p).name] == 1 else p for p in paths}
-
-
-def _short(place: str, names: dict[str, str]) -> str:
-    path, colon, line = place.rpartition(":")
-    return f"{names.get(path, path)}:{line}" if colon else place
+def _short(place: str) -> str:
+    """A place with the file's folder, which tells files of one name apart."""
+    return "/".join(place.split("/")[-2:])
 
 
 def _left_out(diff: LedgerDiff, limit: int) -> list[str]:
@@ -246,24 +234,10 @@ def _left_out(diff: LedgerDiff, limit: int) -> list[str]:
     return [f"… and {plural(len(rest), 'more line')} ({_signed(delta)} B/px; see --lines)"]
 
 
-def _shift_lines(diff: LedgerDiff) -> list[str]:
-    shifts = dtype_shifts(diff)
+def _dtype_lines(diff: LedgerDiff) -> list[str]:
     said = []
-    for s in shifts[:_SHIFTS]:
-        ops = ", ".join(s.ops[:4]) + (" …" if len(s.ops) > 4 else "")
-        where = f"{s.where} {s.function} ({ops}; {plural(s.calls, 'call')})"
-        said.append(f"dtype {s.word}: {s.before} → {s.after} at {where}: {s.delta:+,.1f} B/px")
-    if len(shifts) > _SHIFTS:
-        rest = shifts[_SHIFTS:]
-        said.append(
-            f"… and dtypes of {plural(len(rest), 'more function')}: {sum(s.delta for s in rest):+,.1f} B/px"
-        )
-    if shifts or diff.upcasts:
-        said += [
-            f"bytes in {name}: {old:,.1f} → {new:,.1f} B/px"
-            for name, old, new in _bytes_by_dtype(diff)
-            if old != new
-        ]
+    if diff.upcasts or dtype_shifts(diff):
+        said += [f"bytes in {n}: {a:,.1f} → {b:,.1f} B/px" for n, a, b in _bytes_by_dtype(diff) if a != b]
     if diff.upcasts:
         before, after = diff.base.upcast_per_pixel, diff.head.upcast_per_pixel
         said.append(f"wider than asked: {before:,.1f} → {after:,.1f} B/px")
@@ -288,12 +262,3 @@ def _image(diff: LedgerDiff) -> str:
     return (
         "image: bit-identical" if diff.image is ImageChange.SAME_BITS else "image: the same but for rounding"
     )
-
-
-def _apart(asked: Commit, measured: Commit) -> str:
-    """How far the measured commit is from the one asked for; '' where it is the same."""
-    if same_source(asked, measured):
-        return ""
-    apart = measured.position - asked.position
-    near = f", {plural(abs(apart), 'tree')} {'before' if apart < 0 else 'after'}" if asked.position else ""
-    return f"{asked.short} was not timed: {measured.short} stands in{near}"

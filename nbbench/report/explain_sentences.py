@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nbbench import units
 from nbbench.metrics import least_effect
-from nbbench.model import Commit
+from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
@@ -28,7 +28,7 @@ def explanation_sentence(found: Explanation) -> str:
     if found.base.tree and found.base.tree == found.head.tree:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
-    said += _peak_sentence(diffs)
+    said += _peak_sentence(diffs) + _host_sentence(found)
     images = [d for d in diffs if d.new_image]
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
@@ -38,16 +38,7 @@ def explanation_sentence(found: Explanation) -> str:
             f" {plural(len({one.series for one in found.not_compared}), 'workload')} could not be compared."
         )
     share = found.share_of(main.workload)
-    if share is None or not share.exact:
-        return said
-    timed = (share.timing.base, found.base), (share.timing.head, found.head)
-    nearest = "" if all(same_source(*ends) for ends in timed) else " at the nearest timed commits"
-    return f"{said} Time of {main.workload}{nearest}: {share_sentence(share)}."
-
-
-def same_source(one: Commit, other: Commit) -> bool:
-    """Whether two commits have the same measured source."""
-    return one.hash == other.hash or bool(one.tree and one.tree == other.tree)
+    return said if share is None else f"{said} Time of {main.workload}: {share_sentence(share)}."
 
 
 def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
@@ -57,6 +48,15 @@ def _peak_sentence(diffs: Sequence[LedgerDiff]) -> str:
         return ""
     sizes = " → ".join(units.format_bytes(one.peak_live_bytes) for one in (most.base, most.head))
     return f" Peak memory of {most.workload}: {sizes} ({units.format_change(most.peak_effect)})."
+
+
+def _host_sentence(found: Explanation) -> str:
+    """What of the host work counts: the largest, and how many more."""
+    counted = [one for one in found.host or () if one.counts]
+    if not counted:
+        return ""
+    first, more = evidence_sentences((counted[0].record,))[0], len(counted) - 1
+    return f" Host work of {first}{f' and {more} figures more' if more else ''}."
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:
@@ -112,10 +112,8 @@ def _dtypes(diff: LedgerDiff) -> str:
 
 def share_sentence(found: WorkShare) -> str:
     """What was measured of a workload, and how much of it the work explains."""
-    timing, predicted, share = found.timing, found.predicted, found.share
+    timing, predicted, share = found.timing, found.diff.cost_effect, found.share
     said = _measured(timing)
-    if predicted is None:
-        return f"{said}; the work of the measured commits is not on record"
     work = units.format_change(predicted)
     if share is None:
         more = (
@@ -137,11 +135,11 @@ def share_sentence(found: WorkShare) -> str:
 
 def _rate(found: WorkShare) -> str:
     """What time that the work does not explain went with: bandwidth, or the cost of an operation."""
-    ends = (found.timing.before_s, found.base), (found.timing.after_s, found.head)
+    ends = (found.timing.before_s, found.diff.base), (found.timing.after_s, found.diff.head)
     if found.by_dispatch:
-        each = [units.format_seconds(time / one.ops) for time, one in ends if one]
+        each = [units.format_seconds(time / one.ops) for time, one in ends]
         return f"{' → '.join(each)} an operation"
-    rates = [f"{one.bytes / time / 1e9:.3g}" for time, one in ends if one]
+    rates = [f"{one.bytes / time / 1e9:.3g}" for time, one in ends]
     return f"bandwidth {' → '.join(rates)} GB/s"
 
 

@@ -25,7 +25,7 @@ from nbbench.work.roofs import Achieved, Bound, memory_ceiling
 _LOG_RATIO = 8.0
 _MANY = 5_000  # points: from here on WebGL draws them
 _TICKS = 6
-_SYMBOLS = {"seconds": "s", "bytes": "B", "B (exact)": "B"}
+_SYMBOLS = {"seconds": "s", "bytes": "B", "B (exact)": "B", "B (mapped)": "B"}
 _TONES = {EventDirection.REGRESSION: "--worse", EventDirection.IMPROVEMENT: "--better"}
 # Colours that colour-blind readers tell apart (Okabe and Ito, 2008); the shapes do for grey print.
 _BOUNDS = {

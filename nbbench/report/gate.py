@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from nbbench import units
-from nbbench.model import Outcome
+from nbbench.model import Outcome, to_plain
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
+from nbbench.report.causes import evidence_sentences
 from nbbench.report.events import interval
+from nbbench.report.gate_sentences import (
+    evidence_text,
+    format_floor,
+    headline,
+    report_sentence,
+)
 from nbbench.report.not_judged import not_judged_blocks
 from nbbench.verdicts import GateReport, Verdict
 
@@ -20,12 +26,12 @@ _TONES = {
     Outcome.NOT_COMPARABLE: ("yellow", "❓"),
     Outcome.INCONCLUSIVE: ("yellow", "❔"),
     Outcome.ACKNOWLEDGED: ("yellow", "☑️"),
+    Outcome.CHANGED: ("yellow", "🔀"),
     Outcome.IMPROVED: ("green", "🚀"),
     Outcome.UNCHANGED: ("dim", "✅"),
 }
 _EXPLAINED = (Outcome.REGRESSED, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.ACKNOWLEDGED)
-_NAMED_IF_ANY = (Outcome.ACKNOWLEDGED, Outcome.NOT_COMPARABLE)
-_FIGURE = re.compile(r"[-+]?[\d.]*(e[-+]\d+)?(×| %)?")
+_NAMED_IF_ANY = (Outcome.ACKNOWLEDGED, Outcome.CHANGED, Outcome.NOT_COMPARABLE)
 
 
 def in_reading_order(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -39,11 +45,6 @@ def in_reading_order(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=order)
 
 
-def headline(report: GateReport) -> str:
-    """The verdict in a word, and the sentence that gives its reason."""
-    return f"{str(report.outcome).upper()}: {report.sentence}"
-
-
 def counts_line(report: GateReport) -> str:
     """`1 regressed, 0 inconclusive, 2 improved, 5 unchanged, 3 not judged`."""
     counted = Counter(verdict.outcome for verdict in report.verdicts)
@@ -54,7 +55,7 @@ def counts_line(report: GateReport) -> str:
 def figures(verdict: Verdict) -> tuple[str, str, str]:
     """Change, interval and floor as text."""
     change = units.format_change(verdict.effect)
-    return change, interval(verdict.effect_lo, verdict.effect_hi), f"±{verdict.floor * 100:.3g} %"
+    return change, interval(verdict.effect_lo, verdict.effect_hi), f"±{format_floor(verdict.floor)}"
 
 
 def gate_blocks(report: GateReport) -> list[Block]:
@@ -66,12 +67,23 @@ def gate_blocks(report: GateReport) -> list[Block]:
     verdicts = in_reading_order(report.verdicts)
     if verdicts:
         blocks.append(_table(verdicts))
-    if why := [_reason(v) for v in verdicts if v.outcome in _EXPLAINED and (v.sentence or v.reproduce)]:
+    if why := [_reason(v) for v in verdicts if v.outcome in _EXPLAINED and (v.evidence or v.reproduce)]:
         blocks.append(Bullets(why, title="Why"))
     if report.ledger:
         blocks += [Title("Ledger"), _ledger(report.ledger)]
     blocks += not_judged_blocks(report.not_judged)
-    return [*blocks, Bullets(report.notes, title="Notes")] if report.notes else blocks
+    notes = evidence_sentences(report.notes)
+    return [*blocks, Bullets(notes, title="Notes")] if notes else blocks
+
+
+def gate_payload(report: GateReport) -> dict[str, Any]:
+    """The report as JSON-ready values: the facts, with the sentences that they make."""
+    return {
+        **to_plain(report),
+        "sentence": report_sentence(report),
+        "verdicts": [{**to_plain(one), "sentence": evidence_text(one.evidence)} for one in report.verdicts],
+        "notes": evidence_sentences(report.notes),
+    }
 
 
 def _table(verdicts: Sequence[Verdict]) -> Table:
@@ -102,15 +114,24 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def _reason(verdict: Verdict) -> Item:
-    return Item(verdict.sentence, about=verdict.series, command=verdict.reproduce)
+    return Item(evidence_text(verdict.evidence), about=verdict.series, command=verdict.reproduce)
 
 
 def _ledger(found: Sequence[dict[str, Any]]) -> Table:
-    headers = list(dict.fromkeys(str(key) for row in found for key in row))
-    rows = [tuple(_cell(row.get(header)) for header in headers) for row in found]
-    right = [i for i in range(len(headers)) if all(_FIGURE.fullmatch(row[i]) for row in rows)]
-    return Table(headers, rows, right=right, codes=(0,))
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.8g}" if isinstance(value, float) else str(value)
+    headers = ("workload", "B/px", "head", "bytes", "ops", "head", "upcast B/px", "peak", "head", "image")
+    rows = [
+        (
+            f["workload"],
+            units.format_number(f["bytes_before"]),
+            units.format_number(f["bytes_after"]),
+            units.format_change(f["effect"]),
+            f"{f['ops_before']:,}",
+            f"{f['ops_after']:,}",
+            units.format_number(f["upcast_after"] - f["upcast_before"]),
+            units.format_bytes(f["peak_before"]),
+            units.format_bytes(f["peak_after"]),
+            f["image"],
+        )
+        for f in found
+    ]
+    return Table(headers, rows, right=range(1, 9), codes=(0,))

@@ -10,14 +10,16 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from nbbench.model import NotJudged, Outcome
-from nbbench.report.gate import counts_line, figures, headline, in_reading_order
+from nbbench.report.causes import evidence_sentences
+from nbbench.report.gate import counts_line, figures, in_reading_order
+from nbbench.report.gate_sentences import evidence_text, headline
 from nbbench.report.not_judged import not_judged_detail
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import clean, clean_lines, for_xml
 
 _WHOLE = "whole gate"
 _UNCLEAR = (Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE)
-_PASSED = (Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.ACKNOWLEDGED)
+_PASSED = (Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.CHANGED, Outcome.ACKNOWLEDGED)
 
 
 def gate_junit(report: GateReport) -> str:
@@ -32,7 +34,7 @@ def gate_junit(report: GateReport) -> str:
     for one in report.not_judged:
         _not_judged_case(suite, one)
     _whole_case(suite, report)
-    summary = [headline(report), counts_line(report), *report.notes]
+    summary = [headline(report), counts_line(report), *evidence_sentences(report.notes)]
     ElementTree.SubElement(suite, "system-out").text = _text("\n".join(map(clean, summary)))
     counts = {
         name: str(len(suite.findall(f"testcase/{tag}")))
@@ -51,7 +53,9 @@ def _series_case(suite: ElementTree.Element, verdict: Verdict) -> None:
     change, between, floor = figures(verdict)
     message = f"{verdict.outcome}: {change} {between}, floor {floor}"
     cause = verdict.cause and f"cause: {verdict.cause}"
-    detail = "\n".join(clean(part) for part in (verdict.sentence, cause, verdict.reproduce) if part)
+    detail = "\n".join(
+        clean(part) for part in (evidence_text(verdict.evidence), cause, verdict.reproduce) if part
+    )
     if verdict.outcome is Outcome.REGRESSED:
         _child(case, "failure", message, detail)
     elif verdict.outcome in _UNCLEAR:

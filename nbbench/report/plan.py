@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from nbbench.evidence import FolderState
-from nbbench.model import Flag, FlagState, NotJudged
+from nbbench.model import Flag, NotJudged
 from nbbench.plan.plan import CriterionState, PlanVerdict
 from nbbench.plan.plans import Criterion, Plan
 from nbbench.report import events
-from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.markdown import code, escape
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.not_judged import not_judged_counts
+from nbbench.units import format_value
 from nbbench.words import day, plural
 
 _NOTHING = "—"
@@ -40,7 +40,7 @@ def plans_blocks(plans: Sequence[Plan]) -> list[Block]:
     return [Table(("plan", "criteria", "title"), rows, right=(1,))]
 
 
-def attempt_markdown(
+def attempt_blocks(
     plan: Plan,
     states: Sequence[CriterionState],
     flags: Sequence[Flag],
@@ -49,21 +49,29 @@ def attempt_markdown(
     *,
     machine: str,
     commit: str,
-) -> str:
+) -> list[Block]:
     """An entry for the plan's log: date, commit, result, metrics, artifacts, regressions, next actions."""
-    measured = [state for state in states if state.found is not None]
-    lines = [f"### Attempt {day(now)}: {escape(plan.id)} {escape(plan.title)}".rstrip(), ""]
-    lines.append(f"- Date: {now:%Y-%m-%d %H:%M} UTC")
-    lines.append(f"- Commit: {code(commit) if commit else 'none was measured'}")
-    lines.append(f"- Machine: {code(machine)}")
-    lines.append(f"- Result: {escape(headline(states))}")
-    lines += ["- Metrics:", *[f"  - {_metric(state)}" for state in measured]]
-    lines += [] if measured else ["  - none: nothing was measured"]
-    lines += ["- Artifacts:", *_artifacts(states)]
-    lines += ["- Open regressions:", *_open(flags)]
-    lines += [f"- Not judged: {escape(not_judged_counts(not_judged))}"] if not_judged else []
-    lines += ["- Next actions:", *[f"  - {action}" for action in _actions(plan, states, flags)]]
-    return "\n".join(lines) + "\n"
+    about = [f"Date: {now:%Y-%m-%d %H:%M} UTC", f"Commit: {commit or 'none was measured'}"]
+    about += [f"Machine: {machine}", f"Result: {headline(states)}"]
+    about += [f"Not judged: {not_judged_counts(not_judged)}"] if not_judged else []
+    metrics = [_metric(state) for state in states if state.found is not None]
+    damage = {path: f"{state}: not quotable" if state else "" for path, state in _folders(states).items()}
+    artifacts = [Item(text, about=path) for path, text in damage.items()]
+    artifacts += [Item("benchmark results", about=path) for path in _sources(states)]
+    waiting = [flag.event for flag in events.in_reading_order(flags) if events.is_open(flag)]
+    regressions = [
+        Item(f"{where}: {events.change_text(event)}, cause {event.cause}", about=event.id)
+        for event in waiting
+        for where in (events.commit_range(event.lo_commit, event.hi_commit),)
+    ]
+    return [
+        Head(f"Attempt {day(now)}: {plan.id} {plan.title}"),
+        Bullets(about),
+        Bullets(metrics or ["none: nothing was measured"], "Metrics"),
+        Bullets(artifacts or ["none (`nbbench export` or `nbbench capture` makes a folder)"], "Artifacts"),
+        Bullets(regressions or ["none"], "Open regressions"),
+        Bullets(_actions(plan, states, flags), "Next actions"),
+    ]
 
 
 def headline(states: Sequence[CriterionState]) -> str:
@@ -114,7 +122,7 @@ def _limit(criterion: Criterion, limit: float | None) -> str:
 def _value(criterion: Criterion, value: float | None) -> str:
     if value is None:
         return _NOTHING
-    return f"{value:.4g} {criterion.unit}".rstrip() if not criterion.figure else f"{value:.4g}"
+    return format_value(value, "" if criterion.figure else criterion.unit)
 
 
 def _age(age: timedelta) -> str:
@@ -149,46 +157,17 @@ def _metric(state: CriterionState) -> str:
     assert found is not None
     named = (("spec", criterion.spec), ("tests", criterion.asserts), ("ours", criterion.ours))
     limits = ", ".join(f"{name} {_limit(criterion, limit)}" for name, limit in named if limit is not None)
-    about = f"; {found.derived}" if found.derived else ""
-    return (
-        f"{escape(criterion.title)}: **{escape(_value(criterion, found.value))}** ({escape(limits)}) "
-        f"{escape(_verdict(state))}, at {code(found.commit[:8])}{escape(about)}"
-    )
-
-
-def _artifacts(states: Sequence[CriterionState]) -> list[str]:
-    lines = [
-        f"  - {code(path)}" + (f" **{damage}: not quotable**" if damage else "")
-        for path, damage in _folders(states).items()
-    ]
-    lines += [f"  - {code(path)}: benchmark results" for path in _sources(states)]
-    return lines or ["  - none (`nbbench export` or `nbbench capture` makes a folder)"]
-
-
-def _open(flags: Sequence[Flag]) -> list[str]:
-    lines = [
-        f"  - {code(e.id)} at {code(events.commit_range(e.lo_commit, e.hi_commit))}: "
-        f"{escape(events.change_text(e))}, cause {escape(e.cause)}, {escape(flag.state)}"
-        for flag in events.in_reading_order(flags)
-        if events.is_open(flag)
-        for e in (flag.event,)
-    ]
-    return lines or ["  - none"]
+    value = f"{criterion.title}: {_value(criterion, found.value)} ({limits}) {_verdict(state)}"
+    return f"{value}, at {found.commit[:8]}" + (f"; {found.derived}" if found.derived else "")
 
 
 def _actions(plan: Plan, states: Sequence[CriterionState], flags: Sequence[Flag]) -> list[str]:
-    words = {PlanVerdict.MISSES: "misses", PlanVerdict.MEETS_TESTS: "meets only the tests"}
-    actions = [
-        f"{escape(state.criterion.id)} {word}: {escape(state.criterion.title)}"
-        for verdict, word in words.items()
-        for state in states
-        if verdict in (state.verdict, state.would_be)
-    ]
-    undecided = [f for f in flags if f.state in (FlagState.DETECTED, FlagState.CONFIRMED) and f.event.worse]
-    if open_ids := [f.event.id for f in undecided if f.event.recovered_by is None]:
-        actions.append(
-            f"decide about {plural(len(open_ids), 'open regression')}: `nbbench regressions --plan {plan.id}`"
-        )
+    of = {v: [s.criterion for s in states if v in (s.verdict, s.would_be)] for v in PlanVerdict}
+    actions = [f"{one.id} misses: {one.title}" for one in of[PlanVerdict.MISSES]]
+    actions += [f"{one.id} meets only the tests: {one.title}" for one in of[PlanVerdict.MEETS_TESTS]]
+    if undecided := sum(events.is_open(flag) for flag in flags):
+        found = plural(undecided, "open regression")
+        actions.append(f"decide about {found}: `nbbench regressions --plan {plan.id}`")
     again = {
         PlanVerdict.CANNOT_TELL: "measure anew, more and undisturbed (cannot tell)",
         PlanVerdict.STALE: "measure anew (stale)",
@@ -196,5 +175,5 @@ def _actions(plan: Plan, states: Sequence[CriterionState], flags: Sequence[Flag]
     }
     for verdict, word in again.items():
         if ids := [state.criterion.id for state in states if state.verdict is verdict]:
-            actions.append(f"{word}: {escape(', '.join(ids))}")
+            actions.append(f"{word}: {', '.join(ids)}")
     return actions or ["none: every criterion is met"]

@@ -56,19 +56,13 @@ def folders_blocks(folders: Sequence[tuple[Folder, FolderState, tuple[str, ...]]
 
 
 def calibration_blocks(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> list[Block]:
-    """What noise the gate has to live with here: a row a series with its rounds, noise a pair, floor
-    (at least `least_floor`), and the errors of its rounds without and with the canary."""
+    """What noise the gate has to live with here: a row a series with its rounds, noise a pair, and floor
+    (at least `least_floor`)."""
     rows = [
-        (
-            series,
-            str(one.rounds),
-            _percent(one.sigma),
-            _percent(max(one.floor, least_floor)),
-            f"{'yes' if one.canary else 'no'}: {_percent(one.plain)} -> {_percent(one.corrected)}",
-        )
+        (series, str(one.rounds), _percent(one.sigma), _percent(max(one.floor, least_floor)))
         for series, one in found.items()
     ]
-    head = ("series", "rounds", "noise a pair", "floor", "canary helps?")
+    head = ("series", "rounds", "noise a pair", "floor")
     return [Table(head, rows, right=(1, 2, 3), codes=(0,)), note]
 
 

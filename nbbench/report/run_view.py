@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -21,29 +20,29 @@ _STOPPED = {
     "limit": "the limit of commits is reached",
 }
 _MANY = 20  # commits: from here on a run's cost is a question
-_WRAPPER = "SubjectBroken: "
-_WORKLOAD = re.compile(r"^[a-z_]+-[\w-]+: ")
 
 
 def run_blocks(
     results: Sequence[Result],
+    commits: Sequence[Commit],
     *,
     records: Sequence[ProcessRecord] = (),
-    commits: Sequence[Commit] = (),
     notes: Sequence[str] = (),
     machine: str = "",
 ) -> list[Block]:
-    """`results` of one machine by commit, in the order of `commits`, then of appearance; what went wrong.
+    """`results` of one machine by commit, in the order of `commits`; what went wrong.
 
     `records` is the telemetry of the same run: it names the errors and the disturbances.
     """
-    known = {commit.hash: commit for commit in commits}
-    by_commit: dict[str, list[Result]] = {name: [] for name in known}
-    for result in results:
-        by_commit.setdefault(result.commit, []).append(result)
-    rows = [_row(name, known.get(name), mine) for name, mine in by_commit.items() if mine]
-    counts = Counter(result.status for result in results)
-    blocks: list[Block] = [Head(_headline(len(rows), counts, machine))]
+    rows = [row for commit in commits if (row := _row(commit, results))]
+    counts, where = Counter(result.status for result in results), f" on {machine}" if machine else ""
+    kinds = ", ".join(f"{counts[s]} {s}" for s in Status if counts[s] or s is Status.OK)
+    words = (
+        f"{plural(len(rows), 'commit')} measured{where}: {kinds}."
+        if counts
+        else f"Nothing was measured{where}."
+    )
+    blocks: list[Block] = [Head(words)]
     if rows:
         headers = ("commit", "date", "ok", "failed", "skipped", "time", "subject")
         blocks.append(Table(headers, rows, right=(2, 3, 4, 5), codes=(0,), spare=(1, 5, 4)))
@@ -53,30 +52,20 @@ def run_blocks(
     return [*blocks, Bullets(extra)] if extra else blocks
 
 
-def _row(commit: str, known: Commit | None, mine: Sequence[Result]) -> tuple[str, ...]:
+def _row(commit: Commit, results: Sequence[Result]) -> tuple[str, ...]:
+    mine = [result for result in results if result.commit == commit.hash]
     counts = Counter(result.status for result in mine)
-    spent = spent_s(mine)
-    return (
-        commit[:8],
-        day(known.date) if known else "",
-        *(str(counts[status]) for status in (Status.OK, Status.FAILED, Status.SKIPPED)),
-        units.format_seconds(spent) if spent else "",
-        known.subject if known else "",
-    )
+    told = (str(counts[status]) for status in (Status.OK, Status.FAILED, Status.SKIPPED))
+    spent = units.format_seconds(spent_s(mine)) if spent_s(mine) else ""
+    return (commit.short, day(commit.date), *told, spent, commit.subject) if mine else ()
 
 
-def run_plan_text(
-    machine: str, commits: int, expected_s: float | None, *, again: bool = False, in_order: bool = False
-) -> str:
-    """What is about to be measured, in which order, and about how long it takes (`expected_s`, if known)."""
-    way = "in a drawn order" if again else "newest first, then all over the range"
-    cost = f", about {units.format_seconds(expected_s)} if none is measured yet" if expected_s else ""
+def run_plan_text(machine: str, commits: int, *, again: bool = False, in_order: bool = False) -> str:
+    """What is about to be measured, and in which order."""
+    way = "in a drawn order; " if again else "newest first, then all over the range; "
     fewer = "" if commits <= _MANY else " (--limit N measures fewer)"
-    order = "" if in_order else f"{way}; "
-    return (
-        f"measuring {plural(commits, 'commit')} on {machine}{cost}{fewer}: {order}interrupt at any time, "
-        "repeat to resume"
-    )
+    what = f"measuring {plural(commits, 'commit')} on {machine}{fewer}"
+    return f"{what}: {'' if in_order else way}interrupt at any time, repeat to resume"
 
 
 def run_payload(
@@ -101,15 +90,6 @@ def run_payload(
         "disturbances": disturbances(records),
         "elapsed_s": elapsed_s,
     }
-
-
-def _headline(commits: int, counts: Counter[Status], machine: str) -> str:
-    where = f" on {machine}" if machine else ""
-    if not counts:
-        return f"Nothing was measured{where}."
-    shown = [status for status in Status if counts[status] or status is Status.OK]
-    kinds = ", ".join(f"{counts[status]} {status}" for status in shown)
-    return f"{plural(commits, 'commit')} measured{where}: {kinds}."
 
 
 def failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> list[tuple[str, str, str]]:
@@ -153,9 +133,7 @@ def _error(record: ProcessRecord) -> str:
     lines = [clean(line) for line in record.stderr_tail.splitlines() if line.strip()]
     if not lines:
         return f"exit code {record.exit_code}"
-    # The suite's own wrapper and the workload's name say nothing that the row does not say.
-    _, wrapped, reason = lines[-1].partition(_WRAPPER)
-    return _WORKLOAD.sub("", reason) if wrapped else lines[-1]
+    return lines[-1]
 
 
 def disturbances(records: Sequence[ProcessRecord]) -> list[str]:

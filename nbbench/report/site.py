@@ -10,16 +10,15 @@ from nbbench import units
 from nbbench.metrics import Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Flag, NotJudged, Series, SeriesKey
 from nbbench.report import events
-from nbbench.report.blocks import Block, Bullets, Chart, Head, Table, Title
+from nbbench.report.blocks import Block, Bullets, Chart, Table, Title
 from nbbench.report.figures import history_figure
 from nbbench.report.html import as_html
-from nbbench.report.not_judged import not_judged_blocks
 from nbbench.words import day, minute, plural, truncate
 
 MAX_FIGURES = 36  # past a few dozen nobody looks: the rest is named, not drawn
 _PER_EVENT = 3
 # A change of a whole suite moves thousands of series; their figures are in the JSON output.
-_EVENTS, _CHANGES, _CHANGES_OPEN, _NAMES = 80, 60, 4, 400
+_CHANGES, _CHANGES_OPEN, _NAMES = 60, 4, 400
 
 
 def render_site(
@@ -38,26 +37,31 @@ def render_site(
     """The page for `flags`, with figures of histories from `series`.
 
     `commits` gives labels; `source` says what was measured (a branch, a repository). At most `max_figures`
-    are drawn, events first; the page names the series that were left out. `nothing` says that no series could
-    be judged. `trees` are the commits whose source is known: commands that need it are shown of no others
-    (None: of all).
+    are drawn, events first; the page names the series that were left out. The rest is as for
+    `events.regressions_blocks`.
     """
-    ordered = events.in_reading_order(flags, generated_at)
-    drawn = _Figures(ordered, series, commits, max_figures)
-    blocks = _overview(ordered, not_judged, generated_at, nothing)
-    for flag in ordered[:_EVENTS]:
-        blocks += _event(flag, drawn, generated_at, trees)
-    blocks += not_judged_blocks(not_judged, _NAMES)
+    drawn = _Figures(flags, series, commits, max_figures)
+    blocks = events.regressions_blocks(
+        flags,
+        not_judged=not_judged,
+        nothing=nothing,
+        now=generated_at,
+        trees=trees,
+        section=lambda flag: _event(flag, drawn, generated_at, trees),
+        most=_NAMES,
+    )
     if quiet := drawn.of_quiet_series():
         blocks += [Title("Series without a flagged change"), *quiet]
-    if rest := drawn.left_out():
-        blocks.append(_folded(("series",), [(name,) for name in rest], "series without a figure", _NAMES))
+    if rest := sorted(key.label for key in drawn.undrawn):
+        words = f"{len(rest)} series without a figure"
+        blocks.append(_folded(("series",), [(name,) for name in rest], words, _NAMES))
     said = f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}"
     blocks += [Title("How to read this"), f"{said}. {_LEGEND}"]
     names = {c.hash[:8]: f"{day(c.date)} {truncate(c.subject, 60)}" for c in commits}
     stamp = minute(generated_at) if generated_at else ""
-    head = f"{events.headline(ordered, not_judged, generated_at, nothing=nothing)} {title}"
-    return as_html(blocks, title=head, eyebrow=" · ".join(filter(None, (title, source, stamp))), names=names)
+    eyebrow = " · ".join(filter(None, (title, source, stamp)))
+    words = events.headline(flags, not_judged, generated_at, nothing=nothing)
+    return as_html(blocks, title=f"{words} {title}", eyebrow=eyebrow, names=names)
 
 
 _LEGEND = (
@@ -67,57 +71,23 @@ _LEGEND = (
 )
 
 
-def _overview(
-    ordered: Sequence[Flag], not_judged: Sequence[NotJudged], now: datetime | None, nothing: bool
-) -> list[Block]:
-    first = next((flag for flag in ordered if events.is_open(flag, now)), None)
-    words = events.headline(ordered, not_judged, now, nothing=nothing)
-    blocks: list[Block] = [Head(words, "red" if first else "bold")]
-    if first is not None:
-        event = first.event
-        where = f"{events.commit_range(event.lo_commit, event.hi_commit)} {event.subject}".strip()
-        blocks.append(f"First to look at: {where}: {events.change_text(event)}, cause {event.cause}.")
-    elif ordered:
-        blocks.append("Nothing waits for a decision. The record below keeps every change.")
-    if machines := events.event_machines(ordered):
-        blocks.append(f"Times and memory are those of {', '.join(machines)}.")
-    if ordered:
-        links = {number: _anchor(flag) for number, flag in enumerate(ordered[:_EVENTS])}
-        blocks += [Title("Flagged changes"), events.flags_table(ordered, now, links)]
-        if len(ordered) > _EVENTS:
-            blocks.append(f"The last {len(ordered) - _EVENTS} have no section below.")
-    return blocks
-
-
-def _anchor(flag: Flag) -> str:
-    return "event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in flag.event.id)
-
-
 def _event(flag: Flag, drawn: _Figures, now: datetime | None, trees: Collection[str] | None) -> list[Block]:
     event = flag.event
     where = events.commit_range(event.lo_commit, event.hi_commit)
-    facts = (
-        where,
-        day(event.date),
-        event.phase,
-        f"cause: {event.cause}",
-        events.state_text(flag, now),
-        flag.plan,
-    )
-    blocks: list[Block] = [
-        Title(f"{events.change_text(event)}: {event.subject or where}", _anchor(flag)),
+    state = events.state_text(flag, now)
+    facts = (where, day(event.date), event.phase, f"cause: {event.cause}", state, flag.plan)
+    rows = [_change_cells(change) for change in sorted(event.changes, key=_times_first)]
+    series = plural(len({change.key for change in event.changes}), "series", "series")
+    head = ("series", "before", "after", "change", "interval", "machine")
+    words = f"{plural(len(rows), 'change point')} of {series}"
+    quiet = None if len(rows) <= _CHANGES_OPEN else 0
+    return [
+        Title(f"{events.change_text(event)}: {event.subject or where}", events.anchor(event)),
         " · ".join(filter(None, facts)),
         Bullets(events.event_items(flag, trees), code=event.id),
         *drawn.of_event(flag),
+        _folded(head, rows, words, _CHANGES, quiet=quiet),
     ]
-    if event.changes:
-        rows = [_change_cells(change) for change in sorted(event.changes, key=_times_first)]
-        series = plural(len({change.key for change in event.changes}), "series", "series")
-        head = ("series", "before", "after", "change", "interval", "machine")
-        words = f"{plural(len(rows), 'change point')} of {series}"
-        open_rows = None if len(rows) <= _CHANGES_OPEN else 0
-        blocks.append(_folded(head, rows, words, _CHANGES, right=(1, 2, 3), quiet=open_rows))
-    return blocks
 
 
 def _change_cells(change: ChangePoint) -> tuple[str, ...]:
@@ -133,18 +103,12 @@ def _change_cells(change: ChangePoint) -> tuple[str, ...]:
 
 
 def _folded(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    words: str,
-    most: int,
-    *,
-    right: Sequence[int] = (),
-    quiet: int | None = 0,
+    head: Sequence[str], rows: Sequence[Sequence[str]], words: str, most: int, *, quiet: int | None = 0
 ) -> Table:
-    """A table folded under `words`, of which so many rows are shown."""
+    """A table whose rows from `quiet` on are folded under `words`, and of which so many are shown."""
     left = f", of which {len(rows) - most} are in `--json` only" if len(rows) > most else ""
-    words = f"{words}{left}" if words[0].isdigit() else f"{len(rows)} {words}{left}"
-    return Table(head, rows[:most], right=right, codes=(0,), quiet=quiet, quiet_as=words)
+    right = [i for i, name in enumerate(head) if name in ("before", "after", "change")]
+    return Table(head, rows[:most], right=right, codes=(0,), quiet=quiet, quiet_as=words + left)
 
 
 def _times_first(change: ChangePoint) -> tuple[bool, float, str]:
@@ -157,10 +121,10 @@ class _Figures:
     def __init__(
         self, flags: Sequence[Flag], series: Sequence[Series], commits: Sequence[Commit], cap: int
     ) -> None:
-        self._series = {one.key: one for one in series}
+        self.undrawn = {one.key: one for one in series}
+        self._series = dict(self.undrawn)
         self._commits = {commit.hash: commit for commit in commits}
         self._left = cap
-        self._drawn: set[SeriesKey] = set()
         self._changes: dict[SeriesKey, list[tuple[str, ChangePoint]]] = defaultdict(list)
         for flag in flags:
             for change in flag.event.changes:
@@ -175,17 +139,14 @@ class _Figures:
         """Figures of the series in no event, as far as the cap allows."""
         return self._draw(sorted(self._series.keys() - self._changes.keys(), key=lambda key: key.label))
 
-    def left_out(self) -> list[str]:
-        """The labels of the series without a figure."""
-        return sorted(key.label for key in self._series if key not in self._drawn)
-
     def _draw(self, keys: Iterable[SeriesKey], focus: str = "") -> list[Chart]:
-        chosen = list(dict.fromkeys(keys))[: self._left]
-        self._left -= len(chosen)
-        self._drawn.update(chosen)
-        return [
-            history_figure(self._series[k], self._changes.get(k, ()), self._commits, focus) for k in chosen
-        ]
+        drawn = []
+        for key in list(dict.fromkeys(keys))[: self._left]:
+            self._left -= 1
+            self.undrawn.pop(key, None)
+            changes = self._changes.get(key, ())
+            drawn.append(history_figure(self._series[key], changes, self._commits, focus))
+        return drawn
 
 
 def _most_affected(changes: Sequence[ChangePoint]) -> list[ChangePoint]:

@@ -50,6 +50,12 @@ NEIGHBOURS = (10, 40)
 machine; 40 see others that stay for long: in the first recording in a drawn order some 30 commits in a row,
 by which the canaries took 12 to 15 % longer and the workloads 20 to 44 %."""
 
+QUIET_SIGMAS = 4.0
+LEAST_LOUD = 0.04
+"""What the series of a machine share at a commit is the subject's only where the canary beside them was not
+slower than around it by so many of its sigmas, and by this log ratio: in the tuning recording `branch4`
+twelve seconds of contention, in which the workloads took 30 to 60 % longer, moved it by 0.08 to 0.13."""
+
 CERTAIN_SIGMAS = 3.0
 """A jump of a canary is believed from so many standard errors on."""
 
@@ -155,6 +161,25 @@ def disturbed_beside(canaries: ArrayLike, at: ArrayLike | None = None) -> BoolAr
             if known.size > 2 * reach:
                 late[known] |= _late(log, reach)
     return late
+
+
+def quiet_beside(canaries: ArrayLike, at: ArrayLike) -> BoolArray:
+    """Points (n,) at which every canary (programs, n) was timed, and none was slower than around it, by the
+    more cautious limits QUIET_SIGMAS and LEAST_LOUD; also near the ends, by the points that there are.
+
+    ``at`` (n,) is when the points were measured, on any clock, NaN where they were not.
+    """
+    rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
+    quiet: BoolArray = np.all(np.isfinite(rows) & (rows > 0), axis=0)
+    order = np.argsort(np.asarray(at), kind="stable")
+    for row in rows:
+        known = order[np.isfinite(row[order]) & (row[order] > 0)]
+        log, width = np.log(row[known]), 2 * NEIGHBOURS[0] + 1
+        starts = np.clip(np.arange(log.size) - NEIGHBOURS[0], 0, max(log.size - width, 0))
+        apart = log - [median(log[start : start + width]) for start in starts.tolist()]
+        limit = max(QUIET_SIGMAS * MAD_TO_SIGMA * median(np.abs(apart)), LEAST_LOUD) if log.size else 0.0
+        quiet[known] &= apart <= limit
+    return quiet
 
 
 def _late(log: FloatArray, reach: int) -> BoolArray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,9 +32,6 @@ class Step:
     values' own unit). ``effect`` is ln(after / before) with a 95 % interval; `level_effect` says what it is
     where the levels have no ratio. ``p_value`` is the probability of a contrast as great anywhere in a series
     of this length that does not change.
-
-    A *drift* runs from ``lo`` to ``hi``; its ``index`` is the place half way, its levels are those at its two
-    ends.
     """
 
     index: int
@@ -47,7 +43,6 @@ class Step:
     effect_lo: float
     effect_hi: float
     p_value: float
-    kind: Literal["step", "drift"]
 
 
 ALARMS_PER_POINT = 1e-3
@@ -132,7 +127,7 @@ def _step(change: Change, unit: float | None, index: IndexArray) -> Step:
         effect = level_effect(before, after)
         interval = level_effect(before, after - reach * unit), level_effect(before, after + reach * unit)
     # the change may have come with any commit since the last value that was still at the old level
-    since = int(index[change.first - 1]) + 1 if change.kind == "step" else int(index[change.first])
+    since = int(index[change.first - 1]) + 1
     return Step(
         index=int(index[change.cut]),
         lo=since,
@@ -143,7 +138,6 @@ def _step(change: Change, unit: float | None, index: IndexArray) -> Step:
         effect_lo=interval[0],
         effect_hi=interval[1],
         p_value=change.p_value,
-        kind=change.kind,
     )
 
 
@@ -163,7 +157,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     cuts = _exact_cuts(present, rel_tol)
     edges = [0, *cuts, present.size]
     level = [float(np.median(present[a:b])) for a, b in itertools.pairwise(edges) if b > a]
-    changes = [Change(cut, cut, cut, level[i], level[i + 1], 0.0, 0.0, "step") for i, cut in enumerate(cuts)]
+    changes = [Change(cut, cut, cut, level[i], level[i + 1], 0.0, 0.0) for i, cut in enumerate(cuts)]
     return tuple(_step(change, 1.0, index) for change in changes)
 
 

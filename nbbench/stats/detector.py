@@ -3,19 +3,17 @@
 
 Order of work: spikes are clipped, noise is read from differences, every split is tried in one scan, cuts are
 refined and pruned against the null model, noise with a long memory raises the bar, runs of spikes are struck
-out, staircases become ramps, and at last short levels that are confirmed from outside are put in.
+out, and at last short levels that are confirmed from outside are put in.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.drift import Ramp, find_ramps
 from nbbench.stats.noise import (
     LEAST_SIGMA,
     MIN_SEGMENT,
@@ -27,7 +25,7 @@ from nbbench.stats.noise import (
 )
 from nbbench.stats.null_model import critical_value, max_p_value
 from nbbench.stats.scan import pick, scan
-from nbbench.stats.segments import MEDIAN_SIGMA, CutTest, Levels, bounds, segments
+from nbbench.stats.segments import MEDIAN_SIGMA, Levels, segments
 from nbbench.stats.short_levels import IntArray, ShortLevel, find_short_levels
 
 FloatArray = NDArray[np.float64]
@@ -57,7 +55,6 @@ class Change:
     after: float
     error: float
     p_value: float
-    kind: Literal["step", "drift"]
 
 
 def detect(raw: FloatArray, confirmed: IntArray, alpha: float, min_effect: float) -> list[Change]:
@@ -108,23 +105,8 @@ def candidate_cuts(raw: FloatArray, limit: float) -> tuple[Levels, list[int]]:
 def _long_levels(
     levels: Levels, cuts: list[int], alpha: float, min_effect: float
 ) -> tuple[list[Change], FloatArray]:
-    """Steps and drifts between levels of at least MIN_SEGMENT points, and the fitted level at each point."""
-    cuts, tests, p_values = _significant_cuts(levels, cuts, alpha, min_effect)
-    ramps = find_ramps(levels, cuts)
-    steps = [i for i in range(len(cuts)) if not any(ramp.first <= i <= ramp.last for ramp in ramps)]
-    level = levels.fit([cuts[i] for i in steps])
-    for ramp in ramps:
-        a, b = bounds(cuts, ramp.first, levels.n)[0], bounds(cuts, ramp.last, levels.n)[1]
-        level[a:b] = ramp.at(np.arange(a, b))
-    changes = [_ramp_change(ramp, levels.n, min(p_values[ramp.first : ramp.last + 1])) for ramp in ramps]
-    changes += [_cut_change(levels, cuts, i, tests[i], p_values[i], level) for i in steps]
-    return changes, level
-
-
-def _significant_cuts(
-    levels: Levels, cuts: list[int], alpha: float, min_effect: float
-) -> tuple[list[int], list[CutTest], list[float]]:
-    """Cuts that survive pruning and the test for runs of spikes, with their tests and p-values."""
+    """Changes between levels of at least MIN_SEGMENT points that survive pruning and the test for runs of
+    spikes, and the fitted level at each point."""
     n = levels.n
     cuts, tests = levels.prune(cuts, _candidate_limit(n, alpha), 0.0)
     levels.measure_inflation(levels.certain((cuts, tests), CERTAIN_OF_SLOW))
@@ -136,25 +118,15 @@ def _significant_cuts(
             break
         worst = int(np.argmax(spikes))
         cuts = levels.refine(cuts[:worst] + cuts[worst + 1 :])
-    p_values = [max(max_p_value(test.statistic, n), spike) for test, spike in zip(tests, spikes, strict=True)]
-    return levels.settle(cuts, tests), tests, p_values
-
-
-def _cut_change(
-    levels: Levels, cuts: list[int], i: int, test: CutTest, p_value: float, level: FloatArray
-) -> Change:
-    cut = cuts[i]
-    first, last = levels.location(cuts, i, test.sigma)
-    error = MEDIAN_SIGMA * test.error
-    return Change(cut, first, last, float(level[cut - 1]), float(level[cut]), error, p_value, "step")
-
-
-def _ramp_change(ramp: Ramp, n: int, stairs: float) -> Change:
-    """A drift; ``stairs`` is the least p-value of the cuts that it replaces, which speak against "no change"
-    as well."""
-    error = abs(ramp.after - ramp.before) / ramp.statistic
-    p_value = min(max_p_value(ramp.statistic, n), stairs)
-    return Change(ramp.middle, ramp.start, ramp.stop, ramp.before, ramp.after, error, p_value, "drift")
+    cuts = levels.settle(cuts, tests)
+    level = levels.fit(cuts)
+    changes = []
+    for i, (cut, test, spike) in enumerate(zip(cuts, tests, spikes, strict=True)):
+        first, last = levels.location(cuts, i, test.sigma)
+        error = MEDIAN_SIGMA * test.error
+        p_value = max(max_p_value(test.statistic, n), spike)
+        changes.append(Change(cut, first, last, float(level[cut - 1]), float(level[cut]), error, p_value))
+    return changes, level
 
 
 def _with_short_levels(
@@ -168,7 +140,7 @@ def _with_short_levels(
 ) -> list[Change]:
     """``changes`` with both ends of each confirmed short level added, and the levels around them taken
     without its points."""
-    cuts = sorted(change.cut for change in changes if change.kind == "step")
+    cuts = sorted(change.cut for change in changes)
     edges = segments(cuts, raw.size)
     found = find_short_levels(raw - level, edges, confirmed, noise, alpha)
     level = _relevel(raw, level, edges, found)
@@ -177,10 +149,10 @@ def _with_short_levels(
         for cut in (short.start, short.stop):
             if 0 < cut < raw.size and cut not in cuts and abs(level[cut] - level[cut - 1]) >= min_effect:
                 ends.setdefault(cut, short)
-    changes = [_at_levels(change, level) if change.kind == "step" else change for change in changes]
+    changes = [_at_levels(change, level) for change in changes]
     for cut, short in ends.items():
         error = short.sigma / math.sqrt(short.stop - short.start)
-        changes.append(_at_levels(Change(cut, cut, cut, 0.0, 0.0, error, short.p_value, "step"), level))
+        changes.append(_at_levels(Change(cut, cut, cut, 0.0, 0.0, error, short.p_value), level))
     return changes
 
 

@@ -1,27 +1,10 @@
 """Base against head from paired rounds, decided as the rounds come in.
 
-One *round* runs base and head in fresh processes that take turns; its figure is ln(head / base). After
-every round the gate may look and stop, which makes a fixed-sample test wrong: looking 25 times at level 0.01
-errs 7 times as often as promised. Here the evidence is a betting martingale, which may be looked at for ever
-(Ramdas, Grünwald, Vovk and Shafer 2023, doi:10.1214/23-STS894).
-
-**The bet.** If the log-ratios are symmetric around m, the sign of x_i - m is a fair coin whatever its size.
-Wealth starts at 1 and is multiplied by 1 + LAMBDA tanh(theta (x_i - m) / s_i), where s_i is the spread of
-the rounds before i. Its expectation is then 1 at each round: wealth is an e-value at any stopping time, and
-by Ville's inequality (1939) it ever reaches 1 / alpha with probability alpha at most. With LAMBDA = 1 this is
-the likelihood ratio of a shift of theta s in Gaussian noise of size s against the symmetric mixture of both
-directions; the rest is insurance against a ruined round. As the shift is not known, the stake is divided over
-the bets of `THETAS`, and their wealths are added (method of mixtures). Betting: Shafer 2021,
-doi:10.1111/rssa.12647; symmetry: Ramdas, Ruf, Larsson and Koolen 2020, arXiv:2009.03167; mixtures: Robbins
-1970, doi:10.1214/aoms/1177696786.
-
-**Assumptions.** Rounds are symmetric around one median, given the past. Around zero that holds by design
-when base and head are the same code, since who comes first is drawn at random everywhere; around another
-value it means that a slowdown shifts the log-ratio. No normality, no finite variance. Disturbed rounds are to
-be repeated before they come here, by a rule that does not look at which side was the slower one.
-
-**Price.** A round at most doubles the wealth, so 2^n >= 1 / alpha: no procedure that relies on symmetry alone
-could do better.
+One *round* runs base and head in fresh processes that take turns; its figure is ln(head / base). The evidence
+is a betting martingale, which may be looked at after every round: wealth starts at 1 and is multiplied by
+1 + LAMBDA tanh(theta (x_i - m) / s_i), where s_i is the spread of the rounds before i. If rounds are
+symmetric around m its expectation stays 1, and it ever reaches 1 / alpha with probability alpha at most
+(Ville 1939). docs/statistics.md has the argument, its sources and what it costs.
 """
 
 from __future__ import annotations
@@ -33,8 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.summary import finite, mad_sigma, ratio_percent
-from nbbench.units import format_change
+from nbbench.stats.summary import finite, mad_sigma
 
 FloatArray = NDArray[np.float64]
 
@@ -62,6 +44,10 @@ BISECTIONS = 60
 """Halvings of the bracket of a bound: 1000 ranges over 2^60 are below the resolution of a double."""
 
 
+FLOOR_ROUNDS = 20
+"""Rounds of a usual gate, whose scatter the floor has to exceed."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairedEstimate:
     """What ``n`` rounds say about ln(head / base).
@@ -79,11 +65,10 @@ class PairedEstimate:
 
 @dataclass(frozen=True, slots=True)
 class PairDecision:
-    """A decision, the estimate it rests on and one sentence for people."""
+    """A decision and the estimate it rests on."""
 
     decision: SequentialDecision
     estimate: PairedEstimate
-    reason: str
 
 
 class PairEvidence:
@@ -199,14 +184,23 @@ def hodges_lehmann(values: FloatArray) -> float:
     return float(np.median((values[i] + values[j]) / 2.0))
 
 
-def percent(log_ratio: float) -> str:
-    """A log-ratio as a signed change, or as a factor beyond 2×: +1.5 %, 55.6×."""
-    if abs(log_ratio) >= math.log(2):
-        return format_change(log_ratio)
-    return f"{ratio_percent(log_ratio):+.1f} %"
+def noise_floor(aa_log_ratios: ArrayLike, *, policy: float, rounds: int = FLOOR_ROUNDS) -> float:
+    """Smallest effect worth a verdict, as a log-ratio: max(``policy``, what the series shows between equal
+    code).
 
+    The second is |median| + t s / sqrt(``rounds``): the bias of the A/A log-ratios, and two-sided 95 % of the
+    scatter of a mean of ``rounds`` rounds, with s the MAD sigma (of one round, inflated by sqrt(pi / 2)
+    because a median is compared) and Student's t for the number of A/A rounds. With fewer than three finite
+    A/A rounds nothing is known and ``policy`` is returned. ValueError for a negative policy or rounds < 1.
+    """
+    if not (policy >= 0.0 and math.isfinite(policy)):
+        raise ValueError(f"policy must be finite and not negative, got {policy}")
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    same = finite(aa_log_ratios)
+    if same.size < 3:
+        return policy
+    from scipy.special import stdtrit
 
-def interval_sentence(found: PairedEstimate) -> str:
-    """The estimate with its interval and rounds, as the start of a sentence."""
-    change = f"change {percent(found.effect)}"
-    return f"{change}, interval {percent(found.lo)} to {percent(found.hi)} from {found.n} rounds,"
+    scatter = float(stdtrit(same.size - 1, 0.975)) * mad_sigma(same) * math.sqrt(math.pi / 2.0 / rounds)
+    return max(policy, abs(float(np.median(same))) + scatter)

@@ -106,11 +106,6 @@ class Levels:
         `measure_inflation`; at least 1."""
         return float(np.interp(math.log(length), *self._inflation))
 
-    def long_run_factor(self) -> float:
-        """Variance of a long mean relative to independent points."""
-        rho = self.noise.rho
-        return (1.0 + rho) / (1.0 - rho) * float(self._inflation[1][-1])
-
     def noise_variance(self, a: int, b: int) -> float:
         """Variance of one of the points [a, b) by the noise around them."""
         return self.noise.sigma**2 * float(self._loudness[b] - self._loudness[a]) / (b - a)

@@ -1,5 +1,5 @@
-"""Levels too short for the scan that something outside the series confirms: a repeat collection, or the
-ledger."""
+"""Levels too short for the scan that something outside the series confirms: a repeat collection, the ledger,
+or the other series of the machine."""
 
 from __future__ import annotations
 
@@ -54,25 +54,26 @@ def confirmed_by_repeats(log_values: FloatArray) -> BoolArray:
     """Points that stand out of their neighbourhood in the same way in every collection that measured them.
 
     ``log_values`` has shape (collections, n), NaN where a collection has no value. A point is confirmed (n,)
-    when at least two collections measured it and each puts it OUTSTANDING_SIGMAS / sqrt(2) of its own noise
-    or more to the same side of its running median; contention does not come back at the same commit.
+    when at least two collections measured it and each has it stand out to the same side; contention does not
+    come back at the same commit.
     """
-    collections, n = log_values.shape
-    apart = np.full((collections, n), np.nan)
-    for row, values in zip(apart, log_values, strict=True):
-        known = np.isfinite(values)
-        if np.count_nonzero(known) < 2 * MIN_SEGMENT:
-            continue
-        present = values[known]
-        sigma = difference_sigma(present)
-        if sigma > 0:
-            row[known] = (present - running_median(present, HALF_WINDOW)) / sigma
-    known = np.isfinite(apart)
-    least = OUTSTANDING_SIGMAS / math.sqrt(2.0)
-    above = np.all((apart >= least) | ~known, axis=0)
-    below = np.all((apart <= -least) | ~known, axis=0)
+    out = np.array([standing_out(values) for values in log_values])
+    known = np.isfinite(out)
+    above, below = (np.all((out == side) | ~known, axis=0) for side in (1.0, -1.0))
     confirmed: BoolArray = (known.sum(axis=0) >= 2) & (above | below)
     return confirmed
+
+
+def standing_out(log_values: FloatArray) -> FloatArray:
+    """To which side each of the ``log_values`` (n,) lies OUTSTANDING_SIGMAS / sqrt(2) of their own noise or
+    more from its running median: 1, -1, or 0; NaN where there is no value, or too few to tell."""
+    out = np.full(log_values.size, np.nan)
+    known = np.isfinite(log_values)
+    present = log_values[known]
+    if present.size >= 2 * MIN_SEGMENT and (sigma := difference_sigma(present)) > 0:
+        apart = (present - running_median(present, HALF_WINDOW)) / sigma
+        out[known] = np.sign(apart) * (np.abs(apart) >= OUTSTANDING_SIGMAS / math.sqrt(2.0))
+    return out
 
 
 def find_short_levels(

@@ -24,12 +24,11 @@ class CaptureWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
     prints. `trials` are (size, dtype), the worst first, `ledgers` the sizes whose exact work is wanted;
-    `series` is the benchmark that times the workload, `workload` the workload's name by size and dtype.
+    `workload` is the workload's name by size and dtype.
     """
 
     legacy_bytes_per_pixel: tuple[int, ...]
     workload: str
-    series: str
     trials: tuple[tuple[int, str], ...]
     ledgers: tuple[int, ...]
 

@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
-from nbbench import units
-from nbbench.host import HostCount, HostKind, HostPhase, HostWork
+from nbbench.host import HOST_KINDS, HostCount, HostKind, HostMetric, HostPhase, HostWork
 from nbbench.metrics import least_change, least_effect
-from nbbench.model import Cause, Phase
+from nbbench.model import EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, SiteNames
 
-_LINES_SHOWN = 4
+_LINES_SHOWN = 5
 _FEW_MODULES = 10
 _FEW_STEPS, _MUCH = 20, math.log(1.5)
-
-
-class HostMetric(StrEnum):
-    """What is judged of a phase; the values are the units."""
-
-    STEPS = "steps"  # lines executed and calls to the outside
-    MODULES = "modules"
-    OUTPUT = "B printed"
-    MEMORY = "B held"
-    FILES = "files"
-
-
-_KINDS = {
-    HostMetric.STEPS: (HostKind.LINE, HostKind.OUTSIDE),
-    HostMetric.MODULES: (HostKind.MODULE,),
-    HostMetric.OUTPUT: (HostKind.OUTPUT,),
-    HostMetric.MEMORY: (HostKind.MEMORY,),
-    HostMetric.FILES: (HostKind.FILE,),
-}
-HOST_CAUSES = {HostMetric.MODULES: Cause.IMPORT, HostMetric.OUTPUT: Cause.OUTPUT}
-"""The causes of what has one of its own; the others are host work."""
-
-_WORDS = {
-    HostKind.CALL: "called",
-    HostKind.LINE: "executed",
-    HostKind.OUTSIDE: "calls {}",
-    HostKind.MODULE: "imports {}",
-    HostKind.OUTPUT: "writes to {}",
-    HostKind.MEMORY: "holds",
-    HostKind.FILE: "opens to {}",
-    HostKind.WARNING: "warns {}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +29,6 @@ class HostChange:
     name: str
     before: int
     after: int
-
-    @property
-    def sentence(self) -> str:
-        """`physics.py:24 sincg: executed 1 → 400`."""
-        place = f"{self.where} {self.function}".strip() or "(no line of the subject)"
-        return f"{place}: {_WORDS[self.kind].format(self.name)} {self.before:,} → {self.after:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +64,17 @@ class HostDiff:
         return moved >= least and abs(self.effect) > least_effect(self.metric)
 
     @property
-    def sentence(self) -> str:
-        """The phase, the totals and the lines that changed most."""
-        values = [units.format_value(value, self.metric) for value in (self.before, self.after)]
-        said = [f"{self.phase}: {values[0]} → {values[1]} ({units.format_change(self.effect)})"]
-        said += [change.sentence for change in self.lines[:_LINES_SHOWN]]
-        if rest := len(self.lines) - _LINES_SHOWN:
-            said += [f"{rest} more"] if rest > 0 else []
-        return "; ".join(said)
+    def figures(self) -> dict[str, Any]:
+        """The totals and the lines that changed most, as JSON can hold them."""
+        names = ("workload", "phase", "metric", "before", "after")
+        shown = to_plain(self.lines[:_LINES_SHOWN])
+        more = max(len(self.lines) - _LINES_SHOWN, 0)
+        return {name: getattr(self, name) for name in names} | {"lines": shown, "more_lines": more}
 
-
-def host_series(workload: str, phase: str) -> str:
-    """The name of the series of one phase of a workload."""
-    return f"host {workload}" if workload == phase else f"host {workload}, {phase}"
+    @property
+    def record(self) -> EvidenceRecord:
+        """The difference as evidence."""
+        return EvidenceRecord("host", self.figures)
 
 
 def diff_host(base: HostWork, head: HostWork, match: LineMatch | None) -> list[HostDiff]:
@@ -128,28 +87,22 @@ def diff_host(base: HostWork, head: HostWork, match: LineMatch | None) -> list[H
     for old in base.phases:
         if (new := after.get(old.phase)) is not None:
             changes = _changes(old, new, match)
-            for metric, kinds in _KINDS.items():
+            for metric, kinds in HOST_KINDS.items():
                 lines = tuple(one for one in changes if one.kind in kinds)
                 if lines:
-                    totals = [sum(one.amount for one in _judged(side, kinds)) for side in (old, new)]
-                    found.append(HostDiff(base.workload, old.phase, metric, totals[0], totals[1], lines))
+                    totals = old.total(metric), new.total(metric)
+                    found.append(HostDiff(base.workload, old.phase, metric, *totals, lines))
     warm = {(d.metric, d.after - d.before) for d in found if d.phase is Phase.WARM}
     return [d for d in found if d.phase is not Phase.FIRST or (d.metric, d.after - d.before) not in warm]
 
 
-def _judged(phase: HostPhase, kinds: Sequence[HostKind]) -> list[HostCount]:
-    """The counts of these kinds, without the subject's own modules: their lines are its steps."""
-    own = {one.path.partition("/")[0].removesuffix(".py") for one in phase.counts}
-    counts = [one for one in phase.counts if one.kind in kinds]
-    return [c for c in counts if c.kind is not HostKind.MODULE or c.name.partition(".")[0] not in own]
-
-
 def diff_all(
-    base: Mapping[str, HostWork], head: Mapping[str, HostWork], names: Iterable[str], match: LineMatch | None
-) -> list[HostDiff]:
-    """The differences of these workloads, where both sides have figures."""
-    both = [(base[name], head[name]) for name in names if name in base and name in head]
-    return [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+    base: Mapping[str, HostWork], head: Mapping[str, HostWork], match: LineMatch | None = None
+) -> tuple[HostDiff, ...]:
+    """The differences of all workloads that have figures on both sides; what counts comes first."""
+    both = [(base[name], head[name]) for name in base if name in head]
+    found = [d for old, new in both if not old.error and not new.error for d in diff_host(old, new, match)]
+    return tuple(sorted(found, key=lambda d: (not d.counts, -abs(d.effect), d.workload, d.phase)))
 
 
 def _changes(old: HostPhase, new: HostPhase, match: LineMatch | None) -> list[HostChange]:

@@ -12,7 +12,9 @@ from statistics import median
 from typing import Any
 
 from nbbench.config import ImageTolerance
+from nbbench.host import HOST_TRACK
 from nbbench.ledger import ImageChange, Ledger, LedgerLine
+from nbbench.metrics import least_effect
 from nbbench.work.line_match import LineMatch, SiteNames
 
 ROUNDING = ImageTolerance()
@@ -95,6 +97,19 @@ class LedgerDiff:
         return log_ratio(self.base.cost_bytes, self.head.cost_bytes)
 
     @property
+    def telling(self) -> str:
+        """The unit in which the work moved by what counts: bytes, or operations where bytes did not.
+
+        '' where nothing did. Where the two disagree (a loop that became tensors), the cost of both decides.
+        """
+        effects = {"B/pixel": self.effect, "operations": self.ops_effect}
+        moved = {unit: effect for unit, effect in effects.items() if abs(effect) > least_effect(unit)}
+        if len(moved) == 2 and self.effect * self.ops_effect < 0:
+            counts = abs(self.cost_effect) > least_effect("B/pixel")
+            moved = {u: effect for u, effect in moved.items() if counts and effect * self.cost_effect > 0}
+        return next(iter(moved), "")
+
+    @property
     def peak_effect(self) -> float:
         """log(after/before) of the peak of live tensors; 0 where a ledger does not have it."""
         before, after = self.base.peak_live_bytes, self.head.peak_live_bytes
@@ -139,8 +154,8 @@ class LedgerDiff:
 
     @property
     def changed(self) -> bool:
-        """Whether anything exact differs: bytes, operations, which operations, other counts, or the image."""
-        counts = self.base.counts != self.head.counts
+        """Whether anything of tensors differs: bytes, operations, their kinds, other counts, the image."""
+        counts = _tensor_counts(self.base) != _tensor_counts(self.head)
         return not self.equal or self.recomposed or counts or self.new_image
 
     @property
@@ -158,6 +173,10 @@ class LedgerDiff:
             }
         names = ("effect", "ops_effect", "peak_effect", "retyped", "upcasts", "image_ratio", "moved_lines")
         return found | {name: getattr(self, name) for name in names} | {"image": str(self.image)}
+
+
+def _tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
+    return [one for one in ledger.counts if not one[0].startswith(HOST_TRACK)]
 
 
 def log_ratio(before: float, after: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
@@ -14,21 +13,13 @@ from nbbench.measure.machine import busy_note, load_now
 from nbbench.measure.warm_runs import WorkloadFailed, measure_roof, measure_runs, warm_server
 from nbbench.model import Commit
 from nbbench.words import Say
-from nbbench.work.roofs import Achieved, best_of, ceiling_moved, classify
+from nbbench.work.roofs import Achieved, classify
 
 
-@dataclass(frozen=True, slots=True)
-class Roofline:
-    """Workloads of one commit under the machine's roof, with what should be known besides."""
-
-    commit: Commit
-    roof: Roof
-    rows: tuple[Achieved, ...]
-    notes: tuple[str, ...] = ()
-
-
-def measure_roofline(settings: Settings, commit: Commit, pattern: re.Pattern[str], *, say: Say) -> Roofline:
-    """Measure ceilings and workloads in one session of warm processes, ceilings at both ends.
+def measure_roofline(
+    settings: Settings, commit: Commit, pattern: re.Pattern[str], *, say: Say
+) -> tuple[Roof, list[Achieved], list[str]]:
+    """Measure ceilings and workloads in one session of warm processes; with what should be known besides.
 
     Raises InconclusiveError when no workload runs.
     """
@@ -38,7 +29,7 @@ def measure_roofline(settings: Settings, commit: Commit, pattern: re.Pattern[str
         ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
         environment = open_tree(settings, server, commit)
         say("measuring the machine's ceilings")
-        before = measure_roof(settings, server, environment)
+        roof = measure_roof(settings, server, environment)
         seconds: dict[str, list[float]] = {}
         for number, (name, ledger) in enumerate(ledgers.items(), start=1):
             say(f"[{number}/{len(ledgers)}] {name}")
@@ -49,11 +40,7 @@ def measure_roofline(settings: Settings, commit: Commit, pattern: re.Pattern[str
                 seconds[name] = [run.wall_s for run in runs]
             except InconclusiveError as error:
                 notes.append(str(error))
-        after = measure_roof(settings, server, environment)
-    roof = best_of(before, after)
     rows = [classify(ledgers[name], spent, roof) for name, spent in seconds.items()]
     if not rows:
         raise InconclusiveError(f"no workload of {commit.short} ran: {'; '.join(notes)}")
-    if warning := ceiling_moved(before, after):
-        notes.insert(0, warning)
-    return Roofline(commit, roof, tuple(rows), tuple(notes))
+    return roof, rows, notes

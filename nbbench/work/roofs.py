@@ -15,8 +15,6 @@ from nbbench.ledger import Ledger, Roof
 WRITE_ALLOCATE = {"copy": 3 / 2, "scale": 3 / 2, "add": 4 / 3, "triad": 4 / 3}
 # The cost of dispatching alone takes the larger part of the time.
 _DISPATCH_SHARE = 0.5
-# A ceiling that moved more between the start and the end of a session was shared with others.
-_MOVED = 0.1
 
 
 class Bound(StrEnum):
@@ -124,26 +122,6 @@ def cache_ceiling(roof: Roof, touched: float) -> float:
 def with_write_allocate(roof: Roof) -> dict[str, float]:
     """STREAM's four figures with the read of the destination counted."""
     return {name: getattr(roof, name) * factor for name, factor in WRITE_ALLOCATE.items()}
-
-
-def best_of(before: Roof, after: Roof) -> Roof:
-    """The better of two measurements of one machine, figure by figure."""
-    later = dict(after.curve)
-    rates = {name: max(getattr(before, name), getattr(after, name)) for name in WRITE_ALLOCATE}
-    curve = tuple((size, max(rate, later.get(size, 0.0))) for size, rate in before.curve)
-    costs = {name: min(getattr(before, name), getattr(after, name)) for name in ("op_s", "view_s")}
-    return replace(before, **rates, **costs, curve=curve)
-
-
-def ceiling_moved(before: Roof, after: Roof) -> str:
-    """A warning where the ceiling was not the same at the end as at the start; '' where it was."""
-    change = math.log(memory_ceiling(after) / memory_ceiling(before))
-    if abs(change) <= _MOVED:
-        return ""
-    return (
-        f"the memory ceiling read {memory_ceiling(before) / 1e9:.3g} GB/s before and "
-        f"{memory_ceiling(after) / 1e9:.3g} GB/s after the runs: others use this machine, measure again"
-    )
 
 
 def _bound(ledger: Ledger, touched: float, roof: Roof) -> Bound:

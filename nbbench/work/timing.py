@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from nbbench.config import Settings
@@ -22,62 +21,38 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class MeasuredTimes:
-    """Times of workloads on the machine (and in the environment) that measured last.
+    """Times of workloads on the machine (and in the environment) that measured last, by source tree.
 
     Reads everything that it needs when it is made, so the database can be closed again.
     """
 
     def __init__(self, store: Store, commits: Sequence[Commit], workloads: Sequence[str]) -> None:
-        self._commits = {c.hash: c for c in (*store.commits(), *commits)}
-        self._times: dict[str, tuple[SeriesKey, dict[str, Result]]] = {}
+        trees = {c.hash: c.tree or c.hash for c in (*store.commits(), *commits)}
+        self._times: dict[str, dict[str, Result]] = {}
         timed = [
             one.name
             for one in store.benchmarks().values()
             if metric_of(SeriesKey(one.name, one.version, (), "", ""), one.unit, one.kind).role is Role.TIME
         ]
         for workload in workloads:
-            if found := _results(store, timed, workload):
-                key = max(found, key=_started).key
-                mine = sorted((r for r in found if _same_setup(r.key, key)), key=_started)
-                self._times[workload] = (key, {r.commit: r for r in mine})
+            found = sorted(_results(store, timed, workload), key=lambda r: r.started_at or _LONG_AGO)
+            mine = [r for r in found if _setup(r.key) == _setup(found[-1].key)]
+            self._times[workload] = {trees.get(r.commit, r.commit): r for r in mine}
 
-    def between(self, workload: str, base: Commit, head: Commit, *, exact: bool = False) -> Timing | None:
-        """The time at two commits, or at the nearest measured ones around them (not if `exact`).
-
-        None where nothing was measured.
-        """
-        if workload not in self._times:
+    def between(self, workload: str, base: Commit, head: Commit) -> Timing | None:
+        """The time at two commits; None where one of their trees was not timed, or both have the same."""
+        found = self._times.get(workload, {})
+        before, after = (found.get(one.tree or one.hash) for one in (base, head))
+        if before is None or after is None or before is after:
             return None
-        key, results = self._times[workload]
-        first, last = self._measured(results, base, -1, exact), self._measured(results, head, 1, exact)
-        if first is None or last is None:
-            return None
-        before, after = results[first.hash], results[last.hash]
         return Timing(
             workload=workload,
-            series=key.label,
-            machine=key.machine,
-            base=first,
-            head=last,
+            series=after.key.label,
+            machine=after.key.machine,
             before_s=before.value or math.nan,
             after_s=after.value or math.nan,
             intervals=_intervals(before, after),
         )
-
-    def _measured(
-        self, results: Mapping[str, Result], commit: Commit, way: int, exact: bool
-    ) -> Commit | None:
-        """The commit itself, one with its tree, or the nearest measured one before (-1) or after (1)."""
-        if commit.hash in results:
-            return commit
-        measured = [self._commits[name] for name in results if name in self._commits]
-        for other in measured:
-            if commit.tree and other.tree == commit.tree:
-                return other
-        if exact or not commit.position:
-            return None
-        beyond = [c for c in measured if c.position and (c.position - commit.position) * way > 0]
-        return min(beyond, key=lambda c: abs(c.position - commit.position), default=None)
 
 
 def load_times(
@@ -98,20 +73,8 @@ def load_times(
         return None
 
 
-def placed(commit: Commit, commits: Sequence[Commit]) -> Commit:
-    """The commit with its position on the branch, that of its tree where it changed nothing."""
-    if commit.position:
-        return commit
-    same = [c for c in commits if c.hash == commit.hash or (commit.tree and c.tree == commit.tree)]
-    return replace(commit, position=same[0].position) if same else commit
-
-
-def _started(result: Result) -> datetime:
-    return result.started_at or _LONG_AGO
-
-
-def _same_setup(one: SeriesKey, other: SeriesKey) -> bool:
-    return (one.machine, one.environment, one.version) == (other.machine, other.environment, other.version)
+def _setup(key: SeriesKey) -> tuple[str, str, str]:
+    return key.machine, key.environment, key.version
 
 
 def _results(store: Store, names: Sequence[str], workload: str) -> list[Result]:

@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import UsageError
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
+from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
     ledger_torch,
@@ -18,15 +20,16 @@ from nbbench.measure.ledgers import (
 )
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
-from nbbench.record.branch import branch_commits, read_commits, subject_or_none
+from nbbench.record.branch import read_commits, subject_or_none
 from nbbench.subject.diff import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.explanation import Explanation
+from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.timing import load_times, placed
+from nbbench.work.timing import load_times
 from nbbench.work.work_share import WorkShare
 
 _Sides = Sequence[Mapping[str, Ledger]]
@@ -57,8 +60,7 @@ def explain_commits(
     Without `bench` the usual workloads are compared and all others that both commits have on
     record. Without a registered subject the ledgers on record must do.
     """
-    commits = branch_commits(settings)
-    base, head = ends = placed(base, commits), placed(head, commits)
+    ends = base, head
     usual = re.compile(load_profile(settings).usual_workloads)
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
@@ -70,16 +72,24 @@ def explain_commits(
                 side.setdefault(name, kept[name])
     match = line_match(settings, base, head)
     diffs, not_compared = _compare(settings, wanted, sides, ends, match)
+    host = _host(settings, ends, matching_workloads(settings, wanted), torch, say)
+    times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
+    shares = [
+        WorkShare(timing, diff, settings.floor)
+        for diff in diffs
+        if times is not None and (timing := times.between(diff.workload, base, head)) is not None
+    ]
     names = matching_workloads(settings, re.compile(""))
     return Explanation(
         base,
         head,
         tuple(diffs),
-        tuple(_shares(settings, diffs, base, head, torch, say)),
+        tuple(shares),
         usual=usual,
         asked=bench,
         by_name=match is None,
         not_compared=tuple(not_compared),
+        host=diff_all(host[0], host[1], match) if all(host) else None,
         left_out=sum(not any(n in side for side in sides) for n in names) if bench is None else 0,
     )
 
@@ -121,6 +131,15 @@ def _ledgers(
     return {name: one for name, one in kept.items() if wanted.search(name)}
 
 
+def _host(
+    settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say
+) -> list[Mapping[str, HostWork]]:
+    """The host work of both commits; what is missing is recorded where a subject is registered."""
+    if subject_or_none(settings) is not None and counts_host(settings):
+        workload_host(settings, ends, wanted, say)
+    return [known_host(settings, commit, torch) for commit in ends]
+
+
 def _compare(
     settings: Settings,
     wanted: re.Pattern[str],
@@ -142,24 +161,3 @@ def _compare(
                 why = one.error.partition("\n")[0]
                 not_compared.append(NotJudged(name, NotJudgedReason.FAILING, commit.hash, why))
     return diffs, not_compared
-
-
-def _shares(
-    settings: Settings, diffs: Sequence[LedgerDiff], base: Commit, head: Commit, torch: str, say: Say
-) -> list[WorkShare]:
-    """What was timed of the workloads that were compared."""
-    times = load_times(settings, branch_commits(settings), [d.workload for d in diffs], say=say)
-    shares = []
-    for diff in diffs if times else ():
-        timing = times.between(diff.workload, base, head) if times else None
-        if timing is None or timing.base.tree == timing.head.tree:
-            continue
-        before, after = (
-            known_ledgers(settings, c, torch).get(diff.workload) for c in (timing.base, timing.head)
-        )
-        exact = all(
-            one and not one.error and one.cost_bytes == asked.cost_bytes
-            for one, asked in ((before, diff.base), (after, diff.head))
-        )
-        shares.append(WorkShare(timing, before, after, settings.floor, exact))
-    return shares

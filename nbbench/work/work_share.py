@@ -11,26 +11,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nbbench.ledger import BYTES_PER_OPERATION, Ledger
-from nbbench.model import Commit
-from nbbench.work.ledger_diff import log_ratio
+from nbbench.ledger import BYTES_PER_OPERATION
+from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A workload's time in seconds at two commits.
-
-    `base` and `head` are those that were measured, the nearest ones where those asked for were not.
-    """
+    """A workload's time in seconds at two commits, with asv's intervals of both (None: not on record)."""
 
     workload: str
     series: str
     machine: str
-    base: Commit
-    head: Commit
     before_s: float
     after_s: float
-    intervals: tuple[tuple[float, float], tuple[float, float]] | None = None  # asv's, seconds
+    intervals: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     @property
     def effect(self) -> float:
@@ -48,39 +42,27 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class WorkShare:
-    """A measured time, and the ledgers of the commits at which it was measured (None: not on record).
+    """A measured time and the work that was done in it.
 
-    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %). `exact` says that these
-    commits do the same work as those that were asked for.
+    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %).
     """
 
     timing: Timing
-    base: Ledger | None
-    head: Ledger | None
+    diff: LedgerDiff
     floor: float
-    exact: bool = False
-
-    @property
-    def predicted(self) -> float | None:
-        """What the work predicts for the time, as a log ratio; None where a ledger is missing or failed."""
-        if self.base is None or self.head is None or self.base.error or self.head.error:
-            return None
-        return log_ratio(self.base.cost_bytes, self.head.cost_bytes)
 
     @property
     def share(self) -> float | None:
         """The part of the change that the work explains; None where the time did not move beyond the floor
         or its samples."""
         moved = abs(self.timing.effect) > math.log1p(self.floor) and not self.timing.overlap
-        if not moved or (predicted := self.predicted) is None:
-            return None
-        return explained_share(predicted, self.timing.effect)
+        return explained_share(self.diff.cost_effect, self.timing.effect) if moved else None
 
     @property
     def by_dispatch(self) -> bool:
         """Whether calling operations costs more than their bytes on both sides: then the cost of an
         operation says more than a bandwidth."""
-        return all(one and one.ops * BYTES_PER_OPERATION > one.bytes for one in (self.base, self.head))
+        return all(one.ops * BYTES_PER_OPERATION > one.bytes for one in (self.diff.base, self.diff.head))
 
 
 def explained_share(predicted: float, measured: float) -> float:

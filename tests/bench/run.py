@@ -222,7 +222,8 @@ _LEDGER = """
 import os, sys, time
 sys.path[:0] = {paths!r}
 from statistics import median
-from benchmarks import ledgers, recording, subject
+from benchmarks import subject
+from nbbench.measure import recording
 from profiler_witness import witness
 
 out = sys.stdout
@@ -243,7 +244,7 @@ def ratio(size, turns):
           f"{{min(found):.2f}} to {{max(found):.2f}} in {{turns}} pairs", file=out)
 
 def agree():
-    for name, build in ledgers.WORKLOADS.items():
+    for name, build in recording.suite_cases().items():
         if "2048" in name or "1024" in name:
             continue
         try:

@@ -9,7 +9,8 @@ from capture_samples import FAILED, found, passed_test, run_of
 
 from nbbench.captured import Findings, OperatorCost, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.capture_figures import metrics, result_blocks
+from nbbench.report.capture import capture_metrics
+from nbbench.report.capture_page import result_blocks
 from nbbench.report.dtypes import audit_sentence
 from nbbench.report.markdown import as_markdown
 
@@ -17,12 +18,12 @@ from nbbench.report.markdown import as_markdown
 def test_a_run_without_records_still_has_metrics() -> None:
     empty = found(TestRun(), RunOutcome.TIMEOUT, None)
     assert result_blocks(empty) == []
-    written = json.loads(document("metrics", metrics(empty, RunOutcome.TIMEOUT)))
+    written = json.loads(document("metrics", capture_metrics(empty, RunOutcome.TIMEOUT)))
     assert written["figures"] == [] and written["diagnosis"] is None
 
 
 def test_every_printed_bandwidth_is_in_the_metrics() -> None:
-    figures = metrics(FAILED, RunOutcome.FAILED)["figures"]
+    figures = capture_metrics(FAILED, RunOutcome.FAILED)["figures"]
     printed = [(f["size"], f["value"]) for f in figures if f.get("kind") == "bandwidth" and f["size"]]
     assert printed == [(512, 0.2), (1024, 0.2), (2048, 0.1)]
     exact = {f["name"]: f["value"] for f in figures if f["source"] == "derived"}
@@ -33,7 +34,7 @@ def test_figures_carry_the_conditions_under_which_they_were_taken() -> None:
     """H4: a figure under a switch that keeps Dynamo off, or of pinned malloc, says so."""
     switches = {"TORCHDYNAMO_DISABLE": "1", "MALLOC_CONF": "x"}
     guarded = found(run_of(passed_test()), RunOutcome.PASSED, None, environment=switches)
-    assert metrics(guarded, RunOutcome.PASSED)["conditions"] == {
+    assert capture_metrics(guarded, RunOutcome.PASSED)["conditions"] == {
         "compile": "off (TORCHDYNAMO_DISABLE=1)",
         "threads": "1",
         "malloc": "default",
@@ -58,7 +59,7 @@ def test_long_lists_are_cut_on_the_page_and_whole_in_the_metrics() -> None:
     lines = "".join(f"  step {i}: {i}.0 ms\n" for i in range(100))
     capture = found(run_of(TestRecord("t", "passed", stdout=lines)), RunOutcome.PASSED, None)
     assert "40 more in metrics.json." in page(capture)
-    assert len(metrics(capture, RunOutcome.PASSED)["figures"]) == 100
+    assert len(capture_metrics(capture, RunOutcome.PASSED)["figures"]) == 100
 
 
 def test_a_profile_by_operator() -> None:

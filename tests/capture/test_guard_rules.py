@@ -12,7 +12,7 @@ from nbbench.capture.guards import (
     guarded_environment,
     is_pytest,
     pinned_malloc,
-    unwrap,
+    unwrapped,
     violations,
 )
 from nbbench.config import checkout_settings
@@ -106,6 +106,7 @@ def test_the_outer_timeout() -> None:
     assert rules(timeout_s=900) == []
     short = structs.replace(CPU, timeout_s=10.0)
     assert violations(short, {}, ("timeout", "20", "true")) == ()
+    assert violations(short, {}, ("timeout", "0", "true")) == ()
 
 
 def test_every_broken_rule_is_told() -> None:
@@ -114,20 +115,18 @@ def test_every_broken_rule_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "program", "timeout"),
+    ("command", "program"),
     [
-        (("pytest",), ("pytest",), None),
-        (("A=1", "pytest"), ("pytest",), None),
-        (("env", "-u", "HOME", "A=1", "pytest", "-x"), ("pytest", "-x"), None),
-        (("/usr/bin/time", "-v", "-o", "f", "timeout", "2m", "pytest"), ("pytest",), 120.0),
-        (("timeout", "0", "pytest"), ("pytest",), None),
-        (("nice", "-n", "5", "true"), ("true",), None),
-        (("env",), (), None),
+        (("pytest",), ["pytest"]),
+        (("A=1", "pytest"), ["pytest"]),
+        (("env", "-u", "HOME", "A=1", "pytest", "-x"), ["pytest", "-x"]),
+        (("/usr/bin/time", "-v", "-o", "f", "timeout", "2m", "pytest"), ["pytest"]),
+        (("nice", "-n", "5", "true"), ["true"]),
+        (("env",), []),
     ],
 )
-def test_wrappers_are_taken_off(command: tuple[str, ...], program: tuple[str, ...], timeout) -> None:
-    found = unwrap(command)
-    assert (found.program, found.timeout_s) == (program, timeout)
+def test_wrappers_are_taken_off(command: tuple[str, ...], program: list[str]) -> None:
+    assert unwrapped(command) == program
 
 
 def test_whose_exit_codes_are_pytests() -> None:
@@ -139,7 +138,6 @@ def test_whose_exit_codes_are_pytests() -> None:
     assert is_pytest(("taskset", "-c", "0", "python", "-m", "pytest"))
     assert not is_pytest(("uv", "run", "ruff"))
     assert not is_pytest(("python", "-m", "http.server"))
-    assert not is_pytest(("sh", "-c", "pytest"))
     assert not is_pytest(("env",))
 
 

@@ -140,7 +140,6 @@ def test_the_interpreter_of_a_command(tmp_path: Path) -> None:
     assert found("timeout", "9", "env", "A=1", python) == python
     assert found(script(tmp_path, f"#!{python}\n")) == python
     assert found(script(tmp_path, f"#!/usr/bin/env -S {Path(python).name} -X dev\n")) == python
-    assert found(script(tmp_path, f'#!/bin/sh\n\'\'\'exec\' "{python}" "$0" "$@"\n')) == python
     assert found(script(tmp_path, "#!/bin/sh\nmake\n", "run")) == ""
     assert found("true") == ""
     assert found("no-such-program") == ""

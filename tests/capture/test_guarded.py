@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,11 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nbbench.capture import supervisor
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, run_guarded
-from nbbench.capture.liveness import boot_id, is_alive, start_ticks
 from nbbench.capture.logs import LogWriter, Screen
 from nbbench.captured import RunOutcome
 
@@ -32,8 +33,8 @@ def run(folder: Path, *argv: str, timeout_s: float = 60, timer: str = "", screen
         folder=folder,
         timeout_s=timeout_s,
         grace_s=0.3,
+        scratch=folder,
         time_program=timer,
-        time_file=folder / "time.txt",
     )
     return run_guarded(command, screens)
 
@@ -76,7 +77,7 @@ def test_a_command_that_ignores_sigterm_is_killed_after_its_timeout(tmp_path: Pa
 def test_what_escapes_the_session_is_ended_too(tmp_path: Path) -> None:
     ended = run(tmp_path, "sh", "-c", "setsid sleep 4713.5 & sleep 4713.5 & exit 5")
     assert ended.exit_code == 5
-    assert ended.notes == ["2 processes that the command left running were ended"]
+    assert ended.notes == ("2 processes that the command left running were ended",)
 
 
 def test_kill_0_does_not_reach_the_supervisor(tmp_path: Path) -> None:
@@ -90,8 +91,9 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path) -> None:
     assert "supervisor was killed" in ended.reason
     for name in ("pid", "child"):
         pid = int((tmp_path / name).read_text())
-        while start_ticks(pid):  # gone, or a zombie that init has not collected
-            time.sleep(0.01)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # init may not have collected it
+                time.sleep(0.01)
 
 
 def test_an_interrupt_is_passed_on_and_a_second_one_kills(tmp_path: Path) -> None:
@@ -138,9 +140,8 @@ def test_a_reader_that_goes_away_costs_nothing(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    (tmp_path / "link").symlink_to("/dev/full")
-    log = LogWriter(tmp_path, "pytest", (1000, 1000), {})
-    os.dup2(os.open("/dev/full", os.O_WRONLY), log._file)
+    log = LogWriter(tmp_path / "pytest.log", (1000, 1000), {})
+    os.dup2(os.open("/dev/full", os.O_WRONLY), log._file.fileno())
     with pytest.raises(OSError, match="No space left"):
         log.feed(b"a line\n")
 
@@ -164,6 +165,8 @@ def test_outcomes(by_pytest: bool, code: int, outcome: RunOutcome) -> None:
 
 
 def test_a_supervisor_alone_ends_its_command_when_the_control_pipe_closes(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    (scratch / "deep").mkdir(parents=True)
     control_read, control_write = os.pipe()
     report_read, report_write = os.pipe()
     script = f"touch {tmp_path}/ready; exec sleep 4715.5"
@@ -171,6 +174,8 @@ def test_a_supervisor_alone_ends_its_command_when_the_control_pipe_closes(tmp_pa
         "command": ["sh", "-c", script],
         "timeout_s": 60,
         "grace_s": 1,
+        "wrapped": False,
+        "scratch": str(scratch),
         "control_fd": control_read,
         "report_fd": report_write,
     }
@@ -187,13 +192,14 @@ def test_a_supervisor_alone_ends_its_command_when_the_control_pipe_closes(tmp_pa
     assert process.wait() == 0
     with os.fdopen(report_read) as report:
         assert '"exit_code": -15' in report.read()
+    assert not scratch.exists()  # it may hold what is not redacted
 
 
 # Logs
 
 
 def log_of(folder: Path, pieces: list[bytes], sizes: tuple[int, int]) -> LogWriter:
-    log = LogWriter(folder, "pytest", sizes, {"MY_TOKEN": SECRET})
+    log = LogWriter(folder / "pytest.log", sizes, {"MY_TOKEN": SECRET})
     for piece in pieces:
         log.feed(piece)
     log.close()
@@ -204,20 +210,14 @@ def lines(first: int, last: int) -> bytes:
     return b"".join(b"line %06d\n" % number for number in range(first, last))  # twelve bytes each
 
 
-def test_a_short_log_is_one_file_and_has_no_note(tmp_path: Path) -> None:
+def test_a_short_log_is_kept_as_it_is(tmp_path: Path) -> None:
     log = log_of(tmp_path, [b"no line end"], (1000, 1000))
-    assert log.head.read_bytes() == b"no line end"
-    assert not log.tail.exists()
-    assert log.note == ""
+    assert (log.path.read_bytes(), log.note) == (b"no line end", "")
 
 
-def test_a_log_that_fits_into_two_files_loses_nothing(tmp_path: Path) -> None:
+def test_a_log_whose_end_still_fits_loses_nothing(tmp_path: Path) -> None:
     log = log_of(tmp_path, [lines(0, 50), lines(50, 120), lines(120, 150)], (1000, 1000))
-    head = log.head.read_bytes()
-    note = b"\n[nbbench: the log goes on in pytest-2.log; nothing is left out]\n"
-    assert head.endswith(note)
-    assert head.removesuffix(note) + log.tail.read_bytes() == lines(0, 150)
-    assert len(head) < 1000 + len(note) + 1
+    assert (log.path.read_bytes(), log.note) == (lines(0, 150), "")
 
 
 @pytest.mark.parametrize("chunk", [7, 1000, 65_536])
@@ -225,51 +225,45 @@ def test_the_middle_of_a_long_log_is_left_out_and_counted(tmp_path: Path, chunk:
     data = lines(0, 10_000)
     pieces = [data[start : start + chunk] for start in range(0, len(data), chunk)]
     log = log_of(tmp_path, pieces, (3000, 2000))
-    head, _, note = log.head.read_bytes().partition(b"\n[nbbench: ")
-    tail = log.tail.read_bytes()
-    assert data.startswith(head) and head.endswith(b"\n")
+    head, _, rest = log.path.read_bytes().partition(b"\n[nbbench: ")
+    note, _, tail = rest.partition(b"]\n")
+    assert data.startswith(head) and len(head) <= 3000
     assert data.endswith(tail) and tail.startswith(b"line ")
-    left_out = len(data) - len(head) - len(tail)
-    assert f"{left_out:,} bytes between are left out".encode() in note
-    assert f"{left_out:,}" in log.note
-    assert 1900 < len(tail) <= 2000
+    left_out = f"{len(data) - len(head) - len(tail):,} bytes in the middle are left out"
+    assert note.decode() == left_out and left_out in log.note
+    assert 1900 < len(tail) <= 2000 + min(chunk, len(data))
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 7))
-def test_no_secret_passes_where_the_files_meet(tmp_path: Path, cut: int) -> None:
+def test_no_secret_passes_where_the_parts_meet(tmp_path: Path, cut: int) -> None:
     text = b"".join(b"%03d token %s end\n" % (number, SECRET.encode()) for number in range(300))
     pieces = [text[:cut], *(text[start : start + 61] for start in range(cut, len(text), 61))]
     log = log_of(tmp_path, pieces, (1000 + cut, 1500))
-    both = log.head.read_bytes() + log.tail.read_bytes()
-    assert b"<redacted>" in log.head.read_bytes() and b"<redacted>" in log.tail.read_bytes()
+    head, note, tail = log.path.read_bytes().partition(b"\n[nbbench: ")
+    assert b"<redacted>" in head and note and b"<redacted>" in tail
     for start in range(len(SECRET) - 9):
-        assert SECRET[start : start + 10].encode() not in both
+        assert SECRET[start : start + 10].encode() not in head + tail
 
 
 def test_a_line_without_end_is_bounded_too(tmp_path: Path) -> None:
     log = log_of(tmp_path, [b"x" * 100_000] * 20, (50_000, 60_000))
-    assert log.head.stat().st_size < 51_000
-    assert log.tail.stat().st_size <= 60_000
+    assert log.path.stat().st_size < 50_000 + 160_000 + 100
+
+
+def test_what_the_command_does_to_its_log_is_undone(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path / "pytest.log", (1000, 1000), {})
+    log.feed(b"one\n")
+    log.path.unlink()
+    log.path.symlink_to(tmp_path / "elsewhere")
+    log.feed(b"two\n")
+    log.close()
+    assert not log.path.is_symlink() and log.path.read_bytes() == b"one\ntwo\n"
 
 
 def test_an_existing_log_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "pytest.log").write_text("evidence")
     with pytest.raises(FileExistsError):
-        LogWriter(tmp_path, "pytest", (10, 10), {})
-
-
-# Who is alive
-
-
-def test_a_process_is_known_by_its_start_and_the_boot() -> None:
-    me = os.getpid()
-    assert is_alive(me, start_ticks(me), boot_id())
-    assert not is_alive(me, start_ticks(me) + 1, boot_id())
-    assert not is_alive(me, start_ticks(me), "another boot")
-    assert not is_alive(0, 0, boot_id())
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    assert not is_alive(ended.pid, 12345, boot_id())
+        LogWriter(tmp_path / "pytest.log", (10, 10), {})
 
 
 def test_a_terminal_sees_the_output_as_it_is_and_a_line_of_its_own_after_it(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nbbench.capture.profile_trace import trimmed_trace
+import pytest
+
+from nbbench.capture.profile_trace import keep_traces, trimmed_trace
 
 
 def write(path: Path, events: list[Any], **more: Any) -> Path:
@@ -25,42 +27,63 @@ def event(number: int, duration: float) -> dict[str, Any]:
     }
 
 
-def test_a_small_trace_stays_whole(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "evidence").mkdir()
+    return tmp_path / "evidence"
+
+
+def test_a_small_trace_stays_whole(tmp_path: Path, folder: Path) -> None:
     events = [{"ph": "M", "name": "thread_name"}, event(1, 5.0), event(0, 2.5)]
-    data, note = trimmed_trace(write(tmp_path / "profile.json", events), [{"operator": "aten::mul"}])
-    assert data is not None and not note
-    trace = json.loads(data)
+    assert keep_traces(write(tmp_path / "profile.json", events), folder, ()) == []
+    trace = json.loads((folder / "profile.json").read_text())
     assert [e["name"] for e in trace["traceEvents"]] == ["thread_name", "aten::op0", "aten::op1"]
-    assert trace["nbbench"]["operators"] == [{"operator": "aten::mul"}] and trace["schemaVersion"] == 1
+    assert trace["schemaVersion"] == 1
 
 
 def test_of_a_large_one_the_longest_events_stay_and_what_went_is_said(tmp_path: Path) -> None:
     events = [{"ph": "M", "name": "process_name"}, *(event(i, float(i)) for i in range(2_000))]
-    data, note = trimmed_trace(write(tmp_path / "profile.json", events), limit=200_000)
-    assert data is not None and len(data) <= 200_000
-    trace = json.loads(data)
+    trace, note = trimmed_trace(write(tmp_path / "profile.json", events), limit=200_000)
+    assert len(json.dumps(trace, separators=(",", ":"))) <= 200_000
     kept = [e["dur"] for e in trace["traceEvents"] if e["ph"] == "X"]
     assert trace["traceEvents"][0]["name"] == "process_name"
     assert sorted(kept) == [float(i) for i in range(2_000 - len(kept), 2_000)] and len(kept) > 300
-    assert trace["nbbench"]["events"] == 2_000 and trace["nbbench"]["events_kept"] == len(kept)
     assert f"keeps the {len(kept):,} longest of 2,000 events" in note
 
 
-def test_numbers_that_are_none_become_strict_json(tmp_path: Path) -> None:
+def test_a_credential_in_a_trace_is_taken_out(tmp_path: Path, folder: Path) -> None:
+    secret = "correct-horse-" + "Xy7" * 5
+    keep_traces(write(tmp_path / "profile.json", [{**event(0, 1.0), "name": secret}]), folder, (secret,))
+    assert secret not in (folder / "profile.json").read_text()
+
+
+def test_of_many_traces_the_first_few_are_kept(tmp_path: Path, folder: Path) -> None:
+    for number in range(2, 6):
+        write(tmp_path / f"profile-{number}.json", [event(0, 1.0)])
+    assert keep_traces(write(tmp_path / "profile.json", [event(0, 1.0)]), folder, ()) == [
+        "2 more traces are left out"
+    ]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["profile-2.json", "profile-3.json", "profile.json"]
+
+
+def test_numbers_that_are_none_become_strict_json(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_text(
         '{"traceEvents": [{"ph": "X", "dur": NaN, "ts": 1}, {"ph": "X", "dur": 1, "ts": Infinity}]}'
     )
-    data, _ = trimmed_trace(path)
-    assert data is not None
-    json.loads(data, parse_constant=lambda name: 1 / 0)
+    assert keep_traces(path, folder, ()) == []
+    json.loads((folder / "profile.json").read_text(), parse_constant=lambda name: 1 / 0)
 
 
-def test_what_is_no_trace_is_named(tmp_path: Path) -> None:
-    for content, why in ((b"", "cannot be read"), (b"[1]", "no trace"), (b'{"traceEvents": 3}', "no trace")):
-        path = tmp_path / "profile.json"
-        path.write_bytes(content)
-        data, note = trimmed_trace(path)
-        assert data is None and why in note
-    data, note = trimmed_trace(tmp_path / "missing.json")
-    assert data is None and "was not written" in note
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"traceEvents": 3}', b"{}"])
+def test_what_is_no_trace_is_named(tmp_path: Path, folder: Path, content: bytes) -> None:
+    path = tmp_path / "profile.json"
+    path.write_bytes(content)
+    (note,) = keep_traces(path, folder, ())
+    assert "profile.json is left out" in note and list(folder.iterdir()) == []
+
+
+def test_a_trace_that_was_never_written_is_said(tmp_path: Path, folder: Path) -> None:
+    (note,) = keep_traces(tmp_path / "profile.json", folder, ())
+    assert "was not written" in note

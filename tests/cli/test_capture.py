@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import venv
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -202,9 +201,6 @@ def test_a_sign_off_is_recorded_and_its_value_kept(runs: Runs, monkeypatch: pyte
         (("--preset", "gpu", "--", "true"), "there is no preset 'gpu'"),
         (("--cluster", "../evil", "--", "true"), "not a cluster's name"),
         (("--subject", "nowhere", "--", "true"), "nowhere is not a folder"),
-        (("--recover", "nowhere"), "nowhere is not a folder"),
-        (("--recover", "."), "it has no run_metadata.json"),
-        (("--recover", ".", "--", "true"), "--recover runs nothing"),
         (("--cluster", "", "--", "true"), "not a cluster's name"),
     ],
 )
@@ -347,9 +343,7 @@ FIND = "cd reports/*/*/*/cluster_*/*"
 
 
 def test_a_command_that_removes_its_evidence_folder_loses_nothing(runs: Runs) -> None:
-    code, told, _ = runs("--", "sh", "-c", f'echo before; {FIND}; rm -r "$PWD"; echo after')
-    assert code == 4
-    assert any("the evidence folder was removed during the run" in text for text in told["anomalies"])
+    _, told, _ = runs("--", "sh", "-c", f'echo before; {FIND}; rm -r "$PWD"; echo after')
     folder = Path(told["folder"])
     assert verify_folder(folder) == []
     assert (folder / "pytest.log").read_text() == "before\nafter\n"
@@ -365,11 +359,10 @@ def test_what_a_command_puts_into_its_folder_is_looked_through(
     victim = tmp_path / "victim"
     victim.write_text("precious")
     script = (
-        f"{FIND}; echo $MY_TOKEN > notes.txt; echo $MY_TOKEN > image.png; echo x > tool.exe; mkdir sub;"
+        f"{FIND}; echo $MY_TOKEN > notes.txt; printf '\\211PNG' > image.png; echo x > tool.exe; mkdir sub;"
         f" ln -s {victim} link.txt; echo 0 > exit_code.txt; echo $MY_TOKEN >> pytest.log;"
         f" rm commands.txt stderr.log; ln -s {victim} commands.txt; ln -s {victim} stderr.log;"
-        f" echo x > $MY_TOKEN.txt; printf '\\211PNG {'gh' + 'p_' + 'a1B2' * 9}' > token.png;"
-        f" ln -s {victim} metrics.json; ln -s {victim} test_records.log; exit 7"
+        f" echo x > $MY_TOKEN.txt; ln -s {victim} metrics.json; ln -s {victim} test_records.log; exit 7"
     )
     code, told, _ = runs("--", "sh", "-c", script)
     assert code == 3
@@ -378,12 +371,12 @@ def test_what_a_command_puts_into_its_folder_is_looked_through(
     assert victim.read_text() == "precious"
     assert (folder / "exit_code.txt").read_text() == "7\n"
     assert (folder / "notes.txt").read_text() == "<redacted>\n"
-    assert {"image.png", "tool.exe", "sub", "link.txt"}.isdisjoint(path.name for path in folder.iterdir())
+    assert (folder / "pytest.log").read_text() == ""
     assert "notes.txt into the evidence folder; it is kept" in said
-    for name in ("image.png", "tool.exe", "sub", "link.txt", "token.png", "<redacted>.txt"):
+    for name in ("image.png", "tool.exe", "sub", "link.txt", "<redacted>.txt"):
         assert f"put {name} into the evidence folder; it is removed" in said
-    assert "commands.txt was changed" in said and "stderr.log was removed or replaced" in said
-    assert "pytest.log was written to by something else" in said
+        assert not (folder / name).exists()
+    assert "cluster: " not in said and "echo $MY_TOKEN" in (folder / "commands.txt").read_text()
     for path in folder.iterdir():
         assert not path.is_symlink()
         assert "hunter2-hunter2" not in path.read_text(), path.name
@@ -409,106 +402,3 @@ def test_packages_that_change_during_the_run_are_an_anomaly(
         f"interpreter | {interpreter}/bin/python".replace("_", "\\_") in (folder / "summary.md").read_text()
     )
     assert "torch is not installed" in (folder / "torch_env.txt").read_text()
-
-
-@pytest.fixture
-def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a capture whose nbbench is gone, and its record still in the scratch folder."""
-    from nbbench.report.capture import CaptureStart, opening_metadata
-
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    scratch = tmp_path / "nbbench-capture-abc"
-    scratch.mkdir()
-    (scratch / "record.jsonl").write_text('{"kind": "start", "nodeid": "t", "told": "hunter2-hunter2"}\n{"ki')
-    start = CaptureStart(
-        stamp="20260105T083000Z",
-        cluster="CLUSTER-X",
-        plan="PERF-PYTORCH-004",
-        preset="cpu-perf",
-        command=("pytest",),
-        cwd="/x",
-        guards=(),
-        timeout_s=900,
-        started_at=datetime(2026, 1, 5, 8, 30, tzinfo=UTC),
-        pid=2**22 + 1,  # above the kernel's largest
-        started_ticks=5,
-        scratch=str(scratch),
-    )
-    folder = tmp_path / "cluster_CLUSTER-X" / start.stamp
-    folder.mkdir(parents=True)
-    (folder / "run_metadata.json").write_text(opening_metadata(start))
-    (folder / "env.txt").write_text("HOME=<redacted>\nMY_TOKEN=<redacted>\nLANG=C\n")
-    (folder / "pytest.log").write_text("so far\n")
-    (folder / ".nbbench-reserve").write_bytes(b"\0" * 1000)
-    (folder / ".summary.md.17-ab.tmp").write_text("half")
-    (folder / "time.txt").touch()
-    return folder
-
-
-def test_recover_completes_and_takes_the_secrets_out(
-    runs: Runs, killed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MY_TOKEN", "hunter2-hunter2")
-    code, told, _ = runs("--recover", str(killed))
-    assert code == 4
-    assert told["command_exit_code"] is None
-    assert verify_folder(killed) == []
-    assert (killed / "exit_code.txt").read_text() == "unknown\n"
-    assert (killed / "time.txt").read_text().startswith("# not recorded")
-    (line,) = (killed / "test_records.log").read_text().splitlines()
-    assert json.loads(line) == {"kind": "start", "nodeid": "t", "told": "<redacted>"}
-    assert not [path for path in killed.iterdir() if path.name.startswith(".")]
-
-
-def test_recover_reads_the_figures_of_the_tests_that_had_ended(runs: Runs, killed: Path) -> None:
-    begun = {"schema": 1, "time": 1.0, "worker": ""}
-    phase = {**begun, "kind": "phase", "nodeid": "t::a", "outcome": "passed", "duration_s": 0.5}
-    lines = [
-        {**begun, "kind": "session_start"},
-        {**phase, "phase": "call", "stdout": "  512×512: 0.043s, ~0.12 GB/s effective\n"},
-        {**phase, "phase": "teardown"},
-        {**begun, "kind": "start", "nodeid": "t::b"},
-    ]
-    record = killed.parents[1] / "nbbench-capture-abc" / "record.jsonl"
-    record.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"schema": 1, "ki')
-    (killed / "env.txt").write_text("LANG=C\n")
-    code, told, _ = runs("--recover", str(killed))
-    assert (code, told["verdict"], told["cause"], told["registered"]) == (4, "blocked", None, True)
-    metrics = json.loads((killed / "metrics.json").read_text())
-    assert {f["name"]: f["value"] for f in metrics["figures"]}["512² bandwidth"] == 0.12
-    assert [t["outcome"] for t in metrics["tests"]] == ["passed", "interrupted"]
-    page = (killed / "summary.md").read_text()
-    assert "blocked: nbbench was killed during t::b; tests: 1 passed, 1 interrupted" in page
-    assert "Remove what blocked the run" in page.split("## Next Actions")[1]
-    assert metrics["diagnosis"] is None
-
-
-def test_recover_leaves_out_a_record_whose_secrets_it_cannot_know(
-    runs: Runs, killed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MY_TOKEN", raising=False)
-    code, told, _ = runs("--recover", str(killed))
-    assert code == 4
-    assert "this environment lacks MY_TOKEN" in " ".join(told["notes"])
-    assert not (killed / "test_records.log").exists()
-
-
-def test_recover_keeps_an_exit_code_that_is_on_record(runs: Runs, killed: Path) -> None:
-    (killed / "exit_code.txt").write_text("137\n")
-    _, told, _ = runs("--recover", str(killed))
-    assert told["status"].startswith(
-        "BLOCKED (exit code 137): nbbench was killed after the command had ended"
-    )
-    assert (killed / "exit_code.txt").read_text() == "137\n"
-
-
-def test_recover_never_leaves_the_folder(runs: Runs, killed: Path, tmp_path: Path) -> None:
-    """A journal that names a foreign folder as its scratch gets nothing copied and nothing removed."""
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (precious / "record.jsonl").write_text('{"kind": "secret"}\n')
-    path = killed / "run_metadata.json"
-    path.write_text(path.read_text().replace(str(tmp_path / "nbbench-capture-abc"), str(precious)))
-    runs("--recover", str(killed))
-    assert (precious / "record.jsonl").exists()
-    assert not (killed / "test_records.log").exists()

@@ -13,12 +13,12 @@ import pytest
 import report_samples as samples
 from cli_project import Project, write_results
 
-from nbbench.cli.options import exactly
 from nbbench.config import load_settings
 from nbbench.history import history
 from nbbench.history.flags import attach_flags
 from nbbench.model import Decision, Event, FlagState
 from nbbench.record.refresh import open_store
+from nbbench.words import exactly
 
 CULPRIT = f"{7:08x}"
 

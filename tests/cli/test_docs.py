@@ -39,7 +39,7 @@ WORDS = (
     *("metric", "phase", "test case", "pair", "slice", "disturbed", "supervisor"),
 )
 PRIVATE = re.compile(r"\b(sing|speaks? for|held up|keeper|vouched|duel|player|told|lost)\b", re.I)
-WRITTEN_BY_THE_TOOL = ("findings.md", "scorecard.md")  # figures and output as they come
+NO_PROSE = ("findings.md", "scorecard.md", "CHANGELOG.md")  # figures and output as the tool gives them
 
 
 def test_every_word_of_the_design_is_in_the_glossary() -> None:
@@ -50,9 +50,7 @@ def test_every_word_of_the_design_is_in_the_glossary() -> None:
     assert not PRIVATE.findall(glossary)
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.name not in WRITTEN_BY_THE_TOOL], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in NO_PROSE], ids=lambda p: p.name)
 def test_lines_are_short_enough_to_read_anywhere(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if len(line) >= 120] == []

@@ -8,12 +8,12 @@ a minute.
 from __future__ import annotations
 
 from nbbench.cli import main
-from nbbench.gate import compare, session
+from nbbench.gate import bisect, session
 from nbbench.gate import rounds as gate_rounds
 from nbbench.measure import paired, slices
 
 if __name__ == "__main__":
-    compare.ALPHA = 0.05
+    bisect.ALPHA = 0.05
     paired.ROUNDS_PER_SERVER = session.MAX_ROUNDS
     slices.SLICE_S = 0.005
     gate_rounds.RETRIES = 0

@@ -14,11 +14,12 @@ import pytest
 from e2e_project import REPOSITORY, Project
 
 from nbbench.capture.findings import findings_of
-from nbbench.captured import Findings, RunOutcome
+from nbbench.capture.profile_trace import keep_traces
+from nbbench.captured import Capture, Findings, RunOutcome
 from nbbench.config import load_settings
 from nbbench.report.blocks import Title
-from nbbench.report.capture import RECORDS, CaptureStart
-from nbbench.report.capture_figures import metrics, result_blocks
+from nbbench.report.capture import RECORDS, capture_metrics
+from nbbench.report.capture_page import result_blocks
 from nbbench.report.capture_sentences import sentences
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
@@ -63,7 +64,7 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def captured(checkout: Path, folder: Path, **environment: str) -> CaptureStart:
+def captured(checkout: Path, folder: Path, **environment: str) -> Capture:
     """Run the test under the plugin, as `nbbench capture` does."""
     folder.mkdir()
     plugin = REPOSITORY / "nbbench" / "capture" / "evidence_plugin"
@@ -86,7 +87,7 @@ def captured(checkout: Path, folder: Path, **environment: str) -> CaptureStart:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    return CaptureStart(
+    return Capture(
         stamp="20260105T083000Z",
         cluster="CLUSTER-PERF-001",
         plan="PERF-PYTORCH-004",
@@ -99,22 +100,23 @@ def captured(checkout: Path, folder: Path, **environment: str) -> CaptureStart:
         commit=git(checkout, "rev-parse", "HEAD"),
         tree=git(checkout, "rev-parse", "HEAD:src/nanobrag_torch"),
         python=sys.executable,
+        outcome=RunOutcome.PASSED,
     )
 
 
-def findings(project: Project, run: tuple[CaptureStart, Path], **options) -> Findings:
-    return findings_of(load_settings(project.root), run[0], RunOutcome.PASSED, run[1], **options)
+def findings(project: Project, run: tuple[Capture, Path], **options) -> Findings:
+    return findings_of(load_settings(project.root), run[0], run[1], **options)
 
 
 @pytest.fixture(scope="module")
-def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[CaptureStart, Path]:
+def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Capture, Path]:
     """One run that several tests read."""
     folder = tmp_path_factory.mktemp("facts") / "run"
     return captured(checkout, folder), folder
 
 
 def test_figures_ledger_and_verdict_of_a_real_run(
-    project: Project, checkout: Path, run: tuple[CaptureStart, Path], monkeypatch: pytest.MonkeyPatch
+    project: Project, checkout: Path, run: tuple[Capture, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NBBENCH_MAX_FRAME_MB", "3")  # 2048² is refused, 512² measured
     # One more commit on the same tree, which the registered subject does not have.
@@ -124,7 +126,7 @@ def test_figures_ledger_and_verdict_of_a_real_run(
     )
     found = findings(project, (start, run[1]))
     assert found.verdict == "passed"
-    written = metrics(found, RunOutcome.PASSED)
+    written = capture_metrics(found, RunOutcome.PASSED)
     names = {f["name"] for f in written["figures"]}
     assert {
         "128² bandwidth",
@@ -141,23 +143,22 @@ def test_figures_ledger_and_verdict_of_a_real_run(
     assert (found.diagnosis.copy_bytes_per_s or 0) > 1e8
     assert any("2048² float64: NotImplementedError: a frame of 33.6 MB" in note for note in found.notes)
     assert any("uncommitted changes" in note for note in found.notes)
-    assert any("no baseline on this machine" in text for text in sentences(found, RunOutcome.PASSED))
 
 
 def test_a_profile_is_a_trace_with_a_summary(project: Project, checkout: Path, tmp_path: Path) -> None:
     trace = tmp_path / "profile.json"
     start = captured(checkout, tmp_path / "run", NB_PROFILER_OUT=str(trace))
-    found = findings(project, (start, tmp_path / "run"), trace=trace, probe=False)
-    ((name, data),) = found.files
-    written = json.loads(data)
-    assert name == "profile.json" and len(data) <= 5 * 2**20
-    assert any(event.get("name") == "aten::mul" for event in written["traceEvents"])
-    assert "aten::mul" in {row["operator"] for row in written["nbbench"]["operators"]}
+    found = findings(project, (start, tmp_path / "run"), probe=False)
+    keep_traces(trace, tmp_path / "run", ())
+    data = (tmp_path / "run" / "profile.json").read_bytes()
+    assert len(data) <= 5 * 2**20
+    assert any(event.get("name") == "aten::mul" for event in json.loads(data)["traceEvents"])
+    assert "aten::mul" in {row.operator for row in found.run.operators}
     assert any("under torch's profiler" in text for text in sentences(found, RunOutcome.PASSED))
     assert found.diagnosis is None
 
 
-def test_a_folder_without_git_is_not_diagnosed(project: Project, run: tuple[CaptureStart, Path]) -> None:
+def test_a_folder_without_git_is_not_diagnosed(project: Project, run: tuple[Capture, Path]) -> None:
     found = findings(project, (replace(run[0], commit="", tree=""), run[1]))
     assert found.diagnosis and "is not a git checkout" in found.diagnosis.error
     found = findings(project, (replace(run[0], commit="0" * 40, tree="1" * 40), run[1]))
@@ -165,7 +166,7 @@ def test_a_folder_without_git_is_not_diagnosed(project: Project, run: tuple[Capt
 
 
 def test_figures_come_from_the_terminal_where_capturing_is_off(
-    project: Project, run: tuple[CaptureStart, Path], tmp_path: Path
+    project: Project, run: tuple[Capture, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "pytest.log").write_text("  512×512: 0.043s, ~0.1 GB/s effective\n", encoding="utf-8")
     found = findings(project, (run[0], tmp_path), probe=False)
@@ -174,7 +175,7 @@ def test_figures_come_from_the_terminal_where_capturing_is_off(
 
 
 def test_the_preset_of_dtypes_adds_the_audit_of_the_commit(
-    project: Project, run: tuple[CaptureStart, Path], tmp_path: Path
+    project: Project, run: tuple[Capture, Path], tmp_path: Path
 ) -> None:
     """It needs no test that ran, and its largest error is one that was judged (H15)."""
     start = replace(run[0], preset="vec-dtype", cluster="CLUSTER-VEC-001", commit=TIP_HASH)

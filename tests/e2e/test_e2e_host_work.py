@@ -79,7 +79,7 @@ class TestGate:
         document = project.told("gate", commits["good"], commits[name], "--policy", "work", expect=3)
         assert document["outcome"] == "regressed"
         sentence = worse(document)[f"host sources-3969, {phase}", cause]
-        assert sentence.startswith(f"{phase}: ") and said in sentence
+        assert said in sentence
 
     def test_a_constructor_three_times_slower(self, branch):
         project, commits = branch
@@ -87,7 +87,7 @@ class TestGate:
         sentence = worse(project.told("gate", *asked, expect=3))[
             "host multi_source-3, construct", "host work"
         ]
-        assert sentence.startswith("construct: ") and "Simulator.__init__: " in sentence
+        assert "Simulator.__init__" in sentence
 
     def test_equal_work_passes(self, branch):
         """One line more a run is no regression."""
@@ -100,6 +100,18 @@ class TestGate:
         project, commits = branch
         document = project.told("gate", commits["good"], commits["words"], "--policy", "work")
         assert document["outcome"] == "unchanged" and not document["verdicts"]
+
+    def test_explain_shows_the_lines(self, branch):
+        """The sentence counts it, the section has the lines, and JSON has both."""
+        project, commits = branch
+        ends = commits["good"], commits["loop"], "--bench", "sources-3969"
+        shown = " ".join(project.run("nbbench", "explain", *ends).stdout.split())
+        assert "Host work of sources-3969, warm run: " in shown
+        assert "Host work, by line" in shown and "nanobrag_torch/_planted.py:15 planted: executed " in shown
+        told = project.told("explain", *ends)["host"]
+        (loop,) = (one for one in told if (one["workload"], one["phase"]) == ("sources-3969", "warm run"))
+        assert loop["counts"] and loop["metric"] == "steps" and loop["after"] - loop["before"] > 400
+        assert loop["lines"][0]["where"] == "nanobrag_torch/_planted.py:15"
 
     def test_the_text_names_phase_function_and_line(self, branch):
         project, commits = branch

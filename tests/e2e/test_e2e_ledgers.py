@@ -11,22 +11,16 @@ from nbbench.measure.ledgers import record_ledgers
 from nbbench.measure.process_env import server_environment
 from nbbench.subject.repository import describe, open_subject
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(not warm_client.supported(), reason="needs Linux with pidfd_open"),
-]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
 def bench(new_project):
     import os
-    import sys
 
     project = new_project("ledgers")
     settings = load_settings(project.root, environ={})
-    server = warm_client.WarmServer(
-        sys.executable, {**server_environment(project.environment), "HOME": os.devnull}
-    )
+    server = warm_client.WarmServer({**server_environment(project.environment), "HOME": os.devnull})
     yield settings, server, open_subject(settings)
     server.close()
 

@@ -41,10 +41,18 @@ WORKLOADS = [Workload.of("blur", 128 * 128, size=128)]
 BENCHMARKS = [Declared("suite", families=("blur",))]
 """
 SUITE = """
-import os
+import importlib, os
+from functools import partial
 import torch
-from . import ledgers
+from nbbench.measure import recording
 from .workloads import WORKLOADS
+
+def build(size):
+    image = torch.linspace(0, 1, size * size).reshape(size, size)
+    run = lambda: importlib.import_module("softfocus.blur").blur(image)
+    return recording.Case(f"blur-{size}", size * size, torch.float32, run)
+
+CASES = {one.name: partial(build, **dict(one.params)) for one in WORKLOADS}
 
 class Blur:
     params = [128]
@@ -55,7 +63,7 @@ class Blur:
     def setup(self, size):
         assert os.environ["SOFTFOCUS_QUIET"] == "1"
         torch.set_num_threads(1)
-        self.run = ledgers.build(size)
+        self.run = build(size).run
     def time_run(self, size):
         self.run()
 
@@ -64,7 +72,7 @@ class Counts:
     param_names = ["size"]
     version = "1"
     def setup_cache(self):
-        found = ledgers.write([one.name for one in WORKLOADS])
+        found = recording.write([one.name for one in WORKLOADS])
         return {128: found["blur-128"]}
     def track_operations(self, cache, size):
         return cache[size].ops
@@ -72,36 +80,19 @@ class Counts:
     def track_bytes_per_pixel(self, cache, size):
         return cache[size].bytes_per_pixel
     track_bytes_per_pixel.unit = "B/pixel"
-"""
-LEDGERS = """
-import importlib, os
-from importlib.metadata import version
-from pathlib import Path
-import torch
-from nbbench.probe.workload import record_ledger
-from nbbench.record.side_files import write_ledgers
-from .workloads import WORKLOADS
 
-def build(size):
-    image = torch.linspace(0, 1, size * size).reshape(size, size)
-    return lambda: importlib.import_module("softfocus.blur").blur(image)
-
-def record(one):
-    run = build(dict(one.params)["size"])
-    run()
-    return record_ledger(
-        one.name, run, pixels=one.pixels, asked=torch.float32, source_root=os.environ.get("NBBENCH_TREE", "")
-    )
-
-def write(workloads):
-    kept = {one.name: record(one) for one in WORKLOADS if one.name in workloads}
-    write_ledgers(Path(os.environ["NBBENCH_LEDGER_FILE"]), tree=os.environ["NBBENCH_TREE_ID"],
-                  commit=os.environ.get("ASV_COMMIT", ""), torch=version("torch").partition("+")[0],
-                  ledgers=kept)
-    return kept
+class Rate:
+    version = "1"
+    def track_frames(self):
+        return importlib.import_module("softfocus.blur").RATE
+    track_frames.unit = "frames/s"
+    def track_lumens(self):
+        return importlib.import_module("softfocus.blur").RATE
+    track_lumens.unit = "lumens"
 """
 BLUR = """import torch
 
+RATE = {rate}  # what the benchmarks of Rate read
 
 def blur(image: torch.Tensor) -> torch.Tensor:
     {comment}
@@ -134,7 +125,8 @@ def hashes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     (package / "__init__.py").write_text("")
     made = []
     for number in range(1, 10):
-        text = BLUR.format(comment=f"# revision {number}", step=SLOW if number >= CULPRIT else PLAIN)
+        step, rate = (SLOW, 30.0) if number >= CULPRIT else (PLAIN, 60.0)
+        text = BLUR.format(comment=f"# revision {number}", step=step, rate=rate)
         (package / "blur.py").write_text(text)
         git(folder, "add", "--all")
         date = f"2025-03-{number:02d}T12:00:00+00:00"
@@ -161,7 +153,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, hashes: tuple[Path, list[s
     (root / "asv.conf.json").write_text(json.dumps(CONF))
     (root / "pyproject.toml").write_text(PROFILE)
     (suite / "__init__.py").write_text("")
-    for name, text in (("workloads", WORKLOADS), ("suite", SUITE), ("ledgers", LEDGERS)):
+    for name, text in (("workloads", WORKLOADS), ("suite", SUITE)):
         (suite / f"{name}.py").write_text(text)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "ASV_", "GIT_"))}
     clean.pop("PYTHONPATH", None)
@@ -203,6 +195,22 @@ def test_the_gate_blocks_it_and_passes_what_is_equal(measured: Project, hashes) 
     assert blocked["outcome"] == "regressed"
     passed = measured.told("gate", hashes[1][-2], "HEAD", "--policy", "ledger")
     assert passed["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("unit", "outcome", "code"),
+    [("frames", "regressed", 3), ("lumens", "changed", 0)],
+    ids=["rate", "unknown"],
+)
+def test_a_metric_is_judged_by_its_direction(measured: Project, hashes, unit, outcome, code) -> None:
+    """More frames a second are better, and half of them is a regression; of lumens nobody said it (B1)."""
+    ends = hashes[1][CULPRIT - 2 : CULPRIT]
+    asked = ("--policy", "time", "--bench", f"Rate.track_{unit}", "--json")
+    done = measured.run("hurried", "gate", *ends, *asked, expect=code, PYTHONPATH=str(Path(__file__).parent))
+    document = json.loads(done.stdout)
+    [one] = document["verdicts"]
+    assert (document["outcome"], one["outcome"]) == (outcome, outcome)
+    assert (one["base_value"], one["head_value"]) == (60.0, 30.0)
 
 
 def test_it_is_published_without_another_subjects_words(measured: Project) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from gate_samples import telling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +15,10 @@ from nbbench.budget import Budget, BudgetSpentError
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate import bisect as rooms
-from nbbench.gate.compare import CommitMark, SeriesComparison
+from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.ledger import Ledger
 from nbbench.model import Commit
+from nbbench.report.bisect import MOST_LISTED, bisect_sentence, bisect_text
 
 SERIES = "bandwidth.Warm.time_run(512, 'float32')"
 WORKLOAD = "bandwidth-512-float32"
@@ -42,9 +44,8 @@ class Machine:
         self.broken: set[int] = set()
         self.unclear: set[int] = set()
         self.made: list[int] = []
-        self.stop_after = 1000
         self.now = 0.0
-        monkeypatch.setattr(rooms, "compare_series", self.compare)
+        monkeypatch.setattr(rooms, "compare_commit", self.compare)
         monkeypatch.setattr(rooms, "commit_ledgers", self.ledgers)
         monkeypatch.setattr(rooms, "matching_workloads", lambda settings, pattern: [WORKLOAD])
 
@@ -58,35 +59,29 @@ class Machine:
             }
         return found
 
-    def compare(self, settings, base, head, series, *, threshold=None, seed, budget):
-        assert series == SERIES
-        if len(self.made) >= self.stop_after:
-            raise KeyboardInterrupt
-        index = head.position - 1
+    def compare(self, settings, search, index, *, seed, budget):
+        assert search.series == SERIES
         self.made.append(index)
         self.now += 10.0
         assert len(self.made) <= 3 * len(self.levels), "it never ends"
-        for at in (base.position - 1, index):
+        for at in (0, index):
             if at in self.broken:
-                short = self.commits[at].short
-                return SeriesComparison(
-                    CommitMark.BROKEN, 0.0, f"{short} cannot run it: NameError: phi", short
-                )
+                error = f"{self.commits[at].short} cannot run it: NameError: phi"
+                return ComparedCommit(index, CommitMark.BROKEN, 0.0, telling(error))
         if index in self.unclear:
-            return SeriesComparison(CommitMark.UNCLEAR, 0.0, "noise")
-        effect = self.levels[index] - self.levels[base.position - 1]
-        mark = CommitMark.BAD if effect > (0.01 if threshold is None else threshold) else CommitMark.GOOD
-        return SeriesComparison(mark, effect, f"change {effect:+.2f}")
+            return ComparedCommit(index, CommitMark.UNCLEAR, 0.0, telling("noise"))
+        effect = self.levels[index] - self.levels[0]
+        mark = CommitMark.BAD if effect > (0.5 * search.effect or 0.01) else CommitMark.GOOD
+        return ComparedCommit(index, mark, effect, telling(f"change {effect:+.2f}"))
 
-    def run(self, root: Path, seconds: float = 1e6, *, restart: bool = False, show=lambda text: None):
+    def run(self, root: Path, seconds: float = 1e6):
         return rooms.find_culprit(
             Settings(root=root),
             SERIES,
             self.commits,
             budget=Budget(seconds, lambda: self.now),
-            restart=restart,
             seed=1,
-            show=show,
+            say=lambda text: None,
         )
 
 
@@ -97,7 +92,7 @@ def test_a_step_of_time_is_found(count, data, tmp_path_factory) -> None:
         at = data.draw(st.integers(1, count - 1))
         machine = Machine(patch, [0.0] * at + [0.2] * (count - at), {})
         answer = machine.run(tmp_path_factory.mktemp("s"))
-        assert (answer.stopped, list(answer.culprits)) == ("located", [at])
+        assert (answer.stopped, list(answer.culprits)) == (Stopped.TIME, [at])
         assert len(machine.made) <= math.ceil(math.log2(count)) + 2
 
 
@@ -136,9 +131,12 @@ def test_time_is_for_what_exact_work_does_not_explain(
 ) -> None:
     machine = Machine(monkeypatch, levels, work)
     answer = machine.run(tmp_path)
-    assert (answer.stopped, list(answer.culprits)) == ("located", [culprit])
+    assert answer.stopped in (Stopped.TIME, Stopped.EXPLAINED)
+    assert list(answer.culprits) == [culprit]
     assert len(machine.made) <= comparisons
-    assert machine.commits[culprit].short in answer.sentence and "exact work" in answer.sentence
+    assert machine.commits[culprit].short in bisect_sentence(answer) and "exact work" in bisect_sentence(
+        answer
+    )
 
 
 def test_exact_work_answers_where_time_cannot_tell(monkeypatch, tmp_path) -> None:
@@ -147,11 +145,12 @@ def test_exact_work_answers_where_time_cannot_tell(monkeypatch, tmp_path) -> Non
     machine.unclear = {11}
     answer = machine.run(tmp_path)
     assert (answer.stopped, list(answer.culprits)) == ("work", [7])
-    assert f"grew by +47.0 % at {COMMITS[7].short}" in answer.sentence and "noise" in answer.sentence
+    told = bisect_sentence(answer)
+    assert f"grew at {COMMITS[7].short} (bytes +47.0 %, operations +0.00 %)" in told and "noise" in told
     machine.work = [0.0] * 12
     answer = machine.run(tmp_path)
     assert (answer.stopped, list(answer.culprits)) == ("range", [])
-    assert answer.sentence == (
+    assert bisect_sentence(answer) == (
         f"time cannot tell 0000000b from 00000000: noise; the exact work of {WORKLOAD} grew nowhere"
     )
 
@@ -163,7 +162,7 @@ def test_a_step_of_work_after_a_commit_without_a_ledger_may_be_either_s(monkeypa
     assert (answer.stopped, list(answer.culprits)) == ("range", [5, 6])
 
 
-@pytest.mark.parametrize("ends_in", ["compare_series", "commit_ledgers"])
+@pytest.mark.parametrize("ends_in", ["compare_commit", "commit_ledgers"])
 def test_a_budget_may_end_in_any_phase(monkeypatch, tmp_path, ends_in) -> None:
     """H12, H13: what is known by then is the answer."""
     machine = Machine(monkeypatch, [0.0] * 12, {7: 0.4})
@@ -173,53 +172,24 @@ def test_a_budget_may_end_in_any_phase(monkeypatch, tmp_path, ends_in) -> None:
 
     monkeypatch.setattr(rooms, ends_in, ended)
     answer = machine.run(tmp_path)
-    if ends_in == "compare_series":
+    if ends_in == "compare_commit":
         assert (answer.stopped, list(answer.culprits)) == ("work", [7])
     else:
-        assert answer.stopped == "budget" and "was not recorded" in answer.sentence
+        assert answer.stopped == "budget" and "was not recorded" in bisect_sentence(answer)
 
 
 def test_a_spent_budget_gives_the_range_so_far(monkeypatch, tmp_path) -> None:
     machine = Machine(monkeypatch, [0.0] * 6 + [0.3] * 6, {})
     answer = machine.run(tmp_path, seconds=25.0)
     assert answer.stopped == "budget" and 6 in answer.culprits and len(machine.made) == 3
-    assert answer.sentence.startswith("the budget is spent: the culprit is one of the")
+    assert bisect_sentence(answer).startswith("the budget is spent: the culprit is one of the")
 
 
 def test_nothing_to_find(monkeypatch, tmp_path) -> None:
     machine = Machine(monkeypatch, [0.0] * 12, {7: 0.3})
     answer = machine.run(tmp_path)
     assert (answer.stopped, list(answer.culprits), machine.made) == ("unchanged", [], [11])
-    assert "is not slower" in answer.sentence and "grew by +35.0 %" in answer.sentence
-
-
-def test_a_killed_search_goes_on_where_it_stopped(monkeypatch, tmp_path) -> None:
-    machine = Machine(monkeypatch, [0.0] * 4 + [0.3] * 8, {})
-    machine.stop_after = 3
-    with pytest.raises(KeyboardInterrupt):
-        machine.run(tmp_path)
-    first = list(machine.made)
-    machine.stop_after = 1000
-    said: list[str] = []
-    answer = machine.run(tmp_path, show=said.append)
-    assert list(answer.culprits) == [4]
-    assert not set(machine.made[len(first) :]) & set(first)
-    assert any("3 comparisons of an earlier search" in text for text in said)
-    machine.made.clear()
-    assert list(machine.run(tmp_path).culprits) == [4] and machine.made == []
-    assert list(machine.run(tmp_path, restart=True).culprits) == [4] and machine.made != []
-
-
-@pytest.mark.parametrize(
-    "damage", ["", "{", "[]", '{"schema": "nbbench.bisect/2"}', '{"schema": 3, "made": 4}']
-)
-def test_a_damaged_state_is_forgotten(monkeypatch, tmp_path, damage) -> None:
-    machine = Machine(monkeypatch, [0.0] * 4 + [0.3] * 8, {})
-    machine.run(tmp_path)
-    [path] = (Settings(root=tmp_path).state_dir / "bisect").glob("*.json")
-    path.write_text(damage)
-    machine.made.clear()
-    assert list(machine.run(tmp_path).culprits) == [4] and len(machine.made) > 1
+    assert "is not slower" in bisect_sentence(answer) and "(bytes +35.0 %" in bisect_sentence(answer)
 
 
 def test_broken_commits_leave_a_range(monkeypatch, tmp_path) -> None:
@@ -227,7 +197,7 @@ def test_broken_commits_leave_a_range(monkeypatch, tmp_path) -> None:
     machine.broken = {5, 6}
     answer = machine.run(tmp_path)
     assert (answer.stopped, list(answer.culprits)) == ("range", [5, 6, 7])
-    assert "one of the 3 commits" in answer.sentence
+    assert "one of the 3 commits" in bisect_sentence(answer)
 
 
 def test_ends_that_cannot_run(monkeypatch, tmp_path) -> None:
@@ -239,21 +209,23 @@ def test_ends_that_cannot_run(monkeypatch, tmp_path) -> None:
 
 
 def test_a_long_range_is_not_listed_in_full() -> None:
-    from nbbench.cli.bisect import MOST_LISTED, _text
-
     commits = COMMITS * 5
-    search = rooms.CulpritSearch(SERIES, commits)
-    lines = _text(rooms.BisectAnswer(search, range(1, len(commits)), "why", "budget")).splitlines()
-    assert lines[0] == "why" and COMMITS[1].short in lines[1]
-    assert len(lines) == MOST_LISTED + 2 and lines[-1] == f"  … and {len(commits) - 1 - MOST_LISTED} more"
+    search = CulpritSearch(SERIES, commits)
+    lines = bisect_text(BisectAnswer(search, range(1, len(commits)), Stopped.BUDGET)).splitlines()
+    assert lines[0].startswith("the budget is spent") and COMMITS[1].short in lines[1]
+    assert len(lines) == MOST_LISTED + 3
+    assert lines[-2] == f"  … and {len(commits) - 1 - MOST_LISTED} more"
+    assert lines[-1].startswith("  nbbench bisect 00000000 0000000b --series ")
 
 
 def test_series_without_a_ledger_are_bisected_by_time(monkeypatch, tmp_path) -> None:
     Machine(monkeypatch, [0.0] * 12, {6: 0.4})
-    search = rooms.CulpritSearch("cold_start.ColdStart.timeraw_first_run", COMMITS)
+    search = CulpritSearch("cold_start.ColdStart.timeraw_first_run", COMMITS)
     monkeypatch.setattr(rooms, "ledger_families", lambda key: ())
     rooms._exact_work(Settings(root=tmp_path), search, lambda text: None)
-    assert (search.steps, search.work) == ({}, "no ledger counts what this series runs")
+    assert search.steps == {}
+    told = bisect_sentence(BisectAnswer(search, range(0), Stopped.RANGE))
+    assert told.endswith("no ledger counts what this series runs")
 
 
 def test_the_series_own_workload_is_asked_first(monkeypatch, tmp_path) -> None:

@@ -14,6 +14,8 @@ from nbbench.gate.calibration import (
     read_calibration,
     write_calibration,
 )
+from nbbench.model import EvidenceRecord
+from nbbench.report.gate_sentences import evidence_text
 from nbbench.report.records import calibration_blocks
 from nbbench.report.text import as_text
 from nbbench.verdicts import SeriesNoise
@@ -25,7 +27,7 @@ KNOWN = Calibration(
     1,
     "a" * 40,
     NOW,
-    {"time_run(512)": SeriesNoise(0.018, 0.011, 30, 0.18, 0.0181, 0.0162)},
+    {"time_run(512)": SeriesNoise(0.018, 0.011, 30)},
 )
 
 
@@ -48,19 +50,22 @@ def test_a_file_that_cannot_be_used_is_none(tmp_path: Path, content: bytes) -> N
 
 
 def test_age_torch_and_threads_make_it_stale() -> None:
-    assert KNOWN.stale("2.13.0", 1, NOW + timedelta(days=30)) == ""
-    assert "31 days old" in KNOWN.stale("2.13.0", 1, NOW + timedelta(days=31))
-    assert "torch 2.13.0, not 2.14.0" in KNOWN.stale("2.14.0", 1, NOW)
-    assert "1 threads, not 2" in KNOWN.stale("2.13.0", 2, NOW)
-    assert replace(KNOWN, threads=2).stale("2.13.0", 2, NOW) == ""
+    def told(torch: str, threads: int, days: int = 0) -> str:
+        found = KNOWN.stale(torch, threads, NOW + timedelta(days=days))
+        return evidence_text([EvidenceRecord("calibration", {"machine": "m", **found})]) if found else ""
+
+    assert told("2.13.0", 1, 30) == ""
+    assert "it is 31 days old" in told("2.13.0", 1, 31)
+    assert "torch 2.13.0, not 2.14.0" in told("2.14.0", 1)
+    assert "threads 1, not 2" in told("2.13.0", 2)
+    assert replace(KNOWN, threads=2).stale("2.13.0", 2, NOW) == {}
 
 
-def test_the_table_says_whether_the_canary_helps() -> None:
+def test_the_table_gives_the_noise_and_the_floor() -> None:
     series = {
-        "a": SeriesNoise(0.018, 0.011, 30, 0.5, 0.0181, 0.0162),
-        "b": SeriesNoise(0.006, 0.002, 30, 0.0, 0.006, 0.007),
+        "a": SeriesNoise(0.018, 0.011, 30),
+        "b": SeriesNoise(0.006, 0.002, 30),
     }
     text = as_text(calibration_blocks(series, 0.01, "0 of 60 pairs were disturbed and measured again"))
-    assert "yes: 1.83 % -> 1.63 %" in text
-    assert "no: 0.60 % -> 0.70 %" in text
+    assert "1.82 %" in text and "0.60 %" in text
     assert text.endswith("measured again")

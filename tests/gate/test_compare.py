@@ -14,13 +14,14 @@ import pytest
 from nbbench.budget import Budget
 from nbbench.config import Settings
 from nbbench.errors import UsageError
-from nbbench.gate import compare as rooms
-from nbbench.gate.compare import CommitMark
+from nbbench.gate import bisect as rooms
+from nbbench.gate.culprit import CommitMark, ComparedCommit, CulpritSearch
 from nbbench.gate.session import CRASHES, MAX_ROUNDS
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
 from nbbench.measure.slices import Sample
 from nbbench.model import Commit
+from nbbench.report.gate_sentences import evidence_text
 
 SERIES = "bandwidth.Warm.time_run(512, 'float32')"
 BASE, HEAD = (
@@ -60,10 +61,12 @@ def pair(log_ratio: float) -> Pair:
     return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio)
 
 
-def compared(**options) -> rooms.SeriesComparison:
-    return rooms.compare_series(
-        Settings(root=Path("/")), BASE, HEAD, SERIES, **{"seed": 1, "budget": Budget(1e9), **options}
-    )
+def compared(threshold: float = 0.0, budget: Budget | None = None) -> ComparedCommit:
+    search = CulpritSearch(SERIES, (BASE, HEAD))
+    if threshold:  # half of what bad lost
+        search.made.append(ComparedCommit(1, CommitMark.BAD, 2 * threshold))
+    given = budget or Budget(1e9)
+    return rooms.compare_commit(Settings(root=Path("/")), search, 1, seed=1, budget=given)
 
 
 WOBBLE = (0.001, -0.002, 0.0, 0.002, -0.001)
@@ -74,8 +77,8 @@ def test_slower_is_told_by_the_fewest_rounds_that_can(rounds) -> None:
     found = compared()
     assert found.mark is CommitMark.BAD and found.effect == pytest.approx(0.3, abs=0.01)
     assert 40 - len(left) <= 11
-    said = r"change \+35\.\d %, interval \+\S+ % to \+\S+ % from \d+ rounds, lies above the floor.*"
-    assert re.fullmatch(said, found.sentence)
+    said = r"change \+35\.\d %, interval \+\S+ % to \+\S+ % from \d+ rounds, lies beyond the floor.*"
+    assert re.fullmatch(said, evidence_text(found.evidence))
 
 
 @pytest.mark.parametrize("effect", [0.0, -0.3])
@@ -98,9 +101,9 @@ def test_rounds_that_contradict_each_other_end_undecided(rounds) -> None:
 
 def test_a_spent_budget_measures_nothing(rounds) -> None:
     left = rounds([pair(0.3)])
-    assert compared(budget=Budget(0.0)) == rooms.SeriesComparison(
-        CommitMark.UNCLEAR, 0.0, "the budget is spent"
-    )
+    found = compared(budget=Budget(0.0))
+    assert (found.mark, found.effect) == (CommitMark.UNCLEAR, 0.0)
+    assert evidence_text(found.evidence) == "nothing was measured"
     assert len(left) == 1
 
 
@@ -108,13 +111,13 @@ def test_too_few_rounds_are_given_no_interval(rounds) -> None:
     left = rounds([pair(0.3), pair(0.301)])
     found = compared(budget=Budget(50.0, lambda: 0.0 if left else 100.0))
     assert found.mark is CommitMark.UNCLEAR
-    assert found.sentence == "change +35.1 %, 2 rounds are too few for an interval"
+    assert evidence_text(found.evidence) == "change +35.1 %, 2 rounds are too few for an interval"
 
 
 def test_F4_a_large_change_is_a_factor(rounds) -> None:
     left = rounds([pair(4.0), pair(4.001)])
     found = compared(budget=Budget(50.0, lambda: 0.0 if left else 100.0))
-    assert found.sentence == "change 54.6×, 2 rounds are too few for an interval"
+    assert evidence_text(found.evidence) == "change 54.6×, 2 rounds are too few for an interval"
 
 
 @pytest.mark.parametrize(("side", "broken"), [("base", BASE), ("head", HEAD)])
@@ -122,7 +125,9 @@ def test_a_side_that_cannot_run(rounds, side: str, broken: Commit) -> None:
     error = f"{broken.short} cannot run it: NameError: n_steps is not defined"
     sides = {"base": Sample(None), "head": Sample(None), side: Sample(None, error)}
     rounds([Pair(**sides)] * CRASHES)
-    assert compared() == rooms.SeriesComparison(CommitMark.BROKEN, 0.0, error, broken.short)
+    found = compared()
+    assert (found.mark, found.effect) == (CommitMark.BROKEN, 0.0)
+    assert evidence_text(found.evidence) == error
 
 
 def test_one_series(rounds) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.gate.equal_code import FileChange, only_words_changed, same_program
+from nbbench.gate.equal_code import only_words_changed, same_code
 
 BASE = b'''"""A module."""
 import math
@@ -53,19 +53,12 @@ OTHER = {
 
 @pytest.mark.parametrize("how", SAME)
 def test_words_leave_the_program_as_it_is(how: str) -> None:
-    assert same_program([FileChange("a.py", "M", BASE, SAME[how])])
+    assert same_code(BASE, SAME[how])
 
 
 @pytest.mark.parametrize("how", OTHER)
 def test_anything_else_is_another_program(how: str) -> None:
-    assert not same_program([FileChange("a.py", "M", BASE, OTHER[how])])
-
-
-def test_other_files_and_no_change_at_all_are_measured() -> None:
-    words = FileChange("a.py", "M", BASE, SAME["a comment"])
-    assert not same_program([])
-    assert not same_program([words, FileChange("table.csv", "?")])
-    assert not same_program([words, FileChange("b.py", "A", b"", b"")])
+    assert not same_code(BASE, OTHER[how])
 
 
 def trees(folder: Path, *versions: dict[str, bytes]) -> list[str]:
@@ -97,6 +90,8 @@ def test_trees_are_compared_without_running_anything(tmp_path: Path) -> None:
     assert only_words_changed(tmp_path, one, words) == 2
     assert only_words_changed(tmp_path, words, table) == 0
     assert only_words_changed(tmp_path, one, one) == 0
+    [more] = trees(tmp_path, {"d.py": b"x = 1\n"})  # another file, whatever else changed
+    assert only_words_changed(tmp_path, words, more) == only_words_changed(tmp_path, more, words) == 0
 
 
 def test_a_tree_that_reads_its_own_docstrings_is_measured(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from gate_samples import gate_report, said
 from history_samples import branch, ledger
 
-from nbbench.gate.acknowledged import Acknowledged, accepted_effect, acknowledged_between
+from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
+from nbbench.gate.judge import series_verdict
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import build_report, series_verdict
-from nbbench.gate.work_verdicts import WorkFacts
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -71,7 +71,7 @@ def found(one: Flag, base: int = 4, head: int = 6) -> list[Acknowledged]:
 
 def test_series_are_named_as_the_gate_names_them() -> None:
     (one,) = found(flag())
-    assert one.effects == {
+    assert one.losses == {
         ("bandwidth.Warm.time_run(512, 'float32')", "seconds"): 0.2,
         ("ledger bandwidth-512-float32", "B/pixel"): 0.3,
         ("peak memory bandwidth-512-float32", "B (exact)"): 0.9,
@@ -104,17 +104,16 @@ def test_exact_work_blocks_again_when_it_grows_beyond_what_was_accepted(
     per_pixel: float, outcome: Outcome
 ) -> None:
     """The accepted 0.3 are +35.0 %."""
-    facts = WorkFacts((diff_ledgers(ledger(), ledger(per_pixel=per_pixel)),))
-    report = build_report(COMMITS[4], COMMITS[6], facts, [], acknowledged=found(flag()))
+    report = gate_report([diff_ledgers(ledger(), ledger(per_pixel=per_pixel))], acknowledged=found(flag()))
     assert report.outcome is outcome
-    accepted = "acknowledged as e-worse by Ann" in report.verdicts[0].sentence
+    accepted = "acknowledged as e-worse by Ann" in said(report.verdicts[0])
     assert accepted == (outcome is Outcome.ACKNOWLEDGED)
 
 
 def test_accepted_losses_of_several_events_add_up() -> None:
     both = acknowledged_between([flag(), flag()], COMMITS, COMMITS[4], COMMITS[6], NOW)
-    assert accepted_effect(both, "ledger bandwidth-512-float32", "B/pixel") == pytest.approx(0.6)
-    assert accepted_effect(both, "another", "B/pixel") == 0.0
+    assert accepted_loss(both, "ledger bandwidth-512-float32", "B/pixel") == pytest.approx(0.6)
+    assert accepted_loss(both, "another", "B/pixel") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -135,10 +134,10 @@ def test_time_is_measured_against_what_was_accepted(loss: float, outcome: Outcom
     for i in range(20):
         one.add(loss + 0.001 * (i % 3 - 1))
         session.conclude()
-    verdict = series_verdict(one, None)
+    verdict = series_verdict(one)
     assert verdict.outcome is outcome
     assert verdict.effect == pytest.approx(loss, abs=0.002)  # against base, as the reader expects
-    assert verdict.sentence.startswith("beyond the accepted +22.1 %: change ")
+    assert said(verdict).startswith("beyond the accepted +22.1 %; change ")
 
 
 def test_an_accepted_image_names_its_commit() -> None:
@@ -160,7 +159,7 @@ def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
                 one.add(0.1 * (number % 3) + 0.05 * (-1) ** turn * (number % 2))
         session.conclude()
     session.finish()
-    report = build_report(COMMITS[4], COMMITS[6], WorkFacts(), states)
+    report = gate_report(states=states)
     text = as_markdown(gate_blocks(report), limit=LIMIT_BYTES)
     assert len(text.encode()) < 64 * 1024
     assert text.count("time_interpolate(") > 100

@@ -9,37 +9,25 @@ from typing import Any
 import history_samples as samples
 import numpy as np
 import pytest
-from history_samples import commit, ledger
+from gate_samples import gate_report, said, telling, whole
+from history_samples import ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+from nbbench.gate.judge import EXIT_BY_OUTCOME, exact_verdict, series_verdict, workload_verdicts
 from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
-from nbbench.gate.verdicts import (
-    EXIT_BY_OUTCOME,
-    build_report,
-    gate_outcome,
-    series_verdict,
-    unmeasured_report,
-)
-from nbbench.gate.work_verdicts import (
-    LEDGER_TOLERANCE,
-    OPS_TOLERANCE,
-    WorkFacts,
-    ledger_rows,
-    peak_verdict,
-    traffic_verdict,
-    work_verdicts,
-)
 from nbbench.ledger import BYTES_PER_OPERATION
 from nbbench.measure.pair import Pair
 from nbbench.measure.slices import Sample
-from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome
+from nbbench.metrics import Better, metric_of
+from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, SeriesKey
+from nbbench.report.gate_sentences import format_floor, report_sentence
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
+LEDGER_TOLERANCE, OPS_TOLERANCE = 0.01, 0.10
 ALPHA = 0.01
 FLOOR = 0.03
 SERIES = 8
-BASE, HEAD = commit(1), commit(2)
 
 
 def state(*log_ratios: float, floor: float = FLOOR) -> SeriesState:
@@ -62,8 +50,13 @@ def diff(**head: Any) -> LedgerDiff:
     return diff_ledgers(ledger(), ledger(**head))
 
 
+def traffic_verdict(found: LedgerDiff) -> Verdict:
+    """The verdict on bytes and operations."""
+    return workload_verdicts(found)[0]
+
+
 def verdict(outcome: Outcome, effect: float | None = 0.0, name: str = "a") -> Verdict:
-    return Verdict(name, outcome, effect, None, None, FLOOR, 10, f"{name} is {outcome}")
+    return Verdict(name, outcome, effect, None, None, FLOOR, 10, telling(f"{name} is {outcome}"))
 
 
 CRASH = Pair(Sample(None), Sample(None, "0badc0de: NameError: phi"))
@@ -78,7 +71,7 @@ def test_no_verdict_before_the_least_number_of_rounds() -> None:
     for rounds in range(1, len(SLOW)):
         one = ended(state(*SLOW[:rounds]))
         assert not one.settled
-        assert series_verdict(one, None).outcome is Outcome.INCONCLUSIVE
+        assert series_verdict(one).outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_regression_asks_for_confirmation_before_it_blocks() -> None:
@@ -86,9 +79,9 @@ def test_a_regression_asks_for_confirmation_before_it_blocks() -> None:
     assert one.decision is not None
     assert one.decision.decision == "slower"
     assert (one.settled, one.confirmed) == (False, None)
-    found = series_verdict(one, None)
+    found = series_verdict(one)
     assert found.outcome is Outcome.INCONCLUSIVE
-    assert "the budget ended before the confirming re-run" in found.sentence
+    assert "the budget ended before the confirming re-run" in said(found)
 
 
 def test_a_confirmed_loss_blocks_and_counts_all_rounds() -> None:
@@ -98,7 +91,7 @@ def test_a_confirmed_loss_blocks_and_counts_all_rounds() -> None:
     found = series_verdict(one, Cause.WORK)
     assert (found.outcome, found.cause) == (Outcome.REGRESSED, Cause.WORK)
     assert found.rounds == len(SLOW) + CONFIRM_ROUNDS
-    assert found.sentence.endswith("confirmed by 3 fresh rounds")
+    assert said(found).endswith("confirmed by 3 fresh rounds")
     assert found.effect == pytest.approx(0.2035)
     assert found.reproduce
 
@@ -111,7 +104,7 @@ def test_a_confirmation_that_disagrees_is_inconclusive(fresh: list[float]) -> No
     assert (one.settled, one.confirmed) == (True, False)
     found = series_verdict(one, Cause.WORK)
     assert (found.outcome, found.cause) == (Outcome.INCONCLUSIVE, None)
-    assert "the confirming re-run does not agree" in found.sentence
+    assert "the confirming re-run does not agree" in said(found)
 
 
 def test_a_gain_and_no_change_need_no_confirmation() -> None:
@@ -136,7 +129,7 @@ def test_a_series_that_always_fails_at_head_is_a_regression_with_its_error() -> 
     one.take(CRASH)
     assert one.settled
     found = series_verdict(one, Cause.WORK)
-    assert (found.outcome, found.sentence) == (
+    assert (found.outcome, said(found)) == (
         Outcome.REGRESSED,
         "runs at base but not at head: 0badc0de: NameError: phi",
     )
@@ -155,7 +148,7 @@ def test_a_series_that_was_never_measured_says_so() -> None:
 
 def test_infinite_bounds_are_none_in_the_report() -> None:
     found = series_verdict(ended(state(0.1)), None)
-    assert found.sentence == "change +10.5 %, 1 rounds are too few for an interval"
+    assert said(found) == "change +10.5 %, 1 round are too few for an interval"
     assert (found.effect_lo, found.effect_hi) == (None, None)
 
 
@@ -163,7 +156,7 @@ def test_an_open_series_says_between_which_limits_it_lies() -> None:
     rng = np.random.default_rng(11)
     found = series_verdict(ended(state(*rng.normal(0.015, 0.03, 12), floor=0.01)), None)
     assert found.outcome is Outcome.INCONCLUSIVE
-    assert "neither lies beyond the floor of 1.0 % nor inside ±3.0 %" in found.sentence
+    assert "neither lies beyond the floor of 1 % nor inside ±3 %" in said(found)
 
 
 def test_a_series_ends_at_the_most_rounds() -> None:
@@ -217,10 +210,6 @@ def test_the_figures_of_a_ledger_verdict_are_those_that_decided() -> None:
     assert by_operations.effect == pytest.approx(math.log(60 / 50))
 
 
-def test_the_tolerances_are_those_that_the_reports_quote() -> None:
-    assert (LEDGER_TOLERANCE, OPS_TOLERANCE) == (0.01, 0.10)
-
-
 def test_a_loop_that_became_tensors_is_no_loss_for_a_few_bytes_more() -> None:
     """90c3379e: 3,969 sources one by one, then all at once, 117 times faster."""
     loop = ledger("sources-3969", per_pixel=300.0, ops=80_000, pixels=3969)
@@ -255,14 +244,9 @@ def test_work_from_nothing_is_a_loss_without_a_finite_effect() -> None:
 
 
 def test_an_unchanged_ledger_says_so_and_a_changed_one_names_its_line() -> None:
-    assert traffic_verdict(diff()).sentence == "same operations, same bytes"
+    assert said(traffic_verdict(diff())) == "the ledger is unchanged: same operations, same bytes"
     lines = (("run", "aten.mul", 150_000, 10),)
-    assert "simulator.py:10 run: aten.mul" in traffic_verdict(diff(per_pixel=150.0, lines=lines)).sentence
-
-
-def test_ledger_rows_hold_one_row_a_workload() -> None:
-    (row,) = ledger_rows([diff(per_pixel=150.0, upcast=20.0)])
-    assert (row["bytes"], row["upcast B/px"], row["image"]) == ("+50.0 %", 20.0, "same bits")
+    assert "simulator.py:10 run: aten.mul" in said(traffic_verdict(diff(per_pixel=150.0, lines=lines)))
 
 
 # --- the whole -------------------------------------------------------------------------------
@@ -289,22 +273,22 @@ def test_precedence(outcomes: str, expected: Outcome) -> None:
         "u": Outcome.UNCHANGED,
         "x": Outcome.NOT_COMPARABLE,
     }
-    assert gate_outcome([verdict(letters[letter]) for letter in outcomes])[0] is expected
+    assert whole([verdict(letters[letter]) for letter in outcomes])[0] is expected
 
 
 def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
     worst = [verdict(Outcome.REGRESSED, 0.05, "small"), verdict(Outcome.REGRESSED, 0.5, "large")]
-    assert "2 of 2 series are worse; the worst is large (+64.9 %)" in gate_outcome(worst)[1]
+    assert "2 of 2 series are worse; the worst is large (+64.9 %)" in whole(worst)[1]
     open_ = [verdict(Outcome.UNCHANGED), verdict(Outcome.INCONCLUSIVE, None, "noisy")]
-    assert gate_outcome(open_)[1] == "cannot tell for 1 of 2 series: noisy: noisy is inconclusive"
+    assert whole(open_)[1] == "cannot tell for 1 of 2 series: noisy: noisy is inconclusive"
     better = [verdict(Outcome.IMPROVED, -0.1, "some"), verdict(Outcome.IMPROVED, -0.6, "more")]
-    assert "most more (-45.1 %)" in gate_outcome(better)[1]
-    assert gate_outcome([])[1] == "nothing was measured"
+    assert "most more (-45.1 %)" in whole(better)[1]
+    assert whole([])[1] == "nothing was measured"
 
 
 def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
-    assert "2 series are worse; from zero" in gate_outcome(told)[1]
+    assert "2 series are worse; from zero" in whole(told)[1]
 
 
 def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
@@ -315,30 +299,24 @@ def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
     assert {o for o, code in EXIT_BY_OUTCOME.items() if code == EXIT_OK} == {
         Outcome.IMPROVED,
         Outcome.UNCHANGED,
+        Outcome.CHANGED,  # nobody said which direction is better
         Outcome.ACKNOWLEDGED,  # accepted by somebody, as large as it was then
     }
 
 
-def test_equal_trees_pass_without_measuring() -> None:
-    report = unmeasured_report(BASE, replace(HEAD, tree=BASE.tree), "the same tree")
-    assert (report.outcome, report.verdicts) == (Outcome.UNCHANGED, ())
-    assert report.sentence == "the same tree"
-
-
 def test_a_report_of_nothing_is_inconclusive() -> None:
-    report = build_report(BASE, HEAD, WorkFacts(), [])
-    assert report.outcome is Outcome.INCONCLUSIVE
-    assert build_report(BASE, HEAD, WorkFacts(), [state()]).outcome is Outcome.INCONCLUSIVE
+    assert gate_report().outcome is Outcome.INCONCLUSIVE
+    assert gate_report(states=[state()]).outcome is Outcome.INCONCLUSIVE
 
 
 def test_exact_work_is_the_cause_of_a_slower_time() -> None:
     slow = state(*SLOW, 0.2, 0.2, 0.2)
-    by_work = build_report(BASE, HEAD, WorkFacts((diff(per_pixel=150.0),)), [slow])
+    by_work = gate_report([diff(per_pixel=150.0)], [slow])
     assert [v.cause for v in by_work.verdicts] == [Cause.WORK, None, Cause.WORK]  # None: the same peak
-    unknown = build_report(BASE, HEAD, WorkFacts((diff(),)), [slow])
+    unknown = gate_report([diff()], [slow])
     assert unknown.verdicts[-1].cause is Cause.UNEXPLAINED
     assert unknown.outcome is Outcome.REGRESSED
-    assert build_report(BASE, HEAD, WorkFacts(), [slow]).verdicts[-1].cause is None
+    assert gate_report(states=[slow]).verdicts[-1].cause is None
 
 
 @pytest.mark.parametrize(
@@ -356,8 +334,7 @@ def test_another_image_is_neither_a_gain_nor_a_pass(
     head: dict[str, Any], accepted: tuple[str, ...], outcome: Outcome
 ) -> None:
     """C4, H2: until somebody says that it is right; what was measured is shown."""
-    facts = WorkFacts((diff(**head),), accepted_images=accepted)
-    report = build_report(BASE, HEAD, facts, [])
+    report = gate_report([diff(**head)], images=accepted)
     assert report.outcome is outcome
     assert report.verdicts[0].head_value == pytest.approx(head.get("per_pixel", 100.0))
     states = {"same bits": {}, "same within rounding": {"image": 1.0 + 3e-6}, "different": {"image": 2.0}}
@@ -365,28 +342,19 @@ def test_another_image_is_neither_a_gain_nor_a_pass(
 
 
 def test_a_larger_peak_at_equal_traffic_names_the_line() -> None:
-    """H3: half as much memory again is a regression, and one per cent is none."""
-    same = diff()
-    base = replace(same.base, peak_line=("physics.py", 24, "sincg"))
-    before = base.peak_live_bytes
-    head = replace(same.head, peak_live_bytes=before * 3 // 2, peak_line=("simulator.py", 131, "run"))
-    found = peak_verdict(replace(same, base=base, head=head))
-    assert found is not None
+    """H3: half as much memory again is a regression, and a little is none."""
+    same, size = diff(), 40 * 2**20
+    base = replace(same.base, peak_live_bytes=size, peak_line=("physics.py", 24, "sincg"))
+    head = replace(same.head, peak_live_bytes=size * 3 // 2, peak_line=("simulator.py", 131, "run"))
+    found = workload_verdicts(replace(same, base=base, head=head))[1]
     assert (found.outcome, found.series) == (Outcome.REGRESSED, "peak memory bandwidth-512-float32")
-    assert found.sentence == (
-        "bandwidth-512-float32: peak memory 4 KiB → 6 KiB (+50.0 %) "
+    assert said(found) == (
+        "bandwidth-512-float32: peak memory 40 MiB → 60 MiB (+50.0 %) "
         "reached at simulator.py:131 run, before at physics.py:24 sincg"
     )
-    little = peak_verdict(replace(same, head=replace(head, peak_live_bytes=before + 40)))
-    assert little is not None
-    assert little.outcome is Outcome.UNCHANGED
-    assert peak_verdict(replace(same, base=replace(base, peak_live_bytes=0))) is None
-
-
-def test_a_workload_that_ran_at_base_and_cannot_run_at_head_is_a_regression() -> None:
-    (found,) = work_verdicts(WorkFacts(lost={"ledger sources-3969": "NameError: n\nmore"}))
-    assert (found.outcome, found.series) == (Outcome.REGRESSED, "ledger sources-3969")
-    assert found.sentence == "runs at base but not at head: NameError: n"
+    little = workload_verdicts(replace(same, base=base, head=replace(head, peak_live_bytes=size + 2**20)))
+    assert little[1].outcome is Outcome.UNCHANGED
+    assert len(workload_verdicts(replace(same, base=replace(base, peak_live_bytes=0)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -398,13 +366,85 @@ def test_a_workload_that_ran_at_base_and_cannot_run_at_head_is_a_regression() ->
 )
 def test_what_was_not_judged_is_counted(reason: NotJudgedReason, outcome: Outcome, words: str) -> None:
     """C2: a base that cannot run is never a pass. C7: what skips itself does not block for ever."""
-    facts = WorkFacts((diff(),), not_judged=(NotJudged("w", reason, detail="at base: NameError"),))
-    report = build_report(BASE, HEAD, facts, [])
+    missing = (NotJudged("w", reason, detail="at base: NameError"),)
+    report = gate_report([diff()], not_judged=missing)
     assert report.outcome is outcome
-    assert report.sentence.startswith(words)
-    assert report.not_judged == facts.not_judged
-    alone = build_report(BASE, HEAD, WorkFacts(not_judged=facts.not_judged), [])
-    assert alone.outcome is Outcome.INCONCLUSIVE
+    assert report_sentence(report).startswith(words)
+    assert report.not_judged == missing
+    assert gate_report(not_judged=missing).outcome is Outcome.INCONCLUSIVE
+
+
+# --- any metric of the registry ----------------------------------------------------------------
+
+
+def track(unit: str, *log_ratios: float, name: str = "suite.track_x", **declared: Better) -> SeriesState:
+    """A `track_` series after these rounds, of values around 100."""
+    metric = metric_of(SeriesKey(name, "", (), "", ""), unit, "track", declared)
+    one = SeriesState(name, FLOOR, metric=metric)
+    session = GateSession([one], ALPHA)
+    for value in log_ratios:
+        one.take(Pair(Sample(100.0), Sample(100.0 * math.exp(value)), value))
+        session.conclude()
+    return one
+
+
+CONFIRMED = [*SLOW, *[0.2] * CONFIRM_ROUNDS]
+
+
+@pytest.mark.parametrize(
+    ("unit", "sign", "outcome"),
+    [
+        ("steps/s", -1, Outcome.REGRESSED),  # more is better
+        ("steps/s", 1, Outcome.IMPROVED),
+        ("seconds", 1, Outcome.REGRESSED),
+        ("seconds", -1, Outcome.IMPROVED),
+        ("widgets", 1, Outcome.CHANGED),  # nobody said which direction is better
+        ("widgets", -1, Outcome.CHANGED),
+    ],
+)
+def test_noisy_metrics_are_judged_by_their_own_direction(unit: str, sign: int, outcome: Outcome) -> None:
+    one = track(unit, *[sign * x for x in CONFIRMED])
+    assert one.settled
+    found = series_verdict(one)
+    assert found.outcome is outcome
+    assert found.effect == pytest.approx(sign * 0.2035, abs=0.002)  # as it was measured
+    assert found.effect_lo < found.effect < found.effect_hi
+    assert (found.base_value, found.unit) == (100.0, unit)
+    assert EXIT_BY_OUTCOME[outcome] == (EXIT_REGRESSION if outcome is Outcome.REGRESSED else EXIT_OK)
+
+
+def test_a_declared_direction_decides() -> None:
+    assert series_verdict(track("widgets", *CONFIRMED, widgets=Better.LOWER)).outcome is Outcome.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("unit", "before", "after", "outcome"),
+    [
+        ("operations", 100, 120, Outcome.REGRESSED),
+        ("operations", 100, 105, Outcome.UNCHANGED),  # below the least effect of this metric
+        ("operations", 0, 3, Outcome.REGRESSED),
+        ("B/pixel", 100, 50, Outcome.IMPROVED),
+        ("dtype code", 4, 8, Outcome.CHANGED),
+        ("B (exact)", 100, 200, Outcome.UNCHANGED),  # below the least change: 2 MiB
+    ],
+)
+def test_exact_metrics_are_judged_exactly(unit: str, before: int, after: int, outcome: Outcome) -> None:
+    metric = metric_of(SeriesKey("suite.track_x", "", (), "", ""), unit, "track")
+    assert exact_verdict("x", metric, before, after).outcome is outcome
+    one = SeriesState("x", FLOOR, metric=metric)
+    one.take(Pair(Sample(before), Sample(after), 0.0 if before == after else 1.0))
+    GateSession([one], ALPHA).conclude()
+    assert one.settled  # by its first figures
+    assert series_verdict(one).outcome is outcome
+
+
+def test_floors_are_round() -> None:
+    assert [format_floor(math.log1p(x)) for x in (0.01, 0.03, 0.0123, 0.25)] == [
+        "1 %",
+        "3 %",
+        "1.2 %",
+        "25 %",
+    ]
 
 
 # --- error rates -----------------------------------------------------------------------------

@@ -14,9 +14,8 @@ from history_samples import ABSENT, branch, change, commit, find_changes, histor
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nbbench.gate.judge import gate_outcome, series_verdict, workload_verdicts
 from nbbench.gate.session import GateSession, SeriesState
-from nbbench.gate.verdicts import gate_outcome, series_verdict
-from nbbench.gate.work_verdicts import traffic_verdict
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.history.order import CommitOrder
@@ -54,7 +53,7 @@ def change_points(draw: Any) -> list[ChangePoint]:
     for number, what in enumerate(draw(st.lists(st.sampled_from(WHATS), max_size=12))):
         edges = sorted(draw(st.sets(st.integers(2, N), max_size=6)))
         for lo, hi in zip(edges[::2], edges[1::2], strict=False):
-            kind = "exact" if what in EXACT else draw(st.sampled_from(["step", "step", "drift"]))
+            kind = "exact" if what in EXACT else "step"
             found.append(change(lo, hi - 1, draw(effects), what, kind, 1e8, n=str(number)))
     return found
 
@@ -182,7 +181,7 @@ works = st.builds(
 @FIXED
 @given(works, works)
 def test_a_ledger_verdict_turns_round_with_its_ends(a: Any, b: Any) -> None:
-    there, back = (traffic_verdict(diff_ledgers(*ends)).outcome for ends in ((a, b), (b, a)))
+    there, back = (workload_verdicts(diff_ledgers(*ends))[0].outcome for ends in ((a, b), (b, a)))
     mirrored = {Outcome.REGRESSED: Outcome.IMPROVED, Outcome.IMPROVED: Outcome.REGRESSED}
     assert back is mirrored.get(there, there)
 
@@ -190,11 +189,10 @@ def test_a_ledger_verdict_turns_round_with_its_ends(a: Any, b: Any) -> None:
 @FIXED
 @given(st.lists(st.sampled_from(Outcome), max_size=8))
 def test_a_gate_never_passes_what_it_has_not_shown(outcomes: list[Outcome]) -> None:
-    verdicts = [Verdict(str(i), o, None, None, None, 0.03, 9, "told") for i, o in enumerate(outcomes)]
-    found, sentence = gate_outcome(verdicts)
-    assert sentence
-    passed = found in (Outcome.UNCHANGED, Outcome.IMPROVED)
-    assert passed == (bool(outcomes) and set(outcomes) <= {Outcome.UNCHANGED, Outcome.IMPROVED})
+    verdicts = [Verdict(str(i), o, None, None, None, 0.03, 9) for i, o in enumerate(outcomes)]
+    found = gate_outcome(verdicts)
+    passes = {Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.CHANGED, Outcome.ACKNOWLEDGED}
+    assert (found in passes) == (bool(outcomes) and set(outcomes) <= passes)
 
 
 @settings(FIXED, max_examples=40)
@@ -211,12 +209,12 @@ def test_a_series_blocks_only_after_a_confirmation_and_then_stays(rounds: list[f
             break
         one.add(value)
         session.conclude()
-        found = series_verdict(one, None)
+        found = series_verdict(one)
         if isinstance(found, NotJudged):  # no round gave a figure yet
             assert not one.log_ratios
             continue
         assert (found.outcome is Outcome.REGRESSED) == (one.confirmed is True)
-        assert found.sentence
+        assert found.evidence
         if found.outcome in (Outcome.UNCHANGED, Outcome.IMPROVED):
             assert one.settled
     taken = len(one.log_ratios) + len(one.confirming)

@@ -309,21 +309,6 @@ def test_two_steps_of_one_series_are_two_events() -> None:
     assert numbers(second) == (11, 14)
 
 
-def test_a_drift_keeps_to_itself() -> None:
-    found = made(
-        change(10, 10, 0.1, BYTES, "exact"),
-        change(3, 25, 0.3, kind="drift", n="1"),
-        change(5, 26, 0.2, kind="drift", n="2"),
-        change(9, 11, 0.2, n="3"),
-    )
-    assert [(numbers(e), len(e.changes)) for e in found] == [((10, 10), 2), ((3, 25), 2)]
-
-
-def test_a_drift_and_a_step_of_the_same_range_cannot_be_told_apart_and_are_one_event() -> None:
-    (event,) = made(change(5, 9, 0.3, kind="drift", n="1"), change(5, 9, 0.2, n="2"))
-    assert (numbers(event), len(event.changes)) == ((5, 9), 2)
-
-
 def test_a_dtype_alone_is_no_loss() -> None:
     (event,) = made(change(4, 4, -0.69, OUTPUT, "exact"))
     assert not event.worse

@@ -197,28 +197,6 @@ def test_a_full_disk_does_not_stop_asv(environment, monkeypatch):
     assert run(environment, *BENCH, **AS_ASV) == ("output", "", 0)
 
 
-class TestDamagedResults:
-    @staticmethod
-    def commit(digit):
-        return Commit(digit * 40, "t", datetime(2025, 1, 1, tzinfo=UTC), "")
-
-    def test_are_set_aside_and_named(self, tmp_path):
-        content = {"a": '{"results": {"x": NaN}}', "b": '{"results": ', "c": "", "d": "[]", "e": "\xff"}
-        for digit, text in content.items():
-            (tmp_path / f"{digit * 8}-env.json").write_text(text, encoding="latin-1")
-        found = asv_run._set_aside_damaged(tmp_path, [self.commit(d) for d in "abcd0"])
-        assert [path.name for path in found] == [f"{d * 8}-env.json" for d in "bcd"]
-        assert sorted(p.name for p in tmp_path.iterdir()) == [
-            "aaaaaaaa-env.json",
-            *(f"{d * 8}-env.json.damaged" for d in "bcd"),
-            "eeeeeeee-env.json",  # its commit was not asked for
-        ]
-        assert asv_run._set_aside_damaged(tmp_path, [self.commit(d) for d in "abcd"]) == []
-
-    def test_no_folder_yet(self, tmp_path):
-        assert asv_run._set_aside_damaged(tmp_path / "none", [self.commit("a")]) == []
-
-
 class TestProgress:
     def test_one_line_a_commit(self, monkeypatch):
         now = iter([0.0, 5.0, 65.0])
@@ -242,7 +220,8 @@ class TestProgress:
 
 class TestWorkloads:
     def test_the_suite_builds_every_workload_that_it_declares(self):
-        code = "import json; from benchmarks.ledgers import WORKLOADS; print(json.dumps(sorted(WORKLOADS)))"
+        code = "import json; from nbbench.measure.recording import suite_cases as cases"
+        code += "; print(json.dumps(sorted(cases())))"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
         )

@@ -67,11 +67,9 @@ class Machine:
         program = folder / "program"
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
-        self.environ = {"HOME": str(folder), "NB_C_BIN": str(program)}
-        (folder / ".asv-machine.json").write_text('{"version": 1, "runner": {}}')
+        self.environ = {"NB_C_BIN": str(program)}
         self.settings.subject_git.mkdir(parents=True)
         for name, value in {
-            "machine_name": lambda settings: "runner",
             "git_text": lambda *_, **__: "git version 2.39.5",
             "torch_versions": lambda: {"asv": "0.6.6", "torch": "2.13.0"},
             "open_subject": lambda settings: None,
@@ -145,12 +143,6 @@ SPOILED = [
     (no_branch, "subject", Level.FAIL, "branch"),
     (refuses("open_subject", SHALLOW), "subject", Level.FAIL, "--unshallow"),
     (lambda here: here.settings.results_dir.write_text(""), "folder results", Level.FAIL, "permissions"),
-    (
-        lambda here: (here.folder / ".asv-machine.json").unlink(),
-        "asv machine",
-        Level.WARN,
-        "--machine runner",
-    ),
     (lambda here: here.environ.pop("NB_C_BIN"), "NB_C_BIN", Level.WARN, "export NB_C_BIN"),
     (lambda here: here.environ.update(NB_C_BIN="/x"), "NB_C_BIN", Level.FAIL, "correct NB_C_BIN"),
     (answers(sample_others=(0.5, 0.0)), "other load", Level.WARN, "pause"),
@@ -168,7 +160,7 @@ SPOILED = [
 def test_a_quiet_machine_has_no_remedies(here: Machine) -> None:
     checks = here.checks()
     assert [check for check in checks if check.level is not Level.OK or check.remedy] == []
-    assert len(checks) == len({check.name for check in checks}) == 17
+    assert len(checks) == len({check.name for check in checks}) == 16
     assert worst(checks) is Level.OK
 
 
@@ -253,15 +245,6 @@ def test_threads_are_those_that_measuring_uses(
     assert (check.level, check.remedy) == (Level.OK, "")
     assert check.finding == f"measuring uses {threads} of {cores} processors"
     assert not any("OMP_NUM_THREADS" in check.remedy for check in here.checks())
-
-
-def test_a_user_without_a_home_has_no_machine_file(monkeypatch: pytest.MonkeyPatch, here: Machine) -> None:
-    """As in a container that runs under any number."""
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
-    monkeypatch.chdir(here.folder / "machine")
-    del here.environ["HOME"]
-    assert [c.name for c in here.checks() if c.level is not Level.OK] == ["asv machine"]
 
 
 def test_facts_are_read_from_the_kernels_files(root: Path) -> None:

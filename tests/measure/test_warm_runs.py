@@ -75,7 +75,7 @@ def test_secrets_stay_in_the_process(settings):
 def test_secrets_in_an_error_do_not_reach_the_ledger(monkeypatch):
     """J2"""
     pytest.importorskip("torch")
-    from benchmarks.recording import failed_ledger
+    from nbbench.measure.recording import failed_ledger
 
     monkeypatch.setenv("MY_API_TOKEN", SECRET)
     assert failed_ledger("w", ValueError(f"not {SECRET}")).error == "ValueError: not <redacted>"
@@ -90,7 +90,7 @@ def test_roof(settings):
 def test_runs_and_the_subjects_own_error(settings):
     run = Run(1.0, 0.5, 0.25, 10, 0)
     told = {"runs": [{name: getattr(run, name) for name in Run.__dataclass_fields__}]}
-    assert measure_runs(settings, Server(told), {}, "w", malloc=False) == [run]
+    assert measure_runs(settings, Server(told), {}, "w") == [run]
     with pytest.raises(WorkloadFailed, match="w: NameError: x"):
         measure_runs(settings, Server({"runs": [], "error": "NameError: x"}), {}, "w")
 

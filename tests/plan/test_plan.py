@@ -17,10 +17,10 @@ from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder, FolderState
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
-from nbbench.plan.measured import PlanInput
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
-from nbbench.plan.plans import Criterion, Plan, find_plan, plans
-from nbbench.report.plan import attempt_markdown, headline, plan_blocks
+from nbbench.plan.plans import Criterion, Plan, PlanInput, find_plan, plans
+from nbbench.report.markdown import as_markdown
+from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -54,7 +54,7 @@ def shown(plan: Plan, state: CriterionState) -> str:
 
 
 def attempted(plan: Plan, state: CriterionState) -> str:
-    return attempt_markdown(plan, [state], [], [], NOW, machine="box", commit="")
+    return as_markdown(attempt_blocks(plan, [state], [], [], NOW, machine="box", commit=""))
 
 
 RATIO = Criterion("r", "ratio", value="c.ratio(512)", op="<=", spec=1.2, asserts=1.5)
@@ -220,7 +220,7 @@ def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
     assert "no longer match" in " ".join(state.notes)
     text = shown(Plan("P", "t", (DOT,)), state)
     assert "changed, do not quote it" in text and "(changed)" in text
-    assert "**changed: not quotable**" in attempted(Plan("P", "t", (DOT,)), state)
+    assert "changed: not quotable" in attempted(Plan("P", "t", (DOT,)), state)
     whole = replace(CAPTURED, path="r/0", stamp="20260101T000000Z")
     state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED), (whole, FolderState.WHOLE)])
     assert state.folder == "r/0" and state.found and state.found.folder_state is FolderState.WHOLE
@@ -440,24 +440,23 @@ def test_the_attempt_entry_is_complete() -> None:
         NOW,
     )
     assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"
-    text = attempt_markdown(plan, states, [], [], NOW, machine="box", commit=COMMITS[4].hash)
+    text = as_markdown(attempt_blocks(plan, states, [], [], NOW, machine="box", commit=COMMITS[4].hash))
     assert text == (
-        "### Attempt 2026-01-10: P Fuse \\*all\\*\n"
-        "\n"
+        "## Attempt 2026-01-10: P Fuse \\*all\\*\n\n"
         "- Date: 2026-01-10 00:00 UTC\n"
-        f"- Commit: `{COMMITS[4].hash}`\n"
-        "- Machine: `box`\n"
-        "- Result: 0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only\n"
-        "- Metrics:\n"
-        "  - ratio: **1.6** (spec ≤ 1.2, tests ≤ 1.5) misses, at `00000000`\n"
-        "  - d: **61** (spec ≥ 500, tests ≥ 50) meets tests, misses spec, at `00000000`; "
-        "dot products 10⁶ of tests/test\\_at\\_perf\\_004.py::test\\_dot\n"
-        "- Artifacts:\n"
-        "  - `r/1`\n"
-        "  - `results/box/00000000-env.json`: benchmark results\n"
-        "- Open regressions:\n"
-        "  - none\n"
-        "- Next actions:\n"
-        "  - r misses: ratio\n"
-        "  - d meets only the tests: d\n"
+        f"- Commit: {COMMITS[4].hash}\n"
+        "- Machine: box\n"
+        "- Result: 0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only\n\n"
+        "**Metrics**\n\n"
+        "- ratio: 1.6 (spec ≤ 1.2, tests ≤ 1.5) misses, at 00000000\n"
+        "- d: 61 (spec ≥ 500, tests ≥ 50) meets tests, misses spec, at 00000000; "
+        "dot products 10⁶ of tests/test\\_at\\_perf\\_004.py::test\\_dot\n\n"
+        "**Artifacts**\n\n"
+        "- `r/1`\n"
+        "- `results/box/00000000-env.json`: benchmark results\n\n"
+        "**Open regressions**\n\n"
+        "- none\n\n"
+        "**Next actions**\n\n"
+        "- r misses: ratio\n"
+        "- d meets only the tests: d\n"
     )

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 from torch.autograd import DeviceType  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
+from nbbench.probe.storages import MAPPED_BYTES  # noqa: E402
 from nbbench.probe.traffic import TrafficLedger, UncountableTensorError, tensor_bytes  # noqa: E402
 from nbbench.probe.workload import record_ledger  # noqa: E402
 from nbbench.subject.subjects.nanobragg import demo  # noqa: E402
@@ -528,3 +529,35 @@ class TestAgainstProfiler:
                         read += size
         written = F32 + F32 + 4
         assert recorded(program).bytes == read + written
+
+
+class TestLargeBlocks:
+    """What is allocated in blocks that glibc maps anew: the cause of a change is read from it (A3)."""
+
+    LARGE = MAPPED_BYTES // 4  # float32 values
+
+    def mapped(self, function) -> int:
+        with TrafficLedger() as ledger:
+            function()
+        return int(ledger.traffic.counts["track_mapped_bytes"])
+
+    def test_small_blocks_and_what_was_there_before_count_nothing(self):
+        there = torch.zeros(self.LARGE)
+        assert self.mapped(lambda: there.add_(1.0)) == 0
+        assert self.mapped(lambda: torch.ones(self.LARGE - 1) + 1) == 0
+
+    def test_every_allocation_of_a_large_block_counts(self):
+        assert self.mapped(lambda: torch.empty(self.LARGE).zero_()) == MAPPED_BYTES
+        assert self.mapped(lambda: [torch.ones(2 * self.LARGE) for _ in range(3)]) == 6 * MAPPED_BYTES
+
+    def test_a_storage_that_grows_without_an_operation(self):
+        """As the demo's planted regression does it: memory that is held only while a run lasts."""
+        arena = torch.empty(self.LARGE)
+        arena.untyped_storage().resize_(0)
+
+        def run() -> None:
+            arena.untyped_storage().resize_(MAPPED_BYTES)
+            arena.fill_(1.0)
+            arena.untyped_storage().resize_(0)
+
+        assert self.mapped(run) == self.mapped(run) == MAPPED_BYTES

@@ -320,7 +320,7 @@ PROCESS = """
 import json, sys, torch
 sys.path[:0] = [{source!r}, {root!r}]
 import benchmarks.subject as subject
-from benchmarks import recording
+from nbbench.measure import recording
 from nbbench.model import to_plain  # noqa: E402
 out = sys.stdout
 torch.set_num_threads({threads})

@@ -20,12 +20,13 @@ pytestmark = pytest.mark.e2e
 _PROCESS = """
 import json, sys
 sys.path[:0] = {paths!r}
-from benchmarks import ledgers, recording, subject
+from benchmarks import subject
+from nbbench.measure import recording
 from profiler_witness import witness
 
 out, found = sys.stdout, {{}}
 subject.prepare()
-for name, build in ledgers.WORKLOADS.items():
+for name, build in recording.suite_cases().items():
     if any(size in name for size in ("2048", "1024", "100000")):
         continue  # the same operations on more pixels or points
     case = build()

@@ -38,7 +38,7 @@ EVENT = Event(
     cause=Cause.DTYPE,
     effect=0.69,
     evidence=(EvidenceRecord("work", {"bytes": 1.5, "lines": [{"op": "wörk"}]}), EvidenceRecord("nothing")),
-    changes=(CHANGE, replace(CHANGE, key=replace(KEY, params=(("size", "1024"),)), kind="drift")),
+    changes=(CHANGE, replace(CHANGE, key=replace(KEY, params=(("size", "1024"),)), kind="exact")),
     recovered_by=commit_hash(9),
 )
 DECISION = Decision("ev-1", "PLAN", FlagState.ACKNOWLEDGED, "because", "somebody", START)

@@ -10,24 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.captured import Check, Findings, RunOutcome, Usage
+from nbbench.captured import Capture, Check, Findings, RunOutcome, Usage
 from nbbench.errors import EvidenceError
 from nbbench.model import Cause
 from nbbench.record.stamp import check_folder, content_problem, seal, verify_folder
-from nbbench.report.capture import (
-    CaptureEnd,
-    CaptureStart,
-    commands_txt,
-    metadata_json,
-    metrics_json,
-    opening_metadata,
-    read_start,
-    time_txt,
-)
-from nbbench.report.capture_summary import opening_summary, summary_md
+from nbbench.report.capture import capture_status, commands_txt, metadata_json, metrics_json, time_txt
+from nbbench.report.capture_page import summary_md
 
 BEGAN = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
-START = CaptureStart(
+START = Capture(
     stamp="20260105T083000Z",
     cluster="CLUSTER-PERF-001",
     plan="PERF-PYTORCH-004",
@@ -41,10 +32,6 @@ START = CaptureStart(
     tree="d" * 40,
     changes_before=(("notes.md", "untracked abc"),),
     machine=(("cpu", "Test | CPU"),),
-    pid=17,
-    started_ticks=3,
-    boot="boot",
-    scratch="/tmp/nbbench-capture-x",
 )
 USAGE = Usage(
     wall_s=3723.4,
@@ -55,43 +42,28 @@ USAGE = Usage(
     major_faults=3,
     voluntary_switches=10,
     involuntary_switches=20,
-    blocks_in=8,
-    blocks_out=16,
 )
 FIGURES = Findings(
     verdict="failed",
     cause=Cause.ALLOCATOR,
     checks=(Check("ratio", ">=", 0.5, 0.327, False, "assert ratio >= 0.5", "t"),),
 )
-KILLED = CaptureEnd(outcome=RunOutcome.UNKNOWN, reason="killed", recovered=True)
 
 
-def ended(outcome: RunOutcome = RunOutcome.FAILED, code: int = 1, **changes) -> CaptureEnd:
+def ended(outcome: RunOutcome = RunOutcome.FAILED, code: int = 1, **changes) -> Capture:
     known = {"ended_at": BEGAN + timedelta(seconds=3723.4), "elapsed_s": 3723.4, "usage": USAGE}
-    known |= {"time_source": "/usr/bin/time -v"}
-    return CaptureEnd(outcome=outcome, exit_code=code, **{**known, **changes})
+    known |= {"time_source": "/usr/bin/time -v", "reason": ""}
+    return dataclasses.replace(START, outcome=outcome, exit_code=code, **{**known, **changes})
 
 
 def section(page: str, title: str) -> str:
     return page.split(f"## {title}\n\n")[1].split("\n\n## ")[0].strip()
 
 
-def test_the_journal_comes_back_as_it_was() -> None:
-    assert read_start(json.loads(opening_metadata(START))) == START
-
-
-@pytest.mark.parametrize(
-    "told", [{}, {"stamp": "x"}, {**json.loads(opening_metadata(START)), "started_at": 3}]
-)
-def test_another_file_is_no_journal(told: dict) -> None:
-    with pytest.raises(EvidenceError, match="not the journal"):
-        read_start(told)
-
-
 def test_commands_can_be_pasted() -> None:
     text = commands_txt(START)
     assert "# STAMP: 20260105T083000Z (UTC)" in text
-    assert "# For a shell: nbbench itself set the variables" in text  # H15: not the very words that ran
+    assert "# For a shell: nbbench itself set variables" in text  # H15: not the very words that ran
     line = text.splitlines()[-1]
     shown = subprocess.run(
         ["bash", "-c", f"set -- {line}; printf '%s\\n' \"$@\""], capture_output=True, text=True, check=True
@@ -112,7 +84,7 @@ def test_pasting_the_commands_sets_the_users_own_variables() -> None:
     assert shown.stdout == "a=1:b=2 it's\n"
     assert "# NB_API_TOKEN was set; its value is not shown\n" in text and "<redacted>" not in text
     assert "# --profile: " in text and "# interpreter: /opt/py/bin/python\n" in text
-    assert "| variable GLIBC\\_TUNABLES | a=1:b=2 |" in summary_md(start, ended())
+    assert "| variable GLIBC\\_TUNABLES | a=1:b=2 |" in summary_md(start)
 
 
 def test_a_working_directory_with_a_line_break_cannot_pose_as_a_command() -> None:
@@ -121,33 +93,33 @@ def test_a_working_directory_with_a_line_break_cannot_pose_as_a_command() -> Non
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("capture", "said"),
     [
         (ended(RunOutcome.PASSED, 0), "PASSED (exit code 0)"),
         (ended(), "FAILED (exit code 1)"),
         (ended(RunOutcome.TIMEOUT, 124, reason="too long"), "BLOCKED (exit code 124): too long"),
         (ended(RunOutcome.NO_TESTS, 4), "BLOCKED (exit code 4)"),
-        (KILLED, "BLOCKED (exit code unknown): killed"),
+        (START, "BLOCKED (exit code unknown): this capture did not finish"),
     ],
 )
-def test_the_status_is_never_better_than_the_run(end: CaptureEnd, said: str) -> None:
-    assert end.status == said
-    assert section(summary_md(START, end), "Status") == said
+def test_the_status_is_never_better_than_the_run(capture: Capture, said: str) -> None:
+    assert capture_status(capture) == said
+    assert section(summary_md(capture), "Status") == said
 
 
 def test_the_opening_page_is_true_if_nobody_replaces_it() -> None:
-    page = opening_summary(START)
+    page = summary_md(START)
     assert section(page, "Status").startswith("BLOCKED (exit code unknown): this capture did not finish")
     assert "OMP_NUM_THREADS=2" in section(page, "Command")
 
 
 def test_figures_find_their_sections() -> None:
-    page = summary_md(START, ended(findings=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
+    page = summary_md(ended(findings=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
     executive = section(page, "Executive Summary")
-    assert executive.index("**verdict: failed, cause: allocator**") < executive.index("ratio is 0.327")
-    assert "**Anomaly**: numpy changed." in executive
-    assert "not clean before the run: `notes.md`" in executive
-    assert section(page, "Comparison to baseline").startswith("No baseline on this machine")
+    assert executive.index("verdict: failed, cause: allocator") < executive.index("ratio is 0.327")
+    assert "Anomaly: numpy changed." in executive
+    assert "not clean before the run: notes.md" in executive
+    assert "nbbench compare-evidence" in section(page, "Comparison to baseline")
     again = "Clear up the anomalies before these figures are used, then capture again under a fresh STAMP."
     actions = section(page, "Next Actions")
     assert actions.startswith(f"- {again}\n- Capture again with GLIBC")
@@ -157,21 +129,20 @@ def test_figures_find_their_sections() -> None:
 
 
 def test_metrics_hold_the_run_and_its_figures() -> None:
-    told = json.loads(metrics_json(START, ended(findings=FIGURES)))
+    told = json.loads(metrics_json(ended(findings=FIGURES)))
     assert told["exit_code"] == 1
     assert told["usage"]["minor_faults"] == 1_280_000
     assert (told["verdict"], told["cause"]) == ("failed", "allocator")
     assert told["checks"][0]["name"] == "ratio"
 
 
-def test_metadata_of_a_finished_capture_keeps_no_journal() -> None:
-    told = json.loads(metadata_json(START, ended(changes_after=(("a.py", "modified x"),))))
+def test_metadata_before_and_after_the_end() -> None:
+    told = json.loads(metadata_json(ended(changes_after=(("a.py", "modified x"),))))
     assert told["state"] == "finished"
     assert (told["dirty_before"], told["dirty_after"]) == (True, True)
-    assert not {"pid", "scratch", "boot", "started_ticks"} & set(told)
-    assert told["machine"] == {"cpu": "Test | CPU"}
-    recovered = json.loads(metadata_json(START, KILLED))
-    assert (recovered["state"], recovered["exit_code"], recovered["dirty_after"]) == ("recovered", None, None)
+    assert told["machine"] == {"cpu": "Test | CPU"} and told["changes_after"] == {"a.py": "modified x"}
+    running = json.loads(metadata_json(START))
+    assert (running["state"], running["exit_code"], running["dirty_after"]) == ("running", None, None)
 
 
 def test_time_txt_has_the_fields_of_gnu_time() -> None:

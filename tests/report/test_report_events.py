@@ -190,7 +190,7 @@ def test_ranges_and_intervals() -> None:
 
 def test_a_run_names_failures_outside_any_benchmark_too() -> None:
     lost = replace(samples.RECORDS[0], benchmark="", kind="discover", timed_out=True)
-    assert as_text(run_blocks((), records=(lost,))).startswith("Nothing was measured.")
+    assert as_text(run_blocks((), (), records=(lost,))).startswith("Nothing was measured.")
     assert [row[1:] for row in failures((), (lost,))] == [("(no benchmark)", "timed out after 10 s")]
 
 

@@ -12,11 +12,10 @@ import pytest
 import report_samples as samples
 from test_report_golden import EXPORT
 
-from nbbench.model import Event, EventDirection, Result, Status
-from nbbench.plan.exported import Between, Comparison, Standing, comparisons, variation
+from nbbench.model import Event, EventDirection, NotJudged, NotJudgedReason, Result, Status
+from nbbench.plan.exported import Between, Comparison, Standing, comparisons
 from nbbench.record.stamp import verify_folder, write_folder
-from nbbench.report.evidence import commands_txt, render
-from nbbench.report.summary import status_line
+from nbbench.report.evidence import commands_txt, render, status_line
 
 SECTIONS = [
     "Status",
@@ -122,7 +121,7 @@ def test_a_noisy_series_is_worse_where_detection_says_so() -> None:
     assert compared(old, new, events=(event(worse=False),)).standing is Standing.BETTER
     assert compared(old, new, same_tree=True).standing is Standing.NO_DIFFERENCE
     text = summary(old, new, events=(event(),))
-    assert "**1 of 1 series worse than" in text and "+64.7 %" in text
+    assert "1 of 1 series worse than" in text and "+64.7 %" in text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ def test_series_of_other_machines_and_versions_are_not_compared() -> None:
     old, new = pair(1.0, 2.0)
     for change in ({"machine": "elsewhere"}, {"environment": "torch-1"}, {"version": "2"}):
         assert comparisons([new], [replace(old, key=replace(old.key, **change))], Between()) == []
-    assert "Machine `bench-1`." in render(EXPORT)["summary.md"]
+    assert "Machine bench-1." in render(EXPORT)["summary.md"]
 
 
 def test_a_unit_with_html_is_escaped() -> None:
@@ -173,6 +172,15 @@ def test_figures_that_are_not_numbers_are_no_comparison() -> None:
     json.loads(files["metrics.json"], parse_constant=pytest.fail)
 
 
+def test_what_could_not_be_judged_is_counted_and_named() -> None:
+    gone = NotJudged("bench.time_x(a=1)", NotJudgedReason.VANISHED, "c" * 40, "last at 000b0000")
+    files = render(replace(EXPORT, not_judged=(gone,)))
+    assert "1 series of the history could not be judged." in files["summary.md"]
+    assert "Not judged: 1 series (1 vanished)" in files["summary.md"]
+    (told,) = json.loads(files["metrics.json"])["not_judged"]
+    assert (told["series"], told["reason"]) == ("bench.time_x(a=1)", "vanished")
+
+
 def test_every_sample_is_kept() -> None:
     kept = json.loads(render(EXPORT)["benchmark_results.json"])
     assert [result["samples"] for result in kept["results"]] == [list(r.samples) for r in samples.RESULTS]
@@ -181,9 +189,3 @@ def test_every_sample_is_kept() -> None:
 def test_an_environment_value_cannot_pose_as_another_line() -> None:
     files = render(replace(EXPORT, environment=("A=1\nB=2\x1b[31m", "C=  spaced  out")))
     assert files["env.txt"] == "A=1\\nB=2\nC=  spaced  out\n"
-
-
-def test_variation_needs_two_samples_and_a_mean() -> None:
-    assert variation([1.0]) is None
-    assert variation([1.0, -1.0]) is None
-    assert variation([2.0, 4.0]) == pytest.approx(math.sqrt(2) / 3)

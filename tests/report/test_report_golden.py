@@ -19,7 +19,7 @@ from nbbench.model import Outcome
 from nbbench.plan.exported import Between, Export
 from nbbench.report.events import regressions_blocks
 from nbbench.report.evidence import render
-from nbbench.report.gate import gate_blocks
+from nbbench.report.gate import gate_blocks, gate_payload
 from nbbench.report.junit import gate_junit
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
 from nbbench.report.records import commits_blocks
@@ -31,10 +31,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 FLAGS = regressions_blocks(samples.FLAGS, not_judged=samples.NOT_JUDGED, now=samples.NOW)
 GATE = gate_blocks(samples.GATE)
 COMMITS = commits_blocks(samples.COMMITS[10:14])
-RUN = run_blocks(samples.RESULTS, records=samples.RECORDS, commits=samples.COMMITS, notes=("one note",))
-NOTHING = replace(
-    samples.GATE, outcome=Outcome.INCONCLUSIVE, sentence="nothing was measured", verdicts=(), ledger=()
-)
+RUN = run_blocks(samples.RESULTS, samples.COMMITS, records=samples.RECORDS, notes=("one note",))
+NOTHING = replace(samples.GATE, outcome=Outcome.INCONCLUSIVE, verdicts=(), ledger=())
 EXPORT = Export(
     stamp="20251015T113531Z",
     cluster="CLUSTER-PERF-001",
@@ -63,7 +61,7 @@ CASES = {
     "regressions_wide.txt": lambda: as_text(FLAGS, Terminal(width=150)),
     "regressions_80.txt": lambda: as_text(FLAGS, Terminal(width=80)),
     "regressions_colour.txt": lambda: as_text(
-        regressions_blocks(samples.FLAGS, now=samples.NOW, evidence=False), Terminal(width=150, colour=True)
+        regressions_blocks(samples.FLAGS, now=samples.NOW)[:3], Terminal(width=150, colour=True)
     ),
     "regressions_none.txt": lambda: as_text(regressions_blocks(())),
     "regressions.md": lambda: as_markdown(FLAGS, limit=LIMIT_BYTES),
@@ -71,7 +69,7 @@ CASES = {
     "gate.txt": lambda: as_text(GATE),
     "gate_80.txt": lambda: as_text(GATE, Terminal(width=80)),
     "gate.md": lambda: as_markdown(GATE, limit=LIMIT_BYTES),
-    "gate.json": lambda: document("gate", samples.GATE),
+    "gate.json": lambda: document("gate", gate_payload(samples.GATE)),
     "gate.junit.xml": lambda: gate_junit(samples.GATE),
     "gate_nothing.txt": lambda: as_text(gate_blocks(NOTHING)),
     "gate_nothing.md": lambda: as_markdown(gate_blocks(NOTHING), limit=LIMIT_BYTES),

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import report_samples as samples
+from gate_samples import telling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,5 +60,5 @@ def test_a_verdict_that_no_series_carries_is_a_case_of_its_own() -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_gives_well_formed_xml(text: str) -> None:
-    verdict = replace(samples.GATE.verdicts[1], series=text, sentence=text, reproduce=text)
-    suite(replace(BARE, sentence=text, verdicts=(verdict,), notes=(text,), base=text))
+    verdict = replace(samples.GATE.verdicts[1], series=text, evidence=telling(text), reproduce=text)
+    suite(replace(BARE, verdicts=(verdict,), notes=telling(text), base=text))

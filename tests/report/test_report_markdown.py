@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import report_samples as samples
+from gate_samples import telling
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -79,11 +80,12 @@ def test_table_cells_keep_their_borders(first: str, second: str) -> None:
 @given(st.lists(HARD, min_size=1, max_size=5), st.integers(600, 3000))
 def test_any_report_keeps_to_its_limit_and_closes_what_it_opens(texts: list[str], limit: int) -> None:
     verdicts = tuple(
-        Verdict(text, outcome, 0.1, 0.0, 0.2, 0.03, 3, text * 20, reproduce=text)
+        Verdict(text, outcome, 0.1, 0.0, 0.2, 0.03, 3, telling(text * 20), reproduce=text)
         for text in texts
         for outcome in Outcome
     )
-    report = replace(samples.GATE, sentence=texts[0], verdicts=verdicts * 4, notes=tuple(texts))
+    notes = tuple(one for text in texts for one in telling(text))
+    report = replace(samples.GATE, verdicts=verdicts * 4, notes=notes)
     page = as_markdown(gate_blocks(report), limit=limit)
     assert len(page.encode()) <= limit
     assert page.count("<details>") == page.count("</details>")

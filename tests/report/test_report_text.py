@@ -46,7 +46,7 @@ def test_a_pipe_gets_neither_colour_nor_width() -> None:
 def test_tables_keep_to_the_width(width: int) -> None:
     term = Terminal(width=width)
     tables = [
-        as_text(regressions_blocks(samples.FLAGS, evidence=False), term),
+        as_text(regressions_blocks(samples.FLAGS)[:3], term),
         as_text(commits_blocks(samples.COMMITS), term),
     ]
     for text in tables:
@@ -58,7 +58,7 @@ def test_colour_changes_nothing_but_colour() -> None:
     for shown in (
         lambda term: as_text(regressions_blocks(samples.FLAGS), term),
         lambda term: as_text(gate_blocks(samples.GATE), term),
-        lambda term: as_text(run_blocks(samples.RESULTS, records=samples.RECORDS), term),
+        lambda term: as_text(run_blocks(samples.RESULTS, samples.COMMITS, records=samples.RECORDS), term),
     ):
         plain, painted = shown(Terminal(width=160)), shown(Terminal(width=160, colour=True))
         assert plain != painted
@@ -73,7 +73,7 @@ def test_a_pipe_never_cuts_a_series_name() -> None:
 
 
 def test_the_verdict_is_the_first_line() -> None:
-    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 4 series")
+    assert as_text(gate_blocks(samples.GATE)).startswith("REGRESSED: 1 of 5 series is worse")
 
 
 def test_wide_characters_do_not_push_a_table_over_the_edge() -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nbbench.capture.bandwidth import against_baseline
 from nbbench.capture.figures import figures_of
 from nbbench.capture.findings import judged
 from nbbench.captured import (
-    BaselineFigure,
     CallUsage,
     Diagnosis,
     Findings,
-    MallocTiming,
     MallocTrial,
     RunOutcome,
     TestRecord,
     TestRun,
+    Usage,
 )
 from nbbench.disturbance import Disturbance
 from nbbench.documents import document
 from nbbench.ledger import Ledger
-from nbbench.report.capture_figures import comparison, metrics, result_blocks
+from nbbench.report.capture import capture_metrics
+from nbbench.report.capture_page import result_blocks
 from nbbench.report.capture_sentences import next_actions, sentences
 from nbbench.report.markdown import as_markdown
 
@@ -91,16 +90,8 @@ def ledger(size: int, dtype: str, per_pixel: int) -> Ledger:
     return Ledger(name, pixels, 1162, 1530, pixels * per_pixel, 0, 0, (), "", "", dtype)
 
 
-def timing(wall: float, system: float, faults: int, spread: float = 0.02) -> MallocTiming:
-    return MallocTiming(
-        wall_s=wall,
-        user_s=wall - system,
-        system_s=system,
-        minor_faults=faults,
-        runs=3,
-        fastest_s=wall * (1 - spread),
-        slowest_s=wall * (1 + spread),
-    )
+def timing(wall: float, system: float, faults: int) -> Usage:
+    return Usage(wall_s=wall, user_s=wall - system, system_s=system, minor_faults=faults)
 
 
 def diagnosis(**more: object) -> Diagnosis:
@@ -147,35 +138,17 @@ def healthy_diagnosis() -> Diagnosis:
     return diagnosis(trials=trials)
 
 
-def baseline_figure(**more: object) -> BaselineFigure:
-    known = {
-        "label": "bandwidth.Warm.time_run(size=2048, dtype='float64')",
-        "unit": "seconds",
-        "size": 2048,
-        "dtype": "float64",
-        "lo": 0.63,
-        "hi": 0.65,
-        "coverage": 0.97,
-        "samples": 6,
-        "commit": "8b8c48d0" + "0" * 32,
-        "same_tree": True,
-    }
-    return BaselineFigure(**{**known, **more})  # type: ignore[arg-type]
-
-
 def found(
     run: TestRun,
     outcome: RunOutcome,
     probed: Diagnosis | None,
     *,
-    baseline: bool = False,
     environment: dict[str, str] | None = None,
 ) -> Findings:
-    lines = against_baseline(probed, [baseline_figure()], 0.03) if probed and baseline else ()
-    return judged(run, outcome, figures_of(run.tests), probed, lines, environment, (24, 12))
+    return judged(run, outcome, figures_of(run.tests), probed, environment, (24, 12))
 
 
-FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, diagnosis(), baseline=True)
+FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, diagnosis())
 
 
 def page(capture: Findings, outcome: RunOutcome) -> str:
@@ -184,11 +157,11 @@ def page(capture: Findings, outcome: RunOutcome) -> str:
     return (
         f"{capture.verdict}: {capture.cause}\n\n{said}\n\n## Results\n\n"
         f"{as_markdown(result_blocks(capture))}\n"
-        f"## Comparison to baseline\n\n{as_markdown(comparison(capture))}\n## Next Actions\n\n{actions}\n"
+        f"## Next Actions\n\n{actions}\n"
     )
 
 
 CASES = {
     "capture_figures.md": lambda: page(FAILED, RunOutcome.FAILED),
-    "capture_figures.json": lambda: document("metrics", metrics(FAILED, RunOutcome.FAILED)),
+    "capture_figures.json": lambda: document("metrics", capture_metrics(FAILED, RunOutcome.FAILED)),
 }

@@ -208,50 +208,65 @@ NOT_JUDGED = (
     NotJudged("sources.Time.time_many", NotJudgedReason.FAILING, COMMITS[29].hash, "no result since"),
 )
 
+_NOISE = (EvidenceRecord("no figure", {"error": "budget spent | `noise` 12 %", "disturbed": ""}),)
+
+
+def _rounds(effect: float, lo: float, hi: float, decision: str) -> tuple[EvidenceRecord, ...]:
+    limits = {"floor": math.log1p(0.03), "margin": math.log1p(0.03), "n": 8}
+    return (EvidenceRecord("rounds", {"decision": decision, "effect": effect, "lo": lo, "hi": hi, **limits}),)
+
+
 GATE = GateReport(
     base=COMMITS[10].short,
     head=COMMITS[11].short,
     outcome=Outcome.REGRESSED,
-    sentence="1 of 4 series is slower beyond its floor",
     verdicts=(
-        Verdict(POLY_KEY.label, Outcome.UNCHANGED, 0.004, -0.01, 0.018, 0.03, 12, "inside the floor"),
+        Verdict(
+            POLY_KEY.label,
+            Outcome.UNCHANGED,
+            0.004,
+            -0.01,
+            0.018,
+            math.log1p(0.03),
+            12,
+            _rounds(0.004, -0.01, 0.018, "equivalent"),
+        ),
         Verdict(
             key().label,
             Outcome.REGRESSED,
             math.log(0.0229 / 0.0139),
             0.46,
             0.54,
-            0.03,
+            math.log1p(0.03),
             8,
-            "slower by 65 % [58 %, 72 %], floor 3 %, 8 rounds; most likely 000c3b9a",
+            (
+                *_rounds(0.499, 0.46, 0.54, "slower"),
+                EvidenceRecord("confirmation", {"agrees": True, "n": 3}),
+            ),
             Cause.DTYPE,
             "nbbench gate --policy time --bench 'time_run' 000b0000 000c0000",
             base_value=0.0139,
             head_value=0.0229,
             unit="seconds",
         ),
+        Verdict(BIG_KEY.label, Outcome.INCONCLUSIVE, None, None, None, 0.12, 20, _NOISE),
         Verdict(
-            BIG_KEY.label, Outcome.INCONCLUSIVE, None, None, None, 0.12, 20, "budget spent | `noise` 12 %"
+            SOURCE_KEY.label,
+            Outcome.IMPROVED,
+            -0.35,
+            -0.4,
+            -0.3,
+            0.05,
+            8,
+            _rounds(-0.35, -0.4, -0.3, "faster"),
+            Cause.WORK,
         ),
-        Verdict(SOURCE_KEY.label, Outcome.IMPROVED, -0.35, -0.4, -0.3, 0.05, 8, "faster", Cause.WORK),
     ),
     ledger=(
-        {
-            "workload": "bandwidth-512-float32",
-            "base B/px": 1684.8,
-            "head B/px": 2412.5,
-            "bytes": "+43.2 %",
-            "image": "same within rounding",
-        },
-        {
-            "workload": "tricubic-1000-float32",
-            "base B/px": 96.0,
-            "head B/px": None,
-            "bytes": "+0.00 %",
-            "image": "same within rounding",
-        },
+        diff_ledgers(ledger(per_pixel=1684.8), ledger(per_pixel=2412.5, upcast=727.7)).figures,
+        diff_ledgers(ledger("tricubic-1000-float32"), ledger("tricubic-1000-float32")).figures,
     ),
-    notes=("2 contended rounds were repeated",),
+    notes=(EvidenceRecord("pairs", {"pairs": 20, "repeated": {"other processes ran": 2}, "kept": 0}),),
     seed=7,
     elapsed_s=93.2,
     machine="runner",

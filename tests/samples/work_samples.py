@@ -86,5 +86,5 @@ def after(**more: object) -> Ledger:
 
 def timing(before_s: float = 0.050, after_s: float = 0.120, **more: object) -> Timing:
     series = "bandwidth.Warm.time_run(size=1024, dtype='float32')"
-    made = Timing("bandwidth-1024-float32", series, "runner", BASE, HEAD, before_s, after_s)
+    made = Timing("bandwidth-1024-float32", series, "runner", before_s, after_s)
     return replace(made, **more)  # type: ignore[arg-type]

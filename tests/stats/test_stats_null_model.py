@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from nbbench.stats.drift import best_ramp
 from nbbench.stats.noise import Noise
 from nbbench.stats.null_model import critical_value, equivalent_statistic, max_p_value, null_parameters
 from nbbench.stats.scan import pick, scan, window_lengths
@@ -82,10 +81,3 @@ def test_loud_points_lower_the_contrast():
 def test_picked_cuts_do_not_look_across_each_other():
     values = np.repeat([0.0, 1.0, 0.0, 2.0], 10) + 0.01 * np.random.default_rng(1).standard_normal(40)
     assert pick(scan(values, Noise(0.01, 0.0, np.ones(40))), 10.0) == [10, 20, 30]
-
-
-def test_a_ramp_without_noise_is_found_exactly():
-    values = np.interp(np.arange(40), [8, 24], [1.0, 3.0])
-    start, stop, before, after, residual, _ = best_ramp(values, 6)
-    assert (start, stop) == (8, 24)
-    assert (before, after, residual) == pytest.approx((1.0, 3.0, 0.0), abs=1e-9)

@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from nbbench.stats.aa_noise import fit_canary, noise_floor
-from nbbench.stats.paired import PairEvidence, estimate_pairs, log_wealth, past_spread
+from nbbench.stats.paired import PairEvidence, estimate_pairs, log_wealth, noise_floor, past_spread
 
 ALPHA = 0.01
 
@@ -165,28 +164,3 @@ def test_the_floor_falls_with_rounds_and_ignores_one_outlier():
 def test_bad_floors_are_errors(arguments):
     with pytest.raises(ValueError, match=r"policy|rounds"):
         noise_floor([0.1, 0.2, 0.3], **arguments)
-
-
-# -- canary -----------------------------------------------------------------------------------------------
-
-
-def test_a_canary_that_sees_the_drift_removes_it():
-    rng = np.random.default_rng(8)
-    drift = rng.normal(0, 0.03, 30)
-    found = fit_canary(0.5 * drift + rng.normal(0, 0.005, 30), drift)
-    assert found.coefficient == pytest.approx(0.5, abs=0.1)
-    assert found.helps
-    assert found.corrected < 0.5 * found.plain
-
-
-def test_a_canary_that_knows_nothing_is_seldom_believed():
-    rng = np.random.default_rng(9)
-    believed = [fit_canary(rng.normal(0, 0.02, 30), rng.normal(0, 0.06, 30)).helps for _ in range(400)]
-    assert np.mean(believed) < 0.03
-
-
-def test_few_rounds_fit_no_canary_and_shapes_must_agree():
-    assert fit_canary([0.1] * 5, [0.2] * 5).coefficient == 0.0
-    assert not fit_canary([0.1] * 5, [0.2] * 5).helps
-    with pytest.raises(ValueError, match="one length"):
-        fit_canary([0.1, 0.2], [0.1])

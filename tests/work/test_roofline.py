@@ -14,9 +14,7 @@ from nbbench.ledger import LedgerLine
 from nbbench.report.roofline import roofline_headline
 from nbbench.work.roofs import (
     Bound,
-    best_of,
     cache_ceiling,
-    ceiling_moved,
     classify,
     memory_ceiling,
     operation_bytes,
@@ -113,21 +111,6 @@ def test_write_allocate_adds_one_array():
     found = with_write_allocate(ROOF)
     assert found == pytest.approx(
         {"copy": 60.0 * GB, "scale": 57.0 * GB, "add": 52.0 * GB, "triad": 48.0 * GB}
-    )
-
-
-def test_the_better_of_two_measurements():
-    curve = tuple((size, rate * (1.1 if size > MIB else 0.9)) for size, rate in ROOF.curve)
-    later = replace(ROOF, copy=42.0 * GB, scale=30.0 * GB, op_s=0.9e-6, view_s=0.7e-6, curve=curve)
-    best = best_of(ROOF, later)
-    assert (best.copy, best.scale, best.op_s, best.view_s) == (42.0 * GB, 38.0 * GB, 0.9e-6, 0.5e-6)
-    assert [rate / GB for _, rate in best.curve] == pytest.approx([120, 160, 88, 44])
-
-
-def test_a_ceiling_that_moved_is_told():
-    assert ceiling_moved(ROOF, replace(ROOF, copy=41.0 * GB)) == ""
-    assert "25 GB/s after" in ceiling_moved(
-        ROOF, replace(ROOF, copy=25.0 * GB, scale=1.0, add=1.0, triad=1.0)
     )
 
 

@@ -103,7 +103,7 @@ def test_shares_are_within_0_and_1(predicted: float, measured: float) -> None:
 @FIXED
 @given(ledgers, ledgers, st.floats(1e-6, 1e3), st.floats(1e-6, 1e3))
 def test_a_share_is_always_told_in_a_sentence(a: Ledger, b: Ledger, before: float, after: float) -> None:
-    found = WorkShare(work.timing(before, after), a, b, 0.03)
+    found = WorkShare(work.timing(before, after), diff_ledgers(a, b), 0.03)
     assert found.share is None or 0.0 <= found.share <= 1.0
     said = share_sentence(found)
     assert said.startswith("measured ") and "nan" not in said

@@ -20,7 +20,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,57 +31,41 @@ _SCHEMA = 1
 # A section of captured output keeps this much: tests of performance print a page at most.
 MAX_SECTION = 128 * 1024
 MAX_MESSAGE = 16 * 1024
-# Above this the file takes outcomes only: a suite that prints for ever must not fill the disk.
+# Above this the file takes no more: a suite that prints for ever must not fill the disk.
 MAX_RECORD = 64 * 1024 * 1024
 _ASSERTIONS_KEPT = 100
 _OPERATORS_KEPT = 40
 _TRACE_PATH = "NB_PROFILER_OUT"
-
-
-class _Record:
-    """The file: one JSON object a line, each by a single append."""
-
-    def __init__(self, path: str, worker: str) -> None:
-        self.path = path
-        self.worker = worker
-        self.written = 0
-        self.failed = False
-
-    def write(self, kind: str, **content: Any) -> None:
-        line = {"schema": _SCHEMA, "kind": kind, "time": time.time(), "worker": self.worker}
-        line.update(content)
-        data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
-        if self.written + len(data) > MAX_RECORD:
-            for name in ("stdout", "stderr", "longrepr"):
-                line.pop(name, None)
-            line["dropped"] = "output left out: the record is full"
-            data = json.dumps(line, separators=(",", ":"), default=str).encode("ascii") + b"\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, data)
-        finally:
-            os.close(handle)
-        self.written += len(data)
-
-
-_state: dict[str, Any] = {"record": None, "traces": 0, "config": None}
+_COUNTED = {
+    "user_s": "ru_utime",
+    "system_s": "ru_stime",
+    "minor_faults": "ru_minflt",
+    "major_faults": "ru_majflt",
+    "voluntary_switches": "ru_nvcsw",
+    "involuntary_switches": "ru_nivcsw",
+}
+# `path` is empty where nothing is recorded, or the file could not be written; `test` is the running one.
+_state: dict[str, Any] = {"path": "", "written": 0, "traces": 0, "config": None, "test": {}}
 
 
 def _write(kind: str, **content: Any) -> None:
-    record = _state["record"]
-    if record is not None and not record.failed:
-        record.write(kind, **content)
+    """One JSON object as one line, by a single append."""
+    data = json.dumps(dict(content, schema=_SCHEMA, kind=kind), separators=(",", ":"), default=str)
+    if not _state["path"] or _state["written"] + len(data) > MAX_RECORD:
+        return
+    handle = os.open(_state["path"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        _state["written"] += os.write(handle, data.encode("ascii") + b"\n")
+    finally:
+        os.close(handle)
 
 
 def _problem(where: str, error: BaseException) -> None:
     """Note what went wrong in the plugin itself; a file that cannot be written ends the writing."""
-    record = _state["record"]
-    if record is None or record.failed:
-        return
     try:
-        record.write("problem", where=where, message=_bounded(f"{type(error).__name__}: {error}", 500))
+        _write("problem", text=_bounded(f"{where}: {type(error).__name__}: {error}", 500))
     except Exception:
-        record.failed = True
+        _state["path"] = ""
 
 
 def _harmless(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,9 +89,6 @@ def _bounded(text: str, limit: int) -> str:
     head = limit // 4
     note = f"\n[... {len(text) - limit:,} of {len(text):,} characters left out ...]\n"
     return text[:head] + note + text[len(text) - (limit - head) :]
-
-
-# --- what a process costs ---------------------------------------------------------------------
 
 
 def _core_times() -> tuple[float, float]:
@@ -142,80 +122,54 @@ def _run_delay() -> float | None:
     return waited / 1e9
 
 
-class _Meter:
-    """Resource use of this process (and of children that it waited for) between two moments."""
-
-    def __init__(self) -> None:
-        self._busy, self._steal = _core_times()
-        self._delay = _run_delay()
-        self._usage = _usages()
-        self._start = time.perf_counter()
-
-    def read(self) -> dict[str, Any]:
-        wall, after = time.perf_counter() - self._start, _usages()
-        busy, steal = _core_times()
-
-        def delta(name: str) -> Any:
-            return sum(getattr(b, name) - getattr(a, name) for a, b in zip(self._usage, after))  # noqa: B905 -- Python 3.8
-
-        user, system = delta("ru_utime"), delta("ru_stime")
-        found = {
-            "wall_s": wall,
-            "user_s": user,
-            "system_s": system,
-            "minor_faults": delta("ru_minflt"),
-            "major_faults": delta("ru_majflt"),
-            "voluntary_switches": delta("ru_nvcsw"),
-            "involuntary_switches": delta("ru_nivcsw"),
-            "max_rss_bytes": after[0].ru_maxrss * 1024,
-            "max_rss_growth_bytes": (after[0].ru_maxrss - self._usage[0].ru_maxrss) * 1024,
-            "others_cpu_s": max(0.0, busy - self._busy - user - system),
-            "steal_s": max(0.0, steal - self._steal),
-        }
-        delay = _run_delay()
-        if delay is not None and self._delay is not None:
-            found["run_delay_s"] = max(0.0, delay - self._delay)  # threads that ended took theirs along
-        return found
+@_harmless
+def _counters() -> Any:
+    """What this process, the children that it waited for, and its cores have counted so far."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    found: dict[str, Any] = {n: getattr(own, f) + getattr(children, f) for n, f in _COUNTED.items()}
+    busy, steal = _core_times()
+    found.update(busy_s=busy, steal_s=steal, max_rss_bytes=own.ru_maxrss * 1024)
+    delay = _run_delay()
+    if delay is not None:
+        found["run_delay_s"] = delay
+    found["wall_s"] = time.perf_counter()
+    return found
 
 
-def _usages() -> list[Any]:
-    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+def _cost_since(before: dict[str, Any]) -> dict[str, Any]:
+    """What was spent since; threads that ended took their waiting along."""
+    after = _counters()
+    cost = {name: max(0, after[name] - before[name]) for name in after if name in before}
+    cost["max_rss_growth_bytes"] = cost["max_rss_bytes"]
+    cost["max_rss_bytes"] = after["max_rss_bytes"]
+    cost["others_cpu_s"] = max(0.0, cost.pop("busy_s") - cost["user_s"] - cost["system_s"])
+    return cost
 
 
 def _torch_facts() -> dict[str, Any]:
-    """Version, threads, default dtype and Dynamo's graphs of torch, where something has imported it."""
+    """Version, threads and Dynamo's graphs of torch, where something has imported it.
+
+    Graphs are those of the process so far: a later test may run an earlier one's.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_num_threads"):
         return {}
-    return {
-        "torch": str(torch.__version__),
-        "torch_threads": int(torch.get_num_threads()),
-        "compiled_graphs": _compiled_graphs(),
-    }
-
-
-def _compiled_graphs() -> int:
-    """How many graphs Dynamo compiled in this process so far: a later test may run an earlier one's."""
     try:
-        return int(sys.modules["torch._dynamo.utils"].counters["stats"]["unique_graphs"])
+        graphs = int(sys.modules["torch._dynamo.utils"].counters["stats"]["unique_graphs"])
     except (KeyError, AttributeError, TypeError, ValueError):
-        return 0
+        graphs = 0
+    threads = int(torch.get_num_threads())
+    return {"torch": str(torch.__version__), "torch_threads": threads, "compiled_graphs": graphs}
 
 
-# --- what a test says -------------------------------------------------------------------------
-
-
-def _sections(report: Any, seen: dict[str, str]) -> dict[str, str]:
-    """Captured output that this phase added, by stream; `seen` is what earlier phases had."""
-    found: dict[str, str] = {}
+def _take_output(test: dict[str, Any], report: Any) -> None:
+    """Captured output that this phase added; a report repeats what earlier phases had."""
     for title, text in report.sections:
-        if seen.get(title) == text:
-            continue
-        seen[title] = text
-        for stream in ("stdout", "stderr"):
-            if title.startswith("Captured " + stream):
-                found[stream] = found.get(stream, "") + text
-    return {stream: _bounded(text, MAX_SECTION) for stream, text in found.items()}
+        if test["seen"].get(title) != text:
+            test["seen"][title] = text
+            for stream in ("stdout", "stderr"):
+                if title.startswith("Captured " + stream):
+                    test[stream] = _bounded(test[stream] + text, MAX_SECTION)
 
 
 def _failure(call: Any, report: Any) -> dict[str, str]:
@@ -231,19 +185,21 @@ def _failure(call: Any, report: Any) -> dict[str, str]:
     return found
 
 
-# --- pytest's hooks ---------------------------------------------------------------------------
-
-
-def _is_controller(config: Any) -> bool:
-    """Whether this process only hands tests to xdist's workers."""
-    return not hasattr(config, "workerinput") and getattr(config.option, "dist", "no") != "no"
+def _word(before: str, report: Any) -> str:
+    """The test's outcome after one more phase: the worst counts, and what is expected has its own words."""
+    if before in ("failed", "error"):
+        return before
+    if report.outcome == "failed":
+        return "failed" if report.when == "call" else "error"
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.outcome == "skipped" else "xpassed"
+    return "skipped" if report.outcome == "skipped" else before
 
 
 def pytest_configure(config: Any) -> None:
     """Open the record (its first line says who writes)."""
-    path = os.environ.get("NBBENCH_EVIDENCE_RECORD", "")
-    if path:
-        _state["record"] = _Record(path, getattr(config, "workerinput", {}).get("workerid", ""))
+    _state["path"] = os.environ.get("NBBENCH_EVIDENCE_RECORD", "")
+    if _state["path"]:
         _state["config"] = config
         _begin(config)
 
@@ -252,17 +208,14 @@ def pytest_configure(config: Any) -> None:
 def _begin(config: Any) -> None:
     _write(
         "session_start",
-        pid=os.getpid(),
         python=sys.version.split()[0],
-        executable=sys.executable,
         pytest=pytest.__version__,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        capture=str(getattr(config.option, "capture", "")),
+        capture_off=getattr(config.option, "capture", "") == "no",
     )
     _explain_assertions(config)
-    untouched = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if untouched and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)  # a ValueError outside of the main thread is noted
 
 
 @_harmless
@@ -280,10 +233,11 @@ def _terminated(number: int, frame: Any) -> None:
     """The outer timeout's signal: keep what the running test has printed, then end as one would have."""
     try:
         manager = _state["config"].pluginmanager.getplugin("capturemanager")
-        out, err = manager.read_global_capture() if manager is not None else ("", "")
-        _write(
-            "terminated", signal=number, stdout=_bounded(out, MAX_SECTION), stderr=_bounded(err, MAX_SECTION)
-        )
+        printed = manager.read_global_capture() if manager is not None else ("", "")
+        if _state["test"]:
+            for stream, text in zip(("stdout", "stderr"), printed):  # noqa: B905 -- Python 3.8
+                _state["test"][stream] = _bounded(_state["test"][stream] + text, MAX_SECTION)
+            _end_test("interrupted")
     except Exception as error:
         _problem("_terminated", error)
     signal.signal(number, signal.SIG_DFL)
@@ -300,86 +254,74 @@ def pytest_collectreport(report: Any) -> None:
 @_harmless
 def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
     """A test begins: the last one of a killed run is the one that was running."""
-    if not _is_controller(_state["config"]):
-        _write("start", nodeid=nodeid)
+    _state["test"] = {"nodeid": nodeid, "outcome": "passed", "duration_s": 0.0, "held": {}, "seen": {}}
+    _state["test"].update(stdout="", stderr="", usage=None)
+    _write("start", nodeid=nodeid)
+
+
+@_harmless
+def _end_test(outcome: str) -> None:
+    test = dict(_state["test"], outcome=outcome)
+    test["held"] = list(test["held"].items())
+    del test["seen"]
+    _state["test"] = {}
+    _write("test", **test)
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Measure the call and, where asked for, profile it."""
-    trace = _start_trace() if _state["record"] is not None else None
-    meter = _start_meter()
+    profiler = _start_trace() if _state["path"] and os.environ.get(_TRACE_PATH) else None
+    before = _counters() if _state["path"] else None
     yield
-    if meter is not None:
-        _stop_meter(item, meter)
-    if trace is not None:
-        _stop_trace(item, trace)
+    if before is not None:
+        _stop_meter(before)
+    if profiler is not None:
+        _stop_trace(profiler)
 
 
 @_harmless
-def _start_meter() -> _Meter | None:
-    return _Meter() if _state["record"] is not None else None
-
-
-@_harmless
-def _stop_meter(item: Any, meter: _Meter) -> None:
-    item._nbbench_usage = dict(meter.read(), **_torch_facts())
+def _stop_meter(before: dict[str, Any]) -> None:
+    _state["test"]["usage"] = dict(_cost_since(before), **_torch_facts())
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
-    """Write one line a phase."""
+    """Take down one phase; the last one ends the test."""
     outcome = yield
-    if _state["record"] is not None:
-        _phase(item, call, outcome)
+    if _state["test"]:
+        _phase(call, outcome)
 
 
 @_harmless
-def _phase(item: Any, call: Any, outcome: Any) -> None:
-    report = outcome.get_result()
-    seen = item.__dict__.setdefault("_nbbench_seen", {})
-    content: dict[str, Any] = {
-        "nodeid": report.nodeid,
-        "phase": report.when,
-        "outcome": report.outcome,
-        "duration_s": report.duration,
-    }
-    content.update(_sections(report, seen))
-    if hasattr(report, "wasxfail"):
-        content["xfail"] = str(report.wasxfail)
-    if report.outcome != "passed":
-        content.update(_failure(call, report))
-    if report.when == "call":
-        content["usage"] = getattr(item, "_nbbench_usage", {})
-        content["held"] = list(item.__dict__.get("_nbbench_held", {}).items())
-    _write("phase", **content)
+def _phase(call: Any, outcome: Any) -> None:
+    report, test = outcome.get_result(), _state["test"]
+    test["outcome"] = _word(test["outcome"], report)
+    test["duration_s"] += report.duration
+    _take_output(test, report)
+    if report.outcome != "passed" and "message" not in test:
+        test.update(_failure(call, report))
+    if report.when == "teardown":
+        _end_test(test["outcome"])
 
 
 @pytest.hookimpl(optionalhook=True)
 @_harmless
 def pytest_assertion_pass(item: Any, lineno: int, orig: str, expl: str) -> None:
     """A comparison that holds, as source and in figures: passing tests tell their thresholds nowhere else."""
-    held = item.__dict__.setdefault("_nbbench_held", {})
-    figures = expl.split("\n")[0]
-    if _state["record"] is not None and len(held) < _ASSERTIONS_KEPT and ("<" in figures or ">" in figures):
+    held, figures = _state["test"].get("held", {}), expl.split("\n")[0]
+    if len(held) < _ASSERTIONS_KEPT and ("<" in figures or ">" in figures):
         held[_bounded(" ".join(orig.split()), 500)] = _bounded(figures, 500)
 
 
 @_harmless
 def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
     """The end, as pytest sees it."""
-    if _state["record"] is None:
-        return
     _write("session_finish", exit_status=int(exitstatus), **_torch_facts())
-
-
-# --- torch's profiler -------------------------------------------------------------------------
 
 
 @_harmless
 def _start_trace() -> Any:
-    if not os.environ.get(_TRACE_PATH):
-        return None
     import torch.profiler
 
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=False)
@@ -388,10 +330,9 @@ def _start_trace() -> Any:
 
 
 @_harmless
-def _stop_trace(item: Any, profiler: Any) -> None:
+def _stop_trace(profiler: Any) -> None:
     profiler.__exit__(None, None, None)
-    _state["traces"] += 1
-    table = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    rows = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)[:_OPERATORS_KEPT]
     operators = [
         {
             "operator": str(row.key)[:200],
@@ -399,13 +340,12 @@ def _stop_trace(item: Any, profiler: Any) -> None:
             "self_s": row.self_cpu_time_total / 1e6,
             "total_s": row.cpu_time_total / 1e6,
         }
-        for row in table
+        for row in rows
     ]
-    _write("profile", nodeid=item.nodeid, operators=operators[:_OPERATORS_KEPT])
-    worker, number = _state["record"].worker, _state["traces"]
-    path = Path(os.environ[_TRACE_PATH])
-    suffix = ("-" + worker if worker else "") + (f"-{number}" if number > 1 else "")
-    target = path.with_name(path.stem + suffix + path.suffix)
+    _write("profile", operators=operators)
+    _state["traces"] += 1
+    path, number = Path(os.environ[_TRACE_PATH]), _state["traces"]
+    target = path.with_name(path.stem + (f"-{number}" if number > 1 else "") + path.suffix)
     temporary = target.with_name("." + target.name + ".tmp.json")
     profiler.export_chrome_trace(str(temporary))
     temporary.replace(target)

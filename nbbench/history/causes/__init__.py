@@ -15,8 +15,11 @@ from nbbench.history.causes import (
     dtype,
     failure,
     harness,
+    host_work,
     image,
+    imports,
     machine,
+    output,
     setup,
     unexplained,
     work,
@@ -31,6 +34,9 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.IMAGE, image.find),
     (Cause.DTYPE, dtype.find),
     (Cause.WORK, work.find),
+    (Cause.IMPORT, imports.find),
+    (Cause.OUTPUT, output.find),
+    (Cause.HOST, host_work.find),
     (Cause.ENVIRONMENT, setup.find),
     (Cause.ALLOCATOR, allocator.find),
     (Cause.CONTENTION, contention.find),
@@ -40,7 +46,8 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.UNEXPLAINED, unexplained.find),
 )
 
-_EXACT = ((Cause.IMAGE, image.holds), (Cause.DTYPE, dtype.holds), (Cause.WORK, work.holds))
+EXACT = ((Cause.IMAGE, image.holds), (Cause.DTYPE, dtype.holds), (Cause.WORK, work.holds))
+"""The causes that exact work alone can name, the most telling first."""
 
 
 def find_cause(facts: Facts, known: Cause | None = None) -> tuple[Cause, Evidence]:
@@ -60,4 +67,4 @@ def find_cause(facts: Facts, known: Cause | None = None) -> tuple[Cause, Evidenc
 
 def exact_cause(diff: LedgerDiff, direction: EventDirection) -> Cause | None:
     """What of one workload's exact work explains a change in this direction; None where nothing does."""
-    return next((cause for cause, holds in _EXACT if holds(diff, direction)), None)
+    return next((cause for cause, holds in EXACT if holds(diff, direction)), None)

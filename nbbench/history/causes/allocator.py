@@ -8,7 +8,7 @@ from nbbench.model import EvidenceRecord
 
 
 def find(facts: Facts) -> Evidence | None:
-    """Page faults moved the event's way, and no work did."""
+    """Large blocks that a run allocates, or page faults, moved the event's way, and no work did."""
     if not facts.of(Role.ALLOCATOR):
         return None
     said = (SAME_WORK,) if facts.diffs and all(d.equal for d in facts.diffs) else facts.work_or_same

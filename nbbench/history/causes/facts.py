@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from nbbench import units
 from nbbench.disturbance import Disturbance
-from nbbench.ledger import ImageChange
+from nbbench.host import host_cause
 from nbbench.metrics import Role, change_role
-from nbbench.model import ChangePoint, EventDirection, EvidenceRecord, to_plain
-from nbbench.words import plural
+from nbbench.model import Cause, ChangePoint, EventDirection, EvidenceRecord, to_plain
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff
 
 Evidence = tuple[EvidenceRecord, ...]
@@ -38,7 +36,8 @@ class Facts:
     """An event before its cause is known.
 
     `diffs` are those of the workloads that its series run; `before` and `after` how busy the machine was;
-    `canary` is the log ratio by which the reference kernels moved (0.0 where nothing is on record).
+    `host` is the host work behind its exact series, by line; `canary` the log ratio by which the reference
+    kernels moved (0.0 where nothing is on record).
     """
 
     changes: tuple[ChangePoint, ...]
@@ -48,6 +47,7 @@ class Facts:
     after: Disturbance = NO_TELEMETRY
     canary: float = 0.0
     setup: tuple[SetupChange, ...] = ()
+    host: tuple[HostDiff, ...] = ()
 
     @property
     def way(self) -> int:
@@ -67,6 +67,12 @@ class Facts:
     def counted(self) -> bool:
         """Whether an exact count moved."""
         return any(c.kind == "exact" and change_role(c) is not Role.DERIVED for c in self.changes)
+
+    def host_work(self, cause: Cause) -> Evidence | None:
+        """What the event's own counts of host work say of this cause; None where none of them moved."""
+        if not any(host_cause(change.unit) is cause for change in self.of(Role.HOST)):
+            return None
+        return tuple(diff.record for diff in self.host if host_cause(diff.metric) is cause)[:_SHOWN]
 
     @property
     def work(self) -> Evidence:
@@ -91,33 +97,6 @@ def work_record(diff: LedgerDiff) -> EvidenceRecord:
         "more_bytes": sum(line.delta for line in rest),
     }
     return EvidenceRecord("work", diff.figures | lines)
-
-
-def describe_work(f: dict[str, Any]) -> list[str]:
-    """The figures of `work_record` in sentences, largest lines named; the gate keeps them in its verdicts."""
-    name = f["workload"]
-    said = [
-        f"{name}: {f['bytes_before']:,.1f} → {f['bytes_after']:,.1f} B/pixel "
-        f"({units.format_change(f['effect'])}), {f['ops_before']:,} → {f['ops_after']:,} operations"
-    ]
-    if f["retyped"]:
-        said.append(f"{name}: the output is {f['dtype_after']}, was {f['dtype_before']}")
-    if f["upcasts"]:
-        wider = f"{f['upcast_before']:,.1f} → {f['upcast_after']:,.1f}"
-        said.append(f"{name}: {wider} B/pixel wider than asked")
-    if f["image"] == ImageChange.DIFFERENT:
-        said.append(f"{name}: the image changed (sum × {f['image_ratio']:.6g}): not like for like")
-    elif f["image"] == ImageChange.SAME_BITS:
-        said.append(f"{name}: the image is bit-identical")
-    said += [
-        f"{line['where']} {line['function']}: {line['op']} {line['dtype']} "
-        f"{line['before']:,.1f} → {line['after']:,.1f} B/pixel "
-        f"({line['count_before']} → {line['count_after']} calls)"
-        for line in f["lines"]
-    ]
-    if f["more_lines"]:
-        said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
-    return said
 
 
 def setup_records(changed: Iterable[SetupChange]) -> Evidence:

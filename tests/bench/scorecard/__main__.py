@@ -26,9 +26,11 @@ about it comes before the statistics. *Measured in the order of `nbbench run`*: 
 measured far apart in time, so that a burst is noise all over the branch instead of a level in it. Planted
 rows use the recorded values in the order of time and in that order; the branch was recorded in both. Every
 method gains by it. *nbbench + canary* also sees fixed programs that were timed in the same process: values
-whose canary was disturbed are left out, what follows the canary is removed where that lowers the noise, and a
-change that the canaries explain is the environment's. *+ telemetry* leaves out what waited for a core,
-*+ ledger* lets the exact work confirm levels of one or two commits; `nbbench regressions` uses all three.
+whose canary was disturbed are left out, what follows the canary is removed where that lowers the noise, a
+change that the canaries explain is the environment's, and the series of one recording confirm each
+other's levels of one or two commits where the canaries were quiet and no ledger takes part (only in the order
+of `nbbench run`; chosen on `branch4`; planted series are single). *+ telemetry* leaves out what waited for a
+core, *+ ledger* lets the exact work confirm levels of one or two commits; `nbbench` uses all three.
 
 The older recordings (`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight
 workloads; the later ones (`aa3`, `aa4`, `branch4` to `branch6`) have those of `nbbench run` beside every

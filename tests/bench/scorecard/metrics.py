@@ -18,7 +18,8 @@ class Truth:
     true new levels. A report at one of the ``open`` places is neither right nor wrong (a change that is
     real, but below the size that the row is about). Where they are known: ``confirmed`` (n,) has
     the numbers of short levels that the ledger confirms, and the boolean masks (n,) what was ``repeated``
-    by a second collection and ``contended`` by telemetry.
+    by a second collection and ``contended`` by telemetry; ``siblings`` are all series of the recording, this
+    one among them, and ``place`` is its own among them.
     ``canary`` (programs, n) are seconds of fixed programs that were timed beside each point, and ``at`` (n,)
     is when they were, on any clock (None: in the order of the points)."""
 
@@ -31,6 +32,8 @@ class Truth:
     contended: np.ndarray | None = None
     canary: np.ndarray | None = None
     at: np.ndarray | None = None
+    siblings: tuple[Truth, ...] = field(default=(), repr=False)
+    place: int = 0
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ import numpy as np
 
 from nbbench.history.causes.machine import explains
 from nbbench.history.changes import SERIES_ALPHA
+from nbbench.history.siblings import MeasuredBeside, Siblings
+from nbbench.model import SeriesKey
 from nbbench.stats.canary import canary_jump, disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, series_alpha
 from nbbench.stats.short_levels import ALONE
@@ -38,29 +40,59 @@ def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary:
     """The detector as `nbbench detect` uses it: the series alone, a second collection where there is one;
     with ``telemetry`` contended points are left out, with ``ledger`` short levels of other work are
     confirmed, with ``canary`` points that it shows disturbed are left out, its drift is removed where that
-    helps, and a change that it explains is the environment's."""
+    helps, a change that it explains is the environment's, and the series of one recording confirm each
+    other's short levels where no ledger does."""
+    together: dict[int, tuple[tuple[Truth, ...], Siblings]] = {}
 
-    def find(truth: Truth) -> list[int]:
+    def undisturbed(truth: Truth) -> np.ndarray:
         values = truth.values
         if telemetry and truth.contended is not None:
             values = np.where(truth.contended, np.nan, values)
         if canary and truth.canary is not None:
             values = np.where(disturbed_beside(truth.canary, truth.at), np.nan, values)
             values, _ = remove_drift(values, truth.canary)
+        return values
+
+    def siblings(truth: Truth) -> Siblings:
+        found = together.get(id(truth.siblings))
+        if found is None:
+            all_series = (
+                _measured_beside(i, one, undisturbed(one))
+                for i, one in enumerate(truth.siblings)
+                if one.canary is not None
+            )
+            found = together[id(truth.siblings)] = truth.siblings, Siblings.of(all_series)
+        return found[1]
+
+    def find(truth: Truth) -> list[int]:
+        values = undisturbed(truth)
         confirmed = np.zeros(values.size, dtype=np.int64)
         if ledger and truth.confirmed is not None:
             confirmed = truth.confirmed
         if truth.repeated is not None:
             confirmed = np.where(truth.repeated & (confirmed == 0), ALONE, confirmed)
+        if canary and not ledger and truth.siblings:
+            shared = siblings(truth).confirm(_key(truth.place), map(str, range(values.size)))
+            confirmed = np.where(shared & (confirmed == 0), ALONE, confirmed)
         alpha = series_alpha(SERIES_ALPHA, values.size)
         steps = detect_steps(values, alpha=alpha, min_effect=least, confirmed=confirmed)
         if canary and truth.canary is not None:
             steps = tuple(step for step in steps if not _explained(step, values, truth.canary))
-        return [step.index for step in steps if step.kind == "step"]
+        return [step.index for step in steps]
 
     words = (("telemetry", telemetry), ("ledger", ledger), ("canary", canary))
     helped = [word for word, used in words if used]
     return Method(" + ".join(["nbbench", *helped]), {"": find})
+
+
+def _key(place: int) -> SeriesKey:
+    return SeriesKey(str(place), "1", (), "scorecard", "recorded")
+
+
+def _measured_beside(place: int, truth: Truth, values: np.ndarray) -> MeasuredBeside:
+    at = np.arange(values.size, dtype=float) if truth.at is None else truth.at
+    commits = tuple(map(str, range(values.size)))
+    return MeasuredBeside(_key(place), commits, np.log(values), truth.canary, at)
 
 
 def _explained(step: Step, values: np.ndarray, canary: np.ndarray) -> bool:

@@ -46,12 +46,19 @@ def branch(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Trut
     rng = np.random.default_rng([4, half])
     found = []
     for name in recordings[:1] if half == 0 else recordings[1:]:
+        together = []
         for series in range(_values(name).shape[1]):
             truth = _truth(name, series)
             if bursts:
                 truth = _with_bursts(truth, series, rng, half)
-            found.append(truth)
+            together.append(truth)
+        found += _siblings(together)
     return found
+
+
+def _siblings(together: list[Truth]) -> list[Truth]:
+    """The series of one recording, each of which knows all."""
+    return [replace(one, siblings=tuple(together), place=i) for i, one in enumerate(together)]
 
 
 def twice(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
@@ -95,8 +102,22 @@ def unchanged(half: int, order: Order = one_by_one) -> list[Truth]:
 
 
 def unchanged_beside(half: int, name: str, order: Order = one_by_one) -> list[Truth]:
-    """A/A series that were recorded with the canaries that `nbbench run` times."""
-    return _unchanged(*beside(half, name), order)
+    """A/A series that were recorded with the canaries that `nbbench run` times, in one order for all: a
+    commit is measured by every series in turn."""
+    residuals, canaries = beside(half, name)
+    turns = order(residuals[0].size, np.random.default_rng(6))
+    part = slice(-turns.size, None) if half else slice(turns.size)
+    return _siblings(
+        [
+            Truth(
+                np.exp(one[turns]),
+                canary=np.exp(canary[:, turns]),
+                at=turns,
+                contended=waited(name, i)[part][turns],
+            )
+            for i, (one, canary) in enumerate(zip(residuals, canaries, strict=True))
+        ]
+    )
 
 
 def _unchanged(residuals: list[np.ndarray], canaries: list[np.ndarray], order: Order) -> list[Truth]:

@@ -131,7 +131,13 @@ def _unchanged(half: int) -> list[Row]:
         for row in (
             _aa(f"A/A recordings, {ending}", "recorded alone", partial(real.unchanged, half, order), goal),
             *(
-                _aa(f"A/A recordings, {ending}", name, partial(real.unchanged_beside, half, data, order), aim)
+                _aa(
+                    f"A/A recordings, {ending}",
+                    name,
+                    partial(real.unchanged_beside, half, data, order),
+                    aim,
+                    telemetry=True,
+                )
                 for name, data, aim in (
                     ("with canaries", "aa3", goal),
                     ("with canaries, longer", "aa4", goal),
@@ -142,8 +148,8 @@ def _unchanged(half: int) -> list[Row]:
     ]
 
 
-def _aa(group: str, name: str, data: Callable[[], list[Truth]], goal: str) -> Row:
-    return Row(group, name, _half_of(0.05), data, goal)
+def _aa(group: str, name: str, data: Callable[[], list[Truth]], goal: str, *, telemetry: bool = False) -> Row:
+    return Row(group, name, _half_of(0.05), data, goal, telemetry=telemetry)
 
 
 _REAL = "Real branch: events of 10 % and more, truth from the ledger"

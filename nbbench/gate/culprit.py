@@ -1,0 +1,135 @@
+"""A search for a culprit under way: what is known of each commit, and which comes next. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from nbbench.history.next_tree import Located, Probe, Tree, TreeReading, Why, plan
+from nbbench.ledger import Ledger
+from nbbench.model import Commit, EvidenceRecord
+from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers, log_ratio
+
+BAD_SHARE = 0.5
+"""A commit is bad when it lost more than this part of what bad lost against good: half-way is as far from
+either as can be, so the fewest rounds decide."""
+_STEP_FLOOR = 0.005
+"""A step of work below half a per cent is no suspect of a slowdown that was timed."""
+
+
+class CommitMark(StrEnum):
+    """What is known of a commit: as fast as good, as slow as bad, unable to run, or undecided."""
+
+    GOOD = "good"
+    BAD = "bad"
+    BROKEN = "broken"
+    UNCLEAR = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedCommit:
+    """The commit at an index compared with good: what is known of it, the log ratio, and why."""
+
+    index: int
+    mark: CommitMark
+    effect: float
+    evidence: tuple[EvidenceRecord, ...] = ()
+
+
+@dataclass(slots=True)
+class CulpritSearch:
+    """A search under way: commits (oldest first, good to bad), and what was found out.
+
+    `ledgers` are those that could be recorded, by workload, at each commit; empty before they were looked at.
+    `made` are the comparisons with good, bad's own among them.
+    """
+
+    series: str
+    commits: tuple[Commit, ...]
+    workloads: tuple[str, ...] = ()
+    ledgers: Sequence[Mapping[str, Ledger]] = ()
+    made: list[ComparedCommit] = field(default_factory=list)
+
+    @property
+    def effect(self) -> float:
+        """The log ratio of bad to good; 0.0 while time cannot tell."""
+        last = len(self.commits) - 1
+        return next((one.effect for one in self.made if one.index == last), 0.0)
+
+    @property
+    def steps(self) -> dict[int, LedgerDiff]:
+        """Commits at which the work of some workload grew, by index, with the workload that grew most."""
+        steps: dict[int, LedgerDiff] = {}
+        last: dict[str, Ledger] = {}
+        for index, found in enumerate(self.ledgers):
+            grown = {
+                w: log_ratio(last[w].cost_bytes, found[w].cost_bytes) for w in last.keys() & found.keys()
+            }
+            most = max(grown, key=lambda w: (grown[w], w), default="")
+            if most and grown[most] > _STEP_FLOOR:
+                steps[index] = diff_ledgers(last[most], found[most])
+            last |= found
+        return steps
+
+    @property
+    def largest(self) -> range:
+        """Where most exact work was added: one commit, or several of which all but one have no ledger."""
+        steps = self.steps
+        most = max(steps, key=lambda i: (steps[i].cost_effect, -i), default=0)
+        if not most or not steps[most].telling:
+            return range(0)
+        first = most
+        while not self.ledgers[first - 1]:
+            first -= 1
+        return range(first, most + 1)
+
+    def next(self) -> Probe | Located | None:
+        """The commit to compare next, or the slowdown once it is located; None where nothing is left."""
+        known = {0: 0.0} | {
+            one.index: one.effect for one in self.made if one.mark in (CommitMark.GOOD, CommitMark.BAD)
+        }
+        unusable = {one.index for one in self.made} - known.keys()
+        costs = [{name: one.cost_bytes for name, one in found.items()} for found in self.ledgers]
+        trees = [
+            Tree(
+                cost=costs[i] or None if costs else None,
+                readings={self.series: TreeReading(known[i], 0.0)} if i in known else {},
+                collections=2 if i in known else 0,
+                broken=i in unusable,
+            )
+            for i in range(len(self.commits))
+        ]
+        found = plan(trees, {self.series: self.workloads}, min_effect=BAD_SHARE * self.effect)
+        slower = [one for one in found.located if one.effect > 0]
+        if slower:
+            return max(slower, key=lambda one: one.effect)
+        return next((probe for probe in found.probes if probe.why is not Why.COARSE), None)
+
+    def open_range(self) -> range:
+        """The commits after the last one that is good, up to the first one that is bad."""
+        bad = min((one.index for one in self.made if one.mark is CommitMark.BAD), default=0)
+        good = max(
+            (one.index for one in self.made if one.mark is CommitMark.GOOD and one.index < bad), default=0
+        )
+        return range(good + 1, bad + 1) if bad else range(0)
+
+
+class Stopped(StrEnum):
+    """Why a search ended: by time, by time and work, by work alone, or without a single commit."""
+
+    TIME = "located"
+    EXPLAINED = "explained"
+    WORK = "work"
+    RANGE = "range"
+    UNCHANGED = "unchanged"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class BisectAnswer:
+    """The culprit's places in `search.commits`; none where bad is not slower than good, or nobody knows."""
+
+    search: CulpritSearch
+    culprits: range
+    stopped: Stopped

@@ -1,0 +1,228 @@
+"""A gate's answers in sentences: the whole in one line, and what each kind of evidence says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from nbbench import units
+from nbbench.model import EvidenceRecord, NotJudgedReason, Outcome
+from nbbench.report.causes import Figures, evidence_sentences, says
+from nbbench.verdicts import GateReport, Verdict
+from nbbench.words import plural
+
+
+def headline(report: GateReport) -> str:
+    """The verdict in a word, and the sentence that gives its reason."""
+    return f"{str(report.outcome).upper()}: {report_sentence(report)}"
+
+
+def evidence_text(evidence: Iterable[EvidenceRecord]) -> str:
+    """All that some evidence says, in one line."""
+    return "; ".join(evidence_sentences(evidence))
+
+
+def report_sentence(report: GateReport) -> str:
+    """Why the whole is what it is, with the series that tells most."""
+    verdicts, total = report.verdicts, len(report.verdicts) + len(report.not_judged)
+    mine = [one for one in verdicts if one.outcome is report.outcome]
+    missing = [one for one in report.not_judged if one.reason is not NotJudgedReason.SKIPPED]
+    if not mine and report.outcome is not Outcome.INCONCLUSIVE:  # the same program on both sides
+        return evidence_text(report.notes)
+    if report.outcome is Outcome.INCONCLUSIVE:
+        if mine:
+            count = len(mine) + len(missing)
+            why = evidence_text(mine[0].evidence)
+            return f"cannot tell for {count} of {total} series: {mine[0].series}: {why}"
+        if missing:
+            first = f"{missing[0].series} is {missing[0].reason} {missing[0].detail}"
+            return f"{len(missing)} of {total} series could not be judged: {first}"
+        skips = f"nothing was judged: all of {total} series skip themselves"
+        return skips if total else "nothing was measured"
+    if report.outcome is Outcome.REGRESSED:
+        return _worse(mine, total)
+    if report.outcome is Outcome.NOT_COMPARABLE:
+        first = f"{mine[0].series}: {evidence_text(mine[0].evidence)}"
+        return f"{len(mine)} of {total} series are of another image: {first}"
+    left = f"; {len(report.not_judged)} not judged (skipped)" if report.not_judged else ""
+    return _passed(report.outcome, mine, len(verdicts)) + left
+
+
+def _worse(worse: Sequence[Verdict], total: int) -> str:
+    most = max(worse, key=lambda v: math.inf if v.effect is None else abs(v.effect))
+    said = f"{len(worse)} of {total} series {'is' if len(worse) == 1 else 'are'} worse"
+    if most.effect is None:
+        return f"{said}; {most.series} {evidence_text(most.evidence)}"
+    cause = f", cause: {most.cause}" if most.cause else ""
+    change = units.format_change(most.effect)
+    return f"{said}; the worst is {most.series} ({change}{cause})"
+
+
+def _passed(outcome: Outcome, mine: Sequence[Verdict], judged: int) -> str:
+    if outcome is Outcome.UNCHANGED:
+        return f"all {judged} series are unchanged"
+    most = max(mine, key=lambda v: abs(v.effect or 0.0))
+    if outcome is Outcome.ACKNOWLEDGED:
+        said = f"{len(mine)} of {judged} series are worse as acknowledged, and no other is"
+        return f"{said}; {mine[0].series}: {evidence_text(mine[0].evidence)}"
+    named = f"most {most.series} ({units.format_change(most.effect)})"
+    if outcome is Outcome.CHANGED:
+        return f"no series is worse; {len(mine)} of {judged} changed in a unit without a direction, {named}"
+    return f"no series is worse; {len(mine)} of {judged} improved, {named}"
+
+
+def format_floor(floor: float) -> str:
+    """A floor as a reader rounds it: 1 %, 2.5 %."""
+    return f"{math.expm1(floor) * 100:.2g} %"
+
+
+def _percent(effect: float | None, unknown: str) -> str:
+    if effect is None:
+        return unknown
+    change = f"{math.expm1(effect) * 100:+.1f} %"
+    return units.format_change(effect) if abs(effect) >= math.log(2) else change
+
+
+@says("rounds")
+def _rounds(f: Figures) -> list[str]:
+    floor, margin, decision = format_floor(f["floor"]), format_floor(f["margin"]), f["decision"]
+    change = f"change {_percent(f['effect'], 'from zero')}"
+    if f["lo"] is None or f["hi"] is None:
+        return [f"{change}, {plural(f['n'], 'round')} are too few for an interval"]
+    if not f["lo"] <= f["effect"] <= f["hi"]:
+        return [f"early and late rounds contradict each other over {f['n']} rounds"]
+    said = f"{change}, interval {_percent(f['lo'], '')} to {_percent(f['hi'], '')} from {f['n']} rounds,"
+    where = {
+        "equivalent": f"lies inside ±{margin}",
+        "undecided": f"neither lies beyond the floor of {floor} nor inside ±{margin}",
+    }
+    return [f"{said} {where.get(decision, f'lies beyond the floor of {floor}')}"]
+
+
+@says("confirmation")
+def _confirmation(f: Figures) -> list[str]:
+    if f["agrees"] is None:
+        return ["the budget ended before the confirming re-run"]
+    return [f"confirmed by {f['n']} fresh rounds" if f["agrees"] else "the confirming re-run does not agree"]
+
+
+@says("beyond accepted")
+def _beyond_accepted(f: Figures) -> list[str]:
+    return [f"beyond the accepted {units.format_change(f['effect'])}"]
+
+
+@says("acknowledged")
+def _acknowledged(f: Figures) -> list[str]:
+    return [f"acknowledged as {', '.join(f['names'])}"]
+
+
+@says("crashed")
+def _crashed(f: Figures) -> list[str]:
+    sides = " and at ".join(f"{side} in {count}" for side, count in f["crashes"].items())
+    return [f"crashed at {sides} of {plural(f['rounds'], 'round')}: {f['reason']}"]
+
+
+@says("lost")
+def _lost(f: Figures) -> list[str]:
+    return [f"runs at base but not at head: {f['reason'] or 'no reason given'}"]
+
+
+@says("no figure")
+def _no_figure(f: Figures) -> list[str]:
+    if f["disturbed"] and not f["error"]:
+        return [f"no pair could be measured: {f['disturbed']}"]
+    return [f["error"] or "nothing was measured"]
+
+
+@says("exact")
+def _exact(f: Figures) -> list[str]:
+    before, after = (units.format_value(f[when], f["unit"]) for when in ("before", "after"))
+    return [f"{before} → {after}" if f["before"] != f["after"] else f"{after} as before"]
+
+
+@says("other image")
+def _other_image(f: Figures) -> list[str]:
+    return [f"another image (sum × {f['ratio']:.6g}), so not like for like"]
+
+
+@says("peak")
+def _peak(f: Figures) -> list[str]:
+    if f["peak_before"] == f["peak_after"]:
+        return ["same peak of live tensors"]
+    sizes = f"{units.format_bytes(f['peak_before'])} → {units.format_bytes(f['peak_after'])}"
+    before, after = (
+        f"{path}:{line} {name}" for path, line, name in (f["peak_line_before"], f["peak_line_after"])
+    )
+    where = f"reached at {after}" + ("" if before == after else f", before at {before}")
+    return [f"{f['workload']}: peak memory {sizes} ({units.format_change(f['peak_effect'])}) {where}"]
+
+
+@says("same host work")
+def _same_host_work(_: Figures) -> list[str]:
+    return ["the same host work"]
+
+
+@says("same tree")
+def _same_tree(f: Figures) -> list[str]:
+    return [f"the measured source is the same tree ({f['tree'][:12]}), so nothing can be slower"]
+
+
+@says("same bytecode")
+def _same_bytecode(f: Figures) -> list[str]:
+    files = plural(f["files"], "file")
+    return [f"only comments, docstrings or formatting of {files} changed: the same bytecode runs"]
+
+
+@says("budget ended")
+def _budget_ended(f: Figures) -> list[str]:
+    return [f"the budget of {f['seconds']:.0f} s ended while something was under way"]
+
+
+@says("exact work decides")
+def _exact_work_decides(_: Figures) -> list[str]:
+    return ["exact work decides; time was not measured"]
+
+
+@says("another program")
+def _another_program(_: Figures) -> list[str]:
+    return ["time was not measured: it would be that of another program"]
+
+
+@says("new images")
+def _new_images(f: Figures) -> list[str]:
+    some = f"the image of {', '.join(f['workloads'])} changed between base and head"
+    if f["accepted_by"]:
+        return [f"{some}: accepted by {f['accepted_by']}"]
+    return [
+        f"{some}: --accept-image or an acknowledged event (`nbbench flag`) says that the new one is right"
+    ]
+
+
+@says("pairs")
+def _pairs(f: Figures) -> list[str]:
+    again = sum(f["repeated"].values())
+    share = f" ({100 * again / f['pairs']:.0f} %)" if f["pairs"] and again else ""
+    why = ", ".join(f"{reason}: {count}" for reason, count in f["repeated"].items())
+    said = f"{again} of {f['pairs']} pairs{share} were disturbed and measured again"
+    said += f" ({why})" if why else ""
+    pairs = "1 disturbed pair was" if f["kept"] == 1 else f"{f['kept']} disturbed pairs were"
+    return [said + (f"; {pairs} kept, as the machine was busy all the time" if f["kept"] else "")]
+
+
+@says("calibration")
+def _calibration(f: Figures) -> list[str]:
+    if not f["what"]:
+        return [
+            f"no A/A noise is on record for {f['machine']}: floors are the policy's alone "
+            "(`nbbench gate --calibrate` measures it)"
+        ]
+    why = f"it is {f['then']} old" if f["what"] == "age" else ""
+    why = why or f"it was taken with {f['what']} {f['then']}, not {f['now']}"
+    return [
+        f"the A/A noise on record for {f['machine']} is stale: {why} (`nbbench gate --calibrate` renews it)"
+    ]
+
+
+@says("not calibrated")
+def _not_calibrated(f: Figures) -> list[str]:
+    return [f"{plural(len(f['series']), 'series', 'series')} not in the calibration: {f['series'][0]} …"]

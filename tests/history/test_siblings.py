@@ -1,0 +1,102 @@
+"""A short level that the series of a machine share is the commit's, where the machine did not move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from history_samples import START, TIME, branch, find_changes, history, ledger, noisy, numbers, series, steps
+
+from nbbench.model import ProcessRecord
+
+N, AT = 40, 20
+SIZES = ("256", "512", "1024", "2048")
+DRAWN = np.random.default_rng(8).permutation(N)
+"""The turn in which each commit was measured."""
+
+
+def beside(turns, *, slow=()):
+    """Telemetry with quiet canaries; at the commits `slow` they took a tenth longer."""
+    rng = np.random.default_rng(9)
+    for commit, turn in zip(branch(N), turns, strict=True):
+        speed = float(np.exp(0.005 * rng.standard_normal())) * (1.1 if commit.position in slow else 1.0)
+        yield ProcessRecord(
+            commit=commit.hash, environment="py-torch", benchmark=TIME[0], param_index=0, kind="run",
+            started_at=START + timedelta(seconds=5 * int(turn)), wall_s=1.0, exit_code=0, machine="runner",
+            extra=(("canary", {"frames_s": [0.01 * speed] * 2, "arithmetic_s": [0.001 * speed] * 2}),),
+        )  # fmt: skip
+
+
+def bump(*sizes, at=AT, length=1, factor=1.4):
+    """Four series of one benchmark; those of `sizes` have a level of their own at commit `at`."""
+    return [
+        series(
+            TIME,
+            noisy(steps(N, 1.0, *(((at, factor), (at + length, 1 / factor)) if s in sizes else ())), seed=i),
+            size=s,
+        )
+        for i, s in enumerate(SIZES)
+    ]
+
+
+def found(given, **options):
+    return sorted({numbers(change)[0] for change in find_changes(history(*given, **options))})
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_level_that_all_share_is_found_at_both_of_its_ends(length):
+    given = bump(*SIZES, length=length)
+    assert found(given, records=beside(DRAWN)) == [AT, AT + length]
+
+
+def test_the_newest_commit_needs_no_second_one():
+    assert found(bump(*SIZES, at=N), records=beside(DRAWN)) == [N]
+
+
+def test_half_of_the_others_and_never_fewer_than_two_must_agree():
+    given = bump(*SIZES[:3])
+    assert found(given, records=beside(DRAWN)) == [AT, AT + 1]
+    assert found(bump(*SIZES[:2]), records=beside(DRAWN)) == []
+    assert found(given[:2], records=beside(DRAWN)) == []
+
+
+def test_opposite_sides_do_not_agree():
+    given = bump(SIZES[0]) + bump(SIZES[1], factor=0.7)[1:2] + bump()[2:]
+    assert found(given, records=beside(DRAWN)) == []
+
+
+def test_a_burst_in_the_order_of_measuring_is_the_machines():
+    """Commit after commit, a mood of the machine lies over neighbours on the branch as a change does."""
+    given = bump(*SIZES, length=2)
+    assert found(given, records=beside(range(N))) == []
+    assert found(given, records=beside(range(N, 0, -1))) == []
+
+
+def test_without_canaries_nothing_is_confirmed():
+    given = bump(*SIZES)
+    assert found(given) == []
+    silent = [replace(record, extra=()) for record in beside(DRAWN)]
+    assert found(given, records=silent) == []
+
+
+def test_a_slow_canary_speaks_against_it():
+    assert found(bump(*SIZES), records=beside(DRAWN, slow=(AT,))) == []
+
+
+def test_where_the_ledger_knows_the_work_it_decides():
+    def trees(grown):
+        per_commit = {f"tree{i}": 140.0 if i in grown else 100.0 for i in range(1, N + 1)}
+        return {
+            tree: {f"bandwidth-{s}-float32": ledger(f"bandwidth-{s}-float32", b) for s in SIZES}
+            for tree, b in per_commit.items()
+        }
+
+    given = [
+        replace(one, key=replace(one.key, params=(*one.key.params, ("dtype", "'float32'"))))
+        for one in bump(*SIZES)
+    ]
+    assert found(given, records=beside(DRAWN)) == [AT, AT + 1]
+    assert found(given, records=beside(DRAWN), ledgers=trees(())) == []
+    assert found(given, records=beside(DRAWN), ledgers=trees((AT,))) == [AT, AT + 1]
