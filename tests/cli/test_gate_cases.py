@@ -113,7 +113,7 @@ def test_a_regression_beside_a_broken_base_blocks_and_both_are_told(gate: Gate) 
     base = ledgers(a=6400) | {"b": replace(ledger("b"), error="NameError: n")}
     code, told = gate(base, ledgers(a=12_800, b=6400), "--policy", "work")
     assert (code, told["outcome"]) == (3, "regressed")
-    assert [one["series"] for one in told["not_judged"]] == ["ledger b"]
+    assert "ledger b" in [one["series"] for one in told["not_judged"]]
 
 
 def test_a_head_that_does_not_even_import_is_a_regression(gate: Gate) -> None:
