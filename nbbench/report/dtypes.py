@@ -7,7 +7,6 @@ from typing import Any
 
 from nbbench.report.blocks import Block, Table, Title
 
-_HEAD = ("case", "dtype", "inputs", "outputs", "warnings", "verdict", "why")
 _LINES = 5  # lines shown a case
 
 
@@ -23,7 +22,14 @@ def dtypes_blocks(snapshot: Mapping[str, Any]) -> list[Block]:
 
 def cases_table(snapshot: Mapping[str, Any]) -> Table:
     """A row a case."""
-    return Table(_HEAD, _rows(snapshot), right=(4,))
+    rows = [
+        (
+            *(case["case"], case["dtype"], _tensors(case["inputs"]), _tensors(case["outputs"])),
+            *(str(sum(row["count"] for row in case["warnings"])), case["verdict"], case["reason"]),
+        )
+        for case in snapshot["cases"]
+    ]
+    return Table(("case", "dtype", "inputs", "outputs", "warnings", "verdict", "why"), rows, right=(4,))
 
 
 def audit_sentence(snapshot: Mapping[str, Any], file: str) -> str:
@@ -48,21 +54,6 @@ def audit_sentence(snapshot: Mapping[str, Any], file: str) -> str:
 def _headline(snapshot: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{count} {verdict}" for verdict, count in snapshot["counts"].items())
     return f"dtype audit of {snapshot['commit']['hash'][:8]}: {snapshot['verdict']} ({counts})"
-
-
-def _rows(snapshot: Mapping[str, Any]) -> list[list[str]]:
-    return [
-        [
-            case["case"],
-            case["dtype"],
-            _tensors(case["inputs"]),
-            _tensors(case["outputs"]),
-            str(sum(row["count"] for row in case["warnings"])),
-            case["verdict"],
-            case["reason"],
-        ]
-        for case in snapshot["cases"]
-    ]
 
 
 def _tensors(tensors: Sequence[Mapping[str, Any]]) -> str:
