@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,23 +31,6 @@ EXIT_TIMEOUT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 
 NO_SUCH_TEST = 4  # pytest's usage error: what the command line names is not there
 _CHUNK = 65_536
 _DRAIN_S = 5.0  # for output still in the pipes when every process has ended
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardedCommand:
-    """What to run and how. `scratch` is for what is no evidence yet: GNU time writes its `time.txt` there.
-
-    The command gets SIGTERM after `timeout_s`, and SIGKILL `grace_s` later.
-    """
-
-    argv: tuple[str, ...]
-    cwd: Path
-    environ: Mapping[str, str]
-    folder: Path
-    scratch: Path
-    timeout_s: float
-    grace_s: float = 10.0
-    time_program: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,34 +85,44 @@ def reason_of(outcome: RunOutcome, code: int) -> str:
         RunOutcome.TIMEOUT: "a timeout inside the command ended it",
         RunOutcome.NOT_FOUND: "the command, or a program that it starts, was not found",
         RunOutcome.NOT_EXECUTABLE: "the command, or a program that it starts, cannot be executed",
-        RunOutcome.NO_TESTS: "pytest found no such test" if code == NO_SUCH_TEST else "nothing was collected",
+        RunOutcome.NO_TESTS: "pytest found no such test, or does not know an option (see stderr.log)"
+        if code == NO_SUCH_TEST
+        else "nothing was collected",
         RunOutcome.PYTEST_ERROR: "pytest stopped before the tests ran to their end "
         "(collection or internal error)",
     }.get(outcome, "")
 
 
-def run_guarded(command: GuardedCommand, screens: tuple[Screen, Screen]) -> GuardedRun:
-    """Run the command to its end, whatever that is. Raises HostError only when nothing can be started."""
-    logs = (
-        LogWriter(command.folder / "pytest.log", STDOUT_BYTES, command.environ),
-        LogWriter(command.folder / "stderr.log", STDERR_BYTES, command.environ),
-    )
-    return _Watch(command, logs, screens).run()
+@dataclass(slots=True, kw_only=True)
+class GuardedCommand:
+    """One command to run, then its supervisor, two streams, and the user's signals.
 
+    `scratch` is for what is no evidence yet: GNU time writes its `time.txt` there. The command gets SIGTERM
+    after `timeout_s`, and SIGKILL `grace_s` later.
+    """
 
-class _Watch:
-    """One run: the supervisor, two streams, and the user's signals."""
-
-    def __init__(
-        self, command: GuardedCommand, logs: tuple[LogWriter, LogWriter], screens: tuple[Screen, Screen]
-    ) -> None:
-        self.command, self.logs, self.screens = command, logs, screens
-        self.disk_error = ""
-        self.signalled: list[int] = []
-        self.report = b""
+    argv: tuple[str, ...]
+    cwd: Path
+    environ: Mapping[str, str]
+    folder: Path
+    scratch: Path
+    timeout_s: float
+    grace_s: float = 10.0
+    time_program: str = ""
+    screens: tuple[Screen, Screen] = field(default_factory=lambda: (Screen(None), Screen(None)))
+    logs: tuple[LogWriter, ...] = ()
+    process: subprocess.Popen[bytes] = field(init=False)
+    control: int = -1
+    report: bytes = b""
+    disk_error: str = ""
+    signalled: list[int] = field(default_factory=list)
 
     def run(self) -> GuardedRun:
-        """Start, watch, end; the logs are closed in any case."""
+        """Run the command to its end, whatever that is. Raises HostError only when nothing can be started."""
+        self.logs = (
+            LogWriter(self.folder / "pytest.log", STDOUT_BYTES, self.environ),
+            LogWriter(self.folder / "stderr.log", STDERR_BYTES, self.environ),
+        )
         started = datetime.now(UTC)
         control_read, self.control = os.pipe()
         report_read, report_write = os.pipe()
@@ -154,23 +147,23 @@ class _Watch:
         return self._ended(started)
 
     def _start(self, control: int, report: int) -> subprocess.Popen[bytes]:
-        command, timed = self.command, []
-        if command.time_program:
-            timed = [command.time_program, "-v", "-o", str(command.scratch / "time.txt"), "--"]
+        timed = []
+        if self.time_program:
+            timed = [self.time_program, "-v", "-o", str(self.scratch / "time.txt"), "--"]
         spec = {
-            "command": [*timed, *command.argv],
+            "command": [*timed, *self.argv],
             "wrapped": bool(timed),
-            "timeout_s": command.timeout_s,
-            "grace_s": command.grace_s,
+            "timeout_s": self.timeout_s,
+            "grace_s": self.grace_s,
             "control_fd": control,
             "report_fd": report,
-            "scratch": str(command.scratch),
+            "scratch": str(self.scratch),
         }
         try:
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
-                cwd=command.cwd,
-                env=dict(command.environ),
+                cwd=self.cwd,
+                env=dict(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -246,15 +239,13 @@ class _Watch:
         code: int = told.get("exit_code", -9)
         notes = [log.note for log in self.logs if log.note]
         code = SIGNAL_BASE - code if code < 0 else code
-        outcome = outcome_of(code, is_pytest(self.command.argv))
+        outcome = outcome_of(code, is_pytest(self.argv))
         reason = reason_of(outcome, code)
         if not told:
             reason = "the command's supervisor was killed, so how the command ended is not known"
         elif told.get("timed_out"):
             code, outcome = EXIT_TIMEOUT, RunOutcome.TIMEOUT
-            reason = f"it ran longer than the outer timeout of {self.command.timeout_s:g} s"
-        elif self.disk_error:
-            outcome, reason = RunOutcome.DISK_FULL, f"the log could not be written: {self.disk_error}"
+            reason = f"it ran longer than the outer timeout of {self.timeout_s:g} s"
         elif self.signalled:
             name = signal.Signals(self.signalled[0]).name
             outcome, reason = RunOutcome.INTERRUPTED, f"interrupted by the user ({name})"

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nbbench.capture import supervisor
-from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, run_guarded
+from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of
 from nbbench.capture.logs import LogWriter, Screen
 from nbbench.captured import RunOutcome
 
@@ -26,7 +26,7 @@ TIMERS = ["", *([gnu_time()] if gnu_time() else [])]
 
 
 def run(folder: Path, *argv: str, timeout_s: float = 60, timer: str = "", screens=QUIET) -> GuardedRun:
-    command = GuardedCommand(
+    return GuardedCommand(
         argv=argv,
         cwd=folder,
         environ={**os.environ, "MY_TOKEN": SECRET},
@@ -35,8 +35,8 @@ def run(folder: Path, *argv: str, timeout_s: float = 60, timer: str = "", screen
         grace_s=0.3,
         scratch=folder,
         time_program=timer,
-    )
-    return run_guarded(command, screens)
+        screens=screens,
+    ).run()
 
 
 @pytest.mark.parametrize("timer", TIMERS, ids=["wait4", "GNU time"][: len(TIMERS)])

@@ -297,8 +297,8 @@ class TestAcknowledged:
         assert told["outcome"] == "regressed"
 
 
-FREED = "for _ in range(20): result[0] * 2.0"
-KEPT = "kept = [result[0] * 2.0 for _ in range(20)]"
+FREED = "for _ in range(100): result[0] * 2.0"
+KEPT = "kept = [result[0] * 2.0 for _ in range(100)]"
 LINES = "doubled = result[0] * 2.0\n    shifted = doubled + 1.0\n    result[0] - shifted"
 HEAVY = "\nHELD = b'x' * 200_000_000\n"
 
@@ -351,7 +351,8 @@ class TestPlanted:
         document = project.told("gate", *ends, "--junit", "gate.xml", "--markdown", "gate.md", expect=4)
         assert document["outcome"] == "not comparable"
         other = {one["series"] for one in document["verdicts"] if one["outcome"] == "not comparable"}
-        assert other == {"ledger sources-3969", "peak memory sources-3969"}
+        assert other >= {"ledger sources-3969", "peak memory sources-3969"}
+        assert all(name.endswith(" sources-3969") for name in other)
         assert "<skipped" in (project.root / "gate.xml").read_text()
         assert "NOT COMPARABLE" in (project.root / "gate.md").read_text()
         accepted = project.told("gate", *ends, "--accept-image")

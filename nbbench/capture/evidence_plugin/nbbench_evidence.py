@@ -15,6 +15,7 @@ No outcome is ever changed: an exception in here is swallowed and noted in the f
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 import os
 import resource
@@ -209,6 +210,8 @@ def _begin(config: Any) -> None:
     _write(
         "session_start",
         python=sys.version.split()[0],
+        executable=sys.executable,
+        packages=_packages(),
         pytest=pytest.__version__,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         capture_off=getattr(config.option, "capture", "") == "no",
@@ -216,6 +219,11 @@ def _begin(config: Any) -> None:
     _explain_assertions(config)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminated)  # a ValueError outside of the main thread is noted
+
+
+def _packages() -> dict[str, str]:
+    """What is installed now, by name: it is compared before and after."""
+    return {str(found.metadata["Name"]): str(found.version) for found in importlib.metadata.distributions()}
 
 
 @_harmless
@@ -317,7 +325,7 @@ def pytest_assertion_pass(item: Any, lineno: int, orig: str, expl: str) -> None:
 @_harmless
 def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
     """The end, as pytest sees it."""
-    _write("session_finish", exit_status=int(exitstatus), **_torch_facts())
+    _write("session_finish", exit_status=int(exitstatus), packages_after=_packages(), **_torch_facts())
 
 
 @_harmless
