@@ -104,7 +104,7 @@ class TestExplain:
         before, after = re.search(r"([\d,.]+) → ([\d,.]+) B/pixel", done.stdout).groups()
         assert float(after.replace(",", "")) / float(before.replace(",", "")) == pytest.approx(1.32, rel=0.1)
         first = next(line for line in done.stdout.splitlines() if line.startswith("sincg "))
-        assert first.split()[:3] == ["sincg", "physics.py:24", ":21"]
+        assert first.split()[:3] == ["sincg", "utils/physics.py:24", ":21"]
         assert "values widened from float32 to float64, first of all in sincg" in done.stdout
 
     def test_json_lines_add_up(self, project, ledgers):
@@ -133,17 +133,16 @@ class TestExplain:
         assert trace["dtype_shifts"] == []
         assert all(line["was"] == "" for line in trace["lines"])
 
-    def test_flame_view(self, project, ledgers):
+    def test_the_page_has_an_icicle_of_what_became_more(self, project, ledgers):
         ends = (planted(11), planted(12), "--bench", "bandwidth-512-float32")
-        project.run("nbbench", "explain", *ends, "--flame", "flame.json")
-        profiles = json.loads((project.root / "flame.json").read_text())["profiles"]
-        more, base, head = profiles
-        assert [p["name"].partition(" ")[0] for p in profiles] == ["bandwidth-512-float32:"] + [
-            "bandwidth-512-float32"
-        ] * 2
-        assert (
-            head["endValue"] - base["endValue"] == more["endValue"] == pytest.approx(120 * 512**2, rel=1e-3)
-        )
+        told = project.told("explain", *ends, "--html", "page.html")
+        text = (project.root / "page.html").read_text()
+        [spec] = re.findall('<script type="application/json">(.*?)</script>', text)
+        [trace] = json.loads(spec)["data"]
+        assert trace["type"] == "icicle"
+        assert sum(trace["values"]) == pytest.approx(told["diffs"][0]["bytes_after"])
+        assert max(trace["marker"]["colors"]) == pytest.approx(120, rel=1e-3)
+        assert (project.root / "plotly.min.js").is_file()
 
     def test_fusion_headroom(self, project, ledgers):
         told = project.told("ledger", planted(12), "--bench", "bandwidth-512-float32")
