@@ -63,15 +63,13 @@ def _tensors(tensors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _details(case: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for key, title in (("upcasts", "wider"), ("narrowed", "narrower")):
-        rows = case[key]
-        for row in rows[:_LINES]:
-            where = f"{row['path']}:{row['line']} {row['function']}" if row["path"] else "the call itself"
-            lines.append(
-                f"{title}: {where}: {row['count']} {row['operation']} → {row['dtype']}, {row['bytes']:,} B"
-            )
-        if len(rows) > _LINES:
-            lines.append(f"… and {len(rows) - _LINES} more {title}")
+    lines, rows = [], case["upcasts"]
+    for row in rows[:_LINES]:
+        where = f"{row['path']}:{row['line']} {row['function']}" if row["path"] else "the call itself"
+        lines.append(
+            f"wider: {where}: {row['count']} {row['operation']} → {row['dtype']}, {row['bytes']:,} B"
+        )
+    if len(rows) > _LINES:
+        lines.append(f"… and {len(rows) - _LINES} more wider")
     lines += [f"{row['count']}× {row['message']}" for row in case["warnings"]]
     return lines
