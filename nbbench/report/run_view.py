@@ -37,12 +37,8 @@ def run_blocks(
     rows = [row for commit in commits if (row := _row(commit, results))]
     counts, where = Counter(result.status for result in results), f" on {machine}" if machine else ""
     kinds = ", ".join(f"{counts[s]} {s}" for s in Status if counts[s] or s is Status.OK)
-    words = (
-        f"{plural(len(rows), 'commit')} measured{where}: {kinds}."
-        if counts
-        else f"Nothing was measured{where}."
-    )
-    blocks: list[Block] = [Head(words)]
+    words = f"{plural(len(rows), 'commit')} measured{where}: {kinds}."
+    blocks: list[Block] = [Head(words if counts else f"Nothing was measured{where}.")]
     if rows:
         headers = ("commit", "date", "ok", "failed", "skipped", "time", "subject")
         blocks.append(Table(headers, rows, right=(2, 3, 4, 5), codes=(0,), spare=(1, 5, 4)))
