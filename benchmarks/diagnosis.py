@@ -81,9 +81,6 @@ def _timed(case: subject.Case) -> dict[str, float]:
         "user_s": median(r.user_s for r in runs),
         "system_s": median(r.system_s for r in runs),
         "minor_faults": int(median(r.minor_faults for r in runs)),
-        "runs": len(runs),
-        "fastest_s": min(r.wall_s for r in runs),
-        "slowest_s": max(r.wall_s for r in runs),
     }
 
 

@@ -6,7 +6,7 @@ Times are seconds (`_s`), sizes bytes (`_bytes`). Facts only: their sentences ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -31,21 +31,17 @@ class RunOutcome(StrEnum):
     PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
     SETUP_ERROR = "setup error"  # no test came to its own code; pytest's exit code 1
     INTERRUPTED = "interrupted"  # Ctrl-C, or a signal to nbbench
-    DISK_FULL = "disk full"  # the evidence could not be written to the end
-    UNKNOWN = "unknown"  # nbbench was killed before it could tell
+    UNKNOWN = "unknown"  # still running, or nbbench was killed
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the run gave no answer, neither a pass nor a failed test."""
+        """Whether the run gave no answer."""
         return self not in (RunOutcome.PASSED, RunOutcome.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What something cost: one command with all its processes that were waited for, or one test's call.
-
-    `max_rss_bytes` is the largest process alone.
-    """
+    """What one command or one test's call cost; `max_rss_bytes` is of the largest process."""
 
     wall_s: float = 0.0
     user_s: float = 0.0
@@ -123,8 +119,8 @@ class OperatorCost:
 class TestRun:
     """Everything in the plugin's record.
 
-    `exit_status` is pytest's, None when the session never ended. `problems` are what the plugin met, and what
-    of its record could not be read. An empty run (`started` False) means that the plugin was never loaded.
+    `exit_status` is pytest's, None when the session never ended. `packages` are those of its
+    beginning, `problems` what the plugin met. `started` is False where there is no record.
     """
 
     __test__: ClassVar[bool] = False
@@ -132,12 +128,20 @@ class TestRun:
     tests: tuple[TestRecord, ...] = ()
     exit_status: int | None = None
     python: str = ""
+    executable: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    packages_after: Mapping[str, str] | None = None
     pytest: str = ""
     torch: str = ""
     cores: int = 0
     capture_off: bool = False
     operators: tuple[OperatorCost, ...] = ()
     problems: tuple[str, ...] = ()
+
+    def version_of(self, name: str) -> str:
+        """Python's version, or an installed package's; empty where there is none."""
+        known = {found.lower().replace("_", "-"): version for found, version in self.packages.items()}
+        return self.python if name == "python" else known.get(name, "")
 
     def count(self, outcome: str) -> int:
         """How many tests ended so."""
@@ -230,21 +234,15 @@ class Diagnosis:
     """What the measurements after a run found out, in processes of their own.
 
     `default_dtype` is what the subject computes in when nobody names a dtype. `copy_bytes_per_s` is the copy
-    ceiling with `threads`, `copy_test_bytes_per_s` with as many as the test used (at most one a core).
-    `not_comparable` says why the test's times must not be held against these measurements, which are eager.
+    ceiling with as many threads as the test used (at most one a core). All of it is eager.
     """
 
-    tree: str = ""
     torch: str = ""
     default_dtype: str = ""
-    threads: int = 0
-    cores: int = 0
     trials: tuple[MallocTrial, ...] = ()
     copy_bytes_per_s: float | None = None
-    copy_test_bytes_per_s: float | None = None
     disturbance: Disturbance = Disturbance(processes=0)  # noqa: RUF009 -- frozen
     error: str = ""
-    not_comparable: str = ""
     notes: tuple[str, ...] = ()
 
     @property

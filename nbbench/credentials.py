@@ -168,7 +168,7 @@ _PATH = re.compile(r"(?:/[\w.+@-]+)+/?")
 _WORD = re.compile(r"[A-Za-z0-9+/=]+")
 _CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MIN_RANDOM = 16
-# Every format of tokens.py holds a run of this length.
+# Every format of the table holds a run of this length.
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{14}")
 
 _KEY_BEGINS = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")

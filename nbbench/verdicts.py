@@ -18,11 +18,11 @@ class Verdict:
 
     series: str
     outcome: Outcome
-    effect: float | None
-    effect_lo: float | None
-    effect_hi: float | None
-    floor: float
-    rounds: int
+    effect: float | None = None
+    effect_lo: float | None = None
+    effect_hi: float | None = None
+    floor: float = 0.0
+    rounds: int = 0
     evidence: tuple[EvidenceRecord, ...] = ()
     cause: Cause | None = None
     reproduce: str = ""

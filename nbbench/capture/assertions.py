@@ -6,18 +6,23 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from nbbench.captured import Check, TestRecord
 
-_OPERATORS: dict[type[ast.cmpop], str] = {ast.GtE: ">=", ast.LtE: "<=", ast.Gt: ">", ast.Lt: "<"}
-_TRUTH: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
+_OPERATORS = {
+    ast.GtE: (">=", operator.ge),
+    ast.LtE: ("<=", operator.le),
+    ast.Gt: (">", operator.gt),
+    ast.Lt: ("<", operator.lt),
 }
-_FLIPPED = {">=": "<=", "<=": ">=", ">": "<", "<": ">"}
+_FLIPPED = {ast.GtE: ast.LtE, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.Lt: ast.Gt}
+_ARITHMETIC = {
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+}
 # pytest writes `E   assert 0.176 >= (0.378 * 0.5)` under the source line `>   assert …`.
 _EXPLAINED = re.compile(r"^E\s+assert (?P<expression>.{3,300})$", re.MULTILINE)
 _SOURCE = re.compile(r"^>\s+assert (?P<expression>.{3,300}?)(?:,\s*(?:\\|\(|f?[\"'].*))?$", re.MULTILINE)
@@ -47,85 +52,69 @@ def compare(expression: str, source: str = "", test: str = "") -> Check | None:
 
     `source` is the expression with names, where it is known. None when it is not one comparison of numbers.
     """
-    tree, named = _comparison(_WRAPPED.sub(r"\g<inner>", expression)), _comparison(source)
-    if tree is None:
+    figures, named = _comparison(_WRAPPED.sub(r"\g<inner>", expression)), _comparison(source)
+    if figures is None:
         return None
-    left, right = tree.left, tree.comparators[0]
-    op = _OPERATORS[type(tree.ops[0])]
-    if named is not None and isinstance(named.left, ast.Constant):  # `3.5 <= ratio`
-        left, right, op = right, left, _FLIPPED[op]
-        named = ast.Compare(named.comparators[0], named.ops, [named.left])
+    (left, kind, right), names = figures, named
+    if names is not None and isinstance(names[0], ast.Constant):  # `3.5 <= ratio`
+        (left, kind, right), names = (right, _FLIPPED[kind], left), (names[2], _FLIPPED[names[1]], names[0])
     value, threshold = _evaluate(left), _evaluate(right)
     if value is None or threshold is None:
         return None
-    passed = _TRUTH[op](value, threshold)
-    base = _factor(right, named)
-    if base is not None and base[0] != 0:
-        value, threshold = value / base[0], base[1]
-    name = " ".join(source.split())
-    if named is not None:
-        name = _ratio_name(named) if base is not None else ast.unparse(named.left)
+    op, holds = _OPERATORS[kind]
+    passed, name = holds(value, threshold), " ".join(source.split())
+    if names is not None:
+        name = ast.unparse(names[0])
+    base = _base(right, names[2] if names is not None else None)
+    if base is not None and base[0]:
+        value, threshold = value / base[0], threshold / base[0]
+        name += f" / {base[1]}" if base[1] else ""
     text = f"assert {' '.join((source or expression).split())}"
     return Check(name or "asserted", op, threshold, value, passed, text, test)
 
 
-def _comparison(text: str) -> ast.Compare | None:
+def _comparison(text: str) -> tuple[ast.expr, type[ast.cmpop], ast.expr] | None:
     """The one comparison that `text` is; None for anything else."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if isinstance(tree, ast.Compare) and len(tree.ops) == 1 and type(tree.ops[0]) in _OPERATORS:
-        return tree
+        return tree.left, type(tree.ops[0]), tree.comparators[0]
     return None
 
 
 def _evaluate(node: ast.expr, depth: int = 0) -> float | None:
     """A number, or a sum, difference, product or quotient of numbers; None for anything else."""
-    if depth > 20:
-        return None
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        try:
+    try:
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             value = float(node.value)  # type: ignore[arg-type]
-        except OverflowError:
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and depth < 20:
+            value = -(_evaluate(node.operand, depth + 1) or math.nan)
+        elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC and depth < 20:
+            sides = (_evaluate(node.left, depth + 1), _evaluate(node.right, depth + 1))
+            a, b = (math.nan if side is None else side for side in sides)
+            value = _ARITHMETIC[type(node.op)](a, b)
+        else:
             return None
-        return value if math.isfinite(value) else None
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = _evaluate(node.operand, depth + 1)
-        return None if inner is None else -inner
-    if not isinstance(node, ast.BinOp):
+    except (OverflowError, ZeroDivisionError):
         return None
-    a, b = _evaluate(node.left, depth + 1), _evaluate(node.right, depth + 1)
-    if a is None or b is None:
-        return None
-    if isinstance(node.op, ast.Mult):
-        return a * b
-    if isinstance(node.op, ast.Div) and b:
-        return a / b
-    if isinstance(node.op, ast.Add | ast.Sub):
-        return a + b if isinstance(node.op, ast.Add) else a - b
-    return None
+    return value if math.isfinite(value) else None
 
 
-def _factor(node: ast.expr, named: ast.Compare | None) -> tuple[float, float] | None:
-    """(base, factor) of a product of two numbers: the factor is the source's constant, or looks like one."""
-    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)):
-        return None
-    a, b = _evaluate(node.left), _evaluate(node.right)
-    if a is None or b is None:
-        return None
-    by_hand = min((node.left, node.right), key=lambda side: len(ast.unparse(side)))
-    source = named.comparators[0] if named is not None else None
-    if isinstance(source, ast.BinOp) and isinstance(source.left, ast.Constant):
-        by_hand = node.left
-    elif isinstance(source, ast.BinOp) and isinstance(source.right, ast.Constant):
-        by_hand = node.right
-    return (b, a) if by_hand is node.left else (a, b)
+def _base(product: ast.expr, named: ast.expr | None) -> tuple[float, str] | None:
+    """What a constant factor is multiplied with, as a figure and by name; None where nothing is.
 
-
-def _ratio_name(named: ast.Compare) -> str:
-    right = named.comparators[0]
-    if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Mult):
-        base = next((s for s in (right.left, right.right) if not isinstance(s, ast.Constant)), right)
-        return f"{ast.unparse(named.left)} / {ast.unparse(base)}"
-    return ast.unparse(named.left)
+    Without the source the shorter of two numbers is taken for the constant, for it was written by hand.
+    """
+    if not (isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult)):
+        return None
+    sides = (product.left, product.right)
+    names: tuple[ast.expr | None, ast.expr | None] = (None, None)
+    if isinstance(named, ast.BinOp):
+        names = (named.left, named.right)
+    constant = next((i for i in (0, 1) if isinstance(names[i], ast.Constant)), None)
+    if constant is None:
+        constant = min((0, 1), key=lambda i: len(ast.unparse(sides[i])))
+    base, name = _evaluate(sides[1 - constant]), names[1 - constant]
+    return None if base is None else (base, ast.unparse(name) if name is not None else "")

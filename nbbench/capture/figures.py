@@ -6,6 +6,7 @@ line. Numbers inside words, versions, paths and counters of the subject's chatte
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -33,7 +34,7 @@ _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
 _QUANTITY = re.compile(rf"(?<![\w.,/\-+])~?(?P<number>{_NUMBER})[ \t]?(?P<unit>{_UNIT})(?![\w/*^])")
 _BARE = re.compile(rf"^\W*(?P<label>[A-Za-z][\w /()\-]{{0,60}}?)\s*[:=]\s*(?P<number>{_NUMBER})\s*$")
 _SIZE = re.compile(r"(?<![\w.])(?P<size>\d{2,5})\s?[×xX]\s?(?P=size)(?![\w.×])")
-_DTYPE = re.compile(r"(?i)\bfloat(?P<bits>16|32|64)\b")
+_DTYPE = re.compile(r"(?i)\bfloat(?:16|32|64)\b")
 # What a test demands is no figure: `(expected ≥ 0.5x)`, `below 30% threshold`.
 _DEMAND = re.compile(
     rf"(?i)(?P<word>expected|requires?|required|needs?|must be|below|under|above|over|exceeds"
@@ -47,11 +48,10 @@ _MAX_FIGURES = 2_000  # a test prints a page; a flood is chatter
 
 def figures_of(tests: Iterable[TestRecord]) -> tuple[Figure, ...]:
     """Every figure that the tests printed, and that the messages of failing ones hold."""
-    found: list[Figure] = []
-    for test in tests:
-        for text in (test.stdout, test.stderr, test.message):
-            found.extend(parse_figures(text, test.nodeid))
-    return tuple(found[:_MAX_FIGURES])
+    texts = ((text, test.nodeid) for test in tests for text in (test.stdout, test.stderr, test.message))
+    return tuple(
+        itertools.islice((f for text, test in texts for f in parse_figures(text, test)), _MAX_FIGURES)
+    )
 
 
 def parse_figures(text: str, test: str = "") -> Iterator[Figure]:
@@ -61,79 +61,47 @@ def parse_figures(text: str, test: str = "") -> Iterator[Figure]:
         line = raw[:_MAX_LINE].rstrip()
         if line.startswith("["):  # a tagged log line: the subject's chatter, the same at every run
             continue
-        size, dtype = _size_of(line), _dtype_of(line)
+        sizes = {int(match["size"]) for match in _SIZE.finditer(line)}
+        dtypes = {match[0].lower() for match in _DTYPE.finditer(line)}
+        named = (sizes.pop() if len(sizes) == 1 else 0, dtypes.pop() if len(dtypes) == 1 else "")
         if line.endswith(":"):
-            context = size, dtype
+            context = named
             continue
         if line and not line[0].isspace():
             context = (0, "")
-        yield from _line_figures(line, test, size or context[0], dtype or context[1])
+        yield from _line_figures(line, test, named[0] or context[0], named[1] or context[1])
 
 
 def _line_figures(line: str, test: str, size: int, dtype: str) -> Iterator[Figure]:
     # Sizes and demands are blanked, not cut, so that places in the line stay true.
     rest = _DEMAND.sub(_blank, _SIZE.sub(_blank, line))
-    matches = list(_QUANTITY.finditer(rest))
+    found = [(m["number"], *_UNITS[m["unit"]], m.start(), m.end()) for m in _QUANTITY.finditer(rest)]
+    if not found and (bare := _BARE.match(rest)):
+        found = [(bare["number"], "value", "", bare.start("number"), bare.end())]
     end = 0
-    for match in matches:
-        kind, unit = _UNITS[match["unit"]]
-        label = _label(rest[end : match.start()])
-        end = match.end()
-        yield _figure(match["number"], unit, kind, label, line, test, size, dtype)
-    if not matches and (bare := _BARE.match(rest)):
-        yield _figure(bare["number"], "", "value", bare["label"], line, test, size, dtype)
+    for number, kind, unit, start, stop in found:
+        label = _label(rest[end:start], dtype)
+        parts = [f"{size}²" if size else "", dtype, label or kind]
+        if label and kind not in ("value", "percent", "ratio") and kind not in label.lower():
+            parts.append(kind)
+        mantissa, _, exponent = number.lower().partition("e")
+        resolution = 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+        name, value = " ".join(filter(None, parts)), float(number.replace(",", ""))
+        yield Figure(name, value, unit, kind, line.strip(), test, size, dtype, resolution)
+        end = stop
 
 
-def _figure(
-    number: str, unit: str, kind: str, label: str, line: str, test: str, size: int, dtype: str
-) -> Figure:
-    if dtype:  # the name says it already
-        label = _DTYPE.sub("", label)
-    label = " ".join(label.replace("()", "").split())
-    label = label if re.search("[A-Za-z]", label) else ""
-    parts = [f"{size}²" if size else "", dtype, label or kind]
-    if label and kind not in ("value", "percent", "ratio") and kind not in label.lower():
-        parts.append(kind)
-    return Figure(
-        name=" ".join(part for part in parts if part),
-        value=float(number.replace(",", "")),
-        unit=unit,
-        kind=kind,
-        line=line.strip(),
-        test=test,
-        size=size,
-        dtype=dtype,
-        resolution=_resolution(number),
-    )
-
-
-def _resolution(number: str) -> float:
-    """Half a unit of the last digit of a printed number: 0.0005 for `0.123`."""
-    mantissa, _, exponent = number.lower().partition("e")
-    decimals = len(mantissa.partition(".")[2])
-    return 0.5 * 10.0 ** (int(exponent or 0) - decimals)
-
-
-def _size_of(line: str) -> int:
-    """The edge of the square detector that a line names (`512×512`); 0 for none or several."""
-    sizes = {int(match["size"]) for match in _SIZE.finditer(line)}
-    return sizes.pop() if len(sizes) == 1 else 0
-
-
-def _dtype_of(line: str) -> str:
-    kinds = {f"float{match['bits']}" for match in _DTYPE.finditer(line)}
-    return kinds.pop() if len(kinds) == 1 else ""
-
-
-def _label(before: str) -> str:
-    """The words in front of a number, from the last separator on."""
-    part = re.split(r"[,;|]", before)[-1]
-    words = _LABEL.findall(part.strip(" \t:=~-•*"))
+def _label(before: str, dtype: str) -> str:
+    """The words in front of a number, from the last separator on, without a dtype that is named anyway."""
+    words = _LABEL.findall(re.split(r"[,;|]", before)[-1].strip(" \t:=~-•*"))
     label = words[-1] if words else ""
     if label.count("(") > label.count(")"):
-        opening = label.rindex("(")  # `4 threads (speedup: 1.9x)`: what the bracket holds is the label
-        label = label[opening + 1 :] if label[opening + 1 :].strip(" :") else label[:opening]
-    return label.strip(" -.:")[-60:]
+        outside, _, inside = label.rpartition("(")  # `4 threads (speedup: 1.9x)`: the bracket is the label
+        label = inside if inside.strip(" :") else outside
+    label = " ".join(
+        (_DTYPE.sub("", label) if dtype else label).strip(" -.:")[-60:].replace("()", "").split()
+    )
+    return label if re.search("[A-Za-z]", label) else ""
 
 
 def _blank(match: re.Match[str]) -> str:

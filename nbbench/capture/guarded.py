@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,26 +34,8 @@ _DRAIN_S = 5.0  # for output still in the pipes when every process has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardedCommand:
-    """What to run and how. `scratch` is for what is no evidence yet: GNU time writes its `time.txt` there.
-
-    The command gets SIGTERM after `timeout_s`, and SIGKILL `grace_s` later.
-    """
-
-    argv: tuple[str, ...]
-    cwd: Path
-    environ: Mapping[str, str]
-    folder: Path
-    scratch: Path
-    timeout_s: float
-    grace_s: float = 10.0
-    time_program: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedRun:
-    """How the command ended. `disk_error` is what the machine said when a log could not be written;
-    `signalled` is the first signal that nbbench itself got meanwhile, 0 for none."""
+    """How the command ended. `signalled` is the first signal that nbbench itself got, 0 for none."""
 
     exit_code: int
     outcome: RunOutcome
@@ -61,7 +43,6 @@ class GuardedRun:
     ended_at: datetime
     usage: Usage | None = None
     reason: str = ""
-    disk_error: str = ""
     signalled: int = 0
     notes: tuple[str, ...] = ()
 
@@ -102,34 +83,47 @@ def reason_of(outcome: RunOutcome, code: int) -> str:
         RunOutcome.TIMEOUT: "a timeout inside the command ended it",
         RunOutcome.NOT_FOUND: "the command, or a program that it starts, was not found",
         RunOutcome.NOT_EXECUTABLE: "the command, or a program that it starts, cannot be executed",
-        RunOutcome.NO_TESTS: "pytest found no such test" if code == NO_SUCH_TEST else "nothing was collected",
+        RunOutcome.NO_TESTS: "pytest found no such test, or does not know an option (see stderr.log)"
+        if code == NO_SUCH_TEST
+        else "nothing was collected",
         RunOutcome.PYTEST_ERROR: "pytest stopped before the tests ran to their end "
         "(collection or internal error)",
     }.get(outcome, "")
 
 
-def run_guarded(command: GuardedCommand, screens: tuple[Screen, Screen]) -> GuardedRun:
-    """Run the command to its end, whatever that is. Raises HostError only when nothing can be started."""
-    logs = (
-        LogWriter(command.folder / "pytest.log", STDOUT_BYTES, command.environ),
-        LogWriter(command.folder / "stderr.log", STDERR_BYTES, command.environ),
-    )
-    return _Watch(command, logs, screens).run()
+@dataclass(slots=True, kw_only=True)
+class GuardedCommand:
+    """One command to run, then its supervisor, two streams, and the user's signals.
 
+    `scratch` is for what is no evidence yet: GNU time writes its `time.txt` there. The command gets SIGTERM
+    after `timeout_s`, and SIGKILL `grace_s` later.
+    """
 
-class _Watch:
-    """One run: the supervisor, two streams, and the user's signals."""
-
-    def __init__(
-        self, command: GuardedCommand, logs: tuple[LogWriter, LogWriter], screens: tuple[Screen, Screen]
-    ) -> None:
-        self.command, self.logs, self.screens = command, logs, screens
-        self.disk_error = ""
-        self.signalled: list[int] = []
-        self.report = b""
+    argv: tuple[str, ...]
+    cwd: Path
+    environ: Mapping[str, str]
+    folder: Path
+    scratch: Path
+    timeout_s: float
+    grace_s: float = 10.0
+    time_program: str = ""
+    screens: tuple[Screen, Screen] = field(default_factory=lambda: (Screen(None), Screen(None)))
+    logs: tuple[LogWriter, ...] = ()
+    process: subprocess.Popen[bytes] = field(init=False)
+    control: int = -1
+    report: bytes = b""
+    disk_error: str = ""
+    signalled: list[int] = field(default_factory=list)
 
     def run(self) -> GuardedRun:
-        """Start, watch, end; the logs are closed in any case."""
+        """Run the command to its end, whatever that is.
+
+        Raises HostError when it cannot be started, or its output cannot be kept: it is ended then.
+        """
+        self.logs = (
+            LogWriter(self.folder / "pytest.log", STDOUT_BYTES, self.environ),
+            LogWriter(self.folder / "stderr.log", STDERR_BYTES, self.environ),
+        )
         started = datetime.now(UTC)
         control_read, self.control = os.pipe()
         report_read, report_write = os.pipe()
@@ -151,26 +145,28 @@ class _Watch:
                 self.process.kill()
                 self.process.wait()
             self._close_logs()
+        if self.disk_error:
+            raise HostError(f"cannot write {self.folder}: {self.disk_error}", hint="free some space")
         return self._ended(started)
 
     def _start(self, control: int, report: int) -> subprocess.Popen[bytes]:
-        command, timed = self.command, []
-        if command.time_program:
-            timed = [command.time_program, "-v", "-o", str(command.scratch / "time.txt"), "--"]
+        timed = []
+        if self.time_program:
+            timed = [self.time_program, "-v", "-o", str(self.scratch / "time.txt"), "--"]
         spec = {
-            "command": [*timed, *command.argv],
+            "command": [*timed, *self.argv],
             "wrapped": bool(timed),
-            "timeout_s": command.timeout_s,
-            "grace_s": command.grace_s,
+            "timeout_s": self.timeout_s,
+            "grace_s": self.grace_s,
             "control_fd": control,
             "report_fd": report,
-            "scratch": str(command.scratch),
+            "scratch": str(self.scratch),
         }
         try:
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
-                cwd=command.cwd,
-                env=dict(command.environ),
+                cwd=self.cwd,
+                env=dict(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -204,7 +200,7 @@ class _Watch:
         if self.disk_error:
             return
         try:
-            self.screens[index].show(data, self.logs[index].feed(data))
+            self.screens[index].show(self.logs[index].feed(data))
         except OSError as error:  # a figure without its evidence is worth nothing: the run ends here
             self.disk_error = error.strerror or str(error)
             self._say(b"t")
@@ -212,8 +208,7 @@ class _Watch:
     def _close_logs(self) -> None:
         for log, screen in zip(self.logs, self.screens, strict=True):
             try:
-                screen.show(b"", log.close())
-                screen.end_line()
+                screen.show(log.close())
             except (OSError, HostError) as error:
                 self.disk_error = self.disk_error or str(error)
 
@@ -246,15 +241,13 @@ class _Watch:
         code: int = told.get("exit_code", -9)
         notes = [log.note for log in self.logs if log.note]
         code = SIGNAL_BASE - code if code < 0 else code
-        outcome = outcome_of(code, is_pytest(self.command.argv))
+        outcome = outcome_of(code, is_pytest(self.argv))
         reason = reason_of(outcome, code)
         if not told:
             reason = "the command's supervisor was killed, so how the command ended is not known"
         elif told.get("timed_out"):
             code, outcome = EXIT_TIMEOUT, RunOutcome.TIMEOUT
-            reason = f"it ran longer than the outer timeout of {self.command.timeout_s:g} s"
-        elif self.disk_error:
-            outcome, reason = RunOutcome.DISK_FULL, f"the log could not be written: {self.disk_error}"
+            reason = f"it ran longer than the outer timeout of {self.timeout_s:g} s"
         elif self.signalled:
             name = signal.Signals(self.signalled[0]).name
             outcome, reason = RunOutcome.INTERRUPTED, f"interrupted by the user ({name})"
@@ -267,7 +260,6 @@ class _Watch:
             ended_at=datetime.now(UTC),
             usage=Usage(**told["usage"]) if "usage" in told else None,
             reason=reason,
-            disk_error=self.disk_error,
             signalled=self.signalled[0] if self.signalled else 0,
             notes=tuple(notes),
         )

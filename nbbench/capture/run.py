@@ -14,15 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of, run_guarded
+from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
+from nbbench.capture.guards import is_pytest
 from nbbench.capture.profile_trace import keep_traces
-from nbbench.capture.session import RESERVE, CaptureRequest, Session, load_text
-from nbbench.capture.snapshots import inspect_interpreter, package_changes, tree_changes
+from nbbench.capture.session import CaptureRequest, Session, load_text
+from nbbench.capture.snapshots import package_changes, tree_changes
 from nbbench.capture.test_records import copy_record, read_test_records
-from nbbench.captured import Capture, RunOutcome
+from nbbench.captured import Capture, RunOutcome, TestRun
 from nbbench.config import Settings
 from nbbench.documents import document
-from nbbench.errors import HostError, NbbenchError
+from nbbench.errors import HostError
 from nbbench.measure.machine import torch_env_text
 from nbbench.record import stamp
 from nbbench.record.atomic import host_error, write_text
@@ -36,6 +37,10 @@ _T = TypeVar("_T")
 
 _LOGS = ("pytest.log", "stderr.log")
 _TORCH_ENV_TIMEOUT_S = 60.0
+_VERSIONS = (
+    *("python", "torch", "numpy", "scipy", "triton", "mkl", "intel-openmp"),
+    *("pytest", "pytest-timeout", "pytest-xdist"),
+)
 
 
 def run_capture(
@@ -44,16 +49,15 @@ def run_capture(
     """Check, run, and write the evidence folder.
 
     Raises UsageError for a broken guard without sign-off, HostError when the machine cannot
-    start or keep the capture; a folder that was begun then stays, and says BLOCKED.
+    start or keep the capture (a full disk); a folder that was begun then stays, and says BLOCKED.
     """
     with tempfile.TemporaryDirectory(prefix="nbbench-capture-", ignore_cleanup_errors=True) as scratch:
         session = Session(settings, request, environ, Path(scratch))
         session.check()
         session.open_folder()
-        ended: GuardedRun | None = None
         try:
             session.write_opening()
-            command = GuardedCommand(
+            ended = GuardedCommand(
                 argv=request.command,
                 cwd=request.subject,
                 environ=session.environ,
@@ -61,13 +65,15 @@ def run_capture(
                 scratch=session.scratch,
                 timeout_s=session.capture.timeout_s,
                 time_program=gnu_time(),
-            )
-            ended = run_guarded(command, request.screens)
+                screens=request.screens,
+            ).run()
             _finish(session, ended)
         except (HostError, OSError) as error:
-            refused = host_error(session.folder, error) if isinstance(error, OSError) else error
-            _last_words(session, ended, refused)
-            raise refused from error
+            with contextlib.suppress(OSError):
+                session.folder.rmdir()  # not a single file could be written
+            if isinstance(error, HostError):
+                raise
+            raise host_error(session.folder, error) from error
     return session.folder, session.capture
 
 
@@ -90,8 +96,6 @@ def register_capture(settings: Settings, folder: Path, say: Callable[[str], None
 
 def _finish(session: Session, ended: GuardedRun) -> None:
     """Write the rest of the folder and seal it. Raises HostError when the disk refuses."""
-    if ended.disk_error:
-        raise HostError(f"cannot write {session.folder}: {ended.disk_error}", hint="free some space")
     _settle_folder(session)
     session.write(pages.EXIT_CODE, f"{ended.exit_code}\n")
     session.notes += ended.notes
@@ -101,12 +105,12 @@ def _finish(session: Session, ended: GuardedRun) -> None:
         session.notes.append(note)
     after = session.tree_now()
     session.anomalies += tree_changes(session.before, after)
-    if session.interpreter is not None:
-        again = inspect_interpreter(session.python, session.environ)
-        session.anomalies += package_changes(session.interpreter, again)
-    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session), pages.NOT_RECORDED)
+    run = read_test_records(records)
+    session.anomalies += package_changes(run)
+    versions = tuple((name, version) for name in _VERSIONS if (version := run.version_of(name)))
+    torch_env = _optional(session, "torch_env.txt", lambda: _torch_env(session, run), pages.NOT_RECORDED)
     session.write("torch_env.txt", torch_env)
-    ended = _as_tested(records, ended)
+    ended = _as_tested(session, run, ended)
     capture = replace(
         session.capture,
         outcome=ended.outcome,
@@ -117,6 +121,8 @@ def _finish(session: Session, ended: GuardedRun) -> None:
         usage=ended.usage,
         signalled=ended.signalled,
         time_source=time_source,
+        python=run.executable,
+        versions=versions,
         changes_after=after.changes,
         load_after=load_text(),
     )
@@ -127,25 +133,8 @@ def _finish(session: Session, ended: GuardedRun) -> None:
     _seal(session)
 
 
-def _last_words(session: Session, ended: GuardedRun | None, error: Exception) -> None:
-    """The disk refused: give the reserve back, and use it to say so as far as that is possible."""
-    with contextlib.suppress(OSError, NbbenchError):
-        (session.folder / RESERVE).unlink(missing_ok=True)
-        session.write(pages.EXIT_CODE, f"{ended.exit_code if ended else 'unknown'}\n")
-        session.capture = replace(
-            session.capture,
-            outcome=RunOutcome.DISK_FULL,
-            exit_code=ended.exit_code if ended else None,
-            reason=f"the evidence is not complete: {error}",
-        )
-        _seal(session)
-    with contextlib.suppress(OSError):
-        session.folder.rmdir()  # not a single file could be written
-
-
 def _seal(session: Session) -> None:
     """Replace the opening pages by the final ones and seal the folder. Raises HostError."""
-    (session.folder / RESERVE).unlink(missing_ok=True)
     names = {path.name for path in session.folder.iterdir()} | {pages.METRICS, stamp.CHECKSUMS}
     found = session.capture.findings
     notes = [*session.notes, *(found.notes if found else ()), *stamp.check_folder(session.folder)]
@@ -166,37 +155,19 @@ def _seal(session: Session) -> None:
 
 
 def _settle_folder(session: Session) -> None:
-    """The command may have reached its own folder: pages are written again, and of what else it put
-    there a text stays, without credentials. Raises HostError or OSError."""
+    """The command may have reached its own folder: what it put there goes, pages are written again."""
     session.folder.mkdir(parents=True, exist_ok=True)
-    own = {RESERVE, *_LOGS, *session.opening}
+    own = {*_LOGS, *session.opening}
     for path in sorted(session.folder.iterdir()):
-        text = _accepted(session, path)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name not in own:
             path.unlink()
-        if path.name in own:
-            continue
-        if text is not None:
-            session.write(path.name, text)
-        shown = redact_text(ascii(path.name)[1:-1], session.secrets)
-        end = "kept" if text is not None else "removed"
-        session.anomalies.append(f"the command put {shown} into the evidence folder; it is {end}")
+        if path.name not in own:
+            shown = redact_text(ascii(path.name)[1:-1], session.secrets)
+            session.anomalies.append(f"the command put {shown} into the evidence folder; it is removed")
     for name, text in session.opening.items():
         write_text(session.folder / name, text)
-
-
-def _accepted(session: Session, path: Path) -> str | None:
-    """The text of an ordinary file with an accepted name and size; None for everything else."""
-    if path.is_symlink() or not path.is_file() or stamp.name_problem(path.name):
-        return None
-    if redact_text(path.name, session.secrets) != path.name or path.stat().st_size > stamp.MAX_FILE_BYTES:
-        return None
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 def _write_time(session: Session, ended: GuardedRun) -> str:
@@ -208,18 +179,19 @@ def _write_time(session: Session, ended: GuardedRun) -> str:
     why = "GNU time is missing, or was killed"
     if ended.usage is None:
         why = ended.reason or "nothing is known of the command's end"
-    session.write("time.txt", pages.time_txt(ended.usage, session.capture.command, ended.exit_code, why))
+    session.write("time.txt", pages.time_txt(ended.usage, why))
     return f"wait4: {why}"
 
 
-def _torch_env(session: Session) -> str:
-    if not session.python:
-        return "# not recorded: which interpreter the command uses is not known\n"
-    if not (session.interpreter and session.interpreter.version_of("torch")):
-        return f"# not recorded: torch is not installed for {session.python}\n"
+def _torch_env(session: Session, run: TestRun) -> str:
+    if not run.executable:
+        return "# not recorded: no test session told its interpreter\n"
+    if not run.version_of("torch"):
+        return f"# not recorded: torch is not installed for {run.executable}\n"
     session.request.say("recording torch_env.txt …")
-    versions = dict(session.capture.versions)
-    return torch_env_text(session.python, _TORCH_ENV_TIMEOUT_S, environ=session.environ, versions=versions)
+    return torch_env_text(
+        run.executable, _TORCH_ENV_TIMEOUT_S, environ=session.environ, versions=run.packages
+    )
 
 
 def _with_findings(session: Session, capture: Capture) -> Capture:
@@ -247,16 +219,17 @@ def _optional(session: Session, what: str, step: Callable[[], _T], otherwise: _T
     return otherwise
 
 
-def _as_tested(records: Path, ended: GuardedRun) -> GuardedRun:
+def _as_tested(session: Session, run: TestRun, ended: GuardedRun) -> GuardedRun:
     """The same, where the plugin's record knows better: whose exit code it is, whether a test ran."""
     from nbbench.capture.findings import setup_error
 
     if ended.outcome is not RunOutcome.FAILED:
         return ended
-    run = read_test_records(records)
     if run.exit_status == ended.exit_code:  # pytest, by whatever launcher it was started
         outcome = outcome_of(ended.exit_code, True)
         ended = replace(ended, outcome=outcome, reason=reason_of(outcome, ended.exit_code))
+    elif is_pytest(session.request.command) and not run.started and session.records_tests:
+        return replace(ended, outcome=RunOutcome.PYTEST_ERROR, reason="no test session began; see stderr.log")
     broken = setup_error(run)
     if broken is None or ended.outcome is not RunOutcome.FAILED:
         return ended

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nbbench
-from nbbench.capture.guards import guarded_environment, is_pytest, unwrapped, violations
+from nbbench.capture.guards import guarded_environment, unwrapped, violations
 from nbbench.capture.logs import Screen
-from nbbench.capture.snapshots import WorkTree, find_python, inspect_interpreter, work_tree
+from nbbench.capture.snapshots import WorkTree, work_tree
 from nbbench.captured import Capture
 from nbbench.config import Settings
 from nbbench.disturbance import busy_load
-from nbbench.errors import HostError, UsageError
+from nbbench.errors import UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
@@ -33,15 +33,8 @@ from nbbench.report import capture as pages
 from nbbench.report.capture_page import summary_md
 from nbbench.subject.presets import Preset
 
-RESERVE = ".nbbench-reserve"
-# Room for the last words on a full disk: exit code, summary, metadata, checksums.
-_RESERVE_BYTES = 256 * 1024
 _PLUGIN = "nbbench_evidence"
 _PLUGIN_FOLDER = Path(nbbench.__file__).parent / "capture" / "evidence_plugin"
-_VERSIONS = (
-    *("torch", "numpy", "scipy", "triton", "mkl", "intel-openmp", "pytest", "pytest-timeout"),
-    *("pytest-xdist",),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +58,7 @@ class Session:
     """One capture under way. `scratch` holds what is not redacted yet: the plugin's record, a trace.
 
     `capture` is what is known so far, without credentials; `anomalies` and `notes` grow on the way.
-    `interpreter` is None where it is not known. `secrets` are what no file may hold.
+    `secrets` are what no file may hold.
     """
 
     def __init__(
@@ -79,6 +72,7 @@ class Session:
         self.waived: tuple[str, ...] = ()
         self.notes: list[str] = []
         self.anomalies: list[str] = []
+        self.records_tests = True
 
     def write(self, name: str, text: str) -> None:
         """Write one file of the folder at once, without credentials. Raises HostError."""
@@ -87,15 +81,10 @@ class Session:
     def check(self) -> None:
         """Check the guards and look at what will run; nothing is written.
 
-        Raises UsageError for a broken guard without sign-off, HostError for an interpreter that
-        cannot run the guarded command.
+        Raises UsageError for a broken guard without sign-off.
         """
         request = self.request
         self._check_guards()
-        self.python = find_python(request.command, request.subject, self.environ)
-        self.interpreter = inspect_interpreter(self.python, self.environ) if self.python else None
-        if is_pytest(request.command):
-            self._check_pytest()
         self.before = self.tree_now()
         if self.before.problem:
             self.notes.append(f"the subject's folder is {self.before.problem}")
@@ -121,27 +110,9 @@ class Session:
         self.notes += [f"waived: {v.text} ({v.rule})" for v in found]
         self.waived = tuple(dict.fromkeys(v.rule for v in found))
 
-    def _check_pytest(self) -> None:
-        """Without pytest nothing runs; the guarded string has --timeout, which needs pytest-timeout."""
-        found = self.interpreter
-        if found is None:
-            return
-        if not found.version_of("pytest"):
-            raise HostError(
-                f"pytest is not installed for {found.executable}, which the command runs",
-                hint="nothing was started; activate the subject's environment, or name its pytest",
-            )
-        timed = "--timeout" in self.environ.get("PYTEST_ADDOPTS", "")
-        if timed and not found.version_of("pytest-timeout"):
-            raise HostError(
-                f"pytest-timeout is not installed for {found.executable}, and PYTEST_ADDOPTS has --timeout",
-                hint="nothing was started; install it there, or agree on another PYTEST_ADDOPTS "
-                "with --sign-off",
-            )
-
     def open_folder(self) -> None:
         """Make the folder and take down everything that is known before the command starts."""
-        request, before, found, started_at = self.request, self.before, self.interpreter, datetime.now(UTC)
+        request, before, started_at = self.request, self.before, datetime.now(UTC)
         self.folder = create_folder(request.reports, request.cluster, started_at)
         request.say(f"evidence in {self.folder}")
         guards = tuple((name, self.environ[name]) for name in request.preset.environment)
@@ -163,10 +134,8 @@ class Session:
             tree=before.tree,
             branch=before.branch,
             changes_before=before.changes,
-            python=found.executable if found else self.python,
             machine_name=machine_name(self.settings),
             machine=tuple((n, v) for n, v in machine_facts().items() if n != "python"),
-            versions=found.versions(_VERSIONS) if found else (),
             load_before=load_text(),
         )
         self.capture = redact_value(capture, self.secrets)
@@ -174,7 +143,6 @@ class Session:
     def write_opening(self) -> None:
         """Write what makes the folder of use even if nothing else ever comes. Raises HostError or OSError."""
         self._load_plugin()
-        (self.folder / RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
         self.opening = {
             pages.SUMMARY: summary_md(self.capture),
             pages.METADATA: pages.metadata_json(self.capture),
@@ -188,6 +156,7 @@ class Session:
         """Have the tests recorded through the environment alone, so that PYTEST_ADDOPTS stays as it is."""
         words = unwrapped(self.request.command)[1:3]
         if any(re.fullmatch(r"-[a-zA-Z]*[IE][a-zA-Z]*", word) for word in words):
+            self.records_tests = False
             self.notes.append("an isolated interpreter ignores PYTHONPATH: no record of single tests")
             return
         environ = self.environ

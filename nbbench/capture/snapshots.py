@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
-import shutil
 import stat
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from nbbench.capture.guards import unwrapped
+from nbbench.captured import TestRun
 from nbbench.errors import HostError, SubjectError
 from nbbench.subject.git import git, git_text
 
@@ -25,15 +21,6 @@ _CACHES = frozenset(
     }
 )
 _HASHED_BYTES = 16 * 1024 * 1024  # of larger files size and time decide
-_PACKAGES_TIMEOUT_S = 60.0
-_LIST_PACKAGES = """
-import importlib.metadata as m, importlib.util as u, json, sys
-found = {(d.metadata["Name"] or "?", d.version or "?") for d in m.distributions()}
-known = {name.lower() for name, _ in found}
-found |= {(name, "?") for name in ("pytest", "torch") if name not in known and u.find_spec(name)}
-answer = {"executable": sys.executable, "python": sys.version.split()[0], "packages": sorted(found, key=str)}
-print(json.dumps(answer))
-"""
 _STATUS = (
     *("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"),
 )
@@ -53,25 +40,6 @@ class WorkTree:
     branch: str = ""
     changes: tuple[tuple[str, str], ...] = ()
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Interpreter:
-    """The Python that runs the command, with its packages as (name, version)."""
-
-    executable: str
-    version: str
-    packages: tuple[tuple[str, str], ...]
-
-    def version_of(self, name: str) -> str:
-        """A package's version; empty when it is not installed."""
-        wanted = _normal(name)
-        return next((version for known, version in self.packages if _normal(known) == wanted), "")
-
-    def versions(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """Python's version and those of the named packages that are installed."""
-        found = ((name, self.version_of(name)) for name in names)
-        return (("python", self.version), *((name, version) for name, version in found if version))
 
 
 def work_tree(checkout: Path, measured_path: str, ignored: Sequence[Path] = ()) -> WorkTree:
@@ -112,69 +80,14 @@ def tree_changes(before: WorkTree, after: WorkTree) -> list[str]:
     return said
 
 
-def package_changes(before: Interpreter, after: Interpreter | None) -> list[str]:
-    """Packages that came, went or changed their version, one sentence each."""
-    if after is None:
-        return ["the interpreter no longer answers after the run"]
-    old, new = dict(before.packages), dict(after.packages)
+def package_changes(run: TestRun) -> list[str]:
+    """Packages that came, went or changed their version while the tests ran, one sentence each."""
+    old, new = run.packages, run.packages if run.packages_after is None else run.packages_after
     return [
         f"packages changed during the run: {name} {old.get(name, 'absent')} → {new.get(name, 'gone')}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-
-
-def find_python(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> str:
-    """The interpreter that a command runs: `python …` itself, or the one in the script's first line.
-
-    Where that line names none (a shim, a path too long for it), the `python` beside pytest; else empty.
-    """
-    program = unwrapped(argv)[:1]
-    found = (
-        shutil.which(cwd / program[0] if "/" in program[0] else program[0], path=environ.get("PATH"))
-        if program
-        else ""
-    )
-    if not found or _is_python(found):
-        return str(found or "")
-    try:
-        with Path(found).open("rb") as stream:
-            first = stream.readline(1024).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    words = [word for word in first.removeprefix("#!").split() if word[0] != "-" and "=" not in word]
-    if words and PurePath(words[0]).name == "env":
-        words = [shutil.which(word, path=environ.get("PATH")) or "" for word in words[1:2]]
-    if first.startswith("#!") and words and _is_python(words[0]):
-        return words[0]
-    beside = Path(found).with_name("python")
-    return str(beside) if PurePath(found).name in ("pytest", "py.test") and os.access(beside, os.X_OK) else ""
-
-
-def inspect_interpreter(python: str, environ: Mapping[str, str]) -> Interpreter | None:
-    """Ask the interpreter for its version and packages; None when it does not answer."""
-    try:
-        done = subprocess.run(
-            [python, "-c", _LIST_PACKAGES],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            env=dict(environ),
-            cwd="/",
-            timeout=_PACKAGES_TIMEOUT_S,
-        )
-        answer = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
-        packages = tuple((str(name), str(version)) for name, version in answer["packages"])
-        return Interpreter(str(answer["executable"]), str(answer["python"]), packages)
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
-        return None
-
-
-def _is_python(path: str) -> bool:
-    return re.fullmatch(r"(?:python|pypy)[0-9.]*", PurePath(path).name) is not None
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_skipped(path: Path, name: str, skipped: Sequence[Path]) -> bool:

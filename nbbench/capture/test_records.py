@@ -19,7 +19,10 @@ from nbbench.record.redact import redact_value
 MAX_RECORD_BYTES = 2_000_000
 # The plugin bounds its lines well below this; a longer one is somebody else's.
 _MAX_LINE = 4_000_000
-_SESSION = ("python", "pytest", "torch", "cores", "capture_off", "exit_status")
+_SESSION = (
+    *("python", "executable", "packages", "packages_after", "pytest", "torch", "cores", "capture_off"),
+    "exit_status",
+)
 
 
 def copy_record(source: Path, target: Path, secrets: tuple[str, ...]) -> str:

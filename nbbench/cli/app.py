@@ -62,6 +62,10 @@ COMMANDS: dict[str, str] = {
 }
 
 
+# Other names of commands; they are not listed.
+ALIASES = {"detect": "regressions"}
+
+
 @dataclass
 class App:
     """What every command gets: settings, and where output goes.
@@ -181,7 +185,8 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command and give it the common options."""
+        """Import the command, by either of its names, and give it the common options."""
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         name = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")

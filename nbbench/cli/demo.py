@@ -82,17 +82,16 @@ def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
     found: dict[str, set[str]] = {}
     for flag in flags:
         found.setdefault(flag.event.hi_commit, set()).add(flag.event.cause)
-    wrong = [f"{h[:8]} ({cause}) is not flagged" for h, cause in wanted.items() if h and h not in found]
-    wrong += [
-        f"{h[:8]} is flagged as {' and '.join(sorted(found[h]))}, planted is {cause}"
-        for h, cause in wanted.items()
-        if h in found and cause not in found[h]
-    ]
-    wrong += [f"{h[:8]} is flagged, nothing is planted there" for h in found if h not in wanted]
+    wrong = [f"{h[:8]} is flagged, nothing is planted there" for h in found if h not in wanted]
+    for commit, cause in wanted.items():
+        causes = found.get(commit, set())
+        if cause not in causes:
+            flagged = f"flagged as {' and '.join(sorted(causes))}" if causes else "not flagged"
+            wrong.append(f"{commit[:8]} is {flagged}, planted is {cause}")
     if not wrong:
         app.say(f"flagged: the {len(wanted)} planted regressions, each with its cause, and nothing else")
         return EXIT_OK
-    app.say("\n".join(["not what was planted:", *(f"  {line}" for line in wrong)]))
+    app.say("\n  ".join(["not what was planted:", *wrong]))
     return EXIT_INCONCLUSIVE
 
 
@@ -146,13 +145,12 @@ def _capture(inner: App) -> None:
 def _closing(app: App, root: Path, elapsed_s: float) -> None:
     here = Path.cwd()
     shown = root.relative_to(here) if root.is_relative_to(here) else root
-    call = "nbbench" if shutil.which("nbbench") else str(Path(sys.executable).with_name("nbbench"))
-    call = str(Path(call).relative_to(here)) if Path(call).is_relative_to(here) else call
+    call = Path(sys.executable).with_name("nbbench")
+    call = call.relative_to(here) if call.is_relative_to(here) else call
     reports = sorted(path.parent.relative_to(root) for path in root.glob("reports/**/sha256.txt"))
     lines = [
         f"\ndone in {elapsed_s:.0f} s. Written:",
-        f"  {shown}/results/            what asv measured, with telemetry and ledgers",
-        f"  {shown}/results/nbbench.sqlite   the regression database",
+        f"  {shown}/results/            what asv measured, with telemetry, ledgers and the database",
         f"  {shown}/html/nbbench-regressions.html   open it in a browser (works offline)",
         *(f"  {shown}/{folder}/   evidence folder" for folder in reports[-2:]),
         "\nnext, on your own clone:",

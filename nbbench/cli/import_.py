@@ -37,7 +37,7 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     from nbbench.errors import InconclusiveError, UsageError
     from nbbench.record.folders import register_all
     from nbbench.record.projects import find_results, own_project, project_of
-    from nbbench.record.refresh import import_all, import_tree, open_store
+    from nbbench.record.refresh import import_all, open_store
     from nbbench.words import plural
 
     given = options.folder(
@@ -58,7 +58,7 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
             name = project or project_of(app.settings, store, path)
     if not own:
         with open_store(app.settings, project=name) as store:
-            report = import_tree(app.settings, store, path)
+            report = import_all(app.settings, store, path)
     files = report.files_new + report.files_changed + report.files_unchanged
     text = import_text(report)
     if not files and not report.ledgers and not folders:

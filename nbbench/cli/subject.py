@@ -26,6 +26,7 @@ def subject() -> None:
 def demo(app: App) -> None:
     """Write the embedded subject (a small real git history) and register it."""
     from nbbench.record.branch import read_commits
+    from nbbench.subject.repository import register
 
     history = demo_history(app.settings)
     if app.settings.branch != history.BRANCH:
@@ -40,7 +41,7 @@ def demo(app: App) -> None:
         )
     path = app.settings.state_dir / "demo-subject"
     history.write_demo(path)
-    _register(app, path)
+    _describe(app, register(app.settings, path.resolve()))
 
 
 def demo_history(settings: Settings) -> Any:
@@ -60,7 +61,7 @@ def demo_history(settings: Settings) -> Any:
 def use(app: App, source: str) -> None:
     """Register a clone of the subject (used in place, never written to), or clone a URL."""
     from nbbench.subject.git import url_without_login
-    from nbbench.subject.repository import clone
+    from nbbench.subject.repository import clone, register
 
     path = Path(source).expanduser()
     if not path.exists() and (":" in source or source.endswith(".git")):
@@ -70,7 +71,7 @@ def use(app: App, source: str) -> None:
         raise UsageError(
             f"{url_without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
         )
-    _register(app, path)
+    _describe(app, register(app.settings, path.resolve()))
 
 
 @subject.command()
@@ -80,12 +81,6 @@ def show(app: App) -> None:
     from nbbench.subject.repository import open_subject
 
     _describe(app, open_subject(app.settings))
-
-
-def _register(app: App, path: Path) -> None:
-    from nbbench.subject.repository import register
-
-    _describe(app, register(app.settings, path.resolve()))
 
 
 def _describe(app: App, registered: Subject) -> None:

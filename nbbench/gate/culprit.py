@@ -9,7 +9,8 @@ from enum import StrEnum
 from nbbench.history.next_tree import Located, Probe, Tree, TreeReading, Why, plan
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, EvidenceRecord
-from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers, log_ratio
+from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.steps import find_steps
 
 BAD_SHARE = 0.5
 """A commit is bad when it lost more than this part of what bad lost against good: half-way is as far from
@@ -61,15 +62,11 @@ class CulpritSearch:
     def steps(self) -> dict[int, LedgerDiff]:
         """Commits at which the work of some workload grew, by index, with the workload that grew most."""
         steps: dict[int, LedgerDiff] = {}
-        last: dict[str, Ledger] = {}
-        for index, found in enumerate(self.ledgers):
-            grown = {
-                w: log_ratio(last[w].cost_bytes, found[w].cost_bytes) for w in last.keys() & found.keys()
-            }
-            most = max(grown, key=lambda w: (grown[w], w), default="")
-            if most and grown[most] > _STEP_FLOOR:
-                steps[index] = diff_ledgers(last[most], found[most])
-            last |= found
+        places = {commit.hash: index for index, commit in enumerate(self.commits)}
+        for step in find_steps(zip(self.commits, self.ledgers, strict=False)):
+            index, diff = places[step.commit.hash], step.diff
+            if diff is not None and diff.cost_effect > max(_STEP_FLOOR, _cost(steps.get(index))):
+                steps[index] = diff
         return steps
 
     @property
@@ -113,6 +110,10 @@ class CulpritSearch:
             (one.index for one in self.made if one.mark is CommitMark.GOOD and one.index < bad), default=0
         )
         return range(good + 1, bad + 1) if bad else range(0)
+
+
+def _cost(diff: LedgerDiff | None) -> float:
+    return diff.cost_effect if diff else 0.0
 
 
 class Stopped(StrEnum):

@@ -15,6 +15,7 @@ from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, cove
 from nbbench.gate.session import SeriesState
 from nbbench.history.causes.facts import SAME_WORK, work_record
 from nbbench.host import HostMetric, host_cause, host_series
+from nbbench.measure.pair import SIDES
 from nbbench.metrics import LEDGER_METRICS, Metric, least_effect, metric_of
 from nbbench.model import (
     Cause,
@@ -25,6 +26,7 @@ from nbbench.model import (
     Outcome,
     SeriesKey,
 )
+from nbbench.stats.paired import PairDecision
 from nbbench.verdicts import Verdict
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
@@ -37,23 +39,14 @@ _OF_DIRECTION = {
 _OF_DECISION = {"slower": 1, "faster": -1, "equivalent": 0}
 EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.REGRESSED: 3,
-    Outcome.INCONCLUSIVE: 4,
     Outcome.NOT_COMPARABLE: 4,
+    Outcome.INCONCLUSIVE: 4,
+    Outcome.ACKNOWLEDGED: 0,
     Outcome.CHANGED: 0,
     Outcome.IMPROVED: 0,
     Outcome.UNCHANGED: 0,
-    Outcome.ACKNOWLEDGED: 0,
 }
-# The answer for the whole is the first of these that any series has.
-_PRECEDENCE = (
-    Outcome.REGRESSED,
-    Outcome.NOT_COMPARABLE,
-    Outcome.INCONCLUSIVE,
-    Outcome.ACKNOWLEDGED,
-    Outcome.CHANGED,
-    Outcome.IMPROVED,
-    Outcome.UNCHANGED,
-)
+"""In the order in which they decide: the answer for the whole is the first that any series has."""
 
 
 def exact_verdict(
@@ -72,11 +65,8 @@ def exact_verdict(
     return Verdict(
         series,
         _OF_DIRECTION[metric.direction(effect)] if counts else Outcome.UNCHANGED,
-        effect if math.isfinite(effect) else None,
-        effect_lo=None,
-        effect_hi=None,
+        _finite(effect),
         floor=metric.least_effect,
-        rounds=0,
         evidence=evidence or (EvidenceRecord("exact", figures),),
         base_value=before,
         head_value=after,
@@ -134,7 +124,7 @@ def host_verdicts(
         cause = host_cause(diff.metric)
         found.append(_unless_accepted(replace(one, cause=cause), acknowledged))
     same, floor = (EvidenceRecord("same host work"),), least_effect(HostMetric.STEPS)
-    return found + [Verdict(name, Outcome.UNCHANGED, 0.0, None, None, floor, 0, same) for name in equal]
+    return found + [Verdict(name, Outcome.UNCHANGED, 0.0, floor=floor, evidence=same) for name in equal]
 
 
 def _metric(unit: str) -> Metric:
@@ -154,7 +144,7 @@ def _unless_accepted(verdict: Verdict, acknowledged: Sequence[Acknowledged]) -> 
 def lost_verdict(series: str, reason: str, reproduce: str = "", rounds: int = 0) -> Verdict:
     """What ran at base and cannot run at head: a user loses all of it."""
     lost = EvidenceRecord("lost", {"reason": reason.partition("\n")[0]})
-    return Verdict(series, Outcome.REGRESSED, None, None, None, 0.0, rounds, (lost,), None, reproduce)
+    return Verdict(series, Outcome.REGRESSED, rounds=rounds, evidence=(lost,), reproduce=reproduce)
 
 
 def without_base(series: str, base: str, head: str, *, skipped: bool) -> NotJudged:
@@ -177,7 +167,7 @@ def series_verdict(state: SeriesState, cause: Cause | None = None) -> Verdict | 
     if "head" in state.skipped or (state.crashed == "head" and not state.log_ratios):
         return lost_verdict(state.label, state.errors["head"], state.reproduce, state.rounds)
     found = _measured_verdict(state, cause)
-    crashes = {side: state.crashes[side] for side in ("base", "head") if state.crashes[side]}
+    crashes = {side: state.crashes[side] for side in SIDES if state.crashes[side]}
     if not crashes:
         return found
     reason = state.errors.get("head") or state.errors["base"]
@@ -211,22 +201,22 @@ def _not_judged(state: SeriesState) -> NotJudged | None:
 
 def _measured_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
     """What the figures of a series say, accepted regressions counted in."""
-    ends = [median(state.values[side]) if state.values[side] else None for side in ("base", "head")]
-    if state.metric.exact and ends[0] is not None and ends[1] is not None:
-        found = exact_verdict(state.label, state.metric, ends[0], ends[1])
+    before, after = (median(state.values[side]) if state.values[side] else None for side in SIDES)
+    if state.metric.exact and before is not None and after is not None:
+        found = exact_verdict(state.label, state.metric, before, after)
         return replace(found, reproduce=state.reproduce, rounds=state.rounds)
     blank = Verdict(
         state.label,
         Outcome.INCONCLUSIVE,
-        *(None, None, None),
         floor=state.floor,
         rounds=state.rounds,
+        evidence=measured_evidence(state),
         reproduce=state.reproduce,
-        base_value=ends[0],
-        head_value=ends[1],
+        base_value=before,
+        head_value=after,
         unit=state.metric.unit,
     )
-    return _decided(state, blank, cause)
+    return blank if state.decision is None else _decided(state, state.decision, blank, cause)
 
 
 def measured_evidence(state: SeriesState) -> tuple[EvidenceRecord, ...]:
@@ -248,12 +238,9 @@ def measured_evidence(state: SeriesState) -> tuple[EvidenceRecord, ...]:
     return (EvidenceRecord("rounds", figures),)
 
 
-def _decided(state: SeriesState, blank: Verdict, cause: Cause | None) -> Verdict:
+def _decided(state: SeriesState, decision: PairDecision, blank: Verdict, cause: Cause | None) -> Verdict:
     """The verdict of a series whose rounds decided something, or were estimated at the end."""
-    evidence = list(measured_evidence(state))
-    if state.decision is None:
-        return replace(blank, evidence=tuple(evidence))
-    found, moved = state.decision.estimate, _OF_DECISION.get(state.decision.decision)
+    found, moved, evidence = decision.estimate, _OF_DECISION.get(decision.decision), list(blank.evidence)
     outcome = Outcome.INCONCLUSIVE if moved is None else Outcome.UNCHANGED
     if moved:
         outcome = _OF_DIRECTION[state.metric.direction(state.sign * moved)]
@@ -300,4 +287,4 @@ def gate_outcome(verdicts: Sequence[Verdict], not_judged: Sequence[NotJudged] = 
     there = {verdict.outcome for verdict in verdicts}
     if not verdicts or any(one.reason is not NotJudgedReason.SKIPPED for one in not_judged):
         there.add(Outcome.INCONCLUSIVE)
-    return next(outcome for outcome in _PRECEDENCE if outcome in there)
+    return next(outcome for outcome in EXIT_BY_OUTCOME if outcome in there)

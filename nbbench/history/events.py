@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -113,11 +112,8 @@ def _headline(facts: Facts) -> tuple[float, float | None]:
     if predicted:
         effect = max(predicted, key=abs)
         return effect, effect
-    for roles in ((Role.WORK, Role.DTYPE), tuple(Role)):
-        moved = [c for c in same if change_role(c) in roles]
-        if moved:
-            return max(moved, key=lambda c: abs(c.effect)).effect, None
-    return 0.0, None
+    moved = [c for c in same if change_role(c) in (Role.WORK, Role.DTYPE)] or same
+    return max(moved, key=lambda c: abs(c.effect)).effect, None
 
 
 def _predicted(facts: Facts) -> list[float]:
@@ -148,38 +144,35 @@ def _word(name: Phase | Cause) -> str:
 
 
 def _named(events: Sequence[Event]) -> list[Event]:
-    """The events with their ids; of several with one range, direction and phase those after the largest
-    are named by their cause as well, and those of one cause are one event."""
-    found: dict[str, list[Event]] = defaultdict(list)
+    """The events with their ids, those of one range, direction, phase and cause as one. Where only the cause
+    differs, it names all but the largest."""
+    found: dict[tuple[str, Cause], Event] = {}
     for event in events:
-        found[_event_id(event)].append(event)
-    named: dict[int, Event] = {}
-    for name, same in found.items():
-        by_cause: dict[Cause, list[Event]] = defaultdict(list)
-        for event in sorted(same, key=lambda e: -abs(e.effect) if math.isfinite(e.effect) else -math.inf):
-            by_cause[event.cause].append(event)
-        for rank, (cause, some) in enumerate(by_cause.items()):
-            ending = f"-{_word(cause)}" if rank else ""
-            named[id(some[0])] = replace(_as_one(some), id=name + ending)
-    return [named[id(event)] for event in events if id(event) in named]
+        key = _event_id(event), event.cause
+        found[key] = _as_one(found[key], event) if key in found else event
+    largest: dict[str, Cause] = {}
+    for name, cause in sorted(found, key=lambda key: -abs(found[key].effect)):
+        largest.setdefault(name, cause)
+    return [
+        replace(event, id=name if largest[name] is cause else f"{name}-{_word(cause)}")
+        for (name, cause), event in found.items()
+    ]
 
 
-def _as_one(events: Sequence[Event]) -> Event:
-    first, *others = events
-    changes = (*first.changes, *(c for event in others for c in event.changes))
-    more = (one for event in others for one in event.evidence if one not in first.evidence)
-    return replace(first, changes=changes, evidence=(*first.evidence, *more))
+def _as_one(one: Event, other: Event) -> Event:
+    first, second = sorted((one, other), key=lambda event: -abs(event.effect))
+    more = (record for record in second.evidence if record not in first.evidence)
+    return replace(first, changes=first.changes + second.changes, evidence=(*first.evidence, *more))
 
 
 def _with_recoveries(events: list[Event]) -> list[Event]:
     """Name the later event that undid a regression: the regression stays in the record."""
-    done = []
-    for i, event in enumerate(events):
-        healer = None
-        if event.worse:
-            healer = next((e for e in events[i + 1 :] if not e.worse and _heals(e, event)), None)
-        done.append(replace(event, recovered_by=healer.hi_commit) if healer else event)
-    return done
+
+    def healer(place: int, event: Event) -> str | None:
+        later = (e for e in events[place + 1 :] if not e.worse and _heals(e, event))
+        return next((e.hi_commit for e in later), None) if event.worse else None
+
+    return [replace(event, recovered_by=healer(place, event)) for place, event in enumerate(events)]
 
 
 def _heals(later: Event, event: Event) -> bool:

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.history.order import CommitOrder
-from nbbench.model import Commit, Decision, Event, Flag, FlagState, Phase
+from nbbench.model import Commit, Decision, Event, Flag, FlagState
 
-_ID = re.compile(r"(?P<first>\w+?)(?:\.\.(?P<last>\w+?))?-(?P<way>slower|faster|changed|fails)(?P<ending>.*)")
+_ID = re.compile(
+    r"(?P<first>\w+?)(?:\.\.(?P<last>\w+?))?"
+    r"(?P<way>-(?:slower|faster|changed|fails)(?:-import|-construct|-first-run|-memory)?)(?:-.*)?"
+)
 
 LEAST_DIGITS = 4
 """Fewer digits of a commit's hash are too likely another's."""
@@ -51,31 +54,22 @@ def attach_flags(
 def _home(name: str, events: Sequence[Event], places: Mapping[str, int]) -> Event | None:
     """The event that an id means now; None where there is none any more."""
     named = next((event for event in events if event.id == name), None)
-    if named is not None:
-        return named
-    fitting = [(_shared(name, event, places), event) for event in events]
-    shared, best = max(fitting, key=lambda item: item[0], default=((0.0, False), None))
-    return best if shared[0] > 0 else None
+    best = max(events, key=lambda event: _shared(name, event, places), default=None)
+    return named or (best if best is not None and _shared(name, best, places) > 0 else None)
 
 
-def _shared(name: str, event: Event, places: Mapping[str, int]) -> tuple[float, bool]:
-    """The share of commits that an id's range has in common with an event's, and whether the phase is the
-    same; an id without a phase may mean any, as ids had none once."""
+def _shared(name: str, event: Event, places: Mapping[str, int]) -> float:
+    """The share of commits that an id's range has in common with an event's of its direction and phase."""
     said, now = _ID.fullmatch(name), _ID.fullmatch(event.id)
     if said is None or now is None or said["way"] != now["way"]:
-        return 0.0, False
-    phase = "" if event.phase is Phase.WARM else f"-{event.phase.value.replace(' ', '-')}"
-    if said["ending"] and not said["ending"].startswith(phase or said["ending"]):
-        return 0.0, False
-    known = [
-        places.get(commit[:8])
-        for commit in (said["first"], said["last"] or said["first"], event.lo_commit, event.hi_commit)
-    ]
-    first, last, lo, hi = (-1 if place is None else place for place in known)
+        return 0.0
+    ends = said["first"], said["last"] or said["first"], event.lo_commit, event.hi_commit
+    known = [places[commit[:8]] for commit in ends if commit[:8] in places]
+    if len(known) < len(ends):
+        return 0.0
+    first, last, lo, hi = known
     common = min(last, hi) - max(first, lo) + 1
-    if min(first, last, lo, hi) < 0 or common <= 0:
-        return 0.0, False
-    return common / (max(last, hi) - min(first, lo) + 1), said["ending"].startswith(phase)
+    return max(common, 0) / (max(last, hi) - min(first, lo) + 1)
 
 
 def find_flag(flags: Sequence[Flag], name: str) -> Flag:
@@ -83,12 +77,15 @@ def find_flag(flags: Sequence[Flag], name: str) -> Flag:
 
     Raises UsageError for a name that fits none or several, or of fewer digits than LEAST_DIGITS.
     """
-    if exact := [flag for flag in flags if flag.event.id == name]:
-        return exact[0]
     commit, _, kind = name.partition("-")
-    matching = [flag for flag in flags if _fits(flag, name, commit, kind)]
-    if not re.match(rf"[0-9a-f]{{{LEAST_DIGITS}}}", name):
-        matching = []
+
+    def fits(event: Event) -> bool:
+        same = kind in ("", event.id.partition("-")[2])
+        return event.id.startswith(name) or (same and event.hi_commit.startswith(commit))
+
+    enough = re.match(rf"[0-9a-f]{{{LEAST_DIGITS}}}", name)
+    matching = [flag for flag in flags if flag.event.id == name]
+    matching = matching or [flag for flag in flags if enough and fits(flag.event)]
     if len(matching) == 1:
         return matching[0]
     shown = ", ".join(flag.event.id for flag in (matching or flags)[:8]) or "none"
@@ -97,13 +94,6 @@ def find_flag(flags: Sequence[Flag], name: str) -> Flag:
     raise UsageError(
         f"no flag {name!r}", hint=f"give an id, or at least {LEAST_DIGITS} digits of one; flags: {shown}"
     )
-
-
-def _fits(flag: Flag, name: str, commit: str, kind: str) -> bool:
-    event = flag.event
-    if event.id.startswith(name):
-        return True
-    return event.hi_commit.startswith(commit) and kind in ("", event.id.partition("-")[2])
 
 
 def check_step(flag: Flag, target: FlagState) -> None:
@@ -138,16 +128,16 @@ def check_fix(flag: Flag, fix: Commit, commits: Sequence[Commit]) -> None:
 
 def expiry(text: str, now: datetime) -> datetime:
     """When an acknowledgement ends: after so many days, or at a date. Raises UsageError for anything else."""
-    if re.fullmatch(r"[0-9]{1,6}", text):
-        days = int(text)
-        if not 0 < days <= _LONGEST_DAYS:
-            raise UsageError(f"--expires takes 1 to {_LONGEST_DAYS:,} days, got {text}")
-        return now + timedelta(days=days)
     try:
-        day = datetime.fromisoformat(text)
-        moment = day.astimezone(UTC) if day.tzinfo else day.replace(tzinfo=UTC)
+        if text.isascii() and text.isdecimal():
+            moment = now + timedelta(days=int(text))
+        else:
+            day = datetime.fromisoformat(text)
+            moment = day.astimezone(UTC) if day.tzinfo else day.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(f"--expires takes a number of days or a date, got {text!r}") from error
-    if moment <= now:
-        raise UsageError(f"--expires {text} lies in the past")
+    if not now < moment <= now + timedelta(days=_LONGEST_DAYS):
+        raise UsageError(
+            f"--expires takes 1 to {_LONGEST_DAYS:,} days or a date within them, not in the past: {text}"
+        )
     return moment

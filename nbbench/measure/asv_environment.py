@@ -30,8 +30,7 @@ from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError
 from nbbench.measure import warm_client as warm
 from nbbench.measure.machine import UNKNOWN_FACT, Host
-from nbbench.measure.process_env import installed_torch, tree_environment
-from nbbench.measure.suite import export_workloads
+from nbbench.measure.process_env import export_workloads, installed_torch, tree_environment
 from nbbench.model import ProcessRecord
 from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.resources import usable_threads

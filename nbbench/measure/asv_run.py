@@ -160,24 +160,18 @@ class _Progress:
 
     def __init__(self, commits: dict[str, Commit], show: Callable[[str], None]) -> None:
         self._commits, self._show = commits, show
-        self._started = time.monotonic()
-        self._count = 0
+        self._started, self._count = time.monotonic(), 0
 
     def feed(self, line: str) -> None:
         """Look at one line of asv's output."""
-        match = _COMMIT_LINE.search(line)
-        if match is None:
+        if (match := _COMMIT_LINE.search(line)) is None:
             return
-        spent = time.monotonic() - self._started
-        left = (
-            f", {_clock(spent / self._count * (len(self._commits) - self._count))} left"
-            if self._count
-            else ""
-        )
+        spent, done, all_of_them = time.monotonic() - self._started, self._count, len(self._commits)
+        left = f", {_clock(spent / done * (all_of_them - done))} left" if done else ""
         self._count += 1
         commit = self._commits.get(match[1])
         title = f"{commit.date:%Y-%m-%d} {commit.subject[:60]}" if commit else ""
-        self._show(f"[{self._count}/{len(self._commits)}, {_clock(spent)}{left}] {match[1]} {title}")
+        self._show(f"[{self._count}/{all_of_them}, {_clock(spent)}{left}] {match[1]} {title}")
 
 
 def _clock(seconds: float) -> str:

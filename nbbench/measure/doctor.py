@@ -115,7 +115,7 @@ def _programs_rules() -> tuple[Rule, ...]:
 def _machine_rules(settings: Settings, host: Host, sample_s: float) -> tuple[Rule, ...]:
     """What the machine does to figures."""
     processors, threads, quota = usable_cores(), usable_threads(settings.threads), host.cpu_quota()
-    others, steal = sample_others(host.root, sample_s)
+    others, steal = sample_others(sample_s)
     return (
         Rule("other load", others, lambda v: f"others use {v:.2f} of {processors} processors",
              lambda v: v > OTHERS_CORES, "end or pause them, or measure at another hour"),
@@ -196,14 +196,12 @@ def _program(name: str, path: str) -> DoctorCheck:
     return DoctorCheck(name, Level.OK, path)
 
 
-def sample_others(root: Path, seconds: float) -> tuple[float | None, float | None]:
+def sample_others(seconds: float) -> tuple[float, float]:
     """Processors used by others, and the share of all time stolen, while this process sleeps."""
-    before, own_before, start = kernel.machine_times(str(root)), sum(os.times()[:4]), time.monotonic()
+    before, own_before, start = kernel.machine_times(), sum(os.times()[:4]), time.monotonic()
     time.sleep(seconds)
-    after, own = kernel.machine_times(str(root)), sum(os.times()[:4]) - own_before
-    elapsed = time.monotonic() - start
-    if not any(before) or not any(after) or elapsed <= 0:
-        return None, None
+    after, own = kernel.machine_times(), sum(os.times()[:4]) - own_before
+    elapsed = max(time.monotonic() - start, 1e-9)
     others, steal = (now - then for now, then in zip(after, before, strict=True))
     return max(0.0, (others - own) / elapsed), max(0.0, steal / elapsed / (os.cpu_count() or 1))
 

@@ -1,4 +1,4 @@
-"""What the kernel says of processes and of the machine. Standard library only: warm servers import it."""
+"""What the kernel says of processes and of the machine; warm servers import it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import os
 import signal
 import time
 
-_HERTZ = os.sysconf("SC_CLK_TCK")
+import psutil
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
-def machine_times(root: str = "/") -> tuple[float, float]:
-    """Seconds of CPU time that the whole machine was busy, and that was stolen from it; 0 where hidden.
+def machine_times() -> tuple[float, float]:
+    """Seconds of CPU time that the whole machine was busy, and that was stolen from it.
 
     Guest time is part of user time already.
     """
-    try:
-        with open(f"{root}/proc/stat", encoding="ascii") as stream:
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stream.readline().split()[1:9])
-    except (OSError, ValueError):
-        return 0.0, 0.0
-    return (user + nice + system + irq + softirq) / _HERTZ, steal / _HERTZ
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq, times.steal
 
 
 def run_delay(pid: int) -> float:
@@ -36,11 +33,9 @@ def run_delay(pid: int) -> float:
 
 def is_stopped(pid: int) -> bool:
     """Whether somebody stopped the process (SIGSTOP), so that it answers nobody."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            return stream.read().rpartition(")")[2].split()[0] == "T"
-    except (OSError, IndexError):
-        return False
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
 
 
 def children() -> list[int]:

@@ -12,8 +12,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
-from nbbench.measure.process_env import installed_torch, torch_version, tree_environment
-from nbbench.measure.suite import export_workloads
+from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable

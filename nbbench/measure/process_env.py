@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -11,8 +12,10 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import HostError
 from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.record.atomic import write_text
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
+from nbbench.workloads import WORKLOADS_FILE, suite_workloads, use_workloads
 
 _MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
 
@@ -84,3 +87,20 @@ def without_malloc_settings(environment: Mapping[str, str]) -> tuple[dict[str, s
     """The environment without the variables that change malloc when a process starts, and their names."""
     removed = sorted(n for n in environment if n in _MALLOC_VARIABLES or n.startswith("MALLOC_"))
     return {name: value for name, value in environment.items() if name not in removed}, removed
+
+
+def export_workloads(settings: Settings) -> None:
+    """Write the suite's declaration to results/, where it changed; a suite without one leaves no file.
+
+    Raises ConfigError when the declaration is wrong. A folder that cannot be written keeps what it has:
+    what is measured fails there for itself.
+    """
+    declared = suite_workloads(settings.root)
+    use_workloads(declared)
+    if not declared.benchmarks:
+        return
+    path, text = settings.results_dir / WORKLOADS_FILE, declared.to_text()
+    with contextlib.suppress(OSError, HostError):
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)

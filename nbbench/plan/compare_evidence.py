@@ -13,8 +13,6 @@ from nbbench.metrics import Better, is_exact, unit_better
 CONDITIONS = ("machine", "machine name", "threads", "torch", "python", "flags", "command", "dtype")
 # One value against one value: a smaller difference says nothing (the policy's default floor).
 FLOOR = 0.03
-# A frame of 512² float32 has 256 pages: below dozens of frames mapped anew, faults are noise.
-_FEW_FAULTS = 10_000
 _SHORT = 40  # characters of a condition that are shown whole
 
 
@@ -87,75 +85,59 @@ def compare_evidence(
     damage = (("A", damage_a), ("B", damage_b))
     reasons = [f"{side} is damaged: {'; '.join(found[:3])}" for side, found in damage if found]
     reasons += [f"{row.name} differs ({' / '.join(row.apart())})" for row in conditions if row.same is False]
-    figures = _figures(a.figures, b.figures)
-    notes = _notes(a, b, conditions)
-    if len(reasons) == 1 and (flag := _only_flag(conditions)):
-        notes.append(f"only {flag} differs: with --anyway the table shows what it did")
+    left, right = ({(f.name, f.workload, f.unit): f for f in side.figures} for side in (a, b))
+    figures = [_row(key, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
     if not any(row.a is not None and row.b is not None for row in figures):
         reasons.append("they have no figure in common")
-    return EvidenceComparison(a, b, tuple(reasons), conditions, figures, tuple(notes))
+    unknown = [row.name for row in conditions if row.same is None]
+    notes = [f"not checked, because not recorded in both: {', '.join(unknown)}"] if unknown else []
+    for name, side in (("A", a), ("B", b)):
+        notes += [f"{name} has no {', '.join(side.missing)}"] if side.missing else []
+        notes += [f"{name}: {problem}" for problem in side.problems]
+        if side.exit_code:
+            notes.append(f"{name} ended with exit code {side.exit_code}: its figures may be partial")
+    return EvidenceComparison(
+        a, b, tuple(reasons), conditions, tuple(sorted(figures, key=_place)), tuple(notes)
+    )
 
 
-def _only_flag(conditions: tuple[ConditionRow, ...]) -> str:
-    """The one variable by which the flags differ; empty where they agree or several differ."""
-    row = next((row for row in conditions if row.name == "flags" and row.same is False), None)
-    if row is None:
-        return ""
-    left, right = (set(side.split()) for side in (row.a, row.b))
-    names = {word.partition("=")[0] for word in (left ^ right) - {"none"}}
-    return names.pop() if len(names) == 1 else ""
+def _place(row: FigureRow) -> tuple[bool, int, float]:
+    """Pairs first: what tests assert, what they print, the run, its diagnosis; of each what moved most."""
+    moved = 0.0 if row.effect is None or row.better == "equal" else abs(row.effect)
+    return row.effect is None, row.rank, -moved
 
 
 def _condition(name: str, a: dict[str, str], b: dict[str, str]) -> ConditionRow:
     left, right = a.get(name, ""), b.get(name, "")
     if name == "dtype":
         left, right = _shared(left, right), _shared(right, left)
-    same = left == right if left and right else None
-    return ConditionRow(name, left, right, same)
+    return ConditionRow(name, left, right, left == right if left and right else None)
 
 
 def _shared(own: str, other: str) -> str:
     """`workload:dtype` of the workloads that both folders have; a single dtype stays as it is."""
     workloads = {word.partition(":")[0] for word in other.split()}
-    kept = [word for word in own.split() if ":" not in word or word.partition(":")[0] in workloads]
-    return " ".join(kept)
-
-
-def _notes(a: FolderContent, b: FolderContent, conditions: tuple[ConditionRow, ...]) -> list[str]:
-    unknown = [row.name for row in conditions if row.same is None]
-    notes = [f"not checked, because not recorded in both: {', '.join(unknown)}"] if unknown else []
-    for side, folder in (("A", a), ("B", b)):
-        if folder.missing:
-            notes.append(f"{side} has no {', '.join(folder.missing)}")
-        notes += [f"{side}: {problem}" for problem in folder.problems]
-        if folder.exit_code:
-            notes.append(f"{side} ended with exit code {folder.exit_code}: its figures may be partial")
-    return notes
-
-
-def _figures(a: tuple[EvidenceFigure, ...], b: tuple[EvidenceFigure, ...]) -> tuple[FigureRow, ...]:
-    """Pairs first: what tests assert, then what they print, then the run and the diagnosis of it; of each
-    the pairs that moved most."""
-    left, right = ({(f.name, f.workload, f.unit): f for f in figures} for figures in (a, b))
-    rows = [_row(key, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
-
-    def place(row: FigureRow) -> tuple[bool, int, float]:
-        alone = row.effect is None
-        return alone, row.rank, 0.0 if row.effect is None or row.better == "equal" else -abs(row.effect)
-
-    return tuple(sorted(rows, key=place))
+    return " ".join(word for word in own.split() if ":" not in word or word.partition(":")[0] in workloads)
 
 
 def _row(key: tuple[str, str, str], left: EvidenceFigure | None, right: EvidenceFigure | None) -> FigureRow:
-    if left is None or right is None:
-        return FigureRow(*key, left.value if left else None, right.value if right else None)
-    a, b, unit = left.value, right.value, key[2]
-    effect = log_effect(a, b)
-    if unit == "faults" and max(a, b) < _FEW_FAULTS:
-        return FigureRow(*key, a, b, effect, "equal")
-    if a != b and abs(a - b) <= left.resolution + right.resolution:  # no more than what was printed tells
-        return FigureRow(*key, a, b, effect, "equal")
-    return FigureRow(*key, a, b, effect, _better(unit, effect, left.more_is_better))
+    a, b = (None if figure is None else figure.value for figure in (left, right))
+    if left is None or right is None or a is None or b is None:
+        return FigureRow(*key, a, b)
+    effect, unit, direction = log_effect(a, b), key[2], unit_better(key[2])
+    if left.more_is_better is not None:
+        direction = Better.HIGHER if left.more_is_better else Better.LOWER
+    if effect is None:
+        better = ""
+    elif abs(a - b) <= left.resolution + right.resolution:  # no more than what was printed tells
+        better = "equal"
+    elif abs(effect) <= math.log1p(FLOOR) and not is_exact(unit):
+        better = "within the floor"
+    elif direction in (Better.LOWER, Better.HIGHER):
+        better = "b" if (effect > 0) is (direction is Better.HIGHER) else "a"
+    else:
+        better = ""
+    return FigureRow(*key, a, b, effect, better)
 
 
 def log_effect(a: float, b: float) -> float | None:
@@ -167,18 +149,3 @@ def log_effect(a: float, b: float) -> float | None:
     if a == 0:
         return math.inf
     return math.log(b) - math.log(a) if b else -math.inf
-
-
-def _better(unit: str, effect: float | None, more_is_better: bool | None = None) -> str:
-    if effect is None:
-        return ""
-    if effect == 0:
-        return "equal"
-    if abs(effect) <= math.log1p(FLOOR) and not is_exact(unit):
-        return "within the floor"
-    if more_is_better is not None:
-        return "b" if (effect > 0) is more_is_better else "a"
-    direction = unit_better(unit)
-    if direction not in (Better.LOWER, Better.HIGHER):
-        return ""
-    return "b" if (effect > 0) is (direction is Better.HIGHER) else "a"

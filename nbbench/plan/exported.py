@@ -10,9 +10,8 @@ from enum import StrEnum
 
 from nbbench.history.telemetry import Disturbed, is_left_out
 from nbbench.ledger import Ledger
-from nbbench.metrics import Better, Metric, metric_of
+from nbbench.metrics import Better, metric_of
 from nbbench.model import Commit, Event, EventDirection, Flag, NotJudged, Result, SeriesKey, Status
-from nbbench.plan.benchmarks import FEWEST_SAMPLES
 from nbbench.plan.compare_evidence import log_effect
 
 
@@ -121,45 +120,23 @@ def _event_of_series(events: Sequence[Event]) -> Mapping[SeriesKey, Event]:
 
 
 def _compare(before: Result, now: Result, between: Between, event: Event | None) -> Comparison:
+    """A noisy series is worse or better only where detection over the whole history says so (`event`)."""
     a, b = before.value or 0.0, now.value or 0.0
-    effect = log_effect(a, b)
     metric = metric_of(now.key, now.unit, declared=dict(between.declared))
+    standing, why = Standing.NO_DIFFERENCE, "within the noise"
     if metric.exact:
-        standing = _BY_DIRECTION[metric.direction(b - a)] if a != b else Standing.NO_DIFFERENCE
         why = "exact"
-    else:
-        standing, why = _noisy(before, now, metric, between, event)
-    return Comparison(now.key.label, now.unit, a, b, effect, standing, why)
-
-
-def _noisy(
-    before: Result, now: Result, metric: Metric, between: Between, event: Event | None
-) -> tuple[Standing, str]:
-    """A noisy series is worse only where detection over the whole history says so (`event`)."""
-    if event is not None:
-        return _BY_DIRECTION[event.direction], event.id
-    if between.same_tree:
-        return Standing.NO_DIFFERENCE, "the same source"
-    doubts = [
-        text
-        for result, which in ((before, "the baseline"), (now, "this commit"))
-        for text in _doubts(result, which, between.disturbed)
-    ]
-    if doubts:
-        return Standing.CANNOT_TELL, "; ".join(doubts)
-    a, b = before.value or 0.0, now.value or 0.0
-    small = abs(b - a) <= math.expm1(metric.least_effect) * min(abs(a), abs(b))
-    if small or _overlap(before.samples, now.samples):
-        return Standing.NO_DIFFERENCE, "within the noise"
-    return Standing.CANNOT_TELL, "one value against one, and no event on record"
-
-
-def _doubts(result: Result, which: str, disturbed: Disturbed) -> Iterable[str]:
-    if is_left_out(disturbed, result.key, result.commit):
-        yield f"others disturbed {which}"
-    if 0 < len(result.samples) < FEWEST_SAMPLES:
-        yield f"{len(result.samples)} samples of {which}"
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return bool(a) and bool(b) and max(min(a), min(b)) <= min(max(a), max(b))
+        standing = _BY_DIRECTION[metric.direction(b - a)] if a != b else standing
+    elif event is not None:
+        standing, why = _BY_DIRECTION[event.direction], event.id
+    elif between.same_tree:
+        why = "the same source"
+    elif abs(b - a) > math.expm1(metric.least_effect) * min(abs(a), abs(b)):
+        doubts = [
+            f"others disturbed {which}"
+            for result, which in ((before, "the baseline"), (now, "this commit"))
+            if is_left_out(between.disturbed, result.key, result.commit)
+        ]
+        standing = Standing.CANNOT_TELL
+        why = "; ".join(doubts) or "one value against one, and no event on record"
+    return Comparison(now.key.label, now.unit, a, b, log_effect(a, b), standing, why)

@@ -11,7 +11,7 @@ import re
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ _HALF_WORD = 4  # bytes of a pixel in half of a float64 frame
 _MAX_MESSAGES = 20
 _MAX_TEXT = 200
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.+ -]+)+[\\/](?=[\w.+-])")
+_WARNING = re.compile("warn|error", re.IGNORECASE)
 _NUMBER_OR_FILE = re.compile(r"\b0x[0-9a-f]+\b")
 
 
@@ -68,32 +69,28 @@ def audit(
     NotImplementedError from `build` or the call means that the commit lacks the feature.
     """
     said: list[str] = []
-    head = {"case": case, "dtype": dtype}
+    found = {**_EMPTY, "case": case, "dtype": dtype}
     call: Call | None = None
     try:
         with _listening(said):
             call = build()
+            found["inputs"] = [_tensor(name, tensor) for name, tensor in call.inputs.items()]
             made, ledger = _run(case, call, source_root)
-        found = _facts(call, made, ledger)
+        found |= _facts(call, made, ledger)
+        found["verdict"], found["reason"] = judge(found, dtype=dtype, may_fall_back=call.may_fall_back)
     except NotImplementedError as error:
-        return {**head, "verdict": NOT_HERE, "reason": first_line(clean(str(error))), **_EMPTY}
+        return {**found, "inputs": [], "verdict": NOT_HERE, "reason": first_line(clean(str(error)))}
     except Exception as error:
-        inputs = [_tensor(name, tensor) for name, tensor in call.inputs.items()] if call else []
-        rest = {**_EMPTY, "inputs": inputs, "warnings": counted(map(clean, said))}
-        reason = _failure(error, clean(f"{type(error).__name__}: {error}"), source_root)
-        return {**head, "verdict": BROKEN, "reason": reason, **rest}
-    verdict, reason = judge(found, dtype=dtype, may_fall_back=call.may_fall_back)
-    return {**head, "verdict": verdict, "reason": reason, **found, "warnings": counted(map(clean, said))}
+        where = _line_of(error, source_root.rstrip("/") + "/") if source_root else ""
+        reason = first_line(clean(f"{type(error).__name__}: {error}")) + where
+        found |= {"verdict": BROKEN, "reason": reason}
+    return {**found, "warnings": counted(map(clean, said))}
 
 
-def _failure(error: Exception, text: str, source_root: str) -> str:
-    """What the error says in one line, with the innermost line of the subject."""
-    root = source_root.rstrip("/") + "/"
+def _line_of(error: Exception, root: str) -> str:
+    """The innermost line of the subject below `root` that raised the error."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(root)]
-    where = (
-        f" ({frames[-1].filename.removeprefix(root)}:{frames[-1].lineno})" if source_root and frames else ""
-    )
-    return first_line(text) + where
+    return f" ({frames[-1].filename.removeprefix(root)}:{frames[-1].lineno})" if frames else ""
 
 
 def counted(messages: Iterable[str]) -> list[Record]:
@@ -114,7 +111,6 @@ _EMPTY: Record = {
     "operations": 0,
     "upcasts": [],
     "small_upcast_bytes": 0,
-    "narrowed": [],
     "fell_back": None,
     "switched_off": False,
     "relative_error": None,
@@ -124,7 +120,7 @@ _EMPTY: Record = {
 
 
 @contextlib.contextmanager
-def _listening(said: list[str]) -> Any:
+def _listening(said: list[str]) -> Iterator[None]:
     """Collect warnings, and printed lines that call themselves warnings or errors."""
     printed = io.StringIO()
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
@@ -133,43 +129,32 @@ def _listening(said: list[str]) -> Any:
             yield
         finally:
             said += [f"{w.category.__name__}: {w.message}" for w in caught]
-            said += [
-                line
-                for line in printed.getvalue().splitlines()
-                if re.search("warn|error", line, re.IGNORECASE)
-            ]
+            said += [line for line in printed.getvalue().splitlines() if _WARNING.search(line)]
 
 
 def _run(case: str, call: Call, source_root: str) -> tuple[tuple[torch.Tensor, ...], Ledger]:
-    made: tuple[torch.Tensor, ...] = ()
+    made: list[tuple[torch.Tensor, ...]] = []
 
     def run() -> torch.Tensor:
-        nonlocal made
-        made = call.run()
-        return made[0]
+        made.append(call.run())
+        return made[0][0]
 
     ledger = record_ledger(case, run, pixels=call.pixels, asked=call.asked, source_root=source_root)
-    return made, ledger
+    return made[0], ledger
 
 
 def _facts(call: Call, made: tuple[torch.Tensor, ...], ledger: Ledger) -> Record:
-    wide = _wider(ledger)
-    small = [line for line in wide if not _grows(line, line.upcast_bytes, call.pixels)]
+    wide = [line for line in ledger.lines if line.upcast_bytes]
+    large = [line for line in wide if _grows(line, call.pixels)]
     names = ("output",) if len(made) == 1 else tuple(f"output {i}" for i in range(len(made)))
     error = _relative_error(made[0], call.exact)
     # An input rounded to a narrower type was rounded before the subject saw it: `exact` knows.
     limit = _ROUNDING_UNITS * torch.finfo(call.asked).eps
     return {
-        "inputs": [_tensor(name, tensor) for name, tensor in call.inputs.items()],
         "outputs": [_tensor(name, tensor) for name, tensor in zip(names, made, strict=True)],
         "operations": ledger.ops,
-        "upcasts": _largest(_row(line, line.upcast_bytes) for line in wide if line not in small),
-        "small_upcast_bytes": sum(line.upcast_bytes for line in small),
-        "narrowed": _largest(
-            _row(line, line.bytes)
-            for line in _narrower(ledger, call.asked)
-            if _grows(line, line.bytes, call.pixels)
-        ),
+        "upcasts": sorted(map(_row, large), key=lambda row: (-row["bytes"], row["path"], row["line"])),
+        "small_upcast_bytes": sum(line.upcast_bytes for line in wide if line not in large),
         "fell_back": _fallback(made[0], call) if error is not None and error > limit else None,
         "switched_off": call.switched_off(),
         "relative_error": error,
@@ -178,12 +163,8 @@ def _facts(call: Call, made: tuple[torch.Tensor, ...], ledger: Ledger) -> Record
 
 
 def _tensor(name: str, tensor: torch.Tensor) -> Record:
-    return {
-        "name": name,
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "shape": list(tensor.shape),
-        "device": str(tensor.device),
-    }
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return {"name": name, "dtype": dtype, "shape": list(tensor.shape), "device": str(tensor.device)}
 
 
 def _relative_error(made: torch.Tensor, exact: torch.Tensor | None) -> float | None:
@@ -203,34 +184,17 @@ def _fallback(made: torch.Tensor, call: Call) -> str | None:
     return None
 
 
-def _largest(rows: Iterable[Record]) -> list[Record]:
-    return sorted(rows, key=lambda row: (-row["bytes"], row["path"], row["line"], row["operation"]))
-
-
-def _wider(ledger: Ledger) -> list[LedgerLine]:
-    return [line for line in ledger.lines if line.upcast_bytes]
-
-
-def _narrower(ledger: Ledger, asked: torch.dtype) -> list[LedgerLine]:
-    kinds = {line.dtype: getattr(torch, line.dtype, None) for line in ledger.lines}
-    narrow = {
-        name
-        for name, kind in kinds.items()
-        if isinstance(kind, torch.dtype) and kind.is_floating_point and kind.itemsize < asked.itemsize
-    }
-    return [line for line in ledger.lines if line.dtype in narrow]
-
-
-def _grows(line: LedgerLine, size: int, pixels: int) -> bool:
-    """Whether the line's `size` bytes are of the work's own size: constants and rotation matrices are not.
+def _grows(line: LedgerLine, pixels: int) -> bool:
+    """Whether a line's wider bytes are of the work's own size: constants and rotation matrices are not.
 
     All calls of the line together make half a frame or more (a frame may be worked on in bands),
     and they are no scalars, unless the work is one point.
     """
+    size = line.upcast_bytes
     return size >= pixels * _HALF_WORD and (pixels == 1 or size > line.count * 2 * _HALF_WORD)
 
 
-def _row(line: LedgerLine, size: int) -> Record:
+def _row(line: LedgerLine) -> Record:
     return {
         "path": line.path,
         "line": line.line,
@@ -238,5 +202,5 @@ def _row(line: LedgerLine, size: int) -> Record:
         "operation": line.op,
         "dtype": line.dtype,
         "count": line.count,
-        "bytes": size,
+        "bytes": line.upcast_bytes,
     }

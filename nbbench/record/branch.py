@@ -76,16 +76,22 @@ def branch_line(settings: Settings, measured: Collection[Commit]) -> BranchLine:
     if subject is not None:
         return _git_line(subject, {commit.hash: commit for commit in measured}, kept)
     known = {commit.hash for commit in kept}
-    loose = sorted((c for c in measured if c.hash not in known), key=lambda c: (c.date, c.hash))
+    loose = [commit for commit in measured if commit.hash not in known]
+    if not kept:
+        return line_by_date(loose)
     if not loose:
         return BranchLine(tuple(kept))
-    if not kept:
-        return BranchLine(tuple(loose), notes=("without a subject, commits stand by their dates",))
     note = (
         f"without a subject, what {COMMITS_FILE} does not list stands by its date: "
         f"{plural(len(loose), 'commit')}"
     )
     return BranchLine(tuple(_by_date(kept, loose)), notes=(note,))
+
+
+def line_by_date(measured: Iterable[Commit]) -> BranchLine:
+    """The order of commits of which nothing but their dates is known."""
+    line = tuple(_by_date([], measured))
+    return BranchLine(line, ("without a subject, commits stand by their dates",) if line else ())
 
 
 def _git_line(subject: Subject, measured: Mapping[str, Commit], kept: list[Commit]) -> BranchLine:
@@ -105,15 +111,15 @@ def _git_line(subject: Subject, measured: Mapping[str, Commit], kept: list[Commi
     return BranchLine((*past, *present), tuple(notes))
 
 
-def _by_date(placed: list[Commit], loose: list[Commit]) -> list[Commit]:
-    """Both lists as one: the placed keep their order, the others go in between by their dates."""
+def _by_date(placed: list[Commit], loose: Iterable[Commit]) -> list[Commit]:
+    """Both as one: the placed keep their order, the others go in between by their dates."""
+    rest = sorted(loose, key=lambda commit: (commit.date, commit.hash), reverse=True)
     merged: list[Commit] = []
-    rest = list(loose)
     for commit in placed:
-        while rest and rest[0].date < commit.date:
-            merged.append(rest.pop(0))
+        while rest and rest[-1].date < commit.date:
+            merged.append(rest.pop())
         merged.append(commit)
-    return merged + rest
+    return merged + rest[::-1]
 
 
 def read_commits(settings: Settings) -> list[Commit]:

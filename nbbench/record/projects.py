@@ -33,23 +33,13 @@ def place_of(store: Store, results_dir: Path) -> str:
 def find_results(folder: Path) -> tuple[Path, str]:
     """The results tree that is meant by a folder, and a sentence where that is another one.
 
-    A project's folder stands for its results, a machine's for the tree in which it lies. Raises UsageError
-    for a machine's folder that lies in no tree.
+    A project's folder stands for its results, a machine's for the tree in which it lies.
     """
-    if (folder / _CONF).is_file():
-        named = folder / (asv_setting(folder / _CONF, "results_dir") or "results")
-        if named.is_dir():
-            return named, f"{folder} is a project: its results in {named} were taken"
-    inner = folder / "results"
-    if not _is_tree(folder) and _is_tree(inner):
-        return inner, f"the results in {inner} were taken"
+    named = folder / (asv_setting(folder / _CONF, "results_dir") or "results")
+    if named.is_dir() and ((folder / _CONF).is_file() or (not _is_tree(folder) and _is_tree(named))):
+        return named, f"the results in {named} were taken"
     if (folder / MACHINE_JSON).is_file() and not _is_tree(folder):
-        if (folder.parent / BENCHMARKS_JSON).is_file():
-            return folder.parent, f"{folder} is one machine's: the whole tree {folder.parent} was taken"
-        raise UsageError(
-            f"{folder} is the folder of one machine",
-            hint="give the folder that holds it (with benchmarks.json, if there is one)",
-        )
+        return folder.parent, f"{folder} is one machine's: the whole tree {folder.parent} was taken"
     return folder, ""
 
 

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from nbbench.errors import UsageError
-from nbbench.ledger import Ledger
 from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey
 from nbbench.record import schema
 from nbbench.record.engine import Database
-from nbbench.record.ledger_files import torch_order
 from nbbench.record.schema import StoredLedger
 from nbbench.record.shapes import AnyRow, unpack
 
@@ -52,10 +50,9 @@ class StoreReading(Database):
         """
         from nbbench.record.columns import read_columns
 
-        pattern = _pattern(benchmark)
         commits = self.commits()
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(commits)})
-        chosen = [one for one in self.series_keys(machine=machine) if _matches(pattern, one[1])]
+        chosen = [one for one in self.series_keys(machine=machine) if _matches(benchmark, one[1])]
         for start in range(0, len(chosen), _CHUNK):
             chunk = chosen[start : start + _CHUNK]
             ids = [number for number, *_ in chunk]
@@ -205,24 +202,11 @@ class StoreReading(Database):
             }
         return [schema.RECORD.noun(row) for row in found.values()]
 
-    def ledger(self, tree: str, workload: str, torch: str | None = None) -> Ledger | None:
-        """The ledger of a workload on a tree (by the beginning of its id), with its lines.
-
-        Of several torch versions the newest counts, unless one is named.
-        """
-        c = schema.ledgers.c
-        chosen = [c.workload == workload, c.tree.startswith(tree, autoescape=True)]
-        found = self._ledgers(*chosen, *([c.torch == torch] if torch is not None else []), lines=True)
-        return max(found, key=lambda stored: torch_order(stored.torch)).ledger if found else None
-
     def ledgers(self, *, lines: bool = False) -> list[StoredLedger]:
         """Every ledger, by tree; with `lines` (and functions) on request."""
-        return self._ledgers(lines=lines)
-
-    def _ledgers(self, *chosen: sa.ColumnElement[bool], lines: bool) -> list[StoredLedger]:
         table = schema.ledgers
         columns = [c for c in table.c if lines or c.name not in ("lines", "functions")]
-        query = self._of_files(sa.select(*columns), table).where(*chosen)
+        query = self._of_files(sa.select(*columns), table)
         query = query.order_by(table.c.tree, table.c.workload, table.c.torch, table.c.file_id)
         with self.reading() as connection:
             found = {(row.tree, row.workload, row.torch): row for row in connection.execute(query)}
@@ -281,17 +265,13 @@ def _measured() -> sa.ColumnElement[bool]:
     return sa.exists().where(schema.results.c.series_id == schema.series.c.id)
 
 
-def _pattern(text: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if text is None else re.compile(text)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {text!r} ({error})") from error
-
-
-def _matches(pattern: re.Pattern[str] | None, key: SeriesKey) -> bool:
+def _matches(pattern: str | None, key: SeriesKey) -> bool:
     values = ", ".join(value for _, value in key.params)
     texts = key.benchmark, f"{key.benchmark}({values})", key.label
-    return pattern is None or any(pattern.search(text) for text in texts)
+    try:
+        return pattern is None or any(re.search(pattern, text) for text in texts)
+    except re.error as error:
+        raise UsageError(f"not a regular expression: {pattern!r} ({error})") from error
 
 
 def _order(key: SeriesKey) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, StoreError, UsageError
 from nbbench.record import Store
-from nbbench.record.branch import branch_line, order_key
+from nbbench.record.branch import branch_line, line_by_date, order_key
 from nbbench.record.engine import parse_url, sqlite_file
 from nbbench.record.importing import ImportReport
 from nbbench.record.load import import_results
@@ -45,33 +45,22 @@ def open_store(
     return Store.open(settings.database_url, create=create, project=name)
 
 
-def import_all(settings: Settings, store: Store) -> ImportReport:
-    """Import what is new in the results folder, and place its commits on the branch.
+def import_all(settings: Settings, store: Store, results_dir: Path | None = None) -> ImportReport:
+    """Import what is new in a results folder (default: the project's) and order the commits of its history.
 
-    The history of another project is left as it was imported.
+    Of another project than this one nothing but its results is known: its commits stand by their dates.
     """
-    if store.project != own_project(settings):
-        return place_by_date(store)
-    report = import_results(store, settings.results_dir, place=place_of(store, settings.results_dir))
-    return _place(settings, store, report)
-
-
-def import_tree(settings: Settings, store: Store, results_dir: Path) -> ImportReport:
-    """Import another results tree into the history that `store` is open for."""
-    report = import_results(store, results_dir, place=place_of(store, results_dir))
-    if store.project != own_project(settings):
-        report.notes += place_by_date(store).notes
-        return report
-    return _place(settings, store, report)
-
-
-def place_by_date(store: Store) -> ImportReport:
-    """Order a history of which nothing but its results is known."""
-    measured = sorted(store.measured_commits(), key=lambda commit: (commit.date, commit.hash))
-    key = digest_of([commit.hash for commit in measured])
+    own = store.project == own_project(settings)
+    report = ImportReport()
+    if folder := results_dir or (settings.results_dir if own else None):
+        report = import_results(store, folder, place=place_of(store, folder))
+    measured = store.measured_commits()
+    key = order_key(settings, measured) if own else digest_of(sorted(commit.hash for commit in measured))
     if store.placed().partition("\n")[0] != key:
-        store.place_commits(measured, f"{key}\ncommits stand by their dates" if measured else key)
-    return ImportReport(notes=order_notes(store))
+        line = branch_line(settings, measured) if own else line_by_date(measured)
+        store.place_commits(line.commits, "\n".join((key, *line.notes)))
+    report.notes += order_notes(store)
+    return report
 
 
 def order_notes(store: Store) -> list[str]:
@@ -95,16 +84,6 @@ def no_results(store: Store) -> InconclusiveError:
         "there are no results to judge",
         hint="; ".join(result_notes(store)) or "measure with `nbbench run` first",
     )
-
-
-def _place(settings: Settings, store: Store, report: ImportReport) -> ImportReport:
-    measured = store.measured_commits()
-    key = order_key(settings, measured)
-    if store.placed().partition("\n")[0] != key:
-        line = branch_line(settings, measured)
-        store.place_commits(line.commits, "\n".join((key, *line.notes)))
-    report.notes += order_notes(store)
-    return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@ from nbbench.record import schema
 # Earlier versions of nbbench migrated their tables and kept the revision here.
 _ALEMBIC = "alembic_version"
 _OURS = frozenset({"source_files", "process_records", "change_points"})
+# Tables that this version has no more.
+_FORMER = frozenset(
+    {_ALEMBIC, *_OURS, "tree_files", "trees", "machines", "environments", "folder_figures", "noise_floors"}
+)
 _TABLES, _WRITER = "tables", "nbbench"
 
 
@@ -92,13 +96,14 @@ def _check_foreign(connection: sa.Connection, name: str, there: set[str]) -> Non
 
 
 def _drop(connection: sa.Connection, there: set[str]) -> None:
-    """Drop our tables, and no others."""
+    """Drop our tables, those of earlier versions too; in PostgreSQL no others."""
     postgresql = connection.dialect.name == "postgresql"
-    if not postgresql:
+    if postgresql:
+        there = there & {*schema.metadata.tables, *_FORMER}
+    else:
         connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-    for name in (*(t.name for t in reversed(schema.metadata.sorted_tables)), _ALEMBIC):
-        if name in there:
-            connection.execute(sa.text(f"DROP TABLE {name}{' CASCADE' if postgresql else ''}"))
+    for name in there:
+        connection.execute(sa.text(f'DROP TABLE IF EXISTS "{name}"{" CASCADE" if postgresql else ""}'))
 
 
 def _order(version: str) -> tuple[int, ...]:

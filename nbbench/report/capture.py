@@ -6,7 +6,6 @@ Nothing here redacts: callers pass facts that went through `nbbench.record.redac
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 from nbbench import __version__, units
@@ -171,25 +170,8 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     return {**to_plain(diagnosis), "trials": trials}
 
 
-def time_txt(usage: Usage | None, command: Sequence[str], exit_code: int, why: str) -> str:
-    """The main fields of `/usr/bin/time -v` from the kernel's own figures; the first line says so."""
+def time_txt(usage: Usage | None, why: str) -> str:
+    """What stands in for `/usr/bin/time -v`: the kernel's own figures, and why GNU time's are missing."""
     if usage is None:
         return f"# not recorded: {why}\n"
-    share = f"{100 * usage.cpu_s / usage.wall_s:.0f}%" if usage.wall_s else "?%"
-    minutes, seconds = divmod(usage.wall_s, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    clock = f"{hours}:{minutes:02d}:{seconds:05.2f}" if hours else f"{minutes}:{seconds:05.2f}"
-    rows = (
-        ("Command being timed", f'"{" ".join(command)}"'),
-        ("User time (seconds)", f"{usage.user_s:.2f}"),
-        ("System time (seconds)", f"{usage.system_s:.2f}"),
-        ("Percent of CPU this job got", share),
-        ("Elapsed (wall clock) time (h:mm:ss or m:ss)", clock),
-        ("Maximum resident set size (kbytes)", usage.max_rss_bytes // 1024),
-        ("Major (requiring I/O) page faults", usage.major_faults),
-        ("Minor (reclaiming a frame) page faults", usage.minor_faults),
-        ("Voluntary context switches", usage.voluntary_switches),
-        ("Involuntary context switches", usage.involuntary_switches),
-        ("Exit status", exit_code),
-    )
-    return f"# {why}: the same fields from wait4\n" + "".join(f"\t{name}: {value}\n" for name, value in rows)
+    return f"# {why}: from wait4\n" + "".join(f"{n}: {v}\n" for n, v in to_plain(usage).items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbbench import __version__, units
-from nbbench.captured import PASSED, Capture, Check, Diagnosis, Figure, Findings, RunOutcome, TestRun, Usage
+from nbbench.captured import PASSED, Capture, Check, Figure, Findings, RunOutcome, TestRun, Usage
 from nbbench.report.blocks import Block, Bullets, Item, Table, Title
 from nbbench.report.capture import capture_status, guarded_line
 from nbbench.report.capture_sentences import next_actions, sentences
@@ -124,12 +124,11 @@ def _next_actions(capture: Capture) -> list[str]:
 
 def result_blocks(found: Findings) -> list[Block]:
     """The tables below Results, those that have rows."""
-    run, diagnosis = found.run, found.diagnosis
+    run = found.run
     blocks = [
         *(_tests_table(run) if run.started else []),
         *_figures_table(found.figures),
         *_checks_table(found.checks),
-        *(_trials_table(diagnosis) if diagnosis else []),
         *_operators_table(run),
     ]
     return [*blocks, Title("dtype audit"), cases_table(found.audit)] if found.audit else blocks
@@ -178,25 +177,6 @@ def _checks_table(checks: Sequence[Check]) -> list[Block]:
     ]
     heads = ("asserted", "value", "threshold", "verdict", "source")
     return _titled("Assertions", Table(heads, rows, right=(1, 2), codes=(0, 4)), len(checks))
-
-
-def _trials_table(diagnosis: Diagnosis) -> list[Block]:
-    rows = [
-        (
-            f"{trial.size}² {trial.dtype}",
-            name,
-            units.format_seconds(timing.wall_s),
-            units.format_seconds(timing.cpu_s),
-            f"{timing.system_share:.0%}",
-            f"{timing.minor_faults:,}",
-        )
-        for trial in diagnosis.trials
-        for name, timing in (("default", trial.default), ("pinned", trial.pinned))
-        if timing is not None
-    ]
-    heads = ("workload", "malloc", "median time", "CPU time", "system share", "minor faults")
-    title = f"Malloc as it is, and with pinned thresholds ({diagnosis.threads} thread(s))"
-    return _titled(title, Table(heads, rows, right=(2, 3, 4, 5)), len(rows))
 
 
 def _operators_table(run: TestRun) -> list[Block]:

@@ -22,21 +22,6 @@ from nbbench.work.allocator_cost import MALLOC_REMEDY, MMAP_CEILING_BYTES
 _SHOWN = 4
 _TIMED = ("bandwidth", "time", "throughput")
 _FAULTS = 10_000
-# Two runs of one commit, minutes apart, gave 0.469 and 0.586 (docs/findings.md, b8121554).
-_NEAR = 0.25
-_FAULTS_OF_A_COIN = 1_000_000
-_WHY_BLOCKED = {
-    RunOutcome.TIMEOUT: "the outer timeout ended it",
-    RunOutcome.SIGNAL: "a signal ended it",
-    RunOutcome.NOT_FOUND: "the command was not found",
-    RunOutcome.NOT_EXECUTABLE: "the command is not executable",
-    RunOutcome.NO_TESTS: "pytest found no such test, or collected none",
-    RunOutcome.PYTEST_ERROR: "pytest stopped before the tests were done",
-    RunOutcome.SETUP_ERROR: "an error before the test's own code ran, so nothing was measured",
-    RunOutcome.INTERRUPTED: "somebody interrupted it",
-    RunOutcome.DISK_FULL: "the evidence could not be written to its end",
-    RunOutcome.UNKNOWN: "nbbench was killed",
-}
 
 
 def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
@@ -47,9 +32,9 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     if graphs := run.compiled_graphs:
         said.append(
             f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the "
-            "test's process; its times are not those of eager operations, as ledger, trials and baseline are"
+            "test's process; its times are not those of eager operations, as ledger and trials are"
         )
-    said += [*_near_sentences(found), *_malloc(found), *_contention(found)]
+    said += [*_malloc(found), *_contention(found)]
     if diagnosis is not None:
         said += _bandwidth(found, diagnosis)
         said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
@@ -104,7 +89,7 @@ def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
     bad = next((test for test in run.tests if test.outcome in ("failed", "error")), None)
     if found.verdict != BLOCKED:
         return f"{counted}; {failure(bad)}" if bad and run.started else counted
-    why = _WHY_BLOCKED.get(outcome, "every test was skipped, so nothing was tested")
+    why = f"the run ended with: {outcome}" if outcome.is_blocked else "every test was skipped"
     last = next((test for test in reversed(run.tests) if test.outcome == "interrupted"), None)
     during = f" during {last.nodeid}" if last else ""
     if outcome is RunOutcome.SETUP_ERROR and bad:
@@ -112,64 +97,31 @@ def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
     return f"blocked: {why}{during}; {counted}"
 
 
-def _near_sentences(found: Findings) -> list[str]:
-    """Where a ratio of times is so near to its threshold that the next run may answer otherwise."""
-    usage = found.run.mapped_most
-    if usage is None or usage.repeated_faults < _FAULTS_OF_A_COIN:
-        return []
-    return [
-        f"{check.name} is within {_NEAR:.0%} of its threshold, which is as much as runs of one commit move "
-        f"by: the next run may answer otherwise; the {usage.repeated_faults:,} page faults on memory that "
-        "the call had before are the steadier evidence"
-        for check in found.checks
-        if "bandwidth" in check.name
-        and check.threshold > 0
-        and abs(check.value / check.threshold - 1) < _NEAR
-    ]
-
-
 def _malloc(found: Findings) -> list[str]:
     """What malloc costs, with the remedy; or what is left where the environment took it out of the way."""
-    run, diagnosis, usage = found.run, found.diagnosis, found.run.mapped_most
+    run, diagnosis, usage, setting = found.run, found.diagnosis, found.run.mapped_most, found.malloc_pinned_by
     if run.compiled_graphs:
         return []
-    dtype = _own_dtype(found)
+    dtype = dict(found.conditions).get("dtype", "")
     trials = sorted(found.explained_by_malloc, key=lambda trial: dtype not in ("", trial.dtype))
-    if found.malloc_pinned_by:
+    if setting:
         own = [trial for trial in trials if dtype in ("", trial.dtype)]
-        without = f"without {found.malloc_pinned_by}: "
-        return [_pinned_sentence(found, usage), *(without + _trial_sentence(trial, dtype) for trial in own)]
+        said = [f"malloc is pinned by {setting} in the command's environment"]
+        if usage is not None:
+            how = "and yet" if found.maps_again else "so the allocator is out of the way:"
+            said[0] += f", {how} the test's own call {_faults(usage)}"
+        return [*said, *(f"without {setting}: {_trial_sentence(trial, dtype)}" for trial in own)]
     said = ["allocator: " + _trial_sentence(trial, dtype) for trial in trials]
     tried = diagnosis is not None and diagnosis.tried
     if tried and diagnosis is not None and diagnosis.disturbance.disturbed:
-        said.append(
-            "allocator: cannot tell, because others used "
-            f"{diagnosis.disturbance.others:.2f} cores while malloc was tried"
-        )
+        busy = f"others used {diagnosis.disturbance.others:.2f} cores while malloc was tried"
+        said.append(f"allocator: cannot tell, because {busy}")
     elif not trials and (tried or not found.maps_again):
         return []
     if usage is not None and usage.repeated_faults >= _FAULTS:
         said.append(f"allocator: the test's own call {_faults(usage)}")
-    if found.cause is Cause.ALLOCATOR or trials:
-        said.append(f"allocator remedy: {MALLOC_REMEDY}")
-    return said
-
-
-def _own_dtype(found: Findings) -> str:
-    return dict(found.conditions).get("dtype", "")
-
-
-def _pinned_sentence(found: Findings, usage: CallUsage | None) -> str:
-    setting = found.malloc_pinned_by
-    said = f"malloc's thresholds are pinned by {setting} in the command's environment"
-    if "LD_PRELOAD" in setting:
-        said = f"glibc's malloc is replaced by {setting} in the command's environment"
-    if usage is None:
-        return said
-    if found.maps_again:
-        return f"{said}, and yet the test's own call {_faults(usage)}: something else maps memory anew"
-    said += ", so the allocator is out of the way"
-    return f"{said}: what is left is that the test's own call {_faults(usage)}"
+    remedy = found.cause is Cause.ALLOCATOR or trials
+    return [*said, f"allocator remedy: {MALLOC_REMEDY}"] if remedy else said
 
 
 def _faults(usage: CallUsage) -> str:
@@ -223,14 +175,14 @@ def _contention(found: Findings) -> list[str]:
 def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
     """The test's legacy figure beside what the ledger says was moved, and the ceiling."""
     said = []
-    ceiling = units.format_value(diagnosis.copy_test_bytes_per_s, "B/s")
+    ceiling = units.format_value(diagnosis.copy_bytes_per_s, "B/s")
     for row in found.bandwidths:
         if row.rate is None or row.per_pixel is None:
             continue
         share = (
             "" if row.share is None else f", {row.share:.0%} of the copy ceiling ({ceiling}, same threads)"
         )
-        if diagnosis.copy_test_bytes_per_s and diagnosis.disturbance.disturbed:
+        if diagnosis.copy_bytes_per_s and diagnosis.disturbance.disturbed:
             share = f" (others were busy while the copy ceiling was measured, {ceiling}: no share of it)"
         said.append(
             f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / units.GIB:.3g} GiB/s "

@@ -7,7 +7,6 @@ from typing import Any
 
 from nbbench.report.blocks import Block, Table, Title
 
-_HEAD = ("case", "dtype", "inputs", "outputs", "warnings", "verdict", "why")
 _LINES = 5  # lines shown a case
 
 
@@ -23,7 +22,14 @@ def dtypes_blocks(snapshot: Mapping[str, Any]) -> list[Block]:
 
 def cases_table(snapshot: Mapping[str, Any]) -> Table:
     """A row a case."""
-    return Table(_HEAD, _rows(snapshot), right=(4,))
+    rows = [
+        (
+            *(case["case"], case["dtype"], _tensors(case["inputs"]), _tensors(case["outputs"])),
+            *(str(sum(row["count"] for row in case["warnings"])), case["verdict"], case["reason"]),
+        )
+        for case in snapshot["cases"]
+    ]
+    return Table(("case", "dtype", "inputs", "outputs", "warnings", "verdict", "why"), rows, right=(4,))
 
 
 def audit_sentence(snapshot: Mapping[str, Any], file: str) -> str:
@@ -50,21 +56,6 @@ def _headline(snapshot: Mapping[str, Any]) -> str:
     return f"dtype audit of {snapshot['commit']['hash'][:8]}: {snapshot['verdict']} ({counts})"
 
 
-def _rows(snapshot: Mapping[str, Any]) -> list[list[str]]:
-    return [
-        [
-            case["case"],
-            case["dtype"],
-            _tensors(case["inputs"]),
-            _tensors(case["outputs"]),
-            str(sum(row["count"] for row in case["warnings"])),
-            case["verdict"],
-            case["reason"],
-        ]
-        for case in snapshot["cases"]
-    ]
-
-
 def _tensors(tensors: Sequence[Mapping[str, Any]]) -> str:
     """`float32 (3,)`, or each tensor where they differ."""
     shown = dict.fromkeys(f"{t['dtype']} ({', '.join(map(str, t['shape']))})" for t in tensors)
@@ -72,15 +63,13 @@ def _tensors(tensors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _details(case: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for key, title in (("upcasts", "wider"), ("narrowed", "narrower")):
-        rows = case[key]
-        for row in rows[:_LINES]:
-            where = f"{row['path']}:{row['line']} {row['function']}" if row["path"] else "the call itself"
-            lines.append(
-                f"{title}: {where}: {row['count']} {row['operation']} → {row['dtype']}, {row['bytes']:,} B"
-            )
-        if len(rows) > _LINES:
-            lines.append(f"… and {len(rows) - _LINES} more {title}")
+    lines, rows = [], case["upcasts"]
+    for row in rows[:_LINES]:
+        where = f"{row['path']}:{row['line']} {row['function']}" if row["path"] else "the call itself"
+        lines.append(
+            f"wider: {where}: {row['count']} {row['operation']} → {row['dtype']}, {row['bytes']:,} B"
+        )
+    if len(rows) > _LINES:
+        lines.append(f"… and {len(rows) - _LINES} more wider")
     lines += [f"{row['count']}× {row['message']}" for row in case["warnings"]]
     return lines

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from nbbench import units
-from nbbench.metrics import Better, Metric, Role, change_metric, change_role, may_be_a_change_of_unit
+from nbbench.metrics import Better, Role, change_metric, change_role, may_be_a_change_of_unit
 from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.report.causes import evidence_sentences
@@ -106,17 +106,11 @@ def change_text(event: Event) -> str:
         return ", ".join(parts)
     own = _own(event)
     most = largest([c for c in own if change_role(c) is not Role.DERIVED] or own)
-    return (
-        f"{_name(change_metric(most))} {units.format_change(most.effect)}"
-        if most
-        else units.format_change(event.effect)
-    )
-
-
-def _name(metric: Metric) -> str:
-    if metric.role is Role.MEMORY:
-        return "peak memory"
-    return metric.name.removeprefix("track_").replace("_", " ")
+    if most is None:
+        return units.format_change(event.effect)
+    metric = change_metric(most)
+    name = metric.name.removeprefix("track_").replace("_", " ")
+    return f"{'peak memory' if metric.role is Role.MEMORY else name} {units.format_change(most.effect)}"
 
 
 def figures(change: ChangePoint) -> str:
@@ -290,20 +284,11 @@ def anchor(event: Event) -> str:
 def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
     """A row for each flag, improvements folded away."""
     headers = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
-    rows = [
-        (
-            flag.event.id,
-            commit_range(flag.event.lo_commit, flag.event.hi_commit),
-            day(flag.event.date),
-            change_text(flag.event),
-            str(flag.event.cause),
-            flag.plan,
-            state_text(flag, now),
-            str(len({change.key for change in flag.event.changes})),
-            flag.event.subject,
-        )
-        for flag in flags
-    ]
+    rows = []
+    for flag in flags:
+        e, state = flag.event, state_text(flag, now)
+        where, count = commit_range(e.lo_commit, e.hi_commit), str(len({c.key for c in e.changes}))
+        rows.append((e.id, where, day(e.date), change_text(e), e.cause, flag.plan, state, count, e.subject))
     others = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
     return Table(
         headers,

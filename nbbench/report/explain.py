@@ -108,19 +108,12 @@ def _summary(found: Explanation) -> list[Block]:
     telling.sort(key=lambda d: (d.workload not in found.detailed, -abs(d.cost_effect), d.workload))
     shown, more = telling[:_WORKLOADS], telling[_WORKLOADS:]
     heads = ["workload", "B/px before", "after", "change", "ops", "after", "image", "time", "work predicts"]
-    rows = [
-        [
-            d.workload,
-            f"{d.base.bytes_per_pixel:,.2f}",
-            f"{d.head.bytes_per_pixel:,.2f}",
-            units.format_change(d.effect),
-            f"{d.base.ops:,}",
-            f"{d.head.ops:,}",
-            d.image,
-            *_time_cells(found.share_of(d.workload)),
-        ]
-        for d in shown
-    ]
+    rows = []
+    for d in shown:
+        sizes = [f"{one.bytes_per_pixel:,.2f}" for one in (d.base, d.head)]
+        counts = [f"{one.ops:,}" for one in (d.base, d.head)]
+        times = _time_cells(found.share_of(d.workload))
+        rows.append([d.workload, *sizes, units.format_change(d.effect), *counts, d.image, *times])
     said = []
     if more:
         ends = [units.format_change(pick(d.effect for d in more)) for pick in (min, max)]
@@ -147,10 +140,10 @@ def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     if diff.lines:
         blocks += [_line_table(diff, limit), change_icicle(diff)]
     said = [*_left_out(diff, limit), *_dtype_lines(diff), _peak(diff), _image(diff)]
-    if (share := found.share_of(diff.workload)) is not None:
-        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}")
-    else:
+    if (share := found.share_of(diff.workload)) is None:
         said.append("time: not measured")
+    else:
+        said.append(f"time of {share.timing.series} on {share.timing.machine}: {share_sentence(share)}")
     moved = f"; {plural(diff.moved_lines, 'other place')} only moved" if diff.moved_lines else ""
     said.append(f"lines are matched {matched_by(found.by_name)}{moved}")
     return [*blocks, "\n".join(said)]
@@ -247,13 +240,9 @@ def _dtype_lines(diff: LedgerDiff) -> list[str]:
 def _peak(diff: LedgerDiff) -> str:
     before, after = (units.format_bytes(one.peak_live_bytes) for one in (diff.base, diff.head))
     figures = f"{after}, as before" if not diff.peak_effect else f"{before} → {after}"
-    places = [
-        f"{path}:{line} {function}"
-        for path, line, function in (diff.base.peak_line, diff.head.peak_line)
-        if path
-    ]
-    where = f", at {' → '.join(dict.fromkeys(places))}" if places else ""
-    return f"peak live: {figures}{where}"
+    lines = [one.peak_line for one in (diff.base, diff.head) if one.peak_line[0]]
+    places = dict.fromkeys(f"{path}:{line} {function}" for path, line, function in lines)
+    return f"peak live: {figures}" + (f", at {' → '.join(places)}" if places else "")
 
 
 def _image(diff: LedgerDiff) -> str:

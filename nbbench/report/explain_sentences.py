@@ -34,9 +34,8 @@ def explanation_sentence(found: Explanation) -> str:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
         said += f" The image{where} changed: not like for like."
     if found.not_compared:
-        said += (
-            f" {plural(len({one.series for one in found.not_compared}), 'workload')} could not be compared."
-        )
+        missing = {one.series for one in found.not_compared}
+        said += f" {plural(len(missing), 'workload')} could not be compared."
     share = found.share_of(main.workload)
     return said if share is None else f"{said} Time of {main.workload}: {share_sentence(share)}."
 
@@ -96,16 +95,12 @@ def _where(diff: LedgerDiff) -> str:
 
 def _dtypes(diff: LedgerDiff) -> str:
     shifts = dtype_shifts(diff)
-    total = sum(abs(line.delta) for line in diff.lines)
+    moved = sum(abs(s.delta) for s in shifts)
     said = []
-    if shifts and sum(abs(s.delta) for s in shifts) > _DTYPE_SHARE * abs(
-        diff.head.bytes_per_pixel - diff.base.bytes_per_pixel
-    ):
+    total = abs(diff.head.bytes_per_pixel - diff.base.bytes_per_pixel)
+    if moved > max(_DTYPE_SHARE * total, WORK_FLOOR * diff.base.bytes_per_pixel):
         most = shifts[0]
-        if total and sum(abs(s.delta) for s in shifts) > WORK_FLOOR * diff.base.bytes_per_pixel:
-            said.append(
-                f"values {most.word} from {most.before} to {most.after}, first of all in {most.function}"
-            )
+        said.append(f"values {most.word} from {most.before} to {most.after}, first of all in {most.function}")
     if diff.retyped:
         said.append(f"the output is {diff.head.output_dtype}, was {diff.base.output_dtype}")
     return "; ".join(said)
@@ -117,11 +112,8 @@ def share_sentence(found: WorkShare) -> str:
     said = _measured(timing)
     work = units.format_change(predicted)
     if share is None:
-        more = (
-            "as the work predicts"
-            if abs(predicted) <= math.log1p(found.floor)
-            else f"the work predicts {work}"
-        )
+        small = abs(predicted) <= math.log1p(found.floor)
+        more = "as the work predicts" if small else f"the work predicts {work}"
         within = "the spread of its samples" if timing.overlap else f"{found.floor * 100:.0f} %"
         return f"{said}, within {within}: {more}"
     rate = _rate(found)

@@ -45,30 +45,36 @@ def history_figure(
     has its commit in `customdata`, for which the page knows a name.
     """
     places = _places(series, commits)
-    good = [p for p in series.points if _finite(p)]
+    good = [float(p.value or 0.0) for p in series.points if _finite(p)]
     failed = [p for p in series.points if p.status is Status.FAILED]
     shown = [(e, c) for e, c in changes if {c.lo_commit, c.hi_commit} <= places.keys()]
-    values = [float(p.value or 0.0) for p in good]
-    values += [v for _, c in shown for v in (c.before, c.after) if math.isfinite(v)]
+    values = good + [v for _, c in shown for v in (c.before, c.after) if math.isfinite(v)]
     log = min(values, default=0.0) > 0 and max(values) >= _LOG_RATIO * min(values)
-    line = _trace(series.points, places, series.unit)
-    if len(good) > _MANY:
-        line["type"] = "scattergl"
-    marks = {
-        **_trace(failed, places, series.unit),
-        "y": [min(values, default=0.0)] * len(failed),
-        "mode": "markers",
-        "marker": {"symbol": "x", "color": "--worse", "size": 9},
+    line = _dots(series.points, places, series.unit)
+    line |= {"mode": "lines+markers", "type": "scattergl" if len(good) > _MANY else "scatter"}
+    line |= {"line": {"color": "--line", "width": 1}, "marker": {"color": "--line", "size": 6}}
+    marks = _dots(failed, places, series.unit) | {"y": [min(values, default=0.0)] * len(failed)}
+    marks |= {"mode": "markers", "marker": {"symbol": "x", "color": "--worse", "size": 9}}
+    some = series.points[:: max(1, math.ceil(len(series.points) / _TICKS))]
+    ticks = [(places[p.commit], day(commits[p.commit].date)) for p in some if p.commit in commits]
+    suffix = _SYMBOLS.get(series.unit, f" {for_html(series.unit)}" if series.unit else "")
+    layout = {
+        "xaxis": {"tickmode": "array", "tickvals": [x for x, _ in ticks], "ticktext": [d for _, d in ticks]},
+        "yaxis": {
+            **({"type": "log", "dtick": "D2"} if log else {}),
+            "tickformat": "~s",
+            "ticksuffix": suffix,
+        },
+        "shapes": [_band(c, places, e == focus) for e, c in shown],
+        "annotations": [_said(e, c, places) for e, c in shown if e == focus or len(shown) == 1],
+        "showlegend": False,
+        "margin": {"l": 90, "r": 10, "t": 24, "b": 30},
+        "height": 240,
     }
-    layout = _layout(_value_axis(series.unit, log), _commit_axis(series.points, places, commits))
-    layout["shapes"] = [_band(c, places, e == focus) for e, c in shown]
-    layout["annotations"] = [_said(e, c, places) for e, c in shown if e == focus or len(shown) == 1]
-    note = [plural(len(good), "point")]
+    note = [series.key.machine, series.key.environment, plural(len(good), "point")]
     note += [f"{len(failed)} failed"] * bool(failed) + ["logarithmic axis"] * log
-    about = f"{series.key.machine} · {series.key.environment} · {', '.join(note)}"
-    return Chart(
-        series.key.label, [line, *_levels(shown, places), *([marks] if failed else [])], layout, about
-    )
+    data = [line, *_levels([c for _, c in shown], places), *([marks] if failed else [])]
+    return Chart(series.key.label, data, layout, " · ".join(note))
 
 
 def _finite(point: Point) -> bool:
@@ -82,36 +88,26 @@ def _places(series: Series, commits: Mapping[str, Commit]) -> dict[str, int]:
     return ({c.hash: c.position for c in commits.values() if c.position} if rising else {}) | own
 
 
-def _trace(points: Sequence[Point], places: Mapping[str, int], unit: str) -> dict[str, Any]:
-    """Dots with their commits; a commit without a figure interrupts the line."""
+def _dots(points: Sequence[Point], places: Mapping[str, int], unit: str) -> dict[str, Any]:
+    """Points with their commits and words; without a figure they interrupt a line."""
     return {
-        "type": "scatter",
-        "mode": "lines+markers",
         "x": [places[p.commit] for p in points],
         "y": [p.value if _finite(p) else None for p in points],
         "customdata": [p.commit[:8] for p in points],
         "text": [for_html(units.format_value(p.value, unit) if _finite(p) else p.status) for p in points],
         "hovertemplate": "%{text}<extra></extra>",
-        "line": {"color": "--line", "width": 1},
-        "marker": {"color": "--line", "size": 6},
     }
 
 
-def _levels(changes: Sequence[tuple[str, ChangePoint]], places: Mapping[str, int]) -> list[dict[str, Any]]:
+def _levels(changes: Sequence[ChangePoint], places: Mapping[str, int]) -> list[dict[str, Any]]:
     """Lines on both sides of each change, up to the next, at the values that the detector found."""
-    placed = sorted((places[c.lo_commit], places[c.hi_commit], c.before, c.after) for _, c in changes)
+    placed = sorted((places[c.lo_commit], places[c.hi_commit], c.before, c.after) for c in changes)
     ends = [*(lo for lo, *_ in placed[1:]), max(places.values(), default=0)]
     lines = [(min(places.values()), lo, before) for lo, _, before, _ in placed[:1]]
     lines += [(hi, end, after) for (_, hi, _, after), end in zip(placed, ends, strict=False)]
+    dashed = {"mode": "lines", "hoverinfo": "skip", "line": {"color": "--ink", "width": 1.2, "dash": "dash"}}
     return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [start, end],
-            "y": [value, value],
-            "hoverinfo": "skip",
-            "line": {"color": "--ink", "width": 1.2, "dash": "dash"},
-        }
+        {"x": [start, end], "y": [value, value], **dashed}
         for start, end, value in lines
         if end > start and math.isfinite(value)
     ]
@@ -145,25 +141,6 @@ def _said(event: str, change: ChangePoint, places: Mapping[str, int]) -> dict[st
         "text": for_html(moved(change)),
         "hovertext": for_html(f"{event} {where}: {interval(change.effect_lo, change.effect_hi)}"),
     }
-
-
-def _commit_axis(
-    points: Sequence[Point], places: Mapping[str, int], commits: Mapping[str, Commit]
-) -> dict[str, Any]:
-    some = points[:: max(1, math.ceil(len(points) / _TICKS))]
-    known = [(places[p.commit], commits.get(p.commit)) for p in some]
-    ticks = [(x, day(c.date)) for x, c in known if c]
-    return {"tickmode": "array", "tickvals": [x for x, _ in ticks], "ticktext": [text for _, text in ticks]}
-
-
-def _value_axis(unit: str, log: bool) -> dict[str, Any]:
-    axis = {"type": "log" if log else "linear", "tickformat": "~s"}
-    return axis | {"ticksuffix": for_html(_SYMBOLS.get(unit, f" {unit}" if unit else ""))}
-
-
-def _layout(y: Mapping[str, Any], x: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    margin = {"l": 90, "r": 10, "t": 24, "b": 30}
-    return {"showlegend": False, "margin": margin, "xaxis": dict(x), "yaxis": dict(y), "height": 240, **more}
 
 
 def cost_icicle(one: Ledger) -> Chart:
@@ -226,43 +203,43 @@ def _icicle(
 
 def roofline_figure(title: str, roof: Roof, rows: Sequence[Achieved]) -> Chart:
     """Each workload's bandwidth over the bytes that one operation touches, under the machine's roofs."""
-    memory = memory_ceiling(roof)
+    memory, cost = memory_ceiling(roof), units.format_seconds(roof.op_s)
     sizes = [*(row.operation_bytes for row in rows), *(size for size, _ in roof.curve)]
     left, right = min(sizes) / 2, max([*sizes, roof.cache_bytes]) * 2
-    top = min(right, 2 * memory * roof.op_s)
-    slope = [(left, left / roof.op_s), (top, top / roof.op_s)]
-    lines: list[tuple[str, list[tuple[float, float]], str, str]] = [
-        ("memory (STREAM)", [(left, memory), (right, memory)], "--line", "dash"),
-        ("add on arrays touched again and again", list(roof.curve), "--soft", "solid"),
-        (f"dispatch: {units.format_seconds(roof.op_s)} an operation", slope, "--ink", "dot"),
-    ]
+    slope = [(size, size / roof.op_s) for size in (left, min(right, 2 * memory * roof.op_s))]
     data = [
-        _curve(name, points, mode="lines", line={"color": colour, "dash": dash})
-        for name, points, colour, dash in lines
+        _curve("memory (STREAM)", [(left, memory), (right, memory)], "--line", dash="dash"),
+        _curve("add on arrays touched again and again", roof.curve, "--soft"),
+        _curve(f"dispatch: {cost} an operation", slope, "--ink", dash="dot"),
     ]
     for number, row in enumerate(rows, 1):
         colour, symbol = _BOUNDS[row.bound]
         name = f"{number}  {row.workload} ({row.bound})"
-        point = _curve(name, [(row.operation_bytes, row.rate)], mode="markers+text", text=[str(number)])
-        data.append(point | {"marker": {"color": colour, "symbol": symbol}, "textposition": "top right"})
-    x = {"type": "log", "tickformat": "~s", "ticksuffix": "B", "title": "bytes that one operation touches"}
-    y = {"type": "log", "tickformat": "~s", "ticksuffix": "B/s", "title": "bytes of the ledger / time"}
-    layout = _layout(y, x, height=520) | {"showlegend": True}
-    layout["margin"] = {"l": 90, "r": 10, "t": 24, "b": 60}
-    if roof.cache_bytes:
-        edge = {
-            "type": "line",
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "x0": roof.cache_bytes,
-            "x1": roof.cache_bytes,
-        }
+        point = _curve(name, [(row.operation_bytes, row.rate)], colour)
+        point |= {"mode": "markers+text", "text": [str(number)], "textposition": "top right"}
+        data.append(point | {"marker": {"color": colour, "symbol": symbol}})
+    axis = {"type": "log", "tickformat": "~s"}
+    layout: dict[str, Any] = {
+        "xaxis": {**axis, "ticksuffix": "B", "title": "bytes that one operation touches"},
+        "yaxis": {**axis, "ticksuffix": "B/s", "title": "bytes of the ledger / time"},
+        "margin": {"l": 90, "r": 10, "t": 24, "b": 60},
+        "height": 520,
+    }
+    if edge := roof.cache_bytes:
         said = {"text": "last-level cache", "textangle": -90}
-        layout["shapes"] = [edge | {"line": {"color": "--soft", "width": 1}, "label": said}]
+        line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": edge, "x1": edge, "label": said}
+        layout["shapes"] = [line | {"line": {"color": "--soft", "width": 1}}]
     return Chart(title, data, layout)
 
 
-def _curve(name: str, points: Sequence[tuple[float, float]], **more: Any) -> dict[str, Any]:
+def _curve(
+    name: str, points: Sequence[tuple[float, float]], colour: str, dash: str = "solid"
+) -> dict[str, Any]:
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    return {"type": "scatter", "name": for_html(name), "x": xs, "y": ys, **more}
+    return {
+        "name": for_html(name),
+        "x": xs,
+        "y": ys,
+        "mode": "lines",
+        "line": {"color": colour, "dash": dash},
+    }

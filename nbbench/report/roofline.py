@@ -13,7 +13,6 @@ from nbbench.report.figures import roofline_figure
 from nbbench.words import plural
 from nbbench.work.roofs import WRITE_ALLOCATE, Achieved, Bound, with_write_allocate
 
-_ROOF_HEAD = ("kernel", "STREAM", "with write-allocate")
 _HEAD = (
     "workload",
     "time",
@@ -32,18 +31,22 @@ _MEANING = {
     Bound.PARTLY: "operations find their operands in the cache, though the working set does not fit",
     Bound.MEMORY: "operations stream through memory: STREAM's best figure is the ceiling",
 }
-_RIGHT = (1, 2, 3, 5, 6, 7, 8, 9)
 
 
 def roofline_blocks(title: str, roof: Roof, rows: Sequence[Achieved], notes: Sequence[str]) -> list[Block]:
     """Ceilings, one row a workload, and what each roof means."""
+    traffic, there = with_write_allocate(roof), {row.bound for row in rows}
+    rates = [
+        (name, *(units.format_value(rate, "B/s") for rate in (getattr(roof, name), traffic[name])))
+        for name in WRITE_ALLOCATE
+    ]
     return [
         Title(f"{title}: {roofline_headline(rows)}"),
         _machine_line(roof),
-        Table(_ROOF_HEAD, _roof_rows(roof), right=(1, 2)),
-        Table(_HEAD, [_cells(row) for row in rows], right=_RIGHT),
+        Table(("kernel", "STREAM", "with write-allocate"), rates, right=(1, 2)),
+        Table(_HEAD, [_cells(row) for row in rows], right=(1, 2, 3, 5, 6, 7, 8, 9)),
         roofline_figure(title, roof, rows),
-        "\n".join(f"{bound}: {meaning}" for bound, meaning in _meanings(rows)),
+        "\n".join(f"{bound}: {meaning}" for bound, meaning in _MEANING.items() if bound in there),
         *(f"note: {note}" for note in notes),
     ]
 
@@ -58,11 +61,6 @@ def roofline_payload(roof: Roof, rows: Sequence[Achieved], notes: Sequence[str])
     }
 
 
-def _meanings(rows: Sequence[Achieved]) -> list[tuple[Bound, str]]:
-    there = {row.bound for row in rows}
-    return [(bound, meaning) for bound, meaning in _MEANING.items() if bound in there]
-
-
 def _machine_line(roof: Roof) -> str:
     """How the ceilings were taken."""
     small = "" if roof.beyond_cache else " (less than four times the cache: memory's figures may be too high)"
@@ -71,14 +69,6 @@ def _machine_line(roof: Roof) -> str:
         f"last-level cache {units.format_bytes(roof.cache_bytes) if roof.cache_bytes else 'unknown'}; "
         f"an operation costs {units.format_seconds(roof.op_s)}"
     )
-
-
-def _roof_rows(roof: Roof) -> list[list[str]]:
-    traffic = with_write_allocate(roof)
-    return [
-        [name, units.format_value(getattr(roof, name), "B/s"), units.format_value(traffic[name], "B/s")]
-        for name in WRITE_ALLOCATE
-    ]
 
 
 def _cells(row: Achieved) -> list[str]:

@@ -37,12 +37,8 @@ def run_blocks(
     rows = [row for commit in commits if (row := _row(commit, results))]
     counts, where = Counter(result.status for result in results), f" on {machine}" if machine else ""
     kinds = ", ".join(f"{counts[s]} {s}" for s in Status if counts[s] or s is Status.OK)
-    words = (
-        f"{plural(len(rows), 'commit')} measured{where}: {kinds}."
-        if counts
-        else f"Nothing was measured{where}."
-    )
-    blocks: list[Block] = [Head(words)]
+    words = f"{plural(len(rows), 'commit')} measured{where}: {kinds}."
+    blocks: list[Block] = [Head(words if counts else f"Nothing was measured{where}.")]
     if rows:
         headers = ("commit", "date", "ok", "failed", "skipped", "time", "subject")
         blocks.append(Table(headers, rows, right=(2, 3, 4, 5), codes=(0,), spare=(1, 5, 4)))
@@ -76,17 +72,14 @@ def run_payload(
     elapsed_s: float,
 ) -> dict[str, Any]:
     """The JSON document of one run: figures by commit, failures with their reasons, disturbances."""
-    by_commit = {c.hash: Counter(r.status for r in results if r.commit == c.hash) for c in commits}
+    of = {c.hash: Counter(str(r.status) for r in results if r.commit == c.hash) for c in commits}
+    failed = failures(results, records)
     return {
         "machine": machine,
         "commits": [
-            {"hash": c.hash, "position": c.position, **{str(s): by_commit[c.hash][s] for s in Status}}
-            for c in commits
+            {"hash": c.hash, "position": c.position, **{s: of[c.hash][s] for s in Status}} for c in commits
         ],
-        "failures": [
-            {"commit": commit, "what": what, "error": error}
-            for commit, what, error in failures(results, records)
-        ],
+        "failures": [{"commit": commit, "what": what, "error": error} for commit, what, error in failed],
         "disturbances": disturbances(records),
         "elapsed_s": elapsed_s,
     }
@@ -159,45 +152,36 @@ def adaptive_payload(
     commits: Sequence[Commit], plan: NextTrees, timed: int, broken: int, stopped: str
 ) -> dict[str, Any]:
     """The search as JSON-ready values; effects are log ratios of the series that moved most."""
-    return {
-        "trees": len(commits),
-        "timed": timed,
-        "broken": broken,
-        "stopped": stopped,
-        "located": [
-            {
-                "first": commits[one.first].hash,
-                "commit": commits[one.index].hash,
-                "position": commits[one.index].position,
-                "date": f"{commits[one.index].date:%Y-%m-%d}",
-                "subject": commits[one.index].subject,
-                "effect": one.effect,
-                "series": one.series,
-                "explained_by_work": one.explained,
-            }
-            for one in plan.located
-        ],
-        "suspicions": [
-            {
-                "after": commits[one.lo].hash,
-                "until": commits[one.hi].hash,
-                "why": str(one.why),
-                "effect": one.weight,
-            }
-            for one in plan.probes
-            if one.why is not Why.COARSE
-        ],
-    }
+    located = [
+        {
+            "first": commits[one.first].hash,
+            "commit": commits[one.index].hash,
+            "position": commits[one.index].position,
+            "date": day(commits[one.index].date),
+            "subject": commits[one.index].subject,
+            "effect": one.effect,
+            "series": one.series,
+            "explained_by_work": one.explained,
+        }
+        for one in plan.located
+    ]
+    suspicions = [
+        {"after": commits[p.lo].hash, "until": commits[p.hi].hash, "why": str(p.why), "effect": p.weight}
+        for p in plan.probes
+        if p.why is not Why.COARSE
+    ]
+    counts = {"trees": len(commits), "timed": timed, "broken": broken, "stopped": stopped}
+    return {**counts, "located": located, "suspicions": suspicions}
 
 
 def adaptive_blocks(payload: dict[str, Any]) -> list[Block]:
     """The same for people."""
-    share = payload["timed"] / max(payload["trees"], 1)
+    found, share = payload["located"], payload["timed"] / max(payload["trees"], 1)
     broken = f", {payload['broken']} broken" if payload["broken"] else ""
-    headline = (
-        f"{_STOPPED[payload['stopped']]}: {len(payload['located'])} changes, "
-        f"{payload['timed']} of {payload['trees']} trees timed ({share:.0%}){broken}"
-    )
+    blocks: list[Block] = [
+        f"{_STOPPED[payload['stopped']]}: {len(found)} changes, {payload['timed']} of {payload['trees']} "
+        f"trees timed ({share:.0%}){broken}"
+    ]
     rows = [
         (
             str(one["position"] or ""),
@@ -208,14 +192,12 @@ def adaptive_blocks(payload: dict[str, Any]) -> list[Block]:
             one["series"],
             one["subject"],
         )
-        for one in payload["located"]
+        for one in found
     ]
-    headers = ("#", "commit", "date", "change", "shown by", "series", "subject")
-    suspicions = [
-        f"still open: {one['why']} after {one['after'][:8]}, until {one['until'][:8]}"
-        for one in payload["suspicions"]
-    ]
-    found: list[Block] = (
-        [Table(headers, rows, right=(0, 3), codes=(1, 5), spare=(2, 0, 4, 6))] if rows else []
-    )
-    return [headline, *found, *([Bullets(suspicions)] if suspicions else [])]
+    if rows:
+        headers = ("#", "commit", "date", "change", "shown by", "series", "subject")
+        blocks.append(Table(headers, rows, right=(0, 3), codes=(1, 5), spare=(2, 0, 4, 6)))
+    if rest := payload["suspicions"]:
+        said = [f"still open: {p['why']} after {p['after'][:8]}, until {p['until'][:8]}" for p in rest]
+        blocks.append(Bullets(said))
+    return blocks

@@ -65,11 +65,8 @@ def remove_drift(values: ArrayLike, canaries: ArrayLike) -> tuple[FloatArray, fl
 
     ``values`` (n,) and ``canaries`` (n,) or (programs, n) are positive times in commit order, NaN where
     nothing was measured; of several programs the one that helps most is used. The logarithm of the series is
-    levels plus ``b`` times that of the canary. ``b`` is fitted within levels, so that a change of the subject
-    does not enter it, and the levels are those of the series without ``b`` times the canary, in turns.
-    The share is the MAD sigma around those levels, of leave-one-out residuals, over that of the series around
-    its own levels. Above LEAST_GAIN, or where BIC does not prefer it clearly, the values come back as they
-    are, with 1.0.
+    levels plus a slope, fitted within levels, times that of the canary. Where the share is above LEAST_GAIN,
+    or BIC does not prefer it clearly, the values come back as they are, with 1.0.
     """
     rows = np.atleast_2d(np.asarray(canaries, dtype=np.float64))
     return min((_without(values, row) for row in rows), key=lambda found: found[1])

@@ -76,9 +76,7 @@ class Noise:
 def running_median(values: FloatArray, half: int) -> FloatArray:
     """Median over ``2 half + 1`` points, shape (n,); at the ends the window is moved inwards, not shortened.
 
-    An excursion of up to ``half`` points vanishes, a level of more than ``half`` points keeps its edges, and
-    ``half + 1`` points at the end of the series are enough to show a new level there (Tukey 1977, Exploratory
-    Data Analysis).
+    An excursion of up to ``half`` points vanishes, a longer level keeps its edges, also at the ends.
     """
     n = values.size
     width = min(2 * half + 1, n if n % 2 else n - 1)
@@ -99,12 +97,9 @@ def trimmed_variance(differences: FloatArray) -> tuple[float, float]:
 
 
 def blip_sigma(values: FloatArray, smooth: FloatArray) -> float:
-    """Sigma of a series that mostly repeats one number (a coarse clock, a page count); 0.0 when it is
-    deterministic.
-
-    ``smooth`` is the running median. With half of the differences zero every MAD is zero, and the share of
-    deviating points times their typical size is the only scale left. One such point (two in a longer series)
-    is a spike, not noise.
+    """Sigma of a series that mostly repeats one number (a coarse clock, a page count) around its running
+    median ``smooth``: the share of deviating points times their typical size, as every MAD is zero there. 0.0
+    when it is deterministic; one such point (two in a longer series) is a spike.
     """
     deviations = np.abs(values - smooth)
     blips = deviations[deviations > 0]
@@ -150,13 +145,8 @@ def white_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
 
 
 def estimate_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
-    """Noise of a spike-free series of n >= 4 points without obvious changes.
-
-    Under AR(1) the lag-h difference has variance V_h = 2 sigma^2 (1 - rho^h), so the mean of V_2 to V_H over
-    V_1 is a polynomial in rho, which is inverted; sigma^2 = V_1 / (2 (1 - rho)). Small changes of level enter
-    h of the lag-h differences only, so the estimate is biased by them far less than an autocorrelation is. H
-    is at most MAX_LAG and a quarter of the series.
-    """
+    """Noise of a spike-free series of n >= 4 points without obvious changes, from the variances of lag-h
+    differences (docs/statistics.md, step 3): changes of level bias them far less than an autocorrelation."""
     first, scale = trimmed_variance(np.diff(clipped))
     if scale <= 0:
         return white_noise(clipped, loud)

@@ -1,10 +1,8 @@
 """What the greatest contrast of a series without any change looks like.
 
-The split that a scan reports was chosen for being the greatest of thousands of correlated contrasts, so a
-t-test at that split is far too optimistic. Its distribution was simulated instead: series of n points without
-a change went through clipping, noise estimation and scan, under Gaussian, Laplace and Student-t(3) noise, and
-for each n the worst of the three was kept. Two numbers describe it: as if ``tests`` independent t-tests with
-``freedom`` degrees of freedom had been made. `tests.bench.calibration.null_table` recomputes them.
+It was simulated, as the split that a scan reports was chosen for being the greatest (docs/statistics.md). Two
+numbers describe it: as if ``tests`` independent t-tests with ``freedom`` degrees of freedom had been made.
+`tests.bench.calibration.null_table` recomputes them.
 """
 
 from __future__ import annotations

@@ -177,9 +177,9 @@ class Levels:
         """Compare the spread of contrasts between equal neighbouring windows with what AR(1) noise would
         give, and keep the excess.
 
-        Noise with a long memory (a machine that is slow for an hour) passes for AR(1) with a small rho
-        between neighbouring points and still moves the means of whole levels. The certain changes ``cuts``
-        are taken out first; the rest is told from noise by the median, which a few changes do not move.
+        Noise with a long memory (a machine that is slow for an hour) hardly shows between neighbours and
+        still moves the means of whole levels. The certain changes ``cuts`` are taken out first; the median
+        keeps the rest from counting.
         """
         sums = np.concatenate(([0.0], np.cumsum(self.clipped - self.fit(cuts))))
         lengths = window_lengths(self.n)
@@ -220,9 +220,8 @@ class Levels:
         """Cuts allowed inside [a, b) and the log-likelihood of each over that of ``cut``, given the levels
         on both sides of it.
 
-        Student-t likelihoods (Lange, Little and Taylor 1989, doi:10.1080/01621459.1989.10478852) let a spike
-        beside a step say little about its place. Between two places lie as many points as their distance;
-        autocorrelation makes those points worth fewer.
+        Student-t likelihoods let a spike beside a step say little about its place; autocorrelation makes the
+        points between two places worth fewer.
         """
         before, after = self.median(a, cut), self.median(cut, b)
         values, scale = self.raw[a:b], LOSS_FREEDOM * sigma * sigma
@@ -248,11 +247,8 @@ class Levels:
         return settled
 
     def location(self, cuts: list[int], i: int, sigma: float) -> tuple[int, int]:
-        """First and last plausible place of cut i: hull of the smallest set with LOCATION_CONFIDENCE.
-
-        A flat prior over the places makes likelihoods probabilities (Smith 1975, doi:10.1093/biomet/62.2.407,
-        with the levels put in).
-        """
+        """First and last plausible place of cut i: hull of the smallest set with LOCATION_CONFIDENCE, given
+        the levels and a flat prior over the places."""
         a, b = bounds(cuts, i, self.n)
         allowed, likelihood = self._places(a, cuts[i], b, sigma)
         weights = np.exp(likelihood - likelihood.max())
@@ -263,11 +259,8 @@ class Levels:
 
     def chance_of_spikes(self, cuts: list[int], i: int, effect: float, residuals: FloatArray) -> float:
         """Probability that the shorter level at cut i is a run of spikes such as the series shows elsewhere,
-        in its ``residuals`` (n,) from all levels.
-
-        With a share f of points beyond TAIL_SHARE of the effect, in its direction, a run of L such points
-        starts somewhere among n with probability of at most n f^L if spikes come independently. No such point
-        at all gives 0, and a short level with a point of its neighbour in it 1.
+        in its ``residuals`` (n,) from all levels: n f^L at most, with a share f of points beyond TAIL_SHARE
+        of the effect and a run of L. A short level with a point of its neighbour in it gives 1.
         """
         a, b = bounds(cuts, i, self.n)
         if self._borrows(a, cuts[i], b):

@@ -75,9 +75,7 @@ def difference_sigma(log_values: ArrayLike) -> float:
     """Noise of one point of a series, from the MAD of its first differences over sqrt(2); 0.0 for fewer than
     three finite points.
 
-    A step enters one difference and a lone spike two, so neither moves the median (von Neumann 1941 took the
-    mean square; the median makes it robust). Positive autocorrelation rho makes it smaller than the marginal
-    sigma, by sqrt(1 - rho).
+    A step enters one difference and a lone spike two, so neither moves the median.
     """
     values = finite(log_values)
     if values.size < 3:

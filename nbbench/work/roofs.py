@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
@@ -59,28 +58,27 @@ def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
     """
     if not seconds or not ledger.bytes or ledger.error:
         raise ValueError(f"{ledger.workload} has no figures")
-    middle = median(seconds)
-    touched = operation_bytes(ledger)
+    middle, touched, ceiling = median(seconds), operation_bytes(ledger), memory_ceiling(roof)
     share = (ledger.ops * roof.op_s + (ledger.dispatched - ledger.ops) * roof.view_s) / middle
-    made = Achieved(
+    bound, rate = _bound(ledger, touched, roof), ledger.bytes / middle
+    if share >= _DISPATCH_SHARE:
+        bound, touched = Bound.DISPATCH, ledger.bytes / max(ledger.dispatched, 1)
+    elif bound is Bound.MEMORY and rate > ceiling:
+        bound = Bound.PARTLY  # memory cannot have delivered that: caches must have held a part of it
+    if bound is not Bound.MEMORY:
+        ceiling = cache_ceiling(roof, touched)
+    return Achieved(
         workload=ledger.workload,
         seconds=middle,
         runs=len(seconds),
         bytes=ledger.bytes,
-        rate=ledger.bytes / middle,
-        bound=_bound(ledger, touched, roof),
+        rate=rate,
+        bound=bound,
         working_set_bytes=working_set(ledger),
         operation_bytes=touched,
         dispatch_share=share,
-        ceiling=None,
+        ceiling=None if bound is Bound.DISPATCH else ceiling,
     )
-    if share >= _DISPATCH_SHARE:
-        return replace(made, bound=Bound.DISPATCH, operation_bytes=ledger.bytes / max(ledger.dispatched, 1))
-    if made.bound is Bound.MEMORY and made.rate > memory_ceiling(roof):
-        # Memory cannot have delivered that: caches must have held a part of it.
-        made = replace(made, bound=Bound.PARTLY)
-    ceiling = memory_ceiling(roof) if made.bound is Bound.MEMORY else cache_ceiling(roof, touched)
-    return replace(made, ceiling=ceiling)
 
 
 def working_set(ledger: Ledger) -> int:
@@ -107,16 +105,11 @@ def cache_ceiling(roof: Roof, touched: float) -> float:
     The best rate measured at this size or any larger one, because a small operation's own
     dispatch is not the cache's; between two sizes on a line in both logarithms.
     """
-    points = [
-        (size, max(rate for _, rate in roof.curve[index:])) for index, (size, _) in enumerate(roof.curve)
-    ]
-    if touched <= points[0][0]:
-        return points[0][1]
-    for (lo, before), (hi, after) in itertools.pairwise(points):
-        if lo <= touched <= hi:
-            share = math.log(touched / lo) / math.log(hi / lo)
-            return before * math.exp(share * math.log(after / before))
-    return points[-1][1]
+    import numpy as np
+
+    sizes, rates = np.log(np.array(roof.curve)).T
+    best = np.maximum.accumulate(rates[::-1])[::-1]
+    return float(np.exp(np.interp(math.log(touched), sizes, best)))
 
 
 def with_write_allocate(roof: Roof) -> dict[str, float]:

@@ -135,7 +135,7 @@ def _write_tree(results: Path, *, files: int, series: int) -> None:
 
 
 def detecting() -> None:
-    """`nbbench detect` over a database of 9,600 series of 1,200 commits."""
+    """`nbbench regressions` over a database of 9,600 series of 1,200 commits."""
     from tests.bench.big_detect import detect_big
 
     detect_big()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nbbench.capture.snapshots import (
-    Interpreter,
     WorkTree,
-    find_python,
-    inspect_interpreter,
     package_changes,
     tree_changes,
     work_tree,
 )
+from nbbench.captured import TestRun
 
 
 @pytest.fixture
@@ -129,42 +127,13 @@ def script(folder: Path, text: str, name: str = "pytest") -> str:
     return str(path)
 
 
-def test_the_interpreter_of_a_command(tmp_path: Path) -> None:
-    python = sys.executable
-    environ = {"PATH": f"{Path(python).parent}:/usr/bin:/bin"}
-
-    def found(*argv: str) -> str:
-        return find_python(argv, tmp_path, environ)
-
-    assert found(python, "-m", "pytest") == python
-    assert found("timeout", "9", "env", "A=1", python) == python
-    assert found(script(tmp_path, f"#!{python}\n")) == python
-    assert found(script(tmp_path, f"#!/usr/bin/env -S {Path(python).name} -X dev\n")) == python
-    assert found(script(tmp_path, "#!/bin/sh\nmake\n", "run")) == ""
-    assert found("true") == ""
-    assert found("no-such-program") == ""
-    # A shim: its neighbour is asked.
-    shims = tmp_path / "shims"
-    shims.mkdir()
-    neighbour = script(shims, "#!/bin/sh\n", "python")
-    assert found(script(shims, "#!/bin/bash\nexec pyenv exec\n")) == neighbour
-
-
 def test_packages_are_compared() -> None:
-    found = inspect_interpreter(sys.executable, {})
-    assert found is not None
-    assert found.version_of("PyTest_Timeout") == found.version_of("pytest-timeout") != ""
-    assert found.version_of("no-such-package") == ""
-    assert package_changes(found, found) == []
-    other = Interpreter(found.executable, found.version, (("numpy", "0"), ("new", "1")))
-    old = Interpreter(found.executable, found.version, (("numpy", "1"), ("old", "1")))
-    assert [line.partition("run: ")[2] for line in package_changes(old, other)] == [
+    old = TestRun(packages={"numpy": "1", "old": "1"})
+    assert package_changes(old) == []  # killed: nothing is known of the end
+    assert package_changes(replace(old, packages_after=old.packages)) == []
+    new = replace(old, packages_after={"numpy": "0", "new": "1"})
+    assert [line.partition("run: ")[2] for line in package_changes(new)] == [
         "new absent → 1",
         "numpy 1 → 0",
         "old 1 → gone",
     ]
-
-
-def test_an_interpreter_that_does_not_answer_is_none(tmp_path: Path) -> None:
-    assert inspect_interpreter(str(tmp_path / "nothing"), {}) is None
-    assert inspect_interpreter("/bin/true", {}) is None

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nbbench.capture import supervisor
-from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, run_guarded
+from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of
 from nbbench.capture.logs import LogWriter, Screen
 from nbbench.captured import RunOutcome
 
@@ -26,7 +26,7 @@ TIMERS = ["", *([gnu_time()] if gnu_time() else [])]
 
 
 def run(folder: Path, *argv: str, timeout_s: float = 60, timer: str = "", screens=QUIET) -> GuardedRun:
-    command = GuardedCommand(
+    return GuardedCommand(
         argv=argv,
         cwd=folder,
         environ={**os.environ, "MY_TOKEN": SECRET},
@@ -35,8 +35,8 @@ def run(folder: Path, *argv: str, timeout_s: float = 60, timer: str = "", screen
         grace_s=0.3,
         scratch=folder,
         time_program=timer,
-    )
-    return run_guarded(command, screens)
+        screens=screens,
+    ).run()
 
 
 @pytest.mark.parametrize("timer", TIMERS, ids=["wait4", "GNU time"][: len(TIMERS)])
@@ -264,15 +264,3 @@ def test_an_existing_log_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "pytest.log").write_text("evidence")
     with pytest.raises(FileExistsError):
         LogWriter(tmp_path / "pytest.log", (10, 10), {})
-
-
-def test_a_terminal_sees_the_output_as_it_is_and_a_line_of_its_own_after_it(tmp_path: Path) -> None:
-    controller, terminal = os.openpty()
-    run(tmp_path, "sh", "-c", f"printf '{SECRET}'", screens=(Screen(terminal), Screen(None)))
-    shown = b""
-    while not shown.endswith(b"\n"):  # a terminal gives what has come so far
-        shown += os.read(controller, 1000)
-    assert shown.replace(b"\r", b"") == SECRET.encode() + b"\n"
-    assert (tmp_path / "pytest.log").read_text() == "<redacted>"
-    os.close(terminal)
-    os.close(controller)

@@ -35,6 +35,11 @@ def test_a_step_is_imported_detected_and_listed(stepped: Project) -> None:
     assert flag["event"]["effect"] == pytest.approx(0.262, abs=0.01)  # ln 1.3
 
 
+def test_detect_is_another_name_of_regressions(stepped: Project) -> None:
+    named, other = stepped.run("regressions", "--json"), stepped.run("detect", "--json")
+    assert (other.exit_code, other.stdout) == (named.exit_code, named.stdout) and named.exit_code == 0
+
+
 def test_regressions_can_fail_a_pipeline(stepped: Project) -> None:
     assert stepped.run("regressions", "--fail").exit_code == 3
     done = stepped.run(

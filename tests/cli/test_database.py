@@ -239,9 +239,9 @@ def test_the_folder_of_a_project_or_machine_stands_for_its_results(project, tmp_
         assert done.exit_code == 0, done.stderr
         assert ("taken" in done.stderr) == (given.name != "results")
     (root / "results" / "benchmarks.json").unlink()
-    refused = project.run("import", str(root / "results" / "m"))
-    assert refused.exit_code == 2
-    assert "is the folder of one machine" in refused.stderr
+    done = project.run("import", str(root / "results" / "m"))
+    assert done.exit_code == 0
+    assert "is one machine's: the whole tree" in done.stderr
 
 
 def test_odd_files_stop_no_import(stepped):

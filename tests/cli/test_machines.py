@@ -154,6 +154,13 @@ def test_what_ran_decides_the_exit_code(run: Run) -> None:
     assert code == 4 and "1 failed" in said and " 0 ok" in said
 
 
+@pytest.mark.parametrize("bench", ["time_b", "time_[bc]"])
+def test_what_failed_here_is_no_success_because_it_ran_elsewhere(run: Run, bench: str) -> None:
+    """C6: the same benchmark on another machine."""
+    code, said = run({"s.time_b": None, "s.time_c": None}, "--bench", bench, elsewhere={"s.time_b": 1.0})
+    assert code == 4 and " 0 ok" in said
+
+
 def test_what_another_machine_measured_is_not_this_ones(run: Run) -> None:
     """H5: a second machine that measured nothing says so."""
     code, said = run({}, "--bench", "time_a", elsewhere={"s.time_a": 1.0})

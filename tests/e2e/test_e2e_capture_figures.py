@@ -162,7 +162,7 @@ def test_a_folder_without_git_is_not_diagnosed(project: Project, run: tuple[Capt
     found = findings(project, (replace(run[0], commit="", tree=""), run[1]))
     assert found.diagnosis and "is not a git checkout" in found.diagnosis.error
     found = findings(project, (replace(run[0], commit="0" * 40, tree="1" * 40), run[1]))
-    assert found.diagnosis and "no repository holds tree 11111111" in found.diagnosis.error
+    assert found.diagnosis and "commit 00000000 cannot be extracted" in found.diagnosis.error
 
 
 def test_figures_come_from_the_terminal_where_capturing_is_off(

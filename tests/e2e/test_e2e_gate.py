@@ -104,7 +104,7 @@ class TestExplain:
         before, after = re.search(r"([\d,.]+) → ([\d,.]+) B/pixel", done.stdout).groups()
         assert float(after.replace(",", "")) / float(before.replace(",", "")) == pytest.approx(1.32, rel=0.1)
         first = next(line for line in done.stdout.splitlines() if line.startswith("sincg "))
-        assert first.split()[:3] == ["sincg", "physics.py:24", ":21"]
+        assert first.split()[:3] == ["sincg", "utils/physics.py:24", ":21"]
         assert "values widened from float32 to float64, first of all in sincg" in done.stdout
 
     def test_json_lines_add_up(self, project, ledgers):
@@ -133,17 +133,16 @@ class TestExplain:
         assert trace["dtype_shifts"] == []
         assert all(line["was"] == "" for line in trace["lines"])
 
-    def test_flame_view(self, project, ledgers):
+    def test_the_page_has_an_icicle_of_what_became_more(self, project, ledgers):
         ends = (planted(11), planted(12), "--bench", "bandwidth-512-float32")
-        project.run("nbbench", "explain", *ends, "--flame", "flame.json")
-        profiles = json.loads((project.root / "flame.json").read_text())["profiles"]
-        more, base, head = profiles
-        assert [p["name"].partition(" ")[0] for p in profiles] == ["bandwidth-512-float32:"] + [
-            "bandwidth-512-float32"
-        ] * 2
-        assert (
-            head["endValue"] - base["endValue"] == more["endValue"] == pytest.approx(120 * 512**2, rel=1e-3)
-        )
+        told = project.told("explain", *ends, "--html", "page.html")
+        text = (project.root / "page.html").read_text()
+        [spec] = re.findall('<script type="application/json">(.*?)</script>', text)
+        [trace] = json.loads(spec)["data"]
+        assert trace["type"] == "icicle"
+        assert sum(trace["values"]) == pytest.approx(told["diffs"][0]["bytes_after"])
+        assert max(trace["marker"]["colors"]) == pytest.approx(120, rel=1e-3)
+        assert (project.root / "plotly.min.js").is_file()
 
     def test_fusion_headroom(self, project, ledgers):
         told = project.told("ledger", planted(12), "--bench", "bandwidth-512-float32")
@@ -298,8 +297,8 @@ class TestAcknowledged:
         assert told["outcome"] == "regressed"
 
 
-FREED = "for _ in range(20): result[0] * 2.0"
-KEPT = "kept = [result[0] * 2.0 for _ in range(20)]"
+FREED = "for _ in range(100): result[0] * 2.0"
+KEPT = "kept = [result[0] * 2.0 for _ in range(100)]"
 LINES = "doubled = result[0] * 2.0\n    shifted = doubled + 1.0\n    result[0] - shifted"
 HEAVY = "\nHELD = b'x' * 200_000_000\n"
 
@@ -352,7 +351,8 @@ class TestPlanted:
         document = project.told("gate", *ends, "--junit", "gate.xml", "--markdown", "gate.md", expect=4)
         assert document["outcome"] == "not comparable"
         other = {one["series"] for one in document["verdicts"] if one["outcome"] == "not comparable"}
-        assert other == {"ledger sources-3969", "peak memory sources-3969"}
+        assert other >= {"ledger sources-3969", "peak memory sources-3969"}
+        assert all(name.endswith(" sources-3969") for name in other)
         assert "<skipped" in (project.root / "gate.xml").read_text()
         assert "NOT COMPARABLE" in (project.root / "gate.md").read_text()
         accepted = project.told("gate", *ends, "--accept-image")

@@ -29,7 +29,6 @@ from nbbench.report.text import Terminal, as_text
 GIB = 1024**3
 FILES = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 3 GHz\nflags\t\t: fpu hypervisor sse\n",
-    "proc/stat": "cpu  100 0 50 1000 5 1 2 30 0 0\ncpu0 100 0 50 1000 5 1 2 30 0 0\n",
     "proc/self/cgroup": "0::/user.slice/job\n",
     "sys/fs/cgroup/user.slice/job/cpu.max": "max 100000\n",
     "sys/fs/cgroup/user.slice/cpu.max": "150000 100000\n",
@@ -73,7 +72,7 @@ class Machine:
             "git_text": lambda *_, **__: "git version 2.39.5",
             "torch_versions": lambda: {"asv": "0.6.6", "torch": "2.13.0"},
             "open_subject": lambda settings: None,
-            "sample_others": lambda root, seconds: (0.02, 0.0),
+            "sample_others": lambda seconds: (0.02, 0.0),
             "usable_cores": lambda: 8,
         }.items():
             monkeypatch.setattr(room, name, value)
@@ -132,7 +131,7 @@ def no_mallopt(here: Machine) -> None:
     here.patch.setattr(room.ctypes, "CDLL", lambda name: SimpleNamespace())
 
 
-GOVERNOR, HUGE = list(FILES)[6], list(FILES)[-1]
+GOVERNOR, HUGE = list(FILES)[5], list(FILES)[-1]
 SHALLOW = HostError("a shallow clone", hint="git fetch --unshallow")
 # what is wrong, the check that must say so, how bad it is, a word of the remedy
 SPOILED = [
@@ -185,7 +184,6 @@ def test_what_names_several_places(here: Machine) -> None:
 
 def test_facts_that_are_hidden_are_not_held_against_the_machine(here: Machine, tmp_path: Path) -> None:
     here.host = Host(tmp_path / "nothing")
-    answers(sample_others=(None, None))(here)
     assert worst(here.checks()) is Level.OK
 
 
@@ -266,7 +264,6 @@ def test_a_machine_without_files_is_unknown_and_never_an_error(tmp_path: Path) -
     assert facts["cpu"] == facts["governor"] == facts["l3 cache"] == UNKNOWN_FACT
     assert facts["cpu quota"] == facts["memory limit"] == "none"
     assert facts["python"] == sys.version.split()[0]
-    assert sample_others(tmp_path, 0.01) == (None, None)
     assert all(isinstance(value, str) and value for value in facts.values())
 
 
@@ -280,22 +277,14 @@ def test_garbage_in_any_file_is_survived(root: Path, text: str) -> None:
     run_checks(Settings(root=root), {}, host=Host(root), sample_s=0.0)
 
 
-def test_others_and_steal_come_from_two_looks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hertz = os.sysconf("SC_CLK_TCK")
-    clock = iter([0.0, 1.0])
+def test_others_and_steal_come_from_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, looks = iter([0.0, 1.0]), iter([(10.0, 1.0), (11.5, 1.1)])
     monkeypatch.setattr(room.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(room.kernel, "machine_times", lambda: next(looks))
     monkeypatch.setattr(room.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(room.os, "times", lambda: (0.0,) * 5)
-
-    def sleep(_: float) -> None:
-        (root / "proc/stat").write_text(
-            f"cpu  {100 + hertz} 0 {50 + hertz // 2} 2000 5 1 2 {30 + hertz // 10} 0 0\n"
-        )
-
-    monkeypatch.setattr(room.time, "sleep", sleep)
-    others, steal = sample_others(root, 1.0)
-    assert others == pytest.approx(1.5)
-    assert steal == pytest.approx(0.05)
+    monkeypatch.setattr(room.time, "sleep", lambda _: None)
+    assert sample_others(1.0) == (pytest.approx(1.5), pytest.approx(0.05))
 
 
 # torch's environment

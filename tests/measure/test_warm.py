@@ -597,8 +597,6 @@ class TestEnd:
             warm_client.WarmServer()
 
 
-def test_machine_times_never_fail(monkeypatch):
+def test_the_machine_was_busy_for_some_time():
     busy, steal = kernel.machine_times()
     assert busy > 0 and steal >= 0
-    monkeypatch.setattr("builtins.open", lambda *a, **k: (_ for _ in ()).throw(OSError()))
-    assert kernel.machine_times() == (0.0, 0.0)

@@ -11,7 +11,7 @@ import pytest
 
 from nbbench.config import load_settings
 from nbbench.errors import ConfigError
-from nbbench.measure.suite import export_workloads
+from nbbench.measure.process_env import export_workloads
 from nbbench.model import Phase, SeriesKey
 from nbbench.workloads import (
     Declared,

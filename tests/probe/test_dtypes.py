@@ -84,7 +84,6 @@ class TestDtypes:
         x = torch.linspace(0.1, 1, 1000, dtype=torch.float64)
         found = ran(lambda x: (x.float() * 3).double(), dtype="float64", inputs={"x": x}, exact=x * 3)
         assert found["verdict"] == "loses precision"
-        assert {row["dtype"] for row in found["narrowed"]} == {"float32"}
 
 
 class TestFallbacks:

@@ -55,7 +55,7 @@ def test_everything_is_imported(store, tree):
     assert [p.value for p in series[0].points] == [0.1 * n for n in range(1, 11)]
     assert series[0].points[1].samples == (0.2, 0.2)
     assert store.process_records() == [record()]
-    assert store.ledger("a" * 16, "warm") == ledger()
+    assert [s.ledger for s in store.ledgers(lines=True)] == [ledger()]
     assert store.decisions() == [decision()]
     assert dict(store.machines()[0].facts)["cpu"] == "a processor"
     counts = store.counts()

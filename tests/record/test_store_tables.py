@@ -60,6 +60,24 @@ def test_the_tables_of_the_landed_version_are_made_anew(url):
     engine.dispose()
 
 
+def test_tables_that_are_no_more_go_with_their_rows(url, tmp_path):
+    """Those of earlier versions refer to tables that are made anew."""
+    with Store.open(url) as store:
+        import_results(store, write_tree(tmp_path / "results"))
+    execute(
+        url,
+        "CREATE TABLE change_points (series_id integer REFERENCES series (id))",
+        "INSERT INTO change_points SELECT id FROM series",
+        "UPDATE meta SET value = 'x' WHERE key = 'tables'",
+    )
+    with Store.open(url) as store:
+        assert store.made_anew
+        assert import_results(store, tmp_path / "results").results == 30
+    engine = sa.create_engine(url)
+    assert "change_points" not in sa.inspect(engine).get_table_names()
+    engine.dispose()
+
+
 def test_a_newer_database_is_left_alone(url):
     Store.open(url).close()
     newer = "UPDATE meta SET value = '99.0' WHERE key = 'nbbench'"

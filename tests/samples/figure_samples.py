@@ -66,7 +66,6 @@ def case(name: str, verdict: str = "neutral", reason: str = "stays float32", **m
         "inputs": [tensor],
         "outputs": [tensor],
         "upcasts": [],
-        "narrowed": [],
         "warnings": [],
         **more,
     }

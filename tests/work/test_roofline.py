@@ -101,10 +101,10 @@ class TestCacheCeiling:
 
     def test_a_small_operations_own_cost_is_not_the_caches(self):
         # Only 120 GB/s were measured at 128 KiB, because calls take their part.
-        assert cache_ceiling(ROOF, 1024) == 160.0 * GB
+        assert cache_ceiling(ROOF, 1024) == pytest.approx(160.0 * GB)
 
     def test_beyond_the_last_point(self):
-        assert cache_ceiling(ROOF, 2**40) == 40.0 * GB
+        assert cache_ceiling(ROOF, 2**40) == pytest.approx(40.0 * GB)
 
 
 def test_write_allocate_adds_one_array():

@@ -15,6 +15,7 @@ No outcome is ever changed: an exception in here is swallowed and noted in the f
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 import os
 import resource
@@ -162,16 +163,6 @@ def _torch_facts() -> dict[str, Any]:
     return {"torch": str(torch.__version__), "torch_threads": threads, "compiled_graphs": graphs}
 
 
-def _take_output(test: dict[str, Any], report: Any) -> None:
-    """Captured output that this phase added; a report repeats what earlier phases had."""
-    for title, text in report.sections:
-        if test["seen"].get(title) != text:
-            test["seen"][title] = text
-            for stream in ("stdout", "stderr"):
-                if title.startswith("Captured " + stream):
-                    test[stream] = _bounded(test[stream] + text, MAX_SECTION)
-
-
 def _failure(call: Any, report: Any) -> dict[str, str]:
     """Why a phase did not pass: the message, and pytest's own account of it."""
     found: dict[str, str] = {}
@@ -209,6 +200,8 @@ def _begin(config: Any) -> None:
     _write(
         "session_start",
         python=sys.version.split()[0],
+        executable=sys.executable,
+        packages=_packages(),
         pytest=pytest.__version__,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         capture_off=getattr(config.option, "capture", "") == "no",
@@ -216,6 +209,11 @@ def _begin(config: Any) -> None:
     _explain_assertions(config)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminated)  # a ValueError outside of the main thread is noted
+
+
+def _packages() -> dict[str, str]:
+    """What is installed now, by name: it is compared before and after."""
+    return {str(found.metadata["Name"]): str(found.version) for found in importlib.metadata.distributions()}
 
 
 @_harmless
@@ -236,7 +234,7 @@ def _terminated(number: int, frame: Any) -> None:
         printed = manager.read_global_capture() if manager is not None else ("", "")
         if _state["test"]:
             for stream, text in zip(("stdout", "stderr"), printed):  # noqa: B905 -- Python 3.8
-                _state["test"][stream] = _bounded(_state["test"][stream] + text, MAX_SECTION)
+                _state["test"][stream] = _bounded(text, MAX_SECTION)
             _end_test("interrupted")
     except Exception as error:
         _problem("_terminated", error)
@@ -254,8 +252,7 @@ def pytest_collectreport(report: Any) -> None:
 @_harmless
 def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
     """A test begins: the last one of a killed run is the one that was running."""
-    _state["test"] = {"nodeid": nodeid, "outcome": "passed", "duration_s": 0.0, "held": {}, "seen": {}}
-    _state["test"].update(stdout="", stderr="", usage=None)
+    _state["test"] = {"nodeid": nodeid, "outcome": "passed", "duration_s": 0.0, "held": {}, "usage": None}
     _write("start", nodeid=nodeid)
 
 
@@ -263,7 +260,6 @@ def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
 def _end_test(outcome: str) -> None:
     test = dict(_state["test"], outcome=outcome)
     test["held"] = list(test["held"].items())
-    del test["seen"]
     _state["test"] = {}
     _write("test", **test)
 
@@ -298,10 +294,12 @@ def _phase(call: Any, outcome: Any) -> None:
     report, test = outcome.get_result(), _state["test"]
     test["outcome"] = _word(test["outcome"], report)
     test["duration_s"] += report.duration
-    _take_output(test, report)
     if report.outcome != "passed" and "message" not in test:
         test.update(_failure(call, report))
     if report.when == "teardown":
+        for stream in ("stdout", "stderr"):
+            printed = [text for title, text in report.sections if title.startswith("Captured " + stream)]
+            test[stream] = _bounded("".join(printed), MAX_SECTION)
         _end_test(test["outcome"])
 
 
@@ -317,7 +315,7 @@ def pytest_assertion_pass(item: Any, lineno: int, orig: str, expl: str) -> None:
 @_harmless
 def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
     """The end, as pytest sees it."""
-    _write("session_finish", exit_status=int(exitstatus), **_torch_facts())
+    _write("session_finish", exit_status=int(exitstatus), packages_after=_packages(), **_torch_facts())
 
 
 @_harmless

@@ -37,7 +37,7 @@ class Method:
 
 
 def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary: bool = False) -> Method:
-    """The detector as `nbbench detect` uses it: the series alone, a second collection where there is one;
+    """The detector as the product uses it: the series alone, a second collection where there is one;
     with ``telemetry`` contended points are left out, with ``ledger`` short levels of other work are
     confirmed, with ``canary`` points that it shows disturbed are left out, its drift is removed where that
     helps, a change that it explains is the environment's, and the series of one recording confirm each

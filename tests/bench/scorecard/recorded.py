@@ -93,7 +93,7 @@ def contended(name: str) -> np.ndarray:
 
 
 def waited(name: str, series: int) -> np.ndarray:
-    """Processes of one series that waited for a core longer than `nbbench detect` lets pass, (processes,)."""
+    """Processes of one series that waited for a core longer than detection lets pass, (processes,)."""
     return np.asarray(load()[f"{name}_waited"][:, series] > WAITED_SHARE)
 
 

@@ -1,0 +1,122 @@
+"""What a gate measures and in which order, with everything that measures given."""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from gate_samples import BASE, HEAD
+from history_samples import ledger
+
+from nbbench.config import Settings
+from nbbench.gate import run as rooms
+from nbbench.gate.exact import ExactWork
+from nbbench.gate.judge import EXIT_BY_OUTCOME
+from nbbench.measure.pair import Pair
+from nbbench.measure.paired import GateSeries
+from nbbench.measure.slices import Sample
+from nbbench.model import NotJudgedReason, Outcome
+from nbbench.verdicts import GateReport
+from nbbench.work.ledger_diff import diff_ledgers
+
+COLD, RATE = "cold_start.timeraw_import", "suite.track_rate"
+SERIES = (
+    GateSeries("suite.time_run", None, "suite.time_run", 60.0),
+    GateSeries(COLD, None, COLD, 60.0, sliced=False, cold=True),
+    GateSeries(RATE, None, RATE, 60.0, kind="track", unit="frames/s", sliced=False),
+)
+
+
+class Runner:
+    """Answers each pair by what is given for its series, for ever."""
+
+    server, ends = None, "a b"
+
+    def __init__(self, pairs: dict[str, Pair]) -> None:
+        self.pairs, self.rounds = pairs, 0
+
+    def discover(self, pattern: str) -> list[GateSeries]:
+        return [one for one in SERIES if one.label in self.pairs and re.search(pattern, one.label)]
+
+    def measure(self, series):
+        self.rounds += 1
+        yield from ((one, self.pairs[one.label]) for one in series)
+
+    def renew(self) -> None:
+        """Nothing lives longer than a pair here."""
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run a gate on this exact work and these pairs."""
+
+    def given(policy: str, work: ExactWork, pairs: dict[str, Pair], bench: str = ".") -> GateReport:
+        @contextmanager
+        def paired_runner(*arguments):
+            yield Runner(pairs)
+
+        quiet = {
+            "open_subject": lambda settings: SimpleNamespace(git_dir=tmp_path),
+            "only_words_changed": lambda *trees: 0,
+            "measuring": lambda folder: nullcontext(),
+            "paired_runner": paired_runner,
+            "exact_work": lambda *arguments: work,
+            "read_decisions": lambda folder: [],
+            "load_profile": lambda settings: SimpleNamespace(gate_workloads="."),
+            "machine_name": lambda settings: "box",
+            "known_noise": lambda settings, now: ({}, None),
+        }
+        for name, function in quiet.items():
+            monkeypatch.setattr(rooms, name, function)
+        asked = rooms.Asked(BASE, HEAD, bench, policy)
+        return rooms.run_gate(Settings(root=tmp_path, budget_s=600.0), asked, lambda text: None)
+
+    return given
+
+
+def pair(log_ratio: float) -> Pair:
+    return Pair(Sample(1.0), Sample(math.exp(log_ratio)), log_ratio)
+
+
+SKIPS = Pair(Sample(None, "NotImplementedError", True), Sample(None, "NotImplementedError", True))
+EQUAL = ExactWork((diff_ledgers(ledger(), ledger()),))
+
+
+@pytest.mark.parametrize("policy", ["both", "work", "time"])
+@pytest.mark.parametrize("pairs", [{}, {"suite.time_run": SKIPS}], ids=["nothing", "skips"])
+def test_nothing_judged_is_never_a_pass(gate, policy: str, pairs: dict[str, Pair]) -> None:
+    report = gate(policy, ExactWork(), pairs)
+    assert report.outcome is Outcome.INCONCLUSIVE
+    assert EXIT_BY_OUTCOME[report.outcome] == 4
+
+
+@pytest.mark.parametrize(("policy", "count"), [("work", 4), ("time", 1), ("both", 0)])
+def test_what_a_policy_does_not_judge_is_listed(gate, policy: str, count: int) -> None:
+    """The exit code speaks of what was judged."""
+    report = gate(policy, EQUAL, {"suite.time_run": pair(0.0)})
+    assert report.outcome is Outcome.UNCHANGED
+    assert [one.reason for one in report.not_judged] == [NotJudgedReason.SKIPPED] * count
+    if policy == "work":
+        phases = [one.series for one in report.not_judged]
+        assert phases == [f"time of {phase}" for phase in ("import", "construct", "first run", "warm run")]
+
+
+def test_a_rate_that_falls_is_a_regression_and_exact_work_alone_is_none(gate) -> None:
+    report = gate("both", EQUAL, {"suite.time_run": pair(0.0), RATE: pair(-0.3)})
+    assert report.outcome is Outcome.REGRESSED
+    assert {v.series: v.outcome for v in report.verdicts}[RATE] is Outcome.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"), [(0.0, Outcome.UNCHANGED), (0.05, Outcome.UNCHANGED), (0.5, Outcome.REGRESSED)]
+)
+def test_start_up_is_judged_from_few_processes(gate, change: float, outcome: Outcome) -> None:
+    """H3: the default gate times import, construction and first run; a floor of 10 %, a margin of 25 %."""
+    report = gate("time", ExactWork(), {COLD: pair(change)}, "cold_start")
+    [one] = report.verdicts
+    assert (one.outcome, one.floor) == (outcome, rooms.START_FLOOR)
+    assert one.rounds <= 12
