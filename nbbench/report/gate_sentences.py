@@ -92,10 +92,8 @@ def _rounds(f: Figures) -> list[str]:
     floor, margin, decision = format_floor(f["floor"]), format_floor(f["margin"]), f["decision"]
     change = f"change {_percent(f['effect'], 'from zero')}"
     if f["lo"] is None or f["hi"] is None:
-        return [
         few = f"{plural(f['n'], 'round')} {'is' if f['n'] == 1 else 'are'} too few"
         return [f"{change}, {few} for an interval"]
-        ]
     if not f["lo"] <= f["effect"] <= f["hi"]:
         return [f"early and late rounds contradict each other over {f['n']} rounds"]
     said = f"{change}, interval {_percent(f['lo'], '')} to {_percent(f['hi'], '')} from {f['n']} rounds,"
