@@ -40,10 +40,10 @@ class Folder:
     """
 
     path: str
-    stamp: str
-    cluster: str
-    commit: str
-    sha256: str
+    stamp: str = ""
+    cluster: str = ""
+    commit: str = ""
+    sha256: str = ""
     kind: str = ""  # export, hand, capture; before that: disturbed, profiled, compiled, malloc-pinned
     verdict: str = ""
     exit_code: int | None = None
@@ -60,7 +60,7 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderContent:
+class FolderContent(Folder):
     """What the files of one evidence folder say; a folder made by hand may lack any of it.
 
     `conditions` are what must be equal for two folders to be comparable (machine, threads,
@@ -68,16 +68,6 @@ class FolderContent:
     names the files that were looked for and are not there, `problems` what could not be read.
     """
 
-    path: str
-    stamp: str = ""
-    cluster: str = ""
-    commit: str = ""
-    kind: str = "hand"
-    verdict: str = ""
-    exit_code: int | None = None
-    machine: str = ""
-    figures: tuple[EvidenceFigure, ...] = ()
     conditions: tuple[tuple[str, str], ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

@@ -35,8 +35,7 @@ _DRAIN_S = 5.0  # for output still in the pipes when every process has ended
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedRun:
-    """How the command ended. `disk_error` is what the machine said when a log could not be written;
-    `signalled` is the first signal that nbbench itself got meanwhile, 0 for none."""
+    """How the command ended. `signalled` is the first signal that nbbench itself got, 0 for none."""
 
     exit_code: int
     outcome: RunOutcome
@@ -44,7 +43,6 @@ class GuardedRun:
     ended_at: datetime
     usage: Usage | None = None
     reason: str = ""
-    disk_error: str = ""
     signalled: int = 0
     notes: tuple[str, ...] = ()
 
@@ -118,7 +116,10 @@ class GuardedCommand:
     signalled: list[int] = field(default_factory=list)
 
     def run(self) -> GuardedRun:
-        """Run the command to its end, whatever that is. Raises HostError only when nothing can be started."""
+        """Run the command to its end, whatever that is.
+
+        Raises HostError when it cannot be started, or its output cannot be kept: it is ended then.
+        """
         self.logs = (
             LogWriter(self.folder / "pytest.log", STDOUT_BYTES, self.environ),
             LogWriter(self.folder / "stderr.log", STDERR_BYTES, self.environ),
@@ -144,6 +145,8 @@ class GuardedCommand:
                 self.process.kill()
                 self.process.wait()
             self._close_logs()
+        if self.disk_error:
+            raise HostError(f"cannot write {self.folder}: {self.disk_error}", hint="free some space")
         return self._ended(started)
 
     def _start(self, control: int, report: int) -> subprocess.Popen[bytes]:
@@ -197,7 +200,7 @@ class GuardedCommand:
         if self.disk_error:
             return
         try:
-            self.screens[index].show(data, self.logs[index].feed(data))
+            self.screens[index].show(self.logs[index].feed(data))
         except OSError as error:  # a figure without its evidence is worth nothing: the run ends here
             self.disk_error = error.strerror or str(error)
             self._say(b"t")
@@ -205,8 +208,7 @@ class GuardedCommand:
     def _close_logs(self) -> None:
         for log, screen in zip(self.logs, self.screens, strict=True):
             try:
-                screen.show(b"", log.close())
-                screen.end_line()
+                screen.show(log.close())
             except (OSError, HostError) as error:
                 self.disk_error = self.disk_error or str(error)
 
@@ -258,7 +260,6 @@ class GuardedCommand:
             ended_at=datetime.now(UTC),
             usage=Usage(**told["usage"]) if "usage" in told else None,
             reason=reason,
-            disk_error=self.disk_error,
             signalled=self.signalled[0] if self.signalled else 0,
             notes=tuple(notes),
         )

@@ -124,13 +124,9 @@ def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violati
         value = environ.get(name, wanted)
         if value == wanted or (_SWITCH.fullmatch(name) and _is_off(value)):
             continue  # a switch is told below
+        rule = GPU if name == "CUDA_VISIBLE_DEVICES" else ENVIRONMENT
         lowered = [*_test_timeout(_split(value), name, preset)] if name == "PYTEST_ADDOPTS" else []
-        if name == "CUDA_VISIBLE_DEVICES":
-            yield Violation(GPU, f"{name}={value} may show a GPU; the guard is {name}={wanted}")
-        elif lowered:
-            yield from lowered
-        else:
-            yield Violation(ENVIRONMENT, f"{name} is set to {value!r}; the guard is {wanted!r}")
+        yield from lowered or [Violation(rule, f"{name} is set to {value!r}; the guard is {wanted!r}")]
     if "PYTEST_ADDOPTS" in guards:
         yield from _selected(_split(environ.get("PYTEST_ADDOPTS", "")))
     for name, value in environ.items():

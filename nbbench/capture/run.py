@@ -96,8 +96,6 @@ def register_capture(settings: Settings, folder: Path, say: Callable[[str], None
 
 def _finish(session: Session, ended: GuardedRun) -> None:
     """Write the rest of the folder and seal it. Raises HostError when the disk refuses."""
-    if ended.disk_error:
-        raise HostError(f"cannot write {session.folder}: {ended.disk_error}", hint="free some space")
     _settle_folder(session)
     session.write(pages.EXIT_CODE, f"{ended.exit_code}\n")
     session.notes += ended.notes

@@ -39,7 +39,6 @@ def read_folder(path: Path) -> FolderContent:
     metrics, run = files.json("metrics.json"), files.json("run_metadata.json")
     conditions = _conditions(files, run, metrics)
     cluster = path.parent.name.partition("cluster_")[2]
-    facts = {name: str(run[name]) for name in ("started_at", "branch", "tree", "nbbench") if run.get(name)}
     return FolderContent(
         path=str(path),
         stamp=_said("stamp", metrics, run) or path.name,
@@ -51,7 +50,6 @@ def read_folder(path: Path) -> FolderContent:
         machine=conditions.get("machine name") or conditions.get("machine", ""),
         figures=tuple(folder_figures(metrics)),
         conditions=tuple(conditions.items()),
-        facts=tuple((facts | _table(run.get("versions"))).items()),
         missing=tuple(files.missing),
         problems=tuple(files.problems),
     )

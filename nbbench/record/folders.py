@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -101,18 +102,9 @@ def stored_path(settings: Settings, folder: Path) -> str:
 
 def _folder(settings: Settings, folder: Path) -> Folder:
     content = read_folder(folder)
-    return Folder(
-        path=stored_path(settings, folder),
-        stamp=folder.resolve().name,
-        cluster=content.cluster,
-        commit=content.commit,
-        sha256=_checksum(folder),
-        kind=content.kind,
-        verdict=content.verdict,
-        exit_code=content.exit_code,
-        machine=content.machine,
-        figures=content.figures,
-    )
+    known = {field.name: getattr(content, field.name) for field in dataclasses.fields(Folder)}
+    own = {"path": stored_path(settings, folder), "stamp": folder.resolve().name, "sha256": _checksum(folder)}
+    return Folder(**{**known, **own})
 
 
 def _checksum(folder: Path) -> str:

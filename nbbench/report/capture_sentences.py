@@ -22,9 +22,6 @@ from nbbench.work.allocator_cost import MALLOC_REMEDY, MMAP_CEILING_BYTES
 _SHOWN = 4
 _TIMED = ("bandwidth", "time", "throughput")
 _FAULTS = 10_000
-# Two runs of one commit, minutes apart, gave 0.469 and 0.586 (docs/findings.md, b8121554).
-_NEAR = 0.25
-_FAULTS_OF_A_COIN = 1_000_000
 
 
 def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
@@ -35,9 +32,9 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     if graphs := run.compiled_graphs:
         said.append(
             f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the "
-            "test's process; its times are not those of eager operations, as ledger, trials and baseline are"
+            "test's process; its times are not those of eager operations, as ledger and trials are"
         )
-    said += [*_near_sentences(found), *_malloc(found), *_contention(found)]
+    said += [*_malloc(found), *_contention(found)]
     if diagnosis is not None:
         said += _bandwidth(found, diagnosis)
         said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
@@ -98,22 +95,6 @@ def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
     if outcome is RunOutcome.SETUP_ERROR and bad:
         during = f" ({failure(bad)})"
     return f"blocked: {why}{during}; {counted}"
-
-
-def _near_sentences(found: Findings) -> list[str]:
-    """Where a ratio of times is so near to its threshold that the next run may answer otherwise."""
-    usage = found.run.mapped_most
-    if usage is None or usage.repeated_faults < _FAULTS_OF_A_COIN:
-        return []
-    return [
-        f"{check.name} is within {_NEAR:.0%} of its threshold, which is as much as runs of one commit move "
-        f"by: the next run may answer otherwise; the {usage.repeated_faults:,} page faults on memory that "
-        "the call had before are the steadier evidence"
-        for check in found.checks
-        if "bandwidth" in check.name
-        and check.threshold > 0
-        and abs(check.value / check.threshold - 1) < _NEAR
-    ]
 
 
 def _malloc(found: Findings) -> list[str]:

@@ -7,6 +7,7 @@ Nothing here redacts: callers pass an environment and texts that went through
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -172,11 +173,9 @@ def _executive(export: Export, compared: Sequence[Comparison]) -> list[str]:
 
 
 def _measured(results: Sequence[Result]) -> str:
-    if not results:
-        return "Nothing was measured."
-    counts = [(status, sum(result.status is status for result in results)) for status in Status]
-    kinds = ", ".join(f"{count} {status}" for status, count in counts if count)
-    return f"{plural(len(results), 'result')}: {kinds}."
+    counts = Counter(str(result.status) for result in results)
+    kinds = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    return f"{plural(len(results), 'result')}: {kinds}." if results else "Nothing was measured."
 
 
 def _against_baseline(export: Export, compared: Sequence[Comparison]) -> str:
@@ -198,9 +197,10 @@ def _headline(c: Comparison) -> str:
 def _results(export: Export) -> list[Block]:
     blocks: list[Block] = []
     if export.results:
-        heads = ("series", "status", "value", "samples", "min", "max")
-        blocks.append(Table(heads, [_result_cells(result) for result in export.results], codes=(0,)))
+        rows = [_result_cells(result) for result in export.results]
+        blocks.append(Table(("series", "status", "value", "samples", "min", "max"), rows, codes=(0,)))
     if export.ledgers:
+        heads = ("workload", "operations", "B/pixel", "upcast", "peak live", "output")
         rows = [
             (
                 ledger.workload,
@@ -212,7 +212,6 @@ def _results(export: Export) -> list[Block]:
             )
             for ledger in export.ledgers
         ]
-        heads = ("workload", "operations", "B/pixel", "upcast", "peak live", "output")
         blocks.append(Table(heads, rows, codes=(0,)))
     return blocks
 

@@ -172,32 +172,28 @@ def _icicle(
     title: str, sizes: Mapping[tuple[str, ...], float], more: Mapping[tuple[str, ...], float]
 ) -> Chart:
     """An icicle of places (path, function, line) by their size; code of no file is the benchmark's."""
-    parents: dict[str, str] = {}
-    totals: dict[str, float] = defaultdict(float)
-    deltas: dict[str, float] = defaultdict(float)
+    totals: dict[tuple[str, ...], float] = defaultdict(float)
+    deltas: dict[tuple[str, ...], float] = defaultdict(float)
     for place, size in sizes.items():
-        node = ""
-        for part in place:
-            parent, node = node, f"{node}\0{part or '(benchmark)'}"
-            parents[node] = parent
-            totals[node] += size
-            deltas[node] += more.get(place, 0.0)
-    numbers = {node: str(number) for number, node in enumerate(parents)}
-    leaves = parents.keys() - parents.values()
+        for depth in range(len(place) + 1):  # nodes are what places begin with; the whole run is ()
+            totals[place[:depth]] += size
+            deltas[place[:depth]] += more.get(place, 0.0)
+    numbers = {node: str(number) for number, node in enumerate(totals)}
     most = max(map(abs, deltas.values()), default=0.0)
+    changes = [f" ({delta:+,.1f})" if abs(delta) >= 0.05 else "" for delta in deltas.values()]
     trace: dict[str, Any] = {
         "type": "icicle",
         "ids": list(numbers.values()),
-        "labels": [for_html(node.rpartition("\0")[2]) for node in parents],
-        "parents": [numbers.get(parent, "") for parent in parents.values()],
-        "values": [totals[node] if node in leaves else 0.0 for node in parents],
-        "text": [f"{totals[n]:,.1f} B" + (f" ({deltas[n]:+,.1f})" if deltas[n] else "") for n in parents],
+        "labels": [for_html(node[-1] or "(benchmark)") if node else "the run" for node in totals],
+        "parents": [numbers[node[:-1]] if node else "" for node in totals],
+        "values": [size if node in sizes else 0.0 for node, size in totals.items()],
+        "text": [f"{size:,.1f} B{said}" for size, said in zip(totals.values(), changes, strict=True)],
         "hovertemplate": "%{label}<br>%{text}<extra></extra>",
         "tiling": {"orientation": "v"},
     }
     if most:
-        colours = {"colorscale": "RdBu", "reversescale": True, "cmin": -most, "cmax": most}
-        trace["marker"] = {"colors": [deltas[node] for node in parents], **colours}
+        colours = {"colorscale": "RdBu", "cmin": -most, "cmax": most}
+        trace["marker"] = {"colors": list(deltas.values()), **colours}
     return Chart(title, [trace], {"margin": {"l": 4, "r": 4, "t": 24, "b": 4}, "height": 360})
 
 

@@ -11,6 +11,8 @@ from nbbench.report.causes import Figures, evidence_sentences, says
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import plural
 
+_NEAR = 0.06  # a floor within this share of a round one is written as that
+
 
 def headline(report: GateReport) -> str:
     """The verdict in a word, and the sentence that gives its reason."""
@@ -72,8 +74,10 @@ def _passed(outcome: Outcome, mine: Sequence[Verdict], judged: int) -> str:
 
 
 def format_floor(floor: float) -> str:
-    """A floor as a reader rounds it: 1 %, 2.5 %."""
-    return f"{math.expm1(floor) * 100:.2g} %"
+    """A floor as a reader rounds it: by one digit where that is near enough, else by two: 1 %, 5 %, 2.3 %."""
+    percent = math.expm1(floor) * 100
+    coarse = float(f"{percent:.1g}")
+    return f"{coarse if abs(coarse - percent) <= _NEAR * percent else float(f'{percent:.2g}'):g} %"
 
 
 def _percent(effect: float | None, unknown: str) -> str:
@@ -88,7 +92,8 @@ def _rounds(f: Figures) -> list[str]:
     floor, margin, decision = format_floor(f["floor"]), format_floor(f["margin"]), f["decision"]
     change = f"change {_percent(f['effect'], 'from zero')}"
     if f["lo"] is None or f["hi"] is None:
-        return [f"{change}, {plural(f['n'], 'round')} are too few for an interval"]
+        few = f"{plural(f['n'], 'round')} {'is' if f['n'] == 1 else 'are'} too few"
+        return [f"{change}, {few} for an interval"]
     if not f["lo"] <= f["effect"] <= f["hi"]:
         return [f"early and late rounds contradict each other over {f['n']} rounds"]
     said = f"{change}, interval {_percent(f['lo'], '')} to {_percent(f['hi'], '')} from {f['n']} rounds,"

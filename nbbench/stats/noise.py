@@ -67,11 +67,6 @@ class Noise:
     rho: float
     loudness: FloatArray
 
-    @property
-    def even(self) -> bool:
-        """Whether no stretch is louder than the rest."""
-        return bool(self.loudness.max() == 1.0)
-
 
 def running_median(values: FloatArray, half: int) -> FloatArray:
     """Median over ``2 half + 1`` points, shape (n,); at the ends the window is moved inwards, not shortened.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance, mean_variance
+from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance
 from nbbench.stats.summary import median
 
 FloatArray = NDArray[np.float64]
@@ -54,17 +54,13 @@ def scan(values: FloatArray, noise: Noise) -> Scan:
     """All contrasts of a spike-free series of n >= 2 MIN_SEGMENT points.
 
     The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance
-    and s^2 the larger of the noise of the series and the variance inside the two windows. In a series with
-    loud stretches the noise of each window's own points is put in as well, so that those raise no alarm.
+    and s^2 the larger of the noise of the series and the variance inside the two windows.
     """
     n = values.size
     lengths = window_lengths(n)
     size = lengths.astype(np.float64)[:, None]
     mean, spread = _windows(values - median(values), lengths)
     mean_after, spread_after = _starting(mean, lengths), _starting(spread, lengths)
-    if not noise.even:
-        own = _own_variances(noise, lengths)
-        own_after = _starting(own, lengths)
     left, right, rows = [], [], []
     for i, length in enumerate(lengths.tolist()):
         partners = np.flatnonzero(
@@ -79,8 +75,6 @@ def scan(values: FloatArray, noise: Noise) -> Scan:
         variance = np.maximum(inside, noise.sigma**2) * contrast_variance(
             np.full_like(r, length), r, noise.rho
         )
-        if not noise.even:
-            np.maximum(variance, own[i] + own_after[near], out=variance)
         contrast *= contrast
         contrast /= variance
         for row, partner in zip(contrast, lengths[near].tolist(), strict=True):
@@ -103,17 +97,6 @@ def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray
         mean[row, length:] = (sums[length:] - sums[:-length]) / length
         spread[row, length:] = squares[length:] - squares[:-length] - length * mean[row, length:] ** 2
     return mean, spread
-
-
-def _own_variances(noise: Noise, lengths: NDArray[np.int64]) -> FloatArray:
-    """Variance of the mean of each of those windows by the noise around its own points."""
-    sums = np.concatenate(([0.0], np.cumsum((noise.sigma * noise.loudness) ** 2)))
-    own = np.full((lengths.size, noise.loudness.size + 1), np.nan)
-    for row, length in enumerate(lengths.tolist()):
-        own[row, length:] = (
-            (sums[length:] - sums[:-length]) / length * mean_variance(float(length), noise.rho)
-        )
-    return own
 
 
 def _starting(ending: FloatArray, lengths: NDArray[np.int64]) -> FloatArray:

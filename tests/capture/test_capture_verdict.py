@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from capture_samples import (
-    ASSERTION,
     BANDWIDTH,
     BUSY,
     CROWDED,
@@ -256,13 +255,6 @@ def test_an_error_before_the_test_is_blocked_with_its_message() -> None:
 )
 def test_the_first_words_of_an_error(message: str, words: str) -> None:
     assert failure(TestRecord("t", "failed", message=message)) == f"t: {words}"
-
-
-def test_a_ratio_near_its_threshold_is_called_a_coin_where_memory_is_mapped_again() -> None:
-    near = replace(passed_test(MAPPING), held=((ASSERTION, "0.21 >= (0.36 * 0.5)"),))
-    assert "the next run may answer otherwise" in told(verdict(run_of(near), RunOutcome.PASSED, diagnosis()))
-    calm = replace(near, usage=QUIET)
-    assert "may answer otherwise" not in told(verdict(run_of(calm), RunOutcome.PASSED, diagnosis()))
 
 
 def test_the_tests_own_dtype_comes_first() -> None:

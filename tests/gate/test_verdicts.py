@@ -148,7 +148,7 @@ def test_a_series_that_was_never_measured_says_so() -> None:
 
 def test_infinite_bounds_are_none_in_the_report() -> None:
     found = series_verdict(ended(state(0.1)), None)
-    assert said(found) == "change +10.5 %, 1 round are too few for an interval"
+    assert said(found) == "change +10.5 %, 1 round is too few for an interval"
     assert (found.effect_lo, found.effect_hi) == (None, None)
 
 
@@ -439,11 +439,12 @@ def test_exact_metrics_are_judged_exactly(unit: str, before: int, after: int, ou
 
 
 def test_floors_are_round() -> None:
-    assert [format_floor(math.log1p(x)) for x in (0.01, 0.03, 0.0123, 0.25)] == [
+    shown = {0.01: "1 %", 0.03: "3 %", 0.0123: "1.2 %", 0.25: "25 %"}
+    assert {floor: format_floor(math.log1p(floor)) for floor in shown} == shown
+    assert [format_floor(least) for least in (LEDGER_TOLERANCE, 0.05, OPS_TOLERANCE)] == [
         "1 %",
-        "3 %",
-        "1.2 %",
-        "25 %",
+        "5 %",
+        "10 %",
     ]
 
 

@@ -163,16 +163,6 @@ def _torch_facts() -> dict[str, Any]:
     return {"torch": str(torch.__version__), "torch_threads": threads, "compiled_graphs": graphs}
 
 
-def _take_output(test: dict[str, Any], report: Any) -> None:
-    """Captured output that this phase added; a report repeats what earlier phases had."""
-    for title, text in report.sections:
-        if test["seen"].get(title) != text:
-            test["seen"][title] = text
-            for stream in ("stdout", "stderr"):
-                if title.startswith("Captured " + stream):
-                    test[stream] = _bounded(test[stream] + text, MAX_SECTION)
-
-
 def _failure(call: Any, report: Any) -> dict[str, str]:
     """Why a phase did not pass: the message, and pytest's own account of it."""
     found: dict[str, str] = {}
@@ -244,7 +234,7 @@ def _terminated(number: int, frame: Any) -> None:
         printed = manager.read_global_capture() if manager is not None else ("", "")
         if _state["test"]:
             for stream, text in zip(("stdout", "stderr"), printed):  # noqa: B905 -- Python 3.8
-                _state["test"][stream] = _bounded(_state["test"][stream] + text, MAX_SECTION)
+                _state["test"][stream] = _bounded(text, MAX_SECTION)
             _end_test("interrupted")
     except Exception as error:
         _problem("_terminated", error)
@@ -262,8 +252,7 @@ def pytest_collectreport(report: Any) -> None:
 @_harmless
 def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
     """A test begins: the last one of a killed run is the one that was running."""
-    _state["test"] = {"nodeid": nodeid, "outcome": "passed", "duration_s": 0.0, "held": {}, "seen": {}}
-    _state["test"].update(stdout="", stderr="", usage=None)
+    _state["test"] = {"nodeid": nodeid, "outcome": "passed", "duration_s": 0.0, "held": {}, "usage": None}
     _write("start", nodeid=nodeid)
 
 
@@ -271,7 +260,6 @@ def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
 def _end_test(outcome: str) -> None:
     test = dict(_state["test"], outcome=outcome)
     test["held"] = list(test["held"].items())
-    del test["seen"]
     _state["test"] = {}
     _write("test", **test)
 
@@ -306,10 +294,12 @@ def _phase(call: Any, outcome: Any) -> None:
     report, test = outcome.get_result(), _state["test"]
     test["outcome"] = _word(test["outcome"], report)
     test["duration_s"] += report.duration
-    _take_output(test, report)
     if report.outcome != "passed" and "message" not in test:
         test.update(_failure(call, report))
     if report.when == "teardown":
+        for stream in ("stdout", "stderr"):
+            printed = [text for title, text in report.sections if title.startswith("Captured " + stream)]
+            test[stream] = _bounded("".join(printed), MAX_SECTION)
         _end_test(test["outcome"])
 
 
