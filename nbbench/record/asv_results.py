@@ -202,12 +202,10 @@ class _Rows:
 
 
 def _check_version(top: Mapping[str, Any], path: Path) -> None:
-    version = top.get("version")
-    if version == API_VERSION:
-        return
-    if isinstance(version, int) and version < API_VERSION:
+    if (version := top.get("version")) == 1:
         raise BadFileError(path, f"asv result file of version {version}; `asv update` converts it")
-    raise BadFileError(path, f"not an asv result file of version {API_VERSION} (version {version!r})")
+    if version != API_VERSION:
+        raise BadFileError(path, f"not an asv result file of version {API_VERSION} (version {version!r})")
 
 
 def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:
@@ -222,15 +220,14 @@ def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:
 
 
 def _declared(name: str, entry: Mapping[str, Any]) -> Benchmark:
-    params, names = entry.get("params"), entry.get("param_names")
-    good = isinstance(params, list) and all(isinstance(p, list) for p in params)
+    names = entry.get("param_names")
     return Benchmark(
         name=name,
         version=str(entry.get("version") or "")[:MAX_NAME],
         unit=str(entry.get("unit") or ""),
         kind=str(entry.get("type") or _kind(name)),
         param_names=tuple(map(str, names)) if isinstance(names, list) else (),
-        params=texts(params) if good and isinstance(params, list) else (),
+        params=_row_params(entry.get("params")) or (),
         description=str(entry.get("description") or entry.get("pretty_name") or ""),
     )
 

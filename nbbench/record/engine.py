@@ -74,14 +74,15 @@ class Database:
         path = sqlite_file(parsed)
         if path is not None:
             _check_file(path, create)
-        store = cls(_engine(parsed, timeout_s, read_only=path is not None and _is_read_only(path)), project)
+        read_only = path is not None and _is_read_only(path)
+        store = cls(_engine(parsed, timeout_s, read_only=read_only), project)
         try:
             with store.reading() as connection:
                 found = prepare_tables(connection, store.name, project, check_only=True)
-            if (anew or not found.project) and not (path is not None and _is_read_only(path)):
+            if (anew or not found[0]) and not read_only:
                 with store.writing() as connection:
                     found = prepare_tables(connection, store.name, project, anew=anew)
-            store.project_id, store.made_anew = found.project, found.made_anew
+            store.project_id, store.made_anew = found
         except BaseException:
             store.close()
             raise

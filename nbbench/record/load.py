@@ -84,19 +84,14 @@ class _Import:
 
     def _take(self, found: _Found, name: str) -> None:
         known = self._known.get(storable(name))
-        size, mtime_ns, sha256 = -1, 0, ""
+        size, mtime_ns = _stat(found.path)
+        # Bad files are tried again: they are few, and a newer nbbench may know better.
+        if known and not known.error and (known.size, known.mtime_ns) == (size, mtime_ns):
+            self._report.files_unchanged += found.kind == "results"
+            return
         payload: Payload = None
-        error = ""
+        sha256 = error = ""
         try:
-            try:
-                stat = found.path.stat()
-                size, mtime_ns = stat.st_size, stat.st_mtime_ns
-            except OSError:
-                pass  # reading it says what it is
-            # Bad files are tried again: they are few, and a newer nbbench may know better.
-            if known and not known.error and (known.size, known.mtime_ns) == (size, mtime_ns):
-                self._report.files_unchanged += found.kind == "results"
-                return
             if found.kind == "link":
                 raise BadFileError(found.path, "a link that leads back into the results is not followed")
             data = read_bytes(found.path)
@@ -161,6 +156,15 @@ def _files(root: Path) -> Iterator[_Found]:
         yield _Found(path, "ledger")
     for path in find_decisions(root / "decisions"):
         yield _Found(path, "decision")
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    """A file's size and time; of what has none, reading it says what it is."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _is_there(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -46,11 +46,3 @@ def noun_of(kind: type[_Noun], plain: Any) -> _Noun:
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError(f"{f.name} is no integer of 64 bits")
     return noun
-
-
-def parse_time(value: Any) -> datetime:
-    """An ISO 8601 time with Z or an offset, in UTC. Raises ValueError."""
-    when = datetime.fromisoformat(value)
-    if when.tzinfo is None:
-        raise ValueError(f"time without an offset: {value}")
-    return when.astimezone(UTC)

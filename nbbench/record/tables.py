@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -29,19 +28,12 @@ class UnusableDatabaseError(StoreError):
         self.state = state
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The project's row number, 0 where it has none yet, and why the tables were made anew, if they were."""
-
-    project: int
-    made_anew: str = ""
-
-
 def prepare_tables(
     connection: sa.Connection, name: str, project: str, *, check_only: bool = False, anew: bool = False
-) -> Prepared:
+) -> tuple[int, str]:
     """See to it that the tables and the project's row are there; with `check_only` nothing is written.
 
+    Gives the project's row number, 0 where it has none yet, and why the tables are made anew, if they are.
     Raises StoreError for a database of a newer nbbench and for one that is somebody else's.
     """
     there = set(sa.inspect(connection).get_table_names())
@@ -60,7 +52,7 @@ def prepare_tables(
         _check_foreign(connection, name, there)
     if check_only:
         whole = ours and not reason and not anew
-        return Prepared(_project(connection, project) if whole else 0, reason)
+        return _project(connection, project) if whole else 0, reason
     if ours and (reason or anew):
         _drop(connection, there if _TABLES not in found else there - {_ALEMBIC})
     if not ours or reason or anew:
@@ -71,7 +63,7 @@ def prepare_tables(
     if not _project(connection, project):
         row = {"name": project, "detected": "", "placed": ""}
         connection.execute(sa.insert(schema.projects), row)
-    return Prepared(_project(connection, project), reason)
+    return _project(connection, project), reason
 
 
 def _facts(connection: sa.Connection) -> dict[str, str]:
