@@ -94,7 +94,8 @@ def _drop(connection: sa.Connection, there: set[str]) -> None:
         there = there & {*schema.metadata.tables, *_FORMER}
     else:
         connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-    for name in there:
+    order = [name for name, _ in sa.inspect(connection).get_sorted_table_and_fkc_names()]
+    for name in (one for one in reversed(order) if one in there):  # what refers to others goes first
         connection.execute(sa.text(f'DROP TABLE IF EXISTS "{name}"{" CASCADE" if postgresql else ""}'))
 
 
