@@ -107,12 +107,13 @@ class HostWork:
 
     @property
     def figures(self) -> tuple[tuple[str, float], ...]:
-        """Every metric of every phase under the name of its series."""
-        return tuple(
-            (host_metric(metric, one.phase), float(one.total(metric)))
-            for one in self.phases
-            for metric in HostMetric
-        )
+        """Every metric of every phase by the name of its series; of a first run what a warm one does not."""
+        totals = {(metric, one.phase): one.total(metric) for one in self.phases for metric in HostMetric}
+        for metric in HostMetric:
+            if (metric, Phase.FIRST) in totals:
+                more = totals[metric, Phase.FIRST] - totals.get((metric, Phase.WARM), 0)
+                totals[metric, Phase.FIRST] = max(more, 0)
+        return tuple((host_metric(*place), float(total)) for place, total in totals.items())
 
 
 def host_metric(metric: HostMetric, phase: Phase) -> str:

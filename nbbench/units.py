@@ -19,6 +19,8 @@ def format_value(value: float | None, unit: str) -> str:
         return format_seconds(value)
     if unit in ("bytes", "B", "B (exact)", "B (mapped)"):
         return format_bytes(value)
+    if unit in ("B held", "B printed"):
+        return f"{format_bytes(value)} {unit[2:]}"
     if unit == "B/s":
         power = min(int(math.log10(abs(value)) // 3), 4) if 1 <= abs(value) < math.inf else 0
         return f"{format_number(value / 1000**power)} {_LARGE_SI[power]}B/s"

@@ -22,8 +22,6 @@ from nbbench.subject.presets import Preset
 ENVIRONMENT, TIMEOUT = "environment-conflict", "timeout-lowered"
 COMPILE, GPU = "compile-enabled", "gpu-enabled"
 _PYTEST = ("pytest", "py.test")
-# Wrappers that are taken off, with their options that take a value.
-_WRAPPERS = {"env": "uC", "time": "of", "nice": "n", "timeout": "sk", "nohup": "", "stdbuf": "ioe"}
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -49,21 +47,6 @@ class Violation(NamedTuple):
 
     rule: str
     text: str
-
-
-def unwrapped(command: Sequence[str]) -> list[str]:
-    """What `time -v timeout 900 env A=B pytest …` runs, without the wrappers in front of it."""
-    words = list(command)
-    while words:
-        name = PurePath(words[0]).name
-        if name in _WRAPPERS:
-            words = _without_options(words[1:], _WRAPPERS[name])
-            del words[: name == "timeout"]
-        elif _ASSIGNMENT.fullmatch(words[0]):
-            del words[0]
-        else:
-            break
-    return words
 
 
 def guarded_environment(preset: Preset, environ: Mapping[str, str]) -> dict[str, str]:
@@ -95,7 +78,15 @@ def violations(
 
 def is_pytest(command: Sequence[str]) -> bool:
     """Whether the command's exit code is pytest's own, by its words; the plugin's record knows better."""
-    return any(PurePath(word).name in (*_PYTEST, "-mpytest") for word in unwrapped(command))
+    return any(PurePath(word).name in (*_PYTEST, "-mpytest") for word in command)
+
+
+def is_isolated(command: Sequence[str]) -> bool:
+    """Whether a Python in it runs with -I or -E, and so without the plugin that the environment loads."""
+    return any(
+        PurePath(word).name.startswith("python") and re.fullmatch(r"-[a-zA-Z]*[IE][a-zA-Z]*", following)
+        for word, following in itertools.pairwise(command)
+    )
 
 
 def pinned_malloc(environment: Mapping[str, str]) -> str:
@@ -137,13 +128,14 @@ def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violati
 
 
 def _outer_timeouts(words: Sequence[str]) -> Iterator[float]:
-    """The limits of every `timeout 900 …`; `timeout 0` is none."""
+    """The limits of every `timeout -k 10 900 …`; `timeout 0` is none."""
     for place, word in enumerate(words):
-        if PurePath(word).name == "timeout":
-            rest = _without_options(list(words[place + 1 :]), _WRAPPERS["timeout"])
-            given = _DURATION.fullmatch(rest[0]) if rest else None
-            if given and float(given[1]):
-                yield float(given[1]) * _UNIT_S[given[2]]
+        rest = list(words[place + 1 :]) if PurePath(word).name == "timeout" else []
+        while rest and rest[0].startswith("-"):
+            del rest[: 2 if rest[0] in ("-k", "-s") else 1]
+        given = _DURATION.fullmatch(rest[0]) if rest else None
+        if given and float(given[1]):
+            yield float(given[1]) * _UNIT_S[given[2]]
 
 
 def _test_timeout(words: Sequence[str], where: str, preset: Preset) -> Iterator[Violation]:
@@ -185,17 +177,6 @@ def _split(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError:  # an open quote: words by blanks are good enough to look at
         return text.split()
-
-
-def _without_options(words: list[str], taking: str) -> list[str]:
-    """The words behind a wrapper's own options."""
-    while words and words[0].startswith("-"):
-        word = words.pop(0)
-        if word == "--":
-            break
-        if len(word) == 2 and word[1] in taking and words:
-            del words[0]
-    return words
 
 
 def _is_off(value: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
-from nbbench.capture.guards import is_pytest
+from nbbench.capture.guards import is_isolated, is_pytest
 from nbbench.capture.profile_trace import keep_traces
 from nbbench.capture.session import CaptureRequest, Session, load_text
 from nbbench.capture.snapshots import package_changes, tree_changes
@@ -223,12 +223,13 @@ def _as_tested(session: Session, run: TestRun, ended: GuardedRun) -> GuardedRun:
     """The same, where the plugin's record knows better: whose exit code it is, whether a test ran."""
     from nbbench.capture.findings import setup_error
 
+    command = session.request.command
     if ended.outcome is not RunOutcome.FAILED:
         return ended
     if run.exit_status == ended.exit_code:  # pytest, by whatever launcher it was started
         outcome = outcome_of(ended.exit_code, True)
         ended = replace(ended, outcome=outcome, reason=reason_of(outcome, ended.exit_code))
-    elif is_pytest(session.request.command) and not run.started and session.records_tests:
+    elif is_pytest(command) and not is_isolated(command) and not run.started:
         return replace(ended, outcome=RunOutcome.PYTEST_ERROR, reason="no test session began; see stderr.log")
     broken = setup_error(run)
     if broken is None or ended.outcome is not RunOutcome.FAILED:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import nbbench
-from nbbench.capture.guards import guarded_environment, unwrapped, violations
+from nbbench.capture.guards import guarded_environment, is_isolated, violations
 from nbbench.capture.logs import Screen
 from nbbench.capture.snapshots import WorkTree, work_tree
 from nbbench.captured import Capture
@@ -72,7 +71,6 @@ class Session:
         self.waived: tuple[str, ...] = ()
         self.notes: list[str] = []
         self.anomalies: list[str] = []
-        self.records_tests = True
 
     def write(self, name: str, text: str) -> None:
         """Write one file of the folder at once, without credentials. Raises HostError."""
@@ -154,9 +152,7 @@ class Session:
 
     def _load_plugin(self) -> None:
         """Have the tests recorded through the environment alone, so that PYTEST_ADDOPTS stays as it is."""
-        words = unwrapped(self.request.command)[1:3]
-        if any(re.fullmatch(r"-[a-zA-Z]*[IE][a-zA-Z]*", word) for word in words):
-            self.records_tests = False
+        if is_isolated(self.request.command):
             self.notes.append("an isolated interpreter ignores PYTHONPATH: no record of single tests")
             return
         environ = self.environ

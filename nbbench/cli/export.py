@@ -41,6 +41,7 @@ def export(
     from nbbench.record.refresh import open_store
     from nbbench.record.stamp import create_folder, write_folder
     from nbbench.report.evidence import render
+    from nbbench.report.not_judged import plain_not_judged
 
     name = cluster or app.settings.cluster
     root = Path(out) if out else app.settings.root / app.settings.reports_root
@@ -54,7 +55,7 @@ def export(
         "stamp": folder.name,
         "machine": found.machine,
         "files": files,
-        "not_judged": found.not_judged,
+        "not_judged": plain_not_judged(found.not_judged),
         "not_judged_count": len(found.not_judged),
     }
     app.emit("export", payload, "\n  ".join([str(folder), *files]))

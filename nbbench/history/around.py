@@ -1,4 +1,4 @@
-"""What is on record around a commit range: ledgers, telemetry, the machine's own series, the setup."""
+"""What is on record around a commit range: ledgers, telemetry, the setup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEIGHBOURS = 5
 
 
 class Around:
-    """Ledgers, telemetry, ceilings and setups by place on the branch."""
+    """Ledgers, telemetry and setups by place on the branch."""
 
     def __init__(self, history: History) -> None:
         self.order: CommitOrder = CommitOrder(history.commits)

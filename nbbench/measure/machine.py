@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psutil
 
-from nbbench.disturbance import busy_load
 from nbbench.probe.cache import cache_of_level
 from nbbench.record.redact import redact_text
 from nbbench.units import format_bytes
@@ -43,16 +42,6 @@ class LoadNow:
 def load_now() -> LoadNow:
     """The load averages of this moment."""
     return LoadNow(*psutil.getloadavg(), os.cpu_count() or 1)
-
-
-def busy_note(load: LoadNow) -> str:
-    """A warning for a session that starts on a busy machine; '' on a quiet one."""
-    if not busy_load(load.one, load.processors):
-        return ""
-    return (
-        f"{load.one:.1f} processes were running or waiting on {load.processors} cores when this began: "
-        "times and ceilings are those of a busy machine"
-    )
 
 
 class Host:

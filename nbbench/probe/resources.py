@@ -7,12 +7,12 @@ import gc
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 # mallopt's parameter numbers and the largest int it takes (malloc.h of glibc).
 _M_TRIM_THRESHOLD = -1
-_M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
 _LARGEST = 2**31 - 1
 
@@ -74,10 +74,8 @@ def measure(function: Callable[[], object], repeat: int, *, budget_s: float = fl
     Garbage collection is off meanwhile, as asv does it.
     """
     runs: list[Run] = []
-    collecting = gc.isenabled()
-    gc.disable()
-    started = time.perf_counter()
-    try:
+    with collector_off():
+        started = time.perf_counter()
         while len(runs) < repeat and (not runs or time.perf_counter() - started < budget_s):
             before = resource.getrusage(resource.RUSAGE_SELF)
             start = time.perf_counter()
@@ -93,7 +91,16 @@ def measure(function: Callable[[], object], repeat: int, *, budget_s: float = fl
                     after.ru_majflt - before.ru_majflt,
                 )
             )
+    return runs
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Garbage collection is off in the block, and afterwards as it was."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
-    return runs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import torch
 
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.probe.image import fingerprint
+from nbbench.probe.resources import collector_off
 from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
 
 _COMPILE = re.compile(r"^[^#\n]*\btorch\.compile\b", re.MULTILINE)
@@ -63,15 +63,13 @@ def record_ledger(
 @contextmanager
 def _repeatable() -> Iterator[None]:
     """What else would decide: when cycles are collected, and how a sum is split among threads."""
-    collecting, threads = gc.isenabled(), torch.get_num_threads()
-    gc.disable()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with collector_off():
+            yield
     finally:
         torch.set_num_threads(threads)
-        if collecting:
-            gc.enable()
 
 
 def _lines(traffic: Traffic) -> tuple[LedgerLine, ...]:

@@ -135,19 +135,19 @@ def result_blocks(found: Findings) -> list[Block]:
 
 
 def _tests_table(run: TestRun) -> list[Block]:
-    rows = []
-    for test in run.tests[:_ROWS]:
-        usage, cells = test.usage, ("n/a",) * 4
-        if usage is not None:
-            cells = (
-                units.format_seconds(usage.user_s),
-                units.format_seconds(usage.system_s),
-                f"{usage.minor_faults:,}",
-                f"{usage.involuntary_switches:,}",
-            )
-        rows.append((test.nodeid, test.outcome, units.format_seconds(test.duration_s), *cells))
+    rows = [
+        (test.nodeid, test.outcome, units.format_seconds(test.duration_s), *_cost(test.usage))
+        for test in run.tests[:_ROWS]
+    ]
     heads = ("test", "outcome", "duration", "user", "system", "minor faults", "involuntary switches")
     return _titled("Tests", Table(heads, rows, right=(2, 3, 4, 5, 6), codes=(0,)), len(run.tests))
+
+
+def _cost(usage: Usage | None) -> tuple[str, ...]:
+    if usage is None:
+        return ("n/a",) * 4
+    times = (units.format_seconds(seconds) for seconds in (usage.user_s, usage.system_s))
+    return (*times, f"{usage.minor_faults:,}", f"{usage.involuntary_switches:,}")
 
 
 def _figures_table(figures: Sequence[Figure]) -> list[Block]:

@@ -75,7 +75,7 @@ def metrics(export: Export) -> dict[str, Any]:
         "baseline": export.baseline_commit.hash if export.baseline_commit else None,
         "comparisons": comparisons(export.results, export.baseline, export.between),
         "open_events": [flag.event.id for flag in _open_flags(export)],
-        "not_judged": export.not_judged,
+        "not_judged": not_judged.plain_not_judged(export.not_judged),
     }
 
 

@@ -55,7 +55,8 @@ def _host_sentence(found: Explanation) -> str:
     if not counted:
         return ""
     first, more = evidence_sentences((counted[0].record,))[0], len(counted) - 1
-    return f" Host work of {first}{f' and {more} figures more' if more else ''}."
+    rest = f" and {plural(more, 'figure')} more" if more else ""
+    return f" Host work of {first}{rest}."
 
 
 def _same(diffs: Sequence[LedgerDiff]) -> str:

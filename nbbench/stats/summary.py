@@ -1,4 +1,4 @@
-"""Summaries of samples and the robust noise of a series.
+"""The robust noise of samples and of series.
 
 Samples of one benchmark are skewed to the right (something else ran) and now and then wildly off, so every
 figure here is an order statistic or a median: one bad sample in ten changes nothing. Arrays are float64 and
@@ -42,33 +42,6 @@ def mad_sigma(values: FloatArray) -> float:
     if values.size < 2:
         return 0.0
     return MAD_TO_SIGMA * median(np.abs(values - median(values)))
-
-
-def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Two of the samples that enclose the median of their distribution, and the probability that they do.
-
-    The number of samples below the median is Binomial(n, 1/2) whatever the distribution, so the r-th smallest
-    and the r-th largest enclose it with probability 1 - 2 P(B <= r - 1) (David and Nagaraja 2003, Order
-    Statistics, 7.1). The largest r that still covers ``confidence`` is taken, and all samples where none
-    does, as with fewer than six for 95 %. ValueError without a finite sample.
-    """
-    ordered = np.sort(finite(samples))
-    n = ordered.size
-    if n == 0:
-        raise ValueError("no finite sample to summarise")
-    rank, outside = 1, 2
-    while (more := outside + 2 * math.comb(n, rank)) / 2**n <= 1 - confidence:
-        rank, outside = rank + 1, more
-    return float(ordered[rank - 1]), float(ordered[-rank]), 1 - outside / 2**n
-
-
-def ratio_percent(log_ratio_value: float) -> float:
-    """A log-ratio as a change in percent: ln(1.1) gives 10.0, -inf gives -100.0; inf where it is beyond
-    the range of a double."""
-    try:
-        return 100.0 * math.expm1(log_ratio_value)
-    except OverflowError:
-        return math.inf
 
 
 def difference_sigma(log_values: ArrayLike) -> float:

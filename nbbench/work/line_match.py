@@ -31,29 +31,19 @@ class LineMatch:
 
     A line that the diff leaves alone maps, through renamed files as well; of the lines that it
     removes, blocks that stand somewhere else in head, word for word, map too.
+
+    `head_of(path, line)` is where a line of base stands in head, None when it is gone, and `base_of` the
+    other way. `renamed(path)` is the path in head of a file of base; `base_hunk` and `head_hunk` give the
+    number in its file of the hunk that rewrites a line of base, or of head, '' where none does.
     """
 
     def __init__(self, files: Iterable[FileDiff]) -> None:
         files = tuple(files)
         moved = _moved_lines(files)
-        self._forth = _Way(files, moved)
-        self._back = _Way(map(_reversed, files), {head: base for base, head in moved.items()})
-
-    def head_of(self, path: str, line: int) -> LinePlace | None:
-        """Where a line of base stands in head; None when it is gone."""
-        return self._forth.across(path, line)
-
-    def base_of(self, path: str, line: int) -> LinePlace | None:
-        """Where a line of head stood in base; None when it is new."""
-        return self._back.across(path, line)
-
-    def renamed(self, path: str) -> str:
-        """The path in head of a file of base (its own where it is gone)."""
-        return self._forth.renamed(path)
-
-    def hunk(self, line: Booked, *, of_head: bool) -> str:
-        """The number in its file of the hunk that rewrites a line of base, or of head; '' where none does."""
-        return (self._back if of_head else self._forth).rewritten(line.path, line.line)
+        forth = _Way(files, moved)
+        back = _Way(map(_reversed, files), {head: base for base, head in moved.items()})
+        self.head_of, self.base_of, self.renamed = forth.across, back.across, forth.renamed
+        self.base_hunk, self.head_hunk = forth.rewritten, back.rewritten
 
 
 class _Way:
@@ -148,7 +138,7 @@ class SiteNames:
         self._match = match
         before = {(line.path, line.function) for line in base}
         after = {(line.path, line.function) for line in head}
-        self._functions = {site: (self._renamed(site[0]), site[1]) for site in before}
+        self._functions = {site: (match.renamed(site[0]) if match else site[0], site[1]) for site in before}
         lost = [site for site in before if self._functions[site] not in after]
         fresh = after - set(self._functions.values())
         for site in lost:
@@ -157,21 +147,20 @@ class SiteNames:
                 self._functions[site] = same[0]
 
     def base(self, line: Booked) -> str:
-        """The site of a line of base."""
-        place = self._match.head_of(line.path, line.line) if self._match and line.path else None
-        if place is not None:
+        """The site of a line of base: its line in head, or its function there and its hunk."""
+        if self._match is None:
+            return " ".join(self.function(line))
+        if line.path and (place := self._match.head_of(line.path, line.line)) is not None:
             return f"{place[0]}:{place[1]}"
-        return self._left(self.function(line), line, of_head=False)
+        return " ".join((*self.function(line), self._match.base_hunk(line.path, line.line)))
 
     def head(self, line: Booked) -> str:
-        """The site of a line of head."""
-        if self._match and line.path and self._match.base_of(line.path, line.line):
+        """The site of a line of head, in the same way."""
+        if self._match is None:
+            return f"{line.path} {line.function}"
+        if line.path and self._match.base_of(line.path, line.line) is not None:
             return f"{line.path}:{line.line}"
-        return self._left((line.path, line.function), line, of_head=True)
-
-    def _left(self, function: tuple[str, str], line: Booked, *, of_head: bool) -> str:
-        """The site of a line that only one side has: its function in head, and the hunk that rewrites it."""
-        return " ".join((*function, self._match.hunk(line, of_head=of_head) if self._match else ""))
+        return f"{line.path} {line.function} {self._match.head_hunk(line.path, line.line)}"
 
     def places(self, site: str, old: Booked | None, new: Booked | None) -> tuple[str, str]:
         """`path:line` of a site in base and in head, from a line that it has there; empty where it is not.
@@ -186,9 +175,6 @@ class SiteNames:
     def function(self, line: Booked) -> tuple[str, str]:
         """Path and name in head of the function of a line of base."""
         return self._functions[line.path, line.function]
-
-    def _renamed(self, path: str) -> str:
-        return self._match.renamed(path) if self._match else path
 
 
 def _place(line: Booked | None) -> str:

@@ -9,7 +9,6 @@ from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure.ledgers import open_tree, workload_ledgers, workload_names
 from nbbench.measure.lock import measuring
-from nbbench.measure.machine import busy_note, load_now
 from nbbench.measure.warm_runs import WorkloadFailed, measure_roof, measure_runs, warm_server
 from nbbench.model import Commit
 from nbbench.words import Say
@@ -23,7 +22,7 @@ def measure_roofline(
 
     Raises InconclusiveError when no workload runs.
     """
-    notes = [note] if (note := busy_note(load_now())) else []
+    notes: list[str] = []
     workload_names(settings, pattern)  # an unknown one is told before a server has started
     with measuring(settings.state_dir), warm_server() as server:
         ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)

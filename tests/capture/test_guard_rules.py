@@ -10,9 +10,9 @@ from msgspec import structs
 from nbbench.capture.guards import (
     compile_guards,
     guarded_environment,
+    is_isolated,
     is_pytest,
     pinned_malloc,
-    unwrapped,
     violations,
 )
 from nbbench.config import checkout_settings
@@ -114,21 +114,6 @@ def test_every_broken_rule_is_told() -> None:
     assert sorted(found) == ["environment-conflict", "gpu-enabled", "timeout-lowered", "timeout-lowered"]
 
 
-@pytest.mark.parametrize(
-    ("command", "program"),
-    [
-        (("pytest",), ["pytest"]),
-        (("A=1", "pytest"), ["pytest"]),
-        (("env", "-u", "HOME", "A=1", "pytest", "-x"), ["pytest", "-x"]),
-        (("/usr/bin/time", "-v", "-o", "f", "timeout", "2m", "pytest"), ["pytest"]),
-        (("nice", "-n", "5", "true"), ["true"]),
-        (("env",), []),
-    ],
-)
-def test_wrappers_are_taken_off(command: tuple[str, ...], program: list[str]) -> None:
-    assert unwrapped(command) == program
-
-
 def test_whose_exit_codes_are_pytests() -> None:
     assert is_pytest(("timeout", "9", "env", "A=1", "/venv/bin/pytest", "-x"))
     assert is_pytest(("python3.11", "-X", "dev", "-m", "pytest"))
@@ -139,6 +124,12 @@ def test_whose_exit_codes_are_pytests() -> None:
     assert not is_pytest(("uv", "run", "ruff"))
     assert not is_pytest(("python", "-m", "http.server"))
     assert not is_pytest(("env",))
+
+
+def test_a_python_that_ignores_the_environment() -> None:
+    assert is_isolated(("timeout", "9", "/venv/bin/python3", "-I", "-m", "pytest"))
+    assert is_isolated(("python", "-sE", "-m", "pytest"))
+    assert not is_isolated(("python", "-m", "pytest", "-E"))
 
 
 TUNED = {"GLIBC_TUNABLES": MALLOC_REMEDY.partition("=")[2]}

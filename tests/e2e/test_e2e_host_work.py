@@ -118,3 +118,22 @@ class TestGate:
         done = project.run("nbbench", "gate", commits["good"], commits["print"], "--policy=ledger", expect=3)
         assert done.stdout.startswith("REGRESSED: ")
         assert "nanobrag_torch/_planted.py:14 planted: writes to stdout" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def losses(branch):
+    """The regressions of the branch by commit, phase and cause."""
+    project, commits = branch
+    project.run("nbbench", "ledger", f"{commits['good']}..HEAD", "--bench", "sources-3969")
+    names = {commit: name for name, commit in commits.items()}
+    events = [one["event"] for one in project.told("regressions")["flags"]]
+    return {(names.get(e["hi_commit"]), e["phase"], e["cause"]): e for e in events}
+
+
+class TestEvents:
+    @pytest.mark.parametrize("name", PLANTED)
+    def test_each_is_an_event_with_its_cause_and_line(self, losses, name):
+        phase, cause, said = PLANTED[name][1]
+        event = losses[name, phase, cause]
+        assert (event["direction"], event["lo_commit"]) == ("regression", event["hi_commit"])
+        assert said.partition(" ")[0] in str(event["evidence"])

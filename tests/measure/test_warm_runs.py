@@ -12,7 +12,6 @@ import pytest
 from nbbench.config import Settings
 from nbbench.errors import EXIT_INCONCLUSIVE, InconclusiveError
 from nbbench.ledger import Roof
-from nbbench.measure.machine import LoadNow, busy_note
 from nbbench.measure.warm_runs import WorkloadFailed, call, measure_roof, measure_runs
 from nbbench.probe.resources import Run
 
@@ -93,8 +92,3 @@ def test_runs_and_the_subjects_own_error(settings):
     assert measure_runs(settings, Server(told), {}, "w") == [run]
     with pytest.raises(WorkloadFailed, match="w: NameError: x"):
         measure_runs(settings, Server({"runs": [], "error": "NameError: x"}), {}, "w")
-
-
-@pytest.mark.parametrize(("one", "busy"), [(0.3, False), (1.0, False), (1.1, True), (40.0, True)])
-def test_a_busy_machine_is_told(one, busy):
-    assert bool(busy_note(LoadNow(one, one, one, 2))) is busy
