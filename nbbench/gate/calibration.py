@@ -144,4 +144,4 @@ def calibrate(
 
 def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
     ratios = [pair.log_ratio for pair in pairs]
-    return SeriesNoise(mad_sigma(np.asarray(ratios)), noise_floor(ratios, policy=0.0), len(ratios))
+    return SeriesNoise(mad_sigma(np.asarray(ratios)), noise_floor(ratios), len(ratios))

@@ -184,23 +184,18 @@ def hodges_lehmann(values: FloatArray) -> float:
     return float(np.median((values[i] + values[j]) / 2.0))
 
 
-def noise_floor(aa_log_ratios: ArrayLike, *, policy: float, rounds: int = FLOOR_ROUNDS) -> float:
-    """Smallest effect worth a verdict, as a log-ratio: max(``policy``, what the series shows between equal
-    code).
+def noise_floor(aa_log_ratios: ArrayLike, *, rounds: int = FLOOR_ROUNDS) -> float:
+    """Smallest effect, as a log-ratio, that a series does not show between equal code; 0 where fewer than
+    three A/A rounds are finite, as nothing is known then.
 
-    The second is |median| + t s / sqrt(``rounds``): the bias of the A/A log-ratios, and two-sided 95 % of the
-    scatter of a mean of ``rounds`` rounds, with s the MAD sigma (of one round, inflated by sqrt(pi / 2)
-    because a median is compared) and Student's t for the number of A/A rounds. With fewer than three finite
-    A/A rounds nothing is known and ``policy`` is returned. ValueError for a negative policy or rounds < 1.
+    It is |median| + t s / sqrt(``rounds``): the bias of the A/A log-ratios, and two-sided 95 % of the scatter
+    of a mean of ``rounds`` rounds, with s the MAD sigma (of one round, inflated by sqrt(pi / 2) because a
+    median is compared) and Student's t for the number of A/A rounds.
     """
-    if not (policy >= 0.0 and math.isfinite(policy)):
-        raise ValueError(f"policy must be finite and not negative, got {policy}")
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}")
     same = finite(aa_log_ratios)
     if same.size < 3:
-        return policy
+        return 0.0
     from scipy.special import stdtrit
 
     scatter = float(stdtrit(same.size - 1, 0.975)) * mad_sigma(same) * math.sqrt(math.pi / 2.0 / rounds)
-    return max(policy, abs(float(np.median(same))) + scatter)
+    return abs(float(np.median(same))) + scatter

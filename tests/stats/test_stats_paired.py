@@ -138,29 +138,22 @@ def test_bounds_cover_the_truth_at_every_round():
 # -- noise floor ------------------------------------------------------------------------------------------
 
 
-def test_the_floor_is_the_policy_where_noise_is_small_or_unknown():
-    assert noise_floor([], policy=0.05) == 0.05
-    assert noise_floor([0.5, -0.5], policy=0.05) == 0.05
-    assert noise_floor([0.001, -0.001, 0.0, 0.002], policy=0.05) == 0.05
+def test_there_is_no_floor_where_noise_is_unknown():
+    assert noise_floor([]) == 0.0
+    assert noise_floor([0.5, -0.5]) == 0.0
 
 
 def test_the_floor_by_hand():
     # median 0, MAD 0.02, t(4, 0.975) = 2.776
     expected = 2.7764451 * 1.482602 * 0.02 * math.sqrt(math.pi / 2 / 10)
     spread = np.array([-0.04, -0.02, 0.0, 0.02, 0.04])
-    assert noise_floor(spread, policy=0.01, rounds=10) == pytest.approx(expected, rel=1e-5)
-    assert noise_floor(spread + 0.1, policy=0.01, rounds=10) == pytest.approx(expected + 0.1, rel=1e-5)
+    assert noise_floor(spread, rounds=10) == pytest.approx(expected, rel=1e-5)
+    assert noise_floor(spread + 0.1, rounds=10) == pytest.approx(expected + 0.1, rel=1e-5)
 
 
 def test_the_floor_falls_with_rounds_and_ignores_one_outlier():
     quiet = 0.02 * np.random.default_rng(6).standard_normal(40)
     loud = quiet.copy()
     loud[3] = 5.0
-    assert noise_floor(quiet, policy=0.0, rounds=40) < noise_floor(quiet, policy=0.0, rounds=10)
-    assert noise_floor(loud, policy=0.0) == pytest.approx(noise_floor(quiet, policy=0.0), rel=0.2)
-
-
-@pytest.mark.parametrize("arguments", [{"policy": -0.1}, {"policy": math.nan}, {"policy": 0.1, "rounds": 0}])
-def test_bad_floors_are_errors(arguments):
-    with pytest.raises(ValueError, match=r"policy|rounds"):
-        noise_floor([0.1, 0.2, 0.3], **arguments)
+    assert noise_floor(quiet, rounds=40) < noise_floor(quiet, rounds=10)
+    assert noise_floor(loud) == pytest.approx(noise_floor(quiet), rel=0.2)
