@@ -84,6 +84,7 @@ _DOES = {
 
 @says("host")
 def _host(f: Figures) -> list[str]:
+
     values = " → ".join(units.format_value(f[when], f["metric"]) for when in ("before", "after"))
     where = f["workload"] if f["workload"] == f["phase"] else f"{f['workload']}, {f['phase']}"
     said = [f"{where}: {values} ({units.format_change(log_ratio(f['before'], f['after']))})"]
