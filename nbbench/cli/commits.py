@@ -15,16 +15,9 @@ def commits(app: App, span: str | None) -> None:
 
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch.
     """
-    from nbbench.errors import UsageError
     from nbbench.report.records import commits_blocks
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select
 
     found = select(open_subject(app.settings), span)
-    if not found:
-        raise UsageError(
-            f"no commit in {span or 'the branch'} changed {app.settings.measured_path}",
-            hint="the settings branch and measured_path say what is measured (NBBENCH_BRANCH, "
-            "NBBENCH_MEASURED_PATH)",
-        )
     app.report("commits", {"commits": found}, commits_blocks(found))

@@ -97,7 +97,6 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 
 def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
-    from nbbench.errors import UsageError
     from nbbench.history.share import MOST_JOBS
     from nbbench.measure.host import counts_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
@@ -110,11 +109,6 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
     from nbbench.work.timing import load_times
     from nbbench.work.work import line_match
 
-    if not commits:
-        raise UsageError(
-            f"no commit in the range changed {app.settings.measured_path}",
-            hint="`nbbench commits` lists the measurable ones",
-        )
     wanted = workload_names(app.settings, pattern(bench))
     subject = subject_or_none(app.settings)
     if subject is not None and not commits[0].position:  # of another branch, which has its own order

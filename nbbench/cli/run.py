@@ -118,8 +118,6 @@ def _adaptive(
     from nbbench.subject.selection import select
 
     commits = select(open_subject(app.settings), span)
-    if not commits:
-        raise UsageError(f"no commit in {span or 'the branch'} changed {app.settings.measured_path}")
     asked = Search(tuple(commits), bench, budget_s or float("inf"), limit or len(commits))
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
         save_commits(app.settings, store)

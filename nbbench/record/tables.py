@@ -89,14 +89,11 @@ def _check_foreign(connection: sa.Connection, name: str, there: set[str]) -> Non
 
 def _drop(connection: sa.Connection, there: set[str]) -> None:
     """Drop our tables, those of earlier versions too; in PostgreSQL no others."""
-    postgresql = connection.dialect.name == "postgresql"
-    if postgresql:
+    if connection.dialect.name == "postgresql":
         there = there & {*schema.metadata.tables, *_FORMER}
-    else:
-        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-    order = [name for name, _ in sa.inspect(connection).get_sorted_table_and_fkc_names()]
-    for name in (one for one in reversed(order) if one in there):  # what refers to others goes first
-        connection.execute(sa.text(f'DROP TABLE IF EXISTS "{name}"{" CASCADE" if postgresql else ""}'))
+    found = sa.MetaData()
+    found.reflect(connection, only=sorted(there))  # with their references: a table goes before what it needs
+    found.drop_all(connection)
 
 
 def _order(version: str) -> tuple[int, ...]:

@@ -1,5 +1,5 @@
 """What nbbench found, written for people, programs and evidence folders.
 
-Model objects become one view (`view`), and the view becomes text, Markdown, JSON, JUnit XML,
-an offline page or a STAMP folder. Nothing here reads the database or imports torch.
+Facts become blocks (`blocks.py`), and one writer a format prints them: text, Markdown, a page. JSON holds the
+facts themselves. Nothing here reads the database or imports torch.
 """

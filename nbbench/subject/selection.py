@@ -16,11 +16,11 @@ _POSITIONS = re.compile(r"(\d{1,5})-(\d{1,5})")
 def select(subject: Subject, span: str | None) -> list[Commit]:
     """Commits of a git range, or of positions `A-B` (both inclusive), oldest first.
 
-    Raises UsageError for an unknown or reversed range.
+    Raises UsageError for an unknown or reversed range, and for one in which nothing measured changed.
     """
     if span and is_positions(span):
         return by_position(list_commits(subject), span)
-    return list_commits(subject, span)
+    return _some(list_commits(subject, span), span)
 
 
 def is_positions(span: str) -> bool:
@@ -36,7 +36,16 @@ def by_position(commits: list[Commit], span: str | None) -> list[Commit]:
     low, high = int(match[1]), int(match[2])
     if low > high:
         raise UsageError(f"range {span} runs backwards")
-    return [c for c in commits if low <= c.position <= high]
+    return _some([c for c in commits if low <= c.position <= high], span)
+
+
+def _some(commits: list[Commit], span: str | None) -> list[Commit]:
+    if commits:
+        return commits
+    hint = (
+        "the settings branch and measured_path say what is measured (NBBENCH_BRANCH, NBBENCH_MEASURED_PATH)"
+    )
+    raise UsageError(f"no commit in {span or 'the branch'} changed the measured paths", hint=hint)
 
 
 def with_predecessor(commits: list[Commit], branch: list[Commit]) -> list[Commit]:

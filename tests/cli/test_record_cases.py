@@ -155,7 +155,8 @@ def test_a_value_that_was_changed_by_hand_is_said_with_a_remedy_that_works(
     assert done.exit_code in (0, 2), done.stderr
     if done.exit_code:
         assert "does not parse" in done.stderr and "`nbbench db rebuild`" in done.stderr
-    assert stepped.run("db", "rebuild").exit_code == 0
+    done = stepped.run("db", "rebuild")
+    assert done.exit_code == 0, done.stderr
     assert json.loads(stepped.run("regressions", "--json", "--all").stdout)["flags"] == before
 
 

@@ -107,7 +107,8 @@ class TestSelect:
         assert [c.position for c in select(subject, "3-7")] == [3, 4, 5, 6, 7]
         assert [c.position for c in select(subject, "14-14")] == [14]
         assert [c.position for c in select(subject, "12-99999")] == [12, 13, 14]
-        assert select(subject, "20-30") == []
+        with pytest.raises(UsageError, match="no commit in 20-30 changed the measured paths"):
+            select(subject, "20-30")
 
     def test_git_range(self, subject):
         commits = select(subject, None)
@@ -118,7 +119,8 @@ class TestSelect:
         with pytest.raises(UsageError, match="range 7-3 runs backwards"):
             select(subject, "7-3")
         commits = select(subject, None)
-        assert select(subject, f"{commits[4].hash}..{commits[1].hash}") == []
+        with pytest.raises(UsageError, match="no commit in"):
+            select(subject, f"{commits[4].hash}..{commits[1].hash}")
 
     @pytest.mark.parametrize(
         "span", ["3-", "-3", "3-7-9", "3 - 7", "three-seven", "123456-7", "no..where", "-3..7"]
