@@ -185,6 +185,7 @@ def _pairs(
 ) -> None:
     """Measure rounds of pairs until every series is settled or the budget is spent."""
     series = runner.discover(asked.bench)
+    found.leave_out(NotJudgedReason.SKIPPED, "it has a setup_cache", *runner.left_out)
     noise, warning = known_noise(settings, datetime.now(UTC))
     states = [_state(settings, item, noise.get(item.label), runner.ends, found) for item in series]
     found.session, tally = GateSession(states, settings.alpha), Tally()

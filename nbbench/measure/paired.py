@@ -60,7 +60,8 @@ class GateSeries:
 class PairedRunner:
     """Measures rounds of base/head pairs in processes forked from a warm server.
 
-    `seed` fixes every order that is drawn. Use it as a context through `paired_runner`.
+    `seed` fixes every order that is drawn. Use it as a context through `paired_runner`. `left_out` names the
+    benchmarks that `discover` found and pairs cannot judge: those with a setup_cache.
     """
 
     def __init__(self, settings: Settings, base: Commit, head: Commit, seed: int) -> None:
@@ -69,6 +70,7 @@ class PairedRunner:
         self._random = random.Random(seed)  # noqa: S311 -- the order of measurements, not a secret
         self._server: warm_client.WarmServer | None = None
         self._rounds, self._forked = 0, False
+        self.left_out: list[str] = []
         self._spare = max((os.cpu_count() or 1) - usable_threads(settings.threads), 0)
 
     @property
@@ -111,6 +113,8 @@ class PairedRunner:
                 )
             found = json.loads(target.read_text(encoding="utf-8"))
         series = [s for entry in found for s in _series(entry) if regex.search(s.label)]
+        named = [entry["name"] for entry in found if not any(_series(entry))]
+        self.left_out = [name for name in named if regex.search(name)]
         if not series:
             raise UsageError(f"no benchmark matches {pattern!r}")
         return series

@@ -33,6 +33,7 @@ class Runner:
     """Answers every round of each series from a list, over and over."""
 
     server, ends = None, "a b"
+    left_out: tuple[str, ...] = ()
 
     def __init__(self, pairs: Mapping[str, Sequence[Pair]]) -> None:
         self.pairs, self.rounds = pairs, 0

@@ -35,6 +35,7 @@ class Runner:
     """Answers each pair by what is given for its series, for ever."""
 
     server, ends = None, "a b"
+    left_out: tuple[str, ...] = ()
 
     def __init__(self, pairs: dict[str, Pair]) -> None:
         self.pairs, self.rounds = pairs, 0
@@ -103,6 +104,13 @@ def test_what_a_policy_does_not_judge_is_listed(gate, policy: str, count: int) -
     if policy == "work":
         phases = [one.series for one in report.not_judged]
         assert phases == [f"time of {phase}" for phase in ("import", "construct", "first run", "warm run")]
+
+
+def test_benchmarks_that_pairs_cannot_judge_are_listed(gate, monkeypatch) -> None:
+    monkeypatch.setattr(Runner, "left_out", ("suite.Counts.track_bytes",))
+    report = gate("both", EQUAL, {"suite.time_run": pair(0.0)})
+    assert report.outcome is Outcome.UNCHANGED
+    assert [one.series for one in report.not_judged] == ["suite.Counts.track_bytes"]
 
 
 def test_a_rate_that_falls_is_a_regression_and_exact_work_alone_is_none(gate) -> None:
