@@ -11,7 +11,6 @@ from nbbench.ledger import ImageChange
 from nbbench.model import EvidenceRecord
 from nbbench.words import plural
 from nbbench.work.allocator_cost import MALLOC_REMEDY
-from nbbench.work.ledger_diff import log_ratio
 
 Figures = dict[str, Any]
 _Sentences = Callable[[Figures], list[str]]
@@ -84,6 +83,8 @@ _DOES = {
 
 @says("host")
 def _host(f: Figures) -> list[str]:
+    from nbbench.work.ledger_diff import log_ratio  # difflib and more, which other lists do without
+
     values = " → ".join(units.format_value(f[when], f["metric"]) for when in ("before", "after"))
     where = f["workload"] if f["workload"] == f["phase"] else f"{f['workload']}, {f['phase']}"
     said = [f"{where}: {values} ({units.format_change(log_ratio(f['before'], f['after']))})"]

@@ -130,6 +130,13 @@ def test_page_faults_are_the_allocator_with_a_remedy() -> None:
     assert "remedy: GLIBC_TUNABLES=glibc.malloc.mmap_threshold" in evidence
 
 
+def test_A3_large_blocks_are_the_allocator_where_no_page_fault_was_counted() -> None:
+    """Counted exactly, from nothing to 38 MB a run: whatever malloc and kernel do with them."""
+    large = change(2, 2, math.inf, ("ledger.track_mapped_bytes", "B (mapped)", "track"), "exact")
+    assert cause([large], diff())[0] is Cause.ALLOCATOR
+    assert cause([SLOWER, large, change(2, 2, 0.0, FAULTS)], diff())[0] is Cause.ALLOCATOR
+
+
 def test_the_penalty_alone_is_a_quotient_of_two_noisy_times_and_proves_nothing() -> None:
     assert cause([SLOWER, change(2, 2, 2.0, samples.PENALTY)], diff())[0] is Cause.UNEXPLAINED
 
