@@ -77,6 +77,8 @@ def measure_commits(
     after it has ended; finished commits are kept. Raises UsageError when asv selects nothing.
     """
     machine = ensure_machine(settings)
+    for path in _set_aside_damaged(settings.results_dir / machine, commits):
+        show(f"{path.name} is damaged and was set aside: its commit is measured again")
     # Its place is the project's own: whoever measures holds the lock on it, and a kill leaves no litter.
     hashes = settings.state_dir / "commits.txt"
     hashes.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +92,20 @@ def measure_commits(
         # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
         environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
     return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
+
+
+def _set_aside_damaged(folder: Path, commits: Sequence[Commit]) -> list[Path]:
+    """Rename result files that a full disk left half-written: asv refuses to go on from one."""
+    damaged = []
+    for path in (p for commit in commits for p in sorted(folder.glob(f"{commit.short}-*.json"))):
+        try:
+            whole = isinstance(json.loads(path.read_bytes()), dict)
+        except (ValueError, RecursionError):
+            whole = False
+        if not whole:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            damaged.append(path)
+    return damaged
 
 
 def _follow(
