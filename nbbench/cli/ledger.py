@@ -74,7 +74,7 @@ def ledger(
     by_name = subject_or_none(app.settings) is None
     if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
-        commits = by_position(kept, span)
+        commits = by_position(kept, span, app.settings.measured_path)
     else:
         commits = select(open_subject(app.settings), span)
     steps, workloads, any_recorded = _steps(app, commits, bench)

@@ -34,8 +34,8 @@ def workload_host(
     The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
     process fails is said and has what was kept for it.
     """
-    asked = [*workloads, IMPORT_WORKLOAD]
-    missing = [c for c in commits if any(name not in known_host(settings, c) for name in asked)]
+    asked = {*workloads, IMPORT_WORKLOAD}
+    missing = [commit for commit in commits if not asked <= known_host(settings, commit).keys()]
     if missing:
         bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
         with closing(bare) as server:
@@ -51,5 +51,6 @@ def workload_host(
 def _record(settings: Settings, server: WarmServer, commit: Commit, workloads: Sequence[str]) -> None:
     ensure_kept(settings, commit)
     environment = open_tree(settings, server, commit, bare=True)
-    wanted = [name for name in workloads if name not in known_host(settings, commit)]
+    known = known_host(settings, commit)
+    wanted = [name for name in workloads if name not in known]
     invoke(settings, server, environment, "benchmarks.host:write", workloads=wanted)

@@ -19,8 +19,8 @@ def select(subject: Subject, span: str | None) -> list[Commit]:
     Raises UsageError for an unknown or reversed range, and for one in which nothing measured changed.
     """
     if span and is_positions(span):
-        return by_position(list_commits(subject), span)
-    return _some(list_commits(subject, span), span)
+        return by_position(list_commits(subject), span, subject.measured_path)
+    return by_position(list_commits(subject, span), None, subject.measured_path, asked=span)
 
 
 def is_positions(span: str) -> bool:
@@ -28,24 +28,22 @@ def is_positions(span: str) -> bool:
     return _POSITIONS.fullmatch(span) is not None
 
 
-def by_position(commits: list[Commit], span: str | None) -> list[Commit]:
-    """Commits at positions `A-B`, both inclusive; all of them without a range."""
-    match = _POSITIONS.fullmatch(span) if span else None
-    if match is None:
-        return commits
-    low, high = int(match[1]), int(match[2])
-    if low > high:
-        raise UsageError(f"range {span} runs backwards")
-    return _some([c for c in commits if low <= c.position <= high], span)
+def by_position(
+    commits: list[Commit], span: str | None, path: str, *, asked: str | None = None
+) -> list[Commit]:
+    """Commits at positions `A-B`, both inclusive; all of them without a range. `path` is what is measured.
 
-
-def _some(commits: list[Commit], span: str | None) -> list[Commit]:
-    if commits:
-        return commits
-    hint = (
-        "the settings branch and measured_path say what is measured (NBBENCH_BRANCH, NBBENCH_MEASURED_PATH)"
-    )
-    raise UsageError(f"no commit in {span or 'the branch'} changed the measured paths", hint=hint)
+    Raises UsageError where there is none (in the range that was `asked` for).
+    """
+    if match := _POSITIONS.fullmatch(span or ""):
+        low, high = int(match[1]), int(match[2])
+        if low > high:
+            raise UsageError(f"range {span} runs backwards")
+        commits = [c for c in commits if low <= c.position <= high]
+    if not commits:
+        hint = "the settings branch and measured_path say what is measured (NBBENCH_BRANCH, …)"
+        raise UsageError(f"no commit in {span or asked or 'the branch'} changed {path}", hint=hint)
+    return commits
 
 
 def with_predecessor(commits: list[Commit], branch: list[Commit]) -> list[Commit]:

@@ -107,7 +107,7 @@ class TestSelect:
         assert [c.position for c in select(subject, "3-7")] == [3, 4, 5, 6, 7]
         assert [c.position for c in select(subject, "14-14")] == [14]
         assert [c.position for c in select(subject, "12-99999")] == [12, 13, 14]
-        with pytest.raises(UsageError, match="no commit in 20-30 changed the measured paths"):
+        with pytest.raises(UsageError, match="no commit in 20-30 changed src/"):
             select(subject, "20-30")
 
     def test_git_range(self, subject):
