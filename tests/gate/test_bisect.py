@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from gate_samples import telling
+from gate_facts import telling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from gate_samples import gate_report, said
+from gate_facts import gate_report, said
 from history_samples import branch, ledger
 
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between

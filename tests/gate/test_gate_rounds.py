@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 import pytest
-from gate_samples import said
+from gate_facts import said
 
 from nbbench.budget import Budget
 from nbbench.gate.judge import series_verdict, without_base

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gate_samples import BASE, HEAD
+from gate_facts import BASE, HEAD
 from history_samples import ledger
 
 from nbbench.config import Settings

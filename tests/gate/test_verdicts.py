@@ -9,7 +9,7 @@ from typing import Any
 import history_samples as samples
 import numpy as np
 import pytest
-from gate_samples import gate_report, said, telling, whole
+from gate_facts import gate_report, said, telling, whole
 from history_samples import ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import report_samples as samples
-from gate_samples import telling
+from gate_facts import telling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import report_samples as samples
-from gate_samples import telling
+from gate_facts import telling
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
