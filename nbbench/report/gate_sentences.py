@@ -53,10 +53,13 @@ def report_sentence(report: GateReport) -> str:
 def _worse(worse: Sequence[Verdict], total: int) -> str:
     most = max(worse, key=lambda v: math.inf if v.effect is None else abs(v.effect))
     said = f"{len(worse)} of {total} series {'is' if len(worse) == 1 else 'are'} worse"
-    if most.effect is None:
-        return f"{said}; {most.series} {evidence_text(most.evidence)}"
     cause = f", cause: {most.cause}" if most.cause else ""
     change = units.format_change(most.effect)
+    if most.effect is None:
+        if most.base_value is None or most.head_value is None:
+            return f"{said}; {most.series} {evidence_text(most.evidence)}"
+        ends = most.base_value, most.head_value
+        change = " → ".join(units.format_value(value, most.unit) for value in ends)
     return f"{said}; the worst is {most.series} ({change}{cause})"
 
 

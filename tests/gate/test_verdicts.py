@@ -13,15 +13,23 @@ from gate_facts import gate_report, said, telling, whole
 from history_samples import ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-from nbbench.gate.judge import EXIT_BY_OUTCOME, exact_verdict, series_verdict, workload_verdicts
+from nbbench.gate.judge import (
+    EXIT_BY_OUTCOME,
+    exact_verdict,
+    host_verdicts,
+    series_verdict,
+    workload_verdicts,
+)
 from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
+from nbbench.host import HostMetric
 from nbbench.ledger import BYTES_PER_OPERATION
 from nbbench.measure.pair import Pair
 from nbbench.measure.slices import Sample
 from nbbench.metrics import Better, metric_of
-from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, SeriesKey
+from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
 from nbbench.report.gate_sentences import format_floor, report_sentence
 from nbbench.verdicts import Verdict
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 LEDGER_TOLERANCE, OPS_TOLERANCE = 0.01, 0.10
@@ -289,6 +297,11 @@ def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
 def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
     assert "2 series are worse; from zero" in whole(told)[1]
+    printed = HostDiff("w", Phase.WARM, HostMetric.OUTPUT, 0, 4, ())
+    (one,) = host_verdicts([printed], [])
+    assert whole([one])[1] == (
+        "1 of 1 series is worse; the worst is host w, warm run (0 B printed → 4 B printed, cause: output)"
+    )
 
 
 def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
