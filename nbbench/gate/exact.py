@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
@@ -91,8 +91,12 @@ def _with_host(
 ) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
     names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
-    if not counts_host(settings) or not work.diffs:
+    if not work.diffs:
         return work
+    if not counts_host(settings):
+        why = "the suite has no host.py, which counts it"
+        left_out = NotJudged("host work", NotJudgedReason.SKIPPED, detail=why)
+        return replace(work, not_judged=(*work.not_judged, left_out))
     sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)

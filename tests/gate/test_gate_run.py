@@ -13,8 +13,9 @@ from gate_facts import BASE, HEAD
 from history_samples import ledger
 
 from nbbench.config import Settings
+from nbbench.gate import exact
 from nbbench.gate import run as rooms
-from nbbench.gate.exact import ExactWork
+from nbbench.gate.exact import ExactWork, exact_work
 from nbbench.gate.judge import EXIT_BY_OUTCOME
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
@@ -104,6 +105,16 @@ def test_what_a_policy_does_not_judge_is_listed(gate, policy: str, count: int) -
     if policy == "work":
         phases = [one.series for one in report.not_judged]
         assert phases == [f"time of {phase}" for phase in ("import", "construct", "first run", "warm run")]
+
+
+def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None:
+    """There is no benchmarks/host.py here."""
+    made = {ledger().workload: ledger()}
+    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: list(made))
+    monkeypatch.setattr(exact, "_side", lambda *asked: made)
+    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
+    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
+    assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
 
 
 def test_benchmarks_that_pairs_cannot_judge_are_listed(gate, monkeypatch) -> None:
