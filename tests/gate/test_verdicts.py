@@ -302,6 +302,9 @@ def test_a_regression_from_nothing_is_the_worst() -> None:
     assert whole([one])[1] == (
         "1 of 1 series is worse; the worst is host w, warm run (0 B printed → 4 B printed, cause: output)"
     )
+    quiet = HostDiff("w", Phase.WARM, HostMetric.OUTPUT, 4, 0, ())
+    better = [*host_verdicts([quiet], []), verdict(Outcome.IMPROVED, -0.6, "more")]
+    assert whole(better)[1].endswith("2 of 2 improved, most host w, warm run (4 B printed → 0 B printed)")
 
 
 def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:
