@@ -16,6 +16,7 @@ from nbbench.measure.host import counts_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.record.ledger_files import machine_failed
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say
@@ -78,6 +79,9 @@ def exact_work(
         if errors[0]:
             skipped = all(error.startswith(_SKIPPED) for error in errors if error)
             not_judged.append(without_base(f"ledger {name}", *errors, skipped=skipped))
+        elif machine_failed(after[name]):  # another run of head may well succeed
+            detail = f"at head: {errors[1]}"
+            not_judged.append(NotJudged(f"ledger {name}", NotJudgedReason.FAILING, detail=detail))
         elif errors[1]:
             lost.append(lost_verdict(f"ledger {name}", errors[1]))
         else:
@@ -147,7 +151,8 @@ def _side(
     settings: Settings, commit: Commit, names: Sequence[str], server: WarmServer, say: Say
 ) -> dict[str, Ledger]:
     """The ledger of each workload at one commit; where none could be recorded, one that says why."""
-    pattern, why = re.compile("|".join(f"^{re.escape(name)}$" for name in names)), "no ledger was recorded"
+    pattern = re.compile("|".join(f"^{re.escape(name)}$" for name in names))
+    why = "the machine ran out of memory or disk, or the process was killed"  # all else is kept as an error
     found: Mapping[str, Ledger] = {}
     try:
         found = workload_ledgers(settings, commit, pattern, say=say, server=server)

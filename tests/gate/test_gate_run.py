@@ -117,6 +117,19 @@ def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None
     assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
 
 
+@pytest.mark.parametrize(
+    ("error", "lost"), [("it was ended by signal 9 (SIGKILL)", 0), ("it was ended by signal 11 (SIGSEGV)", 1)]
+)
+def test_what_the_machine_ended_at_head_is_not_lost(monkeypatch, tmp_path, error: str, lost: int) -> None:
+    """Another run may well succeed, so the gate cannot tell."""
+    sides = iter([{"w": ledger(workload="w")}, {"w": ledger(workload="w", error=error)}])
+    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
+    monkeypatch.setattr(exact, "_side", lambda *asked: next(sides))
+    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
+    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
+    assert (len(work.lost), len(work.not_judged)) == (lost, 1 - lost)
+
+
 def test_benchmarks_that_pairs_cannot_judge_are_listed(gate, monkeypatch) -> None:
     monkeypatch.setattr(Runner, "left_out", ("suite.Counts.track_bytes",))
     report = gate("both", EQUAL, {"suite.time_run": pair(0.0)})

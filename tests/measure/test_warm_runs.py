@@ -54,7 +54,10 @@ def test_the_answer_comes_back_and_nothing_stays(settings):
     ("server", "told"),
     [
         (Server(None, exit_code=1, output="Traceback\nKeyError: 'w'\n"), "KeyError: 'w'"),
-        (Server({"half": 1}, exit_code=-9), "it ended with -9"),
+        (Server({"half": 1}, exit_code=-9), "it was ended by signal 9 (SIGKILL)"),
+        (Server(None, exit_code=-11, output="hello\n"), "it was ended by signal 11 (SIGSEGV)"),
+        (Server(None, exit_code=-256, output="hello\n"), "it timed out after 300 s"),
+        (Server(None, exit_code=7), "it ended with exit code 7"),
         (Server(None), "it wrote no answer"),
     ],
 )
