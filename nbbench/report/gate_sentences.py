@@ -44,7 +44,7 @@ def report_sentence(report: GateReport) -> str:
     if report.outcome is Outcome.REGRESSED:
         return _worse(mine, total)
     if report.outcome is Outcome.NOT_COMPARABLE:
-        first = f"{mine[0].series}: {evidence_text(mine[0].evidence)}"
+        first = f"{mine[0].series}: {next(iter(evidence_sentences(mine[0].evidence)), '')}"
         return f"{len(mine)} of {total} series are of another image: {first}"
     left = f"; {len(report.not_judged)} not judged (skipped)" if report.not_judged else ""
     return _passed(report.outcome, mine, len(verdicts)) + left

@@ -294,6 +294,12 @@ def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
     assert whole([])[1] == "nothing was measured"
 
 
+def test_another_image_is_told_in_one_sentence() -> None:
+    outcome, told = whole(workload_verdicts(diff(image=2.0)))
+    assert outcome is Outcome.NOT_COMPARABLE
+    assert told.endswith("ledger bandwidth-512-float32: another image (sum × 2), so not like for like")
+
+
 def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
     assert "2 series are worse; from zero" in whole(told)[1]
