@@ -110,8 +110,11 @@ def _with_host(
         if before is None or after is None:
             not_judged.append(NotJudged(series, NotJudgedReason.NOT_MEASURED))
         elif before.error:
-            if not before.error.startswith(_SKIPPED):  # what the suite does not count is no gap
-                not_judged.append(without_base(series, before.error, after.error, skipped=False))
+            skipped = before.error.startswith(_SKIPPED)  # what the suite does not count is no gap
+            not_judged.append(without_base(series, before.error, after.error, skipped=skipped))
+        elif after.error.startswith(_SKIPPED):  # it ran for the ledger: it cannot be counted, and is not lost
+            detail = f"at head: {after.error}"
+            not_judged.append(NotJudged(series, NotJudgedReason.FAILING, detail=detail))
         elif after.error:
             lost.append(lost_verdict(series, after.error))
         elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
