@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,3 +96,15 @@ def test_runs_and_the_subjects_own_error(settings):
     assert measure_runs(settings, Server(told), {}, "w") == [run]
     with pytest.raises(WorkloadFailed, match="w: NameError: x"):
         measure_runs(settings, Server({"runs": [], "error": "NameError: x"}), {}, "w")
+
+
+def test_a_workload_that_ends_its_process_leaves_the_others_theirs(monkeypatch):
+    pytest.importorskip("torch")
+    from nbbench.measure import recording
+
+    made = {"ends": lambda: sys.exit(5), "fails": lambda: 1 / 0}
+    monkeypatch.setattr(recording, "suite_cases", lambda: made)
+    monkeypatch.setattr(recording, "prepare", lambda **asked: None)
+    monkeypatch.delenv("NBBENCH_LEDGER_FILE", raising=False)
+    errors = {name: one.error for name, one in recording.write(list(made)).items()}
+    assert errors == {"ends": "SystemExit: 5", "fails": "ZeroDivisionError: division by zero"}
