@@ -53,7 +53,7 @@ def report_sentence(report: GateReport) -> str:
 def _worse(worse: Sequence[Verdict], total: int) -> str:
     most = _most(worse)
     said = f"{len(worse)} of {total} series {'is' if len(worse) == 1 else 'are'} worse"
-    if most.effect is None and most.base_value is None:
+    if most.effect is None and not has_zero(most):
         return f"{said}; {most.series} {evidence_text(most.evidence)}"
     cause = f", cause: {most.cause}" if most.cause else ""
     return f"{said}; the worst is {most.series} ({_change(most)}{cause})"
@@ -64,9 +64,14 @@ def _most(verdicts: Sequence[Verdict]) -> Verdict:
     return max(verdicts, key=lambda v: math.inf if v.effect is None else abs(v.effect))
 
 
+def has_zero(verdict: Verdict) -> bool:
+    """Whether there was nothing before or after, which no ratio can say."""
+    return verdict.effect is None and 0.0 in (verdict.base_value, verdict.head_value)
+
+
 def _change(verdict: Verdict) -> str:
     """By how much a series changed; from or to nothing by its figures."""
-    if verdict.effect is None and verdict.base_value is not None:
+    if has_zero(verdict):
         ends = verdict.base_value, verdict.head_value
         return " → ".join(units.format_value(value, verdict.unit) for value in ends)
     return units.format_change(verdict.effect)

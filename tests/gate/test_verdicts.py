@@ -26,7 +26,8 @@ from nbbench.ledger import BYTES_PER_OPERATION
 from nbbench.measure.pair import Pair
 from nbbench.measure.slices import Sample
 from nbbench.metrics import Better, metric_of
-from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
+from nbbench.model import Cause, EvidenceRecord, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
+from nbbench.report.gate import figures
 from nbbench.report.gate_sentences import format_floor, report_sentence
 from nbbench.verdicts import Verdict
 from nbbench.work.host_diff import HostDiff
@@ -303,11 +304,18 @@ def test_another_image_is_told_in_one_sentence() -> None:
 def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
     assert "2 series are worse; from zero" in whole(told)[1]
+    crashed = replace(
+        told[1],
+        base_value=1.0,
+        evidence=(EvidenceRecord("no figure", {"error": "it died", "disturbed": ""}),),
+    )
+    assert whole([crashed])[1] == "1 of 1 series is worse; from zero it died"
     printed = HostDiff("w", Phase.WARM, HostMetric.OUTPUT, 0, 4, ())
     (one,) = host_verdicts([printed], [])
     assert whole([one])[1] == (
         "1 of 1 series is worse; the worst is host w, warm run (0 B printed → 4 B printed, cause: output)"
     )
+    assert figures(one)[0] == "from zero"
     quiet = HostDiff("w", Phase.WARM, HostMetric.OUTPUT, 4, 0, ())
     better = [*host_verdicts([quiet], []), verdict(Outcome.IMPROVED, -0.6, "more")]
     assert whole(better)[1].endswith("2 of 2 improved, most host w, warm run (4 B printed → 0 B printed)")
