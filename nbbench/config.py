@@ -269,8 +269,8 @@ def _from_pyproject(root: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"pyproject.toml does not parse: {error}") from error
-    section = data.get("tool", {}).get("nbbench", {})
-    return typed(section, dict[str, Any], "[tool.nbbench] in pyproject.toml")
+    tools = typed(data.get("tool", {}), dict[str, Any], "[tool] in pyproject.toml")
+    return typed(tools.get("nbbench", {}), dict[str, Any], "[tool.nbbench] in pyproject.toml")
 
 
 def duration_s(text: str) -> float:

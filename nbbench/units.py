@@ -7,6 +7,7 @@ import math
 GIB = 2**30
 _SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
 _LARGE_SI = ("", "k", "M", "G", "T")
+_COUNTED = ("steps", "modules", "files", "operations")
 # Numbers outside of these are written with a power of ten.
 _LEAST, _MOST = 1e-4, 1e15
 
@@ -24,6 +25,8 @@ def format_value(value: float | None, unit: str) -> str:
     if unit == "B/s":
         power = min(int(math.log10(abs(value)) // 3), 4) if 1 <= abs(value) < math.inf else 0
         return f"{format_number(value / 1000**power)} {_LARGE_SI[power]}B/s"
+    if value == 1 and unit in _COUNTED:
+        unit = unit.removesuffix("s")
     return f"{format_number(value)} {unit}".strip()
 
 

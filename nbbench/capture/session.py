@@ -91,7 +91,7 @@ class Session:
         load = load_now()
         if busy_load(load.one, load.processors):
             self.notes.append(
-                f"the machine was busy before the run: load {load.one:g} on {load.processors} processors"
+                f"the machine was busy before the run: load {load.one:.1f} on {load.processors} processors"
             )
 
     def _check_guards(self) -> None:

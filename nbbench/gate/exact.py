@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
@@ -16,6 +16,7 @@ from nbbench.measure.host import counts_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.record.ledger_files import machine_failed
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say
@@ -78,6 +79,9 @@ def exact_work(
         if errors[0]:
             skipped = all(error.startswith(_SKIPPED) for error in errors if error)
             not_judged.append(without_base(f"ledger {name}", *errors, skipped=skipped))
+        elif machine_failed(after[name]):  # another run of head may well succeed
+            detail = f"at head: {errors[1]}"
+            not_judged.append(NotJudged(f"ledger {name}", NotJudgedReason.FAILING, detail=detail))
         elif errors[1]:
             lost.append(lost_verdict(f"ledger {name}", errors[1]))
         else:
@@ -91,8 +95,12 @@ def _with_host(
 ) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
     names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
-    if not counts_host(settings) or not work.diffs:
+    if not work.diffs:
         return work
+    if not counts_host(settings):
+        why = "the suite has no host.py, which counts it"
+        left_out = NotJudged("host work", NotJudgedReason.SKIPPED, detail=why)
+        return replace(work, not_judged=(*work.not_judged, left_out))
     sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
@@ -102,8 +110,11 @@ def _with_host(
         if before is None or after is None:
             not_judged.append(NotJudged(series, NotJudgedReason.NOT_MEASURED))
         elif before.error:
-            if not before.error.startswith(_SKIPPED):  # what the suite does not count is no gap
-                not_judged.append(without_base(series, before.error, after.error, skipped=False))
+            skipped = before.error.startswith(_SKIPPED)  # what the suite does not count is no gap
+            not_judged.append(without_base(series, before.error, after.error, skipped=skipped))
+        elif after.error.startswith(_SKIPPED):  # it ran for the ledger: it cannot be counted, and is not lost
+            detail = f"at head: {after.error}"
+            not_judged.append(NotJudged(series, NotJudgedReason.FAILING, detail=detail))
         elif after.error:
             lost.append(lost_verdict(series, after.error))
         elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
@@ -143,7 +154,8 @@ def _side(
     settings: Settings, commit: Commit, names: Sequence[str], server: WarmServer, say: Say
 ) -> dict[str, Ledger]:
     """The ledger of each workload at one commit; where none could be recorded, one that says why."""
-    pattern, why = re.compile("|".join(f"^{re.escape(name)}$" for name in names)), "no ledger was recorded"
+    pattern = re.compile("|".join(f"^{re.escape(name)}$" for name in names))
+    why = "the machine ran out of memory or disk, or the process was killed"  # all else is kept as an error
     found: Mapping[str, Ledger] = {}
     try:
         found = workload_ledgers(settings, commit, pattern, say=say, server=server)

@@ -19,7 +19,8 @@ def ledger_series(
     """One series for each workload and figure, over the commits whose tree has that ledger.
 
     `ledgers` are keyed by tree, then workload, all of one torch version, which is the series'
-    environment. A ledger that failed is a failed point.
+    environment. A ledger that failed is a failed point of what every other one counted: figures that are
+    recorded for some trees only do not fail where nobody asked for them.
     """
     workloads = sorted({name for found in ledgers.values() for name in found})
     made = []
@@ -29,10 +30,11 @@ def ledger_series(
             key = SeriesKey(
                 f"{LEDGER_SERIES}{metric}", _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}"
             )
-            points = tuple(filter(None, (_point(commit, ledger, figure) for commit, ledger in rows)))
-            # What an older nbbench did not count does not fail either.
-            if any(point.value is not None for point in points) or all(one.error for _, one in rows):
-                made.append(Series(key, unit, "track", points))
+            points = [_point(commit, ledger, figure) for commit, ledger in rows]
+            whole = None not in points
+            kept = tuple(point for point in points if point and (whole or point.value is not None))
+            if kept:
+                made.append(Series(key, unit, "track", kept))
     return made
 
 

@@ -98,13 +98,16 @@ def commit_ledgers(
 ) -> dict[str, Mapping[str, Ledger]]:
     """The ledgers of many commits by tree; what is missing is recorded, `jobs` trees at a time.
 
-    A commit whose process fails is said and has what was kept for it.
+    A commit whose process fails is said and has what was kept for it. Without a subject nothing is recorded.
     """
     torch = ledger_torch(settings, commits, say)
     found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
     if torch != installed_torch():
         return found
     missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
+    if missing and subject_or_none(settings) is None:
+        say(f"{len(missing)} of {len(found)} trees lack ledgers on record; a registered subject brings them")
+        return found
     for commit in missing.values():
         ensure_kept(settings, commit)
     with ExitStack() as servers:

@@ -80,7 +80,7 @@ def ledger_of(case: Case) -> Ledger:
     return record_ledger(case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=source_root())
 
 
-def failed_ledger(name: str, error: Exception) -> Ledger:
+def failed_ledger(name: str, error: BaseException) -> Ledger:
     """A ledger that only says why there is none."""
     reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
     return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
@@ -111,7 +111,7 @@ def write(workloads: list[str]) -> dict[str, Ledger]:
             case = cases[name]()
             case.run()
             found[name] = dataclasses.replace(ledger_of(case), workload=name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # one that ends its process leaves the others theirs
             found[name] = failed_ledger(name, error)
     save(found.values())
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from nbbench.ledger import Roof
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_job import TIMEOUT_CODE
 from nbbench.probe.resources import Run
 from nbbench.record.redact import redact_value
 from nbbench.words import last_line
@@ -52,7 +54,7 @@ def invoke(
 ) -> None:
     """Run `module:function` of the suite in a fork of the open tree.
 
-    Raises InconclusiveError with the last line that it printed when the process fails.
+    Raises InconclusiveError when the process fails: with the signal that ended it, or its last line.
     """
     outcome = server.run(
         ["call", target, json.dumps(arguments)],
@@ -61,7 +63,16 @@ def invoke(
         timeout_s=_TIMEOUT_S,
     )
     if outcome.exit_code:
-        raise InconclusiveError(last_line(outcome.output, f"it ended with {outcome.exit_code}"))
+        raise InconclusiveError(_how_it_ended(outcome.exit_code, outcome.output))
+
+
+def _how_it_ended(code: int, output: str) -> str:
+    """What ended a process that failed: a signal or the time limit, or else the last line of its output."""
+    if code == TIMEOUT_CODE:
+        return f"it timed out after {_TIMEOUT_S:.0f} s"
+    if code < 0:
+        return f"it was ended by signal {-code} ({signal.Signals(-code).name})"
+    return last_line(output, f"it ended with exit code {code}")
 
 
 def call(

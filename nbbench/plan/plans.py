@@ -157,7 +157,7 @@ def find_plan(settings: Settings, name: str) -> Plan:
     """The plan of this name. Raises UsageError when there is none, ConfigError for a bad table."""
     known = plans(settings)
     if name not in known:
-        raise UsageError(f"there is no plan {name!r}", hint=f"known: {', '.join(known)}")
+        raise UsageError(f"there is no plan {name!r}", hint=f"known: {', '.join(known) or 'none'}")
     return known[name]
 
 

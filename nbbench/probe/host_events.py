@@ -119,9 +119,12 @@ class TraceEvents:
         sys.setprofile(self._profile)
 
     def stop(self) -> None:
-        """Give the hooks back."""
+        """Give the hooks back. Raises NotImplementedError where somebody else took them meanwhile."""
+        replaced = (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
         sys.setprofile(self._before[1])
         sys.settrace(self._before[0])
+        if replaced:
+            raise NotImplementedError("it sets Python's trace or profile function, which count its host work")
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)

@@ -131,7 +131,7 @@ def _become_child(function: Callable[[], Any], writing: int) -> None:
     try:
         try:
             answer = function()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             answer = f"{type(error).__name__}: {error}"
         with os.fdopen(writing, "wb") as stream:
             pickle.dump(answer, stream)

@@ -90,8 +90,10 @@ def _host(f: Figures) -> list[str]:
     said = [f"{where}: {values} ({units.format_change(log_ratio(f['before'], f['after']))})"]
     for line in f["lines"]:
         place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
-        did = _DOES[HostKind(line["kind"])].format(line["name"])
-        said.append(f"{place}: {did} {line['before']:,} → {line['after']:,}")
+        kind = HostKind(line["kind"])
+        unit = "bytes" if kind in (HostKind.OUTPUT, HostKind.MEMORY) else ""
+        amounts = " → ".join(units.format_value(line[when], unit) for when in ("before", "after"))
+        said.append(f"{place}: {_DOES[kind].format(line['name'])} {amounts}")
     more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []
     return [*said, *more]
 

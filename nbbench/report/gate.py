@@ -14,6 +14,7 @@ from nbbench.report.events import interval
 from nbbench.report.gate_sentences import (
     evidence_text,
     format_floor,
+    has_zero,
     headline,
     report_sentence,
 )
@@ -55,6 +56,8 @@ def counts_line(report: GateReport) -> str:
 def figures(verdict: Verdict) -> tuple[str, str, str]:
     """Change, interval and floor as text."""
     change = units.format_change(verdict.effect)
+    if has_zero(verdict):
+        change = "to zero" if verdict.base_value else "from zero"
     return change, interval(verdict.effect_lo, verdict.effect_hi), f"±{format_floor(verdict.floor)}"
 
 

@@ -44,30 +44,47 @@ def report_sentence(report: GateReport) -> str:
     if report.outcome is Outcome.REGRESSED:
         return _worse(mine, total)
     if report.outcome is Outcome.NOT_COMPARABLE:
-        first = f"{mine[0].series}: {evidence_text(mine[0].evidence)}"
+        first = f"{mine[0].series}: {next(iter(evidence_sentences(mine[0].evidence)), '')}"
         return f"{len(mine)} of {total} series are of another image: {first}"
     left = f"; {len(report.not_judged)} not judged (skipped)" if report.not_judged else ""
     return _passed(report.outcome, mine, len(verdicts)) + left
 
 
 def _worse(worse: Sequence[Verdict], total: int) -> str:
-    most = max(worse, key=lambda v: math.inf if v.effect is None else abs(v.effect))
+    most = _most(worse)
     said = f"{len(worse)} of {total} series {'is' if len(worse) == 1 else 'are'} worse"
-    if most.effect is None:
+    if most.effect is None and not has_zero(most):
         return f"{said}; {most.series} {evidence_text(most.evidence)}"
     cause = f", cause: {most.cause}" if most.cause else ""
-    change = units.format_change(most.effect)
-    return f"{said}; the worst is {most.series} ({change}{cause})"
+    return f"{said}; the worst is {most.series} ({_change(most)}{cause})"
+
+
+def _most(verdicts: Sequence[Verdict]) -> Verdict:
+    """The one that changed most: from or to nothing is more than any factor."""
+    return max(verdicts, key=lambda v: math.inf if v.effect is None else abs(v.effect))
+
+
+def has_zero(verdict: Verdict) -> bool:
+    """Whether there was nothing before or after, which no ratio can say."""
+    return verdict.effect is None and 0.0 in (verdict.base_value, verdict.head_value)
+
+
+def _change(verdict: Verdict) -> str:
+    """By how much a series changed; from or to nothing by its figures."""
+    if has_zero(verdict):
+        ends = verdict.base_value, verdict.head_value
+        return " → ".join(units.format_value(value, verdict.unit) for value in ends)
+    return units.format_change(verdict.effect)
 
 
 def _passed(outcome: Outcome, mine: Sequence[Verdict], judged: int) -> str:
     if outcome is Outcome.UNCHANGED:
         return f"all {judged} series are unchanged"
-    most = max(mine, key=lambda v: abs(v.effect or 0.0))
+    most = _most(mine)
     if outcome is Outcome.ACKNOWLEDGED:
         said = f"{len(mine)} of {judged} series are worse as acknowledged, and no other is"
         return f"{said}; {mine[0].series}: {evidence_text(mine[0].evidence)}"
-    named = f"most {most.series} ({units.format_change(most.effect)})"
+    named = f"most {most.series} ({_change(most)})"
     if outcome is Outcome.CHANGED:
         return f"no series is worse; {len(mine)} of {judged} changed in a unit without a direction, {named}"
     return f"no series is worse; {len(mine)} of {judged} improved, {named}"

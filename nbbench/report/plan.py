@@ -161,13 +161,13 @@ def _metric(state: CriterionState) -> str:
     return f"{value}, at {found.commit[:8]}" + (f"; {found.derived}" if found.derived else "")
 
 
-def _actions(plan: Plan, states: Sequence[CriterionState], flags: Sequence[Flag]) -> list[str]:
+def _actions(plan: Plan, states: Sequence[CriterionState], flags: Sequence[Flag]) -> list[Item | str]:
     of = {v: [s.criterion for s in states if v in (s.verdict, s.would_be)] for v in PlanVerdict}
-    actions = [f"{one.id} misses: {one.title}" for one in of[PlanVerdict.MISSES]]
+    actions: list[Item | str] = [f"{one.id} misses: {one.title}" for one in of[PlanVerdict.MISSES]]
     actions += [f"{one.id} meets only the tests: {one.title}" for one in of[PlanVerdict.MEETS_TESTS]]
     if undecided := sum(events.is_open(flag) for flag in flags):
-        found = plural(undecided, "open regression")
-        actions.append(f"decide about {found}: `nbbench regressions --plan {plan.id}`")
+        decide = f"decide about {plural(undecided, 'open regression')}"
+        actions.append(Item(decide, about=f"nbbench regressions --plan {plan.id}"))
     again = {
         PlanVerdict.CANNOT_TELL: "measure anew, more and undisturbed (cannot tell)",
         PlanVerdict.STALE: "measure anew (stale)",

@@ -169,6 +169,14 @@ def test_bad_input_gets_one_sentence_and_exit_2(
     assert not (stepped.root / "reports").exists() or not list((stepped.root / "reports").rglob("*.json"))
 
 
+@pytest.mark.parametrize("text", ["tool = 3\n", "[tool]\nnbbench = 3\n"])
+def test_settings_that_are_no_table_are_one_sentence(project: Project, text: str) -> None:
+    (project.root / "pyproject.toml").write_text(text)
+    found = project.run("plan")
+    assert found.exit_code == 2
+    assert "in pyproject.toml: Expected object, got int" in found.stderr
+
+
 def test_nothing_measured_is_never_a_pass(project: Project) -> None:
     for command in (("regressions",), ("publish", "--page-only"), ("export",)):
         found = project.run(*command)

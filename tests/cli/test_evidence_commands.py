@@ -71,6 +71,7 @@ def test_plan_as_json_and_as_an_attempt(planned: Any) -> None:
     assert attempt.startswith("## Attempt ")
     assert "- Commit: 0000000c" in attempt and "fast enough: 1.001" in attempt
     assert "**Open regressions**\n\n- `" in attempt
+    assert "- `nbbench regressions --plan P`: decide about 1 open regression\n" in attempt
     assert planned.run("plan", "P", "--markdown").stdout.startswith(f"**P Small plan: {MET}**")
 
 

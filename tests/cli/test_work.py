@@ -206,6 +206,10 @@ class TestLedger:
         (row,) = [line for line in page.splitlines() if "`00000007`" in line]
         assert [cell.strip() for cell in row.split("|")][10] == ""
 
+    def test_missing_ledgers_are_said_once_without_a_subject(self, kept: Project) -> None:
+        found = kept.run("ledger", "1-12", "--bench", "sources-3969")
+        assert found.stderr == "10 of 12 trees lack ledgers on record; a registered subject brings them\n"
+
     def test_options_of_a_single_commit(self, kept: Project) -> None:
         found = kept.run("ledger", "1-12", "--fusion")
         assert found.exit_code == 2
@@ -234,6 +238,15 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     metrics.unit_better.cache_clear()
     metrics._metric.cache_clear()
+
+
+@pytest.mark.usefixtures("counted")
+def test_what_was_counted_for_some_trees_only_fails_nowhere_else(project: Project) -> None:
+    """The tenth tree does not run; the trees after it do, but nobody counted copies there."""
+    keep(project, sides=(work.before(counts=(("track_copies", 5.0),)), work.before()))
+    told = project.run("regressions", "--json")
+    assert json.loads(told.stdout)["flags"] == [], told.stdout
+    assert json.loads(told.stdout)["not_judged"] == []
 
 
 PLAN = """

@@ -18,7 +18,7 @@ PLANTED = {
     ),
     "print": (
         "print('sources', len(result))",
-        ("warm run", "output", "nanobrag_torch/_planted.py:14 planted: writes to stdout 0 → "),
+        ("warm run", "output", "nanobrag_torch/_planted.py:14 planted: writes to stdout 0 B → "),
     ),
     "import": (
         "import wave",
@@ -26,7 +26,7 @@ PLANTED = {
     ),
     "memory": (
         "kept = [float(i) for i in range(200_000)]",
-        ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: holds 0 → "),
+        ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: holds 0 B → "),
     ),
 }
 BUILDING = """

@@ -13,9 +13,11 @@ from gate_facts import BASE, HEAD
 from history_samples import ledger
 
 from nbbench.config import Settings
+from nbbench.gate import exact
 from nbbench.gate import run as rooms
-from nbbench.gate.exact import ExactWork
+from nbbench.gate.exact import ExactWork, exact_work
 from nbbench.gate.judge import EXIT_BY_OUTCOME
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
 from nbbench.measure.slices import Sample
@@ -104,6 +106,45 @@ def test_what_a_policy_does_not_judge_is_listed(gate, policy: str, count: int) -
     if policy == "work":
         phases = [one.series for one in report.not_judged]
         assert phases == [f"time of {phase}" for phase in ("import", "construct", "first run", "warm run")]
+
+
+def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None:
+    """There is no benchmarks/host.py here."""
+    made = {ledger().workload: ledger()}
+    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: list(made))
+    monkeypatch.setattr(exact, "_side", lambda *asked: made)
+    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
+    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
+    assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"), [("it was ended by signal 9 (SIGKILL)", 0), ("it was ended by signal 11 (SIGSEGV)", 1)]
+)
+def test_what_the_machine_ended_at_head_is_not_lost(monkeypatch, tmp_path, error: str, lost: int) -> None:
+    """Another run may well succeed, so the gate cannot tell."""
+    sides = iter([{"w": ledger(workload="w")}, {"w": ledger(workload="w", error=error)}])
+    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
+    monkeypatch.setattr(exact, "_side", lambda *asked: next(sides))
+    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
+    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
+    assert (len(work.lost), len(work.not_judged)) == (lost, 1 - lost)
+
+
+@pytest.mark.parametrize(("side", "reason"), [(0, NotJudgedReason.SKIPPED), (1, NotJudgedReason.FAILING)])
+def test_host_work_that_cannot_be_counted_is_not_judged(monkeypatch, tmp_path, side: int, reason) -> None:
+    """Its ledger was recorded, so nothing is lost; one that base cannot count says so."""
+    names = (IMPORT_WORKLOAD, "w")
+    sides = [{name: HostWork(name, PYTHON) for name in names} for _ in range(2)]
+    sides[side]["w"] = HostWork("w", PYTHON, error="NotImplementedError: no")
+    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
+    monkeypatch.setattr(exact, "_side", lambda *asked: {"w": ledger(workload="w")})
+    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
+    monkeypatch.setattr(exact, "counts_host", lambda settings: True)
+    monkeypatch.setattr(exact, "workload_host", lambda *asked: sides)
+    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
+    assert [(one.series, one.reason) for one in work.not_judged] == [("host w", reason)]
+    assert work.host_equal == ("host import",) and not work.lost
 
 
 def test_benchmarks_that_pairs_cannot_judge_are_listed(gate, monkeypatch) -> None:

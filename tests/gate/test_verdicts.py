@@ -13,15 +13,24 @@ from gate_facts import gate_report, said, telling, whole
 from history_samples import ledger
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-from nbbench.gate.judge import EXIT_BY_OUTCOME, exact_verdict, series_verdict, workload_verdicts
+from nbbench.gate.judge import (
+    EXIT_BY_OUTCOME,
+    exact_verdict,
+    host_verdicts,
+    series_verdict,
+    workload_verdicts,
+)
 from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
+from nbbench.host import HostMetric
 from nbbench.ledger import BYTES_PER_OPERATION
 from nbbench.measure.pair import Pair
 from nbbench.measure.slices import Sample
 from nbbench.metrics import Better, metric_of
-from nbbench.model import Cause, NotJudged, NotJudgedReason, Outcome, SeriesKey
+from nbbench.model import Cause, EvidenceRecord, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
+from nbbench.report.gate import figures
 from nbbench.report.gate_sentences import format_floor, report_sentence
 from nbbench.verdicts import Verdict
+from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 LEDGER_TOLERANCE, OPS_TOLERANCE = 0.01, 0.10
@@ -286,9 +295,30 @@ def test_the_sentence_names_the_worst_the_open_or_the_best() -> None:
     assert whole([])[1] == "nothing was measured"
 
 
+def test_another_image_is_told_in_one_sentence() -> None:
+    outcome, told = whole(workload_verdicts(diff(image=2.0)))
+    assert outcome is Outcome.NOT_COMPARABLE
+    assert told.endswith("ledger bandwidth-512-float32: another image (sum × 2), so not like for like")
+
+
 def test_a_regression_from_nothing_is_the_worst() -> None:
     told = [verdict(Outcome.REGRESSED, 0.5, "large"), verdict(Outcome.REGRESSED, None, "from zero")]
     assert "2 series are worse; from zero" in whole(told)[1]
+    crashed = replace(
+        told[1],
+        base_value=1.0,
+        evidence=(EvidenceRecord("no figure", {"error": "it died", "disturbed": ""}),),
+    )
+    assert whole([crashed])[1] == "1 of 1 series is worse; from zero it died"
+    printed = HostDiff("w", Phase.WARM, HostMetric.OUTPUT, 0, 4, ())
+    (one,) = host_verdicts([printed], [])
+    assert whole([one])[1] == (
+        "1 of 1 series is worse; the worst is host w, warm run (0 B printed → 4 B printed, cause: output)"
+    )
+    assert figures(one)[0] == "from zero"
+    quiet = HostDiff("w", Phase.WARM, HostMetric.OUTPUT, 4, 0, ())
+    better = [*host_verdicts([quiet], []), verdict(Outcome.IMPROVED, -0.6, "more")]
+    assert whole(better)[1].endswith("2 of 2 improved, most host w, warm run (4 B printed → 0 B printed)")
 
 
 def test_exit_codes_cover_every_outcome_and_only_a_shown_pass_is_zero() -> None:

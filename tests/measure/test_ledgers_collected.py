@@ -86,6 +86,7 @@ class TestManyTrees:
             yield started[-1]
 
         monkeypatch.setattr(ledgers, "warm_server", warm_server)
+        monkeypatch.setattr(ledgers, "subject_or_none", lambda settings: object())
         for name in ("torch_version", "installed_torch"):
             monkeypatch.setattr(ledgers, name, lambda: "2.13.0")
         return started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,7 +55,10 @@ def test_the_answer_comes_back_and_nothing_stays(settings):
     ("server", "told"),
     [
         (Server(None, exit_code=1, output="Traceback\nKeyError: 'w'\n"), "KeyError: 'w'"),
-        (Server({"half": 1}, exit_code=-9), "it ended with -9"),
+        (Server({"half": 1}, exit_code=-9), "it was ended by signal 9 (SIGKILL)"),
+        (Server(None, exit_code=-11, output="hello\n"), "it was ended by signal 11 (SIGSEGV)"),
+        (Server(None, exit_code=-256, output="hello\n"), "it timed out after 300 s"),
+        (Server(None, exit_code=7), "it ended with exit code 7"),
         (Server(None), "it wrote no answer"),
     ],
 )
@@ -92,3 +96,15 @@ def test_runs_and_the_subjects_own_error(settings):
     assert measure_runs(settings, Server(told), {}, "w") == [run]
     with pytest.raises(WorkloadFailed, match="w: NameError: x"):
         measure_runs(settings, Server({"runs": [], "error": "NameError: x"}), {}, "w")
+
+
+def test_a_workload_that_ends_its_process_leaves_the_others_theirs(monkeypatch):
+    pytest.importorskip("torch")
+    from nbbench.measure import recording
+
+    made = {"ends": lambda: sys.exit(5), "fails": lambda: 1 / 0}
+    monkeypatch.setattr(recording, "suite_cases", lambda: made)
+    monkeypatch.setattr(recording, "prepare", lambda **asked: None)
+    monkeypatch.delenv("NBBENCH_LEDGER_FILE", raising=False)
+    errors = {name: one.error for name, one in recording.write(list(made)).items()}
+    assert errors == {"ends": "SystemExit: 5", "fails": "ZeroDivisionError: division by zero"}

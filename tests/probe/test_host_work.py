@@ -19,7 +19,7 @@ from host_sample import PACKAGE, SOURCE, write_subject
 
 from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostKind
 from nbbench.model import Phase
-from nbbench.probe.host_events import c_name
+from nbbench.probe.host_events import TraceEvents, c_name
 from nbbench.probe.host_work import HostRecorder, memory_peak
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +166,14 @@ class TestTwoSources:
 
 
 class TestRecorder:
+    def test_a_subject_that_takes_the_trace_function_is_not_counted(self, tmp_path):
+        """What ran after that would count as nothing."""
+        before = sys.gettrace()
+        recorder = HostRecorder(str(tmp_path), source=TraceEvents)
+        with pytest.raises(NotImplementedError, match="trace or profile"), recorder.phase(Phase.WARM):
+            sys.settrace(None)
+        assert recorder.phases == [] and sys.gettrace() is before
+
     def test_everything_is_given_back(self, tmp_path):
         before = (sys.stdout, sys.stderr, list(sys.meta_path), list(warnings.filters), warnings.showwarning)
         hooks, collecting = (sys.gettrace(), sys.getprofile()), gc.isenabled()

@@ -41,6 +41,14 @@ def test_the_largest_line_comes_first():
     assert first[:2] == ["w, warm run: 4 steps → 411 steps (103×)", f"{MINE}:9 run: executed 1 → 400"]
 
 
+def test_bytes_have_their_unit_and_one_is_singular():
+    held = work(count(12 * 2**20, HostKind.MEMORY, name=""), count(1, HostKind.MODULE, name="wave"))
+    memory, module = (evidence_sentences((d.record,)) for d in reversed(diff_host(work(), held, None)))
+    assert memory[0].startswith("w, warm run: 0 B held → 12 MiB held")
+    assert memory[1] == f"{MINE}:5 run: holds 0 B → 12 MiB"
+    assert module[0].startswith("w, warm run: 0 modules → 1 module (")
+
+
 def test_a_first_run_is_not_told_the_warm_runs_change_again():
     def both(first: int, warm: int) -> HostWork:
         phases = HostPhase(Phase.FIRST, (count(first),)), HostPhase(Phase.WARM, (count(warm),))
