@@ -119,6 +119,25 @@ class Settings:
         return self.results_dir / "decisions"
 
 
+def _check_asv_conf(path: Path) -> None:
+    """Raises ConfigError where asv could not read the file: it takes JSON5, which is slower to read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = ("" if line.lstrip().startswith("//") else line for line in text.splitlines())
+        try:
+            found = json.loads("\n".join(lines))
+        except ValueError:
+            import json5
+
+            found = json5.loads(text)
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"{path} is no configuration that asv can read", hint="look for a missing comma, quote or bracket"
+        )
+
+
 def find_root(start: Path | None = None) -> Path:
     """The nearest folder, from `start` upwards, that holds an asv.conf.json.
 
@@ -127,6 +146,7 @@ def find_root(start: Path | None = None) -> Path:
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "asv.conf.json").is_file():
+            _check_asv_conf(folder / "asv.conf.json")
             return folder
     raise ConfigError(
         f"no asv.conf.json in {here} or above it", hint="run nbbench inside its project, or pass --root DIR"

@@ -223,7 +223,9 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     if group.cause is Cause.FAILURE:
         return False
     if group.cause in _HOST_CAUSES and not ledger_families(one.change.key):
-        return group.phase is not Phase.WARM  # importing and building are no workload's own
+        # importing and building are no workload's own; counts of few trees place nothing more sharply
+        sharper = one.lo <= group.lo and group.hi <= one.hi
+        return sharper and group.phase is not Phase.WARM
     if not group.sharp:
         return (group.lo, group.hi) == one.range or _alike(group, one)
     diffs = around.diffs(one.change.key, group.lo, group.hi)

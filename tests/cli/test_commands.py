@@ -169,6 +169,23 @@ def test_bad_input_gets_one_sentence_and_exit_2(
     assert not (stepped.root / "reports").exists() or not list((stepped.root / "reports").rglob("*.json"))
 
 
+@pytest.mark.parametrize("text", ["{bad", "[]", '{"version": 1 "project": "x"}'])
+def test_an_asv_configuration_that_asv_cannot_read_is_one_sentence(project: Project, text: str) -> None:
+    (project.root / "asv.conf.json").write_text(text)
+    found = project.run("regressions")
+    assert found.exit_code == 2
+    assert "asv.conf.json is no configuration that asv can read" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_what_asv_takes_besides_json_is_read(stepped: Project) -> None:
+    path = stepped.root / "asv.conf.json"
+    path.write_text(
+        path.read_text().rstrip().rstrip("}").rstrip() + ", /* a remark */ 'show_commit_url': '#',}"
+    )
+    assert stepped.run("regressions").exit_code == 0
+
+
 @pytest.mark.parametrize("text", ["tool = 3\n", "[tool]\nnbbench = 3\n"])
 def test_settings_that_are_no_table_are_one_sentence(project: Project, text: str) -> None:
     (project.root / "pyproject.toml").write_text(text)

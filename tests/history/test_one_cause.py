@@ -17,6 +17,7 @@ from history_samples import (
     history,
     ledger,
     noisy,
+    numbers,
     series,
     steps,
 )
@@ -183,3 +184,14 @@ def test_the_headline_is_what_a_user_waits_for() -> None:
         count(SMALL, math.log(3), BYTES),
     )[0]
     assert (timed.effect, timed.predicted) == (0.68, None)
+
+
+def test_counts_of_few_trees_take_over_no_change_that_time_places_more_sharply() -> None:
+    """A host count knows a wide range where only some trees were counted: the timed event keeps its own."""
+    steps_of_import = ("ledger.track_host_steps_import", "steps", "track")
+    timed = change(9, 11, 0.5, IMPORT)
+    wide = change(3, 15, 0.4, steps_of_import, "exact", 1e5, workload="import")
+    assert sorted(numbers(event) for event in made({}, timed, wide)) == [(3, 15), (9, 11)]
+    sharp = change(10, 10, 0.4, steps_of_import, "exact", 1e5, workload="import")
+    (event,) = made({}, timed, sharp)
+    assert (numbers(event), event.cause) == ((10, 10), Cause.HOST)
