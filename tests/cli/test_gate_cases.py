@@ -165,6 +165,6 @@ def test_what_skips_itself_on_both_sides_does_not_block(gate: Gate) -> None:
     )
     code, told = gate(ledgers(a=6400), ledgers(a=6400), pairs={"s.time_gpu": [skip], "s.time_run": [SAME]})
     assert (code, told["outcome"]) == (0, "unchanged")
-    assert [(one["series"], one["reason"]) for one in told["not_judged"]] == [("s.time_gpu", "skipped")]
+    assert ("s.time_gpu", "skipped") in [(one["series"], one["reason"]) for one in told["not_judged"]]
     code, told = gate({}, {}, pairs={"s.time_gpu": [skip]})
     assert (code, told["verdicts"]) == (4, [])
