@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import json
 import os
-import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from compileall import compile_dir
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
@@ -21,6 +23,9 @@ from nbbench.probe.host_work import HostRecorder, memory_peak
 
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""
+
+_Answer: TypeAlias = int | str | tuple[HostWork, list[str]]
+"""Of a child: bytes of memory, an error's text, or a program's host work and the modules it imported."""
 
 _Program: TypeAlias = Callable[[Callable[[Phase], AbstractContextManager[None]]], None]
 
@@ -90,8 +95,8 @@ class _Tree:
         if isinstance(answer, int):
             large = answer >= MEMORY_UNIT // 2
             answer = _forked(lambda: self._counted(name, program, memory=large))
-        if isinstance(answer, str):
-            return HostWork(name, PYTHON, error=self._clean(answer)), []
+        if not isinstance(answer, tuple):
+            return HostWork(name, PYTHON, error=self._clean(str(answer))), []
         work, modules = answer
         return work, modules
 
@@ -110,8 +115,12 @@ class _Tree:
         return Path(file).is_relative_to(self._root)
 
 
-def _forked(function: Callable[[], Any]) -> Any:
-    """What a function returns in a forked child; the text of its error where it failed."""
+def _forked(function: Callable[[], _Answer]) -> _Answer:
+    """What a function returns in a forked child; the text of its error where it failed.
+
+    The child runs the subject, which may write into any file that is open: what comes back is data, checked
+    by its type, and never code.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -122,19 +131,23 @@ def _forked(function: Callable[[], Any]) -> Any:
         data = stream.read()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if data and not code:
-        return pickle.loads(data)  # noqa: S301 - written by the child above
+        try:
+            answer: _Answer = msgspec.convert(json.loads(data), _Answer)
+        except (ValueError, RecursionError, msgspec.MsgspecError):
+            return "the process wrote something else than its counts"
+        return answer
     return f"the process was killed by signal {-code}" if code < 0 else f"the process ended with {code}"
 
 
-def _become_child(function: Callable[[], Any], writing: int) -> None:
+def _become_child(function: Callable[[], _Answer], writing: int) -> None:
     code = 1
     try:
         try:
-            answer = function()
+            answer: _Answer = function()
         except (Exception, SystemExit) as error:
             answer = f"{type(error).__name__}: {error}"
-        with os.fdopen(writing, "wb") as stream:
-            pickle.dump(answer, stream)
+        with os.fdopen(writing, "w", encoding="ascii") as stream:
+            json.dump(msgspec.to_builtins(answer), stream)
         code = 0
     except BaseException:
         traceback.print_exc()

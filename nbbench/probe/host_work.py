@@ -5,7 +5,6 @@ docs/host_work.md is the definition. Needs the standard library only.
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import sys
@@ -21,6 +20,7 @@ from typing import Any, TextIO
 from nbbench.host import MEMORY_UNIT, HostCount, HostKind, HostPhase
 from nbbench.model import Phase
 from nbbench.probe.host_events import Code, Codes, event_source
+from nbbench.probe.resources import collector_off
 
 _STREAMS = {"stdout": 1, "stderr": 2}
 
@@ -43,7 +43,7 @@ class HostRecorder:
         """Record what runs inside the block. A phase that raises is not kept."""
         watch = _Watch(self._root, memory=self._memory)
         source = self._source(watch.codes)
-        with _no_collection(), watch.around(), ExitStack() as stack:
+        with collector_off(), watch.around(), ExitStack() as stack:
             if self._memory:
                 tracemalloc.start()
                 stack.callback(tracemalloc.stop)
@@ -56,25 +56,13 @@ class HostRecorder:
 
 def memory_peak(function: Callable[[], object]) -> int:
     """The most bytes from Python's allocators that were alive at once in a run of `function`."""
-    with _no_collection():
+    with collector_off():  # when cycles are collected would decide how much memory is alive
         tracemalloc.start()
         try:
             function()
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """When cycles are collected would decide how much memory is alive."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 class _Watch:

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from host_sample import PACKAGE, SOURCE, write_subject
 
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostKind
+from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostCount, HostKind, HostPhase, HostWork
 from nbbench.model import Phase
+from nbbench.probe import host_phases
 from nbbench.probe.host_events import TraceEvents, c_name
 from nbbench.probe.host_work import HostRecorder, memory_peak
 
@@ -241,3 +242,23 @@ class TestTree:
 def test_kinds_are_all_met(counted):
     met = Counter(key[0] for phase in counted.values() for key in phase)
     assert set(met) == {str(kind) for kind in HostKind}
+
+
+@pytest.mark.parametrize("written", [b"\x80\x04N.", b"[1", b'{"a": 1}', b"[]", b"1.5", b"[" * 100_000])
+def test_what_a_subject_writes_into_the_answer_is_data_and_never_code(monkeypatch, written):
+    """The child runs the subject, which may write into any open file: a pickle would run what it says."""
+
+    def child(_, writing):
+        os.write(writing, written[:60_000])
+        os._exit(0)
+
+    monkeypatch.setattr(host_phases, "_become_child", child)
+    assert host_phases._forked(lambda: 1) == "the process wrote something else than its counts"
+
+
+def test_answers_come_back_whole():
+    """Names of files may hold bytes that are no text."""
+    counts = (HostCount(HostKind.FILE, "a.py", 3, "run", "odd\udcff.txt", 2),)
+    whole = HostWork("w", "3.11", (HostPhase(Phase.WARM, counts),)), ["json"]
+    for answer in (7, "an error", whole):
+        assert host_phases._forked(lambda answer=answer: answer) == answer
