@@ -37,8 +37,7 @@ def workload_host(
     asked = {*workloads, IMPORT_WORKLOAD}
     missing = [commit for commit in commits if not asked <= known_host(settings, commit).keys()]
     if missing:
-        bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
-        with closing(bare) as server:
+        with closing(bare_server()) as server:
             for number, commit in enumerate(missing, start=1):
                 say(f"host work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
                 try:
@@ -46,6 +45,11 @@ def workload_host(
                 except InconclusiveError as error:
                     say(f"{commit.short}: {error}")
     return [known_host(settings, commit) for commit in commits]
+
+
+def bare_server() -> WarmServer:
+    """A server for counting host work: it holds nothing but torch, and hashes alike each time."""
+    return WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
 
 
 def _record(settings: Settings, server: WarmServer, commit: Commit, workloads: Sequence[str]) -> None:
