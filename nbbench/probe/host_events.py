@@ -7,7 +7,7 @@ events. Rules that hold for both:
 - a generator that goes on counts as a call, as a profiler sees it;
 - a comprehension is part of the function that it stands in, and no call;
 - the outside is what a line of the subject calls by itself: C functions and methods (not classes, not
-  operators), and Python functions of others, those that C calls back included.
+  operators), and Python functions of others, those that C calls back included. An import statement is none.
 
 Only the thread that began to record is looked at.
 """
@@ -23,7 +23,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 _COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
-_MINE = __file__.rpartition("/")[0] + "/host_"  # the recorder's own frames are nobody's work
+# The recorder's own frames are nobody's work; what an import statement calls is not told by every source.
+_NOBODYS = __file__.rpartition("/")[0] + "/host_", "<frozen importlib"
 _DESCRIPTOR = type(list.append)
 _BUILTIN = type(len)
 
@@ -89,7 +90,7 @@ class Codes:
             mine.calls += mine.is_call
         elif around is not None and (caller := self.subject(around.f_code)) is not None:
             code, module = frame.f_code, frame.f_globals.get("__name__", "")
-            if not code.co_filename.startswith(_MINE):
+            if not code.co_filename.startswith(_NOBODYS):
                 caller.called_outside(around.f_lineno or 0, f"{module}.{code.co_qualname}")
 
     def line(self, mine: Code, line: int) -> None:
