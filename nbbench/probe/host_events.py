@@ -7,21 +7,24 @@ events. Rules that hold for both:
 - a generator that goes on counts as a call, as a profiler sees it;
 - a comprehension is part of the function that it stands in, and no call;
 - the outside is what a line of the subject calls by itself: C functions and methods (not classes, not
-  operators), and Python functions of others, those that C calls back included.
+  operators), and Python functions of others, those that C calls back included. An import statement is none.
 
 Only the thread that began to record is looked at.
 """
 
 from __future__ import annotations
 
+import builtins
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 _COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
-_MINE = __file__.rpartition("/")[0] + "/host_"  # the recorder's own frames are nobody's work
+# The recorder's own frames are nobody's work; what an import statement calls is not told by every source.
+_NOBODYS = __file__.rpartition("/")[0] + "/host_", "<frozen importlib"
 _DESCRIPTOR = type(list.append)
 _BUILTIN = type(len)
 
@@ -50,13 +53,15 @@ class Code:
 class Codes:
     """The code objects that were met; those of the subject are kept with their counts.
 
-    `at_line`, where it is given, is called with the code and the line that begins.
+    `at_line`, where it is given, is called with the code and the line that begins. `packages` are the names
+    under which modules of the subject are imported.
     """
 
     def __init__(self, root: str, at_line: Callable[[Code, int], None] | None = None) -> None:
         self._root = root.rstrip("/") + "/"
         self._known: dict[int, tuple[CodeType, Code | None]] = {}
         self.at_line = at_line
+        self.packages = frozenset(one.name.removesuffix(".py") for one in Path(root or "/").glob("*"))
 
     def subject(self, code: CodeType) -> Code | None:
         """The counts of a code object of the subject; None for everybody else's."""
@@ -85,7 +90,7 @@ class Codes:
             mine.calls += mine.is_call
         elif around is not None and (caller := self.subject(around.f_code)) is not None:
             code, module = frame.f_code, frame.f_globals.get("__name__", "")
-            if not code.co_filename.startswith(_MINE):
+            if not code.co_filename.startswith(_NOBODYS):
                 caller.called_outside(around.f_lineno or 0, f"{module}.{code.co_qualname}")
 
     def line(self, mine: Code, line: int) -> None:
@@ -105,49 +110,97 @@ def c_name(function: Any, owner: Any) -> str:
 
 
 class TraceEvents:
-    """`sys.settrace` for lines, `sys.setprofile` for calls."""
+    """`sys.settrace` for lines and Python calls, `sys.setprofile` for calls of C.
+
+    The latter listens only while a line of the subject is under way, and neither does while a package of
+    others imports its modules: `import torch._dynamo` makes a million calls, none of them the subject's.
+    """
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         self._locals: dict[int, Callable[..., Any]] = {}
         self._before: tuple[Any, Any] = (None, None)
+        self._set: Any = None
+        self._replaced = False
+        self._import: Callable[..., Any] = builtins.__import__
 
     def start(self) -> None:
         """Listen in this thread."""
         self._before = sys.gettrace(), sys.getprofile()
+        self._import, builtins.__import__ = builtins.__import__, self._quiet_import
         sys.settrace(self._trace)
-        sys.setprofile(self._profile)
+        sys.setprofile(None)
 
     def stop(self) -> None:
         """Give the hooks back. Raises NotImplementedError where somebody else took them meanwhile."""
-        replaced = (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
+        replaced = self._replaced or (sys.gettrace(), sys.getprofile()) != (self._trace, self._set)
         sys.setprofile(self._before[1])
         sys.settrace(self._before[0])
+        builtins.__import__ = self._import
         if replaced:
             raise NotImplementedError("it sets Python's trace or profile function, which count its host work")
 
+    def _quiet_import(
+        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        """Import without listening, unless it is a module of the subject."""
+        whose = (globals or {}).get("__package__") or "" if level else name
+        wanted = self._trace if whose.partition(".")[0] in self._codes.packages else None
+        traced = sys.gettrace()
+        if traced is not None and traced != self._trace:
+            self._replaced = True
+        if wanted == traced:
+            return self._import(name, globals, locals, fromlist, level)
+        sys.settrace(wanted)
+        try:
+            return self._import(name, globals, locals, fromlist, level)
+        finally:
+            sys.settrace(traced)
+
+    def _listen(self, profile: Any) -> None:
+        if sys.getprofile() != self._set:
+            self._replaced = True
+        self._set = profile
+        sys.setprofile(profile)
+
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)
+        around = frame.f_back
+        inside = around is not None and self._codes.subject(around.f_code) is not None
         if mine is None:
-            return None
+            if not inside:
+                return None
+            self._codes.entered(frame)
+            self._listen(None)
+            frame.f_trace_lines = False
+            return self._outside
+        self._codes.entered(frame)
+        if not inside:
+            self._listen(self._profile)
         if (known := self._locals.get(id(mine))) is None:
             known = self._locals[id(mine)] = self._local(mine)
         return known
 
+    def _outside(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """Listen again when others' code that a line of the subject called is left."""
+        if event == "return":
+            self._listen(self._profile)
+        return self._outside
+
     def _local(self, mine: Code) -> Callable[..., Any]:
-        book = self._codes.line
+        book, subject = self._codes.line, self._codes.subject
 
         def local(frame: FrameType, event: str, arg: Any) -> Any:
             if event == "line":
                 book(mine, frame.f_lineno)
+            elif event == "return" and (frame.f_back is None or subject(frame.f_back.f_code) is None):
+                self._listen(None)
             return local
 
         return local
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "call":
-            self._codes.entered(frame)
-        elif event == "c_call" and (mine := self._codes.subject(frame.f_code)) is not None:
+        if event == "c_call" and (mine := self._codes.subject(frame.f_code)) is not None:
             mine.called_outside(frame.f_lineno, c_name(arg, arg.__self__))
 
 
