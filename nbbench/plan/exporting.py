@@ -63,7 +63,7 @@ def gather(
         between=_between(settings, store, events, before, chosen, records),
         flags=tuple(flag for flag in flags if flag.event.recovered_by is None),
         not_judged=tuple(store.not_judged()),
-        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and not s.ledger.error),
+        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and s.ledger.pixels),
     )
 
 

@@ -1,0 +1,131 @@
+"""What laws of growth say: of one tree, checked against its record, and of two trees, by their orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from nbbench.growth import Law, LineCounts, Quantity, ScaledWork
+from nbbench.host import HostMetric, HostWork
+from nbbench.ledger import Ledger
+from nbbench.model import EvidenceRecord, Phase
+from nbbench.workloads import Scale, Workload
+
+_LINES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a law lets expect of a workload that was recorded, and what was counted."""
+
+    workload: str
+    quantity: Quantity
+    value: int
+    predicted: Fraction
+    recorded: int
+
+    @property
+    def off(self) -> float:
+        """How far off the prediction is, as a share of what was counted; 0.0 where it is exact."""
+        return float(abs(self.predicted - self.recorded) / max(self.recorded, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """A quantity that grows with another power of the parameter than before.
+
+    `lines` are those that carry it: in head those that grow faster than anything in base did, or in base
+    those that grew faster than anything does in head.
+    """
+
+    scale: str
+    quantity: Quantity
+    before: int
+    after: int
+    lines: tuple[LineCounts, ...]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it, with the lines that count most."""
+        lines = [[one.path, one.line, one.function] for one in self.lines[:_LINES_SHOWN]]
+        told = {"scale": self.scale, "quantity": str(self.quantity), "lines": lines}
+        return told | {"before": self.before, "after": self.after}
+
+    @property
+    def record(self) -> EvidenceRecord:
+        """The change as evidence."""
+        return EvidenceRecord("order", self.figures)
+
+
+def diff_orders(base: ScaledWork, head: ScaledWork) -> list[OrderChange]:
+    """Every quantity of a scale whose order both trees tell and that has another one in head.
+
+    Counts cannot cancel out: a line that grows faster than its whole did before is new or changed.
+    """
+    found, orders = [], (base.orders, head.orders)
+    for quantity in orders[0].keys() & orders[1].keys():
+        before, after = orders[0][quantity], orders[1][quantity]
+        if before != after:
+            side, least = (head, before) if after > before else (base, after)
+            lines = tuple(line for line, order in side.line_orders(quantity) if order > least)
+            found.append(OrderChange(head.scale, quantity, before, after, lines))
+    return sorted(found, key=lambda one: (one.before - one.after, list(Quantity).index(one.quantity)))
+
+
+def diff_scales(base: Mapping[str, ScaledWork], head: Mapping[str, ScaledWork]) -> list[OrderChange]:
+    """The changes of order of all scales that both trees have."""
+    both = [(base[name], head[name]) for name in base if name in head]
+    return [one for old, new in both if not old.error and not new.error for one in diff_orders(old, new)]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleLaws:
+    """What a scale counted on one tree, its laws, and how they hold for the workloads that are on record.
+
+    `large` is a value twice as large as any that the suite declares.
+    """
+
+    scaled: ScaledWork
+    large: int
+    checks: tuple[Prediction, ...]
+
+    @property
+    def laws(self) -> dict[Quantity, Law]:
+        """The law of each quantity."""
+        return self.scaled.laws
+
+
+def scale_laws(
+    scale: Scale,
+    scaled: ScaledWork,
+    workloads: Iterable[Workload],
+    ledgers: Mapping[str, Ledger],
+    host: Mapping[str, HostWork],
+) -> ScaleLaws:
+    """The laws of a scale, checked against the workloads that lie on it and are on record."""
+    laws, checks, largest = scaled.laws, [], scale.values[-1]
+    for workload in workloads:
+        if (value := scale.value_of(workload)) is not None:
+            largest = max(value, largest)
+            counted = _recorded(ledgers.get(workload.name), host.get(workload.name))
+            checks += [
+                Prediction(workload.name, quantity, value, laws[quantity].at(value), count)
+                for quantity, count in counted.items()
+                if quantity in laws and laws[quantity].exact
+            ]
+    return ScaleLaws(scaled, 2 * largest, tuple(checks))
+
+
+def _recorded(ledger: Ledger | None, host: HostWork | None) -> dict[Quantity, int]:
+    """What is on record of a workload; not its first run, which depends on what ran before in its process."""
+    found = {}
+    if ledger is not None and not ledger.error:
+        figures = (ledger.bytes, ledger.ops, ledger.peak_live_bytes, ledger.upcast_bytes)
+        tensors = (Quantity.BYTES, Quantity.OPERATIONS, Quantity.PEAK, Quantity.UPCAST)
+        found = dict(zip(tensors, figures, strict=True))
+    for one in host.phases if host is not None and not host.error else ():
+        if one.phase is Phase.WARM:
+            found[Quantity.WARM] = one.total(HostMetric.STEPS)
+    return found
