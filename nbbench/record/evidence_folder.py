@@ -166,8 +166,7 @@ def _all_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
     for ledger in _items(metrics.get("ledgers")):
         exact = {key: value for key, value in ledger.items() if not isinstance(value, list)}
         yield from _flattened("ledger", exact, str(ledger.get("workload", "")))
-    for key, workload in (("diagnosis", "diagnosis"), ("usage", "the whole run")):
-        yield from _flattened(key, metrics.get(key), workload)
+    yield from _flattened("usage", metrics.get("usage"), "the whole run")
 
 
 def _items(value: Any) -> Iterator[Mapping[str, Any]]:
