@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
-from nbbench.growth import ORDER_TRACK, Quantity
+from nbbench.growth import ORDER_TRACK, STEPS, Quantity
 from nbbench.host import HOST_TRACK, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
@@ -233,7 +233,7 @@ def phase_of(key: SeriesKey) -> Phase:
     if name.startswith(HOST_TRACK):
         return _HOST[name][1] if name in _HOST else Phase.WARM
     if name.startswith(ORDER_TRACK):
-        return next((one.phase for one in Quantity if one.metric == name), Phase.WARM)
+        return next((phase for phase, one in STEPS.items() if one.metric == name), Phase.WARM)
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
     if (declared := workloads.phase_of(key)) is not None:

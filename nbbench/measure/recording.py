@@ -137,17 +137,12 @@ def write_scaled(scales: list[str]) -> None:
                 case = builders[one.family](value, *dict(one.fixed).values())
                 return case.run, case.asked
 
-            found.append(
-                record_scale(
-                    one.name,
-                    one.parameter,
-                    one.values,
-                    build,
-                    source_root=source_root(),
-                    clean=lambda text: redact_text(text, os.environ),
-                )
-            )
+            found.append(record_scale(one, build, source_root=source_root(), clean=_redacted))
     save([], scaled=found)
+
+
+def _redacted(text: str) -> str:
+    return redact_text(text, os.environ)
 
 
 def machine(path: str) -> None:

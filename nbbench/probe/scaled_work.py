@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -15,56 +15,43 @@ from nbbench.model import Phase
 from nbbench.probe.host_phases import forked
 from nbbench.probe.host_work import HostRecorder
 from nbbench.probe.workload import record_ledger
+from nbbench.workloads import Scale
 
 Builds: TypeAlias = Callable[[int], tuple[Callable[[], torch.Tensor], torch.dtype]]
 """Constructs the workload with a value of the parameter; returns what it runs, and the dtype asked for."""
 
-_Counts: TypeAlias = Counter[tuple[Quantity, str, int, str]]
-
 
 def record_scale(
-    scale: str,
-    parameter: str,
-    values: Sequence[int],
-    build: Builds,
-    *,
-    source_root: str,
-    clean: Callable[[str], str] = str,
+    scale: Scale, build: Builds, *, source_root: str, clean: Callable[[str], str] = str
 ) -> ScaledWork:
-    """What the runs of a scale count at each of the values, in a fork of this process.
+    """What the runs of a scale count at each of its values, in a fork of this process.
 
     A larger value runs before them all: what the subject makes once a process is no part of any law. `clean`
     is given the text of an error.
     """
 
     def record() -> ScaledWork:
-        run, _ = build(2 * values[-1] - values[-2])
+        run, _ = build(2 * scale.values[-1] - scale.values[-2])
         run()
         run()
         gc.freeze()  # each ledger looks for the tensors that were there before, among all objects
-        found = [_count(build, value, source_root) for value in values]
-        totals = [Counter[Quantity]() for _ in found]
-        for total, counts in zip(totals, found, strict=True):
-            for (quantity, *_), count in counts.items():
-                total[quantity] += count
+        found = [_count(build, value, source_root) for value in scale.values]
         places = {place: tuple(counts[place] for counts in found) for place in set().union(*found)}
-        lines = [LineCounts(*place, counts) for place, counts in places.items() if len(set(counts)) > 1]
-        return ScaledWork(
-            scale,
-            parameter,
-            PYTHON,
-            tuple(values),
-            tuple((quantity, tuple(total[quantity] for total in totals)) for quantity in Quantity),
-            tuple(sorted(lines)),
+        mine = {one: [counts for place, counts in places.items() if place[0] is one] for one in Quantity}
+        none = (0,) * len(found)
+        totals = tuple(
+            (one, tuple(map(sum, zip(none, *counts, strict=True)))) for one, counts in mine.items()
         )
+        lines = [LineCounts(*place, counts) for place, counts in places.items() if len(set(counts)) > 1]
+        return ScaledWork(scale.name, scale.parameter, PYTHON, scale.values, totals, tuple(sorted(lines)))
 
     answer = forked(record)
     if isinstance(answer, ScaledWork):
         return answer
-    return ScaledWork(scale, parameter, PYTHON, error=clean(str(answer)))
+    return ScaledWork(scale.name, scale.parameter, PYTHON, error=clean(str(answer)))
 
 
-def _count(build: Builds, value: int, source_root: str) -> _Counts:
+def _count(build: Builds, value: int, source_root: str) -> Counter[tuple[Quantity, str, int, str]]:
     """All counts by quantity and line, with one value of the parameter."""
     recorder = HostRecorder(source_root, memory=False)
     with recorder.phase(Phase.CONSTRUCT):
@@ -72,7 +59,7 @@ def _count(build: Builds, value: int, source_root: str) -> _Counts:
     for phase in (Phase.FIRST, Phase.WARM):
         with recorder.phase(phase):
             run()
-    counts: _Counts = Counter()
+    counts: Counter[tuple[Quantity, str, int, str]] = Counter()
     for done in recorder.phases:
         for one in done.counts:
             if one.kind in HOST_KINDS[HostMetric.STEPS]:

@@ -62,8 +62,7 @@ class LedgerFile:
 
 
 def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
-    mine = scaled.python == PYTHON
-    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if mine or not q.of_host)
+    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if scaled.python == PYTHON)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:

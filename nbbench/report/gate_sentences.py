@@ -184,6 +184,11 @@ def _same_host_work(_: Figures) -> list[str]:
     return ["the same host work"]
 
 
+@says("same orders")
+def _same_orders(_: Figures) -> list[str]:
+    return ["grows with the same powers"]
+
+
 @says("same tree")
 def _same_tree(f: Figures) -> list[str]:
     return [f"the measured source is the same tree ({f['tree'][:12]}), so nothing can be slower"]

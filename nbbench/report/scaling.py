@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import gcd
 from typing import Any
@@ -11,75 +11,65 @@ from nbbench import units
 from nbbench.growth import Law, Quantity, ScaledWork
 from nbbench.model import Commit, to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.work.scaling import Prediction, ScaleLaws
+from nbbench.work.scaling import ScaleLaws
 
-_BYTES = (Quantity.BYTES, Quantity.PEAK, Quantity.UPCAST)
+_WRONG = 0.01  # a law that is further off at a larger size ends before it
 
 
 def law_text(law: Law) -> str:
-    """A law, the highest power first: `1,685 N² + 24 N + 96`; or how near the nearest polynomial comes."""
+    """A law, the highest power first: `1,685 N² + 24 N + 96`; or how near a polynomial comes."""
     if not law.exact:
         left = f"{law.residual * 100:.2g} %"
         return f"no polynomial of degree ≤ {law.limit} in N fits; the nearest leaves {left}"
-    terms = [(c, power) for power, c in enumerate(law.coefficients) if c or not law.degree]
-    return "".join(_term(c, power, first=power == law.degree) for c, power in reversed(terms))
+    terms = [_term(c, power) for power, c in enumerate(law.coefficients) if c or not law.order]
+    return " + ".join(reversed(terms)).replace("+ -", "- ")
 
 
-def _term(coefficient: Fraction, power: int, *, first: bool) -> str:
-    sign = ("-" if coefficient < 0 else "") if first else (" - " if coefficient < 0 else " + ")
-    above, below = abs(coefficient.numerator), coefficient.denominator
-    number = f"{above:,}" + (f"/{below:,}" if below > 1 else "")
-    if not power:
-        return sign + number
-    return sign + (f"{number} " if number != "1" else "") + units.format_power(power)
+def _term(coefficient: Fraction, power: int) -> str:
+    below = f"/{coefficient.denominator:,}" if coefficient.denominator > 1 else ""
+    number = f"{coefficient.numerator:,}{below}" if coefficient != 1 or not power else ""
+    return f"{number} {units.format_power(power)}".strip() if power else number
 
 
 def scaling_blocks(commit: Commit, found: Sequence[ScaleLaws]) -> list[Block]:
-    """One commit: for each scale its laws, what they let expect of a large run, and how they were checked."""
+    """One commit: for each scale its laws, how they hold for what is on record, and what they let expect."""
     blocks: list[Block] = []
     for one in found:
-        name = one.scaled.scale
-        if one.scaled.error:
-            blocks.append(f"{name} fails at {commit.short}: {one.scaled.error.partition(chr(10))[0]}")
+        name, why = one.scaled.scale, one.scaled.error.partition("\n")[0]
+        if why:
+            blocks.append(f"{name} fails at {commit.short}: {why}")
             continue
-        blocks += [Title(f"{name} at {commit.short}"), _about(one.scaled)]
-        head = ("a run's", "law", f"at N = {one.large:,}")
+        head = ("of a run", "law", "at sizes on record", f"at N = {one.large:,}")
         rows = [
-            (str(quantity), law_text(law), _expected(quantity, law, one.large))
-            for quantity, law in one.laws.items()
+            (str(quantity), law_text(law), _held(one.off.get(quantity, {})), _expected(one, quantity, law))
+            for quantity, law in one.scaled.laws.items()
         ]
-        blocks += [Table(head, rows, right=(2,)), *_checked(one.checks)]
+        blocks += [Title(f"{name} at {commit.short}"), _about(one.scaled), Table(head, rows, right=(3,))]
     return blocks
 
 
 def _about(scaled: ScaledWork) -> str:
-    values = ", ".join(map(str, scaled.values))
-    multiple = gcd(*scaled.values)
+    values, multiple = ", ".join(map(str, scaled.values)), gcd(*scaled.values)
     held = f", multiples of {multiple}: others may follow another law" if multiple > 1 else ""
     return f"N is {scaled.parameter}; recorded at {values}{held}."
 
 
-def _expected(quantity: Quantity, law: Law, value: int) -> str:
-    if not law.exact:
+def _held(off: Mapping[int, float]) -> str:
+    """How a law holds for recorded workloads."""
+    if not off:
         return ""
-    count = float(law.at(value))
-    return units.format_bytes(count) if quantity in _BYTES else f"{count:,.0f}"
+    worst = max(off, key=lambda value: off[value])
+    if off[worst]:
+        return f"{off[worst] * 100:.2g} % off at {worst:,}"
+    return f"exact at {', '.join(f'{value:,}' for value in off)}"
 
 
-def _checked(checks: Sequence[Prediction]) -> list[Block]:
-    if not checks:
-        return []
-    wrong = [one for one in checks if one.off]
-    names = ", ".join(dict.fromkeys(one.workload for one in checks))
-    said = [
-        f"{len(checks) - len(wrong)} of {len(checks)} figures on record of {names} are exactly as predicted."
-    ]
-    said += [
-        f"{one.workload}: {one.quantity} {one.recorded:,} on record, {float(one.predicted):,.0f} predicted "
-        f"({one.off * 100:.2g} % off)"
-        for one in wrong
-    ]
-    return ["\n".join(said)]
+def _expected(one: ScaleLaws, quantity: Quantity, law: Law) -> str:
+    if not law.exact or max(one.off[quantity].values(), default=0.0) > _WRONG:
+        return ""
+    return units.format_value(
+        float(law.at(one.large)), "" if quantity.of_host or quantity is Quantity.OPERATIONS else "B"
+    )
 
 
 def scaling_payload(commit: Commit, found: Sequence[ScaleLaws]) -> dict[str, Any]:
@@ -88,26 +78,17 @@ def scaling_payload(commit: Commit, found: Sequence[ScaleLaws]) -> dict[str, Any
 
 
 def _plain(one: ScaleLaws) -> dict[str, Any]:
+    scaled, orders = one.scaled, one.scaled.orders
     laws = {
-        quantity.metric: {
-            "quantity": str(quantity),
+        str(quantity): {
             "law": law_text(law),
             "coefficients": [f"{c.numerator}/{c.denominator}" for c in law.coefficients],
             "residual": law.residual,
-            "order": one.scaled.orders.get(quantity),
-            "counts": dict(one.scaled.totals)[quantity],
+            "order": orders.get(quantity),
+            "counts": dict(scaled.totals)[quantity],
+            "off": {str(value): off for value, off in one.off.get(quantity, {}).items()},
         }
-        for quantity, law in one.laws.items()
+        for quantity, law in scaled.laws.items()
     }
-    checks = [
-        {
-            "workload": check.workload,
-            "quantity": str(check.quantity),
-            "recorded": check.recorded,
-            "predicted": float(check.predicted),
-            "off": check.off,
-        }
-        for check in one.checks
-    ]
-    told = {name: getattr(one.scaled, name) for name in ("scale", "parameter", "values", "error")}
-    return told | {"laws": laws, "checks": checks, "large": one.large}
+    told = {name: getattr(scaled, name) for name in ("scale", "parameter", "values", "error")}
+    return told | {"laws": laws, "large": one.large}

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
 
-from nbbench.growth import Law, LineCounts, Quantity, ScaledWork
+from nbbench.growth import LineCounts, Quantity, ScaledWork
 from nbbench.host import HostMetric, HostWork
 from nbbench.ledger import Ledger
 from nbbench.model import EvidenceRecord, Phase
 from nbbench.workloads import Scale, Workload
 
 _LINES_SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a law lets expect of a workload that was recorded, and what was counted."""
-
-    workload: str
-    quantity: Quantity
-    value: int
-    predicted: Fraction
-    recorded: int
-
-    @property
-    def off(self) -> float:
-        """How far off the prediction is, as a share of what was counted; 0.0 where it is exact."""
-        return float(abs(self.predicted - self.recorded) / max(self.recorded, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +29,11 @@ class OrderChange:
     lines: tuple[LineCounts, ...]
 
     @property
-    def figures(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it, with the lines that count most."""
+    def record(self) -> EvidenceRecord:
+        """The change as evidence, with the lines that count most."""
         lines = [[one.path, one.line, one.function] for one in self.lines[:_LINES_SHOWN]]
         told = {"scale": self.scale, "quantity": str(self.quantity), "lines": lines}
-        return told | {"before": self.before, "after": self.after}
-
-    @property
-    def record(self) -> EvidenceRecord:
-        """The change as evidence."""
-        return EvidenceRecord("order", self.figures)
+        return EvidenceRecord("order", {**told, "before": self.before, "after": self.after})
 
 
 def diff_orders(base: ScaledWork, head: ScaledWork) -> list[OrderChange]:
@@ -82,19 +59,15 @@ def diff_scales(base: Mapping[str, ScaledWork], head: Mapping[str, ScaledWork]) 
 
 @dataclass(frozen=True, slots=True)
 class ScaleLaws:
-    """What a scale counted on one tree, its laws, and how they hold for the workloads that are on record.
+    """What a scale counted on one tree, and how its laws hold for the workloads that are on record.
 
-    `large` is a value twice as large as any that the suite declares.
+    `off` is, by quantity and value of the parameter, how far off a law is, as a share of what was counted:
+    0.0 where it is exact. `large` is a value twice as large as any that the suite declares.
     """
 
     scaled: ScaledWork
     large: int
-    checks: tuple[Prediction, ...]
-
-    @property
-    def laws(self) -> dict[Quantity, Law]:
-        """The law of each quantity."""
-        return self.scaled.laws
+    off: Mapping[Quantity, Mapping[int, float]]
 
 
 def scale_laws(
@@ -105,17 +78,14 @@ def scale_laws(
     host: Mapping[str, HostWork],
 ) -> ScaleLaws:
     """The laws of a scale, checked against the workloads that lie on it and are on record."""
-    laws, checks, largest = scaled.laws, [], scale.values[-1]
-    for workload in workloads:
-        if (value := scale.value_of(workload)) is not None:
-            largest = max(value, largest)
-            counted = _recorded(ledgers.get(workload.name), host.get(workload.name))
-            checks += [
-                Prediction(workload.name, quantity, value, laws[quantity].at(value), count)
-                for quantity, count in counted.items()
-                if quantity in laws and laws[quantity].exact
-            ]
-    return ScaleLaws(scaled, 2 * largest, tuple(checks))
+    placed = [(value, one.name) for one in workloads if (value := scale.value_of(one)) is not None]
+    exact = {quantity: law for quantity, law in scaled.laws.items() if law.exact}
+    off: dict[Quantity, dict[int, float]] = {quantity: {} for quantity in exact}
+    for value, name in placed:
+        for quantity, count in _recorded(ledgers.get(name), host.get(name)).items():
+            if quantity in exact:
+                off[quantity][value] = float(abs(exact[quantity].at(value) - count) / max(count, 1))
+    return ScaleLaws(scaled, 2 * max([scale.values[-1], *(value for value, _ in placed)]), off)
 
 
 def _recorded(ledger: Ledger | None, host: HostWork | None) -> dict[Quantity, int]:
@@ -123,9 +93,8 @@ def _recorded(ledger: Ledger | None, host: HostWork | None) -> dict[Quantity, in
     found = {}
     if ledger is not None and not ledger.error:
         figures = (ledger.bytes, ledger.ops, ledger.peak_live_bytes, ledger.upcast_bytes)
-        tensors = (Quantity.BYTES, Quantity.OPERATIONS, Quantity.PEAK, Quantity.UPCAST)
-        found = dict(zip(tensors, figures, strict=True))
-    for one in host.phases if host is not None and not host.error else ():
+        found = dict(zip(list(Quantity)[:4], figures, strict=True))
+    for one in host.phases if host is not None else ():
         if one.phase is Phase.WARM:
             found[Quantity.WARM] = one.total(HostMetric.STEPS)
     return found
