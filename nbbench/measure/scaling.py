@@ -44,16 +44,11 @@ def scaled_work(
         with warm_server(server) as warm:
             for number, commit in enumerate(missing, start=1):
                 say(f"scaling [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+                names = [one.name for one in scales if one.name not in known(commit)]
                 try:
-                    _record(
-                        settings, warm, commit, [one.name for one in scales if one.name not in known(commit)]
-                    )
+                    ensure_kept(settings, commit)
+                    target = "nbbench.measure.recording:write_scaled"
+                    invoke(settings, warm, open_tree(settings, warm, commit), target, scales=names)
                 except InconclusiveError as error:
                     say(f"{commit.short}: {error}")
     return [known(commit) for commit in commits]
-
-
-def _record(settings: Settings, server: WarmServer, commit: Commit, names: Sequence[str]) -> None:
-    ensure_kept(settings, commit)
-    environment = open_tree(settings, server, commit)
-    invoke(settings, server, environment, "nbbench.measure.recording:write_scaled", scales=list(names))
