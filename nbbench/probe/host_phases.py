@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
 from nbbench.probe.host_work import HostRecorder, memory_peak
@@ -24,8 +25,9 @@ from nbbench.probe.host_work import HostRecorder, memory_peak
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""
 
-_Answer: TypeAlias = int | str | tuple[HostWork, list[str]]
-"""Of a child: bytes of memory, an error's text, or a program's host work and the modules it imported."""
+_Answer: TypeAlias = int | str | tuple[HostWork, list[str]] | ScaledWork
+"""Of a child: bytes of memory, an error's text, a program's host work and the modules that it imported, or
+what a scale counts."""
 
 _Program: TypeAlias = Callable[[Callable[[Phase], AbstractContextManager[None]]], None]
 
@@ -93,10 +95,10 @@ class _Tree:
         """
         answer: _Answer = MEMORY_UNIT
         if not memory:
-            answer = _forked(lambda: memory_peak(lambda: program(lambda _: nullcontext())))
+            answer = forked(lambda: memory_peak(lambda: program(lambda _: nullcontext())))
         if isinstance(answer, int):
             large = answer >= MEMORY_UNIT // 2
-            answer = _forked(lambda: self._counted(name, program, memory=large))
+            answer = forked(lambda: self._counted(name, program, memory=large))
         if not isinstance(answer, tuple):
             return HostWork(name, PYTHON, error=self._clean(str(answer))), []
         work, modules = answer
@@ -117,7 +119,7 @@ class _Tree:
         return Path(file).is_relative_to(self._root)
 
 
-def _forked(function: Callable[[], _Answer]) -> _Answer:
+def forked(function: Callable[[], _Answer]) -> _Answer:
     """What a function returns in a forked child; the text of its error where it failed.
 
     The child runs the subject, which may write into any file that is open: what comes back is data, checked

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
@@ -36,13 +37,14 @@ _MAX_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """The ledgers of one tree under one torch version, and its host work, by workload."""
+    """The ledgers of one tree under one torch version and its host work by workload, and its scales."""
 
     tree: str
     commit: str
     torch: str
     workloads: Mapping[str, Ledger]
     host: Mapping[str, HostWork] = field(default_factory=dict)
+    scaled: Mapping[str, ScaledWork] = field(default_factory=dict)
 
     @property
     def counted(self) -> dict[str, Ledger]:
@@ -50,10 +52,19 @@ class LedgerFile:
         usable = {name: one for name, one in self.host.items() if one.python == PYTHON and not one.error}
         shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
         more = {name: (*shared, *one.figures) for name, one in usable.items()}
+        orders = {name: _orders(one) for name, one in self.scaled.items()}
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
             for name, one in self.workloads.items()
+        } | {
+            name: Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", counts=one)
+            for name, one in orders.items()
+            if one
         }
+
+
+def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
+    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if scaled.python == PYTHON)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:
@@ -107,8 +118,9 @@ def write_ledgers(
     torch: str,
     ledgers: Mapping[str, Ledger],
     host: Mapping[str, HostWork] | None = None,
+    scaled: Mapping[str, ScaledWork] | None = None,
 ) -> None:
-    """Write the ledgers and the host work of a tree, keeping the workloads that the file has already.
+    """Write ledgers, host work and scales of a tree, keeping the others that the file has already.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
@@ -130,8 +142,10 @@ def write_ledgers(
             "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
         counted = {**(before.host if before else {}), **(host or {})}
-        if counted:
-            content["host"] = {name: flat(counted[name]) for name in sorted(counted)}
+        scales = {**(before.scaled if before else {}), **(scaled or {})}
+        for section, found in (("host", counted), ("scaled", scales)):
+            if found:
+                content[section] = {name: flat(found[name]) for name in sorted(found)}
         text = json.dumps(pack(content), separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):
