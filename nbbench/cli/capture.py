@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", metavar="S", type=click.FloatRange(min=0.1), help="Outer timeout in seconds.")
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
 @click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
-@click.option("--no-probe", is_flag=True, help="Leave out ledger, ceiling and malloc after the run.")
+@click.option("--no-probe", is_flag=True, help="Leave out ledgers and the dtype audit after the run.")
 @click.pass_obj
 def capture(
     app: App,

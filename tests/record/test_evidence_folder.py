@@ -46,22 +46,17 @@ def test_a_capture_is_read_back(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_capture_that_give_figures() -> None:
-    timing = {"wall_s": 1.76, "minor_faults": 1_280_000}
-    trial = {"size": 2048, "dtype": "float64", "default": timing, "pinned": None, "penalty": 2.75}
     told = {
         "schema": "nbbench.metrics/1",
         "checks": [{"name": "ratio", "value": 0.44, "test": TEST}, {"name": "silent", "value": None}],
         "tests": [{"test": TEST, "duration_s": 3.5}],
-        "diagnosis": {"copy_bytes_per_s": 2e10, "trials": [trial]},
+        "usage": {"wall_s": 1.76, "minor_faults": 1_280_000},
         "session": {"torch_threads": 2},
     }
     assert [(f.name, f.value, f.unit) for f in folder_figures(told)] == [
         ("check: ratio", 0.44, ""),
-        ("diagnosis.copy_bytes_per_s", 2e10, "B/s"),
-        ("diagnosis.trials.0.size", 2048, ""),
-        ("diagnosis.trials.0.default.wall_s", 1.76, "seconds"),
-        ("diagnosis.trials.0.default.minor_faults", 1_280_000, "faults"),
-        ("diagnosis.trials.0.penalty", 2.75, ""),
+        ("usage.wall_s", 1.76, "seconds"),
+        ("usage.minor_faults", 1_280_000, "faults"),
     ]
 
 
@@ -71,19 +66,13 @@ def test_what_hands_leave_is_read_and_named(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "exit_code.txt").write_text("\n")
     told = {
-        "bandwidth": {"512": 0.36, "2048": 0.176},
         "commit": "8b8c48d0",
-        "runs": [1.5, None, "x"],
-        "ok": True,
+        "figures": [{"name": "Time", "value": 1.5, "unit": "s"}, {"name": "x", "value": True}, None],
     }
     (folder / "metrics.json").write_text(json.dumps(told))
     found = read_folder(folder)
     assert (found.kind, found.cluster, found.commit) == ("hand", "CLUSTER-PERF-001", "8b8c48d0")
-    assert [(f.name, f.value) for f in found.figures] == [
-        ("bandwidth.512", 0.36),
-        ("bandwidth.2048", 0.176),
-        ("runs.0", 1.5),
-    ]
+    assert found.figures == (EvidenceFigure("Time", 1.5, "s"),)
     assert found.exit_code is None
     assert found.problems == (
         "run_metadata.json cannot be read: No such file or directory",
