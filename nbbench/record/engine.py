@@ -40,7 +40,7 @@ _URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabasePlace:
     """Where a database is: its URL, which is never to be shown, and how people may see it.
 
     `file` is that of a SQLite database; None for one in memory and for PostgreSQL.
@@ -113,7 +113,7 @@ class Database:
     made anew when it was opened, so that what they held comes back with the next import; empty otherwise.
     """
 
-    def __init__(self, place: Place, project: str = "", timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, place: DatabasePlace, project: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self._place, self._timeout_s = place, timeout_s
         self._driver: Any = sqlite3 if place.is_sqlite else _psycopg()
         self._read_only = place.file is not None and _is_read_only(place.file)
@@ -266,7 +266,7 @@ def commit(handle: Any, begin: str) -> None:
     handle.execute("COMMIT")
 
 
-def parse_url(url: str) -> Place:
+def parse_url(url: str) -> DatabasePlace:
     """The database that a URL means; `postgres://` and psycopg's name are PostgreSQL's too.
 
     Raises StoreError, which quotes nothing behind the scheme: a password may stand anywhere in it.
@@ -275,7 +275,7 @@ def parse_url(url: str) -> Place:
     if scheme == "sqlite" and found:
         path = rest.removeprefix("/")
         file = Path(path) if path not in ("", ":memory:") else None
-        return Place(url, str(file) if file else url, file)
+        return DatabasePlace(url, str(file) if file else url, file)
     unclear = StoreError(
         f"the database URL ({f'{scheme}://…' if found else 'given'}) does not parse", hint=_URL_HINT
     )
@@ -291,7 +291,9 @@ def parse_url(url: str) -> Place:
     if "@" in (parts.password or ""):  # the driver would quote a part of the password as the host
         raise StoreError("the database URL holds an @ in its password", hint="write it as %40")
     user = f"{parts.username}@" if parts.username else ""
-    return Place(f"postgresql://{rest}", f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}")
+    return DatabasePlace(
+        f"postgresql://{rest}", f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}"
+    )
 
 
 def _psycopg() -> Any:
