@@ -18,14 +18,17 @@ from typing import Any
 
 import torch
 
+from nbbench.growth import ScaledWork
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.probe import ceiling
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
+from nbbench.probe.scaled_work import record_scale
 from nbbench.probe.workload import record_ledger
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import write_ledgers
+from nbbench.workloads import Scale
 
 _REPEAT = 7
 _BUDGET_S = 2.0
@@ -69,10 +72,14 @@ def source_root() -> str:
 
 def suite_cases() -> dict[str, Callable[[], Case]]:
     """What builds each workload, by name, of every module that the suite declares benchmarks of."""
+    return _of_modules("CASES")
+
+
+def _of_modules(table: str) -> dict[str, Callable[..., Case]]:
     declared = importlib.import_module("benchmarks.workloads").BENCHMARKS
     modules = sorted({one.benchmark.partition(".")[0] for one in declared})
-    found = [getattr(importlib.import_module(f"benchmarks.{name}"), "CASES", {}) for name in modules]
-    return {name: build for cases in found for name, build in cases.items()}
+    found = [getattr(importlib.import_module(f"benchmarks.{name}"), table, {}) for name in modules]
+    return {name: build for tables in found for name, build in tables.items()}
 
 
 def ledger_of(case: Case) -> Ledger:
@@ -86,12 +93,13 @@ def failed_ledger(name: str, error: BaseException) -> Ledger:
     return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
 
 
-def save(ledgers: Iterable[Ledger], host: Iterable[HostWork] = ()) -> None:
-    """Keep ledgers and host work, line by line, beside asv's results (where the environment asks for it)."""
+def save(ledgers: Iterable[Ledger], host: Iterable[HostWork] = (), scaled: Iterable[ScaledWork] = ()) -> None:
+    """Keep exact work, line by line, beside asv's results (where the environment asks for it)."""
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
     kept = {ledger.workload: ledger for ledger in ledgers}
     counted = {one.workload: one for one in host}
-    if path and (kept or counted):
+    scales = {one.scale: one for one in scaled}
+    if path and (kept or counted or scales):
         write_ledgers(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
@@ -99,6 +107,7 @@ def save(ledgers: Iterable[Ledger], host: Iterable[HostWork] = ()) -> None:
             torch=version("torch").partition("+")[0],
             ledgers=kept,
             host=counted,
+            scaled=scales,
         )
 
 
@@ -115,6 +124,25 @@ def write(workloads: list[str]) -> dict[str, Ledger]:
             found[name] = failed_ledger(name, error)
     save(found.values())
     return found
+
+
+def write_scaled(scales: list[str]) -> None:
+    """Record the named scales and keep them in the ledger file; what fails is kept as its error."""
+    prepare(threads=1)
+    builders, found = _of_modules("BUILDERS"), []
+    for one in importlib.import_module("benchmarks.workloads").SCALES:
+        if one.name in scales:
+
+            def build(value: int, one: Scale = one) -> tuple[Callable[[], torch.Tensor], torch.dtype]:
+                case = builders[one.family](value, *dict(one.fixed).values())
+                return case.run, case.asked
+
+            found.append(record_scale(one, build, source_root=source_root(), clean=_redacted))
+    save([], scaled=found)
+
+
+def _redacted(text: str) -> str:
+    return redact_text(text, os.environ)
 
 
 def machine(path: str) -> None:

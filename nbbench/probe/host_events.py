@@ -110,30 +110,29 @@ def c_name(function: Any, owner: Any) -> str:
 
 
 class TraceEvents:
-    """`sys.settrace` for lines and Python calls, `sys.setprofile` for calls of C.
+    """`sys.settrace` for lines, `sys.setprofile` for calls.
 
-    The latter listens only while a line of the subject is under way, and neither does while a package of
-    others imports its modules: `import torch._dynamo` makes a million calls, none of them the subject's.
+    Neither listens while a package of others is imported: torch._dynamo makes a million calls, and each
+    would cost four more, to the hook that sees files being opened.
     """
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         self._locals: dict[int, Callable[..., Any]] = {}
         self._before: tuple[Any, Any] = (None, None)
-        self._set: Any = None
-        self._replaced = False
         self._import: Callable[..., Any] = builtins.__import__
+        self._replaced = False
 
     def start(self) -> None:
         """Listen in this thread."""
         self._before = sys.gettrace(), sys.getprofile()
         self._import, builtins.__import__ = builtins.__import__, self._quiet_import
         sys.settrace(self._trace)
-        sys.setprofile(None)
+        sys.setprofile(self._profile)
 
     def stop(self) -> None:
         """Give the hooks back. Raises NotImplementedError where somebody else took them meanwhile."""
-        replaced = self._replaced or (sys.gettrace(), sys.getprofile()) != (self._trace, self._set)
+        replaced = self._replaced or (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
         sys.setprofile(self._before[1])
         sys.settrace(self._before[0])
         builtins.__import__ = self._import
@@ -143,64 +142,45 @@ class TraceEvents:
     def _quiet_import(
         self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
     ) -> Any:
-        """Import without listening, unless it is a module of the subject."""
+        """Import, and listen meanwhile only where the module is the subject's."""
         whose = (globals or {}).get("__package__") or "" if level else name
-        wanted = self._trace if whose.partition(".")[0] in self._codes.packages else None
-        traced = sys.gettrace()
-        if traced is not None and traced != self._trace:
-            self._replaced = True
-        if wanted == traced:
+        mine = whose.partition(".")[0] in self._codes.packages
+        wanted = (self._trace, self._profile) if mine else (None, None)
+        hooks = sys.gettrace(), sys.getprofile()
+        if hooks == wanted:
             return self._import(name, globals, locals, fromlist, level)
-        sys.settrace(wanted)
+        if hooks not in ((None, None), (self._trace, self._profile)):
+            self._replaced = True
+        sys.settrace(wanted[0])
+        sys.setprofile(wanted[1])
         try:
             return self._import(name, globals, locals, fromlist, level)
         finally:
-            sys.settrace(traced)
-
-    def _listen(self, profile: Any) -> None:
-        if sys.getprofile() != self._set:
-            self._replaced = True
-        self._set = profile
-        sys.setprofile(profile)
+            sys.setprofile(hooks[1])
+            sys.settrace(hooks[0])
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)
-        around = frame.f_back
-        inside = around is not None and self._codes.subject(around.f_code) is not None
         if mine is None:
-            if not inside:
-                return None
-            self._codes.entered(frame)
-            self._listen(None)
-            frame.f_trace_lines = False
-            return self._outside
-        self._codes.entered(frame)
-        if not inside:
-            self._listen(self._profile)
+            return None
         if (known := self._locals.get(id(mine))) is None:
             known = self._locals[id(mine)] = self._local(mine)
         return known
 
-    def _outside(self, frame: FrameType, event: str, arg: Any) -> Any:
-        """Listen again when others' code that a line of the subject called is left."""
-        if event == "return":
-            self._listen(self._profile)
-        return self._outside
-
     def _local(self, mine: Code) -> Callable[..., Any]:
-        book, subject = self._codes.line, self._codes.subject
+        book = self._codes.line
 
         def local(frame: FrameType, event: str, arg: Any) -> Any:
             if event == "line":
                 book(mine, frame.f_lineno)
-            elif event == "return" and (frame.f_back is None or subject(frame.f_back.f_code) is None):
-                self._listen(None)
             return local
 
         return local
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "c_call" and (mine := self._codes.subject(frame.f_code)) is not None:
+        if event == "call":
+            self._codes.entered(frame)
+        elif event == "c_call" and (mine := self._codes.subject(frame.f_code)) is not None:
             mine.called_outside(frame.f_lineno, c_name(arg, arg.__self__))
 
 

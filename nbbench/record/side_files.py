@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
+from nbbench.record.packed import pack, unpack
 from nbbench.record.plain import flat, noun_of
 
 _SCHEMA = 1
+_LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
 
 # Longer names come from damaged lines only; the database indexes them.
@@ -34,13 +37,14 @@ _MAX_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """The ledgers of one tree under one torch version, and its host work, by workload."""
+    """The ledgers of one tree under one torch version and its host work by workload, and its scales."""
 
     tree: str
     commit: str
     torch: str
     workloads: Mapping[str, Ledger]
     host: Mapping[str, HostWork] = field(default_factory=dict)
+    scaled: Mapping[str, ScaledWork] = field(default_factory=dict)
 
     @property
     def counted(self) -> dict[str, Ledger]:
@@ -48,10 +52,19 @@ class LedgerFile:
         usable = {name: one for name, one in self.host.items() if one.python == PYTHON and not one.error}
         shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
         more = {name: (*shared, *one.figures) for name, one in usable.items()}
+        orders = {name: _orders(one) for name, one in self.scaled.items()}
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
             for name, one in self.workloads.items()
+        } | {
+            name: Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", counts=one)
+            for name, one in orders.items()
+            if one
         }
+
+
+def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
+    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if scaled.python == PYTHON)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:
@@ -105,8 +118,9 @@ def write_ledgers(
     torch: str,
     ledgers: Mapping[str, Ledger],
     host: Mapping[str, HostWork] | None = None,
+    scaled: Mapping[str, ScaledWork] | None = None,
 ) -> None:
-    """Write the ledgers and the host work of a tree, keeping the workloads that the file has already.
+    """Write ledgers, host work and scales of a tree, keeping the others that the file has already.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
@@ -120,7 +134,7 @@ def write_ledgers(
             raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
         merged = {**(before.workloads if before else {}), **ledgers}
         content = {
-            "schema": _SCHEMA,
+            "schema": _LEDGER_SCHEMA,
             "kind": LEDGER_KIND,
             "tree": tree,
             "commit": before.commit if before else commit,  # where this tree was first measured
@@ -128,9 +142,11 @@ def write_ledgers(
             "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
         counted = {**(before.host if before else {}), **(host or {})}
-        if counted:
-            content["host"] = {name: flat(counted[name]) for name in sorted(counted)}
-        text = json.dumps(content, separators=(",", ":"))
+        scales = {**(before.scaled if before else {}), **(scaled or {})}
+        for section, found in (("host", counted), ("scaled", scales)):
+            if found:
+                content[section] = {name: flat(found[name]) for name in sorted(found)}
+        text = json.dumps(pack(content), separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):
             write_bytes(path, data)
@@ -146,15 +162,18 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     top = load_object(unpacked(data, path), path)
     if top.get("kind") != LEDGER_KIND:
         raise BadFileError(path, "not a ledger file")
-    if top.get("schema") != _SCHEMA:
-        raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_SCHEMA}")
+    if top.get("schema") not in (_SCHEMA, _LEDGER_SCHEMA):
+        said = f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_LEDGER_SCHEMA}"
+        raise BadFileError(path, said)
     try:
+        if top["schema"] == _LEDGER_SCHEMA:
+            top = unpack(top)
         for entry in top["workloads"].values():  # its lines and functions are lists of their fields
             for name, kind in (("lines", LedgerLine), ("functions", FunctionCost)):
                 fields = [f.name for f in dataclasses.fields(kind)]
                 entry[name] = [dict(zip(fields, cells, strict=False)) for cells in entry.get(name, ())]
         return noun_of(LedgerFile, top)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error
 
 

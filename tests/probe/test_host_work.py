@@ -253,7 +253,7 @@ def test_what_a_subject_writes_into_the_answer_is_data_and_never_code(monkeypatc
         os._exit(0)
 
     monkeypatch.setattr(host_phases, "_become_child", child)
-    assert host_phases._forked(lambda: 1) == "the process wrote something else than its counts"
+    assert host_phases.forked(lambda: 1) == "the process wrote something else than its counts"
 
 
 def test_answers_come_back_whole():
@@ -261,4 +261,4 @@ def test_answers_come_back_whole():
     counts = (HostCount(HostKind.FILE, "a.py", 3, "run", "odd\udcff.txt", 2),)
     whole = HostWork("w", "3.11", (HostPhase(Phase.WARM, counts),)), ["json"]
     for answer in (7, "an error", whole):
-        assert host_phases._forked(lambda answer=answer: answer) == answer
+        assert host_phases.forked(lambda answer=answer: answer) == answer
