@@ -83,7 +83,8 @@ def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[
     from nbbench.errors import EXIT_OK
     from nbbench.measure.lock import measuring
     from nbbench.report.hunks import hunk_blocks, hunk_payload
-    from nbbench.work.hunks import HunkSearch, find_hunks
+    from nbbench.work.hunk_causes import HunkSearch
+    from nbbench.work.hunks import find_hunks
 
     search, code = HunkSearch(found.base, found.head), EXIT_OK
     try:

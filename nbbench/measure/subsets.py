@@ -3,48 +3,53 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
-from nbbench.ledger import Ledger
+from nbbench.ledger import Ledger, TreeHunk
 from nbbench.measure.host import bare_server
 from nbbench.measure.ledgers import open_folder, tree_folder
 from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.model import Commit
-from nbbench.record.ledger_files import kept_host, kept_ledgers
-from nbbench.subject.hunks import TreeDifference, TreeHunk
+from nbbench.record.ledger_files import kept_host, kept_ledgers, kept_scales
+from nbbench.subject.hunks import TreeDifference
 from nbbench.subject.repository import open_subject
 
 _LIMIT_S = 60.0  # of one recording: hunks that were not written for each other may loop for ever
 _KEPT = 32  # pairs of trees
+_RECORDERS = {
+    "ledger": ("nbbench.measure.recording:write", "workloads"),
+    "host": ("benchmarks.host:write", "workloads"),
+    "scale": ("nbbench.measure.recording:write_scaled", "scales"),
+}
 
 
 class SubsetRecorder:
-    """Records workloads on the trees between base and head; a context that ends its servers.
+    """Records the trees between base and head; a context that ends its servers.
 
     What was recorded lies below the state folder and is not recorded again, by a later search neither.
     `recorded` counts what this one recorded. `root` and `prefix` place the paths of ledgers in a tree.
     """
 
     def __init__(
-        self, settings: Settings, base: Commit, head: Commit, *, root: str, prefix: str, jobs: int = 2
+        self, settings: Settings, base: Commit, head: Commit, *, root: str, prefix: str, jobs: int
     ) -> None:
         """Compare the trees. Raises SubjectError where that fails."""
-        self._settings, self._jobs = settings, jobs
+        self._settings, self._jobs, self.recorded = settings, jobs, 0
         folders = tree_folder(settings, base), tree_folder(settings, head)
         git_dir = open_subject(settings).git_dir
         self.difference = TreeDifference(git_dir, (base.tree, head.tree), folders, root=root, prefix=prefix)
         self._folder = settings.state_dir / "hunks" / f"{base.tree[:16]}-{head.tree[:16]}"
-        self._servers: Mapping[bool, list[WarmServer]] = {True: [], False: []}
+        self._idle: dict[bool, list[WarmServer]] = {True: [], False: []}  # those for host work are bare
+        self._failed: set[tuple[str, str, str]] = set()
         self._stack = ExitStack()
-        self._gone: dict[tuple[str, str, bool], str] = {}  # why a process failed as a whole
-        self.recorded = 0
 
     def __enter__(self) -> SubsetRecorder:
         """Make room for what is recorded: the pairs used longest ago go."""
@@ -59,20 +64,20 @@ class SubsetRecorder:
         self._stack.close()
 
     def record(
-        self, subsets: Sequence[Collection[TreeHunk]], workload: str, *, host: bool
-    ) -> list[Ledger | HostWork]:
-        """The workload's ledger, or its host work, on each tree; one with an error where it does not run."""
+        self, subsets: Sequence[Collection[TreeHunk]], name: str, how: str
+    ) -> list[Ledger | HostWork | ScaledWork | None]:
+        """The `ledger` or `host` work of a workload, or a `scale`, on each tree; None where it fails."""
         keys = [self.difference.key(one) for one in subsets]
         missing = {
             key: one
             for key, one in zip(keys, subsets, strict=True)
-            if self._known(key, workload, host=host) is None
+            if (key, name, how) not in self._failed and self._known(key, name, how) is None
         }
         self.recorded += len(missing)
         if len(missing) > 1 and self._jobs > 1:
             pool = ThreadPoolExecutor(self._jobs)
             try:
-                list(pool.map(lambda key: self._record(key, missing[key], workload, host=host), missing))
+                list(pool.map(lambda key: self._record(key, missing[key], name, how), missing))
             except BaseException:
                 self._stack.close()  # what is under way ends with its server
                 raise
@@ -80,40 +85,36 @@ class SubsetRecorder:
                 pool.shutdown(cancel_futures=True)
         else:  # in this thread, which the end of a budget reaches
             for key, one in missing.items():
-                self._record(key, one, workload, host=host)
-        return [
-            self._known(key, workload, host=host) or self._failed(key, workload, host=host) for key in keys
-        ]
+                self._record(key, one, name, how)
+        found = [self._known(key, name, how) for key in keys]
+        return [None if one is None or one.error else one for one in found]
 
-    def _known(self, key: str, workload: str, *, host: bool) -> Ledger | HostWork | None:
-        if host:
-            counted = kept_host(self._folder, key, torch_version(), PYTHON)
-            failed = counted.get(IMPORT_WORKLOAD)
-            return counted.get(workload) or (failed if failed and failed.error else None)
-        return kept_ledgers(self._folder, key, torch_version()).get(workload)
+    def _known(self, key: str, name: str, how: str) -> Ledger | HostWork | ScaledWork | None:
+        torch = torch_version()
+        if how == "ledger":
+            return kept_ledgers(self._folder, key, torch).get(name)
+        if how == "scale":
+            return kept_scales(self._folder, key, torch, PYTHON).get(name)
+        counted = kept_host(self._folder, key, torch, PYTHON)
+        imported = counted.get(IMPORT_WORKLOAD)
+        return imported if imported and imported.error else counted.get(name)
 
-    def _failed(self, key: str, workload: str, *, host: bool) -> Ledger | HostWork:
-        why = self._gone.get((key, workload, host), "it was not recorded")
-        if host:
-            return HostWork(workload, PYTHON, error=why)
-        return Ledger(workload, 0, 0, 0, 0, 0, 0, (), "", "", "", error=why)
-
-    def _record(self, key: str, chosen: Collection[TreeHunk], workload: str, *, host: bool) -> None:
-        idle = self._servers[host]
-        server = idle.pop() if idle else self._start(host=host)
+    def _record(self, key: str, chosen: Collection[TreeHunk], name: str, how: str) -> None:
+        idle = self._idle[how == "host"]
+        server = idle.pop() if idle else self._start(how)
         folder = server.scratch / key
         environment = tree_environment(self._settings, key, folder, results_dir=self._folder)
+        target, argument = _RECORDERS[how]
+        wanted = [name] if name != IMPORT_WORKLOAD else []  # which is always recorded
         try:
             self.difference.write(chosen, folder)
-            open_folder(self._settings, server, environment, bare=host)
-            target = "benchmarks.host:write" if host else "nbbench.measure.recording:write"
-            wanted = [] if workload == IMPORT_WORKLOAD else [workload]  # which is always recorded
-            invoke(self._settings, server, environment, target, timeout_s=_LIMIT_S, workloads=wanted)
-        except (InconclusiveError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            self._gone[key, workload, host] = str(error)
+            open_folder(self._settings, server, environment, bare=how == "host")
+            invoke(self._settings, server, environment, target, timeout_s=_LIMIT_S, **{argument: wanted})
+        except (InconclusiveError, FileExistsError, NotADirectoryError, IsADirectoryError):
+            self._failed.add((key, name, how))  # its process ended, or its files do not go together
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             idle.append(server)
 
-    def _start(self, *, host: bool) -> WarmServer:
-        return self._stack.enter_context(closing(bare_server()) if host else warm_server())
+    def _start(self, how: str) -> WarmServer:
+        return self._stack.enter_context(closing(bare_server()) if how == "host" else warm_server())

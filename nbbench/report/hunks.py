@@ -8,7 +8,7 @@ from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
-from nbbench.work.hunks import HunkCause, HunkSearch
+from nbbench.work.hunk_causes import HunkCause, HunkSearch
 
 
 def hunk_blocks(search: HunkSearch) -> list[Block]:

@@ -7,11 +7,10 @@ import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nbbench.ledger import Hunk
+from nbbench.ledger import Hunk, TreeHunk
 from nbbench.subject.diff import parse_diff
 from nbbench.subject.equal_code import bare_program, looks_at_itself
 from nbbench.subject.git import git
@@ -21,46 +20,6 @@ _OPTIONS = ("--unified=0", "--inter-hunk-context=0", "--diff-algorithm=histogram
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")  # as git has them, with their ends
 _MOST_PARSED = 100  # hunks that are looked at one by one: each takes the parser twice
-
-
-@dataclass(frozen=True, slots=True)
-class TreeHunk:
-    """A piece of a difference that can be applied without the others.
-
-    Lines of a Python file, or, without `lines`, the file as a whole: added, deleted, renamed, or replaced
-    where it is no Python source. A path is empty where there is no such file.
-    """
-
-    base_path: str
-    head_path: str
-    lines: Hunk | None = None
-
-    @property
-    def whole(self) -> str:
-        """What happens to the file as a whole; '' where only lines of it change."""
-        if self.lines is not None:
-            return ""
-        if self.base_path and self.head_path:
-            return "replaced" if self.base_path == self.head_path else "renamed"
-        return "added" if self.head_path else "deleted"
-
-    @property
-    def place(self) -> str:
-        """Where it stands: `path:first-last` in head, or in base where it only takes lines away."""
-        if self.lines is None:
-            moved = self.whole == "renamed"
-            return f"{self.base_path} → {self.head_path}" if moved else self.head_path or self.base_path
-        new = self.lines.added
-        path, first = (
-            (self.head_path, self.lines.head_start) if new else (self.base_path, self.lines.base_start)
-        )
-        last = first + len(new or self.lines.removed) - 1
-        return f"{path}:{first}" + (f"-{last}" if last > first else "")
-
-    @property
-    def change(self) -> str:
-        """What it does: `-1 +2` lines, or what happens to the file."""
-        return self.whole or f"-{len(self.lines.removed)} +{len(self.lines.added)}"  # type: ignore[union-attr]
 
 
 class TreeDifference:
@@ -100,7 +59,8 @@ class TreeDifference:
             return self.hunks
         every = frozenset(self.hunks)
         ends = self.key(()), self.key(every)
-        return tuple(one for one in self.hunks if (self.key((one,)), self.key(every - {one})) != ends)
+        found = tuple(one for one in self.hunks if (self.key((one,)), self.key(every - {one})) != ends)
+        return found if self.key(found) == ends[1] else self.hunks
 
     def write(self, chosen: Collection[TreeHunk], folder: Path) -> None:
         """Write the base tree with the chosen hunks as `folder`, which must not be there.
