@@ -18,8 +18,11 @@ _LOOP = "NotImplementedError: its host work is that of 1,000 points, or a loop o
 WORKLOADS = {name: build for name, build in suite_cases().items() if "-100000-" not in name}
 
 
-def write(workloads: list[str]) -> None:
-    """Record importing the subject and the named workloads, and keep them in the ledger file."""
+def write(workloads: list[str], again: bool = False) -> None:
+    """Record importing the subject and the named workloads, and keep them in the ledger file.
+
+    `again` is for what is on record already: it tells what does not repeat.
+    """
     subject.prepare(threads=1)  # several trees may be recorded at a time
     found = record_host(
         subject.load,
@@ -27,9 +30,10 @@ def write(workloads: list[str]) -> None:
         workloads,
         source_root=subject.source_root(),
         clean=lambda text: redact_text(text, os.environ),
+        reseed=again,
     )
     left_out = [HostWork(name, PYTHON, error=_LOOP) for name in workloads if name not in WORKLOADS]
-    save([], [*found, *left_out])
+    save([], [*found, *left_out], again=again)
 
 
 def _build(build: Callable[[], subject.Case]) -> Callable[[], object]:

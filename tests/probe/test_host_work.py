@@ -17,9 +17,18 @@ from pathlib import Path
 import pytest
 from host_sample import PACKAGE, SOURCE, write_subject
 
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostCount, HostKind, HostPhase, HostWork
+from nbbench.host import (
+    HOST_KINDS,
+    IMPORT_WORKLOAD,
+    MEMORY_UNIT,
+    OF_TENSORS,
+    HostCount,
+    HostKind,
+    HostPhase,
+    HostWork,
+)
 from nbbench.model import Phase
-from nbbench.probe import host_phases
+from nbbench.probe import forked as forks
 from nbbench.probe.host_events import TraceEvents, c_name
 from nbbench.probe.host_work import HostRecorder, memory_peak
 
@@ -241,19 +250,20 @@ class TestTree:
 
 def test_kinds_are_all_met(counted):
     met = Counter(key[0] for phase in counted.values() for key in phase)
-    assert set(met) == {str(kind) for kind in HostKind}
+    of_tensors = {kind for metric in OF_TENSORS for kind in HOST_KINDS[metric]}
+    assert set(met) == {str(kind) for kind in HostKind if kind not in of_tensors}
 
 
 @pytest.mark.parametrize("written", [b"\x80\x04N.", b"[1", b'{"a": 1}', b"[]", b"1.5", b"[" * 100_000])
 def test_what_a_subject_writes_into_the_answer_is_data_and_never_code(monkeypatch, written):
     """The child runs the subject, which may write into any open file: a pickle would run what it says."""
 
-    def child(_, writing):
+    def child(_function, writing, *_more):
         os.write(writing, written[:60_000])
         os._exit(0)
 
-    monkeypatch.setattr(host_phases, "_become_child", child)
-    assert host_phases._forked(lambda: 1) == "the process wrote something else than its counts"
+    monkeypatch.setattr(forks, "_become_child", child)
+    assert forks.forked(lambda: 1, int) == "the process wrote something else than its counts"
 
 
 def test_answers_come_back_whole():
@@ -261,4 +271,4 @@ def test_answers_come_back_whole():
     counts = (HostCount(HostKind.FILE, "a.py", 3, "run", "odd\udcff.txt", 2),)
     whole = HostWork("w", "3.11", (HostPhase(Phase.WARM, counts),)), ["json"]
     for answer in (7, "an error", whole):
-        assert host_phases._forked(lambda answer=answer: answer) == answer
+        assert forks.forked(lambda answer=answer: answer, int | tuple[HostWork, list[str]]) == answer
