@@ -24,6 +24,9 @@ class HostKind(StrEnum):
     FILE = "file"  # opened
     OUTPUT = "output"  # bytes to stdout or stderr
     WARNING = "warning"
+    LAUNCH = "launch"  # a thread or another process is started
+    WAIT = "wait"  # for time to pass, a thread, a process: how long it takes is not counted
+    SETTING = "setting"  # of torch for the whole process, that is another one when the phase ends
     MEMORY = "memory"  # by which the peak of what Python's allocators handed out rose on the line
     OPERATION = "operation"  # of torch that moves bytes, by name and dtype
     MOVED = "moved"  # bytes that those read and wrote
@@ -56,6 +59,10 @@ class HostMetric(StrEnum):
     OUTPUT = "B printed"
     MEMORY = "B held"
     FILES = "files"
+    WARNINGS = "warnings"
+    LAUNCHES = "launches"
+    WAITS = "waits"
+    SETTINGS = "settings changed"
     OPERATIONS = "tensor operations"
     MOVED = "B moved"
     ALIVE = "B alive"
@@ -67,11 +74,18 @@ HOST_KINDS = {
     HostMetric.OUTPUT: (HostKind.OUTPUT,),
     HostMetric.MEMORY: (HostKind.MEMORY,),
     HostMetric.FILES: (HostKind.FILE,),
+    HostMetric.WARNINGS: (HostKind.WARNING,),
+    HostMetric.LAUNCHES: (HostKind.LAUNCH,),
+    HostMetric.WAITS: (HostKind.WAIT,),
+    HostMetric.SETTINGS: (HostKind.SETTING,),
     HostMetric.OPERATIONS: (HostKind.OPERATION,),
     HostMetric.MOVED: (HostKind.MOVED,),
     HostMetric.ALIVE: (HostKind.ALIVE,),
 }
 """What each of them counts."""
+
+OF_WARM_RUNS = (HostMetric.FILES, HostMetric.WARNINGS)
+"""Metrics that are judged of warm runs alone: what happens once a process is no loss."""
 
 OF_TENSORS = (HostMetric.OPERATIONS, HostMetric.MOVED, HostMetric.ALIVE)
 """Metrics of tensors, recorded with the ledger and not with the rest."""
@@ -79,6 +93,7 @@ OF_TENSORS = (HostMetric.OPERATIONS, HostMetric.MOVED, HostMetric.ALIVE)
 _CAUSES: dict[str, Cause] = {
     HostMetric.MODULES: Cause.IMPORT,
     HostMetric.OUTPUT: Cause.OUTPUT,
+    HostMetric.WARNINGS: Cause.OUTPUT,
     **dict.fromkeys(OF_TENSORS, Cause.WORK),
 }
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
-from nbbench.host import HOST_TRACK, OF_TENSORS, HostMetric, host_metric
+from nbbench.host import HOST_TRACK, OF_TENSORS, OF_WARM_RUNS, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
@@ -116,7 +116,10 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
     "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "files": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    **dict.fromkeys(
+        ("files", "warnings", "launches", "waits", "settings changed"),
+        (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    ),
     "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
@@ -134,7 +137,7 @@ _HOST = {
     host_metric(metric, phase): (metric.value, phase)
     for phase in (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST, Phase.WARM)
     for metric in HostMetric
-    if metric is not HostMetric.FILES or phase is Phase.WARM  # a file that each run opens
+    if metric not in OF_WARM_RUNS or phase is Phase.WARM
     if metric not in OF_TENSORS or phase in (Phase.CONSTRUCT, Phase.FIRST)  # a warm run has its ledger
 }
 

@@ -78,7 +78,7 @@ def _how_it_ended(code: int, said: str, root: str, limit_s: float) -> str:
 
 
 def _become_child(function: Callable[[], Any], writing: int, trace: TextIO, limit_s: float) -> None:
-    code, leave = 1, os._exit
+    code, leave, pid = 1, os._exit, os.getpid()
 
     def leaving(status: int) -> None:
         faulthandler.dump_traceback(trace, all_threads=False)
@@ -95,8 +95,9 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO, limi
             answer = function()
         except (Exception, SystemExit) as error:
             answer = f"{type(error).__name__}: {error}"
-        with os.fdopen(writing, "w", encoding="ascii") as stream:
-            json.dump(msgspec.to_builtins(answer), stream)
+        if os.getpid() == pid:  # and not a process that the subject forked and did not end
+            with os.fdopen(writing, "w", encoding="ascii") as stream:
+                json.dump(msgspec.to_builtins(answer), stream)
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -8,21 +8,19 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from compileall import compile_dir
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, PYTHON, HostKind, HostWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
 from nbbench.probe.forked import forked
-from nbbench.probe.host_work import HostRecorder, memory_peak
+from nbbench.probe.host_work import HostRecorder, Program, memory_peaks
 
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""
 
 _COUNTED = tuple[HostWork, list[str]]  # a program's host work, and the modules of others that it imported
-
-_Program: TypeAlias = Callable[[Callable[[Phase], AbstractContextManager[None]]], None]
 
 
 def record_host(
@@ -83,22 +81,21 @@ class _Tree:
         self._root, self._clean = root, clean
         self._forked = functools.partial(forked, root=root, reseed=reseed)
 
-    def record(self, name: str, program: _Program) -> tuple[HostWork, list[str]]:
+    def record(self, name: str, program: Program) -> tuple[HostWork, list[str]]:
         """A program's host work, and the modules of others that it imported.
 
         Memory is followed line by line where a first child says that there is some to follow.
         """
-        peak = self._forked(lambda: memory_peak(lambda: program(lambda _: nullcontext())), int)
-        if isinstance(peak, str):
-            return HostWork(name, PYTHON, error=self._clean(peak)), []
-        large = peak >= MEMORY_UNIT // 2
-        answer = self._forked(lambda: self._counted(name, program, memory=large), _COUNTED)
+        peaks = self._forked(lambda: memory_peaks(program), dict[str, int])
+        if isinstance(peaks, str):
+            return HostWork(name, PYTHON, error=self._clean(peaks)), []
+        answer = self._forked(lambda: self._counted(name, program, peaks), _COUNTED)
         if isinstance(answer, str):
             return HostWork(name, PYTHON, error=self._clean(answer)), []
         return answer
 
-    def _counted(self, name: str, program: _Program, *, memory: bool) -> tuple[HostWork, list[str]]:
-        recorder = HostRecorder(self._root, memory=memory)
+    def _counted(self, name: str, program: Program, peaks: Mapping[str, int]) -> tuple[HostWork, list[str]]:
+        recorder = HostRecorder(self._root, peaks=peaks)
         program(recorder.phase)
         counts = [one for phase in recorder.phases for one in phase.counts]
         modules = [one.name for one in counts if one.kind is HostKind.MODULE]

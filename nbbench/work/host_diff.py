@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nbbench.host import HOST_KINDS, HostCount, HostKind, HostMetric, HostPhase, HostSite, HostWork
+from nbbench.host import (
+    HOST_KINDS,
+    OF_WARM_RUNS,
+    HostCount,
+    HostKind,
+    HostMetric,
+    HostPhase,
+    HostSite,
+    HostWork,
+)
 from nbbench.metrics import least_change, least_effect
 from nbbench.model import EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
@@ -51,15 +60,15 @@ class HostDiff:
     def counts(self) -> bool:
         """Whether it is large enough for a verdict: relative and absolute, as the registry has it.
 
-        Only a file that each run opens counts; importing may import a few modules more. Where steps are few,
-        half as many again count, too: a constructor that does everything twice.
+        Files and warnings count where each run has them; importing may import a few modules more. Where steps
+        are few, half as many again count, too: a constructor that does everything twice.
         """
         moved, least = abs(self.after - self.before), least_change(self.metric)
         if self.metric is HostMetric.STEPS and abs(self.effect) > _MUCH:
             least = _FEW_STEPS
         if self.metric is HostMetric.MODULES and self.phase is Phase.IMPORT:
             least = _FEW_MODULES
-        if self.metric is HostMetric.FILES and self.phase is not Phase.WARM:
+        if self.metric in OF_WARM_RUNS and self.phase is not Phase.WARM:
             return False
         return moved >= least and abs(self.effect) > least_effect(self.metric)
 
