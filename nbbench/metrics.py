@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
+from nbbench.growth import ORDER_TRACK, STEPS, Quantity
 from nbbench.host import HOST_TRACK, OF_TENSORS, OF_WARM_RUNS, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
@@ -113,6 +114,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "B/pixel": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "B/point": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "exponent": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
+    "order": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
     "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
@@ -156,6 +158,7 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
     "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
     **{name: ledger_count(name, unit) for name, (unit, _) in _HOST.items()},
+    **{one.metric: ledger_count(one.metric, "order") for one in Quantity},
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
 
@@ -179,6 +182,7 @@ def least_change(unit: str) -> float:
 _ROLES: Mapping[str, Role] = {
     "track_upcast_bytes": Role.DTYPE,
     "track_output_dtype": Role.DTYPE,
+    **{one.metric: Role.HOST for one in Quantity if one.of_host},
     "Ceiling.track_copy_ceiling": Role.MACHINE,
     "Traffic.track_dispatched": Role.DERIVED,  # views included: the count that moves bytes decides
     "Traffic.track_bandwidth": Role.DERIVED,
@@ -244,6 +248,8 @@ def phase_of(key: SeriesKey) -> Phase:
     kind, _, what = name.partition("_")
     if name.startswith(HOST_TRACK):
         return _HOST[name][1] if name in _HOST else Phase.WARM
+    if name.startswith(ORDER_TRACK):
+        return next((phase for phase, one in STEPS.items() if one.metric == name), Phase.WARM)
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
     if (declared := workloads.phase_of(key)) is not None:

@@ -10,6 +10,7 @@ _LARGE_SI = ("", "k", "M", "G", "T")
 _COUNTED = ("steps", "modules", "files", "operations", "tensor operations", "warnings", "waits")
 # Numbers outside of these are written with a power of ten.
 _LEAST, _MOST = 1e-4, 1e15
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_value(value: float | None, unit: str) -> str:
@@ -25,9 +26,16 @@ def format_value(value: float | None, unit: str) -> str:
     if unit == "B/s":
         power = min(int(math.log10(abs(value)) // 3), 4) if 1 <= abs(value) < math.inf else 0
         return f"{format_number(value / 1000**power)} {_LARGE_SI[power]}B/s"
+    if unit == "order":
+        return f"O({format_power(round(value))})"
     if value == 1 and unit in _COUNTED:
         unit = unit.removesuffix("s")
     return f"{format_number(value)} {unit}".strip()
+
+
+def format_power(order: int) -> str:
+    """A power of N: 1, N, N²."""
+    return {0: "1", 1: "N"}.get(order, f"N{str(order).translate(_SUPERSCRIPTS)}")
 
 
 def format_number(value: float) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.judge import host_verdicts, lost_verdict, without_base, workload_verdicts
+from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
+from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.ledger_files import machine_failed
@@ -24,7 +25,9 @@ from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.repeats import recorded_again
+from nbbench.work.scaling import OrderChange, diff_orders
 from nbbench.work.work import line_match
+from nbbench.workloads import suite_workloads
 
 _NOTHING = HostWork("", "")
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
@@ -35,7 +38,8 @@ class ExactWork:
     """The exact work of base and head.
 
     `diffs` are of workloads that ran on both sides, `host` the host work that moved, `host_equal` the series
-    of which none did; `lost` ran at base and cannot at head; `not_judged` are all others.
+    of which none did, `orders` and `orders_equal` the same of how scales grow; `lost` ran at base and cannot
+    at head; `not_judged` are all others.
     """
 
     diffs: tuple[LedgerDiff, ...] = ()
@@ -43,6 +47,8 @@ class ExactWork:
     not_judged: tuple[NotJudged, ...] = ()
     host: tuple[HostDiff, ...] = ()
     host_equal: tuple[str, ...] = ()
+    orders: tuple[OrderChange, ...] = ()
+    orders_equal: tuple[str, ...] = ()
 
     @property
     def new_images(self) -> list[str]:
@@ -59,7 +65,8 @@ class ExactWork:
             for verdict in workload_verdicts(diff, acknowledged, image_accepted=diff.workload in images)
         ]
         host = host_verdicts(self.host, self.host_equal, acknowledged)
-        return [*self.lost, *found, *host]
+        orders = order_verdicts(self.orders, self.orders_equal, acknowledged)
+        return [*self.lost, *found, *host, *orders]
 
 
 def exact_work(
@@ -110,7 +117,8 @@ def _compare(
             if not (varies[0] | varies[1]) - {IMAGE}:
                 diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
     work = ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
-    return _with_host(settings, work, ends, match, say)
+    work = _with_host(settings, work, ends, match, say)
+    return _with_orders(settings, work, ends, server, say) if diffs else work
 
 
 def _varies(series: str, places: Collection[str], *, new: bool) -> NotJudged:
@@ -160,6 +168,39 @@ def _with_host(
         else:
             equal.append(series)
     return ExactWork(work.diffs, tuple(lost), tuple(not_judged), tuple(moved), tuple(equal))
+
+
+def _with_orders(
+    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], server: WarmServer, say: Say
+) -> ExactWork:
+    """How the scales grow on both sides: of all families but those whose workloads do just the same work."""
+    names = [diff.workload for diff in work.diffs]
+    figures = [known_host(settings, commit) for commit in ends]
+    moved = {
+        one.workload.partition("-")[0]
+        for one in work.diffs
+        if not one.equal or one.peak_effect or len({_steps(side.get(one.workload)) for side in figures}) > 1
+    }
+    same = {name.partition("-")[0] for name in names} - moved
+    scales = [one for one in suite_workloads(settings.root).scales if one.family not in same]
+    base, head = scaled_work(settings, ends, scales, say=say, server=server)
+    changes: list[OrderChange] = []
+    equal, not_judged = [], list(work.not_judged)
+    for name in (one.name for one in scales):
+        if name not in base or name not in head or base[name].error or head[name].error:
+            errors = (side[name].error for side in (base, head) if name in side)
+            why = next(filter(None, errors), "not recorded").partition("\n")[0]
+            not_judged.append(NotJudged(f"growth of {name}", NotJudgedReason.SKIPPED, detail=why))
+        elif found := diff_orders(base[name], head[name]):
+            changes += found
+        else:
+            equal.append(name)
+    orders = tuple(changes), tuple(equal)
+    return replace(work, orders=orders[0], orders_equal=orders[1], not_judged=tuple(not_judged))
+
+
+def _steps(one: HostWork | None) -> object:
+    return one.figures if one else None
 
 
 def accepted_images(

@@ -42,10 +42,13 @@ def ledger_series(
 def _point(
     commit: Commit, ledger: Ledger, metric: str, figure: Callable[[Ledger], float | None]
 ) -> Point | None:
-    """The figure of one ledger; None where it was not counted when the ledger was recorded, or varies."""
+    """The figure of one ledger; None where it was not counted when the ledger was recorded, or varies.
+
+    What stands for a scale has no pixels, and no figures but its orders.
+    """
     if set(ledger.varies) - {IMAGE} and not metric.startswith(HOST_TRACK):
         return None
-    if ledger.error or not ledger.pixels:
+    if ledger.error or not (ledger.pixels or ledger.counts):
         return Point(commit.position, commit.hash, None, Status.FAILED)
-    value = figure(ledger)
+    value = figure(ledger) if ledger.pixels else dict(ledger.counts).get(metric)
     return None if value is None else Point(commit.position, commit.hash, value, Status.OK)

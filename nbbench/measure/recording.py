@@ -20,16 +20,19 @@ from typing import Any
 
 import torch
 
+from nbbench.growth import ScaledWork
 from nbbench.host import REPEATS, HostWork
 from nbbench.ledger import Ledger
 from nbbench.model import Phase
 from nbbench.probe import ceiling
 from nbbench.probe.forked import forked
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
+from nbbench.probe.scaled_work import record_scale
 from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import write_ledgers
+from nbbench.workloads import Scale
 
 _REPEAT = 7
 _BUDGET_S = 2.0
@@ -74,10 +77,14 @@ def source_root() -> str:
 
 def suite_cases() -> dict[str, Callable[[], Case]]:
     """What builds each workload, by name, of every module that the suite declares benchmarks of."""
+    return _of_modules("CASES")
+
+
+def _of_modules(table: str) -> dict[str, Callable[..., Case]]:
     declared = importlib.import_module("benchmarks.workloads").BENCHMARKS
     modules = sorted({one.benchmark.partition(".")[0] for one in declared})
-    found = [getattr(importlib.import_module(f"benchmarks.{name}"), "CASES", {}) for name in modules]
-    return {name: build for cases in found for name, build in cases.items()}
+    found = [getattr(importlib.import_module(f"benchmarks.{name}"), table, {}) for name in modules]
+    return {name: build for tables in found for name, build in tables.items()}
 
 
 def ledger_of(case: Case) -> Ledger:
@@ -94,17 +101,20 @@ def failed_ledger(name: str, error: BaseException) -> Ledger:
 def save(
     ledgers: Iterable[Ledger],
     host: Iterable[HostWork] = (),
+    scaled: Iterable[ScaledWork] = (),
     starts: Iterable[HostWork] = (),
     *,
     again: bool = False,
 ) -> None:
-    """Keep exact work beside asv's results (where the environment asks for it).
+    """Keep exact work, line by line, beside asv's results (where the environment asks for it).
 
     `again` says that it was recorded before: what is kept then learns what does not repeat.
     """
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
-    kept, counted = {one.workload: one for one in ledgers}, {one.workload: one for one in host}
-    if path and (kept or counted):
+    kept = {ledger.workload: ledger for ledger in ledgers}
+    counted = {one.workload: one for one in host}
+    scales = {one.scale: one for one in scaled}
+    if path and (kept or counted or scales):
         write_ledgers(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
@@ -112,6 +122,7 @@ def save(
             torch=version("torch").partition("+")[0],
             ledgers=kept,
             host=counted,
+            scaled=scales,
             starts={one.workload: one for one in starts},
             again=again,
         )
@@ -161,6 +172,25 @@ def _record(name: str, cases: Mapping[str, Callable[[], Case]]) -> tuple[Ledger,
         return failed_ledger(name, error), HostWork(name, "")
     phases = start_phase(Phase.CONSTRUCT, building), start_phase(Phase.FIRST, first, ledger)
     return ledger, HostWork(name, "", phases)
+
+
+def write_scaled(scales: list[str]) -> None:
+    """Record the named scales and keep them in the ledger file; what fails is kept as its error."""
+    prepare(threads=1)
+    builders, found = _of_modules("BUILDERS"), []
+    for one in importlib.import_module("benchmarks.workloads").SCALES:
+        if one.name in scales:
+
+            def build(value: int, one: Scale = one) -> tuple[Callable[[], torch.Tensor], torch.dtype]:
+                case = builders[one.family](value, *dict(one.fixed).values())
+                return case.run, case.asked
+
+            found.append(record_scale(one, build, source_root=source_root(), clean=_redacted))
+    save([], scaled=found)
+
+
+def _redacted(text: str) -> str:
+    return redact_text(text, os.environ)
 
 
 def machine(path: str) -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 from nbbench.host import MEMORY_UNIT, HostCount, HostKind, HostPhase
 from nbbench.model import Phase
@@ -35,6 +35,10 @@ _WAITS = frozenset(
 _LOOKS, _JUST_NOW = 200_000, 1000
 _NOWHERE: tuple[Code | None, int] = (None, 0)
 _STREAMS = {"stdout": 1, "stderr": 2}
+
+
+Program: TypeAlias = Callable[[Callable[[Phase], AbstractContextManager[None]]], object]
+"""Runs phases, each inside the block that it is given for it."""
 
 
 class HostRecorder:
@@ -72,9 +76,7 @@ class HostRecorder:
         self.phases.append(watch.phase(phase))
 
 
-def memory_peaks(
-    program: Callable[[Callable[[Phase], AbstractContextManager[None]]], object],
-) -> dict[str, int]:
+def memory_peaks(program: Program) -> dict[str, int]:
     """The most bytes from Python's allocators that were alive at once in each phase of a program."""
     found: dict[str, int] = {}
 

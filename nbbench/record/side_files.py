@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
@@ -35,7 +36,7 @@ _MAX_NAME = 500
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
     """The ledgers of one tree under one torch version, its host work, and what tensors do while a workload
-    starts up (`starts`), by workload."""
+    starts up (`starts`), by workload; and its scales."""
 
     tree: str
     commit: str
@@ -43,6 +44,7 @@ class LedgerFile:
     workloads: Mapping[str, Ledger]
     host: Mapping[str, HostWork] = field(default_factory=dict)
     starts: Mapping[str, HostWork] = field(default_factory=dict)
+    scaled: Mapping[str, ScaledWork] = field(default_factory=dict)
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -60,10 +62,8 @@ class LedgerFile:
         A line that varies in one workload is known to vary in all.
         """
         found = {name: one for name, one in self.host.items() if one.python == python}
-        joined = {
-            name: found[name].joined(one) if name in found else one for name, one in self.starts.items()
-        }
-        found |= joined
+        for name, one in self.starts.items():
+            found[name] = found[name].joined(one) if name in found else one
         varies = tuple(sorted({site for one in found.values() for site in one.varies}))
         return {name: dataclasses.replace(one, varies=varies) for name, one in found.items()}
 
@@ -73,10 +73,19 @@ class LedgerFile:
         usable = {name: one for name, one in self.host_under(PYTHON).items() if not one.error}
         shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
         more = {name: (*shared, *one.figures) for name, one in usable.items()}
+        orders = {name: _orders(one) for name, one in self.scaled.items()}
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
             for name, one in self.ledgers.items()
+        } | {
+            name: Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", counts=one)
+            for name, one in orders.items()
+            if one
         }
+
+
+def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
+    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if scaled.python == PYTHON)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:
@@ -130,11 +139,12 @@ def write_ledgers(
     torch: str,
     ledgers: Mapping[str, Ledger],
     host: Mapping[str, HostWork] | None = None,
+    scaled: Mapping[str, ScaledWork] | None = None,
     starts: Mapping[str, HostWork] | None = None,
     *,
     again: bool = False,
 ) -> None:
-    """Write the ledgers and the host work of a tree, keeping the workloads that the file has already.
+    """Write ledgers, host work and scales of a tree, keeping the others that the file has already.
 
     `again` says that they were recorded before: what the file has stays, and learns what does not repeat.
 
@@ -157,12 +167,12 @@ def write_ledgers(
             "torch": torch,
             "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
-        for kind, old, new in (
-            ("host", before.host if before else {}, host),
-            ("starts", before.starts if before else {}, starts),
-        ):
-            if counted := _merged(old, new or {}, again=again):
-                content[kind] = {name: flat(counted[name]) for name in sorted(counted)}
+        counted = _merged(before.host if before else {}, host or {}, again=again)
+        started = _merged(before.starts if before else {}, starts or {}, again=again)
+        scales = {**(before.scaled if before else {}), **(scaled or {})}
+        for section, found in (("host", counted), ("starts", started), ("scaled", scales)):
+            if found:
+                content[section] = {name: flat(found[name]) for name in sorted(found)}
         text = json.dumps(content, separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):

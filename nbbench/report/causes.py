@@ -107,6 +107,16 @@ def _host(f: Figures) -> list[str]:
     return [*said, *more]
 
 
+@says("order")
+def _order(f: Figures) -> list[str]:
+    before, after = (f"as {units.format_power(n)}" if n else "not at all" for n in (f["before"], f["after"]))
+    named = ", ".join(
+        f"{path}:{line} {function}" if path else "(benchmark)" for path, line, function in f["lines"]
+    )
+    where = f", {'at' if f['after'] > f['before'] else 'before at'} {named}" if named else ""
+    return [f"{f['quantity']} of {f['scale']} grow {after} instead of {before}{where}"]
+
+
 @says("malloc")
 def _malloc(_: Figures) -> list[str]:
     return [f"remedy: {MALLOC_REMEDY}"]

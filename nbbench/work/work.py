@@ -18,6 +18,7 @@ from nbbench.measure.ledgers import (
     record_ledgers,
     workload_ledgers,
 )
+from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
@@ -30,8 +31,10 @@ from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.repeats import recorded_again
+from nbbench.work.scaling import ScaleLaws, scale_laws
 from nbbench.work.timing import load_times
 from nbbench.work.work_share import WorkShare
+from nbbench.workloads import suite_workloads
 
 _Sides = Sequence[Mapping[str, Ledger]]
 
@@ -125,6 +128,29 @@ def whole_ledgers(
             made = record_ledgers(settings, server, commit, old)
         found |= {name: made[name] for name in old}
     return found
+
+
+def commit_laws(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str] | None, *, say: Say
+) -> list[ScaleLaws]:
+    """The laws of growth of a commit; what is missing is recorded where a subject is registered.
+
+    Raises UsageError where the suite declares no scale, or none that matches.
+    """
+    declared = suite_workloads(settings.root)
+    names = ", ".join(one.name for one in declared.scales)
+    if not names:
+        hint = "declare SCALES in benchmarks/workloads.py (docs/ledger.md)"
+        raise UsageError("this suite declares no scales", hint=hint)
+    scales = [one for one in declared.scales if wanted is None or wanted.search(one.name)]
+    if not scales:
+        raise UsageError("no scale matches", hint=f"scales: {names}")
+    torch = ledger_torch(settings, (commit,), say)
+    (found,) = scaled_work(settings, [commit], scales, torch=torch, say=say)
+    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
+    return [
+        scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales if one.name in found
+    ]
 
 
 def _ledgers(
