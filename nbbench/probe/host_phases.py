@@ -20,7 +20,8 @@ from nbbench.probe.host_work import HostRecorder, Program, memory_peaks
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""
 
-_COUNTED = tuple[HostWork, list[str]]  # a program's host work, and the modules of others that it imported
+_Counted: TypeAlias = tuple[HostWork, list[str]]
+"""A program's host work, and the modules of others that it imported."""
 
 
 def record_host(
@@ -35,9 +36,10 @@ def record_host(
     """The host work of importing the subject (`load`) and of the wanted workloads.
 
     Each workload has a fork of its own, so that its first run is a first run. The first builder of all is
-    the pilot: it is always recorded, and modules of others that it imports are imported before the other
-    workloads are forked, so that each does not count (and pay for) the same ones again. `clean` is given
-    the text of an error, and `reseed` is that of `forked`. This process must not have imported the subject.
+    the pilot: it is always recorded, with its memory, and modules of others that it imports are imported
+    before the other workloads are forked, so that each does not count (and pay for) the same ones again.
+    `clean` is given the text of an error, and `reseed` is that of `forked`. This process must not have
+    imported the subject.
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
     tree = _Tree(source_root, clean, reseed=reseed)
@@ -48,7 +50,7 @@ def record_host(
     asked, found = set(wanted), [imported]
     for number, (name, build) in enumerate(builders.items()):
         if number == 0 or name in asked:
-            made, modules = tree.record(name, functools.partial(_run, build))
+            made, modules = tree.record(name, functools.partial(_run, build), memory=number == 0)
             found.append(made)
             if number == 0:
                 _import_all(modules)
@@ -81,20 +83,22 @@ class _Tree:
         self._root, self._clean = root, clean
         self._forked = functools.partial(forked, root=root, reseed=reseed)
 
-    def record(self, name: str, program: Program) -> tuple[HostWork, list[str]]:
+    def record(self, name: str, program: Program, *, memory: bool = False) -> _Counted:
         """A program's host work, and the modules of others that it imported.
 
-        Memory is followed line by line where a first child says that there is some to follow.
+        Memory is followed line by line where it is asked for, or a first child says that there is some.
         """
-        peaks = self._forked(lambda: memory_peaks(program), dict[str, int])
+        peaks: dict[str, int] | str | None = None
+        if not memory:
+            peaks = self._forked(lambda: memory_peaks(program), dict[str, int])
         if isinstance(peaks, str):
             return HostWork(name, PYTHON, error=self._clean(peaks)), []
-        answer = self._forked(lambda: self._counted(name, program, peaks), _COUNTED)
+        answer = self._forked(lambda: self._counted(name, program, peaks), _Counted)
         if isinstance(answer, str):
             return HostWork(name, PYTHON, error=self._clean(answer)), []
         return answer
 
-    def _counted(self, name: str, program: Program, peaks: Mapping[str, int]) -> tuple[HostWork, list[str]]:
+    def _counted(self, name: str, program: Program, peaks: Mapping[str, int] | None) -> _Counted:
         recorder = HostRecorder(self._root, peaks=peaks)
         program(recorder.phase)
         counts = [one for phase in recorder.phases for one in phase.counts]
