@@ -120,7 +120,7 @@ def _seal(session: Session) -> None:
     """Replace the opening pages by the final ones and seal the folder. Raises HostError."""
     names = {path.name for path in session.folder.iterdir()} | {pages.METRICS, stamp.CHECKSUMS}
     found = session.capture.findings
-    notes = [*session.notes, *(found.notes if found else ()), *stamp.check_folder(session.folder)]
+    notes = [*session.notes, *(found.notes if found else ())]
     capture = replace(
         session.capture,
         anomalies=(*session.anomalies, *(found.anomalies if found else ())),
