@@ -49,7 +49,7 @@ def record_host(
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
     tree = _Tree(source_root, clean)
-    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load))
+    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load), memory=True)
     if imported.error:
         return [imported]
     load()
