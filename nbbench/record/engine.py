@@ -1,4 +1,4 @@
-"""Opening the database: URLs, SQLite's settings, transactions, and errors in one sentence.
+"""Opening the database: SQLite's settings, transactions, and errors in one sentence.
 
 Statements are SQL that SQLite and PostgreSQL read alike, with `?` in place of values.
 """
@@ -12,15 +12,15 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
 from nbbench.errors import StoreError
+from nbbench.record.database_url import URL_HINT, DatabasePlace, parse_url
 from nbbench.record.tables import UnusableDatabaseError, prepare_tables
 
 # Writers wait for each other; an import holds the database for about a second at a time.
@@ -35,25 +35,6 @@ _WRITER_LOCK = 0x6E62_6265_6E63
 
 # What reading times, lists and packed numbers raises where somebody has changed them in the tables.
 _UNREADABLE = (ValueError, TypeError, zlib.error, struct.error, msgspec.MsgspecError)
-
-_URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
-
-
-@dataclass(frozen=True, slots=True)
-class DatabasePlace:
-    """Where a database is: its URL, which is never to be shown, and how people may see it.
-
-    `file` is that of a SQLite database; None for one in memory and for PostgreSQL.
-    """
-
-    url: str
-    shown: str
-    file: Path | None = None
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether SQLite keeps it."""
-        return self.url.startswith("sqlite:")
 
 
 class Connection:
@@ -235,7 +216,7 @@ class Database:
                     self._place.url, autocommit=True, connect_timeout=_CONNECT_S, prepare_threshold=None
                 )
             except self._driver.ProgrammingError as error:  # it may quote a part of the URL
-                raise StoreError("the database URL does not parse", hint=_URL_HINT) from error
+                raise StoreError("the database URL does not parse", hint=URL_HINT) from error
             handle.execute(f"SET lock_timeout = {int(self._timeout_s * 1000)}")
             return handle
         # WAL needs a file beside the database even to read, unless nothing is said to change it.
@@ -264,36 +245,6 @@ class Database:
 def commit(handle: Any, begin: str) -> None:
     """End the transaction that `begin` began."""
     handle.execute("COMMIT")
-
-
-def parse_url(url: str) -> DatabasePlace:
-    """The database that a URL means; `postgres://` and psycopg's name are PostgreSQL's too.
-
-    Raises StoreError, which quotes nothing behind the scheme: a password may stand anywhere in it.
-    """
-    scheme, found, rest = url.partition("://")
-    if scheme == "sqlite" and found:
-        path = rest.removeprefix("/")
-        file = Path(path) if path not in ("", ":memory:") else None
-        return DatabasePlace(url, str(file) if file else url, file)
-    unclear = StoreError(
-        f"the database URL ({f'{scheme}://…' if found else 'given'}) does not parse", hint=_URL_HINT
-    )
-    if not found:
-        raise unclear
-    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise StoreError(f"no such kind of database: {scheme}", hint=_URL_HINT)
-    try:
-        parts = urlsplit(f"postgresql://{rest}")
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise unclear from error
-    if "@" in (parts.password or ""):  # the driver would quote a part of the password as the host
-        raise StoreError("the database URL holds an @ in its password", hint="write it as %40")
-    user = f"{parts.username}@" if parts.username else ""
-    return DatabasePlace(
-        f"postgresql://{rest}", f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}"
-    )
 
 
 def _psycopg() -> Any:

@@ -11,7 +11,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, StoreError, UsageError
 from nbbench.record import Store
 from nbbench.record.branch import branch_line, line_by_date, order_key
-from nbbench.record.engine import parse_url
+from nbbench.record.database_url import parse_url
 from nbbench.record.importing import ImportReport
 from nbbench.record.load import import_results
 from nbbench.record.projects import own_project, place_of

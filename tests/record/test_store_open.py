@@ -14,7 +14,8 @@ import pytest
 from store_trees import commit
 
 from nbbench.errors import NbbenchError, StoreError
-from nbbench.record import Store, engine
+from nbbench.record import Store
+from nbbench.record.database_url import parse_url
 
 
 def refused(url, **options):
@@ -93,7 +94,7 @@ def test_no_error_quotes_a_password():
 
 def test_plain_postgresql_means_psycopg():
     for name in ("postgresql", "postgres", "postgresql+psycopg"):
-        assert engine.parse_url(f"{name}://u:p@h:5/n").shown == "postgresql://u@h:5/n"
+        assert parse_url(f"{name}://u:p@h:5/n").shown == "postgresql://u@h:5/n"
 
 
 def test_an_unreachable_server_does_not_show_the_password():

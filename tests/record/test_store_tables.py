@@ -13,7 +13,7 @@ from store_trees import content, write_tree
 from nbbench.errors import StoreError
 from nbbench.model import NotJudged
 from nbbench.record import Store, schema, tables
-from nbbench.record.engine import parse_url
+from nbbench.record.database_url import parse_url
 from nbbench.record.load import import_results
 
 
