@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import Ledger, TreeHunk
@@ -16,7 +16,7 @@ from nbbench.measure.host import bare_server
 from nbbench.measure.ledgers import open_folder, tree_folder
 from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import invoke, warm_server
+from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
 from nbbench.record.ledger_files import kept_host, kept_ledgers, kept_scales
 from nbbench.subject.hunks import TreeDifference
@@ -106,15 +106,20 @@ class SubsetRecorder:
         environment = tree_environment(self._settings, key, folder, results_dir=self._folder)
         target, argument = _RECORDERS[how]
         wanted = [name] if name != IMPORT_WORKLOAD else []  # which is always recorded
+        call = ["call", target, json.dumps({argument: wanted})]
+        place = str(self._settings.state_dir)
         try:
             self.difference.write(chosen, folder)
             open_folder(self._settings, server, environment, bare=how == "host")
-            invoke(self._settings, server, environment, target, timeout_s=_LIMIT_S, **{argument: wanted})
-        except (InconclusiveError, FileExistsError, NotADirectoryError, IsADirectoryError):
-            self._failed.add((key, name, how))  # its process ended, or its files do not go together
+            done = server.run(call, cwd=place, environment=environment, timeout_s=_LIMIT_S)
+            failed = done.exit_code != 0
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            failed = True  # its files do not go together
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             idle.append(server)
+        if failed:
+            self._failed.add((key, name, how))
 
     def _start(self, how: str) -> WarmServer:
         return self._stack.enter_context(closing(bare_server()) if how == "host" else warm_server())

@@ -15,7 +15,7 @@ from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 from nbbench.work.scaling import OrderChange
 
-IMAGE = "image"
+NEW_IMAGE = "image"
 """The metric of an image: 0 that of base, 1 that of head, both within rounding."""
 
 _TRAFFIC = ("track_bytes_per_pixel", "track_operations")
@@ -28,7 +28,7 @@ _PLACES = 10
 class HunkTarget:
     """A figure that changed between base and head, on the smallest workload that shows it.
 
-    `metric` is that of a ledger (`LEDGER_METRICS`, IMAGE), with a `phase` that of host work, or the order of
+    `metric` is that of a ledger (`LEDGER_METRICS`, NEW_IMAGE), with a `phase` that of host work, or the order of
     growth of a scale, whose name is the `workload` then. `places` are the lines that pay for it, `path:line`
     in either tree.
     """
@@ -165,4 +165,4 @@ def _ledger_targets(diff: LedgerDiff) -> Iterator[HunkTarget]:
             places = tuple([*peaks, *lines] if peak else lines)
             yield HunkTarget(diff.workload, name, "", before, after, places)
     if diff.new_image:
-        yield HunkTarget(diff.workload, IMAGE, "", 0.0, 1.0, tuple(lines))
+        yield HunkTarget(diff.workload, NEW_IMAGE, "", 0.0, 1.0, tuple(lines))

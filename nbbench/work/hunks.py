@@ -22,7 +22,7 @@ from nbbench.stats.minimal_set import TooManyTests, Trial, shrinking_sets
 from nbbench.subject.profile import load_profile
 from nbbench.words import Say
 from nbbench.work.host_diff import HostDiff
-from nbbench.work.hunk_causes import IMAGE, HunkCause, HunkSearch, HunkShare, HunkTarget, hunk_targets
+from nbbench.work.hunk_causes import NEW_IMAGE, HunkCause, HunkSearch, HunkShare, HunkTarget, hunk_targets
 from nbbench.work.ledger_diff import LedgerDiff, compare_images
 from nbbench.work.scaling import OrderChange
 from nbbench.work.work import source_place
@@ -149,7 +149,7 @@ class _Trials:
             return next((float(one.total(metric)) for one in made.phases if one.phase == target.phase), None)
         if isinstance(made, ScaledWork):
             return next((one for name, one in made.orders.items() if name.metric == target.metric), None)
-        if target.metric != IMAGE:
+        if target.metric != NEW_IMAGE:
             return LEDGER_METRICS[target.metric][1](made)
         diff = self._diffs[target.workload]
         for end, figure in ((diff.head, target.after), (diff.base, target.before)):
