@@ -28,9 +28,9 @@ _PLACES = 10
 class HunkTarget:
     """A figure that changed between base and head, on the smallest workload that shows it.
 
-    `metric` is that of a ledger (`LEDGER_METRICS`, NEW_IMAGE), with a `phase` that of host work, or the order of
-    growth of a scale, whose name is the `workload` then. `places` are the lines that pay for it, `path:line`
-    in either tree.
+    `metric` is that of a ledger (`LEDGER_METRICS`, NEW_IMAGE), with a `phase` that of host work, or the order
+    of growth of a scale, whose name is the `workload` then. `places` are the lines that pay for it,
+    `path:line` in either tree.
     """
 
     workload: str
