@@ -32,7 +32,7 @@ def record_ledger(
     `pixels` is the number of pixels (or points) that the work is divided by. The function
     must return the image; lines and functions are sorted by bytes, largest first.
     """
-    with _repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
+    with repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
         image = function()
     traffic = recorder.traffic
     mark = fingerprint(image)
@@ -61,7 +61,7 @@ def record_ledger(
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """What else would decide: when cycles are collected, and how a sum is split among threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

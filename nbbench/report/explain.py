@@ -16,6 +16,7 @@ from nbbench.report.explain_sentences import explanation_sentence, share_sentenc
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
+from nbbench.work.first_difference import FirstDifference
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.shifts import dtype_shifts
@@ -33,6 +34,8 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
+    if found.first is not None:
+        blocks.insert(1, "\n".join(evidence_sentences((found.first.record,))))
     if found.host:
         told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
         blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
@@ -60,9 +63,14 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
             for s in found.shares
         ],
         "host": None if found.host is None else [_plain_host(one) for one in found.host],
+        "first_difference": None if found.first is None else _plain_first(found.first),
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
+
+
+def _plain_first(first: FirstDifference) -> dict[str, Any]:
+    return {**to_plain(first), "sentence": "; ".join(evidence_sentences((first.record,)))}
 
 
 def _plain_host(diff: HostDiff) -> dict[str, Any]:

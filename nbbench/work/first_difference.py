@@ -1,0 +1,208 @@
+"""Where two commits' images begin to differ: the facts of "values first differ at …".
+
+docs/first_difference.md is the definition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbbench.config import Settings
+from nbbench.dataflow import OUTSIDE, Dataflow
+from nbbench.documents import document
+from nbbench.errors import InconclusiveError
+from nbbench.ledger import ImageChange
+from nbbench.measure.process_env import torch_version
+from nbbench.measure.tracing import trace_workload
+from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_runs import warm_server
+from nbbench.model import Commit, EvidenceRecord, to_plain
+from nbbench.record.asv_values import BadFileError, load_object, read_bytes
+from nbbench.record.atomic import write_text
+from nbbench.record.plain import noun_of
+from nbbench.words import Say
+from nbbench.work.dataflow_diff import DataflowDiff, Origins
+from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.line_match import LineMatch
+
+if TYPE_CHECKING:  # numpy's, which a command that finds nothing to compare does without
+    from nbbench.work.first_reason import Values
+
+_KIND = "first-difference"
+_LOOKED_AT = 24  # steps behind the first one, in search of values that agree again but for rounding
+_MOST_BYTES = 128 * 2**20  # of values that a recording writes
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDifference:
+    """Where the values of a workload begin to differ on the way to its image, and why.
+
+    `where` is `path:line` in head, `was` the step's place in base ('' for none); both are empty where torch
+    dispatched nothing that differs. `relative` and `image` are the largest changes of an element over the
+    largest element (None: cannot be compared); the image is `later` operations behind. `before` and `after`
+    are what a dtype or a value was and is. `rounding` says that only the last places differ. The line ran
+    for the `iteration`th of `iterations` times. `origins` counts the lines where values begin to differ by
+    themselves.
+    """
+
+    workload: str
+    reason: str
+    where: str = ""
+    was: str = ""
+    function: str = ""
+    op: str = ""
+    op_before: str = ""
+    relative: float | None = None
+    image: float | None = None
+    later: int = 0
+    before: str = ""
+    after: str = ""
+    rounding: bool = False
+    iteration: int = 1
+    iterations: int = 1
+    origins: int = 1
+    figures_before: tuple[float | None, ...] = ()  # sum, norm, smallest and largest element, in float64
+    figures_after: tuple[float | None, ...] = ()
+
+    @property
+    def record(self) -> EvidenceRecord:
+        """The difference as evidence."""
+        return EvidenceRecord("first difference", to_plain(self))
+
+
+def smallest_change(diffs: Iterable[LedgerDiff]) -> LedgerDiff | None:
+    """The workload with least work of those whose image changed, or else its last bits."""
+    changed = [diff for diff in diffs if diff.image is not ImageChange.SAME_BITS]
+    return min(changed, key=lambda d: (not d.new_image, d.head.cost_bytes, d.workload), default=None)
+
+
+def first_difference(
+    settings: Settings,
+    ends: tuple[Commit, Commit],
+    workload: str,
+    match: LineMatch | None,
+    say: Say,
+    *,
+    server: WarmServer | None = None,
+) -> FirstDifference | None:
+    """Where the values of a workload begin to differ between two commits; what was found once is kept.
+
+    Each side runs twice: to digest all values, and to keep those of the steps in question. None, and said,
+    where it cannot be found out.
+    """
+    trees = "-".join(commit.tree[:16] for commit in ends)
+    name = hashlib.sha256(f"{workload} {torch_version()}".encode()).hexdigest()[:16]
+    path = settings.state_dir / "first_difference" / f"{trees}-{name}.json"
+    with suppress(BadFileError, ValueError):
+        kept = load_object(read_bytes(path), path)
+        return noun_of(FirstDifference, {key: kept[key] for key in kept if key != "schema"})
+    say(f"looking for where the values of {workload} begin to differ")
+    try:
+        with warm_server(server) as warm:
+            found = _find(settings, warm, ends, workload, match)
+    except InconclusiveError as error:
+        say(f"where the image begins to differ was not found: {error}")
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, document(_KIND, found))
+    return found
+
+
+def _find(
+    settings: Settings,
+    server: WarmServer,
+    ends: tuple[Commit, Commit],
+    workload: str,
+    match: LineMatch | None,
+) -> FirstDifference:
+    from nbbench.work.first_reason import FirstReason, judge_start, relative_change
+
+    flows = [trace_workload(settings, server, commit, workload) for commit in ends]
+    diff = DataflowDiff(flows[0], flows[1], match)
+    if diff.same_image:  # the ledgers' images differ, and these do not: their seeds are pinned
+        return FirstDifference(workload, FirstReason.RANDOM)
+    head, base = diff.start()
+    kept = [_to_keep(flow, found, start) for flow, found, start in _sides(diff, base, head)]
+    with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
+        values = [
+            _values(settings, server, commit, flow, steps, Path(folder) / side)
+            for commit, flow, steps, side in zip(ends, flows, kept, ("base", "head"), strict=True)
+        ]
+    image = relative_change(values[0].get(OUTSIDE), values[1].get(OUTSIDE))
+    found = FirstDifference(workload, FirstReason.INPUT, image=image, origins=diff.places)
+    if head is None:
+        return found
+    judged = judge_start(diff, base, head, (values[0], values[1]))
+    site = diff.head.site(head)
+    old = diff.base.site(base) if base is not None and diff.same_site(base, head) else None
+    times = diff.iteration(head)
+    return replace(
+        found,
+        reason=judged.reason,
+        where=f"{site.path}:{site.line}" if site.path else "",
+        was=f"{old.path}:{old.line}" if old and old.path else "",
+        function=site.function,
+        op=site.op,
+        op_before=old.op if old else "",
+        relative=judged.relative,
+        later=max(diff.head.image[1] - head, 0),
+        before=judged.before,
+        after=judged.after,
+        rounding=judged.rounding,
+        iteration=times[0],
+        iterations=times[1],
+        figures_before=_figures(values[0], base),
+        figures_after=_figures(values[1], head),
+    )
+
+
+def _sides(
+    diff: DataflowDiff, base: int | None, head: int | None
+) -> tuple[tuple[Dataflow, Origins, int | None], ...]:
+    return (diff.base, diff.of_base, base), (diff.head, diff.of_head, head)
+
+
+def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
+    """The steps whose values are wanted: the first, what it took, and the next ones that are unknown."""
+    if start is None:
+        return []
+    after = [step for step in found.unknown if step > start]
+    shown = [start, *after[:_LOOKED_AT], *after[-_LOOKED_AT:]]
+    before = [maker for step in shown for _, maker in flow.steps[step].inputs if maker != OUTSIDE]
+    wanted, room = [], _MOST_BYTES
+    for step in dict.fromkeys([*shown, *before]):
+        room -= 16 * flow.values[flow.steps[step].outputs[0]].size
+        if room < 0:
+            break
+        wanted.append(step)
+    return wanted
+
+
+def _values(
+    settings: Settings, server: WarmServer, commit: Commit, flow: Dataflow, steps: Sequence[int], folder: Path
+) -> Values:
+    """The values of these steps, and the image; those of a run that went another way are left out."""
+    import numpy as np
+
+    folder.mkdir()
+    again = trace_workload(settings, server, commit, flow.workload, keep=[*steps, OUTSIDE], folder=folder)
+    if again != flow:
+        raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
+    return {int(path.name): np.fromfile(path, dtype=np.float64) for path in folder.iterdir()}
+
+
+def _figures(values: Values, step: int | None) -> tuple[float | None, ...]:
+    import numpy as np
+
+    found = values.get(step) if step is not None else None
+    if found is None or not found.size:
+        return ()
+    with np.errstate(all="ignore"):
+        figures: tuple[Any, ...] = (found.sum(), np.linalg.norm(found), found.min(), found.max())
+    return tuple(float(one) if np.isfinite(one) else None for one in figures)
