@@ -55,7 +55,7 @@ COMMANDS: dict[str, str] = {
     "capture": "Run a command under guard and keep it as an evidence folder.",
     "bisect": "Find the commit that made a series slower.",
     "export": "Write a run as an evidence folder in the STAMP layout.",
-    "compare-evidence": "Hold one evidence folder against another.",
+    "compare-evidence": "Show two evidence folders side by side.",
     "plan": "Show a plan item's criteria with the newest measured values.",
     "publish": "Write asv's HTML and the page of regressions.",
     "db": "Look after the regression database.",

@@ -7,21 +7,24 @@ events. Rules that hold for both:
 - a generator that goes on counts as a call, as a profiler sees it;
 - a comprehension is part of the function that it stands in, and no call;
 - the outside is what a line of the subject calls by itself: C functions and methods (not classes, not
-  operators), and Python functions of others, those that C calls back included.
+  operators), and Python functions of others, those that C calls back included. An import statement is none.
 
 Only the thread that began to record is looked at.
 """
 
 from __future__ import annotations
 
+import builtins
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 _COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
-_MINE = __file__.rpartition("/")[0] + "/host_"  # the recorder's own frames are nobody's work
+# The recorder's own frames are nobody's work; what an import statement calls is not told by every source.
+_NOBODYS = __file__.rpartition("/")[0] + "/host_", "<frozen importlib"
 _DESCRIPTOR = type(list.append)
 _BUILTIN = type(len)
 
@@ -50,13 +53,15 @@ class Code:
 class Codes:
     """The code objects that were met; those of the subject are kept with their counts.
 
-    `at_line`, where it is given, is called with the code and the line that begins.
+    `at_line`, where it is given, is called with the code and the line that begins. `packages` are the names
+    under which modules of the subject are imported.
     """
 
     def __init__(self, root: str, at_line: Callable[[Code, int], None] | None = None) -> None:
         self._root = root.rstrip("/") + "/"
         self._known: dict[int, tuple[CodeType, Code | None]] = {}
         self.at_line = at_line
+        self.packages = frozenset(one.name.removesuffix(".py") for one in Path(root or "/").glob("*"))
 
     def subject(self, code: CodeType) -> Code | None:
         """The counts of a code object of the subject; None for everybody else's."""
@@ -85,7 +90,7 @@ class Codes:
             mine.calls += mine.is_call
         elif around is not None and (caller := self.subject(around.f_code)) is not None:
             code, module = frame.f_code, frame.f_globals.get("__name__", "")
-            if not code.co_filename.startswith(_MINE):
+            if not code.co_filename.startswith(_NOBODYS):
                 caller.called_outside(around.f_lineno or 0, f"{module}.{code.co_qualname}")
 
     def line(self, mine: Code, line: int) -> None:
@@ -105,26 +110,54 @@ def c_name(function: Any, owner: Any) -> str:
 
 
 class TraceEvents:
-    """`sys.settrace` for lines, `sys.setprofile` for calls."""
+    """`sys.settrace` for lines, `sys.setprofile` for calls.
+
+    Neither listens while a package of others is imported: torch._dynamo makes a million calls, and each
+    would cost four more, to the hook that sees files being opened.
+    """
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         self._locals: dict[int, Callable[..., Any]] = {}
         self._before: tuple[Any, Any] = (None, None)
+        self._import: Callable[..., Any] = builtins.__import__
+        self._replaced = False
 
     def start(self) -> None:
         """Listen in this thread."""
         self._before = sys.gettrace(), sys.getprofile()
+        self._import, builtins.__import__ = builtins.__import__, self._quiet_import
         sys.settrace(self._trace)
         sys.setprofile(self._profile)
 
     def stop(self) -> None:
         """Give the hooks back. Raises NotImplementedError where somebody else took them meanwhile."""
-        replaced = (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
+        replaced = self._replaced or (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
         sys.setprofile(self._before[1])
         sys.settrace(self._before[0])
+        builtins.__import__ = self._import
         if replaced:
             raise NotImplementedError("it sets Python's trace or profile function, which count its host work")
+
+    def _quiet_import(
+        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        """Import, and listen meanwhile only where the module is the subject's."""
+        whose = (globals or {}).get("__package__") or "" if level else name
+        mine = whose.partition(".")[0] in self._codes.packages
+        wanted = (self._trace, self._profile) if mine else (None, None)
+        hooks = sys.gettrace(), sys.getprofile()
+        if hooks == wanted:
+            return self._import(name, globals, locals, fromlist, level)
+        if hooks not in ((None, None), (self._trace, self._profile)):
+            self._replaced = True
+        sys.settrace(wanted[0])
+        sys.setprofile(wanted[1])
+        try:
+            return self._import(name, globals, locals, fromlist, level)
+        finally:
+            sys.setprofile(hooks[1])
+            sys.settrace(hooks[0])
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Column, ForeignKey, MetaData, Table, UniqueConstraint
 from sqlalchemy.schema import ColumnCollectionConstraint
 
-from nbbench.evidence import Folder
 from nbbench.ledger import Ledger
 from nbbench.model import Benchmark, Commit, Decision, Event, NotJudged, ProcessRecord, Result
 from nbbench.record.shapes import Shape
@@ -56,7 +55,6 @@ LEDGER = Shape(Ledger, keys={"workload"})
 DECISION = Shape(Decision)
 EVENT = Shape(Event)
 NOT_JUDGED = Shape(NotJudged)
-FOLDER = Shape(Folder, renamed={"commit": "commit_hash"}, keys={"path"})
 
 
 def _id() -> Column[int]:
@@ -164,8 +162,6 @@ decisions = Table("decisions", metadata, _of_file(), *DECISION.columns())
 events = Table("events", metadata, _of_project(primary_key=True), _ordinal(), *EVENT.columns())
 
 not_judged = Table("not_judged", metadata, _of_project(primary_key=True), _ordinal(), *NOT_JUDGED.columns())
-
-folders = Table("folders", metadata, _of_project(primary_key=True), *FOLDER.columns())
 
 
 def _digest() -> str:

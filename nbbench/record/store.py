@@ -1,4 +1,4 @@
-"""What was concluded from the results: commits' places, events, folders."""
+"""What was concluded from the results: commits' places, events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbbench.evidence import Folder
 from nbbench.model import Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
 from nbbench.record.importing import Importing
@@ -115,27 +114,6 @@ class Store(Importing, StoreReading):
         query = self._of_files(sa.select(table), table).order_by(table.c.date, table.c.file_id)
         with self.reading() as connection:
             return list(dict.fromkeys(schema.DECISION.noun(row) for row in connection.execute(query)))
-
-    def add_folder(self, folder: Folder) -> None:
-        """Keep an evidence folder with its figures, in place of what was known of the same path."""
-        self.forget_folder(folder.path)
-        with self.writing() as connection:
-            row = schema.FOLDER.row(folder, project_id=self.project_id)
-            connection.execute(sa.insert(schema.folders), row)
-
-    def folders(self) -> list[Folder]:
-        """Every evidence folder with its figures, by stamp."""
-        table = schema.folders
-        query = self._mine(sa.select(table), table).order_by(table.c.stamp, table.c.path)
-        with self.reading() as connection:
-            return [schema.FOLDER.noun(row) for row in connection.execute(query)]
-
-    def forget_folder(self, path: str) -> bool:
-        """Forget an evidence folder and its figures; False when it was not known."""
-        c = schema.folders.c
-        with self.writing() as connection:
-            mine = (c.project_id == self.project_id, c.path == path)
-            return connection.execute(sa.delete(schema.folders).where(*mine)).rowcount > 0
 
     def bad_files(self) -> list[tuple[str, str]]:
         """The files of this project that cannot be used, by path, with the reason."""

@@ -14,9 +14,8 @@ from nbbench.record import schema
 _ALEMBIC = "alembic_version"
 _OURS = frozenset({"source_files", "process_records", "change_points"})
 # Tables that this version has no more.
-_FORMER = frozenset(
-    {_ALEMBIC, *_OURS, "tree_files", "trees", "machines", "environments", "folder_figures", "noise_floors"}
-)
+_FORMER = _OURS | {_ALEMBIC, "tree_files", "trees", "machines", "environments", "folders"}
+_FORMER |= {"folder_figures", "noise_floors"}
 _TABLES, _WRITER = "tables", "nbbench"
 
 
