@@ -61,7 +61,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """A run of one workload: its steps in order, and which value is its image, made by which step."""
+    """A run of one workload: its steps in order, and which value is its image, made by which step.
+
+    `figures` are the sum, the norm, the smallest and the largest element, in float64, of what the steps that
+    were asked for gave first, in the order asked for; empty where one of them is not finite.
+    """
 
     workload: str
     steps: tuple[Step, ...] = ()
@@ -69,6 +73,7 @@ class Dataflow:
     arguments: tuple[str, ...] = ()
     values: tuple[ValueDigest, ...] = ()
     image: tuple[int, int] = (-1, OUTSIDE)
+    figures: tuple[tuple[float, ...], ...] = ()
     error: str = ""
 
     def site(self, step: int) -> CallSite:

@@ -23,15 +23,19 @@ def trace_workload(
     workload: str,
     *,
     keep: Sequence[int] = (),
+    weigh: Sequence[int] = (),
     folder: Path | None = None,
 ) -> Dataflow:
-    """Record a workload's dataflow; what the steps in `keep` gave goes to `folder` as float64, by step.
+    """Record a workload's dataflow, with the figures of the steps in `weigh`.
+
+    What the steps in `keep` gave goes to `folder` as float64, a file a step.
 
     Raises InconclusiveError when the workload or its process fails.
     """
     environment = open_tree(settings, server, commit)
-    arguments = {"workload": workload, "keep": list(keep), "folder": str(folder or "")}
-    answer = call(settings, server, environment, "nbbench.measure.tracing:trace", **arguments)
+    asked = {"keep": list(keep), "weigh": list(weigh), "folder": str(folder or "")}
+    target = "nbbench.measure.tracing:trace"
+    answer = call(settings, server, environment, target, workload=workload, **asked)
     try:
         found = noun_of(Dataflow, answer)
     except ValueError as error:
@@ -41,7 +45,7 @@ def trace_workload(
     return found
 
 
-def trace(workload: str, keep: list[int], folder: str, path: str) -> None:
+def trace(workload: str, keep: list[int], weigh: list[int], folder: str, path: str) -> None:
     """In a process that holds the suite: the dataflow of one workload, as JSON at `path`."""
     from nbbench.measure.recording import failed_ledger, prepare, source_root, suite_cases  # these need torch
     from nbbench.probe.digests import pin_seeds, record_dataflow
@@ -52,7 +56,7 @@ def trace(workload: str, keep: list[int], folder: str, path: str) -> None:
     try:
         case = suite_cases()[workload]()
         case.run()
-        found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep)
+        found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep, weigh=weigh)
         for step, values in kept.items():
             values.numpy().tofile(Path(folder) / str(step))
     except (Exception, SystemExit) as error:

@@ -9,7 +9,8 @@ import functools
 import hashlib
 import random
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,20 +34,25 @@ class TooManyStepsError(RuntimeError):
 
 
 def record_dataflow(
-    workload: str, function: Callable[[], torch.Tensor], *, source_root: str, keep: Collection[int] = ()
+    workload: str,
+    function: Callable[[], torch.Tensor],
+    *,
+    source_root: str,
+    keep: Collection[int] = (),
+    weigh: Sequence[int] = (),
 ) -> tuple[Dataflow, dict[int, torch.Tensor]]:
     """Run `function` once and digest every operation's values; the random generators begin at seed 0.
 
     The second answer has the values that the steps in `keep` gave first, widened to float64, and under
-    OUTSIDE the image. Raises TooManyStepsError, and UncountableTensorError for what is not dense.
+    OUTSIDE the image. The steps in `weigh` get their figures. Raises TooManyStepsError, and
+    UncountableTensorError for what is not dense.
     """
-    recorder = DigestRecorder(source_root=source_root, keep=keep)
+    recorder = DigestRecorder(source_root=source_root, keep=keep, weigh=weigh)
     pin_seeds()
     with repeatable(), recorder:
         image = function()
-    return recorder.dataflow(workload, image), recorder.kept | (
-        {OUTSIDE: widened(image)} if OUTSIDE in keep else {}
-    )
+    found = replace(recorder.dataflow(workload, image), figures=tuple(recorder.figures[one] for one in weigh))
+    return found, recorder.kept | ({OUTSIDE: widened(image)} if OUTSIDE in keep else {})
 
 
 def pin_seeds() -> None:
@@ -70,9 +76,12 @@ class DigestRecorder(TrafficLedger):
     torch does not dispatch (numpy's, into memory that it shares) are seen where the next operation reads.
     """
 
-    def __init__(self, *, source_root: str = "", keep: Collection[int] = ()) -> None:
+    def __init__(
+        self, *, source_root: str = "", keep: Collection[int] = (), weigh: Collection[int] = ()
+    ) -> None:
         super().__init__(source_root=source_root)
         self.kept: dict[int, torch.Tensor] = {}
+        self.figures: dict[int, tuple[float, ...]] = dict.fromkeys(weigh, ())
         self._keep = frozenset(keep)
         self._steps: list[Step] = []
         self._tables: tuple[dict[Any, int], ...] = ({}, {}, {})  # sites, arguments, values: their places
@@ -109,14 +118,22 @@ class DigestRecorder(TrafficLedger):
                 if new:
                     read += self._written(tensor, step, whole=not func._schema.is_mutable)
                 given.append(self._made(tensor, step, empty=plan.allocates))
-            if step in self._keep and written:
-                self.kept[step] = widened(written[0])
-        if isinstance(result, float):
-            self._numbers[result] = step
+            if written and (step in self._keep or step in self.figures):
+                self._weigh(step, widened(written[0]))
+        if isinstance(result, bool | int | float):  # read out of a tensor, perhaps to decide something
             given.append(self._number(result))
+            if isinstance(result, float):
+                self._numbers[result] = step
         if given:
             self._steps.append(Step(site, self._place_of(1, told), tuple(read), tuple(given)))
         return result
+
+    def _weigh(self, step: int, values: torch.Tensor) -> None:
+        if step in self._keep:
+            self.kept[step] = values
+        if step in self.figures and values.numel():
+            found = values.sum(), torch.linalg.vector_norm(values), *values.aminmax()
+            self.figures[step] = tuple(map(float, found)) if all(map(torch.isfinite, found)) else ()
 
     def _site(self, func: Any, name: str, inputs: list[torch.Tensor]) -> int:
         place = self._place(sys._getframe(3), inputs, backward=in_backward())

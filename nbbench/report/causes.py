@@ -111,6 +111,8 @@ def _first_difference(f: Figures) -> list[str]:
     why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
     if f["op_before"] not in ("", f["op"]):
         why.append(f"{f['op_before']} before")
+    if f["rounded"]:
+        why.append(f"the last places alone differ before that: {f['rounded']}")
     if f["origins"] > 1:
         why.append(f"{plural(f['origins'] - 1, 'other place')} where values begin to differ")
     return [f"{said}; {', '.join(why)}"]

@@ -10,7 +10,7 @@ from typing import Any
 from nbbench import units
 from nbbench.ledger import ImageChange
 from nbbench.model import NotJudged, NotJudgedReason, to_plain
-from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.blocks import Block, Bullets, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.report.figures import change_icicle
@@ -29,16 +29,19 @@ _WORKLOADS = 10  # rows of the summary
 def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     """The report, with at most `lines` lines a workload."""
     blocks: list[Block] = [explanation_sentence(found)]
+    if found.same_tree:
+        return blocks
+    if found.first is not None:
+        blocks.append("\n".join(evidence_sentences((found.first.record,))))
     if found.diffs:
         blocks += _summary(found)
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
-    if found.first is not None:
-        blocks.insert(1, "\n".join(evidence_sentences((found.first.record,))))
     if found.host:
-        told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
-        blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
+        blocks.append(Title("Host work, by line"))
+        told = [evidence_sentences((one.record,)) for one in found.host[:_WORKLOADS]]
+        blocks += [Bullets(lines, title=total) for total, *lines in told]
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
     return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks

@@ -35,6 +35,11 @@ class Explanation:
     first: FirstDifference | None = None  # of the smallest workload whose image changed
 
     @property
+    def same_tree(self) -> bool:
+        """Whether both commits have the same measured source."""
+        return bool(self.base.tree) and self.base.tree == self.head.tree
+
+    @property
     def main(self) -> LedgerDiff | None:
         """The difference that tells most: a usual workload that moved, else the one that moved most."""
         ranked = sorted(self.diffs, key=lambda d: (-abs(d.cost_effect), not d.new_image, d.workload))

@@ -6,12 +6,13 @@ docs/first_difference.md is the definition.
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbbench.config import Settings
 from nbbench.dataflow import OUTSIDE, Dataflow
@@ -27,7 +28,7 @@ from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
 from nbbench.record.plain import noun_of
 from nbbench.words import Say
-from nbbench.work.dataflow_diff import DataflowDiff, Origins
+from nbbench.work.dataflow_diff import DataflowDiff, Figures, Origins
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.line_match import LineMatch
 
@@ -67,8 +68,9 @@ class FirstDifference:
     iteration: int = 1
     iterations: int = 1
     origins: int = 1
-    figures_before: tuple[float | None, ...] = ()  # sum, norm, smallest and largest element, in float64
-    figures_after: tuple[float | None, ...] = ()
+    rounded: str = ""  # what differed before it, but in the last places alone
+    figures_before: tuple[float, ...] = ()  # sum, norm, smallest and largest element, in float64
+    figures_after: tuple[float, ...] = ()
 
     @property
     def record(self) -> EvidenceRecord:
@@ -121,51 +123,69 @@ def _find(
     workload: str,
     match: LineMatch | None,
 ) -> FirstDifference:
-    from nbbench.work.first_reason import FirstReason, judge_start, relative_change
-
     flows = [trace_workload(settings, server, commit, workload) for commit in ends]
     diff = DataflowDiff(flows[0], flows[1], match)
     if diff.same_image:  # the ledgers' images differ, and these do not: their seeds are pinned
-        return FirstDifference(workload, FirstReason.RANDOM)
-    head, base = diff.start()
-    kept = [_to_keep(flow, found, start) for flow, found, start in _sides(diff, base, head)]
-    with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
-        values = [
-            _values(settings, server, commit, flow, steps, Path(folder) / side)
-            for commit, flow, steps, side in zip(ends, flows, kept, ("base", "head"), strict=True)
-        ]
-    image = relative_change(values[0].get(OUTSIDE), values[1].get(OUTSIDE))
-    found = FirstDifference(workload, FirstReason.INPUT, image=image, origins=diff.places)
-    if head is None:
+        return FirstDifference(workload, "random numbers")
+    found, figures = _look(settings, server, ends, diff)
+    limit = math.sqrt(found.relative or 0.0)
+    if not found.rounding or (found.image is not None and found.image <= limit):
         return found
-    judged = judge_start(diff, base, head, (values[0], values[1]))
-    site = diff.head.site(head)
+    wider = diff.but_rounding(figures, limit)
+    if wider.start() is None:  # what is behind it differs by the same rounding
+        return found
+    more, _ = _look(settings, server, ends, wider)
+    return replace(more, rounded=f"{found.reason} at {found.where}")
+
+
+def _look(
+    settings: Settings, server: WarmServer, ends: tuple[Commit, Commit], diff: DataflowDiff
+) -> tuple[FirstDifference, tuple[Figures, Figures]]:
+    """Record the values around the start of a difference, and judge it."""
+    from nbbench.work.first_reason import judge_start, relative_change
+
+    head, base = diff.start() or (None, None)
+    sides = (diff.base, diff.of_base, base), (diff.head, diff.of_head, head)
+    values: list[Values] = []
+    figures: list[Figures] = []
+    for commit, (flow, origins, start) in zip(ends, sides, strict=True):
+        keep, weigh = _to_keep(flow, origins, start), origins.unknown
+        with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
+            place, names = Path(folder), [*keep, OUTSIDE]
+            again = trace_workload(
+                settings, server, commit, flow.workload, keep=names, weigh=weigh, folder=place
+            )
+            values.append(_values(place))
+        if replace(again, figures=()) != flow:
+            raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
+        figures.append(dict(zip(weigh, again.figures, strict=True)))
+    both, weighed = (values[0], values[1]), (figures[0], figures[1])
+    image = relative_change(both[0].get(OUTSIDE), both[1].get(OUTSIDE))
+    if head is None:
+        return FirstDifference(diff.head.workload, "another input", image=image), weighed
+    judged, site = judge_start(diff, base, head, both), diff.head.site(head)
     old = diff.base.site(base) if base is not None and diff.same_site(base, head) else None
     times = diff.iteration(head)
-    return replace(
-        found,
-        reason=judged.reason,
-        where=f"{site.path}:{site.line}" if site.path else "",
+    return FirstDifference(
+        diff.head.workload,
+        judged.reason,
+        where=f"{site.path}:{site.line}" if site.path else "(benchmark)",
         was=f"{old.path}:{old.line}" if old and old.path else "",
         function=site.function,
         op=site.op,
         op_before=old.op if old else "",
         relative=judged.relative,
+        image=image,
         later=max(diff.head.image[1] - head, 0),
         before=judged.before,
         after=judged.after,
         rounding=judged.rounding,
         iteration=times[0],
         iterations=times[1],
-        figures_before=_figures(values[0], base),
-        figures_after=_figures(values[1], head),
-    )
-
-
-def _sides(
-    diff: DataflowDiff, base: int | None, head: int | None
-) -> tuple[tuple[Dataflow, Origins, int | None], ...]:
-    return (diff.base, diff.of_base, base), (diff.head, diff.of_head, head)
+        origins=diff.places,
+        figures_before=tuple(weighed[0].get(base, ())) if base is not None else (),
+        figures_after=tuple(weighed[1].get(head, ())),
+    ), weighed
 
 
 def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
@@ -184,25 +204,7 @@ def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
     return wanted
 
 
-def _values(
-    settings: Settings, server: WarmServer, commit: Commit, flow: Dataflow, steps: Sequence[int], folder: Path
-) -> Values:
-    """The values of these steps, and the image; those of a run that went another way are left out."""
+def _values(folder: Path) -> Values:
     import numpy as np
 
-    folder.mkdir()
-    again = trace_workload(settings, server, commit, flow.workload, keep=[*steps, OUTSIDE], folder=folder)
-    if again != flow:
-        raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
     return {int(path.name): np.fromfile(path, dtype=np.float64) for path in folder.iterdir()}
-
-
-def _figures(values: Values, step: int | None) -> tuple[float | None, ...]:
-    import numpy as np
-
-    found = values.get(step) if step is not None else None
-    if found is None or not found.size:
-        return ()
-    with np.errstate(all="ignore"):
-        figures: tuple[Any, ...] = (found.sum(), np.linalg.norm(found), found.min(), found.max())
-    return tuple(float(one) if np.isfinite(one) else None for one in figures)

@@ -57,34 +57,54 @@ class Judged:
 
 def judge_start(diff: DataflowDiff, base: int | None, head: int, values: tuple[Values, Values]) -> Judged:
     """The reason for which `head`'s values are none that base has; `base` is the step to compare with."""
-    flows, site = (diff.base, diff.head), diff.head.site(head)
-    dtypes = [_dtype(flow, step) for flow, step in zip(flows, (base, head), strict=True) if step is not None]
-    apart = None if base is None else relative_change(values[0].get(base), values[1].get(head))
+    site, here = diff.head.site(head), diff.same_site(base, head)
+    apart = relative_change(values[0].get(base), values[1].get(head)) if base is not None else None
     if site.random:
         return Judged(FirstReason.RANDOM, apart)
-    if site.op == "_to_copy" and (source := diff.head.steps[head].inputs[0])[1] in values[1]:
-        cast = (diff.head.values[source[0]].dtype, dtypes[-1])
-        rounded = relative_change(values[1][source[1]], values[1].get(head))
-        if cast[0] != cast[1] and rounded is not None and rounded <= _CAST_UNITS * _epsilon(cast):
-            return Judged(FirstReason.DTYPE, rounded, cast[0], cast[1], rounding=True)
-    if len(set(dtypes)) == 2 and apart is not None and apart <= _UNITS * _epsilon(dtypes):
-        return Judged(FirstReason.DTYPE, apart, dtypes[0], dtypes[1], rounding=True)
-    if _from_outside(diff, base, head):
-        python = site.op.startswith("lift_fresh")
-        return Judged(
-            FirstReason.PYTHON if python else FirstReason.INPUT, apart, *_scalars(values, base, head)
-        )
-    here = diff.same_site(base, head)
+    if (cast := _cast(diff, base, head, values)) is not None:
+        return cast
+    rejoined = _rejoined(diff, values)
+    if rejoined is not None and _is_reordered(diff, base, head, rejoined[0]):
+        return Judged(FirstReason.ORDER, rejoined[1], rounding=True)
+    if diff.from_outside(base, head):
+        python = FirstReason.PYTHON if site.op.startswith("lift_fresh") else FirstReason.INPUT
+        return Judged(python, apart, *_scalars(values, base, head))
     same = base is not None and here and diff.base.site(base).op == site.op
-    if base is not None and same and diff.inputs(diff.base, base) == diff.inputs(diff.head, head):
+    if base is not None and same and diff.base_inputs(base) == diff.inputs(head):
         told = diff.base.told(base), diff.head.told(head)
         if told[0] != told[1]:
             return Judged(FirstReason.PYTHON, apart, *told)
-    if (found := _rejoined(diff, values)) is not None:
-        ends, moved = found
-        summed = _is_reordered(diff, base, head, ends) and moved <= _sum_bound(diff, ends, values)
-        return Judged(FirstReason.ORDER if summed else FirstReason.OPERATION, moved, rounding=True)
-    return Judged(FirstReason.VALUES if same else FirstReason.OPERATION, apart if here else None)
+    if rejoined is not None:
+        return Judged(FirstReason.OPERATION, rejoined[1], rounding=True)
+    if same:
+        return Judged(FirstReason.VALUES, apart)
+    following = _next_change(diff, head, values) if apart is None or not here else apart
+    return Judged(FirstReason.OPERATION, following)
+
+
+def _cast(diff: DataflowDiff, base: int | None, head: int, values: tuple[Values, Values]) -> Judged | None:
+    """Whether the dtype is all: the values agree within the rounding of the narrower one."""
+    dtype, (taken, maker) = _dtype(diff.head, head), next(iter(diff.head.steps[head].inputs), (-1, OUTSIDE))
+    pairs = []
+    if base is not None:
+        pairs.append((_dtype(diff.base, base), values[0].get(base), _UNITS))
+    if diff.head.site(head).op == "_to_copy" and taken >= 0:
+        pairs.append((diff.head.values[taken].dtype, values[1].get(maker), _CAST_UNITS))
+    for before, array, units in pairs:
+        apart = relative_change(array, values[1].get(head))
+        if before != dtype and apart is not None and apart <= units * _epsilon((before, dtype)):
+            return Judged(FirstReason.DTYPE, apart, before, dtype, rounding=True)
+    return None
+
+
+def _next_change(diff: DataflowDiff, head: int, values: tuple[Values, Values]) -> float | None:
+    """By how much the next step differs that stands in both: a new one has nothing to be compared with."""
+    for step in diff.of_head.unknown:
+        base = diff.counterpart(step) if step > head else None
+        apart = relative_change(values[0].get(base), values[1].get(step)) if base is not None else None
+        if apart is not None:
+            return apart
+    return None
 
 
 def relative_change(before: NDArray[np.float64] | None, after: NDArray[np.float64] | None) -> float | None:
@@ -113,13 +133,6 @@ def _epsilon(dtypes: Sequence[str]) -> float:
     return max(_EPSILON.get(one, 0.0) for one in dtypes)
 
 
-def _from_outside(diff: DataflowDiff, base: int | None, head: int) -> bool:
-    """Whether the step took something that no step made, and base's did not take."""
-    taken = [diff.head.values[value].key for value, maker in diff.head.steps[head].inputs if maker == OUTSIDE]
-    before = {value.key for value in diff.base.values} if base is None else {*diff.inputs(diff.base, base)}
-    return any(key not in before for key in taken)
-
-
 def _scalars(values: tuple[Values, Values], base: int | None, head: int) -> tuple[str, str]:
     """A single number before and after, as text; empty for what has more elements."""
     found = [side.get(step) for side, step in zip(values, (base, head), strict=True) if step is not None]
@@ -139,7 +152,7 @@ def _rejoined(diff: DataflowDiff, values: tuple[Values, Values]) -> tuple[tuple[
             dtypes = _dtype(diff.base, before), _dtype(diff.head, after)
             limit = max(_UNITS * _epsilon(dtypes), _sum_bound(diff, (before, after), values))
             moved = relative_change(values[0][before], values[1][after])
-            if moved is not None and moved <= limit:
+            if moved and moved <= limit and dtypes[0] == dtypes[1]:  # equal ones differ as -0 and 0 do
                 return (before, after), moved
     return None
 
