@@ -46,7 +46,7 @@ class CallSite:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DataStep:
     """One operation: its site and its arguments without tensors (their places in the recording's lists).
 
     `inputs` are pairs of a value and the step that made it (OUTSIDE: none did). An input without a value
@@ -68,7 +68,7 @@ class Dataflow:
     """
 
     workload: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[DataStep, ...] = ()
     sites: tuple[CallSite, ...] = ()
     arguments: tuple[str, ...] = ()
     values: tuple[ValueDigest, ...] = ()

@@ -222,7 +222,8 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
         return False
     if group.cause is Cause.FAILURE:
         return False
-    if group.cause in _HOST_CAUSES and not ledger_families(one.change.key):
+    starting = group.phase not in (Phase.WARM, Phase.MEMORY)
+    if (group.cause in _HOST_CAUSES or starting) and not ledger_families(one.change.key):
         # importing and building are no workload's own; counts of few trees place nothing more sharply
         sharper = one.lo <= group.lo and group.hi <= one.hi
         return sharper and group.phase is not Phase.WARM

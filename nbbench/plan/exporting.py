@@ -73,7 +73,7 @@ def gather(
         directions=settings.directions,
         flags=tuple(flags),
         not_judged=tuple(one for one in store.not_judged() if one.series in named),
-        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and not s.ledger.error),
+        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and s.ledger.pixels),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nbbench.dataflow import OUTSIDE, CallSite, Dataflow, Step, ValueDigest
+from nbbench.dataflow import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
 from nbbench.probe.backward import in_backward
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
 from nbbench.probe.traffic import TrafficLedger
@@ -83,7 +83,7 @@ class DigestRecorder(TrafficLedger):
         self.kept: dict[int, torch.Tensor] = {}
         self.figures: dict[int, tuple[float, ...]] = dict.fromkeys(weigh, ())
         self._keep = frozenset(keep)
-        self._steps: list[Step] = []
+        self._steps: list[DataStep] = []
         self._tables: tuple[dict[Any, int], ...] = ({}, {}, {})  # sites, arguments, values: their places
         self._known: dict[Any, tuple[int, int]] = {}
         self._writes: dict[int, tuple[int, int]] = {}  # by the storage's serial: how often, by whom last
@@ -125,7 +125,7 @@ class DigestRecorder(TrafficLedger):
             if isinstance(result, float):
                 self._numbers[result] = step
         if given:
-            self._steps.append(Step(site, self._place_of(1, told), tuple(read), tuple(given)))
+            self._steps.append(DataStep(site, self._place_of(1, told), tuple(read), tuple(given)))
         return result
 
     def _weigh(self, step: int, values: torch.Tensor) -> None:

@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nbbench.dataflow import OUTSIDE, Dataflow, Step
+from nbbench.dataflow import OUTSIDE, Dataflow, DataStep
 from nbbench.work.line_match import LineMatch, SiteNames
 
 _Key = tuple[int, str]
-Figures = Mapping[int, Sequence[float]]
+StepFigures = Mapping[int, Sequence[float]]
 """Of what a step gave: its sum, norm, smallest and largest element; empty where one is not finite."""
 
 
@@ -70,7 +70,7 @@ class DataflowDiff:
         sites = (self.head.site(step) for step in self.of_head.first)
         return len({(site.path, site.line) for site in sites})
 
-    def but_rounding(self, figures: tuple[Figures, Figures], tolerance: float) -> DataflowDiff:
+    def but_rounding(self, figures: tuple[StepFigures, StepFigures], tolerance: float) -> DataflowDiff:
         """The same, where values count as known whose figures lie within the tolerance at the same site."""
         alike = {}
         for step in self.of_head.unknown:
@@ -175,7 +175,7 @@ def _origins(flow: Dataflow, keys: Sequence[_Key], other: Sequence[_Key]) -> Ori
     return Origins(tuple(found), tuple(sorted(first) or found[:1]))
 
 
-def _takes_unknown(step: Step, unknown: Sequence[bool]) -> bool:
+def _takes_unknown(step: DataStep, unknown: Sequence[bool]) -> bool:
     """Whether another step gave it a value that is unknown; from outside is where a difference begins."""
     return any(value >= 0 and unknown[value] and maker != OUTSIDE for value, maker in step.inputs)
 

@@ -28,7 +28,7 @@ from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
 from nbbench.record.plain import noun_of
 from nbbench.words import Say
-from nbbench.work.dataflow_diff import DataflowDiff, Figures, Origins
+from nbbench.work.dataflow_diff import DataflowDiff, Origins, StepFigures
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.line_match import LineMatch
 
@@ -140,14 +140,14 @@ def _find(
 
 def _look(
     settings: Settings, server: WarmServer, ends: tuple[Commit, Commit], diff: DataflowDiff
-) -> tuple[FirstDifference, tuple[Figures, Figures]]:
+) -> tuple[FirstDifference, tuple[StepFigures, StepFigures]]:
     """Record the values around the start of a difference, and judge it."""
     from nbbench.work.first_reason import judge_start, relative_change
 
     head, base = diff.start() or (None, None)
     sides = (diff.base, diff.of_base, base), (diff.head, diff.of_head, head)
     values: list[Values] = []
-    figures: list[Figures] = []
+    figures: list[StepFigures] = []
     for commit, (flow, origins, start) in zip(ends, sides, strict=True):
         keep, weigh = _to_keep(flow, origins, start), origins.unknown
         with tempfile.TemporaryDirectory(dir=server.scratch) as folder:

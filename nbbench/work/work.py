@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import UsageError
-from nbbench.host import HostWork
+from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
@@ -18,6 +18,7 @@ from nbbench.measure.ledgers import (
     record_ledgers,
     workload_ledgers,
 )
+from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
@@ -30,8 +31,11 @@ from nbbench.work.first_difference import first_difference, smallest_change
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
+from nbbench.work.repeats import recorded_again
+from nbbench.work.scaling import ScaleLaws, scale_laws
 from nbbench.work.timing import load_times
 from nbbench.work.work_share import WorkShare
+from nbbench.workloads import suite_workloads
 
 _Sides = Sequence[Mapping[str, Ledger]]
 
@@ -65,22 +69,27 @@ def explain_commits(
     usual = re.compile(load_profile(settings).usual_workloads)
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
+    match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
     sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+    host = _host(settings, ends, names, torch, say)
+    if subject_or_none(settings) is not None and recorded_again(
+        settings, ends, (IMPORT_WORKLOAD, *names), match, say
+    ):
+        sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+        host = _host(settings, ends, names, torch, say)
     if bench is None:
         more = [known_ledgers(settings, commit, torch) for commit in ends]
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
-    match = line_match(settings, base, head)
     diffs, not_compared = _compare(settings, wanted, sides, ends, match)
-    host = _host(settings, ends, matching_workloads(settings, wanted), torch, say)
     times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
     shares = [
         WorkShare(timing, diff, settings.floor)
         for diff in diffs
         if times is not None and (timing := times.between(diff.workload, base, head)) is not None
     ]
-    names = matching_workloads(settings, re.compile(""))
+    every = matching_workloads(settings, re.compile(""))
     changed = smallest_change(d for d in diffs if bench is None or bench.search(d.workload))
     first = None
     if changed is not None and subject_or_none(settings) is not None:
@@ -96,7 +105,7 @@ def explain_commits(
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
         first=first,
-        left_out=sum(not any(n in side for side in sides) for n in names) if bench is None else 0,
+        left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
 
 
@@ -125,6 +134,29 @@ def whole_ledgers(
             made = record_ledgers(settings, server, commit, old)
         found |= {name: made[name] for name in old}
     return found
+
+
+def commit_laws(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str] | None, *, say: Say
+) -> list[ScaleLaws]:
+    """The laws of growth of a commit; what is missing is recorded where a subject is registered.
+
+    Raises UsageError where the suite declares no scale, or none that matches.
+    """
+    declared = suite_workloads(settings.root)
+    names = ", ".join(one.name for one in declared.scales)
+    if not names:
+        hint = "declare SCALES in benchmarks/workloads.py (docs/ledger.md)"
+        raise UsageError("this suite declares no scales", hint=hint)
+    scales = [one for one in declared.scales if wanted is None or wanted.search(one.name)]
+    if not scales:
+        raise UsageError("no scale matches", hint=f"scales: {names}")
+    torch = ledger_torch(settings, (commit,), say)
+    (found,) = scaled_work(settings, [commit], scales, torch=torch, say=say)
+    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
+    return [
+        scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales if one.name in found
+    ]
 
 
 def _ledgers(
