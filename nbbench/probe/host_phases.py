@@ -43,9 +43,9 @@ def record_host(
     """The host work of importing the subject (`load`) and of the wanted workloads.
 
     Each workload has a fork of its own, so that its first run is a first run. The first builder of all is
-    the pilot: it is always recorded, and modules of others that it imports are imported before the other
-    workloads are forked, so that each does not count (and pay for) the same ones again. `clean` is given
-    the text of an error. This process must not have imported the subject.
+    the pilot: it is always recorded, with its memory, and modules of others that it imports are imported
+    before the other workloads are forked, so that each does not count (and pay for) the same ones again.
+    `clean` is given the text of an error. This process must not have imported the subject.
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
     tree = _Tree(source_root, clean)
@@ -56,7 +56,7 @@ def record_host(
     asked, found = set(wanted), [imported]
     for number, (name, build) in enumerate(builders.items()):
         if number == 0 or name in asked:
-            made, modules = tree.record(name, functools.partial(_run, build))
+            made, modules = tree.record(name, functools.partial(_run, build), memory=number == 0)
             found.append(made)
             if number == 0:
                 _import_all(modules)
@@ -88,12 +88,14 @@ class _Tree:
     def __init__(self, root: str, clean: Callable[[str], str]) -> None:
         self._root, self._clean = root, clean
 
-    def record(self, name: str, program: _Program) -> tuple[HostWork, list[str]]:
+    def record(self, name: str, program: _Program, *, memory: bool = False) -> tuple[HostWork, list[str]]:
         """A program's host work, and the modules of others that it imported.
 
-        Memory is followed line by line where a first child says that there is some to follow.
+        Memory is followed line by line where it is asked for, or a first child says that there is some.
         """
-        answer = forked(lambda: memory_peak(lambda: program(lambda _: nullcontext())))
+        answer: _Answer = MEMORY_UNIT
+        if not memory:
+            answer = forked(lambda: memory_peak(lambda: program(lambda _: nullcontext())))
         if isinstance(answer, int):
             large = answer >= MEMORY_UNIT // 2
             answer = forked(lambda: self._counted(name, program, memory=large))

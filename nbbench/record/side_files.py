@@ -24,9 +24,11 @@ from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
+from nbbench.record.packed import pack, unpack
 from nbbench.record.plain import flat, noun_of
 
 _SCHEMA = 1
+_LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
 
 # Longer names come from damaged lines only; the database indexes them.
@@ -132,7 +134,7 @@ def write_ledgers(
             raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
         merged = {**(before.workloads if before else {}), **ledgers}
         content = {
-            "schema": _SCHEMA,
+            "schema": _LEDGER_SCHEMA,
             "kind": LEDGER_KIND,
             "tree": tree,
             "commit": before.commit if before else commit,  # where this tree was first measured
@@ -144,7 +146,7 @@ def write_ledgers(
         for section, found in (("host", counted), ("scaled", scales)):
             if found:
                 content[section] = {name: flat(found[name]) for name in sorted(found)}
-        text = json.dumps(content, separators=(",", ":"))
+        text = json.dumps(pack(content), separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):
             write_bytes(path, data)
@@ -160,15 +162,18 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     top = load_object(unpacked(data, path), path)
     if top.get("kind") != LEDGER_KIND:
         raise BadFileError(path, "not a ledger file")
-    if top.get("schema") != _SCHEMA:
-        raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_SCHEMA}")
+    if top.get("schema") not in (_SCHEMA, _LEDGER_SCHEMA):
+        said = f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_LEDGER_SCHEMA}"
+        raise BadFileError(path, said)
     try:
+        if top["schema"] == _LEDGER_SCHEMA:
+            top = unpack(top)
         for entry in top["workloads"].values():  # its lines and functions are lists of their fields
             for name, kind in (("lines", LedgerLine), ("functions", FunctionCost)):
                 fields = [f.name for f in dataclasses.fields(kind)]
                 entry[name] = [dict(zip(fields, cells, strict=False)) for cells in entry.get(name, ())]
         return noun_of(LedgerFile, top)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error
 
 
