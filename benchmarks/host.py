@@ -18,8 +18,11 @@ _ALIKE = {"bandwidth-1024-": "of 512²", "bandwidth-2048-": "of 512²", "tricubi
 WORKLOADS = {name: build for name, build in suite_cases().items() if not name.startswith(tuple(_ALIKE))}
 
 
-def write(workloads: list[str]) -> None:
-    """Record importing the subject and the named workloads, and keep them in the ledger file."""
+def write(workloads: list[str], again: bool = False) -> None:
+    """Record importing the subject and the named workloads, and keep them in the ledger file.
+
+    `again` is for what is on record already: it tells what does not repeat.
+    """
     subject.prepare(threads=1)  # several trees may be recorded at a time
     found = record_host(
         subject.load,
@@ -27,11 +30,10 @@ def write(workloads: list[str]) -> None:
         workloads,
         source_root=subject.source_root(),
         clean=lambda text: redact_text(text, os.environ),
+        reseed=again,
     )
-    save(
-        [],
-        [*found, *(HostWork(name, PYTHON, error=_why(name)) for name in workloads if name not in WORKLOADS)],
-    )
+    left_out = [HostWork(name, PYTHON, error=_why(name)) for name in workloads if name not in WORKLOADS]
+    save([], [*found, *left_out], again=again)
 
 
 def _why(name: str) -> str:

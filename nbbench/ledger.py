@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 # What weighs an operation against bytes where the two disagree (a loop that became tensors): an
 # operation without bytes costs dispatch time only, about 5 µs, in which a core moves about 50 kB at 10 GB/s.
 BYTES_PER_OPERATION = 50_000
+
+IMAGE = "image"
+"""What stands for the image among what varies."""
+_ROUNDING = 1e-4  # blocks of images that lie nearer to each other are the same
 
 
 class ImageChange(StrEnum):
@@ -64,7 +68,8 @@ class Ledger:
     `peak_line` (path, line, function) ran when most bytes were alive. `backward_ops` and
     `backward_bytes` are the part of `ops` and `bytes` that autograd's backward pass issued.
     `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly. `counts` are
-    what else was counted exactly, by the name of its metric (`metrics.LEDGER_METRICS`).
+    what else was counted exactly, by the name of its metric (`metrics.LEDGER_METRICS`). `repeated` says that
+    it was recorded more than once, and `varies` which lines (`path:line`) differed then, or the image.
     """
 
     workload: str
@@ -88,6 +93,18 @@ class Ledger:
     functions: tuple[FunctionCost, ...] = ()
     notes: tuple[str, ...] = ()
     counts: tuple[tuple[str, float], ...] = ()
+    varies: tuple[str, ...] = ()
+    repeated: bool = False
+
+    def agreed(self, again: Ledger) -> Ledger:
+        """This recording, knowing another one of the same tree: what differs between the two varies."""
+        if self.error or again.error:
+            return replace(self, repeated=True)
+        differ = {f"{one.path}:{one.line}" for one in set(self.lines) ^ set(again.lines)}
+        blocks = zip(self.image_blocks, again.image_blocks, strict=False)
+        if any(abs(a - b) > _ROUNDING * max(abs(a), abs(b)) for a, b in blocks):
+            differ.add(IMAGE)
+        return replace(self, varies=tuple(sorted({*self.varies, *differ})), repeated=True)
 
     @property
     def bytes_per_pixel(self) -> float:

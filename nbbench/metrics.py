@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from nbbench import workloads
 from nbbench.growth import ORDER_TRACK, STEPS, Quantity
-from nbbench.host import HOST_TRACK, HostMetric, host_metric
+from nbbench.host import HOST_TRACK, OF_TENSORS, OF_WARM_RUNS, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
@@ -96,7 +96,16 @@ _LEAST_OPERATIONS = 0.10
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 # Less than 2 MiB more at once is lost in any process (a 1024² frame of float32 has 4 MiB).
 # A step of Python takes about 0.1 µs: fewer than a hundred are lost in any phase.
-_LEAST_CHANGE = {"faults": 1000.0, "B (exact)": float(2**21), "steps": 100.0, "B held": float(2**21)}
+# Starting up takes milliseconds: ten operations of torch are 50 µs, 256 KiB as much as five of them.
+_LEAST_CHANGE = {
+    "faults": 1000.0,
+    "B (exact)": float(2**21),
+    "steps": 100.0,
+    "B held": float(2**21),
+    "tensor operations": 10.0,
+    "B moved": float(2**18),
+    "B alive": float(2**21),
+}
 
 # Figures that say by themselves what they are. Exact ones repeat to the last digit on any machine
 # with the same torch version, so any change is a change of the subject (docs/ledger.md).
@@ -109,9 +118,15 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
     "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "files": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    **dict.fromkeys(
+        ("files", "warnings", "launches", "waits", "settings changed"),
+        (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    ),
     "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
+    "B moved": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "B alive": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
@@ -124,7 +139,8 @@ _HOST = {
     host_metric(metric, phase): (metric.value, phase)
     for phase in (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST, Phase.WARM)
     for metric in HostMetric
-    if metric is not HostMetric.FILES or phase is Phase.WARM  # a file that each run opens
+    if metric not in OF_WARM_RUNS or phase is Phase.WARM
+    if metric not in OF_TENSORS or phase in (Phase.CONSTRUCT, Phase.FIRST)  # a warm run has its ledger
 }
 
 _Figure = Callable[[Ledger], float | None]

@@ -119,13 +119,14 @@ def _steps(
 ) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.share import MOST_JOBS
-    from nbbench.measure.host import counts_host, workload_host
+    from nbbench.measure.host import counts_host, known_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
+    from nbbench.work.repeats import range_again
     from nbbench.work.steps import find_steps
     from nbbench.work.timing import load_times
     from nbbench.work.work import commit_scales, line_match
@@ -137,9 +138,14 @@ def _steps(
     else:
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
-    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=min(usable_cores(), MOST_JOBS))
-    if subject is not None and counts_host(app.settings):  # no step here, but events find it
-        workload_host(app.settings, compared, wanted, app.say)
+    jobs = min(usable_cores(), MOST_JOBS)
+    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
+    if subject is not None:
+        host = [known_host(app.settings, commit) for commit in compared]
+        if counts_host(app.settings):  # no step here, but events find it
+            host = workload_host(app.settings, compared, wanted, app.say)
+        if range_again(app.settings, compared, kept, host, app.say):
+            kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if scaling:
         commit_scales(app.settings, compared, None, "", say=app.say)
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]

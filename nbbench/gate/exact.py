@@ -11,7 +11,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
-from nbbench.ledger import ImageChange, Ledger
+from nbbench.ledger import IMAGE, ImageChange, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.scaling import scaled_work
@@ -20,14 +20,16 @@ from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.ledger_files import machine_failed
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
-from nbbench.words import Say
-from nbbench.work.host_diff import HostDiff, diff_host
+from nbbench.words import Say, line_list
+from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
+from nbbench.work.repeats import recorded_again
 from nbbench.work.scaling import OrderChange, diff_orders
 from nbbench.work.work import line_match
 from nbbench.workloads import suite_workloads
 
+_NOTHING = HostWork("", "")
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
 
 
@@ -75,11 +77,27 @@ def exact_work(
     A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
     each workload is compared, lost at head, or not judged with the reason.
     """
-    names = matching_workloads(settings, pattern)
+    names, ends = matching_workloads(settings, pattern), (base, head)
     if not names:  # the suite declares none
         return ExactWork()
-    before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
-    match, tolerance = line_match(settings, base, head), load_profile(settings).image
+    match = line_match(settings, base, head)
+    work = _compare(settings, ends, names, match, server, say)
+    if recorded_again(settings, ends, (IMPORT_WORKLOAD, *names), match, say, server):
+        work = _compare(settings, ends, names, match, server, say)
+    return work
+
+
+def _compare(
+    settings: Settings,
+    ends: tuple[Commit, Commit],
+    names: Sequence[str],
+    match: LineMatch | None,
+    server: WarmServer,
+    say: Say,
+) -> ExactWork:
+    """What is on record of both, recorded where it is missing; what does not repeat is not judged."""
+    before, after = (_side(settings, commit, names, server, say) for commit in ends)
+    tolerance = load_profile(settings).image
     diffs, lost, not_judged = [], [], []
     for name in names:
         errors = [side[name].error.partition("\n")[0] for side in (before, after)]
@@ -92,26 +110,46 @@ def exact_work(
         elif errors[1]:
             lost.append(lost_verdict(f"ledger {name}", errors[1]))
         else:
-            diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
+            varies = [set(side[name].varies) for side in (before, after)]
+            if any(varies):
+                new = bool(varies[1] - varies[0])
+                not_judged.append(_varies(f"ledger {name}", varies[1] or varies[0], new=new))
+            if not (varies[0] | varies[1]) - {IMAGE}:
+                diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
     work = ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
-    work = _with_host(settings, work, (base, head), match, say)
-    return _with_orders(settings, work, (base, head), server, say) if diffs else work
+    work = _with_host(settings, work, ends, match, say)
+    return _with_orders(settings, work, ends, server, say) if diffs else work
+
+
+def _varies(series: str, places: Collection[str], *, new: bool) -> NotJudged:
+    """What does not repeat; where it never did, the rest is enough for a verdict."""
+    lines = [one.rpartition(":") for one in places if one != IMAGE]
+    said = line_list((path, int(line)) for path, _, line in lines) if lines else "its image"
+    reason = NotJudgedReason.VARIES if new else NotJudgedReason.SKIPPED
+    return NotJudged(series, reason, detail=f"does not repeat: {said}")
 
 
 def _with_host(
     settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], match: LineMatch | None, say: Say
 ) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
-    names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
-    if not work.diffs:
+    names = [diff.workload for diff in work.diffs]
+    if not names:
         return work
-    if not counts_host(settings):
-        why = "the suite has no host.py, which counts it"
-        left_out = NotJudged("host work", NotJudgedReason.SKIPPED, detail=why)
-        return replace(work, not_judged=(*work.not_judged, left_out))
-    sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
+    if counts_host(settings):
+        sides = workload_host(settings, ends, names, say)
+        names = [IMPORT_WORKLOAD, *names]
+    else:  # what tensors do while starting up comes with the ledgers
+        sides = [known_host(settings, commit) for commit in ends]
+        names = [name for name in names if all(name in side for side in sides)]
+        why = "the suite has no host.py, which counts it"
+        not_judged.append(NotJudged("host work", NotJudgedReason.SKIPPED, detail=why))
+    first, last = (next(iter(side.values()), _NOTHING) for side in sides)
+    varies, new = not_repeating(first, last, match)
+    if varies:
+        not_judged.append(_varies("host work", [f"{path}:{line}" for path, line in varies], new=bool(new)))
     for name in names:
         before, after = (side.get(name) for side in sides)
         series = host_series(name, name)

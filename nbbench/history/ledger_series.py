@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nbbench import metrics
-from nbbench.ledger import Ledger
+from nbbench.host import HOST_TRACK
+from nbbench.ledger import IMAGE, Ledger
 from nbbench.model import Commit, Point, Series, SeriesKey, Status
 
 ANY_MACHINE = "any"  # a ledger does not depend on the machine
@@ -41,10 +42,12 @@ def ledger_series(
 def _point(
     commit: Commit, ledger: Ledger, metric: str, figure: Callable[[Ledger], float | None]
 ) -> Point | None:
-    """The figure of one ledger; None where it was not counted when the ledger was recorded.
+    """The figure of one ledger; None where it was not counted when the ledger was recorded, or varies.
 
     What stands for a scale has no pixels, and no figures but its orders.
     """
+    if set(ledger.varies) - {IMAGE} and not metric.startswith(HOST_TRACK):
+        return None
     if ledger.error or not (ledger.pixels or ledger.counts):
         return Point(commit.position, commit.hash, None, Status.FAILED)
     value = figure(ledger) if ledger.pixels else dict(ledger.counts).get(metric)

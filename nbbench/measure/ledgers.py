@@ -17,7 +17,7 @@ from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import kept_ledgers, kept_torch
+from nbbench.record.ledger_files import kept_ledgers, kept_torch, lacking
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
@@ -71,17 +71,23 @@ def ledger_torch(settings: Settings, commits: Iterable[Commit], say: Say) -> str
 
 
 def record_ledgers(
-    settings: Settings, server: warm_client.WarmServer, commit: Commit, workloads: list[str]
+    settings: Settings,
+    server: warm_client.WarmServer,
+    commit: Commit,
+    workloads: list[str],
+    *,
+    again: bool = False,
 ) -> Mapping[str, Ledger]:
     """Record the named workloads on a commit's tree and return all that are kept for it.
 
-    Raises InconclusiveError when the process fails (a subject that does not import, say), HostError
-    when nothing can be kept.
+    `again` is for what is on record already: it tells what does not repeat. Raises InconclusiveError when
+    the process fails (a subject that does not import, say), HostError when nothing can be kept.
     """
     ensure_kept(settings, commit)
     environment = open_tree(settings, server, commit)
     try:
-        invoke(settings, server, environment, "nbbench.measure.recording:write", workloads=workloads)
+        arguments = {"workloads": workloads, "again": again}
+        invoke(settings, server, environment, "nbbench.measure.recording:write", **arguments)
     except InconclusiveError as error:
         raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
     return known_ledgers(settings, commit)
@@ -104,7 +110,8 @@ def commit_ledgers(
     found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
     if torch != installed_torch():
         return found
-    missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
+    lacks = {c.tree: lacking(settings.results_dir, c.tree, torch, workloads) for c in commits}
+    missing = {c.tree: c for c in commits if lacks[c.tree]}
     if missing and subject_or_none(settings) is None:
         say(f"{len(missing)} of {len(found)} trees lack ledgers on record; a registered subject brings them")
         return found
@@ -116,10 +123,9 @@ def commit_ledgers(
         def record(each: tuple[int, Commit]) -> None:
             number, commit = each
             say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
-            wanted = [name for name in workloads if name not in found[commit.tree]]
             server = idle.pop()
             try:
-                found[commit.tree] = record_ledgers(settings, server, commit, wanted)
+                found[commit.tree] = record_ledgers(settings, server, commit, lacks[commit.tree])
             except NbbenchError as error:
                 say(f"{commit.short}: {error}")
             idle.append(server)
@@ -166,7 +172,7 @@ def workload_ledgers(
     """Ledgers of the matching workloads for one commit, recording those that are missing."""
     wanted = workload_names(settings, pattern)
     found = known_ledgers(settings, commit)
-    missing = [name for name in wanted if name not in found]
+    missing = lacking(settings.results_dir, commit.tree, torch_version(), wanted)
     if missing:
         ensure_kept(settings, commit)
         say(f"recording {len(missing)} ledgers of {commit.short}")

@@ -12,7 +12,7 @@ import torch
 from nbbench.growth import STEPS, LineCounts, Quantity, ScaledWork
 from nbbench.host import HOST_KINDS, PYTHON, HostMetric
 from nbbench.model import Phase
-from nbbench.probe.host_phases import forked
+from nbbench.probe.forked import forked
 from nbbench.probe.host_work import HostRecorder
 from nbbench.probe.workload import record_ledger
 from nbbench.workloads import Scale
@@ -45,15 +45,15 @@ def record_scale(
         lines = [LineCounts(*place, counts) for place, counts in places.items() if len(set(counts)) > 1]
         return ScaledWork(scale.name, scale.parameter, PYTHON, scale.values, totals, tuple(sorted(lines)))
 
-    answer = forked(record)
+    answer = forked(record, ScaledWork, root=source_root)
     if isinstance(answer, ScaledWork):
         return answer
-    return ScaledWork(scale.name, scale.parameter, PYTHON, error=clean(str(answer)))
+    return ScaledWork(scale.name, scale.parameter, PYTHON, error=clean(answer))
 
 
 def _count(build: Builds, value: int, source_root: str) -> Counter[tuple[Quantity, str, int, str]]:
     """All counts by quantity and line, with one value of the parameter."""
-    recorder = HostRecorder(source_root, memory=False)
+    recorder = HostRecorder(source_root, peaks={})
     with recorder.phase(Phase.CONSTRUCT):
         run, asked = build(value)
     for phase in (Phase.FIRST, Phase.WARM):

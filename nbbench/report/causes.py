@@ -78,7 +78,16 @@ _DOES = {
     HostKind.MEMORY: "holds",
     HostKind.FILE: "opens to {}",
     HostKind.WARNING: "warns {}",
+    HostKind.LAUNCH: "starts {}",
+    HostKind.WAIT: "waits in {}",
+    HostKind.SETTING: "sets {}",
+    HostKind.OPERATION: "issues {}",
+    HostKind.MOVED: "moves by {}",
+    HostKind.ALIVE: "peak of tensors",
 }
+
+
+_IN_BYTES = (HostKind.OUTPUT, HostKind.MEMORY, HostKind.MOVED, HostKind.ALIVE)
 
 
 @says("host")
@@ -91,7 +100,7 @@ def _host(f: Figures) -> list[str]:
     for line in f["lines"]:
         place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
         kind = HostKind(line["kind"])
-        unit = "bytes" if kind in (HostKind.OUTPUT, HostKind.MEMORY) else ""
+        unit = "bytes" if kind in _IN_BYTES else ""
         amounts = " → ".join(units.format_value(line[when], unit) for when in ("before", "after"))
         said.append(f"{place}: {_DOES[kind].format(line['name'])} {amounts}")
     more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
-from nbbench.host import HostWork
+from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
@@ -31,6 +31,7 @@ from nbbench.work.explanation import Explanation
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
+from nbbench.work.repeats import recorded_again
 from nbbench.work.scaling import OrderChange, ScaleLaws, diff_scales, scale_laws
 from nbbench.work.timing import load_times
 from nbbench.work.work_share import WorkShare
@@ -68,22 +69,27 @@ def explain_commits(
     usual = re.compile(load_profile(settings).usual_workloads)
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
+    match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
     sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+    host = _host(settings, ends, names, torch, say)
+    if subject_or_none(settings) is not None and recorded_again(
+        settings, ends, (IMPORT_WORKLOAD, *names), match, say
+    ):
+        sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+        host = _host(settings, ends, names, torch, say)
     if bench is None:
         more = [known_ledgers(settings, commit, torch) for commit in ends]
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
-    match = line_match(settings, base, head)
     diffs, not_compared = _compare(settings, wanted, sides, ends, match)
-    host = _host(settings, ends, matching_workloads(settings, wanted), torch, say)
     times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
     shares = [
         WorkShare(timing, diff, settings.floor)
         for diff in diffs
         if times is not None and (timing := times.between(diff.workload, base, head)) is not None
     ]
-    names = matching_workloads(settings, re.compile(""))
+    every = matching_workloads(settings, re.compile(""))
     return Explanation(
         base,
         head,
@@ -95,7 +101,7 @@ def explain_commits(
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
         orders=tuple(_orders(settings, ends, bench, torch, say)),
-        left_out=sum(not any(n in side for side in sides) for n in names) if bench is None else 0,
+        left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
 
 
