@@ -109,10 +109,15 @@ def line_match(settings: Settings, base: Commit, head: Commit) -> LineMatch | No
     """Which lines of two commits are the same, through their diff; None without a subject."""
     if (subject := subject_or_none(settings)) is None:
         return None
-    # Where the measured path lies below the import root: what paths in ledgers begin with.
+    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, source_place(settings)[1]))
+
+
+def source_place(settings: Settings) -> tuple[str, str]:
+    """The folder below which the paths of ledgers lie, and what those of measured files begin with."""
     path, root = PurePosixPath(settings.measured_path), PurePosixPath(settings.import_root)
-    folder = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, folder))
+    inside = path.is_relative_to(root)
+    prefix = (path.relative_to(root) if inside else path).as_posix()
+    return (root.as_posix() if inside else "."), prefix.removeprefix(".")
 
 
 def whole_ledgers(
