@@ -42,6 +42,9 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
         blocks.append(Title("Host work, by line"))
         told = [evidence_sentences((one.record,)) for one in found.host[:_WORKLOADS]]
         blocks += [Bullets(lines, title=total) for total, *lines in told]
+    if found.orders:
+        grown = evidence_sentences(one.record for one in found.orders)
+        blocks.append(Bullets(grown, title="Orders of growth"))
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
     return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks
@@ -67,6 +70,7 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
         ],
         "host": None if found.host is None else [_plain_host(one) for one in found.host],
         "first_difference": None if found.first is None else _plain_first(found.first),
+        "orders": [one.record.figures for one in found.orders],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }

@@ -9,6 +9,7 @@ from nbbench.model import Commit, NotJudged
 from nbbench.work.first_difference import FirstDifference
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
+from nbbench.work.scaling import OrderChange
 from nbbench.work.work_share import WorkShare
 
 
@@ -33,6 +34,7 @@ class Explanation:
     left_out: int = 0
     host: tuple[HostDiff, ...] | None = None  # None: not on record
     first: FirstDifference | None = None  # of the smallest workload whose image changed
+    orders: tuple[OrderChange, ...] = ()
 
     @property
     def same_tree(self) -> bool:
