@@ -54,11 +54,17 @@ def record_host_work(
     """
     if not wanted:
         return
+<<<<<<< HEAD
     bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
     with closing(bare) as server:
         progress = TreeProgress(say, "host work", len(wanted))
         for commit, names in wanted.items():
             progress.begin(commit)
+=======
+    with closing(bare_server()) as server:
+        for number, (commit, names) in enumerate(wanted.items(), start=1):
+            say(f"host work [{number}/{len(wanted)}] {commit.short} {commit.date:%Y-%m-%d}")
+>>>>>>> main
             try:
                 ensure_kept(settings, commit)
                 environment = open_tree(settings, server, commit, bare=True)
@@ -67,3 +73,8 @@ def record_host_work(
                     invoke(settings, server, environment, "benchmarks.host:write", **asked)
             except InconclusiveError as error:
                 say(f"{commit.short}: {error}")
+
+
+def bare_server() -> WarmServer:
+    """A server for counting host work: it holds nothing but torch, and hashes alike each time."""
+    return WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})

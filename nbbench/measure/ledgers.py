@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
@@ -50,18 +51,33 @@ def open_tree(
 
     Another `slot` is another server of the same tree. A `bare` one has not imported the subject.
     """
-    subject = open_subject(settings)
-    if not commit.tree:
-        raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
-    folder = extract_tree(
-        subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
-    )
+    folder = tree_folder(settings, commit)
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
+    open_folder(settings, server, environment, slot=slot, bare=bare)
+    return environment
+
+
+def tree_folder(settings: Settings, commit: Commit) -> Path:
+    """Where a commit's tree is extracted. Raises InconclusiveError where it has no measured path."""
+    git_dir, path = open_subject(settings).git_dir, settings.measured_path
+    if not commit.tree:
+        raise InconclusiveError(f"commit {commit.short} has no {path}")
+    return extract_tree(git_dir, commit.hash, commit.tree, path, settings.env_dir / "trees")
+
+
+def open_folder(
+    settings: Settings,
+    server: warm_client.WarmServer,
+    environment: Mapping[str, str],
+    *,
+    slot: str = "",
+    bare: bool = False,
+) -> None:
+    """Have the server hold the suite of the extracted tree that the environment names."""
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
     preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
-    return environment
 
 
 def known_ledgers(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, Ledger]:
@@ -127,11 +143,14 @@ def commit_ledgers(
     found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
     if torch != installed_torch():
         return found
+    if subject_or_none(settings) is None:
+        if short := [tree for tree, kept in found.items() if not kept.keys() >= set(workloads)]:
+            say(
+                f"{len(short)} of {len(found)} trees lack ledgers on record; a registered subject brings them"
+            )
+        return found
     lacks = {c.tree: lacking(settings.results_dir, c.tree, torch, workloads) for c in commits}
     missing = {c.tree: c for c in commits if lacks[c.tree]}
-    if missing and subject_or_none(settings) is None:
-        say(f"{len(missing)} of {len(found)} trees lack ledgers on record; a registered subject brings them")
-        return found
     for commit in missing.values():
         ensure_kept(settings, commit)
     progress = TreeProgress(say, "exact work", len(missing))
