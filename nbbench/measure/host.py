@@ -54,17 +54,10 @@ def record_host_work(
     """
     if not wanted:
         return
-<<<<<<< HEAD
-    bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
-    with closing(bare) as server:
+    with closing(bare_server()) as server:
         progress = TreeProgress(say, "host work", len(wanted))
         for commit, names in wanted.items():
             progress.begin(commit)
-=======
-    with closing(bare_server()) as server:
-        for number, (commit, names) in enumerate(wanted.items(), start=1):
-            say(f"host work [{number}/{len(wanted)}] {commit.short} {commit.date:%Y-%m-%d}")
->>>>>>> main
             try:
                 ensure_kept(settings, commit)
                 environment = open_tree(settings, server, commit, bare=True)
