@@ -18,8 +18,8 @@ from nbbench.record.refresh import open_store
 from tests.e2e.e2e_project import Project, wait_until
 from tests.torture.tiny import tiny_project, tiny_subject, wrong_values
 
-HANGS_S = 180
-"""A stopped benchmark is ended by its limit, of a minute; a run that takes longer than this hangs."""
+HANGS_S = 600
+"""A run takes seconds, on a busy machine a minute: one that takes longer than this hangs."""
 
 
 def kills(count: int, seed: int = 0, base: Path | None = None) -> dict[str, object]:
