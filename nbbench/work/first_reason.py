@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.dataflow import OUTSIDE, Dataflow
 from nbbench.work.dataflow_diff import DataflowDiff
+from nbbench.work.first_difference import FirstDifference, FirstReason
 
 Values = Mapping[int, NDArray[np.float64]]
 """What some steps gave, in float64 and in logical order; the image under OUTSIDE."""
@@ -31,58 +30,38 @@ _UNITS = 64  # in the last place: a few operations one after the other stay with
 _CAST_UNITS = 2
 
 
-class FirstReason(StrEnum):
-    """Why values first differ where they do."""
-
-    DTYPE = "dtype"
-    ORDER = "order of summation"
-    INPUT = "another input"
-    PYTHON = "a value from Python"
-    OPERATION = "another operation"
-    RANDOM = "random numbers"
-    VALUES = "values"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The reason, by how much the values differ (relative to the largest; None: cannot be compared), and what
-    was there before and after where the reason is a dtype or a value."""
-
-    reason: FirstReason
-    relative: float | None = None
-    before: str = ""
-    after: str = ""
-    rounding: bool = False  # only the last places differ
-
-
-def judge_start(diff: DataflowDiff, base: int | None, head: int, values: tuple[Values, Values]) -> Judged:
-    """The reason for which `head`'s values are none that base has; `base` is the step to compare with."""
-    site, here = diff.head.site(head), diff.same_site(base, head)
+def judge_start(
+    diff: DataflowDiff, base: int | None, head: int, values: tuple[Values, Values]
+) -> FirstDifference:
+    """Why `head`'s values are none that base has, and by how much; `base` is the step to compare with."""
+    site, here, name = diff.head.site(head), diff.same_site(base, head), diff.head.workload
     apart = relative_change(values[0].get(base), values[1].get(head)) if base is not None else None
     if site.random:
-        return Judged(FirstReason.RANDOM, apart)
+        return FirstDifference(name, FirstReason.RANDOM, apart)
     if (cast := _cast(diff, base, head, values)) is not None:
         return cast
     rejoined = _rejoined(diff, values)
     if rejoined is not None and _is_reordered(diff, base, head, rejoined[0]):
-        return Judged(FirstReason.ORDER, rejoined[1], rounding=True)
+        return FirstDifference(name, FirstReason.ORDER, rejoined[1], rounding=True)
     if diff.from_outside(base, head):
         python = FirstReason.PYTHON if site.op.startswith("lift_fresh") else FirstReason.INPUT
-        return Judged(python, apart, *_scalars(values, base, head))
+        return FirstDifference(name, python, apart, *_scalars(values, base, head))
     same = base is not None and here and diff.base.site(base).op == site.op
     if base is not None and same and diff.base_inputs(base) == diff.inputs(head):
         told = diff.base.told(base), diff.head.told(head)
         if told[0] != told[1]:
-            return Judged(FirstReason.PYTHON, apart, *told)
+            return FirstDifference(name, FirstReason.PYTHON, apart, *told)
     if rejoined is not None:
-        return Judged(FirstReason.OPERATION, rejoined[1], rounding=True)
+        return FirstDifference(name, FirstReason.OPERATION, rejoined[1], rounding=True)
     if same:
-        return Judged(FirstReason.VALUES, apart)
+        return FirstDifference(name, FirstReason.VALUES, apart)
     following = _next_change(diff, head, values) if apart is None or not here else apart
-    return Judged(FirstReason.OPERATION, following)
+    return FirstDifference(name, FirstReason.OPERATION, following)
 
 
-def _cast(diff: DataflowDiff, base: int | None, head: int, values: tuple[Values, Values]) -> Judged | None:
+def _cast(
+    diff: DataflowDiff, base: int | None, head: int, values: tuple[Values, Values]
+) -> FirstDifference | None:
     """Whether the dtype is all: the values agree within the rounding of the narrower one."""
     dtype, (taken, maker) = _dtype(diff.head, head), next(iter(diff.head.steps[head].inputs), (-1, OUTSIDE))
     pairs = []
@@ -93,7 +72,7 @@ def _cast(diff: DataflowDiff, base: int | None, head: int, values: tuple[Values,
     for before, array, units in pairs:
         apart = relative_change(array, values[1].get(head))
         if before != dtype and apart is not None and apart <= units * _epsilon((before, dtype)):
-            return Judged(FirstReason.DTYPE, apart, before, dtype, rounding=True)
+            return FirstDifference(diff.head.workload, FirstReason.DTYPE, apart, before, dtype, rounding=True)
     return None
 
 

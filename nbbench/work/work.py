@@ -28,7 +28,7 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.explanation import Explanation
-from nbbench.work.first_difference import first_difference, smallest_change
+from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch

@@ -19,7 +19,8 @@ from nbbench.probe.digests import record_dataflow
 from nbbench.record.plain import noun_of
 from nbbench.report.causes import evidence_sentences
 from nbbench.subject.diff import parse_diff
-from nbbench.work import first_difference as tested
+from nbbench.work import first_search as tested
+from nbbench.work.first_difference import FirstDifference, FirstReason
 from nbbench.work.line_match import LineMatch
 
 BASE = """
@@ -204,7 +205,7 @@ class TestPlanted:
 def test_the_answer_is_kept(tmp_path, monkeypatch):
     """A second question is answered from the state folder; a damaged answer is found out again."""
     asked = []
-    found = tested.FirstDifference("small", "dtype", "a.py:3", relative=0.5, figures_after=(1.0, 0.0))
+    found = FirstDifference("small", FirstReason.DTYPE, 0.5, where="a.py:3", figures_after=(1.0, 0.0))
     monkeypatch.setattr(tested, "_find", lambda *_: asked.append(1) or found)
     monkeypatch.setattr(tested, "torch_version", lambda: "2.13.0")
     settings, server = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(scratch=tmp_path)
