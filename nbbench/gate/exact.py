@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, without_base, workload_verdicts
-from nbbench.host import IMPORT_WORKLOAD, host_series
+from nbbench.gate.unseen import Changed, changed_code, other_files
+from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.measure.host import counts_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import machine_failed
+from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say
 from nbbench.work.host_diff import HostDiff, diff_host
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.work import line_match
+from nbbench.work.work import line_match, source_diff, source_folder
 
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
 
@@ -33,7 +36,8 @@ class ExactWork:
     """The exact work of base and head.
 
     `diffs` are of workloads that ran on both sides, `host` the host work that moved, `host_equal` the series
-    of which none did; `lost` ran at base and cannot at head; `not_judged` are all others.
+    of which none did; `lost` ran at base and cannot at head; `not_judged` are all others. `all_host` has
+    every difference of host work, `sides` that of base and head, `changed` the code that the diff rewrites.
     """
 
     diffs: tuple[LedgerDiff, ...] = ()
@@ -41,6 +45,9 @@ class ExactWork:
     not_judged: tuple[NotJudged, ...] = ()
     host: tuple[HostDiff, ...] = ()
     host_equal: tuple[str, ...] = ()
+    all_host: tuple[HostDiff, ...] = ()
+    sides: tuple[Mapping[str, HostWork], ...] = ()
+    changed: Changed = field(default_factory=lambda: Changed({}))
 
     @property
     def new_images(self) -> list[str]:
@@ -103,6 +110,7 @@ def _with_host(
         return replace(work, not_judged=(*work.not_judged, left_out))
     sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
+    every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
     for name in names:
         before, after = (side.get(name) for side in sides)
@@ -117,11 +125,34 @@ def _with_host(
             not_judged.append(NotJudged(series, NotJudgedReason.FAILING, detail=detail))
         elif after.error:
             lost.append(lost_verdict(series, after.error))
-        elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
-            moved += found
         else:
-            equal.append(series)
-    return ExactWork(work.diffs, tuple(lost), tuple(not_judged), tuple(moved), tuple(equal))
+            every += (diffs := diff_host(before, after, match))
+            moved += (found := [diff for diff in diffs if diff.counts])
+            equal += [] if found else [series]
+    return ExactWork(
+        work.diffs,
+        tuple(lost),
+        tuple(not_judged),
+        tuple(moved),
+        tuple(equal),
+        tuple(every),
+        tuple(sides),
+        _changed(settings, *ends),
+    )
+
+
+def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
+    """The code of head that the diff rewrites; without a subject nobody knows."""
+    subject, files = subject_or_none(settings), source_diff(settings, base, head)
+    if subject is None or files is None:
+        return Changed({}, others=("a file",))
+    folder = source_folder(settings)
+
+    def source(path: str) -> str:
+        name = path.removeprefix(f"{folder}/")
+        return git(subject.git_dir, ["cat-file", "blob", f"{head.tree}:{name}"]).decode("utf-8", "replace")
+
+    return changed_code(files, other_files(subject.git_dir, base.tree, head.tree), source)
 
 
 def accepted_images(

@@ -13,6 +13,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
+from nbbench.gate.counted import counted_work
 from nbbench.gate.equal_code import only_words_changed
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
@@ -40,6 +41,7 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict
 from nbbench.words import Say, exactly
+from nbbench.work.price import CostModel, fit_costs
 from nbbench.workloads import workload_of
 
 START_PHASES = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
@@ -68,6 +70,7 @@ class _Found:
     exact: list[Verdict] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
     session: GateSession = field(default_factory=lambda: GateSession([], 0.01))
+    costs: CostModel = field(default_factory=lambda: fit_costs([]))
     notes: list[EvidenceRecord] = field(default_factory=list)
     not_judged: list[NotJudged] = field(default_factory=list)
 
@@ -212,9 +215,13 @@ def _state(
     accepted = accepted_loss(found.acknowledged, item.label, metric.unit)
     if not accepted and metric.role is Role.TIME:
         accepted = _predicted_loss(found, workload_of(key))
+    counted = None
+    if metric.role is Role.TIME and not accepted:
+        counted = counted_work(found.work, metric.phase, workload_of(key), found.costs, floor)
     return SeriesState(
         item.label,
         floor,
+        counted=counted,
         reproduce=f"nbbench gate --policy time --bench {exactly(item.label)} {ends}",
         metric=metric,
         accepted=accepted,

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.host import HostWork
-from nbbench.ledger import Ledger
+from nbbench.ledger import FileDiff, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
@@ -96,12 +96,21 @@ def explain_commits(
 
 def line_match(settings: Settings, base: Commit, head: Commit) -> LineMatch | None:
     """Which lines of two commits are the same, through their diff; None without a subject."""
+    files = source_diff(settings, base, head)
+    return None if files is None else LineMatch(files)
+
+
+def source_diff(settings: Settings, base: Commit, head: Commit) -> tuple[FileDiff, ...] | None:
+    """How the sources of two commits differ, by the paths that counts have; None without a subject."""
     if (subject := subject_or_none(settings)) is None:
         return None
-    # Where the measured path lies below the import root: what paths in ledgers begin with.
+    return diff_trees(subject.git_dir, base.tree, head.tree, source_folder(settings))
+
+
+def source_folder(settings: Settings) -> str:
+    """Where the measured path lies below the import root: what paths in ledgers begin with."""
     path, root = PurePosixPath(settings.measured_path), PurePosixPath(settings.import_root)
-    folder = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, folder))
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def whole_ledgers(
