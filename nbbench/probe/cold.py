@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 import timeit
 from pathlib import Path
 
-from nbbench.probe.slices import thread_waiting_s
+from nbbench.probe.slices import wall_and_waiting
 
 
 def time_statement(benchmark_dir: str, benchmark: str, path: str) -> None:
@@ -23,7 +22,8 @@ def time_statement(benchmark_dir: str, benchmark: str, path: str) -> None:
     statement, setup = asked if isinstance(asked, tuple) else (asked, "pass")
 
     def clock() -> float:
-        return time.perf_counter() - thread_waiting_s()
+        wall, waiting = wall_and_waiting()
+        return wall - waiting
 
     seconds = timeit.Timer(statement, setup, clock).timeit(1)
     Path(path).write_text(json.dumps(seconds), encoding="utf-8")

@@ -76,10 +76,11 @@ def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float]
     for number in range(MOST_SAMPLES):
         if number and time.perf_counter() >= end:
             break
-        own_before, begun = thread_waiting_s(), time.perf_counter()
+        begun, ready = wall_and_waiting()
         value = sample()
-        outside = time.perf_counter() - begun - value  # its set-up, which may have waited, too
-        mine = value - max(thread_waiting_s() - own_before - outside, 0.0)
+        ended, still = wall_and_waiting()
+        outside = max(ended - begun - value, 0.0)  # its set-up, which may have waited, too
+        mine = value - max(still - ready - outside, 0.0)
         own = min(own, mine if mine > 0 else value)
         before, waited = waited, waiting_s()
         if waited - before <= SAMPLE_WAITED_SHARE * value:
@@ -87,8 +88,15 @@ def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float]
     return samples, own, time.process_time() - cpu
 
 
-def thread_waiting_s() -> float:
-    """Seconds that this thread was ready but had no core so far; 0 where Linux does not tell."""
+def wall_and_waiting() -> tuple[float, float]:
+    """Seconds of the clock, and those that this thread was ready but had no core, at one moment."""
+    while True:
+        before, now = _thread_waiting_s(), time.perf_counter()
+        if _thread_waiting_s() == before:  # else it waited in between
+            return now, before
+
+
+def _thread_waiting_s() -> float:
     try:
         return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
