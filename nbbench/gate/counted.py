@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from nbbench.gate.exact import ExactWork
 from nbbench.gate.unseen import CountedWork, unseen
-from nbbench.host import IMPORT_WORKLOAD, HostMetric
+from nbbench.host import IMPORT_WORKLOAD, HostMetric, host_series
 from nbbench.ledger import ImageChange
-from nbbench.model import Phase
+from nbbench.model import Outcome, Phase
+from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, tensor_counts
-from nbbench.work.price import CostModel, Price, amounts
+from nbbench.work.price import CostModel, Price, price_of
+
+_PRICED = ("B/pixel", "operations", HostMetric.STEPS)
+_MOVED = (Outcome.REGRESSED, Outcome.IMPROVED)
 
 
 def counted_work(
@@ -45,8 +51,22 @@ def _price(work: ExactWork, diff: LedgerDiff, costs: CostModel) -> Price | None:
     others = diff.recomposed or base.dispatched != head.dispatched or diff.image is not ImageChange.SAME_BITS
     if others or tensor_counts(base) != tensor_counts(head) or head.peak_live_bytes > base.peak_live_bytes:
         return None
-    old, new = (
-        amounts(one, side.get(diff.workload)) for one, side in zip((base, head), work.sides, strict=True)
-    )
-    found = costs.price(old, new)
+    found = price_of(costs, diff, work.sides)
     return found if math.isfinite(found.hi) else None
+
+
+def with_prices(verdicts: Sequence[Verdict], work: ExactWork, costs: CostModel) -> list[Verdict]:
+    """The verdicts on exact work with what it costs of a warm run, where tensors or Python's steps moved."""
+    prices: dict[str, Price] = {}
+    for diff in work.diffs:
+        found = price_of(costs, diff, work.sides)
+        if found.lo or found.hi:
+            prices |= dict.fromkeys(
+                (f"ledger {diff.workload}", host_series(diff.workload, Phase.WARM)), found
+            )
+    return [
+        replace(one, evidence=(*one.evidence, prices[one.series].record))
+        if one.series in prices and one.unit in _PRICED and one.outcome in _MOVED
+        else one
+        for one in verdicts
+    ]

@@ -28,6 +28,9 @@ CONFIRM_MOST = 6
 CHECK_PAIRS = 6
 """Pairs of a series of which exact work says that nothing became slower (docs/gate.md): no proof, a look."""
 
+MOST_CHECKED = 20
+"""Pairs after which a loss that the first showed, and exact work rules out, is not looked for any more."""
+
 CHECK_S = 20.0
 """Seconds after which half as many pairs must do."""
 
@@ -121,7 +124,8 @@ class SeriesState:
         if self.metric.exact:
             return bool(self.log_ratios)
         if self.decision is None or self.decision.decision == "undecided":
-            return self.tries >= self.wanted if self.checked else len(self.log_ratios) >= MAX_ROUNDS
+            most = MOST_CHECKED if self.counted and self.counted.sure else MAX_ROUNDS
+            return self.tries >= self.wanted if self.checked else len(self.log_ratios) >= most
         return not self.confirms or self.confirmed is not None
 
     @property

@@ -188,10 +188,8 @@ class PairLook(NamedTuple):
 
 
 def look_at_pairs(log_ratios: ArrayLike, margin: float) -> PairLook:
-    """Look at few pairs for a loss beyond `margin`: their mean lies beyond it and beyond its own noise.
-
-    The noise is Student's one-sided 95 % of the mean; a loss of twice that, or of the margin and that, is
-    missed in one look of twenty at most.
+    """Look at few pairs for a loss beyond `margin`: their mean lies beyond it, and beyond Student's one-sided
+    99 % of its noise. A loss that exceeds both by his 95 % is missed in one look of twenty at most.
     """
     pairs = finite(log_ratios)
     if pairs.size < 3:
@@ -199,9 +197,9 @@ def look_at_pairs(log_ratios: ArrayLike, margin: float) -> PairLook:
     from scipy.special import stdtrit
 
     sigma = float(np.std(pairs, ddof=1)) / math.sqrt(pairs.size)
-    noise = float(stdtrit(pairs.size - 1, 0.95)) * sigma
-    effect, limit = float(np.mean(pairs)), max(margin, noise)
-    return PairLook(int(pairs.size), effect, limit + noise, effect > limit)
+    strict, usual = (float(stdtrit(pairs.size - 1, level)) * sigma for level in (0.99, 0.95))
+    effect, limit = float(np.mean(pairs)), max(margin, strict)
+    return PairLook(int(pairs.size), effect, limit + usual, effect > limit)
 
 
 def hodges_lehmann(values: FloatArray) -> float:

@@ -9,7 +9,7 @@ doi:10.1080/00401706.1970.10488634). docs/gate.md has what it is used for.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nbbench.host import HostMetric, HostWork
 from nbbench.ledger import BYTES_PER_OPERATION, Ledger
 from nbbench.model import EvidenceRecord, Phase
+from nbbench.work.ledger_diff import LedgerDiff
 
 USUAL = (1e-10, BYTES_PER_OPERATION * 1e-10, 1e-7)
 """Seconds of a byte (10 GB/s), of an operation's dispatch (5 µs), of a step of Python (docs/host_work.md)."""
@@ -98,6 +99,14 @@ def fit_costs(runs: Sequence[tuple[Amounts, float]]) -> CostModel:
             error = max(float(np.sqrt(np.sum((1 - rows @ scales) ** 2) / (len(rows) - 3))), 0.01)
     covariance = np.linalg.inv(rows.T @ rows / error**2 + prior)
     return CostModel(scales, covariance, error, len(rows))
+
+
+def price_of(costs: CostModel, diff: LedgerDiff, host: Sequence[Mapping[str, HostWork]]) -> Price:
+    """The price of a workload's difference; `host` is the host work of both sides, as far as it is known."""
+    works = [side.get(diff.workload) for side in host]
+    known = len(works) == 2 and all(one and not one.error for one in works)
+    ends = zip((diff.base, diff.head), works if known else (None, None), strict=True)
+    return costs.price(*(amounts(*end) for end in ends))
 
 
 def amounts(ledger: Ledger, host: HostWork | None) -> Amounts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
@@ -29,7 +30,8 @@ from nbbench.work.explanation import Explanation
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.timing import load_times
+from nbbench.work.price import fit_costs, price_of
+from nbbench.work.timing import load_times, timed_work
 from nbbench.work.work_share import WorkShare
 
 _Sides = Sequence[Mapping[str, Ledger]]
@@ -79,6 +81,9 @@ def explain_commits(
         for diff in diffs
         if times is not None and (timing := times.between(diff.workload, base, head)) is not None
     ]
+    if shares:
+        costs = fit_costs(timed_work(settings, times, base, [diff.workload for diff in diffs]))
+        shares = [replace(one, price=price_of(costs, one.diff, host)) for one in shares]
     names = matching_workloads(settings, re.compile(""))
     return Explanation(
         base,

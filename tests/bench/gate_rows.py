@@ -96,7 +96,9 @@ def gate(project: Project, base: str, head: str, load: int) -> dict[str, Any]:
         seconds, after = time.monotonic() - start, os.getloadavg()[0]
     for path in set(ledgers.glob("*.gz")) - set(kept):
         path.unlink()  # the next gate of this branch counts it again
-    told = json.loads(done.stdout) if done.returncode in VERDICTS else {"sentence": done.stderr[-300:]}
+    if done.returncode not in VERDICTS:
+        raise RuntimeError(done.stdout + done.stderr)
+    told = json.loads(done.stdout)
     return {
         "exit": done.returncode,
         "seconds": round(seconds, 1),
