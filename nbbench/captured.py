@@ -1,4 +1,4 @@
-"""The nouns of a capture: the guarded run, its tests, figures, checks, the trial of malloc; no I/O.
+"""The nouns of a capture: the guarded run, its tests, figures, checks; no I/O.
 
 Times are seconds (`_s`), sizes bytes (`_bytes`). Facts only: their sentences are made in `report/`.
 """
@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from nbbench.disturbance import Disturbance
-from nbbench.ledger import Ledger
 from nbbench.model import Cause
 
 PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
@@ -211,55 +210,10 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class MallocTrial:
-    """Medians of a few warm runs in one process, with malloc as it is, then with thresholds pinned."""
-
-    size: int
-    dtype: str
-    default: Usage | None = None
-    pinned: Usage | None = None
-    ledger: Ledger | None = None
-    error: str = ""
-
-    @property
-    def penalty(self) -> float | None:
-        """Default time over pinned time; None where one is missing."""
-        if self.default is None or self.pinned is None or self.pinned.wall_s <= 0:
-            return None
-        return self.default.wall_s / self.pinned.wall_s
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What the measurements after a run found out, in processes of their own.
-
-    `default_dtype` is what the subject computes in when nobody names a dtype. `copy_bytes_per_s` is the copy
-    ceiling with as many threads as the test used (at most one a core). All of it is eager.
-    """
-
-    torch: str = ""
-    default_dtype: str = ""
-    trials: tuple[MallocTrial, ...] = ()
-    copy_bytes_per_s: float | None = None
-    disturbance: Disturbance = Disturbance(processes=0)  # noqa: RUF009 -- frozen
-    error: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def tried(self) -> bool:
-        """Whether malloc was tried with both settings at least once."""
-        return any(trial.penalty is not None for trial in self.trials)
-
-    def trial(self, size: int, dtype: str) -> MallocTrial | None:
-        """The trial of one size and dtype."""
-        return next((t for t in self.trials if (t.size, t.dtype) == (size, dtype)), None)
-
-
-@dataclass(frozen=True, slots=True)
 class BandwidthFigure:
     """The test's own bandwidth (`legacy`, B/s by its formula) beside what the ledger says was moved.
 
-    `share` is of the copy ceiling; None where that is not known, or was measured while others were busy.
+    `mapped_bytes` is what one run allocates in blocks that glibc gives back as soon as they are freed.
     """
 
     size: int
@@ -267,17 +221,17 @@ class BandwidthFigure:
     dtype: str = ""
     per_pixel: float | None = None
     rate: float | None = None
-    share: float | None = None
+    mapped_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What the figures of a captured run say: verdict, cause, and all that they rest on.
 
-    `explained_by_malloc` are the trials in which malloc alone costs time, the worst first; `maps_again` says
-    that a test's own call was busy with memory that it gave back and got again. `malloc_pinned_by` is the
-    user's variable that takes malloc out of the way. `conditions` are those under which the figures were
-    taken (compile, threads, malloc, dtype). `audit` is the dtype audit of a preset that asks for one.
+    `maps_again` says that a test's own call was busy with memory that it gave back and got again.
+    `malloc_pinned_by` is the user's variable that takes malloc out of the way. `conditions` are those under
+    which the figures were taken (compile, threads, malloc, dtype). `audit` is the dtype audit of a preset
+    that asks for one.
     `anomalies` say why the run is not the evidence that it should be.
     """
 
@@ -287,9 +241,7 @@ class Findings:
     figures: tuple[Figure, ...] = ()
     checks: tuple[Check, ...] = ()
     disturbance: Disturbance = Disturbance(processes=0)  # noqa: RUF009 -- frozen
-    diagnosis: Diagnosis | None = None
     bandwidths: tuple[BandwidthFigure, ...] = ()
-    explained_by_malloc: tuple[MallocTrial, ...] = ()
     maps_again: bool = False
     malloc_pinned_by: str = ""
     legacy_bytes_per_pixel: int = 0

@@ -10,7 +10,7 @@ import html
 import re
 import shlex
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from rich.cells import cell_len, set_cell_size
@@ -131,6 +131,19 @@ def last_line(text: str, otherwise: str = "") -> str:
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """`1 commit`, `3 commits`, `2 series`."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def line_list(places: Iterable[tuple[str, int]]) -> str:
+    """Source lines in a sentence, each file named once: `physics.py:24, 512 and 518, io.py:7`."""
+    files: dict[str, list[str]] = {}
+    for path, line in sorted(set(places)):
+        files.setdefault(path, []).append(str(line))
+    said = []
+    for path, lines in files.items():
+        last = f" and {lines[-1]}" if len(lines) > 1 else ""
+        numbers = f":{', '.join(lines[: -1 if last else None])}{last}"
+        said.append(f"{escaped(path)}{numbers}" if path else "no line of the subject")
+    return ", ".join(said)
 
 
 def day(moment: datetime) -> str:

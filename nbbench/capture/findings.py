@@ -1,4 +1,4 @@
-"""What a capture's figures say: read the tests, measure the workload apart, judge. Facts only."""
+"""What a capture's figures say: read the tests, hold the ledger beside them, judge. Facts only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from nbbench import units
 from nbbench.capture.assertions import checks_of
 from nbbench.capture.figures import figures_of, times
 from nbbench.capture.guards import compile_guards, pinned_malloc
-from nbbench.capture.probe import diagnose
 from nbbench.capture.test_records import read_test_records
 from nbbench.captured import (
     BLOCKED,
@@ -22,10 +21,8 @@ from nbbench.captured import (
     BandwidthFigure,
     CallUsage,
     Capture,
-    Diagnosis,
     Figure,
     Findings,
-    MallocTrial,
     RunOutcome,
     TestRecord,
     TestRun,
@@ -33,10 +30,15 @@ from nbbench.captured import (
 from nbbench.config import Settings
 from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 from nbbench.errors import NbbenchError
-from nbbench.model import Cause
+from nbbench.ledger import Ledger
+from nbbench.measure.ledgers import known_ledgers, record_ledgers
+from nbbench.measure.warm_runs import warm_server
+from nbbench.model import Cause, Commit
 from nbbench.report.capture import RECORDS
 from nbbench.subject.presets import find_preset
-from nbbench.subject.profile import load_profile
+from nbbench.subject.profile import CaptureWorkload, load_profile
+from nbbench.subject.repository import describe, open_subject
+from nbbench.workloads import suite_workloads
 
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
@@ -46,12 +48,6 @@ _AUDITED = _TRIED | {RunOutcome.NO_TESTS, RunOutcome.SETUP_ERROR}
 # Ended by somebody else: nothing of the workload explains that.
 _FROM_OUTSIDE = frozenset({RunOutcome.UNKNOWN, RunOutcome.INTERRUPTED})
 _LEGACY_TOLERANCE = 0.05  # printed times have two digits and more; the guesses differ by half
-# Medians of three runs on a shared machine agree within 10 %; a quarter more is no chance.
-_PENALTY = 1.25
-# A frame of 512² float32 has 256 pages: ten thousand faults are dozens of frames mapped anew.
-_FAULTS = 10_000
-_FAULTS_RATIO = 5
-_SYSTEM_SHARE = 0.15
 # A fault costs about a microsecond: a hundred thousand are a tenth of a second that computes nothing.
 _MANY_FAULTS = 100_000
 _BUSY_SYSTEM = 0.25
@@ -70,42 +66,43 @@ def findings_of(
 ) -> Findings:
     """The figures, verdict and cause of a captured run, from the records in its folder.
 
-    `environment` is what the command got. Unless `probe` is off, the workload is measured once more in
-    processes of its own, for about half a minute.
+    `environment` is what the command got. Unless `probe` is off, ledgers of the workload that the test runs
+    are recorded where there are none yet, and the dtype audit that the preset asks for is made.
     """
     outcome, given = capture.outcome, environment or {}
     run = _read(folder, outcome)
     figures = figures_of(run.tests)
-    diagnosis: Diagnosis | None = None
     workload = load_profile(settings).capture
-    about = "PERF" in capture.cluster.upper() or any(figure.kind == "bandwidth" for figure in figures)
-    if workload and probe and about and outcome in _TRIED:
-        diagnosis = diagnose(settings, capture, workload, test_threads=run.torch_threads, say=say)
+    dtype = dtype_of_test(figures, _default_dtype(Path(capture.cwd), workload))
+    ledgers: dict[int, Ledger] = {}
+    notes = _notes(run)
+    if workload and probe and outcome in _TRIED and not run.compiled_graphs:
+        names = {size: workload.workload.format(size=size, dtype=dtype) for size in times(figures)}
+        ledgers, problems = _ledgers(settings, capture, names, say)
+        notes += problems
     audit, audit_notes = _dtype_audit(settings, capture, probe, say)
-    found = judged(
-        run, outcome, figures, diagnosis, given, workload.legacy_bytes_per_pixel if workload else ()
-    )
-    return replace(
-        found, audit=audit, notes=(*_notes(run, diagnosis), *audit_notes), anomalies=_broken_guard(given, run)
-    )
+    guesses = workload.legacy_bytes_per_pixel if workload else ()
+    found = judged(run, outcome, figures, ledgers, given, guesses, dtype)
+    return replace(found, audit=audit, notes=(*notes, *audit_notes), anomalies=_broken_guard(given, run))
 
 
 def judged(
     run: TestRun,
     outcome: RunOutcome,
     figures: Sequence[Figure],
-    diagnosis: Diagnosis | None = None,
+    ledgers: Mapping[int, Ledger] | None = None,
     environment: Mapping[str, str] | None = None,
     guesses: Sequence[int] = (),
+    dtype: str = "",
 ) -> Findings:
     """The verdict of a run from everything that was seen of it; `environment` is what the command got.
 
-    `guesses` are the bytes a pixel by which the test may have computed the bandwidth that it prints.
+    `ledgers` are those of the test's workload by the size of the detector, `guesses` the bytes a pixel by
+    which the test may have computed the bandwidth that it prints, `dtype` is what it computed in.
 
     The cause is named whether or not the test passed: a threshold may be wide enough to hide it.
     """
     given = environment or {}
-    dtype = dtype_of_test(diagnosis, figures)
     legacy = legacy_bytes_per_pixel(figures, guesses) if guesses else 0
     found = Findings(
         verdict=_word(outcome, run),
@@ -116,15 +113,13 @@ def judged(
             for check in checks_of(run.tests)
         ),
         disturbance=disturbance_of_calls(run),
-        diagnosis=diagnosis,
-        bandwidths=bandwidths_of(diagnosis, figures, legacy, bool(run.compiled_graphs)) if legacy else (),
-        explained_by_malloc=costly_trials(diagnosis),
+        bandwidths=bandwidths_of(ledgers or {}, figures, legacy, dtype) if legacy else (),
         maps_again=maps_again(run.mapped_most),
         malloc_pinned_by=pinned_malloc(given),
         legacy_bytes_per_pixel=legacy,
         conditions=_conditions(run, given, dtype),
     )
-    return found if outcome in _FROM_OUTSIDE else replace(found, cause=_cause(found, dtype))
+    return found if outcome in _FROM_OUTSIDE else replace(found, cause=_cause(found))
 
 
 def setup_error(run: TestRun) -> TestRecord | None:
@@ -142,16 +137,14 @@ def _word(outcome: RunOutcome, run: TestRun) -> str:
     return PASSED if outcome is RunOutcome.PASSED else FAILED
 
 
-def _cause(found: Findings, dtype: str) -> Cause | None:
-    """Malloc where a quiet trial shows its price, or page faults of the test's own call do where none was
-    possible; eager trials explain nothing of a compiled run, and where malloc is pinned it is no cause."""
-    run, diagnosis = found.run, found.diagnosis
-    tried = diagnosis is not None and diagnosis.tried
-    if not run.compiled_graphs and not found.malloc_pinned_by:
-        if any(dtype in ("", trial.dtype) for trial in found.explained_by_malloc):
-            return Cause.ALLOCATOR
-        if found.maps_again and (found.explained_by_malloc or not tried) and not found.disturbance.disturbed:
-            return Cause.ALLOCATOR
+def _cause(found: Findings) -> Cause | None:
+    """Malloc where the test's own call was busy with memory that it had before: no other load makes faults.
+
+    Where malloc is pinned it is no cause, and a compiled run says nothing of eager code.
+    """
+    run = found.run
+    if found.maps_again and not run.compiled_graphs and not found.malloc_pinned_by:
+        return Cause.ALLOCATOR
     slow = any(not check.passed for check in found.checks) or run.count("interrupted") > 0
     if found.verdict == PASSED or not slow:
         return None
@@ -195,6 +188,39 @@ def _read(folder: Path, outcome: RunOutcome) -> TestRun:
     return run
 
 
+def _ledgers(
+    settings: Settings, capture: Capture, names: Mapping[int, str], say: Callable[[str], None]
+) -> tuple[dict[int, Ledger], list[str]]:
+    """The ledgers of the captured tree by size, where the suite has such workloads; and notes about them."""
+    notes = ["ledgers are of the commit, without the work tree's changes"] if capture.changes_before else []
+    known: Mapping[str, Ledger] = {}
+    try:
+        declared = suite_workloads(settings.root).by_name
+        names = {size: name for size, name in names.items() if name in declared}
+        if not names:
+            return {}, []
+        known = known_ledgers(settings, Commit(capture.commit, capture.tree, capture.started_at, ""))
+        if missing := [name for name in names.values() if name not in known]:
+            say(f"recording the exact work of {', '.join(missing)}")
+            commit = describe(open_subject(settings), capture.commit)
+            with warm_server() as server:
+                known = record_ledgers(settings, server, commit, missing)
+    except NbbenchError as error:
+        notes.append(f"there are no ledgers: {error}")
+    found = {size: known[name] for size, name in names.items() if name in known}
+    notes += [f"{ledger.workload}: {ledger.error}" for ledger in found.values() if ledger.error]
+    return {size: ledger for size, ledger in found.items() if not ledger.error}, notes
+
+
+def _default_dtype(checkout: Path, workload: CaptureWorkload | None) -> str:
+    """What the subject computes in when nobody names a dtype, as its source says; empty where it does not."""
+    name, pattern = workload.default_dtype if workload else ("", "")
+    with contextlib.suppress(OSError):
+        if pattern and (match := re.search(pattern, (checkout / name).read_text("utf-8", "replace"))):
+            return match[1]
+    return ""
+
+
 def _dtype_audit(
     settings: Settings, capture: Capture, probe: bool, say: Callable[[str], None]
 ) -> tuple[Mapping[str, Any] | None, list[str]]:
@@ -204,7 +230,6 @@ def _dtype_audit(
     """
     if not probe or capture.outcome not in _AUDITED or not find_preset(settings, capture.preset).dtype_audit:
         return None, []
-    from nbbench.subject.repository import describe, open_subject
     from nbbench.work.dtypes import dtype_snapshot
 
     try:
@@ -215,19 +240,13 @@ def _dtype_audit(
     return found, dirty if capture.changes_before else []
 
 
-def _notes(run: TestRun, diagnosis: Diagnosis | None) -> list[str]:
+def _notes(run: TestRun) -> list[str]:
     notes = []
     if not run.started:
         notes.append("the pytest plugin was not loaded: figures of passing tests are not known")
     if run.capture_off:
         notes.append("pytest ran without capturing (-s): figures are in pytest.log, not in the records")
-    notes += run.problems[:8]
-    if diagnosis is not None:
-        notes += [f"diagnosis: {note}" for note in diagnosis.notes]
-        notes += [f"diagnosis of {t.size}² {t.dtype}: {t.error}" for t in diagnosis.trials if t.error]
-        if diagnosis.torch and run.torch and diagnosis.torch.split("+")[0] != run.torch.split("+")[0]:
-            notes.append(f"the diagnosis ran with torch {diagnosis.torch}, the test with {run.torch}")
-    return notes
+    return notes + list(run.problems[:8])
 
 
 def disturbance_of_calls(run: TestRun) -> Disturbance:
@@ -257,28 +276,10 @@ def maps_again(usage: CallUsage | None) -> bool:
     return usage is not None and usage.repeated_faults >= _MANY_FAULTS and usage.system_share >= _BUSY_SYSTEM
 
 
-def costly_trials(diagnosis: Diagnosis | None) -> tuple[MallocTrial, ...]:
-    """The trials in which malloc alone costs time, the worst first; none where others were busy meanwhile."""
-    if diagnosis is None or diagnosis.disturbance.disturbed:
-        return ()
-    return tuple(sorted(filter(_malloc_costs, diagnosis.trials), key=lambda trial: -(trial.penalty or 0.0)))
-
-
-def _malloc_costs(trial: MallocTrial) -> bool:
-    """Slower by default, with page faults and system time that pinning takes away."""
-    if trial.default is None or trial.pinned is None:
-        return False
-    return (
-        (trial.penalty or 0.0) >= _PENALTY
-        and trial.default.minor_faults >= max(_FAULTS, _FAULTS_RATIO * trial.pinned.minor_faults)
-        and trial.default.system_share - trial.pinned.system_share >= _SYSTEM_SHARE
-    )
-
-
-def dtype_of_test(diagnosis: Diagnosis | None, figures: Sequence[Figure]) -> str:
+def dtype_of_test(figures: Sequence[Figure], default: str) -> str:
     """The dtype that the test's figures are in: what they say, or else the subject's default."""
     named = {figure.dtype for figure in figures if figure.dtype}
-    return named.pop() if len(named) == 1 else diagnosis.default_dtype if diagnosis else ""
+    return named.pop() if len(named) == 1 else default
 
 
 def legacy_bytes_per_pixel(figures: Sequence[Figure], guesses: Sequence[int]) -> int:
@@ -296,19 +297,17 @@ def legacy_bytes_per_pixel(figures: Sequence[Figure], guesses: Sequence[int]) ->
 
 
 def bandwidths_of(
-    diagnosis: Diagnosis | None, figures: Sequence[Figure], legacy: int, compiled: bool = False
+    ledgers: Mapping[int, Ledger], figures: Sequence[Figure], legacy: int, dtype: str
 ) -> tuple[BandwidthFigure, ...]:
     """By size: the test's figure, from printed times (finer than printed GB/s), and the ledger's."""
-    dtype, found = dtype_of_test(diagnosis, figures), []
+    found = []
     for size, figure in sorted(times(figures).items()):
         if figure.value <= 0:
             continue
         row = BandwidthFigure(size, size * size * legacy / figure.value)
-        trial = diagnosis.trial(size, dtype) if diagnosis and not compiled else None
-        if diagnosis and trial and trial.ledger:
-            ceiling = None if diagnosis.disturbance.disturbed else diagnosis.copy_bytes_per_s
-            rate = trial.ledger.bytes / figure.value
-            share = rate / ceiling if ceiling else None
-            row = replace(row, dtype=dtype, per_pixel=trial.ledger.bytes_per_pixel, rate=rate, share=share)
+        if ledger := ledgers.get(size):
+            mapped = dict(ledger.counts).get("track_mapped_bytes", 0.0)
+            rate = ledger.bytes / figure.value
+            row = replace(row, dtype=dtype, per_pixel=ledger.bytes_per_pixel, rate=rate, mapped_bytes=mapped)
         found.append(row)
     return tuple(found)

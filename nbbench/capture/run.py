@@ -77,23 +77,6 @@ def run_capture(
     return session.folder, session.capture
 
 
-def register_capture(settings: Settings, folder: Path, say: Callable[[str], None]) -> bool:
-    """Enter a sealed folder and its figures into the project's database; without one it is as good."""
-    if not settings.is_project:
-        say("the folder is not registered: there is no nbbench project here (asv.conf.json); see --root")
-        return False
-    try:
-        from nbbench.record.folders import register_folder
-        from nbbench.record.refresh import open_store
-
-        with open_store(settings) as store:
-            register_folder(settings, store, folder)
-    except Exception as error:
-        say(f"the folder is not registered in the database: {error or type(error).__name__}")
-        return False
-    return True
-
-
 def _finish(session: Session, ended: GuardedRun) -> None:
     """Write the rest of the folder and seal it. Raises HostError when the disk refuses."""
     _settle_folder(session)
@@ -137,7 +120,7 @@ def _seal(session: Session) -> None:
     """Replace the opening pages by the final ones and seal the folder. Raises HostError."""
     names = {path.name for path in session.folder.iterdir()} | {pages.METRICS, stamp.CHECKSUMS}
     found = session.capture.findings
-    notes = [*session.notes, *(found.notes if found else ()), *stamp.check_folder(session.folder)]
+    notes = [*session.notes, *(found.notes if found else ())]
     capture = replace(
         session.capture,
         anomalies=(*session.anomalies, *(found.anomalies if found else ())),

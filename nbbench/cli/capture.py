@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", metavar="S", type=click.FloatRange(min=0.1), help="Outer timeout in seconds.")
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
 @click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
-@click.option("--no-probe", is_flag=True, help="Leave out ledger, ceiling and malloc after the run.")
+@click.option("--no-probe", is_flag=True, help="Leave out ledgers and the dtype audit after the run.")
 @click.pass_obj
 def capture(
     app: App,
@@ -68,8 +68,9 @@ def capture(
     SIGTERM, SIGHUP). exit_code.txt has the command's own code.
     """
     from nbbench.capture.logs import Screen
-    from nbbench.capture.run import register_capture, run_capture
+    from nbbench.capture.run import run_capture
     from nbbench.capture.session import CaptureRequest
+    from nbbench.record.folders import remember_place
     from nbbench.subject.presets import find_preset
 
     checkout = options.folder(subject, "--subject names the subject's checkout").resolve()
@@ -95,14 +96,16 @@ def capture(
         say=app.say,
     )
     folder, done = run_capture(settings, request, os.environ)
-    return _emit(app, folder, done, register_capture(settings, folder, app.say))
+    if settings.is_project:
+        remember_place(settings, folder.parent)
+    return _emit(app, folder, done)
 
 
 def _settings(app: App, checkout: Path) -> Settings:
     """The project's settings, wherever the subject lies.
 
     --root, else upwards from here, else the checkout that nbbench itself is installed from; with
-    none of them the defaults, and the folder is registered nowhere.
+    none of them the defaults.
     """
     import nbbench
     from nbbench.config import checkout_settings, find_root, load_settings
@@ -118,7 +121,7 @@ def _settings(app: App, checkout: Path) -> Settings:
     return checkout_settings(checkout)
 
 
-def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
+def _emit(app: App, folder: Path, done: Capture) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
     from nbbench.report.capture import capture_status
@@ -138,12 +141,11 @@ def _emit(app: App, folder: Path, done: Capture, registered: bool) -> int:
         "anomalies": done.anomalies,
         "notes": done.notes,
         "files": done.files,
-        "registered": registered,
     }
     lines = [status, *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
     lines += [f"anomaly: {text}" for text in done.anomalies]
     lines += [f"note: {text}" for text in done.notes]
-    app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]))
+    app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]), version=2)
     if done.outcome is RunOutcome.INTERRUPTED:
         return 128 + (done.signalled or 2)
     if done.outcome is RunOutcome.FAILED:

@@ -37,7 +37,7 @@ def export(
     environment; an existing one is never overwritten. Exit 4 where the commit has no figure.
     """
     from nbbench.plan.exporting import gather
-    from nbbench.record.folders import register_folder
+    from nbbench.record.folders import remember_place
     from nbbench.record.refresh import open_store
     from nbbench.record.stamp import create_folder, write_folder
     from nbbench.report.evidence import render
@@ -49,7 +49,7 @@ def export(
         found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
         files = [path.name for path in write_folder(folder, render(replace(found, stamp=folder.name)))]
-        register_folder(app.settings, store, folder)
+    remember_place(app.settings, folder.parent)
     payload = {
         "folder": str(folder),
         "stamp": folder.name,

@@ -27,15 +27,13 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     """Load an asv results tree (this project's, or another's) into the regression database.
 
     May be repeated at any time: unchanged files are skipped, changed ones replaced, and what is gone from
-    the tree leaves the database. Files that cannot be read are skipped, counted and named. Evidence folders
-    below the reports root are registered too.
+    the tree leaves the database. Files that cannot be read are skipped, counted and named.
 
     DIR may be a results folder, or the folder of a project or of one machine in it. Another project's
     results have a history of their own: `nbbench regressions --project NAME` judges it. Another checkout of
     this project joins this one's history; where both measured the same, the newer result counts.
     """
     from nbbench.errors import InconclusiveError, UsageError
-    from nbbench.record.folders import register_all
     from nbbench.record.projects import find_results, own_project, project_of
     from nbbench.record.refresh import import_all, open_store
     from nbbench.words import plural
@@ -46,14 +44,13 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     path, meant = find_results(given)
     if meant:
         app.say(meant)
-    folders, name = 0, own_project(app.settings)
+    name = own_project(app.settings)
     own = path.resolve() == app.settings.results_dir.resolve()
     if own and project not in (None, name):
         raise UsageError(f"{path} belongs to this project, {name!r}", hint="leave --project out")
     with open_store(app.settings, project=name) as store:
         if own:
             report = import_all(app.settings, store)
-            folders = register_all(app.settings, store)
         else:
             name = project or project_of(app.settings, store, path)
     if not own:
@@ -61,7 +58,7 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
             report = import_all(app.settings, store, path)
     files = report.files_new + report.files_changed + report.files_unchanged
     text = import_text(report)
-    if not files and not report.ledgers and not folders:
+    if not files and not report.ledgers:
         bad = report.files_bad
         if not bad:
             raise InconclusiveError(
@@ -72,10 +69,9 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
             f"no asv results in {path} can be used: {plural(len(bad), 'file')} skipped, see above",
             hint=f"the first: {bad[0][0]}: {bad[0][1]}",
         )
-    text += f"\n{plural(folders, 'evidence folder')} registered" if folders else ""
     if name != own_project(app.settings):
         text += f"\nproject {name!r}: `nbbench regressions --project {name!r}` judges it"
-    app.emit("import", {**dataclasses.asdict(report), "folders": folders, "project": name}, text)
+    app.emit("import", {**dataclasses.asdict(report), "project": name}, text, version=2)
 
 
 def import_text(report: ImportReport) -> str:

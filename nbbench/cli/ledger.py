@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
 @click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
+@click.option("--scaling", is_flag=True, help="The laws by which exact work grows with size and parameters.")
 @html_option
 @markdown_option
 @click.pass_obj
@@ -42,6 +43,7 @@ def ledger(
     by: str,
     top: int,
     fusion: bool,
+    scaling: bool,
     html: str | None,
     markdown: str | None,
 ) -> int:
@@ -49,6 +51,8 @@ def ledger(
 
     For a single COMMIT: where its bytes go, the line that ran when most were alive, and the
     fusion headroom: what each function moves against what one fused kernel in its place would.
+
+    With --scaling: exact polynomials in N of bytes, operations, peak and host steps, from small runs.
 
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
     operations changed, with the time where both sides were measured, and the command that
@@ -62,15 +66,19 @@ def ledger(
     from nbbench.subject.selection import by_position, is_positions, select
     from nbbench.work.work import find_commit
 
+    single = bool(span) and ".." not in str(span) and not is_positions(str(span))
+    if (fusion or scaling) and not single:
+        what = "--fusion" if fusion else "--scaling"
+        raise UsageError(f"{what} is for a single commit", hint="give a COMMIT, not a range")
+    if span and scaling:
+        return _laws(app, find_commit(app.settings, span), bench, html, markdown)
     bench = bench or load_profile(app.settings).range_workloads
-    if span and ".." not in span and not is_positions(span):
+    if span and single:
         commit = find_commit(app.settings, span)
         found = _recorded(app, commit, bench)
         blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion)
         app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
         return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
-    if fusion:
-        raise UsageError("--fusion is for a single commit", hint="give a COMMIT, not a range")
     by_name = subject_or_none(app.settings) is None
     if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
@@ -81,6 +89,17 @@ def ledger(
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
     app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, html=html)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
+
+
+def _laws(app: App, commit: Commit, bench: str | None, html: str | None, markdown: str | None) -> int:
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.report.scaling import scaling_blocks, scaling_payload
+    from nbbench.work.work import commit_laws
+
+    found = commit_laws(app.settings, commit, pattern(bench) if bench else None, say=app.say)
+    blocks = scaling_blocks(commit, found) or [f"No scale of {commit.short} is on record."]
+    app.report("ledger-scaling", scaling_payload(commit, found), blocks, markdown=markdown, html=html)
+    return EXIT_OK if any(not one.scaled.error for one in found) else EXIT_INCONCLUSIVE
 
 
 def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
@@ -98,13 +117,14 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.share import MOST_JOBS
-    from nbbench.measure.host import counts_host, workload_host
+    from nbbench.measure.host import counts_host, known_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
+    from nbbench.work.repeats import range_again
     from nbbench.work.steps import find_steps
     from nbbench.work.timing import load_times
     from nbbench.work.work import line_match
@@ -116,9 +136,14 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
     else:
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
-    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=min(usable_cores(), MOST_JOBS))
-    if subject is not None and counts_host(app.settings):  # no step here, but events find it
-        workload_host(app.settings, compared, wanted, app.say)
+    jobs = min(usable_cores(), MOST_JOBS)
+    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
+    if subject is not None:
+        host = [known_host(app.settings, commit) for commit in compared]
+        if counts_host(app.settings):  # no step here, but events find it
+            host = workload_host(app.settings, compared, wanted, app.say)
+        if range_again(app.settings, compared, kept, host, app.say):
+            kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     times = load_times(app.settings, compared, wanted, say=app.say)
     time_of = times.between if times else lambda *_: None

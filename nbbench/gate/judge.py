@@ -31,6 +31,7 @@ from nbbench.stats.paired import PairDecision, look_at_pairs
 from nbbench.verdicts import Verdict
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
+from nbbench.work.scaling import OrderChange
 
 _OF_DIRECTION = {
     EventDirection.REGRESSION: Outcome.REGRESSED,
@@ -129,6 +130,21 @@ def host_verdicts(
         found.append(_unless_accepted(replace(one, cause=cause), acknowledged))
     same, floor = (EvidenceRecord("same host work"),), least_effect(HostMetric.STEPS)
     return found + [Verdict(name, Outcome.UNCHANGED, 0.0, floor=floor, evidence=same) for name in equal]
+
+
+def order_verdicts(
+    changes: Sequence[OrderChange], equal: Sequence[str], acknowledged: Sequence[Acknowledged] = ()
+) -> list[Verdict]:
+    """What the orders of growth say: each that changed, and the scales in which none did."""
+    found = []
+    for one in changes:
+        name = ledger_name(one.quantity.metric, one.scale)
+        verdict = exact_verdict(name, _metric("order"), one.before, one.after, one.record, counts=True)
+        cause = Cause.HOST if one.quantity.of_host else Cause.WORK
+        found.append(_unless_accepted(replace(verdict, cause=cause), acknowledged))
+    same, floor = (EvidenceRecord("same orders"),), least_effect("order")
+    names = (f"growth of {name}" for name in equal)
+    return found + [Verdict(name, Outcome.UNCHANGED, 0.0, floor=floor, evidence=same) for name in names]
 
 
 def _metric(unit: str) -> Metric:

@@ -15,7 +15,6 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
 from nbbench.gate.counted import counted_work, with_prices
-from nbbench.gate.equal_code import only_words_changed
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
 from nbbench.gate.rounds import Tally, run_rounds
@@ -38,6 +37,7 @@ from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import open_store
+from nbbench.subject.equal_code import only_words_changed
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict

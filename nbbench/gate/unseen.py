@@ -35,8 +35,8 @@ _TENSORS = re.compile(
     r"(?!set_|use_|get_|save|load|compile|manual_|from_|numpy|tolist|untyped_|storage|share_|pin_|apply|map_"
     r"|as_strided|contiguous|permute|transpose|movedim|moveaxis|swap|expand|t$|unfold|requires_grad|backward)\w+"
 )
-"""Operations that the ledger counts by bytes. Views that change how memory is walked through are not among
-them: the same bytes can then take longer."""
+"""Operations that are counted by bytes, but while importing. Views that change how memory is walked through are
+not among them: the same bytes can then take longer."""
 
 _STATE = re.compile(r"torch\.|Tensor\.|UntypedStorage\.|os\.|ctypes\.")
 """Calls that shape what later phases work on: memory layout, threads, the environment."""
@@ -154,10 +154,10 @@ def _statements(text: str, lines: Iterable[int]) -> dict[int, frozenset[int]]:
 
 
 def other_files(git_dir: Path, base_tree: str, head_tree: str) -> tuple[str, ...]:
-    """Files of two trees that differ and are no Python; SubjectError when objects are missing."""
+    """Files of two trees that differ and are no Python, or have odd names; SubjectError without objects."""
     out = git(git_dir, ["diff-tree", "-r", "-z", "--name-only", "--no-renames", base_tree, head_tree])
     names = out.decode("utf-8", "replace").split("\0")
-    return tuple(name for name in names if name and not name.endswith(".py"))
+    return tuple(name for name in names if name and not (name.endswith(".py") and name.isascii()))
 
 
 def unseen(changed: Changed, works: Iterable[HostWork]) -> dict[Phase, Unseen]:
@@ -172,13 +172,12 @@ def unseen(changed: Changed, works: Iterable[HostWork]) -> dict[Phase, Unseen]:
     valued = any((path, line) in ran for path, lines in changed.numbers for line in lines)
     found = dict.fromkeys(_PHASES, Unseen(Hidden.VALUES if valued else Hidden.NOTHING))
     for work in works:
-        warm = {(c.path, c.line) for p in work.phases if p.phase is Phase.WARM for c in p.counts}
         for phase in work.phases:
             for one in phase.counts:
                 here = one.line in changed.lines.get(one.path, ())
                 if one.kind is not HostKind.OUTSIDE or not here or _FIXED.fullmatch(one.name):
                     continue
-                if (one.path, one.line) in warm and _TENSORS.fullmatch(one.name):
+                if phase.phase is not Phase.IMPORT and _TENSORS.fullmatch(one.name):
                     continue
                 place = Unseen(Hidden.CALLS, f"{one.path}:{one.line}", one.name)
                 found[phase.phase] = max(found[phase.phase], place)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
-from nbbench.measure.kernel import end_with_parent
+from nbbench.measure.kernel import end_with_parent, kept_awake
 from nbbench.measure.process_env import asv_process_environment
 from nbbench.model import Commit
 from nbbench.record.atomic import write_text
@@ -132,11 +132,12 @@ def _follow(
     last: list[str] = []
     assert process.stdout is not None
     try:
-        for line in process.stdout:
-            last = [*last[-20:], line.rstrip()]
-            detail(line.rstrip())
-            progress.feed(line)
-        code = process.wait()
+        with kept_awake(process.pid):
+            for line in process.stdout:
+                last = [*last[-20:], line.rstrip()]
+                detail(line.rstrip())
+                progress.feed(line)
+            code = process.wait()
     except BaseException:
         _end(process)
         raise

@@ -17,8 +17,6 @@ from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE, suite_workloads, use_workloads
 
-_MALLOC_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
-
 
 @cache
 def installed_torch() -> str:
@@ -81,12 +79,6 @@ def tree_environment(
         "NBBENCH_LEDGER_FILE": str(ledger_path(place, tree, installed_torch())) if tree else "",
         **({"ASV_COMMIT": commit} if commit else {}),
     }
-
-
-def without_malloc_settings(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The environment without the variables that change malloc when a process starts, and their names."""
-    removed = sorted(n for n in environment if n in _MALLOC_VARIABLES or n.startswith("MALLOC_"))
-    return {name: value for name, value in environment.items() if name not in removed}, removed
 
 
 def export_workloads(settings: Settings) -> None:

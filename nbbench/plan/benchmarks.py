@@ -86,8 +86,8 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         machine=main.key.machine,
         measured_at=min((r.started_at for r in results.values() if r.started_at), default=None),
         derived=_derivation(criterion),
-        folder=holding[0].path if holding else "",
-        folder_state=holding[1] if holding else None,
+        folder=holding.path if holding else "",
+        damaged=bool(holding and holding.damage),
         source="results/ledger"
         if main.key.machine == ANY_MACHINE
         else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",

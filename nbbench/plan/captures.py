@@ -6,15 +6,15 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from nbbench.evidence import EvidenceFigure, Folder, FolderState
-from nbbench.plan.plans import Criterion, Known, Measured, PlanInput
+from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.plan.plans import Criterion, Measured, PlanInput
 from nbbench.units import format_number
 
 
 def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:
     """The newest figure of a captured folder that has the criterion's conditions; a whole folder first."""
     why_not: tuple[str, ...] = ()
-    for folder, state in _newest_first(given.folders) if criterion.figure else ():
+    for folder in _newest_first(given.folders) if criterion.figure else ():
         figure = _figure(criterion, folder)
         if figure is None:
             continue
@@ -32,7 +32,7 @@ def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | Non
             folder.started_at,
             derived=f"{figure.name} of {figure.workload or folder.path}",
             folder=folder.path,
-            folder_state=state,
+            damaged=bool(folder.damage),
             doubts=(*doubts, *few_cores(criterion, given)),
         ), ()
     return None, why_not
@@ -67,15 +67,15 @@ def _unlike_folder(criterion: Criterion, folder: Folder, machine: str) -> str:
 
 
 def folder_holding(
-    values: Sequence[tuple[str, float]], commit: str, folders: Sequence[Known]
-) -> Known | None:
+    values: Sequence[tuple[str, float]], commit: str, folders: Sequence[Folder]
+) -> Folder | None:
     """The newest folder of the commit that holds every one of these (benchmark, value); None without one.
 
     A folder that merely belongs to the commit proves nothing about a value from elsewhere.
     """
-    for folder, state in _newest_first(folders):
+    for folder in _newest_first(folders):
         if values and commit and folder.commit == commit and all(_holds(folder, *pair) for pair in values):
-            return folder, state
+            return folder
     return None
 
 
@@ -86,8 +86,8 @@ def _holds(folder: Folder, benchmark: str, value: float) -> bool:
     )
 
 
-def _newest_first(folders: Iterable[Known]) -> list[Known]:
-    return sorted(folders, key=lambda item: (item[1] is FolderState.WHOLE, item[0].stamp), reverse=True)
+def _newest_first(folders: Iterable[Folder]) -> list[Folder]:
+    return sorted(folders, key=lambda folder: (not folder.damage, folder.stamp), reverse=True)
 
 
 def few_cores(criterion: Criterion, given: PlanInput) -> list[str]:

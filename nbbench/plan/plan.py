@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nbbench.evidence import FolderState
 from nbbench.model import Commit
 from nbbench.plan.benchmarks import from_series, series_name
 from nbbench.plan.captures import few_cores, from_folders
@@ -48,10 +47,7 @@ class CriterionState:
         return self.document or (self.found.folder if self.found else "")
 
 
-_DAMAGE = {
-    FolderState.CHANGED: "the folder's files no longer match its checksums",
-    FolderState.MISSING: "the folder is gone",
-}
+_DAMAGE = "the folder's files no longer match its checksums"
 
 
 def judge_plan(plan: Plan, given: PlanInput, now: datetime) -> tuple[CriterionState, ...]:
@@ -87,9 +83,8 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
         ends = f"{format_number(found.lo)} to {format_number(found.hi)}"
         why += (f"a threshold lies within {ends}, where the value may be",)
     stale = _stale(found, plan, given.commits, now)
-    damage = _DAMAGE.get(found.folder_state) if found.folder_state else None
     verdict = PlanVerdict.CANNOT_TELL if why else judge_value(criterion, found.value)
-    about = (*stale, *found.notes, *filter(None, (damage,)), *note)
+    about = (*stale, *found.notes, *([_DAMAGE] if found.damaged else []), *note)
     if why:
         return CriterionState(
             criterion, verdict, found, notes=(*why, _again(criterion, found, given), *about)

@@ -1,4 +1,4 @@
-"""Where a plan item stands, from the database, the registered folders and the project's files."""
+"""Where a plan item stands, from the database, evidence folders and the project's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Plan, PlanInput
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
-from nbbench.record.folders import folder_state, register_all
+from nbbench.record.folders import evidence_folders
 from nbbench.record.machines import choose_machine, machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.repository import Subject, describe
@@ -34,7 +34,6 @@ def plan_states(
     Raises UsageError where results of several machines are on record and none is chosen.
     """
     import_all(settings, store)
-    register_all(settings, store)
     try:
         chosen = choose_machine(settings, store, machine)
     except InconclusiveError:
@@ -46,10 +45,7 @@ def plan_states(
         machine=chosen,
         results=_results(store, names, chosen),
         commits=commits,
-        folders=[
-            (_placed(folder, commits, subject), folder_state(settings, folder)[0])
-            for folder in store.folders()
-        ],
+        folders=[_placed(folder, commits, subject) for folder in evidence_folders(settings)],
         documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
         threads={
             (r.commit, r.environment, r.benchmark): int(dict(r.extra).get("threads") or 0) for r in measuring

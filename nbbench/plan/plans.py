@@ -16,12 +16,11 @@ from msgspec import Meta, Struct, structs
 
 from nbbench.config import Settings, configured_table, typed
 from nbbench.errors import ConfigError, UsageError
-from nbbench.evidence import Folder, FolderState
+from nbbench.evidence import Folder
 from nbbench.history.telemetry import Disturbed
 from nbbench.model import Commit, Result
 from nbbench.subject.profile import check_pattern, load_profile
 
-Known = tuple[Folder, FolderState]
 BenchmarkPlace = tuple[str, str, str]  # commit, environment, benchmark
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -115,15 +114,15 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 class PlanInput:
     """Everything that a judgement looks at, of one machine.
 
-    `results` are by benchmark name, `commits` in the branch's order (oldest first); `folders`
-    carry the state of their files; `documents` are files found by pattern. `threads` says how many
-    computed, `disturbed` which results others disturbed. `cores` is None where the machine's are not known.
+    `results` are by benchmark name, `commits` in the branch's order (oldest first);
+    `documents` are files found by pattern. `threads` says how many computed, `disturbed` which results
+    others disturbed. `cores` is None where the machine's are not known.
     """
 
     machine: str
     results: Mapping[str, Sequence[Result]]
     commits: Sequence[Commit]
-    folders: Sequence[Known] = ()
+    folders: Sequence[Folder] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
     threads: Mapping[BenchmarkPlace, int] = field(default_factory=dict)
     disturbed: Disturbed = frozenset()
@@ -134,8 +133,8 @@ class PlanInput:
 class Measured:
     """A criterion's value; the true one lies within `lo` … `hi`.
 
-    `doubts` say why it gives no verdict. `folder` is an evidence folder that holds the value, and
-    `folder_state` whether its files are still what they were; `source` is the file of asv's results
+    `doubts` say why it gives no verdict. `folder` is an evidence folder that holds the value,
+    `damaged` where its files no longer match its checksums; `source` is the file of asv's results
     that a benchmark's value stands in.
     """
 
@@ -147,7 +146,7 @@ class Measured:
     measured_at: datetime | None = None
     derived: str = ""
     folder: str = ""
-    folder_state: FolderState | None = None
+    damaged: bool = False
     source: str = ""
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

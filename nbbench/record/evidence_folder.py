@@ -10,39 +10,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nbbench.evidence import EvidenceFigure, FolderContent
-from nbbench.subject.profile import shipped_variables
+from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.record.stamp import CHECKSUMS, verify_folder
 
 _MAX_BYTES = 8 * 1024 * 1024  # a file of evidence is at most 5 MiB
 _MAX_FIGURES = 2_000
-# What makes two runs of one command incomparable: everything that changes how torch computes.
-_FLAGS = re.compile(
-    r"CUDA_VISIBLE_DEVICES|PYTEST_ADDOPTS|GLIBC_TUNABLES|LD_PRELOAD|NBBENCH_(THREADS|WARM|MAX_FRAME_MB)"
-    r"|(KMP|OMP|GOMP|MKL|OPENBLAS|MALLOC|ONEDNN|DNNL|TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|ATEN)_\w+"
-    rf"|({'|'.join(shipped_variables())})\w+"
+# What makes two machines different ones: in our words, and in asv's.
+_MACHINE_FACTS = (
+    *("cpu", "arch", "physical cores", "processors usable", "memory", "cpu quota"),
+    *("num_cpu", "ram"),
 )
-_THREAD_FLAGS = ("OMP_NUM_THREADS", "NBBENCH_THREADS")
-_MACHINE_FACTS = ("cpu", "physical cores", "processors usable", "memory", "cpu quota")
-_CHANGES_BY_RIGHT = (
-    (re.compile(r"\d{8}T\d{6}Z(-\d+)?"), "STAMP"),
-    (re.compile(r"\b[0-9a-f]{7,40}\b"), "COMMIT"),
-)
-_TORCH_ENV = {"torch": r"^PyTorch version: (\S+)", "python": r"^Python version: (\S+)"}
 # The unit of a number that has none beside it, by the end of its name.
-_UNITS = {"bytes_per_s": "B/s", "_s": "seconds", "_bytes": "bytes", "faults": "faults", ".ops": "operations"}
-_HEAD_KEYS = frozenset({"schema", "stamp", "cluster", "commit", "exit_code", "tree", "status", "verdict"})
+_UNITS = {"_s": "seconds", "_bytes": "bytes", "faults": "faults"}
 
 
-def read_folder(path: Path) -> FolderContent:
+def read_folder(path: Path) -> Folder:
     """What the files of `path` say; missing and unreadable ones are named, never an error."""
     files = _Files(path)
     metrics, run = files.json("metrics.json"), files.json("run_metadata.json")
-    conditions = _conditions(files, run, metrics)
-    cluster = path.parent.name.partition("cluster_")[2]
-    return FolderContent(
+    conditions = _conditions(run, metrics)
+    return Folder(
         path=str(path),
         stamp=_said("stamp", metrics, run) or path.name,
-        cluster=_said("cluster", metrics, run) or cluster,
+        cluster=_said("cluster", metrics, run) or path.parent.name.partition("cluster_")[2],
         commit=_said("commit", metrics, run),
         kind=_kind_of(metrics, run),
         verdict=_said("verdict", metrics, run) or _said("status", run, metrics),
@@ -50,7 +40,8 @@ def read_folder(path: Path) -> FolderContent:
         machine=conditions.get("machine name") or conditions.get("machine", ""),
         figures=tuple(folder_figures(metrics)),
         conditions=tuple(conditions.items()),
-        missing=tuple(files.missing),
+        # A folder made by hand often has no checksums at all: that is missing, not damage.
+        damage=tuple(verify_folder(path)) if (path / CHECKSUMS).exists() else (),
         problems=tuple(files.problems),
     )
 
@@ -60,25 +51,23 @@ class _Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.missing: list[str] = []
         self.problems: list[str] = []
 
-    def text(self, name: str) -> str:
-        """A file's text; empty, and remembered, where there is none."""
+    def text(self, name: str) -> str | None:
+        """A file's text; None, and remembered, where there is none."""
         try:
             with (self.folder / name).open("rb") as stream:
                 return stream.read(_MAX_BYTES).decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            self.missing.append(name)
         except OSError as error:
             self.problems.append(f"{name} cannot be read: {error.strerror}")
-        return ""
+            return None
 
     def json(self, name: str) -> Mapping[str, Any]:
         """A file's object; empty, and remembered, where it holds none."""
-        text = self.text(name)
+        if (text := self.text(name)) is None:
+            return {}
         try:
-            found = json.loads(text or "{}")
+            found = json.loads(text)
         except (ValueError, RecursionError):  # a folder made by hand may hold anything
             found = None
         if isinstance(found, dict):
@@ -88,39 +77,28 @@ class _Files:
 
     def exit_code(self) -> int | None:
         """The number in exit_code.txt; a blank file is a problem."""
-        text = self.text("exit_code.txt").strip()
-        if re.fullmatch(r"-?\d{1,3}", text):
+        if (text := self.text("exit_code.txt")) is None:
+            return None
+        if re.fullmatch(r"-?\d{1,3}", text.strip()):
             return int(text)
-        if "exit_code.txt" not in self.missing:
-            self.problems.append(f"exit_code.txt holds {text[:40]!r}, no exit code")
+        self.problems.append(f"exit_code.txt holds {text.strip()[:40]!r}, no exit code")
         return None
 
 
-def _conditions(files: _Files, run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
+def _conditions(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
     """What must be equal for a comparison; what is not recorded is left out."""
-    torch_env = files.text("torch_env.txt")
-    found = {n: m[1] for n, p in _TORCH_ENV.items() if (m := re.search(p, torch_env, re.MULTILINE))}
-    found |= _table(run.get("versions"))
-    pairs = (line.partition("=") for line in files.text("env.txt").splitlines())
-    environment = {name: value for name, equals, value in pairs if equals} | _table(run.get("guards"))
-    facts = _table(run.get("machine"))
-    shown = [
-        facts[name] + (f" {name}" if name != "cpu" else "") for name in _MACHINE_FACTS if facts.get(name)
-    ]
-    flags = {n: v for n, v in environment.items() if _FLAGS.fullmatch(n) and n not in _THREAD_FLAGS}
-    threads = [f"{name}={environment[name]}" for name in _THREAD_FLAGS if name in environment]
-    session = _mapping(metrics.get("session"))
+    facts, versions = _table(run.get("machine")), _table(run.get("versions"))
+    flags = _table(run.get("guards")) | _table(run.get("influences"))
+    command = run.get("command")
     recorded = {
-        "machine": ", ".join(shown),
+        "machine": ", ".join(f"{name} {facts[name]}" for name in _MACHINE_FACTS if facts.get(name)),
         "machine name": str(run.get("machine_name") or ""),
-        "threads": str(
-            session.get("torch_threads") or ", ".join(threads) or (environment and "default") or ""
-        ),
-        "torch": found.get("torch", ""),
-        "python": found.get("python") or facts.get("python", ""),
-        "flags": " ".join(f"{n}={v}" for n, v in sorted(flags.items())) or ("none" if environment else ""),
-        "command": _command(files.text("commands.txt")),
-        "dtype": _dtypes(metrics),
+        "threads": str(_mapping(metrics.get("session")).get("torch_threads") or ""),
+        "torch": versions.get("torch", ""),
+        "python": versions.get("python") or facts.get("python", ""),
+        "flags": " ".join(f"{name}={value}" for name, value in sorted(flags.items())),
+        "command": " ".join(map(str, command)) if isinstance(command, list) else "",
+        "dtype": str(_mapping(metrics.get("conditions")).get("dtype") or ""),
     }
     return {name: value for name, value in recorded.items() if value}
 
@@ -134,24 +112,6 @@ def _table(value: Any) -> dict[str, str]:
     if isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
         value = {str(name): text for name, text in value}
     return {str(k): str(v) for k, v in _mapping(value).items()}
-
-
-def _command(commands: str) -> str:
-    """The commands without what changes by right: comments, `cd`, stamps, commit hashes."""
-    kept = (line.strip() for line in commands.splitlines())
-    text = " ; ".join(line for line in kept if line and not line.startswith(("#", "cd ", "export ", "STAMP")))
-    for pattern, word in _CHANGES_BY_RIGHT:
-        text = pattern.sub(word, text)
-    return text
-
-
-def _dtypes(metrics: Mapping[str, Any]) -> str:
-    if isinstance(named := _mapping(metrics.get("conditions")).get("dtype"), str):
-        return named
-    ledgers = _items(metrics.get("ledgers"))
-    return " ".join(
-        sorted({f"{one.get('workload')}:{d}" for one in ledgers if (d := one.get("output_dtype"))})
-    )
 
 
 def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
@@ -180,10 +140,7 @@ def _said(key: str, *documents: Mapping[str, Any]) -> str:
 
 
 def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
-    """The figures of a metrics.json: of an export (`series`), of a capture (`figures`), or any number.
-
-    Series and named figures come first; the other numbers are named by their paths.
-    """
+    """The figures of a metrics.json: an export's `series`; a capture's `figures`, `checks` and usage."""
     seen: dict[tuple[str, str], int] = {}
     for count, figure in enumerate(_all_figures(metrics)):
         if count >= _MAX_FIGURES:
@@ -199,14 +156,10 @@ def _all_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
         for item in _items(metrics.get(key)):
             if figure := _named(item):
                 yield replace(figure, name=f"check: {figure.name}") if key == "checks" else figure
-    if not str(metrics.get("schema", "")).startswith("nbbench.metrics"):
-        yield from _flattened("", metrics)
-        return
-    for ledger in _items(metrics.get("ledgers")):
-        exact = {key: value for key, value in ledger.items() if not isinstance(value, list)}
-        yield from _flattened("ledger", exact, str(ledger.get("workload", "")))
-    for key, workload in (("diagnosis", "diagnosis"), ("usage", "the whole run")):
-        yield from _flattened(key, metrics.get(key), workload)
+    for name, value in _mapping(metrics.get("usage")).items():
+        if (number := _number(value)) is not None:
+            unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+            yield EvidenceFigure(f"usage.{name}", number, unit, "the whole run")
 
 
 def _items(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -220,26 +173,12 @@ def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
         return None
     extra = [f"{item['size']}²"] if item.get("size") else []
     extra += [str(item["dtype"])] if item.get("dtype") else []
-    low, high = _number(item.get("value_lo")), _number(item.get("value_hi"))
-    spread = (high - low) / 2 if low is not None and high is not None else _number(item.get("resolution"))
     return EvidenceFigure(
         name=name + "".join(f" {word}" for word in extra if word not in name),
         value=value,
         unit=str(item.get("unit") or ""),
         workload=str(item.get("test") or item.get("workload") or ""),
-        resolution=max(0.0, spread or 0.0),
-        more_is_better={">": True, "<": False}.get(str(item.get("op") or "")[:1]),
     )
-
-
-def _flattened(prefix: str, value: Any, workload: str = "", depth: int = 0) -> Iterator[EvidenceFigure]:
-    if (number := _number(value)) is not None and prefix:
-        unit = next((unit for end, unit in _UNITS.items() if prefix.endswith(end)), "")
-        yield EvidenceFigure(prefix, number, unit, workload)
-    elif depth < 8 and isinstance(value, Mapping | list):
-        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if depth or key not in _HEAD_KEYS:
-                yield from _flattened(f"{prefix}.{key}" if prefix else str(key), item, workload, depth + 1)
 
 
 def _number(value: Any) -> float | None:

@@ -9,7 +9,7 @@ import shlex
 from typing import Any
 
 from nbbench import __version__, units
-from nbbench.captured import Capture, Diagnosis, Findings, RunOutcome, Usage
+from nbbench.captured import Capture, Findings, RunOutcome, Usage
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import to_plain
@@ -23,7 +23,7 @@ METRICS = "metrics.json"
 EXIT_CODE = "exit_code.txt"
 RECORDS = "test_records.log"
 DTYPES = "dtype_snapshot.json"
-_FIGURES_SCHEMA = "nbbench.capture-figures/3"
+_FIGURES_SCHEMA = "nbbench.capture-figures/4"
 _REDACTED = "<redacted>"
 _PAIRS = ("guards", "influences", "machine", "versions", "changes_before", "changes_after")
 _SESSION = ("exit_status", "python", "pytest", "torch", "torch_threads", "cores", "compiled_graphs")
@@ -116,7 +116,7 @@ def metrics_json(capture: Capture) -> str:
 
 def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
     """The part of metrics.json that the figures fill; every list names its test."""
-    run, diagnosis = found.run, found.diagnosis
+    run = found.run
     return {
         "figures_schema": _FIGURES_SCHEMA,
         "conditions": dict(found.conditions),
@@ -134,7 +134,6 @@ def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
         "disturbance": found.disturbance,
         "malloc_pinned_by": found.malloc_pinned_by,
         "disturbed": found.disturbance.disturbed,
-        "diagnosis": _diagnosis(diagnosis) if diagnosis else None,
         "operators": run.operators[:40],
         "sentences": sentences(found, outcome),
         "next_actions": next_actions(found),
@@ -150,24 +149,10 @@ def _derived(found: Findings) -> list[dict[str, Any]]:
         for name, value, unit in (
             ("legacy bandwidth", row.legacy / units.GIB, "GiB/s (legacy)"),
             ("achieved bandwidth", row.rate, "B/s"),
-            ("copy fraction", row.share, "fraction of copy ceiling"),
         ):
             if value is not None:
                 made.append({"name": f"{name} {row.size}²", "value": value, "unit": unit, **common})
     return made
-
-
-def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
-    trials = [
-        {
-            **{name: getattr(trial, name) for name in ("size", "dtype", "default", "pinned", "error")},
-            "penalty": trial.penalty,
-            "bytes_per_pixel": trial.ledger.bytes_per_pixel if trial.ledger else None,
-            "operations": trial.ledger.ops if trial.ledger else None,
-        }
-        for trial in diagnosis.trials
-    ]
-    return {**to_plain(diagnosis), "trials": trials}
 
 
 def time_txt(usage: Usage | None, why: str) -> str:

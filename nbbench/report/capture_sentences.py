@@ -5,19 +5,10 @@ from __future__ import annotations
 import re
 
 from nbbench import units
-from nbbench.captured import (
-    BLOCKED,
-    CallUsage,
-    Check,
-    Diagnosis,
-    Findings,
-    MallocTrial,
-    RunOutcome,
-    TestRecord,
-)
+from nbbench.captured import BLOCKED, CallUsage, Check, Findings, RunOutcome, TestRecord
 from nbbench.model import Cause
 from nbbench.report.dtypes import audit_sentence
-from nbbench.work.allocator_cost import MALLOC_REMEDY, MMAP_CEILING_BYTES
+from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 _SHOWN = 4
 _TIMED = ("bandwidth", "time", "throughput")
@@ -26,18 +17,15 @@ _FAULTS = 10_000
 
 def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     """Everything that a reader should know of the figures, what decides first."""
-    run, diagnosis = found.run, found.diagnosis
+    run = found.run
     ranked = sorted(found.checks, key=lambda check: check.passed)
     said = [_run_sentence(found, outcome), *(check_sentence(check) for check in ranked[:_SHOWN])]
     if graphs := run.compiled_graphs:
         said.append(
             f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the "
-            "test's process; its times are not those of eager operations, as ledger and trials are"
+            "test's process; its times are not those of eager operations, as the ledger is"
         )
-    said += [*_malloc(found), *_contention(found)]
-    if diagnosis is not None:
-        said += _bandwidth(found, diagnosis)
-        said += [f"nothing was tried apart from the test: {diagnosis.error}"] if diagnosis.error else []
+    said += [*_malloc(found), *_contention(found), *_bandwidth(found)]
     if run.operators:
         said.append("the test ran under torch's profiler, so its times are not comparable with others")
     return [*said, *([audit_sentence(found.audit, "dtype_snapshot.json")] if found.audit else [])]
@@ -56,9 +44,8 @@ def next_actions(found: Findings) -> list[str]:
             "For good: fewer and smaller temporaries in the lines that nbbench ledger lists, "
             "or these thresholds in the project's launchers."
         )
-    timed = found.diagnosis is not None or any(figure.kind in _TIMED for figure in found.figures)
-    quiet = found.diagnosis is None or not found.diagnosis.disturbance.disturbed
-    if timed and (found.disturbance.disturbed or not quiet):
+    timed = any(figure.kind in _TIMED for figure in found.figures)
+    if timed and found.disturbance.disturbed:
         actions.append("Capture again on an idle machine before acting on times.")
     if timed and run.is_crowded:
         actions.append(f"Give the test no more threads than the {run.cores} it can have.")
@@ -98,56 +85,30 @@ def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
 
 
 def _malloc(found: Findings) -> list[str]:
-    """What malloc costs, with the remedy; or what is left where the environment took it out of the way."""
-    run, diagnosis, usage, setting = found.run, found.diagnosis, found.run.mapped_most, found.malloc_pinned_by
-    if run.compiled_graphs:
+    """What the test's call met of malloc, with the remedy; or what is left where it is out of the way."""
+    usage, setting = found.run.mapped_most, found.malloc_pinned_by
+    if found.run.compiled_graphs:
         return []
-    dtype = dict(found.conditions).get("dtype", "")
-    trials = sorted(found.explained_by_malloc, key=lambda trial: dtype not in ("", trial.dtype))
     if setting:
-        own = [trial for trial in trials if dtype in ("", trial.dtype)]
-        said = [f"malloc is pinned by {setting} in the command's environment"]
-        if usage is not None:
-            how = "and yet" if found.maps_again else "so the allocator is out of the way:"
-            said[0] += f", {how} the test's own call {_faults(usage)}"
-        return [*said, *(f"without {setting}: {_trial_sentence(trial, dtype)}" for trial in own)]
-    said = ["allocator: " + _trial_sentence(trial, dtype) for trial in trials]
-    tried = diagnosis is not None and diagnosis.tried
-    if tried and diagnosis is not None and diagnosis.disturbance.disturbed:
-        busy = f"others used {diagnosis.disturbance.others:.2f} cores while malloc was tried"
-        said.append(f"allocator: cannot tell, because {busy}")
-    elif not trials and (tried or not found.maps_again):
+        pinned = f"malloc is pinned by {setting} in the command's environment"
+        how = "and yet" if found.maps_again else "so the allocator is out of the way:"
+        return [f"{pinned}, {how} the test's own call {_faults(usage)}" if usage else pinned]
+    if usage is None or usage.repeated_faults < _FAULTS:
         return []
-    if usage is not None and usage.repeated_faults >= _FAULTS:
-        said.append(f"allocator: the test's own call {_faults(usage)}")
-    remedy = found.cause is Cause.ALLOCATOR or trials
-    return [*said, f"allocator remedy: {MALLOC_REMEDY}"] if remedy else said
+    said = [f"allocator: the test's own call {_faults(usage)}"]
+    said += [
+        f"allocator: a run at {row.size}² {row.dtype} asks for {units.format_bytes(row.mapped_bytes)} in "
+        "blocks of 32 MiB and more, each of which glibc maps, faults in and unmaps anew"
+        for row in found.bandwidths
+        if row.mapped_bytes
+    ]
+    return [*said, f"allocator remedy: {MALLOC_REMEDY}"] if found.cause is Cause.ALLOCATOR else said
 
 
 def _faults(usage: CallUsage) -> str:
     return (
         f"met {usage.minor_faults:,} minor page faults, {usage.repeated_faults:,} of them on memory it had "
         f"before, and spent {usage.system_share:.0%} of its CPU time in the system"
-    )
-
-
-def _trial_sentence(trial: MallocTrial, dtype: str) -> str:
-    default, pinned = trial.default, trial.pinned
-    assert default is not None and pinned is not None
-    other = f" (the test computes in {dtype})" if dtype not in ("", trial.dtype) else ""
-    frame = trial.size**2 * (8 if trial.dtype == "float64" else 4)
-    reason = "freed temporaries go back to the system and are faulted in again"
-    if frame >= MMAP_CEILING_BYTES:
-        reason = (
-            f"each temporary of {frame / 1e6:.1f} MB is above the largest block that glibc keeps (32 MiB), "
-            "so it is mapped, faulted in and unmapped every time"
-        )
-    return (
-        f"at {trial.size}² {trial.dtype}{other} malloc makes a warm run {trial.penalty or 0:.2g} times "
-        f"as long ({units.format_seconds(default.wall_s)}, with its thresholds pinned "
-        f"{units.format_seconds(pinned.wall_s)}; {default.minor_faults:,} minor page faults against "
-        f"{pinned.minor_faults:,}, {default.system_share:.0%} system time against "
-        f"{pinned.system_share:.0%}): {reason}"
     )
 
 
@@ -172,22 +133,12 @@ def _contention(found: Findings) -> list[str]:
     return said
 
 
-def _bandwidth(found: Findings, diagnosis: Diagnosis) -> list[str]:
-    """The test's legacy figure beside what the ledger says was moved, and the ceiling."""
-    said = []
-    ceiling = units.format_value(diagnosis.copy_bytes_per_s, "B/s")
-    for row in found.bandwidths:
-        if row.rate is None or row.per_pixel is None:
-            continue
-        share = (
-            "" if row.share is None else f", {row.share:.0%} of the copy ceiling ({ceiling}, same threads)"
-        )
-        if diagnosis.copy_bytes_per_s and diagnosis.disturbance.disturbed:
-            share = f" (others were busy while the copy ceiling was measured, {ceiling}: no share of it)"
-        said.append(
-            f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / units.GIB:.3g} GiB/s "
-            f"(pixels · {found.legacy_bytes_per_pixel // 3} B · 3 passes, a guess); the ledger counts "
-            f"{row.per_pixel:,.0f} B/pixel, so the test really moved "
-            f"{units.format_value(row.rate, 'B/s')}{share}"
-        )
-    return said
+def _bandwidth(found: Findings) -> list[str]:
+    """The test's legacy figure beside what the ledger says was moved."""
+    return [
+        f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / units.GIB:.3g} GiB/s "
+        f"(pixels · {found.legacy_bytes_per_pixel // 3} B · 3 passes, a guess); the ledger counts "
+        f"{row.per_pixel:,.0f} B/pixel, so the test really moved {units.format_value(row.rate, 'B/s')}"
+        for row in found.bandwidths
+        if row.per_pixel is not None
+    ]

@@ -71,7 +71,7 @@ def has_zero(verdict: Verdict) -> bool:
 
 def _change(verdict: Verdict) -> str:
     """By how much a series changed; from or to nothing by its figures."""
-    if has_zero(verdict):
+    if has_zero(verdict) or verdict.unit == "order":
         ends = verdict.base_value, verdict.head_value
         return " → ".join(units.format_value(value, verdict.unit) for value in ends)
     return units.format_change(verdict.effect)
@@ -236,6 +236,11 @@ def _peak(f: Figures) -> list[str]:
 @says("same host work")
 def _same_host_work(_: Figures) -> list[str]:
     return ["the same host work"]
+
+
+@says("same orders")
+def _same_orders(_: Figures) -> list[str]:
+    return ["grows with the same powers"]
 
 
 @says("same tree")

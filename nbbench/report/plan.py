@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from nbbench.evidence import FolderState
 from nbbench.model import Flag, NotJudged
 from nbbench.plan.plan import CriterionState, PlanVerdict
 from nbbench.plan.plans import Criterion, Plan
@@ -28,7 +27,8 @@ def plan_blocks(plan: Plan, states: Sequence[CriterionState], machine: str, now:
     ]
     if lines := [line for state in states if (line := _about(state))]:
         blocks.append("\n".join(lines))
-    rows = [(path, f"{state}, do not quote it" if state else "") for path, state in _folders(states).items()]
+    rows = [(path, "changed, do not quote it" if bad else "whole") for path, bad in _folders(states).items()]
+    rows += [(state.document, "document") for state in states if state.document]
     if rows := rows + [(path, "benchmark results") for path in _sources(states)]:
         blocks.append(Table(("evidence", "state"), rows))
     return blocks
@@ -55,8 +55,10 @@ def attempt_blocks(
     about += [f"Machine: {machine}", f"Result: {headline(states)}"]
     about += [f"Not judged: {not_judged_counts(not_judged)}"] if not_judged else []
     metrics = [_metric(state) for state in states if state.found is not None]
-    damage = {path: f"{state}: not quotable" if state else "" for path, state in _folders(states).items()}
-    artifacts = [Item(text, about=path) for path, text in damage.items()]
+    artifacts = [
+        Item("changed: not quotable" if bad else "", about=path) for path, bad in _folders(states).items()
+    ]
+    artifacts += [Item("document", about=state.document) for state in states if state.document]
     artifacts += [Item("benchmark results", about=path) for path in _sources(states)]
     waiting = [flag.event for flag in events.in_reading_order(flags) if events.is_open(flag)]
     regressions = [
@@ -93,7 +95,6 @@ def _cells(state: CriterionState, now: datetime) -> tuple[str, ...]:
     criterion, found = state.criterion, state.found
     spec, asserts, ours = (_limit(criterion, x) for x in (criterion.spec, criterion.asserts, criterion.ours))
     name = state.folder.rsplit("/", 1)[-1]
-    damage = _folders([state]).get(state.folder)
     return (
         criterion.id,
         criterion.title,
@@ -104,7 +105,7 @@ def _cells(state: CriterionState, now: datetime) -> tuple[str, ...]:
         _age(now - found.measured_at) if found and found.measured_at else _NOTHING,
         found.commit[:8] or _NOTHING if found else _NOTHING,
         _verdict(state),
-        f"{name} ({damage})" if damage else name or _NOTHING,
+        f"{name} (changed)" if found and found.damaged else name or _NOTHING,
     )
 
 
@@ -135,15 +136,12 @@ def _age(age: timedelta) -> str:
 def _about(state: CriterionState) -> str:
     derived = state.found.derived if state.found else ""
     text = "; ".join([f"derived: {derived}"] * bool(derived) + list(state.notes))
-    return f"{state.criterion.id}: {text}" if text else ""
+    return f"{state.criterion.id}: {text}".replace("`", "") if text else ""
 
 
-def _folders(states: Sequence[CriterionState]) -> dict[str, FolderState | None]:
-    """The folders and documents behind the verdicts; of damaged folders also what became of them."""
-    states_of = {state.folder: state.found.folder_state if state.found else None for state in states}
-    return {
-        path: None if damage is FolderState.WHOLE else damage for path, damage in states_of.items() if path
-    }
+def _folders(states: Sequence[CriterionState]) -> dict[str, bool]:
+    """The folders behind the verdicts, and whether they were changed since."""
+    return {state.found.folder: state.found.damaged for state in states if state.found and state.found.folder}
 
 
 def _sources(states: Sequence[CriterionState]) -> list[str]:

@@ -1,17 +1,14 @@
-"""What is on record: commits, the database, evidence folders, a machine's noise."""
+"""What is on record: commits, the database, a machine's noise."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from nbbench.evidence import Folder, FolderState
 from nbbench.model import Commit
-from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.blocks import Block, Table
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import day, plural
-
-_PROBLEMS = 5
 
 
 def commits_blocks(commits: Sequence[Commit]) -> list[Block]:
@@ -29,30 +26,6 @@ def database_blocks(url: str, counts: Mapping[str, int], places: Sequence[tuple[
     held = [[name, place.partition(":")[2] or "the results beside the database"] for name, place in places]
     blocks: list[Block] = [url, Table(("table", "rows"), rows, right=(1,))]
     return [*blocks, Table(("project", "imported from"), held)] if held else blocks
-
-
-def folders_blocks(folders: Sequence[tuple[Folder, FolderState, tuple[str, ...]]]) -> list[Block]:
-    """A row for each registered evidence folder, and what is wrong with damaged ones."""
-    if not folders:
-        return ["No evidence folders are registered."]
-    damaged = [(f, problems) for f, state, problems in folders if state is not FolderState.WHOLE]
-    headline = plural(len(folders), "evidence folder")
-    rows = [
-        (
-            *(f.stamp, str(state), f.kind, f.cluster, f.commit[:8]),
-            *("" if f.exit_code is None else str(f.exit_code), f.verdict, str(len(f.figures)), f.path),
-        )
-        for f, state, _ in folders
-    ]
-    headers = ("stamp", "state", "kind", "cluster", "commit", "exit", "verdict", "figures", "folder")
-    blocks: list[Block] = [
-        Title(f"{headline}, {len(damaged)} not whole" if damaged else f"{headline}, all whole"),
-        Table(headers, rows, right=(5, 7)),
-    ]
-    for folder, problems in damaged:
-        more = f" and {len(problems) - _PROBLEMS} more" if len(problems) > _PROBLEMS else ""
-        blocks.append(f"{folder.path}: {'; '.join(problems[:_PROBLEMS])}{more}")
-    return blocks
 
 
 def calibration_blocks(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> list[Block]:

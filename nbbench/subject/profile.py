@@ -20,17 +20,19 @@ Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class CaptureWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The workload that is tried apart after a capture.
+    """The workload whose exact work stands beside a captured test's bandwidth.
 
     `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
-    prints. `trials` are (size, dtype), the worst first, `ledgers` the sizes whose exact work is wanted;
-    `workload` is the workload's name by size and dtype.
+    prints. `workload` is the workload's name by size and dtype; `default_dtype` the file of the checkout, and
+    the pattern in it, that tell what the subject computes in when nobody names a dtype.
     """
 
     legacy_bytes_per_pixel: tuple[int, ...]
     workload: str
-    trials: tuple[tuple[int, str], ...]
-    ledgers: tuple[int, ...]
+    default_dtype: tuple[str, str] = ("", "")
+
+    def __post_init__(self) -> None:
+        check_pattern("default_dtype", self.default_dtype[1])
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +40,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`, `capture` says which workload is tried apart after a capture.
+    `[tool.nbbench]`, `capture` says which workload a captured test of bandwidth runs.
     """
 
     project: str = ""

@@ -13,8 +13,8 @@ from typing import Any
 
 from nbbench.config import ImageTolerance
 from nbbench.host import HOST_TRACK
-from nbbench.ledger import ImageChange, Ledger, LedgerLine
-from nbbench.metrics import least_effect
+from nbbench.ledger import IMAGE, ImageChange, Ledger, LedgerLine
+from nbbench.metrics import least_change, least_effect
 from nbbench.work.line_match import LineMatch, SiteNames
 
 ROUNDING = ImageTolerance()
@@ -114,6 +114,13 @@ class LedgerDiff:
         """log(after/before) of the peak of live tensors; 0 where a ledger does not have it."""
         before, after = self.base.peak_live_bytes, self.head.peak_live_bytes
         return log_ratio(before, after) if before > 0 and after > 0 else 0.0
+
+    @property
+    def grew(self) -> bool:
+        """Whether the peak of live tensors moved by what counts."""
+        moved = abs(self.head.peak_live_bytes - self.base.peak_live_bytes)
+        unit = "B (exact)"
+        return abs(self.peak_effect) > least_effect(unit) and moved >= least_change(unit)
 
     @property
     def upcasts(self) -> bool:
@@ -295,6 +302,8 @@ def compare_images(
         ratio = float(head.image_sum) / float(base.image_sum)
     if base.image_digest == head.image_digest:
         return ImageChange.SAME_BITS, ratio
+    if IMAGE in (*base.varies, *head.varies):  # it is another one in each run
+        return ImageChange.WITHIN_ROUNDING, ratio
     pairs = list(zip(base.image_blocks, head.image_blocks, strict=False))
     apart = [abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b]
     apart += [0.0] * (len(pairs) - len(apart))

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import UsageError
-from nbbench.host import HostWork
+from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import FileDiff, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
@@ -19,6 +19,7 @@ from nbbench.measure.ledgers import (
     record_ledgers,
     workload_ledgers,
 )
+from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
@@ -31,8 +32,11 @@ from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.price import fit_costs, price_of
+from nbbench.work.repeats import recorded_again
+from nbbench.work.scaling import ScaleLaws, scale_laws
 from nbbench.work.timing import load_times, timed_work
 from nbbench.work.work_share import WorkShare
+from nbbench.workloads import suite_workloads
 
 _Sides = Sequence[Mapping[str, Ledger]]
 
@@ -66,15 +70,20 @@ def explain_commits(
     usual = re.compile(load_profile(settings).usual_workloads)
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
+    match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
     sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+    host = _host(settings, ends, names, torch, say)
+    if subject_or_none(settings) is not None and recorded_again(
+        settings, ends, (IMPORT_WORKLOAD, *names), match, say
+    ):
+        sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+        host = _host(settings, ends, names, torch, say)
     if bench is None:
         more = [known_ledgers(settings, commit, torch) for commit in ends]
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
-    match = line_match(settings, base, head)
     diffs, not_compared = _compare(settings, wanted, sides, ends, match)
-    host = _host(settings, ends, matching_workloads(settings, wanted), torch, say)
     times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
     shares = [
         WorkShare(timing, diff, settings.floor)
@@ -84,7 +93,7 @@ def explain_commits(
     if shares:
         costs = fit_costs(timed_work(settings, times, base, [diff.workload for diff in diffs]))
         shares = [replace(one, price=price_of(costs, one.diff, host)) for one in shares]
-    names = matching_workloads(settings, re.compile(""))
+    every = matching_workloads(settings, re.compile(""))
     return Explanation(
         base,
         head,
@@ -95,7 +104,7 @@ def explain_commits(
         by_name=match is None,
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
-        left_out=sum(not any(n in side for side in sides) for n in names) if bench is None else 0,
+        left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
 
 
@@ -109,13 +118,15 @@ def source_diff(settings: Settings, base: Commit, head: Commit) -> tuple[FileDif
     """How the sources of two commits differ, by the paths that counts have; None without a subject."""
     if (subject := subject_or_none(settings)) is None:
         return None
-    return diff_trees(subject.git_dir, base.tree, head.tree, source_folder(settings))
+    return diff_trees(subject.git_dir, base.tree, head.tree, source_place(settings)[1])
 
 
-def source_folder(settings: Settings) -> str:
-    """Where the measured path lies below the import root: what paths in ledgers begin with."""
+def source_place(settings: Settings) -> tuple[str, str]:
+    """The folder below which the paths of ledgers lie, and what those of measured files begin with."""
     path, root = PurePosixPath(settings.measured_path), PurePosixPath(settings.import_root)
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    inside = path.is_relative_to(root)
+    prefix = (path.relative_to(root) if inside else path).as_posix()
+    return (root.as_posix() if inside else "."), prefix.removeprefix(".")
 
 
 def whole_ledgers(
@@ -133,6 +144,29 @@ def whole_ledgers(
             made = record_ledgers(settings, server, commit, old)
         found |= {name: made[name] for name in old}
     return found
+
+
+def commit_laws(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str] | None, *, say: Say
+) -> list[ScaleLaws]:
+    """The laws of growth of a commit; what is missing is recorded where a subject is registered.
+
+    Raises UsageError where the suite declares no scale, or none that matches.
+    """
+    declared = suite_workloads(settings.root)
+    names = ", ".join(one.name for one in declared.scales)
+    if not names:
+        hint = "declare SCALES in benchmarks/workloads.py (docs/ledger.md)"
+        raise UsageError("this suite declares no scales", hint=hint)
+    scales = [one for one in declared.scales if wanted is None or wanted.search(one.name)]
+    if not scales:
+        raise UsageError("no scale matches", hint=f"scales: {names}")
+    torch = ledger_torch(settings, (commit,), say)
+    (found,) = scaled_work(settings, [commit], scales, torch=torch, say=say)
+    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
+    return [
+        scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales if one.name in found
+    ]
 
 
 def _ledgers(

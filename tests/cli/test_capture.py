@@ -14,6 +14,8 @@ import pytest
 from cli_project import Project
 
 import nbbench
+from nbbench.config import load_settings
+from nbbench.record.folders import evidence_folders
 from nbbench.record.stamp import verify_folder
 
 
@@ -67,7 +69,7 @@ def runs(project: Project, checkout: Path) -> Runs:
 def test_a_command_that_passes(runs: Runs) -> None:
     code, told, _ = runs("--", "sh", "-c", "echo hello")
     assert code == 0, told
-    assert told["schema"] == "nbbench.capture/1"
+    assert told["schema"] == "nbbench.capture/2"
     folder = Path(told["folder"])
     assert runs.folders == [folder]
     # The directive's place, in the subject's own checkout.
@@ -245,7 +247,6 @@ def test_outside_of_a_project_only_the_folder_is_written(checkout: Path, tmp_pat
     words = [sys.executable, "-m", "nbbench", "capture", "--", "true"]
     done = subprocess.run(words, cwd=checkout, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "not registered: there is no nbbench project here" in done.stderr
     assert "note: there is no nbbench project here" in done.stdout
     assert sorted(path.name for path in checkout.iterdir()) == [".git", "a.py", "reports"]
 
@@ -254,25 +255,12 @@ def _no_caches(_: str, names: list[str]) -> set[str]:
     return {name for name in names if name == "__pycache__"}
 
 
-def test_captures_in_a_checkout_survive_the_database(runs: Runs) -> None:
+def test_the_place_of_a_capture_is_remembered(runs: Runs) -> None:
     _, told, _ = runs("--", "true")
-    assert told["registered"] is True
-    (runs.project.root / "results" / "nbbench.sqlite").unlink()
-    assert "1 evidence folder registered" in runs.project.run("db", "rebuild").stdout
-    (known,) = json.loads(runs.project.run("db", "folders", "--json").stdout)["items"]
-    assert (runs.project.root / known["path"], known["state"]) == (Path(told["folder"]), "whole")
-    # A damaged memory is no error; the folder is then found by --scan, and remembered anew.
-    places = runs.project.root / ".nbbench" / "evidence_places.json"
-    places.write_text("[")
-    (runs.project.root / "results" / "nbbench.sqlite").unlink()
-    assert "0 evidence folders registered" in runs.project.run("db", "rebuild").stdout
-    runs.project.run("db", "folders", "--scan", str(runs.checkout))
-    (place,) = json.loads(places.read_text())["places"]
-    assert runs.project.root / place == runs.checkout
-    forgotten = runs.project.run("db", "folders", "--forget", known["path"])
-    assert (forgotten.exit_code, forgotten.stdout) == (0, "No evidence folders are registered.\n")
-    assert Path(told["folder"]).is_dir()
-    assert runs.project.run("db", "folders", "--forget", "nowhere").exit_code == 2
+    (known,) = evidence_folders(load_settings(runs.project.root))
+    assert (runs.project.root / known.path, known.damage) == (Path(told["folder"]), ())
+    (runs.project.root / ".nbbench" / "evidence_places.txt").write_bytes(b"\xff")  # damaged: no error
+    assert evidence_folders(load_settings(runs.project.root)) == []
 
 
 def test_a_command_that_is_no_pytest_has_no_tests(runs: Runs) -> None:

@@ -1,4 +1,4 @@
-"""`plan`, `compare-evidence`, `db folders`: exit codes and what they print."""
+"""`plan`, `compare-evidence`, `export`: exit codes and what they print."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from evidence_samples import metrics, run_metadata, write_evidence
+
+from nbbench.config import load_settings
+from nbbench.record.folders import evidence_folders
 
 REPORTS = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001"
 MET = "1 of 1 criterion met; measured on m"
@@ -75,53 +78,18 @@ def test_plan_as_json_and_as_an_attempt(planned: Any) -> None:
     assert planned.run("plan", "P", "--markdown").stdout.startswith(f"**P Small plan: {MET}**")
 
 
-def test_folders_are_registered_found_again_and_checked(planned: Any) -> None:
+def test_a_folder_that_holds_the_value_is_named_and_checked(planned: Any) -> None:
     commit = "0000000c" + "0" * 32
     told = metrics(commit=commit)
     # What `plan` shows is in the folder: only then it is evidence of it.
     held = {"name": "suite.time_same", "value": 1.001, "unit": "seconds"}
     told["figures"].append(held)
     folder = write_evidence(planned.root / REPORTS / "20251015T113531Z", told=told)
-    assert "1 evidence folder registered" in planned.run("import").stdout
-    assert "registered" not in planned.run("import").stdout
-    listed = planned.run("db", "folders")
-    assert listed.exit_code == 0
-    assert "1 evidence folder, all whole" in listed.stdout
-    (row,) = [line for line in listed.stdout.splitlines() if line.startswith("20251015T113531Z")]
-    assert "0000000c" in row and "failed" in row
     assert "20251015T113531Z" in planned.run("plan", "P").stdout
     (folder / "env.txt").write_text("NEW=1\n")
-    changed = planned.run("db", "folders", "--json")
-    (item,) = json.loads(changed.stdout)["items"]
-    assert (changed.exit_code, item["state"], item["problems"]) == (4, "changed", ["env.txt has changed"])
     assert "changed, do not quote it" in planned.run("plan", "P").stdout
-    (folder / "sha256.txt").unlink()
-    assert "changed" in planned.run("db", "folders").stdout
-    folder.rename(folder.with_name("elsewhere"))
-    assert "missing" in planned.run("db", "folders").stdout
-    (planned.root / "results" / "nbbench.sqlite").unlink()
-    assert "0 evidence folders" in planned.run("db", "rebuild").stdout
-
-
-def test_folders_elsewhere_are_registered_on_request(project: Any, tmp_path: Path) -> None:
-    folder = write_evidence(tmp_path / "elsewhere" / "cluster_C" / "20251015T113531Z")
-    shown = project.run("db", "folders", "--scan", str(tmp_path / "elsewhere"))
-    assert (shown.exit_code, "1 evidence folder registered" in shown.stderr) == (0, True)
-    assert str(folder) in shown.stdout or "elsewhere/cluster_C" in shown.stdout
-    assert "0 evidence folders registered" in project.run("db", "folders", "--scan", str(folder)).stderr
-    assert project.run("db", "folders", "--scan", str(tmp_path / "nowhere")).exit_code == 2
-
-
-def test_a_forged_checksum_file_is_noticed(planned: Any) -> None:
-    folder = write_evidence(planned.root / REPORTS / "20251015T113531Z")
-    planned.run("import")
-    text = (folder / "sha256.txt").read_text()
-    lines = [line for line in text.splitlines() if not line.endswith("env.txt") or "torch" in line]
-    (folder / "env.txt").unlink()
-    (folder / "sha256.txt").write_text("\n".join(lines) + "\n")
-    assert "registered" not in planned.run("import").stdout
-    shown = planned.run("db", "folders")
-    assert shown.exit_code == 4 and "not the one that was registered" in shown.stdout
+    (folder / "sha256.txt").unlink()  # not finished, so no evidence
+    assert "20251015T113531Z" not in planned.run("plan", "P").stdout
 
 
 def test_compare_evidence(project: Any, tmp_path: Path) -> None:
@@ -131,34 +99,32 @@ def test_compare_evidence(project: Any, tmp_path: Path) -> None:
     c = write_evidence(tmp_path / "c" / "20251015T113533Z", run=other)
     assert project.run("compare-evidence", str(a), str(b)).exit_code == 0
     refused = project.run("compare-evidence", str(a), str(c))
-    assert (refused.exit_code, refused.stdout) == (4, "")
-    assert "not comparable: machine differs" in refused.stderr
-    anyway = project.run("compare-evidence", str(a), str(c), "--anyway")
-    assert anyway.exit_code == 4 and "NOT COMPARABLE" in anyway.stdout.splitlines()[0]
-    told = json.loads(project.run("compare-evidence", str(a), str(c), "--anyway", "--json").stdout)
-    assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/1", False)
+    assert refused.exit_code == 4 and "NOT COMPARABLE" in refused.stdout.splitlines()[0]
+    assert "NOT COMPARABLE: machine differs (" in refused.stdout
+    told = json.loads(project.run("compare-evidence", str(a), str(c), "--json").stdout)
+    assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/2", False)
     named = [
         write_evidence(tmp_path / name / "20251015T113534Z", run=run_metadata(machine_name=name))
         for name in ("bl7", "bl8")
     ]
     assert project.run("compare-evidence", str(a), str(named[0])).exit_code == 0
     twins = project.run("compare-evidence", *map(str, named))
-    assert twins.exit_code == 4 and "machine name differs (bl7 / bl8)" in twins.stderr
+    assert twins.exit_code == 4 and "machine name differs (bl7 / bl8)" in twins.stdout
     (b / "env.txt").write_text("NEW=1\n")
     damaged = project.run("compare-evidence", str(a), str(b))
-    assert damaged.exit_code == 4 and "B is damaged: env.txt has changed" in damaged.stderr
+    assert damaged.exit_code == 4 and "B is damaged: env.txt has changed" in damaged.stdout
     assert project.run("compare-evidence", str(a), str(tmp_path / "nowhere")).exit_code == 2
     assert project.run("compare-evidence", str(a), str(a), "--markdown").stdout.startswith("**")
 
 
 @pytest.mark.e2e
-def test_an_export_is_registered_with_its_figures(stepped: Any) -> None:
+def test_an_export_is_found_again_with_its_figures(stepped: Any) -> None:
     """Issue 10, item 3: an export says what could not be judged, from the facts of `regressions`."""
     shown = stepped.run("export", "--json")
     assert shown.exit_code == 0
     told, judged = json.loads(shown.stdout), json.loads(stepped.run("regressions", "--json").stdout)
     assert told["not_judged"] == judged["not_judged"]
     assert told["not_judged_count"] == len(told["not_judged"])
-    (item,) = json.loads(stepped.run("db", "folders", "--json").stdout)["items"]
-    assert (item["kind"], item["state"], item["exit_code"]) == ("export", "whole", 0)
-    assert {figure["name"] for figure in item["figures"]} >= {"suite.time_slow", "suite.time_same"}
+    (item,) = evidence_folders(load_settings(stepped.root))
+    assert (item.kind, item.damage, item.exit_code) == ("export", (), 0)
+    assert {figure.name for figure in item.figures} >= {"suite.time_slow", "suite.time_same"}

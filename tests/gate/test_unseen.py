@@ -90,9 +90,9 @@ def test_what_starting_up_leaves_behind(name: str, later: Hidden) -> None:
     assert {found[phase].hidden for phase in (Phase.FIRST, Phase.WARM)} == {later}
 
 
-def test_tensors_of_a_constructor_are_not_counted() -> None:
-    """The ledger is one of warm runs."""
-    assert unseen(changed("a", "b"), [called("torch.zeros", Phase.CONSTRUCT)])[Phase.CONSTRUCT].hidden
+def test_tensors_are_counted_but_while_importing() -> None:
+    for phase, hidden in ((Phase.CONSTRUCT, Hidden.NOTHING), (Phase.IMPORT, Hidden.CALLS)):
+        assert unseen(changed("a", "b"), [called("torch.zeros", phase)])[phase].hidden is hidden
 
 
 def test_files_that_are_not_python_hide_all() -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace as changed
 
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
-from nbbench.evidence import EvidenceFigure, Folder, FolderState
+from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
@@ -190,13 +190,14 @@ def test_a_value_under_other_conditions_is_no_value() -> None:
 
 FIGURE = EvidenceFigure("dot products 10⁶", 61.0, "M ops/s", "tests/test_at_perf_004.py::test_dot")
 CAPTURED = Folder(
-    "r/1", "20260109T000000Z", "C", COMMITS[4].hash, "", "capture", machine="box", figures=(FIGURE,)
+    "r/1", "20260109T000000Z", "C", COMMITS[4].hash, "capture", machine="box", figures=(FIGURE,)
 )
+CHANGED = replace(CAPTURED, damage=("env.txt has changed",))
 DOT = Criterion("d", "d", figure="dot", test="test_at_perf_004", unit="M", op=">=", spec=500, asserts=50)
 
 
 def test_figures_come_from_captured_folders() -> None:
-    state = judged(DOT, folders=[(CAPTURED, FolderState.WHOLE)])
+    state = judged(DOT, folders=[CAPTURED])
     assert (state.verdict, state.folder) == (PlanVerdict.MEETS_TESTS, "r/1") and state.found
     assert state.found.value == 61.0 and state.found.measured_at == datetime(2026, 1, 9, tzinfo=UTC)
     for wrong in (
@@ -204,32 +205,32 @@ def test_figures_come_from_captured_folders() -> None:
         changed(DOT, test="test_at_perf_003"),
         changed(DOT, figure="sincg"),
     ):
-        assert judged(wrong, folders=[(CAPTURED, FolderState.WHOLE)]).verdict is PlanVerdict.NOT_MEASURED
+        assert judged(wrong, folders=[CAPTURED]).verdict is PlanVerdict.NOT_MEASURED
 
 
 def test_a_figure_of_another_history_is_stale() -> None:
     for commit, said in (("f" * 40, "not on the branch"), ("", "not recorded")):
-        state = judged(DOT, folders=[(replace(CAPTURED, commit=commit), FolderState.WHOLE)])
+        state = judged(DOT, folders=[replace(CAPTURED, commit=commit)])
         assert (state.verdict, state.would_be) == (PlanVerdict.STALE, PlanVerdict.MEETS_TESTS)
         assert said in state.notes[0]
 
 
 def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
-    state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED)])
-    assert state.found and state.found.folder_state is FolderState.CHANGED
+    state = judged(DOT, folders=[CHANGED])
+    assert state.found and state.found.damaged
     assert "no longer match" in " ".join(state.notes)
     text = shown(Plan("P", "t", (DOT,)), state)
     assert "changed, do not quote it" in text and "(changed)" in text
     assert "changed: not quotable" in attempted(Plan("P", "t", (DOT,)), state)
     whole = replace(CAPTURED, path="r/0", stamp="20260101T000000Z")
-    state = judged(DOT, folders=[(CAPTURED, FolderState.CHANGED), (whole, FolderState.WHOLE)])
-    assert state.folder == "r/0" and state.found and state.found.folder_state is FolderState.WHOLE
+    state = judged(DOT, folders=[CHANGED, whole])
+    assert state.folder == "r/0" and state.found and not state.found.damaged
 
 
 def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> None:
     """A capture of the same commit, made later, is no provenance of a benchmark's value."""
     measured = result("c.ratio", 4, 1.0, "512")
-    state = judged(RATIO, measured, folders=[(CAPTURED, FolderState.WHOLE)])
+    state = judged(RATIO, measured, folders=[CAPTURED])
     assert (state.verdict, state.folder) == (PlanVerdict.MEETS, "")
     assert state.found and state.found.source == f"results/box/{COMMITS[4].short}-env.json"
     plan = Plan("P", "t", (RATIO,))
@@ -237,14 +238,14 @@ def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> Non
     assert f"`{state.found.source}`: benchmark results" in attempted(plan, state)
     held = EvidenceFigure("c.ratio(p0=512)", 1.0)
     export = replace(CAPTURED, path="r/2", kind="export", figures=(held,))
-    assert judged(RATIO, measured, folders=[(export, FolderState.WHOLE)]).folder == "r/2"
+    assert judged(RATIO, measured, folders=[export]).folder == "r/2"
     other = replace(export, figures=(replace(held, value=1.1),))
-    assert not judged(RATIO, measured, folders=[(other, FolderState.WHOLE)]).folder
+    assert not judged(RATIO, measured, folders=[other]).folder
     quotient = [result("a", 4, 0.5, "1"), result("b", 4, 8.0)]
     half = replace(export, figures=(EvidenceFigure("a(p0=1)", 0.5),))
-    assert not judged(SCALING, *quotient, folders=[(half, FolderState.WHOLE)]).folder
+    assert not judged(SCALING, *quotient, folders=[half]).folder
     whole = replace(half, figures=(*half.figures, EvidenceFigure("b", 8.0)))
-    assert judged(SCALING, *quotient, folders=[(whole, FolderState.WHOLE)]).folder == "r/2"
+    assert judged(SCALING, *quotient, folders=[whole]).folder == "r/2"
 
 
 BANDWIDTH = Criterion("b", "b", value="band(2048)", figure="check: ratio float32$", op=">=", asserts=0.5)
@@ -253,7 +254,6 @@ RATIO_CHECKED = Folder(
     "20260109T120000Z",
     "C",
     COMMITS[4].hash,
-    "",
     "capture",
     machine="box",
     figures=(EvidenceFigure("check: ratio float32", 0.816, "", "t"),),
@@ -261,7 +261,7 @@ RATIO_CHECKED = Folder(
 
 
 def test_the_newer_of_benchmark_and_captured_test_counts() -> None:
-    folders = [(RATIO_CHECKED, FolderState.WHOLE)]
+    folders = [RATIO_CHECKED]
     state = judged(BANDWIDTH, result("band", 4, 0.7376, "2048"), folders=folders)
     assert (value_of(state), state.folder) == (0.816, "r/3")
     assert state.notes == ("older, by the benchmark: 0.7376 at 00000000",)
@@ -286,15 +286,15 @@ def test_the_newer_of_benchmark_and_captured_test_counts() -> None:
 def test_captures_under_other_conditions_are_no_values(changes: dict[str, str], said: str) -> None:
     """H4, H5: under guards of another kind, or on another machine."""
     special = replace(RATIO_CHECKED, stamp="20260110T000000Z", **changes)
-    state = judged(BANDWIDTH, folders=[(special, FolderState.WHOLE)])
+    state = judged(BANDWIDTH, folders=[special])
     assert state.verdict is PlanVerdict.NOT_MEASURED and said in "; ".join(state.notes)
-    plain = judged(BANDWIDTH, folders=[(special, FolderState.WHOLE), (RATIO_CHECKED, FolderState.WHOLE)])
+    plain = judged(BANDWIDTH, folders=[special, RATIO_CHECKED])
     assert plain.folder == "r/3"
 
 
 def test_a_disturbed_capture_cannot_tell() -> None:
     busy = replace(RATIO_CHECKED, kind="disturbed capture")
-    state = judged(BANDWIDTH, folders=[(busy, FolderState.WHOLE)])
+    state = judged(BANDWIDTH, folders=[busy])
     assert state.verdict is PlanVerdict.CANNOT_TELL and value_of(state) == 0.816
     assert "another capture on an idle machine settles it" in state.notes
 
@@ -309,7 +309,7 @@ def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
         ("capture", {PlanVerdict.NOT_MEASURED}),
         ("compiled capture", {PlanVerdict.MISSES, PlanVerdict.MEETS}),
     ):
-        folders = [(replace(eager, kind=kind), FolderState.WHOLE)]
+        folders = [replace(eager, kind=kind)]
         states = judge_plan(plan, PlanInput("box", {}, COMMITS, folders), NOW)
         asked = {s.criterion.id: s for s in states if s.criterion.compile}
         assert set(asked) == {"AT-PERF-005 compile", "AT-PERF-005 image"}
@@ -434,9 +434,7 @@ def test_the_attempt_entry_is_complete() -> None:
     plan = Plan("P", "Fuse *all*", (RATIO, DOT))
     states = judge_plan(
         plan,
-        PlanInput(
-            "box", {"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [(CAPTURED, FolderState.WHOLE)]
-        ),
+        PlanInput("box", {"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [CAPTURED]),
         NOW,
     )
     assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from store_trees import START, commit_hash, source
 
-from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -91,29 +90,3 @@ def test_a_decision_that_two_files_hold_is_one(store):
     assert store.decisions() == [DECISION, later]
     store.forget_files(["a", "c"])
     assert store.decisions() == [later]
-
-
-def test_folders(store):
-    folder = Folder("reports/20251015T113531Z", "20251015T113531Z", "CLUSTER-PERF-001", "c" * 40, "0" * 64)
-    store.add_folder(replace(folder, sha256=""))
-    store.add_folder(folder)
-    store.add_folder(replace(folder, path="reports/other", stamp="20240101T000000Z"))
-    assert store.folders() == [replace(folder, path="reports/other", stamp="20240101T000000Z"), folder]
-
-
-def test_a_folder_leads_to_its_figures(store):
-    figures = (
-        EvidenceFigure("bandwidth", 0.176, "GB/s", "tests/test_at_perf_003.py::test_x"),
-        EvidenceFigure("größe", 1e300),
-    )
-    folder = Folder("reports/a", "20251015T113531Z", "C", "c" * 40, "0" * 64, "capture", "failed", 124, "box")
-    store.add_folder(replace(folder, figures=(*figures, *figures)))
-    store.add_folder(replace(folder, figures=figures))
-    store.add_folder(replace(folder, path="reports/b", exit_code=None))
-    assert store.folders() == [
-        replace(folder, figures=figures),
-        replace(folder, path="reports/b", exit_code=None),
-    ]
-    assert store.forget_folder("reports/a")
-    assert not store.forget_folder("reports/a")
-    assert [one.path for one in store.folders()] == ["reports/b"]

@@ -1,4 +1,4 @@
-"""Test runs, trials and baselines for the tests of a capture's figures: figures as on a small machine."""
+"""Test runs and ledgers for the tests of a capture's figures: figures as on a small machine."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ from dataclasses import replace
 
 from nbbench.capture.figures import figures_of
 from nbbench.capture.findings import judged
-from nbbench.captured import (
-    CallUsage,
-    Diagnosis,
-    Findings,
-    MallocTrial,
-    RunOutcome,
-    TestRecord,
-    TestRun,
-    Usage,
-)
-from nbbench.disturbance import Disturbance
+from nbbench.captured import CallUsage, Findings, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
 from nbbench.ledger import Ledger
 from nbbench.report.capture import capture_metrics
@@ -87,64 +77,25 @@ def run_of(*tests: TestRecord, cores: int = 2, **more: object) -> TestRun:
 def ledger(size: int, dtype: str, per_pixel: int) -> Ledger:
     pixels = size * size
     name = f"bandwidth-{size}-{dtype}"
-    return Ledger(name, pixels, 1162, 1530, pixels * per_pixel, 0, 0, (), "", "", dtype)
+    mapped = (("track_mapped_bytes", 40.0 * 8 * pixels if 8 * pixels >= 32 * 2**20 else 0.0),)
+    return Ledger(name, pixels, 1162, 1530, pixels * per_pixel, 0, 0, (), "", "", dtype, counts=mapped)
 
 
-def timing(wall: float, system: float, faults: int) -> Usage:
-    return Usage(wall_s=wall, user_s=wall - system, system_s=system, minor_faults=faults)
-
-
-def diagnosis(**more: object) -> Diagnosis:
-    """2048² float64 as subject.md gives it; 512² costs nothing."""
-    trials = (
-        MallocTrial(
-            2048,
-            "float64",
-            timing(1.76, 1.09, 1_280_000),
-            timing(0.64, 0.01, 11_000),
-            ledger(2048, "float64", 3329),
-        ),
-        MallocTrial(
-            512, "float64", timing(0.036, 0.001, 900), timing(0.035, 0.001, 0), ledger(512, "float64", 3329)
-        ),
-    )
-    known = {
-        "torch": "2.13.0",
-        "default_dtype": "float64",
-        "trials": trials,
-        "copy_bytes_per_s": 11.0e9,
-        "disturbance": Disturbance(processes=5),
-    }
-    return Diagnosis(**{**known, **more})  # type: ignore[arg-type]
-
-
-BUSY = Disturbance(others=0.9, processes=5)
-
-
-def healthy_diagnosis() -> Diagnosis:
-    trials = (
-        MallocTrial(
-            2048,
-            "float64",
-            timing(0.65, 0.02, 12_000),
-            timing(0.64, 0.01, 11_000),
-            ledger(2048, "float64", 3329),
-        ),
-    )
-    return diagnosis(trials=trials)
+LEDGERS = {size: ledger(size, "float64", 3329) for size in (512, 2048)}
 
 
 def found(
     run: TestRun,
     outcome: RunOutcome,
-    probed: Diagnosis | None,
+    ledgers: dict[int, Ledger] | None = None,
     *,
     environment: dict[str, str] | None = None,
 ) -> Findings:
-    return judged(run, outcome, figures_of(run.tests), probed, environment, (24, 12))
+    dtype = "float64" if ledgers else ""
+    return judged(run, outcome, figures_of(run.tests), ledgers, environment, (24, 12), dtype)
 
 
-FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, diagnosis())
+FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, LEDGERS)
 
 
 def page(capture: Findings, outcome: RunOutcome) -> str:

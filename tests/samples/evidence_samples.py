@@ -41,6 +41,8 @@ def metrics(**changes: Any) -> dict[str, Any]:
             {"name": "Time", "value": 0.5, "unit": "s", "test": TEST},
             {"name": "Time", "value": 0.6, "unit": "s", "test": TEST},
         ],
+        "session": {"torch_threads": 2},
+        "conditions": {"dtype": "float32"},
         "ledgers": [{"workload": "bandwidth-512-float32", "ops": 1530, "output_dtype": "torch.float32"}],
     }
     return told | changes
@@ -58,6 +60,7 @@ def run_metadata(**changes: Any) -> dict[str, Any]:
         "versions": {"torch": "2.13.0", "python": "3.11.7"},
         "guards": [["CUDA_VISIBLE_DEVICES", "-1"], ["NANOBRAGG_DISABLE_COMPILE", "1"]],
         "tree": "506a0321",
+        "command": ["pytest", "-vv", "tests/test_at_perf_003.py"],
     }
     return told | changes
 

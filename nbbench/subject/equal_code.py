@@ -35,29 +35,32 @@ def only_words_changed(git_dir: Path, base_tree: str, head_tree: str) -> int:
         if not same_code(*(git(git_dir, ["cat-file", "blob", blob]) for blob in (base, head))):
             return 0
         count += 1
-    return 0 if count and _looks_at_itself(git_dir, head_tree) else count
+    return 0 if count and looks_at_itself(git_dir, head_tree) else count
 
 
 def same_code(base: bytes, head: bytes) -> bool:
     """Whether two versions of a Python file are the same program."""
+    return bare_program(base) == bare_program(head)
+
+
+def bare_program(source: bytes) -> bytes:
+    """The syntax tree as text, without docstrings and positions; the source itself where it has none."""
     try:
-        return _bare(base) == _bare(head)
+        tree = ast.parse(source, type_comments=False)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-
-
-def _bare(source: bytes) -> str:
-    """The syntax tree as text, without docstrings and positions."""
-    tree = ast.parse(source, type_comments=False)
+        return source
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
             ast.get_docstring(node, clean=False) is not None
         ):
             del node.body[0]
-    return ast.dump(tree)
+    try:
+        return ast.dump(tree).encode("utf-8", "surrogatepass")
+    except (RecursionError, MemoryError):
+        return source
 
 
-def _looks_at_itself(git_dir: Path, tree: str) -> bool:
+def looks_at_itself(git_dir: Path, tree: str) -> bool:
     """Whether a Python file of the tree reads docstrings, sources or line numbers."""
     names = git(git_dir, ["ls-tree", "-r", "-z", tree]).decode("utf-8", "replace").split("\0")
     blobs = [entry.split()[2] for entry in names if entry.endswith(".py")]
