@@ -35,7 +35,7 @@ _TENSORS = re.compile(
     r"(?!set_|use_|get_|save|load|compile|manual_|from_|numpy|tolist|untyped_|storage|share_|pin_|apply|map_"
     r"|as_strided|contiguous|permute|transpose|movedim|moveaxis|swap|expand|t$|unfold|requires_grad|backward)\w+"
 )
-"""Operations that are counted by bytes, but while importing. Views that change how memory is walked through are
+"""Operations that are counted by bytes, but while importing. Views that change the order of memory are
 not among them: the same bytes can then take longer."""
 
 _STATE = re.compile(r"torch\.|Tensor\.|UntypedStorage\.|os\.|ctypes\.")
