@@ -107,6 +107,30 @@ def _host(f: Figures) -> list[str]:
     return [*said, *more]
 
 
+@says("hunks")
+def _hunks(f: Figures) -> list[str]:
+    """Which hunks cause a change, what each carries, and that the others are innocent."""
+    what = f["unit"] or f["metric"]
+    ends = " → ".join(units.format_value(f[when], f["unit"]) for when in ("before", "after"))
+    phase = f", {f['phase']}" if f["phase"] else ""
+    found, others = f["hunks"], f["total"] - len(f["hunks"])
+    about = f"{f['workload']}{phase}: {ends if f['unit'] else 'another ' + what}"
+    if not f["minimal"]:
+        return [f"{about} is caused by some of {plural(len(found), 'hunk')} (the search did not end)"]
+    names = [
+        one["place"] + (f" ({one['share']:.0%})" if one["share"] not in (None, 1) else "") for one in found
+    ]
+    apart = all(one["share"] is not None for one in found)
+    said = f"{about} is caused by {', '.join(names)}" + ("" if apart else ", together")
+    if not others:
+        return [said]
+    rest = f"the other {plural(others, 'hunk')} {'is' if others == 1 else 'are'} innocent"
+    if f["innocent"]:
+        return [f"{said}; {rest}"]
+    why = "does not run" if f["rest"] is None else f"still gives {units.format_value(f['rest'], f['unit'])}"
+    return [f"{said}; of {plural(others, 'other hunk')} nothing is shown: head without the set {why}"]
+
+
 @says("order")
 def _order(f: Figures) -> list[str]:
     before, after = (f"as {units.format_power(n)}" if n else "not at all" for n in (f["before"], f["after"]))

@@ -36,6 +36,9 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     if found.host:
         told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
         blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
+    if found.orders:
+        grown = evidence_sentences(one.record for one in found.orders)
+        blocks.append(Bullets(grown, title="Orders of growth"))
     if found.not_compared:
         blocks.append("\n".join(f"not compared: {_why_not(one)}" for one in found.not_compared))
     return [*blocks, f"note: {_left_out_of_suite(found)}"] if found.left_out else blocks
@@ -60,6 +63,7 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
             for s in found.shares
         ],
         "host": None if found.host is None else [_plain_host(one) for one in found.host],
+        "orders": [one.record.figures for one in found.orders],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }

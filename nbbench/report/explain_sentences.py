@@ -29,6 +29,8 @@ def explanation_sentence(found: Explanation) -> str:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
     said += _peak_sentence(diffs) + _host_sentence(found)
+    for grown in evidence_sentences(one.record for one in found.orders[:1]):
+        said += f" Growth: {grown}."
     images = [d for d in diffs if d.new_image]
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nbbench.model import Commit, NotJudged
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
+from nbbench.work.scaling import OrderChange
 from nbbench.work.work_share import WorkShare
 
 
@@ -31,6 +32,7 @@ class Explanation:
     not_compared: tuple[NotJudged, ...] = ()
     left_out: int = 0
     host: tuple[HostDiff, ...] | None = None  # None: not on record
+    orders: tuple[OrderChange, ...] = ()
 
     @property
     def main(self) -> LedgerDiff | None:
