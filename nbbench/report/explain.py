@@ -63,7 +63,8 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
                 **to_plain(s.timing),
                 "sentence": share_sentence(s),
                 "effect": s.timing.effect,
-                "predicted": s.diff.cost_effect,
+                "predicted": s.predicted,
+                "price": to_plain(s.price),
                 "share": s.share,
             }
             for s in found.shares
@@ -145,7 +146,7 @@ def _summary(found: Explanation) -> list[Block]:
 def _time_cells(share: WorkShare | None) -> tuple[str, str]:
     if share is None:
         return "", ""
-    predicted = units.format_change(share.diff.cost_effect)
+    predicted = units.format_change(share.predicted)
     about = "~" if share.timing.overlap else ""
     return f"{about}{units.format_change(share.timing.effect)}", predicted
 

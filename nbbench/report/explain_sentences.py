@@ -110,9 +110,11 @@ def _dtypes(diff: LedgerDiff) -> str:
 
 def share_sentence(found: WorkShare) -> str:
     """What was measured of a workload, and how much of it the work explains."""
-    timing, predicted, share = found.timing, found.diff.cost_effect, found.share
+    timing, predicted, share = found.timing, found.predicted, found.share
     said = _measured(timing)
     work = units.format_change(predicted)
+    if found.price and found.price.lo != found.price.hi:
+        work += f" ({units.format_change(found.price.lo)} to {units.format_change(found.price.hi)})"
     if share is None:
         small = abs(predicted) <= math.log1p(found.floor)
         more = "as the work predicts" if small else f"the work predicts {work}"
