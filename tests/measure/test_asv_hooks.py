@@ -17,5 +17,5 @@ def test_what_git_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(github.GithubPages, "run", classmethod(refused))
     asv_hooks._say_what_git_refuses()
-    with pytest.raises(util.UserError, match="^git refuses: fatal: 'origin' is no repository$"):
+    with pytest.raises(util.UserError, match=r"^git refuses: fatal: 'origin' is no repository$"):
         github.GithubPages.run()
