@@ -162,4 +162,15 @@ def _utc(moment: datetime) -> datetime:
 
 def exactly(label: str) -> str:
     """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
-    return shlex.quote(re.escape(label))
+    return shell_word(re.escape(label))
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a command line, on one line and printable: bash reads `$'\\x1b'` as it was."""
+    if text.isprintable():
+        return shlex.quote(text)
+    inner = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text.replace("\\", "\\\\").replace("'", "\\'")
+    )
+    return f"$'{inner}'"

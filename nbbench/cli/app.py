@@ -257,14 +257,16 @@ def _put_json(sentence: str, hint: str, exit_code: int) -> None:
 
 
 def _report(app: App, error: NbbenchError) -> int:
-    sentence = _clean(str(error))
+    from nbbench.words import clean
+
+    sentence = clean(_clean(str(error)))
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     if app.json:
         _put_json(sentence, error.hint, error.exit_code)
     put(f"nbbench: {sentence}", err=True)
     if error.hint:
-        put(f"  hint: {error.hint}", err=True)
+        put(f"  hint: {clean(error.hint)}", err=True)
     if app.verbose:
         put(_clean(traceback.format_exc()), err=True)
     return error.exit_code

@@ -8,7 +8,7 @@ from contextlib import closing
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
-from nbbench.measure.ledgers import ensure_kept, open_tree
+from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_tree
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import invoke
@@ -55,8 +55,9 @@ def record_host_work(
     if not wanted:
         return
     with closing(bare_server()) as server:
-        for number, (commit, names) in enumerate(wanted.items(), start=1):
-            say(f"host work [{number}/{len(wanted)}] {commit.short} {commit.date:%Y-%m-%d}")
+        progress = TreeProgress(say, "host work", len(wanted))
+        for commit, names in wanted.items():
+            progress.begin(commit)
             try:
                 ensure_kept(settings, commit)
                 environment = open_tree(settings, server, commit, bare=True)

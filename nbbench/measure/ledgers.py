@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,24 @@ from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
+from nbbench.units import format_clock
 from nbbench.words import Say
 from nbbench.workloads import suite_workloads
+
+
+class TreeProgress:
+    """Says which tree is recorded now, of how many, and about how long the rest will take."""
+
+    def __init__(self, say: Say, what: str, total: int) -> None:
+        self._say, self._what, self._total = say, what, total
+        self._number, self._began = 0, time.monotonic()
+
+    def begin(self, commit: Commit) -> None:
+        """Name the next commit."""
+        done, self._number = self._number, self._number + 1
+        rest = (time.monotonic() - self._began) / max(done, 1) * (self._total - done)
+        left = f", {format_clock(rest)} left" if done else ""
+        self._say(f"{self._what} [{self._number}/{self._total}{left}] {commit.short} {commit.date:%Y-%m-%d}")
 
 
 def open_tree(
@@ -126,19 +143,22 @@ def commit_ledgers(
     found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
     if torch != installed_torch():
         return found
+    if subject_or_none(settings) is None:
+        if short := [tree for tree, kept in found.items() if not kept.keys() >= set(workloads)]:
+            say(
+                f"{len(short)} of {len(found)} trees lack ledgers on record; a registered subject brings them"
+            )
+        return found
     lacks = {c.tree: lacking(settings.results_dir, c.tree, torch, workloads) for c in commits}
     missing = {c.tree: c for c in commits if lacks[c.tree]}
-    if missing and subject_or_none(settings) is None:
-        say(f"{len(missing)} of {len(found)} trees lack ledgers on record; a registered subject brings them")
-        return found
     for commit in missing.values():
         ensure_kept(settings, commit)
+    progress = TreeProgress(say, "exact work", len(missing))
     with ExitStack() as servers:
         idle = [servers.enter_context(warm_server()) for _ in range(min(jobs, len(missing)))]
 
-        def record(each: tuple[int, Commit]) -> None:
-            number, commit = each
-            say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+        def record(commit: Commit) -> None:
+            progress.begin(commit)
             server = idle.pop()
             try:
                 found[commit.tree] = record_ledgers(settings, server, commit, lacks[commit.tree])
@@ -146,12 +166,13 @@ def commit_ledgers(
                 say(f"{commit.short}: {error}")
             idle.append(server)
 
-        numbered = enumerate(missing.values(), start=1)
         if len(idle) > 1:
             with ThreadPoolExecutor(len(idle)) as pool:
-                deque(pool.map(record, numbered), 0)  # what fails, or interrupts, stops those not begun
+                deque(
+                    pool.map(record, missing.values()), 0
+                )  # what fails, or interrupts, stops those not begun
         else:
-            deque(map(record, numbered), 0)  # in this thread, which the end of a budget reaches
+            deque(map(record, missing.values()), 0)  # in this thread, which the end of a budget reaches
     return found
 
 
