@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nbbench.config import Settings
+from nbbench.errors import SubjectError
 from nbbench.gate.acknowledged import ledger_name
 from nbbench.gate.exact import ExactWork
 from nbbench.model import Cause, Commit, EvidenceRecord, Outcome
@@ -37,7 +38,10 @@ def with_hunks(
         return list(verdicts)
     search = HunkSearch(*ends)
     most = _SOME if elapsed_s < _EARLY_S else _FEW
-    find_hunks(settings, search, work.diffs, work.host, work.orders, say=say, most=most)
+    try:
+        find_hunks(settings, search, work.diffs, work.host, work.orders, say=say, most=most)
+    except SubjectError as error:  # a verdict stands without its hunk
+        say(str(error))
     return [_with_cause(one, search) if one.outcome in _WORSE else one for one in verdicts]
 
 
