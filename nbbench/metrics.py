@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
+from nbbench.compiled import COMPILED_BYTES, COMPILED_SERIES, GRAPH_BREAKS
 from nbbench.host import HOST_TRACK, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
@@ -110,6 +111,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "files": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "graph breaks": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
@@ -140,6 +142,8 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
     "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
     **{name: ledger_count(name, unit) for name, (unit, _) in _HOST.items()},
+    GRAPH_BREAKS: ledger_count(GRAPH_BREAKS, "graph breaks"),
+    COMPILED_BYTES: ledger_count(COMPILED_BYTES, "B/pixel"),
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
 
@@ -228,6 +232,8 @@ def phase_of(key: SeriesKey) -> Phase:
     kind, _, what = name.partition("_")
     if name.startswith(HOST_TRACK):
         return _HOST[name][1] if name in _HOST else Phase.WARM
+    if name in COMPILED_SERIES:
+        return Phase.COMPILED
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
     if (declared := workloads.phase_of(key)) is not None:

@@ -63,6 +63,8 @@ class Phase(StrEnum):
     FIRST = "first run"
     WARM = "warm run"
     MEMORY = "memory"
+    COMPILE = "compiling"
+    COMPILED = "compiled run"
 
 
 class EventDirection(StrEnum):

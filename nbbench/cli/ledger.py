@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
 @click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
+@click.option(
+    "--compiled",
+    is_flag=True,
+    help="What torch.compile makes of the workloads on the CPU: half a minute each, with a C++ compiler.",
+)
 @html_option
 @markdown_option
 @click.pass_obj
@@ -42,6 +47,7 @@ def ledger(
     by: str,
     top: int,
     fusion: bool,
+    compiled: bool,
     html: str | None,
     markdown: str | None,
 ) -> int:
@@ -53,6 +59,9 @@ def ledger(
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
     operations changed, with the time where both sides were measured, and the command that
     reproduces each row.
+
+    With --compiled: graphs, graph breaks and recompilations with their reasons and lines, kernels,
+    and the bytes that these move.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.record.branch import read_commits, subject_or_none
@@ -65,12 +74,15 @@ def ledger(
     bench = bench or load_profile(app.settings).range_workloads
     if span and ".." not in span and not is_positions(span):
         commit = find_commit(app.settings, span)
+        if compiled:
+            return _compiled(app, commit, bench, html, markdown)
         found = _recorded(app, commit, bench)
         blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion)
         app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
         return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
-    if fusion:
-        raise UsageError("--fusion is for a single commit", hint="give a COMMIT, not a range")
+    if fusion or compiled:
+        option = "--fusion" if fusion else "--compiled"
+        raise UsageError(f"{option} is for a single commit", hint="give a COMMIT, not a range")
     by_name = subject_or_none(app.settings) is None
     if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
@@ -93,6 +105,25 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
         workload_names(app.settings, pattern(bench))  # refused where it fits no workload
         raise InconclusiveError(f"no such ledger of {commit.short} is on record", hint="register the subject")
     return found
+
+
+def _compiled(app: App, commit: Commit, bench: str, html: str | None, markdown: str | None) -> int:
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
+    from nbbench.measure.compiled import workload_compiled
+    from nbbench.measure.ledgers import workload_names
+    from nbbench.measure.process_env import torch_version
+    from nbbench.report.compiled import compiled_blocks, compiled_payload
+
+    names = workload_names(app.settings, pattern(bench))
+    found = workload_compiled(app.settings, commit, names, app.say)
+    if not found:
+        raise InconclusiveError(
+            f"no compiled work of {commit.short} is on record", hint="register the subject"
+        )
+    torch = torch_version()
+    blocks = compiled_blocks(commit, found, torch)
+    app.report("compiled", compiled_payload(commit, found, torch), blocks, markdown=markdown, html=html)
+    return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
 
 
 def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:

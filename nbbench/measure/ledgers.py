@@ -12,7 +12,13 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
-from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
+from nbbench.measure.process_env import (
+    compiled_environment,
+    export_workloads,
+    installed_torch,
+    torch_version,
+    tree_environment,
+)
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
@@ -27,11 +33,18 @@ from nbbench.workloads import suite_workloads
 
 
 def open_tree(
-    settings: Settings, server: warm_client.WarmServer, commit: Commit, *, slot: str = "", bare: bool = False
+    settings: Settings,
+    server: warm_client.WarmServer,
+    commit: Commit,
+    *,
+    slot: str = "",
+    bare: bool = False,
+    compiled: bool = False,
 ) -> dict[str, str]:
     """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
 
-    Another `slot` is another server of the same tree. A `bare` one has not imported the subject.
+    Another `slot` is another server of the same tree. A `bare` one has not imported the subject. In a
+    `compiled` one torch.compile takes effect.
     """
     subject = open_subject(settings)
     if not commit.tree:
@@ -40,6 +53,8 @@ def open_tree(
         subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
     )
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
+    if compiled:
+        environment = compiled_environment(environment, server.scratch)
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
     preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")

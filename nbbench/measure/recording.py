@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from nbbench.compiled import CompiledWork
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.probe import ceiling
@@ -80,18 +81,26 @@ def ledger_of(case: Case) -> Ledger:
     return record_ledger(case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=source_root())
 
 
+def failure_text(error: BaseException) -> str:
+    """Why a workload could not be recorded, without the environment's secrets."""
+    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
+    return redact_text(reason, os.environ)
+
+
 def failed_ledger(name: str, error: BaseException) -> Ledger:
     """A ledger that only says why there is none."""
-    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
-    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
+    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=failure_text(error))
 
 
-def save(ledgers: Iterable[Ledger], host: Iterable[HostWork] = ()) -> None:
-    """Keep ledgers and host work, line by line, beside asv's results (where the environment asks for it)."""
+def save(
+    ledgers: Iterable[Ledger] = (), host: Iterable[HostWork] = (), compiled: Iterable[CompiledWork] = ()
+) -> None:
+    """Keep all kinds of exact work beside asv's results (where the environment asks for it)."""
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
     kept = {ledger.workload: ledger for ledger in ledgers}
     counted = {one.workload: one for one in host}
-    if path and (kept or counted):
+    made = {one.workload: one for one in compiled}
+    if path and (kept or counted or made):
         write_ledgers(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
@@ -99,6 +108,7 @@ def save(ledgers: Iterable[Ledger], host: Iterable[HostWork] = ()) -> None:
             torch=version("torch").partition("+")[0],
             ledgers=kept,
             host=counted,
+            compiled=made,
         )
 
 

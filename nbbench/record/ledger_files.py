@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from nbbench.compiled import CompiledWork
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.record.asv_values import BadFileError
@@ -19,7 +20,7 @@ _MACHINE = re.compile(
 )
 
 
-def machine_failed(ledger: Ledger | HostWork) -> bool:
+def machine_failed(ledger: Ledger | HostWork | CompiledWork) -> bool:
     """Whether a ledger is missing because of the machine (out of memory, killed), and not of the commit."""
     return bool(ledger.error) and _MACHINE.search(ledger.error) is not None
 
@@ -58,6 +59,15 @@ def kept_host(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[
     """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
     try:
         found = read_ledgers(ledger_path(results_dir, tree, torch)).host
+    except BadFileError:
+        return {}
+    return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}
+
+
+def kept_compiled(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, CompiledWork]:
+    """The compiled work of a tree on disk by workload, recorded under this Python; see `kept_ledgers`."""
+    try:
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).compiled
     except BadFileError:
         return {}
     return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}

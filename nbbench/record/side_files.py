@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nbbench.compiled import CompiledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
@@ -34,20 +35,24 @@ _MAX_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """The ledgers of one tree under one torch version, and its host work, by workload."""
+    """The ledgers of one tree under one torch version, its host and its compiled work, by workload."""
 
     tree: str
     commit: str
     torch: str
     workloads: Mapping[str, Ledger]
     host: Mapping[str, HostWork] = field(default_factory=dict)
+    compiled: Mapping[str, CompiledWork] = field(default_factory=dict)
 
     @property
     def counted(self) -> dict[str, Ledger]:
-        """The ledgers with the totals of host work among their counts, that of importing with each."""
+        """The ledgers with the totals of host work (that of importing with each) and of compiled work."""
         usable = {name: one for name, one in self.host.items() if one.python == PYTHON and not one.error}
         shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
         more = {name: (*shared, *one.figures) for name, one in usable.items()}
+        for name, one in self.compiled.items():
+            if one.python == PYTHON and not one.error:
+                more[name] = (*more.get(name, ()), *one.figures)
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
             for name, one in self.workloads.items()
@@ -105,8 +110,9 @@ def write_ledgers(
     torch: str,
     ledgers: Mapping[str, Ledger],
     host: Mapping[str, HostWork] | None = None,
+    compiled: Mapping[str, CompiledWork] | None = None,
 ) -> None:
-    """Write the ledgers and the host work of a tree, keeping the workloads that the file has already.
+    """Write the ledgers, host and compiled work of a tree, keeping the workloads that the file has already.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
@@ -128,8 +134,10 @@ def write_ledgers(
             "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
         counted = {**(before.host if before else {}), **(host or {})}
-        if counted:
-            content["host"] = {name: flat(counted[name]) for name in sorted(counted)}
+        made = {**(before.compiled if before else {}), **(compiled or {})}
+        for section, found in (("host", counted), ("compiled", made)):
+            if found:
+                content[section] = {name: flat(found[name]) for name in sorted(found)}
         text = json.dumps(content, separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from statistics import median
 from typing import Any
 
+from nbbench.compiled import COMPILED_SERIES
 from nbbench.config import ImageTolerance
 from nbbench.host import HOST_TRACK
 from nbbench.ledger import ImageChange, Ledger, LedgerLine
@@ -176,7 +177,8 @@ class LedgerDiff:
 
 
 def _tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
-    return [one for one in ledger.counts if not one[0].startswith(HOST_TRACK)]
+    other = (HOST_TRACK, *COMPILED_SERIES)
+    return [one for one in ledger.counts if not one[0].startswith(other)]
 
 
 def log_ratio(before: float, after: float) -> float:
