@@ -15,6 +15,7 @@ from . import recording, subject
 from .workloads import BANDWIDTH, DTYPES, SIZES
 
 GIB = 2**30
+BUILDERS = {"bandwidth": subject.bandwidth}
 CASES = {one.name: functools.partial(subject.bandwidth, **dict(one.params)) for one in BANDWIDTH}
 
 

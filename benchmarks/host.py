@@ -13,13 +13,16 @@ from nbbench.record.redact import redact_text
 
 from . import subject
 
-# Deciding whether a Python loop over so many points would take minutes runs the subject beforehand.
-_LOOP = "NotImplementedError: its host work is that of 1,000 points, or a loop of minutes"
-WORKLOADS = {name: build for name, build in suite_cases().items() if "-100000-" not in name}
+# Python's work does not grow with the frame. A Python loop over 100,000 points would take minutes.
+_ALIKE = {"bandwidth-1024-": "of 512²", "bandwidth-2048-": "of 512²", "tricubic-100000-": "of 1,000 points"}
+WORKLOADS = {name: build for name, build in suite_cases().items() if not name.startswith(tuple(_ALIKE))}
 
 
-def write(workloads: list[str]) -> None:
-    """Record importing the subject and the named workloads, and keep them in the ledger file."""
+def write(workloads: list[str], again: bool = False) -> None:
+    """Record importing the subject and the named workloads, and keep them in the ledger file.
+
+    `again` is for what is on record already: it tells what does not repeat.
+    """
     subject.prepare(threads=1)  # several trees may be recorded at a time
     found = record_host(
         subject.load,
@@ -27,9 +30,15 @@ def write(workloads: list[str]) -> None:
         workloads,
         source_root=subject.source_root(),
         clean=lambda text: redact_text(text, os.environ),
+        reseed=again,
     )
-    left_out = [HostWork(name, PYTHON, error=_LOOP) for name in workloads if name not in WORKLOADS]
-    save([], [*found, *left_out])
+    left_out = [HostWork(name, PYTHON, error=_why(name)) for name in workloads if name not in WORKLOADS]
+    save([], [*found, *left_out], again=again)
+
+
+def _why(name: str) -> str:
+    alike = next(alike for start, alike in _ALIKE.items() if name.startswith(start))
+    return f"NotImplementedError: its host work is that {alike}"
 
 
 def _build(build: Callable[[], subject.Case]) -> Callable[[], object]:

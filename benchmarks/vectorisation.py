@@ -42,7 +42,7 @@ def tricubic(points: int, dtype: str) -> subject.Case:
 
 BUILDERS: dict[str, Callable[..., subject.Case]] = {
     "tricubic": tricubic,
-    "sources": lambda: subject.sources(63, 63),
+    "sources": lambda rows=63, columns=63: subject.sources(rows, columns),
     **{knob: getattr(subject, knob) for knob in workloads.KNOBS},
 }
 CASES: dict[str, Callable[[], subject.Case]] = {

@@ -7,7 +7,7 @@ results/workloads.jsonl, from which nbbench learns which series run which worklo
 from __future__ import annotations
 
 from nbbench.model import Phase
-from nbbench.workloads import Declared, Workload
+from nbbench.workloads import Declared, Scale, Workload
 
 SIZES = [512, 1024, 2048]  # pixels along a side of the detector (AT-PERF-003)
 C_SIZES = [256, 512, 1024]
@@ -31,6 +31,16 @@ VECTORISATION = (
     *(Workload.of(knob, KNOB_SIZE**2, n=n) for knob, values in KNOBS.items() for n in values),
 )
 WORKLOADS = (*BANDWIDTH, *VECTORISATION)
+
+# Sizes that run at once, from which laws of growth are found; padded or blocked code is even at these.
+SMALL = range(8, 41, 8)
+FEW = range(2, 7)
+SCALES = (
+    *(Scale.of("bandwidth", "size", SMALL, dtype=d) for d in DTYPES),
+    Scale.of("tricubic", "points", SMALL, dtype="float32"),
+    Scale.of("sources", "rows", SMALL, columns=8),
+    *(Scale.of(knob, "n", FEW, size=16) for knob in KNOBS),
+)
 
 BENCHMARKS = (
     Declared("bandwidth", families=("bandwidth",)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,7 +12,10 @@ from nbbench.model import Cause, Phase
 
 
 class HostKind(StrEnum):
-    """What is counted: OUTPUT counts bytes, MEMORY bytes in whole MiB, all others how often."""
+    """What is counted: OUTPUT counts bytes, MEMORY bytes in whole MiB, all others how often.
+
+    The last three are of tensors while a program starts up; what a warm run asks of tensors is its ledger.
+    """
 
     CALL = "call"  # of a function of the subject
     LINE = "line"  # of the subject, executed
@@ -20,7 +24,13 @@ class HostKind(StrEnum):
     FILE = "file"  # opened
     OUTPUT = "output"  # bytes to stdout or stderr
     WARNING = "warning"
+    LAUNCH = "launch"  # a thread or another process is started
+    WAIT = "wait"  # for time to pass, a thread, a process: how long it takes is not counted
+    SETTING = "setting"  # of torch for the whole process, that is another one when the phase ends
     MEMORY = "memory"  # by which the peak of what Python's allocators handed out rose on the line
+    OPERATION = "operation"  # of torch that moves bytes, by name and dtype
+    MOVED = "moved"  # bytes that those read and wrote
+    ALIVE = "alive"  # most bytes of tensors alive at once, on the line that ran then
 
 
 MEMORY_UNIT = 2**20
@@ -37,6 +47,10 @@ IMPORT_WORKLOAD = "import"
 """The name under which importing the subject is on record: all workloads share it."""
 
 
+REPEATS = 2
+"""How often exact work is recorded again before a difference is told: a coin may fall twice the same way."""
+
+
 class HostMetric(StrEnum):
     """What is judged of a phase; the values are the units."""
 
@@ -45,6 +59,13 @@ class HostMetric(StrEnum):
     OUTPUT = "B printed"
     MEMORY = "B held"
     FILES = "files"
+    WARNINGS = "warnings"
+    LAUNCHES = "launches"
+    WAITS = "waits"
+    SETTINGS = "settings changed"
+    OPERATIONS = "tensor operations"
+    MOVED = "B moved"
+    ALIVE = "B alive"
 
 
 HOST_KINDS = {
@@ -53,10 +74,28 @@ HOST_KINDS = {
     HostMetric.OUTPUT: (HostKind.OUTPUT,),
     HostMetric.MEMORY: (HostKind.MEMORY,),
     HostMetric.FILES: (HostKind.FILE,),
+    HostMetric.WARNINGS: (HostKind.WARNING,),
+    HostMetric.LAUNCHES: (HostKind.LAUNCH,),
+    HostMetric.WAITS: (HostKind.WAIT,),
+    HostMetric.SETTINGS: (HostKind.SETTING,),
+    HostMetric.OPERATIONS: (HostKind.OPERATION,),
+    HostMetric.MOVED: (HostKind.MOVED,),
+    HostMetric.ALIVE: (HostKind.ALIVE,),
 }
 """What each of them counts."""
 
-_CAUSES: dict[str, Cause] = {HostMetric.MODULES: Cause.IMPORT, HostMetric.OUTPUT: Cause.OUTPUT}
+OF_WARM_RUNS = (HostMetric.FILES, HostMetric.WARNINGS)
+"""Metrics that are judged of warm runs alone: what happens once a process is no loss."""
+
+OF_TENSORS = (HostMetric.OPERATIONS, HostMetric.MOVED, HostMetric.ALIVE)
+"""Metrics of tensors, recorded with the ledger and not with the rest."""
+
+_CAUSES: dict[str, Cause] = {
+    HostMetric.MODULES: Cause.IMPORT,
+    HostMetric.OUTPUT: Cause.OUTPUT,
+    HostMetric.WARNINGS: Cause.OUTPUT,
+    **dict.fromkeys(OF_TENSORS, Cause.WORK),
+}
 
 
 def host_cause(unit: str) -> Cause:
@@ -79,17 +118,36 @@ class HostCount(NamedTuple):
     name: str
     amount: int
 
+    @property
+    def site(self) -> HostSite:
+        """What is counted, and where."""
+        return HostSite(self.kind, self.path, self.line, self.function)
+
+
+class HostSite(NamedTuple):
+    """A kind of count on a line of the subject."""
+
+    kind: HostKind
+    path: str
+    line: int
+    function: str
+
 
 class HostPhase(NamedTuple):
-    """The host work of one phase. Tensors are not in its MEMORY: the ledger counts them."""
+    """The host work of one phase. Tensors are not in its MEMORY. ALIVE, MOVED and OPERATION of a first
+    run are what a warm run has not.
+    """
 
     phase: Phase
     counts: tuple[HostCount, ...]
 
-    def total(self, metric: HostMetric) -> int:
-        """What a metric counts in all, without the subject's own modules: their lines are its steps."""
+    def total(self, metric: HostMetric, without: Collection[HostSite] = ()) -> int:
+        """What a metric counts in all, without the subject's own modules: their lines are its steps.
+
+        Sites `without` which to count are those that do not repeat.
+        """
         kinds = HOST_KINDS[metric]
-        counts = [one for one in self.counts if one.kind in kinds]
+        counts = [one for one in self.counts if one.kind in kinds and one.site not in without]
         if metric is HostMetric.MODULES:
             own = {one.path.partition("/")[0].removesuffix(".py") for one in self.counts}
             counts = [one for one in counts if one.name.partition(".")[0] not in own]
@@ -98,17 +156,38 @@ class HostPhase(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HostWork:
-    """The host work of one workload on one tree under one Python (3.11); `error` says why there is none."""
+    """The host work of one workload on one tree under one Python (3.11; '' for what tensors do while starting
+    up, whichever Python runs); `error` says why there is none.
+
+    `repeated` says that it was recorded more than once, and `varies` what differed then.
+    """
 
     workload: str
     python: str
     phases: tuple[HostPhase, ...] = ()
     error: str = ""
+    varies: tuple[HostSite, ...] = ()
+    repeated: bool = False
+
+    def joined(self, starts: HostWork) -> HostWork:
+        """With what tensors do while starting up."""
+        more = {one.phase: one.counts for one in starts.phases}
+        phases = tuple(HostPhase(one.phase, (*one.counts, *more.get(one.phase, ()))) for one in self.phases)
+        return replace(self, phases=phases, varies=tuple(sorted({*self.varies, *starts.varies})))
+
+    def agreed(self, again: HostWork) -> HostWork:
+        """This recording, knowing another one of the same tree: what differs between the two varies."""
+        if self.error or again.error:
+            return replace(self, repeated=True)
+        sides = ({(one.phase, *c) for one in work.phases for c in one.counts} for work in (self, again))
+        differ = {HostCount(*one[1:]).site for one in set.symmetric_difference(*sides)}
+        return replace(self, varies=tuple(sorted({*self.varies, *differ})), repeated=True)
 
     @property
     def figures(self) -> tuple[tuple[str, float], ...]:
         """Every metric of every phase by the name of its series; of a first run what a warm one does not."""
-        totals = {(metric, one.phase): one.total(metric) for one in self.phases for metric in HostMetric}
+        left_out = frozenset(self.varies)
+        totals = {(metric, p.phase): p.total(metric, left_out) for p in self.phases for metric in HostMetric}
         for metric in HostMetric:
             if (metric, Phase.FIRST) in totals:
                 more = totals[metric, Phase.FIRST] - totals.get((metric, Phase.WARM), 0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 # What weighs an operation against bytes where the two disagree (a loop that became tensors): an
 # operation without bytes costs dispatch time only, about 5 µs, in which a core moves about 50 kB at 10 GB/s.
 BYTES_PER_OPERATION = 50_000
+
+IMAGE = "image"
+"""What stands for the image among what varies."""
+_ROUNDING = 1e-4  # blocks of images that lie nearer to each other are the same
 
 
 class ImageChange(StrEnum):
@@ -64,7 +68,8 @@ class Ledger:
     `peak_line` (path, line, function) ran when most bytes were alive. `backward_ops` and
     `backward_bytes` are the part of `ops` and `bytes` that autograd's backward pass issued.
     `notes` say what the figures do not tell, in sentences: compiled code that ran eagerly. `counts` are
-    what else was counted exactly, by the name of its metric (`metrics.LEDGER_METRICS`).
+    what else was counted exactly, by the name of its metric (`metrics.LEDGER_METRICS`). `repeated` says that
+    it was recorded more than once, and `varies` which lines (`path:line`) differed then, or the image.
     """
 
     workload: str
@@ -88,6 +93,18 @@ class Ledger:
     functions: tuple[FunctionCost, ...] = ()
     notes: tuple[str, ...] = ()
     counts: tuple[tuple[str, float], ...] = ()
+    varies: tuple[str, ...] = ()
+    repeated: bool = False
+
+    def agreed(self, again: Ledger) -> Ledger:
+        """This recording, knowing another one of the same tree: what differs between the two varies."""
+        if self.error or again.error:
+            return replace(self, repeated=True)
+        differ = {f"{one.path}:{one.line}" for one in set(self.lines) ^ set(again.lines)}
+        blocks = zip(self.image_blocks, again.image_blocks, strict=False)
+        if any(abs(a - b) > _ROUNDING * max(abs(a), abs(b)) for a, b in blocks):
+            differ.add(IMAGE)
+        return replace(self, varies=tuple(sorted({*self.varies, *differ})), repeated=True)
 
     @property
     def bytes_per_pixel(self) -> float:
@@ -117,6 +134,55 @@ class Hunk:
     head_start: int
     removed: tuple[str, ...]
     added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeHunk:
+    """A piece of a difference that can be applied without the others.
+
+    Lines of a Python file, or, without `lines`, the file as a whole: added, deleted, renamed, or replaced
+    where it is no Python source. A path is empty where there is no such file.
+    """
+
+    base_path: str
+    head_path: str
+    lines: Hunk | None = None
+
+    @property
+    def whole(self) -> str:
+        """What happens to the file as a whole; '' where only lines of it change."""
+        if self.lines is not None:
+            return ""
+        if self.base_path and self.head_path:
+            return "replaced" if self.base_path == self.head_path else "renamed"
+        return "added" if self.head_path else "deleted"
+
+    @property
+    def place(self) -> str:
+        """Where it stands: `path:first-last` in head, or in base where it only takes lines away."""
+        if self.lines is None:
+            moved = self.whole == "renamed"
+            return f"{self.base_path} → {self.head_path}" if moved else self.head_path or self.base_path
+        new = self.lines.added
+        path, first = (
+            (self.head_path, self.lines.head_start) if new else (self.base_path, self.lines.base_start)
+        )
+        last = first + len(new or self.lines.removed) - 1
+        return f"{path}:{first}" + (f"-{last}" if last > first else "")
+
+    @property
+    def change(self) -> str:
+        """What it does: `-1 +2` lines, or what happens to the file."""
+        return self.whole or f"-{len(self.lines.removed)} +{len(self.lines.added)}"  # type: ignore[union-attr]
+
+    def holds(self, place: str) -> bool:
+        """Whether a line (`path:line`, of base or head) stands in it, or in a file that comes or goes."""
+        path, _, number = place.rpartition(":")
+        if self.lines is None:
+            return path in (self.base_path, self.head_path)
+        head = path == self.head_path and 0 <= int(number) - self.lines.head_start < len(self.lines.added)
+        base = path == self.base_path and 0 <= int(number) - self.lines.base_start < len(self.lines.removed)
+        return head or base
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 from nbbench import workloads
 from nbbench.compiled import COMPILED_BYTES, COMPILED_SERIES, GRAPH_BREAKS
-from nbbench.host import HOST_TRACK, HostMetric, host_metric
+from nbbench.growth import ORDER_TRACK, STEPS, Quantity
+from nbbench.host import HOST_TRACK, OF_TENSORS, OF_WARM_RUNS, HostMetric, host_metric
 from nbbench.ledger import Ledger
 from nbbench.model import ChangePoint, EventDirection, Phase, SeriesKey
 
@@ -96,7 +97,16 @@ _LEAST_OPERATIONS = 0.10
 # A minor fault costs about 1.7 µs (docs/findings.md): fewer than this are lost in any run.
 # Less than 2 MiB more at once is lost in any process (a 1024² frame of float32 has 4 MiB).
 # A step of Python takes about 0.1 µs: fewer than a hundred are lost in any phase.
-_LEAST_CHANGE = {"faults": 1000.0, "B (exact)": float(2**21), "steps": 100.0, "B held": float(2**21)}
+# Starting up takes milliseconds: ten operations of torch are 50 µs, 256 KiB as much as five of them.
+_LEAST_CHANGE = {
+    "faults": 1000.0,
+    "B (exact)": float(2**21),
+    "steps": 100.0,
+    "B held": float(2**21),
+    "tensor operations": 10.0,
+    "B moved": float(2**18),
+    "B alive": float(2**21),
+}
 
 # Figures that say by themselves what they are. Exact ones repeat to the last digit on any machine
 # with the same torch version, so any change is a change of the subject (docs/ledger.md).
@@ -105,13 +115,20 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "B/pixel": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "B/point": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "exponent": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
+    "order": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
     "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "files": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    **dict.fromkeys(
+        ("files", "warnings", "launches", "waits", "settings changed"),
+        (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    ),
     "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "graph breaks": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
+    "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
+    "B moved": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "B alive": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
@@ -124,7 +141,8 @@ _HOST = {
     host_metric(metric, phase): (metric.value, phase)
     for phase in (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST, Phase.WARM)
     for metric in HostMetric
-    if metric is not HostMetric.FILES or phase is Phase.WARM  # a file that each run opens
+    if metric not in OF_WARM_RUNS or phase is Phase.WARM
+    if metric not in OF_TENSORS or phase in (Phase.CONSTRUCT, Phase.FIRST)  # a warm run has its ledger
 }
 
 _Figure = Callable[[Ledger], float | None]
@@ -144,6 +162,7 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     **{name: ledger_count(name, unit) for name, (unit, _) in _HOST.items()},
     GRAPH_BREAKS: ledger_count(GRAPH_BREAKS, "graph breaks"),
     COMPILED_BYTES: ledger_count(COMPILED_BYTES, "B/pixel"),
+    **{one.metric: ledger_count(one.metric, "order") for one in Quantity},
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
 
@@ -167,6 +186,7 @@ def least_change(unit: str) -> float:
 _ROLES: Mapping[str, Role] = {
     "track_upcast_bytes": Role.DTYPE,
     "track_output_dtype": Role.DTYPE,
+    **{one.metric: Role.HOST for one in Quantity if one.of_host},
     "Ceiling.track_copy_ceiling": Role.MACHINE,
     "Traffic.track_dispatched": Role.DERIVED,  # views included: the count that moves bytes decides
     "Traffic.track_bandwidth": Role.DERIVED,
@@ -234,6 +254,8 @@ def phase_of(key: SeriesKey) -> Phase:
         return _HOST[name][1] if name in _HOST else Phase.WARM
     if name in COMPILED_SERIES:
         return Phase.COMPILED
+    if name.startswith(ORDER_TRACK):
+        return next((phase for phase, one in STEPS.items() if one.metric == name), Phase.WARM)
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":
         return Phase.MEMORY
     if (declared := workloads.phase_of(key)) is not None:

@@ -88,6 +88,7 @@ class NotJudgedReason(StrEnum):
     OTHER_ENVIRONMENT = "other environment"
     DISTURBED = "disturbed"
     NOT_MEASURED = "not measured"
+    VARIES = "does not repeat"
 
 
 @dataclass(frozen=True, slots=True)

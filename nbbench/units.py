@@ -7,9 +7,10 @@ import math
 GIB = 2**30
 _SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
 _LARGE_SI = ("", "k", "M", "G", "T")
-_COUNTED = ("steps", "modules", "files", "operations")
+_COUNTED = ("steps", "modules", "files", "operations", "tensor operations", "warnings", "waits")
 # Numbers outside of these are written with a power of ten.
 _LEAST, _MOST = 1e-4, 1e15
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_value(value: float | None, unit: str) -> str:
@@ -20,14 +21,21 @@ def format_value(value: float | None, unit: str) -> str:
         return format_seconds(value)
     if unit in ("bytes", "B", "B (exact)", "B (mapped)"):
         return format_bytes(value)
-    if unit in ("B held", "B printed"):
+    if unit in ("B held", "B printed", "B moved", "B alive"):
         return f"{format_bytes(value)} {unit[2:]}"
     if unit == "B/s":
         power = min(int(math.log10(abs(value)) // 3), 4) if 1 <= abs(value) < math.inf else 0
         return f"{format_number(value / 1000**power)} {_LARGE_SI[power]}B/s"
+    if unit == "order":
+        return f"O({format_power(round(value))})"
     if value == 1 and unit in _COUNTED:
         unit = unit.removesuffix("s")
     return f"{format_number(value)} {unit}".strip()
+
+
+def format_power(order: int) -> str:
+    """A power of N: 1, N, N²."""
+    return {0: "1", 1: "N"}.get(order, f"N{str(order).translate(_SUPERSCRIPTS)}")
 
 
 def format_number(value: float) -> str:
@@ -46,6 +54,11 @@ def format_seconds(value: float) -> str:
         return "0 s"
     scale, prefix = next((one for one in _SI if abs(value) < one[0] * 999.95), _SI[-1])
     return f"{format_number(float(f'{value / scale:.4g}'))} {prefix}s"
+
+
+def format_clock(seconds: float) -> str:
+    """Seconds as minutes and seconds: 12:05."""
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
 def format_bytes(value: float) -> str:

@@ -10,7 +10,7 @@ import html
 import re
 import shlex
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from rich.cells import cell_len, set_cell_size
@@ -133,6 +133,19 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
+def line_list(places: Iterable[tuple[str, int]]) -> str:
+    """Source lines in a sentence, each file named once: `physics.py:24, 512 and 518, io.py:7`."""
+    files: dict[str, list[str]] = {}
+    for path, line in sorted(set(places)):
+        files.setdefault(path, []).append(str(line))
+    said = []
+    for path, lines in files.items():
+        last = f" and {lines[-1]}" if len(lines) > 1 else ""
+        numbers = f":{', '.join(lines[: -1 if last else None])}{last}"
+        said.append(f"{escaped(path)}{numbers}" if path else "no line of the subject")
+    return ", ".join(said)
+
+
 def day(moment: datetime) -> str:
     """The UTC date: 2025-10-15."""
     return _utc(moment).strftime("%Y-%m-%d")
@@ -149,4 +162,15 @@ def _utc(moment: datetime) -> datetime:
 
 def exactly(label: str) -> str:
     """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
-    return shlex.quote(re.escape(label))
+    return shell_word(re.escape(label))
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a command line, on one line and printable: bash reads `$'\\x1b'` as it was."""
+    if text.isprintable():
+        return shlex.quote(text)
+    inner = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text.replace("\\", "\\\\").replace("'", "\\'")
+    )
+    return f"$'{inner}'"

@@ -8,7 +8,7 @@ benchmarks have no workload.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from nbbench.model import Phase, SeriesKey
 WORKLOADS_FILE = "workloads.jsonl"
 _SCHEMA, _KIND = 2, "nbbench-workloads"
 _ANY = ("",)
+_FEWEST = 4  # a law of degree 1, and two points to check it
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,41 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """A family of workloads over one parameter: what `nbbench ledger --scaling` finds its laws from.
+
+    `values` are those that `parameter` takes: small ones, so that they run at once. `fixed` are the other
+    parameters. The family's builder takes the value, then those. Raises ConfigError for too few values.
+    """
+
+    family: str
+    parameter: str
+    values: tuple[int, ...]
+    fixed: tuple[tuple[str, int | float | str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.values)) < _FEWEST or list(self.values) != sorted(set(self.values)):
+            raise ConfigError(f"benchmarks/workloads.py: {self.name} needs {_FEWEST} values that rise")
+
+    @classmethod
+    def of(cls, family: str, parameter: str, values: Iterable[int], **fixed: int | float | str) -> Scale:
+        """The scale of a family over `values` of a parameter."""
+        return cls(family, parameter, tuple(values), tuple(fixed.items()))
+
+    @property
+    def name(self) -> str:
+        """A workload's name with N in the place of the value."""
+        return "-".join([self.family, "N", *(str(value) for _, value in self.fixed)])
+
+    def value_of(self, workload: Workload) -> int | None:
+        """The value with which a workload lies on this scale; None where it does not."""
+        params = dict(workload.params)
+        value = params.pop(self.parameter, None)
+        same = workload.family == self.family and params == dict(self.fixed)
+        return value if same and isinstance(value, int) else None
+
+
+@dataclass(frozen=True)
 class Workloads:
     """All that a suite declares.
 
@@ -79,9 +115,11 @@ class Workloads:
 
     workloads: tuple[Workload, ...] = ()
     benchmarks: tuple[Declared, ...] = ()
+    scales: tuple[Scale, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.by_name) < len(self.workloads):
+        names = {*self.by_name, *(one.name for one in self.scales)}
+        if len(names) < len(self.workloads) + len(self.scales):
             raise ConfigError("a workload of benchmarks/workloads.py is declared twice")
         families = {one.family for one in self.workloads}
         for one in self.benchmarks:
@@ -141,16 +179,18 @@ class Workloads:
         lines = [_Line(schema=_SCHEMA, kind=_KIND)]
         lines += [_Line(workload=one) for one in self.workloads]
         lines += [_Line(benchmark=one) for one in self.benchmarks]
+        lines += [_Line(scale=one) for one in self.scales]
         return msgspec.json.Encoder().encode_lines(lines).decode()
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
-    """A line of the file: what it is, a workload, or a benchmark."""
+    """A line of the file: what it is, a workload, a benchmark, or a scale."""
 
     schema: int = 0
     kind: str = ""
     workload: Workload | None = None
     benchmark: Declared | None = None
+    scale: Scale | None = None
 
 
 def read_workloads(path: Path) -> Workloads:
@@ -170,6 +210,7 @@ def read_workloads(path: Path) -> Workloads:
     return Workloads(
         tuple(line.workload for line in lines if line.workload),
         tuple(line.benchmark for line in lines if line.benchmark),
+        tuple(line.scale for line in lines if line.scale),
     )
 
 
@@ -185,7 +226,8 @@ def suite_workloads(root: Path) -> Workloads:
         return read_workloads(root / "results" / WORKLOADS_FILE)
     try:
         found = runpy.run_path(str(path))
-        return Workloads(tuple(found["WORKLOADS"]), tuple(found["BENCHMARKS"]))
+        scales = tuple(found.get("SCALES", ()))
+        return Workloads(tuple(found["WORKLOADS"]), tuple(found["BENCHMARKS"]), scales)
     except ConfigError:
         raise
     except KeyError as error:

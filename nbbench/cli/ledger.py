@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="What torch.compile makes of the workloads on the CPU: half a minute each, with a C++ compiler.",
 )
+@click.option("--scaling", is_flag=True, help="The laws by which exact work grows with size and parameters.")
 @html_option
 @markdown_option
 @click.pass_obj
@@ -48,6 +49,7 @@ def ledger(
     top: int,
     fusion: bool,
     compiled: bool,
+    scaling: bool,
     html: str | None,
     markdown: str | None,
 ) -> int:
@@ -55,6 +57,9 @@ def ledger(
 
     For a single COMMIT: where its bytes go, the line that ran when most were alive, and the
     fusion headroom: what each function moves against what one fused kernel in its place would.
+
+    With --scaling: exact polynomials in N of bytes, operations, peak and host steps, from small runs. Of a
+    range they are recorded too, so that `regressions` finds what grows with another power than before.
 
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
     operations changed, with the time where both sides were measured, and the command that
@@ -71,8 +76,14 @@ def ledger(
     from nbbench.subject.selection import by_position, is_positions, select
     from nbbench.work.work import find_commit
 
+    single = bool(span) and ".." not in str(span) and not is_positions(str(span))
+    if (fusion or compiled) and not single:
+        option = "--fusion" if fusion else "--compiled"
+        raise UsageError(f"{option} is for a single commit", hint="give a COMMIT, not a range")
+    if span and single and scaling:
+        return _laws(app, find_commit(app.settings, span), bench, html, markdown)
     bench = bench or load_profile(app.settings).range_workloads
-    if span and ".." not in span and not is_positions(span):
+    if span and single:
         commit = find_commit(app.settings, span)
         if compiled:
             return _compiled(app, commit, bench, html, markdown)
@@ -80,19 +91,27 @@ def ledger(
         blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion)
         app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
         return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
-    if fusion or compiled:
-        option = "--fusion" if fusion else "--compiled"
-        raise UsageError(f"{option} is for a single commit", hint="give a COMMIT, not a range")
     by_name = subject_or_none(app.settings) is None
     if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
         # A fresh clone: the committed list of commits and the committed ledgers are enough.
         commits = by_position(kept, span, app.settings.measured_path)
     else:
         commits = select(open_subject(app.settings), span)
-    steps, workloads, any_recorded = _steps(app, commits, bench)
+    steps, workloads, any_recorded = _steps(app, commits, bench, scaling)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
     app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, html=html)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
+
+
+def _laws(app: App, commit: Commit, bench: str | None, html: str | None, markdown: str | None) -> int:
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+    from nbbench.report.scaling import scaling_blocks, scaling_payload
+    from nbbench.work.work import commit_laws
+
+    found = commit_laws(app.settings, commit, pattern(bench) if bench else None, say=app.say)
+    blocks = scaling_blocks(commit, found) or [f"No scale of {commit.short} is on record."]
+    app.report("ledger-scaling", scaling_payload(commit, found), blocks, markdown=markdown, html=html)
+    return EXIT_OK if any(not one.scaled.error for one in found) else EXIT_INCONCLUSIVE
 
 
 def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
@@ -117,28 +136,30 @@ def _compiled(app: App, commit: Commit, bench: str, html: str | None, markdown: 
     names = workload_names(app.settings, pattern(bench))
     found = workload_compiled(app.settings, commit, names, app.say)
     if not found:
-        raise InconclusiveError(
-            f"no compiled work of {commit.short} is on record", hint="register the subject"
-        )
+        said = f"no compiled work of {commit.short} is on record"
+        raise InconclusiveError(said, hint="register the subject")
     torch = torch_version()
     blocks = compiled_blocks(commit, found, torch)
     app.report("compiled", compiled_payload(commit, found, torch), blocks, markdown=markdown, html=html)
     return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
 
 
-def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
+def _steps(
+    app: App, commits: list[Commit], bench: str, scaling: bool
+) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.share import MOST_JOBS
-    from nbbench.measure.host import counts_host, workload_host
+    from nbbench.measure.host import counts_host, known_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
+    from nbbench.work.repeats import range_again
     from nbbench.work.steps import find_steps
     from nbbench.work.timing import load_times
-    from nbbench.work.work import line_match
+    from nbbench.work.work import commit_scales, line_match
 
     wanted = workload_names(app.settings, pattern(bench))
     subject = subject_or_none(app.settings)
@@ -147,9 +168,16 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
     else:
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
-    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=min(usable_cores(), MOST_JOBS))
-    if subject is not None and counts_host(app.settings):  # no step here, but events find it
-        workload_host(app.settings, compared, wanted, app.say)
+    jobs = min(usable_cores(), MOST_JOBS)
+    kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
+    if subject is not None:
+        host = [known_host(app.settings, commit) for commit in compared]
+        if counts_host(app.settings):  # no step here, but events find it
+            host = workload_host(app.settings, compared, wanted, app.say)
+        if range_again(app.settings, compared, kept, host, app.say):
+            kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
+    if scaling:
+        commit_scales(app.settings, compared, None, "", say=app.say)
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     times = load_times(app.settings, compared, wanted, say=app.say)
     time_of = times.between if times else lambda *_: None

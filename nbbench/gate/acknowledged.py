@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nbbench.growth import Quantity
 from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, host_series
 from nbbench.metrics import Role, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, Commit, Flag, FlagState, Phase
@@ -13,6 +14,7 @@ from nbbench.model import Cause, ChangePoint, Commit, Flag, FlagState, Phase
 _NOT_JUDGED = (Role.DERIVED, Role.MACHINE)
 TRAFFIC = ("track_bytes_per_pixel", "track_operations", "track_upcast_bytes")
 _WORDS = {**dict.fromkeys(TRAFFIC, "ledger"), "track_peak_live_bytes": "peak memory"}
+_WORDS |= {one.metric: f"order of {one} of" for one in Quantity}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.judge import host_verdicts, lost_verdict, without_base, workload_verdicts
-from nbbench.host import IMPORT_WORKLOAD, host_series
-from nbbench.ledger import ImageChange, Ledger
-from nbbench.measure.host import counts_host, workload_host
+from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
+from nbbench.gate.unseen import Changed, changed_code, other_files
+from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
+from nbbench.ledger import IMAGE, ImageChange, Ledger
+from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
+from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import machine_failed
+from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
-from nbbench.words import Say
-from nbbench.work.host_diff import HostDiff, diff_host
+from nbbench.words import Say, line_list
+from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.work import line_match
+from nbbench.work.repeats import recorded_again
+from nbbench.work.scaling import OrderChange, diff_orders
+from nbbench.work.work import line_match, source_diff, source_place
+from nbbench.workloads import suite_workloads
 
+_NOTHING = HostWork("", "")
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
 
 
@@ -33,7 +41,9 @@ class ExactWork:
     """The exact work of base and head.
 
     `diffs` are of workloads that ran on both sides, `host` the host work that moved, `host_equal` the series
-    of which none did; `lost` ran at base and cannot at head; `not_judged` are all others.
+    of which none did, `orders` and `orders_equal` the same of how scales grow; `lost` ran at base and cannot
+    at head; `not_judged` are all others. `all_host` has every difference of host work, `sides` that of base
+    and head, `changed` the code that the diff rewrites.
     """
 
     diffs: tuple[LedgerDiff, ...] = ()
@@ -41,6 +51,11 @@ class ExactWork:
     not_judged: tuple[NotJudged, ...] = ()
     host: tuple[HostDiff, ...] = ()
     host_equal: tuple[str, ...] = ()
+    orders: tuple[OrderChange, ...] = ()
+    orders_equal: tuple[str, ...] = ()
+    all_host: tuple[HostDiff, ...] = ()
+    sides: tuple[Mapping[str, HostWork], ...] = ()
+    changed: Changed = field(default_factory=lambda: Changed({}))
 
     @property
     def new_images(self) -> list[str]:
@@ -57,7 +72,8 @@ class ExactWork:
             for verdict in workload_verdicts(diff, acknowledged, image_accepted=diff.workload in images)
         ]
         host = host_verdicts(self.host, self.host_equal, acknowledged)
-        return [*self.lost, *found, *host]
+        orders = order_verdicts(self.orders, self.orders_equal, acknowledged)
+        return [*self.lost, *found, *host, *orders]
 
 
 def exact_work(
@@ -68,11 +84,27 @@ def exact_work(
     A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
     each workload is compared, lost at head, or not judged with the reason.
     """
-    names = matching_workloads(settings, pattern)
+    names, ends = matching_workloads(settings, pattern), (base, head)
     if not names:  # the suite declares none
         return ExactWork()
-    before, after = (_side(settings, commit, names, server, say) for commit in (base, head))
-    match, tolerance = line_match(settings, base, head), load_profile(settings).image
+    match = line_match(settings, base, head)
+    work = _compare(settings, ends, names, match, server, say)
+    if recorded_again(settings, ends, (IMPORT_WORKLOAD, *names), match, say, server):
+        work = _compare(settings, ends, names, match, server, say)
+    return work
+
+
+def _compare(
+    settings: Settings,
+    ends: tuple[Commit, Commit],
+    names: Sequence[str],
+    match: LineMatch | None,
+    server: WarmServer,
+    say: Say,
+) -> ExactWork:
+    """What is on record of both, recorded where it is missing; what does not repeat is not judged."""
+    before, after = (_side(settings, commit, names, server, say) for commit in ends)
+    tolerance = load_profile(settings).image
     diffs, lost, not_judged = [], [], []
     for name in names:
         errors = [side[name].error.partition("\n")[0] for side in (before, after)]
@@ -85,25 +117,47 @@ def exact_work(
         elif errors[1]:
             lost.append(lost_verdict(f"ledger {name}", errors[1]))
         else:
-            diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
+            varies = [set(side[name].varies) for side in (before, after)]
+            if any(varies):
+                new = bool(varies[1] - varies[0])
+                not_judged.append(_varies(f"ledger {name}", varies[1] or varies[0], new=new))
+            if not (varies[0] | varies[1]) - {IMAGE}:
+                diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
     work = ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
-    return _with_host(settings, work, (base, head), match, say)
+    work = _with_host(settings, work, ends, match, say)
+    return _with_orders(settings, work, ends, server, say) if diffs else work
+
+
+def _varies(series: str, places: Collection[str], *, new: bool) -> NotJudged:
+    """What does not repeat; where it never did, the rest is enough for a verdict."""
+    lines = [one.rpartition(":") for one in places if one != IMAGE]
+    said = line_list((path, int(line)) for path, _, line in lines) if lines else "its image"
+    reason = NotJudgedReason.VARIES if new else NotJudgedReason.SKIPPED
+    return NotJudged(series, reason, detail=f"does not repeat: {said}")
 
 
 def _with_host(
     settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], match: LineMatch | None, say: Say
 ) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
-    names = [IMPORT_WORKLOAD, *(diff.workload for diff in work.diffs)]
-    if not work.diffs:
+    names = [diff.workload for diff in work.diffs]
+    if not names:
         return work
-    if not counts_host(settings):
-        why = "the suite has no host.py, which counts it"
-        left_out = NotJudged("host work", NotJudgedReason.SKIPPED, detail=why)
-        return replace(work, not_judged=(*work.not_judged, left_out))
-    sides = workload_host(settings, ends, names[1:], say)
     moved: list[HostDiff] = []
+    every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
+    if counts_host(settings):
+        sides = workload_host(settings, ends, names, say)
+        names = [IMPORT_WORKLOAD, *names]
+    else:  # what tensors do while starting up comes with the ledgers
+        sides = [known_host(settings, commit) for commit in ends]
+        names = [name for name in names if all(name in side for side in sides)]
+        why = "the suite has no host.py, which counts it"
+        not_judged.append(NotJudged("host work", NotJudgedReason.SKIPPED, detail=why))
+    first, last = (next(iter(side.values()), _NOTHING) for side in sides)
+    varies, new = not_repeating(first, last, match)
+    if varies:
+        not_judged.append(_varies("host work", [f"{path}:{line}" for path, line in varies], new=bool(new)))
     for name in names:
         before, after = (side.get(name) for side in sides)
         series = host_series(name, name)
@@ -117,11 +171,67 @@ def _with_host(
             not_judged.append(NotJudged(series, NotJudgedReason.FAILING, detail=detail))
         elif after.error:
             lost.append(lost_verdict(series, after.error))
-        elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
-            moved += found
         else:
-            equal.append(series)
-    return ExactWork(work.diffs, tuple(lost), tuple(not_judged), tuple(moved), tuple(equal))
+            every += (diffs := diff_host(before, after, match))
+            moved += (found := [diff for diff in diffs if diff.counts])
+            equal += [] if found else [series]
+    return replace(
+        work,
+        lost=tuple(lost),
+        not_judged=tuple(not_judged),
+        host=tuple(moved),
+        host_equal=tuple(equal),
+        all_host=tuple(every),
+        sides=tuple(sides),
+        changed=_changed(settings, *ends),
+    )
+
+
+def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
+    """The code of head that the diff rewrites; without a subject nobody knows."""
+    subject, files = subject_or_none(settings), source_diff(settings, base, head)
+    if subject is None or files is None:
+        return Changed({}, others=("a file",))
+    folder = source_place(settings)[1]
+
+    def source(path: str) -> str:
+        name = path.removeprefix(f"{folder}/")
+        return git(subject.git_dir, ["cat-file", "blob", f"{head.tree}:{name}"]).decode("utf-8", "replace")
+
+    return changed_code(files, other_files(subject.git_dir, base.tree, head.tree), source)
+
+
+def _with_orders(
+    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], server: WarmServer, say: Say
+) -> ExactWork:
+    """How the scales grow on both sides: of all families but those whose workloads do just the same work."""
+    names = [diff.workload for diff in work.diffs]
+    figures = [known_host(settings, commit) for commit in ends]
+    moved = {
+        one.workload.partition("-")[0]
+        for one in work.diffs
+        if not one.equal or one.peak_effect or len({_steps(side.get(one.workload)) for side in figures}) > 1
+    }
+    same = {name.partition("-")[0] for name in names} - moved
+    scales = [one for one in suite_workloads(settings.root).scales if one.family not in same]
+    base, head = scaled_work(settings, ends, scales, say=say, server=server)
+    changes: list[OrderChange] = []
+    equal, not_judged = [], list(work.not_judged)
+    for name in (one.name for one in scales):
+        if name not in base or name not in head or base[name].error or head[name].error:
+            errors = (side[name].error for side in (base, head) if name in side)
+            why = next(filter(None, errors), "not recorded").partition("\n")[0]
+            not_judged.append(NotJudged(f"growth of {name}", NotJudgedReason.SKIPPED, detail=why))
+        elif found := diff_orders(base[name], head[name]):
+            changes += found
+        else:
+            equal.append(name)
+    orders = tuple(changes), tuple(equal)
+    return replace(work, orders=orders[0], orders_equal=orders[1], not_judged=tuple(not_judged))
+
+
+def _steps(one: HostWork | None) -> object:
+    return one.figures if one else None
 
 
 def accepted_images(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nbbench import metrics
-from nbbench.ledger import Ledger
+from nbbench.host import HOST_TRACK
+from nbbench.ledger import IMAGE, Ledger
 from nbbench.model import Commit, Point, Series, SeriesKey, Status
 
 ANY_MACHINE = "any"  # a ledger does not depend on the machine
@@ -30,7 +31,7 @@ def ledger_series(
             key = SeriesKey(
                 f"{LEDGER_SERIES}{metric}", _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}"
             )
-            points = [_point(commit, ledger, figure) for commit, ledger in rows]
+            points = [_point(commit, ledger, metric, figure) for commit, ledger in rows]
             whole = None not in points
             kept = tuple(point for point in points if point and (whole or point.value is not None))
             if kept:
@@ -38,9 +39,16 @@ def ledger_series(
     return made
 
 
-def _point(commit: Commit, ledger: Ledger, figure: Callable[[Ledger], float | None]) -> Point | None:
-    """The figure of one ledger; None where it was not counted when the ledger was recorded."""
-    if ledger.error or not ledger.pixels:
+def _point(
+    commit: Commit, ledger: Ledger, metric: str, figure: Callable[[Ledger], float | None]
+) -> Point | None:
+    """The figure of one ledger; None where it was not counted when the ledger was recorded, or varies.
+
+    What stands for a scale has no pixels, and no figures but its orders.
+    """
+    if set(ledger.varies) - {IMAGE} and not metric.startswith(HOST_TRACK):
+        return None
+    if ledger.error or not (ledger.pixels or ledger.counts):
         return Point(commit.position, commit.hash, None, Status.FAILED)
-    value = figure(ledger)
+    value = figure(ledger) if ledger.pixels else dict(ledger.counts).get(metric)
     return None if value is None else Point(commit.position, commit.hash, value, Status.OK)

@@ -143,7 +143,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if argv[0] in _MEASURING and (limit := os.environ.get(_WATCHDOG)):
             kwargs["timeout"] = float(limit)
         outcome = self._try_warm(argv, environment, kwargs)
-        if is_lost(outcome.output):  # nothing that the benchmark did: once more
+        if is_lost(outcome.output) or outcome.stopped:  # perhaps nothing that the benchmark did: once more
             self._record(argv, outcome)
             outcome = self._try_warm(argv, environment, kwargs)
         self._record(argv, outcome)

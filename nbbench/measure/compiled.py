@@ -9,12 +9,13 @@ from nbbench.compiled import CompiledWork
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.host import PYTHON
-from nbbench.measure.ledgers import ensure_kept, open_tree
+from nbbench.measure.ledgers import ensure_kept, open_folder, tree_folder
 from nbbench.measure.process_env import (
     compiled_environment,
     require_compiler,
     server_environment,
     torch_version,
+    tree_environment,
 )
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import invoke
@@ -50,12 +51,15 @@ def workload_compiled(
         require_compiler()
         ensure_kept(settings, commit)
         with closing(WarmServer(compiled_environment(server_environment()), preload=_SHARED)) as server:
-            environment = open_tree(settings, server, commit, bare=True, compiled=True)
+            folder = tree_folder(settings, commit)
+            environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
+            environment = compiled_environment(environment, server.scratch)
+            open_folder(settings, server, environment, bare=True)
             for number, name in enumerate(missing, start=1):
                 say(f"compiling [{number}/{len(missing)}] {name} of {commit.short}: half a minute or more")
                 try:
                     target = "benchmarks.compiled:write"
-                    invoke(settings, server, environment, target, timeout_s=_TIMEOUT_S, workload=name)
+                    invoke(settings, server, environment, target, _TIMEOUT_S, workload=name)
                 except InconclusiveError as error:  # what compiled code did to its process is its error
                     failed = CompiledWork(name, PYTHON, error=str(error))
                     path = ledger_path(settings.results_dir, commit.tree, torch_version())

@@ -7,8 +7,8 @@ from contextlib import closing
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
-from nbbench.measure.ledgers import ensure_kept, open_tree
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
+from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_tree
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import invoke
@@ -34,23 +34,40 @@ def workload_host(
     The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
     process fails is said and has what was kept for it.
     """
-    asked = {*workloads, IMPORT_WORKLOAD}
-    missing = [commit for commit in commits if not asked <= known_host(settings, commit).keys()]
-    if missing:
-        bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
-        with closing(bare) as server:
-            for number, commit in enumerate(missing, start=1):
-                say(f"host work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
-                try:
-                    _record(settings, server, commit, workloads)
-                except InconclusiveError as error:
-                    say(f"{commit.short}: {error}")
+    asked = IMPORT_WORKLOAD, *workloads
+    known = ((commit, known_host(settings, commit)) for commit in commits)
+    missing = {c: [name for name in asked if name not in kept or not kept[name].python] for c, kept in known}
+    record_host_work(settings, {commit: names for commit, names in missing.items() if names}, say)
     return [known_host(settings, commit) for commit in commits]
 
 
-def _record(settings: Settings, server: WarmServer, commit: Commit, workloads: Sequence[str]) -> None:
-    ensure_kept(settings, commit)
-    environment = open_tree(settings, server, commit, bare=True)
-    known = known_host(settings, commit)
-    wanted = [name for name in workloads if name not in known]
-    invoke(settings, server, environment, "benchmarks.host:write", workloads=wanted)
+def record_host_work(
+    settings: Settings,
+    wanted: Mapping[Commit, Sequence[str]],
+    say: Callable[[str], None],
+    *,
+    again: bool = False,
+) -> None:
+    """Record the host work of these workloads of each commit, and of importing.
+
+    `again` is for what is on record already: it tells what does not repeat.
+    """
+    if not wanted:
+        return
+    with closing(bare_server()) as server:
+        progress = TreeProgress(say, "host work", len(wanted))
+        for commit, names in wanted.items():
+            progress.begin(commit)
+            try:
+                ensure_kept(settings, commit)
+                environment = open_tree(settings, server, commit, bare=True)
+                asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
+                for _ in range(REPEATS if again else 1):
+                    invoke(settings, server, environment, "benchmarks.host:write", **asked)
+            except InconclusiveError as error:
+                say(f"{commit.short}: {error}")
+
+
+def bare_server() -> WarmServer:
+    """A server for counting host work: it holds nothing but torch, and hashes alike each time."""
+    return WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
 
 import psutil
 
@@ -36,6 +38,33 @@ def is_stopped(pid: int) -> bool:
     with contextlib.suppress(psutil.Error):
         return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     return False
+
+
+def wake(pid: int) -> bool:
+    """Let a process go on that somebody stopped, and say whether one did: waiting for it would never end."""
+    if not is_stopped(pid):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    return True
+
+
+@contextlib.contextmanager
+def kept_awake(pid: int, every_s: float = 1.0) -> Iterator[None]:
+    """Look at a process every second, and let it go on where somebody stopped it."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(every_s):
+            wake(pid)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def children() -> list[int]:

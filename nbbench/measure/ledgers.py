@@ -3,63 +3,81 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
-from nbbench.measure.process_env import (
-    compiled_environment,
-    export_workloads,
-    installed_torch,
-    torch_version,
-    tree_environment,
-)
+from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
 from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import kept_ledgers, kept_torch
+from nbbench.record.ledger_files import kept_ledgers, kept_torch, lacking
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
+from nbbench.units import format_clock
 from nbbench.words import Say
 from nbbench.workloads import suite_workloads
 
 
+class TreeProgress:
+    """Says which tree is recorded now, of how many, and about how long the rest will take."""
+
+    def __init__(self, say: Say, what: str, total: int) -> None:
+        self._say, self._what, self._total = say, what, total
+        self._number, self._began = 0, time.monotonic()
+
+    def begin(self, commit: Commit) -> None:
+        """Name the next commit."""
+        done, self._number = self._number, self._number + 1
+        rest = (time.monotonic() - self._began) / max(done, 1) * (self._total - done)
+        left = f", {format_clock(rest)} left" if done else ""
+        self._say(f"{self._what} [{self._number}/{self._total}{left}] {commit.short} {commit.date:%Y-%m-%d}")
+
+
 def open_tree(
-    settings: Settings,
-    server: warm_client.WarmServer,
-    commit: Commit,
-    *,
-    slot: str = "",
-    bare: bool = False,
-    compiled: bool = False,
+    settings: Settings, server: warm_client.WarmServer, commit: Commit, *, slot: str = "", bare: bool = False
 ) -> dict[str, str]:
     """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
 
-    Another `slot` is another server of the same tree. A `bare` one has not imported the subject. In a
-    `compiled` one torch.compile takes effect.
+    Another `slot` is another server of the same tree. A `bare` one has not imported the subject.
     """
-    subject = open_subject(settings)
-    if not commit.tree:
-        raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
-    folder = extract_tree(
-        subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
-    )
+    folder = tree_folder(settings, commit)
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
-    if compiled:
-        environment = compiled_environment(environment, server.scratch)
+    open_folder(settings, server, environment, slot=slot, bare=bare)
+    return environment
+
+
+def tree_folder(settings: Settings, commit: Commit) -> Path:
+    """Where a commit's tree is extracted. Raises InconclusiveError where it has no measured path."""
+    git_dir, path = open_subject(settings).git_dir, settings.measured_path
+    if not commit.tree:
+        raise InconclusiveError(f"commit {commit.short} has no {path}")
+    return extract_tree(git_dir, commit.hash, commit.tree, path, settings.env_dir / "trees")
+
+
+def open_folder(
+    settings: Settings,
+    server: warm_client.WarmServer,
+    environment: Mapping[str, str],
+    *,
+    slot: str = "",
+    bare: bool = False,
+) -> None:
+    """Have the server hold the suite of the extracted tree that the environment names."""
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
     preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
-    return environment
 
 
 def known_ledgers(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, Ledger]:
@@ -86,17 +104,23 @@ def ledger_torch(settings: Settings, commits: Iterable[Commit], say: Say) -> str
 
 
 def record_ledgers(
-    settings: Settings, server: warm_client.WarmServer, commit: Commit, workloads: list[str]
+    settings: Settings,
+    server: warm_client.WarmServer,
+    commit: Commit,
+    workloads: list[str],
+    *,
+    again: bool = False,
 ) -> Mapping[str, Ledger]:
     """Record the named workloads on a commit's tree and return all that are kept for it.
 
-    Raises InconclusiveError when the process fails (a subject that does not import, say), HostError
-    when nothing can be kept.
+    `again` is for what is on record already: it tells what does not repeat. Raises InconclusiveError when
+    the process fails (a subject that does not import, say), HostError when nothing can be kept.
     """
     ensure_kept(settings, commit)
     environment = open_tree(settings, server, commit)
     try:
-        invoke(settings, server, environment, "nbbench.measure.recording:write", workloads=workloads)
+        arguments = {"workloads": workloads, "again": again}
+        invoke(settings, server, environment, "nbbench.measure.recording:write", **arguments)
     except InconclusiveError as error:
         raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
     return known_ledgers(settings, commit)
@@ -119,32 +143,36 @@ def commit_ledgers(
     found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
     if torch != installed_torch():
         return found
-    missing = {c.tree: c for c in commits if not all(name in found[c.tree] for name in workloads)}
-    if missing and subject_or_none(settings) is None:
-        say(f"{len(missing)} of {len(found)} trees lack ledgers on record; a registered subject brings them")
+    if subject_or_none(settings) is None:
+        if short := [tree for tree, kept in found.items() if not kept.keys() >= set(workloads)]:
+            say(
+                f"{len(short)} of {len(found)} trees lack ledgers on record; a registered subject brings them"
+            )
         return found
+    lacks = {c.tree: lacking(settings.results_dir, c.tree, torch, workloads) for c in commits}
+    missing = {c.tree: c for c in commits if lacks[c.tree]}
     for commit in missing.values():
         ensure_kept(settings, commit)
+    progress = TreeProgress(say, "exact work", len(missing))
     with ExitStack() as servers:
         idle = [servers.enter_context(warm_server()) for _ in range(min(jobs, len(missing)))]
 
-        def record(each: tuple[int, Commit]) -> None:
-            number, commit = each
-            say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
-            wanted = [name for name in workloads if name not in found[commit.tree]]
+        def record(commit: Commit) -> None:
+            progress.begin(commit)
             server = idle.pop()
             try:
-                found[commit.tree] = record_ledgers(settings, server, commit, wanted)
+                found[commit.tree] = record_ledgers(settings, server, commit, lacks[commit.tree])
             except NbbenchError as error:
                 say(f"{commit.short}: {error}")
             idle.append(server)
 
-        numbered = enumerate(missing.values(), start=1)
         if len(idle) > 1:
             with ThreadPoolExecutor(len(idle)) as pool:
-                deque(pool.map(record, numbered), 0)  # what fails, or interrupts, stops those not begun
+                deque(
+                    pool.map(record, missing.values()), 0
+                )  # what fails, or interrupts, stops those not begun
         else:
-            deque(map(record, numbered), 0)  # in this thread, which the end of a budget reaches
+            deque(map(record, missing.values()), 0)  # in this thread, which the end of a budget reaches
     return found
 
 
@@ -181,7 +209,7 @@ def workload_ledgers(
     """Ledgers of the matching workloads for one commit, recording those that are missing."""
     wanted = workload_names(settings, pattern)
     found = known_ledgers(settings, commit)
-    missing = [name for name in wanted if name not in found]
+    missing = lacking(settings.results_dir, commit.tree, torch_version(), wanted)
     if missing:
         ensure_kept(settings, commit)
         say(f"recording {len(missing)} ledgers of {commit.short}")

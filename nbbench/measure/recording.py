@@ -7,11 +7,13 @@ processes of the warm server and in `setup_cache`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,23 @@ from typing import Any
 import torch
 
 from nbbench.compiled import CompiledWork
-from nbbench.host import HostWork
+from nbbench.growth import ScaledWork
+from nbbench.host import REPEATS, HostWork
 from nbbench.ledger import Ledger
+from nbbench.model import Phase
 from nbbench.probe import ceiling
+from nbbench.probe.forked import forked
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
-from nbbench.probe.workload import record_ledger
+from nbbench.probe.scaled_work import record_scale
+from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import write_ledgers
+from nbbench.workloads import Scale
 
 _REPEAT = 7
 _BUDGET_S = 2.0
+_SAVE_S = 30.0  # what was recorded is kept so often: the whole may run out of time
 
 
 class SubjectBroken(RuntimeError):
@@ -70,10 +78,14 @@ def source_root() -> str:
 
 def suite_cases() -> dict[str, Callable[[], Case]]:
     """What builds each workload, by name, of every module that the suite declares benchmarks of."""
+    return _of_modules("CASES")
+
+
+def _of_modules(table: str) -> dict[str, Callable[..., Case]]:
     declared = importlib.import_module("benchmarks.workloads").BENCHMARKS
     modules = sorted({one.benchmark.partition(".")[0] for one in declared})
-    found = [getattr(importlib.import_module(f"benchmarks.{name}"), "CASES", {}) for name in modules]
-    return {name: build for cases in found for name, build in cases.items()}
+    found = [getattr(importlib.import_module(f"benchmarks.{name}"), table, {}) for name in modules]
+    return {name: build for tables in found for name, build in tables.items()}
 
 
 def ledger_of(case: Case) -> Ledger:
@@ -93,14 +105,24 @@ def failed_ledger(name: str, error: BaseException) -> Ledger:
 
 
 def save(
-    ledgers: Iterable[Ledger] = (), host: Iterable[HostWork] = (), compiled: Iterable[CompiledWork] = ()
+    ledgers: Iterable[Ledger] = (),
+    host: Iterable[HostWork] = (),
+    scaled: Iterable[ScaledWork] = (),
+    starts: Iterable[HostWork] = (),
+    compiled: Iterable[CompiledWork] = (),
+    *,
+    again: bool = False,
 ) -> None:
-    """Keep all kinds of exact work beside asv's results (where the environment asks for it)."""
+    """Keep exact work, line by line, beside asv's results (where the environment asks for it).
+
+    `again` says that it was recorded before: what is kept then learns what does not repeat.
+    """
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
     kept = {ledger.workload: ledger for ledger in ledgers}
     counted = {one.workload: one for one in host}
+    scales = {one.scale: one for one in scaled}
     made = {one.workload: one for one in compiled}
-    if path and (kept or counted or made):
+    if path and (kept or counted or scales or made):
         write_ledgers(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
@@ -108,23 +130,76 @@ def save(
             torch=version("torch").partition("+")[0],
             ledgers=kept,
             host=counted,
+            scaled=scales,
+            starts={one.workload: one for one in starts},
             compiled=made,
+            again=again,
         )
 
 
-def write(workloads: list[str]) -> dict[str, Ledger]:
-    """Record the named workloads and keep them in the ledger file; what fails is kept as its error."""
+def write(workloads: list[str], again: bool = False) -> dict[str, Ledger]:
+    """Record the named workloads, each in a fork, and keep them in the ledger file.
+
+    What fails is kept as its error. `again` records each twice more, to see what does not repeat.
+    """
     prepare(threads=1)  # several trees may be recorded at a time
-    cases, found = suite_cases(), {}
-    for name in workloads:
-        try:
-            case = cases[name]()
-            case.run()
-            found[name] = dataclasses.replace(ledger_of(case), workload=name)
-        except (Exception, SystemExit) as error:  # one that ends its process leaves the others theirs
-            found[name] = failed_ledger(name, error)
-    save(found.values())
+    cases, saved = suite_cases(), time.monotonic()
+    found: dict[str, Ledger] = {}
+    starts: dict[str, HostWork] = {}
+    for _ in range(REPEATS if again else 1):
+        for name in workloads:
+            found[name], starts[name] = _forked_record(name, cases, again=again)
+            if time.monotonic() - saved > _SAVE_S:
+                save(found.values(), starts=starts.values(), again=again)
+                saved = time.monotonic()
+        save(found.values(), starts=starts.values(), again=again)
     return found
+
+
+def _forked_record(
+    name: str, cases: Mapping[str, Callable[[], Case]], *, again: bool
+) -> tuple[Ledger, HostWork]:
+    answer: tuple[Ledger, HostWork] | str = forked(
+        functools.partial(_record, name, cases), tuple[Ledger, HostWork], root=source_root(), reseed=again
+    )
+    if isinstance(answer, str):  # it ended its process
+        return failed_ledger(name, SubjectBroken(answer)), HostWork(name, "")
+    return answer
+
+
+def _record(name: str, cases: Mapping[str, Callable[[], Case]]) -> tuple[Ledger, HostWork]:
+    """A workload's ledger, and what tensors do while it starts up."""
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream in (1, 2):  # endless output must not end the recording of all others
+            os.dup2(nowhere.fileno(), stream)
+    root = source_root()
+    try:
+        case, building = record_traffic(cases[name], source_root=root)
+        _, first = record_traffic(case.run, asked=case.asked, source_root=root)
+        ledger = dataclasses.replace(ledger_of(case), workload=name)
+    except (Exception, SystemExit) as error:
+        return failed_ledger(name, error), HostWork(name, "")
+    phases = start_phase(Phase.CONSTRUCT, building), start_phase(Phase.FIRST, first, ledger)
+    return ledger, HostWork(name, "", phases)
+
+
+def write_scaled(scales: list[str]) -> None:
+    """Record the named scales and keep them in the ledger file; what fails is kept as its error."""
+    prepare(threads=1)
+    builders, found = _of_modules("BUILDERS"), []
+    for one in importlib.import_module("benchmarks.workloads").SCALES:
+        if one.name in scales:
+
+            def build(value: int, one: Scale = one) -> tuple[Callable[[], torch.Tensor], torch.dtype]:
+                case = builders[one.family](value, *dict(one.fixed).values())
+                return case.run, case.asked
+
+            found.append(record_scale(one, build, source_root=source_root(), clean=_redacted))
+    save([], scaled=found)
+
+
+def _redacted(text: str) -> str:
+    return redact_text(text, os.environ)
 
 
 def machine(path: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -39,11 +41,13 @@ _LOOK_S = 1.0  # how often a server that does not answer is looked at
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What came back from a job: its output, exit code and the server's telemetry."""
+    """What came back from a job: its output, exit code and the server's telemetry; whether somebody stopped
+    the server meanwhile."""
 
     output: str
     exit_code: int
     telemetry: Mapping[str, Any]
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,7 @@ class Job:
 
         Raises HostError when the server is gone.
         """
-        stopped = False
-        # A server that somebody stopped neither answers nor watches its job: waiting would never end.
-        while not self.suite.line.poll(_LOOK_S):
-            if kernel.is_stopped(self.suite.pid):
-                stopped = True
-                os.kill(self.suite.pid, signal.SIGCONT)
-        answer = _answer(self.suite.line)
+        answer, stopped = _answer(self.suite.line, self.suite.pid)
         if answer is None:
             self.server.forget(self.key)
             raise HostError(_SERVER_ENDED)
@@ -86,7 +84,7 @@ class Job:
         if stopped:
             text += f"\n{_STOPPED_SERVER}\n"
             answer["exit_code"] = answer["exit_code"] or 1
-        return JobOutcome(text, int(answer["exit_code"]), answer)
+        return JobOutcome(text, int(answer["exit_code"]), answer, stopped)
 
 
 class WarmServer:
@@ -127,7 +125,7 @@ class WarmServer:
             start_new_session=True,
         )
         theirs.close()
-        if (threads := _answer(self._line)) != 1:
+        if (threads := _answer(self._line, self._process.pid)[0]) != 1:
             self.close()
             why = f"has {threads} threads, so it cannot fork safely" if threads else "did not start"
             raise HostError(f"the warm benchmark server {why}")
@@ -179,10 +177,10 @@ class WarmServer:
         with theirs:
             live = [suite.pid for suite in self._suites.values()]
             _send(self._line, {**request, "live": live}, theirs.fileno(), self._process.pid)
-        pid = _answer(ours)
+        pid, _ = _answer(ours, self._process.pid)
         if pid is None:
             raise HostError(_SERVER_ENDED)
-        if _answer(ours, limit_s) == 1:
+        if _answer(ours, pid, limit_s)[0] == 1:
             return Suite(ours, pid)
         ours.close()
         with contextlib.suppress(ProcessLookupError):
@@ -257,12 +255,18 @@ def _send(line: Connection[Any, Any], request: dict[str, Any], descriptor: int, 
         raise HostError(_SERVER_ENDED) from error
 
 
-def _answer(line: Connection[Any, Any], limit_s: float | None = None) -> Any:
-    """The next answer; None when the server is gone or the limit is over."""
+def _answer(line: Connection[Any, Any], pid: int, limit_s: float = math.inf) -> tuple[Any, bool]:
+    """The next answer of the server `pid`, and whether somebody stopped it meanwhile: it neither answers nor
+    watches its job then, and is made to go on. The answer is None when it is gone or the limit is over."""
+    stopped, end = False, time.monotonic() + limit_s
     try:
-        return line.recv() if line.poll(limit_s) else None
+        while not line.poll(min(_LOOK_S, max(end - time.monotonic(), 0.0))):
+            stopped |= kernel.wake(pid)
+            if time.monotonic() >= end:
+                return None, stopped
+        return line.recv(), stopped
     except (EOFError, ConnectionResetError):
-        return None
+        return None, stopped
 
 
 def _tail(path: Path) -> str:

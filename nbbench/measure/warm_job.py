@@ -85,7 +85,10 @@ def _received(canary: Connection[Any, Any]) -> dict[str, list[float]]:
 
 
 def _watch(line: Connection[Any, Any], pid: int, request: dict[str, Any]) -> str:
-    """Wait until the job ends (without reaping it): ended, timeout, flood or gone."""
+    """Wait until the job ends (without reaping it): ended, timeout, flood or gone.
+
+    A job that somebody stopped is killed: its figures would hold the pause.
+    """
     deadline = time.monotonic() + request["timeout"]
     verdict, kill_at = "ended", math.inf
     fd = os.pidfd_open(pid)
@@ -100,7 +103,7 @@ def _watch(line: Connection[Any, Any], pid: int, request: dict[str, Any]) -> str
             elif verdict == "ended" and now > deadline:
                 verdict, kill_at = "timeout", now + KILL_GRACE_S
                 _signal(pid, signal.SIGTERM)
-            if now >= kill_at:
+            if now >= kill_at or (verdict == "ended" and kernel.is_stopped(pid)):
                 _signal(pid, signal.SIGKILL)
         return verdict
     finally:

@@ -54,8 +54,8 @@ def invoke(
     server: WarmServer,
     environment: dict[str, str],
     target: str,
-    *,
     timeout_s: float = _TIMEOUT_S,
+    /,
     **arguments: Any,
 ) -> None:
     """Run `module:function` of the suite in a fork of the open tree.

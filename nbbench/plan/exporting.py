@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.history.history import current_flags, up_to_date
-from nbbench.history.telemetry import disturbed_results
 from nbbench.measure.machine import torch_env_text, torch_versions
-from nbbench.model import Commit, Event, ProcessRecord, Result
-from nbbench.plan.exported import Between, Export
+from nbbench.metrics import change_metric
+from nbbench.model import Commit, Event, Result
+from nbbench.plan.exported import Export
 from nbbench.record import Store
 from nbbench.record.machines import choose_machine
 from nbbench.record.redact import redacted_environment
+from nbbench.words import shell_word
 
 
 def gather(
@@ -42,11 +43,20 @@ def gather(
     place = next((i for i, known in enumerate(branch) if known.hash == chosen.hash), 0)
     before, old = _measured(store, name, baseline, branch[:place], "baseline")
     records = [r for r in store.process_records(commit=chosen.hash) if r.machine == name]
-    flags = current_flags(store, events, settings.plan)
+    order = {known.hash: i for i, known in enumerate(branch)}
+    # Of other machines and of later commits this one says nothing.
+    flags = [
+        flag
+        for flag in current_flags(store, events, settings.plan)
+        if flag.event.recovered_by is None
+        and order.get(flag.event.hi_commit, -1) <= place
+        and any(c.key.machine == name or change_metric(c).exact for c in flag.event.changes)
+    ]
+    named = {result.key.label for result in results}
     return Export(
         cluster=cluster,
         plan=settings.plan,
-        command=f"nbbench export {chosen.hash} --cluster {cluster} --machine {name}",
+        command=f"nbbench export {chosen.hash} --cluster {shell_word(cluster)} --machine {shell_word(name)}",
         commit=chosen,
         branch=settings.branch,
         machine=name,
@@ -60,10 +70,11 @@ def gather(
         results=tuple(results),
         baseline=tuple(old),
         baseline_commit=before,
-        between=_between(settings, store, events, before, chosen, records),
-        flags=tuple(flag for flag in flags if flag.event.recovered_by is None),
-        not_judged=tuple(store.not_judged()),
-        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and not s.ledger.error),
+        between=_between(events, order, before, chosen),
+        directions=settings.directions,
+        flags=tuple(flags),
+        not_judged=tuple(one for one in store.not_judged() if one.series in named),
+        ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and s.ledger.pixels),
     )
 
 
@@ -86,26 +97,17 @@ def _measured(
 
 
 def _between(
-    settings: Settings,
-    store: Store,
-    events: Sequence[Event],
-    before: Commit | None,
-    commit: Commit,
-    records: Sequence[ProcessRecord],
-) -> Between:
-    """What is on record between the baseline and the commit; an event that was undone by then is left out."""
+    events: Sequence[Event], order: Mapping[str, int], before: Commit | None, commit: Commit
+) -> tuple[Event, ...]:
+    """The events between the baseline and the commit, the newest last; not those undone by then."""
     if before is None:
-        return Between()
-    place = {known.hash: i for i, known in enumerate(store.commits())}
-    first, last = place.get(before.hash, -1), place.get(commit.hash, -1)
+        return ()
+    first, last = order.get(before.hash, -1), order.get(commit.hash, -1)
     inside = [
         event
         for event in events
-        if first < place.get(event.lo_commit, -1)
-        and place.get(event.hi_commit, last + 1) <= last
-        and place.get(event.recovered_by or "", last + 1) > last
+        if first < order.get(event.lo_commit, -1)
+        and order.get(event.hi_commit, last + 1) <= last
+        and order.get(event.recovered_by or "", last + 1) > last
     ]
-    inside.sort(key=lambda event: place[event.hi_commit])
-    both = [*records, *store.process_records(commit=before.hash)]
-    same = bool(commit.tree) and commit.tree == before.tree
-    return Between(tuple(inside), same, disturbed_results(both), tuple(settings.directions.items()))
+    return tuple(sorted(inside, key=lambda event: order[event.hi_commit]))

@@ -7,21 +7,25 @@ events. Rules that hold for both:
 - a generator that goes on counts as a call, as a profiler sees it;
 - a comprehension is part of the function that it stands in, and no call;
 - the outside is what a line of the subject calls by itself: C functions and methods (not classes, not
-  operators), and Python functions of others, those that C calls back included.
+  operators), and Python functions of others, those that C calls back included. An import statement is none.
 
-Only the thread that began to record is looked at.
+All threads are looked at that begin while recording. Code that a line of the subject compiles in memory
+(`exec`, `eval`) counts on that line.
 """
 
 from __future__ import annotations
 
+import builtins
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 _COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
-_MINE = __file__.rpartition("/")[0] + "/host_"  # the recorder's own frames are nobody's work
+# The recorder's own frames are nobody's work; what an import statement calls is not told by every source.
+_NOBODYS = __file__.rpartition("/")[0] + "/host_", "<frozen importlib"
 _DESCRIPTOR = type(list.append)
 _BUILTIN = type(len)
 
@@ -29,10 +33,10 @@ _BUILTIN = type(len)
 class Code:
     """What one code object of the subject did."""
 
-    __slots__ = ("calls", "code", "first", "function", "is_call", "lines", "outside", "path")
+    __slots__ = ("at", "calls", "code", "first", "function", "is_call", "lines", "outside", "path")
 
-    def __init__(self, code: CodeType, path: str) -> None:
-        self.code, self.path, self.first = code, path, code.co_firstlineno
+    def __init__(self, code: CodeType, path: str, at: int = 0) -> None:
+        self.code, self.path, self.first, self.at = code, path, at or code.co_firstlineno, at
         self.is_call = code.co_name not in _COMPREHENSIONS
         self.function = code.co_qualname
         if not self.is_call:
@@ -43,20 +47,22 @@ class Code:
 
     def called_outside(self, line: int, name: str) -> None:
         """Book a call from one of its lines to the outside."""
-        key = line, name
+        key = self.at or line, name
         self.outside[key] = self.outside.get(key, 0) + 1
 
 
 class Codes:
     """The code objects that were met; those of the subject are kept with their counts.
 
-    `at_line`, where it is given, is called with the code and the line that begins.
+    `at_line`, where it is given, is called with the code and the line that begins. `packages` are the names
+    under which modules of the subject are imported.
     """
 
     def __init__(self, root: str, at_line: Callable[[Code, int], None] | None = None) -> None:
         self._root = root.rstrip("/") + "/"
         self._known: dict[int, tuple[CodeType, Code | None]] = {}
         self.at_line = at_line
+        self.packages = frozenset(one.name.removesuffix(".py") for one in Path(root or "/").glob("*"))
 
     def subject(self, code: CodeType) -> Code | None:
         """The counts of a code object of the subject; None for everybody else's."""
@@ -66,6 +72,16 @@ class Codes:
             found = self._known[id(code)] = code, mine  # the code is held, so that its id stays its own
         return found[1]
 
+    def compiled(self, code: CodeType, frame: FrameType) -> None:
+        """Take note of code that a frame executes: of a line of the subject, it counts on that line."""
+        if (mine := self.subject(frame.f_code)) is not None and not code.co_filename.startswith(self._root):
+            made = Code(code, mine.path, mine.at or frame.f_lineno or 0)
+            made.function = mine.function
+            self._known[id(code)] = code, made
+            for part in code.co_consts:
+                if isinstance(part, CodeType):
+                    self.compiled(part, frame)
+
     def all(self) -> list[Code]:
         """The subject's code objects that ran."""
         return [mine for _, mine in self._known.values() if mine is not None]
@@ -74,7 +90,7 @@ class Codes:
         """The innermost line of the subject that is under way."""
         while frame is not None:
             if (mine := self.subject(frame.f_code)) is not None:
-                return mine, frame.f_lineno or 0
+                return mine, mine.at or frame.f_lineno or 0
             frame = frame.f_back
         return None, 0
 
@@ -85,11 +101,12 @@ class Codes:
             mine.calls += mine.is_call
         elif around is not None and (caller := self.subject(around.f_code)) is not None:
             code, module = frame.f_code, frame.f_globals.get("__name__", "")
-            if not code.co_filename.startswith(_MINE):
+            if not code.co_filename.startswith(_NOBODYS):
                 caller.called_outside(around.f_lineno or 0, f"{module}.{code.co_qualname}")
 
     def line(self, mine: Code, line: int) -> None:
         """Book a line that begins."""
+        line = mine.at or line
         mine.lines[line] = mine.lines.get(line, 0) + 1
         if self.at_line is not None:
             self.at_line(mine, line)
@@ -105,26 +122,58 @@ def c_name(function: Any, owner: Any) -> str:
 
 
 class TraceEvents:
-    """`sys.settrace` for lines, `sys.setprofile` for calls."""
+    """`sys.settrace` for lines, `sys.setprofile` for calls.
+
+    Neither listens while a package of others is imported: torch._dynamo makes a million calls, and each
+    would cost four more, to the hook that sees files being opened.
+    """
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         self._locals: dict[int, Callable[..., Any]] = {}
-        self._before: tuple[Any, Any] = (None, None)
+        self._before: tuple[Any, ...] = (None, None)
+        self._import: Callable[..., Any] = builtins.__import__
+        self._replaced = False
 
     def start(self) -> None:
-        """Listen in this thread."""
-        self._before = sys.gettrace(), sys.getprofile()
+        """Listen in this thread, and in those that begin."""
+        self._before = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()
+        self._import, builtins.__import__ = builtins.__import__, self._quiet_import
+        threading.settrace(self._trace)
+        threading.setprofile(self._profile)
         sys.settrace(self._trace)
         sys.setprofile(self._profile)
 
     def stop(self) -> None:
         """Give the hooks back. Raises NotImplementedError where somebody else took them meanwhile."""
-        replaced = (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
+        replaced = self._replaced or (sys.gettrace(), sys.getprofile()) != (self._trace, self._profile)
         sys.setprofile(self._before[1])
         sys.settrace(self._before[0])
+        threading.settrace(self._before[2])
+        threading.setprofile(self._before[3])
+        builtins.__import__ = self._import
         if replaced:
             raise NotImplementedError("it sets Python's trace or profile function, which count its host work")
+
+    def _quiet_import(
+        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        """Import, and listen meanwhile only where the module is the subject's."""
+        whose = (globals or {}).get("__package__") or "" if level else name
+        mine = whose.partition(".")[0] in self._codes.packages
+        wanted = (self._trace, self._profile) if mine else (None, None)
+        hooks = sys.gettrace(), sys.getprofile()
+        if hooks == wanted:
+            return self._import(name, globals, locals, fromlist, level)
+        if hooks not in ((None, None), (self._trace, self._profile)):
+            self._replaced = True
+        sys.settrace(wanted[0])
+        sys.setprofile(wanted[1])
+        try:
+            return self._import(name, globals, locals, fromlist, level)
+        finally:
+            sys.setprofile(hooks[1])
+            sys.settrace(hooks[0])
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)
@@ -159,13 +208,11 @@ class MonitoringEvents:
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         self._monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
-        self._thread = threading.get_ident()
         self._instrumented: set[int] = set()
         self._places: dict[int, dict[int, int]] = {}
 
     def start(self) -> None:
-        """Listen in this thread."""
-        self._thread = threading.get_ident()
+        """Listen in all threads."""
         tools, events = self._monitoring, self._monitoring.events
         tools.use_tool_id(self._TOOL, "nbbench")
         for event in (events.PY_START, events.PY_RESUME, events.PY_THROW):
@@ -187,8 +234,6 @@ class MonitoringEvents:
         tools.free_tool_id(self._TOOL)
 
     def _start(self, code: CodeType, *_: Any) -> None:
-        if threading.get_ident() != self._thread:
-            return
         events = self._monitoring.events
         if self._codes.subject(code) is not None and id(code) not in self._instrumented:
             self._instrumented.add(id(code))
@@ -197,7 +242,7 @@ class MonitoringEvents:
         self._codes.entered(sys._getframe(1))
 
     def _line(self, code: CodeType, line: int) -> None:
-        if threading.get_ident() == self._thread and (mine := self._codes.subject(code)) is not None:
+        if (mine := self._codes.subject(code)) is not None:
             self._codes.line(mine, line)
 
     def _jump(self, code: CodeType, offset: int, target: int) -> Any:
@@ -216,7 +261,7 @@ class MonitoringEvents:
             owner = first
         else:
             return
-        if threading.get_ident() == self._thread and (mine := self._codes.subject(code)) is not None:
+        if (mine := self._codes.subject(code)) is not None:
             mine.called_outside(self._lines(code).get(offset, 0), c_name(function, owner))
 
     def _lines(self, code: CodeType) -> dict[int, int]:

@@ -5,29 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import json
-import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from compileall import compile_dir
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
-
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, PYTHON, HostKind, HostWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
-from nbbench.probe.host_work import HostRecorder, memory_peak
+from nbbench.probe.forked import forked
+from nbbench.probe.host_work import HostRecorder, Program, memory_peaks
 
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""
 
-_Answer: TypeAlias = int | str | tuple[HostWork, list[str]]
-"""Of a child: bytes of memory, an error's text, or a program's host work and the modules it imported."""
-
-_Program: TypeAlias = Callable[[Callable[[Phase], AbstractContextManager[None]]], None]
+_Counted: TypeAlias = tuple[HostWork, list[str]]
+"""A program's host work, and the modules of others that it imported."""
 
 
 def record_host(
@@ -37,17 +31,19 @@ def record_host(
     *,
     source_root: str,
     clean: Callable[[str], str] = str,
+    reseed: bool = False,
 ) -> list[HostWork]:
     """The host work of importing the subject (`load`) and of the wanted workloads.
 
     Each workload has a fork of its own, so that its first run is a first run. The first builder of all is
-    the pilot: it is always recorded, and modules of others that it imports are imported before the other
-    workloads are forked, so that each does not count (and pay for) the same ones again. `clean` is given
-    the text of an error. This process must not have imported the subject.
+    the pilot: it is always recorded, and modules of others that it imports are imported
+    before the other workloads are forked, so that each does not count (and pay for) the same ones again.
+    `clean` is given the text of an error, and `reseed` is that of `forked`. This process must not have
+    imported the subject.
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
-    tree = _Tree(source_root, clean)
-    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load))
+    tree = _Tree(source_root, clean, reseed=reseed)
+    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load), memory=True)
     if imported.error:
         return [imported]
     load()
@@ -83,25 +79,27 @@ def _import_all(modules: Iterable[str]) -> None:
 class _Tree:
     """Records programs of one source tree, each in forked children."""
 
-    def __init__(self, root: str, clean: Callable[[str], str]) -> None:
+    def __init__(self, root: str, clean: Callable[[str], str], *, reseed: bool) -> None:
         self._root, self._clean = root, clean
+        self._forked = functools.partial(forked, root=root, reseed=reseed)
 
-    def record(self, name: str, program: _Program) -> tuple[HostWork, list[str]]:
+    def record(self, name: str, program: Program, *, memory: bool = False) -> _Counted:
         """A program's host work, and the modules of others that it imported.
 
-        Memory is followed line by line where a first child says that there is some to follow.
+        Memory is followed line by line where it is asked for, or a first child says that there is some.
         """
-        answer = _forked(lambda: memory_peak(lambda: program(lambda _: nullcontext())))
-        if isinstance(answer, int):
-            large = answer >= MEMORY_UNIT // 2
-            answer = _forked(lambda: self._counted(name, program, memory=large))
-        if not isinstance(answer, tuple):
-            return HostWork(name, PYTHON, error=self._clean(str(answer))), []
-        work, modules = answer
-        return work, modules
+        peaks: dict[str, int] | str | None = None
+        if not memory:
+            peaks = self._forked(lambda: memory_peaks(program), dict[str, int])
+        if isinstance(peaks, str):
+            return HostWork(name, PYTHON, error=self._clean(peaks)), []
+        answer = self._forked(lambda: self._counted(name, program, peaks), _Counted)
+        if isinstance(answer, str):
+            return HostWork(name, PYTHON, error=self._clean(answer)), []
+        return answer
 
-    def _counted(self, name: str, program: _Program, *, memory: bool) -> tuple[HostWork, list[str]]:
-        recorder = HostRecorder(self._root, memory=memory)
+    def _counted(self, name: str, program: Program, peaks: Mapping[str, int] | None) -> _Counted:
+        recorder = HostRecorder(self._root, peaks=peaks)
         program(recorder.phase)
         counts = [one for phase in recorder.phases for one in phase.counts]
         modules = [one.name for one in counts if one.kind is HostKind.MODULE]
@@ -113,44 +111,3 @@ class _Tree:
         """Whether a module is the subject's: each workload imports those by itself."""
         file = getattr(sys.modules.get(module), "__file__", None) or ""
         return Path(file).is_relative_to(self._root)
-
-
-def _forked(function: Callable[[], _Answer]) -> _Answer:
-    """What a function returns in a forked child; the text of its error where it failed.
-
-    The child runs the subject, which may write into any file that is open: what comes back is data, checked
-    by its type, and never code.
-    """
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _become_child(function, writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        data = stream.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if data and not code:
-        try:
-            answer: _Answer = msgspec.convert(json.loads(data), _Answer)
-        except (ValueError, RecursionError, msgspec.MsgspecError):
-            return "the process wrote something else than its counts"
-        return answer
-    return f"the process was killed by signal {-code}" if code < 0 else f"the process ended with {code}"
-
-
-def _become_child(function: Callable[[], _Answer], writing: int) -> None:
-    code = 1
-    try:
-        try:
-            answer: _Answer = function()
-        except (Exception, SystemExit) as error:
-            answer = f"{type(error).__name__}: {error}"
-        with os.fdopen(writing, "w", encoding="ascii") as stream:
-            json.dump(msgspec.to_builtins(answer), stream)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)

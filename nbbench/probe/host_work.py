@@ -5,46 +5,68 @@ docs/host_work.md is the definition. Needs the standard library only.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
 import tempfile
+import threading
 import tracemalloc
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 from nbbench.host import MEMORY_UNIT, HostCount, HostKind, HostPhase
 from nbbench.model import Phase
 from nbbench.probe.host_events import Code, Codes, event_source
 from nbbench.probe.resources import collector_off
 
+# Threads count on the same counters: one is to finish what it books before another goes on.
+_SWITCH_S = 1.0
+_WAITS = frozenset(
+    {
+        *("time.sleep", "select.select", "posix.waitpid", "subprocess.Popen.wait", "queue.Queue.get"),
+        *("threading.Thread.join", "threading.Event.wait", "threading.Condition.wait"),
+    }
+)
+_LOOKS, _JUST_NOW = 200_000, 1000
+_NOWHERE: tuple[Code | None, int] = (None, 0)
 _STREAMS = {"stdout": 1, "stderr": 2}
+
+
+Program: TypeAlias = Callable[[Callable[[Phase], AbstractContextManager[None]]], object]
+"""Runs phases, each inside the block that it is given for it."""
 
 
 class HostRecorder:
     """Records phases of one process: `with recorder.phase(Phase.WARM): …`; the result is `phases`.
 
     `source_root` is the folder of the subject's source. Following memory makes each of the recorder's own
-    steps cost several times as much: `memory_peak` tells whether it is worth it.
+    steps cost several times as much. Where `peaks` tells what `memory_peaks` found in each phase, it is
+    followed where it is large enough, and no longer than the first `_LOOKS` lines; what the peak is above
+    that then is booked on the line that raised it last, if that was just now.
     """
 
-    def __init__(self, source_root: str, *, memory: bool = True, source: Any = event_source) -> None:
+    def __init__(
+        self, source_root: str, *, peaks: Mapping[str, int] | None = None, source: Any = event_source
+    ) -> None:
         self.phases: list[HostPhase] = []
         self._root = source_root.rstrip("/") + "/"
-        self._memory = memory
+        self._peaks = peaks
         self._source = source
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Record what runs inside the block. A phase that raises is not kept."""
-        watch = _Watch(self._root, memory=self._memory)
+        peak = (self._peaks or {}).get(phase, 0)
+        memory = self._peaks is None or peak >= MEMORY_UNIT // 2
+        watch = _Watch(self._root, memory=memory, peak=peak)
         source = self._source(watch.codes)
         with collector_off(), watch.around(), ExitStack() as stack:
-            if self._memory:
+            if memory:
                 tracemalloc.start()
                 stack.callback(tracemalloc.stop)
                 stack.callback(watch.look_at_peak)
@@ -54,28 +76,36 @@ class HostRecorder:
         self.phases.append(watch.phase(phase))
 
 
-def memory_peak(function: Callable[[], object]) -> int:
-    """The most bytes from Python's allocators that were alive at once in a run of `function`."""
-    with collector_off():  # when cycles are collected would decide how much memory is alive
-        tracemalloc.start()
-        try:
-            function()
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+def memory_peaks(program: Program) -> dict[str, int]:
+    """The most bytes from Python's allocators that were alive at once in each phase of a program."""
+    found: dict[str, int] = {}
+
+    @contextmanager
+    def phase(phase: Phase) -> Iterator[None]:
+        with collector_off():  # when cycles are collected would decide how much memory is alive
+            tracemalloc.start()
+            try:
+                yield
+                found[phase] = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    program(phase)
+    return found
 
 
 class _Watch:
     """One phase under way: what its lines did besides calls and lines."""
 
-    def __init__(self, root: str, *, memory: bool) -> None:
+    def __init__(self, root: str, *, memory: bool, peak: int) -> None:
         self.codes = Codes(root, self._at_line if memory else None)
         self._root = root
         self._counts: Counter[tuple[HostKind, str, int, str, str]] = Counter()
         self._modules: list[tuple[str, Code | None, int]] = []
-        self._peak = 0
+        self._peak = self._looks = self._rose = 0
+        self._known_peak = peak
         self._rises: Counter[tuple[Code | None, int]] = Counter()
-        self._last: tuple[Code | None, int] = (None, 0)
+        self._last = self._riser = _NOWHERE
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -88,9 +118,16 @@ class _Watch:
             warnings.showwarning = self._warned
             sys.meta_path.insert(0, self)
             stack.callback(sys.meta_path.remove, self)
-            _FILES.watch = self
-            stack.callback(setattr, _FILES, "watch", None)
-            _FILES.install()
+            _AUDIT.watch = self
+            stack.callback(setattr, _AUDIT, "watch", None)
+            _AUDIT.install()
+            stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(_SWITCH_S)
+            stack.callback(self.changed, _settings())
+            for name in ("_start_new_thread", "_start_joinable_thread"):  # of Python 3.13 the second
+                if start := getattr(threading, name, None):
+                    stack.callback(setattr, threading, name, start)
+                    setattr(threading, name, functools.partial(self._thread, start))
             yield
 
     def phase(self, phase: Phase) -> HostPhase:
@@ -109,7 +146,23 @@ class _Watch:
                 counts[HostKind.LINE, one.path, line, one.function, ""] += count
             for (line, name), count in one.outside.items():
                 counts[HostKind.OUTSIDE, one.path, line, one.function, name] += count
+                if name in _WAITS:
+                    counts[HostKind.WAIT, one.path, line, one.function, name] += count
         return HostPhase(phase, tuple(sorted(HostCount(*key, n) for key, n in counts.items())))
+
+    def _thread(self, start: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        self.book(HostKind.LAUNCH, sys._getframe(1), "thread")
+        return start(*arguments, **more)
+
+    def changed(self, before: Mapping[str, str]) -> None:
+        """Book the settings of torch that are not as before, on the line that called what sets them last."""
+        for name, value in _settings().items():
+            if before.get(name, value) != value:
+                setters = _SETTINGS[name][1]
+                calls = ((one, line, said) for one in self.codes.all() for line, said in one.outside)
+                found = [(one, line) for one, line, said in calls if said.rpartition(".")[2] in setters]
+                code, line = found[-1] if found else _NOWHERE
+                self._counts[_place(HostKind.SETTING, code, line, f"{name} {value}")] += 1
 
     def book(self, kind: HostKind, frame: FrameType | None, name: str, count: int = 1) -> None:
         """Count something on the innermost line of the subject."""
@@ -117,14 +170,23 @@ class _Watch:
 
     def look_at_peak(self) -> None:
         """Book what the peak of memory rose by on the line that ran last."""
-        rise = tracemalloc.get_traced_memory()[1] - self._peak
-        if rise > 0:
-            self._peak += rise
-            self._rises[self._last] += rise
+        self._rise(tracemalloc.get_traced_memory()[1], self._last)
+
+    def _rise(self, peak: int, place: tuple[Code | None, int]) -> None:
+        if peak > self._peak:
+            self._rises[place] += peak - self._peak
+            self._peak, self._rose, self._riser = peak, self._looks, place
 
     def _at_line(self, code: Code, line: int) -> None:
+        if line == self._last[1] and code is self._last[0]:
+            return
         self.look_at_peak()
         self._last = code, line
+        self._looks += 1
+        if self._looks >= _LOOKS and self._known_peak:
+            self.codes.at_line = None
+            tracemalloc.stop()
+            self._rise(self._known_peak, self._riser if self._looks - self._rose < _JUST_NOW else _NOWHERE)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         """Take note of a module that is looked for, as the first of the finders; never find it."""
@@ -188,8 +250,8 @@ class _Counted(io.RawIOBase):
         return _STREAMS[self._name]
 
 
-class _Files:
-    """Opened files, told by an audit hook: hooks stay, so there is one, and it looks only while asked."""
+class _Audit:
+    """What Python tells its audit hooks: hooks stay, so there is one, and it looks only while asked."""
 
     def __init__(self) -> None:
         self.watch: _Watch | None = None
@@ -201,8 +263,33 @@ class _Files:
             sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and self.watch is not None:
-            self.watch.opened(sys._getframe(1), *arguments)
+        if (watch := self.watch) is None:
+            return
+        if event == "open":
+            watch.opened(sys._getframe(1), *arguments)
+        elif event == "exec":
+            watch.codes.compiled(arguments[0], sys._getframe(1))
+        elif (kind := _AUDITED.get(event)) is not None:
+            watch.book(kind, sys._getframe(1), event.rpartition(".")[2])
 
 
-_FILES = _Files()
+_AUDITED = {
+    "socket.connect": HostKind.WAIT,
+    **dict.fromkeys(("subprocess.Popen", "os.system", "os.fork", "os.forkpty"), HostKind.LAUNCH),
+    **dict.fromkeys(("os.posix_spawn", "os.exec"), HostKind.LAUNCH),
+}
+_AUDIT = _Audit()
+
+_SETTINGS = {
+    "default dtype": ("get_default_dtype", ("set_default_dtype", "set_default_tensor_type")),
+    "threads": ("get_num_threads", ("set_num_threads",)),
+    "gradients": ("is_grad_enabled", ("set_grad_enabled",)),
+    "deterministic algorithms": ("are_deterministic_algorithms_enabled", ("use_deterministic_algorithms",)),
+    "matmul precision": ("get_float32_matmul_precision", ("set_float32_matmul_precision",)),
+}
+"""What torch keeps for the whole process, how it is asked for and what sets it."""
+
+
+def _settings() -> dict[str, str]:
+    torch: Any = sys.modules.get("torch")
+    return {name: str(getattr(torch, get)()) for name, (get, _) in _SETTINGS.items() if hasattr(torch, get)}

@@ -8,14 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from nbbench.host import HostCount, HostKind, HostPhase
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.model import Phase
 from nbbench.probe.image import fingerprint
 from nbbench.probe.resources import collector_off
 from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
 
+_Result = TypeVar("_Result")
 _COMPILE = re.compile(r"^[^#\n]*\btorch\.compile\b", re.MULTILINE)
 
 
@@ -32,9 +36,7 @@ def record_ledger(
     `pixels` is the number of pixels (or points) that the work is divided by. The function
     must return the image; lines and functions are sorted by bytes, largest first.
     """
-    with _repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
-        image = function()
-    traffic = recorder.traffic
+    image, traffic = record_traffic(function, asked=asked, source_root=source_root)
     mark = fingerprint(image)
     return Ledger(
         workload=workload,
@@ -60,8 +62,34 @@ def record_ledger(
     )
 
 
+def record_traffic(
+    function: Callable[[], _Result], *, asked: torch.dtype = torch.float32, source_root: str
+) -> tuple[_Result, Traffic]:
+    """What a function returns, and the traffic of that run."""
+    with repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
+        result = function()
+    return result, recorder.traffic
+
+
+def start_phase(phase: Phase, traffic: Traffic, usual: Ledger | None = None) -> HostPhase:
+    """What tensors do in a phase of starting up, line by line, beyond the `usual` run where one is given."""
+    lines = usual.lines if usual else ()
+    known = {(one.path, one.line, one.function, one.op, one.dtype): one for one in lines}
+    counts = []
+    for (path, line, func, op, dtype), cost in traffic.lines.items():
+        less = known.get((path, line, func, op, dtype))
+        amounts = {HostKind.OPERATION: cost.count, HostKind.MOVED: cost.bytes}
+        if less is not None:
+            amounts = {HostKind.OPERATION: cost.count - less.count, HostKind.MOVED: cost.bytes - less.bytes}
+        more = ((kind, amount) for kind, amount in amounts.items() if amount > 0)
+        counts += [HostCount(kind, path, line, func, f"{op} {dtype}", amount) for kind, amount in more]
+    if (peak := traffic.peak_live_bytes - (usual.peak_live_bytes if usual else 0)) > 0:
+        counts.append(HostCount(HostKind.ALIVE, *traffic.peak_line, "", peak))
+    return HostPhase(phase, tuple(sorted(counts)))
+
+
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """What else would decide: when cycles are collected, and how a sum is split among threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

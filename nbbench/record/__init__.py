@@ -1,6 +1,6 @@
 """The regression database: SQLite beside the results, or PostgreSQL by URL.
 
-Importing this package does not import SQLAlchemy; the first use of `Store` does.
+Importing this package imports no database; the first use of `Store` does.
 """
 
 from __future__ import annotations

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from nbbench.model import Status
-from nbbench.record import schema
 from nbbench.record.engine import Database
 
 STATES = (Status.OK, Status.FAILED, Status.SKIPPED)
@@ -60,29 +57,24 @@ def _rows(
     database: Database, series: Collection[int], ranks: NDArray[np.int64], *, in_time: bool
 ) -> NDArray[np.void]:
     """Results by series and rank (in the field ``commit``), those of one place in order of time if asked."""
-    c = schema.results.c
-    state = sa.case(
-        (c.status == Status.SKIPPED.value, SKIPPED),
-        (sa.or_(c.status == Status.FAILED.value, c.value.is_(None)), _FAILED),
-        else_=0,
-    )
     least, greatest = min(series), max(series)
-    query = sa.select(c.series_id, c.commit_id, c.file_id, sa.func.coalesce(c.value, 0.0), state)
+    failed = "status = 'failed' OR value IS NULL"
+    state = f"CASE WHEN status = 'skipped' THEN {SKIPPED} WHEN {failed} THEN {_FAILED} ELSE 0 END"
+    query = f"SELECT series_id, commit_id, file_id, coalesce(value, 0.0), {state} FROM results WHERE "
+    listed = f"IN ({', '.join(map(str, series))})"
     if 4 * len(series) < greatest - least:
-        query = query.where(c.series_id.in_(series))
+        query += f"series_id {listed}"
     else:
         # With the files named SQLite goes from file to file, whose rows lie side by side; by the index of
         # series it would fetch a page for each row, which takes six times as long.
-        files = sa.select(schema.files.c.id).where(schema.files.c.project_id == database.project_id)
-        query = query.where(c.file_id.in_(files), c.series_id.between(least, greatest))
+        files = f"SELECT id FROM files WHERE project_id = {database.project_id}"
+        query += f"file_id IN ({files}) AND series_id BETWEEN {least} AND {greatest}"
         if greatest - least >= len(series):  # the sum keeps the list away from the choice of an index
-            query = query.where((c.series_id + 0).in_(series))
+            query += f" AND series_id + 0 {listed}"
     if in_time:
-        query = query.order_by(c.started_at.asc().nulls_first(), c.file_id)
+        query += " ORDER BY started_at ASC NULLS FIRST, file_id"
     with database.reading() as connection:
-        # The driver's cursor: numbers need no conversion, and rows of SQLAlchemy take longer than the query.
-        cursor = cast("Iterable[tuple[int, int, int, float, int]]", connection.execute(query).cursor)
-        rows: NDArray[np.void] = np.fromiter(cursor, dtype=_ROW)
+        rows: NDArray[np.void] = np.fromiter(connection.cursor(query), dtype=_ROW)
     known = rows["commit"] < ranks.size
     rows["commit"] = np.where(known, ranks[np.where(known, rows["commit"], 0)], -1)
     rows = rows[rows["commit"] >= 0]

@@ -1,4 +1,7 @@
-"""Opening the database: URLs, SQLite's settings, transactions, and errors in one sentence."""
+"""Opening the database: SQLite's settings, transactions, and errors in one sentence.
+
+Statements are SQL that SQLite and PostgreSQL read alike, with `?` in place of values.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sqlite3
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +18,9 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from nbbench.errors import StoreError
+from nbbench.record.database_url import URL_HINT, DatabasePlace, parse_url
 from nbbench.record.tables import UnusableDatabaseError, prepare_tables
 
 # Writers wait for each other; an import holds the database for about a second at a time.
@@ -35,7 +36,55 @@ _WRITER_LOCK = 0x6E62_6265_6E63
 # What reading times, lists and packed numbers raises where somebody has changed them in the tables.
 _UNREADABLE = (ValueError, TypeError, zlib.error, struct.error, msgspec.MsgspecError)
 
-_URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
+
+class Connection:
+    """A connection inside of a transaction."""
+
+    def __init__(self, handle: Any, is_sqlite: bool) -> None:
+        self.is_sqlite = is_sqlite
+        self._handle = handle
+
+    def cursor(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """The driver's cursor of a statement, whose rows are tuples."""
+        return self._handle.execute(self._own(statement), values)
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a query by the names of their columns."""
+        cursor = self.cursor(statement, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def one(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """The first value of the first row; None where there is no row."""
+        row = self.cursor(statement, values).fetchone()
+        return row[0] if row else None
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Add rows, which all have the same columns; gives their number."""
+        if rows:
+            names = list(rows[0])
+            places = ", ".join("?" * len(names))
+            statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
+            self.many(statement, ([row[name] for name in names] for row in rows))
+        return len(rows)
+
+    def many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """One statement for many rows of values."""
+        self._handle.cursor().executemany(self._own(statement), rows)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of the transaction, which is undone by itself where it fails."""
+        self.cursor("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self.cursor("ROLLBACK TO SAVEPOINT part")
+            raise
+        self.cursor("RELEASE SAVEPOINT part")
+
+    def _own(self, statement: str) -> str:
+        return statement if self.is_sqlite else statement.replace("?", "%s")
 
 
 class Database:
@@ -45,15 +94,16 @@ class Database:
     made anew when it was opened, so that what they held comes back with the next import; empty otherwise.
     """
 
-    def __init__(self, engine: sa.Engine, project: str = "") -> None:
-        self._engine = engine
-        self._reader = engine
-        if engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
-            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writer = engine.execution_options(nbbench_writes=True)
+    def __init__(self, place: DatabasePlace, project: str = "", timeout_s: float = TIMEOUT_S) -> None:
+        self._place, self._timeout_s = place, timeout_s
+        self._driver: Any = sqlite3 if place.is_sqlite else _psycopg()
+        self._read_only = place.file is not None and _is_read_only(place.file)
+        self._idle: list[Any] = []
         self.project = project
         self.project_id = 0
         self.made_anew = ""
+        # What a database says of values that it does not take.
+        self.refusals = (self._driver.DataError, self._driver.IntegrityError, OverflowError)
 
     @classmethod
     def open(
@@ -70,17 +120,15 @@ class Database:
         Without `create` a missing database is an error. Tables of another version of nbbench are made anew,
         and so are all of them with `anew`. Raises StoreError.
         """
-        parsed = parse_url(url)
-        path = sqlite_file(parsed)
-        if path is not None:
-            _check_file(path, create)
-        read_only = path is not None and _is_read_only(path)
-        store = cls(_engine(parsed, timeout_s, read_only=read_only), project)
+        place = parse_url(url)
+        if place.file is not None:
+            _check_file(place.file, create)
+        store = cls(place, project, timeout_s)
         try:
             with store.reading() as connection:
                 found = prepare_tables(connection, store.name, project, check_only=True)
-            if (anew or not found[0]) and not read_only:
-                with store.writing() as connection:
+            if (anew or not found[0]) and not store._read_only:
+                with store.writing(checked=False) as connection:
                     found = prepare_tables(connection, store.name, project, anew=anew)
             store.project_id, store.made_anew = found
         except BaseException:
@@ -91,8 +139,7 @@ class Database:
     @property
     def name(self) -> str:
         """The database as people may see it: the file, or the URL without password and options."""
-        path = sqlite_file(self._engine.url)
-        return str(path) if path else self._engine.url.set(query={}).render_as_string(hide_password=True)
+        return self._place.shown
 
     @property
     def url(self) -> str | None:
@@ -100,19 +147,17 @@ class Database:
 
         Never to be shown, as it holds the password.
         """
-        if self._engine.dialect.name == "sqlite" and sqlite_file(self._engine.url) is None:
-            return None
-        return self._engine.url.render_as_string(hide_password=False)
+        return None if self._place.is_sqlite and self._place.file is None else self._place.url
 
     @property
     def folder(self) -> Path | None:
         """Where a SQLite file lies; None for other databases."""
-        path = sqlite_file(self._engine.url)
-        return path.resolve().parent if path else None
+        return self._place.file.resolve().parent if self._place.file else None
 
     def close(self) -> None:
         """Let go of the database; an open store holds file handles or connections."""
-        self._engine.dispose()
+        while self._idle:
+            self._idle.pop().close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,48 +168,92 @@ class Database:
         self.close()
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[Connection]:
         """A connection for queries that all see the same state."""
-        with self._translated(_UNREADABLE), self._reader.begin() as connection:
+        begin = "BEGIN" if self._place.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        with self._translated(_UNREADABLE), self._transaction(begin) as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """A connection that is the only writer until it commits; errors undo everything."""
-        with self._translated(), self._writer.begin() as connection:
+    def writing(self, *, checked: bool = True) -> Iterator[Connection]:
+        """A connection that is the only writer until it commits; errors undo everything.
+
+        Without `checked` SQLite does not look at what rows refer to, so that any table can go.
+        """
+        begin = "BEGIN IMMEDIATE" if self._place.is_sqlite else "BEGIN"
+        with self._translated(), self._transaction(begin, checked=checked) as connection:
+            if not connection.is_sqlite:
+                connection.cursor(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
             yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str, *, checked: bool = True) -> Iterator[Connection]:
+        handle = self._idle.pop() if self._idle else self._connect()
+        try:
+            if not checked and self._place.is_sqlite:
+                handle.execute("PRAGMA foreign_keys=OFF")
+            handle.execute(begin)
+            try:
+                yield Connection(handle, self._place.is_sqlite)
+                commit(handle, begin)
+            except BaseException:
+                handle.execute("ROLLBACK")
+                raise
+            if self._place.is_sqlite:
+                handle.execute("PRAGMA foreign_keys=ON")
+        except BaseException:
+            if self.url is not None:  # the next one is as new
+                handle.close()
+            else:
+                self._idle.append(handle)
+            raise
+        self._idle.append(handle)
+
+    def _connect(self) -> Any:
+        if not self._place.is_sqlite:
+            try:
+                handle = self._driver.connect(
+                    self._place.url, autocommit=True, connect_timeout=_CONNECT_S, prepare_threshold=None
+                )
+            except self._driver.ProgrammingError as error:  # it may quote a part of the URL
+                raise StoreError("the database URL does not parse", hint=URL_HINT) from error
+            handle.execute(f"SET lock_timeout = {int(self._timeout_s * 1000)}")
+            return handle
+        # WAL needs a file beside the database even to read, unless nothing is said to change it.
+        name = f"file:{quote(str(self._place.file))}?immutable=1" if self._read_only else self._place.file
+        handle = sqlite3.connect(
+            name or ":memory:",
+            timeout=self._timeout_s,
+            isolation_level=None,
+            uri=self._read_only,
+            check_same_thread=False,
+        )
+        handle.execute("PRAGMA foreign_keys=ON")
+        if not self._read_only:
+            _configure_sqlite(handle, self._timeout_s)
+        return handle
 
     @contextmanager
     def _translated(self, more: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        caught: tuple[type[Exception], ...] = (SQLAlchemyError, *more)
+        caught: tuple[type[Exception], ...] = (self._driver.Error, *more)
         try:
             yield
         except caught as error:
             raise _store_error(self.name, error) from error
 
 
-def parse_url(url: str) -> URL:
-    """A SQLAlchemy URL; plain postgresql:// means psycopg 3. Raises StoreError, which quotes no URL."""
+def commit(handle: Any, begin: str) -> None:
+    """End the transaction that `begin` began."""
+    handle.execute("COMMIT")
+
+
+def _psycopg() -> Any:
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        # What follows the scheme may hold a password, and where is unknown.
-        scheme = f"{url.partition('://')[0]}://…" if "://" in url else "given"
-        raise StoreError(f"the database URL ({scheme}) does not parse", hint=_URL_HINT) from error
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(f"no such kind of database: {parsed.drivername}", hint=_URL_HINT)
-    if "@" in (parsed.host or ""):  # a part of the password, which the driver would quote as the host
-        raise StoreError("the database URL holds an @ in its password", hint="write it as %40")
-    return parsed
-
-
-def sqlite_file(url: URL) -> Path | None:
-    """The file behind a SQLite URL; None for PostgreSQL and for a database in memory."""
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        return None
-    return Path(str(url.database))
+        import psycopg
+    except ImportError as error:
+        hint = "install it with: pip install 'nbbench[postgresql]'"
+        raise StoreError("the driver of PostgreSQL is not installed", hint=hint) from error
+    return psycopg
 
 
 def _check_file(path: Path, create: bool) -> None:
@@ -182,38 +271,7 @@ def _is_read_only(path: Path) -> bool:
     return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
-def _engine(url: URL, timeout_s: float, *, read_only: bool) -> sa.Engine:
-    is_sqlite = url.get_backend_name() == "sqlite"
-    connect: dict[str, Any] = {"timeout": timeout_s} if is_sqlite else {"connect_timeout": _CONNECT_S}
-    options: dict[str, Any] = {"connect_args": connect}
-    if read_only:
-        # WAL needs a file beside the database even to read, unless nothing is said to change it.
-        uri = f"file:{quote(str(url.database))}?immutable=1"
-        options = {"creator": lambda: sqlite3.connect(uri, uri=True, check_same_thread=False)}
-    try:
-        engine = sa.create_engine(url, **options)
-    except (NoSuchModuleError, ImportError) as error:
-        hint = "install it with: pip install 'nbbench[postgresql]'"
-        raise StoreError(f"the driver of {url.drivername} is not installed", hint=hint) from error
-
-    def configure(handle: Any, _record: object) -> None:
-        if is_sqlite:
-            _configure_sqlite(handle, timeout_s, read_only=read_only)
-            return
-        handle.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
-        handle.commit()  # or the pool's first rollback would undo it
-
-    sa.event.listen(engine, "connect", configure)
-    sa.event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float, *, read_only: bool) -> None:
-    # pysqlite would begin transactions by itself, late and never before DDL; `_begin` does.
-    handle.isolation_level = None
-    handle.execute("PRAGMA foreign_keys=ON")
-    if read_only:
-        return
+def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
     handle.execute("PRAGMA synchronous=NORMAL")  # safe in WAL: a power cut undoes, never damages
     # In WAL readers go on while one process writes; a file system without shared memory keeps
     # the older journal. Two processes that switch a new file at once get an error without
@@ -229,25 +287,11 @@ def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float, *, read_only
             time.sleep(0.01)
 
 
-def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("nbbench_writes", False)
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-    elif writes:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
-
-
-def _first_line(error: BaseException) -> str:
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    lines = str(origin).strip().splitlines()
-    return lines[0] if lines else type(origin).__name__
-
-
 _REBUILD = "`nbbench db rebuild` makes it anew from the results"
 
 
 def _store_error(name: str, error: Exception) -> StoreError:
-    text = _first_line(error)
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if "database is locked" in text or "lock timeout" in text:
         return StoreError(f"{name} is in use by another program", hint="run again when it has ended")
     damaged = "file is not a database" in text or "malformed" in text

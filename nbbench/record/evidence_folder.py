@@ -21,8 +21,7 @@ _MACHINE_FACTS = (
     *("num_cpu", "ram"),
 )
 # The unit of a number that has none beside it, by the end of its name.
-_UNITS = {"bytes_per_s": "B/s", "_s": "seconds", "_bytes": "bytes", "faults": "faults", ".ops": "operations"}
-_HEAD_KEYS = frozenset({"schema", "stamp", "cluster", "commit", "exit_code", "tree", "status", "verdict"})
+_UNITS = {"_s": "seconds", "_bytes": "bytes", "faults": "faults"}
 
 
 def read_folder(path: Path) -> Folder:
@@ -123,7 +122,7 @@ def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         return "export"
     special = (
         ("disturbed", metrics.get("disturbed")),
-        ("profiled", metrics.get("operators")),
+        ("profiled", metrics.get("profiled")),
         ("compiled", _mapping(metrics.get("session")).get("compiled_graphs")),
         ("malloc-pinned", metrics.get("malloc_pinned_by")),
     )
@@ -141,10 +140,7 @@ def _said(key: str, *documents: Mapping[str, Any]) -> str:
 
 
 def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
-    """The figures of a metrics.json: of an export (`series`), of a capture (`figures`), or any number.
-
-    Series and named figures come first; the other numbers are named by their paths.
-    """
+    """The figures of a metrics.json: an export's `series`; a capture's `figures`, `checks` and usage."""
     seen: dict[tuple[str, str], int] = {}
     for count, figure in enumerate(_all_figures(metrics)):
         if count >= _MAX_FIGURES:
@@ -160,13 +156,10 @@ def _all_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
         for item in _items(metrics.get(key)):
             if figure := _named(item):
                 yield replace(figure, name=f"check: {figure.name}") if key == "checks" else figure
-    if not str(metrics.get("schema", "")).startswith("nbbench.metrics"):
-        yield from _flattened("", metrics)
-        return
-    for ledger in _items(metrics.get("ledgers")):
-        exact = {key: value for key, value in ledger.items() if not isinstance(value, list)}
-        yield from _flattened("ledger", exact, str(ledger.get("workload", "")))
-    yield from _flattened("usage", metrics.get("usage"), "the whole run")
+    for name, value in _mapping(metrics.get("usage")).items():
+        if (number := _number(value)) is not None:
+            unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+            yield EvidenceFigure(f"usage.{name}", number, unit, "the whole run")
 
 
 def _items(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -186,16 +179,6 @@ def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
         unit=str(item.get("unit") or ""),
         workload=str(item.get("test") or item.get("workload") or ""),
     )
-
-
-def _flattened(prefix: str, value: Any, workload: str = "", depth: int = 0) -> Iterator[EvidenceFigure]:
-    if (number := _number(value)) is not None and prefix:
-        unit = next((unit for end, unit in _UNITS.items() if prefix.endswith(end)), "")
-        yield EvidenceFigure(prefix, number, unit, workload)
-    elif depth < 8 and isinstance(value, Mapping | list):
-        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if depth or key not in _HEAD_KEYS:
-                yield from _flattened(f"{prefix}.{key}" if prefix else str(key), item, workload, depth + 1)
 
 
 def _number(value: Any) -> float | None:

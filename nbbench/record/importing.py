@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import sqlalchemy as sa
-
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile
-from nbbench.record.engine import Database
+from nbbench.record.engine import Connection, Database
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import digest_of, dumps
+from nbbench.record.shapes import digest_of, dumps, storable
 from nbbench.record.side_files import LedgerFile
-from nbbench.record.values import storable
 from nbbench.words import escaped
 
 Payload: TypeAlias = (
@@ -53,6 +50,9 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
+_ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
+
+
 class Importing(Database):
     """The part of the store that imports: every file of every tree, and what it gave."""
 
@@ -67,7 +67,8 @@ class Importing(Database):
         report = report or ImportReport()
         touched: set[int] = set()
         with self.writing() as connection:
-            known = self._files(connection, place, [file.path for file, _ in items])
+            found = (self._one_file(connection, place, file.path) for file, _ in items)
+            known = {file.path: file for file in found if file}
             rows = _Rows(connection, self.project_id)
             for file, payload in items:
                 before = known.get(storable(file.path))
@@ -78,9 +79,9 @@ class Importing(Database):
                 if payload is None and not file.error:
                     continue  # another process has imported a newer content meanwhile
                 try:
-                    with connection.begin_nested():
+                    with connection.part():
                         touched |= rows.put(place, file, payload, report)
-                except (sa.exc.DataError, sa.exc.IntegrityError, OverflowError) as error:
+                except self.refusals as error:
                     rows = _Rows(connection, self.project_id)  # those that it made are undone
                     file = dataclasses.replace(file, error=f"the database refuses it ({error})")
                     report.files_bad.append((escaped(file.path), file.error))
@@ -99,67 +100,66 @@ class Importing(Database):
 
     def places(self) -> list[tuple[str, str]]:
         """The trees of all projects: the project's name and the place."""
-        p, f = schema.projects.c, schema.files.c
-        query = sa.select(p.name, f.place).join(schema.files).distinct().order_by(p.name, f.place)
+        query = "SELECT DISTINCT p.name, f.place FROM projects p JOIN files f ON f.project_id = p.id"
         with self.reading() as connection:
-            return [(row.name, row.place) for row in connection.execute(query)]
+            return sorted((name, place) for name, place in connection.cursor(query))
 
     def forget_files(self, paths: Iterable[str], place: str = "") -> None:
         """Take these files of a tree, and what they gave, out of the database."""
         with self.writing() as connection:
             for path in paths:
-                connection.execute(sa.delete(schema.files).where(*self._file(place, path)))
+                connection.cursor(f"DELETE FROM files {_ONE_FILE}", self._file(place, path))
 
     def benchmarks(self) -> dict[str, Benchmark]:
         """What is known of each benchmark, by name (its latest version)."""
-        table = schema.benchmarks
-        query = sa.select(table).where(table.c.project_id == self.project_id).order_by(table.c.id)
+        query = "SELECT * FROM benchmarks WHERE project_id = ? ORDER BY id"
         with self.reading() as connection:
-            return {row.name: schema.BENCHMARK.noun(row) for row in connection.execute(query)}
+            rows = connection.rows(query, [self.project_id])
+            return {row["name"]: schema.BENCHMARK.noun(row) for row in rows}
 
-    def _file(self, place: str, path: str) -> tuple[sa.ColumnElement[bool], ...]:
-        c = schema.files.c
-        return c.project_id == self.project_id, c.place == place, c.path == storable(path)
+    def _file(self, place: str, path: str) -> list[Any]:
+        return [self.project_id, place, storable(path)]
 
-    def _touch(self, connection: sa.Connection, place: str, file: SourceFile) -> None:
-        statement = sa.update(schema.files).where(*self._file(place, file.path))
-        connection.execute(statement.values(size=file.size, mtime_ns=file.mtime_ns))
+    def _touch(self, connection: Connection, place: str, file: SourceFile) -> None:
+        statement = f"UPDATE files SET size = ?, mtime_ns = ? {_ONE_FILE}"
+        connection.cursor(statement, [file.size, file.mtime_ns, *self._file(place, file.path)])
 
-    def _files(
-        self, connection: sa.Connection, place: str, paths: Sequence[str] | None = None
-    ) -> dict[str, SourceFile]:
-        c = schema.files.c
-        query = sa.select(schema.files).where(c.project_id == self.project_id, c.place == place)
-        if paths is not None:
-            query = query.where(c.path.in_([storable(path) for path in paths]))
-        return {row.path: schema.FILE.noun(row) for row in connection.execute(query)}
+    def _one_file(self, connection: Connection, place: str, path: str) -> SourceFile | None:
+        rows = connection.rows(f"SELECT * FROM files {_ONE_FILE}", self._file(place, path))
+        return schema.FILE.noun(rows[0]) if rows else None
+
+    def _files(self, connection: Connection, place: str) -> dict[str, SourceFile]:
+        rows = connection.rows(
+            "SELECT * FROM files WHERE project_id = ? AND place = ?", [self.project_id, place]
+        )
+        return {row["path"]: schema.FILE.noun(row) for row in rows}
 
 
 class _Rows:
     """The rows of a project that results refer to, by number; good for one transaction of the only writer."""
 
-    def __init__(self, connection: sa.Connection, project: int) -> None:
+    def __init__(self, connection: Connection, project: int) -> None:
         self._connection = connection
         self._project = project
-        c, b, s = schema.commits.c, schema.benchmarks.c, schema.series.c
-        commits = connection.execute(sa.select(c.hash, c.id).where(c.project_id == project))
-        self._commits: dict[str, int] = {row.hash: row.id for row in commits}
-        query = sa.select(b.name, b.version, b.id, s.digest, s.id.label("series"))
-        query = query.select_from(schema.benchmarks.outerjoin(schema.series)).where(b.project_id == project)
-        rows = connection.execute(query).all()
-        self._benchmarks: dict[tuple[str, str], int] = {(row.name, row.version): row.id for row in rows}
-        self._series: dict[str, int] = {row.digest: row.series for row in rows if row.digest}
+        commits = connection.cursor("SELECT hash, id FROM commits WHERE project_id = ?", [project])
+        self._commits: dict[str, int] = dict(commits.fetchall())
+        query = (
+            "SELECT b.name, b.version, b.id, s.digest, s.id FROM benchmarks b "
+            "LEFT JOIN series s ON s.benchmark_id = b.id WHERE b.project_id = ?"
+        )
+        rows = connection.cursor(query, [project]).fetchall()
+        self._benchmarks: dict[tuple[str, str], int] = {(name, of): number for name, of, number, *_ in rows}
+        self._series: dict[str, int] = {digest: number for *_, digest, number in rows if digest}
 
     def put(self, place: str, file: SourceFile, payload: Payload, report: ImportReport) -> set[int]:
         """Write a file and what it gave, in place of what it was; gives the series that got results."""
-        table = schema.files
-        where = (table.c.project_id == self._project, table.c.place == place)
-        self._connection.execute(sa.delete(table).where(*where, table.c.path == storable(file.path)))
+        where = [self._project, place, storable(file.path)]
+        self._connection.cursor(f"DELETE FROM files {_ONE_FILE}", where)
         if isinstance(payload, ParsedFile):
             file = dataclasses.replace(file, params=payload.params)
         elif isinstance(payload, Machine):
             file = dataclasses.replace(file, params=(("machine", payload.name), *payload.facts))
-        number = self._new(table, schema.FILE.row(file, project_id=self._project, place=place))
+        number = self._new("files", schema.FILE.row(file, project_id=self._project, place=place))
         if isinstance(payload, ParsedFile):
             return self._put_results(payload, number, report)
         if isinstance(payload, Mapping):
@@ -170,12 +170,14 @@ class _Rows:
                 schema.LEDGER.row(ledger, **said, torch=payload.torch) | {"workload": name}
                 for name, ledger in payload.counted.items()
             ]
-            report.ledgers += self._add(schema.ledgers, new)
+            report.ledgers += self._connection.insert("ledgers", new)
         elif isinstance(payload, Decision):
-            report.decisions += self._add(schema.decisions, [schema.DECISION.row(payload, file_id=number)])
+            report.decisions += self._connection.insert(
+                "decisions", [schema.DECISION.row(payload, file_id=number)]
+            )
         elif isinstance(payload, Sequence):
             new = [schema.RECORD.row(r, file_id=number, line=i) for i, r in enumerate(payload, 1)]
-            report.telemetry += self._add(schema.process_records, new)
+            report.telemetry += self._connection.insert("process_records", new)
         return set()
 
     def _put_results(self, parsed: ParsedFile, number: int, report: ImportReport) -> set[int]:
@@ -186,19 +188,19 @@ class _Rows:
         latest = {self._one_series(result.key): result for result in parsed.results}
         there = {"file_id": number, "commit_id": commit}
         new = [schema.RESULT.row(result, series_id=series, **there) for series, result in latest.items()]
-        report.results += self._add(schema.results, new)
+        report.results += self._connection.insert("results", new)
         report.samples += sum(len(result.samples) for result in latest.values())
         return set(latest)
 
     def _declare(self, declared: Mapping[str, Benchmark]) -> None:
         """Take over a benchmarks.json: units, kinds and parameter names by the benchmark's name."""
-        c = schema.benchmarks.c
+        names = ("unit", "kind", "description", "param_names")
+        statement = f"UPDATE benchmarks SET {', '.join(f'{n} = ?' for n in names)}"
         for name, _ in list(self._benchmarks):
             if (new := declared.get(name)) is not None:
                 said = schema.BENCHMARK.row(new)
-                values = {column: said[column] for column in ("unit", "kind", "description", "param_names")}
-                statement = sa.update(schema.benchmarks).where(c.project_id == self._project, c.name == name)
-                self._connection.execute(statement.values(values))
+                values = [*(said[column] for column in names), self._project, name]
+                self._connection.cursor(f"{statement} WHERE project_id = ? AND name = ?", values)
         for benchmark in declared.values():
             self._benchmark(benchmark)
 
@@ -207,14 +209,14 @@ class _Rows:
         commit = storable(parsed.commit)
         if commit not in self._commits:
             row = schema.COMMIT.row(Commit(commit, "", parsed.date, ""), rank=0, project_id=self._project)
-            self._commits[commit] = self._new(schema.commits, row)
+            self._commits[commit] = self._new("commits", row)
         return self._commits[commit]
 
     def _benchmark(self, benchmark: Benchmark) -> int:
         key = storable(benchmark.name), storable(benchmark.version)
         if key not in self._benchmarks:
             row = schema.BENCHMARK.row(benchmark, project_id=self._project)
-            self._benchmarks[key] = self._new(schema.benchmarks, row)
+            self._benchmarks[key] = self._new("benchmarks", row)
         return self._benchmarks[key]
 
     def _one_series(self, key: SeriesKey) -> int:
@@ -228,17 +230,13 @@ class _Rows:
                 "environment": key.environment,
                 "params": dumps([value for _, value in key.params]),
             }
-            self._series[digest] = self._new(schema.series, row)
+            self._series[digest] = self._new("series", row)
         return self._series[digest]
 
-    def _new(self, table: sa.Table, row: dict[str, Any]) -> int:
-        number: int = self._connection.execute(sa.insert(table).returning(table.c.id), row).scalar_one()
-        return number
-
-    def _add(self, table: sa.Table, new: list[dict[str, Any]]) -> int:
-        if new:
-            self._connection.execute(sa.insert(table), new)
-        return len(new)
+    def _new(self, table: str, row: dict[str, Any]) -> int:
+        places = ", ".join("?" * len(row))
+        statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places}) RETURNING id"
+        return int(self._connection.cursor(statement, list(row.values())).fetchone()[0])
 
 
 @lru_cache(maxsize=50_000)

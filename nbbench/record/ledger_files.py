@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nbbench.compiled import CompiledWork
+from nbbench.growth import ScaledWork
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.record.asv_values import BadFileError
@@ -20,7 +21,7 @@ _MACHINE = re.compile(
 )
 
 
-def machine_failed(ledger: Ledger | HostWork | CompiledWork) -> bool:
+def machine_failed(ledger: Ledger | HostWork | ScaledWork | CompiledWork) -> bool:
     """Whether a ledger is missing because of the machine (out of memory, killed), and not of the commit."""
     return bool(ledger.error) and _MACHINE.search(ledger.error) is not None
 
@@ -58,7 +59,16 @@ def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
 def kept_host(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, HostWork]:
     """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
     try:
-        found = read_ledgers(ledger_path(results_dir, tree, torch)).host
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).host_under(python)
+    except BadFileError:
+        return {}
+    return {name: one for name, one in found.items() if not machine_failed(one)}
+
+
+def kept_scales(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, ScaledWork]:
+    """What the scales of a tree counted, by name, counted under this Python; see `kept_ledgers`."""
+    try:
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).scaled
     except BadFileError:
         return {}
     return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}
@@ -76,7 +86,17 @@ def kept_compiled(results_dir: Path, tree: str, torch: str, python: str) -> Mapp
 def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:
     """The ledgers of a tree on disk by workload, but for those that tell of the machine only."""
     try:
-        found = read_ledgers(ledger_path(results_dir, tree, torch)).workloads
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).ledgers
     except BadFileError:
         return {}
     return {name: one for name, one in found.items() if not machine_failed(one)}
+
+
+def lacking(results_dir: Path, tree: str, torch: str, workloads: Iterable[str]) -> list[str]:
+    """Those of the workloads whose ledger, or what tensors do while it starts up, is not kept for a tree."""
+    try:
+        starts = set(read_ledgers(ledger_path(results_dir, tree, torch)).starts)
+    except BadFileError:
+        starts = set()
+    kept = kept_ledgers(results_dir, tree, torch)
+    return [name for name in workloads if name not in kept or name not in starts]

@@ -23,9 +23,9 @@ from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.decisions import find_decisions, parse_decision
 from nbbench.record.importing import ImportReport, Payload
 from nbbench.record.schema import SourceFile
+from nbbench.record.shapes import storable
 from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
-from nbbench.record.values import storable
 from nbbench.words import escaped
 
 # A batch is what an interrupted import loses and how long other writers wait: about a second.

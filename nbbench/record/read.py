@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey
 from nbbench.record import schema
 from nbbench.record.engine import Database
 from nbbench.record.schema import StoredLedger
-from nbbench.record.shapes import AnyRow, unpack
+from nbbench.record.shapes import storable, unpack
 
 if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
     from numpy.typing import NDArray
 
     from nbbench.record.columns import Column
+
+_KEYED = "series s JOIN benchmarks b ON b.id = s.benchmark_id"
+_KEY = "b.name, b.version, b.param_names, s.params AS parameter_values, s.machine, s.environment"
+MEASURED = "EXISTS (SELECT 1 FROM results WHERE series_id = s.id)"
+"""That a series `s` has results: one probe of the index for each, not a pass over the results."""
+OF_FILES = "file_id IN (SELECT id FROM files WHERE project_id = ?)"
 
 # Series whose points are fetched together: few queries, and memory for one chunk only.
 _CHUNK = 400
@@ -65,48 +69,51 @@ class StoreReading(Database):
 
     def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
         """Id, key, unit and kind of every series that has results, by name."""
-        b, s = schema.benchmarks.c, schema.series.c
-        query = sa.select(s.id, *series_columns(), b.unit, b.kind).select_from(keyed_series())
-        query = self._mine(query, schema.benchmarks).where(_measured())
-        if machine is not None:
-            query = query.where(s.machine == machine)
+        query = f"SELECT s.id, {_KEY}, b.unit, b.kind FROM {_KEYED} WHERE {self._chosen(machine)}"
         with self.reading() as connection:
-            found = [(row.id, key_from(row), row.unit, row.kind) for row in connection.execute(query)]
+            rows = connection.rows(query, self._values(machine))
+            found = [(row["id"], key_from(row), row["unit"], row["kind"]) for row in rows]
         return sorted(found, key=lambda item: _order(item[1]))
 
     def size(self, *, machine: str | None = None) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
-        series = self._mine(sa.select(schema.series.c.id).join(schema.benchmarks), schema.benchmarks)
-        if machine is not None:
-            series = series.where(schema.series.c.machine == machine)
-        results = sa.select(sa.func.count()).select_from(schema.results)
-        results = results.where(schema.results.c.series_id.in_(series))
-        count = sa.select(sa.func.count()).select_from(series.where(_measured()).subquery())
+        series = f"FROM {_KEYED} WHERE {self._chosen(machine)}"
+        asked = (
+            f"SELECT count(*) {series}",
+            f"SELECT count(*) FROM results WHERE series_id IN (SELECT s.id {series})",
+        )
         with self.reading() as connection:
-            return connection.execute(count).scalar_one(), connection.execute(results).scalar_one()
+            first, second = (int(connection.one(one, self._values(machine))) for one in asked)
+        return first, second
+
+    def _chosen(self, machine: str | None) -> str:
+        of = "" if machine is None else " AND s.machine = ?"
+        return f"b.project_id = ? AND {MEASURED}{of}"
+
+    def _values(self, machine: str | None) -> list[Any]:
+        return [self.project_id] if machine is None else [self.project_id, machine]
 
     def commits(self) -> list[Commit]:
         """The commits of the branch in its order.
 
         Before the first placing, every commit by date.
         """
-        c = schema.commits.c
-        query = self._mine(sa.select(schema.commits), schema.commits).order_by(c.rank, c.date, c.hash)
+        query = "SELECT * FROM commits WHERE project_id = ? ORDER BY rank, date, hash"
         with self.reading() as connection:
-            found = connection.execute(query).all()
-        ranked = [row for row in found if row.rank] or found
-        return [schema.COMMIT.noun(row) for row in ranked]
+            found = connection.rows(query, [self.project_id])
+            ranked = [row for row in found if row["rank"]] or found
+            return [schema.COMMIT.noun(row) for row in ranked]
 
     def ranks(self, places: dict[str, int]) -> NDArray[np.int64]:
         """By a commit's row number its place among ``places`` (hash to place), -1 where it has none."""
         import numpy as np
 
-        c = schema.commits.c
+        query = "SELECT id, hash FROM commits WHERE project_id = ?"
         with self.reading() as connection:
-            ids = connection.execute(self._mine(sa.select(c.id, c.hash), schema.commits)).all()
-        made = np.full(max((row.id for row in ids), default=0) + 1, -1, dtype=np.int64)
-        for row in ids:
-            made[row.id] = places.get(row.hash, -1)
+            ids = connection.cursor(query, [self.project_id]).fetchall()
+        made = np.full(max((number for number, _ in ids), default=0) + 1, -1, dtype=np.int64)
+        for number, name in ids:
+            made[number] = places.get(name, -1)
         return made
 
     def commit(self, prefix: str) -> Commit | None:
@@ -117,138 +124,118 @@ class StoreReading(Database):
         wanted = prefix.strip().lower()
         if not wanted:
             return None
-        alike = schema.commits.c.hash.startswith(wanted, autoescape=True)
-        query = self._mine(sa.select(schema.commits), schema.commits).where(alike).limit(2)
+        query = "SELECT * FROM commits WHERE project_id = ? AND substr(hash, 1, ?) = ? LIMIT 2"
         with self.reading() as connection:
-            found = connection.execute(query).all()
-        if len(found) > 1:
-            raise UsageError(f"several commits begin with {prefix!r}", hint="give more digits")
-        return schema.COMMIT.noun(found[0]) if found else None
+            found = connection.rows(query, [self.project_id, len(wanted), storable(wanted)])
+            if len(found) > 1:
+                raise UsageError(f"several commits begin with {prefix!r}", hint="give more digits")
+            return schema.COMMIT.noun(found[0]) if found else None
 
     def measured_commits(self) -> list[Commit]:
         """The commits that have results, in no order."""
-        measured = sa.exists().where(schema.results.c.commit_id == schema.commits.c.id)
-        query = self._mine(sa.select(schema.commits).where(measured), schema.commits)
+        query = (
+            "SELECT * FROM commits WHERE project_id = ? "
+            "AND EXISTS (SELECT 1 FROM results WHERE commit_id = commits.id)"
+        )
         with self.reading() as connection:
-            return [schema.COMMIT.noun(row) for row in connection.execute(query)]
+            return [schema.COMMIT.noun(row) for row in connection.rows(query, [self.project_id])]
 
     def machines(self) -> list[Machine]:
         """Every machine with its facts, by name."""
-        c = schema.files.c
-        query = self._mine(sa.select(c.params), schema.files).where(c.kind == "machine", c.error == "")
+        query = "SELECT params FROM files WHERE project_id = ? AND kind = 'machine' AND error = ''"
         with self.reading() as connection:
-            described = [_pairs(text) for text in connection.execute(query).scalars()]
+            described = [_pairs(text) for (text,) in connection.cursor(query, [self.project_id])]
         facts = {pairs[0][1]: pairs[1:] for pairs in described}
         return [Machine(name, facts.get(name, ())) for name in sorted({*facts, *self.measured_machines()})]
 
     def measured_machines(self) -> list[str]:
         """The names of the machines that have results, sorted."""
-        query = self._mine(sa.select(schema.series.c.machine).join(schema.benchmarks), schema.benchmarks)
+        query = f"SELECT DISTINCT s.machine FROM {_KEYED} WHERE {self._chosen(None)}"
         with self.reading() as connection:
-            return sorted(connection.execute(query.where(_measured()).distinct()).scalars())
+            return sorted(name for (name,) in connection.cursor(query, [self.project_id]))
 
     def file_setups(self) -> dict[tuple[str, str, str], dict[str, str]]:
         """With what each result file was measured (asv's `params`), by commit, machine and environment."""
-        results, other = schema.results, schema.results.alias()
-        files, s = schema.files, schema.series.c
-        first = sa.select(sa.func.min(other.c.series_id)).where(other.c.file_id == files.c.id)
-        query = (
-            sa.select(files.c.params, schema.commits.c.hash, s.machine, s.environment)
-            .select_from(schema.series.join(results).join(schema.commits).join(files))
-            .where(results.c.series_id == first.scalar_subquery())
-        )
+        query = """
+            SELECT c.hash, s.machine, s.environment, f.params FROM files f
+            JOIN results r ON r.file_id = f.id
+                AND r.series_id = (SELECT min(series_id) FROM results WHERE file_id = f.id)
+            JOIN series s ON s.id = r.series_id JOIN commits c ON c.id = r.commit_id
+            WHERE f.project_id = ?"""
         with self.reading() as connection:
-            return {
-                (row.hash, row.machine, row.environment): dict(_pairs(row.params))
-                for row in connection.execute(self._mine(query, files))
-            }
+            rows = connection.cursor(query, [self.project_id])
+            return {(commit, machine, of): dict(_pairs(params)) for commit, machine, of, params in rows}
 
     def results(self, *, commit: str | None = None, benchmark: str | None = None) -> list[Result]:
         """The results of a commit (by the beginning of its hash) or of a benchmark's name.
 
         Where two files give the same series and commit, the one that was measured last counts.
         """
-        table = schema.results
-        query = (
-            sa.select(table, *series_columns(), schema.benchmarks.c.unit, schema.commits.c.hash)
-            .select_from(keyed_series().join(table).join(schema.commits))
-            .order_by(table.c.started_at.asc().nulls_first(), table.c.file_id)
-        )
-        query = self._mine(query, schema.benchmarks)
+        query = f"""
+            SELECT r.*, {_KEY}, b.unit, c.hash FROM {_KEYED}
+            JOIN results r ON r.series_id = s.id JOIN commits c ON c.id = r.commit_id
+            WHERE b.project_id = ?"""
+        values: list[Any] = [self.project_id]
         if commit is not None:
-            query = query.where(schema.commits.c.hash.startswith(commit.lower(), autoescape=True))
+            query += " AND substr(c.hash, 1, ?) = ?"
+            values += [len(commit), commit.lower()]
         if benchmark is not None:
-            query = query.where(schema.benchmarks.c.name == benchmark)
+            query += " AND b.name = ?"
+            values.append(benchmark)
+        query += " ORDER BY r.started_at ASC NULLS FIRST, r.file_id"
         with self.reading() as connection:
-            last = {(row.commit_id, row.series_id): row for row in connection.execute(query)}
-        return [
-            schema.RESULT.noun(row, key=key_from(row), commit=row.hash, unit=row.unit)
-            for _, row in sorted(last.items())
-        ]
+            last = {(row["commit_id"], row["series_id"]): row for row in connection.rows(query, values)}
+            return [
+                schema.RESULT.noun(row, key=key_from(row), commit=row["hash"], unit=row["unit"])
+                for _, row in sorted(last.items())
+            ]
 
     def process_records(self, commit: str | None = None, benchmark: str | None = None) -> list[ProcessRecord]:
         """Telemetry in the order of time, of one commit (by prefix) or of one benchmark's name."""
-        c = schema.process_records.c
-        query = self._of_files(sa.select(schema.process_records), schema.process_records)
-        query = query.order_by(c.started_at, c.file_id, c.line)
+        query = f"SELECT * FROM process_records WHERE {OF_FILES}"
+        values: list[Any] = [self.project_id]
         if commit is not None:
-            query = query.where(c.commit_hash.startswith(commit.lower(), autoescape=True))
+            query += " AND substr(commit_hash, 1, ?) = ?"
+            values += [len(commit), commit.lower()]
         if benchmark is not None:
-            query = query.where(c.benchmark == benchmark)
+            query += " AND benchmark = ?"
+            values.append(benchmark)
+        names = ("started_at", "benchmark", "param_index", "kind", "commit_hash")
         with self.reading() as connection:  # a process that the files of two checkouts hold is one
-            found = {
-                (row.started_at, row.benchmark, row.param_index, row.kind, row.commit_hash): row
-                for row in connection.execute(query)
-            }
-        return [schema.RECORD.noun(row) for row in found.values()]
+            rows = connection.rows(f"{query} ORDER BY started_at, file_id, line", values)
+            found = {tuple(row[name] for name in names): row for row in rows}
+            return [schema.RECORD.noun(row) for row in found.values()]
 
     def ledgers(self, *, lines: bool = False) -> list[StoredLedger]:
         """Every ledger, by tree; with `lines` (and functions) on request."""
-        table = schema.ledgers
-        columns = [c for c in table.c if lines or c.name not in ("lines", "functions")]
-        query = self._of_files(sa.select(*columns), table)
-        query = query.order_by(table.c.tree, table.c.workload, table.c.torch, table.c.file_id)
+        columns = [c.name for c in schema.TABLES["ledgers"].columns]
+        read = ", ".join(name for name in columns if lines or name not in ("lines", "functions"))
+        query = f"SELECT {read} FROM ledgers WHERE {OF_FILES} ORDER BY tree, workload, torch, file_id"
         with self.reading() as connection:
-            found = {(row.tree, row.workload, row.torch): row for row in connection.execute(query)}
-        return [
-            StoredLedger(row.tree, row.commit_hash, row.torch, schema.LEDGER.noun(row))
-            for row in found.values()
-        ]
-
-    def _mine(self, query: Any, table: sa.Table) -> Any:
-        """The rows of `table` that belong to the project."""
-        return query.where(table.c.project_id == self.project_id)
-
-    def _of_files(self, query: Any, table: sa.Table) -> Any:
-        return query.where(table.c.file_id.in_(self._mine(sa.select(schema.files.c.id), schema.files)))
+            rows = connection.rows(query, [self.project_id])
+            found = {(row["tree"], row["workload"], row["torch"]): row for row in rows}
+            return [
+                StoredLedger(row["tree"], row["commit_hash"], row["torch"], schema.LEDGER.noun(row))
+                for row in found.values()
+            ]
 
     def _samples(self, ids: list[int]) -> dict[tuple[int, int], bytes]:
         """Packed samples by series and file."""
-        c = schema.results.c
-        query = sa.select(c.series_id, c.file_id, c.samples)
-        query = query.where(c.series_id.in_(ids), c.samples.is_not(None))
+        query = (
+            "SELECT series_id, file_id, samples FROM results "
+            f"WHERE samples IS NOT NULL AND series_id IN ({', '.join(map(str, ids))})"
+        )
         with self.reading() as connection:
-            return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+            return {(series, file): samples for series, file, samples in connection.cursor(query)}
 
 
-def series_columns() -> tuple[sa.ColumnElement[Any], ...]:
-    """The columns from which `key_from` builds a key."""
-    b, s = schema.benchmarks.c, schema.series.c
-    return b.name, b.version, b.param_names, s.params.label("parameter_values"), s.machine, s.environment
-
-
-def keyed_series() -> sa.Join:
-    """The series with everything that `series_columns` names."""
-    return schema.series.join(schema.benchmarks)
-
-
-def key_from(row: AnyRow) -> SeriesKey:
-    """The key of a row with the columns of `series_columns`."""
-    names, values = _texts(row.param_names), _texts(row.parameter_values)
+def key_from(row: Mapping[str, Any]) -> SeriesKey:
+    """The key of a row with the columns of `_KEY`."""
+    names, values = _texts(row["param_names"]), _texts(row["parameter_values"])
     if len(names) != len(values):
         names = tuple(f"param{i + 1}" for i in range(len(values)))  # asv's own default
     params = tuple(zip(names, values, strict=True))
-    return SeriesKey(row.name, row.version, params, row.machine, row.environment)
+    return SeriesKey(row["name"], row["version"], params, row["machine"], row["environment"])
 
 
 @lru_cache(maxsize=4096)
@@ -258,11 +245,6 @@ def _texts(text: str) -> tuple[str, ...]:
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in json.loads(text))
-
-
-def _measured() -> sa.ColumnElement[bool]:
-    """That a series has results: one probe of the index for each, not a pass over the results."""
-    return sa.exists().where(schema.results.c.series_id == schema.series.c.id)
 
 
 def _matches(pattern: str | None, key: SeriesKey) -> bool:

@@ -11,7 +11,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, StoreError, UsageError
 from nbbench.record import Store
 from nbbench.record.branch import branch_line, line_by_date, order_key
-from nbbench.record.engine import parse_url, sqlite_file
+from nbbench.record.database_url import parse_url
 from nbbench.record.importing import ImportReport
 from nbbench.record.load import import_results
 from nbbench.record.projects import own_project, place_of
@@ -121,7 +121,7 @@ def rebuild(settings: Settings) -> Rebuilt:
 
 def _move_aside(settings: Settings, error: UnusableDatabaseError) -> Path:
     """Put a SQLite file that cannot be used out of the way. Raises the error where that is not ours to do."""
-    path = sqlite_file(parse_url(settings.database_url))
+    path = parse_url(settings.database_url).file
     if path is None or not path.is_file():
         raise error
     with path.open("rb") as file:

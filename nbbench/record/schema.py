@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Column, ForeignKey, MetaData, Table, UniqueConstraint
-from sqlalchemy.schema import ColumnCollectionConstraint
+from typing import NamedTuple
 
 from nbbench.ledger import Ledger
 from nbbench.model import Benchmark, Commit, Decision, Event, NotJudged, ProcessRecord, Result
-from nbbench.record.shapes import Shape
-from nbbench.record.values import BIG, INT, TEXT
+from nbbench.record.shapes import Column, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,135 +46,110 @@ COMMIT = Shape(Commit)
 BENCHMARK = Shape(Benchmark)
 FILE = Shape(SourceFile)
 RESULT = Shape(Result, without={"key", "commit", "unit"})
-RECORD = Shape(ProcessRecord, renamed={"commit": "commit_hash"}, indexed={"commit_hash"})
-LEDGER = Shape(Ledger, keys={"workload"})
+RECORD = Shape(ProcessRecord, renamed={"commit": "commit_hash"})
+LEDGER = Shape(Ledger)
 DECISION = Shape(Decision)
 EVENT = Shape(Event)
 NOT_JUDGED = Shape(NotJudged)
 
 
-def _id() -> Column[int]:
-    return Column("id", INT, primary_key=True)
+class TableLayout(NamedTuple):
+    """A table: its columns, those of its key (by default a number of its own), what is unique together,
+    and columns with an index."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ("id",)
+    unique: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
 
 
-def _text(name: str, **options: Any) -> Column[str]:
-    return Column(name, TEXT, nullable=False, **options)
+def _ref(name: str, table: str) -> Column:
+    return Column(name, "BIGINT", rule=f"REFERENCES {table} (id)")
 
 
-def _ref(name: str, target: str, **options: Any) -> Column[int]:
-    return Column(name, INT, ForeignKey(target), nullable=False, **options)
+_ID, _OF_PROJECT = Column("id", "ID"), _ref("project_id", "projects")
+_OF_FILE = Column("file_id", "BIGINT", rule="REFERENCES files (id) ON DELETE CASCADE")
+_ORDINAL = Column("ordinal", "BIGINT")
 
 
-def _of_project(**options: Any) -> Column[int]:
-    return _ref("project_id", "projects.id", **options)
+def _texts(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "TEXT") for name in names)
 
 
-def _of_file() -> Column[int]:
-    return Column("file_id", INT, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True)
-
-
-def _ordinal() -> Column[int]:
-    return Column("ordinal", INT, primary_key=True)
-
-
-metadata = MetaData()
-
-# What describes the database itself: which tables it has, and who made them.
-meta = Table("meta", metadata, Column("key", TEXT, primary_key=True), _text("value"))
-
-# `detected` says how the events were found, `placed` how the commits were ordered (JSON).
-projects = Table("projects", metadata, _id(), _text("name", unique=True), _text("detected"), _text("placed"))
-
-# `rank` counts the commits in the branch's order, from 1, measured paths touched or not; 0 where a commit
-# is not of the branch.
-commits = Table(
-    "commits",
-    metadata,
-    _id(),
-    _of_project(),
-    *COMMIT.columns(),
-    Column("rank", INT, nullable=False),
-    UniqueConstraint("project_id", "hash"),
-)
-
-benchmarks = Table(
-    "benchmarks",
-    metadata,
-    _id(),
-    _of_project(),
-    *BENCHMARK.columns(),
-    UniqueConstraint("project_id", "name", "version"),
-)
-
-# `params` are the values; their names are the benchmark's. The digest stands for the whole key, which may
-# be longer than what PostgreSQL can index.
-series = Table(
-    "series",
-    metadata,
-    _id(),
-    _ref("benchmark_id", "benchmarks.id"),
-    *(_text(name) for name in ("digest", "machine", "environment", "params")),
-    UniqueConstraint("benchmark_id", "digest"),
-)
-
-# The files of results folders: the place "" is the folder beside which the database lies.
-files = Table(
-    "files",
-    metadata,
-    _id(),
-    _of_project(),
-    _text("place"),
-    *FILE.columns(),
-    UniqueConstraint("project_id", "place", "path"),
-)
-
-# `samples` are little-endian float64: lossless, a third of their JSON text, and read about
-# ten times as fast; SQL has no use for single samples.
-results = Table(
-    "results",
-    metadata,
-    _of_file(),
-    Column("series_id", INT, ForeignKey("series.id"), primary_key=True, index=True),
-    _ref("commit_id", "commits.id", index=True),
-    *RESULT.columns(),
-)
-
-process_records = Table(
-    "process_records", metadata, _of_file(), Column("line", BIG, primary_key=True), *RECORD.columns()
-)
-
-ledgers = Table(
-    "ledgers",
-    metadata,
-    _of_file(),
-    _text("tree", index=True),
-    _text("commit_hash"),
-    _text("torch"),
-    *LEDGER.columns(),
-)
-
-decisions = Table("decisions", metadata, _of_file(), *DECISION.columns())
-
-events = Table("events", metadata, _of_project(primary_key=True), _ordinal(), *EVENT.columns())
-
-not_judged = Table("not_judged", metadata, _of_project(primary_key=True), _ordinal(), *NOT_JUDGED.columns())
-
-
-def _digest() -> str:
-    # Compiling CREATE statements takes as long as a whole command with nothing new.
-    columns = [
-        (c.table.name, c.name, type(c.type).__name__, c.nullable, c.primary_key, c.index, c.unique)
-        for table in metadata.sorted_tables
-        for c in table.c
-    ]
-    rules = sorted(
-        f"{type(rule).__name__} {table.name} {sorted(c.name for c in rule.columns)}"
-        for table in metadata.sorted_tables
-        for rule in table.constraints
-        if isinstance(rule, ColumnCollectionConstraint)
+TABLES = {
+    table.name: table
+    for table in (
+        # What describes the database itself: which tables it has, and who made them.
+        TableLayout("meta", _texts("key", "value"), ("key",)),
+        # `detected` says how the events were found, `placed` how the commits were ordered (JSON).
+        TableLayout("projects", (_ID, *_texts("name", "detected", "placed")), unique=("name",)),
+        # `rank` counts the commits in the branch's order, from 1, measured paths touched or not; 0 where a
+        # commit is not of the branch.
+        TableLayout(
+            "commits",
+            (_ID, _OF_PROJECT, *COMMIT.columns, Column("rank", "BIGINT")),
+            unique=("project_id", "hash"),
+        ),
+        TableLayout(
+            "benchmarks", (_ID, _OF_PROJECT, *BENCHMARK.columns), unique=("project_id", "name", "version")
+        ),
+        # `params` are the values; their names are the benchmark's. The digest stands for the whole key, which
+        # may be longer than what PostgreSQL can index.
+        TableLayout(
+            "series",
+            (_ID, _ref("benchmark_id", "benchmarks"), *_texts("digest", "machine", "environment", "params")),
+            unique=("benchmark_id", "digest"),
+        ),
+        # The files of results folders: the place "" is the folder beside which the database lies.
+        TableLayout(
+            "files",
+            (_ID, _OF_PROJECT, *_texts("place"), *FILE.columns),
+            unique=("project_id", "place", "path"),
+        ),
+        # `samples` are little-endian float64: lossless, a third of their JSON text, and read about
+        # ten times as fast; SQL has no use for single samples.
+        TableLayout(
+            "results",
+            (_OF_FILE, _ref("series_id", "series"), _ref("commit_id", "commits"), *RESULT.columns),
+            ("file_id", "series_id"),
+            indexes=("series_id", "commit_id"),
+        ),
+        TableLayout(
+            "process_records",
+            (_OF_FILE, Column("line", "BIGINT"), *RECORD.columns),
+            ("file_id", "line"),
+            indexes=("commit_hash",),
+        ),
+        TableLayout(
+            "ledgers",
+            (_OF_FILE, *_texts("tree", "commit_hash", "torch"), *LEDGER.columns),
+            ("file_id", "workload"),
+            indexes=("tree",),
+        ),
+        TableLayout("decisions", (_OF_FILE, *DECISION.columns), ("file_id",)),
+        TableLayout("events", (_OF_PROJECT, _ORDINAL, *EVENT.columns), ("project_id", "ordinal")),
+        TableLayout("not_judged", (_OF_PROJECT, _ORDINAL, *NOT_JUDGED.columns), ("project_id", "ordinal")),
     )
-    return hashlib.sha256(f"{columns} {rules}".encode()).hexdigest()[:16]
+}
+"""Every table by its name; a table stands behind those that it refers to."""
+
+_NUMBER = "INTEGER PRIMARY KEY"
+_OWN_TYPES = {"ID": "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY", "BLOB": "BYTEA"}  # PostgreSQL's
 
 
-DIGEST = _digest()
+def create_statements(table: TableLayout, is_sqlite: bool) -> list[str]:
+    """The statements that make a table and its indexes."""
+    own = {"ID": _NUMBER} if is_sqlite else _OWN_TYPES
+    lines = [
+        " ".join(filter(None, (c.name, own.get(c.type, c.type), "" if c.optional else "NOT NULL", c.rule)))
+        for c in table.columns
+    ]
+    lines += [f"PRIMARY KEY ({', '.join(table.key)})"] if table.key != ("id",) else []
+    lines += [f"UNIQUE ({', '.join(table.unique)})"] if table.unique else []
+    made = [f"CREATE TABLE {table.name} ({', '.join(lines)})"]
+    return made + [f"CREATE INDEX ix_{table.name}_{name} ON {table.name} ({name})" for name in table.indexes]
+
+
+DIGEST = hashlib.sha256(repr(TABLES).encode()).hexdigest()[:16]
 """Stands for these tables; a database that was made with others is made anew."""

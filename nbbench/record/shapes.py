@@ -7,22 +7,30 @@ import hashlib
 import json
 import math
 import operator
+import re
 import struct
 import types
 import typing
 import zlib
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
-import sqlalchemy as sa
 
-from nbbench.record.values import BIG, DOUBLE, TEXT, TIME
-
-AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 Noun = TypeVar("Noun")
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class Column(NamedTuple):
+    """A column of a table; its type is SQLite's word, and `ID` a number of the row's own."""
+
+    name: str
+    type: str
+    optional: bool = False
+    rule: str = ""
 
 
 class Shape(Generic[Noun]):
@@ -39,43 +47,25 @@ class Shape(Generic[Noun]):
         *,
         without: Collection[str] = (),
         renamed: Mapping[str, str] | None = None,
-        keys: Collection[str] = (),
-        indexed: Collection[str] = (),
     ) -> None:
-        self._noun, self._keys, self._indexed = noun, keys, indexed
+        self._noun = noun
         hints = typing.get_type_hints(noun)
         names = [f.name for f in dataclasses.fields(cast("Any", noun)) if f.name not in without]
         self._kinds = {(name, (renamed or {}).get(name, name)): _kind(hints[name]) for name in names}
-        self._columns = [column for _, column in self._kinds]
-        self._encoders = [kind.encode for kind in self._kinds.values()]
+        self._encoders = [(column, kind.encode) for (_, column), kind in self._kinds.items()]
         self._values = operator.attrgetter(*names)
-
-    def columns(self) -> list[sa.Column[Any]]:
-        """New columns for a table."""
-        return [
-            sa.Column(
-                column,
-                kind.column,
-                nullable=kind.optional,
-                primary_key=column in self._keys,
-                index=column in self._indexed or None,
-            )
-            for (_, column), kind in self._kinds.items()
-        ]
+        self.columns = tuple(Column(c, kind.column, kind.optional) for (_, c), kind in self._kinds.items())
 
     def row(self, noun: Noun, **more: Any) -> dict[str, Any]:
         """The noun as a row, with ``more`` columns."""
-        for column, encode, value in zip(self._columns, self._encoders, self._values(noun), strict=True):
+        for (column, encode), value in zip(self._encoders, self._values(noun), strict=True):
             more[column] = value if value is None or encode is _same else encode(value)
         return more
 
-    def noun(self, row: AnyRow, **more: Any) -> Noun:
+    def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
-        there = dict(zip(row._fields, row, strict=True))
         plain = {
-            name: kind.decode(there[column])
-            for (name, column), kind in self._kinds.items()
-            if column in there
+            name: kind.decode(row[column]) for (name, column), kind in self._kinds.items() if column in row
         }
         return self._noun(**plain | more)
 
@@ -84,7 +74,7 @@ class Shape(Generic[Noun]):
 class _Kind:
     """A column's type, and both ways between its values and a field's."""
 
-    column: Any
+    column: str
     optional: bool
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
@@ -100,26 +90,45 @@ def _kind(hint: Any) -> _Kind:
         kind = _kind(inner)
         back = _same if inner is float else kind.decode
         return _Kind(kind.column, True, kind.encode, lambda v: None if v is None else back(v))
-    if hint is float:  # PostgreSQL would sort NaN above everything, and SQLite keeps it as NULL
-        return _Kind(DOUBLE, True, lambda v: v if v == v else None, lambda v: math.nan if v is None else v)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return _Kind(TEXT, False, str, hint)
+        return _Kind("TEXT", False, str, hint)
     if (plain := _PLAIN.get(hint)) is not None:
-        return _Kind(plain, False, _same, _same)
+        return plain
     inner = typing.get_args(hint)[0]
     if inner is float:
-        return _Kind(sa.LargeBinary, True, pack, unpack)
+        return _Kind("BLOB", True, pack, unpack)
     if dataclasses.is_dataclass(inner):
         return _Kind(
-            sa.LargeBinary,
+            "BLOB",
             True,
             lambda v: zlib.compress(dumps(msgspec.to_builtins(v)).encode("ascii"), 1),
             lambda v: msgspec.convert(json.loads(zlib.decompress(v)), hint),
         )
-    return _Kind(TEXT, False, dumps, lambda v: msgspec.convert(json.loads(v), hint))
+    return _Kind("TEXT", False, dumps, lambda v: msgspec.convert(json.loads(v), hint))
 
 
-_PLAIN: dict[Any, Any] = {str: TEXT, int: BIG, bool: sa.Boolean, datetime: TIME}
+def storable(text: str) -> str:
+    """Text that both engines can hold: PostgreSQL refuses NUL, and neither takes half a surrogate."""
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+
+
+def _time_text(moment: datetime) -> str:
+    """A time in UTC as text that sorts by time; SQLite has no type for one."""
+    if moment.tzinfo is None:
+        raise ValueError(f"a time without a time zone: {moment}")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+_PLAIN: dict[Any, _Kind] = {
+    str: _Kind("TEXT", False, storable, _same),
+    int: _Kind("BIGINT", False, _same, _same),
+    bool: _Kind("BOOLEAN", False, _same, bool),
+    datetime: _Kind("TEXT", False, _time_text, lambda v: datetime.fromisoformat(v).replace(tzinfo=UTC)),
+    # PostgreSQL would sort NaN above everything, and SQLite keeps it as NULL.
+    float: _Kind(
+        "DOUBLE PRECISION", True, lambda v: v if v == v else None, lambda v: math.nan if v is None else v
+    ),
+}
 
 
 def dumps(value: Any) -> str:

@@ -16,17 +16,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nbbench.compiled import CompiledWork
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
-from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
+from nbbench.record.packed import pack, unpack
 from nbbench.record.plain import flat, noun_of
 
 _SCHEMA = 1
+_LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
 
 # Longer names come from damaged lines only; the database indexes them.
@@ -35,28 +38,62 @@ _MAX_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """The ledgers of one tree under one torch version, its host and its compiled work, by workload."""
+    """What is recorded of one tree under one torch version, by workload: ledgers, host and compiled work, what
+    tensors do while one starts up (`starts`); and its scales."""
 
     tree: str
     commit: str
     torch: str
     workloads: Mapping[str, Ledger]
     host: Mapping[str, HostWork] = field(default_factory=dict)
+    starts: Mapping[str, HostWork] = field(default_factory=dict)
+    scaled: Mapping[str, ScaledWork] = field(default_factory=dict)
     compiled: Mapping[str, CompiledWork] = field(default_factory=dict)
 
     @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The ledgers; a line that varies in one workload is known to vary in all that run it."""
+        known = {place for one in self.workloads.values() for place in one.varies}
+        found = dict(self.workloads)
+        for name, one in found.items() if known - {IMAGE} else ():
+            mine = known & {f"{line.path}:{line.line}" for line in one.lines}
+            found[name] = dataclasses.replace(one, varies=tuple(sorted({*one.varies, *mine})))
+        return found
+
+    def host_under(self, python: str) -> dict[str, HostWork]:
+        """The host work that was counted under a Python, with what tensors do while starting up.
+
+        A line that varies in one workload is known to vary in all.
+        """
+        found = {name: one for name, one in self.host.items() if one.python == python}
+        for name, one in self.starts.items():
+            found[name] = found[name].joined(one) if name in found else one
+        varies = tuple(sorted({site for one in found.values() for site in one.varies}))
+        return {name: dataclasses.replace(one, varies=varies) for name, one in found.items()}
+
+    @property
     def counted(self) -> dict[str, Ledger]:
-        """The ledgers with the totals of host work (that of importing with each) and of compiled work."""
-        usable = {name: one for name, one in self.host.items() if one.python == PYTHON and not one.error}
-        shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
-        more = {name: (*shared, *one.figures) for name, one in usable.items()}
-        for name, one in self.compiled.items():
-            if one.python == PYTHON and not one.error:
-                more[name] = (*more.get(name, ()), *one.figures)
+        """The ledgers with the totals of host and compiled work among their counts; importing and scales are
+        some of their own, without pixels."""
+        usable = self.host_under(PYTHON).items()
+        more = {name: one.figures for name, one in usable if not one.error}
+        for name, made in self.compiled.items():
+            if made.python == PYTHON and not made.error:
+                more[name] = (*more.get(name, ()), *made.figures)
+        others = {name: _orders(one) for name, one in self.scaled.items()}
+        others[IMPORT_WORKLOAD] = more.get(IMPORT_WORKLOAD, ())
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
-            for name, one in self.workloads.items()
+            for name, one in self.ledgers.items()
+        } | {
+            name: Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", counts=one)
+            for name, one in others.items()
+            if one
         }
+
+
+def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
+    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if scaled.python == PYTHON)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:
@@ -110,9 +147,15 @@ def write_ledgers(
     torch: str,
     ledgers: Mapping[str, Ledger],
     host: Mapping[str, HostWork] | None = None,
+    scaled: Mapping[str, ScaledWork] | None = None,
+    starts: Mapping[str, HostWork] | None = None,
     compiled: Mapping[str, CompiledWork] | None = None,
+    *,
+    again: bool = False,
 ) -> None:
-    """Write the ledgers, host and compiled work of a tree, keeping the workloads that the file has already.
+    """Write ledgers, host and compiled work and scales of a tree, keeping the others that the file has.
+
+    `again` says that they were recorded before: what the file has stays, and learns what does not repeat.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
@@ -124,24 +167,36 @@ def write_ledgers(
             before = read_ledgers(path)
         if before and (before.tree, before.torch) != (tree, torch):
             raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
-        merged = {**(before.workloads if before else {}), **ledgers}
+        merged = _merged(before.workloads if before else {}, ledgers, again=again)
         content = {
-            "schema": _SCHEMA,
+            "schema": _LEDGER_SCHEMA,
             "kind": LEDGER_KIND,
             "tree": tree,
             "commit": before.commit if before else commit,  # where this tree was first measured
             "torch": torch,
             "workloads": {name: flat(merged[name]) for name in sorted(merged)},
         }
-        counted = {**(before.host if before else {}), **(host or {})}
+        counted = _merged(before.host if before else {}, host or {}, again=again)
+        started = _merged(before.starts if before else {}, starts or {}, again=again)
+        scales = {**(before.scaled if before else {}), **(scaled or {})}
         made = {**(before.compiled if before else {}), **(compiled or {})}
-        for section, found in (("host", counted), ("compiled", made)):
+        sections = (("host", counted), ("starts", started), ("scaled", scales), ("compiled", made))
+        for section, found in sections:
             if found:
                 content[section] = {name: flat(found[name]) for name in sorted(found)}
-        text = json.dumps(content, separators=(",", ":"))
+        text = json.dumps(pack(content), separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):
             write_bytes(path, data)
+
+
+_Work = TypeVar("_Work", Ledger, HostWork)
+
+
+def _merged(old: Mapping[str, _Work], new: Mapping[str, _Work], *, again: bool) -> dict[str, _Work]:
+    """The works of a file with new ones; those recorded `again` teach those that are there."""
+    known = {name: old[name] for name in new if again and name in old and not old[name].error}
+    return {**old, **new, **{name: one.agreed(new[name]) for name, one in known.items()}}
 
 
 def read_ledgers(path: Path) -> LedgerFile:
@@ -154,15 +209,18 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     top = load_object(unpacked(data, path), path)
     if top.get("kind") != LEDGER_KIND:
         raise BadFileError(path, "not a ledger file")
-    if top.get("schema") != _SCHEMA:
-        raise BadFileError(path, f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_SCHEMA}")
+    if top.get("schema") not in (_SCHEMA, _LEDGER_SCHEMA):
+        said = f"ledger file of schema {top.get('schema')!r}; this nbbench reads {_LEDGER_SCHEMA}"
+        raise BadFileError(path, said)
     try:
+        if top["schema"] == _LEDGER_SCHEMA:
+            top = unpack(top)
         for entry in top["workloads"].values():  # its lines and functions are lists of their fields
             for name, kind in (("lines", LedgerLine), ("functions", FunctionCost)):
                 fields = [f.name for f in dataclasses.fields(kind)]
                 entry[name] = [dict(zip(fields, cells, strict=False)) for cells in entry.get(name, ())]
         return noun_of(LedgerFile, top)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error
 
 

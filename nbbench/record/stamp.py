@@ -11,25 +11,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from nbbench.errors import EvidenceError
-from nbbench.record.atomic import host_error, write_bytes
+from nbbench.record.atomic import host_error, write_bytes, write_text
 
 CHECKSUMS = "sha256.txt"
-# The subject's automation commits nothing else (its rule), so other files would be lost.
-EXTENSIONS = (".json", ".md", ".txt", ".log", ".npy", ".png")
-MAX_FILE_BYTES = 5 * 1024 * 1024
-MAX_FOLDER_BYTES = 20 * 1024 * 1024
-
 STAMP_PATTERN = re.compile(r"\d{8}T\d{6}Z(-[1-9]\d*)?", re.ASCII)
 _CLUSTER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,119}", re.ASCII)
 _CHECKSUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _MAX_TWINS = 10_000
 
@@ -75,24 +67,21 @@ def create_folder(root: Path, cluster: str, now: datetime) -> Path:
     raise EvidenceError(f"{parent} already holds {_MAX_TWINS} folders of {stamp}")
 
 
-def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> tuple[Path, ...]:
+def write_folder(folder: Path, files: Mapping[str, str]) -> tuple[Path, ...]:
     """Write every file into a new or empty folder, then sha256.txt over them; gives their paths.
 
-    Nothing is written when a name or a content is wrong, and what was written is taken back when the machine
-    refuses on the way: a folder without sha256.txt is never finished. Raises EvidenceError or HostError.
+    What was written is taken back when the machine refuses on the way: a folder without sha256.txt is never
+    finished. Raises EvidenceError for a folder that holds something, HostError.
     """
-    contents = {
-        name: content.encode("utf-8", errors="replace") if isinstance(content, str) else content
-        for name, content in files.items()
-    }
+    if there := _entries(folder):
+        raise EvidenceError(f"{there[0]} is there already; evidence is never overwritten", hint="")
     written: list[Path] = []
     try:
-        _check(folder, contents)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in contents.items():
-            write_bytes(folder / name, data)
+        for name, text in files.items():
+            write_text(folder / name, text)
             written.append(folder / name)
-        written.append(seal(folder))
+        return (*written, seal(folder))
     except BaseException as error:
         with contextlib.suppress(OSError):  # as far as it goes
             for path in written:
@@ -101,22 +90,6 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> tuple[Path, 
         if isinstance(error, OSError):
             raise host_error(folder, error) from error
         raise
-    return tuple(written)
-
-
-def _check(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Raise EvidenceError for whatever would break the layout's rules."""
-    problems = [
-        f"{name!r} {problem}"
-        for name, data in contents.items()
-        if (problem := name_problem(name) or content_problem(name, data))
-    ]
-    if (total := sum(map(len, contents.values()))) > MAX_FOLDER_BYTES:
-        problems.append(f"it would hold {total:,} bytes, above the limit of {MAX_FOLDER_BYTES:,}")
-    if there := _entries(folder):
-        problems.append(f"{there[0].name} is there already; evidence is never overwritten")
-    if problems:
-        raise EvidenceError(f"evidence folder {folder}: {'; '.join(problems)}", hint="")
 
 
 def seal(folder: Path) -> Path:
@@ -161,52 +134,6 @@ def verify_folder(path: Path) -> list[str]:
     return problems + [f"{name} is not in {CHECKSUMS}" for name in sorted(others)]
 
 
-def check_folder(path: Path) -> list[str]:
-    """What in `path` breaks the layout's rules, one sentence each: names, sizes, blank exit codes, bad JSON.
-
-    Meant for the notes of a summary: a blocked run can still hand in what it has.
-    """
-    problems = []
-    for entry in _entries(path):
-        if entry.is_symlink() or not entry.is_file():
-            problem = "is not an ordinary file"
-        elif not (problem := name_problem(entry.name) or _size_problem(entry.stat().st_size)):
-            problem = content_problem(entry.name, entry.read_bytes())
-        if problem and entry.name != CHECKSUMS:
-            problems.append(f"{entry.name} {problem}")
-    return problems
-
-
-def name_problem(name: str) -> str:
-    """Why a file of this name may not lie in an evidence folder; empty when it may."""
-    if not _NAME.fullmatch(name):
-        return "has a name outside ASCII letters, digits, '.', '_', '+' and '-'"
-    if name == CHECKSUMS:
-        return "is written last, by nbbench itself"
-    if not name.endswith(EXTENSIONS):
-        return f"has none of the accepted extensions ({' '.join(EXTENSIONS)})"
-    return ""
-
-
-def content_problem(name: str, data: bytes) -> str:
-    """What is wrong with a file's content: too large, a blank exit code, JSON that is not JSON."""
-    if problem := _size_problem(len(data)):
-        return problem
-    # `unknown` is what the recovery of a killed capture says; a blank would read as "fine".
-    if name == "exit_code.txt" and not re.fullmatch(rb"(-?\d{1,3}|unknown)\n?", data):
-        return "must hold one exit code"
-    if name.endswith(".json"):
-        try:
-            json.loads(data, parse_constant=_refuse)
-        except ValueError as error:
-            return f"is not strict JSON: {error}"
-    return ""
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
@@ -214,10 +141,6 @@ def _entries(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise host_error(folder, error) from error
-
-
-def _size_problem(size: int) -> str:
-    return f"has {size:,} bytes, above the limit of {MAX_FILE_BYTES:,}" if size > MAX_FILE_BYTES else ""
 
 
 def _digest(path: Path) -> str:

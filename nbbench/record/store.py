@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import sqlalchemy as sa
-
 from nbbench.model import Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
+from nbbench.record.engine import Connection
 from nbbench.record.importing import Importing
-from nbbench.record.read import StoreReading
+from nbbench.record.read import MEASURED, OF_FILES, StoreReading
 from nbbench.record.shapes import digest_of, dumps
 
 
@@ -24,26 +23,31 @@ class Store(Importing, StoreReading):
         `how` stands for what the order was made from, for `placed`. Commits that are not in the line lose
         their places; those of them that have no results leave the database.
         """
-        table, c = schema.commits, schema.commits.c
-        mine = c.project_id == self.project_id
         new, changed = [], []
         with self.writing() as connection:
-            known = {row.hash: row for row in connection.execute(sa.select(table).where(mine))}
+            rows = connection.rows("SELECT * FROM commits WHERE project_id = ?", [self.project_id])
+            known = {row["hash"]: row for row in rows}
             for rank, commit in enumerate(line, 1):
                 row = schema.COMMIT.row(commit, rank=rank, project_id=self.project_id)
                 if (before := known.get(commit.hash)) is None:
                     new.append(row)
                 else:  # what is not said leaves what was known
-                    said = {"tree": row["tree"] or before.tree, "subject": row["subject"] or before.subject}
-                    changed.append({**row, **said, "number": before.id})
-            connection.execute(sa.update(table).where(mine).values(rank=0, position=0))
-            if changed:
-                connection.execute(sa.update(table).where(c.id == sa.bindparam("number")), changed)
-            if new:
-                connection.execute(sa.insert(table), new)
-            measured = sa.exists().where(schema.results.c.commit_id == c.id)
-            connection.execute(sa.delete(table).where(mine, c.rank == 0, ~measured))
-            self._set_project(connection, placed=how)
+                    said = [row["tree"] or before["tree"], row["subject"] or before["subject"]]
+                    changed.append([*said, row["date"], row["position"], rank, before["id"]])
+            connection.cursor(
+                "UPDATE commits SET rank = 0, position = 0 WHERE project_id = ?", [self.project_id]
+            )
+            connection.many(
+                "UPDATE commits SET tree = ?, subject = ?, date = ?, position = ?, rank = ? WHERE id = ?",
+                changed,
+            )
+            connection.insert("commits", new)
+            connection.cursor(
+                "DELETE FROM commits WHERE project_id = ? AND rank = 0 "
+                "AND NOT EXISTS (SELECT 1 FROM results WHERE commit_id = commits.id)",
+                [self.project_id],
+            )
+            self._set_project(connection, "placed", how)
 
     def placed(self) -> str:
         """What the present order was made from, as `place_commits` was given it."""
@@ -63,24 +67,22 @@ class Store(Importing, StoreReading):
             schema.NOT_JUDGED.row(one, project_id=project, ordinal=i) for i, one in enumerate(not_judged)
         ]
         with self.writing() as connection:
-            for table, rows in ((schema.events, found), (schema.not_judged, others)):
-                connection.execute(sa.delete(table).where(table.c.project_id == project))
-                if rows:
-                    connection.execute(sa.insert(table), rows)
-            self._set_project(connection, detected=dumps(to_plain(dict(run_info or {}))))
+            for table, rows in (("events", found), ("not_judged", others)):
+                connection.cursor(f"DELETE FROM {table} WHERE project_id = ?", [project])
+                connection.insert(table, rows)
+            self._set_project(connection, "detected", dumps(to_plain(dict(run_info or {}))))
 
     def events(self) -> list[Event]:
         """The events of the last detection, in its order."""
-        query = self._mine(sa.select(schema.events), schema.events).order_by(schema.events.c.ordinal)
+        query = "SELECT * FROM events WHERE project_id = ? ORDER BY ordinal"
         with self.reading() as connection:
-            return [schema.EVENT.noun(row) for row in connection.execute(query)]
+            return [schema.EVENT.noun(row) for row in connection.rows(query, [self.project_id])]
 
     def not_judged(self) -> list[NotJudged]:
         """The series of which the last detection could say nothing, in its order."""
-        table = schema.not_judged
-        query = self._mine(sa.select(table), table).order_by(table.c.ordinal)
+        query = "SELECT * FROM not_judged WHERE project_id = ? ORDER BY ordinal"
         with self.reading() as connection:
-            return [schema.NOT_JUDGED.noun(row) for row in connection.execute(query)]
+            return [schema.NOT_JUDGED.noun(row) for row in connection.rows(query, [self.project_id])]
 
     def run_info(self) -> dict[str, Any]:
         """How the saved events were found; empty before the first detection."""
@@ -95,53 +97,37 @@ class Store(Importing, StoreReading):
 
         Decisions are not among it: they are read anew with each command.
         """
-        f, c = schema.files.c, schema.commits.c
         queries = (
-            sa.select(f.path, f.sha256, f.error).where(f.kind != "decision").order_by(f.path, f.sha256),
-            sa.select(c.hash, c.tree, c.subject, c.date, c.position, c.rank).order_by(c.hash),
+            "SELECT path, sha256, error FROM files WHERE kind <> 'decision' AND project_id = ?",
+            "SELECT hash, tree, subject, date, position, rank FROM commits WHERE project_id = ?",
         )
-        tables = schema.files, schema.commits
         with self.reading() as connection:
-            found = [
-                [tuple(map(str, row)) for row in connection.execute(self._mine(query, table))]
-                for query, table in zip(queries, tables, strict=True)
-            ]
+            found = [sorted(map(list, connection.cursor(one, [self.project_id]))) for one in queries]
         return digest_of(found)
 
     def decisions(self) -> list[Decision]:
         """Every decision, oldest first; one that two files hold is one."""
-        table = schema.decisions
-        query = self._of_files(sa.select(table), table).order_by(table.c.date, table.c.file_id)
+        query = f"SELECT * FROM decisions WHERE {OF_FILES} ORDER BY date, file_id"
         with self.reading() as connection:
-            return list(dict.fromkeys(schema.DECISION.noun(row) for row in connection.execute(query)))
+            rows = connection.rows(query, [self.project_id])
+            return list(dict.fromkeys(schema.DECISION.noun(row) for row in rows))
 
     def bad_files(self) -> list[tuple[str, str]]:
         """The files of this project that cannot be used, by path, with the reason."""
-        c = schema.files.c
-        query = sa.select(c.path, c.error).where(c.error != "").order_by(c.path)
+        query = "SELECT path, error FROM files WHERE error <> '' AND project_id = ? ORDER BY path"
         with self.reading() as connection:
-            return [tuple(row) for row in connection.execute(self._mine(query, schema.files))]
+            return [(path, error) for path, error in connection.cursor(query, [self.project_id])]
 
     def counts(self) -> dict[str, int]:
         """How many rows each table holds, of all projects; a series counts when it has results."""
-        r, s, f = schema.results.c, schema.series.c, schema.files.c
-        measured = sa.exists().where(r.series_id == s.id)
+        asked = {name: name for name in schema.TABLES if name != "meta"}
+        asked |= {"series": f"series s WHERE {MEASURED}", "bad_files": "files WHERE error <> ''"}
         with self.reading() as connection:
-            found = {t.name: _count(connection, sa.select(t)) for t in schema.metadata.sorted_tables}
-            found["series"] = _count(connection, sa.select(s.id).where(measured))
-            found["bad_files"] = _count(connection, sa.select(f.path).where(f.error != ""))
-        found.pop(schema.meta.name)
-        return found
+            return {name: int(connection.one(f"SELECT count(*) FROM {what}")) for name, what in asked.items()}
 
     def _of_project(self, column: str) -> Any:
-        c = schema.projects.c
         with self.reading() as connection:
-            return connection.execute(sa.select(c[column]).where(c.id == self.project_id)).scalar() or ""
+            return connection.one(f"SELECT {column} FROM projects WHERE id = ?", [self.project_id]) or ""
 
-    def _set_project(self, connection: sa.Connection, **values: str) -> None:
-        table = schema.projects
-        connection.execute(sa.update(table).where(table.c.id == self.project_id).values(**values))
-
-
-def _count(connection: sa.Connection, query: sa.Select[Any]) -> int:
-    return int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one())
+    def _set_project(self, connection: Connection, column: str, value: str) -> None:
+        connection.cursor(f"UPDATE projects SET {column} = ? WHERE id = ?", [value, self.project_id])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from nbbench import __version__
 from nbbench.errors import StoreError
 from nbbench.record import schema
+
+if TYPE_CHECKING:
+    from nbbench.record.engine import Connection
 
 # Earlier versions of nbbench migrated their tables and kept the revision here.
 _ALEMBIC = "alembic_version"
@@ -28,15 +30,15 @@ class UnusableDatabaseError(StoreError):
 
 
 def prepare_tables(
-    connection: sa.Connection, name: str, project: str, *, check_only: bool = False, anew: bool = False
+    connection: Connection, name: str, project: str, *, check_only: bool = False, anew: bool = False
 ) -> tuple[int, str]:
     """See to it that the tables and the project's row are there; with `check_only` nothing is written.
 
     Gives the project's row number, 0 where it has none yet, and why the tables are made anew, if they are.
     Raises StoreError for a database of a newer nbbench and for one that is somebody else's.
     """
-    there = set(sa.inspect(connection).get_table_names())
-    found = _facts(connection) if schema.meta.name in there else {}
+    there = _names(connection)
+    found = _facts(connection) if "meta" in there else {}
     ours = _TABLES in found or (_ALEMBIC in there and there >= _OURS)
     reason = ""
     if ours and found.get(_TABLES) != schema.DIGEST:
@@ -55,44 +57,50 @@ def prepare_tables(
     if ours and (reason or anew):
         _drop(connection, there if _TABLES not in found else there - {_ALEMBIC})
     if not ours or reason or anew:
-        schema.metadata.create_all(connection)
+        for table in schema.TABLES.values():
+            for statement in schema.create_statements(table, connection.is_sqlite):
+                connection.cursor(statement)
         facts = {_TABLES: schema.DIGEST, _WRITER: __version__}
-        new = [{"key": key, "value": value} for key, value in facts.items()]
-        connection.execute(sa.insert(schema.meta), new)
+        connection.insert("meta", [{"key": key, "value": value} for key, value in facts.items()])
     if not _project(connection, project):
-        row = {"name": project, "detected": "", "placed": ""}
-        connection.execute(sa.insert(schema.projects), row)
+        connection.insert("projects", [{"name": project, "detected": "", "placed": ""}])
     return _project(connection, project), reason
 
 
-def _facts(connection: sa.Connection) -> dict[str, str]:
-    names = {column["name"] for column in sa.inspect(connection).get_columns(schema.meta.name)}
-    if not names >= {"key", "value"}:
+def _names(connection: Connection, table: str = "") -> set[str]:
+    """The names of the tables, or of a table's columns."""
+    sqlite = ("SELECT name FROM sqlite_master WHERE type = 'table'", "SELECT name FROM pragma_table_info(?)")
+    others = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()",
+        "SELECT column_name FROM information_schema.columns "
+        "WHERE table_schema = current_schema() AND table_name = ?",
+    )
+    statement = (sqlite if connection.is_sqlite else others)[bool(table)]
+    return {name for (name,) in connection.cursor(statement, [table] if table else [])}
+
+
+def _facts(connection: Connection) -> dict[str, str]:
+    if not _names(connection, "meta") >= {"key", "value"}:
         return {}  # somebody else's table of this name
-    c = schema.meta.c
-    return {row.key: row.value for row in connection.execute(sa.select(c.key, c.value))}
+    return dict(connection.cursor("SELECT key, value FROM meta").fetchall())
 
 
-def _project(connection: sa.Connection, name: str) -> int:
-    c = schema.projects.c
-    return int(connection.execute(sa.select(c.id).where(c.name == name)).scalar() or 0)
+def _project(connection: Connection, name: str) -> int:
+    return int(connection.one("SELECT id FROM projects WHERE name = ?", [name]) or 0)
 
 
-def _check_foreign(connection: sa.Connection, name: str, there: set[str]) -> None:
+def _check_foreign(connection: Connection, name: str, there: set[str]) -> None:
     """Never mix our tables with somebody else's; a PostgreSQL schema may hold unrelated ones."""
-    if connection.dialect.name == "postgresql":
-        there = there & set(schema.metadata.tables)
+    if not connection.is_sqlite:
+        there = there & set(schema.TABLES)
     if there:
         raise StoreError(f"{name} is not a database of nbbench (it holds a table {min(there)!r})")
 
 
-def _drop(connection: sa.Connection, there: set[str]) -> None:
+def _drop(connection: Connection, there: set[str]) -> None:
     """Drop our tables, those of earlier versions too; in PostgreSQL no others."""
-    if connection.dialect.name == "postgresql":
-        there = there & {*schema.metadata.tables, *_FORMER}
-    found = sa.MetaData()
-    found.reflect(connection, only=sorted(there))  # with their references: a table goes before what it needs
-    found.drop_all(connection)
+    for name in there if connection.is_sqlite else there & {*schema.TABLES, *_FORMER}:
+        connection.cursor(f"DROP TABLE {name}{'' if connection.is_sqlite else ' CASCADE'}")
 
 
 def _order(version: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from nbbench import __version__, units
 from nbbench.documents import document
 from nbbench.model import Flag, Result, Status
-from nbbench.plan.exported import Comparison, Export, Standing, comparisons
+from nbbench.plan.exported import Comparison, Export, comparisons
 from nbbench.report import events, not_judged
 from nbbench.report.blocks import Block, Bullets, Item, Table
 from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
@@ -73,7 +73,7 @@ def metrics(export: Export) -> dict[str, Any]:
         ],
         "ledgers": [{name: getattr(ledger, name) for name in _LEDGER} for ledger in export.ledgers],
         "baseline": export.baseline_commit.hash if export.baseline_commit else None,
-        "comparisons": comparisons(export.results, export.baseline, export.between),
+        "comparisons": comparisons(export),
         "open_events": [flag.event.id for flag in _open_flags(export)],
         "not_judged": not_judged.plain_not_judged(export.not_judged),
     }
@@ -108,7 +108,7 @@ def _run_metadata(export: Export) -> dict[str, Any]:
 
 def summary_md(export: Export, files: Iterable[str]) -> str:
     """The whole page; every section is present, and says so when it has nothing to state."""
-    compared = comparisons(export.results, export.baseline, export.between)
+    compared = comparisons(export)
     took = f", measuring took {units.format_seconds(export.measuring_s)}" if export.measuring_s else ""
     facts = [
         ("branch", export.branch),
@@ -182,12 +182,12 @@ def _against_baseline(export: Export, compared: Sequence[Comparison]) -> str:
     if not compared or export.baseline_commit is None:
         return "No baseline to compare with, so nothing here says whether anything became slower."
     name, count = export.baseline_commit.short, plural(len(compared), "series", "series")
-    worse = [c for c in compared if c.standing is Standing.WORSE]
-    unclear = [c for c in compared if c.standing is Standing.CANNOT_TELL]
-    text = f"Of {count} none is known to be worse than {name}"
+    worse = [c for c in compared if c.standing == "worse"]
     if worse:
-        text = f"{len(worse)} of {count} worse than {name}; worst: {_headline(worse[0])}"
-    return f"{text}; {len(unclear)} cannot be told, most {_headline(unclear[0])}." if unclear else f"{text}."
+        return f"{len(worse)} of {count} worse than {name}; worst: {_headline(worse[0])}."
+    most = next((c for c in compared if not c.standing and c.effect), None)
+    told = f"; one value against one differs most in {_headline(most)}" if most else ""
+    return f"Of {count} none is known to be worse than {name}{told}."
 
 
 def _headline(c: Comparison) -> str:
@@ -228,11 +228,11 @@ def _comparison(export: Export, compared: Sequence[Comparison]) -> list[Block]:
         return ["No baseline was given."]
     intro = (
         f"Against {export.baseline_commit.hash} on {export.machine}. A noisy series is worse or "
-        "better where an event on record says so; exact counters by their figures. A gate decides about "
-        "the others with repeated, interleaved runs."
+        "better where an event on record says so, an exact count where it moved. A gate decides about the "
+        "others with repeated, interleaved runs."
     )
     heads = ("series", "baseline", "now", "change", "standing", "why")
-    rows = [(c.series, *_pair(c), units.format_change(c.effect), str(c.standing), c.why) for c in compared]
+    rows = [(c.series, *_pair(c), units.format_change(c.effect), c.standing, c.why) for c in compared]
     return [intro, Table(heads, rows, codes=(0,))]
 
 
@@ -248,8 +248,7 @@ def _actions(export: Export, compared: Sequence[Comparison]) -> list[str]:
         f"Decide about {flag.event.id} (cause {flag.event.cause}); nbbench explain {flag.event.id} shows it."
         for flag in _open_flags(export)
     ]
-    standings = {c.standing for c in compared}
-    if standings & {Standing.WORSE, Standing.CANNOT_TELL} and export.baseline_commit:
+    if export.baseline_commit and any(c.effect for c in compared):
         base, head = export.baseline_commit.short, export.commit.short
         actions.append(f"Confirm with nbbench gate {base} {head} before acting on times.")
     return actions or ["None."]

@@ -8,11 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nbbench.host import HOST_KINDS, HostCount, HostKind, HostMetric, HostPhase, HostWork
+from nbbench.host import (
+    HOST_KINDS,
+    OF_WARM_RUNS,
+    HostCount,
+    HostKind,
+    HostMetric,
+    HostPhase,
+    HostSite,
+    HostWork,
+)
 from nbbench.metrics import least_change, least_effect
 from nbbench.model import EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
-from nbbench.work.line_match import LineMatch, SiteNames
+from nbbench.work.line_match import LineMatch, LinePlace, SiteNames
 
 _LINES_SHOWN = 5
 _FEW_MODULES = 10
@@ -51,15 +60,15 @@ class HostDiff:
     def counts(self) -> bool:
         """Whether it is large enough for a verdict: relative and absolute, as the registry has it.
 
-        Only a file that each run opens counts; importing may import a few modules more. Where steps are few,
-        half as many again count, too: a constructor that does everything twice.
+        Files and warnings count where each run has them; importing may import a few modules more. Where steps
+        are few, half as many again count, too: a constructor that does everything twice.
         """
         moved, least = abs(self.after - self.before), least_change(self.metric)
         if self.metric is HostMetric.STEPS and abs(self.effect) > _MUCH:
             least = _FEW_STEPS
         if self.metric is HostMetric.MODULES and self.phase is Phase.IMPORT:
             least = _FEW_MODULES
-        if self.metric is HostMetric.FILES and self.phase is not Phase.WARM:
+        if self.metric in OF_WARM_RUNS and self.phase is not Phase.WARM:
             return False
         return moved >= least and abs(self.effect) > least_effect(self.metric)
 
@@ -80,13 +89,16 @@ class HostDiff:
 def diff_host(base: HostWork, head: HostWork, match: LineMatch | None) -> list[HostDiff]:
     """Every metric of every phase that differs in any line.
 
-    A first run that changed by what the warm run changed is not told again.
+    A first run that changed by what the warm run changed is not told again. What does not repeat is left out.
     """
-    found = []
+    found: list[HostDiff] = []
+    if base.phases == head.phases:
+        return found
     after = {one.phase: one for one in head.phases}
+    varies = frozenset(base.varies), frozenset(head.varies)
     for old in base.phases:
         if (new := after.get(old.phase)) is not None:
-            changes = _changes(old, new, match)
+            old, new, changes = _changes(old, new, match, varies)
             for metric, kinds in HOST_KINDS.items():
                 lines = tuple(one for one in changes if one.kind in kinds)
                 if lines:
@@ -105,9 +117,27 @@ def diff_all(
     return tuple(sorted(found, key=lambda d: (not d.counts, -abs(d.effect), d.workload, d.phase)))
 
 
-def _changes(old: HostPhase, new: HostPhase, match: LineMatch | None) -> list[HostChange]:
-    """What differs, site by site, the largest first."""
+def not_repeating(
+    base: HostWork, head: HostWork, match: LineMatch | None
+) -> tuple[list[LinePlace], list[LinePlace]]:
+    """The lines whose counts differ between two recordings of one tree, and those that do so since head."""
+    places = [{(site.path, site.line) for site in one.varies} for one in (base, head)]
+    since = [one for one in places[1] if (match.base_of(*one) if match else one) not in places[0]]
+    return sorted(places[1] or places[0]), sorted(since)
+
+
+def _changes(
+    old: HostPhase, new: HostPhase, match: LineMatch | None, varies: tuple[frozenset[HostSite], ...]
+) -> tuple[HostPhase, HostPhase, list[HostChange]]:
+    """Both phases without what varies on either side, and what differs, site by site, the largest first."""
     names = SiteNames(old.counts, new.counts, match)
+    left_out = {(one.kind, names.base(one)) for one in old.counts if one.site in varies[0]}
+    left_out |= {(one.kind, names.head(one)) for one in new.counts if one.site in varies[1]}
+    if left_out:
+        kept = (one for one in old.counts if (one.kind, names.base(one)) not in left_out)
+        old = old._replace(counts=tuple(kept))
+        kept = (one for one in new.counts if (one.kind, names.head(one)) not in left_out)
+        new = new._replace(counts=tuple(kept))
     sites: dict[tuple[HostKind, str, str], tuple[list[HostCount], list[HostCount]]]
     sites = defaultdict(lambda: ([], []))
     for one in old.counts:
@@ -121,4 +151,5 @@ def _changes(old: HostPhase, new: HostPhase, match: LineMatch | None) -> list[Ho
             most = max(after or before, key=lambda one: one.amount)
             where = f"{most.path}:{most.line}" if most.path else ""
             changes.append(HostChange(kind, where, most.function, name, *amounts))
-    return sorted(changes, key=lambda c: (-abs(c.after - c.before), c.where, c.kind, c.name))
+    changes.sort(key=lambda c: (-abs(c.after - c.before), c.where, c.kind, c.name))
+    return old, new, changes

@@ -14,8 +14,8 @@ from typing import Any
 from nbbench.compiled import COMPILED_SERIES
 from nbbench.config import ImageTolerance
 from nbbench.host import HOST_TRACK
-from nbbench.ledger import ImageChange, Ledger, LedgerLine
-from nbbench.metrics import least_effect
+from nbbench.ledger import IMAGE, ImageChange, Ledger, LedgerLine
+from nbbench.metrics import least_change, least_effect
 from nbbench.work.line_match import LineMatch, SiteNames
 
 ROUNDING = ImageTolerance()
@@ -117,6 +117,13 @@ class LedgerDiff:
         return log_ratio(before, after) if before > 0 and after > 0 else 0.0
 
     @property
+    def grew(self) -> bool:
+        """Whether the peak of live tensors moved by what counts."""
+        moved = abs(self.head.peak_live_bytes - self.base.peak_live_bytes)
+        unit = "B (exact)"
+        return abs(self.peak_effect) > least_effect(unit) and moved >= least_change(unit)
+
+    @property
     def upcasts(self) -> bool:
         """Whether values became wider than asked for (or ceased to be)."""
         moved = abs(self.head.upcast_per_pixel - self.base.upcast_per_pixel)
@@ -156,7 +163,7 @@ class LedgerDiff:
     @property
     def changed(self) -> bool:
         """Whether anything of tensors differs: bytes, operations, their kinds, other counts, the image."""
-        counts = _tensor_counts(self.base) != _tensor_counts(self.head)
+        counts = tensor_counts(self.base) != tensor_counts(self.head)
         return not self.equal or self.recomposed or counts or self.new_image
 
     @property
@@ -176,9 +183,9 @@ class LedgerDiff:
         return found | {name: getattr(self, name) for name in names} | {"image": str(self.image)}
 
 
-def _tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
-    other = (HOST_TRACK, *COMPILED_SERIES)
-    return [one for one in ledger.counts if not one[0].startswith(other)]
+def tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
+    """What else was counted of a ledger's tensors, by the name of its metric."""
+    return [one for one in ledger.counts if not one[0].startswith((HOST_TRACK, *COMPILED_SERIES))]
 
 
 def log_ratio(before: float, after: float) -> float:
@@ -296,6 +303,8 @@ def compare_images(
         ratio = float(head.image_sum) / float(base.image_sum)
     if base.image_digest == head.image_digest:
         return ImageChange.SAME_BITS, ratio
+    if IMAGE in (*base.varies, *head.varies):  # it is another one in each run
+        return ImageChange.WITHIN_ROUNDING, ratio
     pairs = list(zip(base.image_blocks, head.image_blocks, strict=False))
     apart = [abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b]
     apart += [0.0] * (len(pairs) - len(apart))

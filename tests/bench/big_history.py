@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import sqlalchemy as sa
 
 from nbbench.model import Benchmark, Commit, SeriesKey
 from nbbench.record import Store, schema
+from nbbench.record.engine import Connection
 from nbbench.record.importing import series_digest
 from nbbench.record.shapes import dumps
 
@@ -31,11 +31,11 @@ def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int
     Rows lie as an import leaves them, commit after commit. Indexes are made last, which takes a quarter of
     the time.
     """
-    results = schema.results
+    results = schema.TABLES["results"]
     with Store.open(url) as store, store.writing() as connection:
         _write_keys(connection, series, commits)
-        for index in results.indexes:
-            index.drop(connection)
+        for name in results.indexes:
+            connection.cursor(f"DROP INDEX ix_results_{name}")
         columns = (
             "file_id",
             "series_id",
@@ -49,21 +49,21 @@ def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int
         places = ", ".join("?" * len(columns))
         insert = f"INSERT INTO results ({', '.join(columns)}) VALUES ({places})"
         for batch in _results(series, commits):
-            connection.exec_driver_sql(insert, batch)
-        for index in results.indexes:
-            index.create(connection)
+            connection.many(insert, batch)
+        for statement in schema.create_statements(results, True)[1:]:
+            connection.cursor(statement)
     return series * commits
 
 
-def _write_keys(connection: sa.Connection, series: int, commits: int) -> None:
+def _write_keys(connection: Connection, series: int, commits: int) -> None:
     """Everything that results refer to; all ids count from 1."""
     one = {"project_id": 1}
     names = [f"suite_{number}.time_run" for number in range(min(BENCHMARKS, series))]
     made = [schema.BENCHMARK.row(Benchmark(name, "1", "seconds", "time", ("size",)), **one) for name in names]
-    connection.execute(sa.insert(schema.benchmarks), made)
+    connection.insert("benchmarks", made)
     keys = [SeriesKey(names[n % len(names)], "1", (("size", str(n)),), "m", "e") for n in range(series)]
-    connection.execute(
-        sa.insert(schema.series),
+    connection.insert(
+        "series",
         [
             {"digest": series_digest(key), "benchmark_id": n % len(names) + 1, "machine": "m"}
             | {"environment": "e", "params": dumps([value for _, value in key.params])}
@@ -73,10 +73,10 @@ def _write_keys(connection: sa.Connection, series: int, commits: int) -> None:
     days = [_START + timedelta(days=number) for number in range(commits)]
     line = [Commit(f"{n + 1:08x}{0:032x}", f"{n + 1:040x}", day, "", n + 1) for n, day in enumerate(days)]
     new = [schema.COMMIT.row(commit, rank=commit.position, **one) for commit in line]
-    connection.execute(sa.insert(schema.commits), new)
+    connection.insert("commits", new)
     files = [schema.SourceFile(f"m/{n:08x}-e.json", "results", 1, 1, "") for n in range(commits)]
     told = [schema.FILE.row(file, place="", **one) for file in files]
-    connection.execute(sa.insert(schema.files), told)
+    connection.insert("files", told)
 
 
 def _results(series: int, commits: int) -> Iterator[list[tuple[object, ...]]]:

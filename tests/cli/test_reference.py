@@ -17,7 +17,7 @@ from nbbench.errors import EXIT_OK, EXIT_USAGE
 from tests.docs.reference import reference
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-HEAVY = ("torch", "sqlalchemy", "scipy")
+HEAVY = ("torch", "numpy", "scipy")
 
 _HELP_OF_EVERYTHING = """
 import sys, json

@@ -281,6 +281,12 @@ class TestOddBenchmarks:
         tries = [r for r in project.telemetry(commit) if r.benchmark == "odd.track_killed"]
         assert len(tries) == 2
 
+    def test_what_stops_its_server_is_tried_once_more_and_has_failed(self, measured):
+        project, commit, _, _ = measured
+        assert project.figures(commit, "odd.track_stops_its_server") is None
+        tries = [r for r in project.telemetry(commit) if r.benchmark == "odd.track_stops_its_server"]
+        assert len(tries) == 2
+
     def test_the_next_run_measures_it_again_and_nothing_else(self, measured):
         project, commit, _, _ = measured
         before = len(project.telemetry(commit))

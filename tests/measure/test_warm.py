@@ -335,9 +335,26 @@ class TestWatchdog:
     def test_a_job_that_stops_its_server_is_noticed(self, job):
         """J10"""
         outcome = job("stop_parent")
-        assert outcome.exit_code == 1
+        assert outcome.exit_code == 1 and outcome.stopped
         assert "the benchmark stopped the process that watches it" in outcome.output
         assert job("say", text="next").output == "next\n"
+
+    def test_a_stopped_job_is_killed(self, job):
+        """What it measured would hold the pause."""
+        assert job("kill_self", number=int(signal.SIGSTOP), timeout_s=600).exit_code == -signal.SIGKILL
+
+    def test_a_first_server_that_somebody_stopped_goes_on(self, folder):
+        with contextlib.closing(warm_client.WarmServer()) as server:
+            os.kill(server._process.pid, signal.SIGSTOP)
+            wait_until(lambda: kernel.is_stopped(server._process.pid))
+            open_suite(server, folder, "one")
+
+    def test_a_process_is_kept_awake(self):
+        with subprocess.Popen(["sleep", "600"]) as process, kernel.kept_awake(process.pid, 0.01):
+            for _ in range(2):
+                process.send_signal(signal.SIGSTOP)
+                wait_until(lambda: not kernel.is_stopped(process.pid))
+            process.kill()
 
     def test_flood_is_stopped_and_told(self, job):
         outcome = job("flood")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import pwd
@@ -17,11 +18,21 @@ from pathlib import Path
 import pytest
 from host_sample import PACKAGE, SOURCE, write_subject
 
-from nbbench.host import IMPORT_WORKLOAD, MEMORY_UNIT, HostCount, HostKind, HostPhase, HostWork
+from nbbench.host import (
+    HOST_KINDS,
+    IMPORT_WORKLOAD,
+    MEMORY_UNIT,
+    OF_TENSORS,
+    HostCount,
+    HostKind,
+    HostPhase,
+    HostWork,
+)
 from nbbench.model import Phase
-from nbbench.probe import host_phases
+from nbbench.probe import forked as forks
+from nbbench.probe import host_work
 from nbbench.probe.host_events import TraceEvents, c_name
-from nbbench.probe.host_work import HostRecorder, memory_peak
+from nbbench.probe.host_work import HostRecorder, memory_peaks
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests" / "samples" / "host_sample.py"
@@ -68,18 +79,16 @@ def here(counted):
 
 class TestCounts:
     def test_calls(self, here):
-        assert here("call", "def loop") == 1
+        assert here("call", "def loop") == 2  # once in a thread
         assert here("call", "def total") == 1
         assert here("call", "def steps") == 6  # each time that it goes on
         assert here("call", "self.values = [") == 0  # a comprehension is no call
 
     def test_lines(self, here):
-        assert here("line", "x = 0") == 1
-        assert here("line", "while x < n") in (
-            5,
-            6,
-        )  # jumps back within the line, as this Python compiles them
-        assert here("line", "for i in range(n): x") in (5, 6)
+        assert here("line", "x = 0") == 2
+        # Jumps back within the line, as this Python compiles them, for n = 5 and 7.
+        assert here("line", "while x < n") in (12, 14)
+        assert here("line", "for i in range(n): x") in (12, 14)
         assert here("line", "raise ValueError") == 1
         assert here("line", "pass") == 5
 
@@ -110,6 +119,23 @@ class TestCounts:
     def test_warnings_and_files(self, here):
         assert here("warning", "warnings.warn", "DeprecationWarning") == 1
         assert here("file", "with open", f"read {PACKAGE}/work.py") == 1
+
+    def test_code_in_memory_counts_on_its_line(self, here):
+        assert here("line", "exec(") >= 12  # its own, and those that it executes
+        assert here("call", "def in_memory") == 1
+        assert here("line", "return eval(") == 2
+
+    def test_threads_processes_and_waits(self, here):
+        assert here("launch", "worker.start", "thread") == 1
+        assert here("launch", "subprocess.run", "Popen") == 1
+        assert here("launch", "if not (child", "fork") == 1
+        assert here("wait", "time.sleep", "time.sleep") == 1
+        assert here("line", "while x < n") in (12, 14)  # in the thread as well
+
+    def test_a_setting_of_the_process(self, here):
+        name = "default dtype float"
+        assert here("setting", "torch.set_default_dtype", f"{name}32") == 1
+        assert here("setting", "torch.set_default_dtype", f"{name}64", "first run") == 1
 
     def test_memory(self, here):
         """A large object, and many small ones."""
@@ -187,7 +213,30 @@ class TestRecorder:
         assert not tracemalloc.is_tracing() and not recorder.phases
 
     def test_peak(self):
-        assert memory_peak(lambda: bytes(2_000_000)) >= 2_000_000
+        def program(phase):
+            with phase(Phase.WARM):
+                bytes(2_000_000)
+
+        assert memory_peaks(program)[Phase.WARM] >= 2_000_000
+
+    def test_memory_of_a_long_loop_is_followed_for_a_while(self, tmp_path, monkeypatch):
+        """What the peak rises by afterwards belongs to the line that was raising it."""
+        monkeypatch.setattr(host_work, "_LOOKS", 1000)
+        (tmp_path / "long.py").write_text(
+            "def run(n):\n    x = []\n    for i in range(n):\n        x.append('%d' % i)\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        run = importlib.import_module("long").run
+
+        def program(phase):
+            with phase(Phase.WARM):
+                run(50_000)
+
+        peaks = memory_peaks(program)
+        recorder = HostRecorder(str(tmp_path), peaks=peaks)
+        program(recorder.phase)
+        (held,) = (one for one in recorder.phases[0].counts if one.kind is HostKind.MEMORY)
+        assert (held.line, held.amount) == (4, round(peaks[Phase.WARM] / MEMORY_UNIT) * MEMORY_UNIT)
 
 
 TREE = """
@@ -241,19 +290,20 @@ class TestTree:
 
 def test_kinds_are_all_met(counted):
     met = Counter(key[0] for phase in counted.values() for key in phase)
-    assert set(met) == {str(kind) for kind in HostKind}
+    of_tensors = {kind for metric in OF_TENSORS for kind in HOST_KINDS[metric]}
+    assert set(met) == {str(kind) for kind in HostKind if kind not in of_tensors}
 
 
 @pytest.mark.parametrize("written", [b"\x80\x04N.", b"[1", b'{"a": 1}', b"[]", b"1.5", b"[" * 100_000])
 def test_what_a_subject_writes_into_the_answer_is_data_and_never_code(monkeypatch, written):
     """The child runs the subject, which may write into any open file: a pickle would run what it says."""
 
-    def child(_, writing):
+    def child(_function, writing, *_more):
         os.write(writing, written[:60_000])
         os._exit(0)
 
-    monkeypatch.setattr(host_phases, "_become_child", child)
-    assert host_phases._forked(lambda: 1) == "the process wrote something else than its counts"
+    monkeypatch.setattr(forks, "_become_child", child)
+    assert forks.forked(lambda: 1, int) == "the process wrote something else than its counts"
 
 
 def test_answers_come_back_whole():
@@ -261,4 +311,4 @@ def test_answers_come_back_whole():
     counts = (HostCount(HostKind.FILE, "a.py", 3, "run", "odd\udcff.txt", 2),)
     whole = HostWork("w", "3.11", (HostPhase(Phase.WARM, counts),)), ["json"]
     for answer in (7, "an error", whole):
-        assert host_phases._forked(lambda answer=answer: answer) == answer
+        assert forks.forked(lambda answer=answer: answer, int | tuple[HostWork, list[str]]) == answer

@@ -66,19 +66,13 @@ def test_what_hands_leave_is_read_and_named(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "exit_code.txt").write_text("\n")
     told = {
-        "bandwidth": {"512": 0.36, "2048": 0.176},
         "commit": "8b8c48d0",
-        "runs": [1.5, None, "x"],
-        "ok": True,
+        "figures": [{"name": "Time", "value": 1.5, "unit": "s"}, {"name": "x", "value": True}, None],
     }
     (folder / "metrics.json").write_text(json.dumps(told))
     found = read_folder(folder)
     assert (found.kind, found.cluster, found.commit) == ("hand", "CLUSTER-PERF-001", "8b8c48d0")
-    assert [(f.name, f.value) for f in found.figures] == [
-        ("bandwidth.512", 0.36),
-        ("bandwidth.2048", 0.176),
-        ("runs.0", 1.5),
-    ]
+    assert found.figures == (EvidenceFigure("Time", 1.5, "s"),)
     assert found.exit_code is None
     assert found.problems == (
         "run_metadata.json cannot be read: No such file or directory",
@@ -214,10 +208,10 @@ def golden(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"operators": [{"operator": "aten::mul"}]}, "profiled capture"),
+        ({"profiled": True}, "profiled capture"),
         ({"malloc_pinned_by": "GLIBC_TUNABLES"}, "malloc-pinned capture"),
         ({"session": {"compiled_graphs": 2}}, "compiled capture"),
-        ({"session": {"compiled_graphs": 0}, "malloc_pinned_by": "", "operators": []}, "capture"),
+        ({"session": {"compiled_graphs": 0}, "malloc_pinned_by": "", "profiled": False}, "capture"),
     ],
 )
 def test_a_capture_under_other_conditions_is_called_so(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -20,9 +19,7 @@ from nbbench.errors import EvidenceError, HostError
 from nbbench.record import atomic, stamp
 from nbbench.record.stamp import (
     CHECKSUMS,
-    MAX_FILE_BYTES,
     STAMP_PATTERN,
-    check_folder,
     create_folder,
     seal,
     utc_stamp,
@@ -156,7 +153,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_passes_sha256sum(folder: Path) -> None:
-    files = {"summary.md": "# µ\n", "data.npy": b"\x93NUMPY\x00", "exit_code.txt": "0\n"}
+    files = {"summary.md": "# µ\n", "data.json": "{}", "exit_code.txt": "0\n"}
     assert {path.name for path in write_folder(folder, files)} == {*files, CHECKSUMS}
     done = subprocess.run(
         ["sha256sum", "-c", "--strict", CHECKSUMS], cwd=folder, capture_output=True, text=True
@@ -164,40 +161,6 @@ def test_a_folder_passes_sha256sum(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("OK") == 3
     assert verify_folder(folder) == []
-    assert check_folder(folder) == []
-
-
-NAMES = ["", "a/b.txt", "../x.txt", ".hidden.txt", "naïve.txt", "a b.txt", "x.sh", "x", "x.TXT", CHECKSUMS]
-
-
-@pytest.mark.parametrize("name", [*NAMES, "x" * 130 + ".txt"])
-def test_names_outside_the_layout_are_refused(folder: Path, name: str) -> None:
-    with pytest.raises(EvidenceError):
-        write_folder(folder, {name: "x"})
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("exit_code.txt", ""),
-        ("exit_code.txt", "\n"),
-        ("exit_code.txt", "0 0\n"),
-        ("exit_code.txt", "ok"),
-        ("metrics.json", "warning: something\n{}"),
-        ("metrics.json", '{"a": NaN}'),
-        ("metrics.json", ""),
-        ("big.log", "x" * (MAX_FILE_BYTES + 1)),
-    ],
-)
-def test_contents_that_went_wrong_by_hand_are_impossible(folder: Path, name: str, content: str) -> None:
-    with pytest.raises(EvidenceError):
-        write_folder(folder, {name: content})
-    assert not folder.exists()  # an empty one does not stay behind
-
-
-@pytest.mark.parametrize("code", ["0\n", "124\n", "-9\n", "137"])
-def test_exit_codes(folder: Path, code: str) -> None:
-    write_folder(folder, {"exit_code.txt": code, "x.json": json.dumps({"a": [1, None, "µ"]})})
 
 
 def test_nothing_is_ever_overwritten(folder: Path) -> None:
@@ -208,26 +171,6 @@ def test_nothing_is_ever_overwritten(folder: Path) -> None:
     seal(folder)
     with pytest.raises(EvidenceError, match="finished"):
         seal(folder)
-
-
-def test_the_folder_has_a_limit(folder: Path) -> None:
-    with pytest.raises(EvidenceError, match="above the limit"):
-        write_folder(folder, {f"{index}.log": b"x" * (MAX_FILE_BYTES - 1) for index in range(5)})
-    assert not folder.exists()
-
-
-def test_files_that_would_be_lost_are_named(folder: Path) -> None:
-    (folder / "run.sh").write_text("x")
-    (folder / "link.txt").symlink_to("/etc/hostname")
-    assert [problem.split()[0] for problem in check_folder(folder)] == ["link.txt", "run.sh"]
-
-
-def test_a_blocked_run_can_still_hand_in_what_it_has(folder: Path) -> None:
-    (folder / "profile.json").write_text("half of it {")
-    (folder / "exit_code.txt").write_text("")
-    assert [problem.split()[0] for problem in check_folder(folder)] == ["exit_code.txt", "profile.json"]
-    seal(folder)
-    assert verify_folder(folder) == []
 
 
 @pytest.mark.parametrize("after", range(4))

@@ -175,10 +175,8 @@ def test_ledgers_survive(tmp_path):
     write_ledgers(path, "t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER})
     assert read_ledgers(path) == LedgerFile("t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER})
     content = json.loads(gzip.decompress(path.read_bytes()))
-    assert (content["schema"], content["kind"]) == (1, "nbbench-ledger")
-    assert content["workloads"]["warm"]["lines"] == [
-        ["src/sim.py", 7, "run", "aten::mul", "float32", 2, 80, 4]
-    ]
+    assert (content["schema"], content["kind"]) == (2, "nbbench-ledger")
+    assert ["src/sim.py", 7, "run", "aten::mul", "float32", 2, 80, 4] in content["table"]
     assert [p.name for p in path.parent.iterdir()] == ["x.json.gz"]
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -251,7 +249,7 @@ def packed(**changes):
     [
         (b"", "empty"), (b"{}", "not a gzip file"), (packed()[:-9], "not a gzip file"),
         (gzip.compress(b"[]"), "not a JSON object"), (gzip.compress(b"{"), "not JSON"),
-        (packed(kind="x"), "not a ledger file"), (packed(schema=2), "schema 2"), (packed(tree=5), "damaged"),
+        (packed(kind="x"), "not a ledger file"), (packed(schema=3), "schema 3"), (packed(tree=5), "damaged"),
         (packed(workloads=[]), "damaged"), (packed(workloads={"a": {}}), "damaged"),
         (packed(workloads={"a": flat(LEDGER) | {"lines": [[1]]}}), "damaged"),
         (packed(workloads={"a": flat(LEDGER) | {"functions": [["a", "b"]]}}), "damaged"),
@@ -299,7 +297,9 @@ import nbbench.record.side_files
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench", "msgspec", "typing_extensions"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
-    "nbbench", "nbbench.errors", "nbbench.host", "nbbench.ledger", "nbbench.model", "nbbench.record",
-    "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.plain", "nbbench.record.side_files"}
+    "nbbench", "nbbench.errors", "nbbench.growth", "nbbench.host", "nbbench.ledger", "nbbench.model",
+    "nbbench.record", "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.packed",
+    "nbbench.record.plain",
+    "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,23 +15,24 @@ from nbbench.record.load import import_results
 IMPORT = """
 import os, signal, sys
 from pathlib import Path
-import sqlalchemy as sa
-from nbbench.record import Store, load
+from nbbench.record import Store, engine, load
 from nbbench.record.load import import_results
 
 url, tree, batch, kill_at = sys.argv[1:]
 load._BATCH_FILES = int(batch)
-load.Store, sa.create_engine("sqlite://").connect()  # everything is imported by now
+load.Store  # everything is imported by now
 print("ready", flush=True)
 sys.stdin.readline()
 with Store.open(url) as store:
     if int(kill_at):
         commits = []
-        def kill(connection):
-            commits.extend([1] * connection.get_execution_options().get("nbbench_writes", False))
+        commit = engine.commit
+        def kill(handle, begin):
+            commits.extend([1] * (begin == ("BEGIN" if url.startswith("postgresql") else "BEGIN IMMEDIATE")))
             if len(commits) == int(kill_at):
                 os.kill(os.getpid(), signal.SIGKILL)
-        sa.event.listen(store._engine, "commit", kill)  # just before the database commits
+            commit(handle, begin)
+        engine.commit = kill  # just before the database commits
     report = import_results(store, Path(tree))
     print(report.files_new, report.files_unchanged, report.files_changed, report.files_bad)
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import sqlalchemy as sa
 from store_trees import row, write_result, write_tree
 
 from nbbench.record import schema
@@ -20,12 +19,12 @@ SHAPES = {shape._noun.__name__: shape for shape in vars(schema).values() if isin
 def test_every_table_and_column_is_described():
     items = re.findall(r"^- `(\w+)`: (.*\n(?:  .*\n)*)", TEXT, re.MULTILINE)
     rows = {name: text.partition("Columns: ")[2] for name, text in items if "Columns: " in text}
-    assert set(rows) == set(schema.metadata.tables)
-    for table in schema.metadata.tables.values():
+    assert set(rows) == set(schema.TABLES)
+    for table in schema.TABLES.values():
         described = set(re.findall(r"`(\w+)`", rows[table.name]))
         for noun in re.findall(r"fields\s+of\s+`(\w+)`", rows[table.name]):
-            described |= {column.name for column in SHAPES[noun].columns()}
-        for column in table.c:
+            described |= {column.name for column in SHAPES[noun].columns}
+        for column in table.columns:
             assert column.name == "id" or column.name in described, f"{table.name}.{column.name}"
 
 
@@ -35,6 +34,5 @@ def test_the_sql_runs(store, tmp_path):
     import_results(store, tmp_path)
     history, failed = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
     with store.reading() as connection:
-        found = connection.execute(sa.text(history)).all()
-        assert [r.value for r in found] == [0.5] * 4 + [0.1, 0.2, 0.1 * 3, None]
-        assert connection.execute(sa.text(failed)).all() == [("suite.time_run", "box", 1)]
+        assert [r["value"] for r in connection.rows(history)] == [0.5] * 4 + [0.1, 0.2, 0.1 * 3, None]
+        assert connection.cursor(failed).fetchall() == [("suite.time_run", "box", 1)]

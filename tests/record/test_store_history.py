@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from history_samples import find_changes
 from store_trees import START, benchmark, commit_hash, ledger, put_parsed, source
 
@@ -17,6 +16,7 @@ from nbbench.history.history import load_history
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import ParsedFile
+from nbbench.record.database_url import parse_url
 from nbbench.record.side_files import LedgerFile
 
 KEY = SeriesKey("bandwidth.Warm.time_run", "1", (("size", "512"),), "box", "py3.11")
@@ -104,6 +104,6 @@ def test_a_database_in_memory_is_judged_here():
 
 
 def test_the_key_of_a_database_for_another_process_holds_its_password():
-    engine = Store(sa.create_engine("postgresql+psycopg://me:secret@nowhere/db"))
-    assert engine.url == "postgresql+psycopg://me:secret@nowhere/db"
+    engine = Store(parse_url("postgresql://me:secret@nowhere/db"))
+    assert engine.url == "postgresql://me:secret@nowhere/db"
     assert "secret" not in engine.name

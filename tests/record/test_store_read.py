@@ -10,6 +10,7 @@ from store_trees import START, benchmark, commit, commit_hash, put_parsed, recor
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit, Machine, Result, SeriesKey, Status
+from nbbench.record import engine
 from nbbench.record.asv_results import ParsedFile
 
 KEY = SeriesKey("suite.time_run", "v1", (("size", "512"), ("dtype", "'float32'")), "box", "py3.11")
@@ -163,10 +164,9 @@ def test_many_series_take_few_queries(store, monkeypatch):
     ]
     parsed = ParsedFile("box", commit_hash(1), "py3.11", START, results=tuple(results))
     put_parsed(store, parsed, "box/1.json")
-    import sqlalchemy as sa
-
     queries = []
-    sa.event.listen(store._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
+    real = engine.Connection.cursor
+    monkeypatch.setattr(engine.Connection, "cursor", lambda *args: (queries.append(args[1]), real(*args))[1])
     assert len(store.series()) == 900
     assert sum("FROM results" in q for q in queries) == 7
     assert len(queries) < 20

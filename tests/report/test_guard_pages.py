@@ -13,7 +13,7 @@ import pytest
 from nbbench.captured import Capture, Check, Findings, RunOutcome, Usage
 from nbbench.errors import EvidenceError
 from nbbench.model import Cause
-from nbbench.record.stamp import check_folder, content_problem, seal, verify_folder
+from nbbench.record.stamp import seal, verify_folder
 from nbbench.report.capture import capture_status, commands_txt, metadata_json, metrics_json, time_txt
 from nbbench.report.capture_page import summary_md
 
@@ -152,16 +152,10 @@ def test_time_txt_says_whose_figures_it_has() -> None:
     assert time_txt(None, "x was not found") == "# not recorded: x was not found\n"
 
 
-def test_an_unknown_exit_code_may_be_said_but_not_left_blank() -> None:
-    assert content_problem("exit_code.txt", b"unknown\n") == ""
-    assert content_problem("exit_code.txt", b"\n")
-    assert content_problem("exit_code.txt", b"0 unknown\n")
-
-
 def test_a_sealed_folder_is_whole_and_sealed_once(tmp_path: Path) -> None:
     (tmp_path / "exit_code.txt").write_text("1\n")
     (tmp_path / "pytest.log").write_bytes(bytes(range(256)))
     seal(tmp_path)
-    assert verify_folder(tmp_path) == [] and check_folder(tmp_path) == []
+    assert verify_folder(tmp_path) == []
     with pytest.raises(EvidenceError, match="finished"):
         seal(tmp_path)

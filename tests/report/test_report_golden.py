@@ -16,7 +16,7 @@ import work_cases
 from nbbench import __version__
 from nbbench.documents import document
 from nbbench.model import Outcome
-from nbbench.plan.exported import Between, Export
+from nbbench.plan.exported import Export
 from nbbench.report.events import regressions_blocks
 from nbbench.report.evidence import render
 from nbbench.report.gate import gate_blocks, gate_payload
@@ -51,7 +51,7 @@ EXPORT = Export(
     results=samples.RESULTS,
     baseline=samples.BASELINE,
     baseline_commit=samples.COMMITS[10],
-    between=Between(events=(samples.FLAGS[1].event,)),
+    between=(samples.FLAGS[1].event,),
     flags=samples.FLAGS,
     ledgers=(samples.LEDGER,),
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess  # noqa: F401  # the subject's import of it must not take half a MiB
 import sys
 from pathlib import Path
+from types import ModuleType
 
 PACKAGE = "hostsubject"
 SOURCE = '''"""Docstring."""
-import warnings, os, sys
+import os, subprocess, sys, threading, time, warnings
 
 
 class Thing:
@@ -81,7 +83,25 @@ def calls():
     later().close()
 
 
+def in_memory(n):
+    exec("x = 0\\nfor i in range(n):\\n    x += i\\nf = lambda: 1\\nf()", {"n": n})
+    return eval("n + 1")
+
+
+def elsewhere():
+    worker = threading.Thread(target=loop, args=(7,))
+    worker.start()
+    worker.join()
+    time.sleep(0)
+    subprocess.run(["true"])
+    if not (child := os.fork()): os._exit(0)
+    os.waitpid(child, 0)
+    if torch := sys.modules.get("torch"):
+        torch.set_default_dtype("float64" if torch.get_default_dtype() == "float32" else "float32")
+
+
 def run(n=5):
+    in_memory(n); elsewhere()
     import wave
     thing = Thing(n)
     thing.total(); thing.one
@@ -105,6 +125,11 @@ def write_subject(folder: Path) -> Path:
     return module
 
 
+def set_default_dtype(dtype: str) -> None:
+    """What the subject calls in place of torch's."""
+    sys.modules["torch"].dtype = dtype
+
+
 def record(folder: str, source: str) -> list:
     """Import and two runs, as lists, told by this source of events."""
     from nbbench.model import Phase
@@ -112,6 +137,10 @@ def record(folder: str, source: str) -> list:
     from nbbench.probe.host_work import HostRecorder
 
     sys.path.insert(0, folder)
+    sys.modules["torch"] = torch = ModuleType("torch")
+    torch.dtype = "float32"
+    torch.get_default_dtype = lambda: torch.dtype
+    torch.set_default_dtype = set_default_dtype
     recorder = HostRecorder(folder, source=getattr(host_events, source))
     with recorder.phase(Phase.IMPORT):
         module = importlib.import_module(f"{PACKAGE}.work")

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import glob
 from pathlib import Path
-
-import sqlalchemy as sa
+from urllib.parse import quote
 
 GIVEN_URL = "NBBENCH_TEST_POSTGRESQL"
 
@@ -26,7 +25,7 @@ class NoServer(Exception):
 def server() -> Iterator[str]:
     """The URL of a server: the one that NBBENCH_TEST_POSTGRESQL names, or one started here."""
     if url := os.environ.get(GIVEN_URL):
-        yield url.replace("postgresql://", "postgresql+psycopg://", 1)
+        yield url
         return
     programs = _programs()
     # Not pytest's folder: the server's user could not pass through root's.
@@ -42,7 +41,7 @@ def server() -> Iterator[str]:
         options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off"
         _run([programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"], user)
         try:
-            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            yield f"postgresql://postgres@/postgres?host={folder}"
         finally:
             with suppress(NoServer):
                 _run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], user)
@@ -56,9 +55,10 @@ def database(server_url: str) -> Iterator[str]:
     name = f"nbbench_{uuid.uuid4().hex[:12]}"
     _admin(server_url, f"CREATE DATABASE {name}")
     try:
-        yield sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        place, _, options = server_url.partition("?")
+        yield f"{place.rpartition('/')[0]}/{name}?{options}"
     finally:
-        with suppress(sa.exc.SQLAlchemyError):
+        with suppress(Exception):
             _admin(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -68,19 +68,17 @@ def schema(database_url: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     _admin(database_url, f"CREATE SCHEMA {name}")
     try:
-        inside = sa.make_url(database_url).update_query_dict({"options": f"-csearch_path={name}"})
-        yield inside.render_as_string(hide_password=False)
+        joint = "&" if "?" in database_url else "?"
+        yield f"{database_url}{joint}options={quote(f'-csearch_path={name}')}"
     finally:
         _admin(database_url, f"DROP SCHEMA {name} CASCADE")
 
 
 def _admin(url: str, statement: str) -> None:
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.execute(sa.text(statement))
-    finally:
-        engine.dispose()
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
 
 
 def _programs() -> Path:

@@ -6,8 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord
 from nbbench.record import schema
@@ -136,10 +134,7 @@ def put_parsed(store, parsed, name: str, digest: str | None = None):
 def content(store) -> dict[str, list]:
     """Every table with names in place of row numbers, so that two databases can be compared."""
     with store.reading() as connection:
-        tables = {
-            table.name: [dict(row._mapping) for row in connection.execute(sa.select(table))]
-            for table in schema.metadata.sorted_tables
-        }
+        tables = {name: connection.rows(f"SELECT * FROM {name}") for name in schema.TABLES}
     names = {
         "series_id": {row["id"]: row["digest"] for row in tables["series"]},
         "commit_id": {row["id"]: row["hash"] for row in tables["commits"]},

@@ -6,7 +6,7 @@ import math
 
 from nbbench.history.causes.facts import Evidence, Facts
 from nbbench.metrics import Role
-from nbbench.model import ChangePoint, EventDirection
+from nbbench.model import Cause, ChangePoint, EventDirection
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 
 _EXPLAINED_SHARE = 0.2
@@ -38,7 +38,9 @@ def explains_time(diff: LedgerDiff, change: ChangePoint) -> bool:
 
 
 def find(facts: Facts) -> Evidence | None:
-    """The ledgers of the event's workloads, or the suite's own counters."""
+    """What tensors do while a workload starts up, the event's ledgers, or the suite's own counters."""
+    if starting := facts.host_work(Cause.WORK):
+        return starting
     if facts.roles == {Role.ALLOCATOR}:
         return None
     times = facts.of(Role.TIME)

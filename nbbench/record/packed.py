@@ -1,0 +1,81 @@
+"""JSON values in which arrays recur: each distinct array is written once, in a table, and others refer to it.
+
+A tree's workloads run the same lines, so their counts are mostly the same arrays. An array `[n]` in a packed
+value stands for row `n` of the table. A row holds the array's parts. Where all parts are arrays, it holds
+their rows as `{"of": […]}`, each less the one before: rows that follow each other are ones.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import Any
+
+_MOST_PARTS = 20_000_000
+_OF = "of"
+
+
+def pack(top: dict[str, Any]) -> dict[str, Any]:
+    """An object whose arrays are references into its `table`."""
+    table: list[Any] = []
+    places: dict[str, int] = {}
+
+    def packed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: packed(part) for name, part in value.items()}
+        if not isinstance(value, list):
+            return value
+        parts: Any = [packed(part) for part in value]
+        if parts and all(isinstance(part, list) for part in parts):
+            numbers = [0, *(number for (number,) in parts)]
+            parts = {_OF: [after - before for before, after in pairwise(numbers)]}
+        place = places.setdefault(repr(parts), len(table))
+        if place == len(table):
+            table.append(parts)
+        return [place]
+
+    return {name: packed(value) for name, value in top.items()} | {"table": table}
+
+
+def unpack(top: dict[str, Any]) -> dict[str, Any]:
+    """What was packed; arrays that were one in the table are one object, which nobody must change.
+
+    Raises ValueError for references to nowhere, and where the whole would be too large to be walked through.
+    """
+    table: list[list[Any]] = []
+    sizes: list[int] = []
+
+    def unpacked(value: Any) -> tuple[Any, int]:
+        if isinstance(value, list):
+            (number,) = value
+            return _rows(table, [number])[0], sizes[number]
+        if isinstance(value, dict):
+            found = {name: unpacked(part) for name, part in value.items()}
+            return {n: part for n, (part, _) in found.items()}, 1 + sum(s for _, s in found.values())
+        return value, 1
+
+    for parts in top["table"]:
+        if isinstance(parts, dict):
+            numbers = list(accumulate(parts[_OF]))
+            made, size = _rows(table, numbers), sum(map(sizes.__getitem__, numbers))
+        elif any(isinstance(part, list | dict) for part in parts):
+            pairs = [unpacked(part) for part in parts]
+            made, size = [part for part, _ in pairs], sum(s for _, s in pairs)
+        else:
+            made, size = parts, len(parts)
+        table.append(made)
+        sizes.append(_bounded(size + 1))
+    whole, size = unpacked({name: value for name, value in top.items() if name != "table"})
+    _bounded(size)
+    return dict(whole)
+
+
+def _rows(table: list[list[Any]], numbers: list[Any]) -> list[list[Any]]:
+    if not all(type(number) is int and 0 <= number < len(table) for number in numbers):
+        raise ValueError("refers to no earlier row of its table")
+    return [table[number] for number in numbers]
+
+
+def _bounded(size: int) -> int:
+    if size > _MOST_PARTS:
+        raise ValueError(f"more than {_MOST_PARTS:,} values")
+    return size
