@@ -107,6 +107,36 @@ def _host(f: Figures) -> list[str]:
     return [*said, *more]
 
 
+@says("first difference")
+def _first_difference(f: Figures) -> list[str]:
+    """Where the values of a workload begin to differ on the way to its image, and why."""
+    if not f["where"]:
+        return [f"{f['workload']}: {_NO_LINE[f['reason']]}"]
+    far, name = _by(f["relative"]), f"{f['op']} in {f['function']}"
+    run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
+    said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
+    said += f", {plural(f['later'], 'operation')} later the image{_by(f['image'], ' by ')}"
+    change = f": {f['before']} → {f['after']}" if f["before"] != f["after"] else ""
+    why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
+    if f["op_before"] not in ("", f["op"]):
+        why.append(f"{f['op_before']} before")
+    if f["rounded"]:
+        why.append(f"the last places alone differ before that: {f['rounded']}")
+    if f["origins"] > 1:
+        why.append(f"{plural(f['origins'] - 1, 'other place')} where values begin to differ")
+    return [f"{said}; {', '.join(why)}"]
+
+
+_NO_LINE = {
+    "random numbers": "the images are equal with the seeds of random numbers pinned",
+    "another input": "the image comes from outside of torch, where nothing of it is seen",
+}
+
+
+def _by(change: float | None, word: str = ", relative ") -> str:
+    return "" if change is None else f"{word}{change:.2g}"
+
+
 @says("hunks")
 def _hunks(f: Figures) -> list[str]:
     """Which hunks cause a change, what each carries, and that the others are innocent."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork
-from nbbench.ledger import Ledger
+from nbbench.ledger import FileDiff, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
@@ -28,12 +29,14 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.explanation import Explanation
+from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
+from nbbench.work.price import fit_costs, price_of
 from nbbench.work.repeats import recorded_again
 from nbbench.work.scaling import OrderChange, ScaleLaws, diff_scales, scale_laws
-from nbbench.work.timing import load_times
+from nbbench.work.timing import load_times, timed_work
 from nbbench.work.work_share import WorkShare
 from nbbench.workloads import Scale, Workload, suite_workloads
 
@@ -89,7 +92,14 @@ def explain_commits(
         for diff in diffs
         if times is not None and (timing := times.between(diff.workload, base, head)) is not None
     ]
+    if shares:
+        costs = fit_costs(timed_work(settings, times, base, [diff.workload for diff in diffs]))
+        shares = [replace(one, price=price_of(costs, one.diff, host)) for one in shares]
     every = matching_workloads(settings, re.compile(""))
+    changed = smallest_change(d for d in diffs if bench is None or bench.search(d.workload))
+    first = None
+    if changed is not None and subject_or_none(settings) is not None:
+        first = first_difference(settings, ends, changed.workload, match, say)
     return Explanation(
         base,
         head,
@@ -100,6 +110,7 @@ def explain_commits(
         by_name=match is None,
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
+        first=first,
         orders=tuple(_orders(settings, ends, bench, torch, say)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
@@ -107,9 +118,15 @@ def explain_commits(
 
 def line_match(settings: Settings, base: Commit, head: Commit) -> LineMatch | None:
     """Which lines of two commits are the same, through their diff; None without a subject."""
+    files = source_diff(settings, base, head)
+    return None if files is None else LineMatch(files)
+
+
+def source_diff(settings: Settings, base: Commit, head: Commit) -> tuple[FileDiff, ...] | None:
+    """How the sources of two commits differ, by the paths that counts have; None without a subject."""
     if (subject := subject_or_none(settings)) is None:
         return None
-    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, source_place(settings)[1]))
+    return diff_trees(subject.git_dir, base.tree, head.tree, source_place(settings)[1])
 
 
 def source_place(settings: Settings) -> tuple[str, str]:
