@@ -9,7 +9,6 @@ import shutil
 import sysconfig
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -36,6 +35,8 @@ _COMPILING = {
 @cache
 def installed_torch() -> str:
     """The installed torch's version without its build tag and without importing it; '' for none."""
+    from importlib import metadata  # a fifth of a command that finds nothing new
+
     try:
         return metadata.version("torch").partition("+")[0]
     except metadata.PackageNotFoundError:

@@ -100,7 +100,7 @@ def _host(f: Figures) -> list[str]:
     for line in f["lines"]:
         place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
         kind = HostKind(line["kind"])
-        unit = "bytes" if kind in _IN_BYTES else ""
+        unit = "bytes" if kind in _IN_BYTES else "modules" if kind is HostKind.MODULE else ""
         amounts = " → ".join(units.format_value(line[when], unit) for when in ("before", "after"))
         said.append(f"{place}: {_DOES[kind].format(line['name'])} {amounts}")
     more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []
