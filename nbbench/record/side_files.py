@@ -38,8 +38,8 @@ _MAX_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """What is recorded of one tree under one torch version, by workload: ledgers, host and compiled work, what
-    tensors do while one starts up (`starts`); and its scales."""
+    """What is recorded of one tree under one torch version, by workload: ledgers, host and compiled work,
+    what tensors do while one starts up (`starts`); and its scales."""
 
     tree: str
     commit: str
