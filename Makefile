@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check coverage lint docs bench scorecard gates clean
+.PHONY: help setup demo test check coverage lint docs bench scorecard gates torture clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,13 @@ scorecard: $(VENV)/.scorecard ## Change detection beside its peers: docs/scoreca
 
 gates: $(STAMP) ## Whole gates beside asv continuous (25 minutes; repeat to add runs)
 	$(BIN)/python -m tests.bench.gate_end_to_end tests/bench/data/gate_runs.jsonl
+
+$(VENV)/.torture: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
+	@touch $@
+
+torture: $(VENV)/.torture ## Kills, full disks, odd files, clock jumps, two databases (20 minutes)
+	$(BIN)/python -m tests.torture
 
 clean: ## Remove everything that make made
 	rm -rf $(VENV) .nbbench demo html .pytest_cache .mypy_cache .ruff_cache .hypothesis

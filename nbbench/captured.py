@@ -105,16 +105,6 @@ class TestRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorCost:
-    """One row of torch's profiler: calls and seconds of CPU time, without and with callees."""
-
-    operator: str
-    calls: int
-    self_s: float
-    total_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class TestRun:
     """Everything in the plugin's record.
 
@@ -134,7 +124,6 @@ class TestRun:
     torch: str = ""
     cores: int = 0
     capture_off: bool = False
-    operators: tuple[OperatorCost, ...] = ()
     problems: tuple[str, ...] = ()
 
     def version_of(self, name: str) -> str:
@@ -244,6 +233,7 @@ class Findings:
     bandwidths: tuple[BandwidthFigure, ...] = ()
     maps_again: bool = False
     malloc_pinned_by: str = ""
+    profiled: bool = False
     legacy_bytes_per_pixel: int = 0
     conditions: tuple[tuple[str, str], ...] = ()
     audit: Mapping[str, Any] | None = None

@@ -85,8 +85,9 @@ _VALUE = (
     r"(?:(?P<quote>\\{0,63}[\"'])(?P<quoted>(?:(?!(?P=quote))[^\n]){4,4000}?)(?P=quote)"
     rf"|(?P<plain>(?![\[{{(]){_CHAR}{{6,4000}}))"
 )
-# `name=value`, `name: value`, `"name": "value"`, `name => value`; the value goes, the name stays.
-_SEPARATOR = r"(?:\\{0,63}[\"']?\]?[ \t]{0,3}(?:=>|[=:])[ \t]{0,3})"
+# `name=value`, `name: value`, `"name": "value"`, `name => value`, `name := value`, `name == value`; the value
+# goes, the name stays.
+_SEPARATOR = r"(?:\\{0,63}[\"']?\]?[ \t]{0,3}(?:=>|:=|={1,3}|:)[ \t]{0,3})"
 _LABELLED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-]){_STRONG}{_SEPARATOR}{_VALUE}")
 _LABELLED_WEAK = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])(?P<name>{_WEAK}){_SEPARATOR}{_VALUE}")
 # `<password>value</password>`; `name="DB_PASSWORD" value="…"`; SecretStr('…')
@@ -95,9 +96,15 @@ _PAIR = re.compile(
     rf"(?i)\b(?:name|key)\\{{0,7}}[\"']?\s{{0,3}}[=:]\s{{0,3}}\\{{0,7}}[\"']?{_STRONG}\\{{0,7}}[\"']?,?\s{{1,3}}"
     rf"\\{{0,7}}[\"']?value{_SEPARATOR}{_VALUE}"
 )
+# `define('name', 'value')`, `('name', 'value')`, `#define NAME "value"`, SQL's `PASSWORD 'value'`
+_BESIDE = re.compile(
+    rf"(?i)(?<![A-Za-z0-9_.-]){_STRONG}\\{{0,63}}[\"']?,?[ \t]{{1,3}}"
+    rf"(?=\\{{0,63}}[\"'][^\s\"'<>]{{4,4000}}[\"']){_VALUE}"
+)
 _WRAPPED = re.compile(rf"\bSecret(?:Str|Bytes)?\(b?{_VALUE}")
 _OPTION = re.compile(
-    rf"(?i)(?<!\S)--?[a-z-]{{0,40}}(?:passw(?:or)?d|passphrase|secret|token|(?:api|access)-?key)[ =]{_VALUE}"
+    rf"(?i)(?:(?<!\S)--?(?:[a-z-]{{0,40}}token|{_STRONG})[ =]"
+    rf"|\b(?:setenv|set -\w{{1,3}})[ \t]{{1,3}}{_STRONG}[ \t]{{1,3}}){_VALUE}"
 )
 _HEADER = re.compile(
     r"(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]{0,40}(?:auth|key|token|secret)[a-z-]{0,40})"
@@ -149,7 +156,8 @@ _PATTERNS = [
     (words.split(), pattern)
     for words, pattern in (
         ("secret", _WRAPPED),
-        ("pass secret token key", _OPTION),
+        ("pass secret token key credential auth session csrf", _OPTION),
+        ("pass secret token key credential auth session csrf", _BESIDE),
         ("authorization cookie x-", _HEADER),
         ("bearer basic ssws digest negotiate", _SCHEME),
         ("-u", _CURL),
@@ -162,11 +170,14 @@ _LABELS = (_LABELLED, _LABELLED_WEAK, _ELEMENT, _PAIR)
 # Words that stand where a secret would and are none: flags, placeholders, masks, calls, types.
 HARMLESS = re.compile(
     r"(?i)(true|false|none|null|yes|no|on|off|\*+|x{3,}|\.{3,}|\d{1,5}|<redacted>|<[a-z_ -]+>|\$\{?\w+\}?"
-    r"|[a-z_][a-z_.]*[(\[].*|str|bytes|string|optional|required)"
+    r"|[a-z_][a-z_.]*[(\[].*|str|bytes|string|optional|required"
+    r"|(?:self|cls|args|options|opts|config|settings|kwargs|params|request|os)(?:\.[a-z_]\w*)+)"
 )
+_NAME = re.compile(r"[A-Za-z_.]{1,40}[\"']?[,)}\]]*")  # what stands behind a header's name in a program
 _PATH = re.compile(r"(?:/[\w.+@-]+)+/?")
 _WORD = re.compile(r"[A-Za-z0-9+/=]+")
 _CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{32}")  # beside a bare `key`, the index of a table; beside `api_key` a secret
 _MIN_RANDOM = 16
 # Every format of the table holds a run of this length.
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{14}")
@@ -276,11 +287,15 @@ def _is_harmless(match: re.Match[str], value: str) -> bool:
     value = value.strip()
     if HARMLESS.fullmatch(value):
         return True
+    if match.re is _HEADER:
+        return _NAME.fullmatch(value) is not None
     if match.re is not _LABELLED_WEAK:
         return False
     name = match["name"].lower()
     if name in ("pwd", "pass") and not _PATH.fullmatch(value):
         return not (re.search(r"\d|[^\w\s]", value) and re.search("[A-Za-z]", value))
+    if name == "key" and _DIGEST.fullmatch(value):
+        return "user" not in match.string  # kaggle.json has both
     return _HARMLESS_KEY.fullmatch(name) is not None or not looks_random(value)
 
 

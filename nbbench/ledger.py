@@ -137,6 +137,55 @@ class Hunk:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeHunk:
+    """A piece of a difference that can be applied without the others.
+
+    Lines of a Python file, or, without `lines`, the file as a whole: added, deleted, renamed, or replaced
+    where it is no Python source. A path is empty where there is no such file.
+    """
+
+    base_path: str
+    head_path: str
+    lines: Hunk | None = None
+
+    @property
+    def whole(self) -> str:
+        """What happens to the file as a whole; '' where only lines of it change."""
+        if self.lines is not None:
+            return ""
+        if self.base_path and self.head_path:
+            return "replaced" if self.base_path == self.head_path else "renamed"
+        return "added" if self.head_path else "deleted"
+
+    @property
+    def place(self) -> str:
+        """Where it stands: `path:first-last` in head, or in base where it only takes lines away."""
+        if self.lines is None:
+            moved = self.whole == "renamed"
+            return f"{self.base_path} → {self.head_path}" if moved else self.head_path or self.base_path
+        new = self.lines.added
+        path, first = (
+            (self.head_path, self.lines.head_start) if new else (self.base_path, self.lines.base_start)
+        )
+        last = first + len(new or self.lines.removed) - 1
+        return f"{path}:{first}" + (f"-{last}" if last > first else "")
+
+    @property
+    def change(self) -> str:
+        """What it does: `-1 +2` lines, or what happens to the file."""
+        return self.whole or f"-{len(self.lines.removed)} +{len(self.lines.added)}"  # type: ignore[union-attr]
+
+    def holds(self, place: str) -> bool:
+        """Whether a line (`path:line`, of base or head) stands in it, or in a file that comes or goes."""
+        path, _, number = place.rpartition(":")
+        if self.lines is None:
+            return path in (self.base_path, self.head_path)
+        head = path == self.head_path and 0 <= int(number) - self.lines.head_start < len(self.lines.added)
+        base = path == self.base_path and 0 <= int(number) - self.lines.base_start < len(self.lines.removed)
+        return head or base
+
+
+@dataclass(frozen=True, slots=True)
 class FileDiff:
     """How a file differs between two trees; a path is empty where there is no such file."""
 

@@ -56,6 +56,11 @@ def format_seconds(value: float) -> str:
     return f"{format_number(float(f'{value / scale:.4g}'))} {prefix}s"
 
 
+def format_clock(seconds: float) -> str:
+    """Seconds as minutes and seconds: 12:05."""
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
 def format_bytes(value: float) -> str:
     """Bytes with a binary prefix: 33.5 MiB."""
     size = float(value)

@@ -6,7 +6,6 @@ One function for each destination: `clean` and `clean_lines` for a line or lines
 
 from __future__ import annotations
 
-import html
 import re
 import shlex
 import unicodedata
@@ -73,6 +72,8 @@ def for_terminal(text: str) -> str:
 
 def for_html(text: str) -> str:
     """`text` on one line as HTML that shows it as it is, in attributes too."""
+    import html  # its table of entities is long, and most commands write no page
+
     return html.escape(clean(text))
 
 
@@ -162,4 +163,15 @@ def _utc(moment: datetime) -> datetime:
 
 def exactly(label: str) -> str:
     """A pattern that matches this series alone, quoted so that it can be pasted into a shell."""
-    return shlex.quote(re.escape(label))
+    return shell_word(re.escape(label))
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a command line, on one line and printable: bash reads `$'\\x1b'` as it was."""
+    if text.isprintable():
+        return shlex.quote(text)
+    inner = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text.replace("\\", "\\\\").replace("'", "\\'")
+    )
+    return f"$'{inner}'"

@@ -116,6 +116,7 @@ def judged(
         bandwidths=bandwidths_of(ledgers or {}, figures, legacy, dtype) if legacy else (),
         maps_again=maps_again(run.mapped_most),
         malloc_pinned_by=pinned_malloc(given),
+        profiled=bool(given.get("NB_PROFILER_OUT")),
         legacy_bytes_per_pixel=legacy,
         conditions=_conditions(run, given, dtype),
     )

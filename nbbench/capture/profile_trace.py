@@ -1,4 +1,4 @@
-"""The profiler's traces made small enough for an evidence folder, still traces that viewers open."""
+"""The profiler's trace made small enough for an evidence folder, still one that viewers open."""
 
 from __future__ import annotations
 
@@ -10,33 +10,26 @@ from typing import Any
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_value
 
-MAX_TRACE_BYTES = 5 * 1024 * 1024  # what the subject's automation commits at most, for all traces together
+MAX_TRACE_BYTES = 5 * 1024 * 1024  # what the subject's automation commits at most
 # A trace is parsed as a whole; beyond this that would take several GB of memory.
 _MAX_RAW_BYTES = 300 * 1024 * 1024
-_TRACES = 3
 _RESERVE = 1024  # metadata and the note about what was dropped
 _KEPT_KEYS = ("schemaVersion", "displayTimeUnit", "baseTimeNanoseconds", "traceName")
 
 
-def keep_traces(first: Path, folder: Path, secrets: tuple[str, ...]) -> list[str]:
-    """Write the traces that lie beside `first` (one a test, the first few) into the folder; gives notes.
+def keep_trace(path: Path, folder: Path, secrets: tuple[str, ...]) -> list[str]:
+    """Write the trace at `path` into the folder, small enough and without credentials; gives notes.
 
     Raises HostError when the disk refuses.
     """
-    more = sorted(first.parent.glob(f"{first.stem}-*{first.suffix}"), key=lambda p: (len(p.name), p.name))
-    notes = [f"{len(more) + 1 - _TRACES} more traces are left out"] if len(more) >= _TRACES else []
-    paths = [first, *more][:_TRACES]
-    for path in paths:
-        try:
-            found, note = trimmed_trace(path, MAX_TRACE_BYTES // len(paths))
-        except FileNotFoundError:
-            notes.append(f"{path.name} was not written: the test ended before its profile did")
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            notes.append(f"{path.name} is left out: it is no trace that can be read ({error})")
-        else:
-            write_bytes(folder / path.name, _dump(redact_value(found, secrets)))
-            notes += [note] if note else []
-    return notes
+    try:
+        found, note = trimmed_trace(path)
+    except FileNotFoundError:
+        return [f"{path.name} was not written: the test ended before its profile did"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return [f"{path.name} is left out: it is no trace that can be read ({error})"]
+    write_bytes(folder / path.name, _dump(redact_value(found, secrets)))
+    return [note] if note else []
 
 
 def trimmed_trace(path: Path, limit: int = MAX_TRACE_BYTES) -> tuple[dict[str, Any], str]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
 from nbbench.capture.guards import is_isolated, is_pytest
-from nbbench.capture.profile_trace import keep_traces
+from nbbench.capture.profile_trace import keep_trace
 from nbbench.capture.session import CaptureRequest, Session, load_text
 from nbbench.capture.snapshots import package_changes, tree_changes
 from nbbench.capture.test_records import copy_record, read_test_records
@@ -112,7 +112,7 @@ def _finish(session: Session, ended: GuardedRun) -> None:
     session.request.say("reading the figures …")
     session.capture = _optional(session, "the figures", lambda: _with_findings(session, capture), capture)
     if session.request.profile:
-        session.notes += keep_traces(session.scratch / "profile.json", session.folder, session.secrets)
+        session.notes += keep_trace(session.scratch / "profile.json", session.folder, session.secrets)
     _seal(session)
 
 

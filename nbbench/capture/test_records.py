@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from nbbench.captured import OperatorCost, TestRecord, TestRun
+from nbbench.captured import TestRecord, TestRun
 from nbbench.record.redact import redact_value
 
 # Both logs may take 7 MB of a folder's 20, a profile 5.
@@ -62,7 +62,7 @@ def read_test_records(path: Path) -> TestRun:
 
 def parse_test_records(lines: Iterable[bytes]) -> TestRun:
     """The run that these lines tell of. Lines that cannot be used are left out, and counted."""
-    known: dict[str, Any] = {"problems": [], "operators": []}
+    known: dict[str, Any] = {"problems": []}
     unreadable = 0
     tests: dict[str, TestRecord] = {}  # by nodeid, in the order of their beginning
     for data in filter(bytes.strip, lines):
@@ -72,8 +72,7 @@ def parse_test_records(lines: Iterable[bytes]) -> TestRun:
             unreadable += 1
     if unreadable:
         known["problems"].append(f"{unreadable} lines of the test records could not be read")
-    operators = sorted(known.pop("operators"), key=lambda row: -row.self_s)
-    return msgspec.convert({**known, "tests": tuple(tests.values()), "operators": operators}, TestRun)
+    return msgspec.convert({**known, "tests": tuple(tests.values())}, TestRun)
 
 
 def _take(line: Mapping[str, Any], known: dict[str, Any], tests: dict[str, TestRecord]) -> None:
@@ -91,7 +90,5 @@ def _take(line: Mapping[str, Any], known: dict[str, Any], tests: dict[str, TestR
         known.update(session, started=True)
     elif kind == "collect_error":
         known["problems"].append(f"{line['nodeid']} could not be collected")
-    elif kind == "profile":
-        known["operators"] += msgspec.convert(line["operators"], list[OperatorCost])
     elif kind == "problem":
         known["problems"].append(f"the pytest plugin met a problem: {line['text']}")

@@ -219,6 +219,8 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
+        if app.json or "--json" in arguments:
+            _put_json(error.format_message(), "see `nbbench COMMAND --help`", error.exit_code)
         with suppressed(err=True):
             error.show()
         return error.exit_code
@@ -246,19 +248,25 @@ def _clean(text: str) -> str:
     return redact_text(text, os.environ)
 
 
+def _put_json(sentence: str, hint: str, exit_code: int) -> None:
+    shown = {"schema": "nbbench.error/1", "error": sentence, "hint": hint, "exit_code": exit_code}
+    try:
+        put(json.dumps(shown))
+    except OSError:  # the error is that stdout cannot be written
+        drop(err=False)
+
+
 def _report(app: App, error: NbbenchError) -> int:
-    sentence = _clean(str(error))
+    from nbbench.words import clean
+
+    sentence = clean(_clean(str(error)))
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     if app.json:
-        shown = {"schema": "nbbench.error/1", "error": sentence, "hint": error.hint}
-        try:
-            put(json.dumps(shown | {"exit_code": error.exit_code}))
-        except OSError:  # the error is that stdout cannot be written
-            drop(err=False)
+        _put_json(sentence, error.hint, error.exit_code)
     put(f"nbbench: {sentence}", err=True)
     if error.hint:
-        put(f"  hint: {error.hint}", err=True)
+        put(f"  hint: {clean(error.hint)}", err=True)
     if app.verbose:
         put(_clean(traceback.format_exc()), err=True)
     return error.exit_code

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import html_option, markdown_option, pattern
+
+if TYPE_CHECKING:
+    from nbbench.report.blocks import Block
+    from nbbench.work.explanation import Explanation
 
 
 @click.command()
@@ -20,6 +26,11 @@ from nbbench.cli.options import html_option, markdown_option, pattern
 @click.option(
     "--lines", type=click.IntRange(min=0), default=15, show_default=True, help="Lines shown a workload."
 )
+@click.option(
+    "--hunks",
+    is_flag=True,
+    help="Find the hunks of the diff that cause each change: subsets of them are recorded.",
+)
 @html_option
 @markdown_option
 @click.pass_obj
@@ -29,6 +40,7 @@ def explain(
     head: str | None,
     bench: str | None,
     lines: int,
+    hunks: bool,
     html: str | None,
     markdown: str | None,
 ) -> int:
@@ -40,6 +52,10 @@ def explain(
 
     Ledgers that are not there yet are recorded, which needs one small run a tree. Without a
     registered subject the committed ledgers do, and lines are matched by function names.
+
+    With --hunks the smallest set of the diff's hunks is found that gives each change, with the part that
+    each hunk carries; the others are shown to be innocent. Combinations that do not run are skipped. What
+    was recorded is kept: an interrupted search goes on where it was.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.event_ends import event_ends, find_event
@@ -53,6 +69,29 @@ def explain(
     else:
         raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
     found = explain_commits(app.settings, *ends, pattern(bench) if bench is not None else None, say=app.say)
-    blocks = explain_blocks(found, lines=lines)
-    app.report("explain", explain_payload(found), blocks, markdown=markdown, html=html)
-    return EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
+    blocks, payload = explain_blocks(found, lines=lines), explain_payload(found)
+    code = EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
+    if hunks:
+        code = _add_hunks(app, found, blocks, payload) or code
+    app.report("explain", payload, blocks, markdown=markdown, html=html)
+    return code
+
+
+def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[str, Any]) -> int:
+    """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
+    from nbbench.cli.signals import interrupt_code
+    from nbbench.errors import EXIT_OK
+    from nbbench.measure.lock import measuring
+    from nbbench.report.hunks import hunk_blocks, hunk_payload
+    from nbbench.work.hunk_causes import HunkSearch
+    from nbbench.work.hunks import find_hunks
+
+    search, code = HunkSearch(found.base, found.head), EXIT_OK
+    try:
+        with measuring(app.settings.state_dir):
+            find_hunks(app.settings, search, found.diffs, found.host or (), say=app.say)
+    except KeyboardInterrupt as error:
+        code = interrupt_code(error)
+    blocks[1:1] = hunk_blocks(search)
+    payload["hunks"] = hunk_payload(search)
+    return code

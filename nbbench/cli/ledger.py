@@ -52,7 +52,8 @@ def ledger(
     For a single COMMIT: where its bytes go, the line that ran when most were alive, and the
     fusion headroom: what each function moves against what one fused kernel in its place would.
 
-    With --scaling: exact polynomials in N of bytes, operations, peak and host steps, from small runs.
+    With --scaling: exact polynomials in N of bytes, operations, peak and host steps, from small runs. Of a
+    range they are recorded too, so that `regressions` finds what grows with another power than before.
 
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
     operations changed, with the time where both sides were measured, and the command that
@@ -67,10 +68,9 @@ def ledger(
     from nbbench.work.work import find_commit
 
     single = bool(span) and ".." not in str(span) and not is_positions(str(span))
-    if (fusion or scaling) and not single:
-        what = "--fusion" if fusion else "--scaling"
-        raise UsageError(f"{what} is for a single commit", hint="give a COMMIT, not a range")
-    if span and scaling:
+    if fusion and not single:
+        raise UsageError("--fusion is for a single commit", hint="give a COMMIT, not a range")
+    if span and single and scaling:
         return _laws(app, find_commit(app.settings, span), bench, html, markdown)
     bench = bench or load_profile(app.settings).range_workloads
     if span and single:
@@ -85,7 +85,7 @@ def ledger(
         commits = by_position(kept, span, app.settings.measured_path)
     else:
         commits = select(open_subject(app.settings), span)
-    steps, workloads, any_recorded = _steps(app, commits, bench)
+    steps, workloads, any_recorded = _steps(app, commits, bench, scaling)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
     app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, html=html)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
@@ -114,7 +114,9 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
     return found
 
 
-def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep], list[str], bool]:
+def _steps(
+    app: App, commits: list[Commit], bench: str, scaling: bool
+) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.share import MOST_JOBS
     from nbbench.measure.host import counts_host, known_host, workload_host
@@ -127,7 +129,7 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
     from nbbench.work.repeats import range_again
     from nbbench.work.steps import find_steps
     from nbbench.work.timing import load_times
-    from nbbench.work.work import line_match
+    from nbbench.work.work import commit_scales, line_match
 
     wanted = workload_names(app.settings, pattern(bench))
     subject = subject_or_none(app.settings)
@@ -144,6 +146,8 @@ def _steps(app: App, commits: list[Commit], bench: str) -> tuple[list[WorkStep],
             host = workload_host(app.settings, compared, wanted, app.say)
         if range_again(app.settings, compared, kept, host, app.say):
             kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
+    if scaling:
+        commit_scales(app.settings, compared, None, "", say=app.say)
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
     times = load_times(app.settings, compared, wanted, say=app.say)
     time_of = times.between if times else lambda *_: None

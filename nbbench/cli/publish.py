@@ -13,6 +13,7 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import project_option
+from nbbench.errors import InconclusiveError
 
 if TYPE_CHECKING:
     from nbbench.config import Settings
@@ -37,6 +38,10 @@ def publish(app: App, page_only: bool) -> None:
         html.mkdir(parents=True, exist_ok=True)
         write_page(html / PAGE, page_text(app.settings))
     else:
+        if not any(path.is_file() for path in app.settings.results_dir.glob("*/*-*.json")):
+            raise InconclusiveError(
+                "there are no results to publish", hint="measure with `nbbench run` first"
+            )
         app.say("asv publish …")
         run_asv(app.settings, ["publish"])
     paths = [html / name for name in ("index.html", PAGE)]
@@ -77,12 +82,11 @@ def page_text(settings: Settings) -> str:
         flags = current_flags(store, events, settings.plan)
         series, commits, not_judged = store.series(samples=False), store.commits(), store.not_judged()
         project, nothing = store.project, nothing_judged(store)
-    source, own = f"project {project}", project == own_project(settings)
+    own, name = project == own_project(settings), project
     planned = own and settings.plan in plans(settings)
     if own and (subject := subject_or_none(settings)) is not None:
         clone = Path(subject.source)
         name = clone.parent.name if clone.name == ".git" else clone.name.removesuffix(".git")
-        source = f"branch {settings.branch} of {name}"
     undirected = (event for event in events if event.direction is EventDirection.CHANGE)
     flags = [flag if planned else replace(flag, plan="") for flag in flags]
     return render_site(
@@ -91,8 +95,8 @@ def page_text(settings: Settings) -> str:
         commits,
         not_judged=not_judged,
         nothing=nothing,
-        title=f"Regressions of {settings.branch} for {settings.plan}" if planned else f"Changes of {project}",
-        source=source,
+        title=f"Regressions for {settings.plan}" if planned else f"Changes of {project}",
+        source=f"branch {settings.branch} of {name}" if own else f"project {project}",
         generated_at=datetime.now(UTC),
         trees={commit.hash for commit in commits if commit.tree},
     )

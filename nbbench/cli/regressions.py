@@ -31,6 +31,7 @@ def regressions(
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.history.history import current_flags, nothing_judged, up_to_date
     from nbbench.model import EventDirection, Flag, FlagState
+    from nbbench.record.projects import own_project
     from nbbench.record.refresh import open_store, result_notes
     from nbbench.report.events import event_machines, is_open, regressions_blocks
     from nbbench.report.not_judged import plain_not_judged
@@ -39,7 +40,8 @@ def regressions(
     with open_store(app.settings) as store:
         events = up_to_date(app.settings, store)
         info = store.run_info()
-        flags = current_flags(store, events, plan_item(app, plan))
+        item = plan_item(app, plan) if store.project == own_project(app.settings) else ""
+        flags = current_flags(store, events, item)
         not_judged = store.not_judged()
         trees = {commit.hash for commit in store.commits() if commit.tree}
         for note in result_notes(store):

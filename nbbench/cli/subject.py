@@ -62,10 +62,11 @@ def use(app: App, source: str) -> None:
     """Register a clone of the subject (used in place, never written to), or clone a URL."""
     from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import clone, register
+    from nbbench.words import escaped
 
     path = Path(source).expanduser()
     if not path.exists() and (":" in source or source.endswith(".git")):
-        app.say(f"cloning {url_without_login(source)} …")
+        app.say(f"cloning {escaped(url_without_login(source))} …")
         path = clone(app.settings, source)
     if not path.exists():
         raise UsageError(

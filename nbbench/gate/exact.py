@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
+from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
@@ -17,7 +18,9 @@ from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_
 from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import machine_failed
+from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say, line_list
@@ -26,7 +29,7 @@ from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.repeats import recorded_again
 from nbbench.work.scaling import OrderChange, diff_orders
-from nbbench.work.work import line_match
+from nbbench.work.work import line_match, source_diff, source_place
 from nbbench.workloads import suite_workloads
 
 _NOTHING = HostWork("", "")
@@ -39,7 +42,8 @@ class ExactWork:
 
     `diffs` are of workloads that ran on both sides, `host` the host work that moved, `host_equal` the series
     of which none did, `orders` and `orders_equal` the same of how scales grow; `lost` ran at base and cannot
-    at head; `not_judged` are all others.
+    at head; `not_judged` are all others. `all_host` has every difference of host work, `sides` that of base
+    and head, `changed` the code that the diff rewrites.
     """
 
     diffs: tuple[LedgerDiff, ...] = ()
@@ -49,6 +53,9 @@ class ExactWork:
     host_equal: tuple[str, ...] = ()
     orders: tuple[OrderChange, ...] = ()
     orders_equal: tuple[str, ...] = ()
+    all_host: tuple[HostDiff, ...] = ()
+    sides: tuple[Mapping[str, HostWork], ...] = ()
+    changed: Changed = field(default_factory=lambda: Changed({}))
 
     @property
     def new_images(self) -> list[str]:
@@ -137,6 +144,7 @@ def _with_host(
     if not names:
         return work
     moved: list[HostDiff] = []
+    every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
     if counts_host(settings):
         sides = workload_host(settings, ends, names, say)
@@ -163,11 +171,34 @@ def _with_host(
             not_judged.append(NotJudged(series, NotJudgedReason.FAILING, detail=detail))
         elif after.error:
             lost.append(lost_verdict(series, after.error))
-        elif found := [diff for diff in diff_host(before, after, match) if diff.counts]:
-            moved += found
         else:
-            equal.append(series)
-    return ExactWork(work.diffs, tuple(lost), tuple(not_judged), tuple(moved), tuple(equal))
+            every += (diffs := diff_host(before, after, match))
+            moved += (found := [diff for diff in diffs if diff.counts])
+            equal += [] if found else [series]
+    return replace(
+        work,
+        lost=tuple(lost),
+        not_judged=tuple(not_judged),
+        host=tuple(moved),
+        host_equal=tuple(equal),
+        all_host=tuple(every),
+        sides=tuple(sides),
+        changed=_changed(settings, *ends),
+    )
+
+
+def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
+    """The code of head that the diff rewrites; without a subject nobody knows."""
+    subject, files = subject_or_none(settings), source_diff(settings, base, head)
+    if subject is None or files is None:
+        return Changed({}, others=("a file",))
+    folder = source_place(settings)[1]
+
+    def source(path: str) -> str:
+        name = path.removeprefix(f"{folder}/")
+        return git(subject.git_dir, ["cat-file", "blob", f"{head.tree}:{name}"]).decode("utf-8", "replace")
+
+    return changed_code(files, other_files(subject.git_dir, base.tree, head.tree), source)
 
 
 def _with_orders(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import median
 
 from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
-from nbbench.gate.session import SeriesState
+from nbbench.gate.session import CHECK_PAIRS, SeriesState
 from nbbench.history.causes.facts import SAME_WORK, work_record
 from nbbench.host import HostMetric, host_cause, host_series
 from nbbench.measure.pair import SIDES
@@ -24,9 +24,10 @@ from nbbench.model import (
     NotJudged,
     NotJudgedReason,
     Outcome,
+    Phase,
     SeriesKey,
 )
-from nbbench.stats.paired import PairDecision
+from nbbench.stats.paired import PairDecision, look_at_pairs
 from nbbench.verdicts import Verdict
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
@@ -38,6 +39,9 @@ _OF_DIRECTION = {
     EventDirection.CHANGE: Outcome.CHANGED,
 }
 _OF_DECISION = {"slower": 1, "faster": -1, "equivalent": 0}
+MOST_UNSEEN = math.log(1.5)
+"""The largest loss that pairs may miss of a warm run with another number: counts alone do not answer it."""
+
 EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.REGRESSED: 3,
     Outcome.NOT_COMPARABLE: 4,
@@ -232,7 +236,27 @@ def _measured_verdict(state: SeriesState, cause: Cause | None) -> Verdict:
         head_value=after,
         unit=state.metric.unit,
     )
-    return blank if state.decision is None else _decided(state, state.decision, blank, cause)
+    found = blank if state.decision is None else _decided(state, state.decision, blank, cause)
+    return _with_counted(state, found)
+
+
+def _with_counted(state: SeriesState, found: Verdict) -> Verdict:
+    """The verdict with what exact work says of the series: where nothing can have become slower, a loss of
+    time that fresh processes did not confirm is none."""
+    if state.counted is None or found.outcome not in (Outcome.INCONCLUSIVE, Outcome.UNCHANGED):
+        return found
+    look = look_at_pairs(state.log_ratios, state.margin)
+    least = MOST_UNSEEN if state.metric.phase is Phase.WARM else math.inf
+    shown = not look.slower and look.n >= CHECK_PAIRS // 2 and look.sees <= least
+    if found.outcome is Outcome.INCONCLUSIVE and (
+        state.counted.sure or (state.counted.settles and shown and not state.suspect)
+    ):
+        found = replace(found, outcome=Outcome.UNCHANGED)
+    if found.outcome is Outcome.UNCHANGED and state.counted.settles:
+        figures = {"n": look.n, "effect": look.effect, "sees": _finite(look.sees), "slower": look.slower}
+        checked = EvidenceRecord("checked", figures | {"disturbed": state.disturbed})
+        return replace(found, evidence=(state.counted.record, checked))
+    return replace(found, evidence=(state.counted.record, *found.evidence))
 
 
 def measured_evidence(state: SeriesState) -> tuple[EvidenceRecord, ...]:

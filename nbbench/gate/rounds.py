@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nbbench.budget import Budget
-from nbbench.gate.session import GateSession
+from nbbench.gate.session import CHECK_S, GateSession
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, PairedRunner
 from nbbench.measure.slices import Sample
@@ -44,18 +44,24 @@ class Tally:
 
 
 def clean_round(
-    runner: PairedRunner, series: Sequence[GateSeries], budget: Budget, tally: Tally
+    runner: PairedRunner,
+    series: Sequence[GateSeries],
+    budget: Budget,
+    tally: Tally,
+    checked: Container[GateSeries] = (),
 ) -> Iterator[tuple[GateSeries, Pair]]:
     """One round's pairs as they come in; disturbed ones are measured again while budget and retries last.
 
-    A pair that will be measured again comes without figures, so that its reason is known at any time.
+    A pair that will be measured again comes without figures, so that its reason is known at any time. Those
+    of `checked` are taken as they are.
     """
     todo = list(series)
     for attempt in range(RETRIES + 1):
         again = []
         for item, pair in runner.measure(todo):
             tally.pairs += 1
-            if pair.disturbed and attempt < RETRIES and not tally.hopeless and not budget.spent:
+            again_if = pair.disturbed and attempt < RETRIES and item not in checked
+            if again_if and not tally.hopeless and not budget.spent:
                 tally.repeated[pair.disturbed] += 1
                 again.append(item)
                 yield item, Pair(Sample(None), Sample(None), disturbed=pair.disturbed)
@@ -82,14 +88,17 @@ def run_rounds(
 
     `series` are those of the session, in its order. What was measured before an exception is in the session.
     """
-    turn = 0
+    turn, begun = 0, budget.elapsed_s
     states = dict(zip(series, session.states, strict=True))
     while session.open and not budget.spent:
         turn += 1
         due = {state.label for state in session.due}
         todo = [item for item in states if item.label in due]
-        for item, pair in clean_round(runner, todo, budget, tally):
+        checked = {item for item in todo if states[item].checked}
+        for item, pair in clean_round(runner, todo, budget, tally, checked):
             states[item].take(pair)
+        if budget.elapsed_s - begun > CHECK_S:
+            session.hurry()
         if session.conclude():
             runner.renew()  # a regression is confirmed by processes of a new server
         settled = len(session.states) - len(session.open)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from statistics import median
 
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
+from nbbench.gate.counted import counted_work, with_prices
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
 from nbbench.gate.rounds import Tally, run_rounds
@@ -40,6 +42,8 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict
 from nbbench.words import Say, exactly
+from nbbench.work.price import Amounts, amounts, fit_costs
+from nbbench.work.timing import load_times, timed_work
 from nbbench.workloads import workload_of
 
 START_PHASES = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
@@ -68,6 +72,7 @@ class _Found:
     exact: list[Verdict] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
     session: GateSession = field(default_factory=lambda: GateSession([], 0.01))
+    timed: list[tuple[Amounts, float]] = field(default_factory=list)  # work and seconds: what it costs here
     notes: list[EvidenceRecord] = field(default_factory=list)
     not_judged: list[NotJudged] = field(default_factory=list)
 
@@ -113,7 +118,8 @@ def run_gate(settings: Settings, asked: Asked, say: Say) -> GateReport:
     found.session.finish()
     cause = time_cause(found.exact, found.work.diffs)
     judged = [series_verdict(state, cause) for state in found.session.states]
-    verdicts = (*found.exact, *(one for one in judged if isinstance(one, Verdict)))
+    exact = with_prices(found.exact, found.work, fit_costs(found.timed))
+    verdicts = (*exact, *(one for one in judged if isinstance(one, Verdict)))
     not_judged = [*found.work.not_judged, *found.not_judged]
     not_judged += [one for one in judged if isinstance(one, NotJudged)]
     return replace(
@@ -138,7 +144,7 @@ def _measure(
     else:
         pattern = re.compile(load_profile(settings).gate_workloads)
         found.work = exact_work(settings, asked.base, asked.head, pattern, runner.server, say)
-        _judge_work(settings, asked, commits, found)
+        _judge_work(settings, asked, commits, found, say)
     outcomes = {verdict.outcome for verdict in found.exact}
     if asked.policy == "work":
         phases = [f"time of {phase}" for phase in (*START_PHASES, Phase.WARM)]
@@ -151,7 +157,7 @@ def _measure(
         _pairs(settings, asked, runner, budget, found, say)
 
 
-def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], found: _Found) -> None:
+def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], found: _Found, say: Say) -> None:
     """Judge exact work, and say who accepted the images that changed."""
     images = found.work.new_images
     accepted, by = set(images), "--accept-image"
@@ -159,6 +165,10 @@ def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], fou
         accepted = accepted_images(settings, found.acknowledged, commits, asked.head, images)
         by = "an acknowledged event" if set(images) <= accepted else ""
     found.exact = found.work.verdicts(found.acknowledged, accepted)
+    if any(diff.changed for diff in found.work.diffs) or found.work.all_host:
+        names = [diff.workload for diff in found.work.diffs]
+        times = load_times(settings, (asked.base,), names, say=say)
+        found.timed = timed_work(settings, times, asked.base, names)
     if images:
         found.note("new images", workloads=images, accepted_by=by)
 
@@ -193,12 +203,23 @@ def _pairs(
     try:
         run_rounds(runner, series, found.session, budget=budget, tally=tally, say=say)
     finally:
+        found.timed += _timed_pairs(series, found)
         if tally.pairs:
             found.notes.append(tally.record)
     if warning is not None:
         found.notes.append(warning)
     if noise and (unknown := [s.label for s in states if s.label not in noise and not s.metric.exact]):
         found.note("not calibrated", series=unknown)
+
+
+def _timed_pairs(series: Sequence[GateSeries], found: _Found) -> Iterator[tuple[Amounts, float]]:
+    """The exact work and the seconds of the warm runs of base that pairs timed."""
+    ledgers = {diff.workload: diff.base for diff in found.work.diffs}
+    hosts = found.work.sides[0] if found.work.sides else {}
+    for item, state in zip(series, found.session.states, strict=True):
+        name = workload_of(SeriesKey(item.benchmark, item.version, item.params, "", ""))
+        if name in ledgers and state.metric.role is Role.TIME and state.values["base"]:
+            yield amounts(ledgers[name], hosts.get(name)), median(state.values["base"])
 
 
 def _state(
@@ -212,9 +233,13 @@ def _state(
     accepted = accepted_loss(found.acknowledged, item.label, metric.unit)
     if not accepted and metric.role is Role.TIME:
         accepted = _predicted_loss(found, workload_of(key))
+    counted = None
+    if metric.role is Role.TIME and not accepted:
+        counted = counted_work(found.work, metric.phase, workload_of(key), fit_costs(found.timed), floor)
     return SeriesState(
         item.label,
         floor,
+        counted=counted,
         reproduce=f"nbbench gate --policy time --bench {exactly(item.label)} {ends}",
         metric=metric,
         accepted=accepted,

@@ -12,17 +12,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from nbbench.gate.unseen import CountedWork
 from nbbench.measure.pair import SIDES, Pair
 from nbbench.metrics import Better, Metric, Role
 from nbbench.model import Phase
 from nbbench.stats.fdr import e_select
-from nbbench.stats.paired import EQUIVALENCE_ALPHA, PairDecision, PairEvidence, estimate_pairs
+from nbbench.stats.paired import EQUIVALENCE_ALPHA, PairDecision, PairEvidence, estimate_pairs, look_at_pairs
 
 CONFIRM_ROUNDS = 3
 """Fresh rounds, from a new warm server, whose median has to lie beyond the floor as well."""
 
 CONFIRM_MOST = 6
 """Rounds after which a regression that was not confirmed is refuted."""
+
+CHECK_PAIRS = 6
+"""Pairs of a series of which exact work says that nothing became slower (docs/gate.md): no proof, a look."""
+
+MOST_CHECKED = 20
+"""Pairs after which a loss that the first showed, and exact work rules out, is not looked for any more."""
+
+CHECK_S = 20.0
+"""Seconds after which half as many pairs must do."""
 
 RESOLUTION = math.log(1.03)
 """The change that the gate promises to find, and so the margin of "unchanged". Between it and the smaller
@@ -48,7 +58,8 @@ class SeriesState:
     ``confirming`` are the fresh rounds after a regression was found; ``confirmed`` is None until they say yes
     or no; without ``confirm`` none is needed. ``crashes`` counts failures by side, ``errors`` has the first
     reason of each, ``skipped`` the sides that skip themselves; ``disturbed`` says what disturbed the newest
-    pair that gave no figure, which is no error.
+    pair that gave no figure, which is no error. Where exact work `settles` a series, CHECK_PAIRS pairs are
+    looked at, disturbed or not; only what they show slower is measured on.
     """
 
     label: str
@@ -58,6 +69,7 @@ class SeriesState:
     accepted: float = 0.0
     confirm: bool = True
     resolution: float = RESOLUTION
+    counted: CountedWork | None = None
     log_ratios: list[float] = field(default_factory=list)
     confirming: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
@@ -66,6 +78,9 @@ class SeriesState:
     errors: dict[str, str] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     disturbed: str = ""
+    tries: int = 0
+    wanted: int = CHECK_PAIRS
+    suspect: bool = False
     decision: PairDecision | None = None
     confirmed: bool | None = None
     evidence: PairEvidence = field(init=False)
@@ -89,6 +104,11 @@ class SeriesState:
         return self.metric.better in (Better.LOWER, Better.HIGHER)
 
     @property
+    def checked(self) -> bool:
+        """Whether its time is only checked: exact work settles it, and no pairs speak against that."""
+        return self.counted is not None and self.counted.settles and not self.suspect
+
+    @property
     def crashed(self) -> str:
         """The one side that crashed, often enough to be no accident; '' where none did or both."""
         [side, other] = SIDES if self.crashes["base"] else SIDES[::-1]
@@ -104,7 +124,8 @@ class SeriesState:
         if self.metric.exact:
             return bool(self.log_ratios)
         if self.decision is None or self.decision.decision == "undecided":
-            return len(self.log_ratios) >= MAX_ROUNDS
+            most = MOST_CHECKED if self.counted and self.counted.sure else MAX_ROUNDS
+            return self.tries >= self.wanted if self.checked else len(self.log_ratios) >= most
         return not self.confirms or self.confirmed is not None
 
     @property
@@ -115,6 +136,7 @@ class SeriesState:
 
     def take(self, pair: Pair) -> None:
         """Take one pair into account."""
+        self.tries += 1
         self.rounds += any(one.value is not None or one.error for one in (pair.base, pair.head))
         for side, sample in zip(SIDES, (pair.base, pair.head), strict=True):
             if sample.skipped:
@@ -126,6 +148,8 @@ class SeriesState:
                 self.values[side].append(sample.value)
         self.disturbed = self.disturbed if math.isfinite(pair.log_ratio) else pair.disturbed
         self.add(pair.log_ratio)
+        if self.checked and self.tries >= self.wanted and self.log_ratios:
+            self.suspect = look_at_pairs(self.log_ratios, self.margin).slower
 
     def add(self, log_ratio: float) -> None:
         """Take one round into account; after a regression was found, rounds go to its confirmation."""
@@ -174,6 +198,11 @@ class GateSession:
         series are measured depends on past rounds alone, and leaves their evidence valid.
         """
         return tuple(state for state in self.open if state.confirms) or self.open
+
+    def hurry(self) -> None:
+        """Let half of the pairs do where time is only checked."""
+        for state in self.states:
+            state.wanted = CHECK_PAIRS // 2
 
     def conclude(self) -> bool:
         """Decide what can be decided; True when a regression was found that now needs its confirmation."""

@@ -13,9 +13,10 @@ from nbbench.history.telemetry import machine_jump
 from nbbench.host import IMPORT_WORKLOAD
 from nbbench.ledger import Ledger
 from nbbench.metrics import Role, change_role, phase_of
-from nbbench.model import ChangePoint, ProcessRecord, SeriesKey
+from nbbench.model import ChangePoint, EvidenceRecord, ProcessRecord, SeriesKey
 from nbbench.work.host_diff import HostDiff, diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
+from nbbench.work.scaling import diff_scales
 from nbbench.workloads import ledger_families, workload_of
 
 _NEIGHBOURS = 5
@@ -31,7 +32,7 @@ class Around:
         self._records = _by_commit(history.records)
         self._setups = history.setups
         self._tolerance = history.tolerance
-        self._host = history.host
+        self._host, self._scaled = history.host, history.scaled
         self._diffs: dict[tuple[str, int, int], LedgerDiff | None] = {}
 
     def same_tree(self, lo: int, hi: int) -> bool:
@@ -82,6 +83,16 @@ class Around:
         kept = (self._host(self.commits[i].tree) for i in range(lo - 1, -1, -1))
         base = {n: one for n, one in next(filter(None, kept), {}).items() if n in names}
         return tuple(one for one in diff_all(base, head) if (one.metric, one.phase) in asked)
+
+    def orders(self, changes: Iterable[ChangePoint], lo: int, hi: int) -> tuple[EvidenceRecord, ...]:
+        """The changes of order behind these, with the lines: `hi` against the nearest scales before `lo`."""
+        keys = [change.key for change in changes if change.unit == "order"]
+        asked = {(workload_of(key), key.benchmark.rpartition(".")[2]) for key in keys}
+        if not asked:
+            return ()
+        kept = (self._scaled(self.commits[i].tree) for i in range(lo - 1, -1, -1))
+        found = diff_scales(next(filter(None, kept), {}), self._scaled(self.commits[hi].tree))
+        return tuple(one.record for one in found if (one.scale, one.quantity.metric) in asked)
 
     def _usable(self, index: int) -> dict[str, Ledger]:
         found = self._ledgers.get(self.commits[index].tree, {})

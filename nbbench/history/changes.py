@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
+from nbbench.growth import ScaledWork
 from nbbench.history.confirmed import Repeats, WorkHistory, repeated
 from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.ledger_series import LEDGER_SERIES
@@ -56,7 +57,8 @@ class History:
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `repeats` holds
     results that were collected more than once, `setups` what each was measured with; images that differ by
-    less than `tolerance` are the same within rounding. `host` gives a tree's host work by line.
+    less than `tolerance` are the same within rounding. `host` gives a tree's host work by line, `scaled` what
+    its scales count.
     """
 
     series: Collection[Series]
@@ -68,6 +70,7 @@ class History:
     setups: Setups = field(default_factory=Setups)
     tolerance: ImageTolerance = ROUNDING
     host: Callable[[str], Mapping[str, HostWork]] = lambda tree: {}
+    scaled: Callable[[str], Mapping[str, ScaledWork]] = lambda tree: {}
 
     def size(self) -> int:
         """How many series there are to judge."""

@@ -71,7 +71,7 @@ def _event(group: Group, around: Around) -> Event:
         cause=cause,
         effect=effect,
         predicted=predicted,
-        evidence=evidence,
+        evidence=(*around.orders(facts.changes, group.lo, group.hi), *evidence),
         changes=tuple(sorted(facts.changes, key=lambda c: (change_role(c), -abs(c.effect), c.key.label))),
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nbbench.history.around import Around
 from nbbench.history.causes import EXACT, exact_cause, work
-from nbbench.host import host_cause
+from nbbench.host import HostMetric, host_cause
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
@@ -124,8 +124,24 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
     for one in known:
         if one.role in _COUNTED and one.change.kind == "exact":
             bundles.setdefault((one.runs, *one.range), []).append(one)
-    decided = {id(p): (p, *_decide(bundle, around)) for bundle in bundles.values() for p in bundle}
-    return [_with_work(*decided[id(p)]) if id(p) in decided else p for p in known]
+    decided: dict[int, Placed] = {}
+    for bundle in bundles.values():
+        direction, cause = _decide(bundle, around)
+        decided |= {id(p): replace(p, direction=direction, cause=cause) for p in bundle}
+    return _with_imports([decided.get(id(p), p) for p in known])
+
+
+def _with_imports(placed: Sequence[Placed]) -> list[Placed]:
+    """What a phase imports is executed and held in memory, too: such counts are the import's, and so is all
+    that would be too little for an event of its own."""
+    importing = {(p.phase, p.range, p.direction) for p in placed if p.cause is Cause.IMPORT}
+
+    def follows(one: Placed) -> bool:
+        if one.cause is not Cause.HOST or (one.phase, one.range, one.direction) not in importing:
+            return False
+        return one.change.unit == HostMetric.MEMORY or not change_metric(one.change).counts(one.change)
+
+    return [replace(one, cause=Cause.IMPORT) if follows(one) else one for one in placed]
 
 
 def _place(change: ChangePoint, around: Around) -> Placed:
@@ -135,10 +151,6 @@ def _place(change: ChangePoint, around: Around) -> Placed:
     if role is Role.HOST and cause is None:
         cause = host_cause(change.unit)
     return Placed(change, min(lo, hi), hi, role, phase_of(change.key), change.direction, runs, cause)
-
-
-def _with_work(one: Placed, direction: EventDirection, cause: Cause) -> Placed:
-    return Placed(one.change, one.lo, one.hi, one.role, one.phase, direction, one.runs, cause)
 
 
 def _decide(bundle: Sequence[Placed], around: Around) -> tuple[EventDirection, Cause]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbbench.config import ImageTolerance, Settings
+from nbbench.growth import ScaledWork
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
@@ -20,7 +21,7 @@ from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
-from nbbench.record.ledger_files import evidence_torch, kept_host
+from nbbench.record.ledger_files import evidence_torch, kept_host, kept_scales
 from nbbench.record.refresh import import_all, no_results, order_notes
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.confirmed import Repeats
     from nbbench.history.setups import Setups
 
-RULES = 9
+RULES = 10
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -54,11 +55,16 @@ def load_history(
     def host(tree: str) -> Mapping[str, HostWork]:
         return kept_host(results_dir, tree, torch, PYTHON) if results_dir else {}
 
+    @cache
+    def scaled(tree: str) -> Mapping[str, ScaledWork]:
+        return kept_scales(results_dir, tree, torch, PYTHON) if results_dir else {}
+
     return History(
         series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],
         commits=commits,
         ledgers=by_torch.get(torch, {}),
         host=host,
+        scaled=scaled,
         records=records,
         stored=StoredCurves(store, CommitOrder(commits), machine),
         repeats=_repeats(store, machine, records),

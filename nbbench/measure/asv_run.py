@@ -21,6 +21,7 @@ from nbbench.measure.process_env import asv_process_environment
 from nbbench.model import Commit
 from nbbench.record.atomic import write_text
 from nbbench.record.machines import machine_name
+from nbbench.units import format_clock
 from nbbench.words import last_line
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
@@ -184,12 +185,8 @@ class _Progress:
         if (match := _COMMIT_LINE.search(line)) is None:
             return
         spent, done, all_of_them = time.monotonic() - self._started, self._count, len(self._commits)
-        left = f", {_clock(spent / done * (all_of_them - done))} left" if done else ""
+        left = f", {format_clock(spent / done * (all_of_them - done))} left" if done else ""
         self._count += 1
         commit = self._commits.get(match[1])
         title = f"{commit.date:%Y-%m-%d} {commit.subject[:60]}" if commit else ""
-        self._show(f"[{self._count}/{all_of_them}, {_clock(spent)}{left}] {match[1]} {title}")
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+        self._show(f"[{self._count}/{all_of_them}, {format_clock(spent)}{left}] {match[1]} {title}")

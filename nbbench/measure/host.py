@@ -8,7 +8,7 @@ from contextlib import closing
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
-from nbbench.measure.ledgers import ensure_kept, open_tree
+from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_tree
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import invoke
@@ -54,10 +54,10 @@ def record_host_work(
     """
     if not wanted:
         return
-    bare = WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
-    with closing(bare) as server:
-        for number, (commit, names) in enumerate(wanted.items(), start=1):
-            say(f"host work [{number}/{len(wanted)}] {commit.short} {commit.date:%Y-%m-%d}")
+    with closing(bare_server()) as server:
+        progress = TreeProgress(say, "host work", len(wanted))
+        for commit, names in wanted.items():
+            progress.begin(commit)
             try:
                 ensure_kept(settings, commit)
                 environment = open_tree(settings, server, commit, bare=True)
@@ -66,3 +66,8 @@ def record_host_work(
                     invoke(settings, server, environment, "benchmarks.host:write", **asked)
             except InconclusiveError as error:
                 say(f"{commit.short}: {error}")
+
+
+def bare_server() -> WarmServer:
+    """A server for counting host work: it holds nothing but torch, and hashes alike each time."""
+    return WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})

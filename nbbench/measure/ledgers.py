@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
@@ -22,8 +24,24 @@ from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
+from nbbench.units import format_clock
 from nbbench.words import Say
 from nbbench.workloads import suite_workloads
+
+
+class TreeProgress:
+    """Says which tree is recorded now, of how many, and about how long the rest will take."""
+
+    def __init__(self, say: Say, what: str, total: int) -> None:
+        self._say, self._what, self._total = say, what, total
+        self._number, self._began = 0, time.monotonic()
+
+    def begin(self, commit: Commit) -> None:
+        """Name the next commit."""
+        done, self._number = self._number, self._number + 1
+        rest = (time.monotonic() - self._began) / max(done, 1) * (self._total - done)
+        left = f", {format_clock(rest)} left" if done else ""
+        self._say(f"{self._what} [{self._number}/{self._total}{left}] {commit.short} {commit.date:%Y-%m-%d}")
 
 
 def open_tree(
@@ -33,18 +51,33 @@ def open_tree(
 
     Another `slot` is another server of the same tree. A `bare` one has not imported the subject.
     """
-    subject = open_subject(settings)
-    if not commit.tree:
-        raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
-    folder = extract_tree(
-        subject.git_dir, commit.hash, commit.tree, settings.measured_path, settings.env_dir / "trees"
-    )
+    folder = tree_folder(settings, commit)
     environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
+    open_folder(settings, server, environment, slot=slot, bare=bare)
+    return environment
+
+
+def tree_folder(settings: Settings, commit: Commit) -> Path:
+    """Where a commit's tree is extracted. Raises InconclusiveError where it has no measured path."""
+    git_dir, path = open_subject(settings).git_dir, settings.measured_path
+    if not commit.tree:
+        raise InconclusiveError(f"commit {commit.short} has no {path}")
+    return extract_tree(git_dir, commit.hash, commit.tree, path, settings.env_dir / "trees")
+
+
+def open_folder(
+    settings: Settings,
+    server: warm_client.WarmServer,
+    environment: Mapping[str, str],
+    *,
+    slot: str = "",
+    bare: bool = False,
+) -> None:
+    """Have the server hold the suite of the extracted tree that the environment names."""
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
     preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
-    return environment
 
 
 def known_ledgers(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, Ledger]:
@@ -110,19 +143,22 @@ def commit_ledgers(
     found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
     if torch != installed_torch():
         return found
+    if subject_or_none(settings) is None:
+        if short := [tree for tree, kept in found.items() if not kept.keys() >= set(workloads)]:
+            say(
+                f"{len(short)} of {len(found)} trees lack ledgers on record; a registered subject brings them"
+            )
+        return found
     lacks = {c.tree: lacking(settings.results_dir, c.tree, torch, workloads) for c in commits}
     missing = {c.tree: c for c in commits if lacks[c.tree]}
-    if missing and subject_or_none(settings) is None:
-        say(f"{len(missing)} of {len(found)} trees lack ledgers on record; a registered subject brings them")
-        return found
     for commit in missing.values():
         ensure_kept(settings, commit)
+    progress = TreeProgress(say, "exact work", len(missing))
     with ExitStack() as servers:
         idle = [servers.enter_context(warm_server()) for _ in range(min(jobs, len(missing)))]
 
-        def record(each: tuple[int, Commit]) -> None:
-            number, commit = each
-            say(f"exact work [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+        def record(commit: Commit) -> None:
+            progress.begin(commit)
             server = idle.pop()
             try:
                 found[commit.tree] = record_ledgers(settings, server, commit, lacks[commit.tree])
@@ -130,12 +166,13 @@ def commit_ledgers(
                 say(f"{commit.short}: {error}")
             idle.append(server)
 
-        numbered = enumerate(missing.values(), start=1)
         if len(idle) > 1:
             with ThreadPoolExecutor(len(idle)) as pool:
-                deque(pool.map(record, numbered), 0)  # what fails, or interrupts, stops those not begun
+                deque(
+                    pool.map(record, missing.values()), 0
+                )  # what fails, or interrupts, stops those not begun
         else:
-            deque(map(record, numbered), 0)  # in this thread, which the end of a budget reaches
+            deque(map(record, missing.values()), 0)  # in this thread, which the end of a budget reaches
     return found
 
 

@@ -58,9 +58,7 @@ def sliced_pair(
 
 
 def pair_of(taken: Slices, spare: int = 0) -> Pair:
-    """The pair that slices of "base" and "head" gave; without a figure when no slice counted."""
-    if not taken.samples["base"]:  # nobody's fault: to be measured again
-        return Pair(Sample(None), Sample(None), disturbed="every slice waited for a core")
+    """The pair that slices of "base" and "head" gave."""
     base, head = (figure(taken.samples[side]) for side in SIDES)
     return Pair(Sample(base), Sample(head), math.log(head / base), disturbed_slices(taken, spare))
 
@@ -77,7 +75,7 @@ def disturbed_slices(taken: Slices, spare: int) -> str:
     jump of the machine: one that is bound by memory moved by more than 10 % in 37 % of quiet pairs, and
     their log-ratios erred no more than others (docs/statistics.md).
     """
-    if any(len(samples) < SLICES for samples in taken.samples.values()):
+    if taken.waited or any(len(samples) < SLICES for samples in taken.samples.values()):
         return DisturbedBy.WAITED
     moved = (abs(math.log(after / before)) for before, after in taken.canaries["arithmetic_s"].values())
     return disturbed_by(taken.wall_s, taken.others_s - spare * taken.wall_s, taken.steal_s, max(moved))

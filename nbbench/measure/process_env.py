@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -21,6 +20,8 @@ from nbbench.workloads import WORKLOADS_FILE, suite_workloads, use_workloads
 @cache
 def installed_torch() -> str:
     """The installed torch's version without its build tag and without importing it; '' for none."""
+    from importlib import metadata  # a fifth of a command that finds nothing new
+
     try:
         return metadata.version("torch").partition("+")[0]
     except metadata.PackageNotFoundError:

@@ -52,8 +52,9 @@ class SidesEnded(Exception):
 class Slices:
     """What the slices gave.
 
-    `samples` holds the fastest sample (seconds) of each slice that counts, by side; `canaries` the seconds
-    of each reference kernel, (before, after) the slices, by its name and side. The slices took `wall_s`
+    `samples` holds the fastest sample (seconds) of each slice that counts, by side. Where every slice waited
+    for a core they are the times without the waiting, and `waited` says so. `canaries` are the seconds of
+    each reference kernel, (before, after) the slices, by its name and side. The slices took `wall_s`
     seconds, in which other processes used `others_s` CPU seconds and the hypervisor took `steal_s`.
     """
 
@@ -62,6 +63,7 @@ class Slices:
     wall_s: float
     others_s: float
     steal_s: float
+    waited: bool = False
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class _Side:
     job: Job
     line: Connection[Any, Any]
     samples: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
 
     def ask(self, order: float | None = None) -> Any:
@@ -87,8 +90,9 @@ class _Side:
 
     def slice(self) -> float | None:
         """The fastest sample (seconds) of one slice; None when every sample was disturbed."""
-        samples, cpu_s = self.ask(SLICE_S)
+        samples, own, cpu_s = self.ask(SLICE_S)
         self.cpu_s += cpu_s
+        self.own.append(own)
         return min(samples, default=None)
 
     def end(self) -> str:
@@ -166,13 +170,15 @@ def _in_turn(sides: Sequence[_Side], random: Random, slices: int) -> Slices:
         if all(sample is not None for _, sample in fastest):
             for side, sample in fastest:
                 side.samples += [sample] if sample is not None else []
-        if len(sides[0].samples) == slices:
+        taken, tried = len(sides[0].samples), len(sides[0].own) - 1
+        if taken == slices or (tried >= slices and not taken):
             break
+    waited = not sides[0].samples
     wall = time.perf_counter() - start
     busy_after, steal_after = machine_times()
     after = {side.name: side.ask() for side in shuffled()}
     return Slices(
-        {side.name: tuple(side.samples) for side in sides},
+        {side.name: tuple(side.own[1:] if waited else side.samples) for side in sides},
         {
             kernel: {side: (first[kernel], after[side][kernel]) for side, first in before.items()}
             for kernel in before[sides[0].name]
@@ -180,4 +186,5 @@ def _in_turn(sides: Sequence[_Side], random: Random, slices: int) -> Slices:
         wall,
         busy_after - busy - sum(side.cpu_s for side in sides),
         steal_after - steal,
+        waited,
     )

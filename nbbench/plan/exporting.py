@@ -17,6 +17,7 @@ from nbbench.plan.exported import Export
 from nbbench.record import Store
 from nbbench.record.machines import choose_machine
 from nbbench.record.redact import redacted_environment
+from nbbench.words import shell_word
 
 
 def gather(
@@ -55,7 +56,7 @@ def gather(
     return Export(
         cluster=cluster,
         plan=settings.plan,
-        command=f"nbbench export {chosen.hash} --cluster {cluster} --machine {name}",
+        command=f"nbbench export {chosen.hash} --cluster {shell_word(cluster)} --machine {shell_word(name)}",
         commit=chosen,
         branch=settings.branch,
         machine=name,

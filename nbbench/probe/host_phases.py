@@ -36,21 +36,21 @@ def record_host(
     """The host work of importing the subject (`load`) and of the wanted workloads.
 
     Each workload has a fork of its own, so that its first run is a first run. The first builder of all is
-    the pilot: it is always recorded, with its memory, and modules of others that it imports are imported
+    the pilot: it is always recorded, and modules of others that it imports are imported
     before the other workloads are forked, so that each does not count (and pay for) the same ones again.
     `clean` is given the text of an error, and `reseed` is that of `forked`. This process must not have
     imported the subject.
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
     tree = _Tree(source_root, clean, reseed=reseed)
-    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load))
+    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load), memory=True)
     if imported.error:
         return [imported]
     load()
     asked, found = set(wanted), [imported]
     for number, (name, build) in enumerate(builders.items()):
         if number == 0 or name in asked:
-            made, modules = tree.record(name, functools.partial(_run, build), memory=number == 0)
+            made, modules = tree.record(name, functools.partial(_run, build))
             found.append(made)
             if number == 0:
                 _import_all(modules)

@@ -8,6 +8,7 @@ nbbench/measure/slices.py is the other end.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import timeit
 from collections.abc import Callable, Iterator
@@ -62,22 +63,44 @@ def _prepare(benchmark_dir: str, benchmark: str) -> Callable[[], float] | None:
     return lambda: timer.timeit(1)
 
 
-def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float], float]:
+def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float], float, float]:
     """Call `sample` (which returns the seconds it measured) until `seconds` are over, at least once.
 
-    Returns the samples that were not disturbed, and the CPU seconds of the slice.
+    Returns the samples that were not disturbed, the least seconds that a sample took without its waiting for
+    a core, and the CPU seconds of the slice.
     """
     samples: list[float] = []
+    own = math.inf
     cpu, end = time.process_time(), time.perf_counter() + seconds
     waited = waiting_s()
     for number in range(MOST_SAMPLES):
         if number and time.perf_counter() >= end:
             break
+        begun, ready = wall_and_waiting()
         value = sample()
+        ended, still = wall_and_waiting()
+        outside = max(ended - begun - value, 0.0)  # its set-up, which may have waited, too
+        mine = value - max(still - ready - outside, 0.0)
+        own = min(own, mine if mine > 0 else value)
         before, waited = waited, waiting_s()
         if waited - before <= SAMPLE_WAITED_SHARE * value:
             samples.append(value)
-    return samples, time.process_time() - cpu
+    return samples, own, time.process_time() - cpu
+
+
+def wall_and_waiting() -> tuple[float, float]:
+    """Seconds of the clock, and those that this thread was ready but had no core, at one moment."""
+    while True:
+        before, now = _thread_waiting_s(), time.perf_counter()
+        if _thread_waiting_s() == before:  # else it waited in between
+            return now, before
+
+
+def _thread_waiting_s() -> float:
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def waiting_s() -> float:

@@ -122,7 +122,7 @@ def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         return "export"
     special = (
         ("disturbed", metrics.get("disturbed")),
-        ("profiled", metrics.get("operators")),
+        ("profiled", metrics.get("profiled")),
         ("compiled", _mapping(metrics.get("session")).get("compiled_graphs")),
         ("malloc-pinned", metrics.get("malloc_pinned_by")),
     )

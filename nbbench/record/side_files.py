@@ -71,17 +71,18 @@ class LedgerFile:
 
     @property
     def counted(self) -> dict[str, Ledger]:
-        """The ledgers with the totals of host work among their counts, that of importing with each."""
-        usable = {name: one for name, one in self.host_under(PYTHON).items() if not one.error}
-        shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
-        more = {name: (*shared, *one.figures) for name, one in usable.items()}
-        orders = {name: _orders(one) for name, one in self.scaled.items()}
+        """The ledgers with the totals of host work among their counts; importing and scales are some of
+        their own, without pixels."""
+        usable = self.host_under(PYTHON).items()
+        more = {name: one.figures for name, one in usable if not one.error}
+        others = {name: _orders(one) for name, one in self.scaled.items()}
+        others[IMPORT_WORKLOAD] = more.get(IMPORT_WORKLOAD, ())
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
             for name, one in self.ledgers.items()
         } | {
             name: Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", counts=one)
-            for name, one in orders.items()
+            for name, one in others.items()
             if one
         }
 

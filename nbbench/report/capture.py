@@ -134,7 +134,7 @@ def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
         "disturbance": found.disturbance,
         "malloc_pinned_by": found.malloc_pinned_by,
         "disturbed": found.disturbance.disturbed,
-        "operators": run.operators[:40],
+        "profiled": found.profiled,
         "sentences": sentences(found, outcome),
         "next_actions": next_actions(found),
     }

@@ -14,7 +14,6 @@ from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
 from nbbench.words import minute, plural
 
 _ROWS = 60  # metrics.json has every figure; a page with more is not read
-_OPERATORS = 15
 _BASELINE = (
     "A capture has no baseline of its own. nbbench compare-evidence holds two folders against each other; "
     "nbbench regressions and nbbench gate tell whether the branch became slower."
@@ -129,7 +128,6 @@ def result_blocks(found: Findings) -> list[Block]:
         *(_tests_table(run) if run.started else []),
         *_figures_table(found.figures),
         *_checks_table(found.checks),
-        *_operators_table(run),
     ]
     return [*blocks, Title("dtype audit"), cases_table(found.audit)] if found.audit else blocks
 
@@ -177,15 +175,6 @@ def _checks_table(checks: Sequence[Check]) -> list[Block]:
     ]
     heads = ("asserted", "value", "threshold", "verdict", "source")
     return _titled("Assertions", Table(heads, rows, right=(1, 2), codes=(0, 4)), len(checks))
-
-
-def _operators_table(run: TestRun) -> list[Block]:
-    rows = [
-        (o.operator, f"{o.calls:,}", units.format_seconds(o.self_s), units.format_seconds(o.total_s))
-        for o in run.operators[:_OPERATORS]
-    ]
-    heads = ("operator", "calls", "self time", "total time")
-    return _titled("Profile by operator", Table(heads, rows, right=(1, 2, 3), codes=(0,)), len(run.operators))
 
 
 def _titled(title: str, table: Table, count: int) -> list[Block]:

@@ -26,7 +26,7 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
             "test's process; its times are not those of eager operations, as the ledger is"
         )
     said += [*_malloc(found), *_contention(found), *_bandwidth(found)]
-    if run.operators:
+    if found.profiled:
         said.append("the test ran under torch's profiler, so its times are not comparable with others")
     return [*said, *([audit_sentence(found.audit, "dtype_snapshot.json")] if found.audit else [])]
 

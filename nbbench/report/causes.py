@@ -112,11 +112,65 @@ def _host(f: Figures) -> list[str]:
     for line in f["lines"]:
         place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
         kind = HostKind(line["kind"])
-        unit = "bytes" if kind in _IN_BYTES else ""
+        unit = "bytes" if kind in _IN_BYTES else "modules" if kind is HostKind.MODULE else ""
         amounts = " → ".join(units.format_value(line[when], unit) for when in ("before", "after"))
         said.append(f"{place}: {_DOES[kind].format(line['name'])} {amounts}")
     more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []
     return [*said, *more]
+
+
+@says("first difference")
+def _first_difference(f: Figures) -> list[str]:
+    """Where the values of a workload begin to differ on the way to its image, and why."""
+    if not f["where"]:
+        return [f"{f['workload']}: {_NO_LINE[f['reason']]}"]
+    far, name = _by(f["relative"]), f"{f['op']} in {f['function']}"
+    run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
+    said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
+    said += f", {plural(f['later'], 'operation')} later the image{_by(f['image'], ' by ')}"
+    change = f": {f['before']} → {f['after']}" if f["before"] != f["after"] else ""
+    why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
+    if f["op_before"] not in ("", f["op"]):
+        why.append(f"{f['op_before']} before")
+    if f["rounded"]:
+        why.append(f"the last places alone differ before that: {f['rounded']}")
+    if f["origins"] > 1:
+        why.append(f"{plural(f['origins'] - 1, 'other place')} where values begin to differ")
+    return [f"{said}; {', '.join(why)}"]
+
+
+_NO_LINE = {
+    "random numbers": "the images are equal with the seeds of random numbers pinned",
+    "another input": "the image comes from outside of torch, where nothing of it is seen",
+}
+
+
+def _by(change: float | None, word: str = ", relative ") -> str:
+    return "" if change is None else f"{word}{change:.2g}"
+
+
+@says("hunks")
+def _hunks(f: Figures) -> list[str]:
+    """Which hunks cause a change, what each carries, and that the others are innocent."""
+    what = f["unit"] or f["metric"]
+    ends = " → ".join(units.format_value(f[when], f["unit"]) for when in ("before", "after"))
+    phase = f", {f['phase']}" if f["phase"] else ""
+    found, others = f["hunks"], f["total"] - len(f["hunks"])
+    about = f"{f['workload']}{phase}: {ends if f['unit'] else 'another ' + what}"
+    if not f["minimal"]:
+        return [f"{about} is caused by some of {plural(len(found), 'hunk')} (the search did not end)"]
+    names = [
+        one["place"] + (f" ({one['share']:.0%})" if one["share"] not in (None, 1) else "") for one in found
+    ]
+    apart = all(one["share"] is not None for one in found)
+    said = f"{about} is caused by {', '.join(names)}" + ("" if apart else ", together")
+    if not others:
+        return [said]
+    rest = f"the other {plural(others, 'hunk')} {'is' if others == 1 else 'are'} innocent"
+    if f["innocent"]:
+        return [f"{said}; {rest}"]
+    why = "does not run" if f["rest"] is None else f"still gives {units.format_value(f['rest'], f['unit'])}"
+    return [f"{said}; of {plural(others, 'other hunk')} nothing is shown: head without the set {why}"]
 
 
 @says("order")

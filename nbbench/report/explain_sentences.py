@@ -25,10 +25,12 @@ def explanation_sentence(found: Explanation) -> str:
     start, diffs, main = f"{found.base.short} → {found.head.short}: ", found.diffs, found.main
     if main is None:
         return f"{start}nothing could be compared."
-    if found.base.tree and found.base.tree == found.head.tree:
+    if found.same_tree:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
     said += _peak_sentence(diffs) + _host_sentence(found)
+    for grown in evidence_sentences(one.record for one in found.orders[:1]):
+        said += f" Growth: {grown}."
     images = [d for d in diffs if d.new_image]
     if images:
         where = "" if len(images) == len(diffs) else f" of {len(images)} of {len(diffs)} workloads"
@@ -108,9 +110,11 @@ def _dtypes(diff: LedgerDiff) -> str:
 
 def share_sentence(found: WorkShare) -> str:
     """What was measured of a workload, and how much of it the work explains."""
-    timing, predicted, share = found.timing, found.diff.cost_effect, found.share
+    timing, predicted, share = found.timing, found.predicted, found.share
     said = _measured(timing)
     work = units.format_change(predicted)
+    if found.price and found.price.lo != found.price.hi:
+        work += f" ({units.format_change(found.price.lo)} to {units.format_change(found.price.hi)})"
     if share is None:
         small = abs(predicted) <= math.log1p(found.floor)
         more = "as the work predicts" if small else f"the work predicts {work}"

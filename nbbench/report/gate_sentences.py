@@ -81,7 +81,7 @@ def _change(verdict: Verdict) -> str:
 
 def _passed(outcome: Outcome, mine: Sequence[Verdict], judged: int) -> str:
     if outcome is Outcome.UNCHANGED:
-        return f"all {judged} series are unchanged"
+        return f"all {judged} series are unchanged{_by_exact_work(mine)}"
     most = _most(mine)
     if outcome is Outcome.ACKNOWLEDGED:
         said = f"{len(mine)} of {judged} series are worse as acknowledged, and no other is"
@@ -90,6 +90,29 @@ def _passed(outcome: Outcome, mine: Sequence[Verdict], judged: int) -> str:
     if outcome is Outcome.CHANGED:
         return f"no series is worse; {len(mine)} of {judged} changed in a unit without a direction, {named}"
     return f"no series is worse; {len(mine)} of {judged} improved, {named}"
+
+
+def _by_exact_work(unchanged: Sequence[Verdict]) -> str:
+    """What was counted of the series whose time was only checked, and what time could have shown of them."""
+    said = [one.figures for v in unchanged for one in v.evidence if one.kind == "counted work"]
+    looks = [one.figures for v in unchanged for one in v.evidence if one.kind == "checked"]
+    if not looks:
+        return ""
+    equal = all(f["equal"] for f in said if f["settles"])
+    work = "work of every kind is equal" if equal else "the work that changed costs next to nothing"
+    seen = sorted(f["sees"] for f in looks if f["sees"] is not None)
+    pairs = max(f["n"] for f in looks)
+    if not seen:
+        return f": {work}; time could have shown nothing, as {_why_no_pair(looks)}"
+    ends = [format_floor(one) for one in (seen[0], seen[-1])]
+    span = ends[0] if ends[0] == ends[1] else f"{ends[0].removesuffix(' %')} to {ends[1]}, by series,"
+    blind = len(looks) - len(seen)
+    rest = f"; of {plural(blind, 'series', 'series')} time could have shown nothing" if blind else ""
+    return f": {work}; a loss of time above {span} would have been seen in {plural(pairs, 'pair')}{rest}"
+
+
+def _why_no_pair(looks: Sequence[Figures]) -> str:
+    return next((f["disturbed"] for f in looks if f["disturbed"]), "there were too few pairs")
 
 
 def format_floor(floor: float) -> str:
@@ -121,6 +144,37 @@ def _rounds(f: Figures) -> list[str]:
         "undecided": f"neither lies beyond the floor of {floor} nor inside ±{margin}",
     }
     return [f"{said} {where.get(decision, f'lies beyond the floor of {floor}')}"]
+
+
+@says("counted work")
+def _counted_work(f: Figures) -> list[str]:
+    if f.get("name"):
+        return [f"counts do not tell how long {f['name']} takes, which {f['where']} calls"]
+    if f.get("where"):
+        return [f"counts do not tell what {f['where']} costs, which is no Python"]
+    if f["equal"]:
+        return ["the exact work is equal"]
+    return [_costs(f) if "lo" in f else "counts do not tell what the work that changed costs"]
+
+
+def _costs(f: Figures) -> str:
+    return f"the work that changed costs {_percent(f['lo'], '')} to {_percent(f['hi'], '')} of the run"
+
+
+@says("price")
+def _price(f: Figures) -> list[str]:
+    about = f"by {plural(f['points'], 'timed run')}" if f["points"] else "nothing timed here, so usual costs"
+    return [f"{_costs(f)} ({about}, which it predicts to {f['error'] * 100:.0f} %)"]
+
+
+@says("checked")
+def _checked(f: Figures) -> list[str]:
+    pairs = plural(f["n"], "pair")
+    if f["slower"]:
+        return [f"{pairs} showed {_percent(f['effect'], '')}, which fresh processes did not confirm"]
+    if f["sees"] is None:
+        return [f"time could have shown nothing: {_why_no_pair([f])}"]
+    return [f"a loss of time above {format_floor(f['sees'])} would have been seen in {pairs}"]
 
 
 @says("confirmation")

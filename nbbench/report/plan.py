@@ -28,6 +28,7 @@ def plan_blocks(plan: Plan, states: Sequence[CriterionState], machine: str, now:
     if lines := [line for state in states if (line := _about(state))]:
         blocks.append("\n".join(lines))
     rows = [(path, "changed, do not quote it" if bad else "whole") for path, bad in _folders(states).items()]
+    rows += [(state.document, "document") for state in states if state.document]
     if rows := rows + [(path, "benchmark results") for path in _sources(states)]:
         blocks.append(Table(("evidence", "state"), rows))
     return blocks
@@ -57,6 +58,7 @@ def attempt_blocks(
     artifacts = [
         Item("changed: not quotable" if bad else "", about=path) for path, bad in _folders(states).items()
     ]
+    artifacts += [Item("document", about=state.document) for state in states if state.document]
     artifacts += [Item("benchmark results", about=path) for path in _sources(states)]
     waiting = [flag.event for flag in events.in_reading_order(flags) if events.is_open(flag)]
     regressions = [
@@ -134,12 +136,12 @@ def _age(age: timedelta) -> str:
 def _about(state: CriterionState) -> str:
     derived = state.found.derived if state.found else ""
     text = "; ".join([f"derived: {derived}"] * bool(derived) + list(state.notes))
-    return f"{state.criterion.id}: {text}" if text else ""
+    return f"{state.criterion.id}: {text}".replace("`", "") if text else ""
 
 
 def _folders(states: Sequence[CriterionState]) -> dict[str, bool]:
-    """The folders and documents behind the verdicts, and whether they were changed since."""
-    return {state.folder: bool(state.found and state.found.damaged) for state in states if state.folder}
+    """The folders behind the verdicts, and whether they were changed since."""
+    return {state.found.folder: state.found.damaged for state in states if state.found and state.found.folder}
 
 
 def _sources(states: Sequence[CriterionState]) -> list[str]:

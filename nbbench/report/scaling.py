@@ -27,8 +27,8 @@ def law_text(law: Law) -> str:
 
 def _term(coefficient: Fraction, power: int) -> str:
     below = f"/{coefficient.denominator:,}" if coefficient.denominator > 1 else ""
-    number = f"{coefficient.numerator:,}{below}" if coefficient != 1 or not power else ""
-    return f"{number} {units.format_power(power)}".strip() if power else number
+    number = f"{coefficient.numerator:,}{below}"
+    return {"1": "", "-1": "-"}.get(number, f"{number} ") + units.format_power(power) if power else number
 
 
 def scaling_blocks(commit: Commit, found: Sequence[ScaleLaws]) -> list[Block]:

@@ -162,7 +162,7 @@ class LedgerDiff:
     @property
     def changed(self) -> bool:
         """Whether anything of tensors differs: bytes, operations, their kinds, other counts, the image."""
-        counts = _tensor_counts(self.base) != _tensor_counts(self.head)
+        counts = tensor_counts(self.base) != tensor_counts(self.head)
         return not self.equal or self.recomposed or counts or self.new_image
 
     @property
@@ -182,7 +182,8 @@ class LedgerDiff:
         return found | {name: getattr(self, name) for name in names} | {"image": str(self.image)}
 
 
-def _tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
+def tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
+    """What else was counted of a ledger's tensors, by the name of its metric."""
     return [one for one in ledger.counts if not one[0].startswith(HOST_TRACK)]
 
 

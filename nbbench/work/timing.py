@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from nbbench.config import Settings
 from nbbench.errors import StoreError
+from nbbench.host import PYTHON, HostWork
+from nbbench.ledger import Ledger
+from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
+from nbbench.record.ledger_files import kept_host, kept_ledgers
 from nbbench.record.refresh import import_all, open_store
 from nbbench.words import Say
+from nbbench.work.price import Amounts, amounts
 from nbbench.work.work_share import Timing
 from nbbench.workloads import ledger_families, workload_of
 
+_TREES = 3  # of which the work is looked for: each is a file to read
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -39,6 +45,10 @@ class MeasuredTimes:
             mine = [r for r in found if _setup(r.key) == _setup(found[-1].key)]
             self._times[workload] = {trees.get(r.commit, r.commit): r for r in mine}
 
+    def seconds(self, workload: str) -> Mapping[str, float]:
+        """The seconds of a run by source tree, in the order in which they were measured."""
+        return {tree: one.value for tree, one in self._times.get(workload, {}).items() if one.value}
+
     def between(self, workload: str, base: Commit, head: Commit) -> Timing | None:
         """The time at two commits; None where one of their trees was not timed, or both have the same."""
         found = self._times.get(workload, {})
@@ -53,6 +63,27 @@ class MeasuredTimes:
             after_s=after.value or math.nan,
             intervals=_intervals(before, after),
         )
+
+
+def timed_work(
+    settings: Settings, times: MeasuredTimes | None, base: Commit, workloads: Sequence[str]
+) -> list[tuple[Amounts, float]]:
+    """The exact work and the seconds of every workload that was timed here, at `base` or else last."""
+    found: list[tuple[Amounts, float]] = []
+    torch = installed_torch()
+    known: dict[str, tuple[Mapping[str, Ledger], Mapping[str, HostWork]]] = {}
+    for workload in workloads if times else ():
+        seconds = times.seconds(workload) if times else {}
+        for tree in [base.tree, *reversed(list(seconds))][:_TREES]:
+            if tree not in known:
+                kept = kept_host(settings.results_dir, tree, torch, PYTHON)
+                known[tree] = kept_ledgers(settings.results_dir, tree, torch), kept
+            ledger, host = (side.get(workload) for side in known[tree])
+            if tree in seconds and isinstance(ledger, Ledger) and not ledger.error:
+                work = host if isinstance(host, HostWork) and not host.error else None
+                found.append((amounts(ledger, work), seconds[tree]))
+                break
+    return found
 
 
 def load_times(

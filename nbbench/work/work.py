@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import UsageError
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork
-from nbbench.ledger import Ledger
+from nbbench.ledger import FileDiff, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
@@ -27,14 +29,16 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.explanation import Explanation
+from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
+from nbbench.work.price import fit_costs, price_of
 from nbbench.work.repeats import recorded_again
-from nbbench.work.scaling import ScaleLaws, scale_laws
-from nbbench.work.timing import load_times
+from nbbench.work.scaling import OrderChange, ScaleLaws, diff_scales, scale_laws
+from nbbench.work.timing import load_times, timed_work
 from nbbench.work.work_share import WorkShare
-from nbbench.workloads import suite_workloads
+from nbbench.workloads import Scale, Workload, suite_workloads
 
 _Sides = Sequence[Mapping[str, Ledger]]
 
@@ -88,7 +92,14 @@ def explain_commits(
         for diff in diffs
         if times is not None and (timing := times.between(diff.workload, base, head)) is not None
     ]
+    if shares:
+        costs = fit_costs(timed_work(settings, times, base, [diff.workload for diff in diffs]))
+        shares = [replace(one, price=price_of(costs, one.diff, host)) for one in shares]
     every = matching_workloads(settings, re.compile(""))
+    changed = smallest_change(d for d in diffs if bench is None or bench.search(d.workload))
+    first = None
+    if changed is not None and subject_or_none(settings) is not None:
+        first = first_difference(settings, ends, changed.workload, match, say)
     return Explanation(
         base,
         head,
@@ -99,18 +110,31 @@ def explain_commits(
         by_name=match is None,
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
+        first=first,
+        orders=tuple(_orders(settings, ends, bench, torch, say)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
 
 
 def line_match(settings: Settings, base: Commit, head: Commit) -> LineMatch | None:
     """Which lines of two commits are the same, through their diff; None without a subject."""
+    files = source_diff(settings, base, head)
+    return None if files is None else LineMatch(files)
+
+
+def source_diff(settings: Settings, base: Commit, head: Commit) -> tuple[FileDiff, ...] | None:
+    """How the sources of two commits differ, by the paths that counts have; None without a subject."""
     if (subject := subject_or_none(settings)) is None:
         return None
-    # Where the measured path lies below the import root: what paths in ledgers begin with.
+    return diff_trees(subject.git_dir, base.tree, head.tree, source_place(settings)[1])
+
+
+def source_place(settings: Settings) -> tuple[str, str]:
+    """The folder below which the paths of ledgers lie, and what those of measured files begin with."""
     path, root = PurePosixPath(settings.measured_path), PurePosixPath(settings.import_root)
-    folder = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-    return LineMatch(diff_trees(subject.git_dir, base.tree, head.tree, folder))
+    inside = path.is_relative_to(root)
+    prefix = (path.relative_to(root) if inside else path).as_posix()
+    return (root.as_posix() if inside else "."), prefix.removeprefix(".")
 
 
 def whole_ledgers(
@@ -133,24 +157,42 @@ def whole_ledgers(
 def commit_laws(
     settings: Settings, commit: Commit, wanted: re.Pattern[str] | None, *, say: Say
 ) -> list[ScaleLaws]:
-    """The laws of growth of a commit; what is missing is recorded where a subject is registered.
+    """The laws of growth of a commit, checked against the workloads on record.
+
+    The next larger workload of each scale is recorded where it is missing: it shows where a law ends. Raises
+    UsageError where the suite declares no scale, or none that matches.
+    """
+    torch, declared = ledger_torch(settings, (commit,), say), suite_workloads(settings.root)
+    (found,) = commit_scales(settings, [commit], wanted, torch, say=say)
+    scales = [one for one in declared.scales if one.name in found]
+    larger = [w.name for one in scales for w in _larger(one, declared.workloads)[:1]]
+    if larger:
+        _ledgers(settings, commit, re.compile(f"^({'|'.join(map(re.escape, larger))})$"), torch, say)
+    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
+    return [scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales]
+
+
+def _larger(scale: Scale, workloads: Sequence[Workload]) -> list[Workload]:
+    """The workloads that lie on a scale above what it records, the smallest first."""
+    placed = [(value, one) for one in workloads if (value := scale.value_of(one)) is not None]
+    return [one for value, one in sorted(placed, key=lambda p: p[0]) if value > scale.values[-1]]
+
+
+def commit_scales(
+    settings: Settings, commits: Sequence[Commit], wanted: re.Pattern[str] | None, torch: str, *, say: Say
+) -> list[dict[str, ScaledWork]]:
+    """What the scales that match count at each commit; what is missing is recorded where there is a subject.
 
     Raises UsageError where the suite declares no scale, or none that matches.
     """
-    declared = suite_workloads(settings.root)
-    names = ", ".join(one.name for one in declared.scales)
-    if not names:
+    declared = suite_workloads(settings.root).scales
+    if not declared:
         hint = "declare SCALES in benchmarks/workloads.py (docs/ledger.md)"
         raise UsageError("this suite declares no scales", hint=hint)
-    scales = [one for one in declared.scales if wanted is None or wanted.search(one.name)]
+    scales = [one for one in declared if wanted is None or wanted.search(one.name)]
     if not scales:
-        raise UsageError("no scale matches", hint=f"scales: {names}")
-    torch = ledger_torch(settings, (commit,), say)
-    (found,) = scaled_work(settings, [commit], scales, torch=torch, say=say)
-    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
-    return [
-        scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales if one.name in found
-    ]
+        raise UsageError("no scale matches", hint=f"scales: {', '.join(one.name for one in declared)}")
+    return scaled_work(settings, commits, scales, torch=torch, say=say)
 
 
 def _ledgers(
@@ -170,6 +212,17 @@ def _host(
     if subject_or_none(settings) is not None and counts_host(settings):
         workload_host(settings, ends, wanted, say)
     return [known_host(settings, commit, torch) for commit in ends]
+
+
+def _orders(
+    settings: Settings, ends: Sequence[Commit], bench: re.Pattern[str] | None, torch: str, say: Say
+) -> list[OrderChange]:
+    """What grows with another power: in the families of the workloads that were asked for, else in all."""
+    declared = suite_workloads(settings.root)
+    asked = {one.family for one in declared.workloads if bench is None or bench.search(one.name)}
+    scales = [one for one in declared.scales if one.family in asked]
+    base, head = scaled_work(settings, ends, scales, torch=torch, say=say)
+    return diff_scales(base, head)
 
 
 def _compare(

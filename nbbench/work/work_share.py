@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from nbbench.ledger import BYTES_PER_OPERATION
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
+from nbbench.work.price import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +45,26 @@ class Timing:
 class WorkShare:
     """A measured time and the work that was done in it.
 
-    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %).
+    `floor` is the smallest change of time that counts, as a share (0.03 = 3 %). `price` is what the work
+    costs here, of tensors and of Python; without it the cost C of the tensors alone predicts.
     """
 
     timing: Timing
     diff: LedgerDiff
     floor: float
+    price: Price | None = None
+
+    @property
+    def predicted(self) -> float:
+        """log(after/before) of the time that the work lets expect."""
+        return self.price.effect if self.price else self.diff.cost_effect
 
     @property
     def share(self) -> float | None:
         """The part of the change that the work explains; None where the time did not move beyond the floor
         or its samples."""
         moved = abs(self.timing.effect) > math.log1p(self.floor) and not self.timing.overlap
-        return explained_share(self.diff.cost_effect, self.timing.effect) if moved else None
+        return explained_share(self.predicted, self.timing.effect) if moved else None
 
     @property
     def by_dispatch(self) -> bool:

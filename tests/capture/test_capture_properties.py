@@ -63,7 +63,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = ["nodeid", "outcome", "duration_s", "usage", "operators", "held", "cores", "text", "stdout"]
+NAMES = ["nodeid", "outcome", "duration_s", "usage", "held", "cores", "text", "stdout"]
 LINES = st.fixed_dictionaries(
     {"schema": st.just(1), "kind": st.sampled_from([*KINDS, "other"])}, optional=dict.fromkeys(NAMES, JSON)
 )

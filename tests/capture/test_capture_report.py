@@ -7,7 +7,7 @@ import json
 import pytest
 from capture_samples import FAILED, found, passed_test, run_of
 
-from nbbench.captured import Findings, OperatorCost, RunOutcome, TestRecord, TestRun
+from nbbench.captured import Findings, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
 from nbbench.report.capture import capture_metrics
 from nbbench.report.capture_page import result_blocks
@@ -60,11 +60,6 @@ def test_long_lists_are_cut_on_the_page_and_whole_in_the_metrics() -> None:
     capture = found(run_of(TestRecord("t", "passed", stdout=lines)), RunOutcome.PASSED)
     assert "40 more in metrics.json." in page(capture)
     assert len(capture_metrics(capture, RunOutcome.PASSED)["figures"]) == 100
-
-
-def test_a_profile_by_operator() -> None:
-    run = run_of(passed_test(), operators=(OperatorCost("aten::mul", 1_200, 0.5, 0.75),))
-    assert "| `aten::mul` | 1,200 | 500 ms | 750 ms |" in page(found(run, RunOutcome.PASSED))
 
 
 def test_the_audits_sentence_tells_the_error_that_was_judged() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nbbench.capture.profile_trace import keep_traces, trimmed_trace
+from nbbench.capture.profile_trace import keep_trace, trimmed_trace
 
 
 def write(path: Path, events: list[Any], **more: Any) -> Path:
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_small_trace_stays_whole(tmp_path: Path, folder: Path) -> None:
     events = [{"ph": "M", "name": "thread_name"}, event(1, 5.0), event(0, 2.5)]
-    assert keep_traces(write(tmp_path / "profile.json", events), folder, ()) == []
+    assert keep_trace(write(tmp_path / "profile.json", events), folder, ()) == []
     trace = json.loads((folder / "profile.json").read_text())
     assert [e["name"] for e in trace["traceEvents"]] == ["thread_name", "aten::op0", "aten::op1"]
     assert trace["schemaVersion"] == 1
@@ -53,18 +53,8 @@ def test_of_a_large_one_the_longest_events_stay_and_what_went_is_said(tmp_path: 
 
 def test_a_credential_in_a_trace_is_taken_out(tmp_path: Path, folder: Path) -> None:
     secret = "correct-horse-" + "Xy7" * 5
-    keep_traces(write(tmp_path / "profile.json", [{**event(0, 1.0), "name": secret}]), folder, (secret,))
+    keep_trace(write(tmp_path / "profile.json", [{**event(0, 1.0), "name": secret}]), folder, (secret,))
     assert secret not in (folder / "profile.json").read_text()
-
-
-def test_of_many_traces_the_first_few_are_kept(tmp_path: Path, folder: Path) -> None:
-    for number in range(2, 6):
-        write(tmp_path / f"profile-{number}.json", [event(0, 1.0)])
-    assert keep_traces(write(tmp_path / "profile.json", [event(0, 1.0)]), folder, ()) == [
-        "2 more traces are left out"
-    ]
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == ["profile-2.json", "profile-3.json", "profile.json"]
 
 
 def test_numbers_that_are_none_become_strict_json(tmp_path: Path, folder: Path) -> None:
@@ -72,7 +62,7 @@ def test_numbers_that_are_none_become_strict_json(tmp_path: Path, folder: Path) 
     path.write_text(
         '{"traceEvents": [{"ph": "X", "dur": NaN, "ts": 1}, {"ph": "X", "dur": 1, "ts": Infinity}]}'
     )
-    assert keep_traces(path, folder, ()) == []
+    assert keep_trace(path, folder, ()) == []
     json.loads((folder / "profile.json").read_text(), parse_constant=lambda name: 1 / 0)
 
 
@@ -80,10 +70,10 @@ def test_numbers_that_are_none_become_strict_json(tmp_path: Path, folder: Path) 
 def test_what_is_no_trace_is_named(tmp_path: Path, folder: Path, content: bytes) -> None:
     path = tmp_path / "profile.json"
     path.write_bytes(content)
-    (note,) = keep_traces(path, folder, ())
+    (note,) = keep_trace(path, folder, ())
     assert "profile.json is left out" in note and list(folder.iterdir()) == []
 
 
 def test_a_trace_that_was_never_written_is_said(tmp_path: Path, folder: Path) -> None:
-    (note,) = keep_traces(tmp_path / "profile.json", folder, ())
+    (note,) = keep_trace(tmp_path / "profile.json", folder, ())
     assert "was not written" in note

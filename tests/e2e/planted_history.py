@@ -82,19 +82,20 @@ class History:
             if "_planted" not in text:
                 text += "\nfrom . import _planted  # noqa\n"
         package.write_text(f"{text}# {title}\n", encoding="utf-8")
-        return self._made(title)
+        return self.commit_all(title)
 
     def document(self, title: str) -> str:
         """Commit a change outside of the measured path."""
         (self.folder / "notes.md").write_text(f"{title}\n", encoding="utf-8")
-        return self._made(title)
+        return self.commit_all(title)
 
     def held(self, title: str, begun: Path) -> str:
         """Commit a call that notes its title in the folder `begun`, and waits there as the fourth or a
         later commit, until the file `go` lies beside the folder: no machine is fast enough to pass it."""
         return self.commit(title, _HELD.format(begun=str(begun), name=title))
 
-    def _made(self, title: str) -> str:
+    def commit_all(self, title: str) -> str:
+        """Commit whatever lies in the clone; returns the hash."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", title)
         return self.git("rev-parse", "HEAD")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from planted_history import plant
 
@@ -66,3 +68,58 @@ class TestGate:
         project, commits = branch
         document = project.told("gate", commits["quadratic"], commits["back"], "--policy", "work")
         assert [one["series"] for one in document["verdicts"] if one["outcome"] == "improved"] == [SERIES]
+
+
+def test_explain_says_which_order_changed(branch):
+    project, commits = branch
+    document = project.told("explain", commits["linear"], commits["quadratic"], "--bench", "multi_source-3")
+    (order,) = document["orders"]
+    assert (order["scale"], order["before"], order["after"]) == ("multi_source-N-16", 1, 2)
+    assert (
+        "Growth: host steps, warm run of multi_source-N-16 grow as N² instead of as N" in document["sentence"]
+    )
+
+
+def test_regressions_has_the_event_with_its_line(branch):
+    project, commits = branch
+    span = f"{commits['linear']}..{commits['back']}"
+    project.run("nbbench", "ledger", span, "--scaling", "--bench", "multi_source-3")
+    events = [one["event"] for one in project.told("regressions")["flags"]]
+    (worse,) = (one for one in events if one["direction"] == "regression")
+    assert (worse["hi_commit"], worse["cause"], worse["phase"]) == (
+        commits["quadratic"],
+        "host work",
+        "warm run",
+    )
+    assert worse["recovered_by"] == commits["back"]
+    shown = " ".join(project.run("nbbench", "regressions").stdout.split())
+    assert "multi_source-N-16 grow as N² instead of as N, at nanobrag_torch/simulator.py:" in shown
+
+
+class TestLaws:
+    def test_laws_of_small_runs_predict_what_is_on_record(self, branch):
+        """Interpolation grows with its points alone; images are cut into bands, small ones are not."""
+        project, commits = branch
+        small = "tricubic-.*-float32|bandwidth-(512|1024)-float32"
+        project.run("nbbench", "ledger", commits["back"], "--bench", small)
+        asked = ("--scaling", "--bench", "tricubic|bandwidth-N-float32")
+        image, points = project.told("ledger", commits["back"], *asked)["scales"]
+        law = points["laws"]["bytes"]
+        assert law["order"] == 1 and all(Fraction(one) == int(Fraction(one)) for one in law["coefficients"])
+        for quantity in ("bytes", "operations", "peak live bytes", "upcast bytes"):
+            assert points["laws"][quantity]["off"] == {"1": 0.0, "1000": 0.0, "100000": 0.0}
+        assert image["laws"]["bytes"]["order"] == 2
+        assert image["laws"]["bytes"]["off"].keys() == {"512", "1024"}
+        assert max(image["laws"]["bytes"]["off"].values()) < 1e-6
+        assert image["laws"]["operations"]["off"]["512"] > 0.1
+
+    def test_the_text_has_laws_as_people_write_them(self, branch):
+        project, commits = branch
+        shown = project.run("nbbench", "ledger", commits["back"], "--scaling", "--bench", "oversample").stdout
+        assert "N is n; recorded at 2, 3, 4, 5, 6." in shown
+        assert " N² + " in shown and "host steps, warm run" in shown
+
+    def test_a_pattern_that_fits_no_scale_is_refused(self, branch):
+        project, commits = branch
+        done = project.run("nbbench", "ledger", commits["back"], "--scaling", "--bench", "nothing", expect=2)
+        assert "scales: bandwidth-N-float32" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pytest
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure import ledgers
 from nbbench.model import Commit
 from nbbench.record.side_files import ledger_path, write_ledgers
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+START = HostWork("warm", "")
 COMMIT = Commit("c" * 40, "ab" * 20, datetime(2026, 1, 1, tzinfo=UTC), "subject", 1)
 LEDGER = Ledger("warm", 64, 10, 11, 6400, 0, 512, (), "1.5", "abc", "float32")
 
@@ -93,7 +96,14 @@ class TestManyTrees:
 
     def test_each_tree_once_whatever_the_jobs_and_only_what_is_missing(self, settings, servers, monkeypatch):
         path = ledger_path(settings.results_dir, self.COMMITS[0].tree, "2.13.0")
-        write_ledgers(path, self.COMMITS[0].tree, self.COMMITS[0].hash, "2.13.0", {"warm": LEDGER})
+        write_ledgers(
+            path,
+            self.COMMITS[0].tree,
+            self.COMMITS[0].hash,
+            "2.13.0",
+            {"warm": LEDGER},
+            starts={"warm": START},
+        )
 
         def record(settings, server, commit, wanted):
             server.append((commit.position, wanted))
@@ -119,6 +129,7 @@ class TestManyTrees:
         said = []
         found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=said.append, jobs=2)
         assert f"{self.COMMITS[1].short}: no such attribute" in said
+        assert any(re.match(r"exact work \[2/8, \d+:\d\d left\] ", line) for line in said)
         assert [bool(found[commit.tree]) for commit in self.COMMITS] == [True, False] + [True] * 6
 
     def test_an_interrupt_stops_the_others_as_well(self, settings, servers, monkeypatch):
@@ -134,6 +145,6 @@ class TestManyTrees:
     def test_nothing_missing_starts_nothing(self, settings, servers):
         for commit in self.COMMITS:
             path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
-            write_ledgers(path, commit.tree, commit.hash, "2.13.0", {"warm": LEDGER})
+            write_ledgers(path, commit.tree, commit.hash, "2.13.0", {"warm": LEDGER}, starts={"warm": START})
         found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=4)
         assert servers == [] and len(found) == 8

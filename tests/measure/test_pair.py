@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_a_slice_takes_at_least_one_sample_and_not_too_many(monkeypatch: pytest.
     waits = iter([0.0, 0.0, 0.1, 0.1])  # the second of three waited for a core
     monkeypatch.setattr(probe, "waiting_s", lambda: next(waits))
     monkeypatch.setattr(probe, "MOST_SAMPLES", 3)
-    assert take_slice(sample, 600.0)[0] == [0.5, 0.5]
+    samples, own, _ = take_slice(sample, 600.0)
+    assert samples == [0.5, 0.5] and 0.0 < own <= 0.5
 
 
 def test_waiting_never_falls() -> None:
@@ -88,10 +90,11 @@ def test_too_few_slices_are_a_disturbance() -> None:
 
 
 def test_no_clean_slice_is_a_disturbance_and_no_failure() -> None:
-    found = pair_of(taken([], []))
-    assert found.disturbed
+    """Its figures are what the slices took without their waiting."""
+    found = pair_of(dataclasses.replace(taken([1.0] * 5, [2.0] * 5), waited=True))
+    assert found.disturbed == "waited for a core"
     assert not (found.base.error or found.head.error)
-    assert math.isnan(found.log_ratio)
+    assert found.log_ratio == pytest.approx(math.log(2.0))
 
 
 class Asv:

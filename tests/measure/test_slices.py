@@ -50,7 +50,7 @@ def process_of(script: Script) -> Callable[[str, list[str], int], SimpleNamespac
 
 def answers(side: str, order: str) -> Any:
     canary = {"frames_s": 1.0, "arithmetic_s": 2.0}
-    return {"set up": "ready", "canary": canary, "slice": ([2.0, 1.0], 0.1)}[order]
+    return {"set up": "ready", "canary": canary, "slice": ([2.0, 1.0], 0.5, 0.1)}[order]
 
 
 def test_any_number_of_sides_runs_in_slices() -> None:
@@ -59,16 +59,20 @@ def test_any_number_of_sides_runs_in_slices() -> None:
     assert found.canaries["arithmetic_s"]["b"] == (2.0, 2.0)
 
 
-def test_a_slice_without_a_clean_sample_is_taken_again_by_all() -> None:
+@pytest.mark.parametrize("clean", [0, 1])
+def test_a_slice_without_a_clean_sample_is_taken_again_by_all(clean: int) -> None:
+    """Where none of them is clean, what they took without their waiting has to do."""
     asked = []
 
     def script(side: str, order: str) -> Any:
         asked.append((side, order))
-        return ([], 0.1) if (side, order) == ("b", "slice") else answers(side, order)
+        waits = (side, order) == ("b", "slice") and asked.count(("b", "slice")) != 1 + clean
+        return ([], 0.5, 0.1) if waits else answers(side, order)
 
     found = take_slices(process_of(script), ("a", "b"), "", "time_run", Random(1), slices=2)
-    assert found.samples == {"a": (), "b": ()}
-    assert asked.count(("a", "slice")) == 1 + 2 + MOST_REPEATS  # the first does not count
+    assert found.samples == dict.fromkeys("ab", (1.0,) if clean else (0.5, 0.5))
+    assert found.waited is not bool(clean)
+    assert asked.count(("a", "slice")) == 1 + 2 + (MOST_REPEATS if clean else 0)  # the first does not count
 
 
 @pytest.mark.parametrize("last", ["set up", "canary", "slice"])

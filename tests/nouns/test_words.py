@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import subprocess
 from xml.etree import ElementTree
 
 import pytest
@@ -19,6 +20,7 @@ from nbbench.words import (
     for_terminal,
     for_xml,
     plural,
+    shell_word,
     truncate,
     truncate_middle,
 )
@@ -74,3 +76,13 @@ def test_widths_count_columns() -> None:
     assert cell_len(truncate_middle("name(size=2048, dtype='float64')", 20)) == 20
     assert truncate_middle("name(size=2048, dtype='float64')", 20).endswith("'float64')")
     assert plural(1, "series", "series") == "1 series"
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "two words", "it's", '"><img src=x>|`m`\x1b[2J\u202e', "a'b\\c\nd\x07", ""]
+)
+def test_a_shell_reads_a_word_as_it_was_and_it_is_printable(text: str) -> None:
+    word = shell_word(text)
+    assert word.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, env={"LC_ALL": "C.UTF-8"})
+    assert done.stdout.decode() == text

@@ -9,7 +9,18 @@ import time
 
 import pytest
 from _pytest._io.saferepr import saferepr
-from credential_samples import HEX32, IN_CONTEXT, PASSWORD, SURVIVORS, TOKENS, b64, rnd
+from credential_samples import (
+    HEX32,
+    IN_CONTEXT,
+    LABELS,
+    MISSED,
+    PASSWORD,
+    PRINTED,
+    SURVIVORS,
+    TOKENS,
+    b64,
+    rnd,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +57,18 @@ def test_credentials_do_not_survive_in_context(name: str) -> None:
     shown = redact_text(text)
     assert REDACTED in shown
     assert not secret or secret not in shown
+
+
+def test_labelled_values_do_not_survive_however_they_are_printed() -> None:
+    pairs = [printed.format(l=label, s=PASSWORD) for printed in PRINTED for label in LABELS]
+    assert len(set(pairs)) >= 1200
+    assert [text for text in pairs if PASSWORD in redact_text(text)] == []
+
+
+@pytest.mark.parametrize("printed", MISSED)
+def test_what_the_documentation_says_is_not_found(printed: str) -> None:
+    """A list that is too long misleads as well: what is found one day leaves it."""
+    assert PASSWORD in redact_text(printed.format(l="password", s=PASSWORD))
 
 
 @pytest.mark.parametrize("name", TOKENS)

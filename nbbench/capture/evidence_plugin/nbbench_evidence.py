@@ -5,8 +5,8 @@ so that PYTEST_ADDOPTS stays as it was guarded, in whatever interpreter the subj
 and pytest are all that it needs. The lines go to the file that NBBENCH_EVIDENCE_RECORD names; each is
 one append, so that a killed run leaves what it had and workers of xdist can share the file.
 
-With NB_PROFILER_OUT each test's call runs under `torch.profiler` and its trace is written there (a second
-test's as `…-2`). Assertions that hold are written down with their figures, which pytest gives to a hook
+With NB_PROFILER_OUT the first test's call runs under `torch.profiler` and its trace is written there.
+Assertions that hold are written down with their figures, which pytest gives to a hook
 (`pytest_assertion_pass`); test modules are compiled anew for that, and no cache of theirs is touched.
 
 No outcome is ever changed: an exception in here is swallowed and noted in the file.
@@ -35,7 +35,6 @@ MAX_MESSAGE = 16 * 1024
 # Above this the file takes no more: a suite that prints for ever must not fill the disk.
 MAX_RECORD = 64 * 1024 * 1024
 _ASSERTIONS_KEPT = 100
-_OPERATORS_KEPT = 40
 _TRACE_PATH = "NB_PROFILER_OUT"
 _COUNTED = {
     "user_s": "ru_utime",
@@ -46,7 +45,7 @@ _COUNTED = {
     "involuntary_switches": "ru_nivcsw",
 }
 # `path` is empty where nothing is recorded, or the file could not be written; `test` is the running one.
-_state: dict[str, Any] = {"path": "", "written": 0, "traces": 0, "config": None, "test": {}}
+_state: dict[str, Any] = {"path": "", "written": 0, "traced": False, "config": None, "test": {}}
 
 
 def _write(kind: str, **content: Any) -> None:
@@ -267,7 +266,8 @@ def _end_test(outcome: str) -> None:
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Measure the call and, where asked for, profile it."""
-    profiler = _start_trace() if _state["path"] and os.environ.get(_TRACE_PATH) else None
+    wanted = _state["path"] and os.environ.get(_TRACE_PATH) and not _state["traced"]
+    profiler = _start_trace() if wanted else None
     before = _counters() if _state["path"] else None
     yield
     if before is not None:
@@ -322,6 +322,7 @@ def pytest_sessionfinish(session: Any, exitstatus: Any) -> None:
 def _start_trace() -> Any:
     import torch.profiler
 
+    _state["traced"] = True
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=False)
     profiler.__enter__()
     return profiler
@@ -330,20 +331,7 @@ def _start_trace() -> Any:
 @_harmless
 def _stop_trace(profiler: Any) -> None:
     profiler.__exit__(None, None, None)
-    rows = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)[:_OPERATORS_KEPT]
-    operators = [
-        {
-            "operator": str(row.key)[:200],
-            "calls": int(row.count),
-            "self_s": row.self_cpu_time_total / 1e6,
-            "total_s": row.cpu_time_total / 1e6,
-        }
-        for row in rows
-    ]
-    _write("profile", operators=operators)
-    _state["traces"] += 1
-    path, number = Path(os.environ[_TRACE_PATH]), _state["traces"]
-    target = path.with_name(path.stem + (f"-{number}" if number > 1 else "") + path.suffix)
-    temporary = target.with_name("." + target.name + ".tmp.json")
+    path = Path(os.environ[_TRACE_PATH])
+    temporary = path.with_name("." + path.name + ".tmp.json")
     profiler.export_chrome_trace(str(temporary))
-    temporary.replace(target)
+    temporary.replace(path)
