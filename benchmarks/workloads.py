@@ -31,7 +31,7 @@ VECTORISATION = (
 WORKLOADS = (*BANDWIDTH, *VECTORISATION)
 
 # Sizes that run at once, from which laws of growth are found; padded or blocked code is even at these.
-SMALL = range(8, 41, 8)
+SMALL = range(8, 49, 8)
 FEW = range(2, 7)
 SCALES = (
     *(Scale.of("bandwidth", "size", SMALL, dtype=d) for d in DTYPES),
