@@ -245,7 +245,7 @@ def test_flips_that_the_work_explains_are_events() -> None:
 
 
 def test_a_tree_that_fails_is_one_event_whatever_was_counted_of_it() -> None:
-    """Host work has figures in four phases, a peak is memory: one run that ends in an error gives them all."""
+    """Host work has figures in four phases, a peak is memory: one run that fails gives them all."""
     counts = tuple((name, 100.0) for name in LEDGER_METRICS if name.startswith(HOST_TRACK))
     good = replace(ledger(), counts=counts)
     for from_ in (1, N - 2):  # host work of few trees, too
