@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nbbench.growth import ScaledWork
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostWork
 from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
@@ -30,6 +30,8 @@ from nbbench.record.plain import flat, noun_of
 _SCHEMA = 1
 _LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
+
+_OF_TENSORS = tuple(f"{HOST_TRACK}{metric.name.lower()}_" for metric in OF_TENSORS)
 
 # Longer names come from damaged lines only; the database indexes them.
 _MAX_NAME = 500
@@ -74,7 +76,7 @@ class LedgerFile:
         """The ledgers with the totals of host work among their counts; importing and scales are some of
         their own, without pixels."""
         usable = self.host_under(PYTHON).items()
-        more = {name: one.figures for name, one in usable if not one.error}
+        more = {name: tuple(self._recorded(name, one)) for name, one in usable if not one.error}
         others = {name: _orders(one) for name, one in self.scaled.items()}
         others[IMPORT_WORKLOAD] = more.get(IMPORT_WORKLOAD, ())
         return {
@@ -85,6 +87,12 @@ class LedgerFile:
             for name, one in others.items()
             if one
         }
+
+    def _recorded(self, name: str, work: HostWork) -> Iterator[tuple[str, float]]:
+        """The figures of host work: those of tensors, and the others, where each of them was recorded."""
+        for metric, total in work.figures:
+            if name in self.starts if metric.startswith(_OF_TENSORS) else work.python:
+                yield metric, total
 
 
 def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
