@@ -119,7 +119,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     **dict.fromkeys(
-        ("files", "warnings", "launches", "waits", "settings changed"),
+        ("files", "warnings", "spawns", "waits", "setting changes"),
         (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     ),
     "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),

@@ -28,6 +28,7 @@ from nbbench.probe import ceiling
 from nbbench.probe.forked import forked
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
 from nbbench.probe.scaled_work import record_scale
+from nbbench.probe.storages import freeze_present
 from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
@@ -135,6 +136,7 @@ def write(workloads: list[str], again: bool = False) -> dict[str, Ledger]:
     """
     prepare(threads=1)  # several trees may be recorded at a time
     cases, saved = suite_cases(), time.monotonic()
+    freeze_present()
     found: dict[str, Ledger] = {}
     starts: dict[str, HostWork] = {}
     for _ in range(REPEATS if again else 1):
