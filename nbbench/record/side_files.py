@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostWork
 from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
@@ -31,6 +31,8 @@ from nbbench.record.plain import flat, noun_of
 _SCHEMA = 1
 _LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
+
+_OF_TENSORS = tuple(f"{HOST_TRACK}{metric.name.lower()}_" for metric in OF_TENSORS)
 
 # Longer names come from damaged lines only; the database indexes them.
 _MAX_NAME = 500
@@ -76,7 +78,7 @@ class LedgerFile:
         """The ledgers with the totals of host and compiled work among their counts; importing and scales are
         some of their own, without pixels."""
         usable = self.host_under(PYTHON).items()
-        more = {name: one.figures for name, one in usable if not one.error}
+        more = {name: tuple(self._recorded(name, one)) for name, one in usable if not one.error}
         for name, made in self.compiled.items():
             if made.python == PYTHON and not made.error:
                 more[name] = (*more.get(name, ()), *made.figures)
@@ -90,6 +92,12 @@ class LedgerFile:
             for name, one in others.items()
             if one
         }
+
+    def _recorded(self, name: str, work: HostWork) -> Iterator[tuple[str, float]]:
+        """The figures of host work: those of tensors, and the others, where each of them was recorded."""
+        for metric, total in work.figures:
+            if name in self.starts if metric.startswith(_OF_TENSORS) else work.python:
+                yield metric, total
 
 
 def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
