@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import REPEATS, HostWork
 from nbbench.ledger import Ledger
@@ -93,17 +94,23 @@ def ledger_of(case: Case) -> Ledger:
     return record_ledger(case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=source_root())
 
 
+def failure_text(error: BaseException) -> str:
+    """Why a workload could not be recorded, without the environment's secrets."""
+    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
+    return redact_text(reason, os.environ)
+
+
 def failed_ledger(name: str, error: BaseException) -> Ledger:
     """A ledger that only says why there is none."""
-    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
-    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
+    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=failure_text(error))
 
 
 def save(
-    ledgers: Iterable[Ledger],
+    ledgers: Iterable[Ledger] = (),
     host: Iterable[HostWork] = (),
     scaled: Iterable[ScaledWork] = (),
     starts: Iterable[HostWork] = (),
+    compiled: Iterable[CompiledWork] = (),
     *,
     again: bool = False,
 ) -> None:
@@ -115,7 +122,8 @@ def save(
     kept = {ledger.workload: ledger for ledger in ledgers}
     counted = {one.workload: one for one in host}
     scales = {one.scale: one for one in scaled}
-    if path and (kept or counted or scales):
+    made = {one.workload: one for one in compiled}
+    if path and (kept or counted or scales or made):
         write_ledgers(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
@@ -125,6 +133,7 @@ def save(
             host=counted,
             scaled=scales,
             starts={one.workload: one for one in starts},
+            compiled=made,
             again=again,
         )
 

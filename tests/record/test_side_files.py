@@ -298,7 +298,8 @@ import nbbench.record.side_files
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench", "msgspec", "typing_extensions"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
-    "nbbench", "nbbench.errors", "nbbench.growth", "nbbench.host", "nbbench.ledger", "nbbench.model",
+    "nbbench", "nbbench.compiled", "nbbench.errors", "nbbench.growth", "nbbench.host",
+    "nbbench.ledger", "nbbench.model",
     "nbbench.record", "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.packed",
     "nbbench.record.plain",
     "nbbench.record.side_files"}
