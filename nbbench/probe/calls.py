@@ -86,6 +86,7 @@ class Calls:
         self.functions: dict[tuple[str, str], FunctionTotal] = {}
         self.fused_bytes = 0  # of the whole recording, once it is closed
         self.compiled = False
+        self.instruction = 0  # of the innermost place that `enter` found last
         self._root = root.rstrip("/") + "/" if root else ""
         self._storages = storages
         self._codes: dict[int, _Code] = {}
@@ -151,12 +152,14 @@ class Calls:
 
     def _stack(self, frame: FrameType | None) -> tuple[Place, list[tuple[FrameType, _Code]]]:
         place, found = NOWHERE, []
+        self.instruction = 0
         codes = self._codes
         while frame is not None:
             code = codes.get(id(frame.f_code)) or self._code(frame.f_code)
             if code.path is not None:
                 if place is NOWHERE:
                     place = (code.path, frame.f_lineno, code.function)
+                    self.instruction = frame.f_lasti
                 if code.is_call:
                     found.append((frame, code))
             elif code.compiled:

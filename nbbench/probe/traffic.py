@@ -139,33 +139,33 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        return self._run(func, args, kwargs)
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation of plain tensors and take note of it."""
         result = func(*args, **kwargs)
-        self._book(func, args, kwargs, result)
+        self._book(func, args, kwargs, result, sys._getframe(2))
         return result
 
-    def _book(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def _book(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: FrameType
+    ) -> None:
         total = self.traffic
         total.dispatched += 1
         inputs = tensors((*args, *kwargs.values()))
         outputs = tensors((result,))
         for tensor in (*inputs, *outputs):
             check_dense(tensor)
-        frame = sys._getframe(2)
         moving = moves(func, inputs, outputs)
         if not moving and not self._forward.made_nodes():
             return
         backward = in_backward()
-        place = self._calls.enter(frame)
-        if backward:
-            place = self._forward.current()
-        if self._forward.made_nodes():
-            self._forward.note(place, differentiable=any(t.requires_grad for t in inputs))
+        place = self._place(frame, inputs, backward=backward)
         if not moving:
             return
         for tensor in inputs:
             self._storages.seen(tensor)  # what is written next and was not seen is new
-        if (plan := self._plans.get(func)) is None:
-            plan = self._plans[func] = OperationPlan.of(func._schema)
+        plan = self._plan(func)
         if plan.allocates:
             for tensor in outputs:
                 self._storages.written(tensor, 0)
@@ -186,6 +186,20 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
             total.backward_ops += 1
             total.backward_bytes += moved
         _add(total.lines, (*place, plan.name, dtype), moved, wider)
+
+    def _place(self, frame: FrameType, inputs: list[torch.Tensor], *, backward: bool) -> Place:
+        """The subject's line that asked for an operation; in a backward pass that of the forward one."""
+        place = self._calls.enter(frame)
+        if backward:
+            place = self._forward.current()
+        if self._forward.made_nodes():
+            self._forward.note(place, differentiable=any(t.requires_grad for t in inputs))
+        return place
+
+    def _plan(self, func: Any) -> OperationPlan:
+        if (plan := self._plans.get(func)) is None:
+            plan = self._plans[func] = OperationPlan.of(func._schema)
+        return plan
 
     def _move(self, read: list[torch.Tensor], written: list[torch.Tensor], place: Place) -> int:
         """Book the bytes by dtype and by call, and follow the storages; returns the bytes."""

@@ -66,7 +66,7 @@ def record_traffic(
     function: Callable[[], _Result], *, asked: torch.dtype = torch.float32, source_root: str
 ) -> tuple[_Result, Traffic]:
     """What a function returns, and the traffic of that run."""
-    with _repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
+    with repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
         result = function()
     return result, recorder.traffic
 
@@ -89,7 +89,7 @@ def start_phase(phase: Phase, traffic: Traffic, usual: Ledger | None = None) -> 
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """What else would decide: when cycles are collected, and how a sum is split among threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

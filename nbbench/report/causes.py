@@ -69,6 +69,18 @@ def _same_work(_: Figures) -> list[str]:
     return ["the ledger is unchanged: same operations, same bytes"]
 
 
+@says("peak")
+def _peak(f: Figures) -> list[str]:
+    if f["peak_before"] == f["peak_after"]:
+        return ["same peak of live tensors"]
+    sizes = f"{units.format_bytes(f['peak_before'])} → {units.format_bytes(f['peak_after'])}"
+    before, after = (
+        f"{path}:{line} {name}" for path, line, name in (f["peak_line_before"], f["peak_line_after"])
+    )
+    where = f"reached at {after}" + ("" if before == after else f", before at {before}")
+    return [f"{f['workload']}: peak memory {sizes} ({units.format_change(f['peak_effect'])}) {where}"]
+
+
 _DOES = {
     HostKind.CALL: "called",
     HostKind.LINE: "executed",
@@ -100,11 +112,41 @@ def _host(f: Figures) -> list[str]:
     for line in f["lines"]:
         place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
         kind = HostKind(line["kind"])
-        unit = "bytes" if kind in _IN_BYTES else ""
+        unit = "bytes" if kind in _IN_BYTES else "modules" if kind is HostKind.MODULE else ""
         amounts = " → ".join(units.format_value(line[when], unit) for when in ("before", "after"))
         said.append(f"{place}: {_DOES[kind].format(line['name'])} {amounts}")
     more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []
     return [*said, *more]
+
+
+@says("first difference")
+def _first_difference(f: Figures) -> list[str]:
+    """Where the values of a workload begin to differ on the way to its image, and why."""
+    if not f["where"]:
+        return [f"{f['workload']}: {_NO_LINE[f['reason']]}"]
+    far, name = _by(f["relative"]), f"{f['op']} in {f['function']}"
+    run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
+    said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
+    said += f", {plural(f['later'], 'operation')} later the image{_by(f['image'], ' by ')}"
+    change = f": {f['before']} → {f['after']}" if f["before"] != f["after"] else ""
+    why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
+    if f["op_before"] not in ("", f["op"]):
+        why.append(f"{f['op_before']} before")
+    if f["rounded"]:
+        why.append(f"the last places alone differ before that: {f['rounded']}")
+    if f["origins"] > 1:
+        why.append(f"{plural(f['origins'] - 1, 'other place')} where values begin to differ")
+    return [f"{said}; {', '.join(why)}"]
+
+
+_NO_LINE = {
+    "random numbers": "the images are equal with the seeds of random numbers pinned",
+    "another input": "the image comes from outside of torch, where nothing of it is seen",
+}
+
+
+def _by(change: float | None, word: str = ", relative ") -> str:
+    return "" if change is None else f"{word}{change:.2g}"
 
 
 @says("hunks")

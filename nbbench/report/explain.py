@@ -10,12 +10,13 @@ from typing import Any
 from nbbench import units
 from nbbench.ledger import ImageChange
 from nbbench.model import NotJudged, NotJudgedReason, to_plain
-from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.blocks import Block, Bullets, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.explanation import Explanation
+from nbbench.work.first_difference import FirstDifference
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.shifts import dtype_shifts
@@ -28,14 +29,19 @@ _WORKLOADS = 10  # rows of the summary
 def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     """The report, with at most `lines` lines a workload."""
     blocks: list[Block] = [explanation_sentence(found)]
+    if found.same_tree:
+        return blocks
+    if found.first is not None:
+        blocks.append("\n".join(evidence_sentences((found.first.record,))))
     if found.diffs:
         blocks += _summary(found)
     for diff in found.diffs:
         if diff.workload in found.detailed:
             blocks += _details(diff, found, lines)
     if found.host:
-        told = [Item("; ".join(evidence_sentences((one.record,)))) for one in found.host]
-        blocks.append(Bullets(told[:_WORKLOADS], title="Host work, by line"))
+        blocks.append(Title("Host work, by line"))
+        told = [evidence_sentences((one.record,)) for one in found.host[:_WORKLOADS]]
+        blocks += [Bullets(lines, title=total) for total, *lines in told]
     if found.orders:
         grown = evidence_sentences(one.record for one in found.orders)
         blocks.append(Bullets(grown, title="Orders of growth"))
@@ -64,10 +70,15 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
             for s in found.shares
         ],
         "host": None if found.host is None else [_plain_host(one) for one in found.host],
+        "first_difference": None if found.first is None else _plain_first(found.first),
         "orders": [one.record.figures for one in found.orders],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
+
+
+def _plain_first(first: FirstDifference) -> dict[str, Any]:
+    return {**to_plain(first), "sentence": "; ".join(evidence_sentences((first.record,)))}
 
 
 def _plain_host(diff: HostDiff) -> dict[str, Any]:

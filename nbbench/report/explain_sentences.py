@@ -25,7 +25,7 @@ def explanation_sentence(found: Explanation) -> str:
     start, diffs, main = f"{found.base.short} → {found.head.short}: ", found.diffs, found.main
     if main is None:
         return f"{start}nothing could be compared."
-    if found.base.tree and found.base.tree == found.head.tree:
+    if found.same_tree:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
     said += _peak_sentence(diffs) + _host_sentence(found)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from nbbench.model import Commit, NotJudged
+from nbbench.work.first_difference import FirstDifference
 from nbbench.work.host_diff import HostDiff
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 from nbbench.work.scaling import OrderChange
@@ -32,7 +33,13 @@ class Explanation:
     not_compared: tuple[NotJudged, ...] = ()
     left_out: int = 0
     host: tuple[HostDiff, ...] | None = None  # None: not on record
+    first: FirstDifference | None = None  # of the smallest workload whose image changed
     orders: tuple[OrderChange, ...] = ()
+
+    @property
+    def same_tree(self) -> bool:
+        """Whether both commits have the same measured source."""
+        return bool(self.base.tree) and self.base.tree == self.head.tree
 
     @property
     def main(self) -> LedgerDiff | None:

@@ -29,6 +29,7 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.explanation import Explanation
+from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
@@ -95,6 +96,10 @@ def explain_commits(
         costs = fit_costs(timed_work(settings, times, base, [diff.workload for diff in diffs]))
         shares = [replace(one, price=price_of(costs, one.diff, host)) for one in shares]
     every = matching_workloads(settings, re.compile(""))
+    changed = smallest_change(d for d in diffs if bench is None or bench.search(d.workload))
+    first = None
+    if changed is not None and subject_or_none(settings) is not None:
+        first = first_difference(settings, ends, changed.workload, match, say)
     return Explanation(
         base,
         head,
@@ -105,6 +110,7 @@ def explain_commits(
         by_name=match is None,
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
+        first=first,
         orders=tuple(_orders(settings, ends, bench, torch, say)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )

@@ -1,0 +1,189 @@
+"""Two dataflow recordings aligned: which steps of head give what base never had, and where that begins.
+
+docs/first_difference.md is the definition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nbbench.dataflow import OUTSIDE, Dataflow, DataStep
+from nbbench.work.line_match import LineMatch, SiteNames
+
+_Key = tuple[int, str]
+StepFigures = Mapping[int, Sequence[float]]
+"""Of what a step gave: its sum, norm, smallest and largest element; empty where one is not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Of one recording: the steps that give unknown values on the way to the image, in their order.
+
+    `first` are those among them whose inputs are known: there a difference begins.
+    """
+
+    unknown: tuple[int, ...]
+    first: tuple[int, ...]
+
+
+class DataflowDiff:
+    """Base and head of one workload.
+
+    A value is *known* when the other side has one of equal content and dtype anywhere, so steps that were
+    moved, renamed, inserted or reordered are none that differ as long as what they give is known. `alike`
+    are values of head that count as the value of base beside them.
+    """
+
+    def __init__(
+        self, base: Dataflow, head: Dataflow, match: LineMatch | None, alike: Mapping[int, int] | None = None
+    ) -> None:
+        self.base, self.head, self._match = base, head, match
+        same = alike or {}
+        self._before = [value.key for value in base.values]
+        after = [self._before[same[i]] if i in same else one.key for i, one in enumerate(head.values)]
+        self._after = after
+        names = SiteNames(base.sites, head.sites, match)
+        self._sites = [(names.base(site), site.op) for site in base.sites]
+        self._head_sites = [(names.head(site), site.op) for site in head.sites]
+        self._at: dict[tuple[str, str], list[int]] = defaultdict(list)  # steps of base by site and operation
+        for number, step in enumerate(base.steps):
+            self._at[self._sites[step.site]].append(number)
+        self._turns: list[int] = []  # of each step of head: how many of its site and operation came before
+        counts: dict[tuple[str, str], int] = defaultdict(int)
+        for step in head.steps:
+            self._turns.append(counts[self._head_sites[step.site]])
+            counts[self._head_sites[step.site]] += 1
+        self.of_base = _origins(base, self._before, after)
+        self.of_head = _origins(head, after, self._before)
+
+    @property
+    def same_image(self) -> bool:
+        """Whether both recordings have the same image to the bit."""
+        return self._before[self.base.image[0]] == self._after[self.head.image[0]]
+
+    @property
+    def places(self) -> int:
+        """At how many lines of head values begin to differ by themselves."""
+        sites = (self.head.site(step) for step in self.of_head.first)
+        return len({(site.path, site.line) for site in sites})
+
+    def but_rounding(self, figures: tuple[StepFigures, StepFigures], tolerance: float) -> DataflowDiff:
+        """The same, where values count as known whose figures lie within the tolerance at the same site."""
+        alike = {}
+        for step in self.of_head.unknown:
+            base = self.counterpart(step)
+            if base is not None and _close(figures[0].get(base, ()), figures[1].get(step, ()), tolerance):
+                alike[self.head.steps[step].outputs[0]] = self.base.steps[base].outputs[0]
+        return DataflowDiff(self.base, self.head, self._match, alike)
+
+    def counterpart(self, step: int) -> int | None:
+        """The step of base at the site of a step of head: that with the same inputs, or of the same turn."""
+        found, turn = self._at[self._head_sites[self.head.steps[step].site]], self._turns[step]
+        inputs = self.inputs(step)
+        if turn < len(found) and self.base_inputs(found[turn]) == inputs:
+            return found[turn]
+        same = [one for one in found if self.base_inputs(one) == inputs]
+        return same[0] if same else found[turn] if turn < len(found) else None
+
+    def start(self) -> tuple[int, int | None] | None:
+        """The step of head at which the image begins to differ, and the step of base to compare with it.
+
+        Where a step took another value that base has elsewhere (zeros, another column), the step that gave
+        the value is asked instead; where a program took another way, what decided that. None where torch
+        dispatched nothing that differs.
+        """
+        if not self.of_head.first:
+            return None
+        step = self._decided(self.of_head.first[0])
+        base = self.counterpart(step)
+        while base is not None and (other := self._other_input(step, base)) is not None:
+            before = self.counterpart(other)
+            outputs = [self._after[value] for value in self.head.steps[other].outputs]
+            if before is not None and outputs == [self._before[v] for v in self.base.steps[before].outputs]:
+                break
+            step, base = other, before
+        if base is None:  # base's own origin in the same lines, or its first
+            here = [one for one in self.of_base.first if self.same_site(one, step)]
+            base = next(iter([*here, *self.of_base.first]), None)
+        return step, base
+
+    def same_site(self, base: int | None, head: int) -> bool:
+        """Whether a step of base stands where one of head does."""
+        place = self._head_sites[self.head.steps[head].site][0]
+        return base is not None and self._sites[self.base.steps[base].site][0] == place
+
+    def iteration(self, step: int) -> tuple[int, int]:
+        """How often a step of head had run at its place in the code, with this time, and how often in all."""
+        place = self.head.steps[step].site
+        runs = [number for number, one in enumerate(self.head.steps) if one.site == place]
+        return runs.index(step) + 1, len(runs)
+
+    def inputs(self, step: int) -> list[_Key]:
+        """The contents that a step of head took."""
+        return [self._after[value] for value, _ in self.head.steps[step].inputs if value >= 0]
+
+    def base_inputs(self, step: int) -> list[_Key]:
+        """The contents that a step of base took."""
+        return [self._before[value] for value, _ in self.base.steps[step].inputs if value >= 0]
+
+    def from_outside(self, base: int | None, head: int) -> bool:
+        """Whether a step of head took something that no step made, and base's did not take."""
+        taken = [self._after[value] for value, maker in self.head.steps[head].inputs if maker == OUTSIDE]
+        before = set(self._before if base is None else self.base_inputs(base))
+        return any(key not in before for key in taken)
+
+    def _decided(self, step: int) -> int:
+        """For a step that base has nowhere: the last number read before it that base read otherwise."""
+        if self.counterpart(step) is None:
+            for one in range(step - 1, -1, -1):
+                value = self.head.steps[one].outputs[0]
+                base = self.counterpart(one) if self.head.values[value].dtype == "number" else None
+                if base is not None and self._after[value] != self._before[self.base.steps[base].outputs[0]]:
+                    return one
+        return step
+
+    def _other_input(self, step: int, base: int) -> int | None:
+        """The step of head that gave the first input which is not what base's step took; None: all are."""
+        makers = [maker for value, maker in self.head.steps[step].inputs if value >= 0]
+        pairs = list(zip(self.inputs(step), self.base_inputs(base), strict=False))
+        other = (maker for maker, (one, two) in zip(makers, pairs, strict=False) if one != two)
+        maker = next(other, OUTSIDE) if len(makers) == len(self.base_inputs(base)) else OUTSIDE
+        return None if maker == OUTSIDE else maker
+
+
+def _origins(flow: Dataflow, keys: Sequence[_Key], other: Sequence[_Key]) -> Origins:
+    """From the image back through the values that the other side does not have."""
+    known = set(other)
+    unknown = [key not in known for key in keys]
+    if flow.image[0] < 0 or not unknown[flow.image[0]]:
+        return Origins((), ())
+    waiting, seen, first, found = [flow.image[1]], {OUTSIDE}, [], []
+    while waiting:
+        if (number := waiting.pop()) in seen:
+            continue
+        seen.add(number)
+        step = flow.steps[number]
+        waiting += [maker for value, maker in step.inputs if value < 0 or unknown[value]]
+        if any(unknown[value] for value in step.outputs):
+            found.append(number)
+            if not _takes_unknown(step, unknown):
+                first.append(number)
+    found.sort()
+    return Origins(tuple(found), tuple(sorted(first) or found[:1]))
+
+
+def _takes_unknown(step: DataStep, unknown: Sequence[bool]) -> bool:
+    """Whether another step gave it a value that is unknown; from outside is where a difference begins."""
+    return any(value >= 0 and unknown[value] and maker != OUTSIDE for value, maker in step.inputs)
+
+
+def _close(before: Sequence[float], after: Sequence[float], tolerance: float) -> bool:
+    """Whether the figures of two values agree: norms and extremes, each by its own size."""
+    if not before or not after:
+        return False
+    largest = max(map(abs, (*before[2:], *after[2:])))
+    scales = math.inf, max(before[1], after[1]), largest, largest
+    return all(abs(a - b) <= tolerance * s for a, b, s in zip(before, after, scales, strict=True) if a != b)
