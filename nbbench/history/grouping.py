@@ -16,6 +16,7 @@ from nbbench.workloads import ledger_families, workload_of
 
 _EXPLAINED_SHARE = 0.5
 _COUNTED = (Role.WORK, Role.DTYPE)
+_OPERATIONS = ("operations", HostMetric.OPERATIONS.value)
 _HOST_CAUSES = (Cause.HOST, Cause.IMPORT, Cause.OUTPUT)
 
 
@@ -128,20 +129,31 @@ def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed
     for bundle in bundles.values():
         direction, cause = _decide(bundle, around)
         decided |= {id(p): replace(p, direction=direction, cause=cause) for p in bundle}
-    return _with_imports([decided.get(id(p), p) for p in known])
+    return _following([decided.get(id(p), p) for p in known])
 
 
-def _with_imports(placed: Sequence[Placed]) -> list[Placed]:
-    """What a phase imports is executed and held in memory, too: such counts are the import's, and so is all
-    that would be too little for an event of its own."""
+def _following(placed: Sequence[Placed]) -> list[Placed]:
+    """Host counts that only follow from something else take its cause, and its event.
+
+    What a phase imports is executed and held in memory, too; so is all that would be too little for an event
+    of its own. More operations take more lines: steps that grew no more than the operations follow them.
+    """
     importing = {(p.phase, p.range, p.direction) for p in placed if p.cause is Cause.IMPORT}
+    issued = {(p.runs, p.phase, p.range): p for p in placed if p.change.unit in _OPERATIONS}
 
-    def follows(one: Placed) -> bool:
-        if one.cause is not Cause.HOST or (one.phase, one.range, one.direction) not in importing:
-            return False
-        return one.change.unit == HostMetric.MEMORY or not change_metric(one.change).counts(one.change)
+    def followed(one: Placed) -> Placed:
+        if one.cause is not Cause.HOST:
+            return one
+        little = one.change.unit == HostMetric.MEMORY or not change_metric(one.change).counts(one.change)
+        if little and (one.phase, one.range, one.direction) in importing:
+            return replace(one, cause=Cause.IMPORT)
+        work = issued.get((one.runs, one.phase, one.range))
+        alike = work is not None and work.size >= one.size and work.change.effect * one.change.effect > 0
+        if one.change.unit == HostMetric.STEPS and work is not None and alike:
+            return replace(one, cause=work.cause, direction=work.direction)
+        return one
 
-    return [replace(one, cause=Cause.IMPORT) if follows(one) else one for one in placed]
+    return [followed(one) for one in placed]
 
 
 def _place(change: ChangePoint, around: Around) -> Placed:

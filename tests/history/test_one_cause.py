@@ -221,3 +221,20 @@ def test_what_an_import_holds_and_executes_belongs_to_it() -> None:
     assert (numbers(event), event.cause, len(event.changes)) == ((10, 10), Cause.IMPORT, 4)
     both = made({}, *imported, host("files", "steps", 1.5, 1e5))
     assert {(e.cause, len(e.changes)) for e in both} == {(Cause.IMPORT, 4), (Cause.HOST, 1)}
+
+
+def test_steps_that_grew_no_more_than_the_operations_follow_them() -> None:
+    def steps_of(effect: float) -> ChangePoint:
+        steps_of_run = ("ledger.track_host_steps_warm_run", "steps", "track")
+        return change(10, 10, effect, steps_of_run, "exact", 1e5, workload=SMALL)
+
+    def counted(effect: float) -> ChangePoint:
+        return change(
+            10, 10, effect, ("ledger.track_operations", "operations", "track"), "exact", 1e3, workload=SMALL
+        )
+
+    ledgers = work(of(SMALL), of(SMALL, ops=300))
+    (event,) = made(ledgers, counted(0.5), steps_of(0.4))
+    assert (event.cause, len(event.changes)) == (Cause.WORK, 2)
+    assert {e.cause for e in made(ledgers, counted(0.5), steps_of(0.7))} == {Cause.WORK, Cause.HOST}
+    assert {e.cause for e in made(ledgers, counted(0.5), steps_of(-0.4))} == {Cause.WORK, Cause.HOST}

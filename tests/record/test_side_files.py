@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from nbbench.errors import HostError
 from nbbench.growth import LineCounts, Quantity, ScaledWork
-from nbbench.host import PYTHON
+from nbbench.host import OF_TENSORS, PYTHON, HostCount, HostKind, HostMetric, HostPhase, HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
-from nbbench.model import ProcessRecord
+from nbbench.model import Phase, ProcessRecord
 from nbbench.record import side_files
 from nbbench.record.asv_values import BadFileError
 from nbbench.record.plain import flat
@@ -316,9 +316,29 @@ import nbbench.record.side_files
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench", "msgspec", "typing_extensions"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
-    "nbbench", "nbbench.errors", "nbbench.growth", "nbbench.host", "nbbench.ledger", "nbbench.model",
+    "nbbench", "nbbench.compiled", "nbbench.errors", "nbbench.growth", "nbbench.host",
+    "nbbench.ledger", "nbbench.model",
     "nbbench.record", "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.packed",
     "nbbench.record.plain",
     "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_was_not_recorded_is_no_figure_of_nothing():
+    """Tensors of starting up are recorded apart from the rest: neither is zero where it is not there."""
+    phases = (HostPhase(Phase.CONSTRUCT, (HostCount(HostKind.LINE, "a.py", 1, "f", "", 9),)),)
+    tensors = (HostPhase(Phase.CONSTRUCT, (HostCount(HostKind.OPERATION, "a.py", 1, "f", "mul", 3),)),)
+    host, starts = HostWork("warm", PYTHON, phases), HostWork("warm", "", tensors)
+
+    def counted(**sides):
+        (ledger,) = LedgerFile("t", "c", "2", {"warm": LEDGER}, **sides).counted.values()
+        return {name.removeprefix("track_host_"): value for name, value in ledger.counts if value}, len(
+            ledger.counts
+        )
+
+    of_tensors = {"operations_construct": 3.0}
+    assert counted(starts={"warm": starts}) == (of_tensors, len(OF_TENSORS))
+    assert counted(host={"warm": host}) == ({"steps_construct": 9.0}, len(HostMetric) - len(OF_TENSORS))
+    both = {"steps_construct": 9.0} | of_tensors
+    assert counted(host={"warm": host}, starts={"warm": starts}) == (both, len(HostMetric))
