@@ -69,6 +69,18 @@ def _same_work(_: Figures) -> list[str]:
     return ["the ledger is unchanged: same operations, same bytes"]
 
 
+@says("peak")
+def _peak(f: Figures) -> list[str]:
+    if f["peak_before"] == f["peak_after"]:
+        return ["same peak of live tensors"]
+    sizes = f"{units.format_bytes(f['peak_before'])} → {units.format_bytes(f['peak_after'])}"
+    before, after = (
+        f"{path}:{line} {name}" for path, line, name in (f["peak_line_before"], f["peak_line_after"])
+    )
+    where = f"reached at {after}" + ("" if before == after else f", before at {before}")
+    return [f"{f['workload']}: peak memory {sizes} ({units.format_change(f['peak_effect'])}) {where}"]
+
+
 _DOES = {
     HostKind.CALL: "called",
     HostKind.LINE: "executed",
