@@ -108,6 +108,8 @@ class DigestRecorder(TrafficLedger):
             read = [self._read(tensor) for tensor in plan.sides(args, kwargs, [])[0]]
         result = func(*args, **kwargs)
         outputs = tensors((result,))
+        for tensor in outputs:
+            check_dense(tensor)
         told, numbers = _told((*args, *kwargs.items()))
         read += [(self._number(n), self._numbers[n]) for n in numbers if n in self._numbers]
         given: list[int] = []
