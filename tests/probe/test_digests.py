@@ -134,6 +134,15 @@ class TestRecording:
         weighed = record_dataflow("one", lambda: run() / 0, source_root="", weigh=[3])[0]
         assert weighed.figures == ((),)
 
+    def test_memory_stays_resizable(self):
+        def run():
+            x = torch.ones(3)
+            y = x * 2
+            torch.add(y, 1, out=x.resize_(3))
+            return torch.arange(5, out=x.resize_(0).to(torch.int64))
+
+        assert record_dataflow("one", run, source_root="")[0].steps
+
     def test_what_is_refused(self, monkeypatch):
         with pytest.raises(UncountableTensorError):
             record_dataflow("one", lambda: torch.eye(3).to_sparse() * 2, source_root="")
