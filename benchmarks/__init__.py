@@ -4,5 +4,6 @@ import os
 
 from nbbench.probe.resources import PINNED_ENVIRONMENT
 
-# Before anything imports torch: two of these are read at its import.
-os.environ.update({**PINNED_ENVIRONMENT, "NANOBRAGG_DISABLE_COMPILE": "1"})
+# Before anything imports torch: two of these are read at its import. A process that compiles says so.
+if os.environ.get("TORCHDYNAMO_DISABLE") != "0":
+    os.environ.update({**PINNED_ENVIRONMENT, "NANOBRAGG_DISABLE_COMPILE": "1"})

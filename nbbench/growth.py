@@ -5,7 +5,6 @@ A law is a polynomial with rational coefficients that every point fits without a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,15 +78,15 @@ class ScaledWork:
 
     @property
     def orders(self) -> dict[Quantity, int]:
-        """The order of each quantity whose law tells one: the highest of its own and its lines'.
+        """The order of each quantity; where it follows no law, the highest of its lines' that do.
 
-        A sum grows at least as its parts do, also where another part follows no law.
+        A sum grows at least as its parts, also where another part depends on chance or on the data.
         """
         found = {}
         for quantity, law in self.laws.items():
-            if (order := law.order) is not None:
-                lines = () if law.exact else self.line_orders(quantity)
-                found[quantity] = max(order, *(one for _, one in lines), 0)
+            lines = self.line_orders(quantity) if law.order is None else []
+            if (order := lines[0][1] if lines else law.order) is not None:
+                found[quantity] = order
         return found
 
     def line_orders(self, quantity: Quantity) -> list[tuple[LineCounts, int]]:
@@ -103,7 +102,7 @@ class Law:
 
     Where there is none the coefficients are empty, and `residual` is the largest distance, as a share of the
     largest count, that the polynomial of degree `limit` through the smaller values leaves. `order` is the
-    power with which the counts grow; None where nothing tells it.
+    power with which the counts grow: a polynomial that a single point checks tells it, too. None else.
     """
 
     coefficients: tuple[Fraction, ...]
@@ -126,7 +125,7 @@ def fit_law(values: Sequence[int], counts: Sequence[int]) -> Law:
 
     By Newton's divided differences, exact in rational numbers: a polynomial of degree d goes through all
     points if and only if the differences of every order above d are nought (D. Knuth, The Art of Computer
-    Programming 2, section 4.6.4). For an order one point to check it is enough.
+    Programming 2, section 4.6.4).
     """
     limit = max(len(values) - 1 - HELD_OUT, 0)
     differences, column = [], [Fraction(count) for count in counts]
@@ -138,7 +137,7 @@ def fit_law(values: Sequence[int], counts: Sequence[int]) -> Law:
     if degree <= limit:
         return found
     left = max(abs(found.at(value) - count) for value, count in zip(values, counts, strict=True))
-    told = degree if degree < len(values) - 1 else _growth(values, counts)
+    told = degree if degree < len(values) - 1 else None
     return Law((), limit, told, float(left / max(map(abs, counts))))
 
 
@@ -150,14 +149,3 @@ def _expanded(differences: Sequence[Fraction], values: Sequence[int]) -> tuple[F
         found = [a - value * b for a, b in zip(times_x, times_value, strict=True)]
         found[0] += difference
     return tuple(found[: len(differences)])
-
-
-def _growth(values: Sequence[int], counts: Sequence[int]) -> int | None:
-    """The power nearest to what the slopes of both halves tell; None where the counts do not rise in both."""
-    middle = len(values) // 2
-    halves = ((0, middle), (middle, len(values) - 1))
-    slopes = [(counts[b] - counts[a]) / (values[b] - values[a]) for a, b in halves]
-    places = [values[a] + values[b] for a, b in halves]
-    if min(slopes) <= 0:
-        return None
-    return round(1 + math.log(slopes[1] / slopes[0]) / math.log(places[1] / places[0]))

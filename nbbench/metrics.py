@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from nbbench import workloads
+from nbbench.compiled import COMPILED_BYTES, COMPILED_SERIES, GRAPH_BREAKS
 from nbbench.growth import ORDER_TRACK, STEPS, Quantity
 from nbbench.host import HOST_TRACK, OF_TENSORS, OF_WARM_RUNS, HostMetric, host_metric
 from nbbench.ledger import Ledger
@@ -119,11 +120,12 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     **dict.fromkeys(
-        ("files", "warnings", "launches", "waits", "settings changed"),
+        ("files", "warnings", "spawns", "waits", "setting changes"),
         (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     ),
     "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "graph breaks": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
     "B moved": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B alive": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
@@ -158,6 +160,8 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
     "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
     **{name: ledger_count(name, unit) for name, (unit, _) in _HOST.items()},
+    GRAPH_BREAKS: ledger_count(GRAPH_BREAKS, "graph breaks"),
+    COMPILED_BYTES: ledger_count(COMPILED_BYTES, "B/pixel"),
     **{one.metric: ledger_count(one.metric, "order") for one in Quantity},
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
@@ -248,6 +252,8 @@ def phase_of(key: SeriesKey) -> Phase:
     kind, _, what = name.partition("_")
     if name.startswith(HOST_TRACK):
         return _HOST[name][1] if name in _HOST else Phase.WARM
+    if name in COMPILED_SERIES:
+        return Phase.COMPILED
     if name.startswith(ORDER_TRACK):
         return next((phase for phase, one in STEPS.items() if one.metric == name), Phase.WARM)
     if kind in ("peakmem", "mem") or name == "track_peak_live_bytes":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -63,6 +62,8 @@ class Phase(StrEnum):
     FIRST = "first run"
     WARM = "warm run"
     MEMORY = "memory"
+    COMPILE = "compiling"
+    COMPILED = "compiled run"
 
 
 class EventDirection(StrEnum):
@@ -326,12 +327,6 @@ class Flag:
     plan: str
     state: FlagState
     decisions: tuple[Decision, ...] = ()
-
-
-def spent_s(results: Iterable[Result]) -> float:
-    """Seconds that results took: asv gives all parameters of a benchmark the whole benchmark's time."""
-    asked = {(r.commit, r.key.machine, r.key.benchmark, r.started_at, r.duration_s or 0.0) for r in results}
-    return sum(seconds for *_, seconds in asked)
 
 
 def to_plain(value: Any) -> Any:

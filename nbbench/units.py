@@ -7,7 +7,7 @@ import math
 GIB = 2**30
 _SI = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""))
 _LARGE_SI = ("", "k", "M", "G", "T")
-_COUNTED = ("steps", "modules", "files", "operations", "tensor operations", "warnings", "waits")
+_COUNTED = ("steps", "modules", "files", "operations", "tensor operations", "warnings", "spawns", "waits")
 # Numbers outside of these are written with a power of ten.
 _LEAST, _MOST = 1e-4, 1e15
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

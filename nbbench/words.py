@@ -6,7 +6,6 @@ One function for each destination: `clean` and `clean_lines` for a line or lines
 
 from __future__ import annotations
 
-import html
 import re
 import shlex
 import unicodedata
@@ -73,6 +72,8 @@ def for_terminal(text: str) -> str:
 
 def for_html(text: str) -> str:
     """`text` on one line as HTML that shows it as it is, in attributes too."""
+    import html  # its table of entities is long, and most commands write no page
+
     return html.escape(clean(text))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+from nbbench.probe.resources import COMPILE_SWITCH
 from nbbench.subject.presets import Preset
 
 ENVIRONMENT, TIMEOUT = "environment-conflict", "timeout-lowered"
@@ -25,8 +26,6 @@ _PYTEST = ("pytest", "py.test")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-# The switches that turn compilation off: torch's own, and what subjects call theirs.
-_SWITCH = re.compile(r"(?:\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")
 _OFF = ("", "0", "false", "no", "off")  # values with which a switch does not turn compilation off
 # A positive mention in `-m` or `-k` selects such tests; `not gpu` leaves them out.
 _GPU_WORD = re.compile(r"(?i)(?<![A-Za-z])(?:gpu|cuda)")
@@ -106,14 +105,16 @@ def pinned_malloc(environment: Mapping[str, str]) -> str:
 
 def compile_guards(environment: Mapping[str, str]) -> list[str]:
     """The switches that should keep Dynamo off in this environment, as `NAME=value`."""
-    return [f"{n}={v}" for n, v in sorted(environment.items()) if _SWITCH.fullmatch(n) and not _is_off(v)]
+    return [
+        f"{n}={v}" for n, v in sorted(environment.items()) if COMPILE_SWITCH.fullmatch(n) and not _is_off(v)
+    ]
 
 
 def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violation]:
     guards = dict(preset.environment)
     for name, wanted in guards.items():
         value = environ.get(name, wanted)
-        if value == wanted or (_SWITCH.fullmatch(name) and _is_off(value)):
+        if value == wanted or (COMPILE_SWITCH.fullmatch(name) and _is_off(value)):
             continue  # a switch is told below
         rule = GPU if name == "CUDA_VISIBLE_DEVICES" else ENVIRONMENT
         lowered = [*_test_timeout(_split(value), name, preset)] if name == "PYTEST_ADDOPTS" else []
@@ -121,7 +122,7 @@ def _environment(preset: Preset, environ: Mapping[str, str]) -> Iterator[Violati
     if "PYTEST_ADDOPTS" in guards:
         yield from _selected(_split(environ.get("PYTEST_ADDOPTS", "")))
     for name, value in environ.items():
-        if _SWITCH.fullmatch(name) and _is_off(value):
+        if COMPILE_SWITCH.fullmatch(name) and _is_off(value):
             yield Violation(COMPILE, f"{name}={value} asks for torch.compile")
     if _is_lower(environ.get("PYTEST_TIMEOUT", ""), preset):
         yield _lowered(f"PYTEST_TIMEOUT={environ['PYTEST_TIMEOUT']}", preset)

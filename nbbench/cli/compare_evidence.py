@@ -21,13 +21,15 @@ def compare_evidence(app: App, a: str, b: str, markdown: str | None) -> int:
     that is what is compared. Folders made by hand may be given; what they lack is named.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-    from nbbench.model import to_plain
-    from nbbench.plan import compare_evidence as analysis
     from nbbench.record.evidence_folder import read_folder
-    from nbbench.report.compare_evidence import comparison_blocks
+    from nbbench.report.compare_evidence import comparison_blocks, differences, figure_rows
 
-    paths = [folder(one, "give two evidence folders (…/cluster_ID/STAMP)") for one in (a, b)]
-    found = analysis.compare_evidence(*map(read_folder, paths))
-    payload = {"comparable": not found.reasons, **to_plain(found)}
-    app.report("evidence-comparison", payload, comparison_blocks(found), markdown=markdown, version=2)
-    return EXIT_INCONCLUSIVE if found.reasons else EXIT_OK
+    first, second = (
+        read_folder(folder(one, "give two evidence folders (…/cluster_ID/STAMP)")) for one in (a, b)
+    )
+    reasons = differences(first, second)
+    payload = {"comparable": not reasons, "reasons": reasons, "a": first, "b": second}
+    payload["figures"] = figure_rows(first, second)
+    blocks = comparison_blocks(first, second)
+    app.report("evidence-comparison", payload, blocks, markdown=markdown, version=2)
+    return EXIT_INCONCLUSIVE if reasons else EXIT_OK

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
 @click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
+@click.option(
+    "--compiled",
+    is_flag=True,
+    help="What torch.compile makes of the workloads on the CPU: half a minute each, with a C++ compiler.",
+)
 @click.option("--scaling", is_flag=True, help="The laws by which exact work grows with size and parameters.")
 @html_option
 @markdown_option
@@ -43,6 +48,7 @@ def ledger(
     by: str,
     top: int,
     fusion: bool,
+    compiled: bool,
     scaling: bool,
     html: str | None,
     markdown: str | None,
@@ -58,6 +64,9 @@ def ledger(
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
     operations changed, with the time where both sides were measured, and the command that
     reproduces each row.
+
+    With --compiled: graphs, graph breaks and recompilations with their reasons and lines, kernels,
+    and the bytes that these move.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.record.branch import read_commits, subject_or_none
@@ -68,13 +77,16 @@ def ledger(
     from nbbench.work.work import find_commit
 
     single = bool(span) and ".." not in str(span) and not is_positions(str(span))
-    if fusion and not single:
-        raise UsageError("--fusion is for a single commit", hint="give a COMMIT, not a range")
+    if (fusion or compiled) and not single:
+        option = "--fusion" if fusion else "--compiled"
+        raise UsageError(f"{option} is for a single commit", hint="give a COMMIT, not a range")
     if span and single and scaling:
         return _laws(app, find_commit(app.settings, span), bench, html, markdown)
     bench = bench or load_profile(app.settings).range_workloads
     if span and single:
         commit = find_commit(app.settings, span)
+        if compiled:
+            return _compiled(app, commit, bench, html, markdown)
         found = _recorded(app, commit, bench)
         blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion)
         app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
@@ -112,6 +124,24 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
         workload_names(app.settings, pattern(bench))  # refused where it fits no workload
         raise InconclusiveError(f"no such ledger of {commit.short} is on record", hint="register the subject")
     return found
+
+
+def _compiled(app: App, commit: Commit, bench: str, html: str | None, markdown: str | None) -> int:
+    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
+    from nbbench.measure.compiled import workload_compiled
+    from nbbench.measure.ledgers import workload_names
+    from nbbench.measure.process_env import torch_version
+    from nbbench.report.compiled import compiled_blocks, compiled_payload
+
+    names = workload_names(app.settings, pattern(bench))
+    found = workload_compiled(app.settings, commit, names, app.say)
+    if not found:
+        said = f"no compiled work of {commit.short} is on record"
+        raise InconclusiveError(said, hint="register the subject")
+    torch = torch_version()
+    blocks = compiled_blocks(commit, found, torch)
+    app.report("compiled", compiled_payload(commit, found, torch), blocks, markdown=markdown, html=html)
+    return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
 
 
 def _steps(

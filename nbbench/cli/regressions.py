@@ -15,11 +15,18 @@ from nbbench.cli.options import markdown_option, plan_item, plan_option, project
 @plan_option
 @click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
+@click.option("--brief", is_flag=True, help="Only the table, without the evidence of each.")
 @click.option("--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged.")
 @markdown_option
 @click.pass_obj
 def regressions(
-    app: App, plan: str | None, open_only: bool, everything: bool, fail: bool, markdown: str | None
+    app: App,
+    plan: str | None,
+    open_only: bool,
+    everything: bool,
+    brief: bool,
+    fail: bool,
+    markdown: str | None,
 ) -> int:
     """Find what became slower or faster, and list what is flagged: commit, size, cause, state, evidence.
 
@@ -53,7 +60,13 @@ def regressions(
     some = [f for f in flags if everything or f.event.direction is not EventDirection.IMPROVEMENT]
     shown = waiting if open_only else some
     blocks = regressions_blocks(
-        shown, every=flags, not_judged=not_judged, nothing=nothing, now=now, trees=trees
+        shown,
+        every=flags,
+        not_judged=not_judged,
+        nothing=nothing,
+        now=now,
+        trees=trees,
+        section=(lambda _: []) if brief else None,
     )
     payload = {
         "count": len(shown),

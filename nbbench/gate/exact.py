@@ -11,6 +11,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
 from nbbench.gate.unseen import Changed, changed_code, other_files
+from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
@@ -34,6 +35,7 @@ from nbbench.work.work import line_match, source_diff, source_place
 from nbbench.workloads import suite_workloads
 
 _NOTHING = HostWork("", "")
+_LACKS = "not recorded"
 _SKIPPED = "NotImplementedError"  # how the suite says that a commit lacks a feature
 
 
@@ -219,13 +221,20 @@ def _with_orders(
     changes: list[OrderChange] = []
     equal, not_judged = [], list(work.not_judged)
     for name in (one.name for one in scales):
-        if name not in base or name not in head or base[name].error or head[name].error:
-            errors = (side[name].error for side in (base, head) if name in side)
-            why = next(filter(None, errors), "not recorded").partition("\n")[0]
-            not_judged.append(NotJudged(f"growth of {name}", NotJudgedReason.SKIPPED, detail=why))
-        elif found := diff_orders(base[name], head[name]):
-            changes += found
-        else:
+        before, after = (side.get(name) or ScaledWork(name, "", "", error=_LACKS) for side in (base, head))
+        series, found = f"growth of {name}", diff_orders(before, after)
+        changes += found
+        errors = [one.error.partition("\n")[0] for one in (before, after)]
+        if errors[0]:
+            not_judged.append(without_base(series, *errors, skipped=True))
+        elif errors[1]:
+            lacks = errors[1].startswith(_SKIPPED)
+            reason = NotJudgedReason.SKIPPED if lacks else NotJudgedReason.FAILING
+            not_judged.append(NotJudged(series, reason, detail=f"at head: {errors[1]}"))
+        elif unknown := before.orders.keys() - after.orders.keys():
+            detail = f"no law at head: {', '.join(sorted(unknown))}"
+            not_judged.append(NotJudged(series, NotJudgedReason.SKIPPED, detail=detail))
+        elif not found:
             equal.append(name)
     orders = tuple(changes), tuple(equal)
     return replace(work, orders=orders[0], orders_equal=orders[1], not_judged=tuple(not_judged))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from nbbench import metrics
 from nbbench.host import HOST_TRACK
 from nbbench.ledger import IMAGE, Ledger
-from nbbench.model import Commit, Point, Series, SeriesKey, Status
+from nbbench.metrics import phase_of
+from nbbench.model import Commit, Phase, Point, Series, SeriesKey, Status
 
 ANY_MACHINE = "any"  # a ledger does not depend on the machine
 LEDGER_SERIES = "ledger."  # what their benchmarks' names begin with
@@ -32,7 +33,8 @@ def ledger_series(
                 f"{LEDGER_SERIES}{metric}", _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}"
             )
             points = [_point(commit, ledger, metric, figure) for commit, ledger in rows]
-            whole = None not in points
+            # A tree that fails is one event, whatever else is counted of it.
+            whole = None not in points and not metric.startswith(HOST_TRACK) and phase_of(key) is Phase.WARM
             kept = tuple(point for point in points if point and (whole or point.value is not None))
             if kept:
                 made.append(Series(key, unit, "track", kept))

@@ -10,12 +10,14 @@ from typing import Any
 
 from asv import machine, results, util
 from asv.commands import asv_profiling, find, run, setup
+from asv.plugins import github
 
 from nbbench.config import load_settings
 from nbbench.errors import NbbenchError
 from nbbench.measure.asv_environment import NbbenchEnvironment, is_lost
 from nbbench.measure.lock import LOCK_HELD, measuring
 from nbbench.subject.repository import open_subject
+from nbbench.words import last_line
 
 
 def install() -> None:
@@ -32,6 +34,7 @@ def install() -> None:
     _keep_what_was_measured()
     _build_one_at_a_time()
     _finish_setup_with_success()
+    _say_what_git_refuses()
     held = False
 
     def once() -> AbstractContextManager[None]:
@@ -134,6 +137,19 @@ def _finish_setup_with_success() -> None:
         return 0 if original(cls, conf, args, **more) else 1
 
     setup.Setup.run_from_conf_args = classmethod(run_from_conf_args)
+
+
+def _say_what_git_refuses() -> None:
+    """`asv gh-pages` ends with a traceback where git refuses to push or to make the branch."""
+    original = github.GithubPages.run.__func__
+
+    def run_command(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(cls, *args, **kwargs)
+        except util.ProcessError as error:
+            raise util.UserError(f"git refuses: {last_line(str(error.stderr), str(error))}") from error
+
+    github.GithubPages.run = classmethod(run_command)
 
 
 def _lock(command: Any, once: Callable[[], AbstractContextManager[None]]) -> None:

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
+import sysconfig
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import HostError
-from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.probe.resources import COMPILE_SWITCH, PINNED_ENVIRONMENT
 from nbbench.record.atomic import write_text
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE, suite_workloads, use_workloads
 
+# What a user sets for torch.compile, and what we set: no threads or processes of its own, no old caches.
+_COMPILE_VARIABLE = re.compile(
+    r"TORCH(?:INDUCTOR|DYNAMO|_COMPILE|_DYNAMO|_LOGS|_TRACE).*|ATEN_CPU_CAPABILITY"
+)
+_COMPILING = {
+    "TORCHDYNAMO_DISABLE": "0",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
+    "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
+    "TORCH_DYNAMO_AUTOMATIC_DYNAMIC_LOCAL_PGO": "0",
+}
+
 
 @cache
 def installed_torch() -> str:
     """The installed torch's version without its build tag and without importing it; '' for none."""
+    from importlib import metadata  # a fifth of a command that finds nothing new
+
     try:
         return metadata.version("torch").partition("+")[0]
     except metadata.PackageNotFoundError:
@@ -79,6 +95,29 @@ def tree_environment(
         "NBBENCH_LEDGER_FILE": str(ledger_path(place, tree, installed_torch())) if tree else "",
         **({"ASV_COMMIT": commit} if commit else {}),
     }
+
+
+def compiled_environment(base: Mapping[str, str], scratch: Path | None = None) -> dict[str, str]:
+    """`base` for a process in which torch.compile takes effect; what compiles writes below `scratch` only."""
+    kept = {
+        name: value
+        for name, value in base.items()
+        if not COMPILE_SWITCH.fullmatch(name) and not _COMPILE_VARIABLE.fullmatch(name)
+    }
+    if scratch is not None:
+        kept |= {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"), "TMPDIR": str(scratch)}
+    return {**kept, **_COMPILING}
+
+
+def require_compiler() -> None:
+    """Raise HostError where Inductor would find no C++ compiler, or no headers of this Python."""
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        said = f"torch.compile needs a C++ compiler, and there is no program {name!r}"
+        raise HostError(said, hint="install g++ (`apt-get install g++`), or name another in CXX")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.is_file():
+        raise HostError(f"torch.compile needs {header}", hint="install the headers of Python (python3-dev)")
 
 
 def export_workloads(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import REPEATS, HostWork
 from nbbench.ledger import Ledger
@@ -28,6 +29,7 @@ from nbbench.probe import ceiling
 from nbbench.probe.forked import forked
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
 from nbbench.probe.scaled_work import record_scale
+from nbbench.probe.storages import freeze_present
 from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
@@ -92,17 +94,23 @@ def ledger_of(case: Case) -> Ledger:
     return record_ledger(case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=source_root())
 
 
+def failure_text(error: BaseException) -> str:
+    """Why a workload could not be recorded, without the environment's secrets."""
+    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
+    return redact_text(reason, os.environ)
+
+
 def failed_ledger(name: str, error: BaseException) -> Ledger:
     """A ledger that only says why there is none."""
-    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
-    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=redact_text(reason, os.environ))
+    return Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=failure_text(error))
 
 
 def save(
-    ledgers: Iterable[Ledger],
+    ledgers: Iterable[Ledger] = (),
     host: Iterable[HostWork] = (),
     scaled: Iterable[ScaledWork] = (),
     starts: Iterable[HostWork] = (),
+    compiled: Iterable[CompiledWork] = (),
     *,
     again: bool = False,
 ) -> None:
@@ -114,7 +122,8 @@ def save(
     kept = {ledger.workload: ledger for ledger in ledgers}
     counted = {one.workload: one for one in host}
     scales = {one.scale: one for one in scaled}
-    if path and (kept or counted or scales):
+    made = {one.workload: one for one in compiled}
+    if path and (kept or counted or scales or made):
         write_ledgers(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
@@ -124,6 +133,7 @@ def save(
             host=counted,
             scaled=scales,
             starts={one.workload: one for one in starts},
+            compiled=made,
             again=again,
         )
 
@@ -135,6 +145,7 @@ def write(workloads: list[str], again: bool = False) -> dict[str, Ledger]:
     """
     prepare(threads=1)  # several trees may be recorded at a time
     cases, saved = suite_cases(), time.monotonic()
+    freeze_present()
     found: dict[str, Ledger] = {}
     starts: dict[str, HostWork] = {}
     for _ in range(REPEATS if again else 1):

@@ -119,6 +119,7 @@ class WarmServer:
                 **(os.environ if environment is None else environment),
                 "OPENBLAS_NUM_THREADS": "1",
                 warm_server.FOLDER_VARIABLE: self._folder.name,
+                "TMPDIR": self._folder.name,  # what modules make there when they are imported goes with it
             },
             stdin=subprocess.DEVNULL,
             start_new_session=True,

@@ -50,7 +50,13 @@ def warm_server(
 
 
 def invoke(
-    settings: Settings, server: WarmServer, environment: dict[str, str], target: str, **arguments: Any
+    settings: Settings,
+    server: WarmServer,
+    environment: dict[str, str],
+    target: str,
+    timeout_s: float = _TIMEOUT_S,
+    /,
+    **arguments: Any,
 ) -> None:
     """Run `module:function` of the suite in a fork of the open tree.
 
@@ -60,16 +66,16 @@ def invoke(
         ["call", target, json.dumps(arguments)],
         cwd=str(settings.state_dir),
         environment=environment,
-        timeout_s=_TIMEOUT_S,
+        timeout_s=timeout_s,
     )
     if outcome.exit_code:
-        raise InconclusiveError(_how_it_ended(outcome.exit_code, outcome.output))
+        raise InconclusiveError(_how_it_ended(outcome.exit_code, outcome.output, timeout_s))
 
 
-def _how_it_ended(code: int, output: str) -> str:
+def _how_it_ended(code: int, output: str, timeout_s: float) -> str:
     """What ended a process that failed: a signal or the time limit, or else the last line of its output."""
     if code == TIMEOUT_CODE:
-        return f"it timed out after {_TIMEOUT_S:.0f} s"
+        return f"it timed out after {timeout_s:.0f} s"
     if code < 0:
         return f"it was ended by signal {-code} ({signal.Signals(-code).name})"
     return last_line(output, f"it ended with exit code {code}")

@@ -10,7 +10,6 @@ from datetime import datetime
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, metric_of
 from nbbench.model import Commit, Event, EventDirection, Flag, NotJudged, Result, Status
-from nbbench.plan.compare_evidence import log_effect
 
 _WORDS = {
     EventDirection.REGRESSION: "worse",
@@ -98,3 +97,14 @@ def comparisons(export: Export) -> list[Comparison]:
 
 def _has_value(result: Result) -> bool:
     return result.status is Status.OK and result.value is not None and math.isfinite(result.value)
+
+
+def log_effect(a: float, b: float) -> float | None:
+    """log(b/a); infinite from or to zero, None where signs make a ratio meaningless."""
+    if a == b:
+        return 0.0
+    if a < 0 or b < 0:
+        return None
+    if a == 0:
+        return math.inf
+    return math.log(b) - math.log(a) if b else -math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ PINNED_ENVIRONMENT = {
     # numpy's BLAS would start threads at import, before the warm server forks.
     "OPENBLAS_NUM_THREADS": "1",
 }
+
+# The switches that turn compilation off: torch's own, and what subjects call theirs.
+COMPILE_SWITCH = re.compile(r"(?:\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")
 
 
 def pin_malloc() -> bool:

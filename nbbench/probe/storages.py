@@ -34,6 +34,20 @@ MAPPED_BYTES = 32 * 2**20
 """glibc maps a block from this size on anew at each allocation, and unmaps it when it is freed."""
 
 
+_FROZEN: list[torch.Tensor] = []
+
+
+def freeze_present() -> None:
+    """Look for tensors once among the objects that are there, and not in each recording of this process and
+    of those that it forks."""
+    _FROZEN[:] = _present()
+    gc.freeze()
+
+
+def _present() -> list[torch.Tensor]:
+    return [*_FROZEN, *(one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter))]
+
+
 class Storages:
     """Storages by identity.
 
@@ -49,8 +63,8 @@ class Storages:
 
     def note_present(self) -> None:
         """Note the size of every storage that is there, to know those that grow without an operation."""
-        for found in gc.get_objects():
-            if type(found) in (torch.Tensor, torch.nn.Parameter) and found.layout is torch.strided:
+        for found in _present():
+            if found.layout is torch.strided:
                 with contextlib.suppress(NotImplementedError, RuntimeError):  # wrappers have no storage
                     self.seen(found)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
@@ -20,7 +21,7 @@ _MACHINE = re.compile(
 )
 
 
-def machine_failed(ledger: Ledger | HostWork | ScaledWork) -> bool:
+def machine_failed(ledger: Ledger | HostWork | ScaledWork | CompiledWork) -> bool:
     """Whether a ledger is missing because of the machine (out of memory, killed), and not of the commit."""
     return bool(ledger.error) and _MACHINE.search(ledger.error) is not None
 
@@ -68,6 +69,15 @@ def kept_scales(results_dir: Path, tree: str, torch: str, python: str) -> Mappin
     """What the scales of a tree counted, by name, counted under this Python; see `kept_ledgers`."""
     try:
         found = read_ledgers(ledger_path(results_dir, tree, torch)).scaled
+    except BadFileError:
+        return {}
+    return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}
+
+
+def kept_compiled(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, CompiledWork]:
+    """The compiled work of a tree on disk by workload, recorded under this Python; see `kept_ledgers`."""
+    try:
+        found = read_ledgers(ledger_path(results_dir, tree, torch)).compiled
     except BadFileError:
         return {}
     return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}

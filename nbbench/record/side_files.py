@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostWork
 from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
@@ -31,14 +32,16 @@ _SCHEMA = 1
 _LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
 
+_OF_TENSORS = tuple(f"{HOST_TRACK}{metric.name.lower()}_" for metric in OF_TENSORS)
+
 # Longer names come from damaged lines only; the database indexes them.
 _MAX_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerFile:
-    """The ledgers of one tree under one torch version, its host work, and what tensors do while a workload
-    starts up (`starts`), by workload; and its scales."""
+    """What is recorded of one tree under one torch version, by workload: ledgers, host and compiled work,
+    what tensors do while one starts up (`starts`); and its scales."""
 
     tree: str
     commit: str
@@ -47,6 +50,7 @@ class LedgerFile:
     host: Mapping[str, HostWork] = field(default_factory=dict)
     starts: Mapping[str, HostWork] = field(default_factory=dict)
     scaled: Mapping[str, ScaledWork] = field(default_factory=dict)
+    compiled: Mapping[str, CompiledWork] = field(default_factory=dict)
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -71,19 +75,29 @@ class LedgerFile:
 
     @property
     def counted(self) -> dict[str, Ledger]:
-        """The ledgers with the totals of host work among their counts, that of importing with each."""
-        usable = {name: one for name, one in self.host_under(PYTHON).items() if not one.error}
-        shared = usable[IMPORT_WORKLOAD].figures if IMPORT_WORKLOAD in usable else ()
-        more = {name: (*shared, *one.figures) for name, one in usable.items()}
-        orders = {name: _orders(one) for name, one in self.scaled.items()}
+        """The ledgers with the totals of host and compiled work among their counts; importing and scales are
+        some of their own, without pixels."""
+        usable = self.host_under(PYTHON).items()
+        more = {name: tuple(self._recorded(name, one)) for name, one in usable if not one.error}
+        for name, made in self.compiled.items():
+            if made.python == PYTHON and not made.error:
+                more[name] = (*more.get(name, ()), *made.figures)
+        others = {name: _orders(one) for name, one in self.scaled.items()}
+        others[IMPORT_WORKLOAD] = more.get(IMPORT_WORKLOAD, ())
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
             for name, one in self.ledgers.items()
         } | {
             name: Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", counts=one)
-            for name, one in orders.items()
+            for name, one in others.items()
             if one
         }
+
+    def _recorded(self, name: str, work: HostWork) -> Iterator[tuple[str, float]]:
+        """The figures of host work: those of tensors, and the others, where each of them was recorded."""
+        for metric, total in work.figures:
+            if name in self.starts if metric.startswith(_OF_TENSORS) else work.python:
+                yield metric, total
 
 
 def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
@@ -143,10 +157,11 @@ def write_ledgers(
     host: Mapping[str, HostWork] | None = None,
     scaled: Mapping[str, ScaledWork] | None = None,
     starts: Mapping[str, HostWork] | None = None,
+    compiled: Mapping[str, CompiledWork] | None = None,
     *,
     again: bool = False,
 ) -> None:
-    """Write ledgers, host work and scales of a tree, keeping the others that the file has already.
+    """Write ledgers, host and compiled work and scales of a tree, keeping the others that the file has.
 
     `again` says that they were recorded before: what the file has stays, and learns what does not repeat.
 
@@ -172,7 +187,9 @@ def write_ledgers(
         counted = _merged(before.host if before else {}, host or {}, again=again)
         started = _merged(before.starts if before else {}, starts or {}, again=again)
         scales = {**(before.scaled if before else {}), **(scaled or {})}
-        for section, found in (("host", counted), ("starts", started), ("scaled", scales)):
+        made = {**(before.compiled if before else {}), **(compiled or {})}
+        sections = (("host", counted), ("starts", started), ("scaled", scales), ("compiled", made))
+        for section, found in sections:
             if found:
                 content[section] = {name: flat(found[name]) for name in sorted(found)}
         text = json.dumps(pack(content), separators=(",", ":"))

@@ -69,6 +69,18 @@ def _same_work(_: Figures) -> list[str]:
     return ["the ledger is unchanged: same operations, same bytes"]
 
 
+@says("peak")
+def _peak(f: Figures) -> list[str]:
+    if f["peak_before"] == f["peak_after"]:
+        return ["same peak of live tensors"]
+    sizes = f"{units.format_bytes(f['peak_before'])} → {units.format_bytes(f['peak_after'])}"
+    before, after = (
+        f"{path}:{line} {name}" for path, line, name in (f["peak_line_before"], f["peak_line_after"])
+    )
+    where = f"reached at {after}" + ("" if before == after else f", before at {before}")
+    return [f"{f['workload']}: peak memory {sizes} ({units.format_change(f['peak_effect'])}) {where}"]
+
+
 _DOES = {
     HostKind.CALL: "called",
     HostKind.LINE: "executed",
@@ -100,7 +112,7 @@ def _host(f: Figures) -> list[str]:
     for line in f["lines"]:
         place = f"{line['where']} {line['function']}".strip() or "(no line of the subject)"
         kind = HostKind(line["kind"])
-        unit = "bytes" if kind in _IN_BYTES else ""
+        unit = "bytes" if kind in _IN_BYTES else "modules" if kind is HostKind.MODULE else ""
         amounts = " → ".join(units.format_value(line[when], unit) for when in ("before", "after"))
         said.append(f"{place}: {_DOES[kind].format(line['name'])} {amounts}")
     more = [f"{plural(f['more_lines'], 'more line')} of {where}"] if f["more_lines"] else []

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from nbbench import units
 from nbbench.metrics import Better, Role, change_metric, change_role, may_be_a_change_of_unit
@@ -110,7 +111,8 @@ def change_text(event: Event) -> str:
         return units.format_change(event.effect)
     metric = change_metric(most)
     name = metric.name.removeprefix("track_").replace("_", " ")
-    return f"{'peak memory' if metric.role is Role.MEMORY else name} {units.format_change(most.effect)}"
+    named = {Role.MEMORY: "peak memory", Role.HOST: metric.unit}.get(metric.role, name)
+    return f"{named} {units.format_change(most.effect)}"
 
 
 def figures(change: ChangePoint) -> str:
@@ -281,21 +283,30 @@ def anchor(event: Event) -> str:
     return "event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in event.id)
 
 
+def _line_of(event: Event) -> str:
+    """The line of the subject that moved most; empty where no evidence names one."""
+    lines = (line for one in event.evidence for line in one.figures.get("lines", ()) if line["where"])
+    if (first := next(lines, None)) is None:
+        return ""
+    return f"{PurePosixPath(first['where']).name} {first['function']}".strip()
+
+
 def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
     """A row for each flag, improvements folded away."""
-    headers = ("event", "commit", "date", "change", "cause", "plan", "state", "series", "subject")
+    headers = ("event", "commit", "date", "change", "cause", "line", "plan", "state", "series", "subject")
     rows = []
     for flag in flags:
         e, state = flag.event, state_text(flag, now)
         where, count = commit_range(e.lo_commit, e.hi_commit), str(len({c.key for c in e.changes}))
-        rows.append((e.id, where, day(e.date), change_text(e), e.cause, flag.plan, state, count, e.subject))
+        about = (e.id, where, day(e.date), change_text(e), e.cause, _line_of(e))
+        rows.append((*about, flag.plan, state, count, e.subject))
     others = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
     return Table(
         headers,
         rows,
-        right=(7,),
+        right=(8,),
         codes=(0, 1),
-        spare=(1, 5, 2, 7, 8, 4),  # an event's name holds its commits
+        spare=(1, 6, 2, 8, 9, 5, 4),  # an event's name holds its commits
         toned=3,
         tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
         quiet=others,

@@ -37,7 +37,9 @@ def report_sentence(report: GateReport) -> str:
             why = evidence_text(mine[0].evidence)
             return f"cannot tell for {count} of {total} series: {mine[0].series}: {why}"
         if missing:
-            first = f"{missing[0].series} is {missing[0].reason} {missing[0].detail}"
+            one = missing[0]
+            why = one.detail if one.reason is NotJudgedReason.VARIES else f"is {one.reason} {one.detail}"
+            first = f"{one.series} {why}"
             return f"{len(missing)} of {total} series could not be judged: {first}"
         skips = f"nothing was judged: all of {total} series skip themselves"
         return skips if total else "nothing was measured"
@@ -125,6 +127,19 @@ def _percent(effect: float | None, unknown: str) -> str:
         return unknown
     change = f"{math.expm1(effect) * 100:+.1f} %"
     return units.format_change(effect) if abs(effect) >= math.log(2) else change
+
+
+@says("only hunk")
+def _only_hunk(f: Figures) -> list[str]:
+    words = f["total"] - 1
+    rest = f"; the other {plural(words, 'hunk')} only changed words" if words else ""
+    return [f"caused by {f['place']}, the only hunk that changes the program{rest}"]
+
+
+@says("many hunks")
+def _many_hunks(f: Figures) -> list[str]:
+    command = f"nbbench explain {' '.join(f['ends'])} --hunks"
+    return [f"caused by some of {plural(f['moving'], 'hunk')}: `{command}` tells by which"]
 
 
 @says("rounds")
@@ -219,18 +234,6 @@ def _exact(f: Figures) -> list[str]:
 @says("other image")
 def _other_image(f: Figures) -> list[str]:
     return [f"another image (sum × {f['ratio']:.6g}), so not like for like"]
-
-
-@says("peak")
-def _peak(f: Figures) -> list[str]:
-    if f["peak_before"] == f["peak_after"]:
-        return ["same peak of live tensors"]
-    sizes = f"{units.format_bytes(f['peak_before'])} → {units.format_bytes(f['peak_after'])}"
-    before, after = (
-        f"{path}:{line} {name}" for path, line, name in (f["peak_line_before"], f["peak_line_after"])
-    )
-    where = f"reached at {after}" + ("" if before == after else f", before at {before}")
-    return [f"{f['workload']}: peak memory {sizes} ({units.format_change(f['peak_effect'])}) {where}"]
 
 
 @says("same host work")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
 from nbbench.history.next_tree import NextTrees, Why
-from nbbench.model import Commit, ProcessRecord, Result, Status, spent_s
+from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.report.events import commit_range
 from nbbench.words import clean, day, plural
@@ -201,3 +201,9 @@ def adaptive_blocks(payload: dict[str, Any]) -> list[Block]:
         said = [f"still open: {p['why']} after {p['after'][:8]}, until {p['until'][:8]}" for p in rest]
         blocks.append(Bullets(said))
     return blocks
+
+
+def spent_s(results: Iterable[Result]) -> float:
+    """Seconds that results took: asv gives all parameters of a benchmark the whole benchmark's time."""
+    asked = {(r.commit, r.key.machine, r.key.benchmark, r.started_at, r.duration_s or 0.0) for r in results}
+    return sum(seconds for *_, seconds in asked)

@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from nbbench.config import Settings
-from nbbench.credentials import without_credentials
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
 from nbbench.subject.git import git, git_text, url_without_login
@@ -226,6 +225,10 @@ def whole_history(subject: Subject) -> list[Commit]:
 
 def _log(subject: Subject, *arguments: str) -> list[Commit]:
     """The commits that `git log` lists, with their trees; titles lose control characters and credentials."""
+    from nbbench.credentials import (
+        without_credentials,  # its patterns take as long as a command with nothing new
+    )
+
     text = git_text(subject.git_dir, ["log", "--format=%H%x00%at%x00%s", *arguments])
     rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
     trees = tree_ids(subject, [commit for commit, _, _ in rows])

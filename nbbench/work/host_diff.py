@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from nbbench.model import EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, LinePlace, SiteNames
 
-_LINES_SHOWN = 5
+_LINES_SHOWN, _PACKAGES_SHOWN = 5, 3
 _FEW_MODULES = 10
 _FEW_STEPS, _MUCH = 20, math.log(1.5)
 
@@ -117,6 +117,30 @@ def diff_all(
     return tuple(sorted(found, key=lambda d: (not d.counts, -abs(d.effect), d.workload, d.phase)))
 
 
+def _imports_by_line(changes: list[HostChange]) -> list[HostChange]:
+    """What one line imports as one change, by the names of the packages that most of it belongs to."""
+    made = [one for one in changes if one.kind is not HostKind.MODULE]
+    lines: dict[tuple[str, str], list[HostChange]] = defaultdict(list)
+    for one in changes:
+        if one.kind is HostKind.MODULE:
+            lines[one.where, one.function].append(one)
+    for (where, function), found in lines.items():
+        names = {one.name for one in found}
+        packages = Counter(_outermost(name, names) for name in sorted(names))
+        said = ", ".join([name for name, _ in packages.most_common(_PACKAGES_SHOWN)])
+        more = ", …" if len(packages) > _PACKAGES_SHOWN else ""
+        before, after = sum(one.before for one in found), sum(one.after for one in found)
+        made.append(HostChange(HostKind.MODULE, where, function, said + more, before, after))
+    return made
+
+
+def _outermost(module: str, names: Collection[str]) -> str:
+    """The outermost package of a module that is among these names."""
+    parts = module.split(".")
+    around = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return next((name for name in around if name in names), module)
+
+
 def not_repeating(
     base: HostWork, head: HostWork, match: LineMatch | None
 ) -> tuple[list[LinePlace], list[LinePlace]]:
@@ -151,5 +175,6 @@ def _changes(
             most = max(after or before, key=lambda one: one.amount)
             where = f"{most.path}:{most.line}" if most.path else ""
             changes.append(HostChange(kind, where, most.function, name, *amounts))
+    changes = _imports_by_line(changes)
     changes.sort(key=lambda c: (-abs(c.after - c.before), c.where, c.kind, c.name))
     return old, new, changes

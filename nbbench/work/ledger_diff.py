@@ -11,6 +11,7 @@ from itertools import zip_longest
 from statistics import median
 from typing import Any
 
+from nbbench.compiled import COMPILED_SERIES
 from nbbench.config import ImageTolerance
 from nbbench.host import HOST_TRACK
 from nbbench.ledger import IMAGE, ImageChange, Ledger, LedgerLine
@@ -184,7 +185,7 @@ class LedgerDiff:
 
 def tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
     """What else was counted of a ledger's tensors, by the name of its metric."""
-    return [one for one in ledger.counts if not one[0].startswith(HOST_TRACK)]
+    return [one for one in ledger.counts if not one[0].startswith((HOST_TRACK, *COMPILED_SERIES))]
 
 
 def log_ratio(before: float, after: float) -> float:

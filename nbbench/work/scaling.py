@@ -61,8 +61,8 @@ def diff_scales(base: Mapping[str, ScaledWork], head: Mapping[str, ScaledWork]) 
 class ScaleLaws:
     """What a scale counted on one tree, and how its laws hold for the workloads that are on record.
 
-    `off` is, by quantity and value of the parameter, how far off a law is, as a share of what was counted:
-    0.0 where it is exact. `large` is a value twice as large as any that the suite declares.
+    `off` is, by quantity and larger value of the parameter, how far off a law is, as a share of what was
+    counted: 0.0 where it is exact. `large` is a value twice as large as any that the suite declares.
     """
 
     scaled: ScaledWork
@@ -81,7 +81,7 @@ def scale_laws(
     placed = [(value, one.name) for one in workloads if (value := scale.value_of(one)) is not None]
     exact = {quantity: law for quantity, law in scaled.laws.items() if law.exact}
     off: dict[Quantity, dict[int, float]] = {quantity: {} for quantity in exact}
-    for value, name in placed:
+    for value, name in (one for one in placed if one[0] > scale.values[-1]):
         for quantity, count in _recorded(ledgers.get(name), host.get(name)).items():
             if quantity in exact:
                 off[quantity][value] = float(abs(exact[quantity].at(value) - count) / max(count, 1))

@@ -1,6 +1,6 @@
 """`make bench`: timed figures of nbbench itself. Never part of the tests; quote it with machine and date.
 
-python tests/bench/run.py [throughput] [import] [detect] [help] [ceiling] [ledger] [witness]
+python tests/bench/run.py [throughput] [import] [detect] [help] [ceiling] [ledger] [host] [witness]
 """
 
 from __future__ import annotations
@@ -258,8 +258,38 @@ def agree():
         print(f"{{name:24}} operations {{ledger.ops:6,}} {{operations.total():6,}}  bytes "
               f"{{ledger.bytes:13,}} {{moved:13,}} {{moved / ledger.bytes - 1:+.4%}}", file=out)
 
+def host():
+    import resource
+    from benchmarks import host as suite
+    from nbbench.probe.forked import forked
+
+    def spent(function):
+        def total():
+            usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            return sum(one.ru_utime + one.ru_stime for one in usages)
+        start = total()
+        function()
+        return total() - start
+
+    def plain(build):
+        run = build().run
+        run(), run()
+        return 0
+
+    names = [name for name in suite.WORKLOADS if "2048" not in name]
+    suite.write(names[:1])  # imports what all share
+    turns = [[spent(lambda: [forked(lambda: plain(suite.WORKLOADS[name]), int) for name in names]),
+              spent(lambda: suite.write(names)), spent(lambda: recording.write(names))] for _ in range(3)]
+    for at, what in ((1, "host"), (2, "tensors")):
+        ratios = sorted(turn[at] / turn[0] for turn in turns)
+        print(f"{{what}} pass of {{len(names)}} workloads / two plain runs of each, processor time: "
+              f"median {{ratios[1]:.2f}}, {{ratios[0]:.2f}} to {{ratios[2]:.2f}}, "
+              f"plain {{median(turn[0] for turn in turns):.1f}} s", file=out)
+
 if {what!r} == "ledger":
     ratio(512, 15), ratio(2048, 5)
+elif {what!r} == "host":
+    host()
 else:
     agree()
 """
@@ -275,7 +305,7 @@ def _with_subject(what: str) -> None:
         if not source:
             write_demo(Path(name))
             source = f"{name}/src"
-        paths = [source, str(ROOT / "tests" / "unit"), str(ROOT)]
+        paths = [source, str(ROOT / "tests" / "samples"), str(ROOT)]
         env = {**os.environ, **PINNED_ENVIRONMENT, "NBBENCH_TREE": source}
         code = _LEDGER.format(paths=paths, what=what)
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True)
@@ -284,6 +314,11 @@ def _with_subject(what: str) -> None:
 def ledger() -> None:
     """What the ledger costs: its pass against a plain run of the same workload."""
     _with_subject("ledger")
+
+
+def host() -> None:
+    """What counting host work, and tensors in all phases, costs against two plain runs of each workload."""
+    _with_subject("host")
 
 
 def witnessed() -> None:
@@ -297,6 +332,7 @@ PARTS = {
     "detect": detecting,
     "ceiling": ceiling,
     "ledger": ledger,
+    "host": host,
     "witness": witnessed,
     "throughput": throughput,
 }

@@ -219,3 +219,9 @@ def test_it_is_published_without_another_subjects_words(measured: Project) -> No
     page = (measured.root / "html" / "nbbench-regressions.html").read_text()
     assert "trunk" in page and "softfocus" in page
     assert "nanobrag" not in page.lower() and "PYTORCH-004" not in page
+
+
+def test_laws_of_growth_need_scales(project: Project, hashes) -> None:
+    """The suite declares none: said, with where to declare them."""
+    done = project.run("nbbench", "ledger", hashes[1][0], "--scaling", expect=2)
+    assert "this suite declares no scales" in done.stderr and "benchmarks/workloads.py" in done.stderr

@@ -204,7 +204,8 @@ def test_a_commit_list_is_not_needed_to_be_unique_in_date() -> None:
 def test_ledgers_are_exact_series_of_their_own() -> None:
     work = [samples.ledger(error="boom") if i == 5 else samples.ledger(peak=1 + i // 5) for i in range(1, 9)]
     made = ledger_series(branch(10), samples.ledgers(work), "2.9.1")
-    assert [(s.key.machine, s.key.environment, len(s.points)) for s in made] == [("any", "torch2.9.1", 8)] * 4
+    assert [(s.key.machine, s.key.environment) for s in made] == [("any", "torch2.9.1")] * 4
+    assert [len(s.points) for s in made] == [8, 8, 8, 7]  # the peak fails with the rest of the run
     assert made[0].points[4].status is Status.FAILED
     (found,) = find_changes(history(*made))
     assert (found.unit, numbers(found)) == ("B (exact)", (5, 6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from history_samples import (
@@ -195,3 +196,69 @@ def test_counts_of_few_trees_take_over_no_change_that_time_places_more_sharply()
     sharp = change(10, 10, 0.4, steps_of_import, "exact", 1e5, workload="import")
     (event,) = made({}, timed, sharp)
     assert (numbers(event), event.cause) == ((10, 10), Cause.HOST)
+
+
+def test_what_an_import_holds_and_executes_belongs_to_it() -> None:
+    """810 modules, 74 MiB and a few lines are one import; a loop beside it is an event of its own."""
+
+    def host(name: str, unit: str, effect: float, before: float) -> ChangePoint:
+        return change(
+            10,
+            10,
+            effect,
+            (f"ledger.track_host_{name}_import", unit, "track"),
+            "exact",
+            before,
+            workload="import",
+        )
+
+    imported = [
+        host("modules", "modules", 1.0, 100.0),
+        host("memory", "B held", 2.0, 2.0**24),
+        host("steps", "steps", 0.02, 700.0),
+        change(9, 12, 3.0, IMPORT),
+    ]
+    (event,) = made({}, *imported)
+    assert (numbers(event), event.cause, len(event.changes)) == ((10, 10), Cause.IMPORT, 4)
+    both = made({}, *imported, host("files", "steps", 1.5, 1e5))
+    assert {(e.cause, len(e.changes)) for e in both} == {(Cause.IMPORT, 4), (Cause.HOST, 1)}
+
+
+def test_steps_that_grew_no_more_than_the_operations_follow_them() -> None:
+    def steps_of(effect: float) -> ChangePoint:
+        steps_of_run = ("ledger.track_host_steps_warm_run", "steps", "track")
+        return change(10, 10, effect, steps_of_run, "exact", 1e5, workload=SMALL)
+
+    def counted(effect: float) -> ChangePoint:
+        return change(
+            10, 10, effect, ("ledger.track_operations", "operations", "track"), "exact", 1e3, workload=SMALL
+        )
+
+    ledgers = work(of(SMALL), of(SMALL, ops=300))
+    (event,) = made(ledgers, counted(0.5), steps_of(0.4))
+    assert (event.cause, len(event.changes)) == (Cause.WORK, 2)
+    assert {e.cause for e in made(ledgers, counted(0.5), steps_of(0.7))} == {Cause.WORK, Cause.HOST}
+    assert {e.cause for e in made(ledgers, counted(0.5), steps_of(-0.4))} == {Cause.WORK, Cause.HOST}
+
+
+def test_a_few_steps_of_python_explain_no_milliseconds() -> None:
+    def steps_of(more: float) -> ChangePoint:
+        steps_of_run = ("ledger.track_host_steps_warm_run", "steps", "track")
+        return change(10, 10, math.log1p(more / 1e3), steps_of_run, "exact", 1e3, workload=SMALL)
+
+    ledgers = work(of(SMALL), of(SMALL))
+    slower = replace(run(SMALL, math.log(1.2)), before=0.025, after=0.030)
+    assert [e.cause for e in made(ledgers, slower, steps_of(150))] == [Cause.HOST, Cause.UNEXPLAINED]
+    assert [e.cause for e in made(ledgers, slower, steps_of(15_000))] == [Cause.HOST]
+
+
+def test_the_memory_of_a_process_belongs_to_what_is_imported() -> None:
+    modules = ("ledger.track_host_modules_import", "modules", "track")
+    steps_of_run = ("ledger.track_host_steps_warm_run", "steps", "track")
+    found = made(
+        {},
+        change(10, 10, 3.0, modules, "exact", 10.0, workload="import"),
+        change(10, 10, 0.5, steps_of_run, "exact", 1e4, workload=SMALL),
+        change(8, 12, 0.3, PEAK_MEMORY),
+    )
+    assert {(e.cause, len(e.changes)) for e in found} == {(Cause.IMPORT, 2), (Cause.HOST, 1)}

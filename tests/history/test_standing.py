@@ -16,12 +16,16 @@ from history_samples import (
     history,
     key,
     ledger,
+    ledgers,
     noisy,
     series,
     steps,
 )
 
 from nbbench.history.changes import judge_history
+from nbbench.history.ledger_series import ledger_series
+from nbbench.host import HOST_TRACK
+from nbbench.metrics import LEDGER_METRICS
 from nbbench.model import (
     Cause,
     EventDirection,
@@ -238,3 +242,17 @@ def test_flips_that_the_work_explains_are_events() -> None:
     }
     done = judge_history(history(series(TIME, values, line), commits=line, ledgers=found))
     assert len(done.changes) == 7
+
+
+def test_a_tree_that_fails_is_one_event_whatever_was_counted_of_it() -> None:
+    """Host work has figures in four phases, a peak is memory: one run that fails gives them all."""
+    counts = tuple((name, 100.0) for name in LEDGER_METRICS if name.startswith(HOST_TRACK))
+    good = replace(ledger(), counts=counts)
+    for from_ in (1, N - 2):  # host work of few trees, too
+        work = [replace(good, counts=counts if i >= from_ else ()) for i in range(1, N)]
+        trees = ledgers([*work, replace(good, error="NameError: x", counts=())])
+        found = history(*ledger_series(branch(N), trees, "2.13.0"), commits=branch(N), ledgers=trees)
+        (event,) = events(found)
+        assert event.cause is Cause.FAILURE
+        failing = [one.reason for one in judge_history(found).not_judged]
+        assert set(failing) <= {NotJudgedReason.FAILING}

@@ -12,7 +12,8 @@ import pytest
 from nbbench.config import load_settings
 from nbbench.errors import HostError
 from nbbench.measure import asv_run, occasion
-from nbbench.model import Commit, ProcessRecord, Result, SeriesKey, Status, spent_s
+from nbbench.model import Commit, ProcessRecord, Result, SeriesKey, Status
+from nbbench.report.run_view import spent_s
 
 
 def test_the_reason_is_said_where_no_suite_could_be_imported(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.evidence import EvidenceFigure, Folder
-from nbbench.plan.compare_evidence import compare_evidence
 from nbbench.record.evidence_folder import folder_figures, read_folder
-from nbbench.report.compare_evidence import comparison_blocks
+from nbbench.report.compare_evidence import comparison_blocks, differences, figure_rows
 from nbbench.report.markdown import as_markdown
 from nbbench.report.text import as_text
 
@@ -118,12 +117,12 @@ def content(tmp_path: Path, name: str, **options: Any) -> Folder:
 def test_equal_conditions_are_comparable_whatever_the_commit(tmp_path: Path) -> None:
     a = content(tmp_path, "20251015T113531Z")
     told = metrics(commit="ab" * 20, figures=[{"name": "Time", "value": 1.0, "unit": "s", "test": TEST}])
-    found = compare_evidence(a, content(tmp_path, "20251016T113531Z", told=told))
-    assert found.reasons == ()
-    top = found.figures[0]
-    assert (top.name, top.a, top.b) == ("Time", 0.5, 1.0)
-    assert top.effect == pytest.approx(math.log(2))
-    only_a = [row.name for row in found.figures if row.b is None]
+    b = content(tmp_path, "20251016T113531Z", told=told)
+    assert differences(a, b) == []
+    top, *rest = figure_rows(a, b)
+    assert (top["name"], top["values"]) == ("Time", (0.5, 1.0))
+    assert top["effect"] == pytest.approx(math.log(2))
+    only_a = [row["name"] for row in rest if row["values"][1] is None]
     assert only_a == ["Bandwidth 512² float32", "Bandwidth 2048² float32", "Time #2"]
 
 
@@ -142,25 +141,24 @@ DIFFERENT: dict[str, dict[str, Any]] = {
 def test_each_condition_is_refused_by_name(tmp_path: Path, name: str) -> None:
     a = content(tmp_path, "20251015T113531Z")
     b = content(tmp_path, "20251015T113532Z", **DIFFERENT[name])
-    found = compare_evidence(a, b)
-    assert [reason.split(" differs (")[0] for reason in found.reasons] == [name]
-    text = as_text(comparison_blocks(found))
+    assert [reason.split(" differs (")[0] for reason in differences(a, b)] == [name]
+    text = as_text(comparison_blocks(a, b))
     assert text.startswith("20251015T113531Z against 20251015T113532Z: NOT COMPARABLE\n")
     assert f"NOT COMPARABLE: {name} differs" in text
 
 
 def test_what_is_not_recorded_is_said_not_guessed(tmp_path: Path) -> None:
     a = content(tmp_path, "20251015T113531Z")
-    found = compare_evidence(a, replace(a, conditions=(), problems=("env.txt is odd",)))
-    assert found.reasons == () and found.unchecked[:2] == ("machine", "threads")
-    text = as_text(comparison_blocks(found))
+    bare = replace(a, conditions=(), problems=("env.txt is odd",))
+    assert differences(a, bare) == []
+    text = as_text(comparison_blocks(a, bare))
     assert "not recorded in both, so not checked: machine, threads" in text and "B: env.txt is odd" in text
 
 
 def test_damage_and_no_common_figure_are_reasons(tmp_path: Path) -> None:
     a = content(tmp_path, "20251015T113531Z")
-    found = compare_evidence(a, replace(a, figures=(), damage=("env.txt has changed",)))
-    assert found.reasons == ("B is damaged: env.txt has changed", "they have no figure in common")
+    damaged = replace(a, figures=(), damage=("env.txt has changed",))
+    assert differences(a, damaged) == ["B is damaged: env.txt has changed", "they have no figure in common"]
 
 
 FIGURES = st.lists(
@@ -177,15 +175,13 @@ FIGURES = st.lists(
 
 @given(FIGURES, FIGURES)
 def test_comparing_is_antisymmetric(a: list[EvidenceFigure], b: list[EvidenceFigure]) -> None:
-    def rows(x: list[EvidenceFigure], y: list[EvidenceFigure]) -> dict[tuple[str, str], Any]:
-        found = compare_evidence(Folder("x", figures=tuple(x)), Folder("y", figures=tuple(y)))
-        return {(row.name, row.unit): row for row in found.figures}
+    def effects(x: list[EvidenceFigure], y: list[EvidenceFigure]) -> dict[tuple[str, str], Any]:
+        rows = figure_rows(Folder("x", figures=tuple(x)), Folder("y", figures=tuple(y)))
+        return {(row["name"], row["unit"]): row["effect"] for row in rows}
 
-    there, back = rows(a, b), rows(b, a)
+    there, back = effects(a, b), effects(b, a)
     assert set(there) == set(back)
-    for key, row in there.items():
-        if row.effect is not None:
-            assert back[key].effect == pytest.approx(-row.effect)
+    assert all(back[key] == pytest.approx(-one) for key, one in there.items() if one is not None)
 
 
 def test_golden_text(tmp_path: Path) -> None:
@@ -193,9 +189,9 @@ def test_golden_text(tmp_path: Path) -> None:
     told = metrics(exit_code=0, verdict="passed", usage={}, figures=metrics()["figures"][:1])
     told["figures"][0] = {**told["figures"][0], "value": 0.40}
     b = content(tmp_path, "20251016T113531Z", told=told, exit_code=0)
-    found = compare_evidence(replace(a, path="A/x"), replace(b, path="B/y"))
-    golden(as_text(comparison_blocks(found)) + "\n", "compare_evidence.txt")
-    golden(as_markdown(comparison_blocks(found)) + "\n", "compare_evidence.md")
+    sides = replace(a, path="A/x"), replace(b, path="B/y")
+    golden(as_text(comparison_blocks(*sides)) + "\n", "compare_evidence.txt")
+    golden(as_markdown(comparison_blocks(*sides)) + "\n", "compare_evidence.md")
 
 
 def golden(text: str, name: str) -> None:

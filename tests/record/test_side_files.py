@@ -19,8 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.errors import HostError
+from nbbench.growth import LineCounts, Quantity, ScaledWork
+from nbbench.host import OF_TENSORS, PYTHON, HostCount, HostKind, HostMetric, HostPhase, HostWork
 from nbbench.ledger import FunctionCost, Ledger, LedgerLine
-from nbbench.model import ProcessRecord
+from nbbench.model import Phase, ProcessRecord
 from nbbench.record import side_files
 from nbbench.record.asv_values import BadFileError
 from nbbench.record.plain import flat
@@ -289,6 +291,23 @@ def test_ledgers_of_older_versions(tmp_path, later):
     assert found.workloads["warm"] == dataclasses.replace(LEDGER, **later)
 
 
+def test_scales_are_kept_beside_ledgers_and_their_orders_are_counts(tmp_path):
+    lines = (LineCounts(Quantity.OPERATIONS, "sim.py", 7, "run", (8, 16, 24, 32)),)
+    totals = ((Quantity.OPERATIONS, (9, 17, 25, 33)), (Quantity.PEAK, (1, 9, 2, 7)))
+    scaled = ScaledWork("warm-N", "size", PYTHON, (8, 16, 24, 32), totals, lines)
+    path = tmp_path / "one.json.gz"
+    write_ledgers(path, "t", "c", "2.13.0", {"warm": LEDGER}, scaled={"warm-N": scaled})
+    write_ledgers(path, "t", "c", "2.13.0", {"other": LEDGER})
+    found = read_ledgers(path)
+    assert found.scaled == {"warm-N": scaled} and set(found.workloads) == {"warm", "other"}
+    assert found.counted["warm-N"].counts == ((Quantity.OPERATIONS.metric, 1.0),)
+    elsewhere = dataclasses.replace(scaled, python="2.7")
+    write_ledgers(
+        path, "t", "c", "2.13.0", {}, scaled={"warm-N": elsewhere, "bad-N": ScaledWork("", "", "", error="x")}
+    )
+    assert not {"warm-N", "bad-N"} & set(read_ledgers(path).counted)
+
+
 def test_a_benchmark_process_needs_light_modules_only():
     code = """
 import sys
@@ -297,9 +316,29 @@ import nbbench.record.side_files
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= set(sys.stdlib_module_names) | {"nbbench", "msgspec", "typing_extensions"}, new
 assert {n for n in sys.modules if n.startswith("nbbench")} == {
-    "nbbench", "nbbench.errors", "nbbench.growth", "nbbench.host", "nbbench.ledger", "nbbench.model",
+    "nbbench", "nbbench.compiled", "nbbench.errors", "nbbench.growth", "nbbench.host",
+    "nbbench.ledger", "nbbench.model",
     "nbbench.record", "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.packed",
     "nbbench.record.plain",
     "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_was_not_recorded_is_no_figure_of_nothing():
+    """Tensors of starting up are recorded apart from the rest: neither is zero where it is not there."""
+    phases = (HostPhase(Phase.CONSTRUCT, (HostCount(HostKind.LINE, "a.py", 1, "f", "", 9),)),)
+    tensors = (HostPhase(Phase.CONSTRUCT, (HostCount(HostKind.OPERATION, "a.py", 1, "f", "mul", 3),)),)
+    host, starts = HostWork("warm", PYTHON, phases), HostWork("warm", "", tensors)
+
+    def counted(**sides):
+        (ledger,) = LedgerFile("t", "c", "2", {"warm": LEDGER}, **sides).counted.values()
+        return {name.removeprefix("track_host_"): value for name, value in ledger.counts if value}, len(
+            ledger.counts
+        )
+
+    of_tensors = {"operations_construct": 3.0}
+    assert counted(starts={"warm": starts}) == (of_tensors, len(OF_TENSORS))
+    assert counted(host={"warm": host}) == ({"steps_construct": 9.0}, len(HostMetric) - len(OF_TENSORS))
+    both = {"steps_construct": 9.0} | of_tensors
+    assert counted(host={"warm": host}, starts={"warm": starts}) == (both, len(HostMetric))

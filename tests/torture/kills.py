@@ -62,10 +62,11 @@ def _run_and_kill(project: Project, rng: random.Random, most: int, victims: Coun
             alive = project.processes()
             if process.poll() is not None or not alive:
                 break
-            victim = rng.choice(alive)
+            kind = rng.choice(sorted({_kind(one, process) for one in alive}))
+            victim = rng.choice([one for one in alive if _kind(one, process) == kind])
             number = signal.SIGSTOP if rng.random() < 0.2 else signal.SIGKILL
             try:
-                victims[f"{_kind(victim, process)} {number.name}"] += 1
+                victims[f"{kind} {number.name}"] += 1
                 victim.send_signal(number)
             except psutil.Error:
                 continue

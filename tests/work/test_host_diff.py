@@ -61,7 +61,7 @@ def test_a_first_run_is_not_told_the_warm_runs_change_again():
 def test_the_subjects_own_modules_are_steps():
     own, other = (count(1, HostKind.MODULE, name=name) for name in ("pkg.more", "wave"))
     (diff,) = diff_host(work(count(1)), work(count(1), own, other), None)
-    assert (diff.metric, diff.before, diff.after, len(diff.lines)) == (HostMetric.MODULES, 0, 1, 2)
+    assert (diff.metric, diff.before, diff.after, len(diff.lines)) == (HostMetric.MODULES, 0, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,23 @@ def test_figures_of_a_first_run_are_what_a_warm_one_does_not():
     phases = HostPhase(Phase.FIRST, (count(9),)), HostPhase(Phase.WARM, (count(5),))
     figures = dict(HostWork("w", "3.11", phases).figures)
     assert (figures["track_host_steps_first_run"], figures["track_host_steps_warm_run"]) == (4.0, 5.0)
+
+
+def test_what_a_line_imports_is_one_change_named_by_its_packages():
+    names = (
+        "sym",
+        "sym.core",
+        "sym.core.add",
+        "sym.poly",
+        "torch._fx",
+        "torch._fx.graph",
+        "mp",
+        "num.ma",
+        "num.ma.core",
+    )
+    (diff,) = diff_host(work(), work(*(count(1, HostKind.MODULE, name=name) for name in names)), None)
+    assert [(line.name, line.before, line.after) for line in diff.lines] == [
+        ("sym, num.ma, torch._fx, …", 0, 9)
+    ]
+    said = evidence_sentences((diff.record,))
+    assert said[1] == f"{MINE}:5 run: imports sym, num.ma, torch._fx, … 0 modules → 9 modules"

@@ -76,10 +76,13 @@ class Facts:
 
     @property
     def work(self) -> Evidence:
-        """What the ledgers say of the event's workloads: the two that moved most; empty where none did."""
+        """What the ledgers say of the event's workloads: the two that moved most, and the two whose peak did;
+        empty where none did."""
         moved = [d for d in self.diffs if d.changed]
         moved.sort(key=lambda d: (-abs(d.cost_effect), -abs(d.effect), not d.new_image, d.workload))
-        return tuple(map(work_record, moved[:_SHOWN]))
+        grown = sorted((d for d in self.diffs if d.grew), key=lambda d: -abs(d.peak_effect))[:_SHOWN]
+        peaks = (EvidenceRecord("peak", diff.figures) for diff in grown)
+        return (*map(work_record, moved[:_SHOWN]), *peaks)
 
     @property
     def work_or_same(self) -> Evidence:
