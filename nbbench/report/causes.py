@@ -128,7 +128,7 @@ def _first_difference(f: Figures) -> list[str]:
     run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
     said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
     said += f", {plural(f['later'], 'operation')} later the image{_by(f['image'], ' by ')}"
-    change = f": {f['before']} → {f['after']}" if f["before"] != f["after"] else ""
+    change = f": {f['before']}{' → ' if f['after'] else ''}{f['after']}" if f["before"] else ""
     why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
     if f["op_before"] not in ("", f["op"]):
         why.append(f"{f['op_before']} before")
