@@ -180,9 +180,7 @@ def _hunks(f: Figures) -> list[str]:
 @says("order")
 def _order(f: Figures) -> list[str]:
     before, after = (f"as {units.format_power(n)}" if n else "not at all" for n in (f["before"], f["after"]))
-    named = ", ".join(
-        f"{path}:{line} {function}" if path else "(benchmark)" for path, line, function in f["lines"]
-    )
+    named = ", ".join(f"{one['where']} {one['function']}".strip() or "(benchmark)" for one in f["lines"])
     where = f", {'at' if f['after'] > f['before'] else 'before at'} {named}" if named else ""
     return [f"{f['quantity']} of {f['scale']} grow {after} instead of {before}{where}"]
 
