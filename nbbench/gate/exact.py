@@ -92,7 +92,8 @@ def exact_work(
         return ExactWork()
     match = line_match(settings, base, head)
     work = _compare(settings, ends, names, match, server, say)
-    if recorded_again(settings, ends, (IMPORT_WORKLOAD, *names), match, say, server):
+    sides = [(known_ledgers(settings, commit), known_host(settings, commit)) for commit in ends]
+    if recorded_again(settings, ends, sides, say, match, server):
         work = _compare(settings, ends, names, match, server, say)
     return work
 
