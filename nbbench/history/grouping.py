@@ -96,10 +96,10 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     every = place_changes(changes, around)
     placed = [one for one in every if one.cause is not Cause.FAILURE]
     groups: list[Group] = []
-    for one in every:
-        if one.cause is Cause.FAILURE:
-            same = [g for g in groups if (g.lo, g.hi, g.phase) == (one.lo, one.hi, one.phase)]
-            _join(groups, one, same, narrow=False)
+    failing = (one for one in every if one.cause is Cause.FAILURE)
+    for one in sorted(failing, key=lambda p: (p.hi - p.lo, p.phase is not Phase.WARM)):
+        # a commit that fails is one event, whatever runs of it and however few commits a series knows
+        _join(groups, one, [g for g in groups if one.lo <= g.lo and g.hi <= one.hi], narrow=False)
     counted = [p for p in placed if p.role in (*_COUNTED, Role.HOST) and p.change.kind == "exact"]
     memory = [p for p in placed if p.role is Role.MEMORY]
     derived = [p for p in placed if p.role is Role.DERIVED]
