@@ -253,7 +253,8 @@ def _with_counted(state: SeriesState, found: Verdict) -> Verdict:
     ):
         found = replace(found, outcome=Outcome.UNCHANGED)
     if found.outcome is Outcome.UNCHANGED and state.counted.settles:
-        figures = {"n": look.n, "effect": look.effect, "sees": _finite(look.sees), "slower": look.slower}
+        sees = look.sees if look.sees < math.log(10.0) else None  # who sees that little sees nothing
+        figures = {"n": look.n, "effect": look.effect, "sees": sees, "slower": look.slower}
         checked = EvidenceRecord("checked", figures | {"disturbed": state.disturbed})
         return replace(found, evidence=(state.counted.record, checked))
     return replace(found, evidence=(state.counted.record, *found.evidence))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +68,7 @@ def first_difference(
     try:
         with warm_server(server) as warm:
             found = _find(settings, warm, ends, workload, match)
-    except InconclusiveError as error:
+    except (InconclusiveError, IndexError, ValueError) as error:  # or a recording that the subject spoilt
         say(f"where the image begins to differ was not found: {error}")
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _look(
             again = trace_workload(
                 settings, server, commit, flow.workload, keep=names, weigh=weigh, folder=place
             )
-            values.append(_values(place))
+            values.append(_values(place, names))
         if replace(again, figures=()) != flow:
             raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
         figures.append(dict(zip(weigh, again.figures, strict=True)))
@@ -161,7 +161,8 @@ def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
     return wanted
 
 
-def _values(folder: Path) -> Values:
+def _values(folder: Path, steps: Sequence[int]) -> Values:
     import numpy as np
 
-    return {int(path.name): np.fromfile(path, dtype=np.float64) for path in folder.iterdir()}
+    there = (step for step in steps if (folder / str(step)).is_file())
+    return {step: np.fromfile(folder / str(step), dtype=np.float64) for step in there}

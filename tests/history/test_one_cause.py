@@ -250,6 +250,12 @@ def test_a_few_steps_of_python_explain_no_milliseconds() -> None:
     slower = replace(run(SMALL, math.log(1.2)), before=0.025, after=0.030)
     assert [e.cause for e in made(ledgers, slower, steps_of(150))] == [Cause.HOST, Cause.UNEXPLAINED]
     assert [e.cause for e in made(ledgers, slower, steps_of(15_000))] == [Cause.HOST]
+    starting = change(
+        10, 10, 0.03, ("ledger.track_host_steps_import", "steps", "track"), "exact", 600.0, workload="import"
+    )
+    assert {e.cause for e in made({}, change(8, 12, 0.24, IMPORT), starting)} == {Cause.UNEXPLAINED}
+    starting = replace(starting, effect=0.06)
+    assert {e.cause for e in made({}, change(8, 12, 0.24, IMPORT), starting)} == {Cause.HOST}
 
 
 def test_the_memory_of_a_process_belongs_to_what_is_imported() -> None:
