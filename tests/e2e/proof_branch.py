@@ -14,7 +14,8 @@ from planted_history import History, plant
 SRC = "src/"
 SIMULATOR = "nanobrag_torch/simulator.py"
 PHYSICS = "nanobrag_torch/utils/physics.py"
-_UNUSED = ("nanobrag_torch/utils/geometry.py", "\n\n\ndef unused():\n    return 1\n")
+GEOMETRY = "nanobrag_torch/utils/geometry.py"
+_UNUSED = (GEOMETRY, "\n\n\ndef unused():\n    return 1\n")
 _REWORDED = ("nanobrag_torch/config.py", "\n# Reworded.\n")
 
 

@@ -167,6 +167,17 @@ class TestGate:
         assert document["outcome"] == "unchanged"
         assert {"host import", "host sources-3969"} <= {one["series"] for one in document["verdicts"]}
 
+    def test_exact_work_answers_for_time(self, branch):
+        """However busy the machine is: pairs are looked at, and nothing but a confirmed loss blocks."""
+        project, commits = branch
+        asked = (commits["good"], commits["same"], "--bench", r"Sources\.time_generate")
+        document = project.told("gate", *asked)
+        assert document["outcome"] == "unchanged"
+        [timed] = [one for one in document["verdicts"] if "time_generate" in one["series"]]
+        assert [one["kind"] for one in timed["evidence"]] == ["counted work", "checked"]
+        assert "the exact work is equal" in timed["sentence"]
+        assert "work of every kind is equal" in document["sentence"]
+
     def test_words_alone_pass_at_once(self, branch):
         project, commits = branch
         document = project.told("gate", commits["good"], commits["words"], "--policy", "work")

@@ -96,7 +96,7 @@ def test_two_hunks_carry_their_parts(search):
     assert names(cause) == "bg" and cause.innocent
     assert [share.share for share in cause.hunks] == [pytest.approx(0.3), pytest.approx(0.7)]
     said = hunk_payload(found)["causes"][0]["sentence"]
-    assert "b.py:1 (30%), g.py:1 (70%); the other 6 hunks are innocent" in said
+    assert "b.py:1 (30 %), g.py:1 (70 %); the other 6 hunks are innocent" in said
 
 
 def test_a_gain_beside_a_loss_is_found(search):
@@ -110,7 +110,7 @@ def test_hunks_that_act_together_only(search):
     found = search(lambda one: SIZE * (2 if {"a", "h"} <= one else 1))
     (cause,) = found.causes
     assert names(cause) == "ah" and [share.share for share in cause.hunks] == [None, None]
-    assert "caused by a.py:1, h.py:1, together" in hunk_payload(found)["causes"][0]["sentence"]
+    assert "caused by a.py:1 + h.py:1 together" in hunk_payload(found)["causes"][0]["sentence"]
 
 
 def test_combinations_that_do_not_run_are_counted(search):
