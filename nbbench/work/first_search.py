@@ -121,14 +121,18 @@ def _look(
             raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
         figures.append(dict(zip(weigh, again.figures, strict=True)))
     both, weighed = (values[0], values[1]), (figures[0], figures[1])
-    image = relative_change(both[0].get(OUTSIDE), both[1].get(OUTSIDE))
+    image = _finite(relative_change(both[0].get(OUTSIDE), both[1].get(OUTSIDE)))
     if head is None:
         return FirstDifference(diff.head.workload, FirstReason.INPUT, image=image), weighed
     site = diff.head.site(head)
     old = diff.base.site(base) if base is not None and diff.same_site(base, head) else None
     times = diff.iteration(head)
+    judged = judge_start(diff, base, head, both)
+    if judged.relative == math.inf and not judged.before:
+        judged = replace(judged, before="finite", after="not finite")
     found = replace(
-        judge_start(diff, base, head, both),
+        judged,
+        relative=_finite(judged.relative),
         where=f"{site.path}:{site.line}" if site.path else "(benchmark)",
         was=f"{old.path}:{old.line}" if old and old.path else "",
         function=site.function,
@@ -143,6 +147,10 @@ def _look(
         figures_after=tuple(weighed[1].get(head, ())),
     )
     return found, weighed
+
+
+def _finite(change: float | None) -> float | None:
+    return change if change is not None and math.isfinite(change) else None
 
 
 def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
