@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostWork
-from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
+from nbbench.ledger import IMAGE, Ledger, LedgerLine
 from nbbench.model import ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
@@ -223,10 +223,9 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     try:
         if top["schema"] == _LEDGER_SCHEMA:
             top = unpack(top)
-        for entry in top["workloads"].values():  # its lines and functions are lists of their fields
-            for name, kind in (("lines", LedgerLine), ("functions", FunctionCost)):
-                fields = [f.name for f in dataclasses.fields(kind)]
-                entry[name] = [dict(zip(fields, cells, strict=False)) for cells in entry.get(name, ())]
+        fields = [f.name for f in dataclasses.fields(LedgerLine)]
+        for entry in top["workloads"].values():  # its lines are lists of their fields
+            entry["lines"] = [dict(zip(fields, cells, strict=False)) for cells in entry.get("lines", ())]
         return noun_of(LedgerFile, top)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error

@@ -17,11 +17,9 @@ from nbbench.measure.ledgers import (
     known_ledgers,
     ledger_torch,
     matching_workloads,
-    record_ledgers,
     workload_ledgers,
 )
 from nbbench.measure.scaling import scaled_work
-from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
 from nbbench.subject.diff import diff_trees
@@ -137,21 +135,11 @@ def source_place(settings: Settings) -> tuple[str, str]:
     return (root.as_posix() if inside else "."), prefix.removeprefix(".")
 
 
-def whole_ledgers(
+def single_ledgers(
     settings: Settings, commit: Commit, wanted: re.Pattern[str], *, say: Say
 ) -> dict[str, Ledger]:
-    """A commit's ledgers with everything that is recorded today.
-
-    What was recorded before functions were is recorded again, where a subject is registered.
-    """
-    found = _ledgers(settings, commit, wanted, ledger_torch(settings, (commit,), say), say)
-    old = [name for name, one in found.items() if one.ops and not one.functions]
-    if old and subject_or_none(settings) is not None:
-        say(f"recording {len(old)} ledgers of {commit.short} again: they lack the figures by function")
-        with warm_server() as server:
-            made = record_ledgers(settings, server, commit, old)
-        found |= {name: made[name] for name in old}
-    return found
+    """A commit's ledgers; what is missing is recorded where a subject is registered."""
+    return _ledgers(settings, commit, wanted, ledger_torch(settings, (commit,), say), say)
 
 
 def commit_laws(
