@@ -60,8 +60,8 @@ $(VENV)/.scorecard: $(STAMP)
 scorecard: $(VENV)/.scorecard ## Change detection beside its peers: docs/scorecard.md (NBBENCH_ASV_DATA=folder)
 	$(BIN)/python -m tests.bench.scorecard --out docs/scorecard.md
 
-gates: $(STAMP) ## Whole gates beside asv continuous (25 minutes; repeat to add runs)
-	$(BIN)/python -m tests.bench.gate_end_to_end tests/bench/data/gate_runs.jsonl
+gates: $(STAMP) ## Whole gates of harmless changes and of losses (20 minutes; repeat to go on)
+	$(BIN)/python -m tests.bench.gate_rows tests/bench/data/gate_runs.jsonl
 
 $(VENV)/.torture: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'

@@ -68,11 +68,11 @@ class Span:
 _STRONG = (
     r"[A-Za-z0-9_.-]{0,80}?(?:passw(?:or)?d|passphrase|secret|credential|(?:api|access|account|private|signing"
     r"|encryption|master)[_-]?key|(?:auth|access|refresh|bearer)[_-]?token|_auth|session[_-]?id|connect\.sid"
-    r"|csrftoken|[_-]pass|db[_-]?pass)"
+    r"|csrftoken|db[_-]?pass)"
     r"(?:s|[_-]?(?:key|base|value|token|id|hash|text|string|data|default|b64|base64|\d{1,4})){0,4}"
 )
 # … and names that are common in programs: there the value must look random.
-_WEAK = r"(?:[A-Za-z0-9_.-]{0,80}(?:_key|_token|-token)|token|pwd|pass|key|sig|sid)"
+_WEAK = r"(?:[A-Za-z0-9_.-]{0,80}(?:_key|_token|-token|[_-]pass)|token|pwd|pass|key|sig|sid)"
 _HARMLESS_KEY = re.compile(
     r"(?i)(?:cache|primary|foreign|sort|group|partition|public|object|row|index|dict|lookup|route|series)[_-]?key$"
 )
@@ -177,6 +177,7 @@ _NAME = re.compile(r"[A-Za-z_.]{1,40}[\"']?[,)}\]]*")  # what stands behind a he
 _PATH = re.compile(r"(?:/[\w.+@-]+)+/?")
 _WORD = re.compile(r"[A-Za-z0-9+/=]+")
 _CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_TOLD_BY_MARKS = re.compile(r"\d|[^\w\s]")  # a word of a program has neither digits nor marks
 _DIGEST = re.compile(r"[0-9a-f]{32}")  # beside a bare `key`, the index of a table; beside `api_key` a secret
 _MIN_RANDOM = 16
 # Every format of the table holds a run of this length.
@@ -273,6 +274,7 @@ def _url_logins(line: str) -> Iterator[Span]:
         web = (match["scheme"] or "http").lower() in _WEB
         if (
             not at
+            or login.endswith(("[", "("))  # an XPath: //svg:*[@id]
             or behind in ("/", "?", "#")
             or (behind == ":" and web and _PORT.match(login, len(user) + 1))
         ):
@@ -289,11 +291,13 @@ def _is_harmless(match: re.Match[str], value: str) -> bool:
         return True
     if match.re is _HEADER:
         return _NAME.fullmatch(value) is not None
+    if match.re is _BESIDE:
+        return not _TOLD_BY_MARKS.search(value)
     if match.re is not _LABELLED_WEAK:
         return False
     name = match["name"].lower()
-    if name in ("pwd", "pass") and not _PATH.fullmatch(value):
-        return not (re.search(r"\d|[^\w\s]", value) and re.search("[A-Za-z]", value))
+    if name.endswith(("pwd", "pass")) and not _PATH.fullmatch(value):
+        return not (_TOLD_BY_MARKS.search(value) and re.search("[A-Za-z]", value))
     if name == "key" and _DIGEST.fullmatch(value):
         return "user" not in match.string  # kaggle.json has both
     return _HARMLESS_KEY.fullmatch(name) is not None or not looks_random(value)

@@ -116,7 +116,7 @@ class GuardedCommand:
     signalled: list[int] = field(default_factory=list)
 
     def run(self) -> GuardedRun:
-        """Run the command to its end, whatever that is.
+        """Run the command to its end, whatever that is; its supervisor stays until `release`.
 
         Raises HostError when it cannot be started, or its output cannot be kept: it is ended then.
         """
@@ -129,25 +129,33 @@ class GuardedCommand:
         report_read, report_write = os.pipe()
         try:
             self.process = self._start(control_read, report_write)
+        except HostError:
+            os.close(self.control)
+            self.control = -1
+            raise
         finally:
             os.close(control_read)
             os.close(report_write)
         try:
             with self._signals():
                 self._watch(report_read)
-                if self.report:
-                    self.process.wait()
         finally:
-            os.close(self.control)
             os.close(report_read)
             if not self.report:  # the supervisor was killed, or this is an exception: end what it cannot
                 supervisor.send(self.process.pid, signal.SIGKILL)
                 self.process.kill()
-                self.process.wait()
+                self.release()
             self._close_logs()
         if self.disk_error:
             raise HostError(f"cannot write {self.folder}: {self.disk_error}", hint="free some space")
         return self._ended(started)
+
+    def release(self) -> None:
+        """Let the supervisor go, which removes the scratch folder: also where this process was killed."""
+        if self.control >= 0:
+            os.close(self.control)
+            self.control = -1
+            self.process.wait()
 
     def _start(self, control: int, report: int) -> subprocess.Popen[bytes]:
         timed = []

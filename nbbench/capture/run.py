@@ -51,13 +51,14 @@ def run_capture(
     Raises UsageError for a broken guard without sign-off, HostError when the machine cannot
     start or keep the capture (a full disk); a folder that was begun then stays, and says BLOCKED.
     """
-    with tempfile.TemporaryDirectory(prefix="nbbench-capture-", ignore_cleanup_errors=True) as scratch:
-        session = Session(settings, request, environ, Path(scratch))
+    with contextlib.ExitStack() as stack:
+        scratch = tempfile.TemporaryDirectory(prefix="nbbench-capture-", ignore_cleanup_errors=True)
+        session = Session(settings, request, environ, Path(stack.enter_context(scratch)))
         session.check()
         session.open_folder()
         try:
             session.write_opening()
-            ended = GuardedCommand(
+            command = GuardedCommand(
                 argv=request.command,
                 cwd=request.subject,
                 environ=session.environ,
@@ -66,8 +67,9 @@ def run_capture(
                 timeout_s=session.capture.timeout_s,
                 time_program=gnu_time(),
                 screens=request.screens,
-            ).run()
-            _finish(session, ended)
+            )
+            stack.callback(command.release)
+            _finish(session, command.run())
         except (HostError, OSError) as error:
             with contextlib.suppress(OSError):
                 session.folder.rmdir()  # not a single file could be written

@@ -5,9 +5,10 @@ It needs the standard library alone and stays a few MB small, because the kernel
 process that a command is forked from into the command's largest resident size.
 
 The control pipe takes `i` (interrupt), `t` (terminate) and `k` (kill); when it closes, because
-nbbench ended or was killed, everything is terminated, then killed, and nbbench's scratch folder removed.
-The report pipe gets one JSON line at the end. The supervisor adopts orphans (a subreaper), so that a daemon
-does not escape; if it is itself killed, the kernel kills the command (parent-death signal).
+nbbench ended or was killed, everything is terminated, then killed. The report pipe gets one JSON line at the
+end; this process then stays until the control pipe closes, and removes nbbench's scratch folder. The
+supervisor adopts orphans (a subreaper), so that a daemon does not escape; if it is itself killed, the kernel
+kills the command (parent-death signal).
 """
 
 from __future__ import annotations
@@ -191,10 +192,15 @@ def main(text: str) -> None:
             "usage": cost,
             "left_behind": command.end_leftovers(),
         }
-        if command.orphaned and spec.get("scratch"):
-            shutil.rmtree(spec["scratch"], ignore_errors=True)
     with contextlib.suppress(OSError):  # nobody may be left to read it
         os.write(spec["report_fd"], (json.dumps(report) + "\n").encode())
+    os.close(spec["report_fd"])
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    while os.read(spec["control_fd"], 1):
+        pass
+    shutil.rmtree(spec["scratch"], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[
     search, code = HunkSearch(found.base, found.head), EXIT_OK
     try:
         with measuring(app.settings.state_dir):
-            find_hunks(app.settings, search, found.diffs, found.host or (), say=app.say)
+            find_hunks(app.settings, search, found.diffs, found.host or (), found.orders or (), say=app.say)
     except KeyboardInterrupt as error:
         code = interrupt_code(error)
     blocks[1:1] = hunk_blocks(search)

@@ -113,10 +113,11 @@ def _laws(app: App, commit: Commit, bench: str | None, html: str | None, markdow
 
 def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
     from nbbench.errors import InconclusiveError
-    from nbbench.measure.ledgers import workload_names
-    from nbbench.work.work import single_ledgers
+    from nbbench.measure.ledgers import ledger_torch, workload_names
+    from nbbench.work.work import found_ledgers
 
-    found = single_ledgers(app.settings, commit, pattern(bench), say=app.say)
+    torch = ledger_torch(app.settings, (commit,), app.say)
+    found = found_ledgers(app.settings, commit, pattern(bench), app.say, torch)
     if not found:
         workload_names(app.settings, pattern(bench))  # refused where it fits no workload
         raise InconclusiveError(f"no such ledger of {commit.short} is on record", hint="register the subject")
@@ -153,7 +154,7 @@ def _steps(
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
-    from nbbench.work.repeats import range_again
+    from nbbench.work.repeats import recorded_again
     from nbbench.work.steps import find_steps
     from nbbench.work.timing import load_times
     from nbbench.work.work import commit_scales, line_match
@@ -171,7 +172,8 @@ def _steps(
         host = [known_host(app.settings, commit) for commit in compared]
         if counts_host(app.settings):  # no step here, but events find it
             host = workload_host(app.settings, compared, wanted, app.say)
-        if range_again(app.settings, compared, kept, host, app.say):
+        sides = [(kept[c.tree], counted) for c, counted in zip(compared, host, strict=True)]
+        if recorded_again(app.settings, compared, sides, app.say):
             kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if scaling:
         commit_scales(app.settings, compared, None, "", say=app.say)

@@ -13,7 +13,7 @@ from nbbench.ledger import ImageChange
 from nbbench.model import Outcome, Phase
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, tensor_counts
-from nbbench.work.price import CostModel, Price, price_of
+from nbbench.work.price import CostModel, Price, counted_as, price_of
 
 _PRICED = ("B/pixel", "operations", HostMetric.STEPS)
 _MOVED = (Outcome.REGRESSED, Outcome.IMPROVED)
@@ -28,12 +28,10 @@ def counted_work(
     """
     warm = phase is Phase.WARM
     diffs = [one for one in work.diffs if not warm or one.workload == workload]
-    names = [IMPORT_WORKLOAD, *(one.workload for one in diffs)]
-    before, after = ([side.get(name) for name in names] for side in work.sides or ({}, {}))
-    counted = [one for one in after if one is not None and not one.error]
-    if not diffs or len(counted) < len(names) or any(one is None or one.error for one in before):
+    names = {counted_as(name, work.sides) for name in (IMPORT_WORKLOAD, *(one.workload for one in diffs))}
+    if not diffs or "" in names:
         return None
-    if (missed := unseen(work.changed, counted).get(phase)) is None:
+    if (missed := unseen(work.changed, [work.sides[1][name] for name in names]).get(phase)) is None:
         return None
     moved = [one for one in work.all_host if one.workload in names and one.phase is phase]
     others = any(one.metric is not HostMetric.STEPS or (one.counts and not warm) for one in moved)

@@ -18,13 +18,14 @@ from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
 from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_client import WarmServer
-from nbbench.model import Commit, NotJudged, NotJudgedReason
+from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import machine_failed
 from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say, line_list
+from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
@@ -91,7 +92,8 @@ def exact_work(
         return ExactWork()
     match = line_match(settings, base, head)
     work = _compare(settings, ends, names, match, server, say)
-    if recorded_again(settings, ends, (IMPORT_WORKLOAD, *names), match, say, server):
+    sides = [(known_ledgers(settings, commit), known_host(settings, commit)) for commit in ends]
+    if recorded_again(settings, ends, sides, say, match, server):
         work = _compare(settings, ends, names, match, server, say)
     return work
 
@@ -241,6 +243,25 @@ def _with_orders(
 
 def _steps(one: HostWork | None) -> object:
     return one.figures if one else None
+
+
+def with_first_difference(
+    settings: Settings,
+    ends: tuple[Commit, Commit],
+    work: ExactWork,
+    verdicts: Sequence[Verdict],
+    server: WarmServer,
+    say: Say,
+) -> list[Verdict]:
+    """The verdicts; that of the smallest workload with another image says where its values first differ."""
+    blocking = {v.series for v in verdicts if v.outcome in (Outcome.REGRESSED, Outcome.NOT_COMPARABLE)}
+    diff = smallest_change(d for d in work.diffs if d.new_image and f"ledger {d.workload}" in blocking)
+    if diff is None:
+        return list(verdicts)
+    match = line_match(settings, *ends)
+    found = first_difference(settings, ends, diff.workload, match, say, server=server)
+    said, name = (found.record,) if found else (), f"ledger {diff.workload}"
+    return [replace(v, evidence=(*v.evidence, *said)) if v.series == name else v for v in verdicts]
 
 
 def accepted_images(

@@ -15,7 +15,8 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
 from nbbench.gate.counted import counted_work, with_prices
-from nbbench.gate.exact import ExactWork, accepted_images, exact_work
+from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference
+from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
 from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
@@ -145,6 +146,9 @@ def _measure(
         pattern = re.compile(load_profile(settings).gate_workloads)
         found.work = exact_work(settings, asked.base, asked.head, pattern, runner.server, say)
         _judge_work(settings, asked, commits, found, say)
+        ends = asked.base, asked.head
+        found.exact = with_first_difference(settings, ends, found.work, found.exact, runner.server, say)
+        found.exact = with_hunks(settings, ends, found.work, found.exact, budget.elapsed_s, say)
     outcomes = {verdict.outcome for verdict in found.exact}
     if asked.policy == "work":
         phases = [f"time of {phase}" for phase in (*START_PHASES, Phase.WARM)]

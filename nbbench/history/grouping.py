@@ -15,6 +15,7 @@ from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.workloads import ledger_families, workload_of
 
 _EXPLAINED_SHARE = 0.5
+_STEPS_SHARE, _STEP_S = 0.2, 5e-6
 _COUNTED = (Role.WORK, Role.DTYPE)
 _OPERATIONS = ("operations", HostMetric.OPERATIONS.value)
 _HOST_CAUSES = (Cause.HOST, Cause.IMPORT, Cause.OUTPUT)
@@ -109,7 +110,10 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     for one in sorted(noisy, key=_sure):
         _join(groups, one, [g for g in groups if _explains(g, one, around)], narrow=False)
     for one in sorted(memory, key=lambda p: (p.change.kind != "exact", p.hi - p.lo, -p.size, p.range)):
-        _join(groups, one, [g for g in groups if _held(g, one)], narrow=one.change.kind == "exact")
+        fitting = [g for g in groups if _held(g, one)]
+        if one.change.kind != "exact":  # a whole process, of which modules are a part
+            fitting = [g for g in fitting if g.cause is Cause.IMPORT] or fitting
+        _join(groups, one, fitting, narrow=one.change.kind == "exact")
     for one in derived:
         fitting = [g for g in groups if g.overlaps(one)]
         if home := _best([g for g in fitting if one.direction is g.direction] or fitting, one):
@@ -244,7 +248,7 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     """Whether a noisy change is of the group's making."""
     if group.direction is not one.direction or group.phase is not one.phase or not group.overlaps(one):
         return False
-    if group.cause is Cause.FAILURE:
+    if group.cause is Cause.FAILURE or (group.cause is Cause.HOST and not _enough_steps(group, one)):
         return False
     starting = group.phase not in (Phase.WARM, Phase.MEMORY)
     if (group.cause in _HOST_CAUSES or starting) and not ledger_families(one.change.key):
@@ -265,6 +269,16 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
     return inside or group.weight >= _EXPLAINED_SHARE * one.size
 
 
+def _enough_steps(group: Group, one: Placed) -> bool:
+    """Whether the group's steps of Python could be a part of a warm run's change of time, each being worth
+    what a call of torch takes: a few of them explain no milliseconds."""
+    steps = [p.change for p in group.members if p.change.unit == HostMetric.STEPS]
+    if not steps or one.role is not Role.TIME or group.phase is not Phase.WARM:
+        return True
+    more_s = _STEP_S * max(abs(c.after - c.before) for c in steps)
+    return more_s >= _STEPS_SHARE * abs(one.change.after - one.change.before)
+
+
 def _alike(group: Group, one: Placed) -> bool:
     """Whether a noisy change may tell where the group's happened: it is of the same workloads (construction
     and import, of which the ledger says nothing, only of themselves)."""
@@ -282,4 +296,5 @@ def _held(group: Group, one: Placed) -> bool:
     if group.direction is not one.direction or not group.overlaps(one) or group.cause is Cause.FAILURE:
         return False
     counts = change_metric(one.change).counts(one.change)
-    return one.runs in group.runs or (counts and (group.lo, group.hi) == one.range)
+    imported = group.cause is Cause.IMPORT and one.lo <= group.lo and group.hi <= one.hi
+    return one.runs in group.runs or (counts and (imported or (group.lo, group.hi) == one.range))

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 
 from nbbench.config import Settings
 from nbbench.growth import ScaledWork
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import Ledger, TreeHunk
 from nbbench.measure.host import bare_server
 from nbbench.measure.ledgers import open_folder, tree_folder
@@ -18,7 +18,8 @@ from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
-from nbbench.record.ledger_files import kept_host, kept_ledgers, kept_scales
+from nbbench.record.asv_values import BadFileError
+from nbbench.record.side_files import ledger_path, read_ledgers
 from nbbench.subject.hunks import TreeDifference
 from nbbench.subject.repository import open_subject
 
@@ -26,6 +27,7 @@ _LIMIT_S = 60.0  # of one recording: hunks that were not written for each other 
 _KEPT = 32  # pairs of trees
 _RECORDERS = {
     "ledger": ("nbbench.measure.recording:write", "workloads"),
+    "start": ("nbbench.measure.recording:write", "workloads"),
     "host": ("benchmarks.host:write", "workloads"),
     "scale": ("nbbench.measure.recording:write_scaled", "scales"),
 }
@@ -66,7 +68,10 @@ class SubsetRecorder:
     def record(
         self, subsets: Sequence[Collection[TreeHunk]], name: str, how: str
     ) -> list[Ledger | HostWork | ScaledWork | None]:
-        """The `ledger` or `host` work of a workload, or a `scale`, on each tree; None where it fails."""
+        """What a recording `how` tells of a workload, or a scale, on each tree; None where it fails.
+
+        `ledger`, `host` work, `start` (what tensors do until the warm run) or `scale`.
+        """
         keys = [self.difference.key(one) for one in subsets]
         missing = {
             key: one
@@ -90,14 +95,16 @@ class SubsetRecorder:
         return [None if one is None or one.error else one for one in found]
 
     def _known(self, key: str, name: str, how: str) -> Ledger | HostWork | ScaledWork | None:
-        torch = torch_version()
-        if how == "ledger":
-            return kept_ledgers(self._folder, key, torch).get(name)
-        if how == "scale":
-            return kept_scales(self._folder, key, torch, PYTHON).get(name)
-        counted = kept_host(self._folder, key, torch, PYTHON)
-        imported = counted.get(IMPORT_WORKLOAD)
-        return imported if imported and imported.error else counted.get(name)
+        try:
+            file = read_ledgers(ledger_path(self._folder, key, torch_version()))
+        except BadFileError:
+            return None
+        if how == "host":
+            imported = file.host.get(IMPORT_WORKLOAD)
+            return imported if imported and imported.error else file.host.get(name)
+        if how == "start":
+            return file.starts.get(name)
+        return file.scaled.get(name) if how == "scale" else file.ledgers.get(name)
 
     def _record(self, key: str, chosen: Collection[TreeHunk], name: str, how: str) -> None:
         idle = self._idle[how == "host"]

@@ -76,6 +76,8 @@ class DigestRecorder(TrafficLedger):
     torch does not dispatch (numpy's, into memory that it shares) are seen where the next operation reads.
     """
 
+    _sizes_before = False
+
     def __init__(
         self, *, source_root: str = "", keep: Collection[int] = (), weigh: Collection[int] = ()
     ) -> None:
@@ -108,6 +110,8 @@ class DigestRecorder(TrafficLedger):
             read = [self._read(tensor) for tensor in plan.sides(args, kwargs, [])[0]]
         result = func(*args, **kwargs)
         outputs = tensors((result,))
+        for tensor in outputs:
+            check_dense(tensor)
         told, numbers = _told((*args, *kwargs.items()))
         read += [(self._number(n), self._numbers[n]) for n in numbers if n in self._numbers]
         given: list[int] = []
@@ -198,7 +202,8 @@ def content_bits(tensor: torch.Tensor) -> int:
         mixed = block * odd[: block.numel()]
         mixed ^= mixed >> 32
         total = (total * _PRIME + int(mixed.sum())) % 2**64
-    return _hash(total.to_bytes(8, "little") + content[count:].numpy().tobytes())
+    rest = content[count:].clone()  # numpy's view of the subject's own memory would forbid it to resize that
+    return _hash(total.to_bytes(8, "little") + rest.numpy().tobytes())
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

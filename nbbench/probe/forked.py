@@ -19,8 +19,9 @@ import msgspec
 
 _Answer = TypeVar("_Answer")
 
-LIMIT_S = 60.0
-"""What a child may take: one that never ends loses its own workload, and not those of the others."""
+LIMIT_S, WAIT_S = 60, 240.0
+"""Seconds of processor time, and by the clock, that a child may take: one that never ends loses its own
+workload, and not those of the others."""
 _MOST_BYTES = 2**28  # of a file that a child writes, its output included
 _FRAME = re.compile(r'^ +File "(?P<path>.*)", line (?P<line>\d+) in (?P<name>.*)$', re.MULTILINE)
 
@@ -30,7 +31,6 @@ def forked(
     kind: Any,
     *,
     root: str = "",
-    limit_s: float = LIMIT_S,
     reseed: bool = False,
 ) -> _Answer | str:
     """What a function returns in a forked child; where it failed, the text of its error.
@@ -47,7 +47,7 @@ def forked(
             os.close(reading)
             if reseed and (numpy := sys.modules.get("numpy")) is not None:
                 numpy.random.seed()
-            _become_child(function, writing, trace, limit_s)
+            _become_child(function, writing, trace)
         os.close(writing)
         with os.fdopen(reading, "rb") as stream:
             data = stream.read()
@@ -59,13 +59,15 @@ def forked(
                 return "the process wrote something else than its counts"
             return answer
         trace.seek(0)
-        return _how_it_ended(code, trace.read(), root, limit_s)
+        return _how_it_ended(code, trace.read(), root)
 
 
-def _how_it_ended(code: int, said: str, root: str, limit_s: float) -> str:
+def _how_it_ended(code: int, said: str, root: str) -> str:
     how = f"the process ended with {code}"
     if said.startswith("Timeout"):
-        how = f"the process timed out after {limit_s:g} s"
+        how = f"the process timed out after {WAIT_S:g} s"
+    elif code == -signal.SIGXCPU:
+        how = f"the process took more than {LIMIT_S} s of processor time"
     elif code == -signal.SIGKILL:
         how = "the process was killed (SIGKILL)"
     elif code < 0:
@@ -77,7 +79,7 @@ def _how_it_ended(code: int, said: str, root: str, limit_s: float) -> str:
     return f"{how} at {last['path'].removeprefix(folder)}:{last['line']} {last['name']}"
 
 
-def _become_child(function: Callable[[], Any], writing: int, trace: TextIO, limit_s: float) -> None:
+def _become_child(function: Callable[[], Any], writing: int, trace: TextIO) -> None:
     code, leave, pid = 1, os._exit, os.getpid()
 
     def leaving(status: int) -> None:
@@ -87,10 +89,11 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO, limi
     try:
         os._exit = leaving  # type: ignore[assignment]
         faulthandler.enable(trace, all_threads=False)
-        faulthandler.dump_traceback_later(limit_s, exit=True, file=trace)
-        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        with contextlib.suppress(ValueError):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_BYTES, hard))
+        faulthandler.dump_traceback_later(WAIT_S, exit=True, file=trace)
+        faulthandler.register(signal.SIGXCPU, trace, all_threads=False, chain=True)
+        for limit, most in ((resource.RLIMIT_FSIZE, _MOST_BYTES), (resource.RLIMIT_CPU, LIMIT_S)):
+            with contextlib.suppress(ValueError):  # a lower one holds already
+                resource.setrlimit(limit, (most, resource.getrlimit(limit)[1]))
         try:
             answer = function()
         except (Exception, SystemExit) as error:

@@ -76,6 +76,8 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
     workload asked for. The result is `ledger.traffic`; a recorder records once.
     """
 
+    _sizes_before = True  # whether it matters how large each storage was before
+
     def __init__(self, *, source_root: str = "", asked: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.traffic = Traffic()
@@ -100,7 +102,8 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
     def __enter__(self) -> TrafficLedger:
         """Begin to record."""
         if self._depth == 0:
-            self._storages.note_present()
+            if self._sizes_before:
+                self._storages.note_present()
             # A dispatch mode records its own thread alone: whether there are others is said.
             self._others = threading.active_count() > 1
             self._profile = threading.getprofile()

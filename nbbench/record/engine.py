@@ -11,7 +11,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,7 +79,8 @@ class Connection:
         try:
             yield
         except BaseException:
-            self.cursor("ROLLBACK TO SAVEPOINT part")
+            with suppress(Exception):  # a full disk has undone the whole
+                self.cursor("ROLLBACK TO SAVEPOINT part")
             raise
         self.cursor("RELEASE SAVEPOINT part")
 
@@ -197,7 +198,8 @@ class Database:
                 yield Connection(handle, self._place.is_sqlite)
                 commit(handle, begin)
             except BaseException:
-                handle.execute("ROLLBACK")
+                with suppress(self._driver.Error):  # a full disk has undone it already
+                    handle.execute("ROLLBACK")
                 raise
             if self._place.is_sqlite:
                 handle.execute("PRAGMA foreign_keys=ON")

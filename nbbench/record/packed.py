@@ -57,7 +57,7 @@ def unpack(top: dict[str, Any]) -> dict[str, Any]:
         if isinstance(parts, dict):
             numbers = list(accumulate(parts[_OF]))
             made, size = _rows(table, numbers), sum(map(sizes.__getitem__, numbers))
-        elif any(isinstance(part, list | dict) for part in parts):
+        elif not {list, dict}.isdisjoint(map(type, parts)):
             pairs = [unpacked(part) for part in parts]
             made, size = [part for part, _ in pairs], sum(s for _, s in pairs)
         else:
@@ -70,9 +70,13 @@ def unpack(top: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(table: list[list[Any]], numbers: list[Any]) -> list[list[Any]]:
-    if not all(type(number) is int and 0 <= number < len(table) for number in numbers):
+    if (
+        set(map(type, numbers)) - {int}
+        or min(numbers, default=0) < 0
+        or max(numbers, default=-1) >= len(table)
+    ):
         raise ValueError("refers to no earlier row of its table")
-    return [table[number] for number in numbers]
+    return list(map(table.__getitem__, numbers))
 
 
 def _bounded(size: int) -> int:

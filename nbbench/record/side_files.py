@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
-from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostWork
+from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostCount, HostPhase, HostWork
 from nbbench.ledger import IMAGE, Ledger, LedgerLine
-from nbbench.model import ProcessRecord
+from nbbench.model import Phase, ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
 from nbbench.record.packed import pack, unpack
@@ -226,9 +228,27 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
         fields = [f.name for f in dataclasses.fields(LedgerLine)]
         for entry in top["workloads"].values():  # its lines are lists of their fields
             entry["lines"] = [dict(zip(fields, cells, strict=False)) for cells in entry.get("lines", ())]
-        return noun_of(LedgerFile, top)
+        host, starts = (_host_works(top.pop(name, {})) for name in ("host", "starts"))
+        return dataclasses.replace(noun_of(LedgerFile, top), host=host, starts=starts)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadFileError(path, f"damaged ledger file ({error!r})") from error
+
+
+def _host_works(plain: dict[str, Any]) -> dict[str, HostWork]:
+    """Host work by workload; what `unpack` gave as one array for many of them is made once."""
+    counts: dict[int, HostCount] = {}
+
+    def count(row: Any) -> HostCount:
+        if (found := counts.get(id(row))) is None:
+            found = counts[id(row)] = msgspec.convert(row, HostCount)
+        return found
+
+    works = {}
+    for name, entry in plain.items():
+        told = ((Phase(phase), tuple(map(count, rows))) for phase, rows in entry.get("phases", ()))
+        phases = tuple(HostPhase(*one) for one in told)
+        works[name] = dataclasses.replace(noun_of(HostWork, entry | {"phases": []}), phases=phases)
+    return works
 
 
 def _record(plain: dict[str, Any]) -> ProcessRecord:

@@ -128,7 +128,7 @@ def _first_difference(f: Figures) -> list[str]:
     run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
     said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
     said += f", {plural(f['later'], 'operation')} later the image{_by(f['image'], ' by ')}"
-    change = f": {f['before']} → {f['after']}" if f["before"] != f["after"] else ""
+    change = f": {f['before']}{' → ' if f['after'] else ''}{f['after']}" if f["before"] else ""
     why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
     if f["op_before"] not in ("", f["op"]):
         why.append(f"{f['op_before']} before")
@@ -159,17 +159,20 @@ def _hunks(f: Figures) -> list[str]:
     about = f"{f['workload']}{phase}: {ends if f['unit'] else 'another ' + what}"
     if not f["minimal"]:
         return [f"{about} is caused by some of {plural(len(found), 'hunk')} (the search did not end)"]
-    names = [
-        one["place"] + (f" ({one['share']:.0%})" if one["share"] not in (None, 1) else "") for one in found
-    ]
-    apart = all(one["share"] is not None for one in found)
-    said = f"{about} is caused by {', '.join(names)}" + ("" if apart else ", together")
+    apart = [one for one in found if one["share"] is not None]
+    joint = " + ".join(one["place"] for one in found if one["share"] is None)
+    names = [f"{one['place']} ({100 * one['share']:.0f} %)" for one in apart]
+    if joint:
+        left = f" ({100 - 100 * sum(one['share'] for one in apart):.0f} %)" if apart else ""
+        names.append(f"{joint} together{left}")
+    said = f"{about} is caused by {found[0]['place'] if len(found) == 1 else ', '.join(names)}"
     if not others:
         return [said]
     rest = f"the other {plural(others, 'hunk')} {'is' if others == 1 else 'are'} innocent"
     if f["innocent"]:
         return [f"{said}; {rest}"]
-    why = "does not run" if f["rest"] is None else f"still gives {units.format_value(f['rest'], f['unit'])}"
+    rest = units.format_value(f["rest"], f["unit"]) if f["unit"] else "another image"
+    why = "does not run" if f["rest"] is None else f"still gives {rest}"
     return [f"{said}; of {plural(others, 'other hunk')} nothing is shown: head without the set {why}"]
 
 

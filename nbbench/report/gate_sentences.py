@@ -129,6 +129,19 @@ def _percent(effect: float | None, unknown: str) -> str:
     return units.format_change(effect) if abs(effect) >= math.log(2) else change
 
 
+@says("only hunk")
+def _only_hunk(f: Figures) -> list[str]:
+    words = f["total"] - 1
+    rest = f"; the other {plural(words, 'hunk')} only changed words" if words else ""
+    return [f"caused by {f['place']}, the only hunk that changes the program{rest}"]
+
+
+@says("many hunks")
+def _many_hunks(f: Figures) -> list[str]:
+    command = f"nbbench explain {' '.join(f['ends'])} --hunks"
+    return [f"caused by some of {plural(f['moving'], 'hunk')}: `{command}` tells by which"]
+
+
 @says("rounds")
 def _rounds(f: Figures) -> list[str]:
     floor, margin, decision = format_floor(f["floor"]), format_floor(f["margin"]), f["decision"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbbench.model import to_plain
-from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.blocks import Block, Bullets, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.hunk_causes import HunkCause, HunkSearch
@@ -16,11 +16,11 @@ def hunk_blocks(search: HunkSearch) -> list[Block]:
     blocks: list[Block] = [Title("Hunks that cause it")]
     if not search.targets:
         return [*blocks, "no exact work changed by what counts, so no hunk causes anything"]
-    blocks.append("\n".join(sentence for one in search.causes for sentence in _said(search, one)))
+    blocks.append(Bullets([sentence for one in search.causes for sentence in _said(search, one)]))
     rows = [
         (cause.target.name, one.hunk.place, one.hunk.change, *map(_percent, (one.alone, one.without)))
         for cause in search.causes
-        if cause.minimal
+        if cause.minimal and len(cause.hunks) > 1
         for one in cause.hunks
     ]
     if rows:
@@ -34,7 +34,7 @@ def hunk_payload(search: HunkSearch) -> dict[str, Any]:
     guilty = {one.hunk for cause in search.causes for one in cause.hunks}
     return {
         "total": len(search.hunks),
-        "same_program": search.same,
+        "same_program": len(search.hunks) - len(search.moving),
         "recorded": search.recorded,
         "unresolved": search.unresolved,
         "done": search.done,
@@ -51,12 +51,13 @@ def _said(search: HunkSearch, cause: HunkCause) -> list[str]:
 
 
 def _percent(part: float | None) -> str:
-    """The part of a change; `does not run` where nobody can say."""
-    return "n/a" if part is None else f"{part:.0%}"
+    """The part of a change; `n/a` where it does not run."""
+    return "n/a" if part is None else f"{100 * part + 0.0:.0f} %"
 
 
 def _notes(search: HunkSearch) -> list[str]:
-    same = f", {search.same} of which change no program" if search.same else ""
+    words = len(search.hunks) - len(search.moving)
+    same = f", {words} of which change no program" if words else ""
     said = [f"{plural(len(search.hunks), 'hunk')}{same}; {plural(search.recorded, 'recording')} made"]
     if search.unresolved:
         said.append(f"{plural(search.unresolved, 'combination')} did not run and were skipped")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rich.cells import cell_len
@@ -81,36 +80,28 @@ def _table(block: Table, term: Terminal) -> str:
 
     A pipe gets every column, and whole names of series: they are keys that programs read.
     """
-    last = len(block.headers) - 1
+    last, limit = len(block.headers) - 1, term.width or 10**6
     named = last in block.codes
     rows = [[clean(cell) for cell in row] for row in block.rows]
-    for number, (tone, _) in block.tones.items():
-        rows[number][block.toned] = term.paint(rows[number][block.toned], tone)
-    spare = list(block.spare)
-    shown = list(range(len(block.headers)))
-    least = min(_LEAST_NAME if named else _LEAST, max((cell_len(row[last]) for row in rows), default=0))
-    limit = term.width or 10**6
-    while spare and _room(block, rows, shown, limit) < (least if last in shown else 0):
+    # tabulate puts two blanks beside a header
+    heads = [f"{name}  " for name in block.headers]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
+    least = min(_LEAST_NAME if named else _LEAST, widths[last] if rows else 0)
+    spare, shown = list(block.spare), list(range(last + 1))
+
+    def room() -> int:
+        """The columns of the terminal that are left for the last one, each with two blanks in front."""
+        return limit - sum(widths[i] + 2 for i in shown if i != last)
+
+    while spare and room() < (least if last in shown else -2):
         shown.remove(spare.pop(0))
     if term.width is not None and last in shown and last != block.toned:
-        cut, room = truncate_middle if named else truncate, max(_room(block, rows, shown, limit), least)
-        rows = [[*row[:-1], cut(row[-1], room)] for row in rows]
+        cut, most = truncate_middle if named else truncate, max(room(), least)
+        rows = [[*row[:-1], cut(row[-1], most)] for row in rows]
     elif not named and block.spare:
         rows = [[*row[:-1], truncate(row[-1], _PIPE_COLUMN)] for row in rows]
-    return _aligned(block, rows, shown)
-
-
-def _room(block: Table, rows: Sequence[Sequence[str]], shown: Sequence[int], limit: int) -> int:
-    """The columns of the terminal that are left for the table's last one, or beside all that are shown."""
-    last = len(block.headers) - 1
-    bare = [[*row[:-1], ""] for row in rows]
-    headers = [*block.headers[:-1], ""]
-    lines = _aligned(replace(block, headers=headers), bare, shown).splitlines()
-    widest = max((cell_len(re.sub(r"\x1b\[\d+m", "", line)) for line in lines), default=0)
-    return limit - widest - (2 if last in shown else 0)
-
-
-def _aligned(block: Table, rows: Sequence[Sequence[str]], shown: Sequence[int]) -> str:
+    for number, (tone, _) in block.tones.items():
+        rows[number][block.toned] = term.paint(rows[number][block.toned], tone)
     right = [place for place, column in enumerate(shown) if column in block.right]
     return table([block.headers[i] for i in shown], [[row[i] for i in shown] for row in rows], right=right)
 

@@ -19,6 +19,7 @@ class FirstReason(StrEnum):
     INPUT = "another input"
     PYTHON = "a value from Python"
     OPERATION = "another operation"
+    GONE = "an operation is gone"
     RANDOM = "random numbers"
     VALUES = "values"
 

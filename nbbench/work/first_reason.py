@@ -53,6 +53,9 @@ def judge_start(
             return FirstDifference(name, FirstReason.PYTHON, apart, *told)
     if rejoined is not None:
         return FirstDifference(name, FirstReason.OPERATION, rejoined[1], rounding=True)
+    if same and base is not None and diff.base_inputs(base) != diff.inputs(head) and diff.of_base.first:
+        gone = diff.base.site(diff.of_base.first[0])
+        return FirstDifference(name, FirstReason.GONE, apart, f"{gone.op} at {gone.path}:{gone.line}")
     if same:
         return FirstDifference(name, FirstReason.VALUES, apart)
     following = _next_change(diff, head, values) if apart is None or not here else apart

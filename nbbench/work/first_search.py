@@ -109,7 +109,8 @@ def _look(
     values: list[Values] = []
     figures: list[StepFigures] = []
     for commit, (flow, origins, start) in zip(ends, sides, strict=True):
-        keep, weigh = _to_keep(flow, origins, start), origins.unknown
+        keep = _to_keep(flow, origins, start)
+        weigh = sorted({*origins.unknown, *keep[:1]})
         with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
             place, names = Path(folder), [*keep, OUTSIDE]
             again = trace_workload(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nbbench.growth import ORDER_TRACK
-from nbbench.host import HOST_TRACK
+from nbbench.host import HOST_TRACK, OF_TENSORS
 from nbbench.ledger import TreeHunk
 from nbbench.metrics import LEDGER_METRICS, least_change, least_effect
 from nbbench.model import Commit, EvidenceRecord
@@ -46,6 +46,13 @@ class HunkTarget:
         if self.metric.startswith(ORDER_TRACK):
             return "order"
         return self.metric if self.phase else LEDGER_METRICS.get(self.metric, ("",))[0]
+
+    @property
+    def recorder(self) -> str:
+        """Which recording counts it (`measure.subsets`)."""
+        if self.phase:
+            return "start" if self.metric in OF_TENSORS else "host"
+        return "scale" if self.unit == "order" else "ledger"
 
     @property
     def name(self) -> str:
@@ -115,14 +122,14 @@ class HunkCause:
 class HunkSearch:
     """What is known of the hunks between two commits: filled while the search goes on.
 
-    `same` counts the hunks that change no program (words, formatting), `unresolved` the combinations that do
-    not run. `done` says that every change was looked at.
+    `moving` are the hunks that change the program: words and formatting do not. `unresolved` counts the
+    combinations that do not run. `done` says that every change was looked at.
     """
 
     base: Commit
     head: Commit
     hunks: tuple[TreeHunk, ...] = ()
-    same: int = 0
+    moving: tuple[TreeHunk, ...] = ()
     targets: tuple[HunkTarget, ...] = ()
     causes: list[HunkCause] = field(default_factory=list)
     recorded: int = 0

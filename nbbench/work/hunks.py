@@ -27,6 +27,7 @@ from nbbench.work.ledger_diff import LedgerDiff, compare_images
 from nbbench.work.scaling import OrderChange
 from nbbench.work.work import source_place
 
+_JOBS = 2  # recordings at a time
 _MOST_TESTS = 400  # of one change
 _MOST_ALONE = 8  # hunks of a set that are recorded alone
 
@@ -39,19 +40,20 @@ def find_hunks(
     orders: Iterable[OrderChange] = (),
     *,
     say: Say,
-    jobs: int = 2,
+    most: int | None = None,
 ) -> None:
     """Fill `search` with the cause of every change of exact work between its commits, one after the other.
 
-    An interrupt, or the end of a budget, leaves in it what was found until then. Raises SubjectError where
-    the trees cannot be compared.
+    Nothing is recorded where more than `most` hunks change the program. An interrupt, or the end of a budget,
+    leaves in it what was found until then. Raises SubjectError where the trees cannot be compared.
     """
     search.targets = hunk_targets(diffs, host, orders)
     root, prefix = source_place(settings)
-    with SubsetRecorder(settings, search.base, search.head, root=root, prefix=prefix, jobs=jobs) as recorder:
+    with SubsetRecorder(settings, search.base, search.head, root=root, prefix=prefix, jobs=_JOBS) as recorder:
         search.hunks = recorder.difference.hunks
-        moving = recorder.difference.moving()
-        search.same = len(search.hunks) - len(moving)
+        moving = search.moving = recorder.difference.moving()
+        if most is not None and len(moving) > most:
+            return
         counts = [known_host(settings, one) for one in (search.base, search.head)] if search.targets else []
         ran = {path for side in counts for one in side.values() for path in _files_that_ran(one)}
         imported = [one for one in moving if not ran or {one.base_path, one.head_path} & ran]
@@ -60,12 +62,12 @@ def find_hunks(
             paying = [one for one in moving if any(one.holds(place) for place in target.places)]
             before = [[share.hunk for share in cause.hunks] for cause in search.causes]
             search.causes.append(HunkCause(target, tuple(map(HunkShare, moving))))
-            _shrink(trials, [*before, paying, imported], jobs, say)
+            _shrink(trials, [*before, paying, imported], say)
             _weigh(trials)
     search.done = True
 
 
-def _shrink(trials: _Trials, guesses: Iterable[Collection[TreeHunk]], jobs: int, say: Say) -> None:
+def _shrink(trials: _Trials, guesses: Iterable[Collection[TreeHunk]], say: Say) -> None:
     """Make the set of the change that was begun last minimal."""
     search, cause = trials.search, trials.search.causes[-1]
 
@@ -76,7 +78,7 @@ def _shrink(trials: _Trials, guesses: Iterable[Collection[TreeHunk]], jobs: int,
         return [trials.outcome(one) for one in trials.figures(sets)]
 
     hunks = tuple(share.hunk for share in cause.hunks)
-    sets = shrinking_sets(hunks, test, starts=guesses, width=jobs, most=_MOST_TESTS)
+    sets = shrinking_sets(hunks, test, starts=guesses, width=_JOBS, most=_MOST_TESTS)
     try:
         for found in sets:
             cause = search.causes[-1] = replace(cause, hunks=tuple(map(HunkShare, found)))
@@ -134,10 +136,9 @@ class _Trials:
         keys = [self._recorder.difference.key(one) for one in sets]
         found: dict[str, float | None] = dict(zip(self._ends, (target.before, target.after), strict=True))
         unknown = {key: one for key, one in zip(keys, sets, strict=True) if key not in found}
-        how = "host" if target.phase else "scale" if target.unit == "order" else "ledger"
-        made = self._recorder.record(list(unknown.values()), target.workload, how)
+        made = self._recorder.record(list(unknown.values()), target.workload, target.recorder)
         found |= {key: self._figure(target, one) for key, one in zip(unknown, made, strict=True)}
-        self._unresolved |= {(key, how) for key in keys if found[key] is None}
+        self._unresolved |= {(key, target.recorder) for key in keys if found[key] is None}
         self.search.recorded, self.search.unresolved = self._recorder.recorded, len(self._unresolved)
         return [found[key] for key in keys]
 

@@ -103,10 +103,23 @@ def fit_costs(runs: Sequence[tuple[Amounts, float]]) -> CostModel:
 
 def price_of(costs: CostModel, diff: LedgerDiff, host: Sequence[Mapping[str, HostWork]]) -> Price:
     """The price of a workload's difference; `host` is the host work of both sides, as far as it is known."""
-    works = [side.get(diff.workload) for side in host]
-    known = len(works) == 2 and all(one and not one.error for one in works)
-    ends = zip((diff.base, diff.head), works if known else (None, None), strict=True)
+    name = counted_as(diff.workload, host)
+    works = [side[name] for side in host] if name else [None, None]
+    ends = zip((diff.base, diff.head), works, strict=True)
     return costs.price(*(amounts(*end) for end in ends))
+
+
+def counted_as(workload: str, host: Sequence[Mapping[str, HostWork]]) -> str:
+    """The workload whose host work on both sides is that of this one: itself, or one of its family where the
+    suite counts not all of them; '' where there is none."""
+    mine = workload.partition("-")[0]
+    family = sorted(name for side in host[:1] for name in side if name.partition("-")[0] == mine)
+    counted = (one for one in (workload, *family) if host and all(_has_counts(side, one) for side in host))
+    return next(counted, "")
+
+
+def _has_counts(side: Mapping[str, HostWork], name: str) -> bool:
+    return name in side and not side[name].error
 
 
 def amounts(ledger: Ledger, host: HostWork | None) -> Amounts:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
-from nbbench.host import IMPORT_WORKLOAD, HostWork
+from nbbench.host import HostWork
 from nbbench.ledger import FileDiff, Ledger
 from nbbench.measure.host import counts_host, known_host, workload_host
 from nbbench.measure.ledgers import (
@@ -71,12 +71,11 @@ def explain_commits(
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
     match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
-    sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+    sides = [found_ledgers(settings, commit, wanted, say, torch) for commit in ends]
     host = _host(settings, ends, names, torch, say)
-    if subject_or_none(settings) is not None and recorded_again(
-        settings, ends, (IMPORT_WORKLOAD, *names), match, say
-    ):
-        sides = [_ledgers(settings, commit, wanted, torch, say) for commit in ends]
+    recorded = list(zip(sides, host, strict=True))
+    if subject_or_none(settings) is not None and recorded_again(settings, ends, recorded, say, match):
+        sides = [found_ledgers(settings, commit, wanted, say, torch) for commit in ends]
         host = _host(settings, ends, names, torch, say)
     if bench is None:
         more = [known_ledgers(settings, commit, torch) for commit in ends]
@@ -135,13 +134,6 @@ def source_place(settings: Settings) -> tuple[str, str]:
     return (root.as_posix() if inside else "."), prefix.removeprefix(".")
 
 
-def single_ledgers(
-    settings: Settings, commit: Commit, wanted: re.Pattern[str], *, say: Say
-) -> dict[str, Ledger]:
-    """A commit's ledgers; what is missing is recorded where a subject is registered."""
-    return _ledgers(settings, commit, wanted, ledger_torch(settings, (commit,), say), say)
-
-
 def commit_laws(
     settings: Settings, commit: Commit, wanted: re.Pattern[str] | None, *, say: Say
 ) -> list[ScaleLaws]:
@@ -155,7 +147,7 @@ def commit_laws(
     scales = [one for one in declared.scales if one.name in found]
     larger = [w.name for one in scales for w in _larger(one, declared.workloads)[:1]]
     if larger:
-        _ledgers(settings, commit, re.compile(f"^({'|'.join(map(re.escape, larger))})$"), torch, say)
+        found_ledgers(settings, commit, re.compile(f"^({'|'.join(map(re.escape, larger))})$"), say, torch)
     kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
     return [scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales]
 
@@ -183,10 +175,11 @@ def commit_scales(
     return scaled_work(settings, commits, scales, torch=torch, say=say)
 
 
-def _ledgers(
-    settings: Settings, commit: Commit, wanted: re.Pattern[str], torch: str, say: Say
+def found_ledgers(
+    settings: Settings, commit: Commit, wanted: re.Pattern[str], say: Say, torch: str
 ) -> dict[str, Ledger]:
-    """A commit's ledgers; what is missing is recorded where a subject is registered."""
+    """A commit's ledgers; what is missing is recorded where a subject is registered, under the torch that is
+    installed, and not the one that is given."""
     if subject_or_none(settings) is not None:
         return dict(workload_ledgers(settings, commit, wanted, say=say))
     kept = known_ledgers(settings, commit, torch)

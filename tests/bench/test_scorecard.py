@@ -155,7 +155,7 @@ def test_a_row_of_the_gate_counts_its_decisions():
 
 def test_the_gates_section_is_made_anew_and_the_rest_stays(monkeypatch):
     monkeypatch.setattr(gate, "_replayed", lambda gates: f"{gates} gates")
-    monkeypatch.setattr(gate.gate_end_to_end, "known", lambda _: [])
+    monkeypatch.setattr(gate.gate_rows, "known", lambda _: [])
     page = "# Head\n\n" + gate.section(1) + "## Planted\n\nrows\n"
     assert gate.with_section(page, 7) == page.replace("1 gates", "7 gates")
     older = f"# Head\n\n{gate.HEADS[0]}\n\nold\n\n## Planted\n\nrows\n"

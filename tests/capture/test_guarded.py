@@ -26,17 +26,26 @@ TIMERS = ["", *([gnu_time()] if gnu_time() else [])]
 
 
 def run(folder: Path, *argv: str, timeout_s: float = 60, timer: str = "", screens=QUIET) -> GuardedRun:
-    return GuardedCommand(
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    command = GuardedCommand(
         argv=argv,
         cwd=folder,
         environ={**os.environ, "MY_TOKEN": SECRET},
         folder=folder,
         timeout_s=timeout_s,
         grace_s=0.3,
-        scratch=folder,
+        scratch=scratch,
         time_program=timer,
         screens=screens,
-    ).run()
+    )
+    try:
+        return command.run()
+    finally:
+        for path in scratch.glob("time.txt"):
+            path.replace(folder / path.name)
+        command.release()
+        assert not scratch.exists() or not command.report
 
 
 @pytest.mark.parametrize("timer", TIMERS, ids=["wait4", "GNU time"][: len(TIMERS)])

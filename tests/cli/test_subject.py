@@ -13,6 +13,7 @@ import work_samples as work
 from cli_project import ROOT, Project
 
 from nbbench.config import load_settings
+from nbbench.host import HostWork
 from nbbench.measure.process_env import torch_version
 from nbbench.record.branch import save_commits
 from nbbench.record.side_files import ledger_path, write_ledgers
@@ -67,7 +68,8 @@ def test_a_range_of_another_branch_begins_with_what_precedes_it(registered: Proj
     for commit, one in ((demo.TIP_HASH, work.before()), (head, work.after())):
         tree = git(clone, "rev-parse", f"{commit}:src/nanobrag_torch")
         path = ledger_path(registered.root / "results", tree, torch_version())
-        write_ledgers(path, tree, commit, torch_version(), {one.workload: one})
+        start = HostWork(one.workload, "")
+        write_ledgers(path, tree, commit, torch_version(), {one.workload: one}, starts={one.workload: start})
     shutil.copy(ROOT / "results" / "workloads.jsonl", registered.root / "results")
     told = json.loads(
         registered.run("ledger", "HEAD~1..HEAD", "--bench", "bandwidth-1024-float32", "--json").stdout

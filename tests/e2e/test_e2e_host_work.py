@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from planted_history import plant
 
 pytestmark = pytest.mark.e2e
 
+MODULE = "src/nanobrag_torch/_planted.py"
 CONSTRUCTOR = "src/nanobrag_torch/simulator.py"
 
 # What each call of the source generation does besides (the line is 14 of _planted.py), and what is said of
@@ -23,6 +26,30 @@ PLANTED = {
     "import": (
         "import wave",
         ("first run", "import", "nanobrag_torch/_planted.py:14 planted: imports wave 0 → 1"),
+    ),
+    "string": (
+        "exec('for i in range(400): pass')",
+        ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: executed "),
+    ),
+    "warning": (
+        "import warnings; warnings.warn('odd', RuntimeWarning)",
+        ("warm run", "output", "nanobrag_torch/_planted.py:14 planted: warns RuntimeWarning 0 → 1"),
+    ),
+    "wait": (
+        "time.sleep(0)",
+        ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: waits in time.sleep 0 → 1"),
+    ),
+    "child": (
+        "import subprocess; subprocess.run(['true'], check=True)",
+        ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: starts Popen 0 → 1"),
+    ),
+    "thread": (
+        "import threading\n    threading.Thread(target=len, args=([],)).start()",
+        ("warm run", "host work", "nanobrag_torch/_planted.py:15 planted: starts thread 0 → 1"),
+    ),
+    "tensors": (
+        "planted.table = getattr(planted, 'table', None) or [result[0] * i for i in range(40)]",
+        ("first run", "work", "nanobrag_torch/_planted.py:14 planted: moves by mul float32 0 B → "),
     ),
     "memory": (
         "kept = [float(i) for i in range(200_000)]",
@@ -56,7 +83,17 @@ def branch(new_project, tmp_path_factory):
     made["same"] = history.commit("same", "unused = result")
     for name, (body, _) in PLANTED.items():
         made[name] = history.commit(name, body)
+    big = "x = result[0].new_ones(1_000_000)\n    "
+    made["low"] = history.commit("low", f"{big}y = x * 2; del y\n    z = x * 3; del z")
+    made["high"] = history.commit("high", f"{big}y = x * 2\n    z = x * 3; del y, z")
+    chance = "from random import randrange\n    for i in range(randrange(10**5)): pass"
+    made["chance"] = history.commit("chance", chance)
+    made["ends"] = history.commit("ends", "import os; os._exit(3)")
     history.commit("good again", "pass")
+    planted = history.folder / MODULE
+    planted.write_text(f"{planted.read_text()}\nimport torch\n\ntorch.set_default_dtype(torch.float64)\n")
+    made["dtype"] = history.commit("dtype")
+    history.commit("good once more", "pass")
     module = history.folder / CONSTRUCTOR
     module.write_text(module.read_text() + BUILDING)
     made["constructor"] = history.commit("constructor")
@@ -88,6 +125,40 @@ class TestGate:
             "host multi_source-3, construct", "host work"
         ]
         assert "Simulator.__init__" in sentence
+
+    def test_a_peak_with_equal_traffic(self, branch):
+        """Both lines: where it was, and where it is."""
+        project, commits = branch
+        asked = (commits["low"], commits["high"], "--policy", "work")
+        document = project.told("gate", *asked, expect=3)
+        (peak,) = (one for one in document["verdicts"] if one["outcome"] == "regressed")
+        assert peak["series"] == "peak memory sources-3969" and math.exp(peak["effect"]) > 1.4
+        where = "nanobrag_torch/_planted.py:"
+        assert f"reached at {where}16 planted, before at {where}15 planted" in peak["sentence"]
+
+    def test_what_does_not_repeat_is_named_and_not_judged(self, branch):
+        project, commits = branch
+        document = project.told("gate", commits["good"], commits["chance"], "--policy", "work", expect=4)
+        assert document["outcome"] == "inconclusive"
+        said = {one["series"]: one for one in document["not_judged"]}["host work"]
+        assert said["reason"] == "does not repeat"
+        assert said["detail"].startswith("does not repeat: nanobrag_torch/_planted.py:15")
+        assert "ledger sources-3969" in {one["series"] for one in document["verdicts"]}
+
+    def test_a_process_that_ends_costs_its_own_workload(self, branch):
+        """And names the line that ended it."""
+        project, commits = branch
+        document = project.told("gate", commits["good"], commits["ends"], "--policy", "work", expect=3)
+        (lost,) = (one for one in document["verdicts"] if one["outcome"] == "regressed")
+        assert lost["series"] == "ledger sources-3969"
+        assert "the process ended with 3 at nanobrag_torch/_planted.py:14 planted" in lost["sentence"]
+        assert "ledger multi_source-3" in {one["series"] for one in document["verdicts"]}
+
+    def test_another_default_dtype(self, branch):
+        project, commits = branch
+        document = project.told("gate", commits["good"], commits["dtype"], "--policy", "work", expect=3)
+        sentence = worse(document)["host import", "host work"]
+        assert "_planted.py:" in sentence and "<module>: sets default dtype torch.float64 0 → 1" in sentence
 
     def test_equal_work_passes(self, branch):
         """One line more a run is no regression."""
@@ -131,6 +202,13 @@ def losses(branch):
 
 
 class TestEvents:
+    def test_a_peak_has_both_lines(self, losses):
+        event = losses["high", "memory", "work"]
+        assert "_planted.py" in str(event["evidence"]) and event["lo_commit"] == event["hi_commit"]
+
+    def test_what_does_not_repeat_is_no_event(self, losses):
+        assert not [key for key in losses if key[0] == "chance" and key[2] != "work"]
+
     @pytest.mark.parametrize("name", PLANTED)
     def test_each_is_an_event_with_its_cause_and_line(self, losses, name):
         phase, cause, said = PLANTED[name][1]

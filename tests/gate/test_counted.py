@@ -177,3 +177,18 @@ def test_a_regression_has_its_price() -> None:
     verdicts = with_prices(workload_verdicts(diff), exact, fit_costs([]))
     worse = next(one for one in verdicts if one.outcome is Outcome.REGRESSED)
     assert "of the run (nothing timed here, so usual costs, which it predicts to 30 %)" in said(worse)
+
+
+def test_host_work_of_one_stands_for_its_family() -> None:
+    """The suite counts the smallest frame alone; what starts up is compared by what was counted."""
+    exact = work()
+    name, other = ledger().workload, "bandwidth-1024-float32"
+    large = diff_ledgers(ledger(other), ledger(other))
+    left_out = HostWork(other, PYTHON, error="NotImplementedError: its host work is that of 512²")
+    sides = tuple({**side, other: left_out} for side in exact.sides)
+    both = replace(exact, diffs=(*exact.diffs, large), sides=sides)
+    for workload, phase in ((other, Phase.WARM), (None, Phase.CONSTRUCT)):
+        found = counted_work(both, phase, workload, fit_costs([]), 0.01)
+        assert found is not None and found.sure
+    alone = tuple({k: v for k, v in side.items() if k != name} for side in sides)
+    assert counted_work(replace(both, sides=alone), Phase.WARM, other, fit_costs([]), 0.01) is None

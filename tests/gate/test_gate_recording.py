@@ -10,8 +10,9 @@ from types import ModuleType, SimpleNamespace
 
 import torch
 
-from tests.bench import gate_end_to_end, planted_branch
+from tests.bench import gate_branches, gate_rows, planted_branch
 from tests.bench.gate_record import cost_share, servers_of
+from tests.e2e.planted_history import History
 
 
 def test_rounds_are_packed_by_server(tmp_path: Path) -> None:
@@ -26,22 +27,27 @@ def test_two_sides_are_charged_their_part() -> None:
     assert cost_share(1) == 0.4 * 1.4 / 2
 
 
-def run(side: str, exit_code: int, worse: int) -> dict:
-    asv = {"rounds": 9, "seconds": 61.0, "worse": {"1.1": 0, "1.03": worse}}
-    return {
-        "side": side,
-        "gate": {"exit": exit_code, "seconds": 55.0, "rounds": 12, "series": {}},
-        "asv": asv,
-    }
+def run(kind: str, load: int, exit_code: int) -> dict:
+    return {"kind": kind, "load": load, "exit": exit_code, "seconds": 55.0, "loadavg": [0.1, load + 0.4]}
 
 
-def test_the_table_counts_verdicts_of_both_tools() -> None:
-    rows = gate_end_to_end.table([run("same", 0, 1), run("same", 4, 0), run("p5", 3, 0)]).splitlines()
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
-    assert cells[0][:4] == ["same", "nbbench gate", "2", "0"]
-    assert cells[0][5:7] == ["1", "1"]
-    assert cells[2][:5] == ["same", "asv continuous, factor 1.03", "2", "1", "1.3% to 98.7%"]
-    assert cells[3][:5] == ["p5", "nbbench gate", "1", "1", "2.5% to 100.0%"]
+def test_the_table_counts_verdicts_by_kind_and_load() -> None:
+    runs = [run("harmless", 0, 0), run("harmless", 0, 4), run("harmless", 6, 0), run("loss", 0, 3)]
+    rows = gate_rows.table(runs).splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0][:7] == ["harmless", "0", "0.4", "2", "1", "0", "1"]
+    assert cells[1][:4] == ["harmless", "6", "6.4", "1"]
+    assert cells[2][:8] == ["loss", "0", "0.4", "1", "0", "1", "0", "0% to 98%"]
+
+
+def test_every_branch_can_be_planted(tmp_path: Path) -> None:
+    """Each edit finds the text that it replaces, and all files are Python."""
+    made = gate_branches.plant_branches(tmp_path / "subject")
+    assert len(made) == 1 + len(gate_branches.HARMLESS) + len(gate_branches.LOSSES) == 41
+    history = History(tmp_path / "subject")
+    for commit in made.values():
+        for name in history.git("diff", "--name-only", "--diff-filter=d", f"{commit}~1", commit).splitlines():
+            ast.parse(history.git("show", f"{commit}:{name}"))
 
 
 def test_the_planted_module_adds_passes_and_returns_what_the_function_did(monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from history_samples import (
@@ -238,3 +239,26 @@ def test_steps_that_grew_no_more_than_the_operations_follow_them() -> None:
     assert (event.cause, len(event.changes)) == (Cause.WORK, 2)
     assert {e.cause for e in made(ledgers, counted(0.5), steps_of(0.7))} == {Cause.WORK, Cause.HOST}
     assert {e.cause for e in made(ledgers, counted(0.5), steps_of(-0.4))} == {Cause.WORK, Cause.HOST}
+
+
+def test_a_few_steps_of_python_explain_no_milliseconds() -> None:
+    def steps_of(more: float) -> ChangePoint:
+        steps_of_run = ("ledger.track_host_steps_warm_run", "steps", "track")
+        return change(10, 10, math.log1p(more / 1e3), steps_of_run, "exact", 1e3, workload=SMALL)
+
+    ledgers = work(of(SMALL), of(SMALL))
+    slower = replace(run(SMALL, math.log(1.2)), before=0.025, after=0.030)
+    assert [e.cause for e in made(ledgers, slower, steps_of(150))] == [Cause.HOST, Cause.UNEXPLAINED]
+    assert [e.cause for e in made(ledgers, slower, steps_of(15_000))] == [Cause.HOST]
+
+
+def test_the_memory_of_a_process_belongs_to_what_is_imported() -> None:
+    modules = ("ledger.track_host_modules_import", "modules", "track")
+    steps_of_run = ("ledger.track_host_steps_warm_run", "steps", "track")
+    found = made(
+        {},
+        change(10, 10, 3.0, modules, "exact", 10.0, workload="import"),
+        change(10, 10, 0.5, steps_of_run, "exact", 1e4, workload=SMALL),
+        change(8, 12, 0.3, PEAK_MEMORY),
+    )
+    assert {(e.cause, len(e.changes)) for e in found} == {(Cause.IMPORT, 2), (Cause.HOST, 1)}

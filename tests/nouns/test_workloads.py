@@ -15,6 +15,7 @@ from nbbench.measure.process_env import export_workloads
 from nbbench.model import Phase, SeriesKey
 from nbbench.workloads import (
     Declared,
+    Scale,
     Workload,
     Workloads,
     current_workloads,
@@ -159,3 +160,36 @@ def test_a_declaration_travels_to_other_processes():
     sent = pickle.loads(pickle.dumps(current_workloads()))
     use_workloads(sent)
     assert workload_of(key("bandwidth.Warm.time_run", **SMALL)) == "bandwidth-512-float32"
+
+
+class TestScale:
+    SCALE = Scale.of("blur", "size", range(8, 41, 8), dtype="float32")
+
+    def test_it_is_named_like_its_workloads_with_n_in_place_of_the_value(self):
+        assert self.SCALE.name == "blur-N-float32"
+
+    @pytest.mark.parametrize(
+        ("params", "value"),
+        [
+            ({"size": 512, "dtype": "float32"}, 512),
+            ({"size": 512, "dtype": "float64"}, None),
+            ({"size": 512}, None),
+            ({"dtype": "float32"}, None),
+        ],
+    )
+    def test_workloads_that_lie_on_it(self, params, value):
+        assert self.SCALE.value_of(Workload.of("blur", 1, **params)) == value
+        assert self.SCALE.value_of(Workload.of("sharpen", 1, **params)) is None
+
+    @pytest.mark.parametrize("values", [(8, 16, 24), (8, 8, 16, 24), (16, 8, 24, 32), ()])
+    def test_too_few_values_are_refused(self, values):
+        with pytest.raises(ConfigError, match="blur-N needs 4 values that rise"):
+            Scale.of("blur", "size", values)
+
+    def test_it_is_exported_and_its_name_is_its_own(self, tmp_path):
+        found = Workloads((Workload("blur-8", 1),), scales=(self.SCALE,))
+        path = tmp_path / "workloads.jsonl"
+        path.write_text(found.to_text())
+        assert read_workloads(path) == found
+        with pytest.raises(ConfigError, match="declared twice"):
+            Workloads(scales=(self.SCALE, self.SCALE))

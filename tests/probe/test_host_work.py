@@ -312,3 +312,33 @@ def test_answers_come_back_whole():
     whole = HostWork("w", "3.11", (HostPhase(Phase.WARM, counts),)), ["json"]
     for answer in (7, "an error", whole):
         assert forks.forked(lambda answer=answer: answer, int | tuple[HostWork, list[str]]) == answer
+
+
+def test_a_process_that_never_ends_says_where(monkeypatch, tmp_path):
+    """Processor time decides, not the clock: a busy machine is no reason."""
+    monkeypatch.setattr(forks, "LIMIT_S", 1)
+    (tmp_path / "endless.py").write_text("def run():\n    while True:\n        pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = importlib.import_module("endless").run
+    said = forks.forked(run, int, root=str(tmp_path))
+    assert said.startswith("the process took more than 1 s of processor time at endless.py:")
+    assert said.endswith(" run")
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("os._exit(5)", "the process ended with 5"),
+        ("os.kill(os.getpid(), 11)", "the process ended by signal 11"),
+    ],
+)
+def test_a_process_that_ends_says_where(monkeypatch, tmp_path, body, how):
+    name = f"ends{len(body)}"
+    (tmp_path / f"{name}.py").write_text(f"import os\n\ndef run():\n    {body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = forks.forked(importlib.import_module(name).run, int, root=str(tmp_path))
+    assert said.startswith(how) and said.endswith(f" at {name}.py:4 run")
+
+
+def test_a_process_that_the_subject_forks_and_lets_go_on_answers_nothing():
+    assert forks.forked(lambda: os.fork() and 7, int) == 7

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.errors import HostError
+from nbbench.growth import LineCounts, Quantity, ScaledWork
 from nbbench.host import OF_TENSORS, PYTHON, HostCount, HostKind, HostMetric, HostPhase, HostWork
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
@@ -291,6 +292,23 @@ def test_ledgers_of_older_versions(tmp_path, later):
 def test_what_older_versions_kept_by_function_is_passed_over(tmp_path):
     plain = flat(LEDGER) | {"functions": [["src/sim.py", "run", 2, 80, 40, 1, 60]]}
     assert side_files.parse_ledgers(packed(workloads={"warm": plain}), tmp_path).workloads["warm"] == LEDGER
+
+
+def test_scales_are_kept_beside_ledgers_and_their_orders_are_counts(tmp_path):
+    lines = (LineCounts(Quantity.OPERATIONS, "sim.py", 7, "run", (8, 16, 24, 32)),)
+    totals = ((Quantity.OPERATIONS, (9, 17, 25, 33)), (Quantity.PEAK, (1, 9, 2, 7)))
+    scaled = ScaledWork("warm-N", "size", PYTHON, (8, 16, 24, 32), totals, lines)
+    path = tmp_path / "one.json.gz"
+    write_ledgers(path, "t", "c", "2.13.0", {"warm": LEDGER}, scaled={"warm-N": scaled})
+    write_ledgers(path, "t", "c", "2.13.0", {"other": LEDGER})
+    found = read_ledgers(path)
+    assert found.scaled == {"warm-N": scaled} and set(found.workloads) == {"warm", "other"}
+    assert found.counted["warm-N"].counts == ((Quantity.OPERATIONS.metric, 1.0),)
+    elsewhere = dataclasses.replace(scaled, python="2.7")
+    write_ledgers(
+        path, "t", "c", "2.13.0", {}, scaled={"warm-N": elsewhere, "bad-N": ScaledWork("", "", "", error="x")}
+    )
+    assert not {"warm-N", "bad-N"} & set(read_ledgers(path).counted)
 
 
 def test_a_benchmark_process_needs_light_modules_only():

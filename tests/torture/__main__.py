@@ -1,6 +1,6 @@
 """`make torture`: kills, full disks, odd files, clock jumps, two databases, harmless text; prints figures.
 
-    python -m tests.torture [kills] [disks] [odd] [clocks] [secrets] [databases] [--small]
+    python -m tests.torture [kills] [captures] [disks] [odd] [clocks] [secrets] [databases] [--small]
 
 Never part of the tests, which hold a smaller form of each. docs/reliability.md quotes what it prints.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "samples")]
 
+from tests.torture.captures import killed_captures  # noqa: E402
 from tests.torture.clocks import clock_jumps  # noqa: E402
 from tests.torture.databases import two_databases  # noqa: E402
 from tests.torture.disks import full_disks  # noqa: E402
@@ -25,6 +26,7 @@ from tests.torture.secrets import harmless_text  # noqa: E402
 
 PARTS: dict[str, Callable[[bool], dict[str, object]]] = {
     "kills": lambda small: kills(6 if small else 100),
+    "captures": lambda small: killed_captures(3 if small else 30),
     "disks": lambda small: full_disks(2 if small else 20),
     "odd": lambda small: odd_files(28 if small else 400),
     "clocks": lambda small: clock_jumps(),

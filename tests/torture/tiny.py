@@ -34,6 +34,10 @@ plan = "TINY-1"
 package = "tiny"
 measured_path = "tiny"
 branch = "trunk"
+[tool.nbbench.presets.quick]
+description = "a test"
+command = ["pytest", "-q", "test_waits.py"]
+environment = { PYTEST_ADDOPTS = "--maxfail=1" }
 """
 _SUITE = f"""
 import importlib

@@ -189,8 +189,9 @@ class TestPlanted:
         assert "torch.sin(x) * 0.4" in shown, sentence
 
     def test_a_removed_operation(self, compare):
-        found, _, sentence = compare(("    for row in range(4):\n        y[row] += 0.25\n", ""))
-        assert found.where, sentence
+        _, shown, sentence = compare((" / total", ""))
+        assert "return image *" in shown, sentence
+        assert "an operation is gone: div at package/physics.py:25" in sentence
 
     def test_equal_images(self, compare):
         found, _, sentence = compare(("y = helper(y)", "y = helper(y) * 1"))

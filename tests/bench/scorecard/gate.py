@@ -1,5 +1,5 @@
 """The gate's rows: recorded rounds (`tests.bench.gate_samples`) through the gate's own code, and whole gates
-beside `asv continuous` (`tests.bench.gate_end_to_end`)."""
+through the command line (`tests.bench.gate_rows`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 
 from tabulate import tabulate
 
-from tests.bench import gate_end_to_end, gate_samples
+from tests.bench import gate_rows, gate_samples
 from tests.bench.gate_replay import Replayed, wilson
 
 SEED = 20261123
@@ -22,7 +22,7 @@ NAMES = {
 
 HEADS = (
     "## Gate: recorded rounds replayed through the gate's own code",
-    "## Gate: end to end, beside `asv continuous`",
+    "## Gate: end to end",
 )
 
 
@@ -48,13 +48,13 @@ def _replayed(gates: int) -> str:
 
 
 def _end_to_end() -> str:
-    runs = gate_end_to_end.known(gate_end_to_end.RUNS)
+    runs = gate_rows.known(gate_rows.RUNS)
     if not runs:
         return "No whole gates are on record: `make gates` runs them."
     return (
-        "Real processes, two series (a frame of 512 × 512, interpolation at 1,000 points), 45 seconds for "
-        "each tool. *same* is the same code with one comment more; p5 and p10 have really added work, of "
-        "about 5 and 10 %. asv blocks where it calls any series slower.\n\n" + gate_end_to_end.table(runs)
+        "`nbbench gate base BRANCH` with its defaults, on branches of the embedded subject "
+        "(`tests/bench/gate_branches.py`), whose work is not on record. Goals: at least 19 of 20 "
+        "harmless changes pass, and no loss does.\n\n" + gate_rows.table(runs)
     )
 
 

@@ -1,0 +1,90 @@
+"""`gate --policy work` and `explain --hunks` on changes whose verdict, line and hunk are known."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from e2e_project import wait_until
+from planted_history import plant
+from proof_branch import GEOMETRY, PROOF, SIMULATOR, SRC, plant_proof, wrong
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def branch(new_project, tmp_path_factory):
+    made = plant_proof(tmp_path_factory.mktemp("history") / "subject")
+    project = new_project("proof", register=False)
+    project.run("nbbench", "subject", "use", str(made.history.folder))
+    return project, made
+
+
+@pytest.mark.parametrize("name", PROOF)
+def test_the_gate_has_verdict_line_and_hunk(branch, name):
+    project, made = branch
+    ends = made.base, made.commits[name]
+    document = project.told("gate", *ends, "--policy", "work", expect=PROOF[name].exit)
+    assert not wrong(PROOF[name], document, made.lines.get(name, ""), made.hunks[name])
+
+
+def test_explain_finds_the_hunk_and_keeps_what_it_recorded(branch):
+    """The second time nothing is recorded; the others are named."""
+    project, made = branch
+    ends = made.base, made.commits["image"], "--bench", "multi_source-3", "--hunks"
+    first = project.told("explain", *ends)["hunks"]
+    again = project.told("explain", *ends)["hunks"]
+    assert again["done"] and again["recorded"] == 0 and again["causes"] == first["causes"]
+    assert {hunk["place"] for one in again["causes"] for hunk in one["hunks"]} == {made.hunks["image"]}
+    assert {"track_bytes_per_pixel", "image"} <= {one["metric"] for one in again["causes"]}
+    assert again["total"] == 4 and again["same_program"] == 2 and len(again["others"]) == 3
+    shown = " ".join(project.run("nbbench", "explain", *ends).stdout.split())
+    assert f"another image is caused by {made.hunks['image']}; the other 3 hunks are innocent" in shown
+
+
+def test_without_a_change_no_hunk_causes_anything(branch):
+    project, made = branch
+    ends = made.base, made.commits["refactoring"], "--bench", "multi_source-3", "--hunks"
+    told = project.told("explain", *ends)["hunks"]
+    assert told["done"] and told["causes"] == [] and told["recorded"] == 0
+
+
+WAITING = """
+
+import time
+
+from .utils import geometry
+
+_run = Simulator.run
+
+
+def _waits(self, **options):
+    while not geometry.GO:
+        time.sleep(0.01)
+    return _run(self, **options) * 2.0
+
+
+Simulator.run = _waits
+"""
+
+
+def test_an_interrupt_prints_what_is_known_and_leaves_nothing(new_project, tmp_path):
+    """Without the other hunk the one that pays waits for ever: the interrupt meets it for certain."""
+    history = plant(tmp_path / "subject")
+    geometry, simulator = (history.folder / SRC / path for path in (GEOMETRY, SIMULATOR))
+    text = geometry.read_text()
+    geometry.write_text(f"{text}\n\nGO = False\n")
+    base = history.commit("held")
+    geometry.write_text(f"{text}\n\nGO = True\n")
+    simulator.write_text(simulator.read_text() + WAITING)
+    head = history.commit("free")
+    project = new_project("interrupted", register=False)
+    project.run("nbbench", "subject", "use", str(history.folder))
+    process = project.start("nbbench", "explain", base, head, "--bench", "multi_source-1", "--hunks")
+    wait_until(lambda: "hunks of " in process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    shown, _ = process.communicate()
+    assert process.returncode == 130
+    assert "is caused by some of 2 hunks (the search did not end)" in " ".join(shown.split())
+    assert "the search was interrupted" in shown
+    wait_until(lambda: not project.processes())
