@@ -50,6 +50,9 @@ def explain(
     changed (moved code is no change), other dtypes, new temporaries, the image, and how much of
     the measured time the work explains.
 
+    Where an image changed, both commits are recorded operation by operation, and the line is named at
+    which values first differ, with the reason.
+
     Ledgers that are not there yet are recorded, which needs one small run a tree. Without a
     registered subject the committed ledgers do, and lines are matched by function names.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from nbbench.growth import Quantity
@@ -23,7 +23,8 @@ class Acknowledged:
 
     `losses` is keyed by name and unit, as the gate's verdicts have them: `benchmark(512, 'float32')` in
     seconds, `ledger WORKLOAD` in B/pixel or operations, `peak memory WORKLOAD` in bytes. `new_image_at` is
-    the commit (full hash) whose image was accepted with it, '' where the image did not change.
+    the commit (full hash) whose image was accepted with it, '' where the image did not change. `reached` are
+    the figures after it: from nothing no ratio tells how much was accepted.
     """
 
     event: str
@@ -31,6 +32,7 @@ class Acknowledged:
     person: str
     expires: datetime | None
     new_image_at: str = ""
+    reached: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -68,12 +70,14 @@ def acknowledged_between(
         inside = all(place[base.hash] < end <= place[head.hash] for end in ends)
         if inside and (newest.expires is None or now < newest.expires):
             losses: dict[tuple[str, str], float] = {}
+            reached: dict[tuple[str, str], float] = {}
             for change in event.changes:
                 if change.worse and change_role(change) not in _NOT_JUDGED:
                     key = (_gate_name(change), change.unit)
                     losses[key] = max(abs(change.effect), losses.get(key, 0.0))
+                    reached[key] = max(change.after, reached.get(key, change.after))
             image = event.hi_commit if event.cause is Cause.IMAGE else ""
-            found.append(Acknowledged(event.id, losses, newest.person, newest.expires, image))
+            found.append(Acknowledged(event.id, losses, newest.person, newest.expires, image, reached))
     return found
 
 

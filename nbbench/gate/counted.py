@@ -29,7 +29,7 @@ def counted_work(
     warm = phase is Phase.WARM
     diffs = [one for one in work.diffs if not warm or one.workload == workload]
     names = {counted_as(name, work.sides) for name in (IMPORT_WORKLOAD, *(one.workload for one in diffs))}
-    if not diffs or "" in names:
+    if not diffs or "" in names or any(side[name].varies for side in work.sides for name in names):
         return None
     if (missed := unseen(work.changed, [work.sides[1][name] for name in names]).get(phase)) is None:
         return None

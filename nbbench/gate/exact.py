@@ -209,14 +209,10 @@ def _with_orders(
     settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], server: WarmServer, say: Say
 ) -> ExactWork:
     """How the scales grow on both sides: of all families but those whose workloads do just the same work."""
-    names = [diff.workload for diff in work.diffs]
-    figures = [known_host(settings, commit) for commit in ends]
-    moved = {
-        one.workload.partition("-")[0]
-        for one in work.diffs
-        if not one.equal or one.peak_effect or len({_steps(side.get(one.workload)) for side in figures}) > 1
-    }
-    same = {name.partition("-")[0] for name in names} - moved
+    moved = {one.workload for one in work.diffs if not one.equal or one.peak_effect}
+    moved |= {one.workload for one in work.all_host}
+    families = {name.partition("-")[0] for name in moved}
+    same = {one.workload.partition("-")[0] for one in work.diffs} - families
     scales = [one for one in suite_workloads(settings.root).scales if one.family not in same]
     base, head = scaled_work(settings, ends, scales, say=say, server=server)
     changes: list[OrderChange] = []
@@ -237,12 +233,7 @@ def _with_orders(
             not_judged.append(NotJudged(series, NotJudgedReason.SKIPPED, detail=detail))
         elif not found:
             equal.append(name)
-    orders = tuple(changes), tuple(equal)
-    return replace(work, orders=orders[0], orders_equal=orders[1], not_judged=tuple(not_judged))
-
-
-def _steps(one: HostWork | None) -> object:
-    return one.figures if one else None
+    return replace(work, orders=tuple(changes), orders_equal=tuple(equal), not_judged=tuple(not_judged))
 
 
 def with_first_difference(

@@ -40,7 +40,7 @@ _OF_DIRECTION = {
 }
 _OF_DECISION = {"slower": 1, "faster": -1, "equivalent": 0}
 MOST_UNSEEN = math.log(1.5)
-"""The largest loss that pairs may miss of a warm run with another number: counts alone do not answer it."""
+"""The largest loss that pairs may miss of a warm run with another value: counts alone do not answer it."""
 
 EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.REGRESSED: 3,
@@ -153,9 +153,13 @@ def _metric(unit: str) -> Metric:
 
 def _unless_accepted(verdict: Verdict, acknowledged: Sequence[Acknowledged]) -> Verdict:
     known = covering(acknowledged, verdict.series, verdict.unit)
-    if verdict.outcome is not Outcome.REGRESSED or verdict.effect is None or not known:
+    if verdict.outcome is not Outcome.REGRESSED or not known:
         return verdict
-    if abs(verdict.effect) > accepted_loss(known, verdict.series, verdict.unit) + verdict.floor:
+    if verdict.effect is None:  # from nothing, or to nothing
+        most = max(one.reached.get((verdict.series, verdict.unit), 0.0) for one in known)
+        if verdict.base_value or verdict.head_value is None or verdict.head_value > most:
+            return verdict
+    elif abs(verdict.effect) > accepted_loss(known, verdict.series, verdict.unit) + verdict.floor:
         return verdict
     names = EvidenceRecord("acknowledged", {"names": [one.name for one in known]})
     return replace(verdict, outcome=Outcome.ACKNOWLEDGED, evidence=(*verdict.evidence, names))
@@ -253,7 +257,8 @@ def _with_counted(state: SeriesState, found: Verdict) -> Verdict:
     ):
         found = replace(found, outcome=Outcome.UNCHANGED)
     if found.outcome is Outcome.UNCHANGED and state.counted.settles:
-        figures = {"n": look.n, "effect": look.effect, "sees": _finite(look.sees), "slower": look.slower}
+        sees = look.sees if look.sees < math.log(10.0) else None  # who sees that little sees nothing
+        figures = {"n": look.n, "effect": look.effect, "sees": sees, "slower": look.slower}
         checked = EvidenceRecord("checked", figures | {"disturbed": state.disturbed})
         return replace(found, evidence=(state.counted.record, checked))
     return replace(found, evidence=(state.counted.record, *found.evidence))

@@ -197,11 +197,12 @@ def content_bits(tensor: torch.Tensor) -> int:
     """
     content = _flat(tensor).view(torch.uint8)
     count = content.numel() // 8 * 8 if content.numel() > _SMALL else 0
-    total, odd = 0, _odd_factors()
+    total = 0
     for block in content[:count].view(torch.int64).split(_BLOCK) if count else ():
-        mixed = block * odd[: block.numel()]
-        mixed ^= mixed >> 32
-        total = (total * _PRIME + int(mixed.sum())) % 2**64
+        factors, mixed, upper = (one[: block.numel()] for one in _tables())
+        torch.mul(block, factors, out=mixed)
+        torch.bitwise_right_shift(mixed, 32, out=upper)
+        total = (total * _PRIME + int(mixed.bitwise_xor_(upper).sum())) % 2**64
     rest = content[count:].clone()  # numpy's view of the subject's own memory would forbid it to resize that
     return _hash(total.to_bytes(8, "little") + rest.numpy().tobytes())
 
@@ -219,9 +220,12 @@ def _hash(content: bytes) -> int:
 
 
 @functools.cache
-def _odd_factors() -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randint(-(2**62), 2**62, (_BLOCK,), generator=generator) * 2 + 1
+def _tables() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The factors, and room for two results, so that no block allocates."""
+    with torch.inference_mode(False):  # what is made in that mode cannot be written outside of it
+        generator = torch.Generator("cpu").manual_seed(1)
+        factors = torch.randint(-(2**62), 2**62, (_BLOCK,), generator=generator, device="cpu") * 2 + 1
+        return factors, torch.empty_like(factors), torch.empty_like(factors)
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -124,10 +124,11 @@ def _first_difference(f: Figures) -> list[str]:
     """Where the values of a workload begin to differ on the way to its image, and why."""
     if not f["where"]:
         return [f"{f['workload']}: {_NO_LINE[f['reason']]}"]
-    far, name = _by(f["relative"]), f"{f['op']} in {f['function']}"
+    far, name = _by(f["relative"]), " in ".join(filter(None, (f["op"], f["function"])))
     run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
     said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
-    said += f", {plural(f['later'], 'operation')} later the image{_by(f['image'], ' by ')}"
+    later = f"{plural(f['later'], 'operation')} later the image" if f["later"] else "which makes the image"
+    said += f", {later}{_by(f['image'], ' by ')}"
     change = f": {f['before']}{' → ' if f['after'] else ''}{f['after']}" if f["before"] else ""
     why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
     if f["op_before"] not in ("", f["op"]):
@@ -179,9 +180,7 @@ def _hunks(f: Figures) -> list[str]:
 @says("order")
 def _order(f: Figures) -> list[str]:
     before, after = (f"as {units.format_power(n)}" if n else "not at all" for n in (f["before"], f["after"]))
-    named = ", ".join(
-        f"{path}:{line} {function}" if path else "(benchmark)" for path, line, function in f["lines"]
-    )
+    named = ", ".join(f"{one['where']} {one['function']}".strip() or "(benchmark)" for one in f["lines"])
     where = f", {'at' if f['after'] > f['before'] else 'before at'} {named}" if named else ""
     return [f"{f['quantity']} of {f['scale']} grow {after} instead of {before}{where}"]
 

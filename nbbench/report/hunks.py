@@ -60,7 +60,7 @@ def _notes(search: HunkSearch) -> list[str]:
     same = f", {words} of which change no program" if words else ""
     said = [f"{plural(len(search.hunks), 'hunk')}{same}; {plural(search.recorded, 'recording')} made"]
     if search.unresolved:
-        said.append(f"{plural(search.unresolved, 'combination')} did not run and were skipped")
+        said.append(f"skipped: {plural(search.unresolved, 'combination')} that did not run")
     if not search.done:
         left = len(search.targets) - len(search.causes)
         said.append(f"the search was interrupted: {plural(left, 'change')} not looked at; run again to go on")

@@ -15,7 +15,7 @@ from nbbench.subject.diff import parse_diff
 from nbbench.subject.equal_code import bare_program, looks_at_itself
 from nbbench.subject.git import git
 
-_REGULAR = ("100644", "100755")
+_REGULAR, _SUBMODULE = ("100644", "100755"), "160000"
 _OPTIONS = ("--unified=0", "--inter-hunk-context=0", "--diff-algorithm=histogram", "--no-color")
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")  # as git has them, with their ends
@@ -75,6 +75,8 @@ class TreeDifference:
                 old.unlink()
         for path, made in self._contents(chosen):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
+            if not (root / path).parent.resolve().is_relative_to(folder.resolve()):
+                raise NotADirectoryError(f"a link leads out of the tree: {path}")
             if isinstance(made, Path):
                 shutil.copy2(made, root / path, follow_symlinks=False)
             else:
@@ -115,6 +117,8 @@ def _changed_files(git_dir: Path, base: str, head: str, prefix: str) -> Iterator
         old_mode, new_mode, old, new, how = entry.removeprefix(":").split()
         name = next(fields)
         paths = (name, next(fields)) if how[0] == "R" else (name, name)
+        if _SUBMODULE in (old_mode, new_mode):  # its files are not in the tree
+            continue
         base_path, head_path = (
             prefix + path if kind != how[0] else "" for path, kind in zip(paths, "AD", strict=True)
         )

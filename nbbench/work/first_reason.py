@@ -35,7 +35,7 @@ def judge_start(
 ) -> FirstDifference:
     """Why `head`'s values are none that base has, and by how much; `base` is the step to compare with."""
     site, here, name = diff.head.site(head), diff.same_site(base, head), diff.head.workload
-    apart = relative_change(values[0].get(base), values[1].get(head)) if base is not None else None
+    apart = relative_change(values[0].get(base), values[1].get(head)) if base is not None and here else None
     if site.random:
         return FirstDifference(name, FirstReason.RANDOM, apart)
     if (cast := _cast(diff, base, head, values)) is not None:
@@ -58,7 +58,7 @@ def judge_start(
         return FirstDifference(name, FirstReason.GONE, apart, f"{gone.op} at {gone.path}:{gone.line}")
     if same:
         return FirstDifference(name, FirstReason.VALUES, apart)
-    following = _next_change(diff, head, values) if apart is None or not here else apart
+    following = _next_change(diff, head, values) if apart is None else apart
     return FirstDifference(name, FirstReason.OPERATION, following)
 
 

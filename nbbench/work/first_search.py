@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +68,7 @@ def first_difference(
     try:
         with warm_server(server) as warm:
             found = _find(settings, warm, ends, workload, match)
-    except InconclusiveError as error:
+    except (InconclusiveError, IndexError, ValueError) as error:  # or a recording that the subject spoilt
         say(f"where the image begins to differ was not found: {error}")
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,19 +116,23 @@ def _look(
             again = trace_workload(
                 settings, server, commit, flow.workload, keep=names, weigh=weigh, folder=place
             )
-            values.append(_values(place))
+            values.append(_values(place, names))
         if replace(again, figures=()) != flow:
             raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
         figures.append(dict(zip(weigh, again.figures, strict=True)))
     both, weighed = (values[0], values[1]), (figures[0], figures[1])
-    image = relative_change(both[0].get(OUTSIDE), both[1].get(OUTSIDE))
+    image = _finite(relative_change(both[0].get(OUTSIDE), both[1].get(OUTSIDE)))
     if head is None:
         return FirstDifference(diff.head.workload, FirstReason.INPUT, image=image), weighed
     site = diff.head.site(head)
     old = diff.base.site(base) if base is not None and diff.same_site(base, head) else None
     times = diff.iteration(head)
+    judged = judge_start(diff, base, head, both)
+    if judged.relative == math.inf and not judged.before:
+        judged = replace(judged, before="finite", after="not finite")
     found = replace(
-        judge_start(diff, base, head, both),
+        judged,
+        relative=_finite(judged.relative),
         where=f"{site.path}:{site.line}" if site.path else "(benchmark)",
         was=f"{old.path}:{old.line}" if old and old.path else "",
         function=site.function,
@@ -143,6 +147,10 @@ def _look(
         figures_after=tuple(weighed[1].get(head, ())),
     )
     return found, weighed
+
+
+def _finite(change: float | None) -> float | None:
+    return change if change is not None and math.isfinite(change) else None
 
 
 def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
@@ -161,7 +169,8 @@ def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
     return wanted
 
 
-def _values(folder: Path) -> Values:
+def _values(folder: Path, steps: Sequence[int]) -> Values:
     import numpy as np
 
-    return {int(path.name): np.fromfile(path, dtype=np.float64) for path in folder.iterdir()}
+    there = (step for step in steps if (folder / str(step)).is_file())
+    return {step: np.fromfile(folder / str(step), dtype=np.float64) for step in there}

@@ -31,7 +31,10 @@ class OrderChange:
     @property
     def record(self) -> EvidenceRecord:
         """The change as evidence, with the lines that count most."""
-        lines = [[one.path, one.line, one.function] for one in self.lines[:_LINES_SHOWN]]
+        lines = [
+            {"where": f"{one.path}:{one.line}" if one.path else "", "function": one.function}
+            for one in self.lines[:_LINES_SHOWN]
+        ]
         told = {"scale": self.scale, "quantity": str(self.quantity), "lines": lines}
         return EvidenceRecord("order", {**told, "before": self.before, "after": self.after})
 

@@ -35,6 +35,10 @@ PLANTED = {
         "import warnings; warnings.warn('odd', RuntimeWarning)",
         ("warm run", "output", "nanobrag_torch/_planted.py:14 planted: warns RuntimeWarning 0 → 1"),
     ),
+    "thread": (
+        "import threading\n    threading.Thread(target=len, args=([],)).start()",
+        ("warm run", "host work", "nanobrag_torch/_planted.py:15 planted: starts thread 0 → 1"),
+    ),
     "wait": (
         "time.sleep(0)",
         ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: waits in time.sleep 0 → 1"),
@@ -42,10 +46,6 @@ PLANTED = {
     "child": (
         "import subprocess; subprocess.run(['true'], check=True)",
         ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: starts Popen 0 → 1"),
-    ),
-    "thread": (
-        "import threading\n    threading.Thread(target=len, args=([],)).start()",
-        ("warm run", "host work", "nanobrag_torch/_planted.py:15 planted: starts thread 0 → 1"),
     ),
     "tensors": (
         "planted.table = getattr(planted, 'table', None) or [result[0] * i for i in range(40)]",
@@ -166,6 +166,17 @@ class TestGate:
         document = project.told("gate", commits["good"], commits["same"], "--policy", "work")
         assert document["outcome"] == "unchanged"
         assert {"host import", "host sources-3969"} <= {one["series"] for one in document["verdicts"]}
+
+    def test_exact_work_answers_for_time(self, branch):
+        """However busy the machine is: pairs are looked at, and nothing but a confirmed loss blocks."""
+        project, commits = branch
+        asked = (commits["good"], commits["same"], "--bench", r"Sources\.time_generate")
+        document = project.told("gate", *asked)
+        assert document["outcome"] == "unchanged"
+        [timed] = [one for one in document["verdicts"] if "time_generate" in one["series"]]
+        assert [one["kind"] for one in timed["evidence"]] == ["counted work", "checked"]
+        assert "the exact work is equal" in timed["sentence"]
+        assert "work of every kind is equal" in document["sentence"]
 
     def test_words_alone_pass_at_once(self, branch):
         project, commits = branch

@@ -11,8 +11,9 @@ from gate_facts import gate_report, said
 from history_samples import branch, ledger
 
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
-from nbbench.gate.judge import series_verdict
+from nbbench.gate.judge import order_verdicts, series_verdict
 from nbbench.gate.session import GateSession, SeriesState
+from nbbench.growth import Quantity
 from nbbench.model import (
     Cause,
     ChangePoint,
@@ -27,6 +28,7 @@ from nbbench.model import (
 from nbbench.report.gate import gate_blocks
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
 from nbbench.work.ledger_diff import diff_ledgers
+from nbbench.work.scaling import OrderChange
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COMMITS = branch(10)
@@ -164,3 +166,18 @@ def test_three_hundred_series_stay_below_githubs_64_kb() -> None:
     assert len(text.encode()) < 64 * 1024
     assert text.count("time_interpolate(") > 100
     assert len({verdict.outcome for verdict in report.verdicts}) == 3
+
+
+class TestOrders:
+    """From a constant no ratio tells how much was accepted: the order that the event led to does."""
+
+    @pytest.mark.parametrize(("order", "outcome"), [(1, Outcome.ACKNOWLEDGED), (2, Outcome.REGRESSED)])
+    def test_an_accepted_order_covers_itself_and_no_higher_one(self, order, outcome):
+        key = SeriesKey(f"ledger.{Quantity.WARM.metric}", "1", (("workload", "f-N"),), "any", "torch")
+        grown = replace(change(key, math.inf, "order"), kind="exact", before=0.0, after=1.0)
+        accepted = replace(flag(), event=replace(flag().event, changes=(grown,)))
+        known = acknowledged_between([accepted], COMMITS, COMMITS[0], COMMITS[-1], NOW)
+        found = OrderChange("f-N", Quantity.WARM, 0, order, ())
+        (verdict,) = order_verdicts([found], [], known)
+        assert verdict.outcome is outcome
+        assert order_verdicts([found], [])[0].outcome is Outcome.REGRESSED

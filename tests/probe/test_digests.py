@@ -79,6 +79,14 @@ def test_expanded_conjugated_and_odd_values():
     assert widened(torch.tensor([1 + 2j])).tolist() == [1.0, 2.0]
 
 
+def test_tables_that_are_made_in_inference_mode_serve_outside_of_it():
+    digests._tables.cache_clear()
+    content = filled(4096, torch.float64)
+    with torch.inference_mode():
+        inside = content_bits(content.clone())
+    assert content_bits(content) == inside
+
+
 class Named(torch.Tensor):
     """A subclass that leaves the dispatch to torch."""
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nbbench.errors import InconclusiveError
 from nbbench.ledger import FileDiff
 from nbbench.model import Commit, to_plain
 from nbbench.probe.digests import record_dataflow
@@ -145,6 +146,7 @@ PLANTED = {
     ),
     "a number read out of a tensor": (("x.mean()", "(x * 3).mean()"), "(x * 3).mean()", ""),
     "NaN": (("y = x * scale", "y = x * scale; y[0, 0] = float('nan')"), "float('nan')", ""),
+    "infinity": (("torch.sin(x) * 0.5", "torch.sin(x) / 0.0"), "/ 0.0", "finite → not finite"),
 }
 
 
@@ -196,6 +198,19 @@ class TestPlanted:
     def test_equal_images(self, compare):
         found, _, sentence = compare(("y = helper(y)", "y = helper(y) * 1"))
         assert found.where == "" and "seeds of random numbers pinned" in sentence
+
+    def test_what_draws_its_own_seed_is_not_judged(self, compare):
+        with pytest.raises(InconclusiveError, match="computes something else in each run"):
+            compare(("drawn =", "torch.seed(); drawn ="))
+
+    def test_the_reason_of_a_failure_is_said(self, monkeypatch, tmp_path):
+        said: list[str] = []
+        monkeypatch.setattr(tested, "_find", lambda *_: [][1])
+        monkeypatch.setattr(tested, "torch_version", lambda: "2.13.0")
+        settings, server = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(scratch=tmp_path)
+        ends = tuple(Commit(c * 40, c * 40, datetime(2026, 1, 1, tzinfo=UTC), c, 1) for c in "ab")
+        assert tested.first_difference(settings, ends, "small", None, said.append, server=server) is None
+        assert said[-1].startswith("where the image begins to differ was not found: ")
 
     def test_an_image_of_numpy(self, compare):
         change = ("return image *", "return torch.from_numpy(image.numpy() * 2) if image.shape else image *")
