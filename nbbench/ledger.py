@@ -1,4 +1,4 @@
-"""The nouns of exact work: ledgers, costs by line, function and stack, source diffs, ceilings; no I/O."""
+"""The nouns of exact work: ledgers, costs by line, source diffs, ceilings; no I/O."""
 
 from __future__ import annotations
 
@@ -41,25 +41,6 @@ class LedgerLine:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCost:
-    """What one function of the subject moved, and what a perfect fusion of it would move.
-
-    `count` operations moved `bytes` in `calls` calls, those of the functions that it called
-    included; `self_bytes` is its own part. `fused_bytes` counts, call by call, what it read of
-    storages that came from outside once, and each storage that it made and that outlives it
-    once; temporaries count nothing (docs/ledger.md).
-    """
-
-    path: str
-    function: str
-    count: int
-    bytes: int
-    fused_bytes: int
-    calls: int = 0
-    self_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Ledger:
     """The exact work of one workload on one tree (docs/ledger.md gives the definition).
 
@@ -90,7 +71,6 @@ class Ledger:
     peak_line: tuple[str, int, str] = ("", 0, "")
     backward_ops: int = 0
     backward_bytes: int = 0
-    functions: tuple[FunctionCost, ...] = ()
     notes: tuple[str, ...] = ()
     counts: tuple[tuple[str, float], ...] = ()
     varies: tuple[str, ...] = ()

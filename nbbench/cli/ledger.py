@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     help="What a row stands for.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
-@click.option("--fusion", is_flag=True, help="Only the fusion headroom: what there is to gain, by function.")
 @click.option(
     "--compiled",
     is_flag=True,
@@ -47,7 +46,6 @@ def ledger(
     bench: str | None,
     by: str,
     top: int,
-    fusion: bool,
     compiled: bool,
     scaling: bool,
     html: str | None,
@@ -55,8 +53,8 @@ def ledger(
 ) -> int:
     """Record the exact work of commits, which needs one small run a tree and no quiet machine.
 
-    For a single COMMIT: where its bytes go, the line that ran when most were alive, and the
-    fusion headroom: what each function moves against what one fused kernel in its place would.
+    For a single COMMIT: where its bytes go, the line that ran when most were alive, and what a
+    perfect fusion of the whole would move.
 
     With --scaling: exact polynomials in N of bytes, operations, peak and host steps, from small runs. Of a
     range they are recorded too, so that `regressions` finds what grows with another power than before.
@@ -77,9 +75,8 @@ def ledger(
     from nbbench.work.work import find_commit
 
     single = bool(span) and ".." not in str(span) and not is_positions(str(span))
-    if (fusion or compiled) and not single:
-        option = "--fusion" if fusion else "--compiled"
-        raise UsageError(f"{option} is for a single commit", hint="give a COMMIT, not a range")
+    if compiled and not single:
+        raise UsageError("--compiled is for a single commit", hint="give a COMMIT, not a range")
     if span and single and scaling:
         return _laws(app, find_commit(app.settings, span), bench, html, markdown)
     bench = bench or load_profile(app.settings).range_workloads
@@ -88,7 +85,7 @@ def ledger(
         if compiled:
             return _compiled(app, commit, bench, html, markdown)
         found = _recorded(app, commit, bench)
-        blocks = ledger_blocks(commit, found, by=by, top=top, fusion_only=fusion)
+        blocks = ledger_blocks(commit, found, by=by, top=top)
         app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
         return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
     by_name = subject_or_none(app.settings) is None

@@ -40,7 +40,7 @@ _OF_DIRECTION = {
 }
 _OF_DECISION = {"slower": 1, "faster": -1, "equivalent": 0}
 MOST_UNSEEN = math.log(1.5)
-"""The largest loss that pairs may miss of a warm run with another number: counts alone do not answer it."""
+"""The largest loss that pairs may miss of a warm run with another value: counts alone do not answer it."""
 
 EXIT_BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.REGRESSED: 3,

@@ -2,7 +2,7 @@
 
 A call to the outside counts as one, however long it takes. So a changed line that makes one may cost more
 with equal counts, unless its cost is known to be fixed, or is a tensor operation that the ledger counts. Nor
-is it seen what another number makes of a call that stands elsewhere.
+is it seen what another value makes of a call that stands elsewhere.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ not among them: the same bytes can then take longer."""
 _STATE = re.compile(r"torch\.|Tensor\.|UntypedStorage\.|os\.|ctypes\.")
 """Calls that shape what later phases work on: memory layout, threads, the environment."""
 
-_NUMBER = re.compile(r"(?<![\w.])(?:\d[\w.]*(?:[eE][-+]?\d+)?|\.\d\w*)")
+_LITERAL = re.compile(r"(?<![\w.])(?:\d[\w.]*(?:[eE][-+]?\d+)?|\.\d\w*|True|False|None)\b|'[^']*'|\"[^\"]*\"")
 _PHASES = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST, Phase.WARM)
 
 
@@ -82,7 +82,7 @@ class CountedWork:
 
     @property
     def sure(self) -> bool:
-        """Whether that holds without any clean pair: not even a number of the program changed."""
+        """Whether that holds without any clean pair: not even a value in the program changed."""
         return self.settles and self.unseen.hidden is Hidden.NOTHING
 
     @property
@@ -97,12 +97,13 @@ class CountedWork:
 class Changed(NamedTuple):
     """The code of head that the diff rewrites.
 
-    `lines` are those of rewritten statements by path, `numbers` the statements with a number that base does
-    not have there, as path and lines. `others` are files of the package that are not Python.
+    `lines` are those of rewritten statements by path, `values` the statements with a number, a text or a
+    truth value that base does not have there, as path and lines. `others` are files of the package that are
+    not Python.
     """
 
     lines: Mapping[str, frozenset[int]]
-    numbers: tuple[tuple[str, frozenset[int]], ...] = ()
+    values: tuple[tuple[str, frozenset[int]], ...] = ()
     others: tuple[str, ...] = ()
 
 
@@ -121,20 +122,20 @@ def changed_code(files: Iterable[FileDiff], others: Iterable[str], source: Calla
                     left[text] -= 1
                 elif text and not text.startswith("#"):
                     rewritten.setdefault(file.head_path, {})[number] = text
-    before = Counter(n for text, times in left.items() for n in _numbers(text) * times)
-    lines, numbers = {}, []
+    before = Counter(n for text, times in left.items() for n in _literals(text) * times)
+    lines, values = {}, []
     for path, texts in rewritten.items():
         statements = _statements(source(path), texts)
         lines[path] = frozenset().union(*statements.values())
         for number, text in texts.items():
-            new = Counter(_numbers(text))
-            numbers += [(path, statements[number])] if new - before else []
+            new = Counter(_literals(text))
+            values += [(path, statements[number])] if new - before else []
             before -= new
-    return Changed(lines, tuple(numbers), tuple(others))
+    return Changed(lines, tuple(values), tuple(others))
 
 
-def _numbers(line: str) -> list[str]:
-    return _NUMBER.findall(line.partition("#")[0])
+def _literals(line: str) -> list[str]:
+    return _LITERAL.findall(line.partition("#")[0])
 
 
 def _statements(text: str, lines: Iterable[int]) -> dict[int, frozenset[int]]:
@@ -169,7 +170,7 @@ def unseen(changed: Changed, works: Iterable[HostWork]) -> dict[Phase, Unseen]:
         return dict.fromkeys(_PHASES, Unseen(Hidden.CALLS, changed.others[0]))
     works = tuple(works)
     ran = {(c.path, c.line) for work in works for p in work.phases for c in p.counts}
-    valued = any((path, line) in ran for path, lines in changed.numbers for line in lines)
+    valued = any((path, line) in ran for path, lines in changed.values for line in lines)
     found = dict.fromkeys(_PHASES, Unseen(Hidden.VALUES if valued else Hidden.NOTHING))
     for work in works:
         for phase in work.phases:

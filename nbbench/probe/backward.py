@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbbench.probe.calls import Place
+from nbbench.probe.places import Place
 
 UNKNOWN_LINE: Place = ("", 0, "(backward)")
 

@@ -142,7 +142,7 @@ class DigestRecorder(TrafficLedger):
     def _site(self, func: Any, name: str, inputs: list[torch.Tensor]) -> int:
         place = self._place(sys._getframe(3), inputs, backward=in_backward())
         drawn = torch.Tag.nondeterministic_seeded in func.tags
-        return self._place_of(0, CallSite(*place, self._calls.instruction, name, drawn))
+        return self._place_of(0, CallSite(*place, self._places.instruction, name, drawn))
 
     def _read(self, tensor: torch.Tensor) -> tuple[int, int]:
         """A tensor's value as it is now, and the step that made it."""

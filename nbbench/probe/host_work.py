@@ -25,7 +25,7 @@ from nbbench.probe.host_events import Code, Codes, event_source
 from nbbench.probe.resources import collector_off
 
 # Threads count on the same counters: one is to finish what it books before another goes on.
-_SWITCH_S = 1.0
+_SWITCH_S = 0.1
 _WAITS = frozenset(
     {
         *("time.sleep", "select.select", "posix.waitpid", "subprocess.Popen.wait", "queue.Queue.get"),

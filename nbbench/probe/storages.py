@@ -95,15 +95,9 @@ class Storages:
         life.written += size
         return life
 
-    def left_since(self, serial: int) -> int:
-        """Bytes written into the storages made since `serial` that are still alive, each once."""
-        total = 0
-        for life in reversed(list(self._lives.values())):
-            if life.serial < serial:
-                break
-            if life.made:
-                total += min(life.size, life.written)
-        return total
+    def left(self) -> int:
+        """Bytes written into the storages made while recording that are still alive, each once."""
+        return sum(min(life.size, life.written) for life in list(self._lives.values()) if life.made)
 
     def _add(self, storage: Any, *, made: bool) -> Life:
         key = storage._cdata

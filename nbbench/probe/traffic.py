@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbbench.probe.backward import ForwardLines, in_backward
-from nbbench.probe.calls import Calls, FunctionTotal, Place
+from nbbench.probe.fused import FusedBytes
 from nbbench.probe.operation import (
     OperationPlan,
     UncountableTensorError,
@@ -24,6 +24,7 @@ from nbbench.probe.operation import (
     tensor_bytes,
     tensors,
 )
+from nbbench.probe.places import Place, Places
 from nbbench.probe.storages import Storages
 
 __all__ = ["LineCost", "Traffic", "TrafficLedger", "UncountableTensorError", "tensor_bytes"]
@@ -49,7 +50,7 @@ class Traffic:
     and metadata included. `upcast_bytes` are bytes of floating-point outputs wider than the
     dtype that was asked for. `peak_live_bytes` is the largest sum of storages alive at once
     that were made or written while recording; `peak_line` is what ran then. What only the end
-    tells (`fused_bytes`, `functions`, `notes`, `counts`) is there once the recording is over.
+    tells (`fused_bytes`, `notes`, `counts`) is there once the recording is over.
     """
 
     ops: int = 0
@@ -63,7 +64,6 @@ class Traffic:
     backward_ops: int = 0
     backward_bytes: int = 0
     fused_bytes: int = 0
-    functions: dict[tuple[str, str], FunctionTotal] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     counts: dict[str, float] = field(default_factory=dict)  # what else is counted, by its metric's name
 
@@ -83,7 +83,8 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self.traffic = Traffic()
         self._asked_size = asked.itemsize
         self._storages = Storages()
-        self._calls = Calls(source_root, self._storages)
+        self._places = Places(source_root)
+        self._fused = FusedBytes(self._storages)
         self._forward = ForwardLines()
         self._plans: dict[Any, OperationPlan] = {}
         self._depth = 0  # inference mode enters again to take composites apart
@@ -118,11 +119,9 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         if self._depth:
             return
         threading.setprofile(self._profile)
-        self._calls.close(sys._getframe(1))
-        self.traffic.fused_bytes = self._calls.fused_bytes
+        self.traffic.fused_bytes = self._fused.total()
         self.traffic.counts["track_mapped_bytes"] = float(self._storages.mapped_bytes)
-        self.traffic.functions = self._calls.functions
-        notes = ((COMPILED_NOTE, self._calls.compiled), (THREADS_NOTE, self._others))
+        notes = ((COMPILED_NOTE, self._places.compiled), (THREADS_NOTE, self._others))
         self.traffic.notes = tuple(text for text, holds in notes if holds)
 
     def _thread_began(self, frame: FrameType, event: str, arg: Any) -> None:
@@ -192,7 +191,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
 
     def _place(self, frame: FrameType, inputs: list[torch.Tensor], *, backward: bool) -> Place:
         """The subject's line that asked for an operation; in a backward pass that of the forward one."""
-        place = self._calls.enter(frame)
+        place = self._places.find(frame)
         if backward:
             place = self._forward.current()
         if self._forward.made_nodes():
@@ -205,22 +204,21 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         return plan
 
     def _move(self, read: list[torch.Tensor], written: list[torch.Tensor], place: Place) -> int:
-        """Book the bytes by dtype and by call, and follow the storages; returns the bytes."""
+        """Book the bytes by dtype, and follow the storages; returns the bytes."""
         moved = 0
-        by_dtype, calls, storages = self.traffic.by_dtype, self._calls, self._storages
+        by_dtype, fused, storages = self.traffic.by_dtype, self._fused, self._storages
         for tensor in read:
             size = tensor_bytes(tensor)
-            calls.reads(tensor, size)
+            fused.reads(tensor, size)
             moved += size
             name = _name(tensor.dtype)
             by_dtype[name] = by_dtype.get(name, 0) + size
         for tensor in written:
             size = tensor_bytes(tensor)
-            calls.writes(tensor, storages.written(tensor, size), size)
+            fused.writes(tensor, storages.written(tensor, size), size)
             moved += size
             name = _name(tensor.dtype)
             by_dtype[name] = by_dtype.get(name, 0) + size
-        calls.moved(moved)
         self._peak(place)
         return moved
 

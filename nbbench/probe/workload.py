@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from nbbench.host import HostCount, HostKind, HostPhase
-from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase
 from nbbench.probe.image import fingerprint
 from nbbench.probe.resources import collector_off
@@ -34,7 +34,7 @@ def record_ledger(
     """Run `function` once under the traffic ledger.
 
     `pixels` is the number of pixels (or points) that the work is divided by. The function
-    must return the image; lines and functions are sorted by bytes, largest first.
+    must return the image; lines are sorted by bytes, largest first.
     """
     image, traffic = record_traffic(function, asked=asked, source_root=source_root)
     mark = fingerprint(image)
@@ -56,7 +56,6 @@ def record_ledger(
         peak_line=traffic.peak_line,
         backward_ops=traffic.backward_ops,
         backward_bytes=traffic.backward_bytes,
-        functions=_functions(traffic),
         notes=_notes(traffic, source_root),
         counts=tuple(sorted(traffic.counts.items())),
     )
@@ -106,14 +105,6 @@ def _lines(traffic: Traffic) -> tuple[LedgerLine, ...]:
         for (path, line, func, op, dtype), cost in traffic.lines.items()
     ]
     return tuple(sorted(lines, key=lambda one: (-one.bytes, one.path, one.line, one.op, one.dtype)))
-
-
-def _functions(traffic: Traffic) -> tuple[FunctionCost, ...]:
-    functions = [
-        FunctionCost(path, name, cost.count, cost.bytes, cost.fused_bytes, cost.calls, cost.self_bytes)
-        for (path, name), cost in traffic.functions.items()
-    ]
-    return tuple(sorted(functions, key=lambda one: (-one.bytes, one.path, one.function)))
 
 
 def _notes(traffic: Traffic, source_root: str) -> tuple[str, ...]:

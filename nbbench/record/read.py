@@ -207,9 +207,9 @@ class StoreReading(Database):
             return [schema.RECORD.noun(row) for row in found.values()]
 
     def ledgers(self, *, lines: bool = False) -> list[StoredLedger]:
-        """Every ledger, by tree; with `lines` (and functions) on request."""
+        """Every ledger, by tree; with `lines` on request."""
         columns = [c.name for c in schema.TABLES["ledgers"].columns]
-        read = ", ".join(name for name in columns if lines or name not in ("lines", "functions"))
+        read = ", ".join(name for name in columns if lines or name != "lines")
         query = f"SELECT {read} FROM ledgers WHERE {OF_FILES} ORDER BY tree, workload, torch, file_id"
         with self.reading() as connection:
             rows = connection.rows(query, [self.project_id])

@@ -23,7 +23,7 @@ import msgspec
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import HOST_TRACK, IMPORT_WORKLOAD, OF_TENSORS, PYTHON, HostCount, HostPhase, HostWork
-from nbbench.ledger import IMAGE, FunctionCost, Ledger, LedgerLine
+from nbbench.ledger import IMAGE, Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
@@ -225,10 +225,9 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
     try:
         if top["schema"] == _LEDGER_SCHEMA:
             top = unpack(top)
-        for entry in top["workloads"].values():  # its lines and functions are lists of their fields
-            for name, kind in (("lines", LedgerLine), ("functions", FunctionCost)):
-                fields = [f.name for f in dataclasses.fields(kind)]
-                entry[name] = [dict(zip(fields, cells, strict=False)) for cells in entry.get(name, ())]
+        fields = [f.name for f in dataclasses.fields(LedgerLine)]
+        for entry in top["workloads"].values():  # its lines are lists of their fields
+            entry["lines"] = [dict(zip(fields, cells, strict=False)) for cells in entry.get("lines", ())]
         host, starts = (_host_works(top.pop(name, {})) for name in ("host", "starts"))
         return dataclasses.replace(noun_of(LedgerFile, top), host=host, starts=starts)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""`nbbench ledger`: where a commit's bytes go, what fusion would save, and the steps of a range."""
+"""`nbbench ledger`: where a commit's bytes go, and the steps of a range."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 from nbbench import units
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, to_plain
-from nbbench.report.blocks import Block, Table, Title
+from nbbench.report.blocks import Block, Table
 from nbbench.report.explain import matched_by, plain_diff
 from nbbench.report.figures import cost_icicle
-from nbbench.words import plural, short_function
-from nbbench.work.fusion import headroom
+from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.shifts import by_function
 from nbbench.work.steps import WorkStep
@@ -21,35 +20,23 @@ from nbbench.work.steps import WorkStep
 _FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows
 _WHERE = 2  # functions named in a row of the step table
-_FUSION = (
-    "What fusing one function into a kernel would save. The gain of a function contains that of the "
-    "functions it calls; the cumulative share adds those that call no other."
-)
 
 
-def ledger_blocks(
-    commit: Commit, ledgers: Mapping[str, Ledger], *, by: str, top: int, fusion_only: bool = False
-) -> list[Block]:
-    """One commit: for each workload where its bytes go, then its fusion headroom."""
+def ledger_blocks(commit: Commit, ledgers: Mapping[str, Ledger], *, by: str, top: int) -> list[Block]:
+    """One commit: for each workload where its bytes go."""
     blocks: list[Block] = []
     for name, one in ledgers.items():
         if one.error:
             blocks.append(f"{name} fails at {commit.short}: {one.error}")
             continue
         blocks.append("\n".join(_about(commit, one)))
-        if not fusion_only:
-            blocks += [_cost_table(one, by, top), cost_icicle(one)]
-        blocks += [Title(f"Fusion headroom of {one.workload}"), _fusion_table(one, top), _FUSION]
+        blocks += [_cost_table(one, by, top), cost_icicle(one)]
     return blocks
 
 
 def ledger_payload(commit: Commit, ledgers: Mapping[str, Ledger]) -> dict[str, Any]:
     """Everything, for `--json`: `nbbench.ledger/1`."""
-    rows = {
-        name: [{**to_plain(entry), "gain": entry.gain} for entry in headroom(one)]
-        for name, one in ledgers.items()
-    }
-    return {"commit": to_plain(commit), "ledgers": to_plain(list(ledgers.values())), "fusion": rows}
+    return {"commit": to_plain(commit), "ledgers": to_plain(list(ledgers.values()))}
 
 
 def _about(commit: Commit, one: Ledger) -> list[str]:
@@ -86,24 +73,6 @@ def _cost_table(one: Ledger, by: str, top: int) -> Table:
         for what, count, size in [*rows[:top], *rest, ("total", one.ops, one.bytes)]
     ]
     return Table([by, "calls", "B/pixel", "share"], cells, right=(1, 2, 3), codes=(0,))
-
-
-def _fusion_table(one: Ledger, top: int) -> Table:
-    rows = []
-    for entry in [entry for entry in headroom(one) if entry.gain >= _LEAST][:top]:
-        file = entry.path.rpartition("/")[2]
-        figures = (entry.moved, entry.own, entry.fused, entry.gain)
-        rows.append(
-            [
-                f"{file} {short_function(entry.function, _FUNCTION - len(file))}",
-                f"{entry.calls:,}",
-                *(f"{size:,.1f}" for size in figures),
-                _percent(entry.share),
-                "" if entry.cumulative is None else _percent(entry.cumulative),
-            ]
-        )
-    heads = ["function", "calls", "B/px moved", "own", "fused", "to gain", "share", "cumulative"]
-    return Table(heads, rows, right=range(1, 8), codes=(0,))
 
 
 def _percent(share: float) -> str:

@@ -14,6 +14,8 @@ from nbbench.dataflow import OUTSIDE, Dataflow, DataStep
 from nbbench.work.line_match import LineMatch, SiteNames
 
 _Key = tuple[int, str]
+_Outputs = tuple[_Key, ...]
+_ASKED = 1000  # steps of a site that are asked whether they took the same
 StepFigures = Mapping[int, Sequence[float]]
 """Of what a step gave: its sum, norm, smallest and largest element; empty where one is not finite."""
 
@@ -51,11 +53,11 @@ class DataflowDiff:
         self._at: dict[tuple[str, str], list[int]] = defaultdict(list)  # steps of base by site and operation
         for number, step in enumerate(base.steps):
             self._at[self._sites[step.site]].append(number)
-        self._turns: list[int] = []  # of each step of head: how many of its site and operation came before
-        counts: dict[tuple[str, str], int] = defaultdict(int)
-        for step in head.steps:
-            self._turns.append(counts[self._head_sites[step.site]])
-            counts[self._head_sites[step.site]] += 1
+        self._head_at: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for number, step in enumerate(head.steps):
+            self._head_at[self._head_sites[step.site]].append(number)
+        # By site: the steps of base by what they give, those that are in base alone, the turns of head's.
+        self._alone: dict[tuple[str, str], tuple[dict[_Outputs, int], list[int], dict[int, int]]] = {}
         self.of_base = _origins(base, self._before, after)
         self.of_head = _origins(head, after, self._before)
 
@@ -80,13 +82,25 @@ class DataflowDiff:
         return DataflowDiff(self.base, self.head, self._match, alike)
 
     def counterpart(self, step: int) -> int | None:
-        """The step of base at the site of a step of head: that with the same inputs, or of the same turn."""
-        found, turn = self._at[self._head_sites[self.head.steps[step].site]], self._turns[step]
-        inputs = self.inputs(step)
-        if turn < len(found) and self.base_inputs(found[turn]) == inputs:
-            return found[turn]
-        same = [one for one in found if self.base_inputs(one) == inputs]
-        return same[0] if same else found[turn] if turn < len(found) else None
+        """The step of base at the site of a step of head: one that gives the same, or else of those that
+        are in base alone the one that takes the same, or the one of the same turn."""
+        site = self._head_sites[self.head.steps[step].site]
+        if site not in self._alone:
+            before = {one: self._outputs(self.base, one) for one in self._at[site]}
+            after = {one: self._outputs(self.head, one) for one in self._head_at[site]}
+            given = set(after.values())
+            first = {gave: one for one, gave in reversed(before.items())}
+            left = [one for one, gave in before.items() if gave not in given]
+            new = [one for one, gave in after.items() if gave not in first]
+            self._alone[site] = first, left, {one: turn for turn, one in enumerate(new)}
+        first, left, turns = self._alone[site]
+        if (same := first.get(self._outputs(self.head, step))) is not None:
+            return same
+        inputs, turn = self.inputs(step), turns[step]
+        usual = left[turn] if turn < len(left) else None
+        if usual is not None and self.base_inputs(usual) == inputs:
+            return usual
+        return next((one for one in left[:_ASKED] if self.base_inputs(one) == inputs), usual)
 
     def start(self) -> tuple[int, int | None] | None:
         """The step of head at which the image begins to differ, and the step of base to compare with it.
@@ -101,8 +115,7 @@ class DataflowDiff:
         base = self.counterpart(step)
         while base is not None and (other := self._other_input(step, base)) is not None:
             before = self.counterpart(other)
-            outputs = [self._after[value] for value in self.head.steps[other].outputs]
-            if before is not None and outputs == [self._before[v] for v in self.base.steps[before].outputs]:
+            if before is not None and self._outputs(self.base, before) == self._outputs(self.head, other):
                 break
             step, base = other, before
         if base is None:  # base's own origin in the same lines, or its first
@@ -134,6 +147,10 @@ class DataflowDiff:
         taken = [self._after[value] for value, maker in self.head.steps[head].inputs if maker == OUTSIDE]
         before = set(self._before if base is None else self.base_inputs(base))
         return any(key not in before for key in taken)
+
+    def _outputs(self, flow: Dataflow, step: int) -> _Outputs:
+        keys = self._before if flow is self.base else self._after
+        return tuple(keys[value] for value in flow.steps[step].outputs)
 
     def _decided(self, step: int) -> int:
         """For a step that base has nowhere: the last number read before it that base read otherwise."""

@@ -90,9 +90,7 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
 
 
 def ledgers(**bytes_moved: int) -> dict[str, Ledger]:
-    return {
-        name: replace(ledger(name), bytes=size, lines=(), functions=()) for name, size in bytes_moved.items()
-    }
+    return {name: replace(ledger(name), bytes=size, lines=()) for name, size in bytes_moved.items()}
 
 
 def outcomes(told: dict[str, Any]) -> dict[str, str]:

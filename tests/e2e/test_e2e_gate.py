@@ -144,14 +144,6 @@ class TestExplain:
         assert max(trace["marker"]["colors"]) == pytest.approx(120, rel=1e-3)
         assert (project.root / "plotly.min.js").is_file()
 
-    def test_fusion_headroom(self, project, ledgers):
-        told = project.told("ledger", planted(12), "--bench", "bandwidth-512-float32")
-        (one,) = told["ledgers"]
-        (rows,) = told["fusion"].values()
-        assert rows[0]["function"] == "Simulator.run"
-        assert 0 < one["fused_bytes"] < one["bytes"]
-        assert rows[0]["gain"] * one["pixels"] <= one["bytes"]
-
     def test_neutral_commit(self, project, ledgers):
         done = project.run("nbbench", "explain", planted(10), planted(11), "--bench", "bandwidth-512-float32")
         assert "the work is the same, to the byte" in done.stdout

@@ -35,6 +35,10 @@ PLANTED = {
         "import warnings; warnings.warn('odd', RuntimeWarning)",
         ("warm run", "output", "nanobrag_torch/_planted.py:14 planted: warns RuntimeWarning 0 → 1"),
     ),
+    "thread": (
+        "import threading\n    threading.Thread(target=len, args=([],)).start()",
+        ("warm run", "host work", "nanobrag_torch/_planted.py:15 planted: starts thread 0 → 1"),
+    ),
     "wait": (
         "time.sleep(0)",
         ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: waits in time.sleep 0 → 1"),
@@ -42,10 +46,6 @@ PLANTED = {
     "child": (
         "import subprocess; subprocess.run(['true'], check=True)",
         ("warm run", "host work", "nanobrag_torch/_planted.py:14 planted: starts Popen 0 → 1"),
-    ),
-    "thread": (
-        "import threading\n    threading.Thread(target=len, args=([],)).start()",
-        ("warm run", "host work", "nanobrag_torch/_planted.py:15 planted: starts thread 0 → 1"),
     ),
     "tensors": (
         "planted.table = getattr(planted, 'table', None) or [result[0] * i for i in range(40)]",

@@ -25,11 +25,9 @@ def bench(new_project):
     server.close()
 
 
-def test_functions_and_peak_of_a_ledger(bench):
+def test_fused_bytes_and_peak_of_a_ledger(bench):
     settings, server, subject = bench
     name = "phi_steps-4"
     one = record_ledgers(settings, server, describe(subject, planted(18)), [name])[name]
-    run = next(f for f in one.functions if f.function == "Simulator.run")
-    assert (run.calls, run.count, run.bytes) == (1, one.ops, one.bytes)
-    assert one.fused_bytes == run.fused_bytes < one.bytes / 4
+    assert 0 < one.fused_bytes < one.bytes / 4
     assert one.peak_line[0].endswith(".py")

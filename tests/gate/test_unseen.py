@@ -75,6 +75,7 @@ def test_a_number_that_differs_may_flow_into_a_call() -> None:
     works = [ran(Phase.IMPORT, (HostKind.LINE, 1, "")), called("sum", line=2)]
     assert unseen(changed("N = 8", "N = 9", source), works)[Phase.WARM].hidden is Hidden.VALUES
     assert unseen(changed("N = 9", "M = 9", source), works)[Phase.WARM].hidden is Hidden.NOTHING
+    assert unseen(changed("K = 'a'", "K = 'b'", "K = 'b'"), works)[Phase.WARM].hidden is Hidden.VALUES
     never = [called("sum", line=2)]
     assert unseen(changed("N = 8", "N = 9", source), never)[Phase.WARM].hidden is Hidden.NOTHING
 

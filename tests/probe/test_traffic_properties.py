@@ -116,18 +116,12 @@ def test_a_function_around_it_changes_the_booking_only(names, side):
     assert counts(inside) == counts(plain)
     assert (inside.by_dtype, inside.fused_bytes) == (plain.by_dtype, plain.fused_bytes)
     assert inside.peak_live_bytes == plain.peak_live_bytes
-    step = next(total for key, total in inside.functions.items() if key[1].endswith(".step"))
-    assert (step.count, step.bytes) == (inside.ops, inside.bytes)
 
 
 @examples
 @given(programs, sides, st.integers(min_value=2, max_value=4))
 def test_a_perfect_fusion_never_moves_more(names, side, factor):
     small, large = (recorded(names, frame(side * n, side), program=wrapped) for n in (1, factor))
-    for total in small.functions.values():
-        assert 0 <= total.fused_bytes <= total.bytes
-        assert 0 <= total.self_bytes <= total.bytes
-    assert sum(total.self_bytes for total in small.functions.values()) == small.bytes
     assert 0 <= small.fused_bytes <= small.bytes
     assert large.fused_bytes == factor * small.fused_bytes  # storages scale with pixels too
 

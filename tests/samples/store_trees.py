@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nbbench.ledger import FunctionCost, Ledger, LedgerLine
+from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord
 from nbbench.record import schema
 from nbbench.record.importing import ImportReport
@@ -101,7 +101,6 @@ def ledger(workload="warm", ops=10, lines=3) -> Ledger:
         image_digest="abc", output_dtype="float32", image_blocks=(0.1, 0.0),
         lines=tuple(LedgerLine("src/sim.py", n, "run", "aten::mul", "float32", 2, 80) for n in range(lines)),
         fused_bytes=512, peak_line=("src/sim.py", 7, "run"), backward_ops=1, backward_bytes=12,
-        functions=tuple(FunctionCost("src/sim.py", f"f{n}", 2, 80, 40, 1, 60) for n in range(lines)),
         notes=("größer",),
     )  # fmt: skip
 

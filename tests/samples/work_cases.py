@@ -60,9 +60,6 @@ CASES = {
     "explain.md": lambda: as_markdown(explain_blocks(explanation(), lines=4)),
     "explain.json": lambda: document("explain", explain_payload(explanation())),
     "ledger.txt": lambda: as_text(ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3)) + "\n",
-    "ledger_fusion.md": lambda: as_markdown(
-        ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3, fusion_only=True)
-    ),
     "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], by_name=False)) + "\n",
     "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], by_name=True)),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from nbbench.ledger import FileDiff, FunctionCost, Hunk, Ledger, LedgerLine
+from nbbench.ledger import FileDiff, Hunk, Ledger, LedgerLine
 from nbbench.model import Commit
 from nbbench.work.line_match import LineMatch
 from nbbench.work.work_share import Timing
@@ -65,12 +65,6 @@ def ledger(lines: tuple[LedgerLine, ...], workload: str = "bandwidth-1024-float3
         lines=lines,
         fused_bytes=16 * PIXELS,
         peak_line=(PHYS, 9, "sincg"),
-        functions=(
-            FunctionCost(SIM, "Simulator.run", 7, 76 * PIXELS, 16 * PIXELS, 1, 16 * PIXELS),
-            FunctionCost(PHYS, "sincg", 4, 40 * PIXELS, 8 * PIXELS, 3, 40 * PIXELS),
-            FunctionCost(PHYS, "polarization", 4, 20 * PIXELS, 12 * PIXELS, 1, 20 * PIXELS),
-            FunctionCost(SIM, "Simulator.point", 1, 8, 8, 1, 8),
-        ),
     )
     return replace(made, **more)  # type: ignore[arg-type]
 

@@ -13,7 +13,6 @@ from nbbench.ledger import FileDiff, Hunk
 from nbbench.model import NotJudged, NotJudgedReason
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.work.explanation import Explanation
-from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.shifts import by_function, dtype_shifts
@@ -251,13 +250,6 @@ class TestSentence:
     def test_other_operations_with_the_same_totals(self) -> None:
         other = tuple(replace(o, op="exp") if o.op == "add" else o for o in work.BASE_LINES)
         assert "the same totals by other operations" in self.told(diff_ledgers(before(), work.ledger(other)))
-
-
-def test_headroom_sorts_by_gain_and_adds_up_what_does_not_overlap() -> None:
-    found = headroom(before(bytes=100 * work.PIXELS))
-    assert [h.function for h in found] == ["Simulator.run", "sincg", "polarization"]
-    assert [h.gain for h in found] == [60.0, 32.0, 8.0]
-    assert [h.cumulative for h in found] == [None, pytest.approx(0.32), pytest.approx(0.40)]
 
 
 class TestSteps:

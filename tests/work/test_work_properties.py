@@ -10,9 +10,8 @@ import work_samples as work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.ledger import FileDiff, FunctionCost, Hunk, Ledger, LedgerLine
+from nbbench.ledger import FileDiff, Hunk, Ledger, LedgerLine
 from nbbench.report.explain_sentences import share_sentence
-from nbbench.work.fusion import headroom
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.shifts import by_function, dtype_shifts
@@ -107,22 +106,3 @@ def test_a_share_is_always_told_in_a_sentence(a: Ledger, b: Ledger, before: floa
     assert found.share is None or 0.0 <= found.share <= 1.0
     said = share_sentence(found)
     assert said.startswith("measured ") and "nan" not in said
-
-
-functions = st.builds(
-    lambda name, own, more, fused: FunctionCost("a.py", name, 1, own + more, fused, 1, own),
-    st.text("abc", min_size=1, max_size=3),
-    st.integers(0, 1000),
-    st.sampled_from([0, 0, 500]),
-    st.integers(0, 1500),
-)
-
-
-@FIXED
-@given(st.lists(functions, max_size=6, unique_by=lambda one: one.function))
-def test_headroom_is_sorted_and_what_does_not_overlap_stays_below_all(found: list[FunctionCost]) -> None:
-    total = sum(one.self_bytes for one in found)
-    shown = headroom(replace(work.before(), functions=tuple(found), bytes=total))
-    assert [h.gain for h in shown] == sorted((h.gain for h in shown), reverse=True)
-    assert all(h.gain > 0 for h in shown)
-    assert all(h.cumulative is None or 0 < h.cumulative <= 1 + 1e-9 for h in shown)

@@ -1,0 +1,59 @@
+"""The subject's line that asked for an operation, found on the stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import TypeAlias
+
+Place: TypeAlias = tuple[str, int, str]  # path, line, function
+NOWHERE: Place = ("", 0, "")
+
+# Part of the function they stand in; most have frames in some Python versions only (PEP 709).
+_COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
+# The frame through which torch enters a compiled function.
+_COMPILED = ("compile_wrapper", "torch/_dynamo/eval_frame.py")
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What a frame's code means here; `code` is held so that its id stays its own."""
+
+    code: CodeType
+    path: str | None  # below the subject's root; None for everybody else's code
+    function: str
+    compiled: bool
+
+
+class Places:
+    """Finds places below a source root; afterwards knows whether compiled code was met on the way."""
+
+    def __init__(self, root: str) -> None:
+        self.compiled = False
+        self.instruction = 0  # of the place that was found last
+        self._root = root.rstrip("/") + "/" if root else ""
+        self._codes: dict[int, _Code] = {}
+
+    def find(self, frame: FrameType | None) -> Place:
+        """The innermost place of a stack."""
+        place, self.instruction = NOWHERE, 0
+        codes = self._codes
+        while frame is not None:
+            code = codes.get(id(frame.f_code)) or self._code(frame.f_code)
+            if code.path is not None and place is NOWHERE:
+                place = (code.path, frame.f_lineno, code.function)
+                self.instruction = frame.f_lasti
+            self.compiled = self.compiled or code.compiled
+            frame = frame.f_back
+        return place
+
+    def _code(self, code: CodeType) -> _Code:
+        name = code.co_filename
+        inside = bool(self._root) and name.startswith(self._root)
+        function = code.co_qualname
+        if code.co_name in _COMPREHENSIONS:
+            function = function.rpartition(".")[0].removesuffix(".<locals>") or "<module>"
+        compiled = code.co_name == _COMPILED[0] and name.endswith(_COMPILED[1])
+        path = name[len(self._root) :] if inside else None
+        known = self._codes[id(code)] = _Code(code, path, function, compiled and not inside)
+        return known
