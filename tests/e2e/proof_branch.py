@@ -63,7 +63,7 @@ PROOF = {
         "        import wave\n\n        image = torch.zeros_like(self._pixels[0])\n",
         unit="modules",
         pays="import wave",
-        said="{line} Simulator.run: imports wave 0 → 1",
+        said="{line} Simulator.run: imports wave 0",
     ),
     "constructor": Planted(
         3,
