@@ -76,8 +76,9 @@ class Around:
     def host(self, changes: Iterable[ChangePoint], lo: int, hi: int) -> tuple[HostDiff, ...]:
         """The host work behind these changes, by line: `hi` against the nearest commit before `lo` that has
         some on record. Lines are matched by their functions."""
-        asked = {(c.unit, phase_of(c.key)): c for c in changes if change_role(c) is Role.HOST}
-        names = {workload_of(c.key) for c in asked.values()} | {IMPORT_WORKLOAD}
+        keys = [(c.unit, c.key) for c in changes if change_role(c) is Role.HOST]
+        asked = {(unit, phase_of(key)) for unit, key in keys}
+        names = {workload_of(key) for _, key in keys} | {IMPORT_WORKLOAD}
         if not asked or not (head := self._host(self.commits[hi].tree)):
             return ()
         kept = (self._host(self.commits[i].tree) for i in range(lo - 1, -1, -1))

@@ -96,10 +96,10 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     every = place_changes(changes, around)
     placed = [one for one in every if one.cause is not Cause.FAILURE]
     groups: list[Group] = []
-    for one in every:
-        if one.cause is Cause.FAILURE:
-            same = [g for g in groups if (g.lo, g.hi, g.phase) == (one.lo, one.hi, one.phase)]
-            _join(groups, one, same, narrow=False)
+    failing = (one for one in every if one.cause is Cause.FAILURE)
+    for one in sorted(failing, key=lambda p: (p.hi - p.lo, p.phase is not Phase.WARM)):
+        # a commit that fails is one event, whatever runs of it and however few commits a series knows
+        _join(groups, one, [g for g in groups if one.lo <= g.lo and g.hi <= one.hi], narrow=False)
     counted = [p for p in placed if p.role in (*_COUNTED, Role.HOST) and p.change.kind == "exact"]
     memory = [p for p in placed if p.role is Role.MEMORY]
     derived = [p for p in placed if p.role is Role.DERIVED]
@@ -270,11 +270,15 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
 
 
 def _enough_steps(group: Group, one: Placed) -> bool:
-    """Whether the group's steps of Python could be a part of a warm run's change of time, each being worth
-    what a call of torch takes: a few of them explain no milliseconds."""
+    """Whether the group's steps of Python could be a part of a change of time.
+
+    In a warm run each is worth what a call of torch takes. Starting up is mostly Python: shares are compared.
+    """
     steps = [p.change for p in group.members if p.change.unit == HostMetric.STEPS]
-    if not steps or one.role is not Role.TIME or group.phase is not Phase.WARM:
+    if not steps or one.role is not Role.TIME:
         return True
+    if group.phase is not Phase.WARM:
+        return max(abs(c.effect) for c in steps) >= _STEPS_SHARE * one.size
     more_s = _STEP_S * max(abs(c.after - c.before) for c in steps)
     return more_s >= _STEPS_SHARE * abs(one.change.after - one.change.before)
 

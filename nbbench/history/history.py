@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does with
     from nbbench.history.confirmed import Repeats
     from nbbench.history.setups import Setups
 
-RULES = 13
+RULES = 16
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 

@@ -44,7 +44,7 @@ PROOF = {
         "        sources = self._sources()\n",
         "        sources = self._sources()\n        for number in range(400):\n            last = number\n",
         unit="steps",
-        pays="last = number",
+        pays="for number in range(400)",
         said="{line} Simulator.run: executed 0 → ",
     ),
     "print": Planted(
@@ -72,7 +72,7 @@ PROOF = {
         "        self.dtype = dtype\n        for number in range(200):\n"
         "            self.number = number\n        self.crystal = crystal\n",
         unit="steps",
-        pays="self.number = number",
+        pays="for number in range(200)",
         said="{line} Simulator.__init__: executed 0 → ",
     ),
     "peak": Planted(

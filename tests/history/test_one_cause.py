@@ -250,6 +250,12 @@ def test_a_few_steps_of_python_explain_no_milliseconds() -> None:
     slower = replace(run(SMALL, math.log(1.2)), before=0.025, after=0.030)
     assert [e.cause for e in made(ledgers, slower, steps_of(150))] == [Cause.HOST, Cause.UNEXPLAINED]
     assert [e.cause for e in made(ledgers, slower, steps_of(15_000))] == [Cause.HOST]
+    starting = change(
+        10, 10, 0.03, ("ledger.track_host_steps_import", "steps", "track"), "exact", 600.0, workload="import"
+    )
+    assert {e.cause for e in made({}, change(8, 12, 0.24, IMPORT), starting)} == {Cause.UNEXPLAINED}
+    starting = replace(starting, effect=0.06)
+    assert {e.cause for e in made({}, change(8, 12, 0.24, IMPORT), starting)} == {Cause.HOST}
 
 
 def test_the_memory_of_a_process_belongs_to_what_is_imported() -> None:
@@ -262,3 +268,17 @@ def test_the_memory_of_a_process_belongs_to_what_is_imported() -> None:
         change(8, 12, 0.3, PEAK_MEMORY),
     )
     assert {(e.cause, len(e.changes)) for e in found} == {(Cause.IMPORT, 2), (Cause.HOST, 1)}
+
+
+def test_a_commit_that_fails_is_one_event() -> None:
+    def fails(lo: int, hi: int, what: tuple[str, str, str], **params: object) -> ChangePoint:
+        return change(lo, hi, math.inf, what, "fails", **params)
+
+    (event,) = made(
+        {},
+        fails(10, 10, ("ledger.track_host_steps_construct", "steps", "track"), workload=SMALL),
+        fails(10, 10, ("ledger.track_operations", "operations", "track"), workload=SMALL),
+        fails(8, 12, TIME, size="512", dtype="'float32'"),
+        fails(9, 11, IMPORT),
+    )
+    assert (event.id, numbers(event), len(event.changes)) == ("0000000a-fails", (10, 10), 4)

@@ -91,8 +91,9 @@ class Facts:
 
 
 def work_record(diff: LedgerDiff) -> EvidenceRecord:
-    """A ledger difference as evidence, with the lines that pay most."""
+    """A ledger difference as evidence, with the lines that pay most: in bytes, else in operations."""
     paying = [line for line in diff.lines if abs(line.delta) >= 0.5]
+    paying = paying or sorted((line for line in diff.lines if line.calls), key=lambda line: -abs(line.calls))
     shown, rest = tuple(paying[:_LINES_SHOWN]), paying[_LINES_SHOWN:]
     lines = {
         "lines": to_plain(shown),
