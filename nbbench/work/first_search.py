@@ -143,7 +143,7 @@ def _look(
         iteration=times[0],
         iterations=times[1],
         origins=diff.places,
-        figures_before=tuple(weighed[0].get(base, ())) if base is not None else (),
+        figures_before=tuple(weighed[0].get(base, ())) if base is not None and old else (),
         figures_after=tuple(weighed[1].get(head, ())),
     )
     return found, weighed
