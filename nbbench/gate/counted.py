@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nbbench.gate.exact import ExactWork
-from nbbench.gate.unseen import CountedWork, unseen
+from nbbench.gate.unseen import CountedWork, Hidden, unseen
 from nbbench.host import IMPORT_WORKLOAD, HostMetric, host_series
 from nbbench.ledger import ImageChange
-from nbbench.model import Outcome, Phase
+from nbbench.model import EvidenceRecord, Outcome, Phase
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff, tensor_counts
 from nbbench.work.price import CostModel, Price, counted_as, price_of
@@ -41,6 +41,15 @@ def counted_work(
         price = max(prices, key=lambda one: one.hi) if len(prices) == len(diffs) else None
     equal = not moved and price is not None and not (price.lo or price.hi)
     return CountedWork(equal, None if others else price, missed, floor)
+
+
+def uncounted_calls(work: ExactWork) -> list[EvidenceRecord]:
+    """What changed lines call of which counts do not tell how long it takes, each once."""
+    if not work.sides:
+        return []
+    places = unseen(work.changed, work.sides[1].values()).values()
+    calls = dict.fromkeys((one.where, one.name) for one in places if one.hidden is Hidden.CALLS)
+    return [EvidenceRecord("uncounted call", {"where": where, "name": name}) for where, name in calls]
 
 
 def _price(work: ExactWork, diff: LedgerDiff, costs: CostModel) -> Price | None:

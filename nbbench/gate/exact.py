@@ -286,7 +286,8 @@ def _side(
 ) -> dict[str, Ledger]:
     """The ledger of each workload at one commit; where none could be recorded, one that says why."""
     pattern = re.compile("|".join(f"^{re.escape(name)}$" for name in names))
-    why = "the machine ran out of memory or disk, or the process was killed"  # all else is kept as an error
+    # All else is kept as an error.
+    why = "the machine ran out of memory or disk, a file became too large, or the process was killed"
     found: Mapping[str, Ledger] = {}
     try:
         found = workload_ledgers(settings, commit, pattern, say=say, server=server)

@@ -14,7 +14,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
-from nbbench.gate.counted import counted_work, with_prices
+from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference
 from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
@@ -153,6 +153,8 @@ def _measure(
     if asked.policy == "work":
         phases = [f"time of {phase}" for phase in (*START_PHASES, Phase.WARM)]
         found.leave_out(NotJudgedReason.SKIPPED, "--policy work judges exact work alone", *phases)
+        if Outcome.REGRESSED not in outcomes:
+            found.notes += uncounted_calls(found.work)
     elif Outcome.REGRESSED in outcomes:
         found.note("exact work decides")
     elif Outcome.NOT_COMPARABLE in outcomes:

@@ -26,7 +26,7 @@ from nbbench.host import REPEATS, HostWork
 from nbbench.ledger import Ledger
 from nbbench.model import Phase
 from nbbench.probe import ceiling
-from nbbench.probe.forked import forked
+from nbbench.probe.forked import alone, forked
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
 from nbbench.probe.scaled_work import record_scale
 from nbbench.probe.storages import freeze_present
@@ -179,7 +179,7 @@ def _record(name: str, cases: Mapping[str, Callable[[], Case]]) -> tuple[Ledger,
         case, building = record_traffic(cases[name], source_root=root)
         _, first = record_traffic(case.run, asked=case.asked, source_root=root)
         ledger = dataclasses.replace(ledger_of(case), workload=name)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # a subject may raise KeyboardInterrupt itself
         return failed_ledger(name, error), HostWork(name, "")
     phases = start_phase(Phase.CONSTRUCT, building), start_phase(Phase.FIRST, first, ledger)
     return ledger, HostWork(name, "", phases)
@@ -214,8 +214,8 @@ def runs(workload: str, path: str) -> None:
     """Time a few warm runs of one workload and write them as JSON to `path`."""
     prepare()
     try:
-        case = suite_cases()[workload]()
-        case.run()
+        case = alone(suite_cases()[workload])
+        alone(case.run)
         told: dict[str, Any] = {
             "runs": [dataclasses.asdict(run) for run in measure(case.run, _REPEAT, budget_s=_BUDGET_S)]
         }

@@ -49,13 +49,14 @@ def trace(workload: str, keep: list[int], weigh: list[int], folder: str, path: s
     """In a process that holds the suite: the dataflow of one workload, as JSON at `path`."""
     from nbbench.measure.recording import failed_ledger, prepare, source_root, suite_cases  # these need torch
     from nbbench.probe.digests import pin_seeds, record_dataflow
+    from nbbench.probe.forked import alone
     from nbbench.record.atomic import write_bytes
 
     prepare(threads=1)
     pin_seeds()
     try:
-        case = suite_cases()[workload]()
-        case.run()
+        case = alone(suite_cases()[workload])
+        alone(case.run)
         found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep, weigh=weigh)
         for step, values in kept.items():
             values.numpy().tofile(Path(folder) / str(step))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.measure import kernel
+from nbbench.probe.forked import limit_copies
 
 KILL_GRACE_S = 2.0
 TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE
@@ -120,6 +121,7 @@ def _become_job(request: dict[str, Any], descriptor: int, singing: Connection[An
     code = 1
     try:
         kernel.end_with_parent()
+        limit_copies()
         if os.getppid() != server:  # it was killed before this line
             os._exit(1)
         os.setpgid(0, 0)

@@ -17,6 +17,7 @@ import torch
 
 from nbbench.dataflow import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
 from nbbench.probe.backward import in_backward
+from nbbench.probe.forked import alone
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
 from nbbench.probe.traffic import TrafficLedger
 from nbbench.probe.workload import repeatable
@@ -50,7 +51,7 @@ def record_dataflow(
     recorder = DigestRecorder(source_root=source_root, keep=keep, weigh=weigh)
     pin_seeds()
     with repeatable(), recorder:
-        image = function()
+        image = alone(function)
     found = replace(recorder.dataflow(workload, image), figures=tuple(recorder.figures[one] for one in weigh))
     return found, recorder.kept | ({OUTSIDE: widened(image)} if OUTSIDE in keep else {})
 

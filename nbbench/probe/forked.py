@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import mmap
 import os
 import re
 import resource
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import Any, TextIO, TypeVar
 
 import msgspec
@@ -23,7 +25,55 @@ LIMIT_S, WAIT_S = 60, 240.0
 """Seconds of processor time, and by the clock, that a child may take: one that never ends loses its own
 workload, and not those of the others."""
 _MOST_BYTES = 2**28  # of a file that a child writes, its output included
+_MOST_COPIES = 256  # what the processes may fork that a child forked
+_WORD = 8
+_leave = os._exit
 _FRAME = re.compile(r'^ +File "(?P<path>.*)", line (?P<line>\d+) in (?P<name>.*)$', re.MULTILINE)
+
+
+def alone(call: Callable[[], _Answer]) -> _Answer:
+    """What a call of the subject returns; a process that it forked and did not end stops here.
+
+    Such a copy would go on in the loop that it came from, and be doubled by each further run.
+    """
+    pid = os.getpid()
+    try:
+        return call()
+    finally:
+        if os.getpid() != pid:
+            _leave(0)
+
+
+def limit_copies() -> None:
+    """From now on what this process forks may fork 256 times in all; beyond that, a child ends at once.
+
+    A pool of processes needs no more. A program that forks in a loop and ends nothing would fill the machine.
+    """
+    _COPIES.begin()
+
+
+class _Copies:
+    """Counts what the children of this process fork."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._forks: mmap.mmap | None = None
+
+    def begin(self) -> None:
+        if self._forks is None:
+            os.register_at_fork(after_in_child=self._forked)
+        self._depth, self._forks = 0, mmap.mmap(-1, _WORD)  # all that are forked share it
+
+    def _forked(self) -> None:
+        self._depth += 1
+        if self._depth > 1 and self._forks is not None:
+            forks = int.from_bytes(self._forks[:_WORD], "little") + 1
+            self._forks[:_WORD] = forks.to_bytes(_WORD, "little")
+            if forks > _MOST_COPIES:
+                _leave(0)
+
+
+_COPIES = _Copies()
 
 
 def forked(
@@ -49,8 +99,7 @@ def forked(
                 numpy.random.seed()
             _become_child(function, writing, trace)
         os.close(writing)
-        with os.fdopen(reading, "rb") as stream:
-            data = stream.read()
+        data = _read_until_end(reading, pid)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if data and not code:
             try:
@@ -60,6 +109,18 @@ def forked(
             return answer
         trace.seek(0)
         return _how_it_ended(code, trace.read(), root)
+
+
+def _read_until_end(reading: int, pid: int) -> bytes:
+    """All that the child writes; what it forked in turn may hold the pipe open for ever."""
+    found, ended = list[bytes](), os.pidfd_open(pid)
+    try:
+        while reading in wait([reading, ended]) and (part := os.read(reading, 2**20)):
+            found.append(part)
+    finally:
+        os.close(ended)
+        os.close(reading)
+    return b"".join(found)
 
 
 def _how_it_ended(code: int, said: str, root: str) -> str:
@@ -86,6 +147,7 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO) -> N
         faulthandler.dump_traceback(trace, all_threads=False)
         leave(status)
 
+    limit_copies()
     try:
         os._exit = leaving  # type: ignore[assignment]
         faulthandler.enable(trace, all_threads=False)
@@ -96,7 +158,7 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO) -> N
                 resource.setrlimit(limit, (most, resource.getrlimit(limit)[1]))
         try:
             answer = function()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a subject may raise KeyboardInterrupt itself
             answer = f"{type(error).__name__}: {error}"
         if os.getpid() == pid:  # and not a process that the subject forked and did not end
             with os.fdopen(writing, "w", encoding="ascii") as stream:

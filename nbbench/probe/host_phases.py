@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
-from nbbench.probe.forked import forked
+from nbbench.probe.forked import alone, forked
 from nbbench.probe.host_work import HostRecorder, Program, memory_peaks
 
 Builder: TypeAlias = Callable[[], Callable[[], object]]
@@ -59,15 +59,15 @@ def record_host(
 
 def _import(load: Callable[[], object], phase: Callable[[Phase], AbstractContextManager[None]]) -> None:
     with phase(Phase.IMPORT):
-        load()
+        alone(load)
 
 
 def _run(build: Builder, phase: Callable[[Phase], AbstractContextManager[None]]) -> None:
     with phase(Phase.CONSTRUCT):
-        run = build()
+        run = alone(build)
     for one in (Phase.FIRST, Phase.WARM):
         with phase(one):
-            run()
+            alone(run)
 
 
 def _import_all(modules: Iterable[str]) -> None:

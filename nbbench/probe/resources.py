@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from nbbench.probe.forked import alone
+
 # mallopt's parameter numbers and the largest int it takes (malloc.h of glibc).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -83,7 +85,7 @@ def measure(function: Callable[[], object], repeat: int, *, budget_s: float = fl
         while len(runs) < repeat and (not runs or time.perf_counter() - started < budget_s):
             before = resource.getrusage(resource.RUSAGE_SELF)
             start = time.perf_counter()
-            function()
+            alone(function)
             wall = time.perf_counter() - start
             after = resource.getrusage(resource.RUSAGE_SELF)
             runs.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from nbbench.growth import STEPS, LineCounts, Quantity, ScaledWork
 from nbbench.host import HOST_KINDS, PYTHON, HostMetric
 from nbbench.model import Phase
-from nbbench.probe.forked import forked
+from nbbench.probe.forked import alone, forked
 from nbbench.probe.host_work import HostRecorder
 from nbbench.probe.workload import record_ledger
 from nbbench.workloads import Scale
@@ -31,9 +32,9 @@ def record_scale(
     """
 
     def record() -> ScaledWork:
-        run, _ = build(2 * scale.values[-1] - scale.values[-2])
-        run()
-        run()
+        run, _ = alone(partial(build, 2 * scale.values[-1] - scale.values[-2]))
+        alone(run)
+        alone(run)
         gc.freeze()  # each ledger looks for the tensors that were there before, among all objects
         found = [_count(build, value, source_root) for value in scale.values]
         places = {place: tuple(counts[place] for counts in found) for place in set().union(*found)}
@@ -55,10 +56,10 @@ def _count(build: Builds, value: int, source_root: str) -> Counter[tuple[Quantit
     """All counts by quantity and line, with one value of the parameter."""
     recorder = HostRecorder(source_root, peaks={})
     with recorder.phase(Phase.CONSTRUCT):
-        run, asked = build(value)
+        run, asked = alone(partial(build, value))
     for phase in (Phase.FIRST, Phase.WARM):
         with recorder.phase(phase):
-            run()
+            alone(run)
     counts: Counter[tuple[Quantity, str, int, str]] = Counter()
     for done in recorder.phases:
         for one in done.counts:

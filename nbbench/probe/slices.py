@@ -18,6 +18,7 @@ from typing import Any
 
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
 from nbbench.probe.canary import reference_times
+from nbbench.probe.forked import alone
 
 MOST_SAMPLES = 200
 """Samples of one slice: a slice of the shortest benchmarks takes no more."""
@@ -52,12 +53,12 @@ def _prepare(benchmark_dir: str, benchmark: str) -> Callable[[], float] | None:
 
     found = get_benchmark_from_name(benchmark_dir, benchmark)
     found.set_cache(None)
-    if found.do_setup():
+    if alone(found.do_setup):
         return None
     function = found._param_bound_func(*found._current_params)
     timer = timeit.Timer(function, found.redo_setup, found.timer)
     try:
-        timer.timeit(1)
+        alone(lambda: timer.timeit(1))
     except SkipNotImplemented:
         return None
     return lambda: timer.timeit(1)
@@ -77,7 +78,7 @@ def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float]
         if number and time.perf_counter() >= end:
             break
         begun, ready = wall_and_waiting()
-        value = sample()
+        value = alone(sample)
         ended, still = wall_and_waiting()
         outside = max(ended - begun - value, 0.0)  # its set-up, which may have waited, too
         mine = value - max(still - ready - outside, 0.0)

@@ -15,6 +15,7 @@ import torch
 from nbbench.host import HostCount, HostKind, HostPhase
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase
+from nbbench.probe.forked import alone
 from nbbench.probe.image import fingerprint
 from nbbench.probe.resources import collector_off
 from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
@@ -66,7 +67,7 @@ def record_traffic(
 ) -> tuple[_Result, Traffic]:
     """What a function returns, and the traffic of that run."""
     with repeatable(), TrafficLedger(source_root=source_root, asked=asked) as recorder:
-        result = function()
+        result = alone(function)
     return result, recorder.traffic
 
 

@@ -16,7 +16,7 @@ from nbbench.record.side_files import ledger_path, read_ledgers
 # How the end of memory or disk, or somebody's kill, reads; another run may well succeed.
 _MACHINE = re.compile(
     r"memoryerror|out of memory|(?:can(?:not|'t)|not enough memory|failed to) allocate|not enough memory|"
-    r"no space left|sigkill|\bkilled\b|sigterm|timed? ?out|resource temporarily unavailable",
+    r"no space left|file too large|sigkill|\bkilled\b|sigterm|timed? ?out|resource temporarily unavailable",
     re.IGNORECASE,
 )
 

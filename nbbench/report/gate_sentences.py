@@ -49,7 +49,12 @@ def report_sentence(report: GateReport) -> str:
         first = f"{mine[0].series}: {next(iter(evidence_sentences(mine[0].evidence)), '')}"
         return f"{len(mine)} of {total} series are of another image: {first}"
     left = f"; {len(report.not_judged)} not judged (skipped)" if report.not_judged else ""
-    return _passed(report.outcome, mine, len(verdicts)) + left
+    unseen = [f"; {one}" for one in evidence_sentences(_uncounted(report))[:1]]
+    return "".join([_passed(report.outcome, mine, len(verdicts)), left, *unseen])
+
+
+def _uncounted(report: GateReport) -> list[EvidenceRecord]:
+    return [one for one in report.notes if one.kind == "uncounted call"]
 
 
 def _worse(worse: Sequence[Verdict], total: int) -> str:
@@ -161,13 +166,22 @@ def _rounds(f: Figures) -> list[str]:
 
 @says("counted work")
 def _counted_work(f: Figures) -> list[str]:
-    if f.get("name"):
-        return [f"counts do not tell how long {f['name']} takes, which {f['where']} calls"]
     if f.get("where"):
-        return [f"counts do not tell what {f['where']} costs, which is no Python"]
+        return [_untold(f)]
     if f["equal"]:
         return ["the exact work is equal"]
     return [_costs(f) if "lo" in f else "counts do not tell what the work that changed costs"]
+
+
+@says("uncounted call")
+def _uncounted_call(f: Figures) -> list[str]:
+    return [f"{_untold(f)}; time was not judged"]
+
+
+def _untold(f: Figures) -> str:
+    if f.get("name"):
+        return f"counts do not tell how long {f['name']} takes, which {f['where']} calls"
+    return f"counts do not tell what {f['where']} costs, which is no Python"
 
 
 def _costs(f: Figures) -> str:

@@ -10,7 +10,7 @@ from gate_facts import said
 from history_samples import ledger
 
 from nbbench.budget import Budget
-from nbbench.gate.counted import counted_work, with_prices
+from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
 from nbbench.gate.exact import ExactWork
 from nbbench.gate.judge import series_verdict, workload_verdicts
 from nbbench.gate.rounds import Tally, run_rounds
@@ -21,8 +21,9 @@ from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
 from nbbench.measure.slices import Sample
 from nbbench.model import Outcome, Phase
+from nbbench.report.gate_sentences import report_sentence
 from nbbench.stats.paired import look_at_pairs
-from nbbench.verdicts import Verdict
+from nbbench.verdicts import GateReport, Verdict
 from nbbench.work.host_diff import diff_host
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.price import Price, fit_costs
@@ -169,6 +170,21 @@ def test_what_was_not_counted_settles_nothing() -> None:
     assert counted(replace(work(), sides=())) is None
     assert counted_work(work(), Phase.WARM, "another", fit_costs([]), 0.01) is None
     assert counted_work(work(), Phase.MEMORY, None, fit_costs([]), 0.01) is None
+
+
+def test_a_call_that_counts_do_not_see_is_in_the_first_sentence() -> None:
+    """With --policy work nothing else tells a reader that `sum(range(n))` may take any time."""
+    exact = work()
+    assert uncounted_calls(exact) == [] == uncounted_calls(ExactWork())
+    name = exact.diffs[0].workload
+    call = HostCount(HostKind.OUTSIDE, "pkg/sim.py", 3, "f", "sum", 1)
+    head = exact.sides[1] | {name: HostWork(name, PYTHON, (HostPhase(Phase.WARM, (call,)),))}
+    changed = Changed({"pkg/sim.py": frozenset({3})})
+    notes = uncounted_calls(replace(exact, sides=(exact.sides[0], head), changed=changed))
+    one = Verdict("ledger a", Outcome.UNCHANGED)
+    report = GateReport("a", "b", Outcome.UNCHANGED, verdicts=(one,), notes=tuple(notes))
+    told = "counts do not tell how long sum takes, which pkg/sim.py:3 calls; time was not judged"
+    assert report_sentence(report) == f"all 1 series are unchanged; {told}"
 
 
 def test_a_regression_has_its_price() -> None:

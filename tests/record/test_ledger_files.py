@@ -38,6 +38,7 @@ def test_the_torch_that_speaks(trees, installed, torch):
             True,
         ),
         ("OSError: [Errno 28] No space left on device", True),
+        ("OSError: [Errno 27] File too large", True),  # recording allows files of 256 MiB
         ("the process was killed (SIGKILL)", True),
         ("ImportError: no module named x", False),
         ("RuntimeError: The size of tensor a (3) must match b (4)", False),
