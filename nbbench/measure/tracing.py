@@ -48,8 +48,8 @@ def trace_workload(
 def trace(workload: str, keep: list[int], weigh: list[int], folder: str, path: str) -> None:
     """In a process that holds the suite: the dataflow of one workload, as JSON at `path`."""
     from nbbench.measure.recording import failed_ledger, prepare, source_root, suite_cases  # these need torch
+    from nbbench.probe.copies import alone
     from nbbench.probe.digests import pin_seeds, record_dataflow
-    from nbbench.probe.forked import alone
     from nbbench.record.atomic import write_bytes
 
     prepare(threads=1)

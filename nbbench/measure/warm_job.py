@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench.measure import kernel
-from nbbench.probe.forked import limit_copies
+from nbbench.probe.copies import limit_copies
 
 KILL_GRACE_S = 2.0
 TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE

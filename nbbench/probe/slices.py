@@ -18,7 +18,7 @@ from typing import Any
 
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
 from nbbench.probe.canary import reference_times
-from nbbench.probe.forked import alone
+from nbbench.probe.copies import alone
 
 MOST_SAMPLES = 200
 """Samples of one slice: a slice of the shortest benchmarks takes no more."""
