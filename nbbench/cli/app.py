@@ -78,6 +78,7 @@ class App:
     verbose: int = 0
     root: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    told: bool = False
     _settings: Settings | None = None
 
     @property
@@ -104,6 +105,7 @@ class App:
 
     def emit(self, kind: str, payload: Any, text: str, *, version: int = 1) -> None:
         """The result on stdout: `text`, or the payload as a JSON document of this version."""
+        self.told = True
         if self.json:
             from nbbench.documents import document
 
@@ -219,25 +221,29 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        if app.json or "--json" in arguments:
-            _put_json(error.format_message(), "see `nbbench COMMAND --help`", error.exit_code)
+        app.json |= "--json" in arguments
+        _put_json(app, error.format_message(), "see `nbbench COMMAND --help`", error.exit_code)
         with suppressed(err=True):
             error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
-        put("nbbench: interrupted; run the same command again to resume", err=True)
-        return interrupt_code(error)
+        again, code = "run the same command again to resume", interrupt_code(error)
+        put(f"nbbench: interrupted; {again}", err=True)
+        _put_json(app, "interrupted", again, code)
+        return code
     except NbbenchError as error:
         return _report(app, error)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _report(app, HostError(f"{error.strerror or error}{where}"))
     except Exception as error:
-        put(_clean(f"nbbench: internal error: {type(error).__name__}: {error}"), err=True)
+        sentence = _clean(f"internal error: {type(error).__name__}: {error}")
+        put(f"nbbench: {sentence}", err=True)
         put(
             _clean(traceback.format_exc()) if app.verbose else "  run again with -v for the traceback",
             err=True,
         )
+        _put_json(app, sentence, "run again with -v for the traceback", EXIT_INTERNAL)
         return EXIT_INTERNAL
 
 
@@ -248,7 +254,11 @@ def _clean(text: str) -> str:
     return redact_text(text, os.environ)
 
 
-def _put_json(sentence: str, hint: str, exit_code: int) -> None:
+def _put_json(app: App, sentence: str, hint: str, exit_code: int) -> None:
+    """An error as the document that --json asks for, unless the result is there already."""
+    if not app.json or app.told:
+        return
+    app.told = True
     shown = {"schema": "nbbench.error/1", "error": sentence, "hint": hint, "exit_code": exit_code}
     try:
         put(json.dumps(shown))
@@ -262,8 +272,7 @@ def _report(app: App, error: NbbenchError) -> int:
     sentence = clean(_clean(str(error)))
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
-    if app.json:
-        _put_json(sentence, error.hint, error.exit_code)
+    _put_json(app, sentence, error.hint, error.exit_code)
     put(f"nbbench: {sentence}", err=True)
     if error.hint:
         put(f"  hint: {clean(error.hint)}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -83,6 +84,18 @@ def test_a_signal_ends_a_command_with_its_cleaning_up(number: signal.Signals) ->
     assert (process.returncode, told) == (128 + number, "cleaned up\n")
     assert process.returncode in EXIT_CODES
     assert errors == "nbbench: interrupted; run the same command again to resume\n"
+
+
+@pytest.mark.parametrize(("body", "code"), [("raise KeyboardInterrupt", 130), ("raise ValueError('odd')", 1)])
+@pytest.mark.parametrize("told", [False, True], ids=["", "after its result"])
+def test_with_json_each_end_is_one_document(body: str, code: int, told: bool) -> None:
+    show = "options['obj'].json = True; "
+    show += "options['obj'].emit('plan', {'a': 1}, ''); " if told else ""
+    shown, _ = start(show + body).communicate()
+    document = json.loads(
+        shown.removeprefix("at work\n").removesuffix("cleaned up\n") if told else shown[19:]
+    )
+    assert document.get("exit_code") == (None if told else code)
 
 
 EARLY = """
