@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nbbench.config import ImageTolerance, Settings
-from nbbench.errors import InconclusiveError
+from nbbench.errors import InconclusiveError, SubjectError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
 from nbbench.gate.unseen import Changed, changed_code, other_files
@@ -88,8 +89,9 @@ def exact_work(
     each workload is compared, lost at head, or not judged with the reason.
     """
     names, ends = matching_workloads(settings, pattern), (base, head)
-    if not names:  # the suite declares none
-        return ExactWork()
+    if not names:
+        why = "this suite declares no workloads (benchmarks/workloads.py)"
+        return ExactWork(not_judged=(NotJudged("exact work", NotJudgedReason.SKIPPED, detail=why),))
     match = line_match(settings, base, head)
     work = _compare(settings, ends, names, match, server, say)
     sides = [(known_ledgers(settings, commit), known_host(settings, commit)) for commit in ends]
@@ -200,9 +202,14 @@ def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
 
     def source(path: str) -> str:
         name = path.removeprefix(f"{folder}/")
-        return git(subject.git_dir, ["cat-file", "blob", f"{head.tree}:{name}"]).decode("utf-8", "replace")
+        try:
+            blob = git(subject.git_dir, ["cat-file", "blob", f"{head.tree}:{name}"])
+        except SubjectError:  # its name is no text: it is one of the other files
+            return ""
+        return blob.decode("utf-8", "replace")
 
-    return changed_code(files, other_files(subject.git_dir, base.tree, head.tree), source)
+    others = other_files(subject.git_dir, base.tree, head.tree)
+    return changed_code(files, [posixpath.join(folder, name) for name in others], source)
 
 
 def _with_orders(

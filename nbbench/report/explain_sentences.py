@@ -65,7 +65,8 @@ def _same(diffs: Sequence[LedgerDiff]) -> str:
     names = [d.workload for d in diffs]
     count = " and ".join(names) if len(names) < 3 else f"all {len(names)} workloads that were compared"
     moved = max(d.moved_lines for d in diffs)
-    more = f"; {moved} lines that cost something only moved" if moved else ""
+    cost = "costs" if moved == 1 else "cost"
+    more = f"; {plural(moved, 'line')} that {cost} something only moved" if moved else ""
     return f"the work is the same, to the byte, in {count}{more}."
 
 

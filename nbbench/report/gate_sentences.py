@@ -41,8 +41,10 @@ def report_sentence(report: GateReport) -> str:
             why = one.detail if one.reason is NotJudgedReason.VARIES else f"is {one.reason} {one.detail}"
             first = f"{one.series} {why}"
             return f"{len(missing)} of {total} series could not be judged: {first}"
-        skips = f"nothing was judged: all of {total} series skip themselves"
-        return skips if total else "nothing was measured"
+        if not total:
+            return "nothing was measured"
+        why = next((f"; {one.series}: {one.detail}" for one in report.not_judged if one.detail), "")
+        return f"nothing was judged: all of {total} series were skipped{why}"
     if report.outcome is Outcome.REGRESSED:
         return _worse(mine, total)
     if report.outcome is Outcome.NOT_COMPARABLE:

@@ -84,7 +84,8 @@ def steps_blocks(
 ) -> list[Block]:
     """The steps of a range and the command that shows each in full; `workloads` are those compared."""
     if not steps:
-        return [f"{plural(commits, 'commit')}: the work of {', '.join(workloads)} never changed"]
+        what = f"bytes, operations and image of {', '.join(workloads)} never changed"
+        return [f"{plural(commits, 'commit')}: {what}; `nbbench regressions` finds changes of all other work"]
     machines = ", ".join(sorted({step.timing.machine for step in steps if step.timing}))
     names = ", ".join(dict.fromkeys(step.workload for step in steps))
     said = [f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {names}; bytes per pixel."]

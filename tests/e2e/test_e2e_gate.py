@@ -374,4 +374,4 @@ class TestPlanted:
         asked = ("--policy", "time", "--bench", r"Warm\.time_run\(2048, 'float(32|64)'\)", "--budget", "60s")
         document = project.told("gate", commits["good"], commits["freed"], *asked, expect=4)
         assert {one["reason"] for one in document["not_judged"]} == {"skipped"}
-        assert "skip themselves" in document["sentence"]
+        assert "were skipped" in document["sentence"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import subprocess
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +25,8 @@ from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries
 from nbbench.measure.slices import Sample
 from nbbench.model import NotJudgedReason, Outcome
+from nbbench.report.gate_sentences import report_sentence
+from nbbench.subject.diff import diff_trees
 from nbbench.verdicts import GateReport
 from nbbench.work.ledger_diff import diff_ledgers
 
@@ -116,6 +121,47 @@ def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
     assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
+
+
+def test_a_suite_without_workloads_says_so(monkeypatch, tmp_path, gate) -> None:
+    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: [])
+    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
+    report = gate("work", work)
+    assert EXIT_BY_OUTCOME[report.outcome] == 4
+    said = "exact work: this suite declares no workloads (benchmarks/workloads.py)"
+    assert report_sentence(report) == f"nothing was judged: all of 5 series were skipped; {said}"
+    assert gate("both", work, {"suite.time_run": pair(0.0)}).outcome is Outcome.UNCHANGED
+
+
+def test_a_file_whose_name_is_no_text_is_one_of_the_other_files(monkeypatch, tmp_path) -> None:
+    """git knows no file of the name that was read; the gate ended with 2."""
+    folder = tmp_path / "clone"
+    (folder / "src").mkdir(parents=True)
+    odd = os.fsencode(folder / "src") + b"/\xff.py"
+    who = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, env=kept | who, check=True, stdout=-1, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    trees = []
+    for text in (b"A = 1\n", b"A = sum(range(3))\n"):
+        with open(odd, "wb") as stream:
+            stream.write(text)
+        git("add", "--all")
+        git("commit", "-q", "-m", "odd")
+        trees.append(git("rev-parse", "HEAD:src"))
+    ends = [replace(one, tree=tree) for one, tree in zip((BASE, HEAD), trees, strict=True)]
+    subject = SimpleNamespace(git_dir=folder / ".git")
+    monkeypatch.setattr(exact, "subject_or_none", lambda settings: subject)
+    monkeypatch.setattr(exact, "source_diff", lambda *asked: diff_trees(subject.git_dir, *trees, "src"))
+    monkeypatch.setattr(exact, "source_place", lambda settings: (".", "src"))
+    [other] = exact._changed(Settings(root=tmp_path), *ends).others
+    assert other.startswith("src/")
 
 
 @pytest.mark.parametrize(
