@@ -126,7 +126,7 @@ def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None
 def test_a_suite_without_workloads_says_so(monkeypatch, tmp_path, gate) -> None:
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: [])
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
-    report = gate("work", work)
+    report = gate("work", work, {})
     assert EXIT_BY_OUTCOME[report.outcome] == 4
     said = "exact work: this suite declares no workloads (benchmarks/workloads.py)"
     assert report_sentence(report) == f"nothing was judged: all of 5 series were skipped; {said}"
