@@ -97,7 +97,11 @@ def ledger_of(case: Case) -> Ledger:
 
 def failure_text(error: BaseException) -> str:
     """Why a workload could not be recorded, without the environment's secrets."""
-    reason = str(error) if isinstance(error, SubjectBroken) else f"{type(error).__name__}: {error}"
+    reason = (
+        str(error)
+        if isinstance(error, SubjectBroken)
+        else f"{type(error).__name__}: {error}".removesuffix(": ")
+    )
     return redact_text(reason, os.environ)
 
 

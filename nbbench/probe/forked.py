@@ -112,7 +112,7 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO) -> N
         try:
             answer = function()
         except BaseException as error:  # a subject may raise KeyboardInterrupt itself
-            answer = f"{type(error).__name__}: {error}"
+            answer = f"{type(error).__name__}: {error}".removesuffix(": ")
         if os.getpid() == pid:  # and not a process that the subject forked and did not end
             with os.fdopen(writing, "w", encoding="ascii") as stream:
                 json.dump(msgspec.to_builtins(answer), stream)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from nbbench.probe import copies
 from nbbench.probe.copies import alone
 from nbbench.probe.forked import forked
@@ -61,11 +63,14 @@ def test_a_copy_that_never_ends_is_not_waited_for():
     os.kill(copy, signal.SIGKILL)
 
 
-def test_an_interrupt_that_the_subject_raises_is_its_error():
+@pytest.mark.parametrize(
+    ("said", "told"), [(("stop",), "KeyboardInterrupt: stop"), ((), "KeyboardInterrupt")]
+)
+def test_an_interrupt_that_the_subject_raises_is_its_error(said, told):
     def run():
-        raise KeyboardInterrupt("stop")
+        raise KeyboardInterrupt(*said)
 
-    assert forked(run, int) == "KeyboardInterrupt: stop"
+    assert forked(run, int) == told
 
 
 def test_what_children_fork_is_limited(monkeypatch, tmp_path):
