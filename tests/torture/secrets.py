@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import sqlalchemy
+import msgspec
 
 from nbbench.record.redact import redact_text
 
@@ -22,7 +22,7 @@ MEBI = 1 << 20
 def harmless(limit: int) -> Iterator[tuple[str, str]]:
     """Kind and text, up to `limit` bytes of each kind: installed packages' records, metadata and sources, the
     standard library, base64, hashes of all tools, JSON of figures."""
-    site, standard = Path(sqlalchemy.__file__).parents[1], Path(sysconfig.get_paths()["stdlib"])
+    site, standard = Path(msgspec.__file__).parents[1], Path(sysconfig.get_paths()["stdlib"])
     yield from _files("RECORD", site.glob("*.dist-info/RECORD"), limit)
     yield from _files("METADATA", site.glob("*.dist-info/METADATA"), limit)
     yield from _files("torch sources", site.glob("torch/**/*.py"), limit)
