@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check coverage lint docs bench scorecard gates torture clean
+.PHONY: help setup demo test thorough check coverage lint docs bench scorecard gates torture clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,7 +28,10 @@ demo: $(STAMP) ## Run the whole job on the embedded subject (minutes; repeat to 
 test: $(STAMP) ## Run linters, type checks and the whole test suite
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not e2e'
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m e2e
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'e2e and not thorough'
+
+thorough: $(STAMP) ## The end-to-end tests that `make test` leaves out (6 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m thorough
 
 check: $(STAMP) ## The fast part of the tests
 	$(BIN)/python -m pytest -q -n 2 -m 'not e2e'

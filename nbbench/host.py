@@ -33,6 +33,8 @@ class HostKind(StrEnum):
     ALIVE = "alive"  # most bytes of tensors alive at once, on the line that ran then
 
 
+TENSOR_KINDS = frozenset({HostKind.OPERATION, HostKind.MOVED, HostKind.ALIVE})
+
 MEMORY_UNIT = 2**20
 """Bytes to which MEMORY is rounded: allocations differ by hundreds of bytes from process to process, since
 Python keeps freed objects for the next of their kind."""
@@ -159,7 +161,8 @@ class HostWork:
     """The host work of one workload on one tree under one Python (3.11; '' for what tensors do while starting
     up, whichever Python runs); `error` says why there is none.
 
-    `repeated` says that it was recorded more than once, and `varies` what differed then.
+    `repeated` says that it was recorded more than once, and `varies` what differed then. `started` says that
+    what tensors do while starting up is among the counts.
     """
 
     workload: str
@@ -168,12 +171,26 @@ class HostWork:
     error: str = ""
     varies: tuple[HostSite, ...] = ()
     repeated: bool = False
+    started: bool = False
 
     def joined(self, starts: HostWork) -> HostWork:
         """With what tensors do while starting up."""
         more = {one.phase: one.counts for one in starts.phases}
         phases = tuple(HostPhase(one.phase, (*one.counts, *more.get(one.phase, ()))) for one in self.phases)
-        return replace(self, phases=phases, varies=tuple(sorted({*self.varies, *starts.varies})))
+        varies = tuple(sorted({*self.varies, *starts.varies}))
+        return replace(self, phases=phases, varies=varies, started=True)
+
+    def beside(self, other: HostWork) -> HostWork:
+        """What of it was recorded of a comparison's other side as well: Python's work, tensors', or both."""
+        kinds = set(HostKind)
+        if (self.started or not self.python) != (other.started or not other.python):
+            kinds -= TENSOR_KINDS
+        if bool(self.python) != bool(other.python):
+            kinds &= TENSOR_KINDS
+        if len(kinds) == len(HostKind):
+            return self
+        phases = [HostPhase(p.phase, tuple(c for c in p.counts if c.kind in kinds)) for p in self.phases]
+        return replace(self, phases=tuple(phases))
 
     def agreed(self, again: HostWork) -> HostWork:
         """This recording, knowing another one of the same tree: what differs between the two varies."""

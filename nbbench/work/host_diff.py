@@ -89,9 +89,11 @@ class HostDiff:
 def diff_host(base: HostWork, head: HostWork, match: LineMatch | None) -> list[HostDiff]:
     """Every metric of every phase that differs in any line.
 
-    A first run that changed by what the warm run changed is not told again. What does not repeat is left out.
+    A first run that changed by what the warm run changed is not told again. What does not repeat is left out,
+    and so is what was recorded of one side alone.
     """
     found: list[HostDiff] = []
+    base, head = base.beside(head), head.beside(base)
     if base.phases == head.phases:
         return found
     after = {one.phase: one for one in head.phases}

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from nbbench.subject.subjects.nanobragg.demo import BRANCH, write_demo
 
@@ -107,3 +110,8 @@ def plant(folder: Path) -> History:
     history = History(folder)
     history.git("reset", "--hard", "--quiet", BRANCH)
     return history
+
+
+def cases(names: Iterable[str], usual: Collection[str]) -> list[object]:
+    """The names as a test's parameters; those that are not `usual` are left to `make thorough`."""
+    return [name if name in usual else pytest.param(name, marks=pytest.mark.thorough) for name in names]

@@ -80,6 +80,7 @@ class TestCompiled:
         assert "--compiled is for a single commit" in done.stderr
 
 
+@pytest.mark.thorough
 class TestTimes:
     def test_asv_times_what_it_is_asked_for_alone(self, project):
         """Without NBBENCH_COMPILED everything is skipped."""

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from e2e_project import wait_until
-from planted_history import plant
+from planted_history import cases, plant
 from proof_branch import GEOMETRY, PROOF, SIMULATOR, SRC, plant_proof, wrong
 
 pytestmark = pytest.mark.e2e
@@ -20,7 +20,7 @@ def branch(new_project, tmp_path_factory):
     return project, made
 
 
-@pytest.mark.parametrize("name", PROOF)
+@pytest.mark.parametrize("name", cases(PROOF, {"peak", "moved", "quadratic"}))
 def test_the_gate_has_verdict_line_and_hunk(branch, name):
     project, made = branch
     ends = made.base, made.commits[name]

@@ -59,11 +59,13 @@ class TestGate:
         assert "grow as N² instead of as N, at nanobrag_torch/simulator.py:" in worse["sentence"]
         assert " _paired" in worse["sentence"]
 
+    @pytest.mark.thorough
     def test_other_words_for_the_same_loop_pass(self, branch):
         project, commits = branch
         document = project.told("gate", commits["linear"], commits["reworded"], "--policy", "work")
         assert document["outcome"] == "unchanged"
 
+    @pytest.mark.thorough
     def test_a_loop_that_is_linear_again_is_a_gain(self, branch):
         project, commits = branch
         document = project.told("gate", commits["quadratic"], commits["back"], "--policy", "work")

@@ -118,3 +118,17 @@ def test_what_a_line_imports_is_one_change_named_by_its_packages():
     ]
     said = evidence_sentences((diff.record,))
     assert said[1] == f"{MINE}:5 run: imports sym, num.ma, torch._fx, … 0 modules → 9 modules"
+
+
+@pytest.mark.parametrize("joined", [0, 1])
+def test_what_was_recorded_of_one_side_alone_is_no_difference(joined):
+    """`explain --bench` records tensors of what is asked for, and Python's work of the first workload."""
+    line = HostCount(HostKind.LINE, "a.py", 1, "f", "", 10)
+    moved = HostCount(HostKind.MOVED, "a.py", 1, "f", "add float64", 4096)
+    python = HostWork("w", "3.11", (HostPhase(Phase.CONSTRUCT, (line,)),))
+    tensors = HostWork("w", "", (HostPhase(Phase.CONSTRUCT, (moved,)),))
+    sides = [python, python.joined(tensors)]
+    assert diff_host(sides[joined], sides[1 - joined], None) == []
+    sides = [tensors, python.joined(tensors)]
+    assert diff_host(sides[joined], sides[1 - joined], None) == []
+    assert len(diff_host(python.joined(tensors), python.joined(HostWork("w", "")), None)) == 1
