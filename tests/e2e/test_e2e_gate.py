@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -226,7 +225,8 @@ class TestGate:
         """H13: the exact work is equal and on record, and nothing was timed."""
         document = project.told("gate", planted(10), planted(11), *TIMED, "--budget", "0.01s", expect=4)
         assert document["outcome"] == "inconclusive"
-        assert [one["reason"] for one in document["not_judged"]] == ["not measured"]
+        reasons = [one["reason"] for one in document["not_judged"]]
+        assert reasons.count("not measured") == 1 and set(reasons) <= {"not measured", "skipped"}
 
     def test_wrong_options(self, project):
         ends = (planted(10), planted(11))
@@ -237,15 +237,16 @@ class TestGate:
 
 
 @pytest.fixture(scope="module")
-def flagged(project, ledgers, new_project):
+def flagged(new_project):
     """The upcast of commit 7 and the trace of commit 12 block, and are acknowledged."""
     made = new_project("acknowledged")
-    shutil.copytree(project.root / "results" / "ledger", made.root / "results" / "ledger")
     for position, end in ((7, ()), (12, ("--expires", "30"))):
         before = planted(5 if position == 7 else 11)
         made.run("nbbench", "gate", before, planted(position), "--policy", "ledger", expect=3)
         accept = ("acknowledged", "-m", "needed for now", "--by", "Ada", *end)
-        made.run("nbbench", "flag", planted(position), *accept)
+        flags = made.told("regressions", "--open")["flags"]
+        for name in (f["event"]["id"] for f in flags if f["event"]["hi_commit"] == planted(position)):
+            made.run("nbbench", "flag", name, *accept)
     return made
 
 
@@ -282,9 +283,9 @@ class TestAcknowledged:
 
     def test_it_ends(self, flagged):
         folder = flagged.root / "results" / "decisions"
-        (path,) = (p for p in folder.iterdir() if json.loads(p.read_text())["expires"])
-        decision = json.loads(path.read_text())
-        path.write_text(json.dumps(decision | {"expires": "2020-01-01T00:00:00+00:00"}))
+        for path in list(folder.iterdir()):
+            if (decision := json.loads(path.read_text()))["expires"]:
+                path.write_text(json.dumps(decision | {"expires": "2020-01-01T00:00:00+00:00"}))
         told = flagged.told("gate", planted(11), planted(12), "--policy", "ledger", expect=3)
         assert told["outcome"] == "regressed"
 
