@@ -26,9 +26,9 @@ from tests.torture.secrets import harmless_text  # noqa: E402
 
 PARTS: dict[str, Callable[[bool], dict[str, object]]] = {
     "kills": lambda small: kills(6 if small else 100),
-    "captures": lambda small: killed_captures(3 if small else 30),
-    "disks": lambda small: full_disks(2 if small else 20),
-    "odd": lambda small: odd_files(28 if small else 400),
+    "captures": lambda small: killed_captures(3 if small else 20),
+    "disks": lambda small: full_disks(2 if small else 12),
+    "odd": lambda small: odd_files(28 if small else 300),
     "clocks": lambda small: clock_jumps(),
     "secrets": lambda small: harmless_text(4 if small else 100),
     "databases": lambda small: two_databases(2 if small else 10),
