@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from e2e_project import MACHINE, Project
 
+from tests.torture.tiny import ASV_CONF, git
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-CONF = {
-    "version": 1,
-    "project": "softfocus",
-    "repo": ".nbbench/subject.git",
-    "dvcs": "git",
-    "branches": ["trunk"],
-    "plugins": [".nbbench.asv_plugin"],
-    "environment_type": "nbbench",
-    "pythons": ["same"],
-    "benchmark_dir": "benchmarks",
-    "results_dir": "results",
-    "html_dir": "html",
-    "env_dir": ".nbbench/env",
-}
 PROFILE = """
 [tool.nbbench]
 plan = "FOCUS-1"
@@ -106,15 +93,6 @@ SLOW = "out = (out + out.roll(shift, 0)).clone().double().float() / 2"
 CULPRIT = 5  # of nine commits, counted from 1
 
 
-def git(folder: Path, *arguments: str) -> str:
-    who = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, env=clean | who, text=True
-    )
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="module")
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A package with a history of its own: nine commits, the fifth makes it slower."""
@@ -150,7 +128,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, hashes: tuple[Path, list[s
     root = folder / "project"
     suite = root / "benchmarks"
     suite.mkdir(parents=True)
-    (root / "asv.conf.json").write_text(json.dumps(CONF))
+    (root / "asv.conf.json").write_text(json.dumps(ASV_CONF | {"project": "softfocus"}))
     (root / "pyproject.toml").write_text(PROFILE)
     (suite / "__init__.py").write_text("")
     for name, text in (("workloads", WORKLOADS), ("suite", SUITE)):

@@ -13,9 +13,9 @@ COMMITS = 8
 BENCHMARKS = ("suite.track_revision", "suite.Values.track_twice", "suite.Values.time_nothing")
 SAMPLES = 3
 
-_CONF = {
+# Of a project that is not nanoBragg: all but its name.
+ASV_CONF = {
     "version": 1,
-    "project": "tiny",
     "repo": ".nbbench/subject.git",
     "dvcs": "git",
     "branches": ["trunk"],
@@ -88,7 +88,7 @@ def tiny_project(folder: Path, subject: Path) -> Project:
     root = folder / "project"
     suite = root / "benchmarks"
     suite.mkdir(parents=True)
-    (root / "asv.conf.json").write_text(json.dumps(_CONF))
+    (root / "asv.conf.json").write_text(json.dumps(ASV_CONF | {"project": "tiny"}))
     (root / "pyproject.toml").write_text(_PROFILE)
     (suite / "__init__.py").write_text("")
     (suite / "suite.py").write_text(_SUITE)
