@@ -61,11 +61,7 @@ class DataStep:
 
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """A run of one workload: its steps in order, and which value is its image, made by which step.
-
-    `figures` are the sum, the norm, the smallest and the largest element, in float64, of what the steps that
-    were asked for gave first, in the order asked for; empty where one of them is not finite.
-    """
+    """A run of one workload: its steps in order, and which value is its image, made by which step."""
 
     workload: str
     steps: tuple[DataStep, ...] = ()
@@ -73,7 +69,6 @@ class Dataflow:
     arguments: tuple[str, ...] = ()
     values: tuple[ValueDigest, ...] = ()
     image: tuple[int, int] = (-1, OUTSIDE)
-    figures: tuple[tuple[float, ...], ...] = ()
     error: str = ""
 
     def site(self, step: int) -> CallSite:

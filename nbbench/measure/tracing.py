@@ -23,17 +23,14 @@ def trace_workload(
     workload: str,
     *,
     keep: Sequence[int] = (),
-    weigh: Sequence[int] = (),
     folder: Path | None = None,
 ) -> Dataflow:
-    """Record a workload's dataflow, with the figures of the steps in `weigh`.
-
-    What the steps in `keep` gave goes to `folder` as float64, a file a step.
+    """Record a workload's dataflow; what the steps in `keep` gave goes to `folder` as float64, a file a step.
 
     Raises InconclusiveError when the workload or its process fails.
     """
     environment = open_tree(settings, server, commit)
-    asked = {"keep": list(keep), "weigh": list(weigh), "folder": str(folder or "")}
+    asked = {"keep": list(keep), "folder": str(folder or "")}
     target = "nbbench.measure.tracing:trace"
     answer = call(settings, server, environment, target, workload=workload, **asked)
     try:
@@ -45,7 +42,7 @@ def trace_workload(
     return found
 
 
-def trace(workload: str, keep: list[int], weigh: list[int], folder: str, path: str) -> None:
+def trace(workload: str, keep: list[int], folder: str, path: str) -> None:
     """In a process that holds the suite: the dataflow of one workload, as JSON at `path`."""
     from nbbench.measure.recording import failed_ledger, prepare, source_root, suite_cases  # these need torch
     from nbbench.probe.copies import alone
@@ -57,7 +54,7 @@ def trace(workload: str, keep: list[int], weigh: list[int], folder: str, path: s
     try:
         case = alone(suite_cases()[workload])
         alone(case.run)
-        found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep, weigh=weigh)
+        found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep)
         for step, values in kept.items():
             values.numpy().tofile(Path(folder) / str(step))
     except (Exception, SystemExit) as error:

@@ -124,25 +124,17 @@ def _first_difference(f: Figures) -> list[str]:
     """Where the values of a workload begin to differ on the way to its image, and why."""
     if not f["where"]:
         return [f"{f['workload']}: {_NO_LINE[f['reason']]}"]
-    far, name = _by(f["relative"]), " in ".join(filter(None, (f["op"], f["function"])))
-    run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
-    said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
+    name = " in ".join(filter(None, (f["op"], f["function"])))
+    said = f"{f['workload']}: values first differ at {f['where']} ({name}{_by(f['relative'])})"
     later = f"{plural(f['later'], 'operation')} later the image" if f["later"] else "which makes the image"
-    said += f", {later}{_by(f['image'], ' by ')}"
-    change = f": {f['before']}{' → ' if f['after'] else ''}{f['after']}" if f["before"] else ""
-    why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
-    if f["op_before"] not in ("", f["op"]):
-        why.append(f"{f['op_before']} before")
-    if f["rounded"]:
-        why.append(f"the last places alone differ before that: {f['rounded']}")
-    if f["origins"] > 1:
-        why.append(f"{plural(f['origins'] - 1, 'other place')} where values begin to differ")
-    return [f"{said}; {', '.join(why)}"]
+    change = f": {f['before']} → {f['after']}" if f["before"] else ""
+    was = f", {f['op_before']} before" if f["op_before"] not in ("", f["op"]) else ""
+    return [f"{said}, {later}{_by(f['image'], ' by ')}; {f['reason']}{change}{was}"]
 
 
 _NO_LINE = {
     "random numbers": "the images are equal with the seeds of random numbers pinned",
-    "another input": "the image comes from outside of torch, where nothing of it is seen",
+    "values": "the image comes from outside of torch, where nothing of it is seen",
 }
 
 

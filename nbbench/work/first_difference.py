@@ -16,11 +16,9 @@ class FirstReason(StrEnum):
 
     DTYPE = "dtype"
     ORDER = "order of summation"
-    INPUT = "another input"
+    RANDOM = "random numbers"
     PYTHON = "a value from Python"
     OPERATION = "another operation"
-    GONE = "an operation is gone"
-    RANDOM = "random numbers"
     VALUES = "values"
 
 
@@ -31,9 +29,8 @@ class FirstDifference:
     `where` is `path:line` in head, `was` the step's place in base ('' for none); both are empty where torch
     dispatched nothing that differs. `relative` and `image` are the largest changes of an element over the
     largest element (None: cannot be compared); the image is `later` operations behind. `before` and `after`
-    are what a dtype or a value was and is. `rounding` says that only the last places differ. The line ran
-    for the `iteration`th of `iterations` times. `origins` counts the lines where values begin to differ by
-    themselves.
+    are what a dtype or a value was and is. `figures_before` and `figures_after` are the sum, the norm, the
+    smallest and the largest element of what the step gave, in float64.
     """
 
     workload: str
@@ -41,7 +38,6 @@ class FirstDifference:
     relative: float | None = None
     before: str = ""
     after: str = ""
-    rounding: bool = False
     where: str = ""
     was: str = ""
     function: str = ""
@@ -49,11 +45,7 @@ class FirstDifference:
     op_before: str = ""
     image: float | None = None
     later: int = 0
-    iteration: int = 1
-    iterations: int = 1
-    origins: int = 1
-    rounded: str = ""  # what differed before it, but in the last places alone
-    figures_before: tuple[float, ...] = ()  # sum, norm, smallest and largest element, in float64
+    figures_before: tuple[float, ...] = ()
     figures_after: tuple[float, ...] = ()
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
 from nbbench.record.plain import noun_of
 from nbbench.words import Say
-from nbbench.work.dataflow_diff import DataflowDiff, Origins, StepFigures
+from nbbench.work.dataflow_diff import DataflowDiff, Origins
 from nbbench.work.first_difference import FirstDifference, FirstReason
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.line_match import LineMatch
@@ -83,74 +84,61 @@ def _find(
     workload: str,
     match: LineMatch | None,
 ) -> FirstDifference:
-    flows = [trace_workload(settings, server, commit, workload) for commit in ends]
-    diff = DataflowDiff(flows[0], flows[1], match)
+    from nbbench.work.first_reason import figures, judge_start, relative_change
+
+    base_flow, head_flow = (trace_workload(settings, server, commit, workload) for commit in ends)
+    diff = DataflowDiff(base_flow, head_flow, match)
     if diff.same_image:  # the ledgers' images differ, and these do not: their seeds are pinned
         return FirstDifference(workload, FirstReason.RANDOM)
-    found, figures = _look(settings, server, ends, diff)
-    limit = math.sqrt(found.relative or 0.0)
-    if not found.rounding or (found.image is not None and found.image <= limit):
-        return found
-    wider = diff.but_rounding(figures, limit)
-    if wider.start() is None:  # what is behind it differs by the same rounding
-        return found
-    more, _ = _look(settings, server, ends, wider)
-    return replace(more, rounded=f"{found.reason} at {found.where}")
-
-
-def _look(
-    settings: Settings, server: WarmServer, ends: tuple[Commit, Commit], diff: DataflowDiff
-) -> tuple[FirstDifference, tuple[StepFigures, StepFigures]]:
-    """Record the values around the start of a difference, and judge it."""
-    from nbbench.work.first_reason import judge_start, relative_change
-
     head, base = diff.start() or (None, None)
-    sides = (diff.base, diff.of_base, base), (diff.head, diff.of_head, head)
-    values: list[Values] = []
-    figures: list[StepFigures] = []
-    for commit, (flow, origins, start) in zip(ends, sides, strict=True):
-        keep = _to_keep(flow, origins, start)
-        weigh = sorted({*origins.unknown, *keep[:1]})
-        with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
-            place, names = Path(folder), [*keep, OUTSIDE]
-            again = trace_workload(
-                settings, server, commit, flow.workload, keep=names, weigh=weigh, folder=place
-            )
-            values.append(_values(place, names))
-        if replace(again, figures=()) != flow:
-            raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
-        figures.append(dict(zip(weigh, again.figures, strict=True)))
-    both, weighed = (values[0], values[1]), (figures[0], figures[1])
-    image = _finite(relative_change(both[0].get(OUTSIDE), both[1].get(OUTSIDE)))
+    sides = (base_flow, diff.of_base, base), (head_flow, diff.of_head, head)
+    before, after = (
+        _values(settings, server, commit, *side) for commit, side in zip(ends, sides, strict=True)
+    )
+    image = _finite(relative_change(before.get(OUTSIDE), after.get(OUTSIDE)))
     if head is None:
-        return FirstDifference(diff.head.workload, FirstReason.INPUT, image=image), weighed
-    site = diff.head.site(head)
-    old = diff.base.site(base) if base is not None and diff.same_site(base, head) else None
-    times = diff.iteration(head)
-    judged = judge_start(diff, base, head, both)
-    if judged.relative == math.inf and not judged.before:
-        judged = replace(judged, before="finite", after="not finite")
-    found = replace(
-        judged,
-        relative=_finite(judged.relative),
+        return FirstDifference(workload, FirstReason.VALUES, image=image)
+    found = judge_start(diff, base, head, (before, after))
+    if found.relative == math.inf and not found.before:
+        found = replace(found, before="finite", after="not finite")
+    site = head_flow.site(head)
+    old = base_flow.site(base) if base is not None and diff.same_site(base, head) else None
+    return replace(
+        found,
+        relative=_finite(found.relative),
         where=f"{site.path}:{site.line}" if site.path else "(benchmark)",
         was=f"{old.path}:{old.line}" if old and old.path else "",
         function=site.function,
         op=site.op,
         op_before=old.op if old else "",
         image=image,
-        later=max(diff.head.image[1] - head, 0),
-        iteration=times[0],
-        iterations=times[1],
-        origins=diff.places,
-        figures_before=tuple(weighed[0].get(base, ())) if base is not None and old else (),
-        figures_after=tuple(weighed[1].get(head, ())),
+        later=max(head_flow.image[1] - head, 0),
+        figures_before=figures(before.get(base)) if base is not None and old else (),
+        figures_after=figures(after.get(head)),
     )
-    return found, weighed
 
 
 def _finite(change: float | None) -> float | None:
     return change if change is not None and math.isfinite(change) else None
+
+
+def _values(
+    settings: Settings, server: WarmServer, commit: Commit, flow: Dataflow, found: Origins, start: int | None
+) -> Values:
+    """Record a side again, with the values of the steps that are wanted; OUTSIDE has the image.
+
+    Raises InconclusiveError where it computes something else than before.
+    """
+    import numpy as np
+
+    names = [*_to_keep(flow, found, start), OUTSIDE]
+    with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
+        place = Path(folder)
+        again = trace_workload(settings, server, commit, flow.workload, keep=names, folder=place)
+        if again != flow:
+            raise InconclusiveError(f"{flow.workload} on {commit.short} computes something else in each run")
+        there = (step for step in names if (place / str(step)).is_file())
+        return {step: np.fromfile(place / str(step), dtype=np.float64) for step in there}
 
 
 def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
@@ -160,17 +148,6 @@ def _to_keep(flow: Dataflow, found: Origins, start: int | None) -> list[int]:
     after = [step for step in found.unknown if step > start]
     shown = [start, *after[:_LOOKED_AT], *after[-_LOOKED_AT:]]
     before = [maker for step in shown for _, maker in flow.steps[step].inputs if maker != OUTSIDE]
-    wanted, room = [], _MOST_BYTES
-    for step in dict.fromkeys([*shown, *before]):
-        room -= 16 * flow.values[flow.steps[step].outputs[0]].size
-        if room < 0:
-            break
-        wanted.append(step)
-    return wanted
-
-
-def _values(folder: Path, steps: Sequence[int]) -> Values:
-    import numpy as np
-
-    there = (step for step in steps if (folder / str(step)).is_file())
-    return {step: np.fromfile(folder / str(step), dtype=np.float64) for step in there}
+    wanted = list(dict.fromkeys([*shown, *before]))
+    room = accumulate(16 * flow.values[flow.steps[step].outputs[0]].size for step in wanted)
+    return [step for step, used in zip(wanted, room, strict=True) if used <= _MOST_BYTES]
