@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from nbbench import units
@@ -36,6 +37,33 @@ def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
     return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
 
 
+def says_plainly(sentences: Mapping[str, str]) -> None:
+    """Register kinds of evidence that are one sentence, in which `{name}` stands for a figure."""
+    for kind, sentence in sentences.items():
+        _SENTENCES[kind] = partial(_formatted, sentence)
+
+
+def _formatted(sentence: str, f: Figures) -> list[str]:
+    return [sentence.format(**f)]
+
+
+says_plainly(
+    {
+        "same work": "the ledger is unchanged: same operations, same bytes",
+        "malloc": f"remedy: {MALLOC_REMEDY}",
+        "idle process": "a process that imports and does nothing changed: "
+        "what is imported differs, not what is computed",
+        "nothing": "neither work, allocator, setup nor the machine's load explains it",
+    }
+)
+
+
+@says("reference kernels")
+def _reference_kernels(f: Figures) -> list[str]:
+    moved = units.format_change(f["effect"])
+    return [f"the reference kernels, fixed programs timed beside these benchmarks, moved by {moved} with it"]
+
+
 @says("work")
 def _work(f: Figures) -> list[str]:
     """A ledger difference, largest lines named."""
@@ -62,11 +90,6 @@ def _work(f: Figures) -> list[str]:
     if f["more_lines"]:
         said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
     return said
-
-
-@says("same work")
-def _same_work(_: Figures) -> list[str]:
-    return ["the ledger is unchanged: same operations, same bytes"]
 
 
 @says("peak")
@@ -177,11 +200,6 @@ def _order(f: Figures) -> list[str]:
     return [f"{f['quantity']} of {f['scale']} grow {after} instead of {before}{where}"]
 
 
-@says("malloc")
-def _malloc(_: Figures) -> list[str]:
-    return [f"remedy: {MALLOC_REMEDY}"]
-
-
 @says("others")
 def _others(f: Figures) -> list[str]:
     before, after = f["before"], f["after"]
@@ -194,19 +212,3 @@ def _others(f: Figures) -> list[str]:
 @says("setup")
 def _setup(f: Figures) -> list[str]:
     return [f"{_SAMPLING.get(f['what'], f['what'])} changed at this step: {f['before']} → {f['after']}"]
-
-
-@says("reference kernels")
-def _reference_kernels(f: Figures) -> list[str]:
-    moved = units.format_change(f["effect"])
-    return [f"the reference kernels, fixed programs timed beside these benchmarks, moved by {moved} with it"]
-
-
-@says("idle process")
-def _idle_process(_: Figures) -> list[str]:
-    return ["a process that imports and does nothing changed: what is imported differs, not what is computed"]
-
-
-@says("nothing")
-def _nothing(_: Figures) -> list[str]:
-    return ["neither work, allocator, setup nor the machine's load explains it"]

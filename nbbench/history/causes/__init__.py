@@ -1,4 +1,5 @@
-"""Why an event happened: one file a cause, asked in the order of `FINDERS`.
+"""Why an event happened: one file a cause but for those that are counts of host work, asked in the order of
+`FINDERS`.
 
 A finder takes the facts of an event and gives its evidence, or None where it has nothing to say.
 What is exact is asked first, what was recorded beside the measurements next, `unexplained` last.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from nbbench.history.causes import (
     allocator,
@@ -15,11 +17,8 @@ from nbbench.history.causes import (
     dtype,
     failure,
     harness,
-    host_work,
     image,
-    imports,
     machine,
-    output,
     setup,
     unexplained,
     work,
@@ -34,9 +33,10 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.IMAGE, image.find),
     (Cause.DTYPE, dtype.find),
     (Cause.WORK, work.find),
-    (Cause.IMPORT, imports.find),
-    (Cause.OUTPUT, output.find),
-    (Cause.HOST, host_work.find),
+    *(
+        (counted, partial(Facts.host_work, cause=counted))
+        for counted in (Cause.IMPORT, Cause.OUTPUT, Cause.HOST)
+    ),
     (Cause.ENVIRONMENT, setup.find),
     (Cause.ALLOCATOR, allocator.find),
     (Cause.CONTENTION, contention.find),
