@@ -16,7 +16,7 @@ from nbbench.growth import ScaledWork
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
-from nbbench.host import PYTHON, HostWork
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
@@ -53,11 +53,11 @@ def load_history(
 
     @cache
     def host(tree: str) -> Mapping[str, HostWork]:
-        return kept_host(results_dir, tree, torch, PYTHON) if results_dir else {}
+        return kept_host(results_dir, tree, torch) if results_dir else {}
 
     @cache
     def scaled(tree: str) -> Mapping[str, ScaledWork]:
-        return kept_scales(results_dir, tree, torch, PYTHON) if results_dir else {}
+        return kept_scales(results_dir, tree, torch) if results_dir else {}
 
     return History(
         series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],

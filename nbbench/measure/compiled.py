@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 from nbbench.compiled import CompiledWork
@@ -22,16 +22,11 @@ from nbbench.measure.warm_runs import invoke
 from nbbench.model import Commit
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import kept_compiled
-from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 from nbbench.words import Say
 
 _SHARED = ("torch._dynamo", "torch._inductor.compile_fx")
 _TIMEOUT_S = 1200.0
-
-
-def known_compiled(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, CompiledWork]:
-    """The compiled work kept for a commit's tree, under this Python and the installed (or named) torch."""
-    return kept_compiled(settings.results_dir, commit.tree, torch or torch_version(), PYTHON)
 
 
 def workload_compiled(
@@ -41,7 +36,8 @@ def workload_compiled(
 
     A workload that was ended because of the machine is left out. Raises HostError without a C++ compiler.
     """
-    known = known_compiled(settings, commit)
+    torch = torch_version()
+    known = kept_compiled(settings.results_dir, commit.tree, torch)
     missing = [name for name in workloads if name not in known]
     if missing and subject_or_none(settings) is not None:
         if not (settings.root / "benchmarks" / "compiled.py").is_file():
@@ -62,9 +58,9 @@ def workload_compiled(
                     invoke(settings, server, environment, target, _TIMEOUT_S, workload=name)
                 except InconclusiveError as error:  # what compiled code did to its process is its error
                     failed = CompiledWork(name, PYTHON, error=str(error))
-                    path = ledger_path(settings.results_dir, commit.tree, torch_version())
+                    path = ledger_path(settings.results_dir, commit.tree, torch)
                     write_ledgers(
-                        path, commit.tree, commit.hash, torch_version(), {}, compiled={name: failed}
+                        path, LedgerFile(commit.tree, commit.hash, torch, {}, compiled={name: failed})
                     )
-        known = known_compiled(settings, commit)
+        known = kept_compiled(settings.results_dir, commit.tree, torch)
     return {name: known[name] for name in workloads if name in known}

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
+from nbbench.host import IMPORT_WORKLOAD, REPEATS, HostWork
 from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_tree
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.measure.warm_client import WarmServer
@@ -18,7 +18,7 @@ from nbbench.record.ledger_files import kept_host
 
 def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:
     """The host work kept for a commit's tree under this Python and the installed torch, or the named one."""
-    return kept_host(settings.results_dir, commit.tree, torch or torch_version(), PYTHON)
+    return kept_host(settings.results_dir, commit.tree, torch or torch_version())
 
 
 def counts_host(settings: Settings) -> bool:

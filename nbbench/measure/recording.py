@@ -34,7 +34,7 @@ from nbbench.probe.storages import freeze_present
 from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
-from nbbench.record.side_files import write_ledgers
+from nbbench.record.side_files import LedgerFile, write_ledgers
 from nbbench.workloads import Scale
 
 _REPEAT = 7
@@ -123,24 +123,19 @@ def save(
 
     `again` says that it was recorded before: what is kept then learns what does not repeat.
     """
+    file = LedgerFile(
+        os.environ.get("NBBENCH_TREE_ID", ""),
+        os.environ.get("ASV_COMMIT", ""),
+        version("torch").partition("+")[0],
+        {one.workload: one for one in ledgers},
+        {one.workload: one for one in host},
+        {one.workload: one for one in starts},
+        {one.scale: one for one in scaled},
+        {one.workload: one for one in compiled},
+    )
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
-    kept = {ledger.workload: ledger for ledger in ledgers}
-    counted = {one.workload: one for one in host}
-    scales = {one.scale: one for one in scaled}
-    made = {one.workload: one for one in compiled}
-    if path and (kept or counted or scales or made):
-        write_ledgers(
-            Path(path),
-            tree=os.environ.get("NBBENCH_TREE_ID", ""),
-            commit=os.environ.get("ASV_COMMIT", ""),
-            torch=version("torch").partition("+")[0],
-            ledgers=kept,
-            host=counted,
-            scaled=scales,
-            starts={one.workload: one for one in starts},
-            compiled=made,
-            again=again,
-        )
+    if path and (file.workloads or file.host or file.scaled or file.compiled):
+        write_ledgers(Path(path), file, again=again)
 
 
 def write(workloads: list[str], again: bool = False) -> dict[str, Ledger]:

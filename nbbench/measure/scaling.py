@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.growth import ScaledWork
-from nbbench.host import PYTHON
 from nbbench.measure.ledgers import ensure_kept, open_tree
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_client import WarmServer
@@ -35,7 +34,7 @@ def scaled_work(
     """
 
     def known(commit: Commit) -> dict[str, ScaledWork]:
-        kept = kept_scales(settings.results_dir, commit.tree, torch or torch_version(), PYTHON)
+        kept = kept_scales(settings.results_dir, commit.tree, torch or torch_version())
         found = ((one.name, one.values, kept.get(one.name)) for one in scales)
         return {name: one for name, values, one in found if one and (one.error or one.values == values)}
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
-from nbbench.host import HostWork
+from nbbench.host import PYTHON, HostWork
 from nbbench.ledger import Ledger
 from nbbench.record.asv_values import BadFileError
-from nbbench.record.side_files import ledger_path, read_ledgers
+from nbbench.record.side_files import LedgerFile, ledger_path, read_ledgers
+
+_Counted = TypeVar("_Counted", ScaledWork, CompiledWork)
+_Work = TypeVar("_Work", Ledger, HostWork, ScaledWork, CompiledWork)
 
 # How the end of memory or disk, or somebody's kill, reads; another run may well succeed.
 _MACHINE = re.compile(
@@ -56,40 +60,38 @@ def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
     return evidence_torch(counts, installed)
 
 
-def kept_host(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, HostWork]:
-    """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
-    try:
-        found = read_ledgers(ledger_path(results_dir, tree, torch)).host_under(python)
-    except BadFileError:
-        return {}
-    return {name: one for name, one in found.items() if not machine_failed(one)}
-
-
-def kept_scales(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, ScaledWork]:
-    """What the scales of a tree counted, by name, counted under this Python; see `kept_ledgers`."""
-    try:
-        found = read_ledgers(ledger_path(results_dir, tree, torch)).scaled
-    except BadFileError:
-        return {}
-    return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}
-
-
-def kept_compiled(results_dir: Path, tree: str, torch: str, python: str) -> Mapping[str, CompiledWork]:
-    """The compiled work of a tree on disk by workload, recorded under this Python; see `kept_ledgers`."""
-    try:
-        found = read_ledgers(ledger_path(results_dir, tree, torch)).compiled
-    except BadFileError:
-        return {}
-    return {name: one for name, one in found.items() if one.python == python and not machine_failed(one)}
-
-
 def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:
     """The ledgers of a tree on disk by workload, but for those that tell of the machine only."""
+    return _kept(results_dir, tree, torch, lambda file: file.ledgers)
+
+
+def kept_host(results_dir: Path, tree: str, torch: str) -> Mapping[str, HostWork]:
+    """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
+    return _kept(results_dir, tree, torch, lambda file: file.host_under(PYTHON))
+
+
+def kept_scales(results_dir: Path, tree: str, torch: str) -> Mapping[str, ScaledWork]:
+    """What the scales of a tree counted, by name, under this Python; see `kept_ledgers`."""
+    return _kept(results_dir, tree, torch, lambda file: _of_this_python(file.scaled))
+
+
+def kept_compiled(results_dir: Path, tree: str, torch: str) -> Mapping[str, CompiledWork]:
+    """The compiled work of a tree on disk by workload, recorded under this Python; see `kept_ledgers`."""
+    return _kept(results_dir, tree, torch, lambda file: _of_this_python(file.compiled))
+
+
+def _kept(
+    results_dir: Path, tree: str, torch: str, part: Callable[[LedgerFile], Mapping[str, _Work]]
+) -> dict[str, _Work]:
     try:
-        found = read_ledgers(ledger_path(results_dir, tree, torch)).ledgers
+        found = part(read_ledgers(ledger_path(results_dir, tree, torch)))
     except BadFileError:
         return {}
     return {name: one for name, one in found.items() if not machine_failed(one)}
+
+
+def _of_this_python(works: Mapping[str, _Counted]) -> dict[str, _Counted]:
+    return {name: one for name, one in works.items() if one.python == PYTHON}
 
 
 def lacking(results_dir: Path, tree: str, torch: str, workloads: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -33,6 +33,7 @@ from nbbench.record.plain import flat, noun_of
 _SCHEMA = 1
 _LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
+_SECTIONS = ("workloads", "host", "starts", "scaled", "compiled")
 
 _OF_TENSORS = tuple(f"{HOST_TRACK}{metric.name.lower()}_" for metric in OF_TENSORS)
 
@@ -150,60 +151,39 @@ def parse_records(data: bytes) -> tuple[list[ProcessRecord], int]:
     return records, bad
 
 
-def write_ledgers(
-    path: Path,
-    tree: str,
-    commit: str,
-    torch: str,
-    ledgers: Mapping[str, Ledger],
-    host: Mapping[str, HostWork] | None = None,
-    scaled: Mapping[str, ScaledWork] | None = None,
-    starts: Mapping[str, HostWork] | None = None,
-    compiled: Mapping[str, CompiledWork] | None = None,
-    *,
-    again: bool = False,
-) -> None:
-    """Write ledgers, host and compiled work and scales of a tree, keeping the others that the file has.
+def write_ledgers(path: Path, new: LedgerFile, *, again: bool = False) -> None:
+    """Write what was recorded of a tree, keeping the others that the file has.
 
-    `again` says that they were recorded before: what the file has stays, and learns what does not repeat.
+    `again` says that it was recorded before: what the file has stays, and learns what does not repeat.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        before = None
+        before = new
         with suppress(BadFileError):  # a damaged file can be measured again
             before = read_ledgers(path)
-        if before and (before.tree, before.torch) != (tree, torch):
-            raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
-        merged = _merged(before.workloads if before else {}, ledgers, again=again)
+        if (before.tree, before.torch) != (new.tree, new.torch):
+            raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {new.tree}")
         content = {
             "schema": _LEDGER_SCHEMA,
             "kind": LEDGER_KIND,
-            "tree": tree,
-            "commit": before.commit if before else commit,  # where this tree was first measured
-            "torch": torch,
-            "workloads": {name: flat(merged[name]) for name in sorted(merged)},
+            "tree": new.tree,
+            "commit": before.commit,  # where this tree was first measured
+            "torch": new.torch,
         }
-        counted = _merged(before.host if before else {}, host or {}, again=again)
-        started = _merged(before.starts if before else {}, starts or {}, again=again)
-        scales = {**(before.scaled if before else {}), **(scaled or {})}
-        made = {**(before.compiled if before else {}), **(compiled or {})}
-        sections = (("host", counted), ("starts", started), ("scaled", scales), ("compiled", made))
-        for section, found in sections:
-            if found:
-                content[section] = {name: flat(found[name]) for name in sorted(found)}
+        for section in _SECTIONS:
+            works = _merged(getattr(before, section), getattr(new, section), again=again)
+            if works or section == "workloads":
+                content[section] = {name: flat(works[name]) for name in sorted(works)}
         text = json.dumps(pack(content), separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):
             write_bytes(path, data)
 
 
-_Work = TypeVar("_Work", Ledger, HostWork)
-
-
-def _merged(old: Mapping[str, _Work], new: Mapping[str, _Work], *, again: bool) -> dict[str, _Work]:
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any], *, again: bool) -> dict[str, Any]:
     """The works of a file with new ones; those recorded `again` teach those that are there."""
     known = {name: old[name] for name in new if again and name in old and not old[name].error}
     return {**old, **new, **{name: one.agreed(new[name]) for name, one in known.items()}}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from nbbench.config import Settings
 from nbbench.errors import StoreError
-from nbbench.host import PYTHON, HostWork
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import Role, metric_of
@@ -76,7 +76,7 @@ def timed_work(
         seconds = times.seconds(workload) if times else {}
         for tree in [base.tree, *reversed(list(seconds))][:_TREES]:
             if tree not in known:
-                kept = kept_host(settings.results_dir, tree, torch, PYTHON)
+                kept = kept_host(settings.results_dir, tree, torch)
                 known[tree] = kept_ledgers(settings.results_dir, tree, torch), kept
             ledger, host = (side.get(workload) for side in known[tree])
             if tree in seconds and isinstance(ledger, Ledger) and not ledger.error:

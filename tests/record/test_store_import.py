@@ -22,7 +22,7 @@ from nbbench.model import Decision, FlagState, Status
 from nbbench.record import Store, importing, load
 from nbbench.record.decisions import write_decision
 from nbbench.record.load import import_results
-from nbbench.record.side_files import append_record, ledger_path, telemetry_path, write_ledgers
+from nbbench.record.side_files import LedgerFile, append_record, ledger_path, telemetry_path, write_ledgers
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def decision(**changes):
 
 def test_everything_is_imported(store, tree):
     append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
-    write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    write_ledgers(
+        ledger_path(tree, "a" * 40, "2.13"), LedgerFile("a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    )
     write_decision(tree / "decisions", decision())
     report = import_results(store, tree)
     assert (report.files_new, report.files_bad, report.results, report.series) == (10, [], 30, 3)
@@ -159,7 +161,9 @@ def test_a_benchmark_that_is_no_longer_declared_keeps_its_names(store, tree):
 def test_what_is_gone_from_the_tree_is_gone_from_the_database(store, tree, tmp_path):
     """D1: result files, telemetry, ledgers, decisions; what is left is what a fresh import gives."""
     append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
-    write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    write_ledgers(
+        ledger_path(tree, "a" * 40, "2.13"), LedgerFile("a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    )
     path = write_decision(tree / "decisions", decision())
     import_results(store, tree)
     (tree / "box" / "00000003-py3.11.json").unlink()
