@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench import units
-from nbbench.capture.assertions import checks_of
-from nbbench.capture.figures import figures_of, times
+from nbbench.capture.figures import checks_of, figures_of, times
 from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.test_records import read_test_records
 from nbbench.captured import (
@@ -35,8 +34,7 @@ from nbbench.measure.ledgers import known_ledgers, record_ledgers
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Cause, Commit
 from nbbench.report.capture import RECORDS
-from nbbench.subject.presets import find_preset
-from nbbench.subject.profile import CaptureWorkload, load_profile
+from nbbench.subject.profile import CaptureWorkload, find_preset, load_profile
 from nbbench.subject.repository import describe, open_subject
 from nbbench.workloads import suite_workloads
 

@@ -18,7 +18,7 @@ from nbbench.disturbance import busy_load
 from nbbench.errors import UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.record.redact import (
     influences,
     redact_argv,
@@ -30,7 +30,7 @@ from nbbench.record.redact import (
 from nbbench.record.stamp import create_folder
 from nbbench.report import capture as pages
 from nbbench.report.capture_page import summary_md
-from nbbench.subject.presets import Preset
+from nbbench.subject.profile import Preset
 
 _PLUGIN = "nbbench_evidence"
 _PLUGIN_FOLDER = Path(nbbench.__file__).parent / "capture" / "evidence_plugin"

@@ -70,8 +70,8 @@ def capture(
     from nbbench.capture.logs import Screen
     from nbbench.capture.run import run_capture
     from nbbench.capture.session import CaptureRequest
-    from nbbench.record.folders import remember_place
-    from nbbench.subject.presets import find_preset
+    from nbbench.record.evidence_folder import remember_place
+    from nbbench.subject.profile import find_preset
 
     checkout = options.folder(subject, "--subject names the subject's checkout").resolve()
     settings = _settings(app, checkout)

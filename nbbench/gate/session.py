@@ -16,8 +16,14 @@ from nbbench.gate.unseen import CountedWork
 from nbbench.measure.pair import SIDES, Pair
 from nbbench.metrics import Better, Metric, Role
 from nbbench.model import Phase
-from nbbench.stats.fdr import e_select
-from nbbench.stats.paired import EQUIVALENCE_ALPHA, PairDecision, PairEvidence, estimate_pairs, look_at_pairs
+from nbbench.stats.paired import (
+    EQUIVALENCE_ALPHA,
+    PairDecision,
+    PairEvidence,
+    e_select,
+    estimate_pairs,
+    look_at_pairs,
+)
 
 CONFIRM_ROUNDS = 3
 """Fresh rounds, from a new warm server, whose median has to lie beyond the floor as well."""

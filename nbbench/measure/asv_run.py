@@ -20,7 +20,7 @@ from nbbench.measure.kernel import end_with_parent, kept_awake
 from nbbench.measure.process_env import asv_process_environment
 from nbbench.model import Commit
 from nbbench.record.atomic import write_text
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.units import format_clock
 from nbbench.words import last_line
 

@@ -14,7 +14,7 @@ from nbbench.errors import UsageError
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.record import Store
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.subject.repository import Subject, describe
 from nbbench.subject.selection import select, spread
 

@@ -146,7 +146,7 @@ class PairedRunner:
                 argv = ["run", suite, series.id, "{}", "None", str(result)]
                 if series.cold:
                     asked = {"benchmark_dir": suite, "benchmark": series.id, "path": str(result)}
-                    argv = ["call", "nbbench.probe.cold:time_statement", json.dumps(asked)]
+                    argv = ["call", "nbbench.probe.slices:time_statement", json.dumps(asked)]
 
                 def run(side: str) -> warm_client.JobOutcome:
                     return self.server.run(argv, **surroundings(side))

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from nbbench.dataflow import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
-from nbbench.probe.backward import in_backward
 from nbbench.probe.copies import alone
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
+from nbbench.probe.places import in_backward
 from nbbench.probe.traffic import TrafficLedger
 from nbbench.probe.workload import repeatable
 

@@ -10,8 +10,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbbench.capture.assertions import compare
-from nbbench.capture.figures import figures_of, parse_figures
+from nbbench.capture.figures import compare, figures_of, parse_figures
 from nbbench.capture.findings import judged
 from nbbench.capture.test_records import parse_test_records
 from nbbench.captured import RunOutcome, TestRecord, TestRun

@@ -16,7 +16,7 @@ from nbbench.capture.guards import (
     violations,
 )
 from nbbench.config import checkout_settings
-from nbbench.subject.presets import find_preset
+from nbbench.subject.profile import find_preset
 from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 CPU = find_preset(checkout_settings(Path("nowhere")), "cpu-perf")

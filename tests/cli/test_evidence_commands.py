@@ -10,7 +10,7 @@ import pytest
 from evidence_samples import metrics, run_metadata, write_evidence
 
 from nbbench.config import load_settings
-from nbbench.record.folders import evidence_folders
+from nbbench.record.evidence_folder import evidence_folders
 
 REPORTS = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001"
 MET = "1 of 1 criterion met; measured on m"
