@@ -1,4 +1,5 @@
-"""Figures that tests print: bandwidths, times, ratios, memory, throughput, each with its source line.
+"""Figures that tests print: bandwidths, times, ratios, memory, throughput, each with its source line; and
+what they assert, from pytest's own account of what held and what did not.
 
 Only what is plainly a figure counts: a number with a known unit, or `label: number` at the end of a
 line. Numbers inside words, versions, paths and counters of the subject's chatter are left alone.

@@ -124,9 +124,8 @@ def _settings(app: App, checkout: Path) -> Settings:
 def _emit(app: App, folder: Path, done: Capture) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
-    from nbbench.report.capture import capture_status
+    from nbbench.report.capture import capture_status, sentences
     from nbbench.report.capture_page import verdict_line
-    from nbbench.report.capture_sentences import sentences
 
     found, status = done.findings, capture_status(done)
     payload = {

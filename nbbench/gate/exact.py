@@ -15,9 +15,8 @@ from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
-from nbbench.measure.host import counts_host, known_host, workload_host
+from nbbench.measure.counts import counts_host, known_host, scaled_work, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
-from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
@@ -30,9 +29,8 @@ from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.repeats import recorded_again
 from nbbench.work.scaling import OrderChange, diff_orders
-from nbbench.work.work import line_match, source_diff, source_place
+from nbbench.work.work import line_match, recorded_again, source_diff, source_place
 from nbbench.workloads import suite_workloads
 
 _NOTHING = HostWork("", "")

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from nbbench.budget import Budget
 from nbbench.gate.session import CHECK_S, GateSession
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries, PairedRunner
-from nbbench.measure.slices import Sample
 from nbbench.model import EvidenceRecord
 
 RETRIES = 2

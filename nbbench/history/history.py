@@ -1,4 +1,4 @@
-"""Import what is new, detect over everything, attach flags."""
+"""Import what is new, detect over everything, attach flags; an event by its id, and its two commits."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbbench.config import ImageTolerance, Settings
+from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.order import CommitOrder
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
+from nbbench.measure.ledgers import known_ledgers, ledger_torch
 from nbbench.measure.process_env import installed_torch
-from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
+from nbbench.model import Commit, Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
+from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import evidence_torch, kept_host, kept_scales
-from nbbench.record.refresh import import_all, no_results, order_notes
+from nbbench.record.refresh import import_all, no_results, open_store, order_notes
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
-if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does without
+if TYPE_CHECKING:
     from nbbench.history.changes import History
     from nbbench.history.confirmed import Repeats
     from nbbench.history.setups import Setups
+
 
 RULES = 16
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
@@ -183,3 +187,33 @@ def nothing_judged(store: Store) -> bool:
 def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:
     """Flags of a plan item in their present state."""
     return attach_flags(events, store.decisions(), plan, store.commits())
+
+
+def find_event(settings: Settings, name: str) -> Event | None:
+    """The event of this id, the database brought up to date first."""
+    with open_store(settings) as store:
+        return next((e for e in up_to_date(settings, store) if e.id == name), None)
+
+
+def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
+    """The commit before an event's range that there is something to compare with, and the range's last.
+
+    That is the last one which is not known to be broken; without a subject to record with, the
+    last one whose ledgers hold figures. Raises UsageError when the event is not of this branch.
+    """
+    with open_store(settings) as store:  # an event may end at a commit beside the measured paths
+        commits = store.commits()
+    places = {c.hash: i for i, c in enumerate(commits)}
+    if event.lo_commit not in places or event.hi_commit not in places:
+        raise UsageError(f"event {event.id!r} is not of this branch", hint="give two commits")
+    before = commits[: places[event.lo_commit]]
+    records = subject_or_none(settings) is not None
+    torch = ledger_torch(settings, before, lambda _: None)
+    runs = (c for c in reversed(before) if _runs(known_ledgers(settings, c, torch), unknown=records))
+    base = next(runs, before[-1] if before else commits[0])
+    return base, commits[places[event.hi_commit]]
+
+
+def _runs(kept: Mapping[str, Ledger], *, unknown: bool) -> bool:
+    """Whether any workload runs, by what is on record; `unknown` where nothing is."""
+    return any(not one.error for one in kept.values()) if kept else unknown

@@ -12,7 +12,7 @@ from nbbench.config import Settings
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import Ledger, TreeHunk
-from nbbench.measure.host import bare_server
+from nbbench.measure.counts import bare_server
 from nbbench.measure.ledgers import open_folder, tree_folder
 from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_client import WarmServer

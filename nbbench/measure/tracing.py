@@ -13,7 +13,7 @@ from nbbench.measure.ledgers import open_tree
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import call
 from nbbench.model import Commit, to_plain
-from nbbench.record.plain import noun_of
+from nbbench.record.packed import noun_of
 
 
 def trace_workload(

@@ -1,4 +1,6 @@
-"""The subject's line that asked for an operation, found on the stack."""
+"""The subject's line that asked for an operation, found on the stack; in autograd's backward pass the forward
+line that it answers.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Base and head are both set up and then run slices of some 30 ms in turn, so that whatever the machine does for
 longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers go through a pipe;
-nbbench/measure/slices.py is the other end.
+nbbench/measure/pair.py is the other end. Start-up statements are timed once, in a process that has not
+imported the subject.
 """
 
 from __future__ import annotations

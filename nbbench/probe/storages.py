@@ -1,4 +1,6 @@
-"""The life of storages while a ledger records: who made them, and how much is alive at once."""
+"""The life of storages while a ledger records: who made them, how much is alive at once, and what a perfect
+fusion of the whole would move (docs/ledger.md, "Fused bytes").
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an evidence folder back, whoever made it: a capture, an export, a person."""
+"""Which evidence folders there are, and reading one back, whoever made it: a capture, an export, a person."""
 
 from __future__ import annotations
 

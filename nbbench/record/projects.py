@@ -1,4 +1,6 @@
-"""Which project a results tree belongs to: histories of several live side by side and never mix."""
+"""Which project a results tree belongs to: histories of several live side by side and never mix;
+and of which machine the figures are that are shown.
+"""
 
 from __future__ import annotations
 

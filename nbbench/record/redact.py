@@ -264,7 +264,12 @@ _MAX_LINE = 131_072
 
 
 class SecretFilter:
-    """Give it the output of a program piece by piece; `flush` at the end gives what was held back."""
+    """Takes credentials out of a stream of bytes, in constant memory; `flush` gives what was held back.
+
+    What is given out is what `redact_text` makes of the same lines; every other byte passes as it is, UTF-8
+    or not. A line is given out when it is complete; one without end goes out in parts, none of which ends
+    inside of a credential or between a credential and the words that give it away.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         secrets = secret_values(environ)

@@ -27,8 +27,7 @@ from nbbench.ledger import IMAGE, Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
-from nbbench.record.packed import pack, unpack
-from nbbench.record.plain import flat, noun_of
+from nbbench.record.packed import flat, noun_of, pack, unpack
 
 _SCHEMA = 1
 _LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out

@@ -23,8 +23,7 @@ from nbbench.stats.noise import (
     loudness,
     white_noise,
 )
-from nbbench.stats.null_model import critical_value, max_p_value
-from nbbench.stats.scan import pick, scan
+from nbbench.stats.scan import critical_value, max_p_value, pick, scan
 from nbbench.stats.segments import MEDIAN_SIGMA, Levels, segments
 from nbbench.stats.short_levels import IntArray, ShortLevel, find_short_levels
 

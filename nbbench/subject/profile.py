@@ -1,4 +1,4 @@
-"""What nbbench knows of the package that it measures: its profile.
+"""What nbbench knows of the package that it measures: its profile, presets among it.
 
 A profile is data (TOML): one that comes with nbbench (`subjects/NAME/profile.toml`), chosen by
 `[tool.nbbench] subject = "NAME"`, or a table `[tool.nbbench.subject]` in the project's pyproject.toml.
@@ -90,6 +90,16 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a guarded run is started with.
+
+    The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
+    adds another, which may start from an existing one with `extends`:
+
+        [tool.nbbench.presets.vec-wide]
+        extends = "cpu-perf"
+        cluster = "CLUSTER-VEC-002"
+        command = ["pytest", "-vv", "tests/test_wide.py"]
+        timeout_s = 1800
+        environment = { PYTEST_ADDOPTS = "--maxfail=1 --timeout=1800 --durations=0" }
 
     `environment` is set for the command, `timeout_s` ends it, `command` runs when none is
     given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype audit of the

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.dataflow import OUTSIDE, Dataflow
-from nbbench.work.dataflow_diff import DataflowDiff
-from nbbench.work.first_difference import FirstDifference, FirstReason
+from nbbench.work.dataflow_diff import DataflowDiff, FirstDifference, FirstReason
 
 Values = Mapping[int, NDArray[np.float64]]
 """What some steps gave, in float64 and in logical order; the image under OUTSIDE."""
@@ -93,7 +92,7 @@ def relative_change(before: NDArray[np.float64] | None, after: NDArray[np.float6
     return float(np.abs(two - one).max() / max(whole.max(), np.abs(two).max()))
 
 
-def figures(values: NDArray[np.float64] | None) -> tuple[float, ...]:
+def step_figures(values: NDArray[np.float64] | None) -> tuple[float, ...]:
     """The sum, the norm, the smallest and the largest element; empty where there is none, or not finite."""
     if values is None or not values.size:
         return ()

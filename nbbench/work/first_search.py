@@ -24,10 +24,9 @@ from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
-from nbbench.record.plain import noun_of
+from nbbench.record.packed import noun_of
 from nbbench.words import Say
-from nbbench.work.dataflow_diff import DataflowDiff, Origins
-from nbbench.work.first_difference import FirstDifference, FirstReason
+from nbbench.work.dataflow_diff import DataflowDiff, FirstDifference, FirstReason, Origins
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.line_match import LineMatch
 
@@ -84,7 +83,7 @@ def _find(
     workload: str,
     match: LineMatch | None,
 ) -> FirstDifference:
-    from nbbench.work.first_reason import figures, judge_start, relative_change
+    from nbbench.work.first_reason import judge_start, relative_change, step_figures
 
     base_flow, head_flow = (trace_workload(settings, server, commit, workload) for commit in ends)
     diff = DataflowDiff(base_flow, head_flow, match)
@@ -113,8 +112,8 @@ def _find(
         op_before=old.op if old else "",
         image=image,
         later=max(head_flow.image[1] - head, 0),
-        figures_before=figures(before.get(base)) if base is not None and old else (),
-        figures_after=figures(after.get(head)),
+        figures_before=step_figures(before.get(base)) if base is not None and old else (),
+        figures_after=step_figures(after.get(head)),
     )
 
 

@@ -15,7 +15,7 @@ from nbbench.config import Settings
 from nbbench.growth import ScaledWork
 from nbbench.host import HostKind, HostMetric, HostWork
 from nbbench.ledger import ImageChange, Ledger, TreeHunk
-from nbbench.measure.host import known_host
+from nbbench.measure.counts import known_host
 from nbbench.measure.subsets import SubsetRecorder
 from nbbench.metrics import LEDGER_METRICS
 from nbbench.stats.minimal_set import TooManyTests, Trial, shrinking_sets

@@ -10,11 +10,11 @@ from __future__ import annotations
 from nbbench.cli import main
 from nbbench.gate import bisect, session
 from nbbench.gate import rounds as gate_rounds
-from nbbench.measure import paired, slices
+from nbbench.measure import pair, paired
 
 if __name__ == "__main__":
     bisect.ALPHA = 0.05
     paired.ROUNDS_PER_SERVER = session.MAX_ROUNDS
-    slices.SLICE_S = 0.005
+    pair.SLICE_S = 0.005
     gate_rounds.RETRIES = 0
     main()

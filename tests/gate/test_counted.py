@@ -17,9 +17,8 @@ from nbbench.gate.rounds import Tally, run_rounds
 from nbbench.gate.session import CHECK_PAIRS, MAX_ROUNDS, MOST_CHECKED, GateSession, SeriesState
 from nbbench.gate.unseen import Changed, CountedWork, Hidden, Unseen
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostCount, HostKind, HostPhase, HostWork
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.model import Outcome, Phase
 from nbbench.report.gate_sentences import report_sentence
 from nbbench.stats.paired import look_at_pairs

@@ -13,9 +13,8 @@ from nbbench.budget import Budget
 from nbbench.gate.judge import series_verdict, without_base
 from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
 from nbbench.gate.session import CRASHES, GateSession, SeriesState
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.model import NotJudged, NotJudgedReason, Outcome
 from nbbench.report.gate_sentences import evidence_text
 

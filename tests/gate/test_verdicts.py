@@ -23,8 +23,7 @@ from nbbench.gate.judge import (
 from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.host import HostMetric
 from nbbench.ledger import BYTES_PER_OPERATION
-from nbbench.measure.pair import Pair
-from nbbench.measure.slices import Sample
+from nbbench.measure.pair import Pair, Sample
 from nbbench.metrics import Better, metric_of
 from nbbench.model import Cause, EvidenceRecord, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
 from nbbench.report.gate import figures

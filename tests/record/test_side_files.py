@@ -25,7 +25,7 @@ from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
 from nbbench.record import side_files
 from nbbench.record.asv_values import BadFileError
-from nbbench.record.plain import flat
+from nbbench.record.packed import flat
 from nbbench.record.side_files import (
     LedgerFile,
     append_record,
@@ -325,7 +325,7 @@ assert {n for n in sys.modules if n.startswith("nbbench")} == {
     "nbbench", "nbbench.compiled", "nbbench.errors", "nbbench.growth", "nbbench.host",
     "nbbench.ledger", "nbbench.model",
     "nbbench.record", "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.packed",
-    "nbbench.record.plain",
+    "nbbench.record.packed",
     "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

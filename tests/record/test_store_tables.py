@@ -14,7 +14,7 @@ from nbbench.errors import StoreError
 from nbbench.model import NotJudged
 from nbbench.record import Store, schema, tables
 from nbbench.record.database_url import parse_url
-from nbbench.record.load import import_results
+from nbbench.record.refresh import import_results
 
 
 def execute(url, *statements):

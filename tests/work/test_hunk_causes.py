@@ -13,7 +13,7 @@ from nbbench.host import HostCount, HostKind, HostMetric, HostPhase, HostWork
 from nbbench.ledger import Hunk, TreeHunk
 from nbbench.model import Phase
 from nbbench.report.blocks import Bullets, Table
-from nbbench.report.hunks import hunk_blocks, hunk_payload
+from nbbench.report.exact_work import hunk_blocks, hunk_payload
 from nbbench.work import hunks as searching
 from nbbench.work.host_diff import diff_host
 from nbbench.work.hunk_causes import HunkSearch, hunk_targets

@@ -17,7 +17,7 @@ import numpy as np
 
 from nbbench.history.causes.machine import explains
 from nbbench.history.changes import SERIES_ALPHA
-from nbbench.history.siblings import MeasuredBeside, Siblings
+from nbbench.history.confirmed import MeasuredBeside, Siblings
 from nbbench.model import SeriesKey
 from nbbench.stats.canary import canary_jump, disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, series_alpha

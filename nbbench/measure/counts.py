@@ -1,0 +1,161 @@
+"""A commit's host work, scales and compiled work: from the side files, or recorded now in warm processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+
+from nbbench.compiled import CompiledWork
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, UsageError
+from nbbench.growth import ScaledWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
+from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_folder, open_tree, tree_folder
+from nbbench.measure.process_env import (
+    compiled_environment,
+    require_compiler,
+    server_environment,
+    torch_version,
+    tree_environment,
+)
+from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_runs import invoke, warm_server
+from nbbench.model import Commit
+from nbbench.record.branch import subject_or_none
+from nbbench.record.ledger_files import kept_compiled, kept_host, kept_scales
+from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
+from nbbench.words import Say
+from nbbench.workloads import Scale
+
+
+def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:
+    """The host work kept for a commit's tree under this Python and the installed torch, or the named one."""
+    return kept_host(settings.results_dir, commit.tree, torch or torch_version())
+
+
+def counts_host(settings: Settings) -> bool:
+    """Whether the suite records host work: its module host.py does."""
+    return (settings.root / "benchmarks" / "host.py").is_file()
+
+
+def workload_host(
+    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], say: Callable[[str], None]
+) -> list[Mapping[str, HostWork]]:
+    """The host work of these workloads, and of importing, at each commit; what is missing is recorded.
+
+    The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
+    process fails is said and has what was kept for it.
+    """
+    asked = IMPORT_WORKLOAD, *workloads
+    known = ((commit, known_host(settings, commit)) for commit in commits)
+    missing = {c: [name for name in asked if name not in kept or not kept[name].python] for c, kept in known}
+    record_host_work(settings, {commit: names for commit, names in missing.items() if names}, say)
+    return [known_host(settings, commit) for commit in commits]
+
+
+def record_host_work(
+    settings: Settings,
+    wanted: Mapping[Commit, Sequence[str]],
+    say: Callable[[str], None],
+    *,
+    again: bool = False,
+) -> None:
+    """Record the host work of these workloads of each commit, and of importing.
+
+    `again` is for what is on record already: it tells what does not repeat.
+    """
+    if not wanted:
+        return
+    with closing(bare_server()) as server:
+        progress = TreeProgress(say, "host work", len(wanted))
+        for commit, names in wanted.items():
+            progress.begin(commit)
+            try:
+                ensure_kept(settings, commit)
+                environment = open_tree(settings, server, commit, bare=True)
+                asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
+                for _ in range(REPEATS if again else 1):
+                    invoke(settings, server, environment, "benchmarks.host:write", **asked)
+            except InconclusiveError as error:
+                say(f"{commit.short}: {error}")
+
+
+def bare_server() -> WarmServer:
+    """A server for counting host work: it holds nothing but torch, and hashes alike each time."""
+    return WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
+
+
+def scaled_work(
+    settings: Settings,
+    commits: Sequence[Commit],
+    scales: Sequence[Scale],
+    *,
+    torch: str = "",
+    say: Say,
+    server: WarmServer | None = None,
+) -> list[dict[str, ScaledWork]]:
+    """What these scales count at each commit, by name; what is missing is recorded where there is a subject.
+
+    Kept ones count if they were recorded with the values that the suite declares now. A commit whose process
+    fails is said and has what was kept for it.
+    """
+
+    def known(commit: Commit) -> dict[str, ScaledWork]:
+        kept = kept_scales(settings.results_dir, commit.tree, torch or torch_version())
+        found = ((one.name, one.values, kept.get(one.name)) for one in scales)
+        return {name: one for name, values, one in found if one and (one.error or one.values == values)}
+
+    missing = [commit for commit in commits if len(known(commit)) < len(scales)]
+    if missing and subject_or_none(settings) is not None:
+        with warm_server(server) as warm:
+            for number, commit in enumerate(missing, start=1):
+                say(f"scaling [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+                names = [one.name for one in scales if one.name not in known(commit)]
+                try:
+                    ensure_kept(settings, commit)
+                    target = "nbbench.measure.recording:write_scaled"
+                    invoke(settings, warm, open_tree(settings, warm, commit), target, scales=names)
+                except InconclusiveError as error:
+                    say(f"{commit.short}: {error}")
+    return [known(commit) for commit in commits]
+
+
+_SHARED = ("torch._dynamo", "torch._inductor.compile_fx")
+_TIMEOUT_S = 1200.0
+
+
+def workload_compiled(
+    settings: Settings, commit: Commit, workloads: Sequence[str], say: Say
+) -> dict[str, CompiledWork]:
+    """The compiled work of these workloads at a commit; with a subject, what is missing is recorded.
+
+    A workload that was ended because of the machine is left out. Raises HostError without a C++ compiler.
+    """
+    torch = torch_version()
+    known = kept_compiled(settings.results_dir, commit.tree, torch)
+    missing = [name for name in workloads if name not in known]
+    if missing and subject_or_none(settings) is not None:
+        if not (settings.root / "benchmarks" / "compiled.py").is_file():
+            raise UsageError(
+                "this suite has no benchmarks/compiled.py", hint="docs/ledger.md has what it holds"
+            )
+        require_compiler()
+        ensure_kept(settings, commit)
+        with closing(WarmServer(compiled_environment(server_environment()), preload=_SHARED)) as server:
+            folder = tree_folder(settings, commit)
+            environment = tree_environment(settings, commit.tree, folder, commit=commit.hash)
+            environment = compiled_environment(environment, server.scratch)
+            open_folder(settings, server, environment, bare=True)
+            for number, name in enumerate(missing, start=1):
+                say(f"compiling [{number}/{len(missing)}] {name} of {commit.short}: half a minute or more")
+                try:
+                    target = "benchmarks.compiled:write"
+                    invoke(settings, server, environment, target, _TIMEOUT_S, workload=name)
+                except InconclusiveError as error:  # what compiled code did to its process is its error
+                    failed = CompiledWork(name, PYTHON, error=str(error))
+                    path = ledger_path(settings.results_dir, commit.tree, torch)
+                    write_ledgers(
+                        path, LedgerFile(commit.tree, commit.hash, torch, {}, compiled={name: failed})
+                    )
+        known = kept_compiled(settings.results_dir, commit.tree, torch)
+    return {name: known[name] for name in workloads if name in known}
