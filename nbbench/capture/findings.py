@@ -229,7 +229,7 @@ def _dtype_audit(
     """
     if not probe or capture.outcome not in _AUDITED or not find_preset(settings, capture.preset).dtype_audit:
         return None, []
-    from nbbench.work.dtypes import dtype_snapshot
+    from nbbench.work.audits import dtype_snapshot
 
     try:
         found = dtype_snapshot(settings, describe(open_subject(settings), capture.commit), say=say)

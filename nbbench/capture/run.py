@@ -16,8 +16,7 @@ from typing import TypeVar
 
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
 from nbbench.capture.guards import is_isolated, is_pytest
-from nbbench.capture.session import CaptureRequest, Session, load_text
-from nbbench.capture.snapshots import package_changes, tree_changes
+from nbbench.capture.session import CaptureRequest, Session, load_text, package_changes, tree_changes
 from nbbench.capture.test_records import copy_record, keep_trace, read_test_records
 from nbbench.captured import Capture, RunOutcome, TestRun
 from nbbench.config import Settings

@@ -90,7 +90,7 @@ def gate(
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
     from nbbench.gate.calibration import calibrate
     from nbbench.report.gate_sentences import evidence_text
-    from nbbench.report.records import calibration_blocks
+    from nbbench.report.run_view import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
     if head is not None:

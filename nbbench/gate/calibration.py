@@ -28,8 +28,8 @@ from nbbench.model import Commit, EvidenceRecord, to_plain
 from nbbench.probe.resources import usable_threads
 from nbbench.record.atomic import ensure_writable, write_text
 from nbbench.record.projects import machine_name
+from nbbench.stats.noise import mad_sigma
 from nbbench.stats.paired import noise_floor
-from nbbench.stats.summary import mad_sigma
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import Say
 

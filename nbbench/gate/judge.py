@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import median
 
 from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
-from nbbench.gate.session import CHECK_PAIRS, SeriesState
+from nbbench.gate.rounds import CHECK_PAIRS, SeriesState
 from nbbench.history.causes.facts import SAME_WORK, work_record
 from nbbench.host import HostMetric, host_cause, host_series
 from nbbench.measure.pair import SIDES

@@ -18,8 +18,7 @@ from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference
 from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
-from nbbench.gate.rounds import Tally, run_rounds
-from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
+from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring
@@ -38,7 +37,7 @@ from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.projects import machine_name
 from nbbench.record.refresh import open_store
-from nbbench.subject.equal_code import only_words_changed
+from nbbench.subject.hunks import only_words_changed
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from nbbench.disturbance import Disturbance, mean_disturbance
-from nbbench.history.causes.facts import SetupChange
+from nbbench.history.causes.facts import SetupChange, setup_changes
 from nbbench.history.changes import History
 from nbbench.history.order import CommitOrder
-from nbbench.history.setups import setup_changes
 from nbbench.history.telemetry import machine_jump
 from nbbench.host import IMPORT_WORKLOAD
 from nbbench.ledger import Ledger

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
 from nbbench.growth import ScaledWork
+from nbbench.history.causes.facts import Setups
 from nbbench.history.confirmed import MeasuredBeside, Repeats, Siblings, WorkHistory, repeated
 from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.history.order import CommitOrder
-from nbbench.history.setups import Setups
 from nbbench.history.share import share_work, useful_jobs
 from nbbench.history.standing import (
     SeriesStanding,

@@ -20,7 +20,7 @@ from nbbench.history.order import CommitOrder
 from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
 from nbbench.stats.changepoint import Step, level_effect
-from nbbench.stats.summary import difference_sigma, mad_sigma
+from nbbench.stats.noise import difference_sigma, mad_sigma
 
 LEAST_NOISY = 6
 """Fewer values of a noisy series cannot show a change: two levels of three."""

@@ -1,15 +1,19 @@
-"""A commit's host work, scales and compiled work: from the side files, or recorded now in warm processes."""
+"""A commit's host work, scales and compiled work: from the side files, or recorded now in warm processes; and
+the dataflow of a workload, which is recorded each time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from nbbench.compiled import CompiledWork
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
+from nbbench.ledger import Dataflow
 from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_folder, open_tree, tree_folder
 from nbbench.measure.process_env import (
     compiled_environment,
@@ -19,10 +23,11 @@ from nbbench.measure.process_env import (
     tree_environment,
 )
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import invoke, warm_server
+from nbbench.measure.warm_runs import call, invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import kept_compiled, kept_host, kept_scales
+from nbbench.record.packed import noun_of
 from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 from nbbench.words import Say
 from nbbench.workloads import Scale
@@ -159,3 +164,29 @@ def workload_compiled(
                     )
         known = kept_compiled(settings.results_dir, commit.tree, torch)
     return {name: known[name] for name in workloads if name in known}
+
+
+def trace_workload(
+    settings: Settings,
+    server: WarmServer,
+    commit: Commit,
+    workload: str,
+    *,
+    keep: Sequence[int] = (),
+    folder: Path | None = None,
+) -> Dataflow:
+    """Record a workload's dataflow; what the steps in `keep` gave goes to `folder` as float64, a file a step.
+
+    Raises InconclusiveError when the workload or its process fails.
+    """
+    environment = open_tree(settings, server, commit)
+    asked = {"keep": list(keep), "folder": str(folder or "")}
+    target = "nbbench.measure.recording:trace"
+    answer = call(settings, server, environment, target, workload=workload, **asked)
+    try:
+        found = noun_of(Dataflow, answer)
+    except ValueError as error:
+        raise InconclusiveError(f"{workload} on {commit.short}: damaged recording ({error})") from error
+    if found.error:
+        raise InconclusiveError(f"{workload} on {commit.short}: {found.error}")
+    return found

@@ -23,8 +23,8 @@ import torch
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import REPEATS, HostWork
-from nbbench.ledger import Ledger
-from nbbench.model import Phase
+from nbbench.ledger import Dataflow, Ledger
+from nbbench.model import Phase, to_plain
 from nbbench.probe import ceiling
 from nbbench.probe.copies import alone
 from nbbench.probe.forked import forked
@@ -222,3 +222,20 @@ def runs(workload: str, path: str) -> None:
     except Exception as error:
         told = {"runs": [], "error": f"{type(error).__name__}: {error}"}
     write_bytes(Path(path), json.dumps(told).encode())
+
+
+def trace(workload: str, keep: list[int], folder: str, path: str) -> None:
+    """In a process that holds the suite: the dataflow of one workload, as JSON at `path`."""
+    from nbbench.probe.digests import pin_seeds, record_dataflow  # no other recording needs them
+
+    prepare(threads=1)
+    pin_seeds()
+    try:
+        case = alone(suite_cases()[workload])
+        alone(case.run)
+        found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep)
+        for step, values in kept.items():
+            values.numpy().tofile(Path(folder) / str(step))
+    except (Exception, SystemExit) as error:
+        found = Dataflow(workload, error=failed_ledger(workload, error).error)
+    write_bytes(Path(path), json.dumps(to_plain(found)).encode())

@@ -15,9 +15,9 @@ from nbbench.captured import BLOCKED, CallUsage, Capture, Check, Findings, RunOu
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import Cause, to_plain
-from nbbench.report.dtypes import audit_sentence
+from nbbench.report.audits import audit_sentence
+from nbbench.report.causes import MALLOC_REMEDY
 from nbbench.words import clean
-from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 _SHOWN = 4
 _TIMED = ("bandwidth", "time", "throughput")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from nbbench import __version__, units
 from nbbench.captured import PASSED, Capture, Check, Figure, Findings, RunOutcome, TestRun, Usage
+from nbbench.report.audits import cases_table
 from nbbench.report.blocks import Block, Bullets, Item, Table, Title
 from nbbench.report.capture import capture_status, guarded_line, next_actions, sentences
-from nbbench.report.dtypes import cases_table
 from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
 from nbbench.words import minute, plural
 

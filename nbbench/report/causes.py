@@ -11,11 +11,13 @@ from nbbench.host import HostKind
 from nbbench.ledger import ImageChange
 from nbbench.model import EvidenceRecord
 from nbbench.words import plural
-from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 Figures = dict[str, Any]
 _Sentences = Callable[[Figures], list[str]]
 _SENTENCES: dict[str, _Sentences] = {}
+# glibc maps each block above a threshold that adapts to what is freed, up to 32 MiB on 64-bit machines
+# (DEFAULT_MMAP_THRESHOLD_MAX in malloc.c): a larger block is mapped, faulted in and unmapped every time.
+MALLOC_REMEDY = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 _SAMPLING = {
     "number": "calls in each sample (asv's number)",
     "repeat": "samples of a result (asv's repeat)",

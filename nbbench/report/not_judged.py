@@ -12,9 +12,6 @@ from nbbench.report.blocks import Block, Table, Title
 from nbbench.words import plural
 
 _NOT_JUDGED_SHOWN = 20
-_TOO_RECENT = (
-    "one or two values are no level: measure one more commit, or these again (`nbbench run --again`)"
-)
 
 
 def not_judged_detail(one: NotJudged) -> str:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.summary import finite, mad_sigma
+from nbbench.stats.noise import finite, mad_sigma
 
 FloatArray = NDArray[np.float64]
 

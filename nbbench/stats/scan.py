@@ -20,8 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance
-from nbbench.stats.summary import median
+from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance, median
 
 FloatArray = NDArray[np.float64]
 

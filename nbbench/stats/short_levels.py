@@ -10,8 +10,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import HALF_WINDOW, MIN_SEGMENT, Noise, mean_variance, running_median
-from nbbench.stats.summary import difference_sigma, mad_sigma
+from nbbench.stats.noise import (
+    HALF_WINDOW,
+    MIN_SEGMENT,
+    Noise,
+    difference_sigma,
+    mad_sigma,
+    mean_variance,
+    running_median,
+)
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nbbench.dataflow import OUTSIDE, Dataflow, DataStep
+from nbbench.ledger import OUTSIDE, Dataflow, DataStep
 from nbbench.model import EvidenceRecord, to_plain
 from nbbench.work.line_match import LineMatch, SiteNames
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.dataflow import OUTSIDE, Dataflow
+from nbbench.ledger import OUTSIDE, Dataflow
 from nbbench.work.dataflow_diff import DataflowDiff, FirstDifference, FirstReason
 
 Values = Mapping[int, NDArray[np.float64]]

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbbench.config import Settings
-from nbbench.dataflow import OUTSIDE, Dataflow
 from nbbench.documents import document
 from nbbench.errors import InconclusiveError
-from nbbench.ledger import ImageChange
+from nbbench.ledger import OUTSIDE, Dataflow, ImageChange
+from nbbench.measure.counts import trace_workload
 from nbbench.measure.process_env import torch_version
-from nbbench.measure.tracing import trace_workload
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit

@@ -28,7 +28,7 @@ from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
-from nbbench.subject.diff import diff_trees
+from nbbench.subject.hunks import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say

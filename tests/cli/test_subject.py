@@ -158,7 +158,7 @@ def test_a_subject_without_an_embedded_history(tmp_path: Path) -> None:
 
 def test_capture_runs_no_program_of_the_checkouts_configuration(clone: Path, tmp_path: Path) -> None:
     """J12, J13: core.fsmonitor, hooks and filters of the checkout."""
-    from nbbench.capture.snapshots import work_tree
+    from nbbench.capture.session import work_tree
 
     ran = tmp_path / "ran"
     program = tmp_path / "program"

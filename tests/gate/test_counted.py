@@ -13,8 +13,15 @@ from nbbench.budget import Budget
 from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
 from nbbench.gate.exact import ExactWork
 from nbbench.gate.judge import series_verdict, workload_verdicts
-from nbbench.gate.rounds import Tally, run_rounds
-from nbbench.gate.session import CHECK_PAIRS, MAX_ROUNDS, MOST_CHECKED, GateSession, SeriesState
+from nbbench.gate.rounds import (
+    CHECK_PAIRS,
+    MAX_ROUNDS,
+    MOST_CHECKED,
+    GateSession,
+    SeriesState,
+    Tally,
+    run_rounds,
+)
 from nbbench.gate.unseen import Changed, CountedWork, Hidden, Unseen
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostCount, HostKind, HostPhase, HostWork
 from nbbench.measure.pair import Pair, Sample

@@ -12,7 +12,7 @@ from history_samples import branch, ledger
 
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.judge import order_verdicts, series_verdict
-from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.rounds import GateSession, SeriesState
 from nbbench.growth import Quantity
 from nbbench.model import (
     Cause,

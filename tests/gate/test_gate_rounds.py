@@ -11,8 +11,16 @@ from gate_facts import said
 
 from nbbench.budget import Budget
 from nbbench.gate.judge import series_verdict, without_base
-from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
-from nbbench.gate.session import CRASHES, GateSession, SeriesState
+from nbbench.gate.rounds import (
+    CRASHES,
+    ENOUGH_PAIRS,
+    RETRIES,
+    GateSession,
+    SeriesState,
+    Tally,
+    clean_round,
+    run_rounds,
+)
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudged, NotJudgedReason, Outcome

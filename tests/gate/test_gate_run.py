@@ -25,7 +25,7 @@ from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudgedReason, Outcome
 from nbbench.report.gate_sentences import report_sentence
-from nbbench.subject.diff import diff_trees
+from nbbench.subject.hunks import diff_trees
 from nbbench.verdicts import GateReport
 from nbbench.work.ledger_diff import diff_ledgers
 

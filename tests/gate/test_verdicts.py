@@ -20,7 +20,7 @@ from nbbench.gate.judge import (
     series_verdict,
     workload_verdicts,
 )
-from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
+from nbbench.gate.rounds import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.host import HostMetric
 from nbbench.ledger import BYTES_PER_OPERATION
 from nbbench.measure.pair import Pair, Sample

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.dataflow import OUTSIDE
+from nbbench.ledger import OUTSIDE
 from nbbench.probe import digests
 from nbbench.probe.digests import content_bits, record_dataflow, widened
 from nbbench.probe.operation import UncountableTensorError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.record.evidence_folder import folder_figures, read_folder
-from nbbench.report.compare_evidence import comparison_blocks, differences, figure_rows
+from nbbench.report.evidence import comparison_blocks, differences, figure_rows
 from nbbench.report.markdown import as_markdown
 from nbbench.report.text import as_text
 

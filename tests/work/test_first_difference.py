@@ -19,7 +19,7 @@ from nbbench.model import Commit, to_plain
 from nbbench.probe.digests import record_dataflow
 from nbbench.record.packed import noun_of
 from nbbench.report.causes import evidence_sentences
-from nbbench.subject.diff import parse_diff
+from nbbench.subject.hunks import parse_diff
 from nbbench.work import first_search as tested
 from nbbench.work.dataflow_diff import FirstDifference, FirstReason
 from nbbench.work.line_match import LineMatch

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from nbbench.history.causes.facts import Evidence, Facts, setup_records
-
-SAMPLING = ("number", "repeat")
-"""asv sampled otherwise: other calls a sample, or other samples a result."""
+from nbbench.history.causes.facts import SAMPLING, Evidence, Facts, setup_records
 
 
 def find(facts: Facts) -> Evidence | None:
