@@ -35,11 +35,13 @@ VERDICTS = {0: "passed", 3: "blocked", 4: "cannot tell"}
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gate_rows", description=__doc__)
     parser.add_argument("runs", type=Path, help="JSON lines, appended to")
-    parser.add_argument("--load", type=int, default=0, help="busy loops beside each gate")
+    parser.add_argument("--load", type=int, default=0, help="busy processes beside each gate")
+    parser.add_argument("--loops", type=int, help="of these, how many loops to start (default: all; else other work)")
     parser.add_argument("--seconds", type=float, default=1200.0, help="begin no gate after this time")
     parser.add_argument("--only", default="", help="branches whose name holds this")
     parser.add_argument("--work", type=Path, default=Path(".nbbench/gate_rows"), help="folder of the project")
     asked = parser.parse_args()
+    loops = asked.load if asked.loops is None else asked.loops
     deadline = time.monotonic() + asked.seconds
     done = {(run["load"], run["branch"]) for run in known(asked.runs)}
     todo = [
@@ -53,9 +55,8 @@ def main() -> None:
         for kind, name in todo:
             if time.monotonic() > deadline:
                 break
-            run = {"kind": kind, "branch": name, "load": asked.load} | gate(
-                project, commits["base"], commits[name], asked.load
-            )
+            run = {"kind": kind, "branch": name, "load": asked.load, "loops": loops}
+            run |= gate(project, commits["base"], commits[name], loops)
             with asked.runs.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(run) + "\n")
             print(json.dumps(run), file=sys.stderr, flush=True)
@@ -86,11 +87,11 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {"HOME": str(folder / "home"), "NBBENCH_MACHINE": "rows", "COLUMNS": "200"}
 
 
-def gate(project: Project, base: str, head: str, load: int) -> dict[str, Any]:
+def gate(project: Project, base: str, head: str, loops: int) -> dict[str, Any]:
     """One gate beside busy loops: its exit code, seconds and sentence."""
     ledgers = project.root / "results" / "ledger"
     kept = {path: path.read_bytes() for path in ledgers.glob("*.gz")}
-    with busy_loops(load):
+    with busy_loops(loops):
         before, start = os.getloadavg()[0], time.monotonic()
         done = project.run("nbbench", "gate", base, head, "--json", expect=None)
         seconds, after = time.monotonic() - start, os.getloadavg()[0]
@@ -132,7 +133,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
         beside = median(run["loadavg"][1] for run in mine)
         row = [kind, load, beside, len(mine), *counts, _interval(counts[0], len(mine))]
         rows.append([*row, median(seconds), max(seconds)])
-    titles = ["change", "busy loops", "load average", "gates", "passed", "blocked", "cannot tell"]
+    titles = ["change", "busy beside", "load average", "gates", "passed", "blocked", "cannot tell"]
     return tabulate(rows, [*titles, "passed, 95 %", "median s", "longest s"], tablefmt="github")
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -99,10 +102,12 @@ class TestCommands:
     """J4: each command of asv works or refuses in a sentence."""
 
     @pytest.mark.parametrize(("command", "code", "said"), list(rows()), ids=[row[0] for row in rows()])
-    def test_a_row_of_the_table(self, project, command, code, said):
+    def test_a_row_of_the_table(self, project, request, command, code, said):
         words = [WORDS.get(word, word) for word in command.split()]
         if words[1] == "find":
             words[2] = "HEAD~2..HEAD"
+        if words[1] == "gh-pages":
+            request.getfixturevalue("repository")
         before = set(project.results())
         done = project.run(*words, *MORE.get(words[1], ()), expect=code)
         printed = done.stdout + done.stderr
@@ -111,6 +116,17 @@ class TestCommands:
         if code or "--dry-run" in words:
             assert set(project.results()) == before
         assert not list((project.root / "results" / MACHINE).glob("*-py2.7-*"))
+
+    @pytest.fixture
+    def repository(self, project, measured):
+        """The project's folder as a git repository of its own, for as long as a test runs."""
+        subprocess.run(["git", "init", "--quiet", str(project.root)], check=True)
+        (Path(project.environment["HOME"]) / ".gitconfig").write_text(
+            "[user]\nname = Ada\nemail = ada@example.org\n", encoding="utf-8"
+        )
+        yield
+        shutil.rmtree(project.root / ".git")
+        (Path(project.environment["HOME"]) / ".gitconfig").unlink()
 
     def test_measuring_waits_for_nobody(self, project):
         with measuring(project.root / ".nbbench"):
