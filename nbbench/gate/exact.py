@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from nbbench.config import ImageTolerance, Settings
-from nbbench.errors import InconclusiveError, SubjectError
+from nbbench.errors import SubjectError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
 from nbbench.gate.unseen import Changed, changed_code, other_files
@@ -16,11 +17,12 @@ from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
 from nbbench.measure.counts import counts_host, known_host, scaled_work, workload_host
-from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
-from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.ledgers import known_ledgers, matching_workloads, record_trees
+from nbbench.measure.process_env import torch_version
+from nbbench.measure.warm_runs import Servers
 from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import machine_failed
+from nbbench.record.ledger_files import lacking, machine_failed
 from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
@@ -67,21 +69,27 @@ class ExactWork:
     def verdicts(
         self, acknowledged: Sequence[Acknowledged] = (), images: Collection[str] = ()
     ) -> list[Verdict]:
-        """What cannot run any more, then each workload; `images` names those whose new image is accepted."""
+        """What cannot run any more, then each workload, but for how it grows.
+
+        `images` names those whose new image is accepted.
+        """
         found = [
             verdict
             for diff in self.diffs
             for verdict in workload_verdicts(diff, acknowledged, image_accepted=diff.workload in images)
         ]
         host = host_verdicts(self.host, self.host_equal, acknowledged)
-        orders = order_verdicts(self.orders, self.orders_equal, acknowledged)
-        return [*self.lost, *found, *host, *orders]
+        return [*self.lost, *found, *host]
+
+    def growth(self, acknowledged: Sequence[Acknowledged] = ()) -> list[Verdict]:
+        """How each scale grows."""
+        return order_verdicts(self.orders, self.orders_equal, acknowledged)
 
 
 def exact_work(
-    settings: Settings, base: Commit, head: Commit, pattern: re.Pattern[str], server: WarmServer, say: Say
+    settings: Settings, base: Commit, head: Commit, pattern: re.Pattern[str], servers: Servers, say: Say
 ) -> ExactWork:
-    """Compare the exact work of the workloads that match.
+    """Compare the exact work of the workloads that match, but for how it grows (`with_orders`).
 
     A commit whose recording fails as a whole (its import, say) cannot run any of them. Nothing is dropped:
     each workload is compared, lost at head, or not judged with the reason.
@@ -91,10 +99,10 @@ def exact_work(
         why = "this suite declares no workloads (benchmarks/workloads.py)"
         return ExactWork(not_judged=(NotJudged("exact work", NotJudgedReason.SKIPPED, detail=why),))
     match = line_match(settings, base, head)
-    work = _compare(settings, ends, names, match, server, say)
+    work = _compare(settings, ends, names, match, servers, say)
     sides = [(known_ledgers(settings, commit), known_host(settings, commit)) for commit in ends]
-    if recorded_again(settings, ends, sides, say, match, server):
-        work = _compare(settings, ends, names, match, server, say)
+    if recorded_again(settings, ends, sides, say, match, servers):
+        work = _compare(settings, ends, names, match, servers, say)
     return work
 
 
@@ -103,11 +111,18 @@ def _compare(
     ends: tuple[Commit, Commit],
     names: Sequence[str],
     match: LineMatch | None,
-    server: WarmServer,
+    servers: Servers,
     say: Say,
 ) -> ExactWork:
     """What is on record of both, recorded where it is missing; what does not repeat is not judged."""
-    before, after = (_side(settings, commit, names, server, say) for commit in ends)
+    with ThreadPoolExecutor(1) as beside:
+        counted = beside.submit(_host_sides, settings, ends, names, servers, say)
+        try:
+            before, after = _sides(settings, ends, names, servers, say)
+            host = counted.result()
+        except BaseException:
+            servers.close()  # which ends what the other thread waits for
+            raise
     tolerance = load_profile(settings).image
     diffs, lost, not_judged = [], [], []
     for name in names:
@@ -128,8 +143,7 @@ def _compare(
             if not (varies[0] | varies[1]) - {IMAGE}:
                 diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
     work = ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
-    work = _with_host(settings, work, ends, match, say)
-    return _with_orders(settings, work, ends, server, say) if diffs else work
+    return _with_host(settings, work, ends, match, host)
 
 
 def _varies(series: str, places: Collection[str], *, new: bool) -> NotJudged:
@@ -141,7 +155,11 @@ def _varies(series: str, places: Collection[str], *, new: bool) -> NotJudged:
 
 
 def _with_host(
-    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], match: LineMatch | None, say: Say
+    settings: Settings,
+    work: ExactWork,
+    ends: tuple[Commit, Commit],
+    match: LineMatch | None,
+    sides: Sequence[Mapping[str, HostWork]],
 ) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
     names = [diff.workload for diff in work.diffs]
@@ -151,7 +169,6 @@ def _with_host(
     every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
     if counts_host(settings):
-        sides = workload_host(settings, ends, names, say)
         names = [IMPORT_WORKLOAD, *names]
     else:  # what tensors do while starting up comes with the ledgers
         sides = [known_host(settings, commit) for commit in ends]
@@ -210,16 +227,25 @@ def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
     return changed_code(files, [posixpath.join(folder, name) for name in others], source)
 
 
-def _with_orders(
-    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], server: WarmServer, say: Say
+def _host_sides(
+    settings: Settings, ends: tuple[Commit, Commit], names: Sequence[str], servers: Servers, say: Say
+) -> Sequence[Mapping[str, HostWork]]:
+    """The host work of both commits, recorded where it is missing, where the suite counts it."""
+    return workload_host(settings, ends, names, say, servers) if counts_host(settings) else ()
+
+
+def with_orders(
+    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], servers: Servers, say: Say
 ) -> ExactWork:
     """How the scales grow on both sides: of all families but those whose workloads do just the same work."""
+    if not work.diffs:
+        return work
     moved = {one.workload for one in work.diffs if not one.equal or one.peak_effect}
     moved |= {one.workload for one in work.all_host}
     families = {name.partition("-")[0] for name in moved}
     same = {one.workload.partition("-")[0] for one in work.diffs} - families
     scales = [one for one in suite_workloads(settings.root).scales if one.family not in same]
-    base, head = scaled_work(settings, ends, scales, say=say, server=server)
+    base, head = scaled_work(settings, ends, scales, say=say, servers=servers)
     changes: list[OrderChange] = []
     equal, not_judged = [], list(work.not_judged)
     for name in (one.name for one in scales):
@@ -246,7 +272,7 @@ def with_first_difference(
     ends: tuple[Commit, Commit],
     work: ExactWork,
     verdicts: Sequence[Verdict],
-    server: WarmServer,
+    servers: Servers,
     say: Say,
 ) -> list[Verdict]:
     """The verdicts; that of the smallest workload with another image says where its values first differ."""
@@ -255,7 +281,7 @@ def with_first_difference(
     if diff is None:
         return list(verdicts)
     match = line_match(settings, *ends)
-    found = first_difference(settings, ends, diff.workload, match, say, server=server)
+    found = first_difference(settings, ends, diff.workload, match, say, server=servers.full)
     said, name = (found.record,) if found else (), f"ledger {diff.workload}"
     return [replace(v, evidence=(*v.evidence, *said)) if v.series == name else v for v in verdicts]
 
@@ -286,18 +312,23 @@ def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) ->
     return compare_images(then, now, tolerance)[0] is not ImageChange.DIFFERENT
 
 
-def _side(
-    settings: Settings, commit: Commit, names: Sequence[str], server: WarmServer, say: Say
-) -> dict[str, Ledger]:
-    """The ledger of each workload at one commit; where none could be recorded, one that says why."""
-    pattern = re.compile("|".join(f"^{re.escape(name)}$" for name in names))
+def _sides(
+    settings: Settings, ends: tuple[Commit, Commit], names: Sequence[str], servers: Servers, say: Say
+) -> list[dict[str, Ledger]]:
+    """The ledger of each workload at both commits; where none could be recorded, one that says why."""
     # All else is kept as an error.
     why = "the machine ran out of memory or disk, a file became too large, or the process was killed"
-    found: Mapping[str, Ledger] = {}
-    try:
-        found = workload_ledgers(settings, commit, pattern, say=say, server=server)
-    except InconclusiveError as error:
-        why = str(error)
-    return {
-        name: found.get(name) or Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=why) for name in names
-    }
+    lacks = {one: lacking(settings.results_dir, one.tree, torch_version(), names) for one in ends}
+    missing = {one: some for one, some in lacks.items() if some}
+    for commit, some in missing.items():
+        say(f"recording {len(some)} ledgers of {commit.short}")
+    failed = record_trees(settings, servers.full, missing) if missing else []
+    reasons = {commit: reason or why for commit, reason in zip(missing, failed, strict=True)}
+    found = [(known_ledgers(settings, one), reasons.get(one, why)) for one in ends]
+    return [
+        {
+            name: kept.get(name) or Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=reason)
+            for name in names
+        }
+        for kept, reason in found
+    ]

@@ -9,6 +9,7 @@ from nbbench.config import Settings
 from nbbench.errors import SubjectError
 from nbbench.gate.acknowledged import ledger_name
 from nbbench.gate.exact import ExactWork
+from nbbench.measure.warm_runs import Servers
 from nbbench.model import Cause, Commit, EvidenceRecord, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.words import Say
@@ -27,6 +28,7 @@ def with_hunks(
     work: ExactWork,
     verdicts: Sequence[Verdict],
     elapsed_s: float,
+    servers: Servers,
     say: Say,
 ) -> list[Verdict]:
     """The verdicts on exact work, the worse ones with the hunks that cause them.
@@ -39,7 +41,7 @@ def with_hunks(
     search = HunkSearch(*ends)
     most = _SOME if elapsed_s < _EARLY_S else _FEW
     try:
-        find_hunks(settings, search, work.diffs, work.host, work.orders, say=say, most=most)
+        find_hunks(settings, search, work.diffs, work.host, work.orders, say=say, most=most, servers=servers)
     except SubjectError as error:  # a verdict stands without its hunk
         say(str(error))
     return [_with_cause(one, search) if one.outcome in _WORSE else one for one in verdicts]

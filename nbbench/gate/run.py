@@ -15,7 +15,7 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
 from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
-from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference
+from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference, with_orders
 from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
@@ -23,6 +23,7 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.lock import measuring
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
+from nbbench.measure.warm_runs import Servers
 from nbbench.metrics import Role, metric_of
 from nbbench.model import (
     Commit,
@@ -142,12 +143,8 @@ def _measure(
     if asked.policy == "time":
         found.leave_out(NotJudgedReason.SKIPPED, "--policy time", "exact work")
     else:
-        pattern = re.compile(load_profile(settings).gate_workloads)
-        found.work = exact_work(settings, asked.base, asked.head, pattern, runner.server, say)
-        _judge_work(settings, asked, commits, found, say)
-        ends = asked.base, asked.head
-        found.exact = with_first_difference(settings, ends, found.work, found.exact, runner.server, say)
-        found.exact = with_hunks(settings, ends, found.work, found.exact, budget.elapsed_s, say)
+        with Servers(None if asked.policy == "work" else runner.server) as servers:
+            _measure_work(settings, asked, commits, servers, budget, found, say)
     outcomes = {verdict.outcome for verdict in found.exact}
     if asked.policy == "work":
         phases = [f"time of {phase}" for phase in (*START_PHASES, Phase.WARM)]
@@ -160,6 +157,28 @@ def _measure(
         found.note("another program")
     else:
         _pairs(settings, asked, runner, budget, found, say)
+
+
+def _measure_work(
+    settings: Settings,
+    asked: Asked,
+    commits: Sequence[Commit],
+    servers: Servers,
+    budget: Budget,
+    found: _Found,
+    say: Say,
+) -> None:
+    """Judge exact work; how it grows is looked at where nothing else of it decides."""
+    ends, pattern = (asked.base, asked.head), re.compile(load_profile(settings).gate_workloads)
+    found.work = exact_work(settings, *ends, pattern, servers, say)
+    _judge_work(settings, asked, commits, found, say)
+    if any(one.outcome in (Outcome.REGRESSED, Outcome.NOT_COMPARABLE) for one in found.exact):
+        found.leave_out(NotJudgedReason.SKIPPED, "other exact work decides", "growth")
+    else:
+        found.work = with_orders(settings, found.work, ends, servers, say)
+        found.exact += found.work.growth(found.acknowledged)
+    found.exact = with_first_difference(settings, ends, found.work, found.exact, servers, say)
+    found.exact = with_hunks(settings, ends, found.work, found.exact, budget.elapsed_s, servers, say)
 
 
 def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], found: _Found, say: Say) -> None:

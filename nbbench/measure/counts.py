@@ -23,7 +23,7 @@ from nbbench.measure.process_env import (
     tree_environment,
 )
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import call, invoke, warm_server
+from nbbench.measure.warm_runs import Invocation, Servers, call, invoke, invoke_all, shared_servers
 from nbbench.model import Commit
 from nbbench.record.branch import subject_or_none
 from nbbench.record.ledger_files import kept_compiled, kept_host, kept_scales
@@ -44,7 +44,11 @@ def counts_host(settings: Settings) -> bool:
 
 
 def workload_host(
-    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], say: Callable[[str], None]
+    settings: Settings,
+    commits: Sequence[Commit],
+    workloads: Sequence[str],
+    say: Callable[[str], None],
+    servers: Servers | None = None,
 ) -> list[Mapping[str, HostWork]]:
     """The host work of these workloads, and of importing, at each commit; what is missing is recorded.
 
@@ -54,7 +58,8 @@ def workload_host(
     asked = IMPORT_WORKLOAD, *workloads
     known = ((commit, known_host(settings, commit)) for commit in commits)
     missing = {c: [name for name in asked if name not in kept or not kept[name].python] for c, kept in known}
-    record_host_work(settings, {commit: names for commit, names in missing.items() if names}, say)
+    wanted = {commit: names for commit, names in missing.items() if names}
+    record_host_work(settings, wanted, say, servers=servers)
     return [known_host(settings, commit) for commit in commits]
 
 
@@ -64,30 +69,34 @@ def record_host_work(
     say: Callable[[str], None],
     *,
     again: bool = False,
+    servers: Servers | None = None,
 ) -> None:
-    """Record the host work of these workloads of each commit, and of importing.
+    """Record the host work of these workloads of each commit, and of importing, two commits at a time.
 
-    `again` is for what is on record already: it tells what does not repeat.
+    `again` is for what is on record already: it tells what does not repeat. A commit whose process fails is
+    said.
     """
     if not wanted:
         return
-    with closing(bare_server()) as server:
-        progress = TreeProgress(say, "host work", len(wanted))
-        for commit, names in wanted.items():
-            progress.begin(commit)
-            try:
-                ensure_kept(settings, commit)
-                environment = open_tree(settings, server, commit, bare=True)
-                asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
-                for _ in range(REPEATS if again else 1):
-                    invoke(settings, server, environment, "benchmarks.host:write", **asked)
-            except InconclusiveError as error:
-                say(f"{commit.short}: {error}")
+    repeats = REPEATS if again else 1
+    with shared_servers(servers) as mine:
+        progress = TreeProgress(say, "host work", repeats * len(wanted))
 
+        def invocation(commit: Commit, names: Sequence[str]) -> Invocation:
+            def opened() -> dict[str, str]:
+                progress.begin(commit)
+                return open_tree(settings, mine.bare, commit, bare=True)
 
-def bare_server() -> WarmServer:
-    """A server for counting host work: it holds nothing but torch, and hashes alike each time."""
-    return WarmServer(environment={**server_environment(), "PYTHONHASHSEED": "0"})
+            asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
+            return Invocation(opened, "benchmarks.host:write", asked)
+
+        for commit in wanted:
+            ensure_kept(settings, commit)
+        calls = [invocation(*one) for one in wanted.items()]
+        for _ in range(repeats):
+            for commit, why in zip(wanted, invoke_all(settings, mine.bare, calls), strict=True):
+                if why:
+                    say(f"{commit.short}: {why}")
 
 
 def scaled_work(
@@ -97,7 +106,7 @@ def scaled_work(
     *,
     torch: str = "",
     say: Say,
-    server: WarmServer | None = None,
+    servers: Servers | None = None,
 ) -> list[dict[str, ScaledWork]]:
     """What these scales count at each commit, by name; what is missing is recorded where there is a subject.
 
@@ -112,16 +121,23 @@ def scaled_work(
 
     missing = [commit for commit in commits if len(known(commit)) < len(scales)]
     if missing and subject_or_none(settings) is not None:
-        with warm_server(server) as warm:
-            for number, commit in enumerate(missing, start=1):
-                say(f"scaling [{number}/{len(missing)}] {commit.short} {commit.date:%Y-%m-%d}")
+        with shared_servers(servers) as mine:
+            progress = TreeProgress(say, "scaling", len(missing))
+
+            def invocation(commit: Commit) -> Invocation:
+                def opened() -> dict[str, str]:
+                    progress.begin(commit)
+                    return open_tree(settings, mine.full, commit)
+
                 names = [one.name for one in scales if one.name not in known(commit)]
-                try:
-                    ensure_kept(settings, commit)
-                    target = "nbbench.measure.recording:write_scaled"
-                    invoke(settings, warm, open_tree(settings, warm, commit), target, scales=names)
-                except InconclusiveError as error:
-                    say(f"{commit.short}: {error}")
+                return Invocation(opened, "nbbench.measure.recording:write_scaled", {"scales": names})
+
+            for commit in missing:
+                ensure_kept(settings, commit)
+            reasons = invoke_all(settings, mine.full, [invocation(commit) for commit in missing])
+            for commit, why in zip(missing, reasons, strict=True):
+                if why:
+                    say(f"{commit.short}: {why}")
     return [known(commit) for commit in commits]
 
 

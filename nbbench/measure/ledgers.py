@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -15,7 +16,7 @@ from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
-from nbbench.measure.warm_runs import invoke, warm_server
+from nbbench.measure.warm_runs import Invocation, invoke_all, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
@@ -116,14 +117,34 @@ def record_ledgers(
     `again` is for what is on record already: it tells what does not repeat. Raises InconclusiveError when
     the process fails (a subject that does not import, say), HostError when nothing can be kept.
     """
-    ensure_kept(settings, commit)
-    environment = open_tree(settings, server, commit)
-    try:
-        arguments = {"workloads": workloads, "again": again}
-        invoke(settings, server, environment, "nbbench.measure.recording:write", **arguments)
-    except InconclusiveError as error:
-        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {error}") from error
+    [why] = record_trees(settings, server, {commit: workloads}, again=again)
+    if why:
+        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {why}")
     return known_ledgers(settings, commit)
+
+
+def record_trees(
+    settings: Settings,
+    server: warm_client.WarmServer,
+    wanted: Mapping[Commit, Sequence[str]],
+    *,
+    again: bool = False,
+) -> list[str]:
+    """Record the named workloads on the trees of these commits, two at a time; why each failed, if it did.
+
+    `again` is as for `record_ledgers`. Raises HostError when nothing can be kept.
+    """
+    for commit in wanted:
+        ensure_kept(settings, commit)
+    calls = [
+        Invocation(
+            partial(open_tree, settings, server, commit),
+            "nbbench.measure.recording:write",
+            {"workloads": list(names), "again": again},
+        )
+        for commit, names in wanted.items()
+    ]
+    return invoke_all(settings, server, calls)
 
 
 def ensure_kept(settings: Settings, commit: Commit) -> None:

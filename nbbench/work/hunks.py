@@ -17,6 +17,7 @@ from nbbench.host import HostKind, HostMetric, HostWork
 from nbbench.ledger import ImageChange, Ledger, TreeHunk
 from nbbench.measure.counts import known_host
 from nbbench.measure.subsets import SubsetRecorder
+from nbbench.measure.warm_runs import Servers, shared_servers
 from nbbench.metrics import LEDGER_METRICS
 from nbbench.stats.minimal_set import TooManyTests, Trial, shrinking_sets
 from nbbench.subject.profile import load_profile
@@ -41,6 +42,7 @@ def find_hunks(
     *,
     say: Say,
     most: int | None = None,
+    servers: Servers | None = None,
 ) -> None:
     """Fill `search` with the cause of every change of exact work between its commits, one after the other.
 
@@ -49,7 +51,8 @@ def find_hunks(
     """
     search.targets = hunk_targets(diffs, host, orders)
     root, prefix = source_place(settings)
-    with SubsetRecorder(settings, search.base, search.head, root=root, prefix=prefix, jobs=_JOBS) as recorder:
+    with shared_servers(servers) as mine:
+        recorder = SubsetRecorder(settings, search.base, search.head, mine, root=root, prefix=prefix)
         search.hunks = recorder.difference.hunks
         moving = search.moving = recorder.difference.moving()
         if most is not None and len(moving) > most:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from nbbench.config import ImageTolerance, Settings
-from nbbench.errors import InconclusiveError, UsageError
+from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import OF_TENSORS, HostWork
 from nbbench.ledger import IMAGE, FileDiff, Ledger
@@ -21,11 +21,10 @@ from nbbench.measure.ledgers import (
     known_ledgers,
     ledger_torch,
     matching_workloads,
-    record_ledgers,
+    record_trees,
     workload_ledgers,
 )
-from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import warm_server
+from nbbench.measure.warm_runs import Servers, shared_servers
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
 from nbbench.subject.hunks import diff_trees
@@ -52,7 +51,7 @@ def recorded_again(
     sides: Sequence[Side],
     say: Say,
     match: LineMatch | None = None,
-    server: WarmServer | None = None,
+    servers: Servers | None = None,
 ) -> bool:
     """Whether anything that differs from one commit to the next, and was recorded once, was recorded again.
 
@@ -69,15 +68,16 @@ def recorded_again(
                 once = [name for name in names if name in kept and not kept[name].repeated]
                 if more := [name for name in once if name not in found.get(commit, ())]:
                     found.setdefault(commit, []).extend(more)
-    if tensors:
-        with warm_server(server) as warm:
-            for commit, names in tensors.items():
-                say(f"recording {', '.join(names)} of {commit.short} again, to see what does not repeat")
-                try:
-                    record_ledgers(settings, warm, commit, names, again=True)
-                except InconclusiveError as error:
-                    say(f"{commit.short}: {error}")
-    record_host_work(settings, host, say, again=True)
+    with shared_servers(servers) as mine:
+        if tensors:
+            said = ", ".join(dict.fromkeys(name for some in tensors.values() for name in some))
+            say(f"recording {said} again, to see what does not repeat")
+            for commit, why in zip(
+                tensors, record_trees(settings, mine.full, tensors, again=True), strict=True
+            ):
+                if why:
+                    say(f"{commit.short}: {why}")
+        record_host_work(settings, host, say, again=True, servers=mine)
     return bool(tensors or host)
 
 

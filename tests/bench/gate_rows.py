@@ -36,7 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gate_rows", description=__doc__)
     parser.add_argument("runs", type=Path, help="JSON lines, appended to")
     parser.add_argument("--load", type=int, default=0, help="busy processes beside each gate")
-    parser.add_argument("--loops", type=int, help="of these, how many loops to start (default: all; else other work)")
+    parser.add_argument(
+        "--loops", type=int, help="of these, how many loops to start (default: all; else other work)"
+    )
     parser.add_argument("--seconds", type=float, default=1200.0, help="begin no gate after this time")
     parser.add_argument("--only", default="", help="branches whose name holds this")
     parser.add_argument("--work", type=Path, default=Path(".nbbench/gate_rows"), help="folder of the project")

@@ -71,7 +71,8 @@ def gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             "only_words_changed": lambda *trees: 0,
             "measuring": lambda folder: nullcontext(),
             "paired_runner": paired_runner,
-            "exact_work": lambda *arguments: work,
+            "exact_work": lambda *arguments: replace(work, orders=(), orders_equal=()),
+            "with_orders": lambda *arguments: work,
             "read_decisions": lambda folder: [],
             "load_profile": lambda settings: SimpleNamespace(gate_workloads="."),
             "machine_name": lambda settings: "box",
@@ -112,11 +113,23 @@ def test_what_a_policy_does_not_judge_is_listed(gate, policy: str, count: int) -
         assert phases == [f"time of {phase}" for phase in ("import", "construct", "first run", "warm run")]
 
 
+@pytest.mark.parametrize(
+    ("head", "grows"), [({}, ["growth of images"]), ({"bytes": 10**9}, [])]
+)
+def test_growth_is_looked_at_where_nothing_else_decides(gate, head, grows) -> None:
+    """What is left out is counted."""
+    work = ExactWork((diff_ledgers(ledger(), replace(ledger(), **head)),), orders_equal=("images",))
+    report = gate("work", work, {})
+    assert [one.series for one in report.verdicts if "growth" in one.series] == grows
+    left = [one.detail for one in report.not_judged if one.series == "growth"]
+    assert left == ([] if grows else ["other exact work decides"])
+
+
 def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None:
     """There is no benchmarks/host.py here."""
     made = {ledger().workload: ledger()}
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: list(made))
-    monkeypatch.setattr(exact, "_side", lambda *asked: made)
+    monkeypatch.setattr(exact, "_sides", lambda *asked: [made, made])
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
     assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
@@ -168,9 +181,9 @@ def test_a_file_whose_name_is_no_text_is_one_of_the_other_files(monkeypatch, tmp
 )
 def test_what_the_machine_ended_at_head_is_not_lost(monkeypatch, tmp_path, error: str, lost: int) -> None:
     """Another run may well succeed, so the gate cannot tell."""
-    sides = iter([{"w": ledger(workload="w")}, {"w": ledger(workload="w", error=error)}])
+    sides = [{"w": ledger(workload="w")}, {"w": ledger(workload="w", error=error)}]
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
-    monkeypatch.setattr(exact, "_side", lambda *asked: next(sides))
+    monkeypatch.setattr(exact, "_sides", lambda *asked: sides)
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
     assert (len(work.lost), len(work.not_judged)) == (lost, 1 - lost)
@@ -183,7 +196,7 @@ def test_host_work_that_cannot_be_counted_is_not_judged(monkeypatch, tmp_path, s
     sides = [{name: HostWork(name, PYTHON) for name in names} for _ in range(2)]
     sides[side]["w"] = HostWork("w", PYTHON, error="NotImplementedError: no")
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
-    monkeypatch.setattr(exact, "_side", lambda *asked: {"w": ledger(workload="w")})
+    monkeypatch.setattr(exact, "_sides", lambda *asked: [{"w": ledger(workload="w")}] * 2)
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
     monkeypatch.setattr(exact, "counts_host", lambda settings: True)
     monkeypatch.setattr(exact, "workload_host", lambda *asked: sides)

@@ -13,7 +13,16 @@ import pytest
 from nbbench.config import Settings
 from nbbench.errors import EXIT_INCONCLUSIVE, InconclusiveError
 from nbbench.ledger import Roof
-from nbbench.measure.warm_runs import WorkloadFailed, call, measure_roof, measure_runs
+from nbbench.measure.warm_runs import (
+    Invocation,
+    Servers,
+    WorkloadFailed,
+    call,
+    invoke_all,
+    measure_roof,
+    measure_runs,
+    shared_servers,
+)
 from nbbench.probe.resources import Run
 
 SECRET = "correct-horse-battery"
@@ -108,3 +117,72 @@ def test_a_workload_that_ends_its_process_leaves_the_others_theirs(monkeypatch):
     monkeypatch.delenv("NBBENCH_LEDGER_FILE", raising=False)
     errors = {name: one.error for name, one in recording.write(list(made)).items()}
     assert errors == {"ends": "SystemExit: 5", "fails": "ZeroDivisionError: division by zero"}
+
+
+class TwoAtATime:
+    """A warm server that notes what begins and ends; a job fails as its target says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def begin(self, argv, *, cwd, environment, timeout_s, descriptor):
+        self.said.append(f"begin {environment['tree']} {argv[1]}")
+
+        def finish():
+            self.said.append(f"end {environment['tree']}")
+            return SimpleNamespace(output="ValueError: no\n", exit_code=int(argv[1] == "fails"))
+
+        return SimpleNamespace(finish=finish)
+
+
+def test_calls_run_two_at_a_time_and_each_says_why_it_failed(settings):
+    def no_tree():
+        raise InconclusiveError("it has no tree")
+
+    server = TwoAtATime()
+    calls = [
+        Invocation(lambda: {"tree": "a"}, "works"),
+        Invocation(lambda: {"tree": "b"}, "fails"),
+        Invocation(no_tree, "works"),
+        Invocation(lambda: {"tree": "c"}, "works", {"workloads": ["w"]}),
+    ]
+    assert invoke_all(settings, server, calls) == ["", "ValueError: no", "it has no tree", ""]
+    assert server.said == ["begin a works", "begin b fails", "end a", "end b", "begin c works", "end c"]
+
+
+class TestServers:
+    @pytest.fixture
+    def started(self, monkeypatch):
+        """The servers that were started, by their hash seed, and whether they were ended."""
+        made = []
+
+        class Started:
+            def __init__(self, environment, preload):
+                self.seed, self.ended = environment.get("PYTHONHASHSEED"), False
+                made.append(self)
+
+            def close(self):
+                self.ended = True
+
+        monkeypatch.setattr("nbbench.measure.warm_client.WarmServer", Started)
+        monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+        return made
+
+    def test_each_starts_when_it_is_asked_for_and_all_end(self, started):
+        with Servers() as servers:
+            assert started == []
+            assert servers.bare is servers.bare and servers.full is not servers.bare
+            assert [one.seed for one in started] == ["0", None]
+        assert all(one.ended for one in started)
+
+    def test_what_was_given_is_used_and_not_ended(self, started):
+        given = object()
+        with Servers(given) as mine, shared_servers(mine) as again:
+            assert again is mine and again.full is given
+            assert again.bare.seed == "0"
+        assert [one.ended for one in started] == [True]
+
+    def test_one_that_starts_while_another_thread_ends_them_ends_too(self, started):
+        servers = Servers()
+        servers.close()
+        assert servers.bare.ended
