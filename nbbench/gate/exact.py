@@ -20,16 +20,15 @@ from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import machine_failed
+from nbbench.record.side_files import machine_failed
 from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say, line_list
+from nbbench.work.count_diff import HostDiff, OrderChange, diff_host, diff_orders, not_repeating
 from nbbench.work.first_search import first_difference, smallest_change
-from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.scaling import OrderChange, diff_orders
 from nbbench.work.work import line_match, recorded_again, source_diff, source_place
 from nbbench.workloads import suite_workloads
 

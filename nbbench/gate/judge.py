@@ -29,9 +29,8 @@ from nbbench.model import (
 )
 from nbbench.stats.paired import PairDecision, look_at_pairs
 from nbbench.verdicts import Verdict
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff, OrderChange
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
-from nbbench.work.scaling import OrderChange
 
 _OF_DIRECTION = {
     EventDirection.REGRESSION: Outcome.REGRESSED,

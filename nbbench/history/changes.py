@@ -33,8 +33,8 @@ from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, me
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
+from nbbench.stats.detector import ALONE
 from nbbench.stats.paired import q_values
-from nbbench.stats.short_levels import ALONE
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import current_workloads, use_workloads, workload_of
 

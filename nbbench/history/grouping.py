@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from nbbench.history.around import Around
 from nbbench.history.causes import EXACT, exact_cause, work
 from nbbench.host import HostMetric, host_cause
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.workloads import ledger_families, workload_of
+
+if TYPE_CHECKING:
+    from nbbench.history.events import Around
 
 _EXPLAINED_SHARE = 0.5
 _STEPS_SHARE, _STEP_S = 0.2, 5e-6

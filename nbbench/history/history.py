@@ -24,8 +24,8 @@ from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit, Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import evidence_torch, kept_host, kept_scales
 from nbbench.record.refresh import import_all, no_results, open_store, order_notes
+from nbbench.record.side_files import evidence_torch, kept_host, kept_scales
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 

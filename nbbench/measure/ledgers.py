@@ -19,8 +19,7 @@ from nbbench.measure.warm_runs import invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import kept_ledgers, kept_torch, lacking
-from nbbench.record.side_files import ledger_path
+from nbbench.record.side_files import kept_ledgers, kept_torch, lacking, ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from nbbench.captured import Folder
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError
-from nbbench.evidence import Folder
 from nbbench.history.history import stored_ledgers
 from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results

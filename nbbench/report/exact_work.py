@@ -16,8 +16,8 @@ from nbbench.model import Commit, to_plain
 from nbbench.report.blocks import Block, Bullets, Item, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
+from nbbench.work.count_diff import ScaleLaws
 from nbbench.work.hunk_causes import HunkCause, HunkSearch
-from nbbench.work.scaling import ScaleLaws
 
 _WRONG = 0.01  # a law that is further off at a larger size ends before it
 

@@ -11,9 +11,8 @@ from nbbench.host import HOST_TRACK, OF_TENSORS
 from nbbench.ledger import TreeHunk
 from nbbench.metrics import LEDGER_METRICS, least_change, least_effect
 from nbbench.model import Commit, EvidenceRecord
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff, OrderChange
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
-from nbbench.work.scaling import OrderChange
 
 NEW_IMAGE = "image"
 """The metric of an image: 0 that of base, 1 that of head, both within rounding."""

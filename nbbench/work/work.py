@@ -32,14 +32,12 @@ from nbbench.subject.hunks import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
+from nbbench.work.count_diff import OrderChange, ScaleLaws, diff_all, diff_scales, scale_laws
 from nbbench.work.first_search import first_difference, smallest_change
-from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.price import fit_costs, price_of
-from nbbench.work.scaling import OrderChange, ScaleLaws, diff_scales, scale_laws
 from nbbench.work.timing import load_times, timed_work
-from nbbench.work.work_share import Explanation, WorkShare
+from nbbench.work.work_share import Explanation, WorkShare, fit_costs, price_of
 from nbbench.workloads import Scale, Workload, suite_workloads
 
 Side = tuple[Mapping[str, Ledger], Mapping[str, HostWork]]

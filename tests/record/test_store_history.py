@@ -16,7 +16,7 @@ from nbbench.history.history import load_history
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import ParsedFile
-from nbbench.record.database_url import parse_url
+from nbbench.record.schema import parse_url
 from nbbench.record.side_files import LedgerFile
 
 KEY = SeriesKey("bandwidth.Warm.time_run", "1", (("size", "512"),), "box", "py3.11")

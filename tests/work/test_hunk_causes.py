@@ -15,7 +15,7 @@ from nbbench.model import Phase
 from nbbench.report.blocks import Bullets, Table
 from nbbench.report.exact_work import hunk_blocks, hunk_payload
 from nbbench.work import hunks as searching
-from nbbench.work.host_diff import diff_host
+from nbbench.work.count_diff import diff_host
 from nbbench.work.hunk_causes import HunkSearch, hunk_targets
 from nbbench.work.ledger_diff import diff_ledgers
 

@@ -21,7 +21,7 @@ from nbbench.history.confirmed import MeasuredBeside, Siblings
 from nbbench.model import SeriesKey
 from nbbench.stats.canary import canary_jump, disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, series_alpha
-from nbbench.stats.short_levels import ALONE
+from nbbench.stats.detector import ALONE
 from tests.bench.scorecard.metrics import Truth
 
 Detector = Callable[[Truth], list[int]]
