@@ -30,8 +30,7 @@ from nbbench.config import Settings
 from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 from nbbench.errors import NbbenchError
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_ledgers, record_ledgers
-from nbbench.measure.warm_runs import warm_server
+from nbbench.measure.ledgers import known_ledgers, record_ledgers, warm_server
 from nbbench.model import Cause, Commit
 from nbbench.report.capture import RECORDS
 from nbbench.subject.profile import CaptureWorkload, find_preset, load_profile

@@ -32,7 +32,7 @@ from nbbench.record.redact import (
 )
 from nbbench.record.stamp import create_folder
 from nbbench.report import capture as pages
-from nbbench.report.capture_page import summary_md
+from nbbench.report.stamp_page import summary_md
 from nbbench.subject.git import git, git_text
 from nbbench.subject.profile import Preset
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
 from nbbench.history.curves import Curve
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import CommitOrder
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.model import Series, SeriesKey
 from nbbench.stats.canary import quiet_beside

@@ -13,7 +13,7 @@ from nbbench.history.causes import find_cause
 from nbbench.history.causes.facts import Facts, SetupChange, setup_changes
 from nbbench.history.changes import History
 from nbbench.history.grouping import Group, group_changes
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import CommitOrder
 from nbbench.history.telemetry import machine_jump
 from nbbench.host import IMPORT_WORKLOAD
 from nbbench.ledger import Ledger

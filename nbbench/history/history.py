@@ -15,8 +15,7 @@ from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
 from nbbench.history.flags import attach_flags
-from nbbench.history.ledger_series import ledger_series
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import CommitOrder, ledger_series
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_ledgers, ledger_torch

@@ -18,7 +18,16 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
 from nbbench.ledger import Dataflow, Ledger, TreeHunk
-from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_folder, open_tree, tree_folder
+from nbbench.measure.ledgers import (
+    TreeProgress,
+    call,
+    ensure_kept,
+    invoke,
+    open_folder,
+    open_tree,
+    tree_folder,
+    warm_server,
+)
 from nbbench.measure.process_env import (
     compiled_environment,
     require_compiler,
@@ -27,7 +36,6 @@ from nbbench.measure.process_env import (
     tree_environment,
 )
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import call, invoke, warm_server
 from nbbench.model import Commit
 from nbbench.record.asv_values import BadFileError
 from nbbench.record.branch import subject_or_none

@@ -10,9 +10,17 @@ from typing import Any
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
-from nbbench.measure.ledgers import open_tree, workload_ledgers, workload_names
+from nbbench.measure.ledgers import (
+    WorkloadFailed,
+    call,
+    measure_roof,
+    measure_runs,
+    open_tree,
+    warm_server,
+    workload_ledgers,
+    workload_names,
+)
 from nbbench.measure.process_env import measuring
-from nbbench.measure.warm_runs import WorkloadFailed, call, measure_roof, measure_runs, warm_server
 from nbbench.model import Commit, to_plain
 from nbbench.probe.verdicts import overall
 from nbbench.words import Say

@@ -21,9 +21,9 @@ from nbbench.documents import document
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import OUTSIDE, Dataflow, ImageChange
 from nbbench.measure.counts import trace_workload
+from nbbench.measure.ledgers import warm_server
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text

@@ -22,10 +22,10 @@ from nbbench.measure.ledgers import (
     ledger_torch,
     matching_workloads,
     record_ledgers,
+    warm_server,
     workload_ledgers,
 )
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import warm_server
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
 from nbbench.subject.hunks import diff_trees
