@@ -1,5 +1,5 @@
-"""The commits of the branch in their order, and the ledgers as exact series over them: they exist for trees that
-were never timed.
+"""The commits of the branch in their order, and the ledgers as exact series over them: they exist for trees
+that were never timed.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ from nbbench.subject.repository import open_subject
 from nbbench.words import Say
 from nbbench.workloads import Scale
 
+_RECORDING = "nbbench.measure.recording"
+
 
 def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:
     """The host work kept for a commit's tree under this Python and the installed torch, or the named one."""
@@ -140,7 +142,7 @@ def scaled_work(
                 names = [one.name for one in scales if one.name not in known(commit)]
                 try:
                     ensure_kept(settings, commit)
-                    target = "nbbench.measure.recording:write_scaled"
+                    target = f"{_RECORDING}:write_scaled"
                     invoke(settings, warm, open_tree(settings, warm, commit), target, scales=names)
                 except InconclusiveError as error:
                     say(f"{commit.short}: {error}")
@@ -203,7 +205,7 @@ def trace_workload(
     """
     environment = open_tree(settings, server, commit)
     asked = {"keep": list(keep), "folder": str(folder or "")}
-    target = "nbbench.measure.recording:trace"
+    target = f"{_RECORDING}:trace"
     answer = call(settings, server, environment, target, workload=workload, **asked)
     try:
         found = noun_of(Dataflow, answer)
@@ -216,12 +218,6 @@ def trace_workload(
 
 _LIMIT_S = 60.0  # of one recording: hunks that were not written for each other may loop for ever
 _KEPT = 32  # pairs of trees
-_RECORDERS = {
-    "ledger": ("nbbench.measure.recording:write", "workloads"),
-    "start": ("nbbench.measure.recording:write", "workloads"),
-    "host": ("benchmarks.host:write", "workloads"),
-    "scale": ("nbbench.measure.recording:write_scaled", "scales"),
-}
 
 
 class SubsetRecorder:
@@ -259,9 +255,9 @@ class SubsetRecorder:
     def record(
         self, subsets: Sequence[Collection[TreeHunk]], name: str, how: str
     ) -> list[Ledger | HostWork | ScaledWork | None]:
-        """What a recording `how` tells of a workload, or a scale, on each tree; None where it fails.
+        """What a recording tells of a workload, or a scale, on each tree; None where it fails.
 
-        `ledger`, `host` work, `start` (what tensors do until the warm run) or `scale`.
+        `how` is the part of a `LedgerFile` that has it: workloads, starts, host or scaled.
         """
         keys = [self.difference.key(one) for one in subsets]
         missing = {
@@ -290,21 +286,18 @@ class SubsetRecorder:
             file = read_ledgers(ledger_path(self._folder, key, torch_version()))
         except BadFileError:
             return None
-        if how == "host":
-            imported = file.host.get(IMPORT_WORKLOAD)
-            return imported if imported and imported.error else file.host.get(name)
-        if how == "start":
-            return file.starts.get(name)
-        return file.scaled.get(name) if how == "scale" else file.ledgers.get(name)
+        imported = file.host.get(IMPORT_WORKLOAD) if how == "host" else None
+        return imported if imported and imported.error else getattr(file, how).get(name)
 
     def _record(self, key: str, chosen: Collection[TreeHunk], name: str, how: str) -> None:
         idle = self._idle[how == "host"]
         server = idle.pop() if idle else self._start(how)
         folder = server.scratch / key
         environment = tree_environment(self._settings, key, folder, results_dir=self._folder)
-        target, argument = _RECORDERS[how]
+        target = {"host": "benchmarks.host:write", "scaled": f"{_RECORDING}:write_scaled"}
         wanted = [name] if name != IMPORT_WORKLOAD else []  # which is always recorded
-        call = ["call", target, json.dumps({argument: wanted})]
+        asked = {"scales" if how == "scaled" else "workloads": wanted}
+        call = ["call", target.get(how, f"{_RECORDING}:write"), json.dumps(asked)]
         place = str(self._settings.state_dir)
         try:
             self.difference.write(chosen, folder)

@@ -48,10 +48,10 @@ class HunkTarget:
 
     @property
     def recorder(self) -> str:
-        """Which recording counts it (`measure.subsets`)."""
+        """The part of a `LedgerFile` that counts it."""
         if self.phase:
-            return "start" if self.metric in OF_TENSORS else "host"
-        return "scale" if self.unit == "order" else "ledger"
+            return "starts" if self.metric in OF_TENSORS else "host"
+        return "scaled" if self.unit == "order" else "workloads"
 
     @property
     def name(self) -> str:
