@@ -54,7 +54,7 @@ class StoredCurves:
     it.
     """
 
-    def __init__(self, store: Store, order: CommitOrder, machine: str | None) -> None:
+    def __init__(self, store: Store, order: CommitOrder) -> None:
         self._store: Store | None = store
         self._url, self._project = store.url, store.project
         self._hashes = [commit.hash for commit in order.commits]
@@ -62,9 +62,9 @@ class StoredCurves:
         # ids close together are read fastest; the place of each is that among all by name
         self._series: list[tuple[int, int, tuple[SeriesKey, str, str]]] = sorted(
             (number, place, (key, unit, kind))
-            for place, (number, key, unit, kind) in enumerate(store.series_keys(machine=machine))
+            for place, (number, key, unit, kind) in enumerate(store.series_keys())
         )
-        self.points = store.size(machine=machine)[1]
+        self.points = store.size()[1]
 
     @property
     def shared(self) -> bool:

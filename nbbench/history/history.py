@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,6 @@ RULES = 16
 def load_history(
     store: Store,
     *,
-    machine: str | None = None,
     tolerance: ImageTolerance | None = None,
     results_dir: Path | None = None,
 ) -> History:
@@ -69,8 +68,8 @@ def load_history(
         host=host,
         scaled=scaled,
         records=records,
-        stored=StoredCurves(store, CommitOrder(commits), machine),
-        repeats=_repeats(store, machine, records),
+        stored=StoredCurves(store, CommitOrder(commits)),
+        repeats=_repeats(store, records),
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),
     )
@@ -103,7 +102,7 @@ def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     return Setups(files, lambda key: of_benchmark(key.benchmark).get(key, {}))
 
 
-def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:
+def _repeats(store: Store, records: Sequence[ProcessRecord]) -> Repeats:
     """What was collected twice, with both values; samples of other benchmarks are not read."""
     from nbbench.history.confirmed import repeats_of
     from nbbench.history.telemetry import collected_again
@@ -113,34 +112,24 @@ def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]
     if not names:
         return {}
     pattern = f"^({'|'.join(names)})$"
-    return repeats_of(store.iter_series(machine=machine, benchmark=pattern, samples=True), again)
+    return repeats_of(store.iter_series(benchmark=pattern, samples=True), again)
 
 
-def detect_events(
-    settings: Settings,
-    store: Store,
-    *,
-    machine: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Event]:
+def detect_events(settings: Settings, store: Store) -> list[Event]:
     """Detect over everything in the database and save the events."""
     from nbbench.history.changes import judge_history
     from nbbench.history.events import build_events
 
     rests_on = store.fingerprint()  # before reading: what comes meanwhile is new to the next command
-    history = load_history(
-        store, machine=machine, tolerance=load_profile(settings).image, results_dir=settings.results_dir
-    )
-    found = judge_history(
-        history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
-    )
+    history = load_history(store, tolerance=load_profile(settings).image, results_dir=settings.results_dir)
+    found = judge_history(history, min_effect=settings.min_effect, declared=settings.directions)
     events = build_events(history, found.changes, settings.min_effect)
     info = {
         "series": history.size(),
         "judged": found.judged,
         "changes": len(found.changes),
         "events": len(events),
-        "settings": _relevant(settings, machine),
+        "settings": _relevant(settings),
         "rests_on": rests_on,
         "order": order_notes(store),
         "detected_at": datetime.now(UTC).isoformat(),
@@ -149,14 +138,14 @@ def detect_events(
     return events
 
 
-def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
+def _relevant(settings: Settings) -> list[Any]:
     """What saved events depend on, besides the results."""
     units = [list(one) for one in settings.directions.items()]
     path = settings.results_dir / WORKLOADS_FILE
     workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     image = load_profile(settings).image
     rounding = [image.median, image.block]
-    return [RULES, settings.min_effect, machine, units, installed_torch(), workloads, rounding]
+    return [RULES, settings.min_effect, None, units, installed_torch(), workloads, rounding]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:

@@ -52,18 +52,12 @@ class WorkloadFailed(InconclusiveError):
 
 
 @contextmanager
-def warm_server(
-    server: WarmServer | None = None, environment: Mapping[str, str] | None = None
-) -> Iterator[WarmServer]:
-    """The server given, or one of our own that ends with the block.
-
-    Our own has `environment` (this process's where none is given) under the flags that every
-    measurement is taken with.
-    """
+def warm_server(server: WarmServer | None = None) -> Iterator[WarmServer]:
+    """The server given, or one of our own, under the flags of every measurement, that ends with the block."""
     if server is not None:
         yield server
         return
-    own = warm_client.WarmServer(environment=server_environment(environment), preload=_SHARED)
+    own = warm_client.WarmServer(environment=server_environment(), preload=_SHARED)
     try:
         yield own
     finally:
