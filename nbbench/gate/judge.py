@@ -13,7 +13,7 @@ from statistics import median
 
 from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
 from nbbench.gate.rounds import CHECK_PAIRS, SeriesState
-from nbbench.history.causes.facts import SAME_WORK, work_record
+from nbbench.history.facts import SAME_WORK, work_record
 from nbbench.host import HostMetric, host_cause, host_series
 from nbbench.measure.pair import SIDES
 from nbbench.metrics import LEDGER_METRICS, Metric, least_effect, metric_of

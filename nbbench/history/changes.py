@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
 from nbbench.growth import ScaledWork
-from nbbench.history.causes.facts import Setups
 from nbbench.history.confirmed import MeasuredBeside, Repeats, Siblings, WorkHistory, repeated
 from nbbench.history.curves import Curve, StoredCurves, curve, share_work, useful_jobs
+from nbbench.history.facts import Setups
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
     SeriesStanding,

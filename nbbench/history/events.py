@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from nbbench.disturbance import Disturbance, mean_disturbance
 from nbbench.history.causes import find_cause
-from nbbench.history.causes.facts import Facts, SetupChange, setup_changes
 from nbbench.history.changes import History
+from nbbench.history.facts import Facts, SetupChange, setup_changes
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.history.telemetry import machine_jump

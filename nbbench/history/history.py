@@ -29,9 +29,9 @@ from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
 if TYPE_CHECKING:
-    from nbbench.history.causes.facts import Setups
     from nbbench.history.changes import History
     from nbbench.history.confirmed import Repeats
+    from nbbench.history.facts import Setups
 
 
 RULES = 16
@@ -85,7 +85,7 @@ def stored_ledgers(store: Store) -> Mapping[str, Mapping[str, Mapping[str, Ledge
 
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
-    from nbbench.history.causes.facts import Setups, telemetry_setup
+    from nbbench.history.facts import Setups, telemetry_setup
 
     files = {place: dict(setup) for place, setup in store.file_setups().items()}
     for place, setup in telemetry_setup(records).items():
