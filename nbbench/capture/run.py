@@ -28,8 +28,7 @@ from nbbench.record.atomic import host_error, write_text
 from nbbench.record.redact import redact_text, redact_value
 from nbbench.report import capture as pages
 from nbbench.report.capture import failure
-from nbbench.report.capture_page import summary_md
-from nbbench.report.stamp_page import in_reading_order
+from nbbench.report.stamp_page import in_reading_order, summary_md
 
 _T = TypeVar("_T")
 

@@ -21,7 +21,7 @@ from nbbench.disturbance import busy_load
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
-from nbbench.record.projects import machine_name
+from nbbench.record.machines import machine_name
 from nbbench.record.redact import (
     influences,
     redact_argv,
@@ -32,7 +32,7 @@ from nbbench.record.redact import (
 )
 from nbbench.record.stamp import create_folder
 from nbbench.report import capture as pages
-from nbbench.report.capture_page import summary_md
+from nbbench.report.stamp_page import summary_md
 from nbbench.subject.git import git, git_text
 from nbbench.subject.profile import Preset
 

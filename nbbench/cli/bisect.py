@@ -46,7 +46,7 @@ def bisect(
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.gate.bisect import commits_between, find_culprit, one_series
     from nbbench.gate.culprit import Stopped
-    from nbbench.measure.lock import measuring
+    from nbbench.measure.process_env import measuring
     from nbbench.report.gate import bisect_payload, bisect_text
 
     app.override(floor=floor, budget_s=seconds(budget))

@@ -125,7 +125,7 @@ def _emit(app: App, folder: Path, done: Capture) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
     from nbbench.report.capture import capture_status, sentences
-    from nbbench.report.capture_page import verdict_line
+    from nbbench.report.stamp_page import verdict_line
 
     found, status = done.findings, capture_status(done)
     payload = {

@@ -84,7 +84,7 @@ def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[
     """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
     from nbbench.cli.signals import interrupt_code
     from nbbench.errors import EXIT_OK
-    from nbbench.measure.lock import measuring
+    from nbbench.measure.process_env import measuring
     from nbbench.report.exact_work import hunk_blocks, hunk_payload
     from nbbench.work.hunk_causes import HunkSearch
     from nbbench.work.hunks import find_hunks

@@ -68,8 +68,7 @@ def gate(
     from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
     from nbbench.record.atomic import write_text
-    from nbbench.report.gate import gate_blocks, gate_payload
-    from nbbench.report.junit import gate_junit
+    from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 
     app.override(floor=floor, budget_s=seconds(budget))
     chosen = bench or app.settings.gate_bench

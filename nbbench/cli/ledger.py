@@ -146,7 +146,7 @@ def _steps(
     app: App, commits: list[Commit], bench: str, scaling: bool
 ) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
-    from nbbench.history.share import MOST_JOBS
+    from nbbench.history.curves import MOST_JOBS
     from nbbench.measure.counts import counts_host, known_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores

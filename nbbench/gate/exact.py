@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from nbbench.config import ImageTolerance, Settings
@@ -16,22 +15,21 @@ from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
-from nbbench.measure.counts import counts_host, known_host, scaled_work, workload_host
-from nbbench.measure.ledgers import known_ledgers, matching_workloads, record_trees
+from nbbench.measure.counts import counts_host, host_calls, known_host, lacking_host, scaled_work
+from nbbench.measure.ledgers import known_ledgers, ledger_calls, matching_workloads, say_failures
 from nbbench.measure.process_env import torch_version
-from nbbench.measure.warm_runs import Servers
+from nbbench.measure.warm_runs import Servers, invoke_all
 from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import lacking, machine_failed
+from nbbench.record.side_files import lacking, machine_failed
 from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say, line_list
+from nbbench.work.count_diff import HostDiff, OrderChange, diff_host, diff_orders, not_repeating
 from nbbench.work.first_search import first_difference, smallest_change
-from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.scaling import OrderChange, diff_orders
 from nbbench.work.work import line_match, recorded_again, source_diff, source_place
 from nbbench.workloads import suite_workloads
 
@@ -115,14 +113,7 @@ def _compare(
     say: Say,
 ) -> ExactWork:
     """What is on record of both, recorded where it is missing; what does not repeat is not judged."""
-    with ThreadPoolExecutor(1) as beside:
-        counted = beside.submit(_host_sides, settings, ends, names, servers, say)
-        try:
-            before, after = _sides(settings, ends, names, servers, say)
-            host = counted.result()
-        except BaseException:
-            servers.close()  # which ends what the other thread waits for
-            raise
+    before, after = _sides(settings, ends, names, servers, say)
     tolerance = load_profile(settings).image
     diffs, lost, not_judged = [], [], []
     for name in names:
@@ -143,7 +134,7 @@ def _compare(
             if not (varies[0] | varies[1]) - {IMAGE}:
                 diffs.append(diff_ledgers(before[name], after[name], match, tolerance))
     work = ExactWork(tuple(diffs), tuple(lost), tuple(not_judged))
-    return _with_host(settings, work, ends, match, host)
+    return _with_host(settings, work, ends, match)
 
 
 def _varies(series: str, places: Collection[str], *, new: bool) -> NotJudged:
@@ -159,7 +150,6 @@ def _with_host(
     work: ExactWork,
     ends: tuple[Commit, Commit],
     match: LineMatch | None,
-    sides: Sequence[Mapping[str, HostWork]],
 ) -> ExactWork:
     """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
     names = [diff.workload for diff in work.diffs]
@@ -168,10 +158,10 @@ def _with_host(
     moved: list[HostDiff] = []
     every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
+    sides = [known_host(settings, commit) for commit in ends]
     if counts_host(settings):
         names = [IMPORT_WORKLOAD, *names]
     else:  # what tensors do while starting up comes with the ledgers
-        sides = [known_host(settings, commit) for commit in ends]
         names = [name for name in names if all(name in side for side in sides)]
         why = "the suite has no host.py, which counts it"
         not_judged.append(NotJudged("host work", NotJudgedReason.SKIPPED, detail=why))
@@ -225,13 +215,6 @@ def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
 
     others = other_files(subject.git_dir, base.tree, head.tree)
     return changed_code(files, [posixpath.join(folder, name) for name in others], source)
-
-
-def _host_sides(
-    settings: Settings, ends: tuple[Commit, Commit], names: Sequence[str], servers: Servers, say: Say
-) -> Sequence[Mapping[str, HostWork]]:
-    """The host work of both commits, recorded where it is missing, where the suite counts it."""
-    return workload_host(settings, ends, names, say, servers) if counts_host(settings) else ()
 
 
 def with_orders(
@@ -315,15 +298,21 @@ def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) ->
 def _sides(
     settings: Settings, ends: tuple[Commit, Commit], names: Sequence[str], servers: Servers, say: Say
 ) -> list[dict[str, Ledger]]:
-    """The ledger of each workload at both commits; where none could be recorded, one that says why."""
+    """The ledger of each workload at both commits; where none could be recorded, one that says why.
+
+    Host work is recorded beside, where the suite counts it.
+    """
     # All else is kept as an error.
     why = "the machine ran out of memory or disk, a file became too large, or the process was killed"
     lacks = {one: lacking(settings.results_dir, one.tree, torch_version(), names) for one in ends}
     missing = {one: some for one, some in lacks.items() if some}
     for commit, some in missing.items():
         say(f"recording {len(some)} ledgers of {commit.short}")
-    failed = record_trees(settings, servers.full, missing) if missing else []
-    reasons = {commit: reason or why for commit, reason in zip(missing, failed, strict=True)}
+    host = lacking_host(settings, ends, names) if counts_host(settings) else {}
+    calls = [*ledger_calls(settings, missing), *host_calls(settings, host, say)]
+    failed = invoke_all(settings, servers, calls)
+    say_failures(host, failed[len(missing) :], say)
+    reasons = {commit: reason or why for commit, reason in zip(missing, failed, strict=False)}
     found = [(known_ledgers(settings, one), reasons.get(one, why)) for one in ends]
     return [
         {

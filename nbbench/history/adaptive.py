@@ -22,7 +22,7 @@ from nbbench.measure.ledgers import commit_ledgers, known_ledgers, workload_name
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store
-from nbbench.record.projects import machine_name
+from nbbench.record.machines import machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.profile import load_profile
 from nbbench.words import Say
@@ -59,7 +59,6 @@ class Search:
     bench: tuple[str, ...] = ()
     budget_s: float = float("inf")
     limit: int = sys.maxsize
-    workloads: str = ""
 
 
 def search(settings: Settings, store: Store, asked: Search, *, show: Say, detail: Say) -> AdaptiveOutcome:
@@ -70,7 +69,7 @@ def search(settings: Settings, store: Store, asked: Search, *, show: Say, detail
     interrupts is lost, finished commits are kept. Raises what the measuring raises.
     """
     budget = Budget(asked.budget_s)
-    names = workload_names(settings, re.compile(asked.workloads or load_profile(settings).range_workloads))
+    names = workload_names(settings, re.compile(load_profile(settings).range_workloads))
     # A commit whose ledger cannot be recorded will fail to run as well; then it counts as broken.
     ledgers = {commit.tree: known_ledgers(settings, commit) for commit in asked.commits}
     with suppress(BudgetSpentError), held(budget):

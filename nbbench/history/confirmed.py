@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
 from nbbench.history.curves import Curve
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import CommitOrder
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.model import Series, SeriesKey
 from nbbench.stats.canary import quiet_beside
+from nbbench.stats.detector import IntArray, confirmed_by_repeats, standing_out
 from nbbench.stats.noise import MIN_SEGMENT
-from nbbench.stats.short_levels import IntArray, confirmed_by_repeats, standing_out
 from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
 

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.history.curves import Curve
-from nbbench.history.ledger_series import LEDGER_SERIES
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
 from nbbench.stats.changepoint import Step, level_effect

@@ -14,7 +14,14 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
 from nbbench.ledger import Dataflow
-from nbbench.measure.ledgers import TreeProgress, ensure_kept, open_folder, open_tree, tree_folder
+from nbbench.measure.ledgers import (
+    TreeProgress,
+    ensure_kept,
+    open_folder,
+    open_tree,
+    say_failures,
+    tree_folder,
+)
 from nbbench.measure.process_env import (
     compiled_environment,
     require_compiler,
@@ -26,11 +33,19 @@ from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import Invocation, Servers, call, invoke, invoke_all, shared_servers
 from nbbench.model import Commit
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import kept_compiled, kept_host, kept_scales
 from nbbench.record.packed import noun_of
-from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
+from nbbench.record.side_files import (
+    LedgerFile,
+    kept_compiled,
+    kept_host,
+    kept_scales,
+    ledger_path,
+    write_ledgers,
+)
 from nbbench.words import Say
 from nbbench.workloads import Scale
+
+_RECORDING = "nbbench.measure.recording"
 
 
 def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:
@@ -55,12 +70,46 @@ def workload_host(
     The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
     process fails is said and has what was kept for it.
     """
+    wanted = lacking_host(settings, commits, workloads)
+    record_host_work(settings, wanted, say, servers=servers)
+    return [known_host(settings, commit) for commit in commits]
+
+
+def lacking_host(
+    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str]
+) -> dict[Commit, list[str]]:
+    """The workloads, and importing, whose host work is not kept, of each commit that lacks any."""
     asked = IMPORT_WORKLOAD, *workloads
     known = ((commit, known_host(settings, commit)) for commit in commits)
     missing = {c: [name for name in asked if name not in kept or not kept[name].python] for c, kept in known}
-    wanted = {commit: names for commit, names in missing.items() if names}
-    record_host_work(settings, wanted, say, servers=servers)
-    return [known_host(settings, commit) for commit in commits]
+    return {commit: names for commit, names in missing.items() if names}
+
+
+def host_calls(
+    settings: Settings,
+    wanted: Mapping[Commit, Sequence[str]],
+    say: Callable[[str], None],
+    *,
+    again: bool = False,
+) -> list[Invocation]:
+    """What records the host work of these workloads of each commit, and of importing.
+
+    `again` is for what is on record already: it tells what does not repeat.
+    """
+    repeats = REPEATS if again else 1
+    progress = TreeProgress(say, "host work", repeats * len(wanted))
+
+    def invocation(commit: Commit, names: Sequence[str]) -> Invocation:
+        def opened(server: WarmServer) -> dict[str, str]:
+            progress.begin(commit)
+            return open_tree(settings, server, commit, bare=True)
+
+        asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
+        return Invocation(opened, "benchmarks.host:write", asked, bare=True)
+
+    for commit in wanted:
+        ensure_kept(settings, commit)
+    return [invocation(*one) for one in wanted.items()] * repeats
 
 
 def record_host_work(
@@ -71,32 +120,12 @@ def record_host_work(
     again: bool = False,
     servers: Servers | None = None,
 ) -> None:
-    """Record the host work of these workloads of each commit, and of importing, two commits at a time.
-
-    `again` is for what is on record already: it tells what does not repeat. A commit whose process fails is
-    said.
-    """
-    if not wanted:
-        return
-    repeats = REPEATS if again else 1
-    with shared_servers(servers) as mine:
-        progress = TreeProgress(say, "host work", repeats * len(wanted))
-
-        def invocation(commit: Commit, names: Sequence[str]) -> Invocation:
-            def opened() -> dict[str, str]:
-                progress.begin(commit)
-                return open_tree(settings, mine.bare, commit, bare=True)
-
-            asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
-            return Invocation(opened, "benchmarks.host:write", asked)
-
-        for commit in wanted:
-            ensure_kept(settings, commit)
-        calls = [invocation(*one) for one in wanted.items()]
-        for _ in range(repeats):
-            for commit, why in zip(wanted, invoke_all(settings, mine.bare, calls), strict=True):
-                if why:
-                    say(f"{commit.short}: {why}")
+    """Record what `host_calls` names; a commit that fails is said."""
+    if wanted:
+        calls = host_calls(settings, wanted, say, again=again)
+        with shared_servers(servers) as mine:
+            reasons = invoke_all(settings, mine, calls)
+        say_failures(wanted, reasons, say)
 
 
 def scaled_work(
@@ -125,19 +154,17 @@ def scaled_work(
             progress = TreeProgress(say, "scaling", len(missing))
 
             def invocation(commit: Commit) -> Invocation:
-                def opened() -> dict[str, str]:
+                def opened(server: WarmServer) -> dict[str, str]:
                     progress.begin(commit)
-                    return open_tree(settings, mine.full, commit)
+                    return open_tree(settings, server, commit)
 
                 names = [one.name for one in scales if one.name not in known(commit)]
                 return Invocation(opened, "nbbench.measure.recording:write_scaled", {"scales": names})
 
             for commit in missing:
                 ensure_kept(settings, commit)
-            reasons = invoke_all(settings, mine.full, [invocation(commit) for commit in missing])
-            for commit, why in zip(missing, reasons, strict=True):
-                if why:
-                    say(f"{commit.short}: {why}")
+            reasons = invoke_all(settings, mine, [invocation(commit) for commit in missing])
+        say_failures(missing, reasons, say)
     return [known(commit) for commit in commits]
 
 
@@ -197,7 +224,7 @@ def trace_workload(
     """
     environment = open_tree(settings, server, commit)
     asked = {"keep": list(keep), "folder": str(folder or "")}
-    target = "nbbench.measure.recording:trace"
+    target = f"{_RECORDING}:trace"
     answer = call(settings, server, environment, target, workload=workload, **asked)
     try:
         found = noun_of(Dataflow, answer)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from nbbench.config import Settings
@@ -16,12 +16,11 @@ from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
-from nbbench.measure.warm_runs import Invocation, invoke_all, warm_server
+from nbbench.measure.warm_runs import Invocation, Servers, invoke_all, warm_server
 from nbbench.model import Commit
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import kept_ledgers, kept_torch, lacking
-from nbbench.record.side_files import ledger_path
+from nbbench.record.side_files import kept_ledgers, kept_torch, lacking, ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
@@ -117,34 +116,38 @@ def record_ledgers(
     `again` is for what is on record already: it tells what does not repeat. Raises InconclusiveError when
     the process fails (a subject that does not import, say), HostError when nothing can be kept.
     """
-    [why] = record_trees(settings, server, {commit: workloads}, again=again)
+    calls = ledger_calls(settings, {commit: workloads}, again=again)
+    [why] = invoke_all(settings, Servers(server), calls)
     if why:
         raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {why}")
     return known_ledgers(settings, commit)
 
 
-def record_trees(
-    settings: Settings,
-    server: warm_client.WarmServer,
-    wanted: Mapping[Commit, Sequence[str]],
-    *,
-    again: bool = False,
-) -> list[str]:
-    """Record the named workloads on the trees of these commits, two at a time; why each failed, if it did.
+def ledger_calls(
+    settings: Settings, wanted: Mapping[Commit, Sequence[str]], *, again: bool = False
+) -> list[Invocation]:
+    """What records the named workloads on the trees of these commits; `again` is as for `record_ledgers`.
 
-    `again` is as for `record_ledgers`. Raises HostError when nothing can be kept.
+    Raises HostError when nothing can be kept.
     """
+
+    def opened(commit: Commit) -> Callable[[warm_client.WarmServer], dict[str, str]]:
+        return lambda server: open_tree(settings, server, commit)
+
     for commit in wanted:
         ensure_kept(settings, commit)
-    calls = [
-        Invocation(
-            partial(open_tree, settings, server, commit),
-            "nbbench.measure.recording:write",
-            {"workloads": list(names), "again": again},
-        )
+    target = "nbbench.measure.recording:write"
+    return [
+        Invocation(opened(commit), target, {"workloads": list(names), "again": again})
         for commit, names in wanted.items()
     ]
-    return invoke_all(settings, server, calls)
+
+
+def say_failures(commits: Iterable[Commit], reasons: Iterable[str], say: Say) -> None:
+    """Say of each commit whose recording failed why."""
+    for commit, why in zip(cycle(commits), reasons, strict=False):
+        if why:
+            say(f"{commit.short}: {why}")
 
 
 def ensure_kept(settings: Settings, commit: Commit) -> None:
@@ -182,7 +185,8 @@ def commit_ledgers(
             progress.begin(commit)
             server = idle.pop()
             try:
-                found[commit.tree] = record_ledgers(settings, server, commit, lacks[commit.tree])
+                calls = ledger_calls(settings, {commit: lacks[commit.tree]})
+                say_failures([commit], invoke_all(settings, Servers(server), calls), say)
             except NbbenchError as error:
                 say(f"{commit.short}: {error}")
             idle.append(server)
@@ -194,7 +198,8 @@ def commit_ledgers(
                 )  # what fails, or interrupts, stops those not begun
         else:
             deque(map(record, missing.values()), 0)  # in this thread, which the end of a budget reaches
-    return found
+    # Here, and not in several threads: msgspec's first look at a type is not safe there.
+    return found | {tree: known_ledgers(settings, commit, torch) for tree, commit in missing.items()}
 
 
 def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:

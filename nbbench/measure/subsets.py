@@ -22,12 +22,7 @@ from nbbench.subject.repository import open_subject
 
 _LIMIT_S = 60.0  # of one recording: hunks that were not written for each other may loop for ever
 _KEPT = 32  # pairs of trees
-_RECORDERS = {
-    "ledger": ("nbbench.measure.recording:write", "workloads"),
-    "start": ("nbbench.measure.recording:write", "workloads"),
-    "host": ("benchmarks.host:write", "workloads"),
-    "scale": ("nbbench.measure.recording:write_scaled", "scales"),
-}
+_RECORDING = "nbbench.measure.recording"
 
 
 class SubsetRecorder:
@@ -57,9 +52,9 @@ class SubsetRecorder:
     def record(
         self, subsets: Sequence[Collection[TreeHunk]], name: str, how: str
     ) -> list[Ledger | HostWork | ScaledWork | None]:
-        """What a recording `how` tells of a workload, or a scale, on each tree; None where it fails.
+        """What a recording tells of a workload, or a scale, on each tree; None where it fails.
 
-        `ledger`, `host` work, `start` (what tensors do until the warm run) or `scale`.
+        `how` is the part of a `LedgerFile` that has it: workloads, starts, host or scaled.
         """
         keys = [self.difference.key(one) for one in subsets]
         missing = {
@@ -69,13 +64,11 @@ class SubsetRecorder:
         }
         self.recorded += len(missing)
         if missing:
+            calls = [self._invocation(key, one, name, how) for key, one in missing.items()]
+            reasons = invoke_all(self._settings, self._servers, calls, _LIMIT_S)
             server = self._servers.bare if how == "host" else self._servers.full
-            calls = [self._invocation(server, key, one, name, how) for key, one in missing.items()]
-            try:
-                reasons = invoke_all(self._settings, server, calls, _LIMIT_S)
-            finally:
-                for key in missing:
-                    shutil.rmtree(server.scratch / key, ignore_errors=True)
+            for key in missing:
+                shutil.rmtree(server.scratch / key, ignore_errors=True)
             self._failed |= {(key, name, how) for key, why in zip(missing, reasons, strict=True) if why}
         found = [self._known(key, name, how) for key in keys]
         return [None if one is None or one.error else one for one in found]
@@ -85,20 +78,13 @@ class SubsetRecorder:
             file = read_ledgers(ledger_path(self._folder, key, torch_version()))
         except BadFileError:
             return None
-        if how == "host":
-            imported = file.host.get(IMPORT_WORKLOAD)
-            return imported if imported and imported.error else file.host.get(name)
-        if how == "start":
-            return file.starts.get(name)
-        return file.scaled.get(name) if how == "scale" else file.ledgers.get(name)
+        imported = file.host.get(IMPORT_WORKLOAD) if how == "host" else None
+        return imported if imported and imported.error else getattr(file, how).get(name)
 
-    def _invocation(
-        self, server: WarmServer, key: str, chosen: Collection[TreeHunk], name: str, how: str
-    ) -> Invocation:
-        folder = server.scratch / key
-        environment = tree_environment(self._settings, key, folder, results_dir=self._folder)
-
-        def opened() -> dict[str, str]:
+    def _invocation(self, key: str, chosen: Collection[TreeHunk], name: str, how: str) -> Invocation:
+        def opened(server: WarmServer) -> dict[str, str]:
+            folder = server.scratch / key
+            environment = tree_environment(self._settings, key, folder, results_dir=self._folder)
             try:
                 self.difference.write(chosen, folder)
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -106,6 +92,7 @@ class SubsetRecorder:
             open_folder(self._settings, server, environment, bare=how == "host")
             return environment
 
-        target, argument = _RECORDERS[how]
+        target = {"host": "benchmarks.host:write", "scaled": f"{_RECORDING}:write_scaled"}
         wanted = [name] if name != IMPORT_WORKLOAD else []  # which is always recorded
-        return Invocation(opened, target, {argument: wanted})
+        asked = {"scales" if how == "scaled" else "workloads": wanted}
+        return Invocation(opened, target.get(how, f"{_RECORDING}:write"), asked, bare=how == "host")

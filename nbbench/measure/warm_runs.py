@@ -7,8 +7,8 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from nbbench.ledger import Roof
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_server import TIMEOUT_CODE
+from nbbench.measure.warm_job import TIMEOUT_CODE
 from nbbench.probe.resources import Run
 from nbbench.record.redact import redact_value
 from nbbench.words import last_line
@@ -27,6 +27,7 @@ _TIMEOUT_S = 300.0
 # The subject's first run imports it, which takes a second: here once for all trees of a server.
 _SHARED = ("torch._dynamo",)
 _RECORDERS = ("nbbench.measure.recording",)
+_TWO = 2  # trees at a time: those that are compared
 
 
 class WorkloadFailed(InconclusiveError):
@@ -34,18 +35,12 @@ class WorkloadFailed(InconclusiveError):
 
 
 @contextmanager
-def warm_server(
-    server: WarmServer | None = None, environment: Mapping[str, str] | None = None
-) -> Iterator[WarmServer]:
-    """The server given, or one of our own that ends with the block.
-
-    Our own has `environment` (this process's where none is given) under the flags that every
-    measurement is taken with.
-    """
+def warm_server(server: WarmServer | None = None) -> Iterator[WarmServer]:
+    """The server given, or one of our own, under the flags of every measurement, that ends with the block."""
     if server is not None:
         yield server
         return
-    own = warm_client.WarmServer(environment=server_environment(environment), preload=_SHARED)
+    own = warm_client.WarmServer(environment=server_environment(), preload=_SHARED)
     try:
         yield own
     finally:
@@ -55,11 +50,11 @@ def warm_server(
 class Servers:
     """The warm servers that the recordings of one command share, each started when it is first asked for.
 
-    A context that ends them. `given` takes the place of `full`, and is not ended.
+    A context that ends them. `given` takes the place of `full`, and is not ended. Each holds `suites` trees.
     """
 
-    def __init__(self, given: WarmServer | None = None) -> None:
-        self._given, self._own, self._closed = given, dict[str, WarmServer](), False
+    def __init__(self, given: WarmServer | None = None, *, suites: int = _TWO) -> None:
+        self.suites, self._given, self._own = suites, given, dict[str, WarmServer]()
 
     def __enter__(self) -> Servers:
         """Start nothing."""
@@ -71,7 +66,9 @@ class Servers:
     @property
     def full(self) -> WarmServer:
         """One that has what the subject's first run imports."""
-        return self._given or self._server("full", server_environment(), (*_SHARED, *_RECORDERS))
+        if self._given is not None:
+            return self._given
+        return self._server("full", server_environment(), (*_SHARED, *_RECORDERS))
 
     @property
     def bare(self) -> WarmServer:
@@ -80,71 +77,75 @@ class Servers:
 
     def _server(self, name: str, environment: Mapping[str, str], preload: Sequence[str]) -> WarmServer:
         if name not in self._own:
-            self._own[name] = warm_client.WarmServer(environment=environment, preload=preload)
-            if self._closed:  # by another thread, meanwhile
-                self.close()
+            self._own[name] = warm_client.WarmServer(environment, preload=preload, suites=self.suites)
         return self._own[name]
 
     def close(self) -> None:
-        """End the servers, and so what another thread waits for."""
-        self._closed = True
+        """End those that were started."""
         for server in self._own.values():
             server.close()
+        self._own.clear()
 
 
 @contextmanager
 def shared_servers(servers: Servers | None) -> Iterator[Servers]:
     """The servers given, or some of our own that end with the block."""
-    with closing(Servers()) as own:
+    with Servers() as own:
         yield servers or own
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A call of `module:function` in a fork of the tree that `open` has a server hold."""
+    """A call of `module:function` in a fork of the tree that `open` has a (bare) server hold."""
 
-    open: Callable[[], dict[str, str]]
+    open: Callable[[WarmServer], dict[str, str]]
     target: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any]
+    bare: bool = False
 
 
 def invoke_all(
-    settings: Settings, server: WarmServer, calls: Sequence[Invocation], timeout_s: float = _TIMEOUT_S
+    settings: Settings, servers: Servers, calls: Sequence[Invocation], timeout_s: float = _TIMEOUT_S
 ) -> list[str]:
-    """Run the calls, two at a time; why each failed, '' where it did not.
+    """Run the calls, as many at a time as each server holds trees; why each failed, '' where it did not.
 
-    One tree after the other leaves a core idle, and gets less of a busy machine. Raises HostError when the
+    One tree after the other leaves a core idle, and gets less of a busy machine. Raises HostError when a
     server is gone.
     """
-    reasons: list[str] = []
+    reasons = [""] * len(calls)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    left = list(range(len(calls)))
     with open(os.devnull, "rb") as nothing:
-        for start in range(0, len(calls), 2):
-            begun: list[warm_client.Job | str] = []
-            for one in calls[start : start + 2]:
-                try:
-                    environment = one.open()
-                except InconclusiveError as error:
-                    begun.append(str(error))
-                    continue
-                command = ["call", one.target, json.dumps(dict(one.arguments))]
-                job = server.begin(
-                    command,
-                    cwd=str(settings.state_dir),
-                    environment=environment,
-                    timeout_s=timeout_s,
-                    descriptor=nothing.fileno(),
-                )
-                begun.append(job)
-            for waiting in begun:
-                if isinstance(waiting, str):
-                    reasons.append(waiting)
-                    continue
-                done = waiting.finish()
-                reasons.append(
-                    _how_it_ended(done.exit_code, done.output, timeout_s) if done.exit_code else ""
-                )
+        while left:
+            begun: list[tuple[int, warm_client.Job]] = []
+            for bare in (False, True):
+                for number in [one for one in left if calls[one].bare is bare][: servers.suites]:
+                    left.remove(number)
+                    try:
+                        job = _begin(settings, servers, calls[number], timeout_s, nothing.fileno())
+                    except InconclusiveError as error:
+                        reasons[number] = str(error)
+                    else:
+                        begun.append((number, job))
+            for number, job in begun:
+                done = job.finish()
+                if done.exit_code:
+                    reasons[number] = _how_it_ended(done.exit_code, done.output, timeout_s)
     return reasons
+
+
+def _begin(
+    settings: Settings, servers: Servers, call: Invocation, timeout_s: float, descriptor: int
+) -> warm_client.Job:
+    server = servers.bare if call.bare else servers.full
+    environment = call.open(server)
+    return server.begin(
+        ["call", call.target, json.dumps(dict(call.arguments))],
+        cwd=str(settings.state_dir),
+        environment=environment,
+        timeout_s=timeout_s,
+        descriptor=descriptor,
+    )
 
 
 def invoke(

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nbbench.captured import EvidenceFigure, Folder
 from nbbench.config import Settings
 from nbbench.errors import HostError
-from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.record.atomic import write_text
 from nbbench.record.stamp import CHECKSUMS, STAMP_PATTERN, verify_folder
 

@@ -1,6 +1,4 @@
-"""Which project a results tree belongs to: histories of several live side by side and never mix;
-and of which machine the figures are that are shown.
-"""
+"""Which project a results tree belongs to: histories of several live side by side and never mix."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import platform
 from pathlib import Path
 
 from nbbench.config import Settings, asv_setting
-from nbbench.errors import InconclusiveError, UsageError
+from nbbench.errors import UsageError
 from nbbench.record import Store
 from nbbench.record.asv_results import BENCHMARKS_JSON, MACHINE_JSON, parse_benchmarks
 from nbbench.record.asv_values import BadFileError, read_bytes
@@ -102,36 +100,3 @@ def _declared(results_dir: Path) -> set[tuple[str, str]]:
     except BadFileError:
         return set()
     return {(one.name, one.version) for one in found.values()}
-
-
-def machine_name(settings: Settings) -> str:
-    """This machine's name in results: the setting, or asv's own default (the host name)."""
-    return settings.machine or platform.node() or "unknown"
-
-
-def choose_machine(settings: Settings, store: Store, asked: str | None = None) -> str:
-    """The machine whose figures are shown.
-
-    That is the one asked for (by a command's `--machine` or the setting), else this machine where it has
-    results, else the only one that has. Raises UsageError for a machine without results and where there
-    are several to choose from, InconclusiveError where nothing was measured at all.
-    """
-    measured = store.measured_machines()
-    if not measured:
-        raise InconclusiveError(
-            "there are no results of any machine", hint="measure with `nbbench run` first"
-        )
-    listed = ", ".join(measured)
-    if wanted := asked or settings.machine:
-        if wanted in measured:
-            return wanted
-        raise UsageError(f"nothing was measured on {wanted!r}", hint=f"on record: {listed}")
-    own = machine_name(settings)
-    if own in measured:
-        return own
-    if len(measured) == 1:
-        return measured[0]
-    raise UsageError(
-        f"results of several machines are on record, and none of this one ({own})",
-        hint=f"choose one with --machine: {listed}",
-    )

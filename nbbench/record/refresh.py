@@ -27,11 +27,10 @@ from nbbench.record.asv_results import (
 )
 from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.branch import branch_line, line_by_date, order_key
-from nbbench.record.database_url import parse_url
 from nbbench.record.decisions import find_decisions, parse_decision
 from nbbench.record.importing import ImportReport, Payload
 from nbbench.record.projects import own_project, place_of
-from nbbench.record.schema import SourceFile, UnusableDatabaseError
+from nbbench.record.schema import SourceFile, UnusableDatabaseError, parse_url
 from nbbench.record.shapes import digest_of, storable
 from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store

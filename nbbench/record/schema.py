@@ -1,4 +1,4 @@
-"""The tables (docs/database.md explains them), and how a database gets them.
+"""Which database a URL means, its tables (docs/database.md explains them), and how it gets them.
 
 A database of other tables than these is made anew from the results, so there are no migrations. Most
 tables follow the nouns: a field that is added to one is a column here.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from nbbench import __version__
 from nbbench.errors import StoreError
@@ -19,6 +21,56 @@ from nbbench.record.shapes import Column, Shape
 
 if TYPE_CHECKING:
     from nbbench.record.engine import Connection
+
+
+URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePlace:
+    """Where a database is: its URL, which is never to be shown, and how people may see it.
+
+    `file` is that of a SQLite database; None for one in memory and for PostgreSQL.
+    """
+
+    url: str
+    shown: str
+    file: Path | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether SQLite keeps it."""
+        return self.url.startswith("sqlite:")
+
+
+def parse_url(url: str) -> DatabasePlace:
+    """The database that a URL means; `postgres://` and psycopg's name are PostgreSQL's too.
+
+    Raises StoreError, which quotes nothing behind the scheme: a password may stand anywhere in it.
+    """
+    scheme, found, rest = url.partition("://")
+    if scheme == "sqlite" and found:
+        path = rest.removeprefix("/")
+        file = Path(path) if path not in ("", ":memory:") else None
+        return DatabasePlace(url, str(file) if file else url, file)
+    unclear = StoreError(
+        f"the database URL ({f'{scheme}://…' if found else 'given'}) does not parse", hint=URL_HINT
+    )
+    if not found:
+        raise unclear
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise StoreError(f"no such kind of database: {scheme}", hint=URL_HINT)
+    try:
+        parts = urlsplit(f"postgresql://{rest}")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise unclear from error
+    if "@" in (parts.password or ""):  # the driver would quote a part of the password as the host
+        raise StoreError("the database URL holds an @ in its password", hint="write it as %40")
+    user = f"{parts.username}@" if parts.username else ""
+    return DatabasePlace(
+        f"postgresql://{rest}", f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

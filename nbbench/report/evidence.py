@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nbbench import __version__, units
+from nbbench.captured import Folder
 from nbbench.documents import document
-from nbbench.evidence import Folder
 from nbbench.model import Flag, Result, Status
 from nbbench.plan.exported import Comparison, Export, comparisons, log_effect
 from nbbench.report import events, not_judged

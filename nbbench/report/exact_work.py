@@ -16,8 +16,8 @@ from nbbench.model import Commit, to_plain
 from nbbench.report.blocks import Block, Bullets, Item, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
+from nbbench.work.count_diff import ScaleLaws
 from nbbench.work.hunk_causes import HunkCause, HunkSearch
-from nbbench.work.scaling import ScaleLaws
 
 _WRONG = 0.01  # a law that is further off at a larger size ends before it
 
@@ -191,20 +191,11 @@ def _events(title: str, events: tuple[CompileEvent, ...]) -> Bullets:
 
 
 def hunk_blocks(search: HunkSearch) -> list[Block]:
-    """A sentence for each change, the hunks of all sets with what they carry, and how it was found out."""
+    """A sentence for each change, and how it was found out; `--json` has what each hunk does alone."""
     blocks: list[Block] = [Title("Hunks that cause it")]
     if not search.targets:
         return [*blocks, "no exact work changed by what counts, so no hunk causes anything"]
     blocks.append(Bullets([sentence for one in search.causes for sentence in _said(search, one)]))
-    rows = [
-        (cause.target.name, one.hunk.place, one.hunk.change, *map(_percent, (one.alone, one.without)))
-        for cause in search.causes
-        if cause.minimal and len(cause.hunks) > 1
-        for one in cause.hunks
-    ]
-    if rows:
-        heads = ("change", "hunk", "lines", "alone", "without it")
-        blocks.append(Table(heads, rows, right=(3, 4), codes=(1,), spare=(2,)))
     return [*blocks, "\n".join(f"note: {one}" for one in _notes(search))]
 
 
@@ -227,11 +218,6 @@ def hunk_payload(search: HunkSearch) -> dict[str, Any]:
 
 def _said(search: HunkSearch, cause: HunkCause) -> list[str]:
     return evidence_sentences((cause.record(len(search.hunks)),))
-
-
-def _percent(part: float | None) -> str:
-    """The part of a change; `n/a` where it does not run."""
-    return "n/a" if part is None else f"{100 * part + 0.0:.0f} %"
 
 
 def _notes(search: HunkSearch) -> list[str]:

@@ -11,7 +11,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure.ledgers import open_tree, workload_ledgers, workload_names
-from nbbench.measure.lock import measuring
+from nbbench.measure.process_env import measuring
 from nbbench.measure.warm_runs import WorkloadFailed, call, measure_roof, measure_runs, warm_server
 from nbbench.model import Commit, to_plain
 from nbbench.probe.verdicts import overall

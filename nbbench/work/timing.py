@@ -15,11 +15,10 @@ from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
-from nbbench.record.ledger_files import kept_host, kept_ledgers
 from nbbench.record.refresh import import_all, open_store
+from nbbench.record.side_files import kept_host, kept_ledgers
 from nbbench.words import Say
-from nbbench.work.price import Amounts, amounts
-from nbbench.work.work_share import Timing
+from nbbench.work.work_share import Amounts, Timing, amounts
 from nbbench.workloads import ledger_families, workload_of
 
 _TREES = 3  # of which the work is looked for: each is a file to read

@@ -14,31 +14,30 @@ from pathlib import PurePosixPath
 from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
-from nbbench.host import OF_TENSORS, HostWork
+from nbbench.host import OF_TENSORS, REPEATS, HostWork
 from nbbench.ledger import IMAGE, FileDiff, Ledger
-from nbbench.measure.counts import counts_host, known_host, record_host_work, scaled_work, workload_host
+from nbbench.measure.counts import counts_host, host_calls, known_host, scaled_work, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
+    ledger_calls,
     ledger_torch,
     matching_workloads,
-    record_trees,
+    say_failures,
     workload_ledgers,
 )
-from nbbench.measure.warm_runs import Servers, shared_servers
+from nbbench.measure.warm_runs import Servers, invoke_all, shared_servers
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
 from nbbench.subject.hunks import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
+from nbbench.work.count_diff import OrderChange, ScaleLaws, diff_all, diff_scales, scale_laws
 from nbbench.work.first_search import first_difference, smallest_change
-from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.price import fit_costs, price_of
-from nbbench.work.scaling import OrderChange, ScaleLaws, diff_scales, scale_laws
 from nbbench.work.timing import load_times, timed_work
-from nbbench.work.work_share import Explanation, WorkShare
+from nbbench.work.work_share import Explanation, WorkShare, fit_costs, price_of
 from nbbench.workloads import Scale, Workload, suite_workloads
 
 Side = tuple[Mapping[str, Ledger], Mapping[str, HostWork]]
@@ -72,12 +71,8 @@ def recorded_again(
         if tensors:
             said = ", ".join(dict.fromkeys(name for some in tensors.values() for name in some))
             say(f"recording {said} again, to see what does not repeat")
-            for commit, why in zip(
-                tensors, record_trees(settings, mine.full, tensors, again=True), strict=True
-            ):
-                if why:
-                    say(f"{commit.short}: {why}")
-        record_host_work(settings, host, say, again=True, servers=mine)
+        calls = [*ledger_calls(settings, tensors, again=True), *host_calls(settings, host, say, again=True)]
+        say_failures([*tensors, *list(host) * REPEATS], invoke_all(settings, mine, calls), say)
     return bool(tensors or host)
 
 

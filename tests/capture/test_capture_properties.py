@@ -16,8 +16,8 @@ from nbbench.capture.test_records import parse_test_records
 from nbbench.captured import RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
 from nbbench.report.capture import capture_metrics, sentences
-from nbbench.report.capture_page import result_blocks
 from nbbench.report.markdown import as_markdown
+from nbbench.report.stamp_page import result_blocks
 
 PIECES = st.sampled_from(
     [

@@ -11,8 +11,8 @@ from nbbench.captured import Findings, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
 from nbbench.report.audits import audit_sentence
 from nbbench.report.capture import capture_metrics
-from nbbench.report.capture_page import result_blocks
 from nbbench.report.markdown import as_markdown
+from nbbench.report.stamp_page import result_blocks
 
 
 def test_a_run_without_records_still_has_metrics() -> None:

@@ -19,7 +19,7 @@ from nbbench.captured import Capture, Findings, RunOutcome
 from nbbench.config import load_settings
 from nbbench.report.blocks import Title
 from nbbench.report.capture import RECORDS, capture_metrics, sentences
-from nbbench.report.capture_page import result_blocks
+from nbbench.report.stamp_page import result_blocks
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
 pytestmark = pytest.mark.e2e

@@ -113,9 +113,7 @@ def test_what_a_policy_does_not_judge_is_listed(gate, policy: str, count: int) -
         assert phases == [f"time of {phase}" for phase in ("import", "construct", "first run", "warm run")]
 
 
-@pytest.mark.parametrize(
-    ("head", "grows"), [({}, ["growth of images"]), ({"bytes": 10**9}, [])]
-)
+@pytest.mark.parametrize(("head", "grows"), [({}, ["growth of images"]), ({"bytes": 10**9}, [])])
 def test_growth_is_looked_at_where_nothing_else_decides(gate, head, grows) -> None:
     """What is left out is counted."""
     work = ExactWork((diff_ledgers(ledger(), replace(ledger(), **head)),), orders_equal=("images",))
@@ -199,7 +197,7 @@ def test_host_work_that_cannot_be_counted_is_not_judged(monkeypatch, tmp_path, s
     monkeypatch.setattr(exact, "_sides", lambda *asked: [{"w": ledger(workload="w")}] * 2)
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
     monkeypatch.setattr(exact, "counts_host", lambda settings: True)
-    monkeypatch.setattr(exact, "workload_host", lambda *asked: sides)
+    monkeypatch.setattr(exact, "known_host", lambda settings, commit: sides[commit is HEAD])
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
     assert [(one.series, one.reason) for one in work.not_judged] == [("host w", reason)]
     assert work.host_equal == ("host import",) and not work.lost

@@ -29,7 +29,7 @@ from nbbench.model import Cause, EvidenceRecord, NotJudged, NotJudgedReason, Out
 from nbbench.report.gate import figures
 from nbbench.report.gate_sentences import format_floor, report_sentence
 from nbbench.verdicts import Verdict
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 LEDGER_TOLERANCE, OPS_TOLERANCE = 0.01, 0.10

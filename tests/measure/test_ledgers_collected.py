@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure import ledgers
@@ -94,7 +93,26 @@ class TestManyTrees:
             monkeypatch.setattr(ledgers, name, lambda: "2.13.0")
         return started
 
-    def test_each_tree_once_whatever_the_jobs_and_only_what_is_missing(self, settings, servers, monkeypatch):
+    @pytest.fixture
+    def recording(self, settings, monkeypatch):
+        """Let `record(server, commit, workloads)` stand in for a recording; it says why that failed."""
+
+        def given(record) -> None:
+            def invoke_all(settings, servers, wanted):
+                [(commit, names)] = wanted.items()
+                why = record(servers.full, commit, names)
+                if not why:
+                    kept = dict.fromkeys(names, LEDGER)
+                    path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
+                    write_ledgers(path, LedgerFile(commit.tree, commit.hash, "2.13.0", kept))
+                return [why or ""]
+
+            monkeypatch.setattr(ledgers, "ledger_calls", lambda settings, wanted: wanted)
+            monkeypatch.setattr(ledgers, "invoke_all", invoke_all)
+
+        return given
+
+    def test_each_tree_once_whatever_the_jobs_and_only_what_is_missing(self, settings, servers, recording):
         path = ledger_path(settings.results_dir, self.COMMITS[0].tree, "2.13.0")
         write_ledgers(
             path,
@@ -103,11 +121,7 @@ class TestManyTrees:
             ),
         )
 
-        def record(settings, server, commit, wanted):
-            server.append((commit.position, wanted))
-            return dict.fromkeys(wanted, LEDGER)
-
-        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        recording(lambda server, commit, wanted: server.append((commit.position, wanted)))
         twin = dataclasses.replace(self.COMMITS[3], hash="f" * 40, position=9)
         asked = [*self.COMMITS, twin]
         found = ledgers.commit_ledgers(settings, asked, ["warm", "cold"], say=str, jobs=3)
@@ -117,25 +131,20 @@ class TestManyTrees:
         assert dict(done)[1] == ["cold"] and dict(done)[2] == ["warm", "cold"]
         assert found.keys() == {commit.tree for commit in self.COMMITS}
 
-    def test_a_tree_that_fails_is_said_and_the_others_go_on(self, settings, servers, monkeypatch):
-        def record(settings, server, commit, wanted):
-            if commit.position == 2:
-                raise InconclusiveError("no such attribute")
-            return dict.fromkeys(wanted, LEDGER)
-
-        monkeypatch.setattr(ledgers, "record_ledgers", record)
+    def test_a_tree_that_fails_is_said_and_the_others_go_on(self, settings, servers, recording):
+        recording(lambda server, commit, wanted: "no such attribute" if commit.position == 2 else "")
         said = []
         found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=said.append, jobs=2)
         assert f"{self.COMMITS[1].short}: no such attribute" in said
         assert any(re.match(r"exact work \[2/8, \d+:\d\d left\] ", line) for line in said)
         assert [bool(found[commit.tree]) for commit in self.COMMITS] == [True, False] + [True] * 6
 
-    def test_an_interrupt_stops_the_others_as_well(self, settings, servers, monkeypatch):
-        def record(settings, server, commit, wanted):
+    def test_an_interrupt_stops_the_others_as_well(self, settings, servers, recording):
+        def record(server, commit, wanted):
             server.append(commit.position)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(ledgers, "record_ledgers", record)
+        recording(record)
         with pytest.raises(KeyboardInterrupt):
             ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=2)
         assert sum(map(len, servers)) <= 2

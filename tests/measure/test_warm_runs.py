@@ -136,17 +136,17 @@ class TwoAtATime:
 
 
 def test_calls_run_two_at_a_time_and_each_says_why_it_failed(settings):
-    def no_tree():
+    def no_tree(server):
         raise InconclusiveError("it has no tree")
 
     server = TwoAtATime()
     calls = [
-        Invocation(lambda: {"tree": "a"}, "works"),
-        Invocation(lambda: {"tree": "b"}, "fails"),
-        Invocation(no_tree, "works"),
-        Invocation(lambda: {"tree": "c"}, "works", {"workloads": ["w"]}),
+        Invocation(lambda server: {"tree": "a"}, "works", {}),
+        Invocation(lambda server: {"tree": "b"}, "fails", {}),
+        Invocation(no_tree, "works", {}),
+        Invocation(lambda server: {"tree": "c"}, "works", {"workloads": ["w"]}),
     ]
-    assert invoke_all(settings, server, calls) == ["", "ValueError: no", "it has no tree", ""]
+    assert invoke_all(settings, Servers(server), calls) == ["", "ValueError: no", "it has no tree", ""]
     assert server.said == ["begin a works", "begin b fails", "end a", "end b", "begin c works", "end c"]
 
 
@@ -157,7 +157,7 @@ class TestServers:
         made = []
 
         class Started:
-            def __init__(self, environment, preload):
+            def __init__(self, environment, *, preload, suites):
                 self.seed, self.ended = environment.get("PYTHONHASHSEED"), False
                 made.append(self)
 
@@ -181,8 +181,3 @@ class TestServers:
             assert again is mine and again.full is given
             assert again.bare.seed == "0"
         assert [one.ended for one in started] == [True]
-
-    def test_one_that_starts_while_another_thread_ends_them_ends_too(self, started):
-        servers = Servers()
-        servers.close()
-        assert servers.bare.ended

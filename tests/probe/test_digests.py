@@ -11,7 +11,7 @@ from nbbench.ledger import OUTSIDE
 from nbbench.probe import digests
 from nbbench.probe.digests import content_bits, record_dataflow, widened
 from nbbench.probe.operation import UncountableTensorError
-from nbbench.work.first_reason import step_figures
+from nbbench.work.first_search import step_figures
 
 DTYPES = [
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),

@@ -9,8 +9,15 @@ from store_trees import commit, ledger
 
 from nbbench.config import Settings
 from nbbench.measure import ledgers as measure
-from nbbench.record.ledger_files import evidence_torch, kept_ledgers, kept_torch, machine_failed
-from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
+from nbbench.record.side_files import (
+    LedgerFile,
+    evidence_torch,
+    kept_ledgers,
+    kept_torch,
+    ledger_path,
+    machine_failed,
+    write_ledgers,
+)
 
 
 @pytest.mark.parametrize(

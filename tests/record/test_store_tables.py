@@ -13,8 +13,8 @@ from store_trees import content, write_tree
 from nbbench.errors import StoreError
 from nbbench.model import NotJudged
 from nbbench.record import Store, schema
-from nbbench.record.database_url import parse_url
 from nbbench.record.refresh import import_results
+from nbbench.record.schema import parse_url
 
 
 def execute(url, *statements):

@@ -10,8 +10,8 @@ from nbbench.captured import CallUsage, Findings, RunOutcome, TestRecord, TestRu
 from nbbench.documents import document
 from nbbench.ledger import Ledger
 from nbbench.report.capture import capture_metrics, next_actions, sentences
-from nbbench.report.capture_page import result_blocks
 from nbbench.report.markdown import as_markdown
+from nbbench.report.stamp_page import result_blocks
 
 BANDWIDTH = "tests/test_at_perf_003.py::TestBandwidth::test_bandwidth"
 ASSERTION = "bandwidths[2048] >= bandwidths[512] * 0.5"

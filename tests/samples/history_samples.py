@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nbbench.history.causes.facts import Setups
 from nbbench.history.changes import History, judge_history
 from nbbench.history.confirmed import Repeats
 from nbbench.history.events import build_events
+from nbbench.history.facts import Setups
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.metrics import metric_of
 from nbbench.model import (

@@ -20,7 +20,7 @@ from nbbench.model import (
     SeriesKey,
     to_plain,
 )
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff
 
 Evidence = tuple[EvidenceRecord, ...]

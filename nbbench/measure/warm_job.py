@@ -1,0 +1,188 @@
+"""One job of a warm server: the forked process that measures, and the watch over it.
+
+The watch is in the server: time limit, output limit, the kernel's figures. When the job ends, all that it
+left behind is killed, whatever group or session that moved to: the server adopts what loses its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from nbbench.measure import kernel
+from nbbench.probe.copies import limit_copies
+
+KILL_GRACE_S = 2.0
+TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE
+_MAX_OUTPUT_BYTES = 32 * 2**20
+
+
+def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int) -> None:
+    """Fork the job, watch it to its end, and send what became of it; the job inherits the descriptor."""
+    busy, steal = kernel.machine_times()
+    load = os.getloadavg()[0]
+    Path(request["output"]).write_bytes(b"")  # the output limit is watched from the first moment
+    started, start = time.time(), time.perf_counter()
+    canary, singing = Pipe(duplex=False)
+    server, pid = os.getpid(), os.fork()
+    if pid == 0:
+        canary.close()
+        line.close()
+        _become_job(request, descriptor, singing, server)
+    singing.close()
+    os.close(descriptor)
+    with contextlib.suppress(OSError):  # here as well: a signal may be due before the job has run
+        os.setpgid(pid, pid)
+    verdict = _watch(line, pid, request)
+    wall = time.perf_counter() - start
+    delay = kernel.run_delay(pid)
+    _, status, usage = os.wait4(pid, 0)
+    # Whatever the job left behind must not run beside the next one.
+    _signal(pid, signal.SIGKILL)
+    kernel.kill_children()
+    busy_after, steal_after = kernel.machine_times()
+    code = os.waitstatus_to_exitcode(status)
+    line.send(
+        {
+            "exit_code": TIMEOUT_CODE if verdict == "timeout" else code,
+            "verdict": verdict,
+            "started": started,
+            "wall_s": wall,
+            "user_s": usage.ru_utime,
+            "system_s": usage.ru_stime,
+            "minor_faults": usage.ru_minflt,
+            "major_faults": usage.ru_majflt,
+            "voluntary_switches": usage.ru_nvcsw,
+            "involuntary_switches": usage.ru_nivcsw,
+            "max_rss_bytes": usage.ru_maxrss * 1024,
+            "others_cpu_s": max(0.0, busy_after - busy - usage.ru_utime - usage.ru_stime),
+            "steal_s": max(0.0, steal_after - steal),
+            "run_delay_s": delay,
+            "load_before": load,
+            "canary": _received(canary),
+        }
+    )
+
+
+def _received(canary: Connection[Any, Any]) -> dict[str, list[float]]:
+    """Times of the reference kernels that the job sent; empty when it ran none or ended before."""
+    with canary, contextlib.suppress(EOFError):
+        if canary.poll():
+            times: dict[str, list[float]] = canary.recv()
+            return times
+    return {}
+
+
+def _watch(line: Connection[Any, Any], pid: int, request: dict[str, Any]) -> str:
+    """Wait until the job ends (without reaping it): ended, timeout, flood or gone.
+
+    A job that somebody stopped is killed: its figures would hold the pause.
+    """
+    deadline = time.monotonic() + request["timeout"]
+    verdict, kill_at = "ended", math.inf
+    fd = os.pidfd_open(pid)
+    watched: list[Any] = [fd, line]
+    try:
+        while fd not in (ready := wait(watched, 0.5)):
+            now = time.monotonic()
+            if ready:  # the client is gone
+                verdict, kill_at, watched = "gone", now, [fd]
+            elif verdict == "ended" and os.path.getsize(request["output"]) > _MAX_OUTPUT_BYTES:
+                verdict, kill_at = "flood", now
+            elif verdict == "ended" and now > deadline:
+                verdict, kill_at = "timeout", now + KILL_GRACE_S
+                _signal(pid, signal.SIGTERM)
+            if now >= kill_at or (verdict == "ended" and kernel.is_stopped(pid)):
+                _signal(pid, signal.SIGKILL)
+        return verdict
+    finally:
+        os.close(fd)
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _become_job(request: dict[str, Any], descriptor: int, singing: Connection[Any, Any], server: int) -> None:
+    """The forked process: redirect, change folder, run asv's command, leave without cleanup."""
+    code = 1
+    try:
+        kernel.end_with_parent()
+        limit_copies()
+        if os.getppid() != server:  # it was killed before this line
+            os._exit(1)
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        out = os.open(request["output"], os.O_WRONLY | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.environ.clear()
+        os.environ.update(request["env"])
+        os.chdir(request["cwd"])
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if _is_timed(request["argv"]):
+            _command_between_canaries(request["argv"], singing)
+        else:
+            _command(request["argv"], descriptor)
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _is_timed(argv: list[str]) -> bool:
+    """Whether this is `run` of a benchmark that asv times, without its profiler."""
+    if argv[0] != "run" or argv[4] != "None" or os.environ.get("NBBENCH_CANARY") == "0":
+        return False
+    return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
+
+
+def _command_between_canaries(argv: list[str], singing: Connection[Any, Any]) -> None:
+    """asv's command with the canary run before and after it, in this process that measures."""
+    from nbbench.probe.canary import reference_times
+
+    times = []
+    with contextlib.suppress(Exception):  # without a canary the benchmark is as good
+        times.append(reference_times())
+    _command(argv)
+    with contextlib.suppress(Exception):
+        times.append(reference_times())
+        singing.send({name: [each[name] for each in times] for name in times[0]})
+
+
+def _command(argv: list[str], descriptor: int = -1) -> None:
+    """asv's command, or `call` with `module:function` and JSON arguments; one may ask for the descriptor."""
+    if argv[0] == "call":
+        module, _, name = argv[1].partition(":")
+        arguments = json.loads(argv[2])
+        if "descriptor" in arguments:
+            arguments["descriptor"] = descriptor
+        getattr(importlib.import_module(module), name)(**arguments)
+        return
+    from asv_runner.check import _check
+    from asv_runner.discovery import _discover
+    from asv_runner.run import _run
+    from asv_runner.setup_cache import _setup_cache
+
+    commands = {"run": _run, "setup_cache": _setup_cache, "discover": _discover, "check": _check}
+    commands[argv[0]](argv[1:])
