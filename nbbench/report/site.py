@@ -82,7 +82,7 @@ class Site:
         facts, index = self.facts, self._index
         yield from index.shards(series)
         yield "series", index.document()
-        yield "branch", index.curves.shown()
+        yield "branch", index.curves.document()
         for number, flag in enumerate(facts.flags):
             yield f"event/{number}", self._event(flag)
         trees = {one.tree: facts.ledgers[one.tree] for one in facts.commits if one.tree in facts.ledgers}

@@ -15,7 +15,7 @@ from nbbench.workloads import workload_of
 KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio")
 """What is shown of a workload, by what a user waits for."""
 _START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
-_MOST = 240  # curves; another project's thousands of series have a page of their own
+_MOST_FIGURES = 120_000  # some 700 kB; another project's thousands of series have a view of their own
 _FOLDED = 24
 
 
@@ -45,15 +45,24 @@ class BranchCurves:
             "unit": metric.unit,
             "lower": lower,
             "exact": metric.exact,
-            **{part: made[part] for part in ("at", "v", "s", "ev", "lo", "hi", "n") if part in made},
+            **{part: made[part] for part in ("at", "e", "v", "s", "ev", "lo", "hi", "n") if part in made},
         }
 
     def shown(self) -> list[dict[str, Any]]:
         """The curves by what a user waits for, with their points; of too many those that changed."""
-        found = sorted(self._found.values(), key=_rank)
-        if len(found) > _MOST:
-            found = sorted(sorted(found, key=lambda one: not one["ev"])[:_MOST], key=_rank)
-        return found
+        kept, figures = [], 0
+        for one in sorted(self._found.values(), key=lambda one: (not one["ev"], _rank(one))):
+            figures += len(one["at"]) * (4 if "n" in one else 1)
+            if figures > _MOST_FIGURES and kept:
+                break
+            kept.append(one)
+        return sorted(kept, key=_rank)
+
+    def document(self) -> dict[str, Any]:
+        """What is shown; lists of commits stand once."""
+        lines: dict[tuple[int, ...], int] = {}
+        curves = [one | {"at": lines.setdefault(tuple(one["at"]), len(lines))} for one in self.shown()]
+        return {"at": list(lines), "curves": curves}
 
 
 def _kind(metric: Metric) -> str:
@@ -79,7 +88,7 @@ def standing_table(curves: BranchCurves) -> Table | None:
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[str, ...]:
-    good = _good(one["v"], one["s"])
+    good = [value * 10.0 ** one["e"] for value in _good(one["v"], one["s"])]
     best = good[0] if one["lower"] is None else min(good) if one["lower"] else max(good)
     figures = (units.format_value(value, one["unit"]) for value in (good[0], best, good[-1]))
     change = units.format_change(log_ratio(good[0], good[-1]))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SHARD_POINTS = 8_000  # about 100 kB: a series opens by one small file
 _STATES = {Status.FAILED: 1, Status.SKIPPED: 2}
-_DISTURBED = 3
+_DISTURBED, _KERNEL_POWER = 3, -8
 _FEWEST = 6  # points from whose differences a scatter is told
 
 
@@ -59,44 +59,54 @@ class SeriesIndex:
         return {"words": list(self._words), "rows": self._rows}
 
     def shards(self, series: Iterable[Series]) -> Iterator[tuple[str, Any]]:
-        """The points of all series (`series/N`) and, apart, their samples (`samples/N`)."""
-        shard, points, kept, samples = 0, 0, {}, {}
-        for one in series:
-            number = len(self._rows)
-            kept[number] = self._points(one, shard)
-            if any(len(point.samples) > 1 for point in one.points):
-                samples[number] = [[_short(value) for value in point.samples] for point in one.points]
-            points += len(one.points)
+        """The points of all series (`series/N`) and, apart, their samples (`samples/N`).
+
+        Lists of commits stand once a shard. Figures are whole numbers, to be multiplied by 10 to the power
+        `e`: half as long as decimal fractions, with six digits of the smallest.
+        """
+        shard, points = 0, 0
+        kept: dict[int, Any] = {}
+        samples: dict[int, Any] = {}
+        lines: dict[tuple[int, ...], int] = {}
+        for number, one in enumerate(series):
             if points >= _SHARD_POINTS:
-                yield from _shard(shard, kept, samples)
-                shard, points, kept, samples = shard + 1, 0, {}, {}
+                yield from _shard(shard, lines, kept, samples)
+                shard, points, kept, samples, lines = shard + 1, 0, {}, {}, {}
+            made = self._points(one, shard)
+            kept[number] = made | {"at": lines.setdefault(tuple(made["at"]), len(lines))}
+            points += len(one.points)
+            if "n" in made:
+                samples[number] = [_packed(point.samples, made["e"]) for point in one.points]
         if kept:
-            yield from _shard(shard, kept, samples)
+            yield from _shard(shard, lines, kept, samples)
 
     def _points(self, series: Series, shard: int) -> dict[str, Any]:
         """Places, values, what is to be said of single points, changes, reference kernels beside it."""
-        key, facts = series.key, self._facts
+        key, facts, points = series.key, self._facts, series.points
         metric = metric_of(key, series.unit, series.kind, facts.directions)
-        points, states = series.points, {}
+        states = {}
         for i, point in enumerate(points):
             if point.status is not Status.OK:
                 states[i] = _STATES[point.status]
             elif is_left_out(facts.disturbed, key, point.commit):
                 states[i] = _DISTURBED
+        values = [point.value if point.status is Status.OK else None for point in points]
+        power = _power(values)
         made: dict[str, Any] = {
             "at": [self._places[point.commit] for point in points],
-            "v": [_short(point.value) if point.status is Status.OK else None for point in points],
+            "e": power,
+            "v": _packed(values, power),
             "s": states,
             "ev": [self._change(*one) for one in self._changes.get(key, ())],
         }
         if any(len(point.samples) > 1 for point in points):
-            made["lo"] = [_short(min(point.samples, default=None)) for point in points]
-            made["hi"] = [_short(max(point.samples, default=None)) for point in points]
+            made["lo"] = _packed([min(point.samples, default=None) for point in points], power)
+            made["hi"] = _packed([max(point.samples, default=None) for point in points], power)
             made["n"] = [len(point.samples) for point in points]
         place = key.machine, key.environment, key.benchmark
-        beside = [facts.canaries.levels.get((point.commit, *place)) for point in points]
+        beside = [facts.canaries.levels.get((point.commit, *place), {}) for point in points]
         if metric.role is Role.TIME and any(beside):
-            made["c"] = {name: [_short((one or {}).get(name)) for one in beside] for name in PROGRAMS}
+            made["c"] = [_packed([one.get(name) for one in beside], _KERNEL_POWER) for name in PROGRAMS]
         self._remember(series, metric, shard, made)
         return made
 
@@ -125,13 +135,27 @@ class SeriesIndex:
         return event, *places, _short(change.before), _short(change.after), events.moved(change), way
 
 
-def _shard(shard: int, kept: Mapping[int, Any], samples: Mapping[int, Any]) -> Iterator[tuple[str, Any]]:
-    yield f"series/{shard}", kept
+def _shard(
+    shard: int, lines: Iterable[tuple[int, ...]], kept: Mapping[int, Any], samples: Mapping[int, Any]
+) -> Iterator[tuple[str, Any]]:
+    yield f"series/{shard}", {"at": list(lines), "series": kept}
     yield f"samples/{shard}", samples
 
 
-def _short(value: float | None) -> float | int | None:
-    """Six digits, whole numbers whole; None for what is no figure."""
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) and abs(value) < 2**53 else float(f"{value:.6g}")
+def _power(values: Iterable[float | None]) -> int:
+    """The power of ten in which the smallest value has six digits; 0 where all are whole."""
+    known = [abs(value) for value in values if value and math.isfinite(value)]
+    if all(value.is_integer() for value in known):
+        return 0
+    return max(math.floor(math.log10(min(known))) - 5, math.floor(math.log10(max(known))) - 15)
+
+
+def _packed(values: Iterable[float | None], power: int) -> list[int | None]:
+    """Values in units of 10 to this power, whole; None for what is no figure."""
+    scale = 10.0**-power
+    return [round(v * scale) if v is not None and math.isfinite(v) else None for v in values]
+
+
+def _short(value: float) -> float | None:
+    """Six digits; None for what is no figure."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -162,6 +162,26 @@ def test_without_javascript_the_verdicts_are_tables(page):
     page.shown("")
 
 
+def test_a_reduced_curve_keeps_its_extremes_and_what_is_marked(page):
+    page.open(f"{page.address}#/overview")
+    shown = page.run(
+        "(() => { const values = [...Array(100000).keys()].map((i) => Math.sin(i) + (i === 777 ? 9 : 0));"
+        "const kept = nb.thin([...values.keys()], values, {4321: 3});"
+        "return [kept.length, kept.includes(777), kept.includes(4321), kept[0], kept.at(-1)] })()"
+    )
+    assert shown[0] <= 3001 and shown[1:] == [True, True, 0, 99_999]
+
+
+def test_everything_that_can_be_used_has_a_name(page):
+    """By the browser's own accessibility tree, on each view."""
+    named = {"button", "link", "textbox", "searchbox", "combobox", "image", "table", "region", "dialog"}
+    for view in ("overview", "branch", "series", f"event/{EVENT}", f"commit/{HASHES[19]}", "noise"):
+        page.open(f"{page.address}#/{view}")
+        for node in page.send("Accessibility.getFullAXTree")["nodes"]:
+            if not node.get("ignored") and node["role"]["value"] in named:
+                assert node.get("name", {}).get("value") or node["role"]["value"] == "table", (view, node)
+
+
 def test_text_has_contrast_in_light_and_dark(page):
     """WCAG AA: 4.5 : 1 for every piece of text, in both themes, on each view."""
     for theme in ("light", "dark"):

@@ -110,9 +110,9 @@ def documents(one: Site) -> dict[str, Any]:
 def shown() -> str:
     """Documents of each kind, one a paragraph; of commits, points and curves a few."""
     found = documents(site())
-    found["series/0"] = {"3": found["series/0"]["3"]}
+    found["series/0"]["series"] = {"3": found["series/0"]["series"]["3"]}
     found["start"]["commits"] = found["start"]["commits"][19:21]
-    found["branch"] = found["branch"][:1]
+    found["branch"]["curves"] = found["branch"]["curves"][:1]
     kept = {name: one for name, one in found.items() if not name.startswith("samples")}
     kept = {name: one for name, one in kept.items() if not name.startswith("commit/") or name == "commit/20"}
     text = {name: json.dumps(one, ensure_ascii=False) for name, one in kept.items()}

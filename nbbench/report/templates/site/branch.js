@@ -3,7 +3,7 @@
 const kinds = ["time", "tensor work", "host work", "peak memory", "time ratio"];
 
 nb.views.branch = async (parts, query) => {
-  const curves = await nb.load("branch");
+  const curves = await nb.curves();
   if (!curves.length) return [nb.el("h1", {}, "Branch"), nb.el("p", {}, "No workload has a curve yet: measure some commits with nbbench run.")];
   const names = [...new Set(curves.map((one) => one.workload))];
   const changed = curves.find((one) => one.ev.length)?.workload;

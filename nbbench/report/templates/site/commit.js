@@ -11,7 +11,7 @@ nb.views.commit = async ([hash], query) => {
   if (!hash) return nb.commitList();
   const place = nb.placeOf(hash), one = nb.commit(place);
   if (place < 0) return nb.missing(`No commit ${hash} is on record.`);
-  const [doc, curves] = await Promise.all([nb.work(place), nb.load("branch")]);
+  const [doc, curves] = await Promise.all([nb.work(place), nb.curves()]);
   const [names, name] = workloadOf(query, doc);
   const events = nb.start.events.filter((event) => event.lo >= 0 && event.lo <= place && place <= event.hi);
   const near = (step, words) => nb.commit(place + step).hash && nb.el("a", { href: nb.link("commit", [nb.commit(place + step).hash], { w: query.get("w") }), rel: step < 0 ? "prev" : "next" }, words);
@@ -84,7 +84,7 @@ nb.commitList = () => {
 nb.views.compare = async ([first, second], query) => {
   const [a, b] = [nb.placeOf(first), nb.placeOf(second)];
   if (a < 0 || b < 0) return nb.missing(`No commit ${a < 0 ? first : second} is on record.`);
-  const [base, head, curves] = await Promise.all([nb.work(a), nb.work(b), nb.load("branch")]);
+  const [base, head, curves] = await Promise.all([nb.work(a), nb.work(b), nb.curves()]);
   const [names, name] = workloadOf(query, base, head), [one, other] = [nb.commit(a), nb.commit(b)];
   const rows = curves.flatMap((curve) => {
     const [i, j] = [nb.valueAt(curve, a), nb.valueAt(curve, b)];

@@ -46,5 +46,22 @@ nb.index = async () => {
   return nb.rows;
 };
 
-// A series with its points.
-nb.series = async (row) => ({ ...row, ...(await nb.load(`series/${row.shard}`))[row.id] });
+// Figures are kept as whole numbers, to be multiplied by a power of ten.
+nb.unpacked = (values, power) => values.map((v) => (v === null ? null : power < 0 ? v / 10 ** -power : v * 10 ** power));
+nb.whole = (one) => {
+  const made = { ...one };
+  for (const part of ["v", "lo", "hi"]) if (one[part]) made[part] = nb.unpacked(one[part], one.e);
+  if (one.c) made.c = one.c.map((values) => nb.unpacked(values, -8));
+  return made;
+};
+
+// A series with its points, the curves of the branch, the samples of a series (a list for each point).
+nb.series = async (row) => {
+  const { at, series } = await nb.load(`series/${row.shard}`);
+  return { ...row, ...nb.whole({ ...series[row.id], at: at[series[row.id].at] }) };
+};
+nb.curves = async () => {
+  const { at, curves } = await nb.load("branch");
+  return (nb.branch ??= curves.map((one) => nb.whole({ ...one, at: at[one.at] })));
+};
+nb.samples = async (one) => (await nb.load(`samples/${one.shard}`))[one.id]?.map((values) => nb.unpacked(values, one.e));

@@ -44,7 +44,7 @@ nb.views.overview = async (parts, query) => {
   const { start } = nb, against = nb.placeOf(query.get("against"));
   const open = start.events.filter((one) => one.open);
   const of = (direction) => start.events.filter((one) => one.direction === direction && !one.open);
-  const curves = await nb.load("branch");
+  const curves = await nb.curves();
   const words = (query.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const table = nb.el("div");
   const fill = () => {

@@ -62,8 +62,8 @@ nb.seriesFigure = async (chosen, query) => {
   const extra = nb.el("div");
   const button = (words, act) => nb.el("button", { type: "button", on: { click: async (e) => { e.target.disabled = true; extra.append(await act()); } } }, words);
   const kernels = () => nb.el("div", {}, curves.filter((one) => one.c).map((one) => nb.el("figure", {}, nb.el("figcaption", {}, `reference kernels beside ${one.name}: fixed programs that only the machine moves`),
-    nb.history(Object.keys(one.c).map((name, i) => nb.curve({ at: one.at, v: one.c[name], unit: "seconds" }, nb.programs[i], i)), { by, height: 200 }))));
-  const samples = async () => nb.el("div", {}, await Promise.all(curves.map(async (one) => nb.samplesFigure(one, (await nb.load(`samples/${one.shard}`))[one.id]))));
+    nb.history(one.c.map((v, i) => nb.curve({ at: one.at, v, unit: "seconds" }, nb.programs[i], i)), { by, height: 200 }))));
+  const samples = async () => nb.el("div", {}, await Promise.all(curves.map(async (one) => nb.samplesFigure(one, await nb.samples(one)))));
   return nb.el("section", {},
     nb.el("ul", { class: "legend" }, legend),
     units.map((unit) => nb.history(curves.filter((one) => one.unit === unit), { by, scale, point: open, height: 320 })),
