@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SHARD_POINTS = 8_000  # about 100 kB: a series opens by one small file
 _STATES = {Status.FAILED: 1, Status.SKIPPED: 2}
 _DISTURBED, _KERNEL_POWER = 3, -8
+_LARGEST = 2.0**63
 _FEWEST = 6  # points from whose differences a scatter is told
 
 
@@ -147,13 +148,14 @@ def _power(values: Iterable[float | None]) -> int:
     known = [abs(value) for value in values if value and math.isfinite(value)]
     if all(value.is_integer() for value in known):
         return 0
-    return max(math.floor(math.log10(min(known))) - 5, math.floor(math.log10(max(known))) - 15)
+    least, most = (math.floor(math.log10(end)) for end in (min(known), max(known)))
+    return max(least - 5, most - 15, -300)
 
 
 def _packed(values: Iterable[float | None], power: int) -> list[int | None]:
-    """Values in units of 10 to this power, whole; None for what is no figure."""
+    """Values in units of 10 to this power, whole; None for what is no figure, or too large for one."""
     scale = 10.0**-power
-    return [round(v * scale) if v is not None and math.isfinite(v) else None for v in values]
+    return [round(v * scale) if v is not None and abs(v * scale) < _LARGEST else None for v in values]
 
 
 def _short(value: float) -> float | None:

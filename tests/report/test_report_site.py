@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files as files_of
 
+import pytest
 import report_samples as samples
 import site_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_samples import HOSTILE
 
+from nbbench.model import Point, Status
 from nbbench.report.site import Site, SiteFacts, as_script
 
 VOID = {"meta", "br", "link"}
@@ -151,6 +154,22 @@ def test_commits_of_one_tree_share_their_ledger_and_all_bytes_are_there() -> Non
 def test_figures_that_are_none_and_control_characters_do_not_reach_a_script() -> None:
     text = as_script("x", [float("nan"), float("inf"), "a\u202eb\u2028c", HOSTILE])
     assert text.count("null") == 2 and text.rstrip("\n").isprintable()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(), min_size=1, max_size=20))
+def test_any_values_come_back_to_six_digits(values: list[float]) -> None:
+    points = tuple(
+        Point(i, samples.COMMITS[i].hash, value, Status.OK, (value, value)) for i, value in enumerate(values)
+    )
+    found = dict(Site(site_samples.facts()).documents(iter([replace(samples.SERIES[0], points=points)])))
+    shown = json.loads(as_script("series/0", found["series/0"])[len('nbbench("series/0",') : -3])["series"][
+        "0"
+    ]
+    for value, kept, low in zip(values, shown["v"], shown["lo"], strict=True):
+        assert kept == low
+        if math.isfinite(value) and kept is not None:
+            assert kept * 10.0 ** shown["e"] == pytest.approx(value, rel=1e-5, abs=10.0 ** shown["e"])
 
 
 def test_another_projects_thousands_of_series_do_not_swamp_the_branch() -> None:
