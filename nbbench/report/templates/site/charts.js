@@ -15,18 +15,20 @@ const dressed = (value) => {
 };
 
 const look = (layout) => {
-  const axis = (one) => ({ gridcolor: "--rule", zerolinecolor: "--rule", linecolor: "--rule", automargin: true, ...one });
+  const plain = { gridcolor: "--rule", zerolinecolor: "--rule", linecolor: "--rule", automargin: true };
+  const axis = (key) => ({ ...plain, fixedrange: key[0] === "y", ...layout[key] });
   const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
   return dressed({
     margin: { l: 70, r: 12, t: 26, b: 36 },
     showlegend: false,
     hovermode: "closest",
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",  // a finger scrolls the page
     hoverlabel: { align: "left", bgcolor: "--panel", bordercolor: "--rule", font: { color: "--ink", size: 12 } },
     paper_bgcolor: "transparent",
     plot_bgcolor: "transparent",
     font: { color: "--soft", size: 12 },
     ...layout,
-    ...Object.fromEntries(["xaxis", "yaxis", ...axes].map((key) => [key, axis(layout[key])])),
+    ...Object.fromEntries(["xaxis", "yaxis", ...axes].map((key) => [key, axis(key)])),
   });
 };
 
@@ -75,6 +77,8 @@ nb.redraw = () => {
     else if (div.classList.contains("js-plotly-plot")) div.draw();
   }
 };
+
+addEventListener("beforeprint", () => drawings.forEach((div) => div.isConnected && div.draw()));
 
 // At most so many points: of each stretch the first, the least, the largest and the last, and all that are marked.
 nb.thin = (places, values, marked, most = 3000) => {
