@@ -50,7 +50,8 @@ class BranchCurves:
 
     def shown(self) -> list[dict[str, Any]]:
         """The curves by what a user waits for, with their points; of too many those that changed."""
-        kept, figures = [], 0
+        kept: list[dict[str, Any]] = []
+        figures = 0
         for one in sorted(self._found.values(), key=lambda one: (not one["ev"], _rank(one))):
             figures += len(one["at"]) * (4 if "n" in one else 1)
             if figures > _MOST_FIGURES and kept:

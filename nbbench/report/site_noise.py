@@ -11,7 +11,6 @@ from typing import Any
 from nbbench.history.telemetry import PROGRAMS, Canaries
 from nbbench.report.blocks import Block, Bullets, Table, Title
 from nbbench.verdicts import SeriesNoise
-from nbbench.words import plural
 
 _CHANCE = 3.0  # standard deviations that a single difference must have before it is more than chance
 _LEVEL = 3  # commits of the shortest level
@@ -50,15 +49,15 @@ def noise_blocks(
 
 
 def _resolves(scatter: Sequence[tuple[str, float]], counts: Mapping[str, int]) -> list[str]:
-    shares, total = sorted(share for _, share in scatter), counts.get("results", 0)
+    shares, bad = sorted(share for _, share in scatter), counts.get("disturbed", 0)
     typical = median(shares)
     return [
         f"The typical time repeats within {_percent(typical)} from commit to commit "
         f"(the steadiest series within {_percent(shares[0])}, the noisiest within {_percent(shares[-1])}).",
         f"Between two single commits less than {_percent(_CHANCE * math.sqrt(2) * typical)} cannot be told "
         f"from chance; levels of {_LEVEL} commits each show {_percent(_least(typical))}.",
-        f"{plural(total, 'timed result')}; {counts.get('disturbed', 0)} of them disturbed by other load: no "
-        "verdict rests on them.",
+        f"{counts.get('results', 0):,} timed results; {bad:,} of them disturbed by other load: no verdict "
+        "rests on those.",
         "Exact work (bytes, operations, steps of Python) has no noise: any change of it is real.",
     ]
 

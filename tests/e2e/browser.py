@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_HANGS_S = 120  # for a browser that answers no more
+_HANGS_S = 15  # for a browser that answers no more
 _ARGUMENTS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-background-networking", "--remote-debugging-pipe", "--window-size=1280,900"),
@@ -75,11 +75,11 @@ class Browser:
         given = event.get("params", {})
         match event.get("method"):
             case "Runtime.exceptionThrown":
-                self.heard.append(json.dumps(given["exceptionDetails"])[:600])
+                self.heard.append(json.dumps(given["exceptionDetails"])[:2500])
             case "Runtime.consoleAPICalled" if given["type"] in ("error", "warning", "assert"):
-                self.heard.append(json.dumps(given["args"])[:600])
+                self.heard.append(json.dumps(given["args"])[:2500])
             case "Log.entryAdded" if given["entry"]["level"] in ("error", "warning"):
-                self.heard.append(json.dumps(given["entry"])[:600])
+                self.heard.append(json.dumps(given["entry"])[:2500])
             case "Page.loadEventFired":
                 self._loaded = True
             case "Network.requestWillBeSent":

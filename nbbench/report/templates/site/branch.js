@@ -6,10 +6,11 @@ nb.views.branch = async (parts, query) => {
   const curves = await nb.curves();
   if (!curves.length) return [nb.el("h1", {}, "Branch"), nb.el("p", {}, "No workload has a curve yet: measure some commits with nbbench run.")];
   const names = [...new Set(curves.map((one) => one.workload))];
-  const changed = curves.find((one) => one.ev.length)?.workload;
+  const worst = Math.min(...curves.flatMap((one) => one.ev.map(([event]) => event)));
+  const changed = curves.find((one) => one.ev.some(([event]) => event === worst))?.workload;
   const chosen = names.includes(query.get("w")) ? query.get("w") : changed ?? names[0];
   const by = query.get("by") ?? "commit", scale = query.get("y") ?? "", base = nb.placeOf(query.get("base"));
-  const mine = curves.filter((one) => one.workload === chosen);
+  const mine = curves.filter((one) => one.workload === chosen), span = nb.span(mine);
   const bar = nb.el("p", { class: "note", role: "status", id: "picked" });
   const pick = (place) => {
     if (place < 0) return;
@@ -27,7 +28,7 @@ nb.views.branch = async (parts, query) => {
     if (!some.length) return [];
     const shown = some.map((one, i) => nb.curve(one, [one.phase, one.machine].filter(Boolean).join(", "), i));
     const keys = shown.map((one) => nb.el("li", {}, nb.swatch(one.colour), nb.a(nb.link("series", [], { row: one.series }), one.name)));
-    return [nb.el("figure", {}, nb.el("figcaption", {}, `${kind} of ${chosen}`, nb.el("ul", { class: "legend" }, keys)), nb.history(shown, { by, scale, point: pick }))];
+    return [nb.el("figure", {}, nb.el("figcaption", {}, `${kind} of ${chosen}`, nb.el("ul", { class: "legend" }, keys)), nb.history(shown, { by, scale, span, point: pick }))];
   });
   return [
     nb.el("h1", {}, `Branch: ${chosen}`),

@@ -6,6 +6,12 @@ nb.colour = (name) => getComputedStyle(document.documentElement).getPropertyValu
 nb.programs = ["operations over frames of memory", "arithmetic in the cache"];
 nb.palette = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
 
+// Plotly brings the style sheet of its maps along, which no chart here needs and the page's policy refuses.
+const plotly = async () => {
+  document.head.appendChild = (node) => (node.tagName === "STYLE" && node.textContent ? node : Node.prototype.appendChild.call(document.head, node));
+  await nb.script("nbbench/plotly.min.js").finally(() => delete document.head.appendChild);
+};
+
 // Colours given as names of the page's variables, so that charts follow its theme.
 const dressed = (value) => {
   if (typeof value === "string") return /^--[a-z0-9]+$/.test(value) ? nb.colour(value) : value;
@@ -49,7 +55,7 @@ nb.chart = (label, build, { height = 260, still = false, on = {} } = {}) => {
   let range = null;
   div.draw = async () => {
     try {
-      await (nb.plotlyScript ??= nb.script("nbbench/plotly.min.js"));
+      await (nb.plotly ??= plotly());
     } catch (error) {
       return div.replaceChildren(error.message);
     }
@@ -133,11 +139,14 @@ const traces = (curve, { by, range }) => {
 };
 
 // Bands of events (the commits in which each lies), with what changed as a label that can be clicked.
-const bands = (curves, { by, focus }) => {
+const bands = (curves, { by, focus, span }) => {
   const found = new Map();
   for (const curve of curves)
     for (const [event, lo, hi, , , words, way] of curve.ev ?? []) if (lo >= 0 && hi >= 0) found.set(event, { event, lo, hi, words, way });
-  const some = [...found.values()];
+  const some = [...found.values()].sort((a, b) => a.hi - b.hi);
+  const apart = (span[1] - span[0]) / (innerWidth < 700 ? 4 : 12);
+  let last = -Infinity;
+  const labelled = some.filter((one) => (one.event === focus || one.hi - last >= apart) && ((last = one.hi), true));
   const tone = ({ way }) => (way > 0 ? "--worse" : way < 0 ? "--better" : "--line");
   const half = by === "date" ? 0 : 0.4;
   const ends = ({ lo, hi }) => [lo, hi].map((at, i) => (half ? at + (i ? half : -half) : place(at, by)));
@@ -146,24 +155,29 @@ const bands = (curves, { by, focus }) => {
       type: "rect", layer: "below", yref: "paper", y0: 0, y1: 1, x0: ends(one)[0], x1: ends(one)[1],
       fillcolor: tone(one), opacity: one.event === focus ? 0.35 : 0.15, line: { width: by === "date" ? 1.5 : 0, color: tone(one) },
     })),
-    annotations: some.filter((one) => some.length < 9 || one.event === focus).map((one) => ({
+    annotations: labelled.map((one) => ({
       x: place(one.hi, by), y: 1, yref: "paper", yanchor: "bottom", showarrow: false, captureevents: true,
       name: String(one.event), text: nb.plain(one.words), font: { color: tone(one) },
     })),
   };
 };
 
-const ticks = (curves, range) => {
-  const all = curves.flatMap((one) => [one.at[0], one.at.at(-1)]);
-  const from = Math.max(0, Math.ceil(range ? range[0] : Math.min(...all))), to = Math.floor(range ? range[1] : Math.max(...all));
+const ticks = ([low, high]) => {
+  const from = Math.max(0, Math.ceil(low)), to = Math.floor(high);
   const step = Math.max(1, Math.ceil((to - from) / (innerWidth < 700 ? 3 : 7)));
   const places = [];
   for (let at = from; at <= to && at < nb.start.commits.length; at += step) places.push(at);
   return { tickmode: "array", tickvals: places, ticktext: places.map((at) => nb.commit(at).date.slice(0, 10)) };
 };
 
-// Curves along the commits. `point(place)` is called for a clicked dot; a clicked event opens.
-nb.history = (curves, { by = "commit", scale = "", focus = -1, point = null, height = 260 } = {}) => {
+// The first and the last commit of curves.
+nb.span = (curves) => {
+  const ends = curves.flatMap((one) => [one.at[0], one.at.at(-1)]);
+  return [Math.min(...ends), Math.max(...ends)];
+};
+
+// Curves along the commits, from the first to the last of `span`. `point(place)` is called for a clicked dot; a clicked event opens.
+nb.history = (curves, { by = "commit", scale = "", focus = -1, point = null, height = 260, span = nb.span(curves) } = {}) => {
   const values = curves.flatMap((one) => one.v.filter((v) => v != null));
   const least = values.reduce((a, b) => Math.min(a, b), Infinity), most = values.reduce((a, b) => Math.max(a, b), -Infinity);
   const log = least > 0 && (scale ? scale === "log" : most > 8 * least);
@@ -171,9 +185,9 @@ nb.history = (curves, { by = "commit", scale = "", focus = -1, point = null, hei
   const build = (range) => ({
     data: curves.flatMap((curve) => traces(curve, { by, range })),
     layout: {
-      xaxis: by === "date" ? { type: "date" } : ticks(curves, range),
+      xaxis: by === "date" ? { type: "date" } : { ...ticks(range ?? span), range: range ?? [span[0] - 1, span[1] + 1] },
       yaxis: { type: log ? "log" : "linear", tickformat: "~s", ticksuffix: unit, ...(log && most < 100 * least ? { dtick: "D2" } : {}) },
-      ...bands(curves, { by, focus }),
+      ...bands(curves, { by, focus, span: range && by !== "date" ? range : span }),
     },
   });
   const on = {

@@ -23,22 +23,27 @@ nb.link = (view, parts = [], values = {}) => {
 nb.a = (href, ...kids) => nb.el("a", { href }, ...kids);
 nb.code = (text) => text && nb.el("code", {}, text);
 
-// A table of texts and elements; columns in `right` are figures. Rows with a `data-row` answer to j and k.
+const lengthOf = (cell) => (cell?.textContent ?? [cell].flat().map((one) => one?.textContent ?? one).join("")).length;
+
+// A table of texts and elements; columns in `right` are figures. A column without a word is left out. Rows with a
+// `data-row` answer to j and k.
 nb.table = (head, rows, { right = [], codes = [], most = 200, label = "" } = {}) => {
   const body = nb.el("tbody");
+  const empty = head.map((_, i) => rows.length > 0 && rows.every((row) => row[i] == null || row[i] === ""));
   const add = (from, to) =>
     rows.slice(from, to).forEach((row) =>
       body.append(
         nb.el("tr", { "data-row": row.some((cell) => cell instanceof HTMLAnchorElement) },
           row.map((cell, i) => {
+            if (empty[i]) return null;
             const shown = codes.includes(i) && typeof cell === "string" ? nb.code(cell) : cell;
-            return nb.el("td", { class: right.includes(i) ? "num" : null }, shown ?? "");
+            return nb.el("td", { class: right.includes(i) ? "num" : lengthOf(cell) < 14 ? "short" : null }, shown ?? "");
           }),
         ),
       ),
     );
   add(0, most);
-  const heads = head.map((name, i) => nb.el("th", { scope: "col", class: right.includes(i) ? "num" : null }, name));
+  const heads = head.map((name, i) => !empty[i] && nb.el("th", { scope: "col", class: right.includes(i) ? "num" : null }, name));
   const table = nb.el("table", { "aria-label": label || null }, nb.el("thead", {}, nb.el("tr", {}, heads)), body);
   const holder = nb.el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label || head.join(", ") }, table);
   if (rows.length <= most) return holder;

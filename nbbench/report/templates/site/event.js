@@ -15,7 +15,7 @@ nb.views.event = async ([id]) => {
     nb.el("p", { class: "note" }, facts, more.recovered >= 0 && [" · recovered by ", nb.commitLink(more.recovered)]),
     nb.steps(number),
     nb.el("h2", {}, `Why: ${one.cause}`),
-    more.evidence.length ? nb.el("ul", {}, more.evidence.map((text) => nb.el("li", {}, text))) : nb.el("p", { class: "note" }, "No evidence is on record."),
+    more.evidence.length ? nb.el("ul", {}, more.evidence.filter((text) => !more.lines.some(({ where }) => text.startsWith(where))).map((text) => nb.el("li", {}, text))) : nb.el("p", { class: "note" }, "No evidence is on record."),
     more.lines.length > 0 && [nb.el("h2", {}, "The lines that pay"),
       nb.table(["line", "function", "what", "before", "after", "workload"], more.lines.map((line) => [line.where, line.function, line.what, line.before, line.after, line.workload]), { right: [3, 4], codes: [0, 1], most: 12, label: "Lines that pay" })],
     more.hunks.length > 0 && [nb.el("h2", {}, "The hunks that cause it"),
