@@ -22,6 +22,10 @@ KNOBS = {
     "absorption": [1, 4],
 }
 
+AGREEING = [  # whose images the GPU's are held against
+    *("bandwidth-512-float32", "bandwidth-512-float64", "bandwidth-1024-float32", "tricubic-1000-float32"),
+    *("multi_source-3", "oversample-2", "phi_steps-4", "mosaic_domains-4", "absorption-4"),
+]
 COMPILED = ["bandwidth-512-float32", "sources-3969"]  # timed under torch.compile where that is asked for
 
 BANDWIDTH = tuple(Workload.of("bandwidth", n * n, size=n, dtype=d) for n in SIZES for d in DTYPES)
@@ -55,6 +59,9 @@ BENCHMARKS = (
     Declared("cold_start.ColdStart.timeraw_first_run", Phase.FIRST),
     Declared("compiled.Compile.track_compile_time", Phase.COMPILE, named_by="workload"),
     Declared("compiled.Compile.track_first_run", Phase.COMPILED, named_by="workload"),
+    Declared("cuda", families=("bandwidth",)),
+    Declared("cuda.Facts.track_peak_allocated", Phase.MEMORY, ("bandwidth",)),
+    Declared("cuda.Agreement", named_by="workload"),
     Declared("vectorisation.Tricubic", families=("tricubic",)),
     Declared("vectorisation.DtypeRatio", families=("tricubic",)),
     Declared("vectorisation.Sources", families=("sources",)),

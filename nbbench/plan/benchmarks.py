@@ -11,6 +11,7 @@ from nbbench.metrics import is_exact
 from nbbench.model import Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
+from nbbench.probe.device import CUDA_MARK
 from nbbench.units import format_number
 
 FEWEST_SAMPLES = 5
@@ -28,9 +29,9 @@ def from_series(
     criterion: Criterion, plan: Plan, given: PlanInput
 ) -> tuple[Measured | None, tuple[str, ...]]:
     """The value at the newest commit where every series that it needs was measured together, as asked."""
-    tables = {name: _usable(given.results, name) for name in criterion.series}
+    tables = {name: _usable(given.results, name, criterion.device) for name in criterion.series}
     if lacking := next((name for name, table in tables.items() if not table), None):
-        return None, (_what_is_there(lacking, given.results),)
+        return None, () if criterion.device == "cuda" else (_what_is_there(lacking, given.results),)
     shared = set.intersection(*(set(table) for table in tables.values()))
     order = {commit.hash: place for place, commit in enumerate(given.commits)}
     main = tables[criterion.value]
@@ -53,14 +54,16 @@ def _what_is_there(series: str, results: Mapping[str, Sequence[Result]]) -> str:
     return f"{series} {'only ' + ' and '.join(sorted(how)) if how else 'has no results'}"
 
 
-def _usable(results: Mapping[str, Sequence[Result]], text: str) -> dict[tuple[str, str], Result]:
-    """The results of a series by commit and environment; of two the one measured last."""
+def _usable(results: Mapping[str, Sequence[Result]], text: str, device: str) -> dict[tuple[str, str], Result]:
+    """The results of a series on a device by commit and environment; of two the one measured last."""
     name, values = series_name(text)
     found: dict[tuple[str, str], Result] = {}
     for result in results.get(name, ()):
         if tuple(value for _, value in result.key.params) != values:
             continue
         if result.status is not Status.OK or result.value is None:
+            continue
+        if (CUDA_MARK in result.key.environment) is not (device == "cuda"):
             continue
         place = result.commit, result.key.environment
         if place not in found or _when(result) >= _when(found[place]):
