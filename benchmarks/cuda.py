@@ -9,7 +9,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbbench.measure.recording import suite_cases
@@ -196,24 +195,4 @@ def _compared(name: str) -> recording.Record:
     ours = build().run()
     with on_cpu():
         theirs = build().run()
-    return dict(agreement(ours, theirs))
-
-
-def agreement(image: torch.Tensor, reference: torch.Tensor) -> dict[str, float]:
-    """How alike two images are, computed in float64 on the processor.
-
-    `correlation` is Pearson's, `relative_error` the largest difference over the largest value of the
-    reference, `sum_ratio` the ratio of the sums. Equal images correlate with 1, constant ones too.
-    """
-    ours, theirs = (one.detach().to("cpu", torch.float64).reshape(-1) for one in (image, reference))
-    if ours.shape != theirs.shape:
-        raise ValueError(f"images of {ours.numel()} and {theirs.numel()} values cannot be compared")
-    x, y = ours - ours.mean(), theirs - theirs.mean()
-    norm = float(x.norm() * y.norm())
-    largest, total = float(theirs.abs().max()), float(theirs.sum())
-    error = float((ours - theirs).abs().max())
-    return {
-        "correlation": float(x @ y) / norm if norm else float(torch.equal(ours, theirs)),
-        "relative_error": error / largest if largest else error,
-        "sum_ratio": float(ours.sum()) / total if total else float(float(ours.sum()) == total),
-    }
+    return dict(recording.agreement(ours, theirs))

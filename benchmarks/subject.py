@@ -56,7 +56,7 @@ def _config(kind: str, required: dict[str, Any], optional: dict[str, Any] | None
         raise SubjectBroken(f"{kind} has no {', '.join(missing)} at this commit")
     if absent := sorted(set(optional or {}) - known):
         raise NotImplementedError(f"{kind} has no {', '.join(absent)} at this commit")
-    return cls(**required, **(optional or {}))
+    return cls(**{**required, **(optional or {})})
 
 
 def _call(function: Callable[..., Any], required: dict[str, Any], extra: dict[str, Any]) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import is_left_out
-from nbbench.metrics import is_exact
-from nbbench.model import Result, Status
+from nbbench.metrics import is_exact, phase_of
+from nbbench.model import Phase, Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
 from nbbench.probe.device import CUDA_MARK
@@ -95,6 +95,7 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         if main.key.machine == ANY_MACHINE
         else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
         doubts=tuple(_doubts(criterion, results.values(), given)),
+        notes=tuple(_oversubscribed(results.values(), given)),
     )
 
 
@@ -106,11 +107,11 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     pinned = [not re.search(plan.default_malloc or "(?!)", result.key.benchmark) for result in results]
     if criterion.malloc and any(is_pinned != (criterion.malloc == "pinned") for is_pinned in pinned):
         found.append(f"with malloc {'pinned' if any(pinned) else 'as it is by default'}")
-    threads = {given.threads.get((r.commit, r.key.environment, r.key.benchmark), 0) for r in results}
+    threads = {_threads(result, given) for result in results}
     if criterion.threads and threads != {criterion.threads}:
         known = " and ".join(str(n) for n in sorted(filter(None, threads))) or "an unrecorded number of"
         found.append(f"on {known} thread{'' if known == '1' else 's'} instead of {criterion.threads}")
-    if criterion.compile:
+    if criterion.compile and any(phase_of(result.key) is not Phase.COMPILED for result in results):
         found.append("without compiling")
     dtypes = {word for r in results for _, value in r.key.params for word in re.findall(r"float\d\d", value)}
     if criterion.dtype and dtypes - {criterion.dtype}:
@@ -118,7 +119,14 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     return tuple(found)
 
 
-def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterable[str]:
+def _threads(result: Result, given: PlanInput) -> int:
+    """How many threads computed: the benchmark's own parameter, else what telemetry says (0: nothing)."""
+    if (own := dict(result.key.params).get("threads", "")).isdecimal():
+        return int(own)
+    return given.threads.get((result.commit, result.key.environment, result.key.benchmark), 0)
+
+
+def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterator[str]:
     """Why values that are the criterion's own give no verdict."""
     for result in results:
         count = len(result.samples)
@@ -129,6 +137,13 @@ def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -
         if 0 < count < FEWEST_SAMPLES:
             yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
     yield from few_cores(criterion, given)
+
+
+def _oversubscribed(results: Iterable[Result], given: PlanInput) -> Iterator[str]:
+    """A word where more threads computed than there are cores: they wait for each other."""
+    most = max((_threads(result, given) for result in results), default=0)
+    if given.cores and most > given.cores:
+        yield f"oversubscribed: {most} threads on {given.cores} cores"
 
 
 def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[float, float, float] | None:

@@ -16,13 +16,14 @@ from msgspec.structs import replace as changed
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.evidence import EvidenceFigure, Folder
-from nbbench.model import Commit, Result, SeriesKey, Status
+from nbbench.model import Commit, Phase, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plans import Criterion, Plan, PlanInput, find_plan, plans
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text
+from nbbench.workloads import Declared, Workloads, use_workloads
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 COMMITS = tuple(
@@ -185,6 +186,12 @@ def test_a_value_under_other_conditions_is_no_value() -> None:
     measured = result("d", 4, 1.0, "'float64'", unit="seconds")
     assert "in float64 instead of float32" in judged(double, measured).notes[0]
     assert "without compiling" in judged(changed(TIME, compile=True), timed(*QUIET)).notes[0]
+    compiled = Workloads((), (Declared("t", Phase.COMPILED),))
+    use_workloads(compiled)
+    try:
+        assert judged(changed(TIME, compile=True), timed(*QUIET)).verdict is PlanVerdict.MEETS
+    finally:
+        use_workloads(None)
     counts = judged(changed(AS_TESTED, cores=0), result("t", 4, 1.0))
     assert counts.verdict is PlanVerdict.MEETS  # exact counts depend on no thread
 
@@ -313,6 +320,7 @@ def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
         folders = [replace(eager, kind=kind)]
         states = judge_plan(plan, PlanInput("box", {}, COMMITS, folders), NOW)
         asked = {s.criterion.id: s for s in states if s.criterion.compile}
+        assert asked.pop("AT-PERF-005 ten runs").verdict is PlanVerdict.NOT_MEASURED  # no test asks for it
         assert set(asked) == {"AT-PERF-005 compile", "AT-PERF-005 image"}
         assert {s.verdict for s in asked.values()} == verdicts
         (guard,) = (s for s in states if s.criterion.id == "guard correlation")
@@ -461,6 +469,17 @@ def test_the_attempt_entry_is_complete() -> None:
         "- r misses: ratio\n"
         "- d meets only the tests: d\n"
     )
+
+
+def test_threads_are_those_that_the_benchmark_takes_for_itself() -> None:
+    """Whatever the settings say; more than the machine has cores is said, and judged all the same."""
+    key = SeriesKey("t", "1", (("threads", "4"),), "box", "env")
+    four = Criterion("t", "t", value="t(4)", spec=2.0, threads=4)
+    measured = replace(timed(*QUIET), key=key)
+    by_settings = {(COMMITS[4].hash, "env", "t"): 1}
+    enough, few = (judged(four, measured, threads=by_settings, cores=cores) for cores in (4, 2))
+    assert enough.verdict is few.verdict is PlanVerdict.MEETS
+    assert (enough.notes, few.notes) == ((), ("oversubscribed: 4 threads on 2 cores",))
 
 
 # Criteria of a GPU

@@ -9,6 +9,7 @@ import torch
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from benchmarks import bandwidth, cold_start, cuda, subject, vectorisation
+from benchmarks.recording import agreement
 from nbbench.probe.device import DEVICE_VARIABLE, device_clock
 
 
@@ -174,7 +175,7 @@ class TestResidency:
     ],
 )
 def test_how_alike_images_are(ours: list[float], theirs: list[float], expected: tuple[float, ...]) -> None:
-    found = cuda.agreement(torch.tensor(ours), torch.tensor(theirs, dtype=torch.float64))
+    found = agreement(torch.tensor(ours), torch.tensor(theirs, dtype=torch.float64))
     assert tuple(found.values()) == pytest.approx(expected)
 
 
@@ -182,7 +183,7 @@ def test_a_hot_pixel_and_nan_are_no_agreement() -> None:
     image = torch.ones(100, 100).cumsum(0)
     hot = image.clone()
     hot[3, 3] = 1e6
-    assert cuda.agreement(hot, image)["correlation"] < 0.1
-    assert not cuda.agreement(image * torch.nan, image)["correlation"] >= 0.999
+    assert agreement(hot, image)["correlation"] < 0.1
+    assert not agreement(image * torch.nan, image)["correlation"] >= 0.999
     with pytest.raises(ValueError, match="cannot be compared"):
-        cuda.agreement(image, image[1:])
+        agreement(image, image[1:])
