@@ -94,9 +94,13 @@ def tree_environment(
     `tree` is the tree's id and `folder` where it lies ('' and None: none is extracted); ledgers go below
     `results_dir` (default: the settings'). asv names the commit by itself; elsewhere `commit` does.
     """
+    from nbbench.measure.reference import reference_environment  # git, which few processes need
+
     place = settings.results_dir if results_dir is None else results_dir
+    started = server_environment(base)
     return {
-        **server_environment(base),
+        **started,
+        **reference_environment(settings, started),
         **load_profile(settings).environment,
         "NBBENCH_TREE": str(folder / settings.import_root) if folder else "",
         "NBBENCH_TREE_ID": tree,
