@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbbench.measure.recording import suite_cases
-from nbbench.probe.device import CacheFlush, device_cache_bytes, on_cpu, on_cuda, peak_allocated
+from nbbench.probe.device import DEVICE_VARIABLE, device_cache_bytes, measured_device, on_cuda, settle
 from nbbench.probe.operation import moves, tensors
 
 from . import bandwidth, recording, subject
@@ -22,6 +26,8 @@ NEEDS_GPU = "needs a GPU: nbbench run --device cuda"
 LARGE = 65_536
 """Elements from which a tensor is large (specs/spec-a-performance.md, AT-PERF-008)."""
 
+_FLUSHED = 4  # a buffer of so many times the second-level cache leaves nothing of what was there
+_LEAST_FLUSH = 64 * 2**20
 _READS_BACK = ("_local_scalar_dense",)  # what `.item()`, `float(…)` and `if tensor:` dispatch
 
 
@@ -196,3 +202,42 @@ def _compared(name: str) -> recording.Record:
     with on_cpu():
         theirs = build().run()
     return dict(recording.agreement(ours, theirs))
+
+
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """What is built and run in the block is the processor's, whatever is measured."""
+    before = os.environ.get(DEVICE_VARIABLE)
+    os.environ[DEVICE_VARIABLE] = "cpu"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[DEVICE_VARIABLE]
+        else:
+            os.environ[DEVICE_VARIABLE] = before
+
+
+class CacheFlush:
+    """Writes a buffer of four times the GPU's second-level cache, so that nothing of a run stays in it."""
+
+    def __init__(self) -> None:
+        size = max(_FLUSHED * device_cache_bytes(), _LEAST_FLUSH)
+        self._buffer = torch.empty(size, dtype=torch.uint8, device=measured_device())
+
+    def __call__(self) -> None:
+        """Write it, and wait until it is written."""
+        self._buffer.add_(1)  # another value each time: a fill with the same one might be left out
+        settle()
+
+
+def peak_allocated(function: Callable[[], object]) -> int:
+    """Bytes that torch's CUDA allocator held for tensors at most while a function ran, less those before."""
+    settle()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    kept = function()
+    settle()
+    peak = torch.cuda.max_memory_allocated()
+    del kept
+    return int(peak - before)

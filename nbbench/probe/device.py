@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from nbbench.errors import ConfigError
@@ -18,9 +17,6 @@ DEVICE_VARIABLE = "NBBENCH_DEVICE"
 DEVICES = ("cpu", "cuda")
 CUDA_MARK = "+cuda"
 """What stands behind torch's version where a GPU is measured: in names of environments and of ledgers."""
-
-_FLUSHED = 4  # a buffer of so many times the second-level cache leaves nothing of what was there
-_LEAST_FLUSH = 64 * 2**20
 
 
 def measured_device(environ: Mapping[str, str] | None = None) -> str:
@@ -39,20 +35,6 @@ def on_cuda(environ: Mapping[str, str] | None = None) -> bool:
 def marked(torch_version: str) -> str:
     """A version of torch with the mark of the measured device, under which results are kept."""
     return torch_version + CUDA_MARK if torch_version and on_cuda() else torch_version
-
-
-@contextmanager
-def on_cpu() -> Iterator[None]:
-    """What is built and run in the block is the processor's, whatever is measured."""
-    before = os.environ.get(DEVICE_VARIABLE)
-    os.environ[DEVICE_VARIABLE] = "cpu"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[DEVICE_VARIABLE]
-        else:
-            os.environ[DEVICE_VARIABLE] = before
 
 
 def settle() -> None:
@@ -101,32 +83,3 @@ def device_cache_bytes() -> int:
     import torch
 
     return int(torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size)
-
-
-class CacheFlush:
-    """Writes a buffer of four times the GPU's second-level cache, so that nothing of a run stays in it."""
-
-    def __init__(self) -> None:
-        import torch
-
-        size = max(_FLUSHED * device_cache_bytes(), _LEAST_FLUSH)
-        self._buffer = torch.empty(size, dtype=torch.uint8, device=measured_device())
-
-    def __call__(self) -> None:
-        """Write it, and wait until it is written."""
-        self._buffer.add_(1)  # another value each time: a fill with the same one might be left out
-        settle()
-
-
-def peak_allocated(function: Callable[[], object]) -> int:
-    """Bytes that torch's CUDA allocator held for tensors at most while a function ran, less those before."""
-    import torch
-
-    settle()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    kept = function()
-    settle()
-    peak = torch.cuda.max_memory_allocated()
-    del kept
-    return int(peak - before)

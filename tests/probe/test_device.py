@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from benchmarks import cuda  # noqa: E402
 from nbbench.errors import ConfigError  # noqa: E402
 from nbbench.probe import ceiling, device  # noqa: E402
 from nbbench.probe.resources import PINNED_ENVIRONMENT, pinned_environment  # noqa: E402
@@ -91,7 +92,7 @@ def test_a_block_on_the_processor_leaves_the_device_as_it_was(
     monkeypatch.delenv(device.DEVICE_VARIABLE, raising=False)
     if before:
         monkeypatch.setenv(device.DEVICE_VARIABLE, before)
-    with pytest.raises(ZeroDivisionError), device.on_cpu():
+    with pytest.raises(ZeroDivisionError), cuda.on_cpu():
         assert not device.on_cuda()
         raise ZeroDivisionError
     assert device.measured_device() == (before or "cpu")
@@ -136,16 +137,16 @@ def test_the_peak_is_that_of_the_run_alone(gpu: Gpu) -> None:
         gpu.allocate(-50)
         gpu.allocate(10)
 
-    assert device.peak_allocated(run) == 70
+    assert cuda.peak_allocated(run) == 70
 
 
 @pytest.mark.parametrize(("cache", "size"), [(50 * 2**20, 200 * 2**20), (4 * 2**20, 64 * 2**20)])
 def test_a_flush_writes_more_than_the_cache_each_time(
     gpu: Gpu, monkeypatch: pytest.MonkeyPatch, cache: int, size: int
 ) -> None:
-    monkeypatch.setattr(device, "device_cache_bytes", lambda: cache)
-    monkeypatch.setattr(device, "measured_device", lambda *_: "meta")
-    flush = device.CacheFlush()
+    monkeypatch.setattr(cuda, "device_cache_bytes", lambda: cache)
+    monkeypatch.setattr(cuda, "measured_device", lambda: "meta")
+    flush = cuda.CacheFlush()
     with TrafficLedger() as recorder:
         flush()
     assert recorder.traffic.by_dtype == {"uint8": 2 * size}
