@@ -181,6 +181,7 @@ def _figure(cache: dict[str, recording.Record], name: str, figure: str) -> float
 
 def _measured(case: Any) -> recording.Record:
     size, dtype = case
+    bandwidth.refuse_large(size, dtype)
     peak = peak_allocated(lambda: subject.bandwidth(size, dtype).run())
     made = subject.bandwidth(size, dtype)
     made.run()

@@ -37,7 +37,14 @@ SUITES = {
     "bandwidth": (r"bandwidth\.(Warm|Traffic|DtypeRatio|Ceiling|Baseline|PeakMemory)",),
     "c_ratio": (r"c_ratio\.",),
     "vectorisation": (r"vectorisation\.",),
+    "acceptance": (r"acceptance\.(Kernels|Oversampled|Loop|Thickness)",),
     "cold_start": (r"cold_start\.ColdStart\.timeraw_(construct|first_run)",),
+}
+# The host has more cores than most: criteria that ask for four or eight threads.
+HOST = {
+    "host threads": (r"acceptance\.Threads",),
+    "host c_ratio": (r"c_ratio\.Parallel",),
+    "host acceptance": (r"acceptance\.(Run|Kernels|Variation|Memory|HotPath|Oversampled|Loop|Thickness)",),
 }
 AGAIN = r"bandwidth\.Warm\.time_run\((512|1024),"
 FORK = """
@@ -217,13 +224,14 @@ def _compared(cpu: Any, other: Any) -> dict[str, Any]:
     }
 
 
-def suite(check: Check, patterns: tuple[str, ...], *options: str) -> dict[str, Any]:
-    """Measure with asv; returns the figures of the commit so far, new ones among them."""
+def suite(check: Check, patterns: tuple[str, ...], *options: str, host: bool = False) -> dict[str, Any]:
+    """Measure with asv, on the device or on the host's processor; returns the figures that are new."""
     bench = [part for pattern in patterns for part in ("--bench", pattern)]
-    command = ("run", "--commits", BRANCH, "--device", check.device, "--machine", check.machine)
-    before = figures(check.results / check.machine)
+    device, machine = ("cpu", f"{check.machine}-host") if host else (check.device, check.machine)
+    command = ("run", "--commits", BRANCH, "--device", device, "--machine", machine)
+    before = figures(check.results / machine)
     said = json.loads(check.nbbench("--json", *command, *bench, *options))
-    after = figures(check.results / check.machine)
+    after = figures(check.results / machine)
     new = {name: row for name, row in after.items() if row != before.get(name)}
     return {"failures": said.get("data", said).get("failures", []), "figures": new}
 
@@ -369,9 +377,10 @@ def main() -> int:
             "mapped test": lambda: mapped_test(check),
             **{
                 f"suite {name}": lambda name=name: suite(check, SUITES[name])
-                for name in ("vectorisation", "cold_start")
+                for name in ("vectorisation", "acceptance", "cold_start")
             },
             "dtypes": lambda: dtypes(check),
+            **{name: lambda name=name: suite(check, HOST[name], host=True) for name in HOST},
         }
         asked = [name for name in parts if not given.parts or name in given.parts.split(",")]
         for name in asked:
