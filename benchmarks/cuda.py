@@ -137,7 +137,7 @@ class Facts:
         """Bytes that torch's CUDA allocator holds at most while a simulation is built and run once."""
         return _figure(cache, f"{size}-{dtype}", "peak_bytes")
 
-    track_peak_allocated.unit = "B"  # type: ignore[attr-defined]
+    track_peak_allocated.unit = "B (exact)"  # type: ignore[attr-defined]
 
     def track_l2_share(self, cache: Any, size: int, dtype: str) -> float:
         """Bytes of one frame over those of the second-level cache: above 1 no frame stays in it."""

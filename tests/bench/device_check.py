@@ -118,13 +118,13 @@ class Check:
             process.terminate()  # nbbench passes it on
             out, said = process.communicate(timeout=15)
             said += f"\nended after {limit:.0f} s"
-        shown = " ".join(command[1:])[:300]
+        shown = " ".join(" ".join(command[1:]).split())[:300]
         with (self.out / "log.txt").open("a", encoding="utf-8") as log:
             log.write(f"\n$ {shown}\n[{process.returncode}, {time.monotonic() - began:.1f} s]\n")
             log.write(f"{said[-6000:]}\n{out[-6000:]}\n")
         if process.returncode not in good:
-            last = [line for line in (said or out).splitlines() if line.strip()][-1:]
-            raise RuntimeError(f"{shown[:80]} ended with {process.returncode}: {''.join(last)[:300]}")
+            last = [line.strip() for line in (said or out).splitlines() if line.strip()][-2:]
+            raise RuntimeError(f"{shown[:80]} ended with {process.returncode}: {'; '.join(last)[:300]}")
         return out
 
     def part(self, name: str, function: Callable[[], Any]) -> None:
@@ -308,7 +308,12 @@ def as_markdown(found: dict[str, Any]) -> str:
         lines += [f"## {name} ({part['seconds']} s)", ""]
         if "figures" in answer:
             lines += ["| series | value |", "|---|---:|"]
-            lines += [f"| {label} | {_shown(row['value'])} |" for label, row in answer["figures"].items()]
+            known = (
+                (x, row["value"]) for x, row in answer["figures"].items() if row["value"] == row["value"]
+            )
+            lines += [
+                f"| {label} | {_shown(value)} |" for label, value in known
+            ]  # without what skipped itself
             lines += ["", *(f"- failed: {one}" for one in answer["failures"])]
         elif "workloads" in answer:
             lines += [
