@@ -58,7 +58,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write a run as an evidence folder in the STAMP layout.",
     "compare-evidence": "Show two evidence folders side by side.",
     "plan": "Show a plan item's criteria with the newest measured values.",
-    "publish": "Write asv's HTML and the page of regressions.",
+    "publish": "Write the site: it opens from disk, without a network.",
     "db": "Look after the regression database.",
 }
 
