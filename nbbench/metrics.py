@@ -129,6 +129,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
     "B moved": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "B alive": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+    "correlation": (Better.HIGHER, True, Role.DERIVED, _LEAST_NOISY),  # of images: no load moves it
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),

@@ -27,6 +27,7 @@ from nbbench.ledger import Ledger
 from nbbench.model import Phase
 from nbbench.probe import ceiling
 from nbbench.probe.copies import alone
+from nbbench.probe.device import marked
 from nbbench.probe.forked import forked
 from nbbench.probe.resources import measure, pin_malloc, usable_threads
 from nbbench.probe.scaled_work import record_scale
@@ -133,7 +134,7 @@ def save(
             Path(path),
             tree=os.environ.get("NBBENCH_TREE_ID", ""),
             commit=os.environ.get("ASV_COMMIT", ""),
-            torch=version("torch").partition("+")[0],
+            torch=marked(version("torch").partition("+")[0]),
             ledgers=kept,
             host=counted,
             scaled=scales,
