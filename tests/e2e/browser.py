@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_HANGS_S = 15  # for a browser that answers no more
+_HANGS_S = 120  # for a browser that answers no more
 _ARGUMENTS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-background-networking", "--remote-debugging-pipe", "--window-size=1280,900"),

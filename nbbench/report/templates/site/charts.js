@@ -120,7 +120,10 @@ const traces = (curve, { by, range }) => {
     name: nb.plain(curve.name), x: shown.map((i) => place(curve.at[i], by)), y: values, mode: "lines+markers", hoverinfo: "text",
     text: shown.map((i) => hover(curve, i)), customdata: shown.map((i) => curve.at[i]), connectgaps: true,
     line: { color: curve.colour, width: 1 },
-    marker: { color: curve.colour, size: shown.map((i) => (curve.s[i] ? 8 : 5)), symbol: shown.map((i) => (curve.s[i] === 3 ? "circle-open" : "circle")) },
+    marker: {
+      color: curve.colour, size: shown.map((i) => (curve.s[i] ? 8 : 5)), line: { width: shown.map((i) => (curve.s[i] === 3 ? 1.5 : 0)) },
+      symbol: shown.map((i) => (curve.s[i] === 3 ? "circle-open" : "circle")),
+    },
   };
   const failed = shown.filter((i) => curve.s[i] === 1);
   const least = Math.min(...values.filter((v) => v != null));

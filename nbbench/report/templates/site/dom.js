@@ -124,6 +124,11 @@ nb.commitLink = (place) => {
   const one = nb.commit(place);
   return one.hash ? nb.el("a", { href: nb.link("commit", [one.hash]), title: one.subject }, nb.code(one.short)) : "";
 };
+nb.titleLink = (place) => {
+  const { hash, short, subject } = nb.commit(place);
+  const cut = subject.length > 48 ? `${subject.slice(0, 46)}…` : subject;
+  return nb.el("a", { href: nb.link("commit", [hash]), title: subject }, cut || nb.code(short));
+};
 // The place of a commit by the beginning of its hash; -1 where there is none.
 nb.placeOf = (hash) => (hash ? nb.start.commits.findIndex(([full]) => full.startsWith(hash) || hash.startsWith(full)) : -1);
 nb.commitOptions = () =>

@@ -2,15 +2,15 @@
 // Overview: the verdict, what is open, where the branch stands.
 const stateOf = (one) => one.state || (one.direction === "regression" ? "" : one.direction);
 
-nb.eventTable = (events, label) =>
+nb.eventTable = (events, label, most = 40) =>
   nb.table(
-    ["event", "change", "commit", "date", "cause", "line", "state", "series", "title"],
+    ["event", "change", "cause", "line", "date", "state", "commit"],
     events.map((one) => [
       nb.a(nb.link("event", [one.id]), nb.code(one.id)),
       nb.el("span", { class: one.direction === "regression" ? "worse" : one.direction === "improvement" ? "better" : "" }, one.change),
-      nb.commitLink(one.hi), one.date, one.cause, one.line, stateOf(one), String(one.series), one.subject,
+      one.cause, one.line, one.date, stateOf(one), one.hi < 0 ? one.subject : nb.titleLink(one.hi),
     ]),
-    { right: [7], codes: [5], most: 40, label },
+    { codes: [3], most, label },
   );
 
 // First, best and newest value of a curve, disturbed ones left out where there are others.
@@ -65,7 +65,7 @@ nb.views.overview = async (parts, query) => {
   return [
     nb.el("h1", { class: open.length ? "worse" : start.nothing || !start.events.length ? "" : "better" }, start.headline),
     nb.el("p", { class: "note" }, [start.counts, start.machines.length ? `times and memory of ${start.machines.join(", ")}` : ""].filter(Boolean).join("; ")),
-    open.length ? nb.eventTable(open, "Open regressions") : nb.el("p", {}, "No regression asks for a decision."),
+    open.length ? nb.eventTable(open, "Open regressions", 12) : nb.el("p", {}, "No regression asks for a decision."),
     folded(of("regression"), "settled or recovered"), folded(of("change"), "of unknown direction"), folded(of("improvement"), "improvements"),
     nb.el("h2", {}, "Where the branch stands"),
     curves.length
