@@ -82,7 +82,8 @@ def look_back(
 def _of_this_place(settings: Settings, results: Sequence[Result], bench: Sequence[str]) -> list[Result]:
     """Results of this machine and environment, of benchmarks that asv would choose by these patterns."""
     machine = machine_name(settings)
-    environment = f"py{sys.version_info[0]}.{sys.version_info[1]}-torch{installed_torch()}"
+    # The mark of a GPU stands behind torch's version, so a version alone must end the name, or a part of it.
+    environment = f"py{sys.version_info[0]}.{sys.version_info[1]}-torch{installed_torch()}-"
     wanted = [re.compile(text) for text in bench]
 
     def is_asked(result: Result) -> bool:
@@ -90,5 +91,7 @@ def _of_this_place(settings: Settings, results: Sequence[Result], bench: Sequenc
         return not wanted or any(p.search(result.key.benchmark) or p.search(name) for p in wanted)
 
     return [
-        r for r in results if r.key.machine == machine and environment in r.key.environment and is_asked(r)
+        r
+        for r in results
+        if r.key.machine == machine and environment in f"{r.key.environment}-" and is_asked(r)
     ]

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -35,13 +36,13 @@ def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int
     load = os.getloadavg()[0]
     Path(request["output"]).write_bytes(b"")  # the output limit is watched from the first moment
     started, start = time.time(), time.perf_counter()
-    canary, singing = Pipe(duplex=False)
+    beside, telling = Pipe(duplex=False)
     server, pid = os.getpid(), os.fork()
     if pid == 0:
-        canary.close()
+        beside.close()
         line.close()
-        _become_job(request, descriptor, singing, server)
-    singing.close()
+        _become_job(request, descriptor, telling, server)
+    telling.close()
     os.close(descriptor)
     with contextlib.suppress(OSError):  # here as well: a signal may be due before the job has run
         os.setpgid(pid, pid)
@@ -71,17 +72,20 @@ def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int
             "steal_s": max(0.0, steal_after - steal),
             "run_delay_s": delay,
             "load_before": load,
-            "canary": _received(canary),
+            "canary": {},
+            "gpu": {},
+            **_received(beside),
         }
     )
 
 
-def _received(canary: Connection[Any, Any]) -> dict[str, list[float]]:
-    """Times of the reference kernels that the job sent; empty when it ran none or ended before."""
-    with canary, contextlib.suppress(EOFError):
-        if canary.poll():
-            times: dict[str, list[float]] = canary.recv()
-            return times
+def _received(beside: Connection[Any, Any]) -> dict[str, Any]:
+    """What the job saw before and after its benchmark: `canary`, times of the reference kernels, and `gpu`,
+    its state; empty when it looked at nothing or ended before."""
+    with beside, contextlib.suppress(EOFError):
+        if beside.poll():
+            seen: dict[str, Any] = beside.recv()
+            return seen
     return {}
 
 
@@ -116,7 +120,7 @@ def _signal(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def _become_job(request: dict[str, Any], descriptor: int, singing: Connection[Any, Any], server: int) -> None:
+def _become_job(request: dict[str, Any], descriptor: int, telling: Connection[Any, Any], server: int) -> None:
     """The forked process: redirect, change folder, run asv's command, leave without cleanup."""
     code = 1
     try:
@@ -134,8 +138,8 @@ def _become_job(request: dict[str, Any], descriptor: int, singing: Connection[An
         os.environ.update(request["env"])
         os.chdir(request["cwd"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if _is_timed(request["argv"]):
-            _command_between_canaries(request["argv"], singing)
+        if watches := _watches(request["argv"]):
+            _command_between(watches, request["argv"], telling)
         else:
             _command(request["argv"], descriptor)
         code = 0
@@ -157,17 +161,40 @@ def _is_timed(argv: list[str]) -> bool:
     return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
 
 
-def _command_between_canaries(argv: list[str], singing: Connection[Any, Any]) -> None:
-    """asv's command with the canary run before and after it, in this process that measures."""
-    from nbbench.probe.canary import reference_times
+def _watches(argv: list[str]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What is looked at before and after a command: the canary where asv times it, the GPU that it uses."""
+    from nbbench.probe.device import on_cuda
 
-    times = []
-    with contextlib.suppress(Exception):  # without a canary the benchmark is as good
-        times.append(reference_times())
-    _command(argv)
-    with contextlib.suppress(Exception):
-        times.append(reference_times())
-        singing.send({name: [each[name] for each in times] for name in times[0]})
+    found: dict[str, Callable[[], dict[str, Any]]] = {}
+    if argv[0] in ("run", "setup_cache") and on_cuda():
+        from nbbench.probe.gpu import read_gpu
+
+        found["gpu"] = read_gpu
+    if _is_timed(argv):
+        from nbbench.probe.canary import reference_times
+
+        found["canary"] = reference_times
+    return found
+
+
+def _command_between(
+    watches: dict[str, Callable[[], dict[str, Any]]], argv: list[str], telling: Connection[Any, Any]
+) -> None:
+    """asv's command, and what is seen right before and after it in this process that measures."""
+    seen: dict[str, list[dict[str, Any]]] = {name: [] for name in watches}
+    for turn in range(2):
+        for name, look in watches.items():
+            with contextlib.suppress(Exception):  # without a canary the benchmark is as good
+                seen[name].append(look())
+        if turn == 0:
+            _command(argv)
+    told = {
+        name: {key: [each.get(key) for each in states] for key in states[0]}
+        for name, states in seen.items()
+        if len(states) > 1
+    }
+    with contextlib.suppress(OSError):
+        telling.send(told)
 
 
 def _command(argv: list[str], descriptor: int = -1) -> None:

@@ -36,6 +36,20 @@ class CaptureWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_pattern("default_dtype", self.default_dtype[1])
 
 
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A program that criteria compare with: its source in the subject's tree, how it is compiled, and the
+    environment variable that names it to the suite."""
+
+    variable: Variable
+    source: str
+    flags: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.source.startswith(("/", "-")) or ".." in self.source.split("/"):
+            raise ValueError("source must lie inside the subject")
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject's own facts; see the comments of a profile.toml below subjects/.
 
@@ -48,7 +62,6 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preload: tuple[str, ...] = ()
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
-    programs: tuple[str, ...] = ()
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
@@ -56,6 +69,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: Mapping[str, Any] = {}
     presets: Mapping[str, Any] = {}
     capture: CaptureWorkload | None = None
+    reference: Reference | None = None
     demo: str = ""
 
     def __post_init__(self) -> None:

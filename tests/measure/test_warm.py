@@ -416,6 +416,37 @@ class TestAsvCommands:
         assert set(told) == sung
         assert all(len(pair) == 2 and min(pair) > 0 for pair in told.values())
 
+    @pytest.mark.parametrize(
+        ("command", "device", "clocks"),
+        [
+            (("run", "figures.time_nothing"), "cuda", [345e6, 1980e6]),
+            (("run", "figures.time_nothing"), "cpu", None),
+            (("run", "figures.time_broken"), "cuda", None),
+            (("setup_cache", "figures.Figures.track_sum-0"), "cuda", [345e6, 1980e6]),
+        ],
+    )
+    def test_the_gpu_s_state_is_read_around_what_measures(
+        self, server, folder, job, tmp_path, command, device, clocks
+    ):
+        (folder / "one" / "pynvml.py").write_text("raise ImportError")
+        smi = tmp_path / "nvidia-smi"
+        smi.write_text(
+            f"#!/bin/sh\nif mkdir {tmp_path}/seen 2>/dev/null; then clock=345; else clock=1980; fi\n"
+            'echo "GPU, 580, $clock, 2619, 40, 0x0"\n'
+        )
+        smi.chmod(0o755)
+        mode, name = command
+        arguments = [str(folder / "suite"), name, "{}", *(["None", "r.json"] if mode == "run" else [])]
+        told = server.run(
+            [mode, *arguments],
+            cwd=str(tmp_path),
+            environment={**os.environ, "NBBENCH_DEVICE": device, "PATH": f"{tmp_path}:/usr/bin:/bin"},
+            timeout_s=60,
+        ).telemetry
+        assert told["gpu"].get("sm_hz") == clocks
+        if clocks:
+            assert told["gpu"]["throttle"] == [[], []] and told["gpu"]["read_by"] == ["nvidia-smi"] * 2
+
 
 class TestSuites:
     def package(self, server, tmp_path):
