@@ -77,14 +77,14 @@ def run(
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     from nbbench.measure.asv_run import measure_commits
     from nbbench.measure.occasion import chosen_commits, look_back
-    from nbbench.measure.process_env import measuring, require_gpu
+    from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
     from nbbench.record.machines import machine_name
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
     from nbbench.subject.repository import open_subject
 
-    require_gpu()
+    server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
@@ -117,14 +117,13 @@ def _adaptive(
     app: App, span: str | None, bench: tuple[str, ...], budget_s: float | None, limit: int | None
 ) -> int:
     from nbbench.history.adaptive import Search, search
-    from nbbench.measure.process_env import measuring, require_gpu
+    from nbbench.measure.process_env import measuring
     from nbbench.record.branch import save_commits
     from nbbench.record.refresh import open_store
     from nbbench.report.run_view import adaptive_blocks, adaptive_payload
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select
 
-    require_gpu()
     commits = select(open_subject(app.settings), span)
     asked = Search(tuple(commits), bench, budget_s or float("inf"), limit or len(commits))
     with measuring(app.settings.state_dir), open_store(app.settings) as store:

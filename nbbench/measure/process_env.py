@@ -76,8 +76,13 @@ def asv_process_environment(settings: Settings) -> dict[str, str]:
 
 
 def server_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a warm server starts in: `base` (default: this process's environment) with the pinned flags."""
+    """What a warm server starts in: `base` (default: this process's environment) with the pinned flags.
+
+    Raises HostError where a GPU is to be measured and none can be found.
+    """
     environ = os.environ if base is None else base
+    if on_cuda(environ):
+        require_gpu()
     return {**environ, **pinned_environment(environ)}
 
 
@@ -134,12 +139,14 @@ def require_compiler() -> None:
         raise HostError(f"torch.compile needs {header}", hint="install the headers of Python (python3-dev)")
 
 
+@cache
 def require_gpu() -> None:
-    """Raise HostError where a GPU is to be measured and none can be found."""
+    """Raise HostError where there is no GPU."""
     from nbbench.probe.gpu import read_gpu
 
-    if on_cuda() and (why := read_gpu().get("unknown")):
-        raise HostError(f"no GPU is found here ({why})", hint="--device cpu measures the processor")
+    if why := read_gpu().get("unknown"):
+        hint = "--device cpu, or NBBENCH_DEVICE=cpu, measures the processor"
+        raise HostError(f"no GPU is found here ({why})", hint=hint)
 
 
 def export_workloads(settings: Settings) -> None:

@@ -44,7 +44,8 @@ SUITES = {
 HOST = {
     "host threads": (r"acceptance\.Threads",),
     "host c_ratio": (r"c_ratio\.Parallel",),
-    "host acceptance": (r"acceptance\.(Run|Kernels|Variation|Memory|HotPath|Oversampled|Loop|Thickness)",),
+    "host run": (r"acceptance\.Run",),
+    "host acceptance": (r"acceptance\.(Kernels|Variation|Memory|HotPath|Oversampled|Loop|Thickness)",),
 }
 AGAIN = r"bandwidth\.Warm\.time_run\((512|1024),"
 FORK = """

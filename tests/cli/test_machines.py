@@ -15,8 +15,9 @@ from evidence_samples import metrics, run_metadata, write_evidence
 
 from nbbench.config import load_settings
 from nbbench.measure import asv_run
-from nbbench.measure.process_env import installed_torch
+from nbbench.measure.process_env import installed_torch, require_gpu
 from nbbench.model import Commit
+from nbbench.probe import gpu
 from nbbench.probe.device import DEVICE_VARIABLE
 from nbbench.record.machines import machine_name
 from nbbench.subject.repository import list_commits, open_subject, register
@@ -99,19 +100,20 @@ def test_the_gpu_of_a_machine_has_a_name_and_an_environment_of_its_own(
     assert machine_name(load_settings(project.root, overrides={"machine": "h100"})) == "h100"
 
 
-def test_without_a_gpu_the_run_is_refused_before_it_begins(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("command", [("run", "--device", "cuda"), ("dtypes",)], ids=" ".join)
+def test_without_a_gpu_nothing_is_measured(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")  # put back afterwards: the option sets it
+    demo.write_demo(project.root / "subject")
+    register(load_settings(project.root), project.root / "subject")
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu" if "--device" in command else "cuda")  # put back afterwards
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for options in ((), ("--adaptive",)):
-        refused = project.run("run", "--device", "cuda", *options)
-        assert refused.exit_code == 2
-        assert "no GPU is found here (nvidia-ml-py is not installed; nvidia-smi: FileNotFoundError)" in (
-            refused.stderr
-        )
-        assert "--device cpu" in refused.stderr
+    monkeypatch.setattr(gpu, "_by_smi", lambda index: int("none"))
+    require_gpu.cache_clear()
+    refused = project.run(*command)
+    assert refused.exit_code == 2
+    assert "no GPU is found here (nvidia-ml-py is not installed; nvidia-smi: ValueError)" in refused.stderr
+    assert "NBBENCH_DEVICE=cpu" in refused.stderr
 
 
 def test_an_export_holds_one_machine_and_names_it(twins: Project) -> None:
