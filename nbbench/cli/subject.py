@@ -87,7 +87,7 @@ def show(app: App) -> None:
 
 @subject.group("c-reference")
 def c_reference() -> None:
-    """The program that criteria compare with (nanoBragg's C original); runs find it by themselves."""
+    """The program that criteria compare with, such as a C original; runs find it by themselves."""
 
 
 @c_reference.command()

@@ -250,9 +250,9 @@ class TestOutcome:
         assert {
             *("exit_code", "verdict", "started", "wall_s", "user_s", "system_s", "minor_faults"),
             *("major_faults", "voluntary_switches", "involuntary_switches", "max_rss_bytes"),
-            *("others_cpu_s", "steal_s", "run_delay_s", "load_before", "canary"),
+            *("others_cpu_s", "steal_s", "run_delay_s", "load_before", "canary", "gpu"),
         } == set(told)
-        assert told.pop("canary") == {}  # no canary sings beside what is not timed
+        assert told.pop("canary") == told.pop("gpu") == {}  # nothing is watched beside what is not timed
         assert told["minor_faults"] > 0 and told["max_rss_bytes"] > 2**20
         assert all(told[name] >= 0 for name in told if name != "verdict")
 
