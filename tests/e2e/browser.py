@@ -7,6 +7,8 @@ import json
 import os
 import select
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ _ARGUMENTS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-background-networking", "--remote-debugging-pipe", "--window-size=1280,900"),
 )
-_KEYS = {"Enter": "\r", "Escape": ""}
+_KEYS = {"Enter": ("\r", 13), "Escape": ("", 27)}
 
 
 class Browser:
@@ -109,6 +111,16 @@ class Browser:
             while not self._loaded:
                 self._hear(self._read())
 
+    def landed(self, fragment: str) -> None:
+        """Wait, over however many pages, until a view of this fragment stands."""
+        where = f"location.hash === {json.dumps(fragment)} && document.readyState === 'complete'"
+        while True:
+            with suppress(AssertionError):  # asked between two pages
+                if self.run(where):
+                    break
+            time.sleep(0.02)
+        self.shown(fragment)
+
     def shown(self, fragment: str) -> None:
         """Wait until the view of this fragment stands on the page."""
         self.until(f"document.getElementById('app').dataset.shown === {json.dumps(fragment)}")
@@ -134,9 +146,10 @@ class Browser:
     def type(self, *keys: str) -> None:
         """Press keys one after the other."""
         for key in keys:
-            text = _KEYS.get(key, key)
-            self.send("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
-            self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
+            text, code = _KEYS.get(key, (key, 0))
+            given = {"key": key, "windowsVirtualKeyCode": code}
+            self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **given)
+            self.send("Input.dispatchKeyEvent", type="keyUp", **given)
 
     def picture(self, path: Path, width: int, height: int, **media: str) -> None:
         """A screenshot of the window in this size; `media` are features such as prefers_color_scheme."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import asv
 import pytest
 import report_samples as samples
 import site_samples
 from browser import Browser
 
+from nbbench.asv_plugin.publisher import land_from_error, link_from_index
 from nbbench.cli.publish import put_site
 
 pytestmark = [
@@ -24,8 +26,12 @@ HASHES = [commit.hash[:12] for commit in samples.COMMITS]
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("html")
-    put_site(folder, site_samples.site(), site_samples.every_series())
+    """The site as `asv publish` leaves it: asv's own pages beside it."""
+    folder = tmp_path_factory.mktemp("published") / "html"
+    shutil.copytree(Path(asv.__file__).parent / "www", folder)
+    put_site(folder, site_samples.site(asv=True), site_samples.every_series())
+    link_from_index(folder / "asv.html", "index.html")
+    land_from_error(folder / "error.html", "index.html")
     return folder
 
 
@@ -133,7 +139,9 @@ def test_keys(page):
     assert page.run("document.activeElement.id") == "filter"
     page.type("Escape", "?")
     assert page.run("document.getElementById('help').open")
-    page.type("Escape", "t")
+    page.type("Escape")
+    page.until("!document.getElementById('help').open")
+    page.type("t")
     page.until("document.documentElement.dataset.theme === 'dark'")
     page.type("t", "t")
 
@@ -151,6 +159,34 @@ def test_addresses_that_lead_nowhere_say_so(page):
         assert page.run("document.querySelector('h1').textContent") or "not on record" in said(page)
     page.open(f"{page.address}#asv-offline")
     assert "brought here" in page.run("document.body.innerText")
+
+
+def test_a_dot_tells_what_it_is_and_a_chart_can_be_zoomed(page):
+    page.open(f"{page.address}#/series?row=3")
+    drawn(page)
+    x, y = page.middle("document.querySelectorAll('.plot .points path')[4]")
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    page.until("document.querySelector('.hoverlayer').textContent.includes('samples')")
+    told = page.run("document.querySelector('.hoverlayer').textContent")
+    for words in (samples.COMMITS[4].short, "Change number 5", "disturbed by other load", "in 5 samples"):
+        assert words in told
+    ends = "document.querySelector('.plot').layout.xaxis.range"
+    before, (x, y) = page.run(ends), page.middle("document.querySelector('.plot .nsewdrag')")
+    for kind, shift in (("mousePressed", 0), ("mouseMoved", 60), ("mouseMoved", 120), ("mouseReleased", 120)):
+        button = {"button": "left", "buttons": 1, "clickCount": 1}
+        page.send("Input.dispatchMouseEvent", type=kind, x=x + shift, y=y, **button)
+    page.until(f"{ends}[1] - {ends}[0] < {before[1] - before[0]} / 2")
+
+
+def test_asvs_own_pages_lead_to_ours_where_there_is_no_network(page):
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    page.send("Network.emulateNetworkConditions", **offline)
+    page.open(f"{page.address}#/overview")
+    page.click("#app a[href='asv.html']")
+    page.landed("#asv-offline")
+    assert "brought here" in page.run("document.body.innerText")
+    page.heard.clear()  # of asv's pages
+    page.requested.clear()
 
 
 def test_without_javascript_the_verdicts_are_tables(page):

@@ -25,13 +25,13 @@ nb.code = (text) => text && nb.el("code", {}, text);
 
 const lengthOf = (cell) => (cell?.textContent ?? [cell].flat().map((one) => one?.textContent ?? one).join("")).length;
 
-// A table of texts and elements; columns in `right` are figures. A column without a word is left out. Rows with a
-// `data-row` answer to j and k.
-nb.table = (head, rows, { right = [], codes = [], most = 200, label = "" } = {}) => {
-  const body = nb.el("tbody");
-  const empty = head.map((_, i) => rows.length > 0 && rows.every((row) => row[i] == null || row[i] === ""));
-  const add = (from, to) =>
-    rows.slice(from, to).forEach((row) =>
+// A table of texts and elements, which `cells` makes of each row when it is shown; columns in `right` are figures.
+// A column without a word is left out. Rows with a `data-row` answer to j and k.
+nb.table = (head, rows, { right = [], codes = [], most = 200, label = "", cells = (row) => row } = {}) => {
+  const body = nb.el("tbody"), first = rows.slice(0, most).map(cells);
+  const empty = head.map((_, i) => first.length > 0 && first.every((row) => row[i] == null || row[i] === ""));
+  const add = (some) =>
+    some.forEach((row) =>
       body.append(
         nb.el("tr", { "data-row": row.some((cell) => cell instanceof HTMLAnchorElement) },
           row.map((cell, i) => {
@@ -42,13 +42,13 @@ nb.table = (head, rows, { right = [], codes = [], most = 200, label = "" } = {})
         ),
       ),
     );
-  add(0, most);
+  add(first);
   const heads = head.map((name, i) => !empty[i] && nb.el("th", { scope: "col", class: right.includes(i) ? "num" : null }, name));
   const table = nb.el("table", { "aria-label": label || null }, nb.el("thead", {}, nb.el("tr", {}, heads)), body);
   const holder = nb.el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label || head.join(", ") }, table);
   if (rows.length <= most) return holder;
   const more = nb.el("button", { type: "button" }, `Show all ${rows.length}`);
-  more.addEventListener("click", () => (add(most, rows.length), more.remove()));
+  more.addEventListener("click", () => (add(rows.slice(most).map(cells)), more.remove()));
   return nb.el("div", {}, holder, more);
 };
 

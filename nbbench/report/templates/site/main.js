@@ -20,7 +20,7 @@ nb.go = (values) => (location.hash = nb.hash(values));
 nb.remember = (values) => history.replaceState(null, "", nb.hash(values));
 nb.missing = (words) => [nb.el("h1", {}, "Not found"), nb.el("p", {}, words), nb.a("#/overview", "To the overview")];
 
-let turn = 0;
+let turn = 0, path = null;
 nb.show = async () => {
   const mine = ++turn, { view, parts, query } = address();
   const known = Object.hasOwn(nb.views, view);
@@ -38,6 +38,13 @@ nb.show = async () => {
   const current = name === "event" ? "overview" : name === "compare" ? "commit" : name;
   document.querySelectorAll("#views a").forEach((link) => (link.dataset.view === current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
   document.title = `${main.querySelector("h1")?.textContent ?? ""} · ${nb.start.title}`;
+  // A new view begins at its top; another value of the same view stays where the reader is.
+  const now = location.hash.split("?")[0];
+  if (path !== null && path !== now) {
+    scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+  }
+  path = now;
   main.dataset.shown = location.hash;
 };
 
@@ -81,14 +88,7 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   keys[event.key]();
 });
-// A new view begins at its top; another value of the same view stays where the reader is.
-addEventListener("hashchange", async ({ oldURL, newURL }) => {
-  await nb.show();
-  const path = (url) => new URL(url).hash.split("?")[0];
-  if (path(oldURL) === path(newURL)) return;
-  scrollTo(0, 0);
-  main.focus({ preventScroll: true });
-});
+addEventListener("hashchange", () => nb.show());
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), main.focus()));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nb.redraw);
 

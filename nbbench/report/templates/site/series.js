@@ -21,12 +21,12 @@ nb.views.series = async (parts, query) => {
     const found = rows.filter((one) =>
       words.every((word) => one.text.includes(word)) && (!now.changed || (now.changed === "yes") === one.changes > 0) && facets.every(([name]) => !now[name] || one[name] === now[name]));
     count.textContent = `${found.length} of ${rows.length} series`;
-    const cells = found.map((one) => [
+    const cells = (one) => [
       nb.a(nb.hash({ ...now, s: [one.key], row: "" }), nb.code(one.label)),
       nb.el("button", { type: "button", on: { click: () => toggle(one) }, "aria-label": `Lay over: ${one.label}` }, chosen.includes(one) ? "−" : "+"),
       one.role, one.phase, one.unit, one.machine, one.env, one.changes ? String(one.changes) : "", String(one.points),
-    ]);
-    list.replaceChildren(nb.table(["series", "overlay", "metric", "phase", "unit", "machine", "environment", "changes", "points"], cells, { right: [7, 8], most: 60, label: "Series found" }));
+    ];
+    list.replaceChildren(nb.table(["series", "overlay", "metric", "phase", "unit", "machine", "environment", "changes", "points"], found, { right: [7, 8], most: 60, label: "Series found", cells }));
   };
   const set = (name, value) => {
     now[name] = value;
