@@ -98,16 +98,13 @@ class Disturbance:
         return bool(self.causes)
 
 
-def disturbance_of(record: ProcessRecord, *, spare_cores: int = 0) -> Disturbance | None:
-    """How much others disturbed one benchmark process; None where it was too short to tell, or no benchmark.
-
-    Others may use `spare_cores` without disturbing it.
-    """
+def disturbance_of(record: ProcessRecord) -> Disturbance | None:
+    """How much others disturbed one benchmark process; None where it is too short or no benchmark."""
     if record.kind != "run" or record.wall_s < LEAST_WALL_S:
         return None
     delay = dict(record.extra).get("run_delay_s")
     return Disturbance(
-        others=max(0.0, record.others_cpu_s / record.wall_s - spare_cores),
+        others=record.others_cpu_s / record.wall_s,
         steal=record.steal_s / record.wall_s,
         waited=None if delay is None else float(delay) / record.wall_s,
     )

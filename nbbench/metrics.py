@@ -112,23 +112,13 @@ _LEAST_CHANGE = {
 # with the same torch version, so any change is a change of the subject (docs/ledger.md).
 _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "operations": (Better.LOWER, True, Role.WORK, _LEAST_OPERATIONS),
-    "B/pixel": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
-    "B/point": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
-    "exponent": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
-    "order": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
-    "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
-    "steps": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "modules": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     **dict.fromkeys(
-        ("files", "warnings", "spawns", "waits", "setting changes"),
-        (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
+        ("B/pixel", "B/point", "exponent", "order", "graph breaks"),
+        (Better.LOWER, True, Role.WORK, _LEAST_WORK),
     ),
-    "B printed": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "B held": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "graph breaks": (Better.LOWER, True, Role.WORK, _LEAST_WORK),
+    "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
+    **dict.fromkeys(map(str, HostMetric), (Better.LOWER, True, Role.HOST, _LEAST_NOISY)),
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
-    "B moved": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
-    "B alive": (Better.LOWER, True, Role.HOST, _LEAST_NOISY),
     "correlation": (Better.HIGHER, True, Role.DERIVED, _LEAST_NOISY),  # of images: no load moves it
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),

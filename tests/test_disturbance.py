@@ -52,7 +52,6 @@ def test_others_on_a_spare_core_cost_a_stored_result_nothing() -> None:
 
 def test_shares_of_one_process() -> None:
     assert disturbance_of(RECORD) == Disturbance(others=0.5, steal=0.1, waited=0.25)
-    assert disturbance_of(RECORD, spare_cores=1) == Disturbance(others=0.0, steal=0.1, waited=0.25)
     assert disturbance_of(replace(RECORD, extra=())) == Disturbance(others=0.5, steal=0.1)
     assert disturbance_of(replace(RECORD, kind="setup_cache")) is None
     assert disturbance_of(replace(RECORD, wall_s=0.01)) is None

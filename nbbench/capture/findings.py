@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nbbench import units
-from nbbench.capture.assertions import checks_of
-from nbbench.capture.figures import figures_of, times
+from nbbench.capture.figures import checks_of, figures_of, times
 from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.test_records import read_test_records
 from nbbench.captured import (
@@ -31,12 +30,10 @@ from nbbench.config import Settings
 from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 from nbbench.errors import NbbenchError
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_ledgers, record_ledgers
-from nbbench.measure.warm_runs import warm_server
+from nbbench.measure.ledgers import known_ledgers, record_ledgers, warm_server
 from nbbench.model import Cause, Commit
 from nbbench.report.capture import RECORDS
-from nbbench.subject.presets import find_preset
-from nbbench.subject.profile import CaptureWorkload, load_profile
+from nbbench.subject.profile import CaptureWorkload, find_preset, load_profile
 from nbbench.subject.repository import describe, open_subject
 from nbbench.workloads import suite_workloads
 
@@ -231,7 +228,7 @@ def _dtype_audit(
     """
     if not probe or capture.outcome not in _AUDITED or not find_preset(settings, capture.preset).dtype_audit:
         return None, []
-    from nbbench.work.dtypes import dtype_snapshot
+    from nbbench.work.audits import dtype_snapshot
 
     try:
         found = dtype_snapshot(settings, describe(open_subject(settings), capture.commit), say=say)

@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from nbbench.probe.resources import COMPILE_SWITCH
-from nbbench.subject.presets import Preset
+from nbbench.subject.profile import Preset
 
 ENVIRONMENT, TIMEOUT = "environment-conflict", "timeout-lowered"
 COMPILE, GPU = "compile-enabled", "gpu-enabled"

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nbbench.record.atomic import write_bytes
-from nbbench.record.secret_filter import SecretFilter
+from nbbench.record.redact import SecretFilter
 
 # Beginning and end of a log: below the layout's 5 MiB a file, with room for a note.
 STDOUT_BYTES = (2_900_000, 2_000_000)

@@ -16,10 +16,8 @@ from typing import TypeVar
 
 from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
 from nbbench.capture.guards import is_isolated, is_pytest
-from nbbench.capture.profile_trace import keep_trace
-from nbbench.capture.session import CaptureRequest, Session, load_text
-from nbbench.capture.snapshots import package_changes, tree_changes
-from nbbench.capture.test_records import copy_record, read_test_records
+from nbbench.capture.session import CaptureRequest, Session, load_text, package_changes, tree_changes
+from nbbench.capture.test_records import copy_record, keep_trace, read_test_records
 from nbbench.captured import Capture, RunOutcome, TestRun
 from nbbench.config import Settings
 from nbbench.documents import document
@@ -29,9 +27,8 @@ from nbbench.record import stamp
 from nbbench.record.atomic import host_error, write_text
 from nbbench.record.redact import redact_text, redact_value
 from nbbench.report import capture as pages
-from nbbench.report.capture_page import summary_md
-from nbbench.report.capture_sentences import failure
-from nbbench.report.stamp_page import in_reading_order
+from nbbench.report.capture import failure
+from nbbench.report.stamp_page import in_reading_order, summary_md
 
 _T = TypeVar("_T")
 

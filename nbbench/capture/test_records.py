@@ -1,4 +1,5 @@
-"""The record of the pytest plugin (nbbench/capture/evidence_plugin): copied without credentials, and read.
+"""The record of the pytest plugin (nbbench/capture/evidence_plugin): copied without credentials, and read;
+the profiler's trace, made small enough for an evidence folder.
 
 A record may be cut short: a killed run ends in half a line.
 """
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from nbbench.captured import TestRecord, TestRun
+from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_value
 
 # Both logs may take 7 MB of a folder's 20, a profile 5.
@@ -92,3 +94,59 @@ def _take(line: Mapping[str, Any], known: dict[str, Any], tests: dict[str, TestR
         known["problems"].append(f"{line['nodeid']} could not be collected")
     elif kind == "problem":
         known["problems"].append(f"the pytest plugin met a problem: {line['text']}")
+
+
+MAX_TRACE_BYTES = 5 * 1024 * 1024  # what the subject's automation commits at most
+# A trace is parsed as a whole; beyond this that would take several GB of memory.
+_MAX_RAW_BYTES = 300 * 1024 * 1024
+_RESERVE = 1024  # metadata and the note about what was dropped
+_KEPT_KEYS = ("schemaVersion", "displayTimeUnit", "baseTimeNanoseconds", "traceName")
+
+
+def keep_trace(path: Path, folder: Path, secrets: tuple[str, ...]) -> list[str]:
+    """Write the trace at `path` into the folder, small enough and without credentials; gives notes.
+
+    Raises HostError when the disk refuses.
+    """
+    try:
+        found, note = trimmed_trace(path)
+    except FileNotFoundError:
+        return [f"{path.name} was not written: the test ended before its profile did"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return [f"{path.name} is left out: it is no trace that can be read ({error})"]
+    write_bytes(folder / path.name, _dump(redact_value(found, secrets)))
+    return [note] if note else []
+
+
+def trimmed_trace(path: Path, limit: int = MAX_TRACE_BYTES) -> tuple[dict[str, Any], str]:
+    """The Chrome trace at `path` within `limit` bytes, and a note about what was dropped.
+
+    The longest events stay, and whatever names threads stays too. Raises OSError, ValueError or TypeError
+    for a file that is no trace.
+    """
+    if path.stat().st_size > _MAX_RAW_BYTES:
+        raise ValueError(f"{path.stat().st_size:,} bytes are too many to trim")
+    trace = json.loads(path.read_bytes(), parse_constant=lambda _: None)  # strict JSON has no NaN
+    events = [event for event in trace["traceEvents"] if isinstance(event, dict)]
+    timed = sorted((e for e in events if e.get("ph") == "X"), key=lambda e: _number(e, "dur"), reverse=True)
+    names = [event for event in events if event.get("ph") == "M"]
+    room, kept = limit - _RESERVE, []
+    for event in (*names, *timed):
+        room -= len(_dump(event)) + 1
+        if room < 0:
+            break
+        kept.append(event)
+    dropped = max(0, len(timed) + len(names) - len(kept))
+    kept.sort(key=lambda event: (event.get("ph") != "M", _number(event, "ts")))
+    head = {key: trace[key] for key in _KEPT_KEYS if key in trace}
+    note = f"{path.name} keeps the {len(timed) - dropped:,} longest of {len(timed):,} events"
+    return {**head, "traceEvents": kept}, note if dropped else ""
+
+
+def _number(event: Mapping[str, Any], name: str) -> float:
+    value = event.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")

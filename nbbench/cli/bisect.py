@@ -46,8 +46,8 @@ def bisect(
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.gate.bisect import commits_between, find_culprit, one_series
     from nbbench.gate.culprit import Stopped
-    from nbbench.measure.lock import measuring
-    from nbbench.report.bisect import bisect_payload, bisect_text
+    from nbbench.measure.process_env import measuring
+    from nbbench.report.gate import bisect_payload, bisect_text
 
     app.override(floor=floor, budget_s=seconds(budget))
     wanted = pattern(series, "--series")

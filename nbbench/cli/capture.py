@@ -70,8 +70,8 @@ def capture(
     from nbbench.capture.logs import Screen
     from nbbench.capture.run import run_capture
     from nbbench.capture.session import CaptureRequest
-    from nbbench.record.folders import remember_place
-    from nbbench.subject.presets import find_preset
+    from nbbench.record.evidence_folder import remember_place
+    from nbbench.subject.profile import find_preset
 
     checkout = options.folder(subject, "--subject names the subject's checkout").resolve()
     settings = _settings(app, checkout)
@@ -124,9 +124,8 @@ def _settings(app: App, checkout: Path) -> Settings:
 def _emit(app: App, folder: Path, done: Capture) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
-    from nbbench.report.capture import capture_status
-    from nbbench.report.capture_page import verdict_line
-    from nbbench.report.capture_sentences import sentences
+    from nbbench.report.capture import capture_status, sentences
+    from nbbench.report.stamp_page import verdict_line
 
     found, status = done.findings, capture_status(done)
     payload = {

@@ -15,7 +15,7 @@ def commits(app: App, span: str | None) -> None:
 
     RANGE is a git range (A..B) or positions (21-245); the default is the whole branch.
     """
-    from nbbench.report.records import commits_blocks
+    from nbbench.report.run_view import commits_blocks
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import select
 

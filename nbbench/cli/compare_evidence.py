@@ -22,7 +22,7 @@ def compare_evidence(app: App, a: str, b: str, markdown: str | None) -> int:
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.record.evidence_folder import read_folder
-    from nbbench.report.compare_evidence import comparison_blocks, differences, figure_rows
+    from nbbench.report.evidence import comparison_blocks, differences, figure_rows
 
     first, second = (
         read_folder(folder(one, "give two evidence folders (…/cluster_ID/STAMP)")) for one in (a, b)

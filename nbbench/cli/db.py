@@ -18,7 +18,7 @@ def info(app: App) -> None:
     """Say where the database is and what it holds, of which projects and folders."""
     from nbbench.record.redact import redact_text
     from nbbench.record.refresh import open_store
-    from nbbench.report.records import database_blocks
+    from nbbench.report.run_view import database_blocks
 
     url = redact_text(app.settings.database_url)
     with open_store(app.settings, create=False) as store:

@@ -129,7 +129,7 @@ def _detect(inner: App) -> tuple[Flag, ...]:
 
 def _capture(inner: App) -> None:
     """The plan's mapped test in the demo's checkout; whatever its outcome, it is evidence."""
-    from nbbench.subject.presets import find_preset
+    from nbbench.subject.profile import find_preset
 
     test = find_preset(inner.settings, "cpu-perf").command[-1]
     _call(

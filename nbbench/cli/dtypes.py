@@ -23,9 +23,9 @@ def dtypes(app: App, commit: str | None, markdown: str | None) -> int:
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
     from nbbench.probe.verdicts import NEUTRAL, NOTHING
-    from nbbench.report.dtypes import dtypes_blocks
+    from nbbench.report.audits import dtypes_blocks
     from nbbench.subject.repository import measurable, open_subject
-    from nbbench.work.dtypes import dtype_snapshot
+    from nbbench.work.audits import dtype_snapshot
 
     subject = open_subject(app.settings)
     snapshot = dtype_snapshot(app.settings, measurable(subject, commit or subject.branch), say=app.say)

@@ -11,7 +11,7 @@ from nbbench.cli.options import html_option, markdown_option, pattern
 
 if TYPE_CHECKING:
     from nbbench.report.blocks import Block
-    from nbbench.work.explanation import Explanation
+    from nbbench.work.work_share import Explanation
 
 
 @click.command()
@@ -61,7 +61,7 @@ def explain(
     was recorded is kept: an interrupted search goes on where it was.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-    from nbbench.history.event_ends import event_ends, find_event
+    from nbbench.history.history import event_ends, find_event
     from nbbench.report.explain import explain_blocks, explain_payload
     from nbbench.work.work import explain_commits, find_commit
 
@@ -84,8 +84,8 @@ def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[
     """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
     from nbbench.cli.signals import interrupt_code
     from nbbench.errors import EXIT_OK
-    from nbbench.measure.lock import measuring
-    from nbbench.report.hunks import hunk_blocks, hunk_payload
+    from nbbench.measure.process_env import measuring
+    from nbbench.report.exact_work import hunk_blocks, hunk_payload
     from nbbench.work.hunk_causes import HunkSearch
     from nbbench.work.hunks import find_hunks
 

@@ -37,7 +37,7 @@ def export(
     environment; an existing one is never overwritten. Exit 4 where the commit has no figure.
     """
     from nbbench.plan.exporting import gather
-    from nbbench.record.folders import remember_place
+    from nbbench.record.evidence_folder import remember_place
     from nbbench.record.refresh import open_store
     from nbbench.record.stamp import create_folder, write_folder
     from nbbench.report.evidence import render

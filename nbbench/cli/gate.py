@@ -68,8 +68,7 @@ def gate(
     from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
     from nbbench.record.atomic import write_text
-    from nbbench.report.gate import gate_blocks, gate_payload
-    from nbbench.report.junit import gate_junit
+    from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 
     app.override(floor=floor, budget_s=seconds(budget))
     chosen = bench or app.settings.gate_bench
@@ -90,7 +89,7 @@ def gate(
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
     from nbbench.gate.calibration import calibrate
     from nbbench.report.gate_sentences import evidence_text
-    from nbbench.report.records import calibration_blocks
+    from nbbench.report.run_view import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
     if head is not None:

@@ -102,7 +102,7 @@ def ledger(
 
 def _laws(app: App, commit: Commit, bench: str | None, html: str | None, markdown: str | None) -> int:
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-    from nbbench.report.scaling import scaling_blocks, scaling_payload
+    from nbbench.report.exact_work import scaling_blocks, scaling_payload
     from nbbench.work.work import commit_laws
 
     found = commit_laws(app.settings, commit, pattern(bench) if bench else None, say=app.say)
@@ -126,10 +126,10 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 
 def _compiled(app: App, commit: Commit, bench: str, html: str | None, markdown: str | None) -> int:
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
-    from nbbench.measure.compiled import workload_compiled
+    from nbbench.measure.counts import workload_compiled
     from nbbench.measure.ledgers import workload_names
     from nbbench.measure.process_env import torch_version
-    from nbbench.report.compiled import compiled_blocks, compiled_payload
+    from nbbench.report.exact_work import compiled_blocks, compiled_payload
 
     names = workload_names(app.settings, pattern(bench))
     found = workload_compiled(app.settings, commit, names, app.say)
@@ -146,18 +146,17 @@ def _steps(
     app: App, commits: list[Commit], bench: str, scaling: bool
 ) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
-    from nbbench.history.share import MOST_JOBS
-    from nbbench.measure.host import counts_host, known_host, workload_host
+    from nbbench.history.curves import MOST_JOBS
+    from nbbench.measure.counts import counts_host, known_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
-    from nbbench.work.repeats import recorded_again
     from nbbench.work.steps import find_steps
     from nbbench.work.timing import load_times
-    from nbbench.work.work import commit_scales, line_match
+    from nbbench.work.work import commit_scales, line_match, recorded_again
 
     wanted = workload_names(app.settings, pattern(bench))
     subject = subject_or_none(app.settings)

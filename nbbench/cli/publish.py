@@ -134,8 +134,8 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
     from nbbench.model import Flag, FlagState
     from nbbench.plan.plans import plans
     from nbbench.record.branch import subject_or_none
-    from nbbench.record.ledger_files import evidence_torch
     from nbbench.record.projects import own_project
+    from nbbench.record.side_files import evidence_torch
     from nbbench.report.site import SiteFacts
 
     events = up_to_date(settings, store)
@@ -185,7 +185,7 @@ def _plan(settings: Settings, store: Store, item: Plan) -> list[Block]:
 
 def _folders(settings: Settings, html: Path) -> list[tuple[Any, str]]:
     """The evidence folders with their addresses as seen from the site."""
-    from nbbench.record.folders import evidence_folders
+    from nbbench.record.evidence_folder import evidence_folders
 
     found = (
         (folder, os.path.relpath(settings.root / folder.path, html)) for folder in evidence_folders(settings)

@@ -23,9 +23,9 @@ def roofline(app: App, commit: str | None, bench: str, html: str | None, markdow
     with malloc pinned.
     """
     from nbbench.record.machines import machine_name
-    from nbbench.report.roofline import roofline_blocks, roofline_payload
+    from nbbench.report.audits import roofline_blocks, roofline_payload
     from nbbench.subject.repository import measurable, open_subject
-    from nbbench.work.roofline import measure_roofline
+    from nbbench.work.audits import measure_roofline
 
     wanted = pattern(bench)
     subject, machine = open_subject(app.settings), machine_name(app.settings)

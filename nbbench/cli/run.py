@@ -76,9 +76,8 @@ def run(
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     from nbbench.measure.asv_run import measure_commits
-    from nbbench.measure.lock import measuring
     from nbbench.measure.occasion import chosen_commits, look_back
-    from nbbench.measure.process_env import server_environment
+    from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
     from nbbench.record.machines import machine_name
     from nbbench.record.refresh import import_all, open_store
@@ -118,7 +117,7 @@ def _adaptive(
     app: App, span: str | None, bench: tuple[str, ...], budget_s: float | None, limit: int | None
 ) -> int:
     from nbbench.history.adaptive import Search, search
-    from nbbench.measure.lock import measuring
+    from nbbench.measure.process_env import measuring
     from nbbench.record.branch import save_commits
     from nbbench.record.refresh import open_store
     from nbbench.report.run_view import adaptive_blocks, adaptive_payload

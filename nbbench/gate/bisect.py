@@ -15,8 +15,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.culprit import BAD_SHARE, BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.gate.judge import measured_evidence
-from nbbench.gate.rounds import Tally, run_rounds
-from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
+from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.history.next_tree import Located, Probe
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads
 from nbbench.measure.paired import paired_runner

@@ -20,16 +20,15 @@ from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.rounds import Tally, clean_round
-from nbbench.measure.lock import measuring
 from nbbench.measure.pair import Pair
 from nbbench.measure.paired import GateSeries, paired_runner
-from nbbench.measure.process_env import torch_version
+from nbbench.measure.process_env import measuring, torch_version
 from nbbench.model import Commit, EvidenceRecord, to_plain
 from nbbench.probe.resources import usable_threads
 from nbbench.record.atomic import ensure_writable, write_text
 from nbbench.record.machines import machine_name
+from nbbench.stats.noise import mad_sigma
 from nbbench.stats.paired import noise_floor
-from nbbench.stats.summary import mad_sigma
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import Say
 

@@ -15,24 +15,21 @@ from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
-from nbbench.measure.host import counts_host, known_host, workload_host
+from nbbench.measure.counts import counts_host, known_host, scaled_work, workload_host
 from nbbench.measure.ledgers import known_ledgers, matching_workloads, workload_ledgers
-from nbbench.measure.scaling import scaled_work
 from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import machine_failed
+from nbbench.record.side_files import machine_failed
 from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
 from nbbench.words import Say, line_list
+from nbbench.work.count_diff import HostDiff, OrderChange, diff_host, diff_orders, not_repeating
 from nbbench.work.first_search import first_difference, smallest_change
-from nbbench.work.host_diff import HostDiff, diff_host, not_repeating
 from nbbench.work.ledger_diff import LedgerDiff, compare_images, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.repeats import recorded_again
-from nbbench.work.scaling import OrderChange, diff_orders
-from nbbench.work.work import line_match, source_diff, source_place
+from nbbench.work.work import line_match, recorded_again, source_diff, source_place
 from nbbench.workloads import suite_workloads
 
 _NOTHING = HostWork("", "")

@@ -12,8 +12,8 @@ from dataclasses import replace
 from statistics import median
 
 from nbbench.gate.acknowledged import TRAFFIC, Acknowledged, accepted_loss, covering, ledger_name
-from nbbench.gate.session import CHECK_PAIRS, SeriesState
-from nbbench.history.causes.facts import SAME_WORK, work_record
+from nbbench.gate.rounds import CHECK_PAIRS, SeriesState
+from nbbench.history.facts import SAME_WORK, work_record
 from nbbench.host import HostMetric, host_cause, host_series
 from nbbench.measure.pair import SIDES
 from nbbench.metrics import LEDGER_METRICS, Metric, least_effect, metric_of
@@ -29,9 +29,8 @@ from nbbench.model import (
 )
 from nbbench.stats.paired import PairDecision, look_at_pairs
 from nbbench.verdicts import Verdict
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff, OrderChange
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
-from nbbench.work.scaling import OrderChange
 
 _OF_DIRECTION = {
     EventDirection.REGRESSION: Outcome.REGRESSED,

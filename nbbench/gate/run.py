@@ -14,16 +14,15 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.calibration import known_noise
-from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference
 from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
-from nbbench.gate.rounds import Tally, run_rounds
-from nbbench.gate.session import RESOLUTION, GateSession, SeriesState
+from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
+from nbbench.gate.unseen import counted_work, uncounted_calls, with_prices
 from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
-from nbbench.measure.lock import measuring
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
+from nbbench.measure.process_env import measuring
 from nbbench.metrics import Role, metric_of
 from nbbench.model import (
     Commit,
@@ -38,13 +37,13 @@ from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.machines import machine_name
 from nbbench.record.refresh import open_store
-from nbbench.subject.equal_code import only_words_changed
+from nbbench.subject.hunks import only_words_changed
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import list_commits, measurable, open_subject
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict
 from nbbench.words import Say, exactly
-from nbbench.work.price import Amounts, amounts, fit_costs
 from nbbench.work.timing import load_times, timed_work
+from nbbench.work.work_share import Amounts, amounts, fit_costs
 from nbbench.workloads import workload_of
 
 START_PHASES = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)

@@ -59,7 +59,6 @@ class Search:
     bench: tuple[str, ...] = ()
     budget_s: float = float("inf")
     limit: int = sys.maxsize
-    workloads: str = ""
 
 
 def search(settings: Settings, store: Store, asked: Search, *, show: Say, detail: Say) -> AdaptiveOutcome:
@@ -70,7 +69,7 @@ def search(settings: Settings, store: Store, asked: Search, *, show: Say, detail
     interrupts is lost, finished commits are kept. Raises what the measuring raises.
     """
     budget = Budget(asked.budget_s)
-    names = workload_names(settings, re.compile(asked.workloads or load_profile(settings).range_workloads))
+    names = workload_names(settings, re.compile(load_profile(settings).range_workloads))
     # A commit whose ledger cannot be recorded will fail to run as well; then it counts as broken.
     ledgers = {commit.tree: known_ledgers(settings, commit) for commit in asked.commits}
     with suppress(BudgetSpentError), held(budget):

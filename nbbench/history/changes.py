@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
 from nbbench.growth import ScaledWork
-from nbbench.history.confirmed import Repeats, WorkHistory, repeated
-from nbbench.history.curves import Curve, StoredCurves, curve
-from nbbench.history.ledger_series import LEDGER_SERIES
-from nbbench.history.order import CommitOrder
-from nbbench.history.setups import Setups
-from nbbench.history.share import share_work, useful_jobs
-from nbbench.history.siblings import MeasuredBeside, Siblings
+from nbbench.history.confirmed import MeasuredBeside, Repeats, Siblings, WorkHistory, repeated
+from nbbench.history.curves import Curve, StoredCurves, curve, share_work, useful_jobs
+from nbbench.history.facts import Setups
+from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
     SeriesStanding,
     current,
@@ -34,8 +31,8 @@ from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, me
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
-from nbbench.stats.fdr import q_values
-from nbbench.stats.short_levels import ALONE
+from nbbench.stats.detector import ALONE
+from nbbench.stats.paired import q_values
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import current_workloads, use_workloads, workload_of
 
@@ -90,15 +87,13 @@ class JudgedHistory:
 def judge_history(
     history: History,
     *,
-    alpha: float = SERIES_ALPHA,
     min_effect: float = 0.05,
     declared: Mapping[str, Better] = MappingProxyType({}),
     jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> JudgedHistory:
     """Judge every series of `history`.
 
-    Exact counters are compared exactly. Noisy series are tested at `alpha` each; what is
+    Exact counters are compared exactly. Noisy series are tested at SERIES_ALPHA each; what is
     found must also pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and
     changes below `min_effect` (a log ratio) are left out. The machine's own series are never
     tested: they explain. Results whose processes or canaries were disturbed are left out, unless that is
@@ -108,23 +103,17 @@ def judge_history(
     directions of units. `jobs` processes share what is stored (as many as are worth starting where it is
     None); the result does not depend on it, and few of those series are in memory at a time.
     """
-    judge = _Judge(history, alpha, min_effect, declared)
+    judge = _Judge(history, min_effect, declared)
     judge.look_beside(history)
     done: list[_Judged] = []
-
-    def tell() -> None:
-        if progress is not None:
-            progress(len(done), history.size())
 
     if (stored := history.stored) is not None and len(stored):
         jobs = useful_jobs(stored.points) if jobs is None else jobs
         for judged in share_work(judge.part, stored.parts(), jobs=jobs if stored.shared else 1):
             done += judged
-            tell()
         done.sort(key=lambda one: one.place)
     for place, series in enumerate(history.series, start=len(done)):
         done.append(judge.one(place, curve(judge.order, series)))
-        tell()
     changes = _significant(
         [change for one in done for change in one.changes], sum(one.tested for one in done)
     )
@@ -148,11 +137,9 @@ class _Judged:
 class _Judge:
     """Finds the changes of one curve, whatever the others show, by what is on record beside its results."""
 
-    def __init__(
-        self, history: History, alpha: float, min_effect: float, declared: Mapping[str, Better]
-    ) -> None:
+    def __init__(self, history: History, min_effect: float, declared: Mapping[str, Better]) -> None:
         self.order = CommitOrder(history.commits)
-        self._alpha, self._min_effect, self._declared = alpha, min_effect, dict(declared)
+        self._min_effect, self._declared = min_effect, dict(declared)
         self._stored, self._suite, self._repeats = history.stored, current_workloads(), history.repeats
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
@@ -215,7 +202,7 @@ class _Judge:
         steps = detect_steps(
             floored,
             confirmed=self._confirmed(one),
-            alpha=series_alpha(self._alpha * (1.0 if sound else DISTURBED_ALPHA), floored.size),
+            alpha=series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size),
             min_effect=self._min_effect,
         )
         return _levels_as_measured(steps, values) if steps and metric.least_change else steps

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import CommitOrder
 from nbbench.model import Commit, Decision, Event, Flag, FlagState
 
 _ID = re.compile(

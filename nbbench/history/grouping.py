@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from nbbench.history.around import Around
-from nbbench.history.causes import EXACT, exact_cause, work
+from nbbench.history.causes import EXACT, exact_cause, explains_time
 from nbbench.host import HostMetric, host_cause
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.workloads import ledger_families, workload_of
+
+if TYPE_CHECKING:
+    from nbbench.history.events import Around
 
 _EXPLAINED_SHARE = 0.5
 _STEPS_SHARE, _STEP_S = 0.2, 5e-6
@@ -262,7 +265,7 @@ def _explains(group: Group, one: Placed, around: Around) -> bool:
         said = [d for d in diffs if exact_cause(d, group.direction) is group.cause]
         if group.cause is not Cause.WORK or not said or one.change.kind == "exact":
             return True
-        return any(work.explains_time(d, one.change) for d in said)
+        return any(explains_time(d, one.change) for d in said)
     if not ledger_families(one.change.key) or (diffs and all(d.equal for d in diffs)):
         return False
     inside = group.lo <= one.lo and one.hi <= group.hi

@@ -1,35 +1,38 @@
-"""Import what is new, detect over everything, attach flags."""
+"""Import what is new, detect over everything, attach flags; an event by its id, and its two commits."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbbench.config import ImageTolerance, Settings
+from nbbench.errors import UsageError
 from nbbench.growth import ScaledWork
 from nbbench.history.flags import attach_flags
-from nbbench.history.ledger_series import ledger_series
-from nbbench.history.order import CommitOrder
-from nbbench.host import PYTHON, HostWork
+from nbbench.history.ledger_series import CommitOrder, ledger_series
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
+from nbbench.measure.ledgers import known_ledgers, ledger_torch
 from nbbench.measure.process_env import installed_torch
-from nbbench.model import Event, Flag, ProcessRecord, SeriesKey
+from nbbench.model import Commit, Event, Flag, ProcessRecord, SeriesKey
 from nbbench.record import Store
-from nbbench.record.ledger_files import evidence_torch, kept_host, kept_scales
-from nbbench.record.refresh import import_all, no_results, order_notes
+from nbbench.record.branch import subject_or_none
+from nbbench.record.refresh import import_all, no_results, open_store, order_notes
+from nbbench.record.side_files import evidence_torch, kept_host, kept_scales
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
-if TYPE_CHECKING:  # numpy and scipy, which a command with nothing new does without
+if TYPE_CHECKING:
     from nbbench.history.changes import History
     from nbbench.history.confirmed import Repeats
-    from nbbench.history.setups import Setups
+    from nbbench.history.facts import Setups
+
 
 RULES = 16
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
@@ -38,7 +41,6 @@ RULES = 16
 def load_history(
     store: Store,
     *,
-    machine: str | None = None,
     tolerance: ImageTolerance | None = None,
     results_dir: Path | None = None,
 ) -> History:
@@ -53,11 +55,11 @@ def load_history(
 
     @cache
     def host(tree: str) -> Mapping[str, HostWork]:
-        return kept_host(results_dir, tree, torch, PYTHON) if results_dir else {}
+        return kept_host(results_dir, tree, torch) if results_dir else {}
 
     @cache
     def scaled(tree: str) -> Mapping[str, ScaledWork]:
-        return kept_scales(results_dir, tree, torch, PYTHON) if results_dir else {}
+        return kept_scales(results_dir, tree, torch) if results_dir else {}
 
     return History(
         series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],
@@ -66,8 +68,8 @@ def load_history(
         host=host,
         scaled=scaled,
         records=records,
-        stored=StoredCurves(store, CommitOrder(commits), machine),
-        repeats=_repeats(store, machine, records),
+        stored=StoredCurves(store, CommitOrder(commits)),
+        repeats=_repeats(store, records),
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),
     )
@@ -83,7 +85,7 @@ def stored_ledgers(store: Store) -> Mapping[str, Mapping[str, Mapping[str, Ledge
 
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
-    from nbbench.history.setups import Setups, telemetry_setup
+    from nbbench.history.facts import Setups, telemetry_setup
 
     files = {place: dict(setup) for place, setup in store.file_setups().items()}
     for place, setup in telemetry_setup(records).items():
@@ -100,7 +102,7 @@ def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     return Setups(files, lambda key: of_benchmark(key.benchmark).get(key, {}))
 
 
-def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]) -> Repeats:
+def _repeats(store: Store, records: Sequence[ProcessRecord]) -> Repeats:
     """What was collected twice, with both values; samples of other benchmarks are not read."""
     from nbbench.history.confirmed import repeats_of
     from nbbench.history.telemetry import collected_again
@@ -110,34 +112,24 @@ def _repeats(store: Store, machine: str | None, records: Sequence[ProcessRecord]
     if not names:
         return {}
     pattern = f"^({'|'.join(names)})$"
-    return repeats_of(store.iter_series(machine=machine, benchmark=pattern, samples=True), again)
+    return repeats_of(store.iter_series(benchmark=pattern, samples=True), again)
 
 
-def detect_events(
-    settings: Settings,
-    store: Store,
-    *,
-    machine: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Event]:
+def detect_events(settings: Settings, store: Store) -> list[Event]:
     """Detect over everything in the database and save the events."""
     from nbbench.history.changes import judge_history
     from nbbench.history.events import build_events
 
     rests_on = store.fingerprint()  # before reading: what comes meanwhile is new to the next command
-    history = load_history(
-        store, machine=machine, tolerance=load_profile(settings).image, results_dir=settings.results_dir
-    )
-    found = judge_history(
-        history, min_effect=settings.min_effect, declared=settings.directions, progress=progress
-    )
+    history = load_history(store, tolerance=load_profile(settings).image, results_dir=settings.results_dir)
+    found = judge_history(history, min_effect=settings.min_effect, declared=settings.directions)
     events = build_events(history, found.changes, settings.min_effect)
     info = {
         "series": history.size(),
         "judged": found.judged,
         "changes": len(found.changes),
         "events": len(events),
-        "settings": _relevant(settings, machine),
+        "settings": _relevant(settings),
         "rests_on": rests_on,
         "order": order_notes(store),
         "detected_at": datetime.now(UTC).isoformat(),
@@ -146,14 +138,14 @@ def detect_events(
     return events
 
 
-def _relevant(settings: Settings, machine: str | None = None) -> list[Any]:
+def _relevant(settings: Settings) -> list[Any]:
     """What saved events depend on, besides the results."""
     units = [list(one) for one in settings.directions.items()]
     path = settings.results_dir / WORKLOADS_FILE
     workloads = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     image = load_profile(settings).image
     rounding = [image.median, image.block]
-    return [RULES, settings.min_effect, machine, units, installed_torch(), workloads, rounding]
+    return [RULES, settings.min_effect, None, units, installed_torch(), workloads, rounding]
 
 
 def up_to_date(settings: Settings, store: Store) -> list[Event]:
@@ -183,3 +175,33 @@ def nothing_judged(store: Store) -> bool:
 def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:
     """Flags of a plan item in their present state."""
     return attach_flags(events, store.decisions(), plan, store.commits())
+
+
+def find_event(settings: Settings, name: str) -> Event | None:
+    """The event of this id, the database brought up to date first."""
+    with open_store(settings) as store:
+        return next((e for e in up_to_date(settings, store) if e.id == name), None)
+
+
+def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
+    """The commit before an event's range that there is something to compare with, and the range's last.
+
+    That is the last one which is not known to be broken; without a subject to record with, the
+    last one whose ledgers hold figures. Raises UsageError when the event is not of this branch.
+    """
+    with open_store(settings) as store:  # an event may end at a commit beside the measured paths
+        commits = store.commits()
+    places = {c.hash: i for i, c in enumerate(commits)}
+    if event.lo_commit not in places or event.hi_commit not in places:
+        raise UsageError(f"event {event.id!r} is not of this branch", hint="give two commits")
+    before = commits[: places[event.lo_commit]]
+    records = subject_or_none(settings) is not None
+    torch = ledger_torch(settings, before, lambda _: None)
+    runs = (c for c in reversed(before) if _runs(known_ledgers(settings, c, torch), unknown=records))
+    base = next(runs, before[-1] if before else commits[0])
+    return base, commits[places[event.hi_commit]]
+
+
+def _runs(kept: Mapping[str, Ledger], *, unknown: bool) -> bool:
+    """Whether any workload runs, by what is on record; `unknown` where nothing is."""
+    return any(not one.error for one in kept.values()) if kept else unknown

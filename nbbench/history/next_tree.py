@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.stats.canary import LEAST_GAIN, huber_slope
-from nbbench.stats.summary import MAD_TO_SIGMA
+from nbbench.stats.noise import MAD_TO_SIGMA
 from nbbench.work.ledger_diff import log_ratio
 
 # A difference is believed beyond this many standard errors: a false one costs log2 measurements

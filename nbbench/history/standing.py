@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.history.curves import Curve
-from nbbench.history.ledger_series import LEDGER_SERIES
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
 from nbbench.stats.changepoint import Step, level_effect
-from nbbench.stats.summary import difference_sigma, mad_sigma
+from nbbench.stats.noise import difference_sigma, mad_sigma
 
 LEAST_NOISY = 6
 """Fewer values of a noisy series cannot show a change: two levels of three."""

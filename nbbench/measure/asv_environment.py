@@ -32,9 +32,8 @@ from nbbench.measure import warm_client as warm
 from nbbench.measure.machine import UNKNOWN_FACT, Host
 from nbbench.measure.process_env import export_workloads, installed_torch, tree_environment
 from nbbench.model import ProcessRecord
-from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.device import on_cuda
-from nbbench.probe.resources import usable_threads
+from nbbench.probe.resources import last_level_cache_bytes, usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
 from nbbench.subject.profile import load_profile

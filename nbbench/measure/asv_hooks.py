@@ -15,7 +15,7 @@ from asv.plugins import github
 from nbbench.config import load_settings
 from nbbench.errors import NbbenchError
 from nbbench.measure.asv_environment import NbbenchEnvironment, is_lost
-from nbbench.measure.lock import LOCK_HELD, measuring
+from nbbench.measure.process_env import LOCK_HELD, measuring
 from nbbench.subject.repository import open_subject
 from nbbench.words import last_line
 

@@ -1,32 +1,134 @@
-"""A commit's ledgers: from the side files, or recorded now in a warm process."""
+"""A commit's ledgers: from the side files, or recorded now in a warm process; and other calls
+into the suite there: the machine's ceilings, a few runs of a workload.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
-from nbbench.ledger import Ledger
+from nbbench.ledger import Ledger, Roof
 from nbbench.measure import warm_client
-from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
-from nbbench.measure.warm_runs import invoke, warm_server
+from nbbench.measure.process_env import (
+    export_workloads,
+    installed_torch,
+    server_environment,
+    torch_version,
+    tree_environment,
+)
+from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_job import TIMEOUT_CODE
 from nbbench.model import Commit
+from nbbench.probe.resources import Run
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
-from nbbench.record.ledger_files import kept_ledgers, kept_torch, lacking
-from nbbench.record.side_files import ledger_path
+from nbbench.record.redact import redact_value
+from nbbench.record.side_files import kept_ledgers, kept_torch, lacking, ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
 from nbbench.units import format_clock
-from nbbench.words import Say
+from nbbench.words import Say, last_line
 from nbbench.workloads import suite_workloads
+
+_TIMEOUT_S = 300.0
+# The subject's first run imports it, which takes a second: here once for all trees of a server.
+_SHARED = ("torch._dynamo",)
+
+
+class WorkloadFailed(InconclusiveError):
+    """The commit cannot run this workload."""
+
+
+@contextmanager
+def warm_server(server: WarmServer | None = None) -> Iterator[WarmServer]:
+    """The server given, or one of our own, under the flags of every measurement, that ends with the block."""
+    if server is not None:
+        yield server
+        return
+    own = warm_client.WarmServer(environment=server_environment(), preload=_SHARED)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def invoke(
+    settings: Settings,
+    server: WarmServer,
+    environment: dict[str, str],
+    target: str,
+    timeout_s: float = _TIMEOUT_S,
+    /,
+    **arguments: Any,
+) -> None:
+    """Run `module:function` of the suite in a fork of the open tree.
+
+    Raises InconclusiveError when the process fails: with the signal that ended it, or its last line.
+    """
+    outcome = server.run(
+        ["call", target, json.dumps(arguments)],
+        cwd=str(settings.state_dir),
+        environment=environment,
+        timeout_s=timeout_s,
+    )
+    if outcome.exit_code:
+        raise InconclusiveError(_how_it_ended(outcome.exit_code, outcome.output, timeout_s))
+
+
+def _how_it_ended(code: int, output: str, timeout_s: float) -> str:
+    """What ended a process that failed: a signal or the time limit, or else the last line of its output."""
+    if code == TIMEOUT_CODE:
+        return f"it timed out after {timeout_s:.0f} s"
+    if code < 0:
+        return f"it was ended by signal {-code} ({signal.Signals(-code).name})"
+    return last_line(output, f"it ended with exit code {code}")
+
+
+def call(
+    settings: Settings, server: WarmServer, environment: dict[str, str], target: str, **arguments: Any
+) -> Any:
+    """Run `module:function` of the suite in a fork of the open tree; what it wrote to `path` as JSON.
+
+    Raises InconclusiveError when the process fails.
+    """
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=server.scratch) as folder:
+        path = Path(folder) / "answer.json"
+        try:
+            invoke(settings, server, environment, target, **arguments, path=str(path))
+            return redact_value(json.loads(path.read_text(encoding="utf-8")), environment)
+        except InconclusiveError as error:
+            raise InconclusiveError(f"the measuring process failed: {error}") from error
+        except FileNotFoundError as error:
+            raise InconclusiveError("the measuring process failed: it wrote no answer") from error
+
+
+def measure_roof(settings: Settings, server: WarmServer, environment: dict[str, str]) -> Roof:
+    """The machine's ceilings, measured now."""
+    answer = call(settings, server, environment, "nbbench.measure.recording:machine")
+    return Roof(**{**answer, "curve": tuple((int(size), float(rate)) for size, rate in answer["curve"])})
+
+
+def measure_runs(
+    settings: Settings, server: WarmServer, environment: dict[str, str], workload: str
+) -> list[Run]:
+    """A few warm runs of one workload. Raises WorkloadFailed with the subject's own error."""
+    answer = call(settings, server, environment, "nbbench.measure.recording:runs", workload=workload)
+    if answer.get("error"):
+        raise WorkloadFailed(f"{workload}: {answer['error']}")
+    return [Run(**run) for run in answer["runs"]]
 
 
 class TreeProgress:

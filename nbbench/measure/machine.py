@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from nbbench.probe.cache import cache_of_level
+from nbbench.probe.resources import cache_of_level
 from nbbench.record.redact import redact_text
 from nbbench.units import format_bytes
 from nbbench.words import last_line

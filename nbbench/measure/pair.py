@@ -1,19 +1,198 @@
-"""An interleaved pair: base and head of one series in two fresh processes, and what disturbed them."""
+"""An interleaved pair: base and head of one series in two fresh processes, and what disturbed them.
+
+Both are set up first; then in each slice every side runs once, in random order, for some 30 ms. Only one of
+them runs at a time. Slices that were disturbed are taken again by all sides.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from nbbench.disturbance import LEAST_COUNTED_S, Disturbance, DisturbedBy
-from nbbench.measure.slices import SLICES, Sample, SidesEnded, Slices, take_slices
+from nbbench.measure.kernel import machine_times
 from nbbench.measure.warm_client import Job, JobOutcome
 from nbbench.words import last_line
+
+SLICES = 5
+"""Slices that count: more lower the noise of a round less than more rounds do (docs/statistics.md). One slice
+before them does not count: in it a large workload still faults pages in and takes 10 to 40 % longer."""
+
+SLICE_S = 0.03
+"""Seconds of a slice: short against the machine's wandering, long against the hand-over (0.1 ms)."""
+
+MOST_REPEATS = 6
+"""Disturbed slices that are taken again; after that fewer than were asked for count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The figure of one process (in the series' unit), or why there is none; `skipped` itself or failed."""
+
+    value: float | None
+    error: str = ""
+    skipped: bool = False
+
+
+class SidesEnded(Exception):
+    """Sides that ended or skipped their benchmark, by name, with the reasons."""
+
+    def __init__(self, sides: Mapping[str, Sample]) -> None:
+        super().__init__("; ".join(f"{side}: {sample.error}" for side, sample in sides.items()))
+        self.sides = dict(sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """What the slices gave.
+
+    `samples` holds the fastest sample (seconds) of each slice that counts, by side. Where every slice waited
+    for a core they are the times without the waiting, and `waited` says so. `canaries` are the seconds of
+    each reference kernel, (before, after) the slices, by its name and side. The slices took `wall_s`
+    seconds, in which other processes used `others_s` CPU seconds and the hypervisor took `steal_s`.
+    """
+
+    samples: Mapping[str, Sequence[float]]
+    canaries: Mapping[str, Mapping[str, tuple[float, float]]]
+    wall_s: float
+    others_s: float
+    steal_s: float
+    waited: bool = False
+
+
+@dataclass(slots=True)
+class _Side:
+    """One side: its process and the line to it."""
+
+    name: str
+    job: Job
+    line: Connection[Any, Any]
+    samples: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
+
+    def ask(self, order: float | None = None) -> Any:
+        """Send an order (seconds of a slice, else the next step) and wait for the answer.
+
+        Raises SidesEnded when the process ended.
+        """
+        try:
+            self.line.send(order)
+            return self.line.recv()
+        except (EOFError, OSError):
+            raise SidesEnded({self.name: Sample(None)}) from None
+
+    def slice(self) -> float | None:
+        """The fastest sample (seconds) of one slice; None when every sample was disturbed."""
+        samples, own, cpu_s = self.ask(SLICE_S)
+        self.cpu_s += cpu_s
+        self.own.append(own)
+        return min(samples, default=None)
+
+    def end(self) -> str:
+        """End the process; the last line that it printed."""
+        self.line.close()
+        return last_line(self.job.finish().output)
+
+
+def take_slices(
+    begin: Callable[[str, list[str], int], Job],
+    names: Sequence[str],
+    benchmark_dir: str,
+    benchmark: str,
+    random: Random,
+    *,
+    slices: int = SLICES,
+) -> Slices:
+    """Have one process for each of `names` run slices of `benchmark` (asv's id), in random orders.
+
+    `begin(name, argv, descriptor)` starts the process of a side, which inherits the descriptor.
+    Raises SidesEnded when processes do not run to the end, HostError when the warm server is gone.
+    """
+    argument = {"benchmark_dir": benchmark_dir, "benchmark": benchmark, "descriptor": 0}
+    argv = ["call", "nbbench.probe.slices:serve_slices", json.dumps(argument)]
+    with contextlib.ExitStack() as lines:
+        sides: list[_Side] = []
+        for name in random.sample(names, len(names)):
+            ours, theirs = Pipe()
+            lines.enter_context(ours)
+            with theirs:
+                sides.append(_Side(name, begin(name, argv, theirs.fileno()), ours))
+        try:
+            _set_up(sides)
+            taken = _in_turn(sides, random, slices)
+        except SidesEnded as ended:
+            words = {side.name: side.end() for side in sides}
+            raise SidesEnded(
+                {n: _with_words(sample, words[n]) for n, sample in ended.sides.items()}
+            ) from None
+        for side in sides:
+            side.end()
+    return taken
+
+
+def _with_words(sample: Sample, words: str) -> Sample:
+    """The sample with the last line that the process printed."""
+    return replace(sample, error=": ".join(filter(None, (sample.error, words))) or "no message")
+
+
+def _set_up(sides: Sequence[_Side]) -> None:
+    """Set all sides up; one that fails does not keep the others from showing what they can."""
+    ended: dict[str, Sample] = {}
+    for side in sides:
+        try:
+            if side.ask() == "skipped":
+                ended[side.name] = Sample(None, "skipped", skipped=True)
+        except SidesEnded as failed:
+            ended |= failed.sides
+    if ended:
+        raise SidesEnded(ended)
+
+
+def _in_turn(sides: Sequence[_Side], random: Random, slices: int) -> Slices:
+    """All slices with the reference kernels around them."""
+
+    def shuffled() -> list[_Side]:
+        return random.sample(sides, len(sides))
+
+    before = {side.name: side.ask() for side in shuffled()}
+    start, (busy, steal) = time.perf_counter(), machine_times()
+    for side in shuffled():
+        side.slice()
+    for _ in range(slices + MOST_REPEATS):
+        fastest = [(side, side.slice()) for side in shuffled()]
+        if all(sample is not None for _, sample in fastest):
+            for side, sample in fastest:
+                side.samples += [sample] if sample is not None else []
+        taken, tried = len(sides[0].samples), len(sides[0].own) - 1
+        if taken == slices or (tried >= slices and not taken):
+            break
+    waited = not sides[0].samples
+    wall = time.perf_counter() - start
+    busy_after, steal_after = machine_times()
+    after = {side.name: side.ask() for side in shuffled()}
+    return Slices(
+        {side.name: tuple(side.own[1:] if waited else side.samples) for side in sides},
+        {
+            kernel: {side: (first[kernel], after[side][kernel]) for side, first in before.items()}
+            for kernel in before[sides[0].name]
+        },
+        wall,
+        busy_after - busy - sum(side.cpu_s for side in sides),
+        steal_after - steal,
+        waited,
+    )
+
 
 KEPT = 2
 """A side's figure is the geometric mean of its fastest slices, so many: noise only adds time, and two fastest

@@ -18,9 +18,8 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
-from nbbench.measure.pair import SIDES, Pair, sliced_pair, whole_pair
+from nbbench.measure.pair import SIDES, Pair, Sample, sliced_pair, whole_pair
 from nbbench.measure.process_env import server_environment
-from nbbench.measure.slices import Sample
 from nbbench.model import Commit
 from nbbench.probe.resources import usable_threads
 from nbbench.words import last_line
@@ -146,7 +145,7 @@ class PairedRunner:
                 argv = ["run", suite, series.id, "{}", "None", str(result)]
                 if series.cold:
                     asked = {"benchmark_dir": suite, "benchmark": series.id, "path": str(result)}
-                    argv = ["call", "nbbench.probe.cold:time_statement", json.dumps(asked)]
+                    argv = ["call", "nbbench.probe.slices:time_statement", json.dumps(asked)]
 
                 def run(side: str) -> warm_client.JobOutcome:
                     return self.server.run(argv, **surroundings(side))

@@ -1,4 +1,6 @@
-"""The environment of every process that measures: one builder, so that all share their settings."""
+"""The environment of every process that measures: one builder, so that all share their settings; and
+one measuring process at a time: two would spoil each other's figures.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ import os
 import re
 import shutil
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -63,8 +66,6 @@ def asv_process_environment(settings: Settings) -> dict[str, str]:
 
     asv runs under the measuring lock that the command holds.
     """
-    from nbbench.measure.lock import LOCK_HELD  # a command that measures nothing needs no lock
-
     return {
         **os.environ,
         "NBBENCH_BRANCH": settings.branch,
@@ -163,3 +164,27 @@ def export_workloads(settings: Settings) -> None:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
+
+
+LOCK_HELD = "NBBENCH_MEASURING"
+"""Set to 1 for an asv that a holder of the lock started."""
+
+
+@contextmanager
+def measuring(state_dir: Path) -> Iterator[None]:
+    """Hold the project's measuring lock. Raises HostError when another process holds it."""
+    from filelock import FileLock, Timeout  # a command that measures nothing needs no lock
+
+    state_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(state_dir / "measuring.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HostError(
+            "another nbbench is measuring in this project",
+            hint="wait for it: two measurements at once spoil each other",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -23,8 +23,8 @@ import torch
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
 from nbbench.host import REPEATS, HostWork
-from nbbench.ledger import Ledger
-from nbbench.model import Phase
+from nbbench.ledger import Dataflow, Ledger
+from nbbench.model import Phase, to_plain
 from nbbench.probe import ceiling
 from nbbench.probe.copies import alone
 from nbbench.probe.device import marked
@@ -35,7 +35,7 @@ from nbbench.probe.storages import freeze_present
 from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
-from nbbench.record.side_files import write_ledgers
+from nbbench.record.side_files import LedgerFile, write_ledgers
 from nbbench.workloads import Scale
 
 _REPEAT = 7
@@ -124,24 +124,19 @@ def save(
 
     `again` says that it was recorded before: what is kept then learns what does not repeat.
     """
+    file = LedgerFile(
+        os.environ.get("NBBENCH_TREE_ID", ""),
+        os.environ.get("ASV_COMMIT", ""),
+        marked(version("torch").partition("+")[0]),
+        {one.workload: one for one in ledgers},
+        {one.workload: one for one in host},
+        {one.workload: one for one in starts},
+        {one.scale: one for one in scaled},
+        {one.workload: one for one in compiled},
+    )
     path = os.environ.get("NBBENCH_LEDGER_FILE", "")
-    kept = {ledger.workload: ledger for ledger in ledgers}
-    counted = {one.workload: one for one in host}
-    scales = {one.scale: one for one in scaled}
-    made = {one.workload: one for one in compiled}
-    if path and (kept or counted or scales or made):
-        write_ledgers(
-            Path(path),
-            tree=os.environ.get("NBBENCH_TREE_ID", ""),
-            commit=os.environ.get("ASV_COMMIT", ""),
-            torch=marked(version("torch").partition("+")[0]),
-            ledgers=kept,
-            host=counted,
-            scaled=scales,
-            starts={one.workload: one for one in starts},
-            compiled=made,
-            again=again,
-        )
+    if path and (file.workloads or file.host or file.scaled or file.compiled):
+        write_ledgers(Path(path), file, again=again)
 
 
 def write(workloads: list[str], again: bool = False) -> dict[str, Ledger]:
@@ -228,3 +223,20 @@ def runs(workload: str, path: str) -> None:
     except Exception as error:
         told = {"runs": [], "error": f"{type(error).__name__}: {error}"}
     write_bytes(Path(path), json.dumps(told).encode())
+
+
+def trace(workload: str, keep: list[int], folder: str, path: str) -> None:
+    """In a process that holds the suite: the dataflow of one workload, as JSON at `path`."""
+    from nbbench.probe.digests import pin_seeds, record_dataflow  # no other recording needs them
+
+    prepare(threads=1)
+    pin_seeds()
+    try:
+        case = alone(suite_cases()[workload])
+        alone(case.run)
+        found, kept = record_dataflow(workload, case.run, source_root=source_root(), keep=keep)
+        for step, values in kept.items():
+            values.numpy().tofile(Path(folder) / str(step))
+    except (Exception, SystemExit) as error:
+        found = Dataflow(workload, error=failed_ledger(workload, error).error)
+    write_bytes(Path(path), json.dumps(to_plain(found)).encode())

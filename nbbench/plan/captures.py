@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.captured import EvidenceFigure, Folder
 from nbbench.plan.plans import Criterion, Measured, PlanInput
 from nbbench.units import format_number
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from nbbench.captured import Folder
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError
-from nbbench.evidence import Folder
 from nbbench.history.history import stored_ledgers
 from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results
@@ -21,7 +21,7 @@ from nbbench.plan.plans import Criterion, Plan, PlanInput
 from nbbench.probe.device import CUDA_MARK
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
-from nbbench.record.folders import evidence_folders
+from nbbench.record.evidence_folder import evidence_folders
 from nbbench.record.machines import choose_machine, machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.repository import Subject, describe

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
 
+from nbbench.captured import Folder
 from nbbench.config import Settings, configured_table, typed
 from nbbench.errors import ConfigError, UsageError
-from nbbench.evidence import Folder
 from nbbench.history.telemetry import Disturbed
 from nbbench.model import Commit, Result
 from nbbench.subject.profile import check_pattern, load_profile

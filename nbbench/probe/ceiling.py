@@ -18,8 +18,8 @@ from dataclasses import replace
 import torch
 
 from nbbench.ledger import Roof
-from nbbench.probe.cache import last_level_cache_bytes
 from nbbench.probe.device import device_cache_bytes, device_clock, measured_device, on_cuda
+from nbbench.probe.resources import last_level_cache_bytes
 
 _DEFAULT_CACHE_BYTES = 32 * 2**20  # where the kernel does not say
 SMALLEST_ARRAY_BYTES = 64 * 2**20

@@ -9,16 +9,15 @@ import functools
 import hashlib
 import random
 import sys
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 
-from nbbench.dataflow import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
-from nbbench.probe.backward import in_backward
+from nbbench.ledger import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
 from nbbench.probe.copies import alone
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
+from nbbench.probe.places import in_backward
 from nbbench.probe.traffic import TrafficLedger
 from nbbench.probe.workload import repeatable
 
@@ -40,19 +39,17 @@ def record_dataflow(
     *,
     source_root: str,
     keep: Collection[int] = (),
-    weigh: Sequence[int] = (),
 ) -> tuple[Dataflow, dict[int, torch.Tensor]]:
     """Run `function` once and digest every operation's values; the random generators begin at seed 0.
 
     The second answer has the values that the steps in `keep` gave first, widened to float64, and under
-    OUTSIDE the image. The steps in `weigh` get their figures. Raises TooManyStepsError, and
-    UncountableTensorError for what is not dense.
+    OUTSIDE the image. Raises TooManyStepsError, and UncountableTensorError for what is not dense.
     """
-    recorder = DigestRecorder(source_root=source_root, keep=keep, weigh=weigh)
+    recorder = DigestRecorder(source_root=source_root, keep=keep)
     pin_seeds()
     with repeatable(), recorder:
         image = alone(function)
-    found = replace(recorder.dataflow(workload, image), figures=tuple(recorder.figures[one] for one in weigh))
+    found = recorder.dataflow(workload, image)
     return found, recorder.kept | ({OUTSIDE: widened(image)} if OUTSIDE in keep else {})
 
 
@@ -79,12 +76,9 @@ class DigestRecorder(TrafficLedger):
 
     _sizes_before = False
 
-    def __init__(
-        self, *, source_root: str = "", keep: Collection[int] = (), weigh: Collection[int] = ()
-    ) -> None:
+    def __init__(self, *, source_root: str = "", keep: Collection[int] = ()) -> None:
         super().__init__(source_root=source_root)
         self.kept: dict[int, torch.Tensor] = {}
-        self.figures: dict[int, tuple[float, ...]] = dict.fromkeys(weigh, ())
         self._keep = frozenset(keep)
         self._steps: list[DataStep] = []
         self._tables: tuple[dict[Any, int], ...] = ({}, {}, {})  # sites, arguments, values: their places
@@ -123,8 +117,8 @@ class DigestRecorder(TrafficLedger):
                 if new:
                     read += self._written(tensor, step, whole=not func._schema.is_mutable)
                 given.append(self._made(tensor, step, empty=plan.allocates))
-            if written and (step in self._keep or step in self.figures):
-                self._weigh(step, widened(written[0]))
+            if written and step in self._keep:
+                self.kept[step] = widened(written[0])
         if isinstance(result, bool | int | float):  # read out of a tensor, perhaps to decide something
             given.append(self._number(result))
             if isinstance(result, float):
@@ -132,13 +126,6 @@ class DigestRecorder(TrafficLedger):
         if given:
             self._steps.append(DataStep(site, self._place_of(1, told), tuple(read), tuple(given)))
         return result
-
-    def _weigh(self, step: int, values: torch.Tensor) -> None:
-        if step in self._keep:
-            self.kept[step] = values
-        if step in self.figures and values.numel():
-            found = values.sum(), torch.linalg.vector_norm(values), *values.aminmax()
-            self.figures[step] = tuple(map(float, found)) if all(map(torch.isfinite, found)) else ()
 
     def _site(self, func: Any, name: str, inputs: list[torch.Tensor]) -> int:
         place = self._place(sys._getframe(3), inputs, backward=in_backward())

@@ -2,13 +2,16 @@
 
 Base and head are both set up and then run slices of some 30 ms in turn, so that whatever the machine does for
 longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers go through a pipe;
-nbbench/measure/slices.py is the other end.
+nbbench/measure/pair.py is the other end. Start-up statements are timed once, in a process that has not
+imported the subject.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+import os
 import time
 import timeit
 from collections.abc import Callable, Iterator
@@ -19,6 +22,7 @@ from typing import Any
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
 from nbbench.probe.canary import reference_times
 from nbbench.probe.copies import alone
+from nbbench.probe.resources import usable_threads
 
 MOST_SAMPLES = 200
 """Samples of one slice: a slice of the shortest benchmarks takes no more."""
@@ -113,3 +117,26 @@ def waiting_s() -> float:
     except (OSError, ValueError, IndexError):
         return 0.0
     return total / 1e9
+
+
+def time_statement(benchmark_dir: str, benchmark: str, path: str) -> None:
+    """Run a `timeraw_` benchmark (asv's id) once in this process and write its seconds as JSON to `path`.
+
+    asv starts an interpreter for each sample, which takes seconds to import torch. Here torch is there
+    already, on as many threads as in every other benchmark, and what is timed is what the statement says,
+    without waiting for a core.
+    """
+    import torch
+    from asv_runner.discovery import get_benchmark_from_name
+
+    torch.set_num_threads(usable_threads(int(os.environ.get("NBBENCH_THREADS") or 0)))
+    found = get_benchmark_from_name(benchmark_dir, benchmark)
+    asked = found.func(*found._current_params)
+    statement, setup = asked if isinstance(asked, tuple) else (asked, "pass")
+
+    def clock() -> float:
+        wall, waiting = wall_and_waiting()
+        return wall - waiting
+
+    seconds = timeit.Timer(statement, setup, clock).timeit(1)
+    Path(path).write_text(json.dumps(seconds), encoding="utf-8")

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nbbench.probe.backward import ForwardLines, in_backward
-from nbbench.probe.fused import FusedBytes
 from nbbench.probe.operation import (
     OperationPlan,
     UncountableTensorError,
@@ -24,8 +22,8 @@ from nbbench.probe.operation import (
     tensor_bytes,
     tensors,
 )
-from nbbench.probe.places import Place, Places
-from nbbench.probe.storages import Storages
+from nbbench.probe.places import ForwardLines, Place, Places, in_backward
+from nbbench.probe.storages import FusedBytes, Storages
 
 __all__ = ["LineCost", "Traffic", "TrafficLedger", "UncountableTensorError", "tensor_bytes"]
 

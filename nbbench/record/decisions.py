@@ -13,7 +13,7 @@ from nbbench.errors import HostError
 from nbbench.model import Decision, to_plain
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_bytes
-from nbbench.record.plain import noun_of
+from nbbench.record.packed import noun_of
 from nbbench.record.stamp import utc_stamp
 
 _SCHEMA = 1

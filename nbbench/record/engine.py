@@ -20,8 +20,7 @@ from urllib.parse import quote
 import msgspec
 
 from nbbench.errors import StoreError
-from nbbench.record.database_url import URL_HINT, DatabasePlace, parse_url
-from nbbench.record.tables import UnusableDatabaseError, prepare_tables
+from nbbench.record.schema import URL_HINT, DatabasePlace, UnusableDatabaseError, parse_url, prepare_tables
 
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0

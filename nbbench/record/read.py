@@ -69,29 +69,26 @@ class StoreReading(Database):
 
     def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
         """Id, key, unit and kind of every series that has results, by name."""
-        query = f"SELECT s.id, {_KEY}, b.unit, b.kind FROM {_KEYED} WHERE {self._chosen(machine)}"
+        query = f"SELECT s.id, {_KEY}, b.unit, b.kind FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}"
+        values: list[Any] = [self.project_id]
+        if machine is not None:
+            query += " AND s.machine = ?"
+            values.append(machine)
         with self.reading() as connection:
-            rows = connection.rows(query, self._values(machine))
+            rows = connection.rows(query, values)
             found = [(row["id"], key_from(row), row["unit"], row["kind"]) for row in rows]
         return sorted(found, key=lambda item: _order(item[1]))
 
-    def size(self, *, machine: str | None = None) -> tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
-        series = f"FROM {_KEYED} WHERE {self._chosen(machine)}"
+        series = f"FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}"
         asked = (
             f"SELECT count(*) {series}",
             f"SELECT count(*) FROM results WHERE series_id IN (SELECT s.id {series})",
         )
         with self.reading() as connection:
-            first, second = (int(connection.one(one, self._values(machine))) for one in asked)
+            first, second = (int(connection.one(one, [self.project_id])) for one in asked)
         return first, second
-
-    def _chosen(self, machine: str | None) -> str:
-        of = "" if machine is None else " AND s.machine = ?"
-        return f"b.project_id = ? AND {MEASURED}{of}"
-
-    def _values(self, machine: str | None) -> list[Any]:
-        return [self.project_id] if machine is None else [self.project_id, machine]
 
     def commits(self) -> list[Commit]:
         """The commits of the branch in its order.
@@ -154,7 +151,8 @@ class StoreReading(Database):
 
     def measured_environments(self) -> list[tuple[str, str]]:
         """Every machine that has results with each of its environments."""
-        query = f"SELECT DISTINCT s.machine, s.environment FROM {_KEYED} WHERE {self._chosen(None)}"
+        chosen = f"{_KEYED} WHERE b.project_id = ? AND {MEASURED}"
+        query = f"SELECT DISTINCT s.machine, s.environment FROM {chosen}"
         with self.reading() as connection:
             return [(machine, name) for machine, name in connection.cursor(query, [self.project_id])]
 
@@ -194,16 +192,13 @@ class StoreReading(Database):
                 for _, row in sorted(last.items())
             ]
 
-    def process_records(self, commit: str | None = None, benchmark: str | None = None) -> list[ProcessRecord]:
-        """Telemetry in the order of time, of one commit (by prefix) or of one benchmark's name."""
+    def process_records(self, commit: str | None = None) -> list[ProcessRecord]:
+        """Telemetry in the order of time, or of one commit (by prefix)."""
         query = f"SELECT * FROM process_records WHERE {OF_FILES}"
         values: list[Any] = [self.project_id]
         if commit is not None:
             query += " AND substr(commit_hash, 1, ?) = ?"
             values += [len(commit), commit.lower()]
-        if benchmark is not None:
-            query += " AND benchmark = ?"
-            values.append(benchmark)
         names = ("started_at", "benchmark", "param_index", "kind", "commit_hash")
         with self.reading() as connection:  # a process that the files of two checkouts hold is one
             rows = connection.rows(f"{query} ORDER BY started_at, file_id, line", values)

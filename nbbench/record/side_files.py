@@ -1,4 +1,5 @@
-"""nbbench's own files beside asv's: telemetry as JSON lines, ledgers as compressed JSON.
+"""nbbench's own files beside asv's: telemetry as JSON lines, ledgers as compressed JSON; which of
+them speak: under which torch they were recorded, and which tell of the machine only.
 
 Benchmark processes use this module too, so it needs the standard library and light modules only.
 """
@@ -12,7 +13,8 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +29,12 @@ from nbbench.ledger import IMAGE, Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes, unpacked
 from nbbench.record.atomic import write_bytes
-from nbbench.record.packed import pack, unpack
-from nbbench.record.plain import flat, noun_of
+from nbbench.record.packed import flat, noun_of, pack, unpack
 
 _SCHEMA = 1
 _LEDGER_SCHEMA = 2  # the first one wrote each line of each workload out
 LEDGER_KIND = "nbbench-ledger"
+_SECTIONS = ("workloads", "host", "starts", "scaled", "compiled")
 
 _OF_TENSORS = tuple(f"{HOST_TRACK}{metric.name.lower()}_" for metric in OF_TENSORS)
 
@@ -150,60 +152,39 @@ def parse_records(data: bytes) -> tuple[list[ProcessRecord], int]:
     return records, bad
 
 
-def write_ledgers(
-    path: Path,
-    tree: str,
-    commit: str,
-    torch: str,
-    ledgers: Mapping[str, Ledger],
-    host: Mapping[str, HostWork] | None = None,
-    scaled: Mapping[str, ScaledWork] | None = None,
-    starts: Mapping[str, HostWork] | None = None,
-    compiled: Mapping[str, CompiledWork] | None = None,
-    *,
-    again: bool = False,
-) -> None:
-    """Write ledgers, host and compiled work and scales of a tree, keeping the others that the file has.
+def write_ledgers(path: Path, new: LedgerFile, *, again: bool = False) -> None:
+    """Write what was recorded of a tree, keeping the others that the file has.
 
-    `again` says that they were recorded before: what the file has stays, and learns what does not repeat.
+    `again` says that it was recorded before: what the file has stays, and learns what does not repeat.
 
     The bytes depend on the content only, and a file that would not change is not touched.
     Raises BadFileError when the file there belongs to another tree or torch version.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        before = None
+        before = new
         with suppress(BadFileError):  # a damaged file can be measured again
             before = read_ledgers(path)
-        if before and (before.tree, before.torch) != (tree, torch):
-            raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {tree}")
-        merged = _merged(before.workloads if before else {}, ledgers, again=again)
+        if (before.tree, before.torch) != (new.tree, new.torch):
+            raise BadFileError(path, f"holds tree {before.tree} with torch {before.torch}, not {new.tree}")
         content = {
             "schema": _LEDGER_SCHEMA,
             "kind": LEDGER_KIND,
-            "tree": tree,
-            "commit": before.commit if before else commit,  # where this tree was first measured
-            "torch": torch,
-            "workloads": {name: flat(merged[name]) for name in sorted(merged)},
+            "tree": new.tree,
+            "commit": before.commit,  # where this tree was first measured
+            "torch": new.torch,
         }
-        counted = _merged(before.host if before else {}, host or {}, again=again)
-        started = _merged(before.starts if before else {}, starts or {}, again=again)
-        scales = {**(before.scaled if before else {}), **(scaled or {})}
-        made = {**(before.compiled if before else {}), **(compiled or {})}
-        sections = (("host", counted), ("starts", started), ("scaled", scales), ("compiled", made))
-        for section, found in sections:
-            if found:
-                content[section] = {name: flat(found[name]) for name in sorted(found)}
+        for section in _SECTIONS:
+            works = _merged(getattr(before, section), getattr(new, section), again=again)
+            if works or section == "workloads":
+                content[section] = {name: flat(works[name]) for name in sorted(works)}
         text = json.dumps(pack(content), separators=(",", ":"))
         data = gzip.compress(text.encode("ascii"), 9, mtime=0)
         if not (path.exists() and path.read_bytes() == data):
             write_bytes(path, data)
 
 
-_Work = TypeVar("_Work", Ledger, HostWork)
-
-
-def _merged(old: Mapping[str, _Work], new: Mapping[str, _Work], *, again: bool) -> dict[str, _Work]:
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any], *, again: bool) -> dict[str, Any]:
     """The works of a file with new ones; those recorded `again` teach those that are there."""
     known = {name: old[name] for name in new if again and name in old and not old[name].error}
     return {**old, **new, **{name: one.agreed(new[name]) for name, one in known.items()}}
@@ -272,3 +253,93 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _file_part(name: str) -> str:
     return name.replace("/", "_").replace("\0", "_")
+
+
+_Counted = TypeVar("_Counted", ScaledWork, CompiledWork)
+_Work = TypeVar("_Work", Ledger, HostWork, ScaledWork, CompiledWork)
+
+# How the end of memory or disk, or somebody's kill, reads; another run may well succeed.
+_MACHINE = re.compile(
+    r"memoryerror|out of memory|(?:can(?:not|'t)|not enough memory|failed to) allocate|not enough memory|"
+    r"no space left|file too large|sigkill|\bkilled\b|sigterm|timed? ?out|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+
+
+def machine_failed(ledger: Ledger | HostWork | ScaledWork | CompiledWork) -> bool:
+    """Whether a ledger is missing because of the machine (out of memory, killed), and not of the commit."""
+    return bool(ledger.error) and _MACHINE.search(ledger.error) is not None
+
+
+def torch_order(torch: str) -> tuple[int, ...]:
+    """Torch versions in their order: 2.9.1 is older than 2.13.0."""
+    return tuple(int(part) for part in re.findall(r"\d+", torch))
+
+
+def evidence_torch(trees: Mapping[str, int], installed: str = "") -> str:
+    """The torch under which trees are compared, of the numbers of trees on record by torch.
+
+    That is the installed one, or else the newest, provided that it covers half of what the best one does:
+    after an upgrade the first few trees do not take the evidence of all others away. Empty where there are
+    none.
+    """
+    enough = max(trees.values(), default=0) / 2
+    good = [torch for torch, count in trees.items() if count >= enough]
+    if installed in good:
+        return installed
+    return max(good, key=torch_order, default="")
+
+
+def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
+    """The torch with which the ledgers of these trees on disk were recorded: see `evidence_torch`."""
+    counts: dict[str, int] = {}
+    for tree in filter(None, set(trees)):
+        before, after = ledger_path(results_dir, tree, "*").name.split("*")
+        for path in (results_dir / "ledger").glob(f"{before}*{after}"):
+            torch = path.name.removeprefix(before).removesuffix(after)
+            counts[torch] = counts.get(torch, 0) + 1
+    return evidence_torch(counts, installed)
+
+
+def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:
+    """The ledgers of a tree on disk by workload, but for those that tell of the machine only."""
+    return _kept(results_dir, tree, torch, lambda file: file.ledgers)
+
+
+def kept_host(results_dir: Path, tree: str, torch: str) -> Mapping[str, HostWork]:
+    """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
+    return _kept(results_dir, tree, torch, lambda file: file.host_under(PYTHON))
+
+
+def kept_scales(results_dir: Path, tree: str, torch: str) -> Mapping[str, ScaledWork]:
+    """What the scales of a tree counted, by name, under this Python; see `kept_ledgers`."""
+    return _kept(results_dir, tree, torch, lambda file: _of_this_python(file.scaled))
+
+
+def kept_compiled(results_dir: Path, tree: str, torch: str) -> Mapping[str, CompiledWork]:
+    """The compiled work of a tree on disk by workload, recorded under this Python; see `kept_ledgers`."""
+    return _kept(results_dir, tree, torch, lambda file: _of_this_python(file.compiled))
+
+
+def _kept(
+    results_dir: Path, tree: str, torch: str, part: Callable[[LedgerFile], Mapping[str, _Work]]
+) -> dict[str, _Work]:
+    try:
+        found = part(read_ledgers(ledger_path(results_dir, tree, torch)))
+    except BadFileError:
+        return {}
+    return {name: one for name, one in found.items() if not machine_failed(one)}
+
+
+def _of_this_python(works: Mapping[str, _Counted]) -> dict[str, _Counted]:
+    return {name: one for name, one in works.items() if one.python == PYTHON}
+
+
+def lacking(results_dir: Path, tree: str, torch: str, workloads: Iterable[str]) -> list[str]:
+    """Those of the workloads whose ledger, or what tensors do while it starts up, is not kept for a tree."""
+    try:
+        starts = set(read_ledgers(ledger_path(results_dir, tree, torch)).starts)
+    except BadFileError:
+        starts = set()
+    kept = kept_ledgers(results_dir, tree, torch)
+    return [name for name in workloads if name not in kept or name not in starts]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from nbbench import units
@@ -10,11 +11,13 @@ from nbbench.host import HostKind
 from nbbench.ledger import ImageChange
 from nbbench.model import EvidenceRecord
 from nbbench.words import plural
-from nbbench.work.allocator_cost import MALLOC_REMEDY
 
 Figures = dict[str, Any]
 _Sentences = Callable[[Figures], list[str]]
 _SENTENCES: dict[str, _Sentences] = {}
+# glibc maps each block above a threshold that adapts to what is freed, up to 32 MiB on 64-bit machines
+# (DEFAULT_MMAP_THRESHOLD_MAX in malloc.c): a larger block is mapped, faulted in and unmapped every time.
+MALLOC_REMEDY = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 _SAMPLING = {
     "number": "calls in each sample (asv's number)",
     "repeat": "samples of a result (asv's repeat)",
@@ -34,6 +37,33 @@ def says(kind: str) -> Callable[[_Sentences], _Sentences]:
 def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
     """Everything that the evidence says, in its order."""
     return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
+
+
+def says_plainly(sentences: Mapping[str, str]) -> None:
+    """Register kinds of evidence that are one sentence, in which `{name}` stands for a figure."""
+    for kind, sentence in sentences.items():
+        _SENTENCES[kind] = partial(_formatted, sentence)
+
+
+def _formatted(sentence: str, f: Figures) -> list[str]:
+    return [sentence.format(**f)]
+
+
+says_plainly(
+    {
+        "same work": "the ledger is unchanged: same operations, same bytes",
+        "malloc": f"remedy: {MALLOC_REMEDY}",
+        "idle process": "a process that imports and does nothing changed: "
+        "what is imported differs, not what is computed",
+        "nothing": "neither work, allocator, setup nor the machine's load explains it",
+    }
+)
+
+
+@says("reference kernels")
+def _reference_kernels(f: Figures) -> list[str]:
+    moved = units.format_change(f["effect"])
+    return [f"the reference kernels, fixed programs timed beside these benchmarks, moved by {moved} with it"]
 
 
 @says("work")
@@ -62,11 +92,6 @@ def _work(f: Figures) -> list[str]:
     if f["more_lines"]:
         said.append(f"{plural(f['more_lines'], 'more line')} ({f['more_bytes']:+,.1f} B/pixel)")
     return said
-
-
-@says("same work")
-def _same_work(_: Figures) -> list[str]:
-    return ["the ledger is unchanged: same operations, same bytes"]
 
 
 @says("peak")
@@ -124,25 +149,17 @@ def _first_difference(f: Figures) -> list[str]:
     """Where the values of a workload begin to differ on the way to its image, and why."""
     if not f["where"]:
         return [f"{f['workload']}: {_NO_LINE[f['reason']]}"]
-    far, name = _by(f["relative"]), " in ".join(filter(None, (f["op"], f["function"])))
-    run = f", in run {f['iteration']} of {f['iterations']}" if f["iterations"] > 1 else ""
-    said = f"{f['workload']}: values first differ at {f['where']} ({name}{run}{far})"
+    name = " in ".join(filter(None, (f["op"], f["function"])))
+    said = f"{f['workload']}: values first differ at {f['where']} ({name}{_by(f['relative'])})"
     later = f"{plural(f['later'], 'operation')} later the image" if f["later"] else "which makes the image"
-    said += f", {later}{_by(f['image'], ' by ')}"
-    change = f": {f['before']}{' → ' if f['after'] else ''}{f['after']}" if f["before"] else ""
-    why = [f"{f['reason']}{change}{' (within rounding)' if f['rounding'] else ''}"]
-    if f["op_before"] not in ("", f["op"]):
-        why.append(f"{f['op_before']} before")
-    if f["rounded"]:
-        why.append(f"the last places alone differ before that: {f['rounded']}")
-    if f["origins"] > 1:
-        why.append(f"{plural(f['origins'] - 1, 'other place')} where values begin to differ")
-    return [f"{said}; {', '.join(why)}"]
+    change = f": {f['before']} → {f['after']}" if f["before"] else ""
+    was = f", {f['op_before']} before" if f["op_before"] not in ("", f["op"]) else ""
+    return [f"{said}, {later}{_by(f['image'], ' by ')}; {f['reason']}{change}{was}"]
 
 
 _NO_LINE = {
     "random numbers": "the images are equal with the seeds of random numbers pinned",
-    "another input": "the image comes from outside of torch, where nothing of it is seen",
+    "values": "the image comes from outside of torch, where nothing of it is seen",
 }
 
 
@@ -185,11 +202,6 @@ def _order(f: Figures) -> list[str]:
     return [f"{f['quantity']} of {f['scale']} grow {after} instead of {before}{where}"]
 
 
-@says("malloc")
-def _malloc(_: Figures) -> list[str]:
-    return [f"remedy: {MALLOC_REMEDY}"]
-
-
 @says("others")
 def _others(f: Figures) -> list[str]:
     before, after = f["before"], f["after"]
@@ -202,19 +214,3 @@ def _others(f: Figures) -> list[str]:
 @says("setup")
 def _setup(f: Figures) -> list[str]:
     return [f"{_SAMPLING.get(f['what'], f['what'])} changed at this step: {f['before']} → {f['after']}"]
-
-
-@says("reference kernels")
-def _reference_kernels(f: Figures) -> list[str]:
-    moved = units.format_change(f["effect"])
-    return [f"the reference kernels, fixed programs timed beside these benchmarks, moved by {moved} with it"]
-
-
-@says("idle process")
-def _idle_process(_: Figures) -> list[str]:
-    return ["a process that imports and does nothing changed: what is imported differs, not what is computed"]
-
-
-@says("nothing")
-def _nothing(_: Figures) -> list[str]:
-    return ["neither work, allocator, setup nor the machine's load explains it"]

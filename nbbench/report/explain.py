@@ -15,12 +15,11 @@ from nbbench.report.causes import evidence_sentences
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
-from nbbench.work.explanation import Explanation
-from nbbench.work.first_difference import FirstDifference
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff
+from nbbench.work.dataflow_diff import FirstDifference
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
-from nbbench.work.shifts import dtype_shifts
-from nbbench.work.work_share import WorkShare
+from nbbench.work.steps import dtype_shifts
+from nbbench.work.work_share import Explanation, WorkShare
 
 _FUNCTION = 30  # columns: the whole table fits 120
 _WORKLOADS = 10  # rows of the summary

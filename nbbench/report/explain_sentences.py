@@ -9,10 +9,9 @@ from nbbench import units
 from nbbench.metrics import least_effect
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
-from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
-from nbbench.work.shifts import by_function, dtype_shifts
-from nbbench.work.work_share import Timing, WorkShare
+from nbbench.work.steps import by_function, dtype_shifts
+from nbbench.work.work_share import Explanation, Timing, WorkShare
 
 # A function with this share of the bytes that changed is "mostly" where it happened.
 _MOSTLY = 0.6

@@ -1,12 +1,18 @@
-"""A gate's report as blocks: the verdict, the series in reading order, why, and the exact work."""
+"""A gate's report as blocks: the verdict, the series in reading order, why, and the exact work; and what
+a search for a culprit found. As JUnit XML for CI systems: failures are regressed series, skipped tests those
+that nothing can be said of. JUnit readers show an empty suite, and often a skipped one, in green; a verdict
+that no series carries is therefore a test of its own, and nothing measured at all is an error.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from xml.etree import ElementTree
 
 from nbbench import units
+from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.model import Outcome, to_plain
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.causes import evidence_sentences
@@ -18,8 +24,10 @@ from nbbench.report.gate_sentences import (
     headline,
     report_sentence,
 )
-from nbbench.report.not_judged import not_judged_blocks
+from nbbench.report.not_judged import not_judged_blocks, not_judged_detail
 from nbbench.verdicts import GateReport, Verdict
+from nbbench.words import clean, clean_lines, exactly, for_xml, plural
+from nbbench.work.ledger_diff import LedgerDiff
 
 # In the order in which they are read, with the colour and the mark of each.
 _TONES = {
@@ -138,3 +146,155 @@ def _ledger(found: Sequence[dict[str, Any]]) -> Table:
         for f in found
     ]
     return Table(headers, rows, right=range(1, 9), codes=(0,))
+
+
+MOST_LISTED = 20  # commits of a range that are printed
+_WHY = {
+    Stopped.TIME: "measured before it and with it",
+    Stopped.EXPLAINED: "its exact work explains it",
+}
+
+
+def bisect_text(answer: BisectAnswer) -> str:
+    """The answer, its commits, and the commands that show more of a single one."""
+    search, places, steps = answer.search, answer.culprits, answer.search.steps
+    lines = [bisect_sentence(answer)]
+    for index in places[:MOST_LISTED]:
+        commit = search.commits[index]
+        work = f"  exact work: {_moved(steps[index])}" if index in steps else ""
+        lines.append(f"  {commit.short} {commit.date:%Y-%m-%d} {commit.subject[:70]}{work}")
+    if len(places) > MOST_LISTED:
+        lines.append(f"  … and {len(places) - MOST_LISTED} more")
+    if places:
+        parent, culprit = (search.commits[i].short for i in (places[0] - 1, places[-1]))
+    if len(places) == 1:
+        lines.append(f"  nbbench explain {parent} {culprit}")
+        lines.append(f"  nbbench gate --policy time --bench {exactly(search.series)} {parent} {culprit}")
+    elif places and answer.stopped is Stopped.BUDGET:
+        lines.append(f"  nbbench bisect {parent} {culprit} --series {exactly(search.series)}")
+    return "\n".join(lines)
+
+
+def bisect_payload(answer: BisectAnswer) -> dict[str, Any]:
+    """Everything, for `--json`: `nbbench.bisect/1`."""
+    search = answer.search
+    return {
+        "series": search.series,
+        "good": search.commits[0].hash,
+        "bad": search.commits[-1].hash,
+        "effect": search.effect,
+        "stopped": str(answer.stopped),
+        "sentence": bisect_sentence(answer),
+        "work": _work(search),
+        "culprits": [to_plain(search.commits[i]) for i in answer.culprits],
+        "steps_of_work": {search.commits[i].hash: diff.cost_effect for i, diff in search.steps.items()},
+        "comparisons": [
+            {**to_plain(one), "commit": search.commits[one.index].hash, "sentence": _why(one)}
+            for one in search.made
+        ],
+    }
+
+
+def bisect_sentence(answer: BisectAnswer) -> str:
+    """Who it was, and how that is known; what the ledgers know belongs to every answer."""
+    search, places = answer.search, answer.culprits
+    good, bad, work = search.commits[0].short, search.commits[-1].short, _work(answer.search)
+    ends = next((one for one in search.made if one.index == len(search.commits) - 1), None)
+    if answer.stopped is Stopped.UNCHANGED and ends:
+        older = "(GOOD may be slow already: try an older one)"
+        return f"{bad} is not slower than {good}: {_why(ends)}; {work} {older}"
+    names = [search.commits[i].short for i in places]
+    if answer.stopped in _WHY:
+        return f"{names[0]} made {search.series} slower ({_WHY[answer.stopped]}); {work}"
+    why = "the budget is spent" if answer.stopped is Stopped.BUDGET else "time leaves a range"
+    if ends is not None and ends.mark is CommitMark.UNCLEAR:
+        why = f"time cannot tell {bad} from {good}: {_why(ends)}"
+    if places == search.largest and places:
+        return f"{' or '.join(names)} made {search.series} do more work; {work}; {why}"
+    if places:
+        why += f": the culprit is one of the {len(places)} commits {names[0]}..{names[-1]}"
+    return f"{why}; {work}"
+
+
+def _work(search: CulpritSearch) -> str:
+    """What the ledgers know of the series, in one clause."""
+    names, steps = " and ".join(search.workloads), search.steps
+    if not names:
+        return "no ledger counts what this series runs"
+    if not search.ledgers:
+        return f"the exact work of {names} was not recorded"
+    if not steps:
+        return f"the exact work of {names} grew nowhere"
+    most = max(steps, key=lambda i: (steps[i].cost_effect, -i))
+    others = f", and at {plural(len(steps) - 1, 'more commit')}" if len(steps) > 1 else ""
+    commit = search.commits[most].short
+    return f"the exact work of {names} grew at {commit} ({_moved(steps[most])}){others}"
+
+
+def _moved(diff: LedgerDiff) -> str:
+    """Bytes and operations as `nbbench ledger` counts them."""
+    return f"bytes {units.format_change(diff.effect)}, operations {units.format_change(diff.ops_effect)}"
+
+
+def _why(one: ComparedCommit) -> str:
+    return evidence_text(one.evidence)
+
+
+_WHOLE = "whole gate"
+_TAGS = {Outcome.REGRESSED: "failure"}
+_PASSED = (Outcome.UNCHANGED, Outcome.IMPROVED, Outcome.CHANGED, Outcome.ACKNOWLEDGED)
+
+
+def gate_junit(report: GateReport) -> str:
+    """The report as one test suite named `nbbench gate`."""
+    suite = ElementTree.Element("testsuite", name="nbbench gate")
+    properties = ElementTree.SubElement(suite, "properties")
+    for name in ("base", "head", "outcome", "machine", "seed"):
+        if value := clean(str(getattr(report, name))):
+            ElementTree.SubElement(properties, "property", name=name, value=for_xml(value))
+    for verdict in in_reading_order(report.verdicts):
+        change, between, floor = figures(verdict)
+        message = f"{verdict.outcome}: {change} {between}, floor {floor}"
+        cause = verdict.cause and f"cause: {verdict.cause}"
+        told = filter(None, (evidence_text(verdict.evidence), cause, verdict.reproduce))
+        detail = "\n".join(map(clean, told))
+        tag = "system-out" if verdict.outcome in _PASSED else _TAGS.get(verdict.outcome, "skipped")
+        _case(suite, verdict.series or "(all series)", tag, message, detail)
+    for one in report.not_judged:
+        since = f" since {one.since[:8]}" if one.since else ""
+        _case(suite, one.series, "skipped", f"not judged: {one.reason}{since}", not_judged_detail(one))
+    shown = any(verdict.outcome is report.outcome for verdict in report.verdicts)
+    if not report.verdicts or not (shown or report.outcome in _PASSED):
+        tag = _TAGS.get(report.outcome, "skipped" if report.verdicts else "error")
+        detail = "nothing was measured" if tag == "error" else ""
+        _case(suite, _WHOLE, "system-out" if report.outcome in _PASSED else tag, headline(report), detail)
+    summary = [headline(report), counts_line(report), *evidence_sentences(report.notes)]
+    ElementTree.SubElement(suite, "system-out").text = _text("\n".join(map(clean, summary)))
+    counts = {
+        name: str(len(suite.findall(f"testcase/{tag}")))
+        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
+    }
+    suite.attrib.update({"tests": str(len(suite.findall("testcase"))), **counts})
+    root = ElementTree.Element("testsuites", suite.attrib)
+    root.append(suite)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(suite: ElementTree.Element, name: str, tag: str, message: str, detail: str) -> None:
+    """A test with what came of it; what passed says it as its output."""
+    name = clean(name)
+    classname = "nbbench" if name == _WHOLE else name.partition("(")[0]
+    case = ElementTree.SubElement(suite, "testcase", classname=for_xml(classname), name=for_xml(name))
+    child = ElementTree.SubElement(case, tag)
+    if tag == "system-out":
+        child.text = _text(f"{message}\n{detail}")
+        return
+    child.set("message", for_xml(clean(message)))
+    if tag != "skipped":
+        child.set("type", tag)
+    child.text = _text(detail)
+
+
+def _text(text: str) -> str:
+    return for_xml(clean_lines(text))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from nbbench import units
 from nbbench.model import EvidenceRecord, NotJudgedReason, Outcome
-from nbbench.report.causes import Figures, evidence_sentences, says
+from nbbench.report.causes import Figures, evidence_sentences, says, says_plainly
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import plural
 
@@ -136,6 +136,19 @@ def _percent(effect: float | None, unknown: str) -> str:
     return units.format_change(effect) if abs(effect) >= math.log(2) else change
 
 
+says_plainly(
+    {
+        "same host work": "the same host work",
+        "same orders": "grows with the same powers",
+        "same tree": "the measured source is the same tree ({tree:.12}), so nothing can be slower",
+        "budget ended": "the budget of {seconds:.0f} s ended while something was under way",
+        "exact work decides": "exact work decides; time was not measured",
+        "another program": "time was not measured: it would be that of another program",
+        "other image": "another image (sum × {ratio:.6g}), so not like for like",
+    }
+)
+
+
 @says("only hunk")
 def _only_hunk(f: Figures) -> list[str]:
     words = f["total"] - 1
@@ -247,45 +260,10 @@ def _exact(f: Figures) -> list[str]:
     return [f"{before} → {after}" if f["before"] != f["after"] else f"{after} as before"]
 
 
-@says("other image")
-def _other_image(f: Figures) -> list[str]:
-    return [f"another image (sum × {f['ratio']:.6g}), so not like for like"]
-
-
-@says("same host work")
-def _same_host_work(_: Figures) -> list[str]:
-    return ["the same host work"]
-
-
-@says("same orders")
-def _same_orders(_: Figures) -> list[str]:
-    return ["grows with the same powers"]
-
-
-@says("same tree")
-def _same_tree(f: Figures) -> list[str]:
-    return [f"the measured source is the same tree ({f['tree'][:12]}), so nothing can be slower"]
-
-
 @says("same bytecode")
 def _same_bytecode(f: Figures) -> list[str]:
     files = plural(f["files"], "file")
     return [f"only comments, docstrings or formatting of {files} changed: the same bytecode runs"]
-
-
-@says("budget ended")
-def _budget_ended(f: Figures) -> list[str]:
-    return [f"the budget of {f['seconds']:.0f} s ended while something was under way"]
-
-
-@says("exact work decides")
-def _exact_work_decides(_: Figures) -> list[str]:
-    return ["exact work decides; time was not measured"]
-
-
-@says("another program")
-def _another_program(_: Figures) -> list[str]:
-    return ["time was not measured: it would be that of another program"]
 
 
 @says("new images")

@@ -14,8 +14,7 @@ from nbbench.report.explain import matched_by, plain_diff
 from nbbench.report.figures import cost_icicle
 from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
-from nbbench.work.shifts import by_function
-from nbbench.work.steps import WorkStep
+from nbbench.work.steps import WorkStep, by_function
 
 _FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows

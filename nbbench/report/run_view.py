@@ -1,9 +1,12 @@
-"""What was measured: one occasion (what ran, failed, was disturbed), and what an adaptive search found."""
+"""What was measured on one occasion (what ran, failed, was disturbed), what an adaptive search found, and
+what is on record: commits, the database, a machine's noise.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nbbench import units
@@ -12,6 +15,7 @@ from nbbench.history.next_tree import NextTrees, Why
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.report.events import commit_range
+from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, day, plural
 
 _STOPPED = {
@@ -207,3 +211,35 @@ def spent_s(results: Iterable[Result]) -> float:
     """Seconds that results took: asv gives all parameters of a benchmark the whole benchmark's time."""
     asked = {(r.commit, r.key.machine, r.key.benchmark, r.started_at, r.duration_s or 0.0) for r in results}
     return sum(seconds for *_, seconds in asked)
+
+
+def commits_blocks(commits: Sequence[Commit]) -> list[Block]:
+    """A table of commits in the order given."""
+    if not commits:
+        return ["No commits."]
+    rows = [(str(c.position or ""), c.short, day(c.date), c.tree[:8], c.subject) for c in commits]
+    headers = ("#", "commit", "date", "tree", "subject")
+    return [Table(headers, rows, right=(0,), codes=(1, 3), spare=(3, 2)), plural(len(rows), "commit")]
+
+
+def database_blocks(url: str, counts: Mapping[str, int], places: Sequence[tuple[str, str]]) -> list[Block]:
+    """Where the database is, the rows of its tables, and which projects' results it holds."""
+    rows = [[name.replace("_", " "), f"{count:,}"] for name, count in counts.items()]
+    held = [[name, place.partition(":")[2] or "the results beside the database"] for name, place in places]
+    blocks: list[Block] = [url, Table(("table", "rows"), rows, right=(1,))]
+    return [*blocks, Table(("project", "imported from"), held)] if held else blocks
+
+
+def calibration_blocks(found: Mapping[str, SeriesNoise], least_floor: float, note: str) -> list[Block]:
+    """What noise the gate has to live with here: a row a series with its rounds, noise a pair, and floor
+    (at least `least_floor`)."""
+    rows = [
+        (series, str(one.rounds), _percent(one.sigma), _percent(max(one.floor, least_floor)))
+        for series, one in found.items()
+    ]
+    head = ("series", "rounds", "noise a pair", "floor")
+    return [Table(head, rows, right=(1, 2, 3), codes=(0,)), note]
+
+
+def _percent(log_ratio: float) -> str:
+    return f"{100 * math.expm1(log_ratio):.2f} %"

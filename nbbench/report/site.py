@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from nbbench import units
-from nbbench.evidence import Folder
+from nbbench.captured import Folder
 from nbbench.history.telemetry import Canaries, Disturbed
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Role, change_metric, change_role

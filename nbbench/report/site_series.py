@@ -14,7 +14,7 @@ from nbbench.metrics import Metric, Role, metric_of
 from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
-from nbbench.stats.summary import MAD_TO_SIGMA
+from nbbench.stats.noise import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
     from nbbench.report.site import SiteFacts

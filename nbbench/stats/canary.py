@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.noise import running_median
-from nbbench.stats.summary import MAD_TO_SIGMA, difference_sigma, median
+from nbbench.stats.noise import MAD_TO_SIGMA, difference_sigma, median, running_median
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

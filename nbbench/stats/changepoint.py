@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.detector import Change, detect
-from nbbench.stats.short_levels import ALONE
+from nbbench.stats.detector import ALONE, Change, detect
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]

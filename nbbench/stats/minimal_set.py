@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
@@ -28,17 +28,6 @@ SetTest: TypeAlias = Callable[[Sequence[frozenset[T]]], Sequence[Trial]]
 
 class TooManyTests(Exception):
     """The bound on the number of tests is reached."""
-
-
-def minimal_set(items: Iterable[T], test: SetTest[T], **options: Any) -> tuple[tuple[T, ...], bool]:
-    """The last of `shrinking_sets`, and whether it is minimal (else the tests allowed did not suffice)."""
-    found = tuple(items)
-    try:
-        for smaller in shrinking_sets(found, test, **options):
-            found = smaller
-    except TooManyTests:
-        return found, False
-    return found, True
 
 
 def shrinking_sets(

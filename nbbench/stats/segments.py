@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance, mean_covariance, mean_variance
-from nbbench.stats.null_model import equivalent_statistic
-from nbbench.stats.scan import window_lengths
-from nbbench.stats.summary import MAD_TO_SIGMA, median
+from nbbench.stats.noise import (
+    MAD_TO_SIGMA,
+    MIN_SEGMENT,
+    Noise,
+    contrast_variance,
+    mean_covariance,
+    mean_variance,
+    median,
+)
+from nbbench.stats.scan import equivalent_statistic, window_lengths
 
 FloatArray = NDArray[np.float64]
 

@@ -1,7 +1,14 @@
-"""The hunks by which two source trees differ, and trees that have only some of them."""
+"""How two source trees differ: renamed files recognised, hunks, trees that have only some of them, and
+whether both are the same program, since only comments, docstrings or formatting differ.
+
+Nothing of the subject is executed: its files are read from git and parsed. Two files are the same program
+when their syntax trees are equal without docstrings and positions; then the compiler gives the same
+instructions and constants, asserts and annotations included.
+"""
 
 from __future__ import annotations
 
+import ast
 import glob
 import hashlib
 import re
@@ -10,14 +17,148 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
-from nbbench.ledger import Hunk, TreeHunk
-from nbbench.subject.diff import parse_diff
-from nbbench.subject.equal_code import bare_program, looks_at_itself
+from nbbench.ledger import FileDiff, Hunk, TreeHunk
 from nbbench.subject.git import git
 
+_LOOKS_AT_ITSELF = re.compile(
+    rb"__doc__|getdoc|getsource|getcomments|linecache|co_firstlineno|f_lineno|tb_lineno|doctest"
+)
+"""Code that reads its own docstrings, lines or source can tell the difference."""
+
+
+def only_words_changed(git_dir: Path, base_tree: str, head_tree: str) -> int:
+    """How many files of two trees differ where their program is the same; 0 where anything else changed.
+
+    Files that did not change may read docstrings or lines of those that did, so a tree in which any Python
+    file does that counts as changed. Raises SubjectError when objects are missing.
+    """
+    out = git(git_dir, ["diff-tree", "-r", "-z", "--raw", "--no-renames", base_tree, head_tree])
+    fields = out.decode("utf-8", "replace").split("\0")
+    count = 0
+    for entry, path in zip(fields[::2], fields[1::2], strict=False):
+        base_mode, head_mode, base, head, how = entry.removeprefix(":").split()
+        if how != "M" or base_mode != head_mode or not path.endswith(".py"):
+            return 0
+        if not same_code(*(git(git_dir, ["cat-file", "blob", blob]) for blob in (base, head))):
+            return 0
+        count += 1
+    return 0 if count and looks_at_itself(git_dir, head_tree) else count
+
+
+def same_code(base: bytes, head: bytes) -> bool:
+    """Whether two versions of a Python file are the same program."""
+    return bare_program(base) == bare_program(head)
+
+
+def bare_program(source: bytes) -> bytes:
+    """The syntax tree as text, without docstrings and positions; the source itself where it has none."""
+    try:
+        tree = ast.parse(source, type_comments=False)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            ast.get_docstring(node, clean=False) is not None
+        ):
+            del node.body[0]
+    try:
+        return ast.dump(tree).encode("utf-8", "surrogatepass")
+    except (RecursionError, MemoryError):
+        return source
+
+
+def looks_at_itself(git_dir: Path, tree: str) -> bool:
+    """Whether a Python file of the tree reads docstrings, sources or line numbers."""
+    names = git(git_dir, ["ls-tree", "-r", "-z", tree]).decode("utf-8", "replace").split("\0")
+    blobs = [entry.split()[2] for entry in names if entry.endswith(".py")]
+    if not blobs:
+        return False
+    out = git(git_dir, ["cat-file", "--batch"], stdin="\n".join(blobs).encode() + b"\n")
+    return _LOOKS_AT_ITSELF.search(out) is not None
+
+
+# Every option that a user's configuration could set otherwise is given. Blanks are ignored where lines are
+# matched, so that a block which was only indented counts as the same lines.
+_EXACT = (
+    *("--unified=0", "--inter-hunk-context=0", "--diff-algorithm=histogram", "--no-color"),
+    *("--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"),
+)
+_LOOSE = (*_EXACT, "--ignore-all-space", "--find-renames=50%", "-l0")
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+
+
+def diff_trees(git_dir: Path, base_tree: str, head_tree: str, folder: str = "") -> tuple[FileDiff, ...]:
+    """How the Python files of two trees differ; paths are put below `folder`.
+
+    Raises SubjectError when objects are missing.
+    """
+    if base_tree == head_tree:
+        return ()
+    out = git(git_dir, ["diff", *_LOOSE, base_tree, head_tree, "--", "*.py"])
+    return parse_diff(out.decode("utf-8", "replace"), folder)
+
+
+def parse_diff(text: str, folder: str = "") -> tuple[FileDiff, ...]:
+    """What `git diff --unified=0` printed; a file whose name git had to quote is left out."""
+    prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
+    found = []
+    for part in re.split(r"^diff --git ", text, flags=re.MULTILINE)[1:]:
+        lines = part.split("\n")
+        base, head = _paths(lines)
+        if base is None or head is None:
+            continue
+        hunks = tuple(_hunks(lines))
+        if base != head or hunks:
+            found.append(FileDiff(prefix + base if base else "", prefix + head if head else "", hunks))
+    return tuple(found)
+
+
+def _paths(lines: list[str]) -> tuple[str | None, str | None]:
+    """Paths in base and head; empty where there is no file, None where nothing tells them."""
+    base = head = None
+    for line in lines:
+        if line.startswith("@@"):
+            break
+        for start in ("rename from ", "--- "):
+            if line.startswith(start):
+                base = _name(line.removeprefix(start), "a/")
+        for start in ("rename to ", "+++ "):
+            if line.startswith(start):
+                head = _name(line.removeprefix(start), "b/")
+    return base, head
+
+
+def _name(text: str, side: str) -> str | None:
+    name = text.rstrip("\t")  # git ends a name with blanks in it so
+    if name.startswith('"'):
+        return None
+    return "" if name == "/dev/null" else name.removeprefix(side)
+
+
+def _hunks(lines: list[str]) -> Iterator[Hunk]:
+    place = 0
+    while place < len(lines):
+        match = _HUNK.match(lines[place])
+        place += 1
+        if match is None:
+            continue
+        base, removed, head, added = (int(group) if group else 1 for group in match.groups())
+        taken: dict[str, list[str]] = {"-": [], "+": []}
+        while len(taken["-"]) < removed or len(taken["+"]) < added:
+            line = lines[place]
+            place += 1
+            if line[:1] in taken:  # else: "\\ No newline at end of file"
+                taken[line[0]].append(line[1:])
+        # Of an empty side git names the line after which it would stand.
+        yield Hunk(
+            base if removed else base + 1,
+            head if added else head + 1,
+            tuple(taken["-"]),
+            tuple(taken["+"]),
+        )
+
+
 _REGULAR, _SUBMODULE = ("100644", "100755"), "160000"
-_OPTIONS = ("--unified=0", "--inter-hunk-context=0", "--diff-algorithm=histogram", "--no-color")
-_PLAIN = ("--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")  # as git has them, with their ends
 _MOST_PARSED = 100  # hunks that are looked at one by one: each takes the parser twice
 
@@ -125,7 +266,7 @@ def _changed_files(git_dir: Path, base: str, head: str, prefix: str) -> Iterator
         source = base_path.endswith(".py") and head_path.endswith(".py")
         lines: tuple[Hunk, ...] = ()
         if source and old != new and {old_mode, new_mode} <= set(_REGULAR):
-            text = git(git_dir, ["diff", *_OPTIONS, *_PLAIN, old, new]).decode("latin-1")
+            text = git(git_dir, ["diff", *_EXACT, old, new]).decode("latin-1")
             lines = parse_diff(text)[0].hunks
         hunks = [TreeHunk(base_path, head_path, one) for one in lines]
         if base_path != head_path or not hunks:

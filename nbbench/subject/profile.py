@@ -1,4 +1,4 @@
-"""What nbbench knows of the package that it measures: its profile.
+"""What nbbench knows of the package that it measures: its profile, presets among it.
 
 A profile is data (TOML): one that comes with nbbench (`subjects/NAME/profile.toml`), chosen by
 `[tool.nbbench] subject = "NAME"`, or a table `[tool.nbbench.subject]` in the project's pyproject.toml.
@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from nbbench.config import SETTINGS, ImageTolerance, Settings, shipped_profiles, typed
+from nbbench.config import SETTINGS, ImageTolerance, Settings, configured_table, shipped_profiles, typed
+from nbbench.errors import ConfigError, UsageError
 
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -96,3 +97,66 @@ def check_pattern(name: str, text: str) -> None:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"{name} is not a regular expression: {error}") from error
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a guarded run is started with.
+
+    The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
+    adds another, which may start from an existing one with `extends`:
+
+        [tool.nbbench.presets.vec-wide]
+        extends = "cpu-perf"
+        cluster = "CLUSTER-VEC-002"
+        command = ["pytest", "-vv", "tests/test_wide.py"]
+        timeout_s = 1800
+        environment = { PYTEST_ADDOPTS = "--maxfail=1 --timeout=1800 --durations=0" }
+
+    `environment` is set for the command, `timeout_s` ends it, `command` runs when none is
+    given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype audit of the
+    commit. `extends` names the preset whose fields are those that a table does not give.
+    """
+
+    name: str
+    description: str = ""
+    cluster: str = ""
+    command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ()
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
+    environment: Mapping[str, str] = {}
+    dtype_audit: bool = False
+    extends: str = ""
+
+
+def find_preset(settings: Settings, name: str) -> Preset:
+    """The preset of this name. Raises UsageError when there is none, ConfigError for a bad table."""
+    known = presets(settings)
+    if name not in known:
+        raise UsageError(f"there is no preset {name!r}", hint=f"known: {', '.join(known)}")
+    return known[name]
+
+
+def presets(settings: Settings) -> dict[str, Preset]:
+    """Every preset by name, the profile's with what the project changes of them.
+
+    Raises ConfigError with the preset's name and the field that is wrong.
+    """
+    known: dict[str, dict[str, Any]] = {}
+    for tables in (load_profile(settings).presets, configured_table(settings.root, "presets")):
+        for name, raw in tables.items():
+            fields = typed(raw, dict[str, Any], f"pyproject.toml, preset {name!r}")
+            if not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"pyproject.toml, preset {name!r}: a name is lower-case letters, digits and hyphens"
+                )
+            typed({**fields, "name": name}, Preset, f"pyproject.toml, preset {name!r}")
+            if "extends" in fields and fields["extends"] not in known:
+                raise ConfigError(
+                    f"pyproject.toml, preset {name!r}: extends {fields['extends']!r} is not defined before it"
+                )
+            start = known.get(fields.get("extends", name), {})
+            environment = start.get("environment", {}) | fields.get("environment", {})
+            known[name] = {**start, **fields, "name": name, "environment": environment}
+    return {name: typed(fields, Preset, f"pyproject.toml, preset {name!r}") for name, fields in known.items()}

@@ -1,23 +1,67 @@
-"""Two dataflow recordings aligned: which steps of head give what base never had, and where that begins.
+"""Two dataflow recordings aligned: which steps of head give what base never had, and where that begins:
+the facts of "values first differ at …".
 
 docs/first_difference.md is the definition.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from nbbench.dataflow import OUTSIDE, Dataflow, DataStep
+from nbbench.ledger import OUTSIDE, Dataflow, DataStep
+from nbbench.model import EvidenceRecord, to_plain
 from nbbench.work.line_match import LineMatch, SiteNames
+
+
+class FirstReason(StrEnum):
+    """Why values first differ where they do."""
+
+    DTYPE = "dtype"
+    ORDER = "order of summation"
+    RANDOM = "random numbers"
+    PYTHON = "a value from Python"
+    OPERATION = "another operation"
+    VALUES = "values"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDifference:
+    """Where the values of a workload begin to differ on the way to its image, and why.
+
+    `where` is `path:line` in head, `was` the step's place in base ('' for none); both are empty where torch
+    dispatched nothing that differs. `relative` and `image` are the largest changes of an element over the
+    largest element (None: cannot be compared); the image is `later` operations behind. `before` and `after`
+    are what a dtype or a value was and is. `figures_before` and `figures_after` are the sum, the norm, the
+    smallest and the largest element of what the step gave, in float64.
+    """
+
+    workload: str
+    reason: FirstReason
+    relative: float | None = None
+    before: str = ""
+    after: str = ""
+    where: str = ""
+    was: str = ""
+    function: str = ""
+    op: str = ""
+    op_before: str = ""
+    image: float | None = None
+    later: int = 0
+    figures_before: tuple[float, ...] = ()
+    figures_after: tuple[float, ...] = ()
+
+    @property
+    def record(self) -> EvidenceRecord:
+        """The difference as evidence."""
+        return EvidenceRecord("first difference", to_plain(self))
+
 
 _Key = tuple[int, str]
 _Outputs = tuple[_Key, ...]
 _ASKED = 1000  # steps of a site that are asked whether they took the same
-StepFigures = Mapping[int, Sequence[float]]
-"""Of what a step gave: its sum, norm, smallest and largest element; empty where one is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +79,13 @@ class DataflowDiff:
     """Base and head of one workload.
 
     A value is *known* when the other side has one of equal content and dtype anywhere, so steps that were
-    moved, renamed, inserted or reordered are none that differ as long as what they give is known. `alike`
-    are values of head that count as the value of base beside them.
+    moved, renamed, inserted or reordered are none that differ as long as what they give is known.
     """
 
-    def __init__(
-        self, base: Dataflow, head: Dataflow, match: LineMatch | None, alike: Mapping[int, int] | None = None
-    ) -> None:
-        self.base, self.head, self._match = base, head, match
-        same = alike or {}
+    def __init__(self, base: Dataflow, head: Dataflow, match: LineMatch | None) -> None:
+        self.base, self.head = base, head
         self._before = [value.key for value in base.values]
-        after = [self._before[same[i]] if i in same else one.key for i, one in enumerate(head.values)]
-        self._after = after
+        self._after = [value.key for value in head.values]
         names = SiteNames(base.sites, head.sites, match)
         self._sites = [(names.base(site), site.op) for site in base.sites]
         self._head_sites = [(names.head(site), site.op) for site in head.sites]
@@ -58,28 +97,13 @@ class DataflowDiff:
             self._head_at[self._head_sites[step.site]].append(number)
         # By site: the steps of base by what they give, those that are in base alone, the turns of head's.
         self._alone: dict[tuple[str, str], tuple[dict[_Outputs, int], list[int], dict[int, int]]] = {}
-        self.of_base = _origins(base, self._before, after)
-        self.of_head = _origins(head, after, self._before)
+        self.of_base = _origins(base, self._before, self._after)
+        self.of_head = _origins(head, self._after, self._before)
 
     @property
     def same_image(self) -> bool:
         """Whether both recordings have the same image to the bit."""
         return self._before[self.base.image[0]] == self._after[self.head.image[0]]
-
-    @property
-    def places(self) -> int:
-        """At how many lines of head values begin to differ by themselves."""
-        sites = (self.head.site(step) for step in self.of_head.first)
-        return len({(site.path, site.line) for site in sites})
-
-    def but_rounding(self, figures: tuple[StepFigures, StepFigures], tolerance: float) -> DataflowDiff:
-        """The same, where values count as known whose figures lie within the tolerance at the same site."""
-        alike = {}
-        for step in self.of_head.unknown:
-            base = self.counterpart(step)
-            if base is not None and _close(figures[0].get(base, ()), figures[1].get(step, ()), tolerance):
-                alike[self.head.steps[step].outputs[0]] = self.base.steps[base].outputs[0]
-        return DataflowDiff(self.base, self.head, self._match, alike)
 
     def counterpart(self, step: int) -> int | None:
         """The step of base at the site of a step of head: one that gives the same, or else of those that
@@ -128,12 +152,6 @@ class DataflowDiff:
         place = self._head_sites[self.head.steps[head].site][0]
         return base is not None and self._sites[self.base.steps[base].site][0] == place
 
-    def iteration(self, step: int) -> tuple[int, int]:
-        """How often a step of head had run at its place in the code, with this time, and how often in all."""
-        place = self.head.steps[step].site
-        runs = [number for number, one in enumerate(self.head.steps) if one.site == place]
-        return runs.index(step) + 1, len(runs)
-
     def inputs(self, step: int) -> list[_Key]:
         """The contents that a step of head took."""
         return [self._after[value] for value, _ in self.head.steps[step].inputs if value >= 0]
@@ -141,12 +159,6 @@ class DataflowDiff:
     def base_inputs(self, step: int) -> list[_Key]:
         """The contents that a step of base took."""
         return [self._before[value] for value, _ in self.base.steps[step].inputs if value >= 0]
-
-    def from_outside(self, base: int | None, head: int) -> bool:
-        """Whether a step of head took something that no step made, and base's did not take."""
-        taken = [self._after[value] for value, maker in self.head.steps[head].inputs if maker == OUTSIDE]
-        before = set(self._before if base is None else self.base_inputs(base))
-        return any(key not in before for key in taken)
 
     def _outputs(self, flow: Dataflow, step: int) -> _Outputs:
         keys = self._before if flow is self.base else self._after
@@ -195,12 +207,3 @@ def _origins(flow: Dataflow, keys: Sequence[_Key], other: Sequence[_Key]) -> Ori
 def _takes_unknown(step: DataStep, unknown: Sequence[bool]) -> bool:
     """Whether another step gave it a value that is unknown; from outside is where a difference begins."""
     return any(value >= 0 and unknown[value] and maker != OUTSIDE for value, maker in step.inputs)
-
-
-def _close(before: Sequence[float], after: Sequence[float], tolerance: float) -> bool:
-    """Whether the figures of two values agree: norms and extremes, each by its own size."""
-    if not before or not after:
-        return False
-    largest = max(map(abs, (*before[2:], *after[2:])))
-    scales = math.inf, max(before[1], after[1]), largest, largest
-    return all(abs(a - b) <= tolerance * s for a, b, s in zip(before, after, scales, strict=True) if a != b)

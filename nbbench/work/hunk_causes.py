@@ -11,9 +11,8 @@ from nbbench.host import HOST_TRACK, OF_TENSORS
 from nbbench.ledger import TreeHunk
 from nbbench.metrics import LEDGER_METRICS, least_change, least_effect
 from nbbench.model import Commit, EvidenceRecord
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff, OrderChange
 from nbbench.work.ledger_diff import LedgerDiff, log_ratio
-from nbbench.work.scaling import OrderChange
 
 NEW_IMAGE = "image"
 """The metric of an image: 0 that of base, 1 that of head, both within rounding."""
@@ -49,10 +48,10 @@ class HunkTarget:
 
     @property
     def recorder(self) -> str:
-        """Which recording counts it (`measure.subsets`)."""
+        """The part of a `LedgerFile` that counts it."""
         if self.phase:
-            return "start" if self.metric in OF_TENSORS else "host"
-        return "scale" if self.unit == "order" else "ledger"
+            return "starts" if self.metric in OF_TENSORS else "host"
+        return "scaled" if self.unit == "order" else "workloads"
 
     @property
     def name(self) -> str:

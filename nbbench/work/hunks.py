@@ -15,16 +15,14 @@ from nbbench.config import Settings
 from nbbench.growth import ScaledWork
 from nbbench.host import HostKind, HostMetric, HostWork
 from nbbench.ledger import ImageChange, Ledger, TreeHunk
-from nbbench.measure.host import known_host
-from nbbench.measure.subsets import SubsetRecorder
+from nbbench.measure.counts import SubsetRecorder, known_host
 from nbbench.metrics import LEDGER_METRICS
 from nbbench.stats.minimal_set import TooManyTests, Trial, shrinking_sets
 from nbbench.subject.profile import load_profile
 from nbbench.words import Say
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff, OrderChange
 from nbbench.work.hunk_causes import NEW_IMAGE, HunkCause, HunkSearch, HunkShare, HunkTarget, hunk_targets
 from nbbench.work.ledger_diff import LedgerDiff, compare_images
-from nbbench.work.scaling import OrderChange
 from nbbench.work.work import source_place
 
 _JOBS = 2  # recordings at a time

@@ -8,18 +8,17 @@ from datetime import UTC, datetime
 
 from nbbench.config import Settings
 from nbbench.errors import StoreError
-from nbbench.host import PYTHON, HostWork
+from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
-from nbbench.record.ledger_files import kept_host, kept_ledgers
 from nbbench.record.refresh import import_all, open_store
+from nbbench.record.side_files import kept_host, kept_ledgers
 from nbbench.words import Say
-from nbbench.work.price import Amounts, amounts
-from nbbench.work.work_share import Timing
+from nbbench.work.work_share import Amounts, Timing, amounts
 from nbbench.workloads import ledger_families, workload_of
 
 _TREES = 3  # of which the work is looked for: each is a file to read
@@ -76,7 +75,7 @@ def timed_work(
         seconds = times.seconds(workload) if times else {}
         for tree in [base.tree, *reversed(list(seconds))][:_TREES]:
             if tree not in known:
-                kept = kept_host(settings.results_dir, tree, torch, PYTHON)
+                kept = kept_host(settings.results_dir, tree, torch)
                 known[tree] = kept_ledgers(settings.results_dir, tree, torch), kept
             ledger, host = (side.get(workload) for side in known[tree])
             if tree in seconds and isinstance(ledger, Ledger) and not ledger.error:

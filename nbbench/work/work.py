@@ -1,42 +1,114 @@
-"""Two commits' exact work and measured time, gathered for `nbbench explain`."""
+"""Two commits' exact work and measured time, gathered for `nbbench explain`.
+
+What differs is recorded again, so that what does not repeat is never told as a change.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
-from nbbench.config import Settings
-from nbbench.errors import UsageError
+from nbbench.config import ImageTolerance, Settings
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
-from nbbench.host import HostWork
-from nbbench.ledger import FileDiff, Ledger
-from nbbench.measure.host import counts_host, known_host, workload_host
+from nbbench.host import OF_TENSORS, HostWork
+from nbbench.ledger import IMAGE, FileDiff, Ledger
+from nbbench.measure.counts import counts_host, known_host, record_host_work, scaled_work, workload_host
 from nbbench.measure.ledgers import (
     known_ledgers,
     ledger_torch,
     matching_workloads,
+    record_ledgers,
+    warm_server,
     workload_ledgers,
 )
-from nbbench.measure.scaling import scaled_work
+from nbbench.measure.warm_client import WarmServer
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
-from nbbench.subject.diff import diff_trees
+from nbbench.subject.hunks import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
-from nbbench.work.explanation import Explanation
+from nbbench.work.count_diff import OrderChange, ScaleLaws, diff_all, diff_scales, scale_laws
 from nbbench.work.first_search import first_difference, smallest_change
-from nbbench.work.host_diff import diff_all
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.price import fit_costs, price_of
-from nbbench.work.repeats import recorded_again
-from nbbench.work.scaling import OrderChange, ScaleLaws, diff_scales, scale_laws
 from nbbench.work.timing import load_times, timed_work
-from nbbench.work.work_share import WorkShare
+from nbbench.work.work_share import Explanation, WorkShare, fit_costs, price_of
 from nbbench.workloads import Scale, Workload, suite_workloads
+
+Side = tuple[Mapping[str, Ledger], Mapping[str, HostWork]]
+"""The ledgers and the host work of a commit by workload."""
+
+
+def recorded_again(
+    settings: Settings,
+    commits: Sequence[Commit],
+    sides: Sequence[Side],
+    say: Say,
+    match: LineMatch | None = None,
+    server: WarmServer | None = None,
+) -> bool:
+    """Whether anything that differs from one commit to the next, and was recorded once, was recorded again.
+
+    Both commits' are recorded again, of as few workloads as show every line that differs. `match` is of the
+    lines of two commits.
+    """
+    tensors: dict[Commit, list[str]] = {}
+    host: dict[Commit, list[str]] = {}
+    tolerance = load_profile(settings).image
+    for (old, before), (new, after) in pairwise(zip(commits, sides, strict=True)):
+        differing = _differing(before, after, match, tolerance)
+        for commit, (ledgers, counted) in ((old, before), (new, after)):
+            for found, names, kept in ((tensors, differing[0], ledgers), (host, differing[1], counted)):
+                once = [name for name in names if name in kept and not kept[name].repeated]
+                if more := [name for name in once if name not in found.get(commit, ())]:
+                    found.setdefault(commit, []).extend(more)
+    if tensors:
+        with warm_server(server) as warm:
+            for commit, names in tensors.items():
+                say(f"recording {', '.join(names)} of {commit.short} again, to see what does not repeat")
+                try:
+                    record_ledgers(settings, warm, commit, names, again=True)
+                except InconclusiveError as error:
+                    say(f"{commit.short}: {error}")
+    record_host_work(settings, host, say, again=True)
+    return bool(tensors or host)
+
+
+def _differing(
+    base: Side, head: Side, match: LineMatch | None, tolerance: ImageTolerance
+) -> tuple[list[str], list[str]]:
+    """The workloads whose tensors, and whose host work, differ by what counts."""
+    both = [(base[0][name], head[0][name]) for name in base[0] if name in head[0]]
+    differ = [(a, b) for a, b in both if not (a.error or b.error or a == b)]
+    diffs = [diff_ledgers(a, b, match, tolerance) for a, b in differ]
+    tensors: list[tuple[str, set[object]]] = [
+        (d.workload, {*(line.where for line in d.lines), *([IMAGE] if d.new_image else ())})
+        for d in diffs
+        if d.telling or d.new_image or d.grew
+    ]
+    host: list[tuple[str, set[object]]] = []
+    for one in diff_all(base[1], head[1], match):
+        if one.counts:
+            places: set[object] = {(line.kind, line.where) for line in one.lines}
+            (tensors if one.metric in OF_TENSORS else host).append((one.workload, places))
+    return _fewest(tensors), _fewest(host)
+
+
+def _fewest(differing: Sequence[tuple[str, set[object]]]) -> list[str]:
+    """Workloads that show every place between them, those with the most places first."""
+    chosen: dict[str, None] = {}
+    covered: set[object] = set()
+    for name, places in sorted(differing, key=lambda one: -len(one[1])):
+        if not chosen or not places <= covered:
+            chosen[name] = None
+            covered |= places
+    return list(chosen)
+
 
 _Sides = Sequence[Mapping[str, Ledger]]
 

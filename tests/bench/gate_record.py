@@ -32,10 +32,9 @@ from nbbench.config import Settings
 from nbbench.gate.rounds import RETRIES
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
-from nbbench.measure.pair import disturbed_slices, figure
+from nbbench.measure.pair import disturbed_slices, figure, take_slices
 from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
 from nbbench.measure.process_env import server_environment, torch_version
-from nbbench.measure.slices import take_slices
 from nbbench.model import Commit
 from tests.bench.planted_branch import SIDES, make_project, planted_commits
 

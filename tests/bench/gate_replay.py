@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.rounds import GateSession, SeriesState
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from capture_samples import ASSERTION, BANDWIDTH, FAILED_LONGREPR, failed_test, passed_test
 
-from nbbench.capture.assertions import checks_of, compare
-from nbbench.capture.figures import figures_of, parse_figures, times
+from nbbench.capture.figures import checks_of, compare, figures_of, parse_figures, times
 from nbbench.captured import TestRecord
 
 

@@ -10,16 +10,14 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbbench.capture.assertions import compare
-from nbbench.capture.figures import figures_of, parse_figures
+from nbbench.capture.figures import compare, figures_of, parse_figures
 from nbbench.capture.findings import judged
 from nbbench.capture.test_records import parse_test_records
 from nbbench.captured import RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.report.capture import capture_metrics
-from nbbench.report.capture_page import result_blocks
-from nbbench.report.capture_sentences import sentences
+from nbbench.report.capture import capture_metrics, sentences
 from nbbench.report.markdown import as_markdown
+from nbbench.report.stamp_page import result_blocks
 
 PIECES = st.sampled_from(
     [

@@ -9,10 +9,10 @@ from capture_samples import FAILED, found, passed_test, run_of
 
 from nbbench.captured import Findings, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
+from nbbench.report.audits import audit_sentence
 from nbbench.report.capture import capture_metrics
-from nbbench.report.capture_page import result_blocks
-from nbbench.report.dtypes import audit_sentence
 from nbbench.report.markdown import as_markdown
+from nbbench.report.stamp_page import result_blocks
 
 
 def test_a_run_without_records_still_has_metrics() -> None:

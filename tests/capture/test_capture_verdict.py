@@ -21,8 +21,8 @@ from nbbench.capture.figures import figures_of
 from nbbench.capture.findings import bandwidths_of, dtype_of_test, legacy_bytes_per_pixel, setup_error
 from nbbench.captured import CallUsage, Findings, RunOutcome, TestRecord
 from nbbench.model import Cause
-from nbbench.report.capture_sentences import failure, next_actions, sentences
-from nbbench.work.allocator_cost import MALLOC_REMEDY
+from nbbench.report.capture import failure, next_actions, sentences
+from nbbench.report.causes import MALLOC_REMEDY
 
 TUNED = {"GLIBC_TUNABLES": MALLOC_REMEDY.partition("=")[2]}
 

@@ -16,8 +16,8 @@ from nbbench.capture.guards import (
     violations,
 )
 from nbbench.config import checkout_settings
-from nbbench.subject.presets import find_preset
-from nbbench.work.allocator_cost import MALLOC_REMEDY
+from nbbench.report.causes import MALLOC_REMEDY
+from nbbench.subject.profile import find_preset
 
 CPU = find_preset(checkout_settings(Path("nowhere")), "cpu-perf")
 RUN = ("pytest", "-vv", "tests/test_x.py")

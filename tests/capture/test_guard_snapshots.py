@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.capture.snapshots import (
+from nbbench.capture.session import (
     WorkTree,
     package_changes,
     tree_changes,

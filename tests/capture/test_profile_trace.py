@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nbbench.capture.profile_trace import keep_trace, trimmed_trace
+from nbbench.capture.test_records import keep_trace, trimmed_trace
 
 
 def write(path: Path, events: list[Any], **more: Any) -> Path:

@@ -15,7 +15,7 @@ from cli_project import Project
 
 import nbbench
 from nbbench.config import load_settings
-from nbbench.record.folders import evidence_folders
+from nbbench.record.evidence_folder import evidence_folders
 from nbbench.record.stamp import verify_folder
 
 

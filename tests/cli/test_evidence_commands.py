@@ -10,7 +10,7 @@ import pytest
 from evidence_samples import metrics, run_metadata, write_evidence
 
 from nbbench.config import load_settings
-from nbbench.record.folders import evidence_folders
+from nbbench.record.evidence_folder import evidence_folders
 
 REPORTS = "reports/2026-01-test-suite-refresh/phase_d/20251015T113531Z/cluster_CLUSTER-PERF-001"
 MET = "1 of 1 criterion met; measured on m"
@@ -102,7 +102,7 @@ def test_compare_evidence(project: Any, tmp_path: Path) -> None:
     assert refused.exit_code == 4 and "NOT COMPARABLE" in refused.stdout.splitlines()[0]
     assert "NOT COMPARABLE: machine differs (" in refused.stdout
     told = json.loads(project.run("compare-evidence", str(a), str(c), "--json").stdout)
-    assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/2", False)
+    assert (told["schema"], told["comparable"]) == ("nbbench.captured-comparison/2", False)
     named = [
         write_evidence(tmp_path / name / "20251015T113534Z", run=run_metadata(machine_name=name))
         for name in ("bl7", "bl8")

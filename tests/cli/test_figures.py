@@ -23,7 +23,7 @@ class TestDtypes:
     def audited(self, project: Project, monkeypatch: pytest.MonkeyPatch):
         """`nbbench dtypes` with an audit that gave this verdict."""
         from nbbench.subject import repository
-        from nbbench.work import dtypes
+        from nbbench.work import audits
 
         commit = Commit("a" * 40, "b" * 40, datetime(2025, 12, 12, tzinfo=UTC), "subject")
         subject = repository.Subject(project.root, "clone", "branch", "src")
@@ -38,7 +38,7 @@ class TestDtypes:
                 "counts": {verdict: 0},
                 "cases": [],
             }
-            monkeypatch.setattr(dtypes, "dtype_snapshot", lambda *a, **k: made)
+            monkeypatch.setattr(audits, "dtype_snapshot", lambda *a, **k: made)
             return project.run("dtypes", *arguments)
 
         return run

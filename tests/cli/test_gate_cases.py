@@ -18,9 +18,8 @@ from nbbench.errors import InconclusiveError
 from nbbench.gate import exact, run
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.ledger import Ledger
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.subject.subjects.nanobragg import demo
 
 ENDS = (demo.PLANTED[3].hash or "", demo.PLANTED[4].hash or "")

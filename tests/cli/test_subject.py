@@ -16,7 +16,7 @@ from nbbench.config import load_settings
 from nbbench.host import HostWork
 from nbbench.measure.process_env import torch_version
 from nbbench.record.branch import save_commits
-from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 from nbbench.subject.repository import register
 from nbbench.subject.subjects.nanobragg import demo
 
@@ -69,7 +69,9 @@ def test_a_range_of_another_branch_begins_with_what_precedes_it(registered: Proj
         tree = git(clone, "rev-parse", f"{commit}:src/nanobrag_torch")
         path = ledger_path(registered.root / "results", tree, torch_version())
         start = HostWork(one.workload, "")
-        write_ledgers(path, tree, commit, torch_version(), {one.workload: one}, starts={one.workload: start})
+        write_ledgers(
+            path, LedgerFile(tree, commit, torch_version(), {one.workload: one}, starts={one.workload: start})
+        )
     shutil.copy(ROOT / "results" / "workloads.jsonl", registered.root / "results")
     told = json.loads(
         registered.run("ledger", "HEAD~1..HEAD", "--bench", "bandwidth-1024-float32", "--json").stdout
@@ -156,7 +158,7 @@ def test_a_subject_without_an_embedded_history(tmp_path: Path) -> None:
 
 def test_capture_runs_no_program_of_the_checkouts_configuration(clone: Path, tmp_path: Path) -> None:
     """J12, J13: core.fsmonitor, hooks and filters of the checkout."""
-    from nbbench.capture.snapshots import work_tree
+    from nbbench.capture.session import work_tree
 
     ran = tmp_path / "ran"
     program = tmp_path / "program"

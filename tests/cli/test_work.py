@@ -18,7 +18,7 @@ from nbbench.gate.judge import workload_verdicts
 from nbbench.ledger import Ledger
 from nbbench.measure.process_env import torch_version
 from nbbench.model import Outcome
-from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 from nbbench.report.gate_sentences import evidence_text
 from nbbench.work.ledger_diff import diff_ledgers
 
@@ -42,7 +42,7 @@ def keep(project: Project, hashes: list[str] = HASHES, sides: tuple[Ledger, ...]
         if place in (5, 6):
             found["sources-3969"] = replace(work.before(), workload="sources-3969")
         path = ledger_path(project.root / "results", tree, torch_version())
-        write_ledgers(path, tree, name, torch_version(), found)
+        write_ledgers(path, LedgerFile(tree, name, torch_version(), found))
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     (project.root / "results" / "commits.jsonl").write_text(text)
     shutil.copy(ROOT / "results" / "workloads.jsonl", project.root / "results")

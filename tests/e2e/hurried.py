@@ -8,13 +8,12 @@ a minute.
 from __future__ import annotations
 
 from nbbench.cli import main
-from nbbench.gate import bisect, session
-from nbbench.gate import rounds as gate_rounds
-from nbbench.measure import paired, slices
+from nbbench.gate import bisect, rounds
+from nbbench.measure import pair, paired
 
 if __name__ == "__main__":
     bisect.ALPHA = 0.05
-    paired.ROUNDS_PER_SERVER = session.MAX_ROUNDS
-    slices.SLICE_S = 0.005
-    gate_rounds.RETRIES = 0
+    paired.ROUNDS_PER_SERVER = rounds.MAX_ROUNDS
+    pair.SLICE_S = 0.005
+    rounds.RETRIES = 0
     main()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from e2e_project import CHEAP, MACHINE, REPOSITORY, SOURCES, WARM, planted
 
-from nbbench.measure.lock import measuring
+from nbbench.measure.process_env import measuring
 
 pytestmark = pytest.mark.e2e
 

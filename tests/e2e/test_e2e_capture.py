@@ -405,7 +405,7 @@ def test_200_megabytes_of_log_in_constant_memory(bench: Bench) -> None:
 # Fifty command lines from one process that has everything imported: only the captures cost time.
 FIFTY = """
 import os, sys
-import nbbench.capture.findings, nbbench.capture.run, nbbench.record.folders, nbbench.record.store
+import nbbench.capture.findings, nbbench.capture.run, nbbench.record.evidence_folder, nbbench.record.store
 from nbbench.cli.app import run
 
 children = []

@@ -14,13 +14,12 @@ import pytest
 from e2e_project import REPOSITORY, Project
 
 from nbbench.capture.findings import findings_of
-from nbbench.capture.profile_trace import keep_trace
+from nbbench.capture.test_records import keep_trace
 from nbbench.captured import Capture, Findings, RunOutcome
 from nbbench.config import load_settings
 from nbbench.report.blocks import Title
-from nbbench.report.capture import RECORDS, capture_metrics
-from nbbench.report.capture_page import result_blocks
-from nbbench.report.capture_sentences import sentences
+from nbbench.report.capture import RECORDS, capture_metrics, sentences
+from nbbench.report.stamp_page import result_blocks
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
 pytestmark = pytest.mark.e2e

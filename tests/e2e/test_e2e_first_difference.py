@@ -34,7 +34,7 @@ PLANTED = {
         22,
         "a value from Python",
     ),
-    "loop": (BASE.replace("y + 0.5", "y + (0.75 if step == 2 else 0.5)"), 19, "in run 3 of 4"),
+    "loop": (BASE.replace("y + 0.5", "y + (0.75 if step == 2 else 0.5)"), 19, "_, 0.5 → _, 0.75"),
 }
 
 

@@ -18,7 +18,7 @@ from nbbench.gate import bisect as rooms
 from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.ledger import Ledger
 from nbbench.model import Commit
-from nbbench.report.bisect import MOST_LISTED, bisect_sentence, bisect_text
+from nbbench.report.gate import MOST_LISTED, bisect_sentence, bisect_text
 
 SERIES = "bandwidth.Warm.time_run(512, 'float32')"
 WORKLOAD = "bandwidth-512-float32"

@@ -16,7 +16,7 @@ from nbbench.gate.calibration import (
 )
 from nbbench.model import EvidenceRecord
 from nbbench.report.gate_sentences import evidence_text
-from nbbench.report.records import calibration_blocks
+from nbbench.report.run_view import calibration_blocks
 from nbbench.report.text import as_text
 from nbbench.verdicts import SeriesNoise
 

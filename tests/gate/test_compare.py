@@ -16,10 +16,9 @@ from nbbench.config import Settings
 from nbbench.errors import UsageError
 from nbbench.gate import bisect as rooms
 from nbbench.gate.culprit import CommitMark, ComparedCommit, CulpritSearch
-from nbbench.gate.session import CRASHES, MAX_ROUNDS
-from nbbench.measure.pair import Pair
+from nbbench.gate.rounds import CRASHES, MAX_ROUNDS
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.model import Commit
 from nbbench.report.gate_sentences import evidence_text
 

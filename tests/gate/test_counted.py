@@ -10,23 +10,36 @@ from gate_facts import said
 from history_samples import ledger
 
 from nbbench.budget import Budget
-from nbbench.gate.counted import counted_work, uncounted_calls, with_prices
 from nbbench.gate.exact import ExactWork
 from nbbench.gate.judge import series_verdict, workload_verdicts
-from nbbench.gate.rounds import Tally, run_rounds
-from nbbench.gate.session import CHECK_PAIRS, MAX_ROUNDS, MOST_CHECKED, GateSession, SeriesState
-from nbbench.gate.unseen import Changed, CountedWork, Hidden, Unseen
+from nbbench.gate.rounds import (
+    CHECK_PAIRS,
+    MAX_ROUNDS,
+    MOST_CHECKED,
+    GateSession,
+    SeriesState,
+    Tally,
+    run_rounds,
+)
+from nbbench.gate.unseen import (
+    Changed,
+    CountedWork,
+    Hidden,
+    Unseen,
+    counted_work,
+    uncounted_calls,
+    with_prices,
+)
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostCount, HostKind, HostPhase, HostWork
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.model import Outcome, Phase
 from nbbench.report.gate_sentences import report_sentence
 from nbbench.stats.paired import look_at_pairs
 from nbbench.verdicts import GateReport, Verdict
-from nbbench.work.host_diff import diff_host
+from nbbench.work.count_diff import diff_host
 from nbbench.work.ledger_diff import diff_ledgers
-from nbbench.work.price import Price, fit_costs
+from nbbench.work.work_share import Price, fit_costs
 
 ITEM = GateSeries("time_run", None, "time_run", 60.0)
 FREE = Price(0.0, 0.0, 0.0, 0, 0.3)

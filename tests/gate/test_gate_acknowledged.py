@@ -12,7 +12,7 @@ from history_samples import branch, ledger
 
 from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_between
 from nbbench.gate.judge import order_verdicts, series_verdict
-from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.rounds import GateSession, SeriesState
 from nbbench.growth import Quantity
 from nbbench.model import (
     Cause,
@@ -27,8 +27,8 @@ from nbbench.model import (
 )
 from nbbench.report.gate import gate_blocks
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
+from nbbench.work.count_diff import OrderChange
 from nbbench.work.ledger_diff import diff_ledgers
-from nbbench.work.scaling import OrderChange
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COMMITS = branch(10)

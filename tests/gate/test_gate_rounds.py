@@ -11,11 +11,18 @@ from gate_facts import said
 
 from nbbench.budget import Budget
 from nbbench.gate.judge import series_verdict, without_base
-from nbbench.gate.rounds import ENOUGH_PAIRS, RETRIES, Tally, clean_round, run_rounds
-from nbbench.gate.session import CRASHES, GateSession, SeriesState
-from nbbench.measure.pair import Pair
+from nbbench.gate.rounds import (
+    CRASHES,
+    ENOUGH_PAIRS,
+    RETRIES,
+    GateSession,
+    SeriesState,
+    Tally,
+    clean_round,
+    run_rounds,
+)
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.model import NotJudged, NotJudgedReason, Outcome
 from nbbench.report.gate_sentences import evidence_text
 

@@ -21,12 +21,11 @@ from nbbench.gate import run as rooms
 from nbbench.gate.exact import ExactWork, exact_work
 from nbbench.gate.judge import EXIT_BY_OUTCOME
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
-from nbbench.measure.pair import Pair
+from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
-from nbbench.measure.slices import Sample
 from nbbench.model import NotJudgedReason, Outcome
 from nbbench.report.gate_sentences import report_sentence
-from nbbench.subject.diff import diff_trees
+from nbbench.subject.hunks import diff_trees
 from nbbench.verdicts import GateReport
 from nbbench.work.ledger_diff import diff_ledgers
 

@@ -20,17 +20,16 @@ from nbbench.gate.judge import (
     series_verdict,
     workload_verdicts,
 )
-from nbbench.gate.session import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
+from nbbench.gate.rounds import CONFIRM_MOST, CONFIRM_ROUNDS, MAX_ROUNDS, GateSession, SeriesState
 from nbbench.host import HostMetric
 from nbbench.ledger import BYTES_PER_OPERATION
-from nbbench.measure.pair import Pair
-from nbbench.measure.slices import Sample
+from nbbench.measure.pair import Pair, Sample
 from nbbench.metrics import Better, metric_of
 from nbbench.model import Cause, EvidenceRecord, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
 from nbbench.report.gate import figures
 from nbbench.report.gate_sentences import format_floor, report_sentence
 from nbbench.verdicts import Verdict
-from nbbench.work.host_diff import HostDiff
+from nbbench.work.count_diff import HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 LEDGER_TOLERANCE, OPS_TOLERANCE = 0.01, 0.10

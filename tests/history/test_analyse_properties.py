@@ -15,10 +15,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nbbench.gate.judge import gate_outcome, series_verdict, workload_verdicts
-from nbbench.gate.session import GateSession, SeriesState
+from nbbench.gate.rounds import GateSession, SeriesState
 from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
-from nbbench.history.order import CommitOrder
+from nbbench.history.ledger_series import CommitOrder
 from nbbench.metrics import Role, change_role
 from nbbench.model import ChangePoint, Commit, Decision, FlagState, NotJudged, Outcome
 from nbbench.verdicts import Verdict

@@ -11,9 +11,8 @@ import pytest
 from history_samples import BYTES, FAULTS, OPERATIONS, OUTPUT, PEAK_LIVE, TIME, UPCAST, change, ledger
 
 from nbbench.disturbance import Disturbance
-from nbbench.history.causes import find_cause
-from nbbench.history.causes.facts import Facts, SetupChange
-from nbbench.history.causes.machine import explains
+from nbbench.history.causes import find_cause, kernels_explain
+from nbbench.history.facts import Facts, SetupChange
 from nbbench.model import Cause, ChangePoint, EventDirection
 from nbbench.report.causes import evidence_sentences
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
@@ -197,7 +196,7 @@ def test_reference_kernels_that_moved_with_it_are_the_environment() -> None:
 def test_kernels_explain_a_change_of_their_direction_and_up_to_twice_their_size(
     jump: float, effect: float, expected: bool
 ) -> None:
-    assert explains(jump, effect) is expected
+    assert kernels_explain(jump, effect) is expected
 
 
 def test_evidence_names_the_two_diffs_that_moved_most_and_at_most_five_lines() -> None:

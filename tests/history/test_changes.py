@@ -186,15 +186,6 @@ def test_exact_series_are_no_tests_that_noisy_ones_must_pay_for() -> None:
     assert len(find_changes(history(weak, *exact))) == 1
 
 
-def test_progress_counts_every_series() -> None:
-    seen: list[tuple[int, int]] = []
-    find_changes(
-        history(*(series(BYTES, [1.0] * 4, n=str(i)) for i in range(3))),
-        progress=lambda done, of: seen.append((done, of)),
-    )
-    assert seen == [(1, 3), (2, 3), (3, 3)]
-
-
 def test_a_commit_list_is_not_needed_to_be_unique_in_date() -> None:
     same_day: list[Commit] = [commit(i, day=0) for i in range(1, 9)]
     (found,) = find_changes(history(series(BYTES, steps(8, 1, (3, 2)), same_day), commits=same_day))

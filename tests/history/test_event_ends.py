@@ -10,7 +10,7 @@ import pytest
 from work_samples import before
 
 from nbbench.errors import UsageError
-from nbbench.history import event_ends
+from nbbench.history import history as event_ends
 from nbbench.model import Commit
 
 COMMITS = [Commit(f"{n:040x}", f"tree{n}", datetime(2025, 1, n, tzinfo=UTC), "s", n) for n in range(1, 6)]

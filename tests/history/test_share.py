@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from nbbench.history import share
-from nbbench.history.share import MANY_POINTS, MOST_JOBS, share_work, useful_jobs
+from nbbench.history import curves as share
+from nbbench.history.curves import MANY_POINTS, MOST_JOBS, share_work, useful_jobs
 
 
 class Seen:

@@ -17,7 +17,7 @@ from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure import ledgers
 from nbbench.model import Commit
-from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 START = HostWork("warm", "")
@@ -35,7 +35,7 @@ def test_another_torch_version_is_another_environment(settings, monkeypatch):
     for version, ops in (("2.9.1", 1), ("2.13.0", 2)):
         path = ledger_path(settings.results_dir, COMMIT.tree, version)
         one = dataclasses.replace(LEDGER, ops=ops)
-        write_ledgers(path, COMMIT.tree, COMMIT.hash, version, {"warm": one})
+        write_ledgers(path, LedgerFile(COMMIT.tree, COMMIT.hash, version, {"warm": one}))
     for version, found in (("2.9.1", [1]), ("2.13.0", [2]), ("2.14.0", [])):
         monkeypatch.setattr(ledgers, "torch_version", lambda version=version: version)
         assert [one.ops for one in ledgers.known_ledgers(settings, COMMIT).values()] == found
@@ -44,7 +44,7 @@ def test_another_torch_version_is_another_environment(settings, monkeypatch):
 def test_equal_trees_share_a_ledger(settings, monkeypatch):
     monkeypatch.setattr(ledgers, "torch_version", lambda: "2.13.0")
     path = ledger_path(settings.results_dir, COMMIT.tree, "2.13.0")
-    write_ledgers(path, COMMIT.tree, COMMIT.hash, "2.13.0", {"warm": LEDGER})
+    write_ledgers(path, LedgerFile(COMMIT.tree, COMMIT.hash, "2.13.0", {"warm": LEDGER}))
     other = dataclasses.replace(COMMIT, hash="d" * 40)
     assert ledgers.known_ledgers(settings, other) == {"warm": LEDGER}
 
@@ -98,11 +98,9 @@ class TestManyTrees:
         path = ledger_path(settings.results_dir, self.COMMITS[0].tree, "2.13.0")
         write_ledgers(
             path,
-            self.COMMITS[0].tree,
-            self.COMMITS[0].hash,
-            "2.13.0",
-            {"warm": LEDGER},
-            starts={"warm": START},
+            LedgerFile(
+                self.COMMITS[0].tree, self.COMMITS[0].hash, "2.13.0", {"warm": LEDGER}, starts={"warm": START}
+            ),
         )
 
         def record(settings, server, commit, wanted):
@@ -145,6 +143,8 @@ class TestManyTrees:
     def test_nothing_missing_starts_nothing(self, settings, servers):
         for commit in self.COMMITS:
             path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
-            write_ledgers(path, commit.tree, commit.hash, "2.13.0", {"warm": LEDGER}, starts={"warm": START})
+            write_ledgers(
+                path, LedgerFile(commit.tree, commit.hash, "2.13.0", {"warm": LEDGER}, starts={"warm": START})
+            )
         found = ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=4)
         assert servers == [] and len(found) == 8

@@ -11,9 +11,8 @@ from random import Random
 import pytest
 
 from nbbench.disturbance import MACHINE_MOVED
-from nbbench.measure.pair import disturbed_by, figure, pair_of, whole_pair
+from nbbench.measure.pair import Slices, disturbed_by, figure, pair_of, whole_pair
 from nbbench.measure.paired import _series
-from nbbench.measure.slices import Slices
 from nbbench.measure.warm_client import JobOutcome
 from nbbench.probe import slices as probe
 from nbbench.probe.slices import MOST_SAMPLES, take_slice, waiting_s

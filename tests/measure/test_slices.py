@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nbbench.measure.slices import MOST_REPEATS, Sample, SidesEnded, take_slices
+from nbbench.measure.pair import MOST_REPEATS, Sample, SidesEnded, take_slices
 from nbbench.measure.warm_client import JobOutcome
 
 Script = Callable[[str, str], Any]

@@ -13,7 +13,7 @@ import pytest
 from nbbench.config import Settings
 from nbbench.errors import EXIT_INCONCLUSIVE, InconclusiveError
 from nbbench.ledger import Roof
-from nbbench.measure.warm_runs import WorkloadFailed, call, measure_roof, measure_runs
+from nbbench.measure.ledgers import WorkloadFailed, call, measure_roof, measure_runs
 from nbbench.probe.resources import Run
 
 SECRET = "correct-horse-battery"

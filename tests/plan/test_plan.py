@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
+from nbbench.captured import EvidenceFigure, Folder
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
-from nbbench.evidence import EvidenceFigure, Folder
 from nbbench.model import Commit, Phase, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict

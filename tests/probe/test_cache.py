@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.probe.cache import PRETENDED, cache_of_level, last_level_cache_bytes, parse_size
+from nbbench.probe.resources import PRETENDED, cache_of_level, last_level_cache_bytes, parse_size
 
 
 def machine(root: Path, *caches: tuple[str, str, str]) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nbbench.probe.image import fingerprint  # noqa: E402
+from nbbench.probe.workload import fingerprint  # noqa: E402
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from evidence_samples import COMMIT, TEST, metrics, run_metadata, write_evidence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.captured import EvidenceFigure, Folder
 from nbbench.record.evidence_folder import folder_figures, read_folder
-from nbbench.report.compare_evidence import comparison_blocks, differences, figure_rows
+from nbbench.report.evidence import comparison_blocks, differences, figure_rows
 from nbbench.report.markdown import as_markdown
 from nbbench.report.text import as_text
 

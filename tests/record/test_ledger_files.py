@@ -9,8 +9,15 @@ from store_trees import commit, ledger
 
 from nbbench.config import Settings
 from nbbench.measure import ledgers as measure
-from nbbench.record.ledger_files import evidence_torch, kept_ledgers, kept_torch, machine_failed
-from nbbench.record.side_files import ledger_path, write_ledgers
+from nbbench.record.side_files import (
+    LedgerFile,
+    evidence_torch,
+    kept_ledgers,
+    kept_torch,
+    ledger_path,
+    machine_failed,
+    write_ledgers,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,7 @@ def at(number):
 
 def keep(results, number, torch, **workloads):
     tree = at(number).tree
-    write_ledgers(ledger_path(results, tree, torch), tree, at(number).hash, torch, workloads)
+    write_ledgers(ledger_path(results, tree, torch), LedgerFile(tree, at(number).hash, torch, workloads))
 
 
 def test_kept_ledgers_of_another_torch_are_read_and_named(tmp_path, monkeypatch):

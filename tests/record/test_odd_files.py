@@ -14,7 +14,7 @@ import pytest
 from store_trees import row, write_result, write_tree
 
 from nbbench.record.asv_values import BadFileError, read_bytes, unpacked
-from nbbench.record.load import import_results
+from nbbench.record.refresh import import_results
 
 
 def bomb(size: int) -> bytes:

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.credentials import REDACTED
-from nbbench.record.redact import redact_text
-from nbbench.record.secret_filter import SecretFilter
+from nbbench.record.redact import SecretFilter, redact_text
 
 MARK = REDACTED.encode()
 VALUE = rnd(10) + "!" + rnd(10)

@@ -25,7 +25,7 @@ from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
 from nbbench.record import side_files
 from nbbench.record.asv_values import BadFileError
-from nbbench.record.plain import flat
+from nbbench.record.packed import flat
 from nbbench.record.side_files import (
     LedgerFile,
     append_record,
@@ -174,7 +174,7 @@ def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
 
 def test_ledgers_survive(tmp_path):
     path = tmp_path / "ledger" / "x.json.gz"
-    write_ledgers(path, "t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER})
+    write_ledgers(path, LedgerFile("t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER}))
     assert read_ledgers(path) == LedgerFile("t" * 40, "c" * 40, "2.13.0", {"warm": LEDGER})
     content = json.loads(gzip.decompress(path.read_bytes()))
     assert (content["schema"], content["kind"]) == (2, "nbbench-ledger")
@@ -186,27 +186,27 @@ def test_ledgers_survive(tmp_path):
 def test_ledgers_merge_to_the_same_bytes(tmp_path):
     one, two = tmp_path / "1", tmp_path / "2"
     other = dataclasses.replace(LEDGER, workload="sum", lines=(), error="RuntimeError: ü")
-    write_ledgers(one, "t", "c", "2", {"warm": dataclasses.replace(LEDGER, ops=99)})
-    write_ledgers(one, "t", "later", "2", {"sum": other, "warm": LEDGER})
-    write_ledgers(two, "t", "c", "2", {"warm": LEDGER, "sum": other})
+    write_ledgers(one, LedgerFile("t", "c", "2", {"warm": dataclasses.replace(LEDGER, ops=99)}))
+    write_ledgers(one, LedgerFile("t", "later", "2", {"sum": other, "warm": LEDGER}))
+    write_ledgers(two, LedgerFile("t", "c", "2", {"warm": LEDGER, "sum": other}))
     assert one.read_bytes() == two.read_bytes()
     assert one.read_bytes()[4:8] == bytes(4)  # gzip's own time stamp
     assert read_ledgers(one).workloads == {"sum": other, "warm": LEDGER}
     assert read_ledgers(one).commit == "c"  # where the tree was first measured
     os.utime(one, ns=(1, 1))
-    write_ledgers(one, "t", "c", "2", {"warm": LEDGER})
+    write_ledgers(one, LedgerFile("t", "c", "2", {"warm": LEDGER}))
     assert one.stat().st_mtime_ns == 1  # nothing new, nothing written
 
 
 def test_ledgers_of_another_tree_are_not_replaced(tmp_path):
-    write_ledgers(tmp_path / "x", "t", "c", "2", {"warm": LEDGER})
+    write_ledgers(tmp_path / "x", LedgerFile("t", "c", "2", {"warm": LEDGER}))
     with pytest.raises(BadFileError, match="holds tree t with torch 2"):
-        write_ledgers(tmp_path / "x", "other", "c", "2", {"warm": LEDGER})
+        write_ledgers(tmp_path / "x", LedgerFile("other", "c", "2", {"warm": LEDGER}))
 
 
 def test_a_damaged_ledger_file_is_measured_again(tmp_path):
     (tmp_path / "x").write_bytes(b"\x1f\x8b half")
-    write_ledgers(tmp_path / "x", "t", "c", "2", {"warm": LEDGER})
+    write_ledgers(tmp_path / "x", LedgerFile("t", "c", "2", {"warm": LEDGER}))
     assert read_ledgers(tmp_path / "x").workloads == {"warm": LEDGER}
 
 
@@ -215,7 +215,7 @@ def test_processes_may_merge_into_one_ledger_file(tmp_path):
     names = [f"w{n}" for n in range(12)]
 
     def write(name):
-        write_ledgers(path, "t", "c", "2", {name: dataclasses.replace(LEDGER, workload=name)})
+        write_ledgers(path, LedgerFile("t", "c", "2", {name: dataclasses.replace(LEDGER, workload=name)}))
 
     threads = [threading.Thread(target=write, args=(name,)) for name in names]
     for thread in threads:
@@ -227,7 +227,7 @@ def test_processes_may_merge_into_one_ledger_file(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x"
-    write_ledgers(path, "t", "c", "2", {"warm": LEDGER})
+    write_ledgers(path, LedgerFile("t", "c", "2", {"warm": LEDGER}))
     before = path.read_bytes()
 
     def fail(self, target):
@@ -235,7 +235,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(HostError, match="the disk is full"):
-        write_ledgers(path, "t", "c", "2", {"sum": LEDGER})
+        write_ledgers(path, LedgerFile("t", "c", "2", {"sum": LEDGER}))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
@@ -299,14 +299,17 @@ def test_scales_are_kept_beside_ledgers_and_their_orders_are_counts(tmp_path):
     totals = ((Quantity.OPERATIONS, (9, 17, 25, 33)), (Quantity.PEAK, (1, 9, 2, 7)))
     scaled = ScaledWork("warm-N", "size", PYTHON, (8, 16, 24, 32), totals, lines)
     path = tmp_path / "one.json.gz"
-    write_ledgers(path, "t", "c", "2.13.0", {"warm": LEDGER}, scaled={"warm-N": scaled})
-    write_ledgers(path, "t", "c", "2.13.0", {"other": LEDGER})
+    write_ledgers(path, LedgerFile("t", "c", "2.13.0", {"warm": LEDGER}, scaled={"warm-N": scaled}))
+    write_ledgers(path, LedgerFile("t", "c", "2.13.0", {"other": LEDGER}))
     found = read_ledgers(path)
     assert found.scaled == {"warm-N": scaled} and set(found.workloads) == {"warm", "other"}
     assert found.counted["warm-N"].counts == ((Quantity.OPERATIONS.metric, 1.0),)
     elsewhere = dataclasses.replace(scaled, python="2.7")
     write_ledgers(
-        path, "t", "c", "2.13.0", {}, scaled={"warm-N": elsewhere, "bad-N": ScaledWork("", "", "", error="x")}
+        path,
+        LedgerFile(
+            "t", "c", "2.13.0", {}, scaled={"warm-N": elsewhere, "bad-N": ScaledWork("", "", "", error="x")}
+        ),
     )
     assert not {"warm-N", "bad-N"} & set(read_ledgers(path).counted)
 
@@ -322,7 +325,7 @@ assert {n for n in sys.modules if n.startswith("nbbench")} == {
     "nbbench", "nbbench.compiled", "nbbench.errors", "nbbench.growth", "nbbench.host",
     "nbbench.ledger", "nbbench.model",
     "nbbench.record", "nbbench.record.asv_values", "nbbench.record.atomic", "nbbench.record.packed",
-    "nbbench.record.plain",
+    "nbbench.record.packed",
     "nbbench.record.side_files"}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,18 +9,18 @@ import sys
 import pytest
 from store_trees import content, write_tree
 
-from nbbench.record import Store, load
-from nbbench.record.load import import_results
+from nbbench.record import Store, refresh
+from nbbench.record.refresh import import_results
 
 IMPORT = """
 import os, signal, sys
 from pathlib import Path
-from nbbench.record import Store, engine, load
-from nbbench.record.load import import_results
+from nbbench.record import Store, engine, refresh
+from nbbench.record.refresh import import_results
 
 url, tree, batch, kill_at = sys.argv[1:]
-load._BATCH_FILES = int(batch)
-load.Store  # everything is imported by now
+refresh._BATCH_FILES = int(batch)
+refresh.Store  # everything is imported by now
 print("ready", flush=True)
 sys.stdin.readline()
 with Store.open(url) as store:
@@ -92,16 +92,16 @@ def test_several_importers_at_once(url, expected):
 
 def test_reading_while_importing(url, expected, monkeypatch):
     tree, _ = expected
-    monkeypatch.setattr(load, "_BATCH_FILES", 7)
+    monkeypatch.setattr(refresh, "_BATCH_FILES", 7)
     seen = []
     with Store.open(url) as store, Store.open(url, timeout_s=0.1) as reader:
-        take = load._Import._take
+        take = refresh._Import._take
 
         def look(self, *args):
             take(self, *args)
             seen.append(sum(len(s.points) for s in reader.series()))
 
-        monkeypatch.setattr(load._Import, "_take", look)
+        monkeypatch.setattr(refresh._Import, "_take", look)
         import_results(store, tree)
     assert seen[-1] == 120
     assert set(seen) == {0, 15, 36, 57, 78, 99, 120}  # whole batches; two files hold no results

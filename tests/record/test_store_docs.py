@@ -8,7 +8,7 @@ from pathlib import Path
 from store_trees import row, write_result, write_tree
 
 from nbbench.record import schema
-from nbbench.record.load import import_results
+from nbbench.record.refresh import import_results
 from nbbench.record.shapes import Shape
 
 TEXT = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")

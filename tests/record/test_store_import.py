@@ -19,10 +19,10 @@ from store_trees import (
 )
 
 from nbbench.model import Decision, FlagState, Status
-from nbbench.record import Store, importing, load
+from nbbench.record import Store, importing, refresh
 from nbbench.record.decisions import write_decision
-from nbbench.record.load import import_results
-from nbbench.record.side_files import append_record, ledger_path, telemetry_path, write_ledgers
+from nbbench.record.refresh import import_results
+from nbbench.record.side_files import LedgerFile, append_record, ledger_path, telemetry_path, write_ledgers
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def decision(**changes):
 
 def test_everything_is_imported(store, tree):
     append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
-    write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    write_ledgers(
+        ledger_path(tree, "a" * 40, "2.13"), LedgerFile("a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    )
     write_decision(tree / "decisions", decision())
     report = import_results(store, tree)
     assert (report.files_new, report.files_bad, report.results, report.series) == (10, [], 30, 3)
@@ -65,13 +67,13 @@ def test_everything_is_imported(store, tree):
 def test_nothing_new_is_not_read_again(store, tree, monkeypatch):
     import_results(store, tree)
     before = content(store)
-    monkeypatch.setattr(load, "parse_result_file", lambda *_: pytest.fail("parsed again"))
+    monkeypatch.setattr(refresh, "parse_result_file", lambda *_: pytest.fail("parsed again"))
     for path in tree.glob("box/*.json"):
         os.utime(path, ns=(1, 1))  # the same content at another time
     report = import_results(store, tree)
     assert (report.files_new, report.files_changed, report.files_unchanged) == (0, 0, 10)
     (tree / "benchmarks.json").unlink()
-    monkeypatch.setattr(load, "read_bytes", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(refresh, "read_bytes", lambda path: pytest.fail("read again"))
     assert import_results(store, tree).files_unchanged == 10
     assert content(store) == before
 
@@ -159,7 +161,9 @@ def test_a_benchmark_that_is_no_longer_declared_keeps_its_names(store, tree):
 def test_what_is_gone_from_the_tree_is_gone_from_the_database(store, tree, tmp_path):
     """D1: result files, telemetry, ledgers, decisions; what is left is what a fresh import gives."""
     append_record(telemetry_path(tree, "box", record().commit, "py3.11"), record())
-    write_ledgers(ledger_path(tree, "a" * 40, "2.13"), "a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    write_ledgers(
+        ledger_path(tree, "a" * 40, "2.13"), LedgerFile("a" * 40, "c" * 40, "2.13", {"warm": ledger()})
+    )
     path = write_decision(tree / "decisions", decision())
     import_results(store, tree)
     (tree / "box" / "00000003-py3.11.json").unlink()
@@ -260,7 +264,7 @@ def test_statuses(store, tmp_path):
 
 
 def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypatch):
-    good = load.parse_result_file
+    good = refresh.parse_result_file
 
     def poisoned(data, path, benchmarks, machine):
         parsed = good(data, path, benchmarks, machine)
@@ -268,7 +272,7 @@ def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypat
             object.__setattr__(parsed.results[0], "number", 2**70)
         return parsed
 
-    monkeypatch.setattr(load, "parse_result_file", poisoned)
+    monkeypatch.setattr(refresh, "parse_result_file", poisoned)
     report = import_results(store, tree)
     assert [name for name, _ in report.files_bad] == ["box/00000004-py3.11.json"]
     assert (report.files_new, report.results) == (9, 27)
@@ -281,9 +285,9 @@ class Stopped(Exception):
 
 
 def test_an_interrupted_import_resumes(store, tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(load, "_BATCH_FILES", 3)
+    monkeypatch.setattr(refresh, "_BATCH_FILES", 3)
 
-    parse, calls = load.parse_result_file, []
+    parse, calls = refresh.parse_result_file, []
 
     def stop(*args):
         calls.append(args)
@@ -291,7 +295,7 @@ def test_an_interrupted_import_resumes(store, tree, tmp_path, monkeypatch):
             raise Stopped
         return parse(*args)
 
-    monkeypatch.setattr(load, "parse_result_file", stop)
+    monkeypatch.setattr(refresh, "parse_result_file", stop)
     with pytest.raises(Stopped):
         import_results(store, tree)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from store_trees import commit
 
 from nbbench.errors import NbbenchError, StoreError
 from nbbench.record import Store
-from nbbench.record.database_url import parse_url
+from nbbench.record.schema import parse_url
 
 
 def refused(url, **options):

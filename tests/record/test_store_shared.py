@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nbbench.model import Status
-from nbbench.record.load import import_results
+from nbbench.record.refresh import import_results
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("NBBENCH_SHARED_DATA") or ROOT.parent / "shared" / "data")

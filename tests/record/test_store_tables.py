@@ -12,9 +12,9 @@ from store_trees import content, write_tree
 
 from nbbench.errors import StoreError
 from nbbench.model import NotJudged
-from nbbench.record import Store, schema, tables
-from nbbench.record.database_url import parse_url
-from nbbench.record.load import import_results
+from nbbench.record import Store, schema
+from nbbench.record.refresh import import_results
+from nbbench.record.schema import parse_url
 
 
 def execute(url, *statements):
@@ -29,7 +29,7 @@ def execute(url, *statements):
 
 def tables_of(url):
     with Store.open(url) as store, store.reading() as connection:
-        return tables._names(connection)
+        return schema._names(connection)
 
 
 def test_tables_of_another_version_are_made_anew(url, tmp_path):
@@ -141,7 +141,7 @@ def test_making_anew_is_all_or_nothing(url, tmp_path, monkeypatch):
     with Store.open(url) as store:
         import_results(store, write_tree(tmp_path / "results"))
         whole = content(store)
-    monkeypatch.setattr(tables, "__version__", object())  # fails when it is written, last
+    monkeypatch.setattr(schema, "__version__", object())  # fails when it is written, last
     with pytest.raises(Exception):  # noqa: B017 -- whatever the driver makes of it
         Store.open(url, anew=True)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from nbbench.errors import EvidenceError
 from nbbench.model import Cause
 from nbbench.record.stamp import seal, verify_folder
 from nbbench.report.capture import capture_status, commands_txt, metadata_json, metrics_json, time_txt
-from nbbench.report.capture_page import summary_md
+from nbbench.report.stamp_page import summary_md
 
 BEGAN = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
 START = Capture(

@@ -20,11 +20,9 @@ from nbbench.model import Outcome
 from nbbench.plan.exported import Export
 from nbbench.report.events import regressions_blocks
 from nbbench.report.evidence import render
-from nbbench.report.gate import gate_blocks, gate_payload
-from nbbench.report.junit import gate_junit
+from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
-from nbbench.report.records import commits_blocks
-from nbbench.report.run_view import run_blocks
+from nbbench.report.run_view import commits_blocks, run_blocks
 from nbbench.report.text import Terminal, as_text
 
 GOLDEN = Path(__file__).parents[1] / "golden"

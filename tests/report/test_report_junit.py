@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.model import Outcome
-from nbbench.report.junit import gate_junit
+from nbbench.report.gate import gate_junit
 from nbbench.verdicts import GateReport
 
 BARE = replace(samples.GATE, not_judged=())

@@ -12,8 +12,7 @@ from rich.cells import cell_len
 
 from nbbench.report.events import regressions_blocks
 from nbbench.report.gate import gate_blocks
-from nbbench.report.records import commits_blocks
-from nbbench.report.run_view import run_blocks
+from nbbench.report.run_view import commits_blocks, run_blocks
 from nbbench.report.text import Terminal, as_text, terminal_for
 
 

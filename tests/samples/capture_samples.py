@@ -9,10 +9,9 @@ from nbbench.capture.findings import judged
 from nbbench.captured import CallUsage, Findings, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
 from nbbench.ledger import Ledger
-from nbbench.report.capture import capture_metrics
-from nbbench.report.capture_page import result_blocks
-from nbbench.report.capture_sentences import next_actions, sentences
+from nbbench.report.capture import capture_metrics, next_actions, sentences
 from nbbench.report.markdown import as_markdown
+from nbbench.report.stamp_page import result_blocks
 
 BANDWIDTH = "tests/test_at_perf_003.py::TestBandwidth::test_bandwidth"
 ASSERTION = "bandwidths[2048] >= bandwidths[512] * 0.5"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from nbbench.ledger import Ledger, LedgerLine, Roof
 from nbbench.probe.verdicts import NOT_HERE
-from nbbench.report.dtypes import dtypes_blocks
+from nbbench.report.audits import dtypes_blocks, roofline_blocks
 from nbbench.report.markdown import as_markdown
-from nbbench.report.roofline import roofline_blocks
 from nbbench.report.text import as_text
 from nbbench.work.roofs import classify
 

@@ -9,7 +9,7 @@ from history_samples import commit
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.exact import ExactWork
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
-from nbbench.gate.session import SeriesState
+from nbbench.gate.rounds import SeriesState
 from nbbench.model import EvidenceRecord, NotJudged, Outcome
 from nbbench.report.gate_sentences import evidence_text, report_sentence
 from nbbench.verdicts import GateReport, Verdict

@@ -11,7 +11,7 @@ import numpy as np
 from nbbench.history.changes import History, judge_history
 from nbbench.history.confirmed import Repeats
 from nbbench.history.events import build_events
-from nbbench.history.setups import Setups
+from nbbench.history.facts import Setups
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.metrics import metric_of
 from nbbench.model import (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from history_samples import ledger
 
-from nbbench.history.causes.facts import work_record
+from nbbench.history.facts import work_record
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import (
     Cause,

@@ -11,7 +11,7 @@ import report_samples as samples
 import work_samples as work
 
 from nbbench import __version__
-from nbbench.evidence import EvidenceFigure, Folder
+from nbbench.captured import EvidenceFigure, Folder
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.telemetry import Canaries
 from nbbench.ledger import Ledger

@@ -12,10 +12,9 @@ from nbbench.report.explain import explain_blocks, explain_payload
 from nbbench.report.ledger_view import ledger_blocks, steps_blocks
 from nbbench.report.markdown import as_markdown
 from nbbench.report.text import as_text
-from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.steps import find_steps
-from nbbench.work.work_share import WorkShare
+from nbbench.work.work_share import Explanation, WorkShare
 
 NAME = "bandwidth-1024-float32"
 TIMING = work.timing(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nbbench.stats.changepoint import detect_steps, exact_steps, level_effect, series_alpha
-from nbbench.stats.short_levels import confirmed_by_repeats
+from nbbench.stats.detector import confirmed_by_repeats
 from tests.bench.calibration import false_alarms, noise_sample, power
 
 

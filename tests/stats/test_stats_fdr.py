@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from nbbench.stats.fdr import e_select, q_values
+from nbbench.stats.paired import e_select, q_values
 
 
 @pytest.mark.parametrize("n", [1, 2, 17, 400])

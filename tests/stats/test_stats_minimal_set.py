@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbbench.stats.minimal_set import Trial, minimal_set
+from nbbench.stats.minimal_set import TooManyTests, Trial, shrinking_sets
 
 ITEMS = 6
 
@@ -24,6 +24,16 @@ class Asked:
         assert sets and not set(sets) & set(self.sets)
         self.sets += sets
         return [self.outcome(one) for one in sets]
+
+
+def minimal_set(items, test, **options):
+    found = tuple(items)
+    try:
+        for smaller in shrinking_sets(found, test, **options):
+            found = smaller
+    except TooManyTests:
+        return found, False
+    return found, True
 
 
 def subsets(items):

@@ -5,8 +5,15 @@ import pytest
 from scipy import stats as reference
 
 from nbbench.stats.noise import Noise
-from nbbench.stats.null_model import critical_value, equivalent_statistic, max_p_value, null_parameters
-from nbbench.stats.scan import pick, scan, window_lengths
+from nbbench.stats.scan import (
+    critical_value,
+    equivalent_statistic,
+    max_p_value,
+    null_parameters,
+    pick,
+    scan,
+    window_lengths,
+)
 from tests.bench.calibration import fit_null, null_maxima, null_table
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nbbench.stats.summary import difference_sigma, finite
+from nbbench.stats.noise import difference_sigma, finite
 
 
 def test_wrong_shapes_are_errors():

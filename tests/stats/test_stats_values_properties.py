@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbbench.stats.fdr import q_values
-from nbbench.stats.paired import estimate_pairs
+from nbbench.stats.paired import estimate_pairs, q_values
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=80)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.subject.equal_code import only_words_changed, same_code
+from nbbench.subject.hunks import only_words_changed, same_code
 
 BASE = b'''"""A module."""
 import math

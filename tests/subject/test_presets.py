@@ -8,7 +8,7 @@ import pytest
 
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
-from nbbench.subject.presets import find_preset, presets
+from nbbench.subject.profile import find_preset, presets
 
 
 def project(folder: Path, table: str) -> Settings:

@@ -15,14 +15,14 @@ import pg_server
 from store_trees import content, write_tree
 
 from nbbench.record import Store
-from nbbench.record.load import import_results
+from nbbench.record.refresh import import_results
 
 _IMPORT = """
 import sys
 from pathlib import Path
-from nbbench.record import Store, load
-from nbbench.record.load import import_results
-load._BATCH_FILES = 3
+from nbbench.record import Store, refresh
+from nbbench.record.refresh import import_results
+refresh._BATCH_FILES = 3
 Store.open(sys.argv[1]).close()
 print("ready", flush=True)
 with Store.open(sys.argv[1]) as store:

@@ -65,7 +65,7 @@ _IMPORT = """
 import sys
 from pathlib import Path
 from nbbench.record import Store
-from nbbench.record.load import import_results
+from nbbench.record.refresh import import_results
 with Store.open("sqlite:///" + sys.argv[2]) as store:
     report = import_results(store, Path(sys.argv[1]))
     print(store.counts()["results"], len(report.files_bad), all(why for _, why in report.files_bad))

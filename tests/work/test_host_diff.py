@@ -8,7 +8,7 @@ from nbbench.host import HostCount, HostKind, HostPhase, HostWork
 from nbbench.ledger import FileDiff, Hunk
 from nbbench.model import Phase
 from nbbench.report.causes import evidence_sentences
-from nbbench.work.host_diff import HostDiff, HostMetric, diff_all, diff_host
+from nbbench.work.count_diff import HostDiff, HostMetric, diff_all, diff_host
 from nbbench.work.line_match import LineMatch
 
 MINE = "pkg/run.py"

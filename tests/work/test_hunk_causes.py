@@ -12,10 +12,10 @@ import work_samples as work
 from nbbench.host import HostCount, HostKind, HostMetric, HostPhase, HostWork
 from nbbench.ledger import Hunk, TreeHunk
 from nbbench.model import Phase
-from nbbench.report.blocks import Bullets, Table
-from nbbench.report.hunks import hunk_blocks, hunk_payload
+from nbbench.report.blocks import Bullets
+from nbbench.report.exact_work import hunk_blocks, hunk_payload
 from nbbench.work import hunks as searching
-from nbbench.work.host_diff import diff_host
+from nbbench.work.count_diff import diff_host
 from nbbench.work.hunk_causes import HunkSearch, hunk_targets
 from nbbench.work.ledger_diff import diff_ledgers
 
@@ -42,7 +42,7 @@ class Recorder:
 
     def record(self, subsets, name, how):
         keys = [self.difference.key(one) for one in subsets]
-        assert how == "ledger" and not set(keys) & set(self.sets), "nothing is recorded twice"
+        assert how == "workloads" and not set(keys) & set(self.sets), "nothing is recorded twice"
         self.sets += keys
         self.recorded += len(keys)
         made = [self.figure(set(key)) for key in keys]
@@ -157,16 +157,13 @@ def test_nothing_changed(search):
     assert hunk_blocks(found)[1] == "no exact work changed by what counts, so no hunk causes anything"
 
 
-def test_a_report_has_a_table_where_several_share(search):
+def test_the_document_has_what_each_hunk_does_alone(search):
     found = search(lambda one: SIZE * (1 + 0.3 * ("b" in one) + 0.7 * ("g" in one)))
-    (table,) = [block for block in hunk_blocks(found) if isinstance(block, Table)]
-    assert [row[1:] for row in table.rows] == [
-        ("b.py:1", "-1 +1", "30 %", "30 %"),
-        ("g.py:1", "-1 +1", "70 %", "70 %"),
-    ]
-    one = search(lambda one: SIZE * (2 if "c" in one else 1))
-    assert not any(isinstance(block, Table) for block in hunk_blocks(one))
-    assert any(isinstance(block, Bullets) for block in hunk_blocks(one))
+    hunks = hunk_payload(found)["causes"][0]["hunks"]
+    assert [(one["place"], one["change"]) for one in hunks] == [("b.py:1", "-1 +1"), ("g.py:1", "-1 +1")]
+    for one, part in zip(hunks, (0.3, 0.7), strict=True):
+        assert (one["alone"], one["without"]) == (pytest.approx(part), pytest.approx(part))
+    assert any(isinstance(block, Bullets) for block in hunk_blocks(found))
 
 
 def host(steps: int) -> HostWork:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nbbench.errors import SubjectError
-from nbbench.subject.diff import diff_trees, parse_diff
+from nbbench.subject.hunks import diff_trees, parse_diff
 from nbbench.work.line_match import LineMatch
 
 PHYSICS = """import torch

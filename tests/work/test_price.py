@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from nbbench.work.price import USUAL, Amounts, fit_costs
+from nbbench.work.work_share import USUAL, Amounts, fit_costs
 
 WORK = [
     Amounts(b * 1e6, o, s)

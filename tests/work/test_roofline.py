@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbbench.ledger import LedgerLine
-from nbbench.report.roofline import roofline_headline
+from nbbench.report.audits import roofline_headline
 from nbbench.work.roofs import (
     Bound,
     cache_ceiling,

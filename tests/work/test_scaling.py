@@ -9,8 +9,8 @@ from nbbench.growth import LineCounts, Quantity, ScaledWork
 from nbbench.ledger import Ledger
 from nbbench.model import Commit
 from nbbench.report.causes import evidence_sentences
-from nbbench.report.scaling import law_text, scaling_blocks, scaling_payload
-from nbbench.work.scaling import diff_orders, diff_scales, scale_laws
+from nbbench.report.exact_work import law_text, scaling_blocks, scaling_payload
+from nbbench.work.count_diff import diff_orders, diff_scales, scale_laws
 from nbbench.workloads import Scale, Workload
 
 VALUES = (8, 16, 24, 32, 40)

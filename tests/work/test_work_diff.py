@@ -12,12 +12,10 @@ from work_samples import BASE, HEAD, MATCH, PHYS, SIM, after, before, timing
 from nbbench.ledger import FileDiff, Hunk
 from nbbench.model import NotJudged, NotJudgedReason
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
-from nbbench.work.explanation import Explanation
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.shifts import by_function, dtype_shifts
-from nbbench.work.steps import find_steps
-from nbbench.work.work_share import WorkShare, explained_share
+from nbbench.work.steps import by_function, dtype_shifts, find_steps
+from nbbench.work.work_share import Explanation, WorkShare, explained_share
 
 DIFF = diff_ledgers(before(), after(), MATCH)
 

@@ -14,7 +14,7 @@ from nbbench.ledger import FileDiff, Hunk, Ledger, LedgerLine
 from nbbench.report.explain_sentences import share_sentence
 from nbbench.work.ledger_diff import diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.shifts import by_function, dtype_shifts
+from nbbench.work.steps import by_function, dtype_shifts
 from nbbench.work.work_share import WorkShare, explained_share
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=150)

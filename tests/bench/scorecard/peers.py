@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbbench.history.causes.machine import explains
+from nbbench.history.causes import kernels_explain
 from nbbench.history.changes import SERIES_ALPHA
-from nbbench.history.siblings import MeasuredBeside, Siblings
+from nbbench.history.confirmed import MeasuredBeside, Siblings
 from nbbench.model import SeriesKey
 from nbbench.stats.canary import canary_jump, disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, series_alpha
-from nbbench.stats.short_levels import ALONE
+from nbbench.stats.detector import ALONE
 from tests.bench.scorecard.metrics import Truth
 
 Detector = Callable[[Truth], list[int]]
@@ -99,7 +99,7 @@ def _explained(step: Step, values: np.ndarray, canary: np.ndarray) -> bool:
     """Whether all canaries moved with a step, by five measured points on each side, as events judge it."""
     measured = np.flatnonzero(np.isfinite(values))
     before, after = measured[measured < step.lo][-5:], measured[measured >= step.hi][:5]
-    return all(explains(canary_jump(row[before], row[after]), step.effect) for row in canary)
+    return all(kernels_explain(canary_jump(row[before], row[after]), step.effect) for row in canary)
 
 
 def on_present(find: Callable[[np.ndarray], list[int]]) -> Detector:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nbbench.history.confirmed import Work, short_levels, work_levels
-from nbbench.stats.short_levels import confirmed_by_repeats
+from nbbench.stats.detector import confirmed_by_repeats
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.planted import Order, one_by_one, with_bursts
 from tests.bench.scorecard.recorded import (
