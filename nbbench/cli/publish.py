@@ -24,6 +24,7 @@ from nbbench.errors import InconclusiveError
 if TYPE_CHECKING:
     from nbbench.config import Settings
     from nbbench.model import Series
+    from nbbench.plan.plans import Plan
     from nbbench.record import Store
     from nbbench.report.blocks import Block
     from nbbench.report.site import Site, SiteFacts
@@ -140,15 +141,15 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
     events = up_to_date(settings, store)
     flags = current_flags(store, events, settings.plan)
     project, own = store.project, store.project == own_project(settings)
-    planned, name = own and settings.plan in plans(settings), project
+    item, name = plans(settings).get(settings.plan) if own else None, project
     if own and (subject := subject_or_none(settings)) is not None:
         clone = Path(subject.source)
         name = clone.parent.name if clone.name == ".git" else clone.name.removesuffix(".git")
-    flags = [flag if planned else replace(flag, plan="") for flag in flags]
+    flags = [flag if item else replace(flag, plan="") for flag in flags]
     commits, records, ledgers = store.commits(), store.process_records(), stored_ledgers(store)
     torch = evidence_torch({t: len(found) for t, found in ledgers.items()}, installed_torch())
     return SiteFacts(
-        title=f"Regressions for {settings.plan}" if planned else f"Changes of {project}",
+        title=f"Regressions for {item.id}" if item else f"Changes of {project}",
         source=f"branch {settings.branch} of {name}" if own else f"project {project}",
         generated_at=datetime.now(UTC),
         flags=[*flags, *(Flag(event, "", FlagState.DETECTED) for event in events if not event.worse)],
@@ -162,26 +163,24 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
         disturbed=disturbed_results(records),
         canaries=canary_levels(records),
         calibrations=_calibrations(settings) if own else {},
-        plan=_plan(settings, store) if planned else (),
+        plan=_plan(settings, store, item) if item else (),
         folders=_folders(settings, html) if own else (),
         asv=(html / ASV_PAGE).is_file() or _is_asv(html / PAGE),
     )
 
 
-def _plan(settings: Settings, store: Store) -> list[Block]:
+def _plan(settings: Settings, store: Store, item: Plan) -> list[Block]:
     """The plan item's criteria, as `nbbench plan` shows them, or why they cannot be judged."""
     from nbbench.errors import NbbenchError
     from nbbench.plan.plan_status import plan_states
-    from nbbench.plan.plans import find_plan
     from nbbench.report.plan import plan_blocks
 
     now = datetime.now(UTC)
     try:
-        chosen = find_plan(settings, settings.plan)
-        machine, states = plan_states(settings, store, chosen, now)
+        machine, states = plan_states(settings, store, item, now)
     except NbbenchError as error:
         return [f"The criteria cannot be judged: {error}. {error.hint}"]
-    return plan_blocks(chosen, states, machine, now)
+    return plan_blocks(item, states, machine, now)
 
 
 def _folders(settings: Settings, html: Path) -> list[tuple[Any, str]]:

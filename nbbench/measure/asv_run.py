@@ -22,9 +22,11 @@ from nbbench.errors import HostError, UsageError
 from nbbench.measure.kernel import end_with_parent, kept_awake
 from nbbench.measure.process_env import asv_process_environment, installed_torch
 from nbbench.model import Commit, ProcessRecord, Result, Status
+from nbbench.probe.device import on_cuda
 from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.projects import machine_name
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, describe
 from nbbench.subject.selection import select, spread
 from nbbench.units import format_clock
@@ -79,9 +81,10 @@ def measure_commits(
 ) -> int:
     """Measure `commits` in the given order with one asv process; returns asv's exit code.
 
-    What is there already is skipped unless `again`, which appends samples. `show` gets one
-    line a commit, `detail` every line of asv. An interrupt is passed on to asv and re-raised
-    after it has ended; finished commits are kept. Raises UsageError when asv selects nothing.
+    Without `bench` those that the subject's profile names run, on a GPU all. What is there already is skipped
+    unless `again`, which appends samples. `show` gets one line a commit, `detail` every line of asv. An
+    interrupt is passed on to asv and re-raised after it has ended; finished commits are kept. Raises
+    UsageError when asv selects nothing.
     """
     machine = ensure_machine(settings)
     for path in _set_aside_damaged(settings.results_dir / machine, commits):
@@ -93,7 +96,9 @@ def measure_commits(
     command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
     command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
     command += ["--quick"] if quick else []
-    command += [part for pattern in bench for part in ("--bench", pattern)]
+    usual = "" if on_cuda() else load_profile(settings).run_bench
+    patterns = bench or ([usual] if usual else [])
+    command += [part for pattern in patterns for part in ("--bench", pattern)]
     environment = asv_process_environment(settings)
     if timeout_s:
         # asv's own `--attribute timeout=` reaches only benchmarks that declare none.

@@ -123,12 +123,6 @@ def figures(change: ChangePoint) -> str:
     return f"{before} → {after}" + (f" {between}" if noisy else "")
 
 
-def times_first(change: ChangePoint) -> tuple[bool, bool, float, str]:
-    """The order of an event's changes: by what a user waits for, then by size; quotients last."""
-    role = change_role(change)
-    return role is not Role.TIME, role in (Role.DERIVED, Role.DTYPE), -_size(change.effect), change.key.label
-
-
 def moved(change: ChangePoint) -> str:
     """By how much a series moved, or that it runs no more."""
     return "runs no more" if change.fails else units.format_change(change.effect)

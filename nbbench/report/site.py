@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from nbbench import __version__, units
+from nbbench import units
 from nbbench.captured import Folder
 from nbbench.history.telemetry import Canaries, Disturbed
 from nbbench.ledger import Ledger
-from nbbench.metrics import Better, change_metric
+from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Event, EvidenceRecord, Flag, NotJudged, Series, to_plain
 from nbbench.report import events
 from nbbench.report.blocks import Block, Title
@@ -26,12 +26,12 @@ from nbbench.report.causes import evidence_sentences
 from nbbench.report.html import as_html
 from nbbench.report.not_judged import not_judged_counts, plain_not_judged
 from nbbench.report.site_branch import standing_table
-from nbbench.report.site_noise import kernel_times, noise_blocks
+from nbbench.report.site_noise import kernel_times, noise_document
 from nbbench.report.site_series import SeriesIndex
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, day, minute, plural
 
-_NOT_JUDGED, _FIGURES = 400, 60
+_NOT_JUDGED = 400
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,15 @@ class SiteFacts:
     folders: Sequence[tuple[Folder, str]] = ()
     asv: bool = False
 
-    @property
-    def headline(self) -> str:
-        """The verdict in one line."""
-        return events.headline(self.flags, self.not_judged, self.generated_at, nothing=self.nothing)
-
 
 class Site:
     """A site in the making: `documents` first, then `page`."""
 
     def __init__(self, facts: SiteFacts) -> None:
-        """Put the events in reading order."""
         self.facts = replace(facts, flags=events.in_reading_order(facts.flags, facts.generated_at))
+        self._headline = events.headline(
+            facts.flags, facts.not_judged, facts.generated_at, nothing=facts.nothing
+        )
         self._places = {commit.hash: place for place, commit in enumerate(facts.commits)}
         self._index = SeriesIndex(self.facts.flags, self._places, facts)
 
@@ -88,10 +85,10 @@ class Site:
         trees = {one.tree: facts.ledgers[one.tree] for one in facts.commits if one.tree in facts.ledgers}
         for number, ledgers in enumerate(trees.values()):
             yield f"commit/{number}", commit_document(ledgers)
-        noise = blocks_document(noise_blocks(index.scatter, index.results, facts.calibrations))
-        yield "noise", {"blocks": noise, "kernels": kernel_times(facts.canaries)}
+        noise = {"machines": noise_document(index.scatter, index.results), "calibrations": facts.calibrations}
+        yield "noise", noise | {"kernels": kernel_times(facts.canaries)}
         yield "plan", blocks_document(facts.plan)
-        yield "evidence", [_folder(folder, address) for folder, address in facts.folders]
+        yield "evidence", [to_plain(folder) | {"address": address} for folder, address in facts.folders]
         yield "start", self._start({tree: number for number, tree in enumerate(trees)})
 
     def page(self) -> str:
@@ -110,7 +107,7 @@ class Site:
         stamp = minute(facts.generated_at) if facts.generated_at else ""
         return as_html(
             blocks,
-            title=f"{facts.headline} {facts.title}",
+            title=f"{self._headline} {facts.title}",
             eyebrow=" · ".join(filter(None, (facts.title, facts.source, stamp))),
             template="site.html.j2",
         )
@@ -122,12 +119,8 @@ class Site:
             for c in facts.commits
         ]
         return {
-            "version": __version__,
             "title": facts.title,
-            "source": facts.source,
-            "generated": minute(facts.generated_at) if facts.generated_at else "",
-            "headline": facts.headline,
-            "open": sum(events.is_open(flag, facts.generated_at) for flag in facts.flags),
+            "headline": self._headline,
             "nothing": facts.nothing,
             "machines": events.event_machines(facts.flags),
             "asv": facts.asv,
@@ -158,7 +151,7 @@ class Site:
     def _event(self, flag: Flag) -> dict[str, Any]:
         event, known = flag.event, self.facts.trees
         shown = event.hi_commit in known if known is not None else True
-        changes = sorted(event.changes, key=events.times_first)
+        changes = sorted(event.changes, key=_times_first)
         return {
             "sentence": _sentence(event),
             "evidence": evidence_sentences(event.evidence),
@@ -185,6 +178,11 @@ class Site:
         )
 
 
+def _times_first(change: ChangePoint) -> tuple[bool, bool, float, str]:
+    role = change_role(change)  # a user waits for time; quotients come last
+    return role is not Role.TIME, role is Role.DERIVED, -abs(change.effect), change.key.label
+
+
 def _sentence(event: Event) -> str:
     """What happened, where and why, for a headline."""
     became = {"regression": "became worse", "improvement": "became better"}.get(event.direction, "changed")
@@ -195,25 +193,9 @@ def _sentence(event: Event) -> str:
 
 def _lines(record: EvidenceRecord) -> list[dict[str, Any]]:
     """The lines of the subject that an evidence names, with what they did before and after."""
-    unit = record.figures.get("metric") or "B/pixel"
-    workload = record.figures.get("workload", "")
-    return [
-        {
-            "where": line["where"],
-            "function": line.get("function", ""),
-            "what": " ".join(str(line[name]) for name in ("op", "dtype", "name") if line.get(name)),
-            "workload": workload,
-            "before": units.format_value(line["before"], unit),
-            "after": units.format_value(line["after"], unit),
-        }
-        for line in record.figures.get("lines", ())
-        if "before" in line and line["where"]
-    ]
-
-
-def _folder(folder: Folder, address: str) -> dict[str, Any]:
-    figures = [(f.name, f.workload, units.format_value(f.value, f.unit)) for f in folder.figures[:_FIGURES]]
-    return {**to_plain(replace(folder, figures=())), "figures": figures, "address": address}
+    figures = record.figures
+    about = {"workload": figures.get("workload", ""), "unit": figures.get("metric") or "B/pixel"}
+    return [line | about for line in figures.get("lines", ()) if "before" in line and line["where"]]
 
 
 def commit_document(ledgers: Mapping[str, Ledger]) -> dict[str, Any]:

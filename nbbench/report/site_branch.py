@@ -23,7 +23,6 @@ class BranchCurves:
     """The curves, of which the longest is kept for each workload, kind, phase and machine."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         self._found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
 
     def add(self, series: Series, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
@@ -44,7 +43,6 @@ class BranchCurves:
             "series": number,
             "unit": metric.unit,
             "lower": lower,
-            "exact": metric.exact,
             **{part: made[part] for part in ("at", "e", "v", "s", "ev", "lo", "hi", "n") if part in made},
         }
 

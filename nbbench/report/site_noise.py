@@ -9,43 +9,29 @@ from statistics import median
 from typing import Any
 
 from nbbench.history.telemetry import PROGRAMS, Canaries
-from nbbench.report.blocks import Block, Bullets, Table, Title
-from nbbench.verdicts import SeriesNoise
 
 _CHANCE = 3.0  # standard deviations that a single difference must have before it is more than chance
 _LEVEL = 3  # commits of the shortest level
-_SHOWN = 60
 
 
-def noise_blocks(
-    scatter: Mapping[str, Sequence[tuple[str, float]]],
-    results: Mapping[str, Mapping[str, int]],
-    calibrations: Mapping[str, Mapping[str, SeriesNoise]],
-) -> list[Block]:
-    """For each machine what can be told apart there, then each calibration; a sentence where nothing is.
+def noise_document(
+    scatter: Mapping[str, Sequence[tuple[str, float]]], results: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    """For each machine what can be told apart there.
+
+    That is sentences, and each series with its scatter and the least change that levels of _LEVEL commits
+    show, the noisiest first.
 
     `scatter` is the share by which neighbouring values differ by chance, by machine and series; `results`
-    counts results and the disturbed ones among them; `calibrations` hold what the gate measured of equal
-    code, by the words that say where and when.
+    counts results and the disturbed ones among them.
     """
-    blocks: list[Block] = []
-    for machine, found in sorted(scatter.items()):
-        blocks += [Title(machine), Bullets(_resolves(found, results.get(machine, {})))]
-        rows = sorted(found, key=lambda one: -one[1])[:_SHOWN]
-        table = [(label, _percent(share), _percent(_least(share))) for label, share in rows]
-        heads = ("series, the noisiest first", "scatter", f"{_LEVEL} + {_LEVEL} commits show")
-        blocks.append(Table(heads, table, right=(1, 2), codes=(0,)))
-    for where, noises in calibrations.items():
-        rounds = [
-            (label, _percent(noise.sigma), _percent(noise.floor), str(noise.rounds))
-            for label, noise in sorted(noises.items(), key=lambda item: -item[1].floor)
-        ]
-        head = ("series", "scatter", "floor of the gate", "rounds")
-        blocks += [
-            Title(f"Equal code against itself: {where}"),
-            Table(head, rounds, right=(1, 2, 3), codes=(0,)),
-        ]
-    return blocks or ["No timed series is long enough to tell how far equal code scatters."]
+    return {
+        machine: {
+            "said": _resolves(found, results.get(machine, {})),
+            "series": [(label, share, _least(share)) for label, share in sorted(found, key=lambda s: -s[1])],
+        }
+        for machine, found in sorted(scatter.items())
+    }
 
 
 def _resolves(scatter: Sequence[tuple[str, float]], counts: Mapping[str, int]) -> list[str]:

@@ -133,7 +133,7 @@ class SeriesIndex:
         """A change point: event, first and last commit, both levels, how much, +1 where it is worse."""
         places = [self._places.get(commit, -1) for commit in (change.lo_commit, change.hi_commit)]
         way = 1 if change.worse else -1 if change.direction == "improvement" else 0
-        return event, *places, _short(change.before), _short(change.after), events.moved(change), way
+        return event, *places, change.before, change.after, events.moved(change), way
 
 
 def _shard(
@@ -156,8 +156,3 @@ def _packed(values: Iterable[float | None], power: int) -> list[int | None]:
     """Values in units of 10 to this power, whole; None for what is no figure, or too large for one."""
     scale = 10.0**-power
     return [round(v * scale) if v is not None and abs(v * scale) < _LARGEST else None for v in values]
-
-
-def _short(value: float) -> float | None:
-    """Six digits; None for what is no figure."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -134,7 +134,7 @@ def test_an_event_has_its_lines_its_hunks_and_its_commands() -> None:
     event = found[f"event/{number}"]
     assert event["sentence"].startswith("Warm run became worse at 000c0000: time +64.7 %")
     assert ("nanobrag_torch/utils/physics.py:9", "where float64") in [
-        (line["where"], line["what"]) for line in event["lines"]
+        (line["where"], f"{line['op']} {line['dtype']}") for line in event["lines"]
     ]
     assert [hunk["place"] for hunk in event["hunks"]] == ["sim.py:20-22"]
     assert event["commands"][0] == "nbbench explain E-12ab34cd"

@@ -17,7 +17,7 @@ nb.views.event = async ([id]) => {
     nb.el("h2", {}, `Why: ${one.cause}`),
     more.evidence.length ? nb.el("ul", {}, more.evidence.filter((text) => !more.lines.some(({ where }) => text.startsWith(where))).map((text) => nb.el("li", {}, text))) : nb.el("p", { class: "note" }, "No evidence is on record."),
     more.lines.length > 0 && [nb.el("h2", {}, "The lines that pay"),
-      nb.table(["line", "function", "what", "before", "after", "workload"], more.lines.map((line) => [line.where, line.function, line.what, line.before, line.after, line.workload]), { right: [3, 4], codes: [0, 1], most: 12, label: "Lines that pay" })],
+      nb.table(["line", "function", "what", "before", "after", "workload"], more.lines.map((line) => [line.where, line.function, [line.op, line.dtype, line.name].filter(Boolean).join(" "), nb.value(line.before, line.unit), nb.value(line.after, line.unit), line.workload]), { right: [3, 4], codes: [0, 1], most: 12, label: "Lines that pay" })],
     more.hunks.length > 0 && [nb.el("h2", {}, "The hunks that cause it"),
       nb.table(["hunk", "share"], more.hunks.map((hunk) => [hunk.place, hunk.share == null ? (more.hunks.length > 1 ? "together with the others" : "all of it") : `${Math.round(100 * hunk.share)} %`]), { right: [1], codes: [0], label: "Hunks" })],
     await workBeside(one, base, more.workloads),

@@ -61,7 +61,7 @@ nb.views.overview = async (parts, query) => {
   });
   const folded = (list, words) => list.length > 0 && nb.details(`${list.length} ${words}`, nb.eventTable(list, words));
   const noise = await nb.load("noise");
-  const machine = noise.blocks.filter((one) => one.kind === "Bullets").flatMap((one) => one.items.slice(0, 2));
+  const machine = Object.entries(noise.machines).flatMap(([name, { said }]) => said.slice(0, 2).map((text) => `${name}: ${text}`));
   return [
     nb.el("h1", { class: open.length ? "worse" : start.nothing || !start.events.length ? "" : "better" }, start.headline),
     nb.el("p", { class: "note" }, [start.counts, start.machines.length ? `times and memory of ${start.machines.join(", ")}` : ""].filter(Boolean).join("; ")),

@@ -15,9 +15,21 @@ nb.views.plan = async () => {
   return [nb.el("h1", {}, "Plan"), blocks.length ? nb.blocks(blocks) : nb.el("p", {}, "This project has no plan item: [tool.nbbench.plans] declares one.")];
 };
 
+const share = (x) => (x < 1 ? `${(100 * x).toFixed(1)} %` : `${(1 + x).toFixed(1)}×`);
+
 nb.views.noise = async () => {
-  const { blocks, kernels } = await nb.load("noise");
-  return [nb.el("h1", {}, "Noise: what can be told apart"), nb.blocks(blocks), Object.entries(kernels).map(kernelsOf)];
+  const { machines, kernels, calibrations } = await nb.load("noise");
+  const known = Object.entries(machines).map(([machine, { said, series }]) => [
+    nb.el("h2", {}, machine), nb.el("ul", {}, said.map((text) => nb.el("li", {}, text))),
+    nb.table(["series, the noisiest first", "scatter", "3 + 3 commits show"], series.map(([label, sigma, least]) => [label, share(sigma), share(least)]), { right: [1, 2], codes: [0], most: 20, label: `Scatter on ${machine}` }),
+  ]);
+  const gates = Object.entries(calibrations).map(([where, series]) => [
+    nb.el("h2", {}, `Equal code against itself: ${where}`),
+    nb.table(["series", "scatter", "floor of the gate", "rounds"], Object.entries(series).sort((a, b) => b[1].floor - a[1].floor)
+      .map(([label, { sigma, floor, rounds }]) => [label, share(sigma), share(floor), String(rounds)]), { right: [1, 2, 3], codes: [0], most: 20, label: "Noise of the gate" }),
+  ]);
+  const none = known.length ? null : nb.el("p", {}, "No timed series is long enough to tell how far equal code scatters.");
+  return [nb.el("h1", {}, "Noise: what can be told apart"), none, known, gates, Object.entries(kernels).map(kernelsOf)];
 };
 
 // The reference kernels over the time at which they ran: they never change, so only the machine moves them.
@@ -44,6 +56,6 @@ nb.views.evidence = async () => {
     nb.table(["folder", "verdict", "kind", "commit", "stamp", "machine", "state"], rows, { label: "Evidence folders" }),
     folders.filter((one) => one.figures.length).map((one) => nb.details(`${one.path}: ${one.figures.length} figures`,
       nb.el("p", {}, ["commands.txt", "env.txt", "sha256.txt"].map((name) => [nb.a(`${one.address}/${name}`, name), " "])),
-      nb.table(["figure", "of", "value"], one.figures, { right: [2], codes: [0], most: 30 }))),
+      nb.table(["figure", "of", "value"], one.figures.map(({ name, workload, value, unit }) => [name, workload, nb.value(value, unit)]), { right: [2], codes: [0], most: 30 }))),
   ];
 };
