@@ -53,6 +53,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject's own facts; see the comments of a profile.toml below subjects/.
 
+    `run_bench` is what `nbbench run` measures without --bench, by asv's names (empty: everything).
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
     `[tool.nbbench]`, `capture` says which workload a captured test of bandwidth runs.
@@ -62,6 +63,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preload: tuple[str, ...] = ()
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
+    run_bench: str = ""
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
@@ -73,7 +75,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     demo: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("gate_workloads", "usual_workloads", "range_workloads"):
+        for name in ("run_bench", "gate_workloads", "usual_workloads", "range_workloads"):
             check_pattern(name, getattr(self, name))
 
 
