@@ -75,11 +75,10 @@ def run(
         return _adaptive(app, span, bench, seconds(budget), limit)
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
-    from nbbench.measure.asv_run import measure_commits
-    from nbbench.measure.occasion import chosen_commits, look_back
+    from nbbench.measure.asv_run import chosen_commits, look_back, measure_commits
     from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
-    from nbbench.record.machines import machine_name
+    from nbbench.record.projects import machine_name
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
     from nbbench.subject.repository import open_subject

@@ -28,7 +28,7 @@ from nbbench.measure.process_env import (
     tree_environment,
 )
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_job import TIMEOUT_CODE
+from nbbench.measure.warm_server import TIMEOUT_CODE
 from nbbench.model import Commit
 from nbbench.probe.device import imported_by_runs
 from nbbench.probe.resources import Run

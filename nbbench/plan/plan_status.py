@@ -22,7 +22,7 @@ from nbbench.probe.device import CUDA_MARK
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.evidence_folder import evidence_folders
-from nbbench.record.machines import choose_machine, machine_name
+from nbbench.record.projects import choose_machine, machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.repository import Subject, describe
 

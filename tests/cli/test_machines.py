@@ -19,7 +19,7 @@ from nbbench.measure.process_env import installed_torch, require_gpu
 from nbbench.model import Commit
 from nbbench.probe import gpu
 from nbbench.probe.device import DEVICE_VARIABLE
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.subject.repository import list_commits, open_subject, register
 from nbbench.subject.subjects.nanobragg import demo
 

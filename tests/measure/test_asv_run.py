@@ -12,7 +12,7 @@ import pytest
 
 from nbbench.config import checkout_settings, load_settings
 from nbbench.errors import HostError
-from nbbench.measure import asv_run, occasion
+from nbbench.measure import asv_run
 from nbbench.model import Commit, ProcessRecord, Result, SeriesKey, Status
 from nbbench.report.run_view import spent_s
 from nbbench.subject.profile import load_profile
@@ -51,10 +51,10 @@ def test_what_other_benchmarks_did_is_no_part_of_the_occasion(
         for name in ("b.time_a", "b.time_c", "b.time_killed")
     ]
     store = SimpleNamespace(results=lambda commit: stored, process_records=lambda commit: records)
-    monkeypatch.setattr(occasion, "machine_name", lambda _: "m")
-    monkeypatch.setattr(occasion, "_of_this_place", lambda _, results, bench: results[:1])
+    monkeypatch.setattr(asv_run, "machine_name", lambda _: "m")
+    monkeypatch.setattr(asv_run, "_of_this_place", lambda _, results, bench: results[:1])
     commits = [Commit("a" * 40, "t", began, "s")]
-    found = occasion.look_back(load_settings(tmp_path), store, commits, ["time_a"], began)  # type: ignore[arg-type]
+    found = asv_run.look_back(load_settings(tmp_path), store, commits, ["time_a"], began)  # type: ignore[arg-type]
     assert [record.benchmark for record in found.records] == ["b.time_a", "b.time_killed"]
     assert found.tried
 

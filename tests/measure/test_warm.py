@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 
 from nbbench.errors import HostError
 from nbbench.measure import kernel, warm_client
-from nbbench.measure.warm_job import KILL_GRACE_S, TIMEOUT_CODE
+from nbbench.measure.warm_server import KILL_GRACE_S, TIMEOUT_CODE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux with pidfd_open")
 
