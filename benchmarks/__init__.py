@@ -2,8 +2,8 @@
 
 import os
 
-from nbbench.probe.resources import PINNED_ENVIRONMENT
+from nbbench.probe.resources import pinned_environment
 
 # Before anything imports torch: two of these are read at its import. A process that compiles says so.
 if os.environ.get("TORCHDYNAMO_DISABLE") != "0":
-    os.environ.update({**PINNED_ENVIRONMENT, "NANOBRAGG_DISABLE_COMPILE": "1"})
+    os.environ.update({**pinned_environment(os.environ), "NANOBRAGG_DISABLE_COMPILE": "1"})

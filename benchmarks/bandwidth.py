@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from nbbench.measure.recording import ledger_of, save
 from nbbench.probe.ceiling import measure_ceiling
+from nbbench.probe.device import device_clock
 from nbbench.probe.resources import pin_malloc
 
 from . import recording, subject
@@ -37,6 +38,7 @@ class Warm:
     repeat = (2, 5, 2.0)
     warmup_time = 0.05
     timeout = 120
+    timer = staticmethod(device_clock)
     _case: subject.Case | None = None
 
     def setup(self, size: int, dtype: str) -> None:

@@ -1,4 +1,7 @@
-"""Against the reference C program (PERF-PYTORCH-004: warm run ≤ 1.2 × C on a CPU)."""
+"""Against the reference C program (PERF-PYTORCH-004: warm run ≤ 1.2 × C on a CPU; AT-PERF-001, 002, 007).
+
+The program that `NB_C_BIN` names has to compute the same image, or there is no ratio.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,17 @@ from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
+import numpy as np
 import torch
 
-from nbbench.probe.resources import measure
+from nbbench.probe.resources import measure, usable_cores
 
-from . import subject
+from . import acceptance, subject
+from .recording import agreement
 from .workloads import C_SIZES
 
 REPEAT = 3
+CORRELATION, SUM_RATIO = 0.999, 5e-3  # the project's own guards on images
 
 
 class CRatio:
@@ -38,47 +44,84 @@ class CRatio:
 
     def setup(self, size: int) -> None:
         """Skip, with the reason, where NB_C_BIN does not name a program."""
-        binary = os.environ.get("NB_C_BIN", "")
-        if not binary:
-            raise NotImplementedError("NB_C_BIN does not name the reference binary")
-        if shutil.which(binary) is None:
-            raise NotImplementedError(f"NB_C_BIN={binary} is not an executable file")
+        _program()
         subject.prepare(malloc=False)
 
     def track_time_ratio(self, size: int) -> float:
         """Median warm run over the median run of the C program, its start-up included."""
-        binary, threads = str(shutil.which(os.environ["NB_C_BIN"])), torch.get_num_threads()
-        case = subject.bandwidth(size, "float32")
-        case.run()
-        _run_c(binary, size, threads)
-        pairs = [(measure(case.run, 1)[0].wall_s, _run_c(binary, size, threads)) for _ in range(REPEAT)]
-        ours, theirs = (median(side) for side in zip(*pairs, strict=True))
-        _keep(binary, size, threads)
-        return ours / theirs
+        return _ratio(subject.bandwidth(size, "float32"), _flags(size))
 
     track_time_ratio.unit = "ratio"  # type: ignore[attr-defined]
 
 
-def _keep(binary: str, size: int, threads: int) -> None:
+class Parallel:
+    """1024² with so many threads on both sides: AT-PERF-002's crystal, and AT-PERF-007's cubic one."""
+
+    params: ClassVar[list[list[object]]] = [["at-perf-002", "at-perf-007"], [1, 4, 8]]
+    param_names: ClassVar[list[str]] = ["case", "threads"]
+    version = "1"
+    timeout = 300
+
+    def setup(self, case: str, threads: int) -> None:
+        """Skip where there is no program, or there are fewer cores."""
+        _program()
+        if threads > usable_cores():
+            raise NotImplementedError(f"{threads} threads need as many cores; there are {usable_cores()}")
+        subject.prepare(malloc=False, threads=threads)
+
+    def track_time_ratio(self, case: str, threads: int) -> float:
+        """Median warm run over the median run of the C program, its start-up included."""
+        if case == "at-perf-002":
+            return _ratio(acceptance.parallel_case(), _flags(1024, cells=10, wavelength=1.0))
+        return _ratio(subject.bandwidth(1024, "float32"), _flags(1024))
+
+    track_time_ratio.unit = "ratio"  # type: ignore[attr-defined]
+
+
+def _program() -> str:
+    binary = os.environ.get("NB_C_BIN", "")
+    if not binary:
+        raise NotImplementedError("NB_C_BIN does not name the reference binary")
+    if (path := shutil.which(binary)) is None:
+        raise NotImplementedError(f"NB_C_BIN={binary} is not an executable file")
+    return path
+
+
+def _ratio(case: subject.Case, flags: list[str]) -> float:
+    binary, threads = _program(), torch.get_num_threads()
+    image = case.run()
+    _, theirs = _run_c(binary, flags, threads)
+    same = agreement(image, theirs.reshape(image.shape))
+    if not (same["correlation"] >= CORRELATION and abs(same["sum_ratio"] - 1) <= SUM_RATIO):
+        raise subject.SubjectBroken(f"the C program computes another image: {same}")
+    pairs = [(measure(case.run, 1)[0].wall_s, _run_c(binary, flags, threads)[0]) for _ in range(REPEAT)]
+    ours_s, theirs_s = (median(side) for side in zip(*pairs, strict=True))
+    _keep(binary, flags, threads, float(image.sum()), float(theirs.sum()))
+    return ours_s / theirs_s
+
+
+def _keep(binary: str, flags: list[str], threads: int, ours: float, theirs: float) -> None:
     """Say what was compared: telemetry keeps a line that begins so beside the figure."""
     digest = hashlib.sha256(Path(binary).read_bytes()).hexdigest()[:12]
-    flags = shlex.join(_flags(size))
-    print(f"nbbench: {threads} threads each; C: {Path(binary).name} sha256 {digest} {flags}", file=sys.stderr)
+    program = f"C: {Path(binary).name} sha256 {digest} {shlex.join(flags)}"
+    print(f"nbbench: {threads} threads each; sums {ours:.6g}, {theirs:.6g}; {program}", file=sys.stderr)
 
 
-def _flags(size: int) -> list[str]:
+def _flags(size: int, *, cells: int = 5, wavelength: float = 6.2) -> list[str]:
     """The AT-PERF-003 geometry."""
     return [
-        "-default_F", "100", "-lambda", "6.2", "-distance", "100", "-pixel", "0.1", "-detpixels", str(size),
-        "-cell", "100", "100", "100", "90", "90", "90", "-N", "5", "-oversample", "1", "-nonoise",
+        "-default_F", "100", "-lambda", str(wavelength), "-distance", "100", "-pixel", "0.1",
+        "-detpixels", str(size), "-cell", "100", "100", "100", "90", "90", "90", "-N", str(cells),
+        "-oversample", "1", "-nonoise",
     ]  # fmt: skip
 
 
-def _run_c(binary: str, size: int, threads: int) -> float:
-    """Seconds of one run of the reference binary."""
+def _run_c(binary: str, flags: list[str], threads: int) -> tuple[float, torch.Tensor]:
+    """Seconds of one run of the reference binary, and its image."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [binary, *_flags(size), "-floatfile", str(Path(folder) / "image.bin")]
+        path = Path(folder) / "image.bin"
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         start = time.perf_counter()
+        command = [binary, *flags, "-floatfile", str(path)]
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=240)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, torch.from_numpy(np.fromfile(path, dtype=np.float32))

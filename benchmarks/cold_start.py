@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from nbbench.probe.device import on_cuda
+
 from . import subject
 
 # The fresh interpreter knows neither the subject's path nor the pins' order of imports.
@@ -25,10 +27,14 @@ beam = BeamConfig(wavelength_A=6.2)
 screen = DetectorConfig(distance_mm=100.0, pixel_size_mm=0.1, spixels=512, fpixels=512, oversample=1,
                         detector_convention=DetectorConvention.MOSFLM)
 def construct():
-    made = Crystal(crystal, dtype=torch.float32)
-    return S.Simulator(crystal=made, detector=Detector(screen, dtype=torch.float32),
-                       crystal_config=crystal, beam_config=beam, dtype=torch.float32)
+    made = Crystal(crystal, dtype=torch.float32, **where)
+    return S.Simulator(crystal=made, detector=Detector(screen, dtype=torch.float32, **where),
+                       crystal_config=crystal, beam_config=beam, dtype=torch.float32, **where)
 """
+# The GPU is opened before construction is timed, and what is timed ends when the GPU has done it.
+_ON_CPU = "\nwhere = {}"
+_ON_CUDA = "\nwhere = {'device': 'cuda'}\ntorch.zeros(1, **where)\ntorch.cuda.synchronize()"
+_SETTLED = "\ntorch.cuda.synchronize()"
 # timeraw_ reads the result from stdout, so the silence must end with the timed statement.
 _LOUD = "\nsys.stdout = sys.__stdout__"
 
@@ -54,11 +60,19 @@ class ColdStart:
 
     def timeraw_construct(self) -> tuple[str, str]:
         """Seconds of constructing crystal, detector and simulator (pixel coordinates included)."""
-        return "construct()" + _LOUD, _path() + _BUILD
+        return _timed("construct()"), _path() + _build()
 
     def timeraw_first_run(self) -> tuple[str, str]:
         """Seconds of the first run after construction."""
-        return "simulator.run()" + _LOUD, _path() + _BUILD + "simulator = construct()"
+        return _timed("simulator.run()"), _path() + _build() + "\nsimulator = construct()"
+
+
+def _timed(statement: str) -> str:
+    return statement + (_SETTLED if on_cuda() else "") + _LOUD
+
+
+def _build() -> str:
+    return _BUILD + (_ON_CUDA if on_cuda() else _ON_CPU)
 
 
 def _path() -> str:

@@ -39,7 +39,7 @@ def tricubic(dtype_name: str, indices: list[Any], *, mixed: bool = False, outsid
     other = torch.float64 if dtype is torch.float32 else torch.float32
     kinds = (other if mixed else dtype, dtype, dtype)
     inputs = {
-        name: torch.tensor(values, dtype=kind)
+        name: torch.tensor(values, dtype=kind, **subject.where())
         for name, values, kind in zip("hkl", indices, kinds, strict=True)
     }
     crystal = subject.interpolating_crystal(dtype)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import torch
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from nbbench.ledger import Ledger
@@ -72,4 +73,24 @@ def timed(case: subject.Case, *, repeat: int = 3, budget_s: float = 3.0) -> Reco
         "wall_s": median(r.wall_s for r in runs),
         "system_s": median(r.system_s for r in runs),
         "minor_faults": median(r.minor_faults for r in runs),
+    }
+
+
+def agreement(image: torch.Tensor, reference: torch.Tensor) -> dict[str, float]:
+    """How alike two images are, computed in float64 on the processor.
+
+    `correlation` is Pearson's, `relative_error` the largest difference over the largest value of the
+    reference, `sum_ratio` the ratio of the sums. Equal images correlate with 1, constant ones too.
+    """
+    ours, theirs = (one.detach().to("cpu", torch.float64).reshape(-1) for one in (image, reference))
+    if ours.shape != theirs.shape:
+        raise ValueError(f"images of {ours.numel()} and {theirs.numel()} values cannot be compared")
+    x, y = ours - ours.mean(), theirs - theirs.mean()
+    norm = float(x.norm() * y.norm())
+    largest, total = float(theirs.abs().max()), float(theirs.sum())
+    error = float((ours - theirs).abs().max())
+    return {
+        "correlation": float(x @ y) / norm if norm else float(torch.equal(ours, theirs)),
+        "relative_error": error / largest if largest else error,
+        "sum_ratio": float(ours.sum()) / total if total else float(float(ours.sum()) == total),
     }

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from nbbench.measure.recording import Case, SubjectBroken, prepare, source_root
+from nbbench.probe.device import measured_device, on_cuda, settle
 
 __all__ = ["Case", "SubjectBroken", "prepare", "source_root"]  # with what is defined here
 
@@ -55,7 +56,7 @@ def _config(kind: str, required: dict[str, Any], optional: dict[str, Any] | None
         raise SubjectBroken(f"{kind} has no {', '.join(missing)} at this commit")
     if absent := sorted(set(optional or {}) - known):
         raise NotImplementedError(f"{kind} has no {', '.join(absent)} at this commit")
-    return cls(**required, **(optional or {}))
+    return cls(**{**required, **(optional or {})})
 
 
 def _call(function: Callable[..., Any], required: dict[str, Any], extra: dict[str, Any]) -> Any:
@@ -64,9 +65,17 @@ def _call(function: Callable[..., Any], required: dict[str, Any], extra: dict[st
     return function(**required, **{k: v for k, v in extra.items() if k in known})
 
 
+def where() -> dict[str, str]:
+    """What puts a tensor, or a part of the subject, on the measured device; nothing for the processor."""
+    return {"device": measured_device()} if on_cuda() else {}
+
+
 def _guarded(function: Callable[[], Any]) -> Any:
+    """What a call of the subject returns once the device has done it: an error of the device is met here."""
     try:
-        return function()
+        result = function()
+        settle()
+        return result
     except (NotImplementedError, SubjectBroken, AssertionError):
         raise
     except Exception as error:
@@ -83,7 +92,7 @@ def build_crystal(dtype: torch.dtype, *, crystal: dict[str, Any] | None = None, 
         crystal,
     )
     cls = load("models.crystal").Crystal
-    return _call(cls, {"config": config}, {"beam_config": beam, "dtype": dtype})
+    return _call(cls, {"config": config}, {"beam_config": beam, "dtype": dtype, **where()})
 
 
 def build_simulator(
@@ -115,11 +124,13 @@ def build_simulator(
             },
             {"oversample": 1, **(detector or {})},
         )
-        screen = _call(load("models.detector").Detector, {"config": detector_config}, {"dtype": dtype})
+        screen = _call(
+            load("models.detector").Detector, {"config": detector_config}, {"dtype": dtype, **where()}
+        )
         return _call(
             load("simulator").Simulator,
             {"crystal": made, "detector": screen},
-            {"crystal_config": made.config, "beam_config": beam_config, "dtype": dtype},
+            {"crystal_config": made.config, "beam_config": beam_config, "dtype": dtype, **where()},
         )
 
     return _guarded(build)
@@ -149,7 +160,7 @@ def interpolating_crystal(dtype: torch.dtype) -> Any:
     crystal = _guarded(lambda: build_crystal(dtype))
     if not hasattr(crystal, "_tricubic_interpolation"):
         raise NotImplementedError("this commit has no Crystal._tricubic_interpolation")
-    axis = torch.arange(-GRID, GRID + 1, dtype=dtype)
+    axis = torch.arange(-GRID, GRID + 1, dtype=dtype, **where())
     crystal.hkl_data = table_value(axis[:, None, None], axis[None, :, None], axis[None, None, :])
     ends = {f"{letter}_{end}": sign * GRID for letter in "hkl" for end, sign in (("min", -1), ("max", 1))}
     crystal.hkl_metadata = ends | {f"{letter}_range": 2 * GRID for letter in "hkl"}
@@ -167,7 +178,7 @@ def tricubic(points: int, dtype_name: str) -> Case:
     dtype = parse_dtype(dtype_name)
     crystal = interpolating_crystal(dtype)
     # Inside the grid with its margin of two: one point outside would switch interpolation off.
-    step = torch.arange(points, dtype=dtype)
+    step = torch.arange(points, dtype=dtype, **where())
     h, k, l = (torch.remainder(step * stride, 5.5) - 2.75 for stride in (0.37, 0.73, 1.19))  # noqa: E741
 
     def run() -> torch.Tensor:
@@ -191,7 +202,8 @@ def source_generator(rows: int, columns: int, dtype: torch.dtype) -> Callable[[]
     grids = [_sampling(module, rows), _sampling(module, columns), _sampling(module, 1)]
     required = dict(zip(("hdiv_params", "vdiv_params", "disp_params"), grids, strict=True))
     required |= {"central_wavelength_m": 6.2e-10}
-    return lambda: _guarded(lambda: _call(generate, required, {"round_div": False, "dtype": dtype}))
+    extra = {"round_div": False, "dtype": dtype, **where()}
+    return lambda: _guarded(lambda: _call(generate, required, extra))
 
 
 def sources(rows: int, columns: int) -> Case:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from nbbench.measure.recording import ledger_of, save
+from nbbench.probe.device import device_clock
 from nbbench.probe.resources import measure
 
 from . import recording, subject, workloads
@@ -59,6 +60,7 @@ class _Timed:
     repeat = (2, 5, 1.0)
     warmup_time = 0.05
     timeout = 120
+    timer = staticmethod(device_clock)
     _case: subject.Case | None = None
 
     def build(self, *params: Any) -> subject.Case:

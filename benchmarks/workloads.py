@@ -22,6 +22,11 @@ KNOBS = {
     "absorption": [1, 4],
 }
 
+AGREEING = [  # whose images the GPU's are held against
+    *("bandwidth-512-float32", "bandwidth-512-float64", "bandwidth-1024-float32", "tricubic-1000-float32"),
+    *("multi_source-3", "oversample-2", "phi_steps-4", "mosaic_domains-4", "absorption-4"),
+]
+GAIN = "bandwidth-1024-float32"  # AT-PERF-005's
 COMPILED = ["bandwidth-512-float32", "sources-3969"]  # timed under torch.compile where that is asked for
 
 BANDWIDTH = tuple(Workload.of("bandwidth", n * n, size=n, dtype=d) for n in SIZES for d in DTYPES)
@@ -43,18 +48,26 @@ SCALES = (
 )
 
 BENCHMARKS = (
+    Declared("acceptance.Run", families=("bandwidth",)),
+    Declared("acceptance.Memory", Phase.MEMORY),
+    Declared("acceptance"),
     Declared("bandwidth", families=("bandwidth",)),
     Declared("bandwidth.PeakMemory", Phase.MEMORY, ("bandwidth",)),
     Declared("bandwidth.Traffic.track_peak_live_bytes", Phase.MEMORY, ("bandwidth",)),
     Declared("bandwidth.Baseline", Phase.MEMORY),
     Declared("bandwidth.Ceiling"),
     Declared("c_ratio", families=("bandwidth",), fixed=(("dtype", "float32"),)),
+    Declared("c_ratio.Parallel"),
     Declared("cold_start.ColdStart.timeraw_import", Phase.IMPORT),
     Declared("cold_start.ColdStart.timeraw_import_all", Phase.IMPORT),
     Declared("cold_start.ColdStart.timeraw_construct", Phase.CONSTRUCT),
     Declared("cold_start.ColdStart.timeraw_first_run", Phase.FIRST),
+    Declared("compiled.Gain", Phase.COMPILED, named_by="workload"),
     Declared("compiled.Compile.track_compile_time", Phase.COMPILE, named_by="workload"),
     Declared("compiled.Compile.track_first_run", Phase.COMPILED, named_by="workload"),
+    Declared("cuda", families=("bandwidth",)),
+    Declared("cuda.Facts.track_peak_allocated", Phase.MEMORY, ("bandwidth",)),
+    Declared("cuda.Agreement", named_by="workload"),
     Declared("vectorisation.Tricubic", families=("tricubic",)),
     Declared("vectorisation.DtypeRatio", families=("tricubic",)),
     Declared("vectorisation.Sources", families=("sources",)),

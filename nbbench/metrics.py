@@ -119,6 +119,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "B (exact)": (Better.LOWER, True, Role.MEMORY, _LEAST_NOISY),
     **dict.fromkeys(map(str, HostMetric), (Better.LOWER, True, Role.HOST, _LEAST_NOISY)),
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
+    "correlation": (Better.HIGHER, True, Role.DERIVED, _LEAST_NOISY),  # of images: no load moves it
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),

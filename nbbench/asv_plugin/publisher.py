@@ -1,4 +1,4 @@
-"""Adds nbbench's offline page of flagged regressions to `asv publish`, and tells asv what growth means."""
+"""Puts nbbench's site in front of asv's own pages in `asv publish`, and tells asv what growth means."""
 
 from __future__ import annotations
 
@@ -15,36 +15,33 @@ from nbbench.errors import NbbenchError
 from nbbench.metrics import Better, metric_of
 from nbbench.model import SeriesKey
 
-_MARK = "<!-- nbbench -->"
 
-
-class RegressionsPage(OutputPublisher):  # type: ignore[misc]
-    """Writes the page below html_dir and links to it from asv's index.
+class OwnSite(OutputPublisher):  # type: ignore[misc]
+    """Writes the site below html_dir; asv's own index moves aside, where the site leads to it.
 
     It comes before asv's list of regressions, for which every growth is one: series in which it is not
     (rates, ceilings, what nobody declared) are left out of that list and of its feed.
     """
 
     name = "nbbench"
-    button_label = "Flagged regressions"
-    description = "Regressions with causes, flagged by nbbench"
+    button_label = "Verdicts"
+    description = "What changed and why, by nbbench"
     order = 2  # asv's list has 3
 
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
-        """Write the page; trouble with the database must not spoil asv's own pages."""
-        from nbbench.cli.publish import PAGE, page_text, write_page
+        """Write the site; trouble with the database must not spoil asv's own pages."""
+        from nbbench.cli.publish import ASV_PAGE, PAGE, write_site
 
         html = Path(conf.html_dir).resolve()
         try:
             settings = load_settings(Path.cwd())
             leave_out(conf, benchmarks, settings.directions)
-            text = page_text(settings)
-        except NbbenchError as error:
-            log.warning(f"nbbench: no page of regressions: {error}")
+            write_site(settings, html)
+        except (NbbenchError, OSError) as error:
+            log.warning(f"nbbench: no site: {error}")
             return
-        write_page(html / PAGE, text)
-        link_from_index(html / "index.html", PAGE)
+        link_from_index(html / ASV_PAGE, PAGE)
         land_from_error(html / "error.html", PAGE)
 
 
@@ -59,15 +56,13 @@ def leave_out(conf: Any, benchmarks: Any, declared: Mapping[str, Better]) -> Non
 
 
 def link_from_index(index: Path, page: str) -> None:
-    """Put a link to `page` into asv's index.html, whose own navigation is fixed in its JavaScript."""
+    """Put a link to `page` into asv's own page, whose navigation is fixed in its JavaScript."""
     if not index.is_file():
         return
     text = index.read_text(encoding="utf-8")
-    if _MARK in text:
-        return
     link = (
-        f'{_MARK}<a href="{page}" style="position:fixed;right:1em;bottom:1em;z-index:1000;padding:.4em .8em;'
-        'background:#a33;color:#fff;border-radius:4px;text-decoration:none">flagged regressions</a>'
+        f'<a href="{page}" style="position:fixed;right:1em;bottom:1em;z-index:1000;padding:.4em .8em;'
+        'background:#a33;color:#fff;border-radius:4px;text-decoration:none">verdicts, all offline</a>'
     )
     index.write_text(text.replace("</body>", f"{link}</body>", 1), encoding="utf-8")
 

@@ -21,7 +21,7 @@ from nbbench.disturbance import busy_load
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.measure.machine import load_now, machine_facts
 from nbbench.record.atomic import write_text
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.record.redact import (
     influences,
     redact_argv,

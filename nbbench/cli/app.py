@@ -19,6 +19,7 @@ from nbbench.cli.signals import interrupt_code
 from nbbench.cli.streams import drop, put, suppressed, terminal
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
+from nbbench.probe.device import DEVICE_VARIABLE
 
 if TYPE_CHECKING:
     from nbbench.report.blocks import Block
@@ -57,7 +58,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write a run as an evidence folder in the STAMP layout.",
     "compare-evidence": "Show two evidence folders side by side.",
     "plan": "Show a plan item's criteria with the newest measured values.",
-    "publish": "Write asv's HTML and the page of regressions.",
+    "publish": "Write the site: it opens from disk, without a network.",
     "db": "Look after the regression database.",
 }
 
@@ -89,7 +90,12 @@ class App:
         return self._settings
 
     def override(self, **values: Any) -> None:
-        """Settings given by a command's own flags; None means not given."""
+        """Settings given by a command's own flags; None means not given.
+
+        A device is no setting of the project: all processes that the command starts are to know it.
+        """
+        if (device := values.pop("device", None)) is not None:
+            os.environ[DEVICE_VARIABLE] = device
         self.overrides |= {name: value for name, value in values.items() if value is not None}
         self._settings = None
 

@@ -64,7 +64,7 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
         ),
         ("import, detect and flag", lambda: flags.extend(_detect(inner))),
         ("export one evidence folder in the STAMP layout", lambda: _call(inner, "export")),
-        ("publish HTML (asv's graphs and the page of regressions)", lambda: _call(inner, "publish")),
+        ("publish the site (asv's own pages beside it)", lambda: _call(inner, "publish")),
         ("gate the tip against the commit before it", lambda: _call(inner, "gate", **_GATE)),
         ("capture the mapped performance test under guard", lambda: _capture(inner)),
         ("hold the plan's criteria against what was measured", lambda: _call(inner, "plan", plan_id=item)),
@@ -151,7 +151,7 @@ def _closing(app: App, root: Path, elapsed_s: float) -> None:
     lines = [
         f"\ndone in {elapsed_s:.0f} s. Written:",
         f"  {shown}/results/            what asv measured, with telemetry, ledgers and the database",
-        f"  {shown}/html/nbbench-regressions.html   open it in a browser (works offline)",
+        f"  {shown}/html/index.html     open it in a browser (works offline)",
         *(f"  {shown}/{folder}/   evidence folder" for folder in reports[-2:]),
         "\nnext, on your own clone:",
         f"  {call} subject use PATH && {call} commits && {call} run --limit 20 --bench bandwidth",

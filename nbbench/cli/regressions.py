@@ -66,7 +66,7 @@ def regressions(
         nothing=nothing,
         now=now,
         trees=trees,
-        section=(lambda _: []) if brief else None,
+        brief=brief,
     )
     payload = {
         "count": len(shown),

@@ -22,7 +22,7 @@ def roofline(app: App, commit: str | None, bench: str, html: str | None, markdow
     call tiny operations are told apart. Everything is measured in one session of warm processes,
     with malloc pinned.
     """
-    from nbbench.record.machines import machine_name
+    from nbbench.record.projects import machine_name
     from nbbench.report.audits import roofline_blocks, roofline_payload
     from nbbench.subject.repository import measurable, open_subject
     from nbbench.work.audits import measure_roofline

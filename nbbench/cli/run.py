@@ -20,6 +20,11 @@ NOTHING_RAN = "nothing ran: all of it was measured already (--again measures aga
 @click.option("--bench", multiple=True, metavar="REGEX", help="Only benchmarks whose name matches.")
 @click.option("--commits", "named", metavar="HASH,…", help="Measure just these commits.")
 @click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    help="What computes (default: NBBENCH_DEVICE, else cpu). A GPU's results are of a machine of their own.",
+)
 @click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
 @click.option(
     "--adaptive", is_flag=True, help="Choose commits by what was found: coarse first, then changes."
@@ -40,6 +45,7 @@ def run(
     bench: tuple[str, ...],
     named: str | None,
     machine: str | None,
+    device: str | None,
     again: bool,
     adaptive: bool,
     budget: str | None,
@@ -59,7 +65,7 @@ def run(
     bisected, until each change is located to one commit (exit 0) or the budget is spent with
     suspicions left (exit 4).
     """
-    app.override(machine=machine)
+    app.override(machine=machine, device=device)
     for text in bench:
         pattern(text)  # refused now, not by asv when it comes to it
     if adaptive:
@@ -69,15 +75,15 @@ def run(
         return _adaptive(app, span, bench, seconds(budget), limit)
     if budget is not None:
         raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
-    from nbbench.measure.asv_run import measure_commits
-    from nbbench.measure.occasion import chosen_commits, look_back
-    from nbbench.measure.process_env import measuring
+    from nbbench.measure.asv_run import chosen_commits, look_back, measure_commits
+    from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
-    from nbbench.record.machines import machine_name
+    from nbbench.record.projects import machine_name
     from nbbench.record.refresh import import_all, open_store
     from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
     from nbbench.subject.repository import open_subject
 
+    server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
     with measuring(app.settings.state_dir), open_store(app.settings) as store:

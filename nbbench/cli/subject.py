@@ -1,4 +1,4 @@
-"""`nbbench subject demo|use|show`."""
+"""`nbbench subject demo|use|show|c-reference`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nbbench.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from nbbench.config import Settings
+    from nbbench.measure.reference import ReferenceProgram
     from nbbench.subject.repository import Subject
 
 
@@ -82,6 +83,37 @@ def show(app: App) -> None:
     from nbbench.subject.repository import open_subject
 
     _describe(app, open_subject(app.settings))
+
+
+@subject.group("c-reference")
+def c_reference() -> None:
+    """The program that criteria compare with, such as a C original; runs find it by themselves."""
+
+
+@c_reference.command()
+@click.argument("commit", required=False)
+@click.pass_obj
+def build(app: App, commit: str | None) -> None:
+    """Compile it from COMMIT's own source (default: the branch's newest) into the state folder."""
+    from nbbench.measure.reference import build_reference
+
+    _tell_reference(app, build_reference(app.settings, commit or ""))
+
+
+@c_reference.command("use")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.pass_obj
+def use_program(app: App, path: Path) -> None:
+    """Compare with the program at PATH, which was built elsewhere."""
+    from nbbench.measure.reference import use_reference
+
+    _tell_reference(app, use_reference(app.settings, path))
+
+
+def _tell_reference(app: App, program: ReferenceProgram) -> None:
+    made = f"\nbuilt     {program.commit[:8]} by {program.compiler}, {' '.join(program.flags)}"
+    text = f"program   {program.path}\nsha256    {program.sha256}{made if program.commit else ''}"
+    app.emit("c-reference", program, text)
 
 
 def _describe(app: App, registered: Subject) -> None:

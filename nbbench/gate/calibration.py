@@ -26,7 +26,7 @@ from nbbench.measure.process_env import measuring, torch_version
 from nbbench.model import Commit, EvidenceRecord, to_plain
 from nbbench.probe.resources import usable_threads
 from nbbench.record.atomic import ensure_writable, write_text
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.stats.noise import mad_sigma
 from nbbench.stats.paired import noise_floor
 from nbbench.verdicts import SeriesNoise

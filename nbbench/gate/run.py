@@ -36,7 +36,7 @@ from nbbench.model import (
 )
 from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.record.refresh import open_store
 from nbbench.subject.hunks import only_words_changed
 from nbbench.subject.profile import load_profile

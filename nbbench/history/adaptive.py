@@ -22,7 +22,7 @@ from nbbench.measure.ledgers import commit_ledgers, known_ledgers, workload_name
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Status
 from nbbench.record import Store
-from nbbench.record.machines import machine_name
+from nbbench.record.projects import machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.profile import load_profile
 from nbbench.words import Say

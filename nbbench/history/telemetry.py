@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from nbbench.disturbance import disturbance_of, typical_kept_waiting
 from nbbench.model import ProcessRecord, SeriesKey
 
+SLOWED = ("hardware slowdown", "thermal, by software", "thermal, by hardware", "power brake")
+
 if TYPE_CHECKING:  # numpy, which reading telemetry does without
     import numpy as np
     from numpy.typing import NDArray
@@ -39,7 +41,8 @@ def by_result(records: Iterable[ProcessRecord]) -> dict[ResultPlace, list[Proces
 
 
 def disturbed_results(records: Iterable[ProcessRecord]) -> Disturbed:
-    """Results whose typical process waited longer than `disturbance.WAITED_SHARE` of its time.
+    """Results whose typical process waited longer than `disturbance.WAITED_SHARE` of its time, or after which
+    the GPU was throttled in most processes.
 
     Processes without a run-queue delay (other systems than Linux) say nothing.
     """
@@ -47,7 +50,16 @@ def disturbed_results(records: Iterable[ProcessRecord]) -> Disturbed:
         place
         for place, ones in by_result(records).items()
         if typical_kept_waiting(filter(None, map(disturbance_of, ones)))
+        or 2 * sum(map(_throttled, ones)) > len(ones)
     )
+
+
+def _throttled(record: ProcessRecord) -> bool:
+    """Whether heat or a fault slowed the GPU down right after the benchmark; a power cap is everyday work."""
+    said = dict(record.extra).get("gpu")
+    reasons = said.get("throttle") if isinstance(said, Mapping) else None
+    after = reasons[-1] if isinstance(reasons, list | tuple) and reasons else ()
+    return isinstance(after, list | tuple) and any(str(reason) in SLOWED for reason in after)
 
 
 def is_left_out(disturbed: Disturbed, key: SeriesKey, commit: str) -> bool:

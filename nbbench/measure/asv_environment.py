@@ -32,6 +32,7 @@ from nbbench.measure import warm_client as warm
 from nbbench.measure.machine import UNKNOWN_FACT, Host
 from nbbench.measure.process_env import export_workloads, installed_torch, tree_environment
 from nbbench.model import ProcessRecord
+from nbbench.probe.device import imported_by_runs, on_cuda
 from nbbench.probe.resources import last_level_cache_bytes, usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
@@ -187,7 +188,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
                 self._server = warm.WarmServer(environment=environment)
             except HostError as error:
                 raise util.UserError(str(error)) from error
-        preload = list(load_profile(self._settings).preload)
+        preload = [*load_profile(self._settings).preload, *imported_by_runs()]
         self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
             log.debug(self._server.suite_output)
@@ -237,6 +238,8 @@ def _taken_out(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "run_delay_s", facts.pop("run_delay_s")
     if canary := facts.pop("canary", None):
         yield "canary", canary  # seconds of each program, before and after
+    if gpu := facts.pop("gpu", None):
+        yield "gpu", gpu  # its state before and after
 
 
 @functools.cache
@@ -251,6 +254,7 @@ def _setup() -> tuple[tuple[str, Any], ...]:
         ("cpu", Host().cpu_model() or UNKNOWN_FACT),
         ("nbbench", __version__),
         ("cache_bytes", last_level_cache_bytes()),
+        *((("device", "cuda"),) if on_cuda() else ()),
     )
 
 

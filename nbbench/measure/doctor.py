@@ -26,6 +26,7 @@ from nbbench.disturbance import OTHERS_CORES, STEAL_SHARE
 from nbbench.errors import NbbenchError
 from nbbench.measure import kernel
 from nbbench.measure.machine import GOVERNOR, Host, torch_versions
+from nbbench.measure.reference import reference_environment
 from nbbench.probe.resources import usable_cores, usable_threads
 from nbbench.subject.git import git_text
 from nbbench.subject.profile import load_profile
@@ -89,7 +90,7 @@ def run_checks(
         _subject(settings),
         *(_folder(path) for path in (settings.results_dir, settings.state_dir)),
         *(rule.check() for rule in _machine_rules(settings, host or Host(), sample_s)),
-        *(_program(name, environ.get(name, "")) for name in load_profile(settings).programs),
+        *_reference(settings, environ),
     ]
 
 
@@ -185,15 +186,19 @@ def _folder(path: Path) -> DoctorCheck:
     return DoctorCheck(name, Level.OK, finding)
 
 
-def _program(name: str, path: str) -> DoctorCheck:
-    """Criteria against another program, which the variable `name` names, can only be judged with it."""
-    if not path:
+def _reference(settings: Settings, environ: Mapping[str, str]) -> list[DoctorCheck]:
+    """Criteria against another program can only be judged with it."""
+    if (asked := load_profile(settings).reference) is None:
+        return []
+    name, named = asked.variable, {**environ, **reference_environment(settings, environ)}
+    if not (path := named.get(asked.variable, "")):
         finding = "not set: criteria against this program stay open"
-        return DoctorCheck(name, Level.WARN, finding, f"export {name}=PATH")
+        remedy = f"nbbench subject c-reference build, or export {name}=PATH"
+        return [DoctorCheck(name, Level.WARN, finding, remedy)]
     if not (Path(path).is_file() and os.access(path, os.X_OK)):
         finding = f"{path} is not an executable file"
-        return DoctorCheck(name, Level.FAIL, finding, f"correct {name}, or unset it")
-    return DoctorCheck(name, Level.OK, path)
+        return [DoctorCheck(name, Level.FAIL, finding, f"correct {name}, or unset it")]
+    return [DoctorCheck(name, Level.OK, path)]
 
 
 def sample_others(seconds: float) -> tuple[float, float]:

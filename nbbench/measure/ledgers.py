@@ -18,6 +18,7 @@ from nbbench.measure import warm_client
 from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
 from nbbench.measure.warm_runs import Invocation, Servers, invoke_all, warm_server
 from nbbench.model import Commit
+from nbbench.probe.device import imported_by_runs
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
 from nbbench.record.side_files import kept_ledgers, kept_torch, lacking, ledger_path
@@ -75,7 +76,7 @@ def open_folder(
 ) -> None:
     """Have the server hold the suite of the extracted tree that the environment names."""
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
-    preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
+    preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo", *imported_by_runs()]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
 

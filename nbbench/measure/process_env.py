@@ -16,7 +16,8 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import HostError
-from nbbench.probe.resources import COMPILE_SWITCH, PINNED_ENVIRONMENT
+from nbbench.probe.device import marked, on_cuda
+from nbbench.probe.resources import COMPILE_SWITCH, pinned_environment
 from nbbench.record.atomic import write_text
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
@@ -35,9 +36,16 @@ _COMPILING = {
 }
 
 
-@cache
 def installed_torch() -> str:
-    """The installed torch's version without its build tag and without importing it; '' for none."""
+    """The installed torch's version without its build tag and without importing it; '' for none.
+
+    Where a GPU is measured it has a mark: ledgers, environments and series of the two devices never mix.
+    """
+    return marked(_unmarked_torch())
+
+
+@cache
+def _unmarked_torch() -> str:
     from importlib import metadata  # a fifth of a command that finds nothing new
 
     try:
@@ -68,8 +76,14 @@ def asv_process_environment(settings: Settings) -> dict[str, str]:
 
 
 def server_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a warm server starts in: `base` (default: this process's environment) with the pinned flags."""
-    return {**(os.environ if base is None else base), **PINNED_ENVIRONMENT}
+    """What a warm server starts in: `base` (default: this process's environment) with the pinned flags.
+
+    Raises HostError where a GPU is to be measured and none can be found.
+    """
+    environ = os.environ if base is None else base
+    if on_cuda(environ):
+        require_gpu()
+    return {**environ, **pinned_environment(environ)}
 
 
 def tree_environment(
@@ -86,9 +100,13 @@ def tree_environment(
     `tree` is the tree's id and `folder` where it lies ('' and None: none is extracted); ledgers go below
     `results_dir` (default: the settings'). asv names the commit by itself; elsewhere `commit` does.
     """
+    from nbbench.measure.reference import reference_environment  # git, which few processes need
+
     place = settings.results_dir if results_dir is None else results_dir
+    started = server_environment(base)
     return {
-        **server_environment(base),
+        **started,
+        **reference_environment(settings, started),
         **load_profile(settings).environment,
         "NBBENCH_TREE": str(folder / settings.import_root) if folder else "",
         "NBBENCH_TREE_ID": tree,
@@ -119,6 +137,16 @@ def require_compiler() -> None:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if not header.is_file():
         raise HostError(f"torch.compile needs {header}", hint="install the headers of Python (python3-dev)")
+
+
+@cache
+def require_gpu() -> None:
+    """Raise HostError where there is no GPU."""
+    from nbbench.probe.gpu import read_gpu
+
+    if why := read_gpu().get("unknown"):
+        hint = "--device cpu, or NBBENCH_DEVICE=cpu, measures the processor"
+        raise HostError(f"no GPU is found here ({why})", hint=hint)
 
 
 def export_workloads(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from nbbench.ledger import Roof
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_job import TIMEOUT_CODE
+from nbbench.measure.warm_server import TIMEOUT_CODE
 from nbbench.probe.resources import Run
 from nbbench.record.redact import redact_value
 from nbbench.words import last_line

@@ -3,8 +3,10 @@
 It runs in a fresh interpreter, so that neither asv nor what measuring does not need is imported. It speaks
 over an inherited pipe. Level one imports torch and the modules on its command line; each request to it forks
 a level-two server that imports one commit's source tree and the benchmark suite; each request to that one
-forks the process that measures (warm_job.py). No thread may run before a fork, and none of the servers ever
-computes, so a job starts in the state of a fresh process, minus the imports.
+forks the process that measures: a job. No thread may run before a fork, and none of the servers ever
+computes, so a job starts in the state of a fresh process, minus the imports. The watch over a job is in the
+server: time limit, output limit, the kernel's figures. When the job ends, all that it left behind is killed,
+whatever group or session that moved to: the server adopts what loses its parent.
 
 A server ends, and kills the job it waits for, when its client closes the pipe. The first one removes the
 client's scratch folder then, so that a killed client leaves none.
@@ -15,18 +17,24 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import json
+import math
 import os
+import resource
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from nbbench.measure import kernel
-from nbbench.measure.warm_job import run_job
+from nbbench.probe.forked import limit_copies
 
 FOLDER_VARIABLE = "NBBENCH_WARM_FOLDER"  # where the client names its scratch folder
 
@@ -106,3 +114,193 @@ def main() -> None:
         kernel.kill_children()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+KILL_GRACE_S = 2.0
+TIMEOUT_CODE = -256  # asv.util.TIMEOUT_RETCODE
+_MAX_OUTPUT_BYTES = 32 * 2**20
+
+
+def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int) -> None:
+    """Fork the job, watch it to its end, and send what became of it; the job inherits the descriptor."""
+    busy, steal = kernel.machine_times()
+    load = os.getloadavg()[0]
+    Path(request["output"]).write_bytes(b"")  # the output limit is watched from the first moment
+    started, start = time.time(), time.perf_counter()
+    beside, telling = Pipe(duplex=False)
+    server, pid = os.getpid(), os.fork()
+    if pid == 0:
+        beside.close()
+        line.close()
+        _become_job(request, descriptor, telling, server)
+    telling.close()
+    os.close(descriptor)
+    with contextlib.suppress(OSError):  # here as well: a signal may be due before the job has run
+        os.setpgid(pid, pid)
+    verdict = _watch(line, pid, request)
+    wall = time.perf_counter() - start
+    delay = kernel.run_delay(pid)
+    _, status, usage = os.wait4(pid, 0)
+    # Whatever the job left behind must not run beside the next one.
+    _signal(pid, signal.SIGKILL)
+    kernel.kill_children()
+    busy_after, steal_after = kernel.machine_times()
+    code = os.waitstatus_to_exitcode(status)
+    line.send(
+        {
+            "exit_code": TIMEOUT_CODE if verdict == "timeout" else code,
+            "verdict": verdict,
+            "started": started,
+            "wall_s": wall,
+            "user_s": usage.ru_utime,
+            "system_s": usage.ru_stime,
+            "minor_faults": usage.ru_minflt,
+            "major_faults": usage.ru_majflt,
+            "voluntary_switches": usage.ru_nvcsw,
+            "involuntary_switches": usage.ru_nivcsw,
+            "max_rss_bytes": usage.ru_maxrss * 1024,
+            "others_cpu_s": max(0.0, busy_after - busy - usage.ru_utime - usage.ru_stime),
+            "steal_s": max(0.0, steal_after - steal),
+            "run_delay_s": delay,
+            "load_before": load,
+            "canary": {},
+            "gpu": {},
+            **_received(beside),
+        }
+    )
+
+
+def _received(beside: Connection[Any, Any]) -> dict[str, Any]:
+    """What the job saw before and after its benchmark: `canary`, times of the reference kernels, and `gpu`,
+    its state; empty when it looked at nothing or ended before."""
+    with beside, contextlib.suppress(EOFError):
+        if beside.poll():
+            seen: dict[str, Any] = beside.recv()
+            return seen
+    return {}
+
+
+def _watch(line: Connection[Any, Any], pid: int, request: dict[str, Any]) -> str:
+    """Wait until the job ends (without reaping it): ended, timeout, flood or gone.
+
+    A job that somebody stopped is killed: its figures would hold the pause.
+    """
+    deadline = time.monotonic() + request["timeout"]
+    verdict, kill_at = "ended", math.inf
+    fd = os.pidfd_open(pid)
+    watched: list[Any] = [fd, line]
+    try:
+        while fd not in (ready := wait(watched, 0.5)):
+            now = time.monotonic()
+            if ready:  # the client is gone
+                verdict, kill_at, watched = "gone", now, [fd]
+            elif verdict == "ended" and os.path.getsize(request["output"]) > _MAX_OUTPUT_BYTES:
+                verdict, kill_at = "flood", now
+            elif verdict == "ended" and now > deadline:
+                verdict, kill_at = "timeout", now + KILL_GRACE_S
+                _signal(pid, signal.SIGTERM)
+            if now >= kill_at or (verdict == "ended" and kernel.is_stopped(pid)):
+                _signal(pid, signal.SIGKILL)
+        return verdict
+    finally:
+        os.close(fd)
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _become_job(request: dict[str, Any], descriptor: int, telling: Connection[Any, Any], server: int) -> None:
+    """The forked process: redirect, change folder, run asv's command, leave without cleanup."""
+    code = 1
+    try:
+        kernel.end_with_parent()
+        limit_copies()
+        if os.getppid() != server:  # it was killed before this line
+            os._exit(1)
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        out = os.open(request["output"], os.O_WRONLY | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.environ.clear()
+        os.environ.update(request["env"])
+        os.chdir(request["cwd"])
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if watches := _watches(request["argv"]):
+            _command_between(watches, request["argv"], telling)
+        else:
+            _command(request["argv"], descriptor)
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _is_timed(argv: list[str]) -> bool:
+    """Whether this is `run` of a benchmark that asv times, without its profiler."""
+    if argv[0] != "run" or argv[4] != "None" or os.environ.get("NBBENCH_CANARY") == "0":
+        return False
+    return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
+
+
+def _watches(argv: list[str]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What is looked at before and after a command: the canary where asv times it, the GPU that it uses."""
+    from nbbench.probe.device import on_cuda
+
+    found: dict[str, Callable[[], dict[str, Any]]] = {}
+    if argv[0] in ("run", "setup_cache") and on_cuda():
+        from nbbench.probe.gpu import read_gpu
+
+        found["gpu"] = read_gpu
+    if _is_timed(argv):
+        from nbbench.probe.canary import reference_times
+
+        found["canary"] = reference_times
+    return found
+
+
+def _command_between(
+    watches: dict[str, Callable[[], dict[str, Any]]], argv: list[str], telling: Connection[Any, Any]
+) -> None:
+    """asv's command, and what is seen right before and after it in this process that measures."""
+    seen: dict[str, list[dict[str, Any]]] = {name: [] for name in watches}
+    for turn in range(2):
+        for name, look in watches.items():
+            with contextlib.suppress(Exception):  # without a canary the benchmark is as good
+                seen[name].append(look())
+        if turn == 0:
+            _command(argv)
+    told = {
+        name: {key: [each.get(key) for each in states] for key in states[0]}
+        for name, states in seen.items()
+        if len(states) > 1
+    }
+    with contextlib.suppress(OSError):
+        telling.send(told)
+
+
+def _command(argv: list[str], descriptor: int = -1) -> None:
+    """asv's command, or `call` with `module:function` and JSON arguments; one may ask for the descriptor."""
+    if argv[0] == "call":
+        module, _, name = argv[1].partition(":")
+        arguments = json.loads(argv[2])
+        if "descriptor" in arguments:
+            arguments["descriptor"] = descriptor
+        getattr(importlib.import_module(module), name)(**arguments)
+        return
+    from asv_runner.check import _check
+    from asv_runner.discovery import _discover
+    from asv_runner.run import _run
+    from asv_runner.setup_cache import _setup_cache
+
+    commands = {"run": _run, "setup_cache": _setup_cache, "discover": _discover, "check": _check}
+    commands[argv[0]](argv[1:])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import is_left_out
-from nbbench.metrics import is_exact
-from nbbench.model import Result, Status
+from nbbench.metrics import is_exact, phase_of
+from nbbench.model import Phase, Result, Status
 from nbbench.plan.captures import few_cores, folder_holding
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
+from nbbench.probe.device import CUDA_MARK
 from nbbench.units import format_number
 
 FEWEST_SAMPLES = 5
@@ -28,9 +29,9 @@ def from_series(
     criterion: Criterion, plan: Plan, given: PlanInput
 ) -> tuple[Measured | None, tuple[str, ...]]:
     """The value at the newest commit where every series that it needs was measured together, as asked."""
-    tables = {name: _usable(given.results, name) for name in criterion.series}
+    tables = {name: _usable(given.results, name, criterion.device) for name in criterion.series}
     if lacking := next((name for name, table in tables.items() if not table), None):
-        return None, (_what_is_there(lacking, given.results),)
+        return None, () if criterion.device == "cuda" else (_what_is_there(lacking, given.results),)
     shared = set.intersection(*(set(table) for table in tables.values()))
     order = {commit.hash: place for place, commit in enumerate(given.commits)}
     main = tables[criterion.value]
@@ -53,14 +54,16 @@ def _what_is_there(series: str, results: Mapping[str, Sequence[Result]]) -> str:
     return f"{series} {'only ' + ' and '.join(sorted(how)) if how else 'has no results'}"
 
 
-def _usable(results: Mapping[str, Sequence[Result]], text: str) -> dict[tuple[str, str], Result]:
-    """The results of a series by commit and environment; of two the one measured last."""
+def _usable(results: Mapping[str, Sequence[Result]], text: str, device: str) -> dict[tuple[str, str], Result]:
+    """The results of a series on a device by commit and environment; of two the one measured last."""
     name, values = series_name(text)
     found: dict[tuple[str, str], Result] = {}
     for result in results.get(name, ()):
         if tuple(value for _, value in result.key.params) != values:
             continue
         if result.status is not Status.OK or result.value is None:
+            continue
+        if (CUDA_MARK in result.key.environment) is not (device == "cuda"):
             continue
         place = result.commit, result.key.environment
         if place not in found or _when(result) >= _when(found[place]):
@@ -92,6 +95,7 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         if main.key.machine == ANY_MACHINE
         else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
         doubts=tuple(_doubts(criterion, results.values(), given)),
+        notes=tuple(_oversubscribed(results.values(), given)),
     )
 
 
@@ -103,11 +107,11 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     pinned = [not re.search(plan.default_malloc or "(?!)", result.key.benchmark) for result in results]
     if criterion.malloc and any(is_pinned != (criterion.malloc == "pinned") for is_pinned in pinned):
         found.append(f"with malloc {'pinned' if any(pinned) else 'as it is by default'}")
-    threads = {given.threads.get((r.commit, r.key.environment, r.key.benchmark), 0) for r in results}
+    threads = {_threads(result, given) for result in results}
     if criterion.threads and threads != {criterion.threads}:
         known = " and ".join(str(n) for n in sorted(filter(None, threads))) or "an unrecorded number of"
         found.append(f"on {known} thread{'' if known == '1' else 's'} instead of {criterion.threads}")
-    if criterion.compile:
+    if criterion.compile and any(phase_of(result.key) is not Phase.COMPILED for result in results):
         found.append("without compiling")
     dtypes = {word for r in results for _, value in r.key.params for word in re.findall(r"float\d\d", value)}
     if criterion.dtype and dtypes - {criterion.dtype}:
@@ -115,7 +119,14 @@ def _unlike(criterion: Criterion, plan: Plan, results: Sequence[Result], given: 
     return tuple(found)
 
 
-def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterable[str]:
+def _threads(result: Result, given: PlanInput) -> int:
+    """How many threads computed: the benchmark's own parameter, else what telemetry says (0: nothing)."""
+    if (own := dict(result.key.params).get("threads", "")).isdecimal():
+        return int(own)
+    return given.threads.get((result.commit, result.key.environment, result.key.benchmark), 0)
+
+
+def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -> Iterator[str]:
     """Why values that are the criterion's own give no verdict."""
     for result in results:
         count = len(result.samples)
@@ -126,6 +137,13 @@ def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -
         if 0 < count < FEWEST_SAMPLES:
             yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
     yield from few_cores(criterion, given)
+
+
+def _oversubscribed(results: Iterable[Result], given: PlanInput) -> Iterator[str]:
+    """A word where more threads computed than there are cores: they wait for each other."""
+    most = max((_threads(result, given) for result in results), default=0)
+    if given.cores and most > given.cores:
+        yield f"oversubscribed: {most} threads on {given.cores} cores"
 
 
 def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[float, float, float] | None:

@@ -15,7 +15,7 @@ from nbbench.metrics import change_metric
 from nbbench.model import Commit, Event, Result
 from nbbench.plan.exported import Export
 from nbbench.record import Store
-from nbbench.record.machines import choose_machine
+from nbbench.record.projects import choose_machine
 from nbbench.record.redact import redacted_environment
 from nbbench.words import shell_word
 

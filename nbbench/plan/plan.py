@@ -50,9 +50,12 @@ class CriterionState:
 _DAMAGE = "the folder's files no longer match its checksums"
 
 
-def judge_plan(plan: Plan, given: PlanInput, now: datetime) -> tuple[CriterionState, ...]:
-    """Every criterion of the plan in its order."""
-    return tuple(_judge(criterion, plan, given, now) for criterion in plan.criteria)
+def judge_plan(
+    plan: Plan, given: PlanInput, now: datetime, gpu: PlanInput | None = None
+) -> tuple[CriterionState, ...]:
+    """Every criterion of the plan in its order; those of a GPU by what was measured on the `gpu` machine."""
+    on = {"cuda": gpu or given}
+    return tuple(_judge(criterion, plan, on.get(criterion.device, given), now) for criterion in plan.criteria)
 
 
 def plan_verdict(states: Iterable[CriterionState]) -> PlanVerdict:
@@ -84,7 +87,8 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
         why += (f"a threshold lies within {ends}, where the value may be",)
     stale = _stale(found, plan, given.commits, now)
     verdict = PlanVerdict.CANNOT_TELL if why else judge_value(criterion, found.value)
-    about = (*stale, *found.notes, *([_DAMAGE] if found.damaged else []), *note)
+    place = (f"measured on {found.machine}",) if criterion.device == "cuda" else ()
+    about = (*place, *stale, *found.notes, *([_DAMAGE] if found.damaged else []), *note)
     if why:
         return CriterionState(
             criterion, verdict, found, notes=(*why, _again(criterion, found, given), *about)
@@ -101,7 +105,8 @@ def _again(criterion: Criterion, found: Measured, given: PlanInput) -> str:
     if not found.source:
         return "another capture on an idle machine settles it"
     names = "|".join(sorted({re.escape(series_name(text)[0]) for text in criterion.series}))
-    command = f"nbbench run --commits {found.commit[:8]} --bench '{names}' --again"
+    where = f" --device cuda --machine {found.machine}" if criterion.device == "cuda" else ""
+    command = f"nbbench run{where} --commits {found.commit[:8]} --bench '{names}' --again"
     return f"`{command}` on an idle machine settles it"
 
 

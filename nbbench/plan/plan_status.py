@@ -17,11 +17,12 @@ from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, judge_plan
-from nbbench.plan.plans import Plan, PlanInput
+from nbbench.plan.plans import Criterion, Plan, PlanInput
+from nbbench.probe.device import CUDA_MARK
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.evidence_folder import evidence_folders
-from nbbench.record.machines import choose_machine, machine_name
+from nbbench.record.projects import choose_machine, machine_name
 from nbbench.record.refresh import import_all
 from nbbench.subject.repository import Subject, describe
 
@@ -38,22 +39,45 @@ def plan_states(
         chosen = choose_machine(settings, store, machine)
     except InconclusiveError:
         chosen = machine or machine_name(settings)  # folders and documents may be there
-    names = {series_name(text)[0] for criterion in plan.criteria for text in criterion.series}
     commits, subject = store.commits(), subject_or_none(settings)
-    measuring = _measuring((r for r in store.process_records() if r.machine == chosen), names)
+    names = _series_names(plan.criteria)
     given = PlanInput(
-        machine=chosen,
-        results=_results(store, names, chosen),
+        chosen,
+        results={},
         commits=commits,
         folders=[_placed(folder, commits, subject) for folder in evidence_folders(settings)],
         documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
+    )
+    of_gpu = [criterion for criterion in plan.criteria if criterion.device == "cuda"]
+    gpu = _gpu_machine(store, _series_names(of_gpu), chosen)
+    own = _of_machine(store, given, names, chosen)
+    return chosen, judge_plan(plan, own, now, own if gpu == chosen else _of_machine(store, given, names, gpu))
+
+
+def _series_names(criteria: Iterable[Criterion]) -> set[str]:
+    return {series_name(text)[0] for criterion in criteria for text in criterion.series}
+
+
+def _of_machine(store: Store, given: PlanInput, names: Iterable[str], machine: str) -> PlanInput:
+    """What was measured on a machine, beside what belongs to none."""
+    measuring = _measuring((r for r in store.process_records() if r.machine == machine), names)
+    return dataclasses.replace(
+        given,
+        machine=machine,
+        results=_results(store, names, machine),
         threads={
             (r.commit, r.environment, r.benchmark): int(dict(r.extra).get("threads") or 0) for r in measuring
         },
         disturbed=disturbed_results(measuring),
-        cores=_cores(store, chosen),
+        cores=_cores(store, machine),
     )
-    return chosen, judge_plan(plan, given, now)
+
+
+def _gpu_machine(store: Store, names: Iterable[str], chosen: str) -> str:
+    """The machine whose GPU's figures count: the chosen one where it has some, else the one measured last."""
+    found = [r for name in names for r in store.results(benchmark=name) if CUDA_MARK in r.key.environment]
+    machines = {r.key.machine: r.started_at.timestamp() if r.started_at else 0.0 for r in found}
+    return chosen if chosen in machines else max(machines, key=machines.__getitem__, default=chosen)
 
 
 def _results(store: Store, names: Iterable[str], machine: str) -> dict[str, list[Result]]:

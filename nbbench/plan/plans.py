@@ -40,10 +40,11 @@ class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
     be absent. `missing` says what would settle a criterion that has no value.
 
     Conditions under which a value is the criterion's own (0, "" and None ask for nothing): `threads`
-    computing, `cores` at least on the machine, `malloc`, `dtype`, and `compile`, whether Dynamo
-    compiles. A captured test sets its own threads. `margin` is the relative distance from a threshold
-    within which a single figure tells nothing. A criterion with `each` is one for each of these values, which
-    stands for `{each}` in its texts; a whole number is the edge of a detector too.
+    computing, `cores` at least on the machine, `malloc`, `dtype`, and `compile`, whether Dynamo compiles.
+    `device` computes: values of another one never count. A captured test sets its own threads. `margin` is
+    the relative distance from a threshold within which a single figure tells nothing. A criterion with
+    `each` is one for each of these values, which stands for `{each}` in its texts; a whole number is the
+    edge of a detector too.
     """
 
     id: Text
@@ -67,6 +68,7 @@ class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
     malloc: Literal["", "default", "pinned"] = ""
     dtype: str = ""
     compile: bool | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
     margin: float = 0.1
     note: str = ""
     missing: str = ""

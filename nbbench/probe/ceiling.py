@@ -18,6 +18,7 @@ from dataclasses import replace
 import torch
 
 from nbbench.ledger import Roof
+from nbbench.probe.device import device_cache_bytes, device_clock, measured_device, on_cuda
 from nbbench.probe.resources import last_level_cache_bytes
 
 _DEFAULT_CACHE_BYTES = 32 * 2**20  # where the kernel does not say
@@ -36,9 +37,13 @@ def measure_ceiling(*, repeats: int = 5, array_bytes: int | None = None) -> Roof
 
     Arrays hold float64 of `array_bytes` (default: four times the last-level cache, between
     SMALLEST_ARRAY_BYTES and LARGEST_ARRAY_BYTES). No repeat begins after MOST_SECONDS, but the first two.
+    On a GPU they are the GPU's memory and its second-level cache, by its own events, and nothing bounds the
+    arrays from above: its memory is fast.
     """
-    cache = last_level_cache_bytes() or _DEFAULT_CACHE_BYTES
-    size = array_bytes or min(max(4 * cache, SMALLEST_ARRAY_BYTES), LARGEST_ARRAY_BYTES)
+    cache = (device_cache_bytes() if on_cuda() else last_level_cache_bytes()) or _DEFAULT_CACHE_BYTES
+    size = array_bytes or max(4 * cache, SMALLEST_ARRAY_BYTES)
+    size = size if array_bytes or on_cuda() else min(size, LARGEST_ARRAY_BYTES)
+    clock = _clock()
     count = size // 8
     kernels = _kernels(count)
     best = dict.fromkeys(kernels, float("inf"))
@@ -47,17 +52,18 @@ def measure_ceiling(*, repeats: int = 5, array_bytes: int | None = None) -> Roof
         if turn > 1 and time.monotonic() > end:
             break
         for name, (_, kernel) in kernels.items():
-            start = time.perf_counter()
+            start = clock()
             kernel()
             if turn:  # the first turn faults pages in
-                best[name] = min(best[name], time.perf_counter() - start)
+                best[name] = min(best[name], clock() - start)
     copy, scale, add, triad = (arrays * count * 8 / best[name] for name, (arrays, _) in kernels.items())
     return Roof(copy, scale, add, triad, count * 8, cache, torch.get_num_threads())
 
 
 def _kernels(count: int) -> dict[str, tuple[int, Callable[[], object]]]:
     """STREAM's kernels on three float64 arrays of `count`, with the arrays that each one counts."""
-    a, b, c = (torch.full((count,), float(i), dtype=torch.float64) for i in (1, 2, 3))
+    kind = {"dtype": torch.float64, "device": measured_device()}
+    a, b, c = (torch.full((count,), float(i), **kind) for i in (1, 2, 3))
     scalar = 3.0
     return {
         "copy": (2, lambda: c.copy_(a)),
@@ -65,6 +71,10 @@ def _kernels(count: int) -> dict[str, tuple[int, Callable[[], object]]]:
         "add": (3, lambda: torch.add(a, b, out=c)),
         "triad": (3, lambda: torch.add(b, c, alpha=scalar, out=a)),
     }
+
+
+def _clock() -> Callable[[], float]:
+    return device_clock if on_cuda() else time.perf_counter
 
 
 def all_ceilings() -> Roof:
@@ -104,7 +114,7 @@ def measure_dispatch(*, repeats: int = 20) -> tuple[float, float]:
 
     Both are called from Python and allocate their result, as a simulator's operations do.
     """
-    one = torch.ones(1)
+    one = torch.ones(1, device=measured_device())
     return (
         best_seconds(lambda: one + one, repeats=repeats),
         best_seconds(lambda: one.unsqueeze(0), repeats=repeats),
@@ -113,15 +123,16 @@ def measure_dispatch(*, repeats: int = 20) -> tuple[float, float]:
 
 def best_seconds(kernel: Callable[[], object], *, repeats: int) -> float:
     """Seconds of one call: the best of `repeats` samples of as many calls as make a sample long enough."""
+    clock = _clock()
     kernel()
-    start = time.perf_counter()
+    start = clock()
     kernel()
-    once = max(time.perf_counter() - start, 1e-9)
+    once = max(clock() - start, 1e-9)
     calls = max(1, int(_SAMPLE_S / once))
     best = float("inf")
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         for _ in range(calls):
             kernel()
-        best = min(best, (time.perf_counter() - start) / calls)
+        best = min(best, (clock() - start) / calls)
     return best

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbbench.probe.copies import alone
+from nbbench.probe.device import on_cuda
+from nbbench.probe.forked import alone
 
 # mallopt's parameter numbers and the largest int it takes (malloc.h of glibc).
 _M_TRIM_THRESHOLD = -1
@@ -30,8 +31,21 @@ PINNED_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 
+# Instead, where the GPU is measured. torch then asks NVML whether there is one: a warm server that asked the
+# driver itself could fork no process that uses it.
+# Inductor, which runs on a GPU import, is to start no processes of its own.
+_CUDA_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
 # The switches that turn compilation off: torch's own, and what subjects call theirs.
 COMPILE_SWITCH = re.compile(r"(?:\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")
+
+
+def pinned_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is pinned in a process that measures the device which its environment names."""
+    if not on_cuda(environ):
+        return dict(PINNED_ENVIRONMENT)
+    kept = {name: value for name, value in PINNED_ENVIRONMENT.items() if name != "CUDA_VISIBLE_DEVICES"}
+    return kept | _CUDA_ENVIRONMENT
 
 
 def pin_malloc() -> bool:

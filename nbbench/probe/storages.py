@@ -75,7 +75,7 @@ class Storages:
         storage = tensor.untyped_storage()
         life = self._lives.get(storage._cdata) or self._add(storage, made=False)
         if storage.nbytes() > life.size:
-            self._grown(life, storage.nbytes())
+            self._grown(storage, life, storage.nbytes())
         return life
 
     def written(self, tensor: torch.Tensor, size: int) -> Life:
@@ -87,7 +87,7 @@ class Storages:
         life = self._lives.get(storage._cdata) or self._add(storage, made=True)
         room = storage.nbytes()
         if room > life.size:
-            self._grown(life, room)
+            self._grown(storage, life, room)
         if not life.live:
             life.live = True
             self.live_bytes += room
@@ -106,18 +106,19 @@ class Storages:
         life = self._lives[key] = Life(self.next_serial, storage.nbytes(), made)
         self.next_serial += 1
         if made:
-            self._allocated(life.size)
+            self._allocated(storage, life.size)
         life.ref = weakref.ref(storage, functools.partial(self._gone, key, life))
         return life
 
-    def _grown(self, life: Life, size: int) -> None:
+    def _grown(self, storage: Any, life: Life, size: int) -> None:
         if life.live:
             self.live_bytes += size - life.size  # an `out=` may have been resized
         life.size = size
-        self._allocated(size)
+        self._allocated(storage, size)
 
-    def _allocated(self, size: int) -> None:
-        self.mapped_bytes += size if size >= MAPPED_BYTES else 0
+    def _allocated(self, storage: Any, size: int) -> None:
+        if size >= MAPPED_BYTES and storage.device.type == "cpu":  # glibc has no part in a GPU's memory
+            self.mapped_bytes += size
 
     def _gone(self, key: int, life: Life, _: Any) -> None:
         if self._lives.get(key) is life:

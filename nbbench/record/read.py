@@ -147,9 +147,14 @@ class StoreReading(Database):
 
     def measured_machines(self) -> list[str]:
         """The names of the machines that have results, sorted."""
-        query = f"SELECT DISTINCT s.machine FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}"
+        return sorted({machine for machine, _ in self.measured_environments()})
+
+    def measured_environments(self) -> list[tuple[str, str]]:
+        """Every machine that has results with each of its environments."""
+        chosen = f"{_KEYED} WHERE b.project_id = ? AND {MEASURED}"
+        query = f"SELECT DISTINCT s.machine, s.environment FROM {chosen}"
         with self.reading() as connection:
-            return sorted(name for (name,) in connection.cursor(query, [self.project_id]))
+            return [(machine, name) for machine, name in connection.cursor(query, [self.project_id])]
 
     def file_setups(self) -> dict[tuple[str, str, str], dict[str, str]]:
         """With what each result file was measured (asv's `params`), by commit, machine and environment."""

@@ -147,7 +147,6 @@ def redact_argv(argv: Sequence[str], secrets: Secrets = ()) -> list[str]:
 def redacted_environment(environ: Mapping[str, str]) -> list[str]:
     """`NAME=value` for what may be shown and `NAME=<redacted>` for the rest, sorted by name.
 
-
     Line breaks in values are written as `\\n`, so that every variable keeps to its line.
     """
     secrets = secret_values(environ)

@@ -18,10 +18,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """The head of a section, to which links of a page lead by `anchor`."""
+    """The head of a section."""
 
     text: str
-    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,7 @@ class Table:
 
     A narrow terminal goes without the columns in `spare`, the first named first, then cuts the last column.
     `tones` gives the cell in column `toned` of a row a colour, and a mark in Markdown. The rows from
-    `quiet` on are folded away in Markdown and on pages, under the words `quiet_as`. `links` leads from the
-    first cell of a row to an anchor of the page.
+    `quiet` on are folded away in Markdown and on pages, under the words `quiet_as`.
     """
 
     headers: Sequence[str]
@@ -61,17 +59,15 @@ class Table:
     tones: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     quiet: int | None = None
     quiet_as: str = ""
-    links: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A Plotly figure under a caption (a name of code), with a note; only pages show it."""
+    """A Plotly figure under a caption (a name of code); only pages show it."""
 
     caption: str
     data: Sequence[Mapping[str, Any]]
     layout: Mapping[str, Any]
-    note: str = ""
 
 
 Block = str | Head | Title | Bullets | Table | Chart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -243,15 +243,14 @@ def regressions_blocks(
     nothing: bool = False,
     now: datetime | None = None,
     trees: Collection[str] | None = None,
-    section: Callable[[Flag], list[Block]] | None = None,
+    brief: bool = False,
     most: int = 20,
 ) -> list[Block]:
     """The headline, a table of flags, the evidence of what is no improvement, and what was not judged.
 
     The headline counts `every` flag (None: those that are shown). `nothing` says that no series could be
     judged. `trees` are the commits (hashes) whose source is known: commands that need it are shown of no
-    others (None: of all). A page shows each flag as a `section` of its own, and up to `most` series that were
-    not judged.
+    others (None: of all). A `brief` report has no evidence; up to `most` series not judged are named.
     """
     ordered = in_reading_order(flags, now)
     open_count = sum(is_open(flag, now) for flag in ordered)
@@ -264,9 +263,7 @@ def regressions_blocks(
         blocks.append(_table(ordered, now))
     for flag in ordered:
         event = flag.event
-        if section is not None:
-            blocks += section(flag)
-        elif event.direction is not EventDirection.IMPROVEMENT:
+        if not brief and event.direction is not EventDirection.IMPROVEMENT:
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
             blocks.append(Bullets(event_items(flag, trees), title, code=event.id))
     return blocks + not_judged_blocks(not_judged, most)
@@ -278,12 +275,7 @@ def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item |
     return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
 
 
-def anchor(event: Event) -> str:
-    """The name of an event's section on a page."""
-    return "event-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in event.id)
-
-
-def _line_of(event: Event) -> str:
+def paying_line(event: Event) -> str:
     """The line of the subject that moved most; empty where no evidence names one."""
     lines = (line for one in event.evidence for line in one.figures.get("lines", ()) if line["where"])
     if (first := next(lines, None)) is None:
@@ -298,7 +290,7 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
     for flag in flags:
         e, state = flag.event, state_text(flag, now)
         where, count = commit_range(e.lo_commit, e.hi_commit), str(len({c.key for c in e.changes}))
-        about = (e.id, where, day(e.date), change_text(e), e.cause, _line_of(e))
+        about = (e.id, where, day(e.date), change_text(e), e.cause, paying_line(e))
         rows.append((*about, flag.plan, state, count, e.subject))
     others = sum(flag.event.direction is not EventDirection.IMPROVEMENT for flag in flags)
     return Table(
@@ -311,5 +303,4 @@ def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
         tones={i: _TONES[f.event.direction] for i, f in enumerate(flags) if f.event.direction in _TONES},
         quiet=others,
         quiet_as=plural(len(flags) - others, "improvement"),
-        links={i: anchor(flag.event) for i, flag in enumerate(flags)},
     )

@@ -6,27 +6,17 @@ that Plotly shows is escaped here, since Plotly reads some HTML in it.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from nbbench import units
 from nbbench.ledger import Ledger, Roof
-from nbbench.model import ChangePoint, Commit, EventDirection, Point, Series, Status
 from nbbench.report.blocks import Chart
-from nbbench.report.events import commit_range, interval, moved
-from nbbench.words import day, for_html, plural
+from nbbench.words import for_html
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.roofs import Achieved, Bound, memory_ceiling
 
-# From this ratio on, a linear axis flattens the smaller level into a line at the bottom.
-_LOG_RATIO = 8.0
-_MANY = 5_000  # points: from here on WebGL draws them
-_TICKS = 6
-_SYMBOLS = {"seconds": "s", "bytes": "B", "B (exact)": "B", "B (mapped)": "B"}
-_TONES = {EventDirection.REGRESSION: "--worse", EventDirection.IMPROVEMENT: "--better"}
 # Colours that colour-blind readers tell apart (Okabe and Ito, 2008); the shapes do for grey print.
 _BOUNDS = {
     Bound.MEMORY: ("#0072B2", "circle"),
@@ -34,113 +24,6 @@ _BOUNDS = {
     Bound.CACHE: ("#D55E00", "triangle-up"),
     Bound.DISPATCH: ("--ink", "diamond"),
 }
-
-
-def history_figure(
-    series: Series, changes: Sequence[tuple[str, ChangePoint]], commits: Mapping[str, Commit], focus: str = ""
-) -> Chart:
-    """One series along the commits, with its `changes` (each with the id of its event) as bands.
-
-    `commits` gives dates and positions by full hash; `focus` is the event whose figure it is. Each dot
-    has its commit in `customdata`, for which the page knows a name.
-    """
-    places = _places(series, commits)
-    good = [float(p.value or 0.0) for p in series.points if _finite(p)]
-    failed = [p for p in series.points if p.status is Status.FAILED]
-    shown = [(e, c) for e, c in changes if {c.lo_commit, c.hi_commit} <= places.keys()]
-    values = good + [v for _, c in shown for v in (c.before, c.after) if math.isfinite(v)]
-    log = min(values, default=0.0) > 0 and max(values) >= _LOG_RATIO * min(values)
-    line = _dots(series.points, places, series.unit)
-    line |= {"mode": "lines+markers", "type": "scattergl" if len(good) > _MANY else "scatter"}
-    line |= {"line": {"color": "--line", "width": 1}, "marker": {"color": "--line", "size": 6}}
-    marks = _dots(failed, places, series.unit) | {"y": [min(values, default=0.0)] * len(failed)}
-    marks |= {"mode": "markers", "marker": {"symbol": "x", "color": "--worse", "size": 9}}
-    some = series.points[:: max(1, math.ceil(len(series.points) / _TICKS))]
-    ticks = [(places[p.commit], day(commits[p.commit].date)) for p in some if p.commit in commits]
-    suffix = _SYMBOLS.get(series.unit, f" {for_html(series.unit)}" if series.unit else "")
-    layout = {
-        "xaxis": {"tickmode": "array", "tickvals": [x for x, _ in ticks], "ticktext": [d for _, d in ticks]},
-        "yaxis": {
-            **({"type": "log", "dtick": "D2"} if log else {}),
-            "tickformat": "~s",
-            "ticksuffix": suffix,
-        },
-        "shapes": [_band(c, places, e == focus) for e, c in shown],
-        "annotations": [_said(e, c, places) for e, c in shown if e == focus or len(shown) == 1],
-        "showlegend": False,
-        "margin": {"l": 90, "r": 10, "t": 24, "b": 30},
-        "height": 240,
-    }
-    note = [series.key.machine, series.key.environment, plural(len(good), "point")]
-    note += [f"{len(failed)} failed"] * bool(failed) + ["logarithmic axis"] * log
-    data = [line, *_levels([c for _, c in shown], places), *([marks] if failed else [])]
-    return Chart(series.key.label, data, layout, " · ".join(note))
-
-
-def _finite(point: Point) -> bool:
-    return point.status is Status.OK and point.value is not None and math.isfinite(point.value)
-
-
-def _places(series: Series, commits: Mapping[str, Commit]) -> dict[str, int]:
-    """Positions of the branch where they are known and rise, else places in the series."""
-    rising = all(a.position < b.position for a, b in pairwise(series.points))
-    own = {p.commit: p.position if rising else i for i, p in enumerate(series.points)}
-    return ({c.hash: c.position for c in commits.values() if c.position} if rising else {}) | own
-
-
-def _dots(points: Sequence[Point], places: Mapping[str, int], unit: str) -> dict[str, Any]:
-    """Points with their commits and words; without a figure they interrupt a line."""
-    return {
-        "x": [places[p.commit] for p in points],
-        "y": [p.value if _finite(p) else None for p in points],
-        "customdata": [p.commit[:8] for p in points],
-        "text": [for_html(units.format_value(p.value, unit) if _finite(p) else p.status) for p in points],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-
-
-def _levels(changes: Sequence[ChangePoint], places: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Lines on both sides of each change, up to the next, at the values that the detector found."""
-    placed = sorted((places[c.lo_commit], places[c.hi_commit], c.before, c.after) for c in changes)
-    ends = [*(lo for lo, *_ in placed[1:]), max(places.values(), default=0)]
-    lines = [(min(places.values()), lo, before) for lo, _, before, _ in placed[:1]]
-    lines += [(hi, end, after) for (_, hi, _, after), end in zip(placed, ends, strict=False)]
-    dashed = {"mode": "lines", "hoverinfo": "skip", "line": {"color": "--ink", "width": 1.2, "dash": "dash"}}
-    return [
-        {"x": [start, end], "y": [value, value], **dashed}
-        for start, end, value in lines
-        if end > start and math.isfinite(value)
-    ]
-
-
-def _band(change: ChangePoint, places: Mapping[str, int], focus: bool) -> dict[str, Any]:
-    """The commits in which the culprit lies."""
-    return {
-        "type": "rect",
-        "layer": "below",
-        "yref": "paper",
-        "x0": places[change.lo_commit] - 0.4,
-        "x1": places[change.hi_commit] + 0.4,
-        "y0": 0,
-        "y1": 1,
-        "line": {"width": 0},
-        "fillcolor": _TONES.get(change.direction, "--line"),
-        "opacity": 0.3 if focus else 0.15,
-    }
-
-
-def _said(event: str, change: ChangePoint, places: Mapping[str, int]) -> dict[str, Any]:
-    where = commit_range(change.lo_commit, change.hi_commit)
-    return {
-        "x": (places[change.lo_commit] + places[change.hi_commit]) / 2,
-        "y": 1,
-        "yref": "paper",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"color": _TONES.get(change.direction, "--line")},
-        "text": for_html(moved(change)),
-        "hovertext": for_html(f"{event} {where}: {interval(change.effect_lo, change.effect_hi)}"),
-    }
 
 
 def cost_icicle(one: Ledger) -> Chart:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -18,24 +18,15 @@ from nbbench.words import clean_lines, for_html
 PLOTLY = "plotly.min.js"
 
 
-def as_html(
-    blocks: Sequence[Block], *, title: str, eyebrow: str = "", names: Mapping[str, str] | None = None
-) -> str:
-    """The blocks as one page in sections; `names` are words for the `customdata` of figures' dots.
-
-    Every text passes `words.for_html`.
-    """
+def as_html(blocks: Sequence[Block], *, title: str, eyebrow: str = "", template: str = "page.html.j2") -> str:
+    """The blocks as one page in sections, by this template. Every text passes `words.for_html`."""
     sections: list[tuple[Title | None, list[tuple[str, Block]]]] = [(None, [])]
     for block in blocks:
         if isinstance(block, Title):
             sections.append((block, []))
         else:
             sections[-1][1].append((type(block).__name__, block))
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(title=title, eyebrow=eyebrow, sections=sections, names=dict(names or {}))
-    )
+    return _environment().get_template(template).render(title=title, eyebrow=eyebrow, sections=sections)
 
 
 @cache

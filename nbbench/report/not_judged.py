@@ -12,6 +12,9 @@ from nbbench.report.blocks import Block, Table, Title
 from nbbench.words import plural
 
 _NOT_JUDGED_SHOWN = 20
+_TOO_RECENT = (
+    "one or two values are no level: measure one more commit, or these again (`nbbench run --again`)"
+)
 
 
 def not_judged_detail(one: NotJudged) -> str:
@@ -20,9 +23,7 @@ def not_judged_detail(one: NotJudged) -> str:
     if one.effect is not None:
         said.append(f"values differ by {units.format_change(one.effect)} from the level before")
     if one.reason is NotJudgedReason.TOO_RECENT:
-        said.append(
-            "one or two values are no level: measure one more commit, or these again (`nbbench run --again`)"
-        )
+        said.append(_TOO_RECENT)
     return "; ".join(said)
 
 

@@ -1,164 +1,245 @@
-"""The offline page of regressions, made of blocks like every report."""
+"""The site: facts become the documents that its pages load. No I/O; `cli.publish` writes them.
+
+A document is JSON in a script file of its own, so that a browser loads it from disk. Commits are numbers
+everywhere, their places in `start`; so are series (their rows in `series`) and events. Texts go as they
+are: the pages show them as text.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from nbbench import units
-from nbbench.metrics import Role, change_metric, change_role
-from nbbench.model import ChangePoint, Commit, Flag, NotJudged, Series, SeriesKey
+from nbbench.captured import Folder
+from nbbench.history.telemetry import Canaries, Disturbed
+from nbbench.ledger import Ledger
+from nbbench.metrics import Better, Role, change_metric, change_role
+from nbbench.model import ChangePoint, Commit, Event, EvidenceRecord, Flag, NotJudged, Series, to_plain
 from nbbench.report import events
-from nbbench.report.blocks import Block, Bullets, Chart, Table, Title
-from nbbench.report.figures import history_figure
+from nbbench.report.blocks import Block, Title
+from nbbench.report.causes import evidence_sentences
 from nbbench.report.html import as_html
-from nbbench.words import day, minute, plural, truncate
+from nbbench.report.not_judged import not_judged_counts, plain_not_judged
+from nbbench.report.site_branch import standing_table
+from nbbench.report.site_noise import kernel_times, noise_document
+from nbbench.report.site_series import SeriesIndex
+from nbbench.verdicts import SeriesNoise
+from nbbench.words import clean, day, minute, plural
 
-MAX_FIGURES = 36  # past a few dozen nobody looks: the rest is named, not drawn
-_PER_EVENT = 3
-# A change of a whole suite moves thousands of series; their figures are in the JSON output.
-_CHANGES, _CHANGES_OPEN, _NAMES = 60, 4, 400
+_NOT_JUDGED = 400
 
 
-def render_site(
-    flags: Sequence[Flag],
-    series: Sequence[Series],
-    commits: Sequence[Commit] = (),
-    *,
-    not_judged: Sequence[NotJudged] = (),
-    nothing: bool = False,
-    title: str = "Performance record",
-    source: str = "",
-    generated_at: datetime | None = None,
-    trees: Collection[str] | None = None,
-    max_figures: int = MAX_FIGURES,
-) -> str:
-    """The page for `flags`, with figures of histories from `series`.
+@dataclass(frozen=True)
+class SiteFacts:
+    """What a site tells of.
 
-    `commits` gives labels; `source` says what was measured (a branch, a repository). At most `max_figures`
-    are drawn, events first; the page names the series that were left out. The rest is as for
-    `events.regressions_blocks`.
+    `flags` hold every event, those that are no regression in the state "detected"; `commits` in the order of
+    the branch; `ledgers` by tree and workload, of one torch; `trees` the commits whose source is known (None:
+    all). `plan` is the report of the plan item as blocks, `folders` are evidence folders with their relative
+    addresses. `asv` says that asv's own pages lie beside it.
     """
-    drawn = _Figures(flags, series, commits, max_figures)
-    blocks = events.regressions_blocks(
-        flags,
-        not_judged=not_judged,
-        nothing=nothing,
-        now=generated_at,
-        trees=trees,
-        section=lambda flag: _event(flag, drawn, generated_at, trees),
-        most=_NAMES,
-    )
-    if quiet := drawn.of_quiet_series():
-        blocks += [Title("Series without a flagged change"), *quiet]
-    if rest := sorted(key.label for key in drawn.undrawn):
-        words = f"{len(rest)} series without a figure"
-        blocks.append(_folded(("series",), [(name,) for name in rest], words, _NAMES))
-    said = f"{plural(len(series), 'series', 'series')}, {plural(len(commits), 'commit')}"
-    blocks += [Title("How to read this"), f"{said}. {_LEGEND}"]
-    names = {c.hash[:8]: f"{day(c.date)} {truncate(c.subject, 60)}" for c in commits}
-    stamp = minute(generated_at) if generated_at else ""
-    eyebrow = " · ".join(filter(None, (title, source, stamp)))
-    words = events.headline(flags, not_judged, generated_at, nothing=nothing)
-    return as_html(blocks, title=f"{words} {title}", eyebrow=eyebrow, names=names)
+
+    title: str = "Performance record"
+    source: str = ""
+    generated_at: datetime | None = None
+    flags: Sequence[Flag] = ()
+    commits: Sequence[Commit] = ()
+    not_judged: Sequence[NotJudged] = ()
+    nothing: bool = False
+    trees: frozenset[str] | None = None
+    ledgers: Mapping[str, Mapping[str, Ledger]] = field(default_factory=dict)
+    torch: str = ""
+    directions: Mapping[str, Better] = field(default_factory=dict)
+    disturbed: Disturbed = frozenset()
+    canaries: Canaries = field(default_factory=lambda: Canaries({}, {}))
+    calibrations: Mapping[str, Mapping[str, SeriesNoise]] = field(default_factory=dict)
+    plan: Sequence[Block] = ()
+    folders: Sequence[tuple[Folder, str]] = ()
+    asv: bool = False
 
 
-_LEGEND = (
-    "Dots are the values kept for each commit, dashed lines the levels on both sides of a change, shaded "
-    "commits the range in which its cause lies, crosses commits that could not run. Rest the pointer on a "
-    "dot for its commit; drag to zoom, double-click to go back."
-)
+class Site:
+    """A site in the making: `documents` first, then `page`."""
+
+    def __init__(self, facts: SiteFacts) -> None:
+        self.facts = replace(facts, flags=events.in_reading_order(facts.flags, facts.generated_at))
+        self._headline = events.headline(
+            facts.flags, facts.not_judged, facts.generated_at, nothing=facts.nothing
+        )
+        self._places = {commit.hash: place for place, commit in enumerate(facts.commits)}
+        self._index = SeriesIndex(self.facts.flags, self._places, facts)
+
+    def documents(self, series: Iterator[Series]) -> Iterator[tuple[str, Any]]:
+        """Every document by its name; the series are read once, so that a large record need not fit."""
+        facts, index = self.facts, self._index
+        yield from index.shards(series)
+        yield "series", index.document()
+        yield "branch", index.curves.document()
+        for number, flag in enumerate(facts.flags):
+            yield f"event/{number}", self._event(flag)
+        trees = {one.tree: facts.ledgers[one.tree] for one in facts.commits if one.tree in facts.ledgers}
+        for number, ledgers in enumerate(trees.values()):
+            yield f"commit/{number}", commit_document(ledgers)
+        noise = {"machines": noise_document(index.scatter, index.results), "calibrations": facts.calibrations}
+        yield "noise", noise | {"kernels": kernel_times(facts.canaries)}
+        yield "plan", blocks_document(facts.plan)
+        yield "evidence", [to_plain(folder) | {"address": address} for folder, address in facts.folders]
+        yield "start", self._start({tree: number for number, tree in enumerate(trees)})
+
+    def page(self) -> str:
+        """The page itself: the events and where the branch stands as tables, which the views replace."""
+        facts = self.facts
+        blocks = events.regressions_blocks(
+            facts.flags,
+            not_judged=facts.not_judged,
+            nothing=facts.nothing,
+            now=facts.generated_at,
+            trees=facts.trees,
+            most=_NOT_JUDGED,
+        )
+        if (table := standing_table(self._index.curves)) is not None:
+            blocks += [Title("Where the branch stands"), table]
+        stamp = minute(facts.generated_at) if facts.generated_at else ""
+        return as_html(
+            blocks,
+            title=f"{self._headline} {facts.title}",
+            eyebrow=" · ".join(filter(None, (facts.title, facts.source, stamp))),
+            template="site.html.j2",
+        )
+
+    def _start(self, trees: Mapping[str, int]) -> dict[str, Any]:
+        facts = self.facts
+        commits = [
+            (c.hash[:12], minute(c.date), clean(c.subject), c.position, trees.get(c.tree, -1))
+            for c in facts.commits
+        ]
+        return {
+            "title": facts.title,
+            "headline": self._headline,
+            "nothing": facts.nothing,
+            "machines": events.event_machines(facts.flags),
+            "asv": facts.asv,
+            "counts": f"{plural(len(self._index), 'series', 'series')}, {plural(len(commits), 'commit')}",
+            "commits": commits,
+            "events": [self._event_row(flag) for flag in facts.flags],
+            "not_judged": plain_not_judged(facts.not_judged[:_NOT_JUDGED]),
+            "not_judged_words": not_judged_counts(facts.not_judged),
+        }
+
+    def _event_row(self, flag: Flag) -> dict[str, Any]:
+        event = flag.event
+        return {
+            **to_plain(replace(event, evidence=(), changes=())),
+            "lo": self._places.get(event.lo_commit, -1),
+            "hi": self._places.get(event.hi_commit, -1),
+            "range": events.commit_range(event.lo_commit, event.hi_commit),
+            "date": day(event.date),
+            "subject": clean(event.subject),
+            "change": events.change_text(event),
+            "state": events.state_text(flag, self.facts.generated_at),
+            "open": events.is_open(flag, self.facts.generated_at),
+            "line": events.paying_line(event),
+            "plan": flag.plan,
+            "series": len({change.key for change in event.changes}),
+        }
+
+    def _event(self, flag: Flag) -> dict[str, Any]:
+        event, known = flag.event, self.facts.trees
+        shown = event.hi_commit in known if known is not None else True
+        changes = sorted(event.changes, key=_times_first)
+        return {
+            "sentence": _sentence(event),
+            "evidence": evidence_sentences(event.evidence),
+            "lines": [line for one in event.evidence for line in _lines(one)],
+            "hunks": [hunk for one in event.evidence if one.kind == "hunks" for hunk in one.figures["hunks"]],
+            "workloads": [one.figures["workload"] for one in event.evidence if one.kind == "work"],
+            "recovered": self._places.get(event.recovered_by or "", -1),
+            "commands": events.reproduce_commands(event) if shown else (),
+            "history": [to_plain(one) for one in flag.decisions],
+            "changes": [self._change(change) for change in changes],
+        }
+
+    def _change(self, change: ChangePoint) -> tuple[Any, ...]:
+        exact = change_metric(change).exact
+        return (
+            self._index.number(change.key),
+            change.key.label,
+            units.format_value(change.before, change.unit),
+            units.format_value(change.after, change.unit),
+            events.moved(change),
+            "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
+            change.key.machine,
+            change.worse,
+        )
 
 
-def _event(flag: Flag, drawn: _Figures, now: datetime | None, trees: Collection[str] | None) -> list[Block]:
-    event = flag.event
+def _times_first(change: ChangePoint) -> tuple[bool, bool, float, str]:
+    role = change_role(change)  # a user waits for time; quotients come last
+    return role is not Role.TIME, role is Role.DERIVED, -abs(change.effect), change.key.label
+
+
+def _sentence(event: Event) -> str:
+    """What happened, where and why, for a headline."""
+    became = {"regression": "became worse", "improvement": "became better"}.get(event.direction, "changed")
     where = events.commit_range(event.lo_commit, event.hi_commit)
-    state = events.state_text(flag, now)
-    facts = (where, day(event.date), event.phase, f"cause: {event.cause}", state, flag.plan)
-    rows = [_change_cells(change) for change in sorted(event.changes, key=_times_first)]
-    series = plural(len({change.key for change in event.changes}), "series", "series")
-    head = ("series", "before", "after", "change", "interval", "machine")
-    words = f"{plural(len(rows), 'change point')} of {series}"
-    quiet = None if len(rows) <= _CHANGES_OPEN else 0
+    said = f"{event.phase.capitalize()} {became} at {where}"
+    return f"{said}: {events.change_text(event)}. Cause: {event.cause}."
+
+
+def _lines(record: EvidenceRecord) -> list[dict[str, Any]]:
+    """The lines of the subject that an evidence names, with what they did before and after."""
+    figures = record.figures
+    about = {"workload": figures.get("workload", ""), "unit": figures.get("metric") or "B/pixel"}
+    return [line | about for line in figures.get("lines", ()) if "before" in line and line["where"]]
+
+
+def commit_document(ledgers: Mapping[str, Ledger]) -> dict[str, Any]:
+    """The ledgers of a tree: `places` (path, line, function) and `words` (operations, dtypes) stand once.
+
+    A workload's `lines` are place, operation, dtype, calls and bytes.
+    """
+    places: dict[tuple[str, int, str], int] = {}
+    words: dict[str, int] = {}
+    workloads = {
+        name: _workload(one, places, words)
+        for name, one in sorted(ledgers.items())
+        if one.pixels or one.error
+    }
+    return {"places": list(places), "words": list(words), "workloads": workloads}
+
+
+def _workload(one: Ledger, places: dict[tuple[str, int, str], int], words: dict[str, int]) -> dict[str, Any]:
+    lines = [
+        (
+            places.setdefault((line.path, line.line, line.function), len(places)),
+            words.setdefault(line.op, len(words)),
+            words.setdefault(line.dtype, len(words)),
+            line.count,
+            line.bytes,
+        )
+        for line in one.lines
+    ]
+    return {**to_plain(replace(one, lines=(), image_blocks=())), "lines": lines}
+
+
+def blocks_document(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """Blocks of a report, each with the name of its kind."""
     return [
-        Title(f"{events.change_text(event)}: {event.subject or where}", events.anchor(event)),
-        " · ".join(filter(None, facts)),
-        Bullets(events.event_items(flag, trees), code=event.id),
-        *drawn.of_event(flag),
-        _folded(head, rows, words, _CHANGES, quiet=quiet),
+        {"kind": "Text", "text": block}
+        if isinstance(block, str)
+        else {"kind": type(block).__name__, **to_plain(block)}
+        for block in blocks
     ]
 
 
-def _change_cells(change: ChangePoint) -> tuple[str, ...]:
-    exact = change_metric(change).exact
-    return (
-        change.key.label,
-        units.format_value(change.before, change.unit),
-        units.format_value(change.after, change.unit),
-        events.moved(change),
-        "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
-        change.key.machine,
-    )
-
-
-def _folded(
-    head: Sequence[str], rows: Sequence[Sequence[str]], words: str, most: int, *, quiet: int | None = 0
-) -> Table:
-    """A table whose rows from `quiet` on are folded under `words`, and of which so many are shown."""
-    left = f", of which {len(rows) - most} are in `--json` only" if len(rows) > most else ""
-    right = [i for i, name in enumerate(head) if name in ("before", "after", "change")]
-    return Table(head, rows[:most], right=right, codes=(0,), quiet=quiet, quiet_as=words + left)
-
-
-def _times_first(change: ChangePoint) -> tuple[bool, float, str]:
-    return change_role(change) is not Role.TIME, -abs(change.effect), change.key.label
-
-
-class _Figures:
-    """Draws histories until the cap is reached and remembers which series had none."""
-
-    def __init__(
-        self, flags: Sequence[Flag], series: Sequence[Series], commits: Sequence[Commit], cap: int
-    ) -> None:
-        self.undrawn = {one.key: one for one in series}
-        self._series = dict(self.undrawn)
-        self._commits = {commit.hash: commit for commit in commits}
-        self._left = cap
-        self._changes: dict[SeriesKey, list[tuple[str, ChangePoint]]] = defaultdict(list)
-        for flag in flags:
-            for change in flag.event.changes:
-                self._changes[change.key].append((flag.event.id, change))
-
-    def of_event(self, flag: Flag) -> list[Chart]:
-        """Figures of the event's most affected series."""
-        known = [change for change in flag.event.changes if change.key in self._series]
-        return self._draw((change.key for change in _most_affected(known)), flag.event.id)
-
-    def of_quiet_series(self) -> list[Chart]:
-        """Figures of the series in no event, as far as the cap allows."""
-        return self._draw(sorted(self._series.keys() - self._changes.keys(), key=lambda key: key.label))
-
-    def _draw(self, keys: Iterable[SeriesKey], focus: str = "") -> list[Chart]:
-        drawn = []
-        for key in list(dict.fromkeys(keys))[: self._left]:
-            self._left -= 1
-            self.undrawn.pop(key, None)
-            changes = self._changes.get(key, ())
-            drawn.append(history_figure(self._series[key], changes, self._commits, focus))
-        return drawn
-
-
-def _most_affected(changes: Sequence[ChangePoint]) -> list[ChangePoint]:
-    """The largest change in time, the largest in exact work, then the largest of the rest."""
-
-    def rank(change: ChangePoint) -> tuple[int, float]:
-        metric = change_metric(change)
-        if metric.role is Role.DTYPE:  # from nothing to a few bytes is infinitely more, and says less
-            return (3, -abs(change.effect))
-        return (0 if metric.role is Role.TIME else 1 if metric.exact else 2, -abs(change.effect))
-
-    ordered = sorted(changes, key=rank)
-    firsts = {rank(change)[0]: change for change in reversed(ordered)}
-    chosen = [firsts[kind] for kind in sorted(firsts)]
-    return (chosen + [change for change in ordered if change not in chosen])[:_PER_EVENT]
+def as_script(name: str, payload: Any) -> str:
+    """A document as the script file that hands it over: printable text, figures that are none as null."""
+    text = msgspec.json.encode(payload).decode()
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return f'nbbench("{name}",{text});\n'

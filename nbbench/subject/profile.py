@@ -36,9 +36,24 @@ class CaptureWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_pattern("default_dtype", self.default_dtype[1])
 
 
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A program that criteria compare with: its source in the subject's tree, how it is compiled, and the
+    environment variable that names it to the suite."""
+
+    variable: Variable
+    source: str
+    flags: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.source.startswith(("/", "-")) or ".." in self.source.split("/"):
+            raise ValueError("source must lie inside the subject")
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject's own facts; see the comments of a profile.toml below subjects/.
 
+    `run_bench` is what `nbbench run` measures without --bench, by asv's names (empty: everything).
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
     `[tool.nbbench]`, `capture` says which workload a captured test of bandwidth runs.
@@ -48,7 +63,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preload: tuple[str, ...] = ()
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
-    programs: tuple[str, ...] = ()
+    run_bench: str = ""
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
@@ -56,10 +71,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: Mapping[str, Any] = {}
     presets: Mapping[str, Any] = {}
     capture: CaptureWorkload | None = None
+    reference: Reference | None = None
     demo: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("gate_workloads", "usual_workloads", "range_workloads"):
+        for name in ("run_bench", "gate_workloads", "usual_workloads", "range_workloads"):
             check_pattern(name, getattr(self, name))
 
 

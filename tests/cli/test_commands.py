@@ -259,10 +259,14 @@ def test_exported_environment_holds_no_secret(stepped: Project, monkeypatch: pyt
 
 def test_the_page_opens_offline(stepped: Project) -> None:
     assert stepped.run("publish", "--page-only").exit_code == 0
-    html = (stepped.root / "html" / "nbbench-regressions.html").read_text()
+    html = (stepped.root / "html" / "index.html").read_text()
     assert CULPRIT in html
-    assert "http" not in html and re.findall('<script src="(.*?)"', html) == ["plotly.min.js"]
-    assert (stepped.root / "html" / "plotly.min.js").stat().st_size > 1_000_000
+    assert "http:" not in html and "https:" not in html
+    scripts = re.findall('<script src="(.*?)"', html)
+    assert len(scripts) == html.count("<script") and all(path.startswith("nbbench/") for path in scripts)
+    wanted = [*scripts, "nbbench/plotly.min.js", "nbbench/data/start.js", "nbbench/data/series/0.js"]
+    assert all((stepped.root / "html" / path).is_file() for path in wanted)
+    assert [path.name for path in (stepped.root / "html").iterdir() if path.name.startswith(".")] == []
 
 
 def test_the_database_is_rebuilt_from_the_results(stepped: Project) -> None:

@@ -117,7 +117,7 @@ def test_I3_a_project_without_a_plan_has_a_page_of_its_own_name(project: Project
     (project.root / "pyproject.toml").write_text('[tool.nbbench]\nplan = "NONE-OF-OURS"\n')
     stepped(project, "steps/s", 0.5)
     assert project.run("publish", "--page-only").exit_code == 0
-    page = (project.root / "html" / "nbbench-regressions.html").read_text()
+    page = (project.root / "html" / "index.html").read_text()
     assert "<title>1 open regression. Changes of other " in page
     assert "NONE-OF-OURS" not in page and "PERF-PYTORCH" not in page
 
@@ -130,4 +130,4 @@ def test_J11_a_hostile_unit_is_text_in_every_format(project: Project, unit: str)
         assert shown.replace("\n", "").isprintable()
         assert "<script>alert" not in shown or options == ("--json",) or not options
     assert project.run("publish", "--page-only").exit_code == 0
-    assert "<script>alert" not in (project.root / "html" / "nbbench-regressions.html").read_text()
+    assert "<script>alert" not in (project.root / "html" / "index.html").read_text()

@@ -102,7 +102,7 @@ def test_compare_evidence(project: Any, tmp_path: Path) -> None:
     assert refused.exit_code == 4 and "NOT COMPARABLE" in refused.stdout.splitlines()[0]
     assert "NOT COMPARABLE: machine differs (" in refused.stdout
     told = json.loads(project.run("compare-evidence", str(a), str(c), "--json").stdout)
-    assert (told["schema"], told["comparable"]) == ("nbbench.captured-comparison/2", False)
+    assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/2", False)
     named = [
         write_evidence(tmp_path / name / "20251015T113534Z", run=run_metadata(machine_name=name))
         for name in ("bl7", "bl8")

@@ -15,8 +15,11 @@ from evidence_samples import metrics, run_metadata, write_evidence
 
 from nbbench.config import load_settings
 from nbbench.measure import asv_run
-from nbbench.measure.process_env import installed_torch
+from nbbench.measure.process_env import installed_torch, require_gpu
 from nbbench.model import Commit
+from nbbench.probe import gpu
+from nbbench.probe.device import DEVICE_VARIABLE
+from nbbench.record.projects import machine_name
 from nbbench.subject.repository import list_commits, open_subject, register
 from nbbench.subject.subjects.nanobragg import demo
 
@@ -68,6 +71,49 @@ def test_the_plan_shows_one_machine_and_names_it(twins: Project) -> None:
         assert {c["found"]["machine"] for c in told["criteria"]} == {machine}
         attempt = twins.run("plan", "P", "--machine", machine, "--attempt").stdout
         assert f"- Machine: {machine}" in attempt
+
+
+def test_a_gpu_s_machine_is_no_second_one_of_the_processor_s(
+    twins: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone with results of one machine, and of a GPU elsewhere, needs no `--machine`."""
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    for path in (twins.root / "results" / "bl8").glob("*-env.json"):
+        path.write_text(path.read_text().replace('"env"', '"nbbench-py3.12-torch2.11.0+cuda"'))
+        path.rename(path.with_name(path.name.replace("env", "nbbench-py3.12-torch2.11.0+cuda")))
+    assert "measured on bl7" in twins.run("plan", "P").stdout
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda")
+    assert "measured on bl8" in twins.run("plan", "P").stdout
+    monkeypatch.setenv(DEVICE_VARIABLE, "tpu")
+    refused = twins.run("plan", "P")
+    assert refused.exit_code == 2 and "NBBENCH_DEVICE is cpu or cuda, not 'tpu'" in refused.stderr
+
+
+def test_the_gpu_of_a_machine_has_a_name_and_an_environment_of_its_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    settings, here, torch = load_settings(project.root), platform.node() or "unknown", installed_torch()
+    assert machine_name(settings) == here
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda")
+    assert machine_name(settings) == f"{here}-cuda" and installed_torch() == f"{torch}+cuda"
+    assert machine_name(load_settings(project.root, overrides={"machine": "h100"})) == "h100"
+
+
+@pytest.mark.parametrize("command", [("run", "--device", "cuda"), ("dtypes",)], ids=" ".join)
+def test_without_a_gpu_nothing_is_measured(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    demo.write_demo(project.root / "subject")
+    register(load_settings(project.root), project.root / "subject")
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu" if "--device" in command else "cuda")  # put back afterwards
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(gpu, "_by_smi", lambda index: int("none"))
+    require_gpu.cache_clear()
+    refused = project.run(*command)
+    assert refused.exit_code == 2
+    assert "no GPU is found here (nvidia-ml-py is not installed; nvidia-smi: ValueError)" in refused.stderr
+    assert "NBBENCH_DEVICE=cpu" in refused.stderr
 
 
 def test_an_export_holds_one_machine_and_names_it(twins: Project) -> None:

@@ -170,7 +170,7 @@ class TestNotJudged:
             said = " ".join(project.run("regressions", *options).stdout.split())
             assert "too recent" in said and "one or two values are no level" in said
         project.run("publish", "--page-only")
-        assert "measure one more commit" in (project.root / "html" / "nbbench-regressions.html").read_text()
+        assert "measure one more commit" in (project.root / "html" / "index.html").read_text()
         write(project, {"s.time_a": [*LEVEL, *LEVEL, 3.0, 3.0], "s.time_b": [*LEVEL, *LEVEL, 1.0, 1.0]})
         assert fails(project) == 0
         assert "1 series not judged" in project.run("regressions").stdout
@@ -180,7 +180,7 @@ class TestNotJudged:
         found = project.run("regressions")
         assert found.exit_code == 4 and "Nothing could be judged; 2 series" in found.stdout
         project.run("publish", "--page-only")
-        page = (project.root / "html" / "nbbench-regressions.html").read_text()
+        page = (project.root / "html" / "index.html").read_text()
         assert "<title>Nothing could be judged; 2 series not judged." in page
 
     def test_only_the_machines_own_figures(self, project: Project) -> None:

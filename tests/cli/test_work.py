@@ -267,7 +267,7 @@ def test_what_a_probe_counts_is_a_metric_by_its_line_in_the_registry(project: Pr
         50.0,
     )
     project.run("publish", "--page-only")
-    assert "ledger.track_copies" in (project.root / "html" / "nbbench-regressions.html").read_text()
+    assert "ledger.track_copies" in (project.root / "html" / "index.html").read_text()
     (project.root / "pyproject.toml").write_text(PLAN)
     shown = project.run("plan", "P")
     assert shown.exit_code == 3 and "misses" in shown.stdout and " 50 " in shown.stdout

@@ -147,11 +147,12 @@ class TestReading:
         html = project.root / "html"
         index = (html / "index.json").read_text()
         assert SOURCES in index
-        page = html / "nbbench-regressions.html"
+        page, theirs = html / "index.html", html / "asv.html"
         assert page.is_file() and "feature/spec-based-2" in page.read_text()
-        assert page.name in (html / "index.html").read_text()
+        assert page.name in theirs.read_text()
+        assert '"asv":true' in (html / "nbbench/data/start.js").read_text()
         # A5: where asv's pages fail to load their libraries they go to error.html, which leads on to ours.
-        assert "error.html" in (html / "index.html").read_text()
+        assert "error.html" in theirs.read_text()
         assert f"url={page.name}#asv-offline" in (html / "error.html").read_text()
         assert 'id="asv-offline"' in page.read_text()
 

@@ -194,7 +194,7 @@ def test_a_metric_is_judged_by_its_direction(measured: Project, hashes, unit, ou
 
 def test_it_is_published_without_another_subjects_words(measured: Project) -> None:
     measured.run("nbbench", "publish")
-    page = (measured.root / "html" / "nbbench-regressions.html").read_text()
+    page = (measured.root / "html" / "index.html").read_text()
     assert "trunk" in page and "softfocus" in page
     assert "nanobrag" not in page.lower() and "PYTORCH-004" not in page
 

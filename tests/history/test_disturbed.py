@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -33,6 +34,19 @@ def test_a_result_is_disturbed_when_its_typical_process_waited():
         ("a", MACHINE, "e", TIME[0]), ("c", MACHINE, "e", TIME[0]), ("g", MACHINE, "e", "other"),
         ("h", "n", "e", TIME[0]),
     }  # fmt: skip
+
+
+def test_a_gpu_that_is_too_hot_disturbs_a_result():
+    def watched(commit, *after):
+        states = [["idle"], list(after)]
+        return replace(record(commit, 0.0), extra=(("gpu", {"throttle": states}),))
+
+    damaged = [replace(record("e", 0.0), extra=(("gpu", said),)) for said in (None, 3, {"throttle": "x"})]
+    records = [
+        watched("a", "thermal, by hardware"), watched("a", "power cap", "thermal, by software"), watched("a"),
+        watched("b", "power brake"), watched("b"), watched("c", "power cap"), watched("d", "idle"), *damaged,
+    ]  # fmt: skip
+    assert disturbed_results(records) == {("a", MACHINE, "e", TIME[0])}
 
 
 def test_a_burst_of_contention_is_no_change_and_a_change_beside_it_is():

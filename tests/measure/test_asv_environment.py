@@ -109,6 +109,13 @@ def test_telemetry_keeps_canaries_and_the_mark_of_the_collection(environment):
         assert with_canary[name] is not None
 
 
+def test_telemetry_keeps_the_gpu_s_state_before_and_after(environment):
+    state = {"sm_hz": [345e6, 1980e6], "temperature_c": [31, 44], "throttle": [["idle"], []]}
+    environment._server = Server(JobOutcome("output", 0, {**TOLD, "gpu": state}))
+    run(environment, *BENCH, **AS_ASV)
+    assert dict(records(environment)[0].extra)["gpu"] == state
+
+
 def test_a_lost_server_is_tried_once_more(environment, monkeypatch):
     """J3"""
     first = environment._server = Server(HostError("the warm benchmark server ended unexpectedly"))

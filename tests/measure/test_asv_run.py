@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,11 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from nbbench.config import load_settings
+from nbbench.config import checkout_settings, load_settings
 from nbbench.errors import HostError
-from nbbench.measure import asv_run, occasion
+from nbbench.measure import asv_run
 from nbbench.model import Commit, ProcessRecord, Result, SeriesKey, Status
 from nbbench.report.run_view import spent_s
+from nbbench.subject.profile import load_profile
 
 
 def test_the_reason_is_said_where_no_suite_could_be_imported(tmp_path: Path) -> None:
@@ -49,9 +51,49 @@ def test_what_other_benchmarks_did_is_no_part_of_the_occasion(
         for name in ("b.time_a", "b.time_c", "b.time_killed")
     ]
     store = SimpleNamespace(results=lambda commit: stored, process_records=lambda commit: records)
-    monkeypatch.setattr(occasion, "machine_name", lambda _: "m")
-    monkeypatch.setattr(occasion, "_of_this_place", lambda _, results, bench: results[:1])
+    monkeypatch.setattr(asv_run, "machine_name", lambda _: "m")
+    monkeypatch.setattr(asv_run, "_of_this_place", lambda _, results, bench: results[:1])
     commits = [Commit("a" * 40, "t", began, "s")]
-    found = occasion.look_back(load_settings(tmp_path), store, commits, ["time_a"], began)  # type: ignore[arg-type]
+    found = asv_run.look_back(load_settings(tmp_path), store, commits, ["time_a"], began)  # type: ignore[arg-type]
     assert [record.benchmark for record in found.records] == ["b.time_a", "b.time_killed"]
     assert found.tried
+
+
+@pytest.mark.parametrize(
+    ("bench", "device", "asked"),
+    [
+        ((), "cpu", ["--bench", "^usual"]),
+        ((), "cuda", []),
+        (("mine", "other"), "cpu", ["--bench", "mine", "--bench", "other"]),
+    ],
+)
+def test_without_a_choice_the_usual_benchmarks_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bench: tuple[str, ...],
+    device: str,
+    asked: list[str],
+) -> None:
+    """Acceptance is of one commit: a history is measured without it, a GPU with everything."""
+    (tmp_path / "asv.conf.json").write_text("{}")
+    (tmp_path / "pyproject.toml").write_text('[tool.nbbench.subject]\nrun_bench = "^usual"\n')
+    monkeypatch.setenv("NBBENCH_DEVICE", device)
+    monkeypatch.setattr(asv_run, "ensure_machine", lambda _: "m")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(asv_run, "_follow", lambda command, *_: commands.append(command) or 0)
+    settings = load_settings(tmp_path)
+    asv_run.measure_commits(settings, [], bench=bench, show=print, detail=print)
+    (command,) = commands
+    assert [word for at, word in enumerate(command) if "--bench" in (word, command[at - 1])] == asked
+
+
+def test_the_usual_benchmarks_of_the_suite_are_those_of_a_history() -> None:
+    usual = re.compile(load_profile(checkout_settings(Path(__file__).parents[2])).run_bench)
+    for name in (
+        "bandwidth.Warm.time_run",
+        "compiled.Compile.track_first_run",
+        "vectorisation.Counts.track_x",
+    ):
+        assert usual.search(name)
+    for name in ("acceptance.Run.time_run", "c_ratio.CRatio.track_time_ratio", "compiled.Gain.x", "cuda.F.x"):
+        assert not usual.search(name) and not usual.search(f"{name}(4, 512, 'float32')")

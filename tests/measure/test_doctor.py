@@ -61,7 +61,10 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, files: Path) -> None:
         self.patch, self.folder, self.host = monkeypatch, folder, Host(files)
         self.settings = Settings(
-            root=folder, threads=1, branch="feature/spec-based-2", profile={"programs": ["NB_C_BIN"]}
+            root=folder,
+            threads=1,
+            branch="feature/spec-based-2",
+            profile={"reference": {"variable": "NB_C_BIN", "source": "x.c"}},
         )
         program = folder / "program"
         program.write_text("#!/bin/sh\n")

@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 
 from nbbench.errors import HostError
 from nbbench.measure import kernel, warm_client
-from nbbench.measure.warm_job import KILL_GRACE_S, TIMEOUT_CODE
+from nbbench.measure.warm_server import KILL_GRACE_S, TIMEOUT_CODE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux with pidfd_open")
 
@@ -250,9 +250,9 @@ class TestOutcome:
         assert {
             *("exit_code", "verdict", "started", "wall_s", "user_s", "system_s", "minor_faults"),
             *("major_faults", "voluntary_switches", "involuntary_switches", "max_rss_bytes"),
-            *("others_cpu_s", "steal_s", "run_delay_s", "load_before", "canary"),
+            *("others_cpu_s", "steal_s", "run_delay_s", "load_before", "canary", "gpu"),
         } == set(told)
-        assert told.pop("canary") == {}  # no canary sings beside what is not timed
+        assert told.pop("canary") == told.pop("gpu") == {}  # nothing is watched beside what is not timed
         assert told["minor_faults"] > 0 and told["max_rss_bytes"] > 2**20
         assert all(told[name] >= 0 for name in told if name != "verdict")
 
@@ -415,6 +415,37 @@ class TestAsvCommands:
         ).telemetry["canary"]
         assert set(told) == sung
         assert all(len(pair) == 2 and min(pair) > 0 for pair in told.values())
+
+    @pytest.mark.parametrize(
+        ("command", "device", "clocks"),
+        [
+            (("run", "figures.time_nothing"), "cuda", [345e6, 1980e6]),
+            (("run", "figures.time_nothing"), "cpu", None),
+            (("run", "figures.time_broken"), "cuda", None),
+            (("setup_cache", "figures.Figures.track_sum-0"), "cuda", [345e6, 1980e6]),
+        ],
+    )
+    def test_the_gpu_s_state_is_read_around_what_measures(
+        self, server, folder, job, tmp_path, command, device, clocks
+    ):
+        (folder / "one" / "pynvml.py").write_text("raise ImportError")
+        smi = tmp_path / "nvidia-smi"
+        smi.write_text(
+            f"#!/bin/sh\nif mkdir {tmp_path}/seen 2>/dev/null; then clock=345; else clock=1980; fi\n"
+            'echo "GPU, 580, $clock, 2619, 40, 0x0"\n'
+        )
+        smi.chmod(0o755)
+        mode, name = command
+        arguments = [str(folder / "suite"), name, "{}", *(["None", "r.json"] if mode == "run" else [])]
+        told = server.run(
+            [mode, *arguments],
+            cwd=str(tmp_path),
+            environment={**os.environ, "NBBENCH_DEVICE": device, "PATH": f"{tmp_path}:/usr/bin:/bin"},
+            timeout_s=60,
+        ).telemetry
+        assert told["gpu"].get("sm_hz") == clocks
+        if clocks:
+            assert told["gpu"]["throttle"] == [[], []] and told["gpu"]["read_by"] == ["nvidia-smi"] * 2
 
 
 class TestSuites:

@@ -8,7 +8,7 @@ from typing import Any
 
 from asv.plugins.regressions import _GraphDataFilter
 
-from nbbench.asv_plugin.publisher import RegressionsPage, land_from_error, leave_out
+from nbbench.asv_plugin.publisher import OwnSite, land_from_error, leave_out
 from nbbench.metrics import Better
 
 UNITS = {
@@ -39,7 +39,7 @@ def test_H15_a_rising_share_of_the_ceiling_is_no_regression_for_asv() -> None:
 def test_ours_comes_before_asvs_list() -> None:
     from asv.plugins.regressions import Regressions
 
-    assert RegressionsPage.order < Regressions.order
+    assert OwnSite.order < Regressions.order
 
 
 def test_A5_asvs_error_page_leads_to_ours_with_the_reason(tmp_path: Path) -> None:

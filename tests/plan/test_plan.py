@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,14 @@ from msgspec.structs import replace as changed
 from nbbench.captured import EvidenceFigure, Folder
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
-from nbbench.model import Commit, Result, SeriesKey, Status
+from nbbench.model import Commit, Phase, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plans import Criterion, Plan, PlanInput, find_plan, plans
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text
+from nbbench.workloads import Declared, Workloads, use_workloads
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 COMMITS = tuple(
@@ -184,6 +186,12 @@ def test_a_value_under_other_conditions_is_no_value() -> None:
     measured = result("d", 4, 1.0, "'float64'", unit="seconds")
     assert "in float64 instead of float32" in judged(double, measured).notes[0]
     assert "without compiling" in judged(changed(TIME, compile=True), timed(*QUIET)).notes[0]
+    compiled = Workloads((), (Declared("t", Phase.COMPILED),))
+    use_workloads(compiled)
+    try:
+        assert judged(changed(TIME, compile=True), timed(*QUIET)).verdict is PlanVerdict.MEETS
+    finally:
+        use_workloads(None)
     counts = judged(changed(AS_TESTED, cores=0), result("t", 4, 1.0))
     assert counts.verdict is PlanVerdict.MEETS  # exact counts depend on no thread
 
@@ -312,6 +320,7 @@ def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
         folders = [replace(eager, kind=kind)]
         states = judge_plan(plan, PlanInput("box", {}, COMMITS, folders), NOW)
         asked = {s.criterion.id: s for s in states if s.criterion.compile}
+        assert asked.pop("AT-PERF-005 ten runs").verdict is PlanVerdict.NOT_MEASURED  # no test asks for it
         assert set(asked) == {"AT-PERF-005 compile", "AT-PERF-005 image"}
         assert {s.verdict for s in asked.values()} == verdicts
         (guard,) = (s for s in states if s.criterion.id == "guard correlation")
@@ -368,10 +377,12 @@ def project(tmp_path: Path, text: str) -> Settings:
 def test_the_built_in_plan_names_series_that_exist() -> None:
     root = Path(__file__).parents[2]
     plan = find_plan(checkout_settings(root), "PERF-PYTORCH-004")
-    declared = (root / "results" / "benchmarks.json").read_text(encoding="utf-8")
     for criterion in plan.criteria:
         for text in criterion.series:
-            assert f'"{series_name(text)[0]}"' in declared
+            module, kind, method = series_name(text)[0].split(".")
+            tree = ast.parse((root / "benchmarks" / f"{module}.py").read_text(encoding="utf-8"))
+            (declared,) = (one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == kind)
+            assert method in [one.name for one in declared.body if isinstance(one, ast.FunctionDef)]
         assert criterion.value or criterion.figure or criterion.document or criterion.missing
         # A threshold of our own never stands in the specification's column, or in the tests'.
         assert criterion.ours is None or (criterion.spec, criterion.asserts) == (None, None)
@@ -458,3 +469,59 @@ def test_the_attempt_entry_is_complete() -> None:
         "- r misses: ratio\n"
         "- d meets only the tests: d\n"
     )
+
+
+def test_threads_are_those_that_the_benchmark_takes_for_itself() -> None:
+    """Whatever the settings say; more than the machine has cores is said, and judged all the same."""
+    key = SeriesKey("t", "1", (("threads", "4"),), "box", "env")
+    four = Criterion("t", "t", value="t(4)", spec=2.0, threads=4)
+    measured = replace(timed(*QUIET), key=key)
+    by_settings = {(COMMITS[4].hash, "env", "t"): 1}
+    enough, few = (judged(four, measured, threads=by_settings, cores=cores) for cores in (4, 2))
+    assert enough.verdict is few.verdict is PlanVerdict.MEETS
+    assert (enough.notes, few.notes) == ((), ("oversubscribed: 4 threads on 2 cores",))
+
+
+# Criteria of a GPU
+
+
+class TestDevices:
+    """The two devices never answer for each other, and a GPU's figures may be of another machine."""
+
+    GPU = Criterion("g", "g", value="c.ratio(512)", spec=1.2, device="cuda", missing="needs a GPU")
+
+    def on(self, environment: str, machine: str, value: float) -> Result:
+        made = result("c.ratio", 4, value, "512")
+        return replace(made, key=replace(made.key, environment=environment, machine=machine))
+
+    def states(self, *own: Result, gpu: tuple[Result, ...] | None = None) -> list[CriterionState]:
+        plan = Plan("P", "", (RATIO, self.GPU))
+        beside = None if gpu is None else PlanInput("h100", {"c.ratio": list(gpu)}, COMMITS)
+        return list(judge_plan(plan, PlanInput("box", {"c.ratio": list(own)}, COMMITS), NOW, beside))
+
+    def test_each_criterion_takes_its_own_device_even_on_one_machine(self) -> None:
+        both = self.on("torch2.11.0", "box", 1.0), self.on("torch2.11.0+cuda", "box", 0.1)
+        assert [value_of(state) for state in self.states(*both)] == [1.0, 0.1]
+        assert [value_of(state) for state in self.states(*reversed(both))] == [1.0, 0.1]
+
+    def test_figures_of_a_gpu_name_their_machine(self) -> None:
+        cpu, gpu = self.states(
+            self.on("torch2.13.0", "box", 1.0), gpu=(self.on("torch2.11.0+cuda", "h100", 1.3),)
+        )
+        assert (value_of(cpu), value_of(gpu)) == (1.0, 1.3)
+        assert gpu.notes == ("measured on h100",) and not cpu.notes
+        assert (cpu.verdict, gpu.verdict) == (PlanVerdict.MEETS, PlanVerdict.MISSES)
+        noisy = replace(self.on("torch2.11.0+cuda", "h100", 1.3), unit="ratio")
+        (_, unsure) = self.states(gpu=(noisy,))
+        assert "nbbench run --device cuda --machine h100 --commits" in " ".join(unsure.notes)
+
+    def test_without_a_gpu_one_clause_says_so(self) -> None:
+        state = self.states(self.on("torch2.13.0", "box", 1.0))[1]
+        assert (state.verdict, state.notes) == (PlanVerdict.NOT_MEASURED, ("needs a GPU",))
+
+
+def test_every_criterion_of_a_gpu_says_in_one_clause_what_it_needs() -> None:
+    plan = find_plan(checkout_settings(Path(__file__).parents[2]), "PERF-PYTORCH-004")
+    of_gpu = [criterion for criterion in plan.criteria if criterion.device == "cuda"]
+    assert len(of_gpu) >= 6 and {"AT-PERF-007", "AT-PERF-008"} <= {c.id.split()[0] for c in of_gpu}
+    assert all(c.missing.startswith("needs a GPU") and "--device cuda" in c.missing for c in of_gpu)

@@ -7,7 +7,7 @@ from store_trees import row, write_result
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.record.machines import choose_machine, machine_name
+from nbbench.record.projects import choose_machine, machine_name
 from nbbench.record.refresh import import_results
 
 

@@ -11,6 +11,7 @@ import capture_samples
 import figure_samples
 import pytest
 import report_samples as samples
+import site_samples
 import work_cases
 
 from nbbench import __version__
@@ -22,7 +23,6 @@ from nbbench.report.evidence import render
 from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 from nbbench.report.markdown import LIMIT_BYTES, as_markdown
 from nbbench.report.run_view import commits_blocks, run_blocks
-from nbbench.report.site import render_site
 from nbbench.report.text import Terminal, as_text
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,14 +77,8 @@ CASES = {
     "commits.json": lambda: document("commits", samples.COMMITS[10:12]),
     "run.txt": lambda: as_text(RUN),
     "run.md": lambda: as_markdown(RUN),
-    "regressions.html": lambda: render_site(
-        samples.FLAGS,
-        samples.SERIES,
-        samples.COMMITS,
-        not_judged=samples.NOT_JUDGED,
-        source="the demo",
-        generated_at=samples.NOW,
-    ),
+    "site.html": lambda: site_samples.made().page(),
+    "site.txt": lambda: site_samples.shown(),
 }
 CASES |= work_cases.CASES
 CASES |= figure_samples.CASES

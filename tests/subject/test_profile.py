@@ -25,7 +25,7 @@ measured_path = "blur"
 branch = "trunk"
 environment = { BLUR_SAFE = "1" }
 image = { median = 1e-6, block = 1e-5, reason = "sums of 64 numbers" }
-[tool.nbbench.subject.profile.fast]
+[tool.nbbench.subject.presets.fast]
 command = ["pytest", "-q"]
 """
 

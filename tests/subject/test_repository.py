@@ -24,7 +24,6 @@ from nbbench.subject.repository import (
     resolve,
     tree_ids,
 )
-from nbbench.subject.subjects.nanobragg import demo
 from nbbench.subject.subjects.nanobragg.demo import BRANCH, PLANTED, TIP_HASH
 
 MEASURED = [event.hash for event in PLANTED if event.kind != "docs"]
@@ -55,19 +54,6 @@ def commit(folder, message="change", path="src/nanobrag_torch/extra.py", text="x
 
 def listing(folder):
     return sorted((str(p.relative_to(folder)), p.lstat().st_mtime_ns) for p in folder.rglob("*"))
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pristine") / "subject"
-    demo.write_demo(path)
-    return path
-
-
-@pytest.fixture
-def source(pristine, tmp_path):
-    """A clone of the user's that a test may change."""
-    return shutil.copytree(pristine, tmp_path / "clone", symlinks=True)
 
 
 @pytest.fixture

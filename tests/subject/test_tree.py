@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,18 +17,6 @@ from nbbench.subject import repository, tree
 from nbbench.subject.repository import describe, list_commits, register
 from nbbench.subject.subjects.nanobragg import demo
 from nbbench.subject.tree import extract_tree
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pristine") / "subject"
-    demo.write_demo(path)
-    return path
-
-
-@pytest.fixture
-def source(pristine, tmp_path):
-    return shutil.copytree(pristine, tmp_path / "clone", symlinks=True)
 
 
 @pytest.fixture

@@ -1,16 +1,9 @@
-// Draws each figure when it comes into view, in the page's colours; names give words to the dots.
-const names = JSON.parse(document.getElementById("names").textContent);
+// Draws each figure when it comes into view, in the page's colours.
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const dressed = (key, value) =>
   typeof value === "string" && /^--(ink|soft|line|worse|better)$/.test(value) ? colour(value) : value;
 const draw = (plot) => {
   const { data, layout } = JSON.parse(plot.nextElementSibling.textContent, dressed);
-  for (const trace of data)
-    if (trace.customdata)
-      trace.text = trace.text.map((text, i) => {
-        const commit = trace.customdata[i];
-        return `${commit} ${names[commit] ?? ""}<br>${text}`;
-      });
   for (const axis of [layout.xaxis, layout.yaxis])
     if (axis) Object.assign(axis, { gridcolor: colour("--rule"), zerolinecolor: colour("--rule") });
   Object.assign(layout, { paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: colour("--soft") } });

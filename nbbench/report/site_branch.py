@@ -1,0 +1,100 @@
+"""The curves of the branch: what each workload costs along the commits, phase by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nbbench import units
+from nbbench.metrics import Better, Metric, Role
+from nbbench.model import Phase, Series
+from nbbench.report.blocks import Table
+from nbbench.work.ledger_diff import log_ratio
+from nbbench.workloads import workload_of
+
+KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio")
+"""What is shown of a workload, by what a user waits for."""
+_START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
+_MOST_FIGURES = 120_000  # some 700 kB; another project's thousands of series have a view of their own
+_FOLDED = 24
+
+
+class BranchCurves:
+    """The curves, of which the longest is kept for each workload, kind, phase and machine."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+
+    def add(self, series: Series, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
+        """Take over a series of the index, by its row's number and its points there."""
+        key = series.key
+        if not (kind := _kind(metric)) or not any(value is not None for value in made["v"]):
+            return
+        workload = workload_of(key) or ("start-up" if metric.phase in _START_UP else key.label)
+        machine = "" if metric.exact else key.machine
+        name = workload, kind, str(metric.phase), machine
+        better = self._found.get(name)
+        if better is not None and len(better["at"]) >= len(made["at"]):
+            return
+        lower = None if metric.better in (Better.UNKNOWN, Better.NEITHER) else metric.better is Better.LOWER
+        about = {"workload": workload, "kind": kind, "phase": metric.phase, "machine": machine}
+        self._found[name] = {
+            **about,
+            "series": number,
+            "unit": metric.unit,
+            "lower": lower,
+            **{part: made[part] for part in ("at", "e", "v", "s", "ev", "lo", "hi", "n") if part in made},
+        }
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The curves by what a user waits for, with their points; of too many those that changed."""
+        kept: list[dict[str, Any]] = []
+        figures = 0
+        for one in sorted(self._found.values(), key=lambda one: (not one["ev"], _rank(one))):
+            figures += len(one["at"]) * (4 if "n" in one else 1)
+            if figures > _MOST_FIGURES and kept:
+                break
+            kept.append(one)
+        return sorted(kept, key=_rank)
+
+    def document(self) -> dict[str, Any]:
+        """What is shown; lists of commits stand once."""
+        lines: dict[tuple[int, ...], int] = {}
+        curves = [one | {"at": lines.setdefault(tuple(one["at"]), len(lines))} for one in self.shown()]
+        return {"at": list(lines), "curves": curves}
+
+
+def _kind(metric: Metric) -> str:
+    if metric.role is Role.WORK and metric.unit.startswith("B/"):
+        return "tensor work"
+    if metric.role is Role.HOST and metric.unit == "steps":
+        return "host work"
+    if metric.name == "track_time_ratio":
+        return "time ratio"
+    return {Role.TIME: "time", Role.MEMORY: "peak memory"}.get(metric.role, "")
+
+
+def _rank(one: Mapping[str, Any]) -> tuple[int, str, str, str]:
+    return KINDS.index(one["kind"]), one["workload"], one["phase"], one["machine"]
+
+
+def standing_table(curves: BranchCurves) -> Table | None:
+    """Each curve's first, best and newest value; None where there is none."""
+    rows = [_standing(one) for one in curves.shown()]
+    head = ("workload", "what", "phase", "start", "best", "now", "against start", "machine")
+    more = f"{len(rows) - _FOLDED} more"
+    return Table(head, rows, right=(3, 4, 5, 6), codes=(0,), quiet=_FOLDED, quiet_as=more) if rows else None
+
+
+def _standing(one: Mapping[str, Any]) -> tuple[str, ...]:
+    good = [value * 10.0 ** one["e"] for value in _good(one["v"], one["s"])]
+    best = good[0] if one["lower"] is None else min(good) if one["lower"] else max(good)
+    figures = (units.format_value(value, one["unit"]) for value in (good[0], best, good[-1]))
+    change = units.format_change(log_ratio(good[0], good[-1]))
+    return one["workload"], one["kind"], str(one["phase"]), *figures, change, one["machine"]
+
+
+def _good(values: Iterable[float | None], states: Mapping[int, int]) -> list[float]:
+    """The values without those of disturbed runs, unless there is no other."""
+    known = [(value, i in states) for i, value in enumerate(values) if value is not None]
+    return [value for value, marked in known if not marked] or [value for value, _ in known]

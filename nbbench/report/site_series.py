@@ -1,0 +1,158 @@
+"""The site's series: one compact index over all of them, and their points in shards of a few dozen."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from nbbench.history.telemetry import PROGRAMS, is_left_out
+from nbbench.metrics import Metric, Role, metric_of
+from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
+from nbbench.report import events
+from nbbench.report.site_branch import BranchCurves
+from nbbench.stats.noise import MAD_TO_SIGMA
+
+if TYPE_CHECKING:
+    from nbbench.report.site import SiteFacts
+
+_SHARD_POINTS = 8_000  # about 100 kB: a series opens by one small file
+_STATES = {Status.FAILED: 1, Status.SKIPPED: 2}
+_DISTURBED, _KERNEL_POWER = 3, -8
+_LARGEST = 2.0**63
+_FEWEST = 6  # points from whose differences a scatter is told
+
+
+class SeriesIndex:
+    """Takes series one after the other, gives their documents, and remembers what the other pages need.
+
+    `curves` are those of the branch's page; `scatter` tells by machine, for each timed series, the share by
+    which neighbouring values differ by chance; `results` counts results, and those that were disturbed.
+    """
+
+    def __init__(self, flags: Sequence[Flag], places: Mapping[str, int], facts: SiteFacts) -> None:
+        """`places` are those of commits by hash; `flags` in the order of the events' numbers."""
+        self.curves = BranchCurves()
+        self.scatter: dict[str, list[tuple[str, float]]] = defaultdict(list)
+        self.results: dict[str, Counter[str]] = defaultdict(Counter)
+        self._places, self._facts = places, facts
+        self._numbers: dict[SeriesKey, int] = {}
+        self._rows: list[tuple[int, ...]] = []
+        self._words: dict[str, int] = {}
+        self._changes: dict[SeriesKey, list[tuple[int, ChangePoint]]] = defaultdict(list)
+        for number, flag in enumerate(flags):
+            for change in flag.event.changes:
+                self._changes[change.key].append((number, change))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def number(self, key: SeriesKey) -> int:
+        """The row of a series; -1 where it has none."""
+        return self._numbers.get(key, -1)
+
+    def document(self) -> dict[str, Any]:
+        """The index: `words`, and a row a series: benchmark, parameters, machine, environment, unit, role,
+        phase (numbers of words), changes, points, shard."""
+        return {"words": list(self._words), "rows": self._rows}
+
+    def shards(self, series: Iterable[Series]) -> Iterator[tuple[str, Any]]:
+        """The points of all series (`series/N`) and, apart, their samples (`samples/N`).
+
+        Lists of commits stand once a shard. Figures are whole numbers, to be multiplied by 10 to the power
+        `e`: half as long as decimal fractions, with at least five digits of the smallest.
+        """
+        shard, points = 0, 0
+        kept: dict[int, Any] = {}
+        samples: dict[int, Any] = {}
+        lines: dict[tuple[int, ...], int] = {}
+        for number, one in enumerate(series):
+            if points >= _SHARD_POINTS:
+                yield from _shard(shard, lines, kept, samples)
+                shard, points, kept, samples, lines = shard + 1, 0, {}, {}, {}
+            made = self._points(one, shard)
+            kept[number] = made | {"at": lines.setdefault(tuple(made["at"]), len(lines))}
+            points += len(one.points)
+            if "n" in made:
+                samples[number] = [_packed(point.samples, made["e"]) for point in one.points]
+        if kept:
+            yield from _shard(shard, lines, kept, samples)
+
+    def _points(self, series: Series, shard: int) -> dict[str, Any]:
+        """Places, values, what is to be said of single points, changes, reference kernels beside it."""
+        key, facts, points = series.key, self._facts, series.points
+        metric = metric_of(key, series.unit, series.kind, facts.directions)
+        states = {}
+        for i, point in enumerate(points):
+            if point.status is not Status.OK:
+                states[i] = _STATES[point.status]
+            elif is_left_out(facts.disturbed, key, point.commit):
+                states[i] = _DISTURBED
+        values = [point.value if point.status is Status.OK else None for point in points]
+        power = _power(values, 6 if metric.exact else 5)
+        made: dict[str, Any] = {
+            "at": [self._places[point.commit] for point in points],
+            "e": power,
+            "v": _packed(values, power),
+            "s": states,
+            "ev": [self._change(*one) for one in self._changes.get(key, ())],
+        }
+        if any(len(point.samples) > 1 for point in points):
+            made["lo"] = _packed([min(point.samples, default=None) for point in points], power)
+            made["hi"] = _packed([max(point.samples, default=None) for point in points], power)
+            made["n"] = [len(point.samples) for point in points]
+        place = key.machine, key.environment, key.benchmark
+        beside = [facts.canaries.levels.get((point.commit, *place), {}) for point in points]
+        if metric.role is Role.TIME and any(beside):
+            made["c"] = [_packed([one.get(name) for one in beside], _KERNEL_POWER) for name in PROGRAMS]
+        self._remember(series, metric, shard, made)
+        return made
+
+    def _remember(self, series: Series, metric: Metric, shard: int, made: Mapping[str, Any]) -> None:
+        key, number = series.key, len(self._rows)
+        self._numbers[key] = number
+        parameters = key.label[len(key.benchmark) + 1 : -1]
+        about = (metric.unit, metric.role, metric.phase)
+        words = (key.benchmark, parameters, key.machine, key.environment, *map(str, about))
+        named = (self._words.setdefault(word, len(self._words)) for word in words)
+        self._rows.append((*named, len(made["ev"]), len(made["at"]), shard))
+        self.curves.add(series, metric, number, made)
+        if metric.exact or metric.role is not Role.TIME:
+            return
+        self.results[key.machine].update(results=len(made["at"]))
+        self.results[key.machine].update(disturbed=sum(state == _DISTURBED for state in made["s"].values()))
+        good = [v for i, v in enumerate(made["v"]) if v and v > 0 and i not in made["s"]]
+        if len(good) >= _FEWEST:
+            moves = [abs(math.log(b / a)) for a, b in pairwise(good)]
+            self.scatter[key.machine].append((key.label, MAD_TO_SIGMA * median(moves) / math.sqrt(2)))
+
+    def _change(self, event: int, change: ChangePoint) -> tuple[Any, ...]:
+        """A change point: event, first and last commit, both levels, how much, +1 where it is worse."""
+        places = [self._places.get(commit, -1) for commit in (change.lo_commit, change.hi_commit)]
+        way = 1 if change.worse else -1 if change.direction == "improvement" else 0
+        return event, *places, change.before, change.after, events.moved(change), way
+
+
+def _shard(
+    shard: int, lines: Iterable[tuple[int, ...]], kept: Mapping[int, Any], samples: Mapping[int, Any]
+) -> Iterator[tuple[str, Any]]:
+    yield f"series/{shard}", {"at": list(lines), "series": kept}
+    yield f"samples/{shard}", samples
+
+
+def _power(values: Iterable[float | None], digits: int) -> int:
+    """The power of ten in which the smallest value has so many digits; 0 where all are whole."""
+    known = [abs(value) for value in values if value and math.isfinite(value)]
+    if all(value.is_integer() for value in known):
+        return 0
+    least, most = (math.floor(math.log10(end)) for end in (min(known), max(known)))
+    return max(least - digits + 1, most - 15, -300)
+
+
+def _packed(values: Iterable[float | None], power: int) -> list[int | None]:
+    """Values in units of 10 to this power, whole; None for what is no figure, or too large for one."""
+    scale = 10.0**-power
+    return [round(v * scale) if v is not None and abs(v * scale) < _LARGEST else None for v in values]

@@ -1,0 +1,61 @@
+"use strict";
+// Plan, evidence and noise: reports that the data holds as blocks.
+const item = (one) => (typeof one === "string" ? one : [nb.code(one.about), one.about && one.text ? ": " : "", one.text, one.command && nb.command(one.command)]);
+
+const drawn = {
+  Text: ({ text }) => text.split("\n").map((line) => nb.el("p", {}, line)),
+  Title: ({ text }) => nb.el("h2", {}, text),
+  Bullets: ({ items, title }) => [title && nb.el("h3", {}, title), nb.el("ul", {}, items.map((one) => nb.el("li", {}, item(one))))],
+  Table: ({ headers, rows, right, codes }) => nb.table(headers, rows, { right, codes, most: 40 }),
+};
+nb.blocks = (blocks) => blocks.map((one) => drawn[one.kind](one));
+
+nb.views.plan = async () => {
+  const blocks = await nb.load("plan");
+  return [nb.el("h1", {}, "Plan"), blocks.length ? nb.blocks(blocks) : nb.el("p", {}, "This project has no plan item: [tool.nbbench.plans] declares one.")];
+};
+
+const share = (x) => (x < 1 ? `${(100 * x).toFixed(1)} %` : `${(1 + x).toFixed(1)}×`);
+
+nb.views.noise = async () => {
+  const { machines, kernels, calibrations } = await nb.load("noise");
+  const known = Object.entries(machines).map(([machine, { said, series }]) => [
+    nb.el("h2", {}, machine), nb.el("ul", {}, said.map((text) => nb.el("li", {}, text))),
+    nb.table(["series, the noisiest first", "scatter", "3 + 3 commits show"], series.map(([label, sigma, least]) => [label, share(sigma), share(least)]), { right: [1, 2], codes: [0], most: 20, label: `Scatter on ${machine}` }),
+  ]);
+  const gates = Object.entries(calibrations).map(([where, series]) => [
+    nb.el("h2", {}, `Equal code against itself: ${where}`),
+    nb.table(["series", "scatter", "floor of the gate", "rounds"], Object.entries(series).sort((a, b) => b[1].floor - a[1].floor)
+      .map(([label, { sigma, floor, rounds }]) => [label, share(sigma), share(floor), String(rounds)]), { right: [1, 2, 3], codes: [0], most: 20, label: "Noise of the gate" }),
+  ]);
+  const none = known.length ? null : nb.el("p", {}, "No timed series is long enough to tell how far equal code scatters.");
+  return [nb.el("h1", {}, "Noise: what can be told apart"), none, known, gates, Object.entries(kernels).map(kernelsOf)];
+};
+
+// The reference kernels over the time at which they ran: they never change, so only the machine moves them.
+const kernelsOf = ([machine, rows]) => {
+  const data = nb.programs.map((name, i) => ({
+    name, x: rows.map((row) => new Date(1000 * row[0])), y: rows.map((row) => row[i + 1]), mode: "markers", hoverinfo: "text",
+    text: rows.map((row) => `${new Date(1000 * row[0]).toISOString().slice(0, 16)} ${nb.value(row[i + 1], "seconds")}`),
+    marker: { color: nb.palette[i], symbol: ["circle", "x"][i], size: 5 },
+  }));
+  const layout = { yaxis: { type: "log", ticksuffix: "s", tickformat: "~s" }, legend: { orientation: "h" }, showlegend: true };
+  return nb.el("figure", {}, nb.el("h2", {}, `Reference kernels on ${machine}`), nb.el("figcaption", {}, "Fixed programs, timed beside the benchmarks: they never change, so only the machine moves them."),
+    nb.chart(`reference kernels on ${machine}`, () => ({ data, layout }), { height: 300 }));
+};
+
+nb.views.evidence = async () => {
+  const folders = await nb.load("evidence");
+  if (!folders.length) return [nb.el("h1", {}, "Evidence"), nb.el("p", {}, "No evidence folder is on record: nbbench export and nbbench capture write them.")];
+  const rows = folders.map((one) => [
+    nb.a(`${one.address}/summary.md`, nb.code(one.path)), one.verdict || "not recorded", one.kind, nb.commitLink(nb.placeOf(one.commit)) || one.commit.slice(0, 8), one.stamp, one.machine,
+    one.damage.length ? nb.el("span", { class: "worse" }, `changed since: ${one.damage[0]}`) : one.problems[0] ?? "whole",
+  ]);
+  return [
+    nb.el("h1", {}, `Evidence: ${folders.length} folders`),
+    nb.table(["folder", "verdict", "kind", "commit", "stamp", "machine", "state"], rows, { label: "Evidence folders" }),
+    folders.filter((one) => one.figures.length).map((one) => nb.details(`${one.path}: ${one.figures.length} figures`,
+      nb.el("p", {}, ["commands.txt", "env.txt", "sha256.txt"].map((name) => [nb.a(`${one.address}/${name}`, name), " "])),
+      nb.table(["figure", "of", "value"], one.figures.map(({ name, workload, value, unit }) => [name, workload, nb.value(value, unit)]), { right: [2], codes: [0], most: 30 }))),
+  ];
+};
