@@ -14,7 +14,6 @@ from cli_project import Project
 from store_trees import ledger
 
 from nbbench.budget import BudgetSpentError
-from nbbench.errors import InconclusiveError
 from nbbench.gate import exact, run
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.ledger import Ledger
@@ -68,18 +67,19 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
         sides = dict(zip(ENDS, (base, head), strict=True))
         names = sorted({name for side in sides.values() if not isinstance(side, str) for name in side})
 
-        def found(_settings: object, commit: Any, *_: object, **__: object) -> Mapping[str, Ledger]:
+        def failed(commit: Any) -> str:
             side = sides[commit.hash]
-            if isinstance(side, str):
-                raise InconclusiveError(side)
-            return side
+            return side if isinstance(side, str) else ""
 
         @contextmanager
         def runner(*_: object) -> Iterator[Runner]:
             yield Runner(pairs or {"s.time_run": [SAME]})
 
         monkeypatch.setattr(exact, "matching_workloads", lambda *_: names)
-        monkeypatch.setattr(exact, "workload_ledgers", found)
+        monkeypatch.setattr(exact, "lacking", lambda *_: names)
+        monkeypatch.setattr(exact, "ledger_calls", lambda _, commits: list(commits))
+        monkeypatch.setattr(exact, "invoke_all", lambda _, __, commits: [failed(one) for one in commits])
+        monkeypatch.setattr(exact, "known_ledgers", lambda _, one: {} if failed(one) else sides[one.hash])
         monkeypatch.setattr(exact, "counts_host", lambda _: False)
         monkeypatch.setattr(run, "paired_runner", runner)
         done = project.run("gate", *ENDS, "--json", *options)
