@@ -32,7 +32,7 @@ from nbbench.measure import warm_client as warm
 from nbbench.measure.machine import UNKNOWN_FACT, Host
 from nbbench.measure.process_env import export_workloads, installed_torch, tree_environment
 from nbbench.model import ProcessRecord
-from nbbench.probe.device import on_cuda
+from nbbench.probe.device import imported_by_runs, on_cuda
 from nbbench.probe.resources import last_level_cache_bytes, usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
@@ -188,7 +188,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
                 self._server = warm.WarmServer(environment=environment)
             except HostError as error:
                 raise util.UserError(str(error)) from error
-        preload = list(load_profile(self._settings).preload)
+        preload = [*load_profile(self._settings).preload, *imported_by_runs()]
         self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
             log.debug(self._server.suite_output)

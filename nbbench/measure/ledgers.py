@@ -30,6 +30,7 @@ from nbbench.measure.process_env import (
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_server import TIMEOUT_CODE
 from nbbench.model import Commit
+from nbbench.probe.device import imported_by_runs
 from nbbench.probe.resources import Run
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
@@ -177,7 +178,7 @@ def open_folder(
 ) -> None:
     """Have the server hold the suite of the extracted tree that the environment names."""
     # The subject's first run imports torch._dynamo; a `warm_server` has it already.
-    preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo"]
+    preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo", *imported_by_runs()]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
 

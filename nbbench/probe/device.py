@@ -38,6 +38,12 @@ def marked(torch_version: str) -> str:
     return torch_version + CUDA_MARK if torch_version and on_cuda() else torch_version
 
 
+def imported_by_runs() -> tuple[str, ...]:
+    """What torch imports when a subject first marks the step of a CUDA graph: six seconds (an H100's host),
+    for a warm server once, for its forks never."""
+    return ("torch._inductor.cudagraph_trees",) if on_cuda() else ()
+
+
 def settle() -> None:
     """Wait until the device has done all that it was asked for; the processor always has."""
     if on_cuda():

@@ -33,7 +33,8 @@ PINNED_ENVIRONMENT = {
 
 # Instead, where the GPU is measured. torch then asks NVML whether there is one: a warm server that asked the
 # driver itself could fork no process that uses it.
-_CUDA_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+# Inductor, which runs on a GPU import, is to start no processes of its own.
+_CUDA_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 # The switches that turn compilation off: torch's own, and what subjects call theirs.
 COMPILE_SWITCH = re.compile(r"(?:\w+_)?DISABLE_COMPILE|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE")

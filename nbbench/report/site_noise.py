@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from heapq import nlargest
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
 from nbbench.history.telemetry import PROGRAMS, Canaries
 
 _CHANCE = 3.0  # standard deviations that a single difference must have before it is more than chance
+_SHOWN = 60
 _LEVEL = 3  # commits of the shortest level
 
 
@@ -25,13 +28,11 @@ def noise_document(
     `scatter` is the share by which neighbouring values differ by chance, by machine and series; `results`
     counts results and the disturbed ones among them.
     """
-    return {
-        machine: {
-            "said": _resolves(found, results.get(machine, {})),
-            "series": [(label, share, _least(share)) for label, share in sorted(found, key=lambda s: -s[1])],
-        }
-        for machine, found in sorted(scatter.items())
-    }
+    made = {}
+    for machine, found in sorted(scatter.items()):
+        rows = [(label, share, _least(share)) for label, share in nlargest(_SHOWN, found, itemgetter(1))]
+        made[machine] = {"said": _resolves(found, results.get(machine, {})), "series": rows}
+    return made
 
 
 def _resolves(scatter: Sequence[tuple[str, float]], counts: Mapping[str, int]) -> list[str]:

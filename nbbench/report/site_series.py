@@ -63,7 +63,7 @@ class SeriesIndex:
         """The points of all series (`series/N`) and, apart, their samples (`samples/N`).
 
         Lists of commits stand once a shard. Figures are whole numbers, to be multiplied by 10 to the power
-        `e`: half as long as decimal fractions, with six digits of the smallest.
+        `e`: half as long as decimal fractions, with at least five digits of the smallest.
         """
         shard, points = 0, 0
         kept: dict[int, Any] = {}
@@ -92,7 +92,7 @@ class SeriesIndex:
             elif is_left_out(facts.disturbed, key, point.commit):
                 states[i] = _DISTURBED
         values = [point.value if point.status is Status.OK else None for point in points]
-        power = _power(values)
+        power = _power(values, 6 if metric.exact else 5)
         made: dict[str, Any] = {
             "at": [self._places[point.commit] for point in points],
             "e": power,
@@ -143,13 +143,13 @@ def _shard(
     yield f"samples/{shard}", samples
 
 
-def _power(values: Iterable[float | None]) -> int:
-    """The power of ten in which the smallest value has six digits; 0 where all are whole."""
+def _power(values: Iterable[float | None], digits: int) -> int:
+    """The power of ten in which the smallest value has so many digits; 0 where all are whole."""
     known = [abs(value) for value in values if value and math.isfinite(value)]
     if all(value.is_integer() for value in known):
         return 0
     least, most = (math.floor(math.log10(end)) for end in (min(known), max(known)))
-    return max(least - 5, most - 15, -300)
+    return max(least - digits + 1, most - 15, -300)
 
 
 def _packed(values: Iterable[float | None], power: int) -> list[int | None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import asv
 import pytest
@@ -13,6 +16,8 @@ from browser import Browser
 
 from nbbench.asv_plugin.publisher import land_from_error, link_from_index
 from nbbench.cli.publish import put_site
+from nbbench.model import Point, Series, SeriesKey, Status
+from nbbench.report.site import Site, SiteFacts
 
 pytestmark = [
     pytest.mark.e2e,
@@ -227,3 +232,39 @@ def test_text_has_contrast_in_light_and_dark(page):
             page.run(f"document.documentElement.dataset.theme = '{theme}'")
             assert page.run(CONTRAST) == []
     page.run("delete document.documentElement.dataset.theme")
+
+
+@pytest.mark.thorough
+def test_the_site_of_a_large_record_stays_small(page, tmp_path):
+    """As many series as numpy's own benchmarks have: files, what the first view loads, and the search."""
+    line = [replace(samples.COMMITS[0], hash=f"{i:040x}", position=i) for i in range(1, 171)]
+    put_site(tmp_path, Site(SiteFacts(commits=line)), many_series(line))
+    sizes = {
+        path.relative_to(tmp_path): path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert sum(sizes.values()) < 60e6
+    assert max(size for path, size in sizes.items() if "series" in path.parts) < 300_000
+    page.requested.clear()
+    page.open((tmp_path / "index.html").as_uri())
+    drawn(page)
+    loaded = {Path(unquote(urlparse(one).path)) for one in page.requested if one.startswith("file:")}
+    assert sum(path.stat().st_size for path in loaded) < 6e6
+    page.requested.clear()
+    page.open(f"{(tmp_path / 'index.html').as_uri()}#/series?q=time_3")
+    assert "843 of 8424 series" in said(page)
+    page.click("#found a")
+    drawn(page)
+    page.requested.clear()
+
+
+def many_series(line):
+    """8,424 series of noisy times with two samples at each commit, one after the other."""
+    noise = random.Random(1)
+    for number in range(8424):
+        params = (("shape", f"({number % 20}, 100)"), ("dtype", "'float64'"))
+        key = SeriesKey(f"bench_core.Class{number // 20}.time_{number % 10}", "1", params, "m", "py3.11")
+        values = [noise.uniform(1e-3, 1.1e-3) for _ in line]
+        points = (
+            Point(c.position, c.hash, v, Status.OK, (v, 1.01 * v)) for c, v in zip(line, values, strict=True)
+        )
+        yield Series(key, "seconds", "time", tuple(points))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import types
 from collections.abc import Iterator
 
@@ -103,6 +104,15 @@ def test_only_a_process_that_measures_the_gpu_sees_one() -> None:
     there = pinned_environment({device.DEVICE_VARIABLE: "cuda"})
     assert "CUDA_VISIBLE_DEVICES" not in there and there["TORCHDYNAMO_DISABLE"] == "1"
     assert there["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"  # a server that asked the driver could not fork
+
+
+def test_what_a_run_on_a_gpu_imports_is_imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server of a suite, where Inductor starts no process that a fork would inherit."""
+    monkeypatch.setenv(device.DEVICE_VARIABLE, "cpu")
+    assert device.imported_by_runs() == ()
+    monkeypatch.setenv(device.DEVICE_VARIABLE, "cuda")
+    assert all(importlib.util.find_spec(name) for name in device.imported_by_runs())
+    assert pinned_environment({device.DEVICE_VARIABLE: "cuda"})["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
 
 
 def test_a_timed_run_lasts_until_its_last_kernel(gpu: Gpu) -> None:

@@ -157,8 +157,8 @@ def test_figures_that_are_none_and_control_characters_do_not_reach_a_script() ->
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.floats(), min_size=1, max_size=20))
-def test_any_values_come_back_to_six_digits(values: list[float]) -> None:
+@given(st.lists(st.floats(-1e300, 1e300) | st.sampled_from([math.nan, math.inf]), min_size=1, max_size=20))
+def test_any_values_come_back_to_five_digits(values: list[float]) -> None:
     points = tuple(
         Point(i, samples.COMMITS[i].hash, value, Status.OK, (value, value)) for i, value in enumerate(values)
     )
@@ -169,7 +169,7 @@ def test_any_values_come_back_to_six_digits(values: list[float]) -> None:
     for value, kept, low in zip(values, shown["v"], shown["lo"], strict=True):
         assert kept == low
         if math.isfinite(value) and kept is not None:
-            assert kept * 10.0 ** shown["e"] == pytest.approx(value, rel=1e-5, abs=10.0 ** shown["e"])
+            assert kept * 10.0 ** shown["e"] == pytest.approx(value, rel=1e-4, abs=10.0 ** shown["e"])
 
 
 def test_another_projects_thousands_of_series_do_not_swamp_the_branch() -> None:

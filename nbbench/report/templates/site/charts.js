@@ -147,9 +147,10 @@ const bands = (curves, { by, focus, span }) => {
   for (const curve of curves)
     for (const [event, lo, hi, , , words, way] of curve.ev ?? []) if (lo >= 0 && hi >= 0) found.set(event, { event, lo, hi, words, way });
   const some = [...found.values()].sort((a, b) => a.hi - b.hi);
-  const apart = (span[1] - span[0]) / (innerWidth < 700 ? 4 : 12);
+  const along = (at) => (by === "date" ? Date.parse(nb.commit(at).date.replace(" ", "T")) : at);
+  const apart = (along(span[1]) - along(span[0])) / (innerWidth < 700 ? 4 : 12);
   let last = -Infinity;
-  const labelled = some.filter((one) => (one.event === focus || one.hi - last >= apart) && ((last = one.hi), true));
+  const labelled = some.filter((one) => (one.event === focus || along(one.hi) - last >= apart) && ((last = along(one.hi)), true));
   const tone = ({ way }) => (way > 0 ? "--worse" : way < 0 ? "--better" : "--line");
   const half = by === "date" ? 0 : 0.4;
   const ends = ({ lo, hi }) => [lo, hi].map((at, i) => (half ? at + (i ? half : -half) : place(at, by)));
@@ -179,6 +180,15 @@ nb.span = (curves) => {
   return [Math.min(...ends), Math.max(...ends)];
 };
 
+// Labels of a logarithmic axis of less than three decades, where Plotly's own leave the unit out.
+const logTicks = (least, most, unit) => {
+  if (most > 1000 * least) return {};
+  const binary = /^(bytes|B|B \(.*)$/.test(unit), log = binary ? Math.log2 : Math.log10;
+  const first = Math.floor(log(least)), powers = [...Array(Math.ceil(log(most)) - first + 1).keys()].map((i) => first + i);
+  const values = binary ? powers.map((n) => 2 ** n) : powers.flatMap((n) => [1, 2, 5].map((step) => Number(`${step}e${n}`)));
+  return { tickmode: "array", tickvals: values, ticktext: values.map((v) => nb.plain(nb.value(v, unit))) };
+};
+
 // Curves along the commits, from the first to the last of `span`. `point(place)` is called for a clicked dot; a clicked event opens.
 nb.history = (curves, { by = "commit", scale = "", focus = -1, point = null, height = 260, span = nb.span(curves) } = {}) => {
   const values = curves.flatMap((one) => one.v.filter((v) => v != null));
@@ -189,7 +199,7 @@ nb.history = (curves, { by = "commit", scale = "", focus = -1, point = null, hei
     data: curves.flatMap((curve) => traces(curve, { by, range })),
     layout: {
       xaxis: by === "date" ? { type: "date" } : { ...ticks(range ?? span), range: range ?? [span[0] - 1, span[1] + 1] },
-      yaxis: { type: log ? "log" : "linear", tickformat: "~s", ticksuffix: unit, ...(log && most < 100 * least ? { dtick: "D2" } : {}) },
+      yaxis: { type: log ? "log" : "linear", tickformat: "~s", ticksuffix: unit, ...(log ? logTicks(least, most, curves[0].unit) : {}) },
       ...bands(curves, { by, focus, span: range && by !== "date" ? range : span }),
     },
   });
