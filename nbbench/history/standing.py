@@ -18,6 +18,7 @@ from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
+from nbbench.probe.device import CUDA_MARK
 from nbbench.stats.changepoint import Step, level_effect
 from nbbench.stats.noise import difference_sigma, mad_sigma
 
@@ -198,6 +199,8 @@ def _short(one: SeriesStanding, relatives: Iterable[SeriesStanding]) -> Told:
 
     detail = f"{one.usable} of the {one.needs} values that it takes"
     older = [o for o in relatives if o is not one and o.usable and o.first <= one.first]
+    gpu = CUDA_MARK in one.key.environment  # no level of the processor's is one of a GPU's
+    older = [o for o in older if (CUDA_MARK in o.key.environment) is gpu]
     if not older:
         return NotJudgedReason.TOO_SHORT, one.first, detail, None
     key, old = one.key, max(older, key=kinship)

@@ -142,7 +142,7 @@ def require_compiler() -> None:
 @cache
 def require_gpu() -> None:
     """Raise HostError where there is no GPU."""
-    from nbbench.probe.gpu import read_gpu
+    from nbbench.probe.device import read_gpu
 
     if why := read_gpu().get("unknown"):
         hint = "--device cpu, or NBBENCH_DEVICE=cpu, measures the processor"

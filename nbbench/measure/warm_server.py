@@ -258,7 +258,7 @@ def _watches(argv: list[str]) -> dict[str, Callable[[], dict[str, Any]]]:
 
     found: dict[str, Callable[[], dict[str, Any]]] = {}
     if argv[0] in ("run", "setup_cache") and on_cuda():
-        from nbbench.probe.gpu import read_gpu
+        from nbbench.probe.device import read_gpu
 
         found["gpu"] = read_gpu
     if _is_timed(argv):

@@ -105,12 +105,9 @@ class Site:
         if (table := standing_table(self._index.curves)) is not None:
             blocks += [Title("Where the branch stands"), table]
         stamp = minute(facts.generated_at) if facts.generated_at else ""
-        return as_html(
-            blocks,
-            title=f"{self._headline} {facts.title}",
-            eyebrow=" · ".join(filter(None, (facts.title, facts.source, stamp))),
-            template="site.html.j2",
-        )
+        eyebrow = " · ".join(filter(None, (facts.title, facts.source, stamp)))
+        title = f"{self._headline} {facts.title}"
+        return as_html(blocks, title=title, eyebrow=eyebrow, template="site.html.j2")
 
     def _start(self, trees: Mapping[str, int]) -> dict[str, Any]:
         facts = self.facts

@@ -160,7 +160,7 @@ def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 def facts(check: Check) -> dict[str, Any]:
     """The machine, its GPU, and the versions of what measures."""
-    from nbbench.probe.gpu import read_gpu
+    from nbbench.probe.device import read_gpu
 
     code = (
         "import torch, json; p = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None; "

@@ -17,7 +17,7 @@ from nbbench.config import load_settings
 from nbbench.measure import asv_run
 from nbbench.measure.process_env import installed_torch, require_gpu
 from nbbench.model import Commit
-from nbbench.probe import gpu
+from nbbench.probe import device
 from nbbench.probe.device import DEVICE_VARIABLE
 from nbbench.record.projects import machine_name
 from nbbench.subject.repository import list_commits, open_subject, register
@@ -108,7 +108,7 @@ def test_without_a_gpu_nothing_is_measured(
     register(load_settings(project.root), project.root / "subject")
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu" if "--device" in command else "cuda")  # put back afterwards
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    monkeypatch.setattr(gpu, "_by_smi", lambda index: int("none"))
+    monkeypatch.setattr(device, "_by_smi", lambda index: int("none"))
     require_gpu.cache_clear()
     refused = project.run(*command)
     assert refused.exit_code == 2

@@ -6,25 +6,16 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
 from cli_project import Project
 
 from nbbench.subject.subjects.nanobragg import demo
+from tests.torture.tiny import git
 
-WHO = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
 TOKEN = "gh" + "p_" + "a1B2" * 9
 BROKEN = "00000003-env.json"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "init.defaultBranch=main", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, env=os.environ | WHO, text=True
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,9 @@ from nbbench.measure import ledgers
 from nbbench.measure.ledgers import commit_ledgers, workload_ledgers
 from nbbench.record.atomic import ensure_writable
 from nbbench.subject.repository import describe, open_subject, register
+from tests.torture.tiny import git
 
 BRANCH = "feature/spec-based-2"
-
-
-def git(folder: Path, *arguments: str) -> None:
-    subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", *arguments],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
-    )
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,16 +17,7 @@ from nbbench.record.branch import save_commits
 from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 from nbbench.subject.repository import register
 from nbbench.subject.subjects.nanobragg import demo
-
-WHO = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "init.defaultBranch=main", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, env=os.environ | WHO, text=True
-    )
-    return done.stdout.strip()
+from tests.torture.tiny import git
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from nbbench.report.blocks import Title
 from nbbench.report.capture import RECORDS, capture_metrics, sentences
 from nbbench.report.stamp_page import result_blocks
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
+from tests.torture.tiny import git
 
 pytestmark = pytest.mark.e2e
 
@@ -55,12 +56,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "checkout", "--quiet", "-f", "feature/spec-based-2")
     (folder / "tests" / "test_extra.py").write_text(TEST, encoding="utf-8")
     return folder
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-    ).stdout.strip()
 
 
 def captured(checkout: Path, folder: Path, **environment: str) -> Capture:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import subprocess
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from nbbench.report.gate_sentences import report_sentence
 from nbbench.subject.hunks import diff_trees
 from nbbench.verdicts import GateReport
 from nbbench.work.ledger_diff import diff_ledgers
+from tests.torture.tiny import git
 
 COLD, RATE = "cold_start.timeraw_import", "suite.track_rate"
 SERIES = (
@@ -148,23 +148,14 @@ def test_a_file_whose_name_is_no_text_is_one_of_the_other_files(monkeypatch, tmp
     folder = tmp_path / "clone"
     (folder / "src").mkdir(parents=True)
     odd = os.fsencode(folder / "src") + b"/\xff.py"
-    who = {f"GIT_{part}_{word}": "u" for part in ("AUTHOR", "COMMITTER") for word in ("NAME", "EMAIL")}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, env=kept | who, check=True, stdout=-1, text=True
-        )
-        return done.stdout.strip()
-
-    git("init", "-q")
+    git(folder, "init", "-q")
     trees = []
     for text in (b"A = 1\n", b"A = sum(range(3))\n"):
         with open(odd, "wb") as stream:
             stream.write(text)
-        git("add", "--all")
-        git("commit", "-q", "-m", "odd")
-        trees.append(git("rev-parse", "HEAD:src"))
+        git(folder, "add", "--all")
+        git(folder, "commit", "-q", "-m", "odd")
+        trees.append(git(folder, "rev-parse", "HEAD:src"))
     ends = [replace(one, tree=tree) for one, tree in zip((BASE, HEAD), trees, strict=True)]
     subject = SimpleNamespace(git_dir=folder / ".git")
     monkeypatch.setattr(exact, "subject_or_none", lambda settings: subject)

@@ -193,6 +193,19 @@ def test_another_environment() -> None:
     assert "other: 4 of the 6 values" in found[0].detail
 
 
+def test_a_gpu_is_not_compared_with_the_processor() -> None:
+    """Both are too short, and neither is the other one's level, on one machine or on two."""
+    old = series(TIME, part(FLAT, 1, 8))
+    for machine in ("h100", old.key.machine):
+        new = renamed(
+            series(TIME, part([0.1 * (v or 0) for v in FLAT], 9)),
+            machine=machine,
+            environment=f"{old.key.environment}+cuda",
+        )
+        found, _ = told(old, new)
+        assert [(n.reason, n.effect) for n in found] == [(NotJudgedReason.TOO_SHORT, None)]
+
+
 def test_a_ledger_that_cannot_be_recorded_any_more_is_a_regression() -> None:
     workload = Series(
         replace(key("ledger.track_operations", "any"), params=(("workload", "'bandwidth-512-float32'"),)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.probe import gpu
+from nbbench.probe import device
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ STATE = {
 def test_the_library_tells_it(monkeypatch: pytest.MonkeyPatch, visible: dict[str, str], index: int) -> None:
     library = nvml()
     monkeypatch.setitem(sys.modules, "pynvml", library)
-    assert gpu.read_gpu(visible) == {**STATE, "read_by": "nvidia-ml-py"}
+    assert device.read_gpu(visible) == {**STATE, "read_by": "nvidia-ml-py"}
     assert library.asked == [index, -1]
 
 
@@ -58,7 +58,7 @@ def test_an_older_library_has_an_older_name(monkeypatch: pytest.MonkeyPatch) -> 
     old = nvml(nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 0x1)
     del old.nvmlDeviceGetCurrentClocksEventReasons
     monkeypatch.setitem(sys.modules, "pynvml", old)
-    assert gpu.read_gpu({})["throttle"] == ["idle"]
+    assert device.read_gpu({})["throttle"] == ["idle"]
 
 
 def smi(folder: Path, knows: str, answer: str) -> None:
@@ -74,7 +74,7 @@ def test_else_the_program_tells_it(
 ) -> None:
     smi(tmp_path, knows, "NVIDIA H100 80GB HBM3, 580.159.04, 1980, 2619, 41, 0x0000000000000024")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert gpu.read_gpu({}) == {**STATE, "read_by": "nvidia-smi"}
+    assert device.read_gpu({}) == {**STATE, "read_by": "nvidia-smi"}
 
 
 @pytest.mark.parametrize("answer", ["[N/A], x", "", "a, b, [N/A], 1, 2, 0x0"])
@@ -83,7 +83,7 @@ def test_where_neither_can_the_reason_stands_there(
 ) -> None:
     smi(tmp_path, "event_reasons", answer)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert gpu.read_gpu({}) == {"unknown": "nvidia-ml-py is not installed; nvidia-smi: ValueError"}
+    assert device.read_gpu({}) == {"unknown": "nvidia-ml-py is not installed; nvidia-smi: ValueError"}
 
 
 def test_a_machine_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,5 +92,5 @@ def test_a_machine_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlInit=fails))
     monkeypatch.setenv("PATH", str(tmp_path))
-    said = gpu.read_gpu({})["unknown"]
+    said = device.read_gpu({})["unknown"]
     assert said == "NVML: RuntimeError: Driver Not Loaded; nvidia-smi: FileNotFoundError"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from nbbench.subject.hunks import only_words_changed, same_code
+from tests.torture.tiny import git
 
 BASE = b'''"""A module."""
 import math
@@ -65,17 +65,13 @@ def trees(folder: Path, *versions: dict[str, bytes]) -> list[str]:
     """Commit each version of some files; the trees' ids."""
     made = []
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-c", "user.name=A", "-c", "user.email=a@b", *arguments]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-
-    git("init", "--quiet")
+    git(folder, "init", "--quiet")
     for files in versions:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        git("add", "--all")
-        git("commit", "--quiet", "--message", "one")
-        made.append(git("rev-parse", "HEAD^{tree}"))
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", "one")
+        made.append(git(folder, "rev-parse", "HEAD^{tree}"))
     return made
 
 

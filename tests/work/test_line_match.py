@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from nbbench.errors import SubjectError
 from nbbench.subject.hunks import diff_trees, parse_diff
 from nbbench.work.line_match import LineMatch
+from tests.torture.tiny import git
 
 PHYSICS = """import torch
 
@@ -42,27 +42,16 @@ class Simulator:
 def matched(tmp_path: Path):
     """Match two versions of a source tree, given as texts by path."""
 
-    def git(*arguments: str) -> str:
-        settings = ["-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgSign=false"]
-        return subprocess.run(
-            ["git", *settings, *arguments],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
-        ).stdout.strip()
-
     def commit(files: dict[str, str]) -> str:
-        git("rm", "-rq", "--ignore-unmatch", ".")
+        git(tmp_path, "rm", "-rq", "--ignore-unmatch", ".")
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-        git("add", "-A")
-        git("commit", "-qm", "x", "--allow-empty")
-        return git("rev-parse", "HEAD^{tree}")
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-qm", "x", "--allow-empty")
+        return git(tmp_path, "rev-parse", "HEAD^{tree}")
 
-    git("init", "-q")
+    git(tmp_path, "init", "-q")
 
     def match(base: dict[str, str], head: dict[str, str], folder: str = "") -> LineMatch:
         return LineMatch(diff_trees(tmp_path / ".git", commit(base), commit(head), folder))

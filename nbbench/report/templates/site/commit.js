@@ -2,9 +2,12 @@
 // Commit: where its work goes. Compare: two commits, line by line.
 const titled = (one) => [nb.el("p", { class: "eyebrow" }, nb.code(one.hash), ` · ${one.date}`), nb.el("h1", {}, one.subject || one.short)];
 
+// The workloads of some commits, and the one that was asked for, or else that moves most.
 const workloadOf = (query, ...docs) => {
   const names = [...new Set(docs.flatMap((doc) => Object.keys(doc?.workloads ?? {}).filter((name) => doc.workloads[name].lines.length)))].sort();
-  return [names, names.includes(query.get("w")) ? query.get("w") : names[0]];
+  const size = (name) => Math.max(...docs.map((doc) => doc?.workloads[name]?.bytes ?? 0));
+  const largest = names.reduce((a, b) => (size(b) > size(a) ? b : a), names[0]);
+  return [names, names.includes(query.get("w")) ? query.get("w") : largest];
 };
 
 nb.views.commit = async ([hash], query) => {
@@ -24,7 +27,7 @@ nb.views.commit = async ([hash], query) => {
       nb.select("compare with", "", [["", "…"], ...nb.commitOptions()], compare)),
     name ? work(doc, name) : nb.el("p", { class: "note" }, "No ledger of this commit is on record: nbbench ledger records it, with no quiet machine."),
     figuresAt(place, curves),
-    doc && roofline(doc, curves, place),
+    doc && (await roofline(doc, curves, place)),
   ];
 };
 
@@ -56,8 +59,15 @@ const figuresAt = (place, curves) => {
   return [nb.el("h2", {}, "Phases"), nb.table(["workload", "what", "phase", "value", "against start", "against best", "", "machine"], here, { right: [3, 4, 5], most: 30, label: "Phases" })];
 };
 
+// The machine's copy ceiling as it was measured last; null where none is on record.
+const ceilingAt = async (place) => {
+  const row = (await nb.index()).find((one) => one.role === "machine" && one.unit === "B/s");
+  const one = row && (await nb.series(row)), i = one ? nb.valueAt(one, place) : null;
+  return i == null ? null : one.v[i];
+};
+
 // Achieved bandwidth over the bytes that one operation touches, from the ledger and the times at this commit.
-const roofline = (doc, curves, place) => {
+const roofline = async (doc, curves, place) => {
   const points = curves.filter((one) => one.kind === "time" && one.phase === "warm run").flatMap((one) => {
     const i = one.at.indexOf(place), ledger = doc.workloads[one.workload];
     return i >= 0 && one.v[i] > 0 && ledger?.ops ? [{ name: one.workload, size: ledger.bytes / ledger.ops, rate: ledger.bytes / one.v[i] }] : [];
@@ -65,11 +75,13 @@ const roofline = (doc, curves, place) => {
   if (!points.length) return null;
   const words = (one) => nb.plain(`${one.name}: ${nb.value(one.rate, "B/s")}, ${nb.value(one.size, "B")} an operation`);
   const data = [{ x: points.map((p) => p.size), y: points.map((p) => p.rate), text: points.map((_, i) => String(i + 1)), hovertext: points.map(words), hoverinfo: "text", mode: "markers+text", textposition: "top center", marker: { size: 9, color: "--line" } }];
-  const axis = { type: "log", tickformat: "~s" };
+  const roof = await ceilingAt(place), ends = [Math.min(...points.map((p) => p.size)) / 2, 2 * Math.max(...points.map((p) => p.size))];
+  if (roof != null) data.push({ x: ends, y: [roof, roof], mode: "lines", line: { color: "--ink", dash: "dash", width: 1.2 }, hoverinfo: "text", text: ends.map(() => `copying memory: ${nb.value(roof, "B/s")}`) });
+  const axis = { type: "log", tickformat: "~s", dtick: 1 };
   const layout = { xaxis: { ...axis, ticksuffix: "B", title: { text: "bytes that one operation touches" } }, yaxis: { ...axis, ticksuffix: "B/s" } };
   return [nb.el("h2", {}, "Achieved bandwidth"), nb.chart("achieved bandwidth by workload", () => ({ data, layout }), { height: 320 }),
     nb.el("ol", { class: "legend" }, points.map((one) => nb.el("li", {}, `${one.name} ${nb.value(one.rate, "B/s")}`))),
-    nb.el("p", { class: "note" }, "Below about 50 kB an operation, calling operations takes the time, not memory. nbbench roofline measures the machine's own ceilings.")];
+    nb.el("p", { class: "note" }, `${roof == null ? "" : "The dashed line is what copying memory reaches. "}Below about 50 kB an operation, calling operations takes the time, not memory. nbbench roofline measures all of the machine's ceilings.`)];
 };
 
 nb.commitList = () => {
