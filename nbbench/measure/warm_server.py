@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nbbench.measure import kernel
-from nbbench.probe.forked import limit_copies
+from nbbench.probe.copies import limit_copies
 
 FOLDER_VARIABLE = "NBBENCH_WARM_FOLDER"  # where the client names its scratch folder
 

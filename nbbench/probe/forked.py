@@ -1,12 +1,10 @@
-"""What a function returns in a forked child that runs the subject: data, or why there is none and where; and
-copies of a process that the subject forks and does not end."""
+"""What a function returns in a forked child that runs the subject: data, or why there is none and where."""
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
 import json
-import mmap
 import os
 import re
 import resource
@@ -20,57 +18,9 @@ from typing import Any, TextIO, TypeVar
 
 import msgspec
 
+from nbbench.probe.copies import limit_copies
+
 _Answer = TypeVar("_Answer")
-
-_MOST_COPIES = 256  # what the processes may fork that a child forked
-_WORD = 8
-_leave = os._exit
-
-
-def alone(call: Callable[[], _Answer]) -> _Answer:
-    """What a call of the subject returns; a process that it forked and did not end stops here.
-
-    Such a copy would go on in the loop that it came from, and be doubled by each further run.
-    """
-    pid = os.getpid()
-    try:
-        return call()
-    finally:
-        if os.getpid() != pid:
-            _leave(0)
-
-
-def limit_copies() -> None:
-    """From now on what this process forks may fork 256 times in all; beyond that, a child ends at once.
-
-    A pool of processes needs no more. A program that forks in a loop and ends nothing would fill the machine.
-    """
-    _COPIES.begin()
-
-
-class _Copies:
-    """Counts what the children of this process fork."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._forks: mmap.mmap | None = None
-
-    def begin(self) -> None:
-        if self._forks is None:
-            os.register_at_fork(after_in_child=self._forked)
-        self._depth, self._forks = 0, mmap.mmap(-1, _WORD)  # all that are forked share it
-
-    def _forked(self) -> None:
-        self._depth += 1
-        if self._depth > 1 and self._forks is not None:
-            forks = int.from_bytes(self._forks[:_WORD], "little") + 1
-            self._forks[:_WORD] = forks.to_bytes(_WORD, "little")
-            if forks > _MOST_COPIES:
-                _leave(0)
-
-
-_COPIES = _Copies()
-
 
 LIMIT_S, WAIT_S = 60, 240.0
 """Seconds of processor time, and by the clock, that a child may take: one that never ends loses its own

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nbbench.probe.copies import alone
 from nbbench.probe.device import on_cuda
-from nbbench.probe.forked import alone
 
 # mallopt's parameter numbers and the largest int it takes (malloc.h of glibc).
 _M_TRIM_THRESHOLD = -1

@@ -21,7 +21,7 @@ from typing import Any
 
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
 from nbbench.probe.canary import reference_times
-from nbbench.probe.forked import alone
+from nbbench.probe.copies import alone
 from nbbench.probe.resources import usable_threads
 
 MOST_SAMPLES = 200

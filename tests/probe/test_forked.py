@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from nbbench.probe.forked import alone, forked
+from nbbench.probe.copies import alone
+from nbbench.probe.forked import forked
 
 
 def test_a_copy_stops_where_the_call_returns(tmp_path):
@@ -73,7 +74,7 @@ def test_an_interrupt_that_the_subject_raises_is_its_error(said, told):
 
 def test_what_children_fork_is_limited(monkeypatch, tmp_path):
     """A pool of processes may fork; a program that forks in a loop ends there."""
-    monkeypatch.setattr("nbbench.probe.forked._MOST_COPIES", 2)
+    monkeypatch.setattr("nbbench.probe.copies._MOST_COPIES", 2)
 
     def fork_and_wait(then):
         if (copy := os.fork()) == 0:
