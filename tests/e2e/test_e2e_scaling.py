@@ -47,6 +47,23 @@ def branch(new_project, tmp_path_factory):
     return project, made
 
 
+def test_regressions_has_the_event_with_its_line(branch):
+    """Before the gates, which record more of some commits than of others."""
+    project, commits = branch
+    span = f"{commits['linear']}..{commits['back']}"
+    project.run("nbbench", "ledger", span, "--scaling", "--bench", "multi_source-3")
+    events = [one["event"] for one in project.told("regressions")["flags"]]
+    (worse,) = (one for one in events if one["direction"] == "regression")
+    assert (worse["hi_commit"], worse["cause"], worse["phase"]) == (
+        commits["quadratic"],
+        "host work",
+        "warm run",
+    )
+    assert worse["recovered_by"] == commits["back"]
+    shown = " ".join(project.run("nbbench", "regressions").stdout.split())
+    assert "multi_source-N-16 grow as N² instead of as N, at nanobrag_torch/simulator.py:" in shown
+
+
 class TestGate:
     def test_a_quadratic_loop_over_three_sources_is_a_regression(self, branch):
         """Of the two thousand steps of three sources it makes a dozen more."""
@@ -80,22 +97,6 @@ def test_explain_says_which_order_changed(branch):
     assert (
         "Growth: host steps, warm run of multi_source-N-16 grow as N² instead of as N" in document["sentence"]
     )
-
-
-def test_regressions_has_the_event_with_its_line(branch):
-    project, commits = branch
-    span = f"{commits['linear']}..{commits['back']}"
-    project.run("nbbench", "ledger", span, "--scaling", "--bench", "multi_source-3")
-    events = [one["event"] for one in project.told("regressions")["flags"]]
-    (worse,) = (one for one in events if one["direction"] == "regression")
-    assert (worse["hi_commit"], worse["cause"], worse["phase"]) == (
-        commits["quadratic"],
-        "host work",
-        "warm run",
-    )
-    assert worse["recovered_by"] == commits["back"]
-    shown = " ".join(project.run("nbbench", "regressions").stdout.split())
-    assert "multi_source-N-16 grow as N² instead of as N, at nanobrag_torch/simulator.py:" in shown
 
 
 class TestLaws:
