@@ -129,6 +129,7 @@ class TestByTime:
         broken = commits["broken"][:8]
         assert only["sentence"] == f"{broken} cannot run it: NameError: n_sources is not defined"
 
+    @pytest.mark.thorough
     def test_good_was_slow_already(self, bench, commits):
         done = search(bench, commits["sleep"], commits["awake"])
         words = f"{commits['awake'][:8]} is not slower than {commits['sleep'][:8]}: change ÷"

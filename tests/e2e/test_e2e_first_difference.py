@@ -50,7 +50,7 @@ def branch(new_project, tmp_path_factory):
     return project, made
 
 
-@pytest.mark.parametrize("name", cases(PLANTED, {"constant", "order"}))
+@pytest.mark.parametrize("name", cases(PLANTED, {"constant"}))
 def test_the_line_and_the_reason(branch, name):
     project, commits = branch
     found = project.told("explain", commits["good"], commits[name], "--bench", "sources-3969")
@@ -60,6 +60,7 @@ def test_the_line_and_the_reason(branch, name):
     assert first["sentence"].startswith("sources-3969: values first differ at nanobrag_torch/_planted.py:")
 
 
+@pytest.mark.thorough
 def test_a_function_that_is_renamed_and_moved_differs_nowhere(branch):
     project, commits = branch
     found = project.told("explain", commits["good"], commits["moved"], "--bench", "sources-3969")
@@ -67,6 +68,7 @@ def test_a_function_that_is_renamed_and_moved_differs_nowhere(branch):
     assert found["diffs"][0]["image"] == "same bits"
 
 
+@pytest.mark.thorough
 def test_text_and_gate_say_it(branch):
     project, commits = branch
     ends = commits["good"], commits["index"]

@@ -260,6 +260,7 @@ class TestAcknowledged:
         assert "ledger bandwidth-512-float32" in {v["series"] for v in accepted}
         assert all("by Ada" in v["sentence"] for v in accepted)
 
+    @pytest.mark.thorough
     def test_time_is_measured_against_what_was_accepted(self, flagged):
         """C3: any verdict may come out of so few seconds, but a pass without a look at the time."""
         asked = (*TIMED, "--budget", "25s", "--json")

@@ -109,7 +109,7 @@ def worse(document: dict) -> dict[tuple[str, str], str]:
 
 
 class TestGate:
-    @pytest.mark.parametrize("name", cases(PLANTED, {"loop", "import", "warning"}))
+    @pytest.mark.parametrize("name", cases(PLANTED, {"loop"}))
     def test_what_is_planted_is_a_regression(self, branch, name):
         project, commits = branch
         phase, cause, said = PLANTED[name][1]
@@ -118,6 +118,7 @@ class TestGate:
         sentence = worse(document)[f"host sources-3969, {phase}", cause]
         assert said in sentence
 
+    @pytest.mark.thorough
     def test_a_constructor_three_times_slower(self, branch):
         project, commits = branch
         asked = (commits["good"], commits["constructor"], "--policy", "work")
@@ -126,6 +127,7 @@ class TestGate:
         ]
         assert "Simulator.__init__" in sentence
 
+    @pytest.mark.thorough
     def test_a_peak_with_equal_traffic(self, branch):
         """Both lines: where it was, and where it is."""
         project, commits = branch
@@ -145,6 +147,7 @@ class TestGate:
         assert said["detail"].startswith("does not repeat: nanobrag_torch/_planted.py:15")
         assert "ledger sources-3969" in {one["series"] for one in document["verdicts"]}
 
+    @pytest.mark.thorough
     def test_a_process_that_ends_costs_its_own_workload(self, branch):
         """And names the line that ended it."""
         project, commits = branch
@@ -154,6 +157,7 @@ class TestGate:
         assert "the process ended with 3 at nanobrag_torch/_planted.py:14 planted" in lost["sentence"]
         assert "ledger multi_source-3" in {one["series"] for one in document["verdicts"]}
 
+    @pytest.mark.thorough
     def test_another_default_dtype(self, branch):
         project, commits = branch
         document = project.told("gate", commits["good"], commits["dtype"], "--policy", "work", expect=3)
@@ -213,6 +217,7 @@ def losses(branch):
 
 
 @pytest.mark.xdist_group("events of host work")
+@pytest.mark.thorough
 class TestEvents:
     def test_a_peak_has_both_lines(self, losses):
         event = losses["high", "memory", "work"]

@@ -199,7 +199,12 @@ class TestKilled:
         self.resumes(held)
 
     @pytest.mark.parametrize(
-        "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["interrupt", "terminate", "hang up"]
+        "number",
+        [
+            pytest.param(signal.SIGINT, id="interrupt"),
+            pytest.param(signal.SIGTERM, id="terminate", marks=pytest.mark.thorough),
+            pytest.param(signal.SIGHUP, id="hang up", marks=pytest.mark.thorough),
+        ],
     )
     def test_asked_to_stop(self, held, number):
         project = held[0]
