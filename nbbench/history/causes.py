@@ -117,15 +117,10 @@ def _recomposed(facts: Facts) -> Evidence | None:
     return facts.work_or_same if facts.counted or other else None
 
 
-def _setup(facts: Facts) -> Evidence | None:
-    """Parameters of the results, or of the telemetry beside them, that differ at the step."""
-    changed = [one for one in facts.setup if one.what not in SAMPLING]
-    return (*facts.work_or_same, *setup_records(changed)) if changed else None
-
-
-def _sampling(facts: Facts) -> Evidence | None:
-    """The sampling changed at the step, and not because the time did."""
-    changed = [one for one in facts.setup if one.what in SAMPLING]
+def _setup(facts: Facts, *, sampling: bool = False) -> Evidence | None:
+    """Parameters of the results, or of the telemetry beside them, that differ at the step; or asv's sampling,
+    where it did not change because the time did."""
+    changed = [one for one in facts.setup if (one.what in SAMPLING) is sampling]
     return (*facts.work_or_same, *setup_records(changed)) if changed else None
 
 
@@ -180,7 +175,7 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.ALLOCATOR, _allocator),
     (Cause.CONTENTION, _contention),
     (Cause.ENVIRONMENT, _machine),
-    (Cause.HARNESS, _sampling),
+    (Cause.HARNESS, partial(_setup, sampling=True)),
     (Cause.WORK, _recomposed),
     (Cause.UNEXPLAINED, _nothing_explains),
 )
