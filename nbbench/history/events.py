@@ -152,6 +152,7 @@ def _by_commit(records: Iterable[ProcessRecord]) -> Mapping[str, list[ProcessRec
 
 # A recovery undoes at least half of the regression (on the log scale).
 _RECOVERED_SHARE = 0.5
+_WAITED_FOR = (("B/pixel", "B/point", "seconds"), ("seconds",))  # units, what matters most last
 # A minor fault costs about 1.7 µs (docs/findings.md), in which a core moves about so much at 10 GB/s.
 BYTES_PER_FAULT = 17_000
 _PAGE_BYTES = 4096.0
@@ -309,11 +310,17 @@ def _with_recoveries(events: list[Event]) -> list[Event]:
 
 
 def _heals(later: Event, event: Event) -> bool:
-    """Whether at least half of the series that became worse are back at their old level."""
+    """Whether at least half of the series that became worse are back at their old level.
+
+    Those of time decide, without them those of bytes moved, without them all: fewer operations or steps of
+    Python do not undo what a user waits for.
+    """
     levels: Mapping[object, float] = {c.key: c.after for c in later.changes if not c.worse}
     worse = [c for c in event.changes if c.worse]
     # Memory that was given back does not undo page faults, time or work.
     lost = [c for c in worse if change_role(c) not in (Role.MEMORY, Role.DERIVED)] or worse
+    for units in _WAITED_FOR:
+        lost = [c for c in lost if c.unit in units] or lost
     healed = [c for c in lost if c.key in levels and _undone(c, levels[c.key])]
     return bool(lost) and len(healed) * 2 >= len(lost)
 

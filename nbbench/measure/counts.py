@@ -59,19 +59,17 @@ def counts_host(settings: Settings) -> bool:
 
 
 def workload_host(
-    settings: Settings,
-    commits: Sequence[Commit],
-    workloads: Sequence[str],
-    say: Callable[[str], None],
-    servers: Servers | None = None,
+    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], say: Callable[[str], None]
 ) -> list[Mapping[str, HostWork]]:
     """The host work of these workloads, and of importing, at each commit; what is missing is recorded.
 
     The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
     process fails is said and has what was kept for it.
     """
-    wanted = lacking_host(settings, commits, workloads)
-    record_host_work(settings, wanted, say, servers=servers)
+    if wanted := lacking_host(settings, commits, workloads):
+        with Servers() as servers:
+            reasons = invoke_all(settings, servers, host_calls(settings, wanted, say))
+        say_failures(wanted, reasons, say)
     return [known_host(settings, commit) for commit in commits]
 
 
@@ -110,22 +108,6 @@ def host_calls(
     for commit in wanted:
         ensure_kept(settings, commit)
     return [invocation(*one) for one in wanted.items()] * repeats
-
-
-def record_host_work(
-    settings: Settings,
-    wanted: Mapping[Commit, Sequence[str]],
-    say: Callable[[str], None],
-    *,
-    again: bool = False,
-    servers: Servers | None = None,
-) -> None:
-    """Record what `host_calls` names; a commit that fails is said."""
-    if wanted:
-        calls = host_calls(settings, wanted, say, again=again)
-        with shared_servers(servers) as mine:
-            reasons = invoke_all(settings, mine, calls)
-        say_failures(wanted, reasons, say)
 
 
 def scaled_work(

@@ -66,9 +66,9 @@ def _write(git_dir: Path, commit: str, measured_path: str, fresh: Path) -> None:
     plain = git_dir / "info" / "attributes"  # it wins over the attributes of the commit
     if not plain.is_file() or plain.read_text(encoding="utf-8") != _PLAIN:
         plain.parent.mkdir(exist_ok=True)
-        draft = plain.with_name(f"attributes.{os.getpid()}")  # git may be reading it for another process
-        draft.write_text(_PLAIN, encoding="utf-8")
-        draft.replace(plain)
+        with tempfile.NamedTemporaryFile("w", dir=plain.parent, prefix="attributes.", delete=False) as draft:
+            draft.write(_PLAIN)  # beside it: git may be reading it for another process or thread
+        Path(draft.name).replace(plain)
     with tempfile.TemporaryDirectory() as folder:
         where = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(fresh), "GIT_INDEX_FILE": f"{folder}/index"}
         tree, below = (

@@ -13,6 +13,7 @@ from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
+from nbbench.probe.device import CUDA_MARK, on_cuda
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
@@ -26,7 +27,8 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class MeasuredTimes:
-    """Times of workloads on the machine (and in the environment) that measured last, by source tree.
+    """Times of workloads on the machine (and in the environment) that measured last on the device in question
+    (processor or GPU), by source tree.
 
     Reads everything that it needs when it is made, so the database can be closed again.
     """
@@ -114,7 +116,8 @@ def _results(store: Store, names: Sequence[str], workload: str) -> list[Result]:
         if not any(family and workload.startswith(family) for family in families):
             continue  # spares reading the results of every other benchmark
         results = store.results(benchmark=name)
-        good = [r for r in results if r.status is Status.OK and r.value is not None]
+        here = (r for r in results if (CUDA_MARK in r.key.environment) is on_cuda())
+        good = [r for r in here if r.status is Status.OK and r.value is not None]
         if found := [r for r in good if workload_of(r.key) == workload]:
             return found
     return []
