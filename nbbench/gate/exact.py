@@ -218,19 +218,30 @@ def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
 
 
 def with_orders(
-    settings: Settings, work: ExactWork, ends: tuple[Commit, Commit], servers: Servers, say: Say
+    settings: Settings,
+    work: ExactWork,
+    ends: tuple[Commit, Commit],
+    servers: Servers,
+    say: Say,
+    accepted: Collection[str] = (),
 ) -> ExactWork:
-    """How the scales grow on both sides: of all families but those whose workloads do just the same work."""
+    """How the scales grow on both sides: of all families but those whose workloads do just the same work.
+
+    Those of `accepted` workloads, whose loss somebody acknowledged, are not judged: it may grow otherwise.
+    """
     if not work.diffs:
         return work
+    known = {name.partition("-")[0] for name in accepted}
     moved = {one.workload for one in work.diffs if not one.equal or one.peak_effect}
     moved |= {one.workload for one in work.all_host}
     families = {name.partition("-")[0] for name in moved}
     same = {one.workload.partition("-")[0] for one in work.diffs} - families
-    scales = [one for one in suite_workloads(settings.root).scales if one.family not in same]
+    scales = [one for one in suite_workloads(settings.root).scales if one.family not in same | known]
     base, head = scaled_work(settings, ends, scales, say=say, servers=servers)
     changes: list[OrderChange] = []
-    equal, not_judged = [], list(work.not_judged)
+    why = "its loss is acknowledged"
+    left_out = [NotJudged(f"growth of {one}", NotJudgedReason.SKIPPED, detail=why) for one in sorted(known)]
+    equal, not_judged = [], [*work.not_judged, *left_out]
     for name in (one.name for one in scales):
         before, after = (side.get(name) or ScaledWork(name, "", "", error=_LACKS) for side in (base, head))
         series, found = f"growth of {name}", diff_orders(before, after)

@@ -175,7 +175,9 @@ def _measure_work(
     if any(one.outcome in (Outcome.REGRESSED, Outcome.NOT_COMPARABLE) for one in found.exact):
         found.leave_out(NotJudgedReason.SKIPPED, "other exact work decides", "growth")
     else:
-        found.work = with_orders(settings, found.work, ends, servers, say)
+        accepted = [one.series for one in found.exact if one.outcome is Outcome.ACKNOWLEDGED]
+        accepted = [series.partition(", ")[0].rpartition(" ")[2] for series in accepted]
+        found.work = with_orders(settings, found.work, ends, servers, say, accepted)
         found.exact += found.work.growth(found.acknowledged)
     found.exact = with_first_difference(settings, ends, found.work, found.exact, servers, say)
     found.exact = with_hunks(settings, ends, found.work, found.exact, budget.elapsed_s, servers, say)

@@ -153,6 +153,7 @@ class WarmServer:
         """
         key = self._current = (slot, *path, benchmark_dir, *preload)
         if key in self._suites:
+            self._suites[key] = self._suites.pop(key)  # the newest: the next one ends another, not this one
             return
         while len(self._suites) >= self._kept:
             self.forget(next(iter(self._suites)))

@@ -14,7 +14,8 @@ import pytest
 from e2e_project import Project, wait_until
 from planted_history import BROKEN, LITTLE_WORK, SERIES, SLEEP, WORK, plant
 
-pytestmark = pytest.mark.e2e
+# One process: each would make what the tests share.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bisect")]
 
 NAME = "vectorisation.Sources.time_generate"
 
@@ -97,6 +98,7 @@ class TestByWork:
         assert set(found["steps_of_work"]) == {commits["little"], commits["work"]}
         assert found["steps_of_work"][commits["little"]] < found["effect"] / 2  # no suspect
 
+    @pytest.mark.thorough
     def test_the_answer_says_how_to_see_more(self, bench, story, commits):
         done = search(bench, commits["good"], commits["bad"])
         assert "exact work [" not in done.stderr

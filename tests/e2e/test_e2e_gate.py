@@ -10,7 +10,8 @@ import pytest
 from e2e_project import planted
 from planted_history import plant
 
-pytestmark = pytest.mark.e2e
+# One process: each would make what the tests share.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("gate")]
 
 TIMED = ("--bench", r"Warm\.time_run\(512, 'float32'\)")
 
@@ -338,6 +339,7 @@ class TestPlanted:
         assert "nanobrag_torch/_planted.py:14 " in worse[0]["sentence"]
         assert "reached at nanobrag_torch/" in worse[0]["sentence"]
 
+    @pytest.mark.thorough
     def test_another_image_for_the_same_work(self, branch):
         """C4, H2: exit 4 in every format, until somebody says that it is right."""
         project, commits = branch

@@ -171,6 +171,7 @@ class TestGate:
         assert document["outcome"] == "unchanged"
         assert {"host import", "host sources-3969"} <= {one["series"] for one in document["verdicts"]}
 
+    @pytest.mark.thorough
     def test_exact_work_answers_for_time(self, branch):
         """However busy the machine is: pairs are looked at, and nothing but a confirmed loss blocks."""
         project, commits = branch
