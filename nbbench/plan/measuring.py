@@ -70,7 +70,7 @@ def measure_plan(
         commit,
         given[0].machine,
         _judged_at(plan, given, commit),
-        met_before(plan, given, commit),
+        _before(plan, given, commit),
         tuple(steps),
         left_out,
         found.ran,
@@ -90,17 +90,18 @@ def plan_commit(subject: Subject, name: str) -> Commit:
 
 def _judged_at(plan: Plan, given: PlanPair, commit: Commit) -> tuple[CriterionState, ...]:
     """The plan by what is on record of a commit's source tree alone."""
-    return _within(plan, given, [one for one in given[0].commits if one.tree == commit.tree])
+    return states_within(plan, given, [one for one in given[0].commits if one.tree == commit.tree])
 
 
-def met_before(plan: Plan, given: PlanPair, commit: Commit) -> tuple[CriterionState, ...]:
+def _before(plan: Plan, given: PlanPair, commit: Commit) -> tuple[CriterionState, ...]:
     """The plan by what is on record of the commits before one: of the whole branch, for one beside it."""
     line = given[0].commits
     end = next(place for place, one in enumerate(line) if one.hash == commit.hash)
-    return _within(plan, given, [one for one in line[:end] if one.tree != commit.tree])
+    return states_within(plan, given, [one for one in line[:end] if one.tree != commit.tree])
 
 
-def _within(plan: Plan, given: PlanPair, commits: Sequence[Commit]) -> tuple[CriterionState, ...]:
+def states_within(plan: Plan, given: PlanPair, commits: Sequence[Commit]) -> tuple[CriterionState, ...]:
+    """The plan by what is on record of these commits alone."""
     own, gpu = (one.within(commits) for one in given)
     return judge_plan(plan, own, datetime.now(UTC), gpu)
 
