@@ -77,6 +77,11 @@ project_option = click.option(
 machine_option = click.option(
     "--machine", metavar="NAME", help="Whose figures (default: this machine's, or the only ones)."
 )
+device_option = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    help="What computes (default: NBBENCH_DEVICE, else cpu). A GPU's results are of a machine of their own.",
+)
 plan_option = click.option("--plan", metavar="ITEM", help="Plan item (default: the setting plan).")
 markdown_option = click.option(
     "--markdown",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern, seconds
+from nbbench.cli.options import device_option, pattern, seconds
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
@@ -20,11 +20,7 @@ NOTHING_RAN = "nothing ran: all of it was measured already (--again measures aga
 @click.option("--bench", multiple=True, metavar="REGEX", help="Only benchmarks whose name matches.")
 @click.option("--commits", "named", metavar="HASH,…", help="Measure just these commits.")
 @click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "cuda"]),
-    help="What computes (default: NBBENCH_DEVICE, else cpu). A GPU's results are of a machine of their own.",
-)
+@device_option
 @click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
 @click.option(
     "--adaptive", is_flag=True, help="Choose commits by what was found: coarse first, then changes."

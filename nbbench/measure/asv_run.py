@@ -263,19 +263,19 @@ def look_back(
     return Occasion(machine, tuple(commits), tuple(results), ran, tuple(records), tried)
 
 
-def _of_this_place(settings: Settings, results: Sequence[Result], bench: Sequence[str]) -> list[Result]:
-    """Results of this machine and environment, of benchmarks that asv would choose by these patterns."""
-    machine = machine_name(settings)
+def measured_here(settings: Settings, result: Result) -> bool:
+    """Whether a result is of this machine and environment."""
     # The mark of a GPU stands behind torch's version, so a version alone must end the name, or a part of it.
     environment = f"py{sys.version_info[0]}.{sys.version_info[1]}-torch{installed_torch()}-"
+    return result.key.machine == machine_name(settings) and environment in f"{result.key.environment}-"
+
+
+def _of_this_place(settings: Settings, results: Sequence[Result], bench: Sequence[str]) -> list[Result]:
+    """Results of this machine and environment, of benchmarks that asv would choose by these patterns."""
     wanted = [re.compile(text) for text in bench]
 
     def is_asked(result: Result) -> bool:
         name = f"{result.key.benchmark}({', '.join(value for _, value in result.key.params)})"
         return not wanted or any(p.search(result.key.benchmark) or p.search(name) for p in wanted)
 
-    return [
-        r
-        for r in results
-        if r.key.machine == machine and environment in f"{r.key.environment}-" and is_asked(r)
-    ]
+    return [r for r in results if measured_here(settings, r) and is_asked(r)]

@@ -91,7 +91,9 @@ def _newest_first(folders: Iterable[Folder]) -> list[Folder]:
 
 
 def few_cores(criterion: Criterion, given: PlanInput) -> list[str]:
-    """That the machine has fewer cores than the criterion asks for; empty where it has enough."""
-    if given.cores is None or given.cores >= criterion.cores:
+    """That the machine has fewer cores than the criterion asks for, or that nobody knows; else empty."""
+    if not criterion.cores or (given.cores or 0) >= criterion.cores:
         return []
+    if given.cores is None:
+        return [f"how many cores {given.machine} has is not recorded; {criterion.cores} are asked for"]
     return [f"{given.machine} has {given.cores} cores; {criterion.cores} are asked for"]

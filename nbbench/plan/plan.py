@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nbbench.model import Commit
-from nbbench.plan.benchmarks import from_series, series_name
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+from nbbench.model import Commit, ProcessRecord, Result
+from nbbench.plan.benchmarks import from_series
 from nbbench.plan.captures import few_cores, from_folders
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
 from nbbench.units import format_number
@@ -24,6 +24,9 @@ class PlanVerdict(StrEnum):
     STALE = "stale"
     CANNOT_TELL = "cannot tell"
     NOT_MEASURED = "not measured"
+
+
+JUDGED = frozenset((PlanVerdict.MEETS, PlanVerdict.MEETS_TESTS, PlanVerdict.MISSES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,57 @@ class CriterionState:
     def folder(self) -> str:
         """The evidence folder or the document behind the verdict; empty without one."""
         return self.document or (self.found.folder if self.found else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringStep:
+    """Benchmarks of one class, which share what they set up; seconds that they took before, where known."""
+
+    name: str
+    series: tuple[str, ...]
+    expected_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMeasured:
+    """Where a plan stands at a commit on the machine that measured it just now.
+
+    `before` are the states by what earlier commits have on record. `steps` ran; `left_out` says why no
+    benchmark answers a criterion here, by its id. `results` and `records` are those of the steps.
+    """
+
+    commit: Commit
+    machine: str
+    states: tuple[CriterionState, ...]
+    before: tuple[CriterionState, ...]
+    steps: tuple[MeasuringStep, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    results: tuple[Result, ...] = ()
+    records: tuple[ProcessRecord, ...] = ()
+
+    @property
+    def lost(self) -> list[CriterionState]:
+        """Criteria that were met by this machine's figures, and are missed now."""
+        missed = (PlanVerdict.MISSES, PlanVerdict.MEETS_TESTS)
+        return [state for state in self.states if state.verdict in missed and self._was_met(state)]
+
+    @property
+    def unjudged(self) -> list[CriterionState]:
+        """Criteria that were met, and of which nobody knows now."""
+        return [state for state in self.states if state.verdict not in JUDGED and self._was_met(state)]
+
+    @property
+    def exit_code(self) -> int:
+        """3 for a lost criterion, 4 for one that was met and is not known now, or where nothing is known."""
+        if self.lost:
+            return EXIT_REGRESSION
+        judged = any(state.verdict in JUDGED for state in self.states)
+        return EXIT_OK if judged and not self.unjudged else EXIT_INCONCLUSIVE
+
+    def _was_met(self, now: CriterionState) -> bool:
+        then = next(one for one in self.before if one.criterion.id == now.criterion.id)
+        own = then.found is not None and then.found.machine == self.machine
+        return own and PlanVerdict.MEETS in (then.verdict, then.would_be)
 
 
 _DAMAGE = "the folder's files no longer match its checksums"
@@ -91,22 +145,21 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
     about = (*place, *stale, *found.notes, *([_DAMAGE] if found.damaged else []), *note)
     if why:
         return CriterionState(
-            criterion, verdict, found, notes=(*why, _again(criterion, found, given), *about)
+            criterion, verdict, found, notes=(*why, _again(plan.id, criterion, found, given), *about)
         )
     if stale:
         return CriterionState(criterion, PlanVerdict.STALE, found, would_be=verdict, notes=about)
     return CriterionState(criterion, verdict, found, notes=about)
 
 
-def _again(criterion: Criterion, found: Measured, given: PlanInput) -> str:
+def _again(plan: str, criterion: Criterion, found: Measured, given: PlanInput) -> str:
     """What would settle a value that gives no verdict."""
     if few_cores(criterion, given):
         return f"a machine with {criterion.cores} cores settles it"
     if not found.source:
         return "another capture on an idle machine settles it"
-    names = "|".join(sorted({re.escape(series_name(text)[0]) for text in criterion.series}))
     where = f" --device cuda --machine {found.machine}" if criterion.device == "cuda" else ""
-    command = f"nbbench run{where} --commits {found.commit[:8]} --bench '{names}' --again"
+    command = f"nbbench plan {plan} --measure {found.commit[:8]} --again{where}"
     return f"`{command}` on an idle machine settles it"
 
 

@@ -39,19 +39,32 @@ def plan_states(
         chosen = choose_machine(settings, store, machine)
     except InconclusiveError:
         chosen = machine or machine_name(settings)  # folders and documents may be there
-    commits, subject = store.commits(), subject_or_none(settings)
+    own, gpu = plan_input(settings, store, plan, chosen)
+    return chosen, judge_plan(plan, own, now, gpu)
+
+
+def plan_input(
+    settings: Settings, store: Store, plan: Plan, machine: str, also: Sequence[Commit] = ()
+) -> tuple[PlanInput, PlanInput]:
+    """What is on record of a machine for the plan, and of the machine whose GPU's figures count.
+
+    `also` are commits beside the branch's that figures may belong to.
+    """
+    commits, subject = [*store.commits()], subject_or_none(settings)
+    known = {commit.hash for commit in commits}
+    commits += [commit for commit in also if commit.hash not in known]
     names = _series_names(plan.criteria)
     given = PlanInput(
-        chosen,
+        machine,
         results={},
         commits=commits,
         folders=[_placed(folder, commits, subject) for folder in evidence_folders(settings)],
         documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
     )
     of_gpu = [criterion for criterion in plan.criteria if criterion.device == "cuda"]
-    gpu = _gpu_machine(store, _series_names(of_gpu), chosen)
-    own = _of_machine(store, given, names, chosen)
-    return chosen, judge_plan(plan, own, now, own if gpu == chosen else _of_machine(store, given, names, gpu))
+    gpu = _gpu_machine(store, _series_names(of_gpu), machine)
+    own = _of_machine(store, given, names, machine)
+    return own, own if gpu == machine else _of_machine(store, given, names, gpu)
 
 
 def _series_names(criteria: Iterable[Criterion]) -> set[str]:
@@ -64,7 +77,7 @@ def _of_machine(store: Store, given: PlanInput, names: Iterable[str], machine: s
     return dataclasses.replace(
         given,
         machine=machine,
-        results=_results(store, names, machine),
+        results=_results(store, names, machine, given.commits),
         threads={
             (r.commit, r.environment, r.benchmark): int(dict(r.extra).get("threads") or 0) for r in measuring
         },
@@ -80,11 +93,12 @@ def _gpu_machine(store: Store, names: Iterable[str], chosen: str) -> str:
     return chosen if chosen in machines else max(machines, key=machines.__getitem__, default=chosen)
 
 
-def _results(store: Store, names: Iterable[str], machine: str) -> dict[str, list[Result]]:
+def _results(
+    store: Store, names: Iterable[str], machine: str, commits: Sequence[Commit]
+) -> dict[str, list[Result]]:
     """The machine's results of these benchmarks; a ledger's figures belong to every machine."""
     found = {name: [r for r in store.results(benchmark=name) if r.key.machine == machine] for name in names}
     if any(name.startswith(LEDGER_SERIES) for name in found):
-        commits = store.commits()
         ledgers = stored_ledgers(store).items()
         for series in (s for torch, kept in ledgers for s in ledger_series(commits, kept, torch)):
             if (known := found.get(series.key.benchmark)) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -41,7 +41,8 @@ class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
 
     Conditions under which a value is the criterion's own (0, "" and None ask for nothing): `threads`
     computing, `cores` at least on the machine, `malloc`, `dtype`, and `compile`, whether Dynamo compiles.
-    `device` computes: values of another one never count. A captured test sets its own threads. `margin` is
+    `device` computes: values of another one never count. A captured test sets its own threads. Where it is a
+    `reference` criterion, the subject's reference program takes part. `margin` is
     the relative distance from a threshold within which a single figure tells nothing. A criterion with
     `each` is one for each of these values, which stands for `{each}` in its texts; a whole number is the
     edge of a detector too.
@@ -69,6 +70,7 @@ class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
     dtype: str = ""
     compile: bool | None = None
     device: Literal["cpu", "cuda"] = "cpu"
+    reference: bool = False
     margin: float = 0.1
     note: str = ""
     missing: str = ""
@@ -99,7 +101,8 @@ class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """A plan item; values measured more than `stale_days` ago are stale.
 
-    Benchmarks pin malloc, except those whose name `default_malloc` matches.
+    Benchmarks pin malloc, except those whose name `default_malloc` matches. `environment` has variables that
+    its benchmarks are measured with.
     """
 
     id: str
@@ -107,6 +110,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     criteria: Annotated[tuple[Criterion, ...], Meta(min_length=1)]
     stale_days: Annotated[float, Meta(gt=0)] = 30.0
     default_malloc: str = ""
+    environment: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         check_pattern("default_malloc", self.default_malloc)
@@ -129,6 +133,13 @@ class PlanInput:
     threads: Mapping[BenchmarkPlace, int] = field(default_factory=dict)
     disturbed: Disturbed = frozenset()
     cores: int | None = None
+
+    def within(self, commits: Sequence[Commit]) -> PlanInput:
+        """The same without what belongs to other commits than these."""
+        names = {commit.hash for commit in commits}
+        results = {name: [r for r in rows if r.commit in names] for name, rows in self.results.items()}
+        folders = [folder for folder in self.folders if folder.commit in names]
+        return replace(self, commits=commits, results=results, folders=folders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from nbbench.model import Flag, NotJudged
-from nbbench.plan.plan import CriterionState, PlanVerdict
-from nbbench.plan.plans import Criterion, Plan
+from nbbench.plan.plan import CriterionState, PlanMeasured, PlanVerdict
+from nbbench.plan.plans import Criterion, Measured, Plan
 from nbbench.report import events
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.not_judged import not_judged_counts
-from nbbench.units import format_value
-from nbbench.words import day, plural
+from nbbench.report.run_view import disturbances, failures
+from nbbench.units import format_seconds, format_value
+from nbbench.words import clean, day, plural
 
 _NOTHING = "—"
 
 
-def plan_blocks(plan: Plan, states: Sequence[CriterionState], machine: str, now: datetime) -> list[Block]:
-    """The headline, the table, then how values came about and what is wrong."""
-    headers = ("criterion", "what", "spec", "tests", "ours", "newest", "age", "commit", "verdict", "folder")
+def plan_blocks(
+    plan: Plan,
+    states: Sequence[CriterionState],
+    machine: str,
+    now: datetime,
+    measured: PlanMeasured | None = None,
+) -> list[Block]:
+    """The headline, what was measured for it just now, the table; how values came about and what is wrong."""
+    headers = (
+        *("criterion", "what", "spec", "tests", "ours", "newest", "interval", "age", "commit", "machine"),
+        *("verdict", "evidence"),
+    )
+    at = f" at {measured.commit.short}" if measured else ""
+    rows = [_cells(state, now) for state in states]
     blocks: list[Block] = [
-        Title(f"{plan.id} {plan.title}: {headline(states)}; measured on {machine}"),
-        Table(headers, [_cells(state, now) for state in states], right=(2, 3, 4, 5, 6), codes=(7,)),
+        Title(f"{plan.id} {plan.title}{at}: {headline(states)}; measured on {machine}"),
+        *(_measured_blocks(measured) if measured else ()),
+        Table(headers, rows, right=(2, 3, 4, 5, 6, 7), codes=(8,), spare=(9, 11, 7, 1)),
     ]
     if lines := [line for state in states if (line := _about(state))]:
         blocks.append("\n".join(lines))
@@ -32,6 +46,42 @@ def plan_blocks(plan: Plan, states: Sequence[CriterionState], machine: str, now:
     if rows := rows + [(path, "benchmark results") for path in _sources(states)]:
         blocks.append(Table(("evidence", "state"), rows))
     return blocks
+
+
+def _measured_blocks(measured: PlanMeasured) -> list[Block]:
+    """What was lost, what ran, what failed, and what nothing here can answer."""
+    then = {one.criterion.id: one.found.commit[:8] for one in measured.before if one.found}
+    told = (("LOST", measured.lost, "is missed now"), ("not known", measured.unjudged, "nobody knows of now"))
+    lines = [
+        f"{word}: {state.criterion.id}, which was met at {then[state.criterion.id]} and {what}"
+        for word, states, what in told
+        for state in states
+    ]
+    series = sum(len(step.series) for step in measured.steps)
+    spent = sum(record.wall_s for record in measured.records)
+    ran = f"measured just now: {plural(series, 'series', 'series')} in {format_seconds(spent)}"
+    lines.append(ran if series else "nothing was left to measure here")
+    failed = failures(measured.results, measured.records)
+    lines += [f"failed: {what}: {clean(why)}" for _, what, why in failed]
+    lines += [f"disturbed: {line}" for line in disturbances(measured.records)]
+    reasons: dict[str, list[str]] = {}
+    for name, why in measured.left_out.items():
+        reasons.setdefault(why, []).append(name)
+    lines += [f"left out: {', '.join(names)}: {clean(why)}" for why, names in reasons.items()]
+    return [Bullets(lines)]
+
+
+def measured_payload(measured: PlanMeasured) -> dict[str, Any]:
+    """What a plan's measuring brought, for `--json`."""
+    failed = failures(measured.results, measured.records)
+    return {
+        "commit": measured.commit.hash,
+        "series": [text for step in measured.steps for text in step.series],
+        "lost": [state.criterion.id for state in measured.lost],
+        "not_known_now": [state.criterion.id for state in measured.unjudged],
+        "left_out": dict(measured.left_out),
+        "failures": [{"what": what, "error": error} for _, what, error in failed],
+    }
 
 
 def plans_blocks(plans: Sequence[Plan]) -> list[Block]:
@@ -94,7 +144,8 @@ def headline(states: Sequence[CriterionState]) -> str:
 def _cells(state: CriterionState, now: datetime) -> tuple[str, ...]:
     criterion, found = state.criterion, state.found
     spec, asserts, ours = (_limit(criterion, x) for x in (criterion.spec, criterion.asserts, criterion.ours))
-    name = state.folder.rsplit("/", 1)[-1]
+    evidence = state.folder or (found.source if found else "")
+    name = evidence.rsplit("/", 1)[-1]
     return (
         criterion.id,
         criterion.title,
@@ -102,11 +153,20 @@ def _cells(state: CriterionState, now: datetime) -> tuple[str, ...]:
         asserts,
         ours,
         _value(criterion, found.value if found else None),
+        _interval(criterion, found) if found else _NOTHING,
         _age(now - found.measured_at) if found and found.measured_at else _NOTHING,
         found.commit[:8] or _NOTHING if found else _NOTHING,
+        found.machine or _NOTHING if found else _NOTHING,
         _verdict(state),
         f"{name} (changed)" if found and found.damaged else name or _NOTHING,
     )
+
+
+def _interval(criterion: Criterion, found: Measured) -> str:
+    """Where the true value lies; an exact one has no interval."""
+    if found.lo == found.hi:
+        return "exact"
+    return f"{_value(criterion, found.lo)} to {_value(criterion, found.hi)}"
 
 
 def _verdict(state: CriterionState) -> str:

@@ -27,6 +27,9 @@ def test_full_disks() -> None:
     assert found["wrong"] == []
 
 
+UNCHANGED = ("RECORD", "base64", "hashes", "JSON", "pytest log")
+
+
 def test_clock_jumps() -> None:
     found = clock_jumps(2)
     if not found["jumps"]:
@@ -42,8 +45,7 @@ def test_killed_imports() -> None:
     assert two_databases(1)["wrong"] == []
 
 
-@pytest.mark.parametrize("kind", ["RECORD", "base64", "hashes", "JSON"])
-def test_harmless_text_stays_as_it_is(kind: str) -> None:
+def test_harmless_text_stays_as_it_is() -> None:
     counts = harmless_text(1)["by kind"]
     assert isinstance(counts, dict)
-    assert counts[kind].startswith("0 of ")
+    assert {kind: counts[kind].split()[0] for kind in UNCHANGED} == dict.fromkeys(UNCHANGED, "0")

@@ -28,16 +28,17 @@ def test_two_sides_are_charged_their_part() -> None:
 
 
 def run(kind: str, load: int, exit_code: int) -> dict:
-    return {"kind": kind, "load": load, "exit": exit_code, "seconds": 55.0, "loadavg": [0.1, load + 0.4]}
+    return {"kind": kind, "load": 0, "exit": exit_code, "seconds": 55.0, "loadavg": [load - 0.1, load + 0.1]}
 
 
-def test_the_table_counts_verdicts_by_kind_and_load() -> None:
-    runs = [run("harmless", 0, 0), run("harmless", 0, 4), run("harmless", 6, 0), run("loss", 0, 3)]
+def test_the_table_counts_verdicts_by_kind_and_measured_load() -> None:
+    runs = [run("harmless", 1, 0), run("harmless", 1, 4), run("harmless", 6, 0), run("loss", 1, 3)]
     rows = gate_rows.table(runs).splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert cells[0][:7] == ["harmless", "0", "0.4", "2", "1", "0", "1"]
-    assert cells[1][:4] == ["harmless", "6", "6.4", "1"]
-    assert cells[2][:8] == ["loss", "0", "0.4", "1", "0", "1", "0", "0% to 98%"]
+    assert cells[0][:6] == ["harmless", "below 1.5 (the gate alone)", "2", "1", "0", "1"]
+    assert cells[1][:4] == ["harmless", "5.5 and more", "1", "1"]
+    assert cells[2][:7] == ["loss", "below 1.5 (the gate alone)", "1", "0", "1", "0", "0% to 98%"]
+    assert cells[2][-2:] == ["1", "55"]
 
 
 def test_every_branch_can_be_planted(tmp_path: Path) -> None:

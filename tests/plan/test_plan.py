@@ -159,7 +159,7 @@ def test_a_verdict_needs_samples_that_agree(measured: Result, verdict: PlanVerdi
     """H4: a threshold inside the interval, or too few samples, is no verdict; exact counts need none."""
     state = judged(TIME, measured)
     assert state.verdict is verdict
-    command = "`nbbench run --commits 00000000 --bench 't' --again` on an idle machine settles it"
+    command = "`nbbench plan P --measure 00000000 --again` on an idle machine settles it"
     assert (command in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
     assert judged(TIME, timed(*QUIET), disturbed=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
 
@@ -513,7 +513,7 @@ class TestDevices:
         assert (cpu.verdict, gpu.verdict) == (PlanVerdict.MEETS, PlanVerdict.MISSES)
         noisy = replace(self.on("torch2.11.0+cuda", "h100", 1.3), unit="ratio")
         (_, unsure) = self.states(gpu=(noisy,))
-        assert "nbbench run --device cuda --machine h100 --commits" in " ".join(unsure.notes)
+        assert "--again --device cuda --machine h100`" in " ".join(unsure.notes)
 
     def test_without_a_gpu_one_clause_says_so(self) -> None:
         state = self.states(self.on("torch2.13.0", "box", 1.0))[1]

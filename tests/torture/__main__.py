@@ -31,7 +31,7 @@ PARTS: dict[str, Callable[[bool], dict[str, object]]] = {
     "odd": lambda small: odd_files(28 if small else 300),
     "clocks": lambda small: clock_jumps(),
     "secrets": lambda small: harmless_text(4 if small else 100),
-    "databases": lambda small: two_databases(2 if small else 10),
+    "databases": lambda small: two_databases(6 if small else 30),
 }
 
 
