@@ -19,7 +19,7 @@ IndexArray = NDArray[np.int64]
 LEAST_POINTS = 20
 """Fewer values do not show that they come back to the same levels."""
 
-LEAST_TURNS = 12
+LEAST_FLIPS = 12
 """A series is at each of its levels six times at least. A loss that is mended takes two turns; the real
 branch has up to ten, by work that its ledgers show."""
 
@@ -81,7 +81,7 @@ def _mixed(label: IndexArray) -> bool:
     """Whether the series keeps coming back to its levels, each of which has its share of values."""
     turns = int(np.count_nonzero(np.diff(label)))
     sizes = np.bincount(label)
-    return turns >= LEAST_TURNS and int(sizes[sizes > 0].min()) >= LEAST_SHARE * label.size
+    return turns >= LEAST_FLIPS and int(sizes[sizes > 0].min()) >= LEAST_SHARE * label.size
 
 
 def _clusters(log: FloatArray, count: int) -> IndexArray:
@@ -111,7 +111,7 @@ def _stand_apart(log: FloatArray, label: IndexArray, count: int, min_effect: flo
 
 
 def _spread(part: FloatArray) -> float:
-    """Sigma of the values of one level, by its quartiles or its outer tenths: two levels in one show there."""
+    """Sigma of the values of one level; the outer tenths show where it is two."""
     low, high = np.quantile(part, (0.1, 0.9))
     return max(mad_sigma(part), float(high - low) / _TENTHS)
 

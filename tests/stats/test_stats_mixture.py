@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.mixture import LEAST_TURNS, Mixture, find_mixture
+from nbbench.stats.mixture import LEAST_FLIPS, Mixture, find_mixture
 
 
 def found(values: np.ndarray) -> Mixture | None:
@@ -113,7 +113,7 @@ def test_levels_are_those_of_the_values_at_any_scale_and_missing_values_change_n
     mixture = found(values)
     turns = int(np.count_nonzero(np.diff(labels)))
     share = min(labels.mean(), 1 - labels.mean())
-    if turns < LEAST_TURNS or share < 0.2:
+    if turns < LEAST_FLIPS or share < 0.2:
         assert mixture is None
         return
     if mixture is None:  # only where the mixture itself changed so far that neither side is one
