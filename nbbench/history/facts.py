@@ -180,9 +180,13 @@ def setup_changes(
 ) -> tuple[SetupChange, ...]:
     """What differs between the last results of `before` and the first of `after` (commits in order) in every
     one of the changed series; on each side it must be the same for the nearest results."""
-    found = [_differing(setups, change, before[::-1], after) for change in changes]
-    shared = set.intersection(*map(set, found)) if found else set()
-    return tuple(SetupChange(name, *found[0][name]) for name in sorted(shared))
+    shared: dict[str, tuple[str, str]] | None = None
+    for change in changes:
+        found = _differing(setups, change, before[::-1], after)
+        shared = found if shared is None else {name: shared[name] for name in shared if name in found}
+        if not shared:  # nearly always the first tells: the others' samplings are not read
+            break
+    return tuple(SetupChange(name, *(shared or {})[name]) for name in sorted(shared or {}))
 
 
 def _differing(
