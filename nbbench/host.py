@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -103,6 +104,23 @@ _CAUSES: dict[str, Cause] = {
 def host_cause(unit: str) -> Cause:
     """The cause that a change of this metric is: its own, or host work."""
     return _CAUSES.get(unit, Cause.HOST)
+
+
+FIXED_COST_CALLS = re.compile(
+    r"__build_class__|len|isinstance|issubclass|getattr|hasattr|setattr|callable|id|abs|iter|next|super"
+    r"|list\.append|dict\.(get|keys|values|items)|set\.add|str\.(startswith|endswith)"
+    r"|math\.(?!factorial|comb|perm|gcd|lcm|prod|fsum|dist|sumprod)\w+|importlib\._bootstrap\..*"
+    r"|Tensor\.(size|dim|numel|element_size|stride|item)|torch\._tensor\.Tensor\.(__len__|__iter__)"
+)
+"""Calls whose cost does not depend on what they are given; what is imported is counted."""
+
+TENSOR_CALLS = re.compile(
+    r"(torch\.(linalg\.|special\.|nn\.functional\.|_tensor\.Tensor\.)?|Tensor\.)"
+    r"(?!set_|use_|get_|save|load|compile|manual_|from_|numpy|tolist|untyped_|storage|share_|pin_|apply|map_"
+    r"|as_strided|contiguous|permute|transpose|movedim|moveaxis|swap|expand|t$|unfold|requires_grad|backward)\w+"
+)
+"""Operations that are counted by bytes, but while importing. Views that change the order of memory are
+not among them: the same bytes can then take longer."""
 
 
 class HostCount(NamedTuple):

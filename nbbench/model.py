@@ -86,6 +86,7 @@ class NotJudgedReason(StrEnum):
     NEW_MACHINE = "new machine"
     OTHER_ENVIRONMENT = "other environment"
     DISTURBED = "disturbed"
+    MULTIMODAL = "multimodal"
     NOT_MEASURED = "not measured"
     VARIES = "does not repeat"
 

@@ -31,7 +31,7 @@ from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 from nbbench.errors import NbbenchError
 from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_ledgers, record_ledgers
-from nbbench.measure.warm_runs import warm_server
+from nbbench.measure.warm_runs import Servers
 from nbbench.model import Cause, Commit
 from nbbench.report.capture import RECORDS
 from nbbench.subject.profile import CaptureWorkload, find_preset, load_profile
@@ -202,8 +202,8 @@ def _ledgers(
         if missing := [name for name in names.values() if name not in known]:
             say(f"recording the exact work of {', '.join(missing)}")
             commit = describe(open_subject(settings), capture.commit)
-            with warm_server() as server:
-                known = record_ledgers(settings, server, commit, missing)
+            with Servers() as servers:
+                known = record_ledgers(settings, servers, commit, missing)
     except NbbenchError as error:
         notes.append(f"there are no ledgers: {error}")
     found = {size: known[name] for size, name in names.items() if name in known}

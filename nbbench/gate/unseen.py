@@ -18,7 +18,15 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbbench.host import IMPORT_WORKLOAD, HostKind, HostMetric, HostWork, host_series
+from nbbench.host import (
+    FIXED_COST_CALLS,
+    IMPORT_WORKLOAD,
+    TENSOR_CALLS,
+    HostKind,
+    HostMetric,
+    HostWork,
+    host_series,
+)
 from nbbench.ledger import FileDiff, ImageChange
 from nbbench.model import EvidenceRecord, Outcome, Phase
 from nbbench.subject.git import git
@@ -29,22 +37,6 @@ from nbbench.work.work_share import CostModel, Price, counted_as, price_of
 if TYPE_CHECKING:
     from nbbench.gate.exact import ExactWork
 
-
-_FIXED = re.compile(
-    r"__build_class__|len|isinstance|issubclass|getattr|hasattr|setattr|callable|id|abs|iter|next|super"
-    r"|list\.append|dict\.(get|keys|values|items)|set\.add|str\.(startswith|endswith)"
-    r"|math\.(?!factorial|comb|perm|gcd|lcm|prod|fsum|dist|sumprod)\w+|importlib\._bootstrap\..*"
-    r"|Tensor\.(size|dim|numel|element_size|stride|item)|torch\._tensor\.Tensor\.(__len__|__iter__)"
-)
-"""Calls whose cost does not depend on what they are given; what is imported is counted."""
-
-_TENSORS = re.compile(
-    r"(torch\.(linalg\.|special\.|nn\.functional\.|_tensor\.Tensor\.)?|Tensor\.)"
-    r"(?!set_|use_|get_|save|load|compile|manual_|from_|numpy|tolist|untyped_|storage|share_|pin_|apply|map_"
-    r"|as_strided|contiguous|permute|transpose|movedim|moveaxis|swap|expand|t$|unfold|requires_grad|backward)\w+"
-)
-"""Operations that are counted by bytes, but while importing. Views that change the order of memory are
-not among them: the same bytes can then take longer."""
 
 _STATE = re.compile(r"torch\.|Tensor\.|UntypedStorage\.|os\.|ctypes\.")
 """Calls that shape what later phases work on: memory layout, threads, the environment."""
@@ -184,9 +176,9 @@ def unseen(changed: Changed, works: Iterable[HostWork]) -> dict[Phase, Unseen]:
         for phase in work.phases:
             for one in phase.counts:
                 here = one.line in changed.lines.get(one.path, ())
-                if one.kind is not HostKind.OUTSIDE or not here or _FIXED.fullmatch(one.name):
+                if one.kind is not HostKind.OUTSIDE or not here or FIXED_COST_CALLS.fullmatch(one.name):
                     continue
-                if phase.phase is not Phase.IMPORT and _TENSORS.fullmatch(one.name):
+                if phase.phase is not Phase.IMPORT and TENSOR_CALLS.fullmatch(one.name):
                     continue
                 place = Unseen(Hidden.CALLS, f"{one.path}:{one.line}", one.name)
                 found[phase.phase] = max(found[phase.phase], place)

@@ -156,6 +156,12 @@ def _machine(facts: Facts) -> Evidence | None:
     return (*facts.work_or_same, EvidenceRecord("reference kernels", {"effect": facts.canary}))
 
 
+def _unpriced(facts: Facts) -> Evidence | None:
+    """Calls to the outside, whose cost counts do not tell, are all that differs in the phase that changed."""
+    calls = facts.unpriced_calls if facts.of(Role.TIME) else ()
+    return (*facts.work_or_same, *calls) if calls else None
+
+
 def _nothing_explains(facts: Facts) -> Evidence:
     """What was looked at."""
     return (*facts.work_or_same, EvidenceRecord("nothing"))
@@ -177,6 +183,7 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.ENVIRONMENT, _machine),
     (Cause.HARNESS, partial(_setup, sampling=True)),
     (Cause.WORK, _recomposed),
+    (Cause.HOST, _unpriced),
     (Cause.UNEXPLAINED, _nothing_explains),
 )
 

@@ -12,17 +12,24 @@ from numpy.typing import NDArray
 
 from nbbench.config import ImageTolerance
 from nbbench.growth import ScaledWork
-from nbbench.history.confirmed import MeasuredBeside, Repeats, Siblings, WorkHistory, repeated
+from nbbench.history.confirmed import (
+    MeasuredBeside,
+    Repeats,
+    Siblings,
+    WorkHistory,
+    measured_alone,
+    repeated,
+)
 from nbbench.history.curves import Curve, StoredCurves, curve, share_work, useful_jobs
 from nbbench.history.facts import Setups
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
+    LEAST_NOISY,
     SeriesStanding,
     current,
     newly_failing,
     not_judged_series,
     standing,
-    without_flips,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
 from nbbench.host import HostWork
@@ -32,6 +39,7 @@ from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series,
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
 from nbbench.stats.detector import ALONE
+from nbbench.stats.mixture import Mixture, find_mixture
 from nbbench.stats.paired import q_values
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import current_workloads, use_workloads, workload_of
@@ -43,6 +51,8 @@ SERIES_ALPHA = 0.05
 # A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
 # hundredth of the usual one to say that code did it.
 DISTURBED_ALPHA = 0.01
+# Values that a level has which lasted: as many as it takes to judge a series at all.
+LASTING = LEAST_NOISY
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,29 +192,39 @@ class _Judge:
         if metric.exact and not ledger and _figure(one.key) in self._counted:
             return _Judged(place, [], False)
         steps: tuple[Step, ...] = ()
-        flips = 0
+        mixture: Mixture | None = None
         tested = not metric.exact and metric.role is not Role.MACHINE
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
-            steps = self._noisy_steps(one, metric)
+            values, sound = self._undisturbed(one, metric)
             levels = self._work.levels(one)
             if (levels == levels[:1]).all():  # no work of its own changed anywhere
-                steps, flips = without_flips(steps)
+                mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
+            if mixture is None:
+                steps = self._noisy_steps(one, metric, values, sound)
+            elif mixture.change is not None:
+                steps = (mixture.change,)
         found = [_change_point(self.order, one, step, metric) for step in steps]
-        stand = standing(self.order, one, metric, steps, flips, self._min_effect)
+        stand = standing(self.order, one, metric, steps, mixture, self._min_effect)
         return _Judged(place, found, tested, stand)
 
-    def _noisy_steps(self, one: Curve, metric: Metric) -> tuple[Step, ...]:
-        values, sound = self._undisturbed(one, metric)
+    def _noisy_steps(
+        self, one: Curve, metric: Metric, values: NDArray[np.float64], sound: bool
+    ) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
+        confirmed = self._confirmed(one)
         steps = detect_steps(
             floored,
-            confirmed=self._confirmed(one),
+            confirmed=confirmed,
             alpha=series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size),
             min_effect=self._min_effect,
         )
+        told = (confirmed != 0) | self._work.moves(one)
+        if self._canaries.times:  # what stays for a while is a level only where commits are measured in a row
+            told |= measured_alone(self._canaries.at(one.key, one.commits))
+        steps = without_bursts(steps, np.isfinite(floored), told)
         return _levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
@@ -249,6 +269,30 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
+
+
+def without_bursts(
+    steps: tuple[Step, ...], measured: NDArray[np.bool_], confirmed: NDArray[np.bool_]
+) -> tuple[Step, ...]:
+    """Steps without the bursts: levels of fewer than LASTING of the `measured` points (n,), of which the end
+    undoes at least half of the beginning, and fewer than half of whose points are `confirmed` (n,).
+
+    Others that stay on the machine for a while look so. The level that is not over yet is no burst.
+    """
+    kept = list(steps)
+    at = 0
+    while at + 1 < len(kept):
+        first, last = kept[at], kept[at + 1]
+        inside = measured[first.index : last.index]
+        short = int(inside.sum()) < LASTING
+        undone = abs(first.effect + last.effect) <= 0.5 * max(abs(first.effect), abs(last.effect))
+        known = confirmed[first.index : last.index][inside]
+        if short and undone and 2 * int(known.sum()) < known.size:
+            del kept[at : at + 2]
+            at = max(at - 1, 0)
+        else:
+            at += 1
+    return tuple(kept)
 
 
 def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) -> tuple[Step, ...]:

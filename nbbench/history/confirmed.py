@@ -114,6 +114,13 @@ class WorkHistory:
         """At which commits (n,) of a series the work of one of its workloads is on record."""
         return self._over_workloads(self._known, one) > 0
 
+    def moves(self, one: Curve) -> NDArray[np.bool_]:
+        """At which commits (n,) of a series its work is not that of the level which most of them have."""
+        levels = self.levels(one)
+        most = np.bincount(levels).argmax() if levels.size else 0
+        moved: NDArray[np.bool_] = levels != most
+        return moved
+
     def _over_workloads(self, figures: Mapping[str, NDArray[Any]], one: Curve) -> IntArray:
         """Sum of the ``figures`` at the commits (n,) of a series over its workload, or its families'."""
         own, families = workload_of(one.key), ledger_families(one.key)
@@ -182,6 +189,18 @@ LEAST_TURNS = 3
 """Turns of measuring between a commit and its neighbours on the branch, in which a mood of the machine has
 passed or shows at other commits: the order of `nbbench run` has them, one commit after the other has not."""
 
+
+def measured_alone(at: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the commits (n,) were measured LEAST_TURNS or more before or after both of their neighbours,
+    by the times ``at`` which they were measured, NaN where they were not."""
+    known = np.isfinite(at)
+    gaps = np.abs(np.diff(np.argsort(np.argsort(at[known], kind="stable")))).astype(np.float64)
+    alone = np.zeros(at.size, dtype=np.bool_)
+    if known.any():
+        alone[known] = np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf)) >= LEAST_TURNS
+    return alone
+
+
 _Group = tuple[str, str]
 """Machine and environment."""
 
@@ -200,12 +219,7 @@ class MeasuredBeside:
     def sides(self) -> dict[str, int]:
         """Where each commit stands, as `standing_out` has it, without those that the machine may have moved:
         a canary was slow, or a neighbour on the branch was measured right before or after."""
-        measured = np.isfinite(self.log_values)
-        ranks = np.full(measured.size, np.nan)
-        ranks[measured] = np.argsort(np.argsort(self.at[measured], kind="stable"))
-        gaps = np.abs(np.diff(ranks[measured]))
-        alone = np.zeros(measured.size, dtype=np.bool_)
-        alone[measured] = np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf)) >= LEAST_TURNS
+        alone = measured_alone(np.where(np.isfinite(self.log_values), self.at, np.nan))
         out = np.where(quiet_beside(self.canaries, self.at) & alone, standing_out(self.log_values), np.nan)
         found = zip(self.commits, out.tolist(), strict=True)
         return {commit: int(side) for commit, side in found if math.isfinite(side)}

@@ -15,7 +15,7 @@ from nbbench.history.facts import Facts, SetupChange, setup_changes
 from nbbench.history.grouping import Group, group_changes
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.history.telemetry import machine_jump
-from nbbench.host import IMPORT_WORKLOAD
+from nbbench.host import IMPORT_WORKLOAD, HostMetric
 from nbbench.ledger import Ledger
 from nbbench.metrics import Role, change_metric, change_role, phase_of
 from nbbench.model import (
@@ -89,14 +89,16 @@ class Around:
 
     def host(self, changes: Iterable[ChangePoint], lo: int, hi: int) -> tuple[HostDiff, ...]:
         """The host work behind these changes, by line: `hi` against the nearest commit before `lo` that has
-        some on record. Lines are matched by their functions."""
-        keys = [(c.unit, c.key) for c in changes if change_role(c) is Role.HOST]
+        some on record. Lines are matched by their functions. Of a time these are its phase's steps."""
+        told = ((HostMetric.STEPS if change_role(c) is Role.TIME else c.unit, c) for c in changes)
+        keys = [(unit, c.key) for unit, c in told if change_role(c) in (Role.HOST, Role.TIME)]
         asked = {(unit, phase_of(key)) for unit, key in keys}
-        names = {workload_of(key) for _, key in keys} | {IMPORT_WORKLOAD}
+        named = {workload_of(key) for _, key in keys}
+        names = named | {IMPORT_WORKLOAD}
         if not asked or not (head := self._host(self.commits[hi].tree)):
             return ()
         kept = (self._host(self.commits[i].tree) for i in range(lo - 1, -1, -1))
-        base = {n: one for n, one in next(filter(None, kept), {}).items() if n in names}
+        base = {n: one for n, one in next(filter(None, kept), {}).items() if n in names or None in named}
         return tuple(one for one in diff_all(base, head) if (one.metric, one.phase) in asked)
 
     def orders(self, changes: Iterable[ChangePoint], lo: int, hi: int) -> tuple[EvidenceRecord, ...]:

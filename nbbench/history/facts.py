@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nbbench.disturbance import Disturbance
-from nbbench.host import host_cause
+from nbbench.host import FIXED_COST_CALLS, TENSOR_CALLS, HostKind, host_cause
 from nbbench.metrics import Role, change_role
 from nbbench.model import (
     Cause,
     ChangePoint,
     EventDirection,
     EvidenceRecord,
+    Phase,
     ProcessRecord,
     SeriesKey,
     to_plain,
@@ -47,8 +48,8 @@ class Facts:
     """An event before its cause is known.
 
     `diffs` are those of the workloads that its series run; `before` and `after` how busy the machine was;
-    `host` is the host work behind its exact series, by line; `canary` the log ratio by which the reference
-    kernels moved (0.0 where nothing is on record).
+    `host` is the host work behind its exact series and its times, by line; `canary` the log ratio by which
+    the reference kernels moved (0.0 where nothing is on record).
     """
 
     changes: tuple[ChangePoint, ...]
@@ -81,9 +82,27 @@ class Facts:
 
     def host_work(self, cause: Cause) -> Evidence | None:
         """What the event's own counts of host work say of this cause; None where none of them moved."""
-        if not any(host_cause(change.unit) is cause for change in self.of(Role.HOST)):
+        moved = {change.unit for change in self.of(Role.HOST) if host_cause(change.unit) is cause}
+        if not moved:
             return None
-        return tuple(diff.record for diff in self.host if host_cause(diff.metric) is cause)[:_SHOWN]
+        return tuple(diff.record for diff in self.host if diff.metric in moved)[:_SHOWN]
+
+    @property
+    def unpriced_calls(self) -> Evidence:
+        """Calls to the outside that are made more often where the event is a loss, else less often, and whose
+        cost their number does not tell: of the first workload that has some."""
+        for diff in self.host:
+            lines = tuple(
+                one
+                for one in diff.lines
+                if one.kind is HostKind.OUTSIDE
+                and (one.after - one.before) * self.way > 0
+                and not FIXED_COST_CALLS.fullmatch(one.name)
+                and (diff.phase is Phase.IMPORT or not TENSOR_CALLS.fullmatch(one.name))
+            )
+            if lines:
+                return (EvidenceRecord("calls", replace(diff, lines=lines).figures),)
+        return ()
 
     @property
     def work(self) -> Evidence:
@@ -161,9 +180,13 @@ def setup_changes(
 ) -> tuple[SetupChange, ...]:
     """What differs between the last results of `before` and the first of `after` (commits in order) in every
     one of the changed series; on each side it must be the same for the nearest results."""
-    found = [_differing(setups, change, before[::-1], after) for change in changes]
-    shared = set.intersection(*map(set, found)) if found else set()
-    return tuple(SetupChange(name, *found[0][name]) for name in sorted(shared))
+    shared: dict[str, tuple[str, str]] | None = None
+    for change in changes:
+        found = _differing(setups, change, before[::-1], after)
+        shared = found if shared is None else {name: shared[name] for name in shared if name in found}
+        if not shared:  # nearly always the first tells: the others' samplings are not read
+            break
+    return tuple(SetupChange(name, *(shared or {})[name]) for name in sorted(shared or {}))
 
 
 def _differing(

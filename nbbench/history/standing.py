@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from nbbench.metrics import Metric, Role
 from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJudgedReason, SeriesKey
 from nbbench.probe.device import CUDA_MARK
 from nbbench.stats.changepoint import Step, level_effect
+from nbbench.stats.mixture import Mixture
 from nbbench.stats.noise import difference_sigma, mad_sigma
 
 LEAST_NOISY = 6
@@ -30,8 +30,6 @@ FAR_SIGMAS = 5.0
 """Newest values further than this from the level are not at it; three of them would be another level."""
 
 _LEVEL = 3  # values at an end that tell its level
-_FLIPS = 4
-_UNDONE = 0.25
 
 
 Told = tuple[NotJudgedReason, int, str, float | None]
@@ -65,10 +63,15 @@ class SeriesStanding:
 
 
 def standing(
-    order: CommitOrder, one: Curve, metric: Metric, steps: Sequence[Step], flips: int, min_effect: float
+    order: CommitOrder,
+    one: Curve,
+    metric: Metric,
+    steps: Sequence[Step],
+    mixture: Mixture | None,
+    min_effect: float,
 ) -> SeriesStanding | None:
-    """How a series stands in which `steps` were found; None for what is never judged: the machine's own and
-    derived figures."""
+    """How a series stands in which `steps` were found, and which takes turns between the levels of `mixture`;
+    None for what is never judged: the machine's own and derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
     places = [order.index(commit) for commit in one.commits]
@@ -84,9 +87,11 @@ def standing(
         told = NotJudgedReason.FAILING, since, "" if ran >= 0 else "it never ran", None
     elif skipped and skipped[-1] == max(every):
         told = NotJudgedReason.SKIPPED, min(place for place in skipped if place > ran), "", None
-    elif flips:
-        said = f"it takes turns between two levels ({flips} times)"
-        told = NotJudgedReason.DISTURBED, min(every), said, None
+    elif mixture is not None:
+        pairs = zip(mixture.levels, mixture.shares, strict=True)
+        levels = ", ".join(f"{level:.3g} {one.unit} ({share:.0%})" for level, share in pairs)
+        said = f"{mixture.turns} turns between {levels}: only their mixture is judged"
+        told = NotJudgedReason.MULTIMODAL, min(every), said, None
     elif not metric.exact and found.size >= LEAST_NOISY:
         level = found[int(known[: steps[-1].index].sum()) if steps else 0 :]
         count, apart = _newest_apart(level, metric.least_change, min_effect)
@@ -113,22 +118,6 @@ def _newest_apart(level: NDArray[np.float64], least_change: float, min_effect: f
             if len(sides) == 1 and np.abs(new - middle).min() > far:
                 return count, min(effects, key=abs)
     return 0, 0.0
-
-
-def without_flips(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
-    """Steps without those of a series that takes turns between two levels, and how many those are.
-
-    Four in a row of which each undoes the one before are no work of commits: such series depend on where
-    memory lies, or on which processor they run.
-    """
-    undoes = [
-        abs(b.effect + a.effect) <= _UNDONE * max(abs(a.effect), abs(b.effect)) for a, b in pairwise(steps)
-    ]
-    flipping: set[int] = set()
-    for first in range(len(undoes) - _FLIPS + 2):
-        if all(undoes[first : first + _FLIPS - 1]):
-            flipping |= set(range(first, first + _FLIPS))
-    return tuple(step for i, step in enumerate(steps) if i not in flipping), len(flipping)
 
 
 def current(standings: Iterable[SeriesStanding]) -> list[SeriesStanding]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from nbbench.errors import InconclusiveError, NbbenchError, UsageError
 from nbbench.ledger import Ledger
 from nbbench.measure import warm_client
 from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
-from nbbench.measure.warm_runs import Invocation, Servers, invoke_all, warm_server
+from nbbench.measure.warm_runs import Invocation, Servers, invoke_all
 from nbbench.model import Commit
 from nbbench.probe.device import imported_by_runs
 from nbbench.record.atomic import ensure_writable
@@ -75,7 +72,7 @@ def open_folder(
     bare: bool = False,
 ) -> None:
     """Have the server hold the suite of the extracted tree that the environment names."""
-    # The subject's first run imports torch._dynamo; a `warm_server` has it already.
+    # The subject's first run imports torch._dynamo; a server of `Servers` has it already.
     preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo", *imported_by_runs()]
     path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
@@ -106,7 +103,7 @@ def ledger_torch(settings: Settings, commits: Iterable[Commit], say: Say) -> str
 
 def record_ledgers(
     settings: Settings,
-    server: warm_client.WarmServer,
+    servers: Servers,
     commit: Commit,
     workloads: list[str],
     *,
@@ -118,7 +115,7 @@ def record_ledgers(
     the process fails (a subject that does not import, say), HostError when nothing can be kept.
     """
     calls = ledger_calls(settings, {commit: workloads}, again=again)
-    [why] = invoke_all(settings, Servers(server), calls)
+    [why] = invoke_all(settings, servers, calls)
     if why:
         raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {why}")
     return known_ledgers(settings, commit)
@@ -179,27 +176,17 @@ def commit_ledgers(
     for commit in missing.values():
         ensure_kept(settings, commit)
     progress = TreeProgress(say, "exact work", len(missing))
-    with ExitStack() as servers:
-        idle = [servers.enter_context(warm_server()) for _ in range(min(jobs, len(missing)))]
-
-        def record(commit: Commit) -> None:
-            progress.begin(commit)
-            server = idle.pop()
+    todo = list(missing.values())
+    with Servers(suites=jobs) as servers:
+        for batch in (todo[start : start + jobs] for start in range(0, len(todo), jobs)):
+            for commit in batch:
+                progress.begin(commit)
+            calls = ledger_calls(settings, {commit: lacks[commit.tree] for commit in batch})
             try:
-                calls = ledger_calls(settings, {commit: lacks[commit.tree]})
-                say_failures([commit], invoke_all(settings, Servers(server), calls), say)
+                say_failures(batch, invoke_all(settings, servers, calls), say)
             except NbbenchError as error:
-                say(f"{commit.short}: {error}")
-            idle.append(server)
-
-        if len(idle) > 1:
-            with ThreadPoolExecutor(len(idle)) as pool:
-                deque(
-                    pool.map(record, missing.values()), 0
-                )  # what fails, or interrupts, stops those not begun
-        else:
-            deque(map(record, missing.values()), 0)  # in this thread, which the end of a budget reaches
-    # Here, and not in several threads: msgspec's first look at a type is not safe there.
+                say(f"{', '.join(commit.short for commit in batch)}: {error}")
+                servers.close()  # the next trees get a new one
     return found | {tree: known_ledgers(settings, commit, torch) for tree, commit in missing.items()}
 
 
@@ -240,6 +227,6 @@ def workload_ledgers(
     if missing:
         ensure_kept(settings, commit)
         say(f"recording {len(missing)} ledgers of {commit.short}")
-        with warm_server(server) as warm:
-            found = record_ledgers(settings, warm, commit, missing)
+        with Servers(server) as servers:
+            found = record_ledgers(settings, servers, commit, missing)
     return {name: found[name] for name in wanted if name in found}

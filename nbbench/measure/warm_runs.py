@@ -34,19 +34,6 @@ class WorkloadFailed(InconclusiveError):
     """The commit cannot run this workload."""
 
 
-@contextmanager
-def warm_server(server: WarmServer | None = None) -> Iterator[WarmServer]:
-    """The server given, or one of our own, under the flags of every measurement, that ends with the block."""
-    if server is not None:
-        yield server
-        return
-    own = warm_client.WarmServer(environment=server_environment(), preload=_SHARED)
-    try:
-        yield own
-    finally:
-        own.close()
-
-
 class Servers:
     """The warm servers that the recordings of one command share, each started when it is first asked for.
 

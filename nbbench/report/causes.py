@@ -144,6 +144,13 @@ def _host(f: Figures) -> list[str]:
     return [*said, *more]
 
 
+@says("calls")
+def _calls(f: Figures) -> list[str]:
+    """Calls that may be why, since nothing that has a price is."""
+    where, *lines = _host(f)
+    return [f"{where}; what these calls cost, their number does not tell", *lines]
+
+
 @says("first difference")
 def _first_difference(f: Figures) -> list[str]:
     """Where the values of a workload begin to differ on the way to its image, and why."""

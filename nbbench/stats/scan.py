@@ -83,13 +83,14 @@ def scan(values: FloatArray, noise: Noise) -> Scan:
         )
         contrast *= contrast
         contrast /= variance
-        for row, partner in zip(contrast, lengths[near].tolist(), strict=True):
-            row[:length] = 0.0
-            row[n - partner + 1 :] = 0.0
         rows.append(contrast.astype(np.float32))
         left.append(np.full(partners.size, length))
         right.append(lengths[near])
-    return Scan(np.concatenate(left), np.concatenate(right), np.concatenate(rows))
+    found = Scan(np.concatenate(left), np.concatenate(right), np.concatenate(rows))
+    place = np.arange(n + 1)
+    leaves = (place < found.left[:, None]) | (place > n - found.right[:, None])
+    np.copyto(found.squared, 0.0, where=leaves)
+    return found
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -122,15 +123,19 @@ def pick(found: Scan, limit: float) -> list[int]:
     only (binary segmentation, without scanning again). Empties ``found.squared``.
     """
     squared = found.squared
-    pairs = list(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    n = squared.shape[1] - 1
+    before, after = int(found.right.max()) - 1, int(found.left.max()) - 1
+    distance = np.arange(-before, after + 1)
+    across = (distance > -found.right[:, None]) & (distance < found.left[:, None])
     chosen: list[int] = []
     while True:
-        row, position = divmod(int(np.argmax(squared)), squared.shape[1])
+        row, position = divmod(int(squared.argmax()), n + 1)
         if squared[row, position] < limit * limit:
             return sorted(chosen)
         chosen.append(position)
-        for i, (left, right) in enumerate(pairs):
-            squared[i, max(position - right + 1, 0) : position + left] = 0.0
+        first, last = max(position - before, 0), min(position + after, n)
+        struck = across[:, first - position + before : last - position + before + 1]
+        np.copyto(squared[:, first : last + 1], 0.0, where=struck)
 
 
 NULL_TABLE = (

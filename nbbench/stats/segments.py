@@ -81,7 +81,10 @@ class Levels:
     _squares: FloatArray = field(init=False, repr=False)
     _loudness: FloatArray = field(init=False, repr=False)
     _inflation: tuple[FloatArray, FloatArray] = field(init=False, repr=False)
+    # Dropping one cut of many leaves nearly all levels as they were: what was worked out for them is kept.
     _medians: dict[tuple[int, int], float] = field(init=False, repr=False, default_factory=dict)
+    _best: dict[tuple[int, int], int | None] = field(init=False, repr=False, default_factory=dict)
+    _tests: dict[tuple[int, int, int], CutTest] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         centred = self.clipped - median(self.clipped)
@@ -119,6 +122,12 @@ class Levels:
     def test(self, a: int, cut: int, b: int) -> CutTest:
         """Test ``cut`` against the levels [a, cut) and [cut, b), each with a noise of its own (Welch
         1947)."""
+        place = (a, cut, b)
+        if place not in self._tests:
+            self._tests[place] = self._test(a, cut, b)
+        return self._tests[place]
+
+    def _test(self, a: int, cut: int, b: int) -> CutTest:
         left, right = cut - a, b - cut
         rho = self.noise.rho
         one_left, one_right = self._own_variance(a, cut), self._own_variance(cut, b)
@@ -145,12 +154,18 @@ class Levels:
         noise = self.noise_variance(a, b)
         return max(noise, (self.residual_squares(a, b) + PRIOR_POINTS * noise) / (b - a - 1 + PRIOR_POINTS))
 
-    def split_gains(self, a: int, b: int) -> tuple[NDArray[np.int64], FloatArray]:
-        """Cuts allowed inside [a, b) and how much each lowers the residual sum of squares."""
-        cuts = np.arange(a + MIN_SEGMENT, b - MIN_SEGMENT + 1)
-        left, right = cuts - a, b - cuts
-        difference = (self._sums[b] - self._sums[cuts]) / right - (self._sums[cuts] - self._sums[a]) / left
-        return cuts, difference * difference * left * right / (b - a)
+    def best_cut(self, a: int, b: int) -> int | None:
+        """The cut allowed inside [a, b) that lowers the residual sum of squares most; None where there is
+        no room for one."""
+        place = (a, b)
+        if place not in self._best:
+            cuts = np.arange(a + MIN_SEGMENT, b - MIN_SEGMENT + 1)
+            left, right = cuts - a, b - cuts
+            total = self._sums[a + MIN_SEGMENT : b - MIN_SEGMENT + 1]
+            difference = (self._sums[b] - total) / right - (total - self._sums[a]) / left
+            gains = difference * difference * left * right / (b - a)
+            self._best[place] = int(cuts[gains.argmax()]) if cuts.size else None
+        return self._best[place]
 
     def refine(self, cuts: list[int]) -> list[int]:
         """Move each cut to its best place between its neighbours, until none moves (three rounds are
@@ -160,9 +175,8 @@ class Levels:
             before = list(cuts)
             for i in range(len(cuts)):
                 a, b = bounds(cuts, i, self.n)
-                allowed, gains = self.split_gains(a, b)
-                if allowed.size:
-                    cuts[i] = int(allowed[np.argmax(gains)])
+                if (best := self.best_cut(a, b)) is not None:
+                    cuts[i] = best
             if cuts == before:
                 break
         return cuts
@@ -200,6 +214,7 @@ class Levels:
             expected = contrast_variance(float(length), float(length), self.noise.rho)
             factors.append(measured**2 / (expected * self.noise.sigma**2))
         self._inflation = np.log(lengths), np.maximum(np.maximum.accumulate(factors), 1.0)
+        self._tests.clear()
 
     def obvious(self, cuts: list[int]) -> list[int]:
         """Those of ``cuts`` between levels that lie OBVIOUS_SIGMAS apart."""

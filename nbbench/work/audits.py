@@ -12,7 +12,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure.ledgers import open_tree, workload_ledgers, workload_names
 from nbbench.measure.process_env import measuring
-from nbbench.measure.warm_runs import WorkloadFailed, call, measure_roof, measure_runs, warm_server
+from nbbench.measure.warm_runs import Servers, WorkloadFailed, call, measure_roof, measure_runs
 from nbbench.model import Commit, to_plain
 from nbbench.probe.verdicts import overall
 from nbbench.words import Say
@@ -28,7 +28,8 @@ def measure_roofline(
     """
     notes: list[str] = []
     workload_names(settings, pattern)  # an unknown one is told before a server has started
-    with measuring(settings.state_dir), warm_server() as server:
+    with measuring(settings.state_dir), Servers() as servers:
+        server = servers.full
         ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
         environment = open_tree(settings, server, commit)
         say("measuring the machine's ceilings")
@@ -61,7 +62,8 @@ def dtype_snapshot(
     an answer. Raises InconclusiveError when the measuring process itself fails.
     """
     say(f"auditing the dtypes of {commit.short}")
-    with warm_server() as server:
+    with Servers() as servers:
+        server = servers.full
         environment = open_tree(settings, server, commit)
         try:
             told = call(settings, server, environment, "benchmarks.dtypes:write")

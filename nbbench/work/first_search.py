@@ -23,7 +23,7 @@ from nbbench.ledger import OUTSIDE, Dataflow, ImageChange
 from nbbench.measure.counts import trace_workload
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import warm_server
+from nbbench.measure.warm_runs import Servers
 from nbbench.model import Commit
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
@@ -226,8 +226,8 @@ def first_difference(
         return noun_of(FirstDifference, {key: kept[key] for key in kept if key != "schema"})
     say(f"looking for where the values of {workload} begin to differ")
     try:
-        with warm_server(server) as warm:
-            found = _find(settings, warm, ends, workload, match)
+        with Servers(server) as servers:
+            found = _find(settings, servers.full, ends, workload, match)
     except (InconclusiveError, IndexError, ValueError) as error:  # or a recording that the subject spoilt
         say(f"where the image begins to differ was not found: {error}")
         return None

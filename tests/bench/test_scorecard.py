@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nbbench.history import changes
 from nbbench.history.telemetry import PROGRAMS
 from tests.bench.gate_replay import Replayed
 from tests.bench.scorecard import __main__ as scorecard
-from tests.bench.scorecard import gate, injected, planted, real, table
+from tests.bench.scorecard import gate, injected, peers, planted, product, real, table
 from tests.bench.scorecard.evaluate import Entry, Result
 from tests.bench.scorecard.metrics import Score, Truth, large_enough, match
 from tests.bench.scorecard.record_beside import GATE_SERIES
@@ -96,8 +100,53 @@ def test_events_of_the_branch_are_changes_of_work():
     truth = real.branch(1)[2]
     assert len(truth.changes) >= 5
     assert not set(truth.changes) & set(truth.open)
-    assert truth.confirmed is not None
-    assert truth.confirmed.any()
+    assert len({commit.tree for commit in truth.commits}) > 200
+    assert sum(one is not None for one in truth.ledgers) > 200
+
+
+def test_the_scorecard_has_no_rule_of_detection_of_its_own():
+    """Its rows ask the product's own doors; only the truth of the branch compares work by itself."""
+    doors = {
+        "product.py": {
+            "nbbench.history.changes": {"History", "judge_history"},
+            "nbbench.history.events": {"build_events"},
+            "nbbench.history.ledger_series": {"ledger_series"},
+        },
+        "real.py": {"nbbench.history.confirmed": {"Work", "work_levels"}},
+    }
+    for path in sorted(Path(product.__file__).parent.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        plain = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+        assert not [name for name in plain if name.startswith("nbbench")], path.name
+        taken = {
+            n.module: {a.name for a in n.names} - {"PROGRAMS"}
+            for n in ast.walk(tree)
+            if isinstance(n, ast.ImportFrom)
+            and str(n.module).startswith(("nbbench.history", "nbbench.stats"))
+        }
+        assert {module: names for module, names in taken.items() if names} == doors.get(path.name, {}), path
+
+
+@pytest.mark.parametrize("rule", ["detect_steps", "without_bursts", "_significant"])
+def test_a_row_follows_every_rule_of_the_product(rule, monkeypatch):
+    (truth,) = planted.steps((0.5,), planted.gaussian, 0.01, 1, 6, 1)
+    assert truth.changes
+    assert peers.ours(0.0).settings[""](truth) == list(truth.changes)
+    nothing = [] if rule == "_significant" else ()
+    monkeypatch.setattr(changes, rule, lambda *args, **kwargs: nothing)
+    assert peers.ours(0.0).settings[""](truth) == []
+
+
+def test_the_product_sees_what_is_on_record_beside_a_row_and_nothing_else():
+    """A level of one commit counts where its work says so; a burst that telemetry knows is left out."""
+    truth = real.branch(1)[0]
+    short = next(b for a, b in itertools.pairwise(truth.changes) if b - a == 1)
+    told, alone = (
+        product.places((truth,), real.OPEN, telemetry=False, ledger=asked, canary=False)[0]
+        for asked in (True, False)
+    )
+    assert short in told
+    assert short not in alone
 
 
 def test_a_stretch_with_a_step_is_not_stable():

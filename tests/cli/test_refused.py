@@ -13,7 +13,7 @@ from cli_project import ROOT, Project
 from nbbench.cli.app import MOST_SHOWN
 from nbbench.config import load_settings
 from nbbench.errors import HostError
-from nbbench.measure import ledgers
+from nbbench.measure import warm_client
 from nbbench.measure.ledgers import commit_ledgers, workload_ledgers
 from nbbench.record.atomic import ensure_writable
 from nbbench.subject.repository import describe, open_subject, register
@@ -125,7 +125,7 @@ def test_ledgers_that_could_not_be_kept_are_not_recorded(
     shutil.copy(ROOT / "benchmarks" / "workloads.py", foreign.root / "benchmarks")
     settings = load_settings(foreign.root)
     commit = describe(open_subject(settings), "HEAD")
-    monkeypatch.setattr(ledgers, "warm_server", lambda *a: pytest.fail("a server was started"))
+    monkeypatch.setattr(warm_client, "WarmServer", lambda *a, **k: pytest.fail("a server was started"))
     with pytest.raises(HostError, match="results cannot be written"):
         commit_ledgers(settings, [commit], ["sources-3969"], say=str)
     with pytest.raises(HostError, match="results cannot be written"):

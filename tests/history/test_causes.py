@@ -13,8 +13,10 @@ from history_samples import BYTES, FAULTS, OPERATIONS, OUTPUT, PEAK_LIVE, TIME, 
 from nbbench.disturbance import Disturbance
 from nbbench.history.causes import find_cause, kernels_explain
 from nbbench.history.facts import Facts, SetupChange
-from nbbench.model import Cause, ChangePoint, EventDirection
+from nbbench.host import HostKind, HostMetric
+from nbbench.model import Cause, ChangePoint, EventDirection, Phase
 from nbbench.report.causes import evidence_sentences
+from nbbench.work.count_diff import HostChange, HostDiff
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 
 QUIET = Disturbance(0.01, 0.0, processes=10)
@@ -35,10 +37,11 @@ def cause(
     after: Disturbance = QUIET,
     canary: float = 0.0,
     setup: tuple[SetupChange, ...] = (),
+    host: tuple[HostDiff, ...] = (),
 ) -> tuple[Cause, str]:
     worse = max(changes, key=lambda c: (c.unit == "seconds", abs(c.effect))).worse
     direction = EventDirection.REGRESSION if worse else EventDirection.IMPROVEMENT
-    facts = Facts(tuple(changes), direction, diffs, before, after, canary, setup)
+    facts = Facts(tuple(changes), direction, diffs, before, after, canary, setup, host)
     found, evidence = find_cause(facts)
     return found, "\n".join(evidence_sentences(evidence))
 
@@ -53,6 +56,31 @@ def test_an_unchanged_ledger_is_said() -> None:
     found, evidence = cause([SLOWER], diff())
     assert found is Cause.UNEXPLAINED
     assert "the ledger is unchanged: same operations, same bytes" in evidence
+
+
+def calls(name: str, before: int, after: int) -> HostDiff:
+    line = HostChange(HostKind.OUTSIDE, "sim.py:144", "Simulator.__init__", name, before, after)
+    return HostDiff("frame", Phase.CONSTRUCT, HostMetric.STEPS, 583, 583 + after - before, (line,))
+
+
+def test_a_new_call_whose_cost_counts_do_not_tell_is_named_where_nothing_else_explains() -> None:
+    found, evidence = cause([SLOWER], diff(), host=(calls("torch.compile", 0, 1),))
+    assert found is Cause.HOST
+    assert "what these calls cost, their number does not tell" in evidence
+    assert "sim.py:144 Simulator.__init__: calls torch.compile 0 → 1" in evidence
+
+
+@pytest.mark.parametrize(
+    ("one", "moved"),
+    [
+        (calls("torch.compile", 1, 0), SLOWER),  # fewer calls explain no loss
+        (calls("torch.compile", 0, 1), FASTER),
+        (calls("isinstance", 0, 9), SLOWER),  # of a fixed cost, which counts tell
+        (calls("torch.add", 0, 1), SLOWER),  # counted by bytes
+    ],
+)
+def test_other_calls_explain_nothing(one: HostDiff, moved: ChangePoint) -> None:
+    assert cause([moved], diff(), host=(one,))[0] is Cause.UNEXPLAINED
 
 
 def test_more_bytes_explain_a_loss_and_name_the_line() -> None:

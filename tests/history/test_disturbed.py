@@ -51,12 +51,12 @@ def test_a_gpu_that_is_too_hot_disturbs_a_result():
 
 def test_a_burst_of_contention_is_no_change_and_a_change_beside_it_is():
     values = np.array(noisy(steps(40, 1.0), 0.02, seed=3))
-    values[10:15] *= 1.8
+    values[10:16] *= 1.8
     values[25:] *= 1.2
     one = series(TIME, values.tolist())
     commits = branch(40)
-    waiting = [record(commits[i].hash, 0.5, environment=one.key.environment) for i in range(10, 15)]
-    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 16, 26]
+    waiting = [record(commits[i].hash, 0.5, environment=one.key.environment) for i in range(10, 16)]
+    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 17, 26]
     told = find_changes(history(one, records=waiting))
     assert [numbers(c) for c in told] == [(26, 26)]
 

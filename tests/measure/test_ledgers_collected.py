@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import dataclasses
 import re
 from datetime import UTC, datetime
@@ -12,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from nbbench.config import Settings
+from nbbench.errors import HostError
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
-from nbbench.measure import ledgers
+from nbbench.measure import ledgers, warm_client
 from nbbench.model import Commit
 from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 
@@ -82,12 +82,14 @@ class TestManyTrees:
         """The servers that were started; each is a list of the commits recorded with it."""
         started = []
 
-        @contextlib.contextmanager
-        def warm_server():
-            started.append([])
-            yield started[-1]
+        class Server(list):
+            def __init__(self, *_, **__):
+                started.append(self)
 
-        monkeypatch.setattr(ledgers, "warm_server", warm_server)
+            def close(self):
+                self.append("closed")
+
+        monkeypatch.setattr(warm_client, "WarmServer", Server)
         monkeypatch.setattr(ledgers, "subject_or_none", lambda settings: object())
         for name in ("torch_version", "installed_torch"):
             monkeypatch.setattr(ledgers, name, lambda: "2.13.0")
@@ -99,13 +101,14 @@ class TestManyTrees:
 
         def given(record) -> None:
             def invoke_all(settings, servers, wanted):
-                [(commit, names)] = wanted.items()
-                why = record(servers.full, commit, names)
-                if not why:
-                    kept = dict.fromkeys(names, LEDGER)
-                    path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
-                    write_ledgers(path, LedgerFile(commit.tree, commit.hash, "2.13.0", kept))
-                return [why or ""]
+                reasons = []
+                for commit, names in wanted.items():
+                    reasons.append(record(servers.full, commit, names) or "")
+                    if not reasons[-1]:
+                        kept = dict.fromkeys(names, LEDGER)
+                        path = ledger_path(settings.results_dir, commit.tree, "2.13.0")
+                        write_ledgers(path, LedgerFile(commit.tree, commit.hash, "2.13.0", kept))
+                return reasons
 
             monkeypatch.setattr(ledgers, "ledger_calls", lambda settings, wanted: wanted)
             monkeypatch.setattr(ledgers, "invoke_all", invoke_all)
@@ -125,8 +128,9 @@ class TestManyTrees:
         twin = dataclasses.replace(self.COMMITS[3], hash="f" * 40, position=9)
         asked = [*self.COMMITS, twin]
         found = ledgers.commit_ledgers(settings, asked, ["warm", "cold"], say=str, jobs=3)
-        assert len(servers) == 3
-        done = sorted(entry for server in servers for entry in server)
+        [server] = servers
+        assert server.pop() == "closed"
+        done = sorted(server)
         assert [place for place, _ in done] in ([1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 5, 6, 7, 8, 9])
         assert dict(done)[1] == ["cold"] and dict(done)[2] == ["warm", "cold"]
         assert found.keys() == {commit.tree for commit in self.COMMITS}
@@ -147,7 +151,20 @@ class TestManyTrees:
         recording(record)
         with pytest.raises(KeyboardInterrupt):
             ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=str, jobs=2)
-        assert sum(map(len, servers)) <= 2
+        [server] = servers
+        assert server == [1, "closed"]
+
+    def test_a_server_that_is_gone_is_said_and_the_next_trees_get_another(self, settings, servers, recording):
+        def record(server, commit, wanted):
+            if commit.position == 3:
+                raise HostError("a measuring process ended")
+            server.append(commit.position)
+
+        recording(record)
+        said = []
+        ledgers.commit_ledgers(settings, self.COMMITS, ["warm"], say=said.append, jobs=2)
+        assert servers == [[1, 2, "closed"], [5, 6, 7, 8, "closed"]]
+        assert f"{self.COMMITS[2].short}, {self.COMMITS[3].short}: a measuring process ended" in said
 
     def test_nothing_missing_starts_nothing(self, settings, servers):
         for commit in self.COMMITS:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
+
 TOLERANCE = 2
 """A change reported within two points of its true place counts as found (the same for everyone)."""
 
@@ -16,10 +19,10 @@ TOLERANCE = 2
 class Truth:
     """One series: values of shape (n,), NaN where a commit was not measured, and the first indices of its
     true new levels. A report at one of the ``open`` places is neither right nor wrong (a change that is
-    real, but below the size that the row is about). Where they are known: ``confirmed`` (n,) has
-    the numbers of short levels that the ledger confirms, and the boolean masks (n,) what was ``repeated``
-    by a second collection and ``contended`` by telemetry; ``siblings`` are all series of the recording, this
-    one among them, and ``place`` is its own among them.
+    real, but below the size that the row is about). Where they are known: ``ledgers`` are the exact work at
+    each point, None where there is none; ``collections`` (2, n) the values of a first and a second collection
+    and ``contended`` (n,) or (2, n) the processes that telemetry says waited; ``commits`` the branch's own;
+    ``siblings`` are all series of the recording, this one among them, and ``place`` is its own among them.
     ``canary`` (programs, n) are seconds of fixed programs that were timed beside each point, and ``at`` (n,)
     is when they were, on any clock (None: in the order of the points)."""
 
@@ -27,11 +30,12 @@ class Truth:
     changes: tuple[int, ...] = ()
     open: tuple[int, ...] = ()
     samples: tuple[tuple[float, ...], ...] = ()
-    confirmed: np.ndarray | None = None
-    repeated: np.ndarray | None = None
+    ledgers: tuple[Ledger | None, ...] = field(default=(), repr=False)
+    collections: np.ndarray | None = None
     contended: np.ndarray | None = None
     canary: np.ndarray | None = None
     at: np.ndarray | None = None
+    commits: tuple[Commit, ...] = field(default=(), repr=False)
     siblings: tuple[Truth, ...] = field(default=(), repr=False)
     place: int = 0
 

@@ -15,13 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbbench.history.causes import kernels_explain
-from nbbench.history.changes import SERIES_ALPHA
-from nbbench.history.confirmed import MeasuredBeside, Siblings
-from nbbench.model import SeriesKey
-from nbbench.stats.canary import canary_jump, disturbed_beside, remove_drift
-from nbbench.stats.changepoint import Step, detect_steps, series_alpha
-from nbbench.stats.detector import ALONE
+from tests.bench.scorecard import product
 from tests.bench.scorecard.metrics import Truth
 
 Detector = Callable[[Truth], list[int]]
@@ -37,69 +31,21 @@ class Method:
 
 
 def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary: bool = False) -> Method:
-    """The detector as the product uses it: the series alone, a second collection where there is one;
-    with ``telemetry`` contended points are left out, with ``ledger`` short levels of other work are
-    confirmed, with ``canary`` points that it shows disturbed are left out, its drift is removed where that
-    helps, a change that it explains is the environment's, and the series of one recording confirm each
-    other's short levels where no ledger does."""
-    together: dict[int, tuple[tuple[Truth, ...], Siblings]] = {}
-
-    def undisturbed(truth: Truth) -> np.ndarray:
-        values = truth.values
-        if telemetry and truth.contended is not None:
-            values = np.where(truth.contended, np.nan, values)
-        if canary and truth.canary is not None:
-            values = np.where(disturbed_beside(truth.canary, truth.at), np.nan, values)
-            values, _ = remove_drift(values, truth.canary)
-        return values
-
-    def siblings(truth: Truth) -> Siblings:
-        found = together.get(id(truth.siblings))
-        if found is None:
-            all_series = (
-                _measured_beside(i, one, undisturbed(one))
-                for i, one in enumerate(truth.siblings)
-                if one.canary is not None
-            )
-            found = together[id(truth.siblings)] = truth.siblings, Siblings.of(all_series)
-        return found[1]
+    """The product as it is (`product`), with what is on record beside the values or a part of it."""
+    together: dict[int, tuple[tuple[Truth, ...], list[list[int]]]] = {}
 
     def find(truth: Truth) -> list[int]:
-        values = undisturbed(truth)
-        confirmed = np.zeros(values.size, dtype=np.int64)
-        if ledger and truth.confirmed is not None:
-            confirmed = truth.confirmed
-        if truth.repeated is not None:
-            confirmed = np.where(truth.repeated & (confirmed == 0), ALONE, confirmed)
-        if canary and not ledger and truth.siblings:
-            shared = siblings(truth).confirm(_key(truth.place), map(str, range(values.size)))
-            confirmed = np.where(shared & (confirmed == 0), ALONE, confirmed)
-        alpha = series_alpha(SERIES_ALPHA, values.size)
-        steps = detect_steps(values, alpha=alpha, min_effect=least, confirmed=confirmed)
-        if canary and truth.canary is not None:
-            steps = tuple(step for step in steps if not _explained(step, values, truth.canary))
-        return [step.index for step in steps]
+        machine = truth.siblings or (truth,)
+        # the series of a machine are kept with their answer, so that their id stays theirs
+        known = together.get(id(truth.siblings)) if truth.siblings else None
+        if known is None:
+            found = product.places(machine, least, telemetry=telemetry, ledger=ledger, canary=canary)
+            known = together[id(truth.siblings)] = machine, found
+        return known[1][truth.place]
 
     words = (("telemetry", telemetry), ("ledger", ledger), ("canary", canary))
     helped = [word for word, used in words if used]
     return Method(" + ".join(["nbbench", *helped]), {"": find})
-
-
-def _key(place: int) -> SeriesKey:
-    return SeriesKey(str(place), "1", (), "scorecard", "recorded")
-
-
-def _measured_beside(place: int, truth: Truth, values: np.ndarray) -> MeasuredBeside:
-    at = np.arange(values.size, dtype=float) if truth.at is None else truth.at
-    commits = tuple(map(str, range(values.size)))
-    return MeasuredBeside(_key(place), commits, np.log(values), truth.canary, at)
-
-
-def _explained(step: Step, values: np.ndarray, canary: np.ndarray) -> bool:
-    """Whether all canaries moved with a step, by five measured points on each side, as events judge it."""
-    measured = np.flatnonzero(np.isfinite(values))
-    before, after = measured[measured < step.lo][-5:], measured[measured >= step.hi][:5]
-    return all(kernels_explain(canary_jump(row[before], row[after]), step.effect) for row in canary)
 
 
 def on_present(find: Callable[[np.ndarray], list[int]]) -> Detector:

@@ -11,15 +11,22 @@ neither right nor wrong; a commit with equal work is no event, whatever its time
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from nbbench.history.confirmed import Work, short_levels, work_levels
-from nbbench.stats.detector import confirmed_by_repeats
+from nbbench.history.confirmed import Work, work_levels
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
+from nbbench.record.side_files import kept_ledgers, kept_torch
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.planted import Order, one_by_one, with_bursts
+from tests.bench.scorecard.record import SERIES
 from tests.bench.scorecard.recorded import (
     aa_canaries,
     aa_residuals,
@@ -31,6 +38,7 @@ from tests.bench.scorecard.recorded import (
 )
 from tests.bench.scorecard.recorded import contended as recorded_contended
 
+RESULTS = Path(__file__).resolve().parents[3] / "results"
 LEAST = np.log(1.10)
 OPEN = np.log(1.05)
 RECORDINGS = ("branch1", "branch2", "branch3")
@@ -58,7 +66,8 @@ def branch(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Trut
 
 def _siblings(together: list[Truth]) -> list[Truth]:
     """The series of one recording, each of which knows all."""
-    return [replace(one, siblings=tuple(together), place=i) for i, one in enumerate(together)]
+    machine = tuple(together)
+    return [replace(one, siblings=machine, place=i) for i, one in enumerate(machine)]
 
 
 def twice(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
@@ -76,21 +85,19 @@ def twice(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth
         if bursts:
             pair = [_with_bursts(truth, series, rng, half) for truth in pair]
         found.append(_both(pair))
-    return found
+    return _siblings(found)
 
 
 def _both(pair: list[Truth]) -> Truth:
     """Two collections of one series as one, on the commits of the first."""
-    logs = np.log([truth.values for truth in pair])
+    values = np.array([truth.values for truth in pair])
     marks = [np.zeros(t.values.size, dtype=bool) if t.contended is None else t.contended for t in pair]
-    usable = np.where(np.array(marks), np.nan, logs)
-    repeated = confirmed_by_repeats(usable) | confirmed_by_repeats(logs)
     sung = [truth.canary for truth in pair if truth.canary is not None]
     return replace(
         pair[0],
-        values=np.exp(logs.mean(axis=0)),
-        repeated=repeated,
-        contended=marks[0] | marks[1],
+        values=np.exp(np.log(values).mean(axis=0)),
+        collections=values,
+        contended=np.array(marks),
         canary=np.exp(np.log(sung).mean(axis=0)) if sung else None,
     )
 
@@ -132,7 +139,7 @@ def _unchanged(residuals: list[np.ndarray], canaries: list[np.ndarray], order: O
 def contended(half: int) -> list[Truth]:
     """The branch as it was recorded while other processes came and went on the same core."""
     series = range(value(load()["branch_bursts_times"]).shape[1])
-    return [_truth("branch_bursts", s) for s in series if s % 2 == half]
+    return _siblings([_truth("branch_bursts", s) for s in series if s % 2 == half])
 
 
 def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
@@ -140,14 +147,17 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
     position = stored[f"{name}_position"].astype(int)
     values = _values(name)[:, series]
     others = [other for other in RECORDINGS if other not in (name, *tested)]
-    changes, open_places, level = _events(series, position, others)
+    changes, open_places = _events(series, position, others)
+    commits = tuple(_branch_commits()[int(place)] for place in position)
+    work = list(SERIES)[series].replace("bandwidth-256", "bandwidth-512")
     known = np.isfinite(values)
     first = {i: next((j for j in range(i, values.size) if known[j]), i) for i in (*changes, *open_places)}
     return Truth(
         values,
         tuple(sorted({first[i] for i in changes})),
         tuple(sorted({first[i] for i in open_places})),
-        confirmed=short_levels(level),
+        ledgers=tuple(_ledgers(commit.tree).get(work) for commit in commits),
+        commits=commits,
         contended=waited(name, series) if name in DRAWN else recorded_contended(name),
         canary=stored[f"{name}_beside"][:, series].T if name in DRAWN else None,
         at=stored[f"{name}_at"] if name in DRAWN else None,
@@ -159,8 +169,27 @@ def _values(name: str) -> np.ndarray:
     return load()[f"{name}_values"] if name in DRAWN else value(load()[f"{name}_times"])
 
 
-def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[int], list[int], np.ndarray]:
-    """Places of events and of open changes, and the number of the level of equal work at each place."""
+@cache
+def _branch_commits() -> dict[int, Commit]:
+    """The branch's own commits by position."""
+    lines = (json.loads(line) for line in (RESULTS / "commits.jsonl").read_text().splitlines())
+    return {
+        one["position"]: Commit(
+            one["hash"], one["tree"], datetime.fromisoformat(one["date"]), "", one["position"]
+        )
+        for one in lines
+        if one.get("position")
+    }
+
+
+@cache
+def _ledgers(tree: str) -> Mapping[str, Ledger]:
+    """The committed ledgers of a tree. A frame of 256 × 256 is taken to do what one of 512 × 512 does."""
+    return kept_ledgers(RESULTS, tree, kept_torch(RESULTS, [tree], ""))
+
+
+def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[int], list[int]]:
+    """Places of events and of open changes."""
     stored = load()
     work_at = {int(p): w for p, w in zip(stored["work_position"], stored["work"][:, series], strict=True)}
     level = work_levels([_work(work_at.get(place)) for place in position.tolist()])
@@ -182,7 +211,7 @@ def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[
             changes.append(place)
         elif effect + error >= OPEN:
             open_places.append(place)
-    return changes, open_places, level
+    return changes, open_places
 
 
 def _work(figures: np.ndarray | None) -> Work | None:
@@ -215,39 +244,39 @@ def _with_bursts(truth: Truth, series: int, rng: np.random.Generator, half: int)
     return replace(truth, values=values, contended=contended | truth.contended)
 
 
-def committed(results: Path) -> list[Truth]:
+def committed() -> list[Truth]:
     """The committed results of the reference machine with their samples; truth from the committed ledgers."""
-    import gzip
-
-    commits = [json.loads(line) for line in (results / "commits.jsonl").read_text().splitlines()]
-    order = {c["hash"]: c for c in commits if "hash" in c}
-    work: dict[str, dict[str, tuple[float, float]]] = {}
-    for path in sorted((results / "ledger").glob("*.json.gz")):
-        content = json.loads(gzip.decompress(path.read_bytes()))
-        work[content["tree"]] = {
-            name: (w["ops"], w["bytes"]) for name, w in content["workloads"].items() if not w.get("error")
-        }
-    found: dict[tuple[str, str], list[tuple[int, float, tuple[float, ...], tuple[float, float]]]] = {}
-    for path in sorted((results / "reference-2core").glob("*.json")):
+    commits = {commit.hash: commit for commit in _branch_commits().values()}
+    found: dict[tuple[str, str], list[_Row]] = {}
+    for path in sorted((RESULTS / "reference-2core").glob("*.json")):
         content = json.loads(path.read_text())
-        commit = order.get(content.get("commit_hash", ""))
+        commit = commits.get(content.get("commit_hash", ""))
         entry = content.get("results", {}).get("bandwidth.Warm.time_run")
         if commit is None or not entry or not entry[0]:
             continue
         pairs = [(size, dtype.strip("'")) for size in entry[1][0] for dtype in entry[1][1]]
         samples = entry[11] if len(entry) > 11 else [None] * len(pairs)
         for pair, median, taken in zip(pairs, entry[0], samples, strict=True):
-            done = work.get(commit["tree"], {}).get(f"bandwidth-{pair[0]}-{pair[1]}")
-            if median is not None and done:
-                row = (commit["position"], float(median), tuple(taken or ()), done)
-                found.setdefault(pair, []).append(row)
-    return [_from_rows(sorted(rows)) for rows in found.values() if len(rows) >= 20]
+            done = _ledgers(commit.tree).get(f"bandwidth-{pair[0]}-{pair[1]}")
+            if median is not None and done is not None and not done.error:
+                found.setdefault(pair, []).append(_Row(commit, float(median), tuple(taken or ()), done))
+    return [_from_rows(rows) for rows in found.values() if len(rows) >= 20]
 
 
-def _from_rows(rows: list[tuple[int, float, tuple[float, ...], tuple[float, float]]]) -> Truth:
+class _Row(NamedTuple):
+    """A committed result with its exact work."""
+
+    commit: Commit
+    value: float
+    samples: tuple[float, ...]
+    done: Ledger
+
+
+def _from_rows(rows: list[_Row]) -> Truth:
     """Truth of one committed series: equal work is one level, whose time is the median over its commits."""
-    values = np.array([row[1] for row in rows])
-    level = work_levels([Work(bytes=row[3][1], operations=row[3][0]) for row in rows])
+    rows = sorted(rows, key=lambda row: row.commit.position)
+    values = np.array([row.value for row in rows])
+    level = work_levels([Work(bytes=row.done.bytes_per_pixel, operations=row.done.ops) for row in rows])
     medians = [np.median(np.log(values[level == k])) for k in range(level.max() + 1)]
     effects = np.abs(np.diff(medians))
     places = [int(np.argmax(level == k)) for k in range(1, level.max() + 1)]
@@ -255,6 +284,7 @@ def _from_rows(rows: list[tuple[int, float, tuple[float, ...], tuple[float, floa
         values,
         tuple(p for p, e in zip(places, effects, strict=True) if e >= LEAST),
         tuple(p for p, e in zip(places, effects, strict=True) if OPEN <= e < LEAST),
-        tuple(row[2] for row in rows),
-        confirmed=short_levels(level),
+        tuple(row.samples for row in rows),
+        ledgers=tuple(row.done for row in rows),
+        commits=tuple(row.commit for row in rows),
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.bench.scorecard import injected, planted, real
 from tests.bench.scorecard.metrics import Truth
 
-ROOT = Path(__file__).resolve().parents[3]
 SEED = 20261123
 _DRAWN = "measured in the order of `nbbench run`"
 _ORDERS = (("", planted.one_by_one), (f", {_DRAWN}", planted.drawn))
@@ -169,7 +168,7 @@ def _real(half: int) -> list[Row]:
             _REAL,
             "committed results (83 commits chosen around changes)",
             real.OPEN,
-            lambda: real.committed(ROOT / "results")[half::2],
+            lambda: real.committed()[half::2],
             samples=True,
             ledger=True,
         ),

@@ -1,0 +1,148 @@
+"""Series that take turns between two or three levels on one machine (memory layout, core, turbo): recognised,
+and judged by whether the mixture changed. One flip says nothing of a commit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbbench.stats.changepoint import EFFECT_Z, Step
+from nbbench.stats.noise import mad_sigma, median
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+
+LEAST_POINTS = 20
+"""Fewer values do not show that they come back to the same levels."""
+
+LEAST_FLIPS = 12
+"""A series is at each of its levels six times at least. A loss that is mended takes two turns; the real
+branch has up to ten, by work that its ledgers show."""
+
+LEAST_SHARE = 0.2
+"""Of the values at each level: fewer are bursts, or losses that were mended. On the side of a change on
+which the series takes turns as well as in all of it: a step among bursts is a step."""
+
+APART_SIGMAS = 6.0
+"""Levels lie this many sigmas of the values around them apart. Halves of a Gaussian lie 2.7 apart, those of
+a straight ramp 2.7, of an exponential 4."""
+
+_TAILS = 0.05  # of the values at each end: what is further out makes no level
+_TENTHS = 2.5631  # sigmas between the outer tenths of a Gaussian
+_MOST_RHO = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """``levels`` (medians in the values' own unit, ascending) with the ``shares`` of values at each, how many
+    ``turns`` the series takes between them, and the ``change`` of the mixture, where there is one."""
+
+    levels: tuple[float, ...]
+    shares: tuple[float, ...]
+    turns: int
+    change: Step | None
+
+
+def find_mixture(values: ArrayLike, *, alpha: float, min_effect: float) -> Mixture | None:
+    """The two or three levels between which positive ``values`` (n,) in commit order take turns, NaN where
+    nothing was measured; None for any other series.
+
+    The levels are the least-squares clusters of the logarithms. The mixture changed where the cumulative sum
+    of the levels leaves what a stationary series gives (sup of a Brownian bridge: Kolmogorov's distribution;
+    Ploberger and Krämer 1992, doi:10.2307/2951597) with probability ``alpha``, and the means before and after
+    differ by the log ratio ``min_effect``. The variance is that of a two-state Markov chain's mean,
+    p(1 − p)(1 + rho) / (1 − rho) for each point, with the lag-1 correlation rho of the levels.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    index = np.flatnonzero(np.isfinite(array))
+    present = array[index]
+    if present.size < LEAST_POINTS or present.min() <= 0 or present.min() == present.max():
+        return None
+    log = np.log(present)
+    for count in (2, 3):
+        label = _clusters(log, count)
+        if not (_mixed(label) and _stand_apart(log, label, count, min_effect)):
+            continue
+        parts = [present[label == k] for k in range(count)]
+        levels = tuple(median(part) for part in parts)
+        shares = tuple(part.size / present.size for part in parts)
+        change = _change(np.log(levels)[label], index, alpha, min_effect)
+        at = np.searchsorted(index, change.index) if change else 0
+        if _mixed(label[:at]) or _mixed(label[at:]):
+            return Mixture(levels, shares, int(np.count_nonzero(np.diff(label))), change)
+    return None
+
+
+def _mixed(label: IndexArray) -> bool:
+    """Whether the series keeps coming back to its levels, each of which has its share of values."""
+    turns = int(np.count_nonzero(np.diff(label)))
+    sizes = np.bincount(label)
+    return turns >= LEAST_FLIPS and int(sizes[sizes > 0].min()) >= LEAST_SHARE * label.size
+
+
+def _clusters(log: FloatArray, count: int) -> IndexArray:
+    """Number (n,) of the least-squares cluster of each value, counted upwards; tails are pulled in first."""
+    edges = np.quantile(log, (_TAILS, 1.0 - _TAILS))
+    ordered = np.sort(np.clip(log, *edges))
+    sums = np.concatenate(([0.0], np.cumsum(ordered)))
+    # the least sum of squares is the greatest sum of (sum of a cluster)² / size
+    cuts = np.arange(1, ordered.size)
+    left, right = sums[cuts] ** 2 / cuts, (sums[-1] - sums[cuts]) ** 2 / (ordered.size - cuts)
+    if count == 2:
+        ends = [int(cuts[np.argmax(left + right)])]
+    else:
+        size = np.maximum(cuts[None, :] - cuts[:, None], 1)
+        between = (sums[cuts][None, :] - sums[cuts][:, None]) ** 2 / size
+        whole = np.where(cuts[None, :] > cuts[:, None], left[:, None] + between + right[None, :], -np.inf)
+        ends = [int(cuts[i]) for i in np.unravel_index(int(np.argmax(whole)), whole.shape)]
+    limits = [0.5 * (ordered[end - 1] + ordered[end]) for end in ends]
+    return np.searchsorted(np.array(limits), log).astype(np.int64)
+
+
+def _stand_apart(log: FloatArray, label: IndexArray, count: int, min_effect: float) -> bool:
+    """Whether every level lies far enough from the next."""
+    parts = [log[label == k] for k in range(count)]
+    gap = float(np.diff([median(part) for part in parts]).min()) if all(p.size for p in parts) else 0.0
+    return gap >= max(min_effect, APART_SIGMAS * max(_spread(part) for part in parts))
+
+
+def _spread(part: FloatArray) -> float:
+    """Sigma of the values of one level; the outer tenths show where it is two."""
+    low, high = np.quantile(part, (0.1, 0.9))
+    return max(mad_sigma(part), float(high - low) / _TENTHS)
+
+
+def _change(at: FloatArray, index: IndexArray, alpha: float, min_effect: float) -> Step | None:
+    """Where the mean of the levels (m,) ``at`` the measured places ``index`` changed, if it did."""
+    from scipy.special import kolmogorov
+
+    apart = at - at.mean()
+    squares = float(apart @ apart)
+    rho = min(max(float(apart[1:] @ apart[:-1]) / squares, 0.0), _MOST_RHO)
+    variance = squares / at.size * (1.0 + rho) / (1.0 - rho)
+    cuts = np.arange(1, at.size)
+    bridge = np.cumsum(apart)[:-1]
+    cut = int(cuts[np.argmax(np.abs(bridge))])
+    p_value = float(kolmogorov(float(np.abs(bridge).max()) / math.sqrt(variance * at.size)))
+    before, after = float(at[:cut].mean()), float(at[cut:].mean())
+    if p_value > alpha or abs(after - before) < min_effect:
+        return None
+    gains = bridge**2 * at.size / (cuts * (at.size - cuts) * variance)
+    likely = cuts[gains >= gains[cut - 1] - EFFECT_Z**2]
+    first, last = min(int(likely.min()), cut), max(int(likely.max()), cut)
+    reach = EFFECT_Z * math.sqrt(variance * (1.0 / cut + 1.0 / (at.size - cut)))
+    return Step(
+        index=int(index[cut]),
+        lo=int(index[first - 1]) + 1,
+        hi=int(index[last]),
+        before=math.exp(before),
+        after=math.exp(after),
+        effect=after - before,
+        effect_lo=after - before - reach,
+        effect_hi=after - before + reach,
+        p_value=p_value,
+    )

@@ -1,0 +1,129 @@
+"""Mixtures of levels, by closed forms and by what every such series must satisfy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbbench.stats.changepoint import detect_steps
+from nbbench.stats.mixture import LEAST_FLIPS, Mixture, find_mixture
+
+
+def found(values: np.ndarray) -> Mixture | None:
+    return find_mixture(values, alpha=0.05, min_effect=0.05)
+
+
+def levels(labels: np.ndarray, at: tuple[float, ...] = (1.0, 1.3), cv: float = 0.005) -> np.ndarray:
+    noise = np.random.default_rng(labels.size).standard_normal(labels.size)
+    return np.array(at)[labels] * np.exp(cv * noise)
+
+
+def drawn(shares: list[float], seed: int = 1) -> np.ndarray:
+    """Labels 0 and 1, the second with these chances commit after commit."""
+    return (np.random.default_rng(seed).random(len(shares)) < shares).astype(int)
+
+
+def test_two_levels_have_their_medians_shares_and_turns():
+    labels = np.array(([0] * 3 + [1] * 2) * 12)
+    mixture = found(levels(labels, cv=0.0))
+    assert mixture == Mixture((1.0, 1.3), (0.6, 0.4), 23, None)
+
+
+def test_three_levels():
+    labels = np.array([0, 1, 2, 1] * 20)
+    mixture = found(levels(labels, (1.0, 2.0, 5.0)))
+    assert mixture is not None
+    assert mixture.levels == pytest.approx((1.0, 2.0, 5.0), rel=0.01)
+    assert (mixture.shares, mixture.turns, mixture.change) == ((0.25, 0.5, 0.25), 79, None)
+
+
+def test_a_change_of_the_mixture_is_one_step_between_its_means():
+    labels = np.concatenate((np.arange(60) % 2, np.ones(60, dtype=int)))
+    mixture = found(levels(labels, cv=0.0))
+    assert mixture is not None
+    assert mixture.change is not None
+    step = mixture.change
+    assert step.lo <= step.index <= step.hi
+    assert abs(step.index - 60) <= 1
+    assert step.effect == pytest.approx(math.log(1.3) / 2, rel=0.05)
+
+
+def test_the_variance_of_a_mean_is_that_of_the_chain():
+    """Kolmogorov's distribution at the bridge over the long-run deviation, all in closed form."""
+    labels = np.concatenate((np.arange(40) % 2, np.ones(40, dtype=int)))
+    step = found(levels(labels, (1.0, math.e), cv=0.0)).change
+    apart = labels - labels.mean()
+    rho = max(apart[1:] @ apart[:-1] / (apart @ apart), 0.0)
+    sigma = math.sqrt(labels.mean() * (1 - labels.mean()) * (1 + rho) / (1 - rho))
+    top = np.abs(np.cumsum(apart)).max() / (sigma * math.sqrt(80))
+    tail = sum(2 * (-1) ** (k - 1) * math.exp(-2 * k * k * top * top) for k in range(1, 50))
+    assert step.p_value == pytest.approx(tail, rel=1e-9)
+
+
+def test_stationary_mixtures_change_no_oftener_than_alpha():
+    series = [levels(drawn([0.4] * 120, seed)) for seed in range(200)]
+    told = [mixture for values in series if (mixture := found(values))]
+    assert len(told) == 200
+    assert sum(mixture.change is not None for mixture in told) <= 0.05 * 200
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.exp(0.02 * np.random.default_rng(2).standard_normal(400)),
+        np.exp(np.random.default_rng(3).exponential(0.1, 400)),
+        np.linspace(1.0, 2.0, 300),
+        levels(np.array([0] * 50 + [1] * 50)),
+        levels(np.array(([0] * 20 + [1]) * 10)),
+        levels(np.array([0] * 30 + [1] * 6 + [0] * 30 + [1] * 8 + [0] * 20)),
+        np.array([1.0] * 100),
+        np.array([0.0, 1.0] * 50),
+        np.array([1.0, 2.0] * 5),
+        np.full(50, np.nan),
+    ],
+    ids=["noise", "skewed", "ramp", "step", "spikes", "mended", "constant", "zero", "short", "nothing"],
+)
+def test_what_is_no_mixture(values):
+    assert found(values) is None
+
+
+def test_a_step_among_bursts_is_a_step():
+    """Spikes down from the new level make turns, but on neither side does the series keep its two levels."""
+    labels = np.array([0] * 40 + ([1] * 11 + [0]) * 8)
+    assert found(levels(labels)) is None
+    assert [step.index for step in detect_steps(levels(labels), min_effect=0.05)] == [40]
+
+
+@given(
+    st.lists(st.booleans(), min_size=60, max_size=200),
+    st.floats(0.2, 3.0),
+    st.floats(1e-6, 1e6),
+    st.integers(0, 2**20),
+)
+@settings(max_examples=60, deadline=None)
+def test_levels_are_those_of_the_values_at_any_scale_and_missing_values_change_nothing(
+    flips, gap, scale, seed
+):
+    labels = np.array(flips, dtype=int)
+    values = levels(labels, (scale, scale * math.exp(gap)), cv=0.003)
+    mixture = found(values)
+    turns = int(np.count_nonzero(np.diff(labels)))
+    share = min(labels.mean(), 1 - labels.mean())
+    if turns < LEAST_FLIPS or share < 0.2:
+        assert mixture is None
+        return
+    if mixture is None:  # only where the mixture itself changed so far that neither side is one
+        return
+    assert mixture.turns == turns
+    assert mixture.levels == pytest.approx((scale, scale * math.exp(gap)), rel=0.01)
+    gaps = np.insert(values, sorted(np.random.default_rng(seed).integers(0, values.size, 9)), np.nan)
+    again = found(gaps)
+    assert (again.levels, again.turns, again.change is None) == (
+        mixture.levels,
+        mixture.turns,
+        mixture.change is None,
+    )
