@@ -14,7 +14,7 @@ from statistics import median
 
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError, UsageError
-from nbbench.history.ledger_series import ANY_MACHINE, LEDGER_SERIES
+from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.measure.asv_run import look_back, measure_commits, measured_here
 from nbbench.measure.process_env import measuring, require_compiler, server_environment
 from nbbench.measure.reference import build_reference, reference_environment
@@ -158,8 +158,8 @@ def _there(settings: Settings, criterion: Criterion, given: PlanInput, commit: C
     for text in criterion.series:
         name, values = series_name(text)
         for result in given.results.get(name, ()):
-            here = measured_here(settings, result) or result.key.machine == ANY_MACHINE
-            if here and result.commit == commit.hash and values == tuple(v for _, v in result.key.params):
+            same = result.commit == commit.hash and values == tuple(v for _, v in result.key.params)
+            if same and measured_here(settings, result):
                 found[text] = result.status
     return found
 
