@@ -20,7 +20,7 @@ from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_ledgers, ledger_torch
 from nbbench.measure.process_env import installed_torch
-from nbbench.model import Commit, Event, Flag, ProcessRecord, SeriesKey
+from nbbench.model import Commit, Event, Flag, ProcessRecord
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.refresh import import_all, no_results, open_store, order_notes
@@ -84,22 +84,14 @@ def stored_ledgers(store: Store) -> Mapping[str, Mapping[str, Mapping[str, Ledge
 
 
 def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
-    """What each result file was measured with; the sampling of a benchmark is read when an event asks."""
+    """What each result file was measured with; the sampling of a series is read when an event asks."""
     from nbbench.history.facts import Setups, telemetry_setup
 
     files = {place: dict(setup) for place, setup in store.file_setups().items()}
     for place, setup in telemetry_setup(records).items():
         files.setdefault(place, {}).update(setup)
 
-    @cache
-    def of_benchmark(benchmark: str) -> Mapping[SeriesKey, dict[str, dict[str, str]]]:
-        found: dict[SeriesKey, dict[str, dict[str, str]]] = defaultdict(dict)
-        for one in store.results(benchmark=benchmark):
-            sampled = {"number": one.number, "repeat": len(one.samples)}
-            found[one.key][one.commit] = {name: str(count) for name, count in sampled.items() if count}
-        return found
-
-    return Setups(files, lambda key: of_benchmark(key.benchmark).get(key, {}))
+    return Setups(files, cache(store.sampling))
 
 
 def _repeats(store: Store, records: Sequence[ProcessRecord]) -> Repeats:

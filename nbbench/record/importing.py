@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.engine import Connection, Database
+from nbbench.record.read import series_digest
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import digest_of, dumps, storable
+from nbbench.record.shapes import dumps, storable
 from nbbench.record.side_files import LedgerFile
 from nbbench.words import escaped
 
@@ -237,10 +237,3 @@ class _Rows:
         places = ", ".join("?" * len(row))
         statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places}) RETURNING id"
         return int(self._connection.cursor(statement, list(row.values())).fetchone()[0])
-
-
-@lru_cache(maxsize=50_000)
-def series_digest(key: SeriesKey) -> str:
-    """What stands for a series in the database; the names of parameters are the benchmark's."""
-    names = (storable(part) for part in (key.benchmark, key.version, key.machine, key.environment))
-    return digest_of(*names, [value for _, value in key.params])

@@ -13,7 +13,7 @@ from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series,
 from nbbench.record import schema
 from nbbench.record.engine import Database
 from nbbench.record.schema import StoredLedger
-from nbbench.record.shapes import storable, unpack
+from nbbench.record.shapes import digest_of, storable, unpack
 
 if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
@@ -192,6 +192,20 @@ class StoreReading(Database):
                 for _, row in sorted(last.items())
             ]
 
+    def sampling(self, key: SeriesKey) -> dict[str, dict[str, str]]:
+        """How asv sampled a series at each commit: calls a sample (`number`), samples a result (`repeat`)."""
+        query = """
+            SELECT c.hash, r.number, length(r.samples) FROM benchmarks b
+            JOIN series s ON s.benchmark_id = b.id AND s.digest = ?
+            JOIN results r ON r.series_id = s.id JOIN commits c ON c.id = r.commit_id
+            WHERE b.project_id = ? AND b.name = ? AND b.version = ?
+            ORDER BY r.started_at ASC NULLS FIRST, r.file_id"""
+        values = [series_digest(key), self.project_id, storable(key.benchmark), storable(key.version)]
+        with self.reading() as connection:
+            rows = connection.cursor(query, values).fetchall()
+        said = ((commit, {"number": number, "repeat": (size or 0) // 8}) for commit, number, size in rows)
+        return {commit: {name: str(n) for name, n in one.items() if n} for commit, one in said}
+
     def process_records(self, commit: str | None = None) -> list[ProcessRecord]:
         """Telemetry in the order of time, or of one commit (by prefix)."""
         query = f"SELECT * FROM process_records WHERE {OF_FILES}"
@@ -244,6 +258,13 @@ def _texts(text: str) -> tuple[str, ...]:
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in json.loads(text))
+
+
+@lru_cache(maxsize=50_000)
+def series_digest(key: SeriesKey) -> str:
+    """What stands for a series in the database; the names of parameters are the benchmark's."""
+    names = (storable(part) for part in (key.benchmark, key.version, key.machine, key.environment))
+    return digest_of(*names, [value for _, value in key.params])
 
 
 def _matches(pattern: str | None, key: SeriesKey) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from nbbench.model import Benchmark, Commit, SeriesKey
 from nbbench.record import Store, schema
 from nbbench.record.engine import Connection
-from nbbench.record.importing import series_digest
+from nbbench.record.read import series_digest
 from nbbench.record.shapes import dumps
 
 SERIES, COMMITS = 9600, 1200

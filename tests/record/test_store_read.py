@@ -188,3 +188,14 @@ def test_machines(store):
         store.import_batch(found)
         assert store.machines() == [Machine("box", (("cpu", fact),)), Machine("tower")]
     assert store.measured_machines() == ["box"]
+
+
+def test_how_a_series_was_sampled(store):
+    """The result that was measured last counts; what asv did not say is left out."""
+    key, late = KEY, START + timedelta(days=1)
+    for name, started, number, samples in (("b", late, 7, (1.0, 2.0)), ("a", START, 5, (1.0,))):
+        result = Result(key, commit_hash(1), Status.OK, 1.0, "", samples, number, started_at=started)
+        put_parsed(store, ParsedFile("box", commit_hash(1), "py3.11", START, (), (), (result,)), name)
+    put(store, 2)
+    put(store, 1, key=replace(key, machine="other"))
+    assert store.sampling(key) == {commit_hash(1): {"number": "7", "repeat": "2"}, commit_hash(2): {}}
