@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,10 +24,16 @@ from nbbench.errors import EXIT_OK, UsageError
 @click.option(
     "--policy",
     type=click.Choice(["both", "work", "ledger", "time"]),
-    default="both",
-    show_default=True,
-    help="What decides: exact work first and then time, exact work alone (ledger: the same), or time alone.",
+    help="What decides: exact work first and then time (default), exact work alone (ledger: the same; "
+    "default with --worktree), or time alone.",
 )
+@click.option(
+    "--plan",
+    "plan_id",
+    metavar="ITEM",
+    help="Judge a plan's workloads, too, and that no met criterion is lost.",
+)
+@click.option("--worktree", is_flag=True, help="HEAD is what lies in the registered work tree, uncommitted.")
 @click.option(
     "--accept-image", is_flag=True, help="Another image than at BASE is right: judge HEAD all the same."
 )
@@ -46,7 +53,9 @@ def gate(
     bench: str | None,
     budget: str | None,
     floor: str | None,
-    policy: str,
+    policy: str | None,
+    plan_id: str | None,
+    worktree: bool,
     accept_image: bool,
     calibrate: bool,
     seed: int | None,
@@ -64,9 +73,13 @@ def gate(
     acknowledged (`nbbench flag`) do not block until they grow or the acknowledgement expires. Exit 0 pass,
     3 regression, 4 cannot tell, not judged or not comparable; under --policy work or time the code speaks of
     what that policy judges, and the rest is listed as not judged. docs/gate.md has the default set.
+
+    With --plan a criterion that this machine saw met up to BASE, and that is missed at HEAD, is a regression;
+    one of which nobody knows makes it 4. With --worktree BASE is HEAD by default; the clone is only read.
     """
     from nbbench.gate.judge import EXIT_BY_OUTCOME
     from nbbench.gate.run import Asked, gate_ends, run_gate
+    from nbbench.model import EvidenceRecord
     from nbbench.record.atomic import write_text
     from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 
@@ -75,11 +88,25 @@ def gate(
     pattern(chosen, "--bench" if bench else "the setting gate_bench")  # refused before anything is measured
     if seed is None:
         seed = secrets.randbelow(2**31)
+    if calibrate and (plan_id or worktree):
+        raise UsageError("--calibrate takes one commit, which runs against itself")
     if calibrate:
         return _calibrate(app, base, head, chosen, seed)
-    ends = gate_ends(app.settings, base, head)
-    policy = "work" if policy == "ledger" else policy
-    report = run_gate(app.settings, Asked(*ends, chosen, policy, seed, accept_image), app.say)
+    if worktree and head is not None:
+        raise UsageError("--worktree stands for HEAD: give BASE alone")
+    ends = gate_ends(app.settings, base, head, worktree=worktree)
+    policy = "work" if policy == "ledger" else policy or ("work" if worktree else "both")
+    asked = Asked(*ends, chosen, policy, seed, accept_image)
+    if plan_id is None:
+        report = run_gate(app.settings, asked, app.say)
+    else:
+        from nbbench.plan.gated import gate_plan
+        from nbbench.plan.plans import find_plan
+
+        report = gate_plan(app.settings, find_plan(app.settings, plan_id), asked, app.say)
+    if worktree:
+        said = EvidenceRecord("work tree", {"tree": asked.head.tree})
+        report = replace(report, notes=(*report.notes, said))
     if junit:
         write_text(Path(junit), gate_junit(report))
     app.report("gate", gate_payload(report), gate_blocks(report), markdown=markdown)

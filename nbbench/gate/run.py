@@ -40,7 +40,7 @@ from nbbench.record.projects import machine_name
 from nbbench.record.refresh import open_store
 from nbbench.subject.hunks import only_words_changed
 from nbbench.subject.profile import load_profile
-from nbbench.subject.repository import list_commits, measurable, open_subject
+from nbbench.subject.repository import list_commits, measurable, open_subject, work_tree_commit
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict
 from nbbench.words import Say, exactly
 from nbbench.work.timing import load_times, timed_work
@@ -55,7 +55,10 @@ processes are enough to show that it did not change."""
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a gate is asked: two commits, which series, what decides, and whether a new image is right."""
+    """What a gate is asked: two commits, which series, what decides, and whether a new image is right.
+
+    `workloads` is a pattern of those whose exact work is judged ('': the profile's).
+    """
 
     base: Commit
     head: Commit
@@ -63,6 +66,7 @@ class Asked:
     policy: str = "both"  # both, work, time
     seed: int = 0
     accept_image: bool = False
+    workloads: str = ""
 
 
 @dataclass(slots=True)
@@ -86,9 +90,16 @@ class _Found:
         self.not_judged += [NotJudged(one, reason, detail=detail) for one in what]
 
 
-def gate_ends(settings: Settings, base: str | None, head: str | None) -> tuple[Commit, Commit]:
-    """The commits of these names; by default the branch's tip against the commit before it."""
+def gate_ends(
+    settings: Settings, base: str | None, head: str | None, *, worktree: bool = False
+) -> tuple[Commit, Commit]:
+    """The commits of these names; by default the branch's tip against the commit before it.
+
+    With `worktree` the registered work tree against base, by default its HEAD.
+    """
     subject = open_subject(settings)
+    if worktree:
+        return measurable(subject, base or "HEAD"), work_tree_commit(subject)
     tip = measurable(subject, head or f"refs/heads/{subject.branch}")
     if base is not None:
         return measurable(subject, base), tip
@@ -169,7 +180,8 @@ def _measure_work(
     say: Say,
 ) -> None:
     """Judge exact work; how it grows is looked at where nothing else of it decides."""
-    ends, pattern = (asked.base, asked.head), re.compile(load_profile(settings).gate_workloads)
+    ends = asked.base, asked.head
+    pattern = re.compile(asked.workloads or load_profile(settings).gate_workloads)
     found.work = exact_work(settings, *ends, pattern, servers, say)
     _judge_work(settings, asked, commits, found, say)
     if any(one.outcome in (Outcome.REGRESSED, Outcome.NOT_COMPARABLE) for one in found.exact):

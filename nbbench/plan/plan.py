@@ -80,12 +80,12 @@ class PlanMeasured:
     def lost(self) -> list[CriterionState]:
         """Criteria that were met by this machine's figures, and are missed now."""
         missed = (PlanVerdict.MISSES, PlanVerdict.MEETS_TESTS)
-        return [state for state in self.states if state.verdict in missed and self._was_met(state)]
+        return [state for state in self.states if state.verdict in missed and self.was_met(state)]
 
     @property
     def unjudged(self) -> list[CriterionState]:
         """Criteria that were met, and of which nobody knows now."""
-        return [state for state in self.states if state.verdict not in JUDGED and self._was_met(state)]
+        return [state for state in self.states if state.verdict not in JUDGED and self.was_met(state)]
 
     @property
     def exit_code(self) -> int:
@@ -95,7 +95,8 @@ class PlanMeasured:
         judged = any(state.verdict in JUDGED for state in self.states)
         return EXIT_OK if judged and not self.unjudged else EXIT_INCONCLUSIVE
 
-    def _was_met(self, now: CriterionState) -> bool:
+    def was_met(self, now: CriterionState) -> bool:
+        """Whether the criterion was met by what this machine had on record before."""
         then = next(one for one in self.before if one.criterion.id == now.criterion.id)
         own = then.found is not None and then.found.machine == self.machine
         return own and PlanVerdict.MEETS in (then.verdict, then.would_be)

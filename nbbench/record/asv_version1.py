@@ -7,15 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _STATS = ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")
-COLUMNS = (
-    "result",
-    "params",
-    "version",
-    "started_at",
-    "duration",
-    *(f"stats_{name}" for name in _STATS),
-    "samples",
-)
+_NAMED = ("version", "started_at", "duration")
+COLUMNS = ("result", "params", *_NAMED, *(f"stats_{name}" for name in _STATS), "samples")
 _NOT_IN_NAMES = re.compile('[<>:"/\\^|?*\x00-\x1f]')
 
 
@@ -24,14 +17,8 @@ def from_version1(old: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises KeyError, TypeError, ValueError or AttributeError for one that asv would not convert.
     """
-    by_name = {
-        column: old.get(key, {})
-        for column, key in (
-            ("version", "benchmark_version"),
-            ("started_at", "started_at"),
-            ("duration", "duration"),
-        )
-    }
+    keys = {"version": "benchmark_version"}
+    by_name = {column: old.get(keys.get(column, column), {}) for column in _NAMED}
     kept = ("commit_hash", "date", "params", "python", "requirements")
     return {
         **{name: old[name] for name in kept},

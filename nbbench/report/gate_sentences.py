@@ -141,6 +141,11 @@ says_plainly(
         "same host work": "the same host work",
         "same orders": "grows with the same powers",
         "same tree": "the measured source is the same tree ({tree:.12}), so nothing can be slower",
+        "criterion": "{title}: it {verdict} here; it was met at {then}",
+        "criterion kept": "met at base, and the gate found nothing that changed",
+        "plan": "{plan}: of {all} criteria {met} were met by what this machine has on record up to base; "
+        "{lost} lost, {unknown} not known at head",
+        "work tree": "head is what lies in the work tree now: tree {tree}",
         "budget ended": "the budget of {seconds:.0f} s ended while something was under way",
         "exact work decides": "exact work decides; time was not measured",
         "another program": "time was not measured: it would be that of another program",

@@ -24,6 +24,7 @@ _SETTINGS = (
     "core.quotePath=false",
     "core.symlinks=true",
     "core.fsmonitor=false",
+    "core.splitIndex=false",
     f"core.hooksPath={os.devnull}",
 )
 # A login in a URL ends at the last @ before a blank or a quote: passwords may hold / and @.
@@ -47,7 +48,7 @@ def git(
     where += [part for setting in _SETTINGS for part in ("-c", setting)]
     plain = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT
     plain |= environment or {}
-    if repository is not None and arguments[0] == "status":
+    if repository is not None and arguments[0] in ("status", "add", "write-tree"):
         plain |= _without_filters(repository)
     try:
         done = subprocess.run(

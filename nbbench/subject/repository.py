@@ -7,8 +7,10 @@ writes into the user's repository.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -182,7 +184,10 @@ def resolve(subject: Subject, name: str) -> str:
     try:
         if name.startswith("-"):
             raise SubjectError("an option is no commit")
-        return git_text(place, ["rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}"])
+        words = ["rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}"]
+        with contextlib.suppress(SubjectError):
+            return git_text(place, words)
+        return git_text(subject.git_dir, words)  # that of a work tree, which the clone does not have
     except SubjectError as error:
         raise UsageError(
             f"unknown commit {name!r}", hint="`nbbench commits` lists the measurable ones"
@@ -261,6 +266,44 @@ def measurable(subject: Subject, name: str) -> Commit:
             hint="`nbbench commits` lists the measurable ones",
         )
     return commit
+
+
+def work_tree_commit(subject: Subject) -> Commit:
+    """The measured path as it lies in the registered work tree, as a commit on its HEAD.
+
+    Files that git does not ignore are in it, whether added or not; the same files are the same commit. Its
+    objects are kept beside the registered subject's, so that not even a date changes in the clone. Raises
+    UsageError for a clone without a work tree, SubjectError where git refuses.
+    """
+    own = Path(subject.clone_dir)
+    if own.name != ".git" and not (own / "gitdir").is_file():
+        raise UsageError("the registered repository has no work tree", hint="nbbench subject use PATH")
+    beside = own.name != ".git"  # a work tree of the clone's beside it
+    top = Path((own / "gitdir").read_text("utf-8").strip()).parent if beside else own.parent
+    head, path = describe(subject, "HEAD"), ["--", f":(top,literal){subject.measured_path}"]
+    with tempfile.TemporaryDirectory() as folder:
+        objects = {"GIT_OBJECT_DIRECTORY": str(_own_objects(subject))}
+        whole, measured = ({"GIT_INDEX_FILE": f"{folder}/{name}"} | objects for name in ("index", "measured"))
+        with contextlib.suppress(FileNotFoundError):  # nothing was ever added
+            shutil.copyfile(own / "index", f"{folder}/index")
+        git(top, ["add", "--all", *path], environment=whole)
+        listed = git(top, ["ls-files", "--stage", "-z", *path], environment=whole)
+        git(top, ["update-index", "-z", "--index-info"], stdin=listed, environment=measured)
+        tree = git(top, ["write-tree", "--missing-ok"], environment=measured).decode().strip()
+    who = {f"GIT_{role}_{what}": "nbbench" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{int(head.date.timestamp())} +0000")
+    words = ["commit-tree", tree, "-p", head.hash, "-m", "work tree"]
+    made = git(subject.git_dir, words, environment=who | when)
+    return measurable(subject, made.decode().strip())
+
+
+def _own_objects(subject: Subject) -> Path:
+    """A folder of objects beside the subject's: git touches those of the clone where it finds them."""
+    place, others = subject.git_dir / "worktree", subject.git_dir / "objects" / "info" / "alternates"
+    place.mkdir(exist_ok=True)
+    if (line := "../worktree\n") not in (known := others.read_text(encoding="utf-8")):
+        others.write_text(known + line, encoding="utf-8")
+    return place
 
 
 def is_ancestor(subject: Subject, older: Commit, newer: Commit) -> bool:

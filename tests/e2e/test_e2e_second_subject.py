@@ -21,6 +21,18 @@ package = "softfocus"
 measured_path = "softfocus"
 branch = "trunk"
 environment = { SOFTFOCUS_QUIET = "1" }
+[tool.nbbench.plans.FOCUS-1]
+title = "Sharper"
+[[tool.nbbench.plans.FOCUS-1.criteria]]
+id = "bytes"
+title = "bytes of a blur"
+value = "suite.Counts.track_bytes_per_pixel(128)"
+spec = 100000
+[[tool.nbbench.plans.FOCUS-1.criteria]]
+id = "work"
+title = "operations of a blur"
+value = "suite.Counts.track_operations(128)"
+spec = 20
 """
 WORKLOADS = """
 from nbbench.workloads import Declared, Workload
@@ -142,10 +154,23 @@ def project(tmp_path_factory: pytest.TempPathFactory, hashes: tuple[Path, list[s
 
 
 @pytest.fixture(scope="module")
-def measured(project: Project) -> Project:
+def planned(project: Project, hashes) -> dict:
+    return project.told("plan", "FOCUS-1", "--measure", hashes[1][0])
+
+
+@pytest.fixture(scope="module")
+def measured(project: Project, planned: dict) -> Project:
     told = project.told("run")
     assert [c["failed"] for c in told["commits"]] == [0] * 9
     return project
+
+
+def test_a_plan_measures_what_it_lacks_and_nothing_else(planned: dict, hashes) -> None:
+    assert planned["measured"]["commit"] == hashes[1][0]
+    assert planned["measured"]["series"] == [
+        f"suite.Counts.track_{name}(128)" for name in ("bytes_per_pixel", "operations")
+    ]
+    assert [one["verdict"] for one in planned["criteria"]] == ["meets", "meets"]
 
 
 def test_every_commit_is_measured_and_the_declaration_exported(measured: Project, hashes) -> None:
@@ -174,6 +199,54 @@ def test_the_gate_blocks_it_and_passes_what_is_equal(measured: Project, hashes) 
     assert blocked["outcome"] == "regressed"
     passed = measured.told("gate", hashes[1][-2], "HEAD", "--policy", "ledger")
     assert passed["outcome"] == "unchanged"
+
+
+def test_a_gate_of_a_plan_keeps_its_criteria(measured: Project, hashes) -> None:
+    """The work is judged, too: both ends are on record."""
+    before, after = hashes[1][CULPRIT - 2 : CULPRIT]
+    asked = ("--plan", "FOCUS-1", "--policy", "work")
+    lost = measured.told("gate", before, after, *asked, expect=3)
+    found = {one["series"]: one["outcome"] for one in lost["verdicts"]}
+    assert found["criterion work"] == "regressed" and found["criterion bytes"] == "unchanged"
+    assert measured.told("gate", *hashes[1][1:3], *asked)["outcome"] == "unchanged"  # the same bytecode
+
+
+def _bytes_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_the_work_tree_is_judged_while_one_edits(measured: Project, hashes) -> None:
+    """What is uncommitted or not even added counts, what git ignores does not; the clone is only read."""
+    clone, text = hashes[0], (hashes[0] / "softfocus" / "blur.py").read_text()
+    (clone / ".git" / "info" / "exclude").write_text("junk.py\n")
+    for name in ("more", "junk"):
+        (clone / "softfocus" / f"{name}.py").write_text(
+            "def more(image):\n    return image.clone().clone()\n"
+        )
+    untouched = _bytes_of(clone / ".git")
+    (clone / "softfocus" / "blur.py").write_text(text.replace("(1, 2, 3, 4)", "[1, 2, 3, 4]"))
+    harmless = measured.told("gate", "--worktree", "--plan", "FOCUS-1")
+    assert harmless["outcome"] == "unchanged"
+    kept = [one["sentence"] for one in harmless["verdicts"] if one["series"] == "criterion bytes"]
+    assert kept == ["met at base, and the gate found nothing that changed"]
+    heavy = text.replace("return out", "from .more import more\n    return more(out)")
+    (clone / "softfocus" / "blur.py").write_text(heavy)
+    lost = measured.told("gate", "trunk", "--worktree", expect=3)
+    assert "softfocus/more.py:2" in json.dumps(lost["verdicts"])
+    assert measured.told("gate", "--worktree", expect=3)["head"] == lost["head"] != harmless["head"]
+    assert _bytes_of(clone / ".git") == untouched
+    subject = measured.root / ".nbbench" / "subject.git"
+    names = git(subject, "ls-tree", "--name-only", lost["head"], "softfocus/").split()
+    assert names == [f"softfocus/{name}.py" for name in ("__init__", "blur", "more")]
+    assert git(subject, "rev-parse", f"{lost['head']}:softfocus") in json.dumps(lost["notes"])
+    assert git(clone, "status", "--porcelain").split() == [
+        "M",
+        "softfocus/blur.py",
+        "??",
+        "softfocus/more.py",
+    ]
+    measured.run("nbbench", "gate", "trunk", hashes[1][0], "--worktree", expect=2)
 
 
 @pytest.mark.parametrize(
