@@ -78,6 +78,38 @@ class Parallel:
     track_time_ratio.unit = "ratio"  # type: ignore[attr-defined]
 
 
+class Image:
+    """The guards on images: PyTorch's beside the C program's, which made the subject's golden images."""
+
+    params: ClassVar[list[int]] = [1024]
+    param_names: ClassVar[list[str]] = ["size"]
+    version = "1"
+    timeout = 300
+
+    def setup(self, size: int) -> None:
+        """As for the time."""
+        _program()
+        subject.prepare(malloc=False)
+
+    def track_correlation(self, size: int) -> float:
+        """Correlation of both images (guard: at least 0.999)."""
+        return _alike(subject.bandwidth(size, "float32"), _flags(size))["correlation"]
+
+    track_correlation.unit = "correlation"  # type: ignore[attr-defined]
+
+    def track_sum_error(self, size: int) -> float:
+        """By which share the sums of both images differ (guard: at most 5e-3)."""
+        return abs(_alike(subject.bandwidth(size, "float32"), _flags(size))["sum_ratio"] - 1)
+
+    track_sum_error.unit = "relative error"  # type: ignore[attr-defined]
+
+
+def _alike(case: subject.Case, flags: list[str]) -> dict[str, float]:
+    image = case.run()
+    _, theirs = _run_c(_program(), flags, torch.get_num_threads())
+    return agreement(image, theirs.reshape(image.shape))
+
+
 def _program() -> str:
     binary = os.environ.get("NB_C_BIN", "")
     if not binary:

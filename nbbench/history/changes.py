@@ -39,6 +39,7 @@ from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series,
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
 from nbbench.stats.detector import ALONE
+from nbbench.stats.known import known_steps
 from nbbench.stats.mixture import Mixture, find_mixture
 from nbbench.stats.paired import q_values
 from nbbench.work.ledger_diff import ROUNDING
@@ -215,12 +216,16 @@ class _Judge:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
         confirmed = self._confirmed(one)
-        steps = detect_steps(
-            floored,
-            confirmed=confirmed,
-            alpha=series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size),
-            min_effect=self._min_effect,
-        )
+        alpha = series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size)
+        # exact work knows where its levels end; the rest is searched for
+        asked = {"alpha": alpha, "min_effect": self._min_effect}
+        known, factors = known_steps(floored, self._work.confirming(one), **asked)
+        steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
+        if known:
+            places = {step.index for step in known}
+            both = sorted((*known, *(s for s in steps if s.index not in places)), key=lambda s: s.index)
+            steps = _levels_as_measured(tuple(both), floored)
+            steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
         told = (confirmed != 0) | self._work.moves(one)
         if self._canaries.times:  # what stays for a while is a level only where commits are measured in a row
             told |= measured_alone(self._canaries.at(one.key, one.commits))

@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -81,6 +82,15 @@ def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDIN
     return levels
 
 
+def _telling(work: list[Work | None], tolerance: ImageTolerance) -> list[Work | None]:
+    """The work along the branch without the images of a workload that draws at random: those differ at half
+    or more of the commits that do no other work than the one before, and would confirm anything."""
+    known = [one for one in work if one is not None]
+    without = [None if one is None else replace(one, image=None) for one in work]
+    same = [(a, b) for a, b in pairwise(known) if not other_work(replace(a, image=None), b)]
+    return without if 2 * sum(other_work(a, b, tolerance) for a, b in same) > len(same) else work
+
+
 def short_levels(levels: IntArray) -> IntArray:
     """Numbers (n,) from 1 on of the levels of fewer than MIN_SEGMENT commits; 0 elsewhere, and where
     there is but one level."""
@@ -102,7 +112,7 @@ class WorkHistory:
         self._places = {commit.hash: i for i, commit in enumerate(order.commits)}
         trees = [ledgers.get(commit.tree, {}) for commit in order.commits]
         names = sorted({name for found in trees for name in found})
-        work = {name: [_work(found.get(name)) for found in trees] for name in names}
+        work = {name: _telling([_work(found.get(name)) for found in trees], tolerance) for name in names}
         self._levels = {name: work_levels(done, tolerance) for name, done in work.items()}
         self._known = {name: np.array([one is not None for one in done]) for name, done in work.items()}
 
@@ -137,8 +147,12 @@ class WorkHistory:
         It confirms levels of work and of time, which follows it. Page faults are the allocator's, and flip by
         themselves where an image is about as large as its thresholds.
         """
+        return short_levels(self.confirming(one))
+
+    def confirming(self, one: Curve) -> IntArray:
+        """Numbers (n,) of the levels of work that a series follows; all 0 where it follows none."""
         levels = self.levels(one)
-        return np.zeros_like(levels) if one.unit == "faults" else short_levels(levels)
+        return np.zeros_like(levels) if one.unit == "faults" else levels
 
 
 def _work(ledger: Ledger | None) -> Work | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from nbbench.config import Settings
-from nbbench.errors import HostError, UsageError
+from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.record.atomic import host_error, write_bytes
 from nbbench.subject.git import git
 from nbbench.subject.profile import Reference, load_profile
@@ -46,7 +46,11 @@ def build_reference(settings: Settings, commit: str = "") -> ReferenceProgram:
     """
     asked, subject = _reference(settings), open_subject(settings)
     place = describe(subject, commit or subject.branch).hash
-    source = git(subject.git_dir, ["cat-file", "blob", f"{place}:{asked.source}"])
+    try:
+        source = git(subject.git_dir, ["cat-file", "blob", f"{place}:{asked.source}"])
+    except SubjectError as error:
+        hint = "`nbbench subject c-reference use PATH` names a program that was built elsewhere"
+        raise SubjectError(str(error), hint=hint) from error
     compiler = os.environ.get("CC") or "gcc"
     if shutil.which(compiler) is None:
         raise HostError(f"there is no program {compiler!r}", hint="install gcc, or name another in CC")

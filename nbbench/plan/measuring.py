@@ -14,7 +14,7 @@ from statistics import median
 
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError, UsageError
-from nbbench.history.ledger_series import ANY_MACHINE, LEDGER_SERIES
+from nbbench.history.ledger_series import LEDGER_SERIES
 from nbbench.measure.asv_run import look_back, measure_commits, measured_here
 from nbbench.measure.process_env import measuring, require_compiler, server_environment
 from nbbench.measure.reference import build_reference, reference_environment
@@ -158,8 +158,8 @@ def _there(settings: Settings, criterion: Criterion, given: PlanInput, commit: C
     for text in criterion.series:
         name, values = series_name(text)
         for result in given.results.get(name, ()):
-            here = measured_here(settings, result) or result.key.machine == ANY_MACHINE
-            if here and result.commit == commit.hash and values == tuple(v for _, v in result.key.params):
+            same = result.commit == commit.hash and values == tuple(v for _, v in result.key.params)
+            if same and measured_here(settings, result):
                 found[text] = result.status
     return found
 
@@ -179,6 +179,10 @@ def _steps(
     return [MeasuringStep(name, tuple(series), seconds.get(name)) for name, series in found.items()]
 
 
+_STARTING_S = 5.0
+"""What starting asv costs, in about: it looks at the whole suite each time."""
+
+
 def _recorded_seconds(records: Iterable[ProcessRecord], machine: str) -> dict[str, float]:
     """What a class of benchmarks usually takes at one commit: here, or where it is on record at all."""
     spent: dict[tuple[bool, str], dict[tuple[object, ...], float]] = defaultdict(lambda: defaultdict(float))
@@ -187,7 +191,7 @@ def _recorded_seconds(records: Iterable[ProcessRecord], machine: str) -> dict[st
             name, occasion = record.benchmark.rpartition(".")[0], dict(record.extra).get("collection")
             place = record.commit, record.machine, record.environment, occasion
             spent[record.machine == machine, name][place] += record.wall_s
-    return {name: median(taken.values()) for (_, name), taken in sorted(spent.items())}
+    return {name: _STARTING_S + median(taken.values()) for (_, name), taken in sorted(spent.items())}
 
 
 def _what_is_next(commit: Commit, steps: Sequence[MeasuringStep], known: int) -> str:
@@ -197,15 +201,11 @@ def _what_is_next(commit: Commit, steps: Sequence[MeasuringStep], known: int) ->
         return f"{told}; nothing is left to measure here"
     times = [step.expected_s for step in steps if step.expected_s is not None]
     unknown = len(steps) - len(times)
-    about = [f"about {format_clock(sum(times) + _STARTING_S * len(steps))}"] if times else []
+    about = [f"about {format_clock(sum(times))}"] if times else []
     about += [f"{plural(unknown, 'class', 'classes')} never timed here"] if unknown else []
     series = sum(len(step.series) for step in steps)
     what = f"measuring {plural(series, 'series', 'series')} in {plural(len(steps), 'class', 'classes')}"
     return f"{told}; {what}, {', '.join(about)}: interrupt at any time, repeat to resume"
-
-
-_STARTING_S = 5.0
-"""What starting asv costs, in about: it looks at the whole suite each time."""
 
 
 def _run(settings: Settings, commit: Commit, steps: Sequence[MeasuringStep], say: Say, detail: Say) -> None:

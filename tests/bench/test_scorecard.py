@@ -15,7 +15,7 @@ from nbbench.history import changes
 from nbbench.history.telemetry import PROGRAMS
 from tests.bench.gate_replay import Replayed
 from tests.bench.scorecard import __main__ as scorecard
-from tests.bench.scorecard import gate, injected, peers, planted, product, real, table
+from tests.bench.scorecard import gate, injected, labelled, peers, planted, product, real, table
 from tests.bench.scorecard.evaluate import Entry, Result
 from tests.bench.scorecard.metrics import Score, Truth, large_enough, match
 from tests.bench.scorecard.record_beside import GATE_SERIES
@@ -147,6 +147,21 @@ def test_the_product_sees_what_is_on_record_beside_a_row_and_nothing_else():
     )
     assert short in told
     assert short not in alone
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_with_the_ledger_every_named_commit_of_the_branch_is_reported(drawn):
+    """ae768513, 6b6994aa, e8146c2e, a89f6fda, 4e3f2422, bc36384c: measured in either order."""
+    truths = real.branch(1, drawn=drawn)[:8]
+    found = product.places(tuple(truths), real.OPEN, telemetry=True, ledger=True, canary=drawn)
+    named = {c.short: i for i, c in enumerate(truths[0].commits)}
+    commits = ("ae768513", "6b6994aa", "e8146c2e", "a89f6fda", "4e3f2422", "bc36384c")
+    assert {named[c] for c in commits} <= {place for places in found for place in places}
+
+
+def test_marks_of_several_people_are_one_change_where_half_of_them_agree():
+    assert labelled.agreed([[10, 50], [12, 90], [14], [51], []]) == (12,)
+    assert labelled.agreed([[10, 50], [12, 49], [], []]) == (11, 49)
 
 
 def test_a_stretch_with_a_step_is_not_stable():

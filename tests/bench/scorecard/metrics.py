@@ -24,7 +24,8 @@ class Truth:
     and ``contended`` (n,) or (2, n) the processes that telemetry says waited; ``commits`` the branch's own;
     ``siblings`` are all series of the recording, this one among them, and ``place`` is its own among them.
     ``canary`` (programs, n) are seconds of fixed programs that were timed beside each point, and ``at`` (n,)
-    is when they were, on any clock (None: in the order of the points)."""
+    is when they were, on any clock (None: in the order of the points). ``tolerance`` is how far
+    from its true place a change may be reported."""
 
     values: np.ndarray
     changes: tuple[int, ...] = ()
@@ -38,6 +39,7 @@ class Truth:
     commits: tuple[Commit, ...] = field(default=(), repr=False)
     siblings: tuple[Truth, ...] = field(default=(), repr=False)
     place: int = 0
+    tolerance: int = TOLERANCE
 
 
 @dataclass(slots=True)
@@ -81,8 +83,9 @@ class Score:
         """Median distance of the hits from their true places, in points."""
         return float(np.median(self.distances)) if self.distances else math.nan
 
-    def add(self, truth: Truth, found: Sequence[int], tolerance: int = TOLERANCE) -> None:
+    def add(self, truth: Truth, found: Sequence[int]) -> None:
         """Score the places ``found`` in one series."""
+        tolerance = truth.tolerance
         pairs = match(truth.changes, found, tolerance)
         taken = {place for _, place in pairs}
         rest = [f for f in found if f not in taken]

@@ -18,7 +18,7 @@ from nbbench.history.events import build_events
 from nbbench.history.ledger_series import ledger_series
 from nbbench.history.telemetry import PROGRAMS
 from nbbench.ledger import Ledger
-from nbbench.model import Cause, ChangePoint, Commit, Point, ProcessRecord, Series, SeriesKey, Status
+from nbbench.model import Cause, ChangePoint, Commit, Event, Point, ProcessRecord, Series, SeriesKey, Status
 from nbbench.workloads import Declared, Workload, Workloads, use_workloads
 from tests.bench.scorecard.metrics import Truth
 
@@ -50,16 +50,19 @@ def places(
         events = build_events(history, found.changes, effect)
     finally:
         use_workloads(None)
-    changes = [c for event in events if event.cause not in MACHINES for c in event.changes]
+    told = [(event, change) for event in events if event.cause not in MACHINES for change in event.changes]
     index = {commit.hash: i for i, commit in enumerate(history.commits)}
     return [
-        sorted({_middle(c, truth, index) for c in changes if c.key == _key(name)})
+        sorted({_middle(event, c, truth, index) for event, c in told if c.key == _key(name)})
         for name, truth in zip(names, truths, strict=True)
     ]
 
 
-def _middle(change: ChangePoint, truth: Truth, index: dict[str, int]) -> int:
+def _middle(event: Event, change: ChangePoint, truth: Truth, index: dict[str, int]) -> int:
+    """The middle of the commits that an event and its change point both name, of those that were measured."""
     lo, hi = index[change.lo_commit], index[change.hi_commit]
+    first, last = max(lo, index[event.lo_commit]), min(hi, index[event.hi_commit])
+    lo, hi = (first, last) if first <= last else (lo, hi)
     measured = [i for i in range(lo, hi + 1) if np.isfinite(truth.values[i])]
     return measured[len(measured) // 2] if measured else hi
 

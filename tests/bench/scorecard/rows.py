@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.bench.scorecard import injected, planted, real
+from tests.bench.scorecard import injected, labelled, planted, real
 from tests.bench.scorecard.metrics import Truth
 
 SEED = 20261123
@@ -39,6 +39,7 @@ def all_rows(half: int, count: int, asv_data: Path | None) -> list[Row]:
         *_kinds(half, count),
         *_patterns(half, count),
         *_injected(half, asv_data),
+        _labelled(half),
         *_unchanged(half),
         *_real(half),
     ]
@@ -120,6 +121,17 @@ def _injected(half: int, folder: Path | None) -> list[Row]:
         )
         for size in (0.05, 0.10, 0.20)
     ]
+
+
+def _labelled(half: int) -> Row:
+    """Not given without NBBENCH_TCPD, the folder of the data set; nothing was tuned on any of it."""
+    name = os.environ.get("NBBENCH_TCPD", "")
+    return Row(
+        "Turing change point data set: labelled by five people, within 5 points",
+        "one dimension, positive values",
+        0.0,
+        lambda: labelled.series_of(Path(name)) if name and half else [],
+    )
 
 
 def _unchanged(half: int) -> list[Row]:

@@ -71,7 +71,7 @@ def _summary(results: Sequence[Result]) -> str:
         lines.append(f"## {group}\n")
         some = list(rows)
         if not any(r.entries for r in some):
-            lines.append("Not given: name a folder of asv results by `--asv-data` or NBBENCH_ASV_DATA.\n")
+            lines.append("Not given: name its folder by NBBENCH_ASV_DATA or NBBENCH_TCPD.\n")
             continue
         methods: list[str] = []
         for result in some:

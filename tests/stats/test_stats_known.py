@@ -1,0 +1,98 @@
+"""Steps at known places, by closed forms and by their error rates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from nbbench.stats.changepoint import detect_steps
+from nbbench.stats.known import known_steps
+
+ASKED = {"alpha": 0.05, "min_effect": 0.05}
+
+
+def noise(n: int, cv: float, seed: int = 1) -> np.ndarray:
+    return np.exp(cv * np.random.default_rng(seed).standard_normal(n))
+
+
+def runs(*lengths: int) -> np.ndarray:
+    """Numbers of levels with these lengths."""
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def test_a_step_has_its_place_levels_and_the_p_value_of_student():
+    values = np.concatenate((np.full(10, 1.0), np.full(2, 1.5), np.full(10, 1.0))) * noise(22, 0.01)
+    steps, factors = known_steps(values, runs(10, 2, 10), **ASKED)
+    assert [(s.lo, s.index, s.hi) for s in steps] == [(10, 10, 10), (12, 12, 12)]
+    up, down = steps
+    assert up.before == pytest.approx(np.median(values[:10]))
+    assert up.after == pytest.approx(math.exp(np.median(np.log(values[10:12]))))
+    assert up.effect == pytest.approx(math.log(up.after / up.before))
+    error = (up.effect_hi - up.effect) / 1.959963984540054
+    assert up.p_value == pytest.approx(2 * t.sf(abs(up.effect) / error, 5))
+    assert factors[[0, 10, 12]] == pytest.approx(
+        (1.0, up.after / up.before, down.after / up.before), rel=0.02
+    )
+
+
+def test_one_commit_counts_where_its_work_says_so_and_not_where_it_does_not():
+    values = np.where(np.arange(60) == 30, 1.4, 1.0) * noise(60, 0.02)
+    assert [s.index for s in known_steps(values, runs(30, 1, 29), **ASKED)[0]] == [30, 31]
+    assert known_steps(values, np.zeros(60, dtype=int), **ASKED)[0] == ()
+    assert detect_steps(values, **ASKED) == ()
+
+
+def test_real_steps_do_not_inflate_the_noise_in_which_others_are_judged():
+    """Ten levels of three commits, 20 % apart: the search takes them for noise with a memory."""
+    rng = np.random.default_rng(5)
+    level = np.repeat(rng.permutation(np.tile((1.0, 1.2), 5)), 3)
+    values = level * noise(30, 0.01)
+    true = (np.flatnonzero(np.diff(level)) + 1).tolist()
+    assert [s.index for s in known_steps(values, runs(*[3] * 10), **ASKED)[0]] == true
+
+
+def test_a_slow_drift_between_places_swallows_no_known_step():
+    drift = np.exp(np.linspace(0.0, 0.3, 120))
+    values = np.where(np.arange(120) >= 60, 1.2, 1.0) * drift * noise(120, 0.01)
+    assert [s.index for s in known_steps(values, runs(60, 60), **ASKED)[0]] == [60]
+
+
+@pytest.mark.parametrize("away", [-3, -2, 2, 3])
+def test_a_step_a_few_commits_away_is_not_of_the_known_place(away):
+    values = np.where(np.arange(60) >= 30 + away, 1.3, 1.0) * noise(60, 0.01)
+    assert known_steps(values, runs(30, 30), **ASKED)[0] == ()
+
+
+@pytest.mark.parametrize("lengths", [(60, 60), (20,) * 6, (50, 1, 50, 2, 17)])
+def test_places_at_which_nothing_happened_are_believed_no_oftener_than_alpha(lengths):
+    n = sum(lengths)
+    told = sum(
+        bool(known_steps(noise(n, 0.05, s), runs(*lengths), alpha=0.05, min_effect=0.0)[0])
+        for s in range(300)
+    )
+    assert told <= 300 * 0.05 + 3 * math.sqrt(300 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize("values", [[1.0] * 5, [0.0] * 30, [-1.0] * 30, [math.nan] * 30])
+def test_too_few_values_or_none_that_have_a_logarithm(values):
+    steps, factors = known_steps(values, np.arange(len(values)), **ASKED)
+    assert steps == ()
+    assert (factors == 1.0).all()
+
+
+@given(st.floats(1e-6, 1e6), st.lists(st.integers(0, 60), max_size=12), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_scale_and_missing_values_change_no_verdict(scale, missing, seed):
+    level = np.repeat((1.0, 1.5, 1.0), (25, 10, 25))
+    values, number = level * noise(60, 0.01, seed), runs(25, 10, 25)
+    steps, _ = known_steps(values, number, **ASKED)
+    scaled, _ = known_steps(scale * values, number, **ASKED)
+    assert [(s.index, s.lo, s.hi) for s in scaled] == [(s.index, s.lo, s.hi) for s in steps]
+    assert [s.effect for s in scaled] == pytest.approx([s.effect for s in steps], abs=1e-9)
+    wider, _ = known_steps(np.insert(values, missing, np.nan), np.insert(number, missing, 0), **ASKED)
+    assert [s.effect for s in wider] == pytest.approx([s.effect for s in steps])
