@@ -286,12 +286,9 @@ class Variation:
     version = "1"
     timeout = 300
 
-    def setup(self) -> None:
-        """As the tests."""
-        subject.prepare(malloc=False, threads=FOUR)
-
     def track_simulators(self) -> float:
         """Coefficient of variation of the first run of five simulators, 1024²; per cent."""
+        subject.prepare(malloc=False, threads=FOUR)  # as the tests
         subject.bandwidth(1024, "float32").run()
         cases = [subject.bandwidth(1024, "float32") for _ in range(5)]
         return _variation([measure(case.run, 1)[0].wall_s for case in cases])
@@ -314,6 +311,7 @@ class Variation:
 
 
 def _warm_seconds() -> float:
+    subject.prepare(malloc=False, threads=FOUR)  # not before: torch's threads do not outlive a fork
     case = subject.bandwidth(1024, "float32")
     case.run()
     settle()

@@ -81,7 +81,7 @@ def _of_machine(store: Store, given: PlanInput, names: Iterable[str], machine: s
         threads={
             (r.commit, r.environment, r.benchmark): int(dict(r.extra).get("threads") or 0) for r in measuring
         },
-        disturbed=disturbed_results(measuring),
+        disturbed=disturbed_results(map(kept_by_others, measuring)),
         cores=_cores(store, machine),
     )
 
@@ -118,6 +118,14 @@ def _measuring(records: Iterable[ProcessRecord], names: Iterable[str]) -> list[P
             took = [name for name in tracked if name.startswith(module)]
             found += [dataclasses.replace(record, kind="run", benchmark=name) for name in took]
     return found
+
+
+def kept_by_others(record: ProcessRecord) -> ProcessRecord:
+    """The record without the time in which its own threads waited for each other: others ran for less."""
+    said = dict(record.extra)
+    if (delay := said.get("run_delay_s")) is not None:
+        said["run_delay_s"] = min(float(delay), record.others_cpu_s + record.steal_s)
+    return dataclasses.replace(record, extra=tuple(said.items()))
 
 
 def _cores(store: Store, machine: str) -> int | None:

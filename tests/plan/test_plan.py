@@ -16,9 +16,11 @@ from msgspec.structs import replace as changed
 from nbbench.captured import EvidenceFigure, Folder
 from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
-from nbbench.model import Commit, Phase, Result, SeriesKey, Status
+from nbbench.history.telemetry import disturbed_results
+from nbbench.model import Commit, Phase, ProcessRecord, Result, SeriesKey, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
+from nbbench.plan.plan_status import kept_by_others
 from nbbench.plan.plans import Criterion, Plan, PlanInput, find_plan, plans
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
@@ -525,3 +527,16 @@ def test_every_criterion_of_a_gpu_says_in_one_clause_what_it_needs() -> None:
     of_gpu = [criterion for criterion in plan.criteria if criterion.device == "cuda"]
     assert len(of_gpu) >= 6 and {"AT-PERF-007", "AT-PERF-008"} <= {c.id.split()[0] for c in of_gpu}
     assert all(c.missing.startswith("needs a GPU") and "--device cuda" in c.missing for c in of_gpu)
+
+
+@pytest.mark.parametrize(("others", "disturbed"), [(0.02, False), (0.5, True)])
+def test_threads_that_wait_for_each_other_disturb_nothing(others: float, disturbed: bool) -> None:
+    """Four threads on two cores wait a quarter of the time; others have to have run for as long."""
+    record = ProcessRecord(
+        *(COMMITS[4].hash, "env", "t", 0, "run", NOW, 2.0, 0),
+        others_cpu_s=others,
+        machine="box",
+        extra=(("run_delay_s", 0.5),),
+    )
+    assert bool(disturbed_results([kept_by_others(record)])) is disturbed
+    assert disturbed_results([record])
