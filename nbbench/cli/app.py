@@ -59,6 +59,7 @@ COMMANDS: dict[str, str] = {
     "compare-evidence": "Show two evidence folders side by side.",
     "plan": "Show a plan item's criteria with the newest measured values.",
     "publish": "Write the site: it opens from disk, without a network.",
+    "view": "Look at any project's asv results: import, detect, write the site.",
     "db": "Look after the regression database.",
 }
 

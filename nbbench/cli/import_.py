@@ -12,6 +12,8 @@ from nbbench.cli import options
 from nbbench.cli.app import App
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nbbench.record.importing import ImportReport
 
 # Bad files with one reason that are named each; of more, the first few.
@@ -33,10 +35,9 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     results have a history of their own: `nbbench regressions --project NAME` judges it. Another checkout of
     this project joins this one's history; where both measured the same, the newer result counts.
     """
-    from nbbench.errors import InconclusiveError, UsageError
+    from nbbench.errors import UsageError
     from nbbench.record.projects import find_results, own_project, project_of
     from nbbench.record.refresh import import_all, open_store
-    from nbbench.words import plural
 
     given = options.folder(
         folder or str(app.settings.results_dir), "give the folder that holds asv's benchmarks.json"
@@ -56,22 +57,29 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     if not own:
         with open_store(app.settings, project=name) as store:
             report = import_all(app.settings, store, path)
-    files = report.files_new + report.files_changed + report.files_unchanged
     text = import_text(report)
-    if not files and not report.ledgers:
-        bad = report.files_bad
-        if not bad:
-            raise InconclusiveError(
-                f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
-            )
-        app.say(text)
-        raise InconclusiveError(
-            f"no asv results in {path} can be used: {plural(len(bad), 'file')} skipped, see above",
-            hint=f"the first: {bad[0][0]}: {bad[0][1]}",
-        )
+    check_import(app, report, text, path)
     if name != own_project(app.settings):
         text += f"\nproject {name!r}: `nbbench regressions --project {name!r}` judges it"
     app.emit("import", {**dataclasses.asdict(report), "project": name}, text, version=2)
+
+
+def check_import(app: App, report: ImportReport, text: str, path: Path) -> None:
+    """Raises InconclusiveError where the tree at `path` gave nothing; what was skipped is told first."""
+    from nbbench.errors import InconclusiveError
+    from nbbench.words import plural
+
+    if report.files_new + report.files_changed + report.files_unchanged or report.ledgers:
+        return
+    if not (bad := report.files_bad):
+        raise InconclusiveError(
+            f"no asv results in {path}", hint="measure with `nbbench run` or `asv run` first"
+        )
+    app.say(text)
+    raise InconclusiveError(
+        f"no asv results in {path} can be used: {plural(len(bad), 'file')} skipped, see above",
+        hint=f"the first: {bad[0][0]}: {bad[0][1]}",
+    )
 
 
 def import_text(report: ImportReport) -> str:

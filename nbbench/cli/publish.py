@@ -79,10 +79,11 @@ def _put_plotly(folder: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def write_site(settings: Settings, html: Path) -> None:
+def write_site(settings: Settings, html: Path, *, commands: bool = True) -> None:
     """Write the site into `html`; the database is brought up to date first.
 
-    Raises InconclusiveError when there is nothing to show.
+    Without `commands` no event shows any: they would not work where there is no suite. Raises
+    InconclusiveError when there is nothing to show.
     """
     from nbbench.history.ledger_series import ledger_series
     from nbbench.record.refresh import open_store
@@ -91,6 +92,7 @@ def write_site(settings: Settings, html: Path) -> None:
     html.mkdir(parents=True, exist_ok=True)
     with open_store(settings) as store:
         facts = _facts(settings, store, html)
+        facts = facts if commands else replace(facts, trees=frozenset())
         own = ledger_series(facts.commits, facts.ledgers, facts.torch)
         put_site(html, Site(facts), chain(store.iter_series(), own))
 
@@ -101,6 +103,13 @@ def put_site(html: Path, site: Site, series: Iterator[Series]) -> None:
     from nbbench.report.site import as_script
 
     fresh, old = html / f".{FILES}-{os.getpid()}", html / f".{FILES}-old-{os.getpid()}"
+    for left in html.glob(f".{FILES}-*"):  # of a process that was killed
+        try:
+            os.kill(int(left.name.rpartition("-")[2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (PermissionError, ValueError):  # somebody else's that runs, and what is none of ours
+            continue
     try:
         fresh.mkdir()
         for name, payload in site.documents(series):
@@ -134,23 +143,27 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
     from nbbench.model import Flag, FlagState
     from nbbench.plan.plans import plans
     from nbbench.record.branch import subject_or_none
-    from nbbench.record.projects import own_project
+    from nbbench.record.projects import CONF, own_project
     from nbbench.record.side_files import evidence_torch
+    from nbbench.record.viewed import commit_address
     from nbbench.report.site import SiteFacts
+    from nbbench.subject.repository import last_release
 
     events = up_to_date(settings, store)
     flags = current_flags(store, events, settings.plan)
     project, own = store.project, store.project == own_project(settings)
     item, name = plans(settings).get(settings.plan) if own else None, project
+    commits, release = store.commits(), ("", "")
     if own and (subject := subject_or_none(settings)) is not None:
+        release = last_release(subject, {commit.hash for commit in commits})
         clone = Path(subject.source)
         name = clone.parent.name if clone.name == ".git" else clone.name.removesuffix(".git")
     flags = [flag if item else replace(flag, plan="") for flag in flags]
-    commits, records, ledgers = store.commits(), store.process_records(), stored_ledgers(store)
+    records, ledgers = store.process_records(), stored_ledgers(store)
     torch = evidence_torch({t: len(found) for t, found in ledgers.items()}, installed_torch())
     return SiteFacts(
         title=f"Regressions for {item.id}" if item else f"Changes of {project}",
-        source=f"branch {settings.branch} of {name}" if own else f"project {project}",
+        source=f"branch {settings.branch} of {name}" if own and settings.branch else f"project {project}",
         generated_at=datetime.now(UTC),
         flags=[*flags, *(Flag(event, "", FlagState.DETECTED) for event in events if not event.worse)],
         commits=commits,
@@ -165,6 +178,8 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
         calibrations=_calibrations(settings) if own else {},
         plan=_plan(settings, store, item) if item else (),
         folders=_folders(settings, html) if own else (),
+        commit_address=commit_address(settings.root / CONF) if own else "",
+        release=release,
         asv=(html / ASV_PAGE).is_file() or _is_asv(html / PAGE),
     )
 

@@ -1,4 +1,4 @@
-"""Reads any asv results tree (file version 2): ours or another project's.
+"""Reads any asv results tree (file versions 1 and 2): ours or another project's.
 
 The file's own parameter values rule; benchmarks.json gives only units, kinds and parameter
 names. Nothing here writes, and nothing here knows the database.
@@ -118,8 +118,7 @@ def parse_result_file(
     data: bytes, path: Path, benchmarks: Mapping[str, Benchmark], machine: str
 ) -> ParsedFile:
     """The content of the result file at `path`. Raises BadFileError, which says what is wrong."""
-    top = load_object(data, path)
-    _check_version(top, path)
+    top = _as_version2(load_object(data, path), path)
     columns, rows = top.get("result_columns"), top.get("results")
     if not isinstance(columns, list) or not isinstance(rows, dict):
         raise BadFileError(path, "not an asv result file (no results or no result_columns)")
@@ -201,11 +200,18 @@ class _Rows:
         return Status.FAILED, None
 
 
-def _check_version(top: Mapping[str, Any], path: Path) -> None:
+def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
     if (version := top.get("version")) == 1:
-        raise BadFileError(path, f"asv result file of version {version}; `asv update` converts it")
+        from nbbench.record.asv_version1 import from_version1
+
+        try:
+            return from_version1(top)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            said = f"it has no {error}" if isinstance(error, KeyError) else "it is damaged"
+            raise BadFileError(path, f"an asv result file of version 1, and {said}") from error
     if version != API_VERSION:
         raise BadFileError(path, f"not an asv result file of version {API_VERSION} (version {version!r})")
+    return top
 
 
 def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:

@@ -13,12 +13,12 @@ from nbbench.record import Store
 from nbbench.record.asv_results import BENCHMARKS_JSON, MACHINE_JSON, parse_benchmarks
 from nbbench.record.asv_values import BadFileError, read_bytes
 
-_CONF = "asv.conf.json"
+CONF = "asv.conf.json"
 
 
 def own_project(settings: Settings) -> str:
     """The name of this project: asv.conf.json's, or else that of its folder."""
-    return asv_setting(settings.root / _CONF, "project") or settings.root.resolve().name
+    return asv_setting(settings.root / CONF, "project") or settings.root.resolve().name
 
 
 def place_of(store: Store, results_dir: Path) -> str:
@@ -37,10 +37,10 @@ def find_results(folder: Path) -> tuple[Path, str]:
 
     A project's folder stands for its results, a machine's for the tree in which it lies.
     """
-    named = folder / (asv_setting(folder / _CONF, "results_dir") or "results")
-    if named.is_dir() and ((folder / _CONF).is_file() or (not _is_tree(folder) and _is_tree(named))):
+    named = folder / (asv_setting(folder / CONF, "results_dir") or "results")
+    if named.is_dir() and ((folder / CONF).is_file() or (not is_tree(folder) and is_tree(named))):
         return named, f"the results in {named} were taken"
-    if (folder / MACHINE_JSON).is_file() and not _is_tree(folder):
+    if (folder / MACHINE_JSON).is_file() and not is_tree(folder):
         return folder.parent, f"{folder} is one machine's: the whole tree {folder.parent} was taken"
     return folder, ""
 
@@ -56,12 +56,9 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
     theirs, ours = _declared(results_dir), _declared(settings.results_dir)
     ours = ours or {(one.name, one.version) for one in store.benchmarks().values()}
     shared = bool(theirs) and 2 * len(theirs & ours) > len(theirs)
-    name = _named(results_dir.resolve())
-    if not name:
-        if shared:
-            return own
-        whole = results_dir.resolve()
-        name = whole.parent.name if whole.name == "results" and whole.parent.name else whole.name
+    if shared and not _named(results_dir.resolve()):
+        return own
+    name = folder_name(results_dir.resolve())
     if name == own:
         if shared or not (theirs and ours):
             return own
@@ -78,17 +75,27 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
     return name
 
 
+def folder_name(whole: Path) -> str:
+    """What results are called: the project that their asv.conf.json names, else their folder."""
+    return _named(whole) or (whole.parent.name if whole.name == "results" else whole.name) or whole.name
+
+
 def _named(whole: Path) -> str:
-    """The project that the folder of the results belongs to, or one above it that names that folder."""
+    conf = conf_of(whole)
+    return asv_setting(conf, "project") if conf else ""
+
+
+def conf_of(whole: Path) -> Path | None:
+    """The asv.conf.json beside results, or one above that names their folder; None where there is none."""
     for above in whole.parents:
-        conf = above / _CONF
+        conf = above / CONF
         said = asv_setting(conf, "results_dir")
         if conf.is_file() and (above == whole.parent or (said and (above / said).resolve() == whole)):
-            return asv_setting(conf, "project")
-    return ""
+            return conf
+    return None
 
 
-def _is_tree(folder: Path) -> bool:
+def is_tree(folder: Path) -> bool:
     """Whether a folder looks like asv's results: declared benchmarks, or folders of machines."""
     if (folder / BENCHMARKS_JSON).is_file():
         return True

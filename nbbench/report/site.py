@@ -41,7 +41,8 @@ class SiteFacts:
     `flags` hold every event, those that are no regression in the state "detected"; `commits` in the order of
     the branch; `ledgers` by tree and workload, of one torch; `trees` the commits whose source is known (None:
     all). `plan` is the report of the plan item as blocks, `folders` are evidence folders with their relative
-    addresses. `asv` says that asv's own pages lie beside it.
+    addresses. `release` is the last release's name and commit, `commit_address` that of a commit on the web,
+    without its hash; both may be empty. `asv` says that asv's own pages lie beside it.
     """
 
     title: str = "Performance record"
@@ -60,6 +61,8 @@ class SiteFacts:
     calibrations: Mapping[str, Mapping[str, SeriesNoise]] = field(default_factory=dict)
     plan: Sequence[Block] = ()
     folders: Sequence[tuple[Folder, str]] = ()
+    release: tuple[str, str] = ("", "")
+    commit_address: str = ""
     asv: bool = False
 
 
@@ -121,6 +124,8 @@ class Site:
             "nothing": facts.nothing,
             "machines": events.event_machines(facts.flags),
             "asv": facts.asv,
+            "release": (facts.release[0], self._places.get(facts.release[1], -1)),
+            "commit_address": facts.commit_address,
             "counts": f"{plural(len(self._index), 'series', 'series')}, {plural(len(commits), 'commit')}",
             "commits": commits,
             "events": [self._event_row(flag) for flag in facts.flags],

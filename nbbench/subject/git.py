@@ -62,7 +62,8 @@ def git(
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
         said = _QUERY.sub(r"\1", _LOGIN.sub("", told[-1])) if told else f"exit {done.returncode}"
-        raise SubjectError(f"git {arguments[0]} failed: {said}")
+        verb = arguments[2 * arguments.count("-c")]
+        raise SubjectError(f"git {verb} failed: {said}")
     return done.stdout
 
 

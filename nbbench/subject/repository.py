@@ -11,6 +11,7 @@ import contextlib
 import re
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -308,6 +309,23 @@ def _own_objects(subject: Subject) -> Path:
 def is_ancestor(subject: Subject, older: Commit, newer: Commit) -> bool:
     """Whether `newer` holds `older` in its history, or is the same commit."""
     return git_text(subject.git_dir, ["rev-list", "--count", older.hash, f"^{newer.hash}"]) == "0"
+
+
+def last_release(subject: Subject, known: Collection[str]) -> tuple[str, str]:
+    """The newest tag that the branch holds, and the newest of the `known` commits in it; else empty."""
+    form = "--format=%(refname:lstrip=2)%00%(*objectname)%(objectname)"  # an annotated tag's commit is first
+    listed = git_text(subject.git_dir, ["for-each-ref", "--sort=-creatordate", form, "refs/tags"])
+    tags = [(name, commit[:40]) for name, _, commit in (line.partition("\0") for line in listed.split("\n"))]
+    # git's own --merged trusts in dates
+    held = (
+        set(git_text(subject.git_dir, ["rev-list", f"refs/heads/{subject.branch}"]).split()) if tags else ()
+    )
+    for name, tagged in tags:
+        if tagged in held:
+            before = git_text(subject.git_dir, ["rev-list", "--first-parent", tagged]).split("\n")
+            if commit := next((one for one in before if one in known), ""):
+                return clean(name), commit
+    return "", ""
 
 
 def describe(subject: Subject, commit: str) -> Commit:

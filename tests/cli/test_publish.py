@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_a_new_site_takes_the_place_of_the_old_one(project: Project) -> None:
     assert sorted(path.name for path in html.iterdir()) == ["index.html", "nbbench"]
     assert not (html / "nbbench" / "data" / "left.js").exists()
     assert not (html / "nbbench" / "data" / "event").exists()
+
+
+def test_what_a_killed_publish_left_goes_with_the_next(project: Project) -> None:
+    html = project.root / "html"
+    for name in (".nbbench-4194305", ".nbbench-old-4194305", f".nbbench-{os.getppid()}", ".nbbench-mine"):
+        (html / name / "data").mkdir(parents=True)  # no process has a number above 2**22
+    published(project)
+    kept = [".nbbench-mine", f".nbbench-{os.getppid()}", "index.html", "nbbench"]
+    assert sorted(path.name for path in html.iterdir()) == sorted(kept)
 
 
 def test_asvs_own_index_moves_aside_and_the_site_leads_to_it(project: Project) -> None:

@@ -1,6 +1,6 @@
 "use strict";
 // Commit: where its work goes. Compare: two commits, line by line.
-const titled = (one) => [nb.el("p", { class: "eyebrow" }, nb.code(one.hash), ` · ${one.date}`), nb.el("h1", {}, one.subject || one.short)];
+const titled = (one) => [nb.el("p", { class: "eyebrow" }, nb.code(one.hash), ` · ${one.date}`, nb.onWeb(one)), nb.el("h1", {}, one.subject || one.short)];
 
 // The workloads of some commits, and the one that was asked for, or else that moves most.
 const workloadOf = (query, ...docs) => {

@@ -124,6 +124,8 @@ nb.commitLink = (place) => {
   const one = nb.commit(place);
   return one.hash ? nb.el("a", { href: nb.link("commit", [one.hash]), title: one.subject }, nb.code(one.short)) : "";
 };
+// Where the project shows the commit on the web.
+nb.onWeb = ({ hash }) => nb.start.commit_address && [" · ", nb.el("a", { href: nb.start.commit_address + hash, rel: "noreferrer" }, "its diff")];
 nb.titleLink = (place) => {
   const { hash, short, subject } = nb.commit(place);
   const cut = subject.length > 48 ? `${subject.slice(0, 46)}…` : subject;

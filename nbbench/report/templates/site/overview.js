@@ -41,7 +41,8 @@ const standingRows = (curves, against) =>
   });
 
 nb.views.overview = async (parts, query) => {
-  const { start } = nb, against = nb.placeOf(query.get("against"));
+  const { start } = nb, [release, tagged] = start.release, asked = query.get("against");
+  const against = asked == null ? tagged : nb.placeOf(asked), shown = asked == null ? release : nb.commit(against).short;
   const open = start.events.filter((one) => one.open);
   const of = (direction) => start.events.filter((one) => one.direction === direction && !one.open);
   const curves = await nb.curves();
@@ -49,7 +50,7 @@ nb.views.overview = async (parts, query) => {
   const table = nb.el("div");
   const fill = () => {
     const some = curves.filter((one) => words.every((word) => `${one.workload} ${one.kind} ${one.phase} ${one.machine}`.toLowerCase().includes(word)));
-    const head = ["workload", "what", "phase", "now", "against start", "against best", ...(against >= 0 ? [`against ${nb.commit(against).short}`] : []), "trend", "machine"];
+    const head = ["workload", "what", "phase", "now", "against start", "against best", ...(against >= 0 ? [`against ${shown}`] : []), "trend", "machine"];
     table.replaceChildren(nb.table(head, standingRows(some, against), { right: against >= 0 ? [3, 4, 5, 6] : [3, 4, 5], most: 24, label: "Where the branch stands" }));
   };
   fill();
