@@ -74,7 +74,8 @@ def gate_blocks(report: GateReport) -> list[Block]:
     tone, mark = _TONES[report.outcome]
     where = f" on {report.machine}" if report.machine else ""
     about = f"{counts_line(report)}; {units.format_seconds(report.elapsed_s)}{where}, seed {report.seed}"
-    blocks: list[Block] = [Head(headline(report), tone, mark), f"{report.base} -> {report.head}: {about}"]
+    ends, plan = f"{report.base} -> {report.head}", [one for one in report.notes if one.kind == "plan"]
+    blocks: list[Block] = [Head(headline(report), tone, mark), *evidence_sentences(plan), f"{ends}: {about}"]
     verdicts = in_reading_order(report.verdicts)
     if verdicts:
         blocks.append(_table(verdicts))
@@ -83,7 +84,7 @@ def gate_blocks(report: GateReport) -> list[Block]:
     if report.ledger:
         blocks += [Title("Ledger"), _ledger(report.ledger)]
     blocks += not_judged_blocks(report.not_judged)
-    notes = evidence_sentences(report.notes)
+    notes = evidence_sentences(one for one in report.notes if one.kind != "plan")
     return [*blocks, Bullets(notes, title="Notes")] if notes else blocks
 
 
@@ -129,7 +130,12 @@ def _reason(verdict: Verdict) -> Item:
 
 
 def _ledger(found: Sequence[dict[str, Any]]) -> Table:
+    """The workloads of which something moved come first; the others are folded away."""
     headers = ("workload", "B/px", "head", "bytes", "ops", "head", "upcast B/px", "peak", "head", "image")
+    moved = [
+        f for f in found if f["effect"] or f["ops_effect"] or f["peak_effect"] or f["image"] != "same bits"
+    ]
+    same = [f for f in found if f not in moved]
     rows = [
         (
             f["workload"],
@@ -143,9 +149,11 @@ def _ledger(found: Sequence[dict[str, Any]]) -> Table:
             units.format_bytes(f["peak_after"]),
             f["image"],
         )
-        for f in found
+        for f in (*moved, *same)
     ]
-    return Table(headers, rows, right=range(1, 9), codes=(0,))
+    quiet = len(moved) if same else None
+    words = f"{len(same)} with the same work"
+    return Table(headers, rows, right=range(1, 9), codes=(0,), quiet=quiet, quiet_as=words)
 
 
 MOST_LISTED = 20  # commits of a range that are printed
