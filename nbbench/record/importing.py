@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
@@ -50,6 +51,7 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
+_FIRST = itemgetter(0)
 _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
 
 
@@ -186,9 +188,13 @@ class _Rows:
             self._benchmark(benchmark)
         # Two values of a parameter may have the same repr; as in asv, the last one counts.
         latest = {self._one_series(result.key): result for result in parsed.results}
-        there = {"file_id": number, "commit_id": commit}
-        new = [schema.RESULT.row(result, series_id=series, **there) for series, result in latest.items()]
-        report.results += self._connection.insert("results", new)
+        names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
+        cells = schema.RESULT.cells
+        rows = (
+            [number, series, commit, *cells(result)] for series, result in sorted(latest.items(), key=_FIRST)
+        )
+        self._connection.insert_cells("results", names, rows)
+        report.results += len(latest)
         report.samples += sum(len(result.samples) for result in latest.values())
         return set(latest)
 
