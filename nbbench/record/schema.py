@@ -208,7 +208,8 @@ def create_statements(table: TableLayout, is_sqlite: bool) -> list[str]:
     # Rows that lie in the order of their key need no second tree of keys.
     by_key = " WITHOUT ROWID" if is_sqlite and table.key != ("id",) else ""
     made = [f"CREATE TABLE {table.name} ({', '.join(lines)}){by_key}"]
-    return made + [f"CREATE INDEX ix_{table.name}_{name} ON {table.name} ({name})" for name in table.indexes]
+    index = "CREATE INDEX IF NOT EXISTS ix_{0}_{1} ON {0} ({1})"
+    return made + [index.format(table.name, name) for name in table.indexes]
 
 
 _MADE = repr([create_statements(table, True) for table in TABLES.values()])
