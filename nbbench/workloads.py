@@ -21,7 +21,7 @@ from nbbench.model import Phase, SeriesKey
 # Not *.json: asv takes every such file below results/ for one of its own and warns.
 WORKLOADS_FILE = "workloads.jsonl"
 _SCHEMA, _KIND = 2, "nbbench-workloads"
-_ANY = ("",)
+UNDECLARED = ("",)  # any workload
 _FEWEST = 4  # a law of degree 1, and two points to check it
 
 
@@ -172,10 +172,10 @@ class Workloads:
         Empty where none does (imports, construction); `("",)`, any, for an undeclared benchmark.
         """
         if (found := self.declared(key.benchmark)) is None:
-            return _ANY
+            return UNDECLARED
         if found.named_by:
             named = dict(key.params).get(found.named_by, "").strip("'\"")
-            return (f"{named.partition('-')[0]}-",) if named else _ANY
+            return (f"{named.partition('-')[0]}-",) if named else UNDECLARED
         return tuple(f"{family}-" for family in found.families)
 
     def to_text(self) -> str:

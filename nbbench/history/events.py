@@ -5,6 +5,7 @@ with what is on record around its commits: ledgers, telemetry, the setup.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from nbbench.disturbance import Disturbance, mean_disturbance
 from nbbench.history.causes import find_cause
 from nbbench.history.changes import History
 from nbbench.history.facts import Facts, SetupChange, setup_changes
-from nbbench.history.grouping import Group, group_changes
+from nbbench.history.grouping import Group, group_changes, module_of
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.history.telemetry import machine_jump
 from nbbench.host import IMPORT_WORKLOAD, HostMetric
@@ -281,18 +282,28 @@ def _word(name: Phase | Cause) -> str:
 
 def _named(events: Sequence[Event]) -> list[Event]:
     """The events with their ids, those of one range, direction, phase and cause as one. Where only the cause
-    differs, it names all but the largest."""
-    found: dict[tuple[str, Cause], Event] = {}
+    differs, or the module of what nobody declared, it names all but the largest."""
+    found: dict[tuple[str, Cause, str], Event] = {}
     for event in events:
-        key = _event_id(event), event.cause
+        key = _event_id(event), event.cause, _module(event)
         found[key] = _as_one(found[key], event) if key in found else event
-    largest: dict[str, Cause] = {}
-    for name, cause in sorted(found, key=lambda key: -abs(found[key].effect)):
-        largest.setdefault(name, cause)
-    return [
-        replace(event, id=name if largest[name] is cause else f"{name}-{_word(cause)}")
-        for (name, cause), event in found.items()
-    ]
+    largest: dict[str, tuple[Cause, str]] = {}
+    for name, cause, module in sorted(found, key=lambda key: -abs(found[key].effect)):
+        largest.setdefault(name, (cause, module))
+
+    def told(name: str, cause: Cause, module: str) -> str:
+        first, other = largest[name], "" if cause is largest[name][0] else f"-{_word(cause)}"
+        return name + other + (f"-in-{module}" if module and (cause, module) != first else "")
+
+    return [replace(event, id=told(*key)) for key, event in found.items()]
+
+
+def _module(event: Event) -> str:
+    """The module of an event's benchmarks, in letters that an id may have; "" for those of a declared suite,
+    and where the cause is one that modules share."""
+    names = {module_of(change.key) for change in event.changes}
+    shared = event.cause in (Cause.ENVIRONMENT, Cause.CONTENTION, Cause.HARNESS, Cause.FAILURE)
+    return "" if shared or len(names) != 1 else re.sub(r"\W", "_", names.pop())[:40]
 
 
 def _as_one(one: Event, other: Event) -> Event:

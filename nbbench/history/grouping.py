@@ -12,7 +12,7 @@ from nbbench.host import HostMetric, host_cause
 from nbbench.metrics import Better, Role, change_metric, change_role, phase_of
 from nbbench.model import Cause, ChangePoint, EventDirection, Phase, SeriesKey
 from nbbench.work.ledger_diff import LedgerDiff
-from nbbench.workloads import ledger_families, workload_of
+from nbbench.workloads import UNDECLARED, ledger_families, workload_of
 
 if TYPE_CHECKING:
     from nbbench.history.events import Around
@@ -51,12 +51,24 @@ class Placed:
         """Both ends."""
         return self.lo, self.hi
 
+    @property
+    def module(self) -> str:
+        """See `module_of`."""
+        return module_of(self.change.key)
+
+
+def module_of(key: SeriesKey) -> str:
+    """The module of a benchmark whose workload nobody declared, "" for others: another module's benchmarks
+    have nothing to do with it, as far as is known."""
+    return key.benchmark.partition(".")[0] if ledger_families(key) == UNDECLARED else ""
+
 
 @dataclass(slots=True)
 class Group:
     """Change points of different series with one range, direction and phase.
 
-    `sharp` says that an exact counter fixed the range, `cause` what the exact work says.
+    `sharp` says that an exact counter fixed the range, `cause` what the exact work says; `module` is that of
+    its benchmarks where nobody declared their workloads.
     """
 
     lo: int
@@ -65,6 +77,7 @@ class Group:
     phase: Phase
     sharp: bool = False
     cause: Cause | None = None
+    module: str = ""
     members: list[Placed] = field(default_factory=list)
     keys: set[SeriesKey] = field(default_factory=set)
     runs: set[Hashable] = field(default_factory=set)
@@ -216,9 +229,10 @@ def _name(change: ChangePoint) -> tuple[object, ...]:
 def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow: bool) -> None:
     """Add a change point to the best of the fitting groups, or to one of its own."""
     exact = one.change.kind == "exact"
-    home = _best([g for g in fitting if one.change.key not in g.keys], one)
+    kin = (g for g in fitting if g.module == one.module or g.cause is Cause.FAILURE)
+    home = _best([g for g in kin if one.change.key not in g.keys], one)
     if home is None:
-        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause)
+        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause, one.module)
         groups.append(home)
     elif narrow or not home.sharp:
         home.narrow(one)

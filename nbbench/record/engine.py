@@ -25,6 +25,9 @@ from nbbench.record.schema import URL_HINT, DatabasePlace, UnusableDatabaseError
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0
 
+# An import adds to indexes all over the file; with SQLite's own 2 MiB most pages are read again each time.
+_CACHE_KIB = 65536
+
 # A database server that does not answer by then is down; the system would wait for minutes.
 _CONNECT_S = 10
 
@@ -62,10 +65,13 @@ class Connection:
         """Add rows, which all have the same columns; gives their number."""
         if rows:
             names = list(rows[0])
-            places = ", ".join("?" * len(names))
-            statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
-            self.many(statement, ([row[name] for name in names] for row in rows))
+            self.insert_cells(table, names, ([row[name] for name in names] for row in rows))
         return len(rows)
+
+    def insert_cells(self, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows of values in the order of ``names``."""
+        places = ", ".join("?" * len(names))
+        self.many(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", rows)
 
     def many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """One statement for many rows of values."""
@@ -274,6 +280,7 @@ def _is_read_only(path: Path) -> bool:
 
 def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
     handle.execute("PRAGMA synchronous=NORMAL")  # safe in WAL: a power cut undoes, never damages
+    handle.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     # In WAL readers go on while one process writes; a file system without shared memory keeps
     # the older journal. Two processes that switch a new file at once get an error without
     # SQLite's usual wait, so the wait is here.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
@@ -50,6 +52,7 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
+_FIRST = itemgetter(0)
 _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
 
 
@@ -92,6 +95,37 @@ class Importing(Database):
                     else:
                         report.files_new += 1
         return touched
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """A first import into a file of our own: indexes of results are made when all rows are there.
+
+        Adding each row to them takes as long as all the rest. They speed up and decide nothing; a killed
+        import leaves them to the next one.
+        """
+        table, names = schema.TABLES["results"], "SELECT name FROM sqlite_master WHERE type = 'index'"
+        if not self._place.is_sqlite:
+            yield
+            return
+        with self.reading() as connection:
+            wanted = {f"ix_results_{name}" for name in table.indexes}
+            there = wanted & {name for (name,) in connection.cursor(names)}
+            if not connection.one("SELECT 1 FROM results LIMIT 1"):
+                drops, there = [f"DROP INDEX IF EXISTS {name}" for name in sorted(there)], set()
+            else:
+                drops = []
+        self._run(drops)
+        try:
+            yield
+        finally:
+            if there != wanted:
+                self._run(schema.create_statements(table, True)[1:])
+
+    def _run(self, statements: Sequence[str]) -> None:
+        if statements:
+            with self.writing() as connection:
+                for statement in statements:
+                    connection.cursor(statement)
 
     def files(self, place: str = "") -> dict[str, SourceFile]:
         """Every file of a tree that was imported or found bad, by path."""
@@ -186,9 +220,13 @@ class _Rows:
             self._benchmark(benchmark)
         # Two values of a parameter may have the same repr; as in asv, the last one counts.
         latest = {self._one_series(result.key): result for result in parsed.results}
-        there = {"file_id": number, "commit_id": commit}
-        new = [schema.RESULT.row(result, series_id=series, **there) for series, result in latest.items()]
-        report.results += self._connection.insert("results", new)
+        names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
+        cells = schema.RESULT.cells
+        rows = (
+            [number, series, commit, *cells(result)] for series, result in sorted(latest.items(), key=_FIRST)
+        )
+        self._connection.insert_cells("results", names, rows)
+        report.results += len(latest)
         report.samples += sum(len(result.samples) for result in latest.values())
         return set(latest)
 

@@ -176,7 +176,8 @@ def import_results(store: Store, results_dir: Path, *, place: str = "") -> Impor
     project apart (two checkouts): of two measurements of the same, the newer counts. Raises StoreError when
     the database cannot be written.
     """
-    return _Import(store, results_dir, place).run()
+    with store.bulk():
+        return _Import(store, results_dir, place).run()
 
 
 class _Import:

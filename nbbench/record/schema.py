@@ -205,11 +205,15 @@ def create_statements(table: TableLayout, is_sqlite: bool) -> list[str]:
     ]
     lines += [f"PRIMARY KEY ({', '.join(table.key)})"] if table.key != ("id",) else []
     lines += [f"UNIQUE ({', '.join(table.unique)})"] if table.unique else []
-    made = [f"CREATE TABLE {table.name} ({', '.join(lines)})"]
-    return made + [f"CREATE INDEX ix_{table.name}_{name} ON {table.name} ({name})" for name in table.indexes]
+    # Rows that lie in the order of their key need no second tree of keys.
+    by_key = " WITHOUT ROWID" if is_sqlite and table.key != ("id",) else ""
+    made = [f"CREATE TABLE {table.name} ({', '.join(lines)}){by_key}"]
+    index = "CREATE INDEX IF NOT EXISTS ix_{0}_{1} ON {0} ({1})"
+    return made + [index.format(table.name, name) for name in table.indexes]
 
 
-DIGEST = hashlib.sha256(repr(TABLES).encode()).hexdigest()[:16]
+_MADE = repr([create_statements(table, True) for table in TABLES.values()])
+DIGEST = hashlib.sha256(_MADE.encode()).hexdigest()[:16]
 """Stands for these tables; a database that was made with others is made anew."""
 
 

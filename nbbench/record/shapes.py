@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -52,15 +53,20 @@ class Shape(Generic[Noun]):
         hints = typing.get_type_hints(noun)
         names = [f.name for f in dataclasses.fields(cast("Any", noun)) if f.name not in without]
         self._kinds = {(name, (renamed or {}).get(name, name)): _kind(hints[name]) for name in names}
-        self._encoders = [(column, kind.encode) for (_, column), kind in self._kinds.items()]
+        self._encoders = [kind.encode for kind in self._kinds.values()]
         self._values = operator.attrgetter(*names)
         self.columns = tuple(Column(c, kind.column, kind.optional) for (_, c), kind in self._kinds.items())
 
     def row(self, noun: Noun, **more: Any) -> dict[str, Any]:
         """The noun as a row, with ``more`` columns."""
-        for (column, encode), value in zip(self._encoders, self._values(noun), strict=True):
-            more[column] = value if value is None or encode is _same else encode(value)
-        return more
+        return more | {
+            column.name: value for column, value in zip(self.columns, self.cells(noun), strict=True)
+        }
+
+    def cells(self, noun: Noun) -> list[Any]:
+        """The values of a row alone, in the order of ``columns``."""
+        pairs = zip(self._encoders, self._values(noun), strict=True)
+        return [value if value is None or encode is _same else encode(value) for encode, value in pairs]
 
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
@@ -112,6 +118,7 @@ def storable(text: str) -> str:
     return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
+@lru_cache(maxsize=1024)  # all parameters of a benchmark began at one time
 def _time_text(moment: datetime) -> str:
     """A time in UTC as text that sorts by time; SQLite has no type for one."""
     if moment.tzinfo is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nbbench import units
@@ -12,6 +13,7 @@ from nbbench.report.blocks import Block, Table, Title
 from nbbench.words import plural
 
 _NOT_JUDGED_SHOWN = 20
+_MANY = 4  # lines that say the same
 _TOO_RECENT = (
     "one or two values are no level: measure one more commit, or these again (`nbbench run --again`)"
 )
@@ -39,12 +41,26 @@ def not_judged_counts(found: Sequence[NotJudged]) -> str:
     return f"{plural(len(found), 'series', 'series')} ({reasons})"
 
 
+def folded(found: Sequence[NotJudged]) -> list[NotJudged]:
+    """The same with one line for all that are too short from one commit on: a machine with one commit has
+    hundreds of them."""
+    alike: dict[object, list[NotJudged]] = {}
+    for one in found:
+        short = one.reason is NotJudgedReason.TOO_SHORT
+        alike.setdefault((one.since, one.detail) if short else id(one), []).append(one)
+    return [
+        some[0] if len(some) < _MANY else replace(some[0], series=f"{len(some)} series, as {some[0].series}")
+        for some in alike.values()
+    ]
+
+
 def not_judged_blocks(found: Sequence[NotJudged], most: int = _NOT_JUDGED_SHOWN) -> list[Block]:
     """How many series were not judged, by reason, and which; nothing where all were."""
     if not found:
         return []
-    rows = [(one.series, str(one.reason), one.since[:8], not_judged_detail(one)) for one in found[:most]]
-    more = len(found) - len(rows)
+    lines = folded(found)
+    rows = [(one.series, str(one.reason), one.since[:8], not_judged_detail(one)) for one in lines[:most]]
+    more = len(lines) - len(rows)
     rest = [f"and {more} more; `--json` names all of them"] if more else []
     return [
         Title(f"Not judged: {not_judged_counts(found)}"),

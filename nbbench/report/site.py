@@ -24,7 +24,7 @@ from nbbench.report import events
 from nbbench.report.blocks import Block, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.html import as_html
-from nbbench.report.not_judged import not_judged_counts, plain_not_judged
+from nbbench.report.not_judged import folded, not_judged_counts, plain_not_judged
 from nbbench.report.site_branch import standing_table
 from nbbench.report.site_noise import kernel_times, noise_document
 from nbbench.report.site_series import SeriesIndex
@@ -129,7 +129,7 @@ class Site:
             "counts": f"{plural(len(self._index), 'series', 'series')}, {plural(len(commits), 'commit')}",
             "commits": commits,
             "events": [self._event_row(flag) for flag in facts.flags],
-            "not_judged": plain_not_judged(facts.not_judged[:_NOT_JUDGED]),
+            "not_judged": plain_not_judged(folded(facts.not_judged)[:_NOT_JUDGED]),
             "not_judged_words": not_judged_counts(facts.not_judged),
         }
 

@@ -103,7 +103,7 @@ def detect_steps(
     # a relative limit says nothing about differences of values that may be zero: filtered at the end
     changes = detect(scaled, flags[known].astype(np.int64), alpha, min_effect if log else 0.0)
     index = np.flatnonzero(known).astype(np.int64)
-    steps = (_step(change, None if log else unit, index) for change in changes)
+    steps = (step_of(change, index, None if log else unit) for change in changes)
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
 
 
@@ -114,8 +114,9 @@ def _series(values: ArrayLike) -> FloatArray:
     return array
 
 
-def _step(change: Change, unit: float | None, index: IndexArray) -> Step:
-    """A change in the values' own unit and places; ``unit`` is None on the log scale."""
+def step_of(change: Change, index: IndexArray, unit: float | None = None) -> Step:
+    """A change in the values' own unit, at the places ``index`` (m,) of the finite ones; ``unit`` is None on
+    the log scale."""
     reach = EFFECT_Z * change.error
     if unit is None:
         before, after = math.exp(change.before), math.exp(change.after)
@@ -157,7 +158,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     edges = [0, *cuts, present.size]
     level = [float(np.median(present[a:b])) for a, b in itertools.pairwise(edges) if b > a]
     changes = [Change(cut, cut, cut, level[i], level[i + 1], 0.0, 0.0) for i, cut in enumerate(cuts)]
-    return tuple(_step(change, 1.0, index) for change in changes)
+    return tuple(step_of(change, index, 1.0) for change in changes)
 
 
 def _exact_cuts(present: FloatArray, rel_tol: float) -> list[int]:

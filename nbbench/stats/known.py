@@ -7,12 +7,12 @@ work, where no step inflates it.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.changepoint import EFFECT_Z, Step
+from nbbench.stats.changepoint import Step, step_of
+from nbbench.stats.detector import Change
 from nbbench.stats.noise import (
     LEAST_SIGMA,
     MIN_SEGMENT,
@@ -26,7 +26,6 @@ from nbbench.stats.noise import (
 from nbbench.stats.segments import MEDIAN_SIGMA, bounds, segments
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 REACH = 12
 """Points on each side that a contrast looks at: near ones say what a machine that wanders did not."""
@@ -37,16 +36,6 @@ FEW_FREEDOM, MANY_FREEDOM = 5.0, 20.0
 ELSEWHERE_SIGMAS = 3.0
 """A place up to three points away that fits the values better by this many sigmas squared is where they
 changed: then the known place is not it."""
-
-
-class _Cut(NamedTuple):
-    """One known place between two levels."""
-
-    cut: int
-    before: float
-    after: float
-    error: float
-    p_value: float
 
 
 def known_steps(
@@ -69,17 +58,18 @@ def known_steps(
     cuts = (np.flatnonzero(np.diff(known)) + 1).tolist()
     sigma, rho = _noise_within(log, cuts)
     tests = len(cuts)
-    found: list[_Cut] = []
+    found = [_tested(log, cuts, i, sigma, rho, min_effect) for i in range(tests)]
     while cuts:
-        found = [_tested(log, cuts, i, sigma, rho, min_effect) for i in range(len(cuts))]
         worst = max(range(len(cuts)), key=lambda i: found[i].p_value)
         if found[worst].p_value <= alpha * len(cuts) / tests:
             break
         del cuts[worst], found[worst]
+        for i in range(max(worst - 1, 0), min(worst + 1, len(cuts))):
+            found[i] = _tested(log, cuts, i, sigma, rho, min_effect)
     medians = [median(log[a:b]) for a, b in segments(cuts, log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
         fitted[index[cut] :] = math.exp(level - medians[0])
-    return tuple(_step(one, index) for one in found), fitted
+    return tuple(step_of(one, index) for one in found), fitted
 
 
 def _noise_within(log: FloatArray, cuts: list[int]) -> tuple[float, float]:
@@ -95,7 +85,7 @@ def _noise_within(log: FloatArray, cuts: list[int]) -> tuple[float, float]:
     return max(noise.sigma, mad_sigma(rest), LEAST_SIGMA), noise.rho
 
 
-def _tested(log: FloatArray, cuts: list[int], i: int, sigma: float, rho: float, min_effect: float) -> _Cut:
+def _tested(log: FloatArray, cuts: list[int], i: int, sigma: float, rho: float, min_effect: float) -> Change:
     from scipy.special import stdtr
 
     cut, (a, b) = cuts[i], bounds(cuts, i, log.size)
@@ -107,7 +97,7 @@ def _tested(log: FloatArray, cuts: list[int], i: int, sigma: float, rho: float, 
     p_value = 2.0 * float(stdtr(freedom, -abs(after - before) / error))
     if abs(after - before) < min_effect or _elsewhere(left, right, before, after, sigma):
         p_value = 1.0
-    return _Cut(cut, before, after, error, p_value)
+    return Change(cut, cut, cut, before, after, error, p_value)
 
 
 def _elsewhere(left: FloatArray, right: FloatArray, before: float, after: float, sigma: float) -> bool:
@@ -115,18 +105,3 @@ def _elsewhere(left: FloatArray, right: FloatArray, before: float, after: float,
     sooner = np.cumsum(((left - before) ** 2 - (left - after) ** 2)[::-1][: min(MIN_SEGMENT, left.size - 1)])
     later = np.cumsum(((right - after) ** 2 - (right - before) ** 2)[: min(MIN_SEGMENT, right.size - 1)])
     return float(max(sooner.max(initial=0.0), later.max(initial=0.0))) > (ELSEWHERE_SIGMAS * sigma) ** 2
-
-
-def _step(one: _Cut, index: IntArray) -> Step:
-    effect, reach = one.after - one.before, EFFECT_Z * one.error
-    return Step(
-        index=int(index[one.cut]),
-        lo=int(index[one.cut - 1]) + 1,
-        hi=int(index[one.cut]),
-        before=math.exp(one.before),
-        after=math.exp(one.after),
-        effect=effect,
-        effect_lo=effect - reach,
-        effect_hi=effect + reach,
-        p_value=one.p_value,
-    )

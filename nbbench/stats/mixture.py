@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.changepoint import EFFECT_Z, Step
+from nbbench.stats.changepoint import EFFECT_Z, Step, step_of
+from nbbench.stats.detector import Change
 from nbbench.stats.noise import mad_sigma, median
 
 FloatArray = NDArray[np.float64]
@@ -134,15 +135,5 @@ def _change(at: FloatArray, index: IndexArray, alpha: float, min_effect: float) 
     gains = bridge**2 * at.size / (cuts * (at.size - cuts) * variance)
     likely = cuts[gains >= gains[cut - 1] - EFFECT_Z**2]
     first, last = min(int(likely.min()), cut), max(int(likely.max()), cut)
-    reach = EFFECT_Z * math.sqrt(variance * (1.0 / cut + 1.0 / (at.size - cut)))
-    return Step(
-        index=int(index[cut]),
-        lo=int(index[first - 1]) + 1,
-        hi=int(index[last]),
-        before=math.exp(before),
-        after=math.exp(after),
-        effect=after - before,
-        effect_lo=after - before - reach,
-        effect_hi=after - before + reach,
-        p_value=p_value,
-    )
+    error = math.sqrt(variance * (1.0 / cut + 1.0 / (at.size - cut)))
+    return step_of(Change(cut, first, last, before, after, error, p_value), index)

@@ -124,7 +124,7 @@ def test_a_rebuilt_database_is_what_the_results_say(stepped, tmp_path, damage):
     path = database(stepped)
     if damage == "doubled":
         with sqlite3.connect(path) as connection:
-            connection.execute("UPDATE results SET value = value * 2 WHERE rowid % 2")
+            connection.execute("UPDATE results SET value = value * 2 WHERE file_id % 2")
         connection.close()
     else:
         for beside in path.parent.glob("nbbench.sqlite-*"):
@@ -202,7 +202,7 @@ def test_the_reason_is_shown_where_all_files_are_bad(project, tmp_path):
     refused = project.run("import", str(folder.parent))
     assert refused.exit_code == 4
     assert "346 files skipped" in refused.stderr
-    assert "`asv update` converts it" in refused.stderr
+    assert "of version 1, and it has no 'date'" in refused.stderr
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version": 1}', "<<<<<<< HEAD"])

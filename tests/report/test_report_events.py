@@ -207,3 +207,15 @@ def test_what_failed_once_and_then_ran_is_no_failure() -> None:
 def test_a_failure_without_telemetry_says_so() -> None:
     failed = [result for result in samples.RESULTS if result.status is Status.FAILED]
     assert failures(failed, ())[0][2] == "no error output was kept"
+
+
+def test_many_that_are_too_short_in_the_same_way_are_one_line() -> None:
+    """A machine with one commit; what says something of its own keeps its line."""
+    short = [
+        NotJudged(f"suite.time_x({n})", NotJudgedReason.TOO_SHORT, "0" * 40, "1 of the 6 values")
+        for n in range(379)
+    ]
+    gone = NotJudged("suite.time_y", NotJudgedReason.VANISHED, "0" * 40, "nothing newer is on record")
+    text = as_text(not_judged_blocks([*short, gone, replace(short[0], since="1" * 40)]))
+    assert "Not judged: 381 series (380 too short, 1 vanished)" in text
+    assert text.count("suite.time") == 3 and "379 series, as suite.time_x(0)" in text
