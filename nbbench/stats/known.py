@@ -58,13 +58,14 @@ def known_steps(
     cuts = (np.flatnonzero(np.diff(known)) + 1).tolist()
     sigma, rho = _noise_within(log, cuts)
     tests = len(cuts)
-    found: list[Change] = []
+    found = [_tested(log, cuts, i, sigma, rho, min_effect) for i in range(tests)]
     while cuts:
-        found = [_tested(log, cuts, i, sigma, rho, min_effect) for i in range(len(cuts))]
         worst = max(range(len(cuts)), key=lambda i: found[i].p_value)
         if found[worst].p_value <= alpha * len(cuts) / tests:
             break
         del cuts[worst], found[worst]
+        for i in range(max(worst - 1, 0), min(worst + 1, len(cuts))):
+            found[i] = _tested(log, cuts, i, sigma, rho, min_effect)
     medians = [median(log[a:b]) for a, b in segments(cuts, log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
         fitted[index[cut] :] = math.exp(level - medians[0])
