@@ -163,6 +163,11 @@ def is_exact(unit: str) -> bool:
     return unit in _BY_UNIT and _BY_UNIT[unit][1]
 
 
+def unit_role(unit: str) -> Role:
+    """The role of figures that say by their unit what they are."""
+    return _BY_UNIT[unit][2] if unit in _BY_UNIT else Role.OTHER
+
+
 def least_effect(unit: str) -> float:
     """The smallest log ratio of a metric in this unit that counts."""
     return _BY_UNIT[unit][3] if unit in _BY_UNIT else _LEAST_NOISY

@@ -53,6 +53,7 @@ COMMANDS: dict[str, str] = {
     "dtypes": "Audit one commit's dtypes: outputs, upcasts, warnings.",
     "flag": "Move a flag through its states, with reason and person.",
     "gate": "Decide whether HEAD is slower than BASE.",
+    "budget": "Hold a commit's exact work against budgets.json.",
     "capture": "Run a command under guard and keep it as an evidence folder.",
     "bisect": "Find the commit that made a series slower.",
     "export": "Write a run as an evidence folder in the STAMP layout.",

@@ -1,5 +1,5 @@
 """Exact work beside the ledger: laws of growth (`ledger --scaling`), what torch.compile makes of a workload
-(`ledger --compiled`), the hunks that cause a change (`explain --hunks`).
+(`ledger --compiled`), the hunks that cause a change (`explain --hunks`), budgets (`budget check`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from nbbench import units
 from nbbench.compiled import CompiledProgram, CompiledScope, CompiledWork, CompileEvent
 from nbbench.growth import Law, Quantity, ScaledWork
 from nbbench.model import Commit, to_plain
-from nbbench.report.blocks import Block, Bullets, Item, Table, Title
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.count_diff import ScaleLaws
 from nbbench.work.hunk_causes import HunkCause, HunkSearch
+from nbbench.work.ledger_diff import log_ratio
+from nbbench.work.work_budget import BudgetCheck, BudgetRow
 
+_SHOWN = 10
 _WRONG = 0.01  # a law that is further off at a larger size ends before it
 
 
@@ -230,3 +233,44 @@ def _notes(search: HunkSearch) -> list[str]:
         left = len(search.targets) - len(search.causes)
         said.append(f"the search was interrupted: {plural(left, 'change')} not looked at; run again to go on")
     return said
+
+
+def budget_blocks(commit: Commit, found: BudgetCheck) -> list[Block]:
+    """Whether a commit is within its budgets: the rows that are exceeded, and those that have no value."""
+    parts = [
+        f"{plural(len(found.over), 'row')} exceeded",
+        f"{found.held:,} held",
+        f"{len(found.missing):,} without a value",
+    ]
+    tone, mark = ("red", "❌") if found.over else ("yellow", "❔") if found.missing else ("green", "✅")
+    blocks: list[Block] = [Head(f"Budgets at {commit.short}: {', '.join(parts)}", tone, mark)]
+    if found.over:
+        head = ("workload", "metric", "budget", "at most", "now", "change")
+        blocks.append(Table(head, [_over(*one) for one in found.over], right=(2, 3, 4, 5), codes=(0,)))
+    if found.missing:
+        shown = [f"{row.workload}: {_metric(row)}" for row in found.missing[:_SHOWN]]
+        more = [f"and {len(found.missing) - _SHOWN:,} more"] if len(found.missing) > _SHOWN else []
+        blocks.append(Bullets([*shown, *more], title="Without a value here"))
+    if found.under and not found.over:
+        cheaper = plural(len(found.under), "row")
+        blocks.append(f"{cheaper} cost less than the budget: `nbbench budget set` renews it.")
+    return blocks
+
+
+def _over(row: BudgetRow, value: float) -> tuple[str, ...]:
+    figures = (units.format_value(one, row.unit) for one in (row.value, row.most, value))
+    change = units.format_change(log_ratio(row.value, value))
+    return (row.workload, _metric(row), *figures, change)
+
+
+def _metric(row: BudgetRow) -> str:
+    return row.metric.removeprefix("track_").replace("_", " ")
+
+
+def budget_payload(commit: Commit, found: BudgetCheck) -> dict[str, Any]:
+    """The check as JSON."""
+    rows = {
+        name: [to_plain(row) | {"now": value} for row, value in getattr(found, name)]
+        for name in ("over", "under")
+    }
+    return {"commit": commit.hash, "held": found.held, "missing": to_plain(found.missing), **rows}

@@ -89,3 +89,26 @@ def test_an_interrupt_prints_what_is_known_and_leaves_nothing(new_project, tmp_p
     assert "is caused by some of 2 hunks (the search did not end)" in " ".join(shown.split())
     assert "the search was interrupted" in shown
     wait_until(lambda: not project.processes())
+
+
+def test_a_budget_is_set_held_and_exceeded(branch):
+    project, made = branch
+    asked = "--bench", "multi_source-3"
+    missing = project.run("nbbench", "budget", "check", made.base, expect=2)
+    assert "there is no budgets.json" in missing.stderr and "nbbench budget set" in missing.stderr
+    rows = project.told("budget", "set", made.base, *asked)["rows"]
+    assert {row["workload"] for row in rows} == {"multi_source-3", "import"}
+    held = project.told("budget", "check", made.commits["refactoring"])
+    assert held["held"] == len(rows) and not held["over"] and not held["missing"]
+    over = project.told("budget", "check", made.commits["loop"], expect=3)["over"]
+    assert {row["metric"] for row in over} == {"track_host_steps_warm_run"}
+    assert "Budgets at" in project.run("nbbench", "budget", "check", made.commits["loop"], expect=3).stdout
+
+    path = project.root / "budgets.json"
+    path.write_text(path.read_text().replace("track_operations", "track_nothing", 1))
+    assert project.told("budget", "check", made.base, expect=4)["missing"][0]["metric"] == "track_nothing"
+    path.write_text(path.read_text().replace('"torch": "', '"torch": "0.', 1))
+    other = project.run("nbbench", "budget", "check", made.base, expect=4)
+    assert "the budget is of torch 0." in other.stderr
+    project.told("budget", "set", made.base, *asked, "--growth", "2")
+    assert '"growth": 0.02' in path.read_text()

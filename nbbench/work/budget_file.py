@@ -1,0 +1,107 @@
+"""The project's budgets, kept in git beside the code that costs the work: written from one commit, held
+against another."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, UsageError
+from nbbench.host import IMPORT_WORKLOAD, PYTHON
+from nbbench.ledger import Ledger
+from nbbench.measure.counts import counts_host, workload_host
+from nbbench.measure.ledgers import commit_ledgers, workload_names
+from nbbench.measure.process_env import torch_version
+from nbbench.model import Commit, to_plain
+from nbbench.record.asv_values import BadFileError, load_object, read_bytes
+from nbbench.record.atomic import write_text
+from nbbench.record.packed import noun_of
+from nbbench.record.side_files import ledger_path, read_ledgers
+from nbbench.words import Say
+from nbbench.work.work_budget import BudgetRow, WorkBudget, exact_figures, made_budget
+
+FILE = "budgets.json"
+_SCHEMA = "nbbench.budgets/1"
+
+
+def counted_ledgers(settings: Settings, commit: Commit, names: Sequence[str], say: Say) -> dict[str, Ledger]:
+    """Ledgers of these workloads with their host work, and of importing; what is missing is recorded.
+
+    Raises InconclusiveError where nothing of the commit is on record then.
+    """
+    commit_ledgers(settings, [commit], list(names), say=say)
+    if counts_host(settings):
+        workload_host(settings, [commit], names, say)
+    try:
+        kept = read_ledgers(ledger_path(settings.results_dir, commit.tree, torch_version())).counted
+    except (FileNotFoundError, BadFileError):
+        kept = {}
+    found = {name: one for name, one in kept.items() if name in (*names, IMPORT_WORKLOAD)}
+    if not exact_figures(found):
+        raise InconclusiveError(f"no exact work of {commit.short} could be recorded")
+    return found
+
+
+def set_budget(
+    settings: Settings, commit: Commit, pattern: re.Pattern[str], growth: float | None, say: Say
+) -> WorkBudget:
+    """Write the exact work of a commit as the project's budget; rows of other workloads stay."""
+    names = workload_names(settings, pattern)
+    made = made_budget(counted_ledgers(settings, commit, names, say), growth)
+    kept: tuple[BudgetRow, ...] = ()
+    with suppress(UsageError):  # none, or a damaged one: git has the one before
+        if _same_versions(old := read_budget(settings)):
+            renewed = {row.workload for row in made}
+            kept = tuple(row for row in old.rows if row.workload not in renewed)
+    budget = WorkBudget(torch_version(), PYTHON, tuple(sorted((*kept, *made), key=_place)))
+    rows = ",\n  ".join(json.dumps(to_plain(row)) for row in budget.rows)
+    head = f'"schema": "{_SCHEMA}",\n "torch": "{budget.torch}",\n "python": "{budget.python}"'
+    write_text(budget_file(settings), f'{{{head},\n "rows": [\n  {rows}\n ]}}\n')
+    return budget
+
+
+def read_budget(settings: Settings) -> WorkBudget:
+    """The project's budget. Raises UsageError where there is none, or where it is none that can be read."""
+    path = budget_file(settings)
+    if not path.exists():
+        raise UsageError(f"there is no {FILE}", hint="`nbbench budget set` makes it of a commit's exact work")
+    try:
+        plain = load_object(read_bytes(path), path)
+        if plain.pop("schema", None) != _SCHEMA:
+            raise ValueError(f"its schema is not {_SCHEMA}")
+        return noun_of(WorkBudget, plain)
+    except (BadFileError, ValueError) as error:
+        hint = "`nbbench budget set` makes it anew"
+        raise UsageError(f"{FILE} cannot be read: {error}", hint=hint) from error
+
+
+def comparable_budget(settings: Settings) -> WorkBudget:
+    """The project's budget, where it is of the torch and Python that run now.
+
+    Raises InconclusiveError otherwise: exact work is exact for one version of each.
+    """
+    budget = read_budget(settings)
+    if not _same_versions(budget):
+        raise InconclusiveError(
+            f"the budget is of torch {budget.torch} and Python {budget.python}; "
+            f"{torch_version()} and {PYTHON} run here",
+            hint="`nbbench budget set` renews it",
+        )
+    return budget
+
+
+def budget_file(settings: Settings) -> Path:
+    """Where the budget lies: in the project's root, to be committed."""
+    return settings.root / FILE
+
+
+def _same_versions(budget: WorkBudget) -> bool:
+    return (budget.torch, budget.python) == (torch_version(), PYTHON)
+
+
+def _place(row: BudgetRow) -> tuple[str, str]:
+    return row.workload, row.metric

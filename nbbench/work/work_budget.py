@@ -1,0 +1,91 @@
+"""Budgets of exact work: what a workload may cost at most; no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nbbench import metrics
+from nbbench.compiled import COMPILED_BYTES, GRAPH_BREAKS
+from nbbench.ledger import Ledger
+from nbbench.metrics import Role
+
+_ROLES = (Role.WORK, Role.MEMORY, Role.HOST)
+_BY_REQUEST = (GRAPH_BREAKS, COMPILED_BYTES)  # recorded only where somebody asked for them
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRow:
+    """What one exact metric of a workload may be: `value`, in `unit`, and `growth` (0.01: one per cent)."""
+
+    workload: str
+    metric: str
+    unit: str
+    value: float
+    growth: float
+
+    @property
+    def most(self) -> float:
+        """The largest value that is within the budget."""
+        return self.value * (1.0 + self.growth)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkBudget:
+    """The budgets of a project: exact per torch and Python version."""
+
+    torch: str
+    python: str
+    rows: tuple[BudgetRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCheck:
+    """Budgets held against a commit: rows above with their values, rows below, and rows without a value."""
+
+    over: tuple[tuple[BudgetRow, float], ...]
+    under: tuple[tuple[BudgetRow, float], ...]
+    missing: tuple[BudgetRow, ...]
+    held: int
+
+
+def exact_figures(ledgers: Mapping[str, Ledger]) -> dict[tuple[str, str], tuple[str, float]]:
+    """Unit and value of every exact metric of work, memory and host work, by workload and metric."""
+    found: dict[tuple[str, str], tuple[str, float]] = {}
+    for workload, ledger in ledgers.items():
+        for metric, (unit, figure) in metrics.LEDGER_METRICS.items() if not ledger.error else ():
+            if metric in _BY_REQUEST or not (ledger.pixels or metric in dict(ledger.counts)):
+                continue
+            if metrics.unit_role(unit) in _ROLES and (value := figure(ledger)) is not None:
+                found[workload, metric] = unit, value
+    return found
+
+
+def made_budget(ledgers: Mapping[str, Ledger], growth: float | None) -> tuple[BudgetRow, ...]:
+    """A row for each exact figure; where no growth is given, it is what the gate lets pass."""
+    return tuple(
+        BudgetRow(workload, metric, unit, value, _tolerated(unit) if growth is None else growth)
+        for (workload, metric), (unit, value) in sorted(exact_figures(ledgers).items())
+    )
+
+
+def _tolerated(unit: str) -> float:
+    return round(math.expm1(metrics.least_effect(unit)), 4)
+
+
+def check_budget(rows: Iterable[BudgetRow], ledgers: Mapping[str, Ledger]) -> BudgetCheck:
+    """What of the budgets is exceeded, undercut and not known."""
+    figures = exact_figures(ledgers)
+    over, under, missing, held = [], [], [], 0
+    for row in rows:
+        unit, value = figures.get((row.workload, row.metric), ("", math.nan))
+        if unit != row.unit:
+            missing.append(row)
+        elif value > row.most and value - row.value >= metrics.least_change(unit):
+            over.append((row, value))
+        else:
+            held += 1
+            if value < row.value:
+                under.append((row, value))
+    return BudgetCheck(tuple(over), tuple(under), tuple(missing), held)
