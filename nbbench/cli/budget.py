@@ -32,13 +32,13 @@ def set_(app: App, commit: str | None, bench: str, growth: float | None) -> None
     from nbbench.model import to_plain
     from nbbench.subject.repository import measurable, open_subject
     from nbbench.words import plural
-    from nbbench.work.budget_file import FILE, set_budget
+    from nbbench.work.budget_file import BUDGETS, set_budget
 
     subject = open_subject(app.settings)
     chosen = measurable(subject, commit or subject.branch)
     allowed = None if growth is None else growth / 100.0
     made = set_budget(app.settings, chosen, pattern(bench), allowed, app.say)
-    said = f"{FILE}: {plural(len(made.rows), 'row')}, those that were renewed are of {chosen.short}"
+    said = f"{BUDGETS}: {plural(len(made.rows), 'row')}, those that were renewed are of {chosen.short}"
     app.emit("budget", {"commit": chosen.hash, **to_plain(made)}, said)
 
 

@@ -24,7 +24,7 @@ from nbbench.record.side_files import ledger_path, read_ledgers
 from nbbench.words import Say
 from nbbench.work.work_budget import BudgetRow, WorkBudget, exact_figures, made_budget
 
-FILE = "budgets.json"
+BUDGETS = "budgets.json"
 _SCHEMA = "nbbench.budgets/1"
 
 
@@ -68,7 +68,9 @@ def read_budget(settings: Settings) -> WorkBudget:
     """The project's budget. Raises UsageError where there is none, or where it is none that can be read."""
     path = budget_file(settings)
     if not path.exists():
-        raise UsageError(f"there is no {FILE}", hint="`nbbench budget set` makes it of a commit's exact work")
+        raise UsageError(
+            f"there is no {BUDGETS}", hint="`nbbench budget set` makes it of a commit's exact work"
+        )
     try:
         plain = load_object(read_bytes(path), path)
         if plain.pop("schema", None) != _SCHEMA:
@@ -76,7 +78,7 @@ def read_budget(settings: Settings) -> WorkBudget:
         return noun_of(WorkBudget, plain)
     except (BadFileError, ValueError) as error:
         hint = "`nbbench budget set` makes it anew"
-        raise UsageError(f"{FILE} cannot be read: {error}", hint=hint) from error
+        raise UsageError(f"{BUDGETS} cannot be read: {error}", hint=hint) from error
 
 
 def comparable_budget(settings: Settings) -> WorkBudget:
@@ -96,7 +98,7 @@ def comparable_budget(settings: Settings) -> WorkBudget:
 
 def budget_file(settings: Settings) -> Path:
     """Where the budget lies: in the project's root, to be committed."""
-    return settings.root / FILE
+    return settings.root / BUDGETS
 
 
 def _same_versions(budget: WorkBudget) -> bool:

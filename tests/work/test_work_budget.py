@@ -12,7 +12,7 @@ from nbbench.config import load_settings
 from nbbench.errors import UsageError
 from nbbench.ledger import Ledger
 from nbbench.record.atomic import write_text
-from nbbench.work.budget_file import FILE, read_budget
+from nbbench.work.budget_file import BUDGETS, read_budget
 from nbbench.work.work_budget import BudgetRow, check_budget, made_budget
 
 WORKLOAD = "bandwidth-512-float32"
@@ -70,6 +70,6 @@ def test_a_figure_that_is_gone_is_missing_and_not_held() -> None:
 )
 def test_a_file_that_is_none_is_refused_with_a_hint(text: str, tmp_path: Path) -> None:
     write_text(tmp_path / "asv.conf.json", '{"project": "p", "branches": ["main"]}')
-    write_text(tmp_path / FILE, text)
+    write_text(tmp_path / BUDGETS, text)
     with pytest.raises(UsageError, match=r"budgets\.json cannot be read"):
         read_budget(load_settings(tmp_path, environ={}))
