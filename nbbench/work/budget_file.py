@@ -4,6 +4,7 @@ against another."""
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -75,7 +76,10 @@ def read_budget(settings: Settings) -> WorkBudget:
         plain = load_object(read_bytes(path), path)
         if plain.pop("schema", None) != _SCHEMA:
             raise ValueError(f"its schema is not {_SCHEMA}")
-        return noun_of(WorkBudget, plain)
+        budget = noun_of(WorkBudget, plain)
+        if not all(0.0 <= row.value <= row.most < math.inf for row in budget.rows):
+            raise ValueError("a row's value or most is no usable number")
+        return budget
     except (BadFileError, ValueError) as error:
         hint = "`nbbench budget set` makes it anew"
         raise UsageError(f"{BUDGETS} cannot be read: {error}", hint=hint) from error

@@ -24,6 +24,10 @@ def counted(ops: int, counts: tuple[tuple[str, float], ...]) -> Ledger:
 
 BASE = {WORKLOAD: counted(1000, (("track_host_steps_warm_run", 5000.0), ("track_mapped_bytes", 9.0)))}
 ROWS = made_budget(BASE, None)
+BUDGET = (
+    '{"schema": "nbbench.budgets/1", "torch": "2", "python": "3", "rows": '
+    '[{"workload": "w", "metric": "m", "unit": "u", "value": VALUE, "most": 2}]}'
+)
 
 
 def row(metric: str) -> BudgetRow:
@@ -31,11 +35,24 @@ def row(metric: str) -> BudgetRow:
 
 
 def test_a_row_for_each_exact_figure_with_what_the_gate_lets_pass() -> None:
-    assert row("track_operations").growth == pytest.approx(0.1052)
-    assert row("track_bytes_per_pixel").growth == pytest.approx(0.0101)
+    assert row("track_operations").most == pytest.approx(1105.2, abs=0.1)
+    assert row("track_bytes_per_pixel").most == pytest.approx(101.005, abs=0.01)
     assert row("track_host_steps_warm_run").value == 5000.0
     assert "track_mapped_bytes" not in {one.metric for one in ROWS}  # the allocator's, not the program's
-    assert {one.growth for one in made_budget(BASE, 0.02)} == {0.02}
+    assert all(one.most == one.value * 1.02 for one in made_budget(BASE, 0.02))
+
+
+def test_no_growth_means_none() -> None:
+    counts = (("track_host_steps_warm_run", 5001.0),)
+    found = check_budget(made_budget(BASE, 0.0), {WORKLOAD: counted(1000, counts)})
+    assert [one.metric for one, _ in found.over] == ["track_host_steps_warm_run"]
+
+
+@pytest.mark.parametrize(("steps", "over"), [(99.0, 0), (100.0, 1)])
+def test_few_steps_more_than_none_are_what_the_gate_lets_pass(steps: float, over: int) -> None:
+    rows = made_budget({WORKLOAD: counted(1, (("track_host_steps_warm_run", 0.0),))}, None)
+    now = {WORKLOAD: counted(1, (("track_host_steps_warm_run", steps),))}
+    assert len(check_budget(rows, now).over) == over
 
 
 def test_what_failed_has_no_row() -> None:
@@ -66,7 +83,17 @@ def test_a_figure_that_is_gone_is_missing_and_not_held() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"schema": "x"}', '{"schema": "nbbench.budgets/1", "rows": [1]}']
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"schema": "x"}',
+        '{"schema": "nbbench.budgets/1", "rows": [1]}',
+        BUDGET.replace("VALUE", "NaN"),
+        BUDGET.replace("VALUE", "-1"),
+        BUDGET.replace("VALUE", "3"),
+    ],
 )
 def test_a_file_that_is_none_is_refused_with_a_hint(text: str, tmp_path: Path) -> None:
     write_text(tmp_path / "asv.conf.json", '{"project": "p", "branches": ["main"]}')
