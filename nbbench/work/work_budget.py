@@ -58,7 +58,7 @@ def exact_figures(ledgers: Mapping[str, Ledger]) -> dict[tuple[str, str], tuple[
 
 
 def made_budget(ledgers: Mapping[str, Ledger], growth: float | None) -> tuple[BudgetRow, ...]:
-    """A row for each exact figure, that may grow by `growth` (0.01: one per cent), else as the gate allows."""
+    """A row for each exact figure, that may grow by `growth` (0.01: one per cent), else as the gate lets."""
     return tuple(
         BudgetRow(workload, metric, unit, value, _most(unit, value, growth))
         for (workload, metric), (unit, value) in sorted(exact_figures(ledgers).items())
