@@ -285,7 +285,8 @@ def work_tree_commit(subject: Subject) -> Commit:
         objects = {"GIT_OBJECT_DIRECTORY": str(_own_objects(subject))}
         whole, measured = ({"GIT_INDEX_FILE": f"{folder}/{name}"} | objects for name in ("index", "measured"))
         with contextlib.suppress(FileNotFoundError):  # nothing was ever added
-            shutil.copyfile(own / "index", f"{folder}/index")
+            # with its time: git reads again what was written in the moment of the index or later
+            shutil.copy2(own / "index", f"{folder}/index")
         git(top, ["add", "--all", *path], environment=whole)
         listed = git(top, ["ls-files", "--stage", "-z", *path], environment=whole)
         git(top, ["update-index", "-z", "--index-info"], stdin=listed, environment=measured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,24 @@ def test_files_of_every_kind(registered, source: Path) -> None:
 
 def run_in_clone(source: Path, name: str) -> None:
     git(source, ["cat-file", "-e", name])
+
+
+def test_a_file_written_in_the_moment_of_the_index(registered, source: Path) -> None:
+    """Its size and times are those that the index holds: only the index's own time says that it may differ.
+
+    git compares whole seconds on most machines, so the moment is one that is long past.
+    """
+    run(source, "config", "core.trustctime", "false")
+    path, index = source / PACKAGE / "new.py", source / ".git" / "index"
+    moment = path.parent.stat().st_mtime_ns - 60 * 10**9
+    for text in ("a = 1\n", "a = 2\n"):
+        path.write_text(text)
+        os.utime(path, ns=(moment, moment))
+        if text == "a = 1\n":
+            run(source, "add", str(path))
+    os.utime(index, ns=(moment, moment))
+    shown = git(open_subject(registered).git_dir, ["show", f"{made(registered).hash}:{PACKAGE}/new.py"])
+    assert shown == b"a = 2\n"
 
 
 def test_no_program_of_the_repository_runs(registered, source: Path, tmp_path: Path) -> None:
