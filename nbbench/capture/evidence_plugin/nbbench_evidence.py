@@ -211,8 +211,9 @@ def _begin(config: Any) -> None:
 
 
 def _packages() -> dict[str, str]:
-    """What is installed now, by name: it is compared before and after."""
-    return {str(found.metadata["Name"]): str(found.version) for found in importlib.metadata.distributions()}
+    """What is installed now, by name: it is compared before and after. A folder without a name is none."""
+    named = ((found.metadata["Name"], found.version) for found in importlib.metadata.distributions())
+    return {str(name): str(version) for name, version in named if name}
 
 
 @_harmless
