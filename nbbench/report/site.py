@@ -146,6 +146,7 @@ class Site:
             "state": events.state_text(flag, self.facts.generated_at),
             "open": events.is_open(flag, self.facts.generated_at),
             "line": events.paying_line(event),
+            "benchmark": events.paying_benchmark(event),
             "plan": flag.plan,
             "series": len({change.key for change in event.changes}),
         }

@@ -35,12 +35,13 @@ nb.views.noise = async () => {
 // The reference kernels over the time at which they ran: they never change, so only the machine moves them.
 const kernelsOf = ([machine, rows]) => {
   const data = nb.programs.map((name, i) => ({
-    name, x: rows.map((row) => new Date(1000 * row[0])), y: rows.map((row) => row[i + 1]), mode: "markers", hoverinfo: "text",
+    name, x: rows.map((row) => new Date(1000 * row[0]).toISOString().slice(0, 19)), y: rows.map((row) => row[i + 1]), mode: "markers", hoverinfo: "text",
     text: rows.map((row) => `${new Date(1000 * row[0]).toISOString().slice(0, 16)} ${nb.value(row[i + 1], "seconds")}`),
-    marker: { color: nb.palette[i], symbol: ["circle", "x"][i], size: 5 },
+    marker: { color: nb.palette[i], size: 5 },
   }));
-  const layout = { yaxis: { type: "log", ticksuffix: "s", tickformat: "~s" }, legend: { orientation: "h" }, showlegend: true };
+  const layout = { xaxis: { type: "date" }, yaxis: nb.axis(rows.flatMap((row) => row.slice(1)).filter((v) => v > 0), "seconds", true) };
   return nb.el("figure", {}, nb.el("h2", {}, `Reference kernels on ${machine}`), nb.el("figcaption", {}, "Fixed programs, timed beside the benchmarks: they never change, so only the machine moves them."),
+    nb.el("ul", { class: "legend" }, nb.programs.map((name, i) => nb.el("li", {}, nb.swatch(nb.palette[i]), name))),
     nb.chart(`reference kernels on ${machine}`, () => ({ data, layout }), { height: 300 }));
 };
 
