@@ -56,7 +56,7 @@ const figuresAt = (place, curves) => {
     return [[nb.a(nb.link("branch", [], { w: one.workload, base: nb.commit(place).hash }), one.workload), one.kind, one.phase, nb.value(one.v[i], one.unit), nb.toned(one.v[start], one.v[i], one.lower), one.lower == null ? "" : nb.toned(one.v[best], one.v[i], one.lower), one.s[i] === 3 ? "disturbed" : "", one.machine]];
   });
   if (!here.length) return null;
-  return [nb.el("h2", {}, "Phases"), nb.table(["workload", "what", "phase", "value", "against start", "against best", "", "machine"], here, { right: [3, 4, 5], most: 30, label: "Phases" })];
+  return [nb.el("h2", {}, "Phases"), nb.table(["workload", "what", "phase", "value", "against start", "against best", "remark", "machine"], here, { right: [3, 4, 5], most: 30, label: "Phases" })];
 };
 
 // The machine's copy ceiling as it was measured last; null where none is on record.
@@ -87,7 +87,7 @@ const roofline = async (doc, curves, place) => {
 nb.commitList = () => {
   const counts = new Map();
   nb.start.events.forEach((one) => one.hi >= 0 && counts.set(one.hi, [...(counts.get(one.hi) ?? []), one]));
-  const rows = nb.start.commits.map((_, place) => nb.commit(place)).reverse().map((one) => [nb.commitLink(one.place), one.date.slice(0, 10), String(one.position || ""), (counts.get(one.place) ?? []).map((event) => [nb.a(nb.link("event", [event.id]), event.change), " "]).flat(), one.subject]);
+  const rows = nb.start.commits.map((_, place) => nb.commit(place)).reverse().map((one) => [nb.commitLink(one.place), one.date.slice(0, 10), String(one.position || ""), (counts.get(one.place) ?? []).map((event) => nb.a(nb.link("event", [event.id]), event.change)), one.subject]);
   const holder = nb.el("div"), fill = (text) => holder.replaceChildren(nb.table(["commit", "date", "#", "events", "title"], rows.filter((row) => row.some((cell) => (cell.textContent ?? String(cell)).toLowerCase().includes(text))), { right: [2], most: 60, label: "Commits" }));
   fill("");
   return [nb.el("h1", {}, "Commits"), nb.el("div", { class: "controls" }, nb.el("input", { type: "search", id: "filter", placeholder: "hash, date or title", "aria-label": "Filter commits", on: { input: (e) => fill(e.target.value.toLowerCase()) } })), holder];
@@ -112,7 +112,7 @@ nb.views.compare = async ([first, second], query) => {
     nb.el("h2", {}, "Line by line"),
     name ? nb.costChange(base, head, name) : nb.el("p", { class: "note" }, "No ledger of these commits is on record."),
     nb.el("h2", {}, "What a user waits for, and the rest"),
-    rows.length ? nb.table(["workload", "what", "phase", one.short, other.short, "change", "", "machine"], rows, { right: [3, 4, 5], most: 40, label: "Figures of both" }) : nb.el("p", { class: "note" }, "Nothing was measured at both."),
+    rows.length ? nb.table(["workload", "what", "phase", one.short, other.short, "change", "remark", "machine"], rows, { right: [3, 4, 5], most: 40, label: "Figures of both" }) : nb.el("p", { class: "note" }, "Nothing was measured at both."),
     nb.command(`nbbench explain ${one.short} ${other.short}`), nb.command(`nbbench gate ${one.short} ${other.short}`),
   ];
 };
