@@ -8,7 +8,7 @@ nb.eventTable = (events, label, most = 40) =>
     events.map((one) => [
       nb.a(nb.link("event", [one.id]), nb.code(one.id)),
       nb.el("span", { class: one.direction === "regression" ? "worse" : one.direction === "improvement" ? "better" : "" }, one.change),
-      one.cause, one.line || one.benchmark, one.date, stateOf(one), one.hi < 0 ? one.subject : nb.titleLink(one.hi),
+      one.cause, one.where, one.date, stateOf(one), one.hi < 0 ? one.subject : nb.titleLink(one.hi),
     ]),
     { codes: [3], most, label },
   );
