@@ -15,7 +15,7 @@ from nbbench.workloads import workload_of
 KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio")
 """What is shown of a workload, by what a user waits for."""
 _START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
-_MOST_FIGURES = 120_000  # some 700 kB; another project's thousands of series have a view of their own
+_MOST_FIGURES = 60_000  # some 400 kB; another project's thousands of series have a view of their own
 _FOLDED = 24
 
 
@@ -38,6 +38,8 @@ class BranchCurves:
             return
         lower = None if metric.better in (Better.UNKNOWN, Better.NEITHER) else metric.better is Better.LOWER
         about = {"workload": workload, "kind": kind, "phase": metric.phase, "machine": machine}
+        if metric.role is Role.DERIVED and workload != key.label:  # of what to what, its benchmark tells
+            about["benchmark"] = key.benchmark
         self._found[name] = {
             **about,
             "series": number,

@@ -11,7 +11,7 @@ nb.views.event = async ([id]) => {
   return [
     nb.el("p", { class: "eyebrow" }, nb.code(one.id)),
     nb.el("h1", { class: one.direction === "regression" ? "worse" : one.direction === "improvement" ? "better" : "" }, more.sentence),
-    nb.el("p", {}, nb.commitLink(one.hi), " ", one.subject, one.hi >= 0 && nb.onWeb(nb.commit(one.hi))),
+    nb.el("p", {}, nb.commitLink(one.hi), " ", one.subject || nb.commit(one.hi).subject, one.hi >= 0 && nb.onWeb(nb.commit(one.hi))),
     nb.el("p", { class: "note" }, facts, more.recovered >= 0 && [" · recovered by ", nb.commitLink(more.recovered)]),
     nb.steps(number),
     nb.el("h2", {}, `Why: ${one.cause}`),
@@ -32,7 +32,7 @@ nb.views.event = async ([id]) => {
 // Links to the events before and after it in the list.
 nb.steps = (number) => {
   const [before, after] = [nb.start.events[number - 1], nb.start.events[number + 1]];
-  return nb.el("p", { class: "steps" }, before && nb.el("a", { href: nb.link("event", [before.id]), rel: "prev" }, `← ${before.change}`), " ", after && nb.el("a", { href: nb.link("event", [after.id]), rel: "next" }, `${after.change} →`));
+  return nb.el("p", { class: "steps" }, before && nb.el("a", { href: nb.link("event", [before.id]), rel: "prev" }, `← event before: ${before.change}`), after && nb.el("a", { href: nb.link("event", [after.id]), rel: "next" }, `event after: ${after.change} →`));
 };
 
 const workBeside = async (one, base, workloads) => {
