@@ -26,7 +26,7 @@ from . import acceptance, subject
 from .recording import agreement
 from .workloads import C_SIZES
 
-REPEAT = 3
+REPEAT = 9
 CORRELATION, SUM_RATIO = 0.999, 5e-3  # the project's own guards on images
 
 

@@ -57,7 +57,6 @@ COMMANDS: dict[str, str] = {
     "capture": "Run a command under guard and keep it as an evidence folder.",
     "bisect": "Find the commit that made a series slower.",
     "export": "Write a run as an evidence folder in the STAMP layout.",
-    "compare-evidence": "Show two evidence folders side by side.",
     "plan": "Show a plan item's criteria with the newest measured values.",
     "publish": "Write the site: it opens from disk, without a network.",
     "view": "Look at any project's asv results: import, detect, write the site.",

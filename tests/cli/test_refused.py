@@ -84,7 +84,6 @@ def test_a_registered_subject_that_lost_its_branch_is_not_called_missing(
         ("bisect", "a", "b", "--series", "("),
         ("roofline", "--bench", "("),
         ("run", "--bench", "("),
-        ("run", "--adaptive", "--bench", "("),
     ],
     ids=lambda words: " ".join(words),
 )

@@ -29,7 +29,7 @@ STEPS = {
 }
 programs = st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6)
 sides = st.integers(min_value=2, max_value=24)
-examples = settings(derandomize=True, deadline=None, max_examples=60)
+examples = settings(derandomize=True, deadline=None, max_examples=20)
 
 
 def frame(rows, columns, dtype=torch.float32):
