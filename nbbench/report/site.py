@@ -116,7 +116,7 @@ class Site:
         stamp = minute(facts.generated_at) if facts.generated_at else ""
         eyebrow = " · ".join(filter(None, (facts.title, facts.source, stamp)))
         title = f"{self._headline} {facts.title}"
-        return as_html(blocks, title=title, eyebrow=eyebrow, template="site.html.j2")
+        return as_html(blocks, title=title, eyebrow=eyebrow)
 
     def _start(self, trees: Mapping[str, int]) -> dict[str, Any]:
         facts = self.facts
