@@ -283,6 +283,16 @@ def paying_line(event: Event) -> str:
     return f"{PurePosixPath(first['where']).name} {first['function']}".strip()
 
 
+def paying_benchmark(event: Event) -> str:
+    """The series behind the headline and what it was before and after, for an event that no line explains."""
+    time, work = headline_changes(event)
+    change = next((c for c in event.changes if c.fails), None) or time or work or largest(_own(event))
+    if change is None:
+        return ""
+    before, after = (units.format_value(value, change.unit) for value in (change.before, change.after))
+    return f"{change.key.label} {before} → {'fails' if change.fails else after}"
+
+
 def _table(flags: Sequence[Flag], now: datetime | None) -> Table:
     """A row for each flag, improvements folded away."""
     headers = ("event", "commit", "date", "change", "cause", "line", "plan", "state", "series", "subject")

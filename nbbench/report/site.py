@@ -20,11 +20,13 @@ from nbbench.history.telemetry import Canaries, Disturbed
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Event, EvidenceRecord, Flag, NotJudged, Series, to_plain
+from nbbench.plan.plan import CriterionState
 from nbbench.report import events
-from nbbench.report.blocks import Block, Title
+from nbbench.report.blocks import Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.html import as_html
 from nbbench.report.not_judged import folded, not_judged_counts, plain_not_judged
+from nbbench.report.plan import plan_rows
 from nbbench.report.site_branch import standing_table
 from nbbench.report.site_noise import kernel_times, noise_document
 from nbbench.report.site_series import SeriesIndex
@@ -40,9 +42,9 @@ class SiteFacts:
 
     `flags` hold every event, those that are no regression in the state "detected"; `commits` in the order of
     the branch; `ledgers` by tree and workload, of one torch; `trees` the commits whose source is known (None:
-    all). `plan` is the report of the plan item as blocks, `folders` are evidence folders with their relative
-    addresses. `release` is the last release's name and commit, `commit_address` that of a commit on the web,
-    without its hash; both may be empty. `asv` says that asv's own pages lie beside it.
+    all). `plan` says how the plan item stands, beside its criteria; `folders` are evidence folders with their
+    relative addresses. `release` is the last release's name and commit, `commit_address` that of a commit on
+    the web, without its hash; both may be empty. `asv` says that asv's own pages lie beside it.
     """
 
     title: str = "Performance record"
@@ -59,7 +61,7 @@ class SiteFacts:
     disturbed: Disturbed = frozenset()
     canaries: Canaries = field(default_factory=lambda: Canaries({}, {}))
     calibrations: Mapping[str, Mapping[str, SeriesNoise]] = field(default_factory=dict)
-    plan: Sequence[Block] = ()
+    plan: tuple[str, Sequence[CriterionState]] = ("", ())
     folders: Sequence[tuple[Folder, str]] = ()
     release: tuple[str, str] = ("", "")
     commit_address: str = ""
@@ -90,7 +92,7 @@ class Site:
             yield f"commit/{number}", commit_document(ledgers)
         noise = {"machines": noise_document(index.scatter, index.results), "calibrations": facts.calibrations}
         yield "noise", noise | {"kernels": kernel_times(facts.canaries)}
-        yield "plan", blocks_document(facts.plan)
+        yield "plan", self._plan(*facts.plan)
         yield "evidence", [to_plain(folder) | {"address": address} for folder, address in facts.folders]
         yield "start", self._start({tree: number for number, tree in enumerate(trees)})
 
@@ -146,6 +148,7 @@ class Site:
             "state": events.state_text(flag, self.facts.generated_at),
             "open": events.is_open(flag, self.facts.generated_at),
             "line": events.paying_line(event),
+            "benchmark": events.paying_benchmark(event),
             "plan": flag.plan,
             "series": len({change.key for change in event.changes}),
         }
@@ -165,6 +168,14 @@ class Site:
             "history": [to_plain(one) for one in flag.decisions],
             "changes": [self._change(change) for change in changes],
         }
+
+    def _plan(self, said: str, states: Sequence[CriterionState]) -> dict[str, Any]:
+        """How the plan stands; a row a criterion, and the series that it rests on."""
+        now, series = self.facts.generated_at, []
+        for state in states:
+            machine = state.found.machine if state.found else ""
+            series.append(self._index.named(state.criterion.series, machine))
+        return {"said": said, "rows": plan_rows(states, now) if now else [], "series": series}
 
     def _change(self, change: ChangePoint) -> tuple[Any, ...]:
         exact = change_metric(change).exact
@@ -227,16 +238,6 @@ def _workload(one: Ledger, places: dict[tuple[str, int, str], int], words: dict[
         for line in one.lines
     ]
     return {**to_plain(replace(one, lines=(), image_blocks=())), "lines": lines}
-
-
-def blocks_document(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """Blocks of a report, each with the name of its kind."""
-    return [
-        {"kind": "Text", "text": block}
-        if isinstance(block, str)
-        else {"kind": type(block).__name__, **to_plain(block)}
-        for block in blocks
-    ]
 
 
 def as_script(name: str, payload: Any) -> str:

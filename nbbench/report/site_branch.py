@@ -38,6 +38,8 @@ class BranchCurves:
             return
         lower = None if metric.better in (Better.UNKNOWN, Better.NEITHER) else metric.better is Better.LOWER
         about = {"workload": workload, "kind": kind, "phase": metric.phase, "machine": machine}
+        if metric.role is Role.DERIVED and workload != key.label:  # of what to what, its benchmark tells
+            about["benchmark"] = key.benchmark
         self._found[name] = {
             **about,
             "series": number,

@@ -9,9 +9,11 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import PROGRAMS, is_left_out
 from nbbench.metrics import Metric, Role, metric_of
 from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
+from nbbench.plan.benchmarks import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
 from nbbench.stats.noise import MAD_TO_SIGMA
@@ -53,6 +55,16 @@ class SeriesIndex:
     def number(self, key: SeriesKey) -> int:
         """The row of a series; -1 where it has none."""
         return self._numbers.get(key, -1)
+
+    def named(self, texts: Iterable[str], machine: str) -> list[int]:
+        """The rows of series that a plan names, of one machine ("": of all); exact work belongs to each."""
+        names = set(map(series_name, texts))
+        return [
+            number
+            for key, number in self._numbers.items()
+            if machine in ("", key.machine) or key.machine == ANY_MACHINE
+            if (key.benchmark, tuple(value for _, value in key.params)) in names
+        ]
 
     def document(self) -> dict[str, Any]:
         """The index: `words`, and a row a series: benchmark, parameters, machine, environment, unit, role,

@@ -31,6 +31,7 @@ EVENT = "E-12ab34cd"
 AXE = Path(__file__).parents[2] / ".nbbench" / "axe-core" / "axe.min.js"  # .ci/run puts it there
 FOUND = """axe.run({exclude: [".plot > *"]}, {runOnly: %s, preload: false}).then((found) =>
     found.violations.map(({help, nodes}) => `${help}: ${nodes.map(({html}) => html)}`))"""
+UPCAST = site_samples.UPCAST
 HASHES = [commit.hash[:12] for commit in samples.COMMITS]
 
 
@@ -39,7 +40,9 @@ def html(tmp_path_factory):
     """The site as `asv publish` leaves it: asv's own pages beside it."""
     folder = tmp_path_factory.mktemp("published") / "html"
     shutil.copytree(Path(asv.__file__).parent / "www", folder)
-    put_site(folder, site_samples.site(asv=True), site_samples.every_series())
+    release = "v1.0", samples.COMMITS[9].hash
+    made = site_samples.site(asv=True, release=release, commit_address="https://example.org/commit/")
+    put_site(folder, made, site_samples.every_series())
     link_from_index(folder / "asv.html", "index.html")
     land_from_error(folder / "error.html", "index.html")
     return folder
@@ -88,6 +91,27 @@ def test_every_view_by_click(page):
     assert "Cause: dtype" in said(page)
 
 
+def test_the_overview_compares_with_the_last_release_or_a_chosen_commit(page):
+    page.open(f"{page.address}#/overview")
+    row = "[...document.querySelectorAll('tr')].find((one) => /tensor work/.test(one.innerText)).innerText"
+    assert "against v1.0" in said(page)
+    assert page.run(row).startswith(f"{site_samples.WORKLOAD}\ttensor work")
+    assert page.run(row).count("2.16×") == 3  # against start, best and v1.0
+    page.run("nb.go({against: nb.commit(15).hash})")
+    page.until(f"document.getElementById('app').innerText.includes('against {samples.COMMITS[15].short}')")
+    assert page.run(row).count("2.16×") == 2 and "\t0 %" in page.run(row)
+
+
+def test_commits_lead_to_the_web_and_events_without_a_line_name_their_benchmark(page):
+    for view in (f"commit/{HASHES[UPCAST]}", f"event/{EVENT}"):
+        page.open(f"{page.address}#/{view}")
+        link = "document.querySelector('#app a[href^=https]')"
+        assert page.run(f"{link}.href") == f"https://example.org/commit/{HASHES[UPCAST]}"
+        assert page.run(f"{link}.rel") == "noreferrer"
+    page.open(f"{page.address}#/overview")
+    assert "time_run(size=2048, dtype='float64') 640 ms → 1.76 s" in said(page)
+
+
 def test_an_event_tells_why_and_what_to_type(page):
     page.open(f"{page.address}#/event/{EVENT}")
     text = said(page)
@@ -125,7 +149,7 @@ def test_two_clicks_on_the_branch_compare_two_commits(page):
         page.until(f"location.hash !== {old!r}")
         page.until("document.getElementById('app').dataset.shown === location.hash")
     assert page.run("location.hash").startswith(f"#/compare/{HASHES[3]}/{HASHES[20]}")
-    assert "164.0 B/pixel" in said(page) and "sincg" in said(page)
+    assert "164 B/pixel" in said(page) and "sincg" in said(page)
     drawn(page)
 
 
@@ -135,6 +159,31 @@ def test_a_commit_shows_where_its_bytes_go(page):
     assert "<script>" in said(page) and "float64" in said(page)
     page.click("#app a[rel=next]")
     page.until(f"location.hash.includes('{HASHES[20]}')")
+
+
+def test_the_plan_has_verdicts_their_history_and_their_evidence(page):
+    page.open(f"{page.address}#/plan")
+    for words in (
+        "1 of 1 criterion met",
+        site_samples.SCRIPT,
+        "meets",
+        "0.64",
+        "tests ≤ 1",
+        "2 h ago, runner",
+    ):
+        assert words in said(page)
+    folder = "../reports/x/20251015T113531Z/summary.md"
+    assert page.run("document.querySelector('#app a[href$=\"summary.md\"]').getAttribute('href')") == folder
+    page.click("#app a[href^='#/series']")
+    drawn(page)
+    assert "time_run(size=2048, dtype='float64')" in page.run("document.querySelector('h1').textContent")
+
+
+def test_noise_has_the_reference_kernels_by_the_time_at_which_they_ran(page):
+    page.open(f"{page.address}#/noise")
+    page.until("document.querySelectorAll('.plot .points path').length === 80")
+    assert page.run("document.querySelector('.plot .xtick text').textContent").count(":") == 1
+    assert page.run("document.querySelector('.plot .ytick text').textContent").endswith(" ms")
 
 
 def test_keys(page):
@@ -276,7 +325,7 @@ def test_the_site_of_a_large_record_stays_small(page, tmp_path):
     assert sum(path.stat().st_size for path in loaded) < 6e6
     page.requested.clear()
     page.open(f"{(tmp_path / 'index.html').as_uri()}#/series?q=time_3")
-    assert "843 of 8424 series" in said(page)
+    assert "843 of 8,424 series" in said(page)
     page.click("#found a")
     drawn(page)
     page.requested.clear()

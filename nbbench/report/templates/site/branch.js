@@ -28,7 +28,7 @@ nb.views.branch = async (parts, query) => {
     if (!some.length) return [];
     const shown = some.map((one, i) => nb.curve(one, [one.phase, one.machine].filter(Boolean).join(", "), i));
     const keys = shown.map((one) => nb.el("li", {}, nb.swatch(one.colour), nb.a(nb.link("series", [], { row: one.series }), one.name)));
-    return [nb.el("figure", {}, nb.el("figcaption", {}, `${kind} of ${chosen}`, nb.el("ul", { class: "legend" }, keys)), nb.history(shown, { by, scale, span, point: pick }))];
+    return [nb.el("figure", {}, nb.el("figcaption", {}, `${kind} of ${chosen}${some[0].benchmark ? ` (${some[0].benchmark})` : ""}`, nb.el("ul", { class: "legend" }, keys)), nb.history(shown, { by, scale, span, point: pick }))];
   });
   return [
     nb.el("h1", {}, `Branch: ${chosen}`),

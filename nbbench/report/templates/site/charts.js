@@ -44,12 +44,12 @@ const seen = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
-// A chart: `build(range)` gives traces and layout for a visible range of the first axis (null: all of it).
+// A chart: `build(range, width)` gives traces and layout for a visible range of the first axis (null: all of it).
 nb.chart = (label, build, { height = 260, still = false, on = {} } = {}) => {
   const div = nb.el("div", { class: "plot", role: "img", "aria-label": label });
   div.style.height = `${height}px`;
   const made = (range) => {
-    const { data, layout } = build(range);
+    const { data, layout } = build(range, div.clientWidth);
     return [dressed(data), look({ height, ...layout })];
   };
   let range = null;
@@ -142,15 +142,15 @@ const traces = (curve, { by, range }) => {
 };
 
 // Bands of events (the commits in which each lies), with what changed as a label that can be clicked.
-const bands = (curves, { by, focus, span }) => {
+const bands = (curves, { by, focus, span, width }) => {
   const found = new Map();
   for (const curve of curves)
     for (const [event, lo, hi, , , words, way] of curve.ev ?? []) if (lo >= 0 && hi >= 0) found.set(event, { event, lo, hi, words, way });
   const some = [...found.values()].sort((a, b) => a.hi - b.hi);
   const along = (at) => (by === "date" ? Date.parse(nb.commit(at).date.replace(" ", "T")) : at);
-  const apart = (along(span[1]) - along(span[0])) / (innerWidth < 700 ? 4 : 12);
-  let last = -Infinity;
-  const labelled = some.filter((one) => (one.event === focus || along(one.hi) - last >= apart) && ((last = along(one.hi)), true));
+  const apart = ((along(span[1]) - along(span[0])) * 75) / width, labelled = [];
+  for (const one of [...some.filter((one) => one.event === focus), ...some])
+    if (labelled.every((other) => Math.abs(along(one.hi) - along(other.hi)) >= apart)) labelled.push(one);
   const tone = ({ way }) => (way > 0 ? "--worse" : way < 0 ? "--better" : "--line");
   const half = by === "date" ? 0 : 0.4;
   const ends = ({ lo, hi }) => [lo, hi].map((at, i) => (half ? at + (i ? half : -half) : place(at, by)));
@@ -161,14 +161,15 @@ const bands = (curves, { by, focus, span }) => {
     })),
     annotations: labelled.map((one) => ({
       x: place(one.hi, by), y: 1, yref: "paper", yanchor: "bottom", showarrow: false, captureevents: true,
-      name: String(one.event), text: nb.plain(one.words), font: { color: tone(one) },
+      xanchor: along(span[1]) - along(one.hi) < apart / 2 ? "right" : "center", name: String(one.event), text: nb.plain(one.words), font: { color: tone(one) },
     })),
   };
 };
 
-const ticks = ([low, high]) => {
+// Dates below the commits of a range.
+nb.ticks = ([low, high], width) => {
   const from = Math.max(0, Math.ceil(low)), to = Math.floor(high);
-  const step = Math.max(1, Math.ceil((to - from) / (innerWidth < 700 ? 3 : 7)));
+  const step = Math.max(1, Math.ceil((to - from) / Math.max(2, Math.floor(width / 150))));
   const places = [];
   for (let at = from; at <= to && at < nb.start.commits.length; at += step) places.push(at);
   return { tickmode: "array", tickvals: places, ticktext: places.map((at) => nb.commit(at).date.slice(0, 10)) };
@@ -180,27 +181,41 @@ nb.span = (curves) => {
   return [Math.min(...ends), Math.max(...ends)];
 };
 
-// Labels of a logarithmic axis of less than three decades, where Plotly's own leave the unit out.
-const logTicks = (least, most, unit) => {
-  if (most > 1000 * least) return {};
-  const binary = /^(bytes|B|B \(.*)$/.test(unit), log = binary ? Math.log2 : Math.log10;
-  const first = Math.floor(log(least)), powers = [...Array(Math.ceil(log(most)) - first + 1).keys()].map((i) => first + i);
-  const values = binary ? powers.map((n) => 2 ** n) : powers.flatMap((n) => [1, 2, 5].map((step) => Number(`${step}e${n}`)));
-  return { tickmode: "array", tickvals: values, ticktext: values.map((v) => nb.plain(nb.value(v, unit))) };
+const extremes = (values) => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+
+// An axis of these values, labelled as figures are written elsewhere; a long unit becomes its title.
+nb.axis = (values, unit, log = false) => {
+  const [least, most] = extremes(values);
+  if (!values.length) return { type: "linear" };
+  const binary = /^(bytes$|B$|B \(|B (held|printed|moved|alive)$)/.test(unit), marks = [];
+  if (log && most > 4 * least) {
+    const root = binary ? Math.log2 : Math.log10, first = Math.floor(root(least)), powers = Math.ceil(root(most)) - first;
+    const steps = binary || powers > 4 ? [1] : [1, 2, 5], each = Math.ceil((powers * steps.length) / 12);
+    for (let n = first; n <= first + powers; n += each) marks.push(...steps.map((step) => (binary ? 2 ** n : Number(`${step}e${n}`))));
+  } else {
+    const scale = binary ? 1024 ** Math.max(0, Math.floor(Math.log2(Math.abs(most) || 1) / 10)) : 1;
+    const rough = (most - least || Math.abs(most) || 1) / scale / 5, power = 10 ** Math.floor(Math.log10(rough));
+    const step = scale * power * [1, 2, 5, 10].find((one) => one * power >= rough);
+    for (let n = 0; n < 8; n++) marks.push((Math.floor(least / step) + n) * step);
+  }
+  const long = unit.length > 12 && unit !== "B (exact)";
+  return {
+    type: log ? "log" : "linear", tickmode: "array", tickvals: marks, ticktext: marks.map((v) => nb.plain(nb.value(v, long ? "" : unit))),
+    ...(long ? { title: { text: nb.plain(unit), font: { size: 11 } } } : {}),
+    ...(most > least || log ? {} : { range: [Math.min(0, 1.5 * least), Math.max(0, 1.5 * most) || 1] }),
+  };
 };
 
 // Curves along the commits, from the first to the last of `span`. `point(place)` is called for a clicked dot; a clicked event opens.
 nb.history = (curves, { by = "commit", scale = "", focus = -1, point = null, height = 260, span = nb.span(curves) } = {}) => {
-  const values = curves.flatMap((one) => one.v.filter((v) => v != null));
-  const least = values.reduce((a, b) => Math.min(a, b), Infinity), most = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  const log = least > 0 && (scale ? scale === "log" : most > 8 * least);
-  const unit = { seconds: "s", bytes: "B", "B (exact)": "B" }[curves[0].unit] ?? ` ${nb.plain(curves[0].unit)}`;
-  const build = (range) => ({
+  const inside = (range) => curves.flatMap((one) => one.v.filter((v, i) => v != null && (!range || by === "date" || (one.at[i] >= range[0] - 1 && one.at[i] <= range[1] + 1))));
+  const [least, most] = extremes(inside(null)), log = least > 0 && (scale ? scale === "log" : most > 8 * least);
+  const build = (range, width) => ({
     data: curves.flatMap((curve) => traces(curve, { by, range })),
     layout: {
-      xaxis: by === "date" ? { type: "date" } : { ...ticks(range ?? span), range: range ?? [span[0] - 1, span[1] + 1] },
-      yaxis: { type: log ? "log" : "linear", tickformat: "~s", ticksuffix: unit, ...(log ? logTicks(least, most, curves[0].unit) : {}) },
-      ...bands(curves, { by, focus, span: range && by !== "date" ? range : span }),
+      xaxis: by === "date" ? { type: "date" } : { ...nb.ticks(range ?? span, width), range: range ?? [span[0] - 1, span[1] + 1] },
+      yaxis: nb.axis(inside(range), curves[0].unit, log),
+      ...bands(curves, { by, focus, span: range && by !== "date" ? range : span, width }),
     },
   });
   const on = {

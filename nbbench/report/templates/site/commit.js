@@ -21,12 +21,12 @@ nb.views.commit = async ([hash], query) => {
   const compare = (other) => other && (location.hash = nb.link("compare", place < nb.placeOf(other) ? [one.hash, other] : [other, one.hash], { w: name }));
   return [
     titled(one),
-    nb.el("p", { class: "steps" }, near(-1, "← before"), " ", near(1, "after →"), place > 0 && [" · ", nb.a(nb.link("compare", [nb.commit(place - 1).hash, one.hash], { w: name }), "compare with the one before")]),
+    nb.el("p", { class: "steps" }, near(-1, "← commit before"), near(1, "commit after →"), place > 0 && nb.a(nb.link("compare", [nb.commit(place - 1).hash, one.hash], { w: name }), "compare with the one before")),
     events.length ? nb.eventTable(events, "Events here") : nb.el("p", { class: "note" }, "No event lies here."),
     nb.el("div", { class: "controls" }, names.length > 0 && nb.select("workload", name, names.map((n) => [n, n]), (w) => nb.go({ w })),
       nb.select("compare with", "", [["", "…"], ...nb.commitOptions()], compare)),
     name ? work(doc, name) : nb.el("p", { class: "note" }, "No ledger of this commit is on record: nbbench ledger records it, with no quiet machine."),
-    figuresAt(place, curves),
+    figuresAt(place, curves, name),
     doc && (await roofline(doc, curves, place)),
   ];
 };
@@ -38,7 +38,7 @@ const work = (doc, name) => {
   const rows = one.bytes_by_dtype.map(([dtype, bytes]) => [dtype, nb.value(bytes, "B"), `${((100 * bytes) / one.bytes).toFixed(1)} %`]);
   return [
     nb.el("h2", {}, `Where the bytes of ${name} go`),
-    nb.el("p", {}, `${(one.bytes / one.pixels).toFixed(1)} B/pixel in ${one.ops} operations. `, one.fused_bytes > 0 && `A perfect fusion would move ${(one.fused_bytes / one.pixels).toFixed(1)} B/pixel: ${Math.round(one.bytes / one.fused_bytes)}× less. `,
+    nb.el("p", {}, `${nb.value(one.bytes / one.pixels, "B/pixel")} in ${nb.value(one.ops, "operations")}. `, one.fused_bytes > 0 && `A perfect fusion would move ${nb.value(one.fused_bytes / one.pixels, "B/pixel")}: ${Math.round(one.bytes / one.fused_bytes)}× less. `,
       `Most bytes alive: ${nb.value(one.peak_live_bytes, "B")}${path ? ` at ${path}:${line} ${func}` : ""}. `, one.varies.length > 0 && "Some lines do not repeat from run to run."),
     nb.cost(doc, name),
     nb.el("h2", {}, "Dtypes"),
@@ -47,21 +47,24 @@ const work = (doc, name) => {
   ];
 };
 
-// What was measured of each workload and phase here.
-const figuresAt = (place, curves) => {
-  const here = curves.flatMap((one) => {
+// What was measured here, the chosen workload first.
+const figuresAt = (place, curves, chosen) => {
+  const rowsOf = (some) => some.flatMap((one) => {
     const i = one.at.indexOf(place);
     if (i < 0 || one.v[i] == null) return [];
-    const { start, best } = nb.standing(one);
-    return [[nb.a(nb.link("branch", [], { w: one.workload, base: nb.commit(place).hash }), one.workload), one.kind, one.phase, nb.value(one.v[i], one.unit), nb.toned(one.v[start], one.v[i], one.lower), one.lower == null ? "" : nb.toned(one.v[best], one.v[i], one.lower), one.s[i] === 3 ? "disturbed" : "", one.machine]];
+    return [[nb.a(nb.link("branch", [], { w: one.workload, base: nb.commit(place).hash }), one.workload), one.kind, one.phase, nb.value(one.v[i], one.unit), ...nb.againstEnds(one, one.v[i]), one.s[i] === 3 ? "disturbed" : "", one.machine]];
   });
-  if (!here.length) return null;
-  return [nb.el("h2", {}, "Phases"), nb.table(["workload", "what", "phase", "value", "against start", "against best", "remark", "machine"], here, { right: [3, 4, 5], most: 30, label: "Phases" })];
+  const table = (rows, label) => nb.table(["workload", "what", "phase", "value", "against start", "against best", "remark", "machine"], rows, { right: [3, 4, 5], most: 30, label });
+  const own = rowsOf(curves.filter((one) => one.workload === chosen)), rest = rowsOf(curves.filter((one) => one.workload !== chosen));
+  return [
+    own.length > 0 && [nb.el("h2", {}, `Phases of ${chosen}`), table(own, `Phases of ${chosen}`)],
+    rest.length > 0 && (own.length ? nb.details(`${rest.length} figures of other workloads`, table(rest, "Other workloads")) : [nb.el("h2", {}, "Figures"), table(rest, "Figures")]),
+  ];
 };
 
-// The machine's copy ceiling as it was measured last; null where none is on record.
-const ceilingAt = async (place) => {
-  const row = (await nb.index()).find((one) => one.role === "machine" && one.unit === "B/s");
+// A machine's copy ceiling as it was measured last before a commit; null where none is on record.
+const ceilingAt = async (machine, place) => {
+  const row = (await nb.index()).find((one) => one.role === "machine" && one.unit === "B/s" && one.machine === machine);
   const one = row && (await nb.series(row)), i = one ? nb.valueAt(one, place) : null;
   return i == null ? null : one.v[i];
 };
@@ -70,18 +73,25 @@ const ceilingAt = async (place) => {
 const roofline = async (doc, curves, place) => {
   const points = curves.filter((one) => one.kind === "time" && one.phase === "warm run").flatMap((one) => {
     const i = one.at.indexOf(place), ledger = doc.workloads[one.workload];
-    return i >= 0 && one.v[i] > 0 && ledger?.ops ? [{ name: one.workload, size: ledger.bytes / ledger.ops, rate: ledger.bytes / one.v[i] }] : [];
+    return i >= 0 && one.v[i] > 0 && ledger?.ops ? [{ name: one.workload, machine: one.machine, size: ledger.bytes / ledger.ops, rate: ledger.bytes / one.v[i] }] : [];
   });
+  const machines = [...new Set(points.map((one) => one.machine))], sizes = points.map((one) => one.size);
   if (!points.length) return null;
-  const words = (one) => nb.plain(`${one.name}: ${nb.value(one.rate, "B/s")}, ${nb.value(one.size, "B")} an operation`);
-  const data = [{ x: points.map((p) => p.size), y: points.map((p) => p.rate), text: points.map((_, i) => String(i + 1)), hovertext: points.map(words), hoverinfo: "text", mode: "markers+text", textposition: "top center", marker: { size: 9, color: "--line" } }];
-  const roof = await ceilingAt(place), ends = [Math.min(...points.map((p) => p.size)) / 2, 2 * Math.max(...points.map((p) => p.size))];
-  if (roof != null) data.push({ x: ends, y: [roof, roof], mode: "lines", line: { color: "--ink", dash: "dash", width: 1.2 }, hoverinfo: "text", text: ends.map(() => `copying memory: ${nb.value(roof, "B/s")}`) });
-  const axis = { type: "log", tickformat: "~s", dtick: 1 };
-  const layout = { xaxis: { ...axis, ticksuffix: "B", title: { text: "bytes that one operation touches" } }, yaxis: { ...axis, ticksuffix: "B/s" } };
-  return [nb.el("h2", {}, "Achieved bandwidth"), nb.chart("achieved bandwidth by workload", () => ({ data, layout }), { height: 320 }),
-    nb.el("ol", { class: "legend" }, points.map((one) => nb.el("li", {}, `${one.name} ${nb.value(one.rate, "B/s")}`))),
-    nb.el("p", { class: "note" }, `${roof == null ? "" : "The dashed line is what copying memory reaches. "}Below about 50 kB an operation, calling operations takes the time, not memory. nbbench roofline measures all of the machine's ceilings.`)];
+  const found = await Promise.all(machines.map(async (machine, i) => {
+    const own = points.filter((one) => one.machine === machine), roof = await ceilingAt(machine, place), color = nb.palette[i];
+    const share = (one) => (roof == null ? "" : `${nb.value((100 * one.rate) / roof, "%")}`);
+    const words = (one) => nb.plain(`${one.name} on ${machine}: ${nb.value(one.rate, "B/s")}, ${nb.value(one.size, "B")} an operation`);
+    const dots = { x: own.map((p) => p.size), y: own.map((p) => p.rate), text: own.map(words), hoverinfo: "text", mode: "markers", marker: { size: 8, color } };
+    const ends = [Math.min(...sizes) / 2, 2 * Math.max(...sizes)];
+    const line = { x: ends, y: [roof, roof], mode: "lines", line: { color, dash: "dash", width: 1.2 }, hoverinfo: "text", text: ends.map(() => nb.plain(`copying memory on ${machine}: ${nb.value(roof, "B/s")}`)) };
+    const rows = own.sort((a, b) => b.size - a.size).map((one) => [one.name, nb.value(one.size, "B"), nb.value(one.rate, "B/s"), share(one), machine]);
+    return { traces: roof == null ? [dots] : [dots, line], rows, key: nb.el("li", {}, nb.swatch(color), roof == null ? machine : `${machine} (copying memory: ${nb.value(roof, "B/s")})`) };
+  }));
+  const layout = { xaxis: { ...nb.axis(sizes, "B", true), title: { text: "bytes that one operation touches" } }, yaxis: nb.axis(points.map((one) => one.rate), "B/s", true) };
+  return [nb.el("h2", {}, "Achieved bandwidth"), nb.el("ul", { class: "legend" }, found.map((one) => one.key)),
+    nb.chart("achieved bandwidth by workload", () => ({ data: found.flatMap((one) => one.traces), layout }), { height: 320 }),
+    nb.details("The same as a table", nb.table(["workload", "an operation touches", "achieved", "of copying", "machine"], found.flatMap((one) => one.rows), { right: [1, 2, 3], label: "Achieved bandwidth" })),
+    nb.el("p", { class: "note" }, "A dashed line is what copying memory reaches. Below about 50 kB an operation, calling operations takes the time, not memory. nbbench roofline measures all of a machine's ceilings.")];
 };
 
 nb.commitList = () => {

@@ -26,25 +26,25 @@ nb.code = (text) => text && nb.el("code", {}, text);
 const lengthOf = (cell) => (cell?.textContent ?? [cell].flat().map((one) => one?.textContent ?? one).join("")).length;
 
 // A table of texts and elements, which `cells` makes of each row when it is shown; columns in `right` are figures.
-// A column without a word is left out. Rows with a `data-row` answer to j and k.
+// A column without a word is left out. On a narrow screen a row becomes a card (so its parts name their roles). Rows with a `data-row` answer to j and k.
 nb.table = (head, rows, { right = [], codes = [], most = 200, label = "", cells = (row) => row } = {}) => {
-  const body = nb.el("tbody"), first = rows.slice(0, most).map(cells);
+  const body = nb.el("tbody", { role: "rowgroup" }), first = rows.slice(0, most).map(cells);
   const empty = head.map((_, i) => first.length > 0 && first.every((row) => row[i] == null || row[i] === ""));
   const add = (some) =>
     some.forEach((row) =>
       body.append(
-        nb.el("tr", { "data-row": row.some((cell) => cell instanceof HTMLAnchorElement) },
+        nb.el("tr", { role: "row", "data-row": row.some((cell) => cell instanceof HTMLAnchorElement) },
           row.map((cell, i) => {
             if (empty[i]) return null;
             const shown = codes.includes(i) && typeof cell === "string" ? nb.code(cell) : cell;
-            return nb.el("td", { class: right.includes(i) ? "num" : lengthOf(cell) < 14 ? "short" : null }, shown ?? "");
+            return nb.el("td", { role: "cell", "data-head": head[i], class: right.includes(i) ? "num" : lengthOf(cell) < 16 ? "short" : null }, shown ?? "");
           }),
         ),
       ),
     );
   add(first);
-  const heads = head.map((name, i) => !empty[i] && nb.el("th", { scope: "col", class: right.includes(i) ? "num" : null }, name));
-  const table = nb.el("table", { "aria-label": label || null }, nb.el("thead", {}, nb.el("tr", {}, heads)), body);
+  const heads = head.map((name, i) => !empty[i] && nb.el("th", { scope: "col", role: "columnheader", class: right.includes(i) ? "num" : null }, name));
+  const table = nb.el("table", { role: "table", "aria-label": label || null }, nb.el("thead", { role: "rowgroup" }, nb.el("tr", { role: "row" }, heads)), body);
   const holder = nb.el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label || head.join(", ") }, table);
   if (rows.length <= most) return holder;
   const more = nb.el("button", { type: "button" }, `Show all ${rows.length}`);
@@ -73,6 +73,8 @@ nb.command = (text) => {
   const shown = nb.el("code", {}, text);
   return nb.el("p", { class: "command" }, shown, button);
 };
+
+nb.count = (n, one, many = `${one}s`) => `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
 
 const number = (x) => {
   if (x === 0) return "0";

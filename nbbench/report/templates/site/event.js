@@ -32,7 +32,7 @@ nb.views.event = async ([id]) => {
 // Links to the events before and after it in the list.
 nb.steps = (number) => {
   const [before, after] = [nb.start.events[number - 1], nb.start.events[number + 1]];
-  return nb.el("p", { class: "steps" }, before && nb.el("a", { href: nb.link("event", [before.id]), rel: "prev" }, `← ${before.change}`), " ", after && nb.el("a", { href: nb.link("event", [after.id]), rel: "next" }, `${after.change} →`));
+  return nb.el("p", { class: "steps" }, before && nb.el("a", { href: nb.link("event", [before.id]), rel: "prev" }, `← event before: ${before.change}`), after && nb.el("a", { href: nb.link("event", [after.id]), rel: "next" }, `event after: ${after.change} →`));
 };
 
 const workBeside = async (one, base, workloads) => {

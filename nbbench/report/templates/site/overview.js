@@ -4,11 +4,11 @@ const stateOf = (one) => one.state || (one.direction === "regression" ? "" : one
 
 nb.eventTable = (events, label, most = 40) =>
   nb.table(
-    ["event", "change", "cause", "line", "date", "state", "commit"],
+    ["event", "change", "cause", "where", "date", "state", "commit"],
     events.map((one) => [
       nb.a(nb.link("event", [one.id]), nb.code(one.id)),
       nb.el("span", { class: one.direction === "regression" ? "worse" : one.direction === "improvement" ? "better" : "" }, one.change),
-      one.cause, one.line, one.date, stateOf(one), one.hi < 0 ? one.subject : nb.titleLink(one.hi),
+      one.cause, one.line || one.benchmark, one.date, stateOf(one), one.hi < 0 ? one.subject : nb.titleLink(one.hi),
     ]),
     { codes: [3], most, label },
   );
@@ -28,15 +28,22 @@ nb.valueAt = (curve, place) => {
   return found;
 };
 
+// A value against the curve's first and best; without words where there is no other value.
+nb.againstEnds = (one, value) => {
+  const { start, best, now } = nb.standing(one);
+  if (start === now) return ["", ""];
+  return [nb.toned(one.v[start], value, one.lower), one.lower == null ? "" : nb.toned(one.v[best], value, one.lower)];
+};
+
 const standingRows = (curves, against) =>
   curves.map((one) => {
-    const { start, best, now } = nb.standing(one), v = one.v;
+    const { start, now } = nb.standing(one), v = one.v;
     const chosen = against >= 0 ? nb.valueAt(one, against) : null;
     return [
       nb.a(nb.link("branch", [], { w: one.workload }), one.workload), one.kind, one.phase, nb.value(v[now], one.unit),
-      nb.toned(v[start], v[now], one.lower), one.lower == null ? "" : nb.toned(v[best], v[now], one.lower),
+      ...nb.againstEnds(one, v[now]),
       ...(against >= 0 ? [chosen == null ? "not measured" : nb.toned(v[chosen], v[now], one.lower)] : []),
-      nb.sparkline(one), one.machine,
+      start === now ? "one value" : nb.sparkline(one), one.machine,
     ];
   });
 
@@ -45,7 +52,8 @@ nb.views.overview = async (parts, query) => {
   const against = asked == null ? tagged : nb.placeOf(asked), shown = asked == null ? release : nb.commit(against).short;
   const open = start.events.filter((one) => one.open);
   const of = (direction) => start.events.filter((one) => one.direction === direction && !one.open);
-  const curves = await nb.curves();
+  const many = (one) => one.v.filter((v) => v != null).length > 1;
+  const curves = [...(await nb.curves())].sort((a, b) => many(b) - many(a));
   const words = (query.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const table = nb.el("div");
   const fill = () => {

@@ -20,11 +20,13 @@ nb.views.series = async (parts, query) => {
     const words = now.q.toLowerCase().split(/\s+/).filter(Boolean);
     const found = rows.filter((one) =>
       words.every((word) => one.text.includes(word)) && (!now.changed || (now.changed === "yes") === one.changes > 0) && facets.every(([name]) => !now[name] || one[name] === now[name]));
-    count.textContent = `${found.length} of ${rows.length} series`;
+    count.textContent = `${found.length} of ${nb.count(rows.length, "series", "series")}`;
+    const told = (name) => new Set(found.map((one) => one[name])).size > 1;
+    const [machines, environments] = [told("machine"), told("env")];
     const cells = (one) => [
       nb.a(nb.hash({ ...now, s: [one.key], row: "" }), nb.code(one.label)),
       nb.el("button", { type: "button", on: { click: () => toggle(one) }, "aria-label": `Lay over: ${one.label}` }, chosen.includes(one) ? "−" : "+"),
-      one.role, one.phase, one.unit, one.machine, one.env, one.changes ? String(one.changes) : "", String(one.points),
+      one.role, one.phase, one.unit, machines ? one.machine : "", environments ? one.env : "", one.changes ? String(one.changes) : "", String(one.points),
     ];
     list.replaceChildren(nb.table(["series", "overlay", "metric", "phase", "unit", "machine", "environment", "changes", "points"], found, { right: [7, 8], most: 60, label: "Series found", cells }));
   };
@@ -53,7 +55,7 @@ nb.seriesFigure = async (chosen, query) => {
   const legend = curves.map((one) => {
     const left = Object.values(one.s).filter((state) => state === 3).length;
     const failed = Object.values(one.s).filter((state) => state === 1).length;
-    const said = [`${one.at.length} points`, left && `${left} disturbed (open circles)`, failed && `${failed} failed (crosses)`].filter(Boolean).join(", ");
+    const said = [nb.count(one.at.length, "point"), left && `${left} disturbed (open circles)`, failed && `${failed} failed (crosses)`].filter(Boolean).join(", ");
     return nb.el("li", {}, nb.swatch(one.colour), one.name, nb.el("span", { class: "note" }, ` ${said}`));
   });
   const events = [...new Set(curves.flatMap((one) => one.ev.map(([event]) => event)))].map((i) => nb.start.events[i]);
@@ -81,5 +83,5 @@ nb.samplesFigure = (curve, samples) => {
   const places = curve.at.flatMap((at, i) => (samples[i] ?? []).map(() => at)), values = samples.flat();
   const shown = nb.thin([...values.keys()], values, {}, 12000);
   const data = [{ x: shown.map((i) => places[i]), y: shown.map((i) => values[i]), mode: "markers", hoverinfo: "text", marker: { size: 3, color: curve.colour, opacity: 0.6 }, text: shown.map((i) => nb.plain(`${nb.commit(places[i]).short} ${nb.value(values[i], curve.unit)}`)) }];
-  return nb.el("figure", {}, nb.el("figcaption", {}, `every sample of ${curve.name}`), nb.chart(`samples of ${curve.name}`, () => ({ data, layout: { yaxis: { tickformat: "~s" } } }), { height: 220 }));
+  return nb.el("figure", {}, nb.el("figcaption", {}, `every sample of ${curve.name}`), nb.chart(`samples of ${curve.name}`, (range, width) => ({ data, layout: { xaxis: nb.ticks(range ?? nb.span([curve]), width), yaxis: nb.axis(values, curve.unit) } }), { height: 220 }));
 };

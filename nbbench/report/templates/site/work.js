@@ -53,33 +53,34 @@ nb.pairs = (base, head) => {
   return pairs;
 };
 
-// An icicle of bytes by file, function and line; with `more` (by the same keys) coloured by what came and went.
-nb.icicle = (label, sizes, more = new Map()) => {
-  const totals = new Map(), deltas = new Map();
+// An icicle of bytes by file, function and line. With `others` (what the other commit moves, by the same keys) a part is
+// coloured by the share of it that came or went; `later` says that the sizes are those of the later commit.
+nb.icicle = (label, sizes, others = null, later = true) => {
+  const totals = new Map(), beside = new Map();
   for (const [key, size] of sizes) {
     const place = key.split("\n");
     for (let depth = 0; depth <= place.length; depth++) {
       const node = place.slice(0, depth).join("\n");
       totals.set(node, (totals.get(node) ?? 0) + size);
-      deltas.set(node, (deltas.get(node) ?? 0) + (more.get(key) ?? 0));
+      beside.set(node, (beside.get(node) ?? 0) + (others?.get(key) ?? 0));
     }
   }
   const nodes = [...totals.keys()], ids = new Map(nodes.map((node, i) => [node, String(i)]));
   const parent = (node) => (node === "" ? "" : ids.get(node.includes("\n") ? node.slice(0, node.lastIndexOf("\n")) : ""));
-  const most = Math.max(...[...deltas.values()].map(Math.abs), 0);
   const word = (node) => (node === "" ? "the run" : node.slice(node.lastIndexOf("\n") + 1).split("/").pop());
+  const more = nodes.map((node) => (others ? (later ? 1 : -1) * (totals.get(node) - beside.get(node)) : 0));
   const size = (x) => nb.value(x, "B");
+  const said = nodes.map((node, i) => size(totals.get(node)) + (more[i] ? ` (${more[i] > 0 ? "+" : "−"}${size(Math.abs(more[i]))})` : ""));
   const trace = {
     type: "icicle", ids: [...ids.values()], labels: nodes.map((node) => nb.plain(word(node))), parents: nodes.map(parent),
-    values: nodes.map((node) => totals.get(node)), branchvalues: "total", tiling: { orientation: "v" }, hoverinfo: "text",
-    text: nodes.map((node) => size(totals.get(node)) + (most && deltas.get(node) ? ` (${deltas.get(node) > 0 ? "+" : "−"}${size(Math.abs(deltas.get(node)))})` : "")),
-    textfont: { color: most ? "#1b1d20" : "--ink" },
-    hovertext: nodes.map((node) => nb.plain(node).split("\n").join("<br>") + `<br>${size(totals.get(node))}` + (most ? `<br>${deltas.get(node) > 0 ? "+" : "−"}${size(Math.abs(deltas.get(node)))}` : "")),
-    marker: most
-      ? { colors: nodes.map((node) => deltas.get(node)), colorscale: [[0, "#5aa9d6"], [0.5, "#f2efe8"], [1, "#e2785f"]], cmin: -most, cmax: most, line: { width: 1, color: "--rule" } }
+    values: nodes.map((node) => totals.get(node)), branchvalues: "total", tiling: { orientation: "v" }, hoverinfo: "text", text: said,
+    textfont: { color: others ? "#1b1d20" : "--ink" },
+    hovertext: nodes.map((node, i) => [...nb.plain(node).split("\n"), said[i]].join("<br>")),
+    marker: others
+      ? { colors: nodes.map((node, i) => more[i] / Math.max(totals.get(node), beside.get(node), 1)), colorscale: [[0, "#5aa9d6"], [0.5, "#f2efe8"], [1, "#e2785f"]], cmin: -1, cmax: 1, line: { width: 1, color: "--rule" } }
       : { colors: nodes.map((_, i) => (i ? "--code" : "--panel")), line: { width: 1, color: "--soft" } },
   };
-  return nb.chart(label, () => ({ data: [trace], layout: { margin: { l: 2, r: 2, t: 4, b: 4 } } }), { height: 340 });
+  return nb.chart(label, () => ({ data: [trace], layout: { margin: { l: 2, r: 2, t: 4, b: 4 }, uniformtext: { minsize: 10, mode: "hide" } } }), { height: 340 });
 };
 
 const keyOf = (one) => `${one.path}\n${one.func}\n${one.line}`;
@@ -102,12 +103,17 @@ nb.costChange = (base, head, name) => {
     return [nb.el("p", { class: "note" }, [!before && "No ledger of the first commit.", !after && "No ledger of the second commit.", before?.error, after?.error].filter(Boolean).join(" "))];
   const pairs = nb.pairs(nb.workLines(base, name), nb.workLines(head, name));
   const moved = pairs.map(([a, b]) => ({ a, b, delta: (b?.bytes ?? 0) - (a?.bytes ?? 0), calls: (b?.count ?? 0) - (a?.count ?? 0) }));
-  const sizes = new Map(), more = new Map();
-  for (const { a, b, delta } of moved) {
-    const key = keyOf(b ?? { ...a, line: `${a.line} (gone)` });
-    sizes.set(key, (sizes.get(key) ?? 0) + (b?.bytes ?? 0));
-    more.set(key, (more.get(key) ?? 0) + delta);
-  }
+  const icicle = (side) => {
+    const sizes = new Map(), others = new Map();
+    for (const pair of moved) {
+      const [one, other] = side ? [pair.b, pair.a] : [pair.a, pair.b];
+      const key = keyOf(one ?? { ...other, line: `${other.line} (${side ? "gone" : "new"})` });
+      sizes.set(key, (sizes.get(key) ?? 0) + (one?.bytes ?? 0));
+      others.set(key, (others.get(key) ?? 0) + (other?.bytes ?? 0));
+    }
+    const when = `bytes ${side ? "after" : "before"}`;
+    return nb.el("figure", {}, nb.el("figcaption", {}, side ? `${when}: red is more than before` : `${when}: blue becomes less, red more`), nb.icicle(`${name}: ${when}, by file, function and line`, sizes, others, side === 1));
+  };
   const differ = moved.filter((one) => one.delta || one.calls).sort((a, b) => Math.abs(b.delta) - Math.abs(a.delta) || Math.abs(b.calls) - Math.abs(a.calls));
   const perPixel = (one, doc) => (one ? (one.bytes / doc.pixels).toFixed(2) : "—");
   const line = ({ a, b }) => (a && b && a.line !== b.line ? `${b.path}:${a.line} → ${b.line}` : `${(b ?? a).path}:${(b ?? a).line}`);
@@ -117,10 +123,10 @@ nb.costChange = (base, head, name) => {
   ]);
   const image = before.image_digest === after.image_digest ? "The image is bit-identical." : "The images differ in their bits.";
   return [
-    nb.el("p", {}, `${name}: ${(before.bytes / before.pixels).toFixed(1)} → ${(after.bytes / after.pixels).toFixed(1)} B/pixel (`,
-      nb.toned(before.bytes, after.bytes, true), `), ${before.ops} → ${after.ops} operations (`, nb.toned(before.ops, after.ops, true), "), peak ",
+    nb.el("p", {}, `${name}: ${nb.value(before.bytes / before.pixels, "")} → ${nb.value(after.bytes / after.pixels, "B/pixel")} (`,
+      nb.toned(before.bytes, after.bytes, true), `), ${nb.value(before.ops, "")} → ${nb.value(after.ops, "operations")} (`, nb.toned(before.ops, after.ops, true), "), peak ",
       `${nb.value(before.peak_live_bytes, "B")} → ${nb.value(after.peak_live_bytes, "B")}. ${image}`),
-    nb.icicle(`${name}: bytes after, coloured by what became more (red) and less (blue)`, sizes, more),
+    nb.el("div", { class: "pair" }, icicle(0), icicle(1)),
     rows.length
       ? nb.table(["line", "function", "operations", "B/pixel before", "after", "change", "calls"], rows, { right: [3, 4, 5, 6], codes: [0, 1], most: 20, label: "Lines that differ" })
       : nb.el("p", { class: "note" }, "No line differs."),
