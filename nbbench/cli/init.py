@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from nbbench.subject.new_project import NewSubject
 
 
+CI = {"github": ".github/workflows/nbbench.yml", "gitlab": ".gitlab/nbbench.yml"}
+"""Where the job of a CI system lies in a repository."""
+
+
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--repo", metavar="URL|PATH", help="The package's repository (default: the one around here).")
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 @click.option(
     "--call", default="", metavar="EXPR", help="What the first workload runs: an expression of `size`."
 )
+@click.option(
+    "--ci", type=click.Choice(list(CI)), multiple=True, help="Write its job that gates changes, too."
+)
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj
 def init(
@@ -39,6 +47,7 @@ def init(
     source: str,
     branch: str,
     call: str,
+    ci: tuple[str, ...],
     force: bool,
 ) -> None:
     """Begin to measure a PyTorch package: write a project and register the repository.
@@ -61,8 +70,16 @@ def init(
     branch = branch or _asked("branch", likely_branch(place))
     new = _chosen(packages(place, branch), package, source, branch, str(repo or place))
     files = project_files(new, root, inside if inside and root.is_relative_to(inside) else None, call)
+    for name in ci:
+        if inside is None or not root.is_relative_to(inside):
+            raise UsageError("--ci is for a project inside of the package's repository")
+        job = Path(__file__).with_name("templates") / f"{name}.yml"
+        text = job.read_text(encoding="utf-8")
+        files[inside / CI[name]] = text.replace(
+            "PROJECT: .", f"PROJECT: {root.relative_to(inside).as_posix()}"
+        )
     if (there := [path for path in files if path.exists()]) and not force:
-        names = ", ".join(str(path.relative_to(root)) for path in there)
+        names = ", ".join(os.path.relpath(path, root) for path in there)
         hint = "another folder: nbbench init DIR; or overwrite them with --force"
         raise UsageError(f"{root} has {names} already", hint=hint)
     settings = Settings(root=root, branch=branch, measured_path=new.source, import_root=new.import_root)
@@ -72,7 +89,7 @@ def init(
         write_text(path, text)
     payload = {
         "root": str(root),
-        "written": [str(path.relative_to(root)) for path in files],
+        "written": [os.path.relpath(path, root) for path in files],
         "source": subject.source,
         "branch": branch,
         "package": new.package,
@@ -125,7 +142,7 @@ def _text(payload: Mapping[str, Any], call: str) -> str:
         f"subject   {payload['source']}, branch {payload['branch']}",
         f"measured  {payload['package']} in {payload['measured_path']}: {payload['commits']} commits differ",
         *(
-            f"{'wrote' if not number else '':<10}{shown / name}"
+            f"{'wrote' if not number else '':<10}{os.path.normpath(shown / name)}"
             for number, name in enumerate(payload["written"])
         ),
         *(
