@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import device_option, pattern, seconds
-from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from nbbench.cli.options import device_option, pattern
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
 
@@ -22,10 +22,6 @@ NOTHING_RAN = "nothing ran: all of it was measured already (--again measures aga
 @click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
 @device_option
 @click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
-@click.option(
-    "--adaptive", is_flag=True, help="Choose commits by what was found: coarse first, then changes."
-)
-@click.option("--budget", metavar="TIME", help="With --adaptive: stop after 90s, 20m, 2h (default: none).")
 @click.option("--quick", is_flag=True, help="One sample each: finds broken benchmarks, not regressions.")
 @click.option(
     "--timeout",
@@ -43,8 +39,6 @@ def run(
     machine: str | None,
     device: str | None,
     again: bool,
-    adaptive: bool,
-    budget: str | None,
     quick: bool,
     timeout: float | None,
 ) -> int:
@@ -55,22 +49,10 @@ def run(
     that cannot run is recorded as broken, with the reason. Neighbours are measured far apart
     in time (in an order drawn anew each run), so that a slow quarter of an hour is noise and
     no step.
-
-    With --adaptive the exact work of every tree is recorded first (it needs no quiet machine);
-    then one tree a stretch of equal work is timed, and what the work does not explain is
-    bisected, until each change is located to one commit (exit 0) or the budget is spent with
-    suspicions left (exit 4).
     """
     app.override(machine=machine, device=device)
     for text in bench:
         pattern(text)  # refused now, not by asv when it comes to it
-    if adaptive:
-        given = {"commits": named, "again": again, "quick": quick, "timeout": timeout}
-        if alone := [name for name, value in given.items() if value]:
-            raise UsageError(f"--{alone[0]} has no meaning with --adaptive")
-        return _adaptive(app, span, bench, seconds(budget), limit)
-    if budget is not None:
-        raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     from nbbench.measure.asv_run import chosen_commits, look_back, measure_commits
     from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
@@ -106,24 +88,3 @@ def run(
     spent = time.monotonic() - started
     app.report("run", run_payload(found.results, found.records, found.machine, commits, spent), blocks)
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
-
-
-def _adaptive(
-    app: App, span: str | None, bench: tuple[str, ...], budget_s: float | None, limit: int | None
-) -> int:
-    from nbbench.history.adaptive import Search, search
-    from nbbench.measure.process_env import measuring
-    from nbbench.record.branch import save_commits
-    from nbbench.record.refresh import open_store
-    from nbbench.report.run_view import adaptive_blocks, adaptive_payload
-    from nbbench.subject.repository import open_subject
-    from nbbench.subject.selection import select
-
-    commits = select(open_subject(app.settings), span)
-    asked = Search(tuple(commits), bench, budget_s or float("inf"), limit or len(commits))
-    with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        save_commits(app.settings, store)
-        found = search(app.settings, store, asked, show=app.say, detail=app.detail)
-    payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
-    app.report("run-adaptive", payload, adaptive_blocks(payload))
-    return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE
