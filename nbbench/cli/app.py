@@ -127,12 +127,11 @@ class App:
         blocks: Sequence[Block],
         *,
         markdown: str | None = None,
-        html: str | None = None,
         version: int = 1,
     ) -> None:
         """The result as `emit` prints it, its text made of blocks: as Markdown where `markdown` is `-`.
 
-        Another `markdown`, and `html`, name files that are written besides.
+        Another `markdown` names a file that is written besides.
         """
         from nbbench.record.atomic import write_text
         from nbbench.report.markdown import LIMIT_BYTES, as_markdown
@@ -142,12 +141,6 @@ class App:
         if markdown not in (None, "-"):
             write_text(Path(str(markdown)), page)
             self.say(f"wrote {markdown}")
-        if html is not None:
-            from nbbench.cli.publish import write_page
-            from nbbench.report.html import as_html
-
-            write_page(Path(html), as_html(blocks, title=f"nbbench {kind}"))
-            self.say(f"wrote {html}")
         self.emit(kind, payload, page if markdown == "-" else as_text(blocks, terminal()), version=version)
 
 

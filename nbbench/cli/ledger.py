@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import html_option, markdown_option, pattern
+from nbbench.cli.options import markdown_option, pattern
 
 if TYPE_CHECKING:
     from nbbench.ledger import Ledger
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     help="What torch.compile makes of the workloads on the CPU: half a minute each, with a C++ compiler.",
 )
 @click.option("--scaling", is_flag=True, help="The laws by which exact work grows with size and parameters.")
-@html_option
 @markdown_option
 @click.pass_obj
 def ledger(
@@ -48,7 +47,6 @@ def ledger(
     top: int,
     compiled: bool,
     scaling: bool,
-    html: str | None,
     markdown: str | None,
 ) -> int:
     """Record the exact work of commits, which needs one small run a tree and no quiet machine.
@@ -78,15 +76,15 @@ def ledger(
     if compiled and not single:
         raise UsageError("--compiled is for a single commit", hint="give a COMMIT, not a range")
     if span and single and scaling:
-        return _laws(app, find_commit(app.settings, span), bench, html, markdown)
+        return _laws(app, find_commit(app.settings, span), bench, markdown)
     bench = bench or load_profile(app.settings).range_workloads
     if span and single:
         commit = find_commit(app.settings, span)
         if compiled:
-            return _compiled(app, commit, bench, html, markdown)
+            return _compiled(app, commit, bench, markdown)
         found = _recorded(app, commit, bench)
         blocks = ledger_blocks(commit, found, by=by, top=top)
-        app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown, html=html)
+        app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown)
         return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
     by_name = subject_or_none(app.settings) is None
     if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
@@ -96,18 +94,18 @@ def ledger(
         commits = select(open_subject(app.settings), span)
     steps, workloads, any_recorded = _steps(app, commits, bench, scaling)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
-    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, html=html)
+    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
 
 
-def _laws(app: App, commit: Commit, bench: str | None, html: str | None, markdown: str | None) -> int:
+def _laws(app: App, commit: Commit, bench: str | None, markdown: str | None) -> int:
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.report.exact_work import scaling_blocks, scaling_payload
     from nbbench.work.work import commit_laws
 
     found = commit_laws(app.settings, commit, pattern(bench) if bench else None, say=app.say)
     blocks = scaling_blocks(commit, found) or [f"No scale of {commit.short} is on record."]
-    app.report("ledger-scaling", scaling_payload(commit, found), blocks, markdown=markdown, html=html)
+    app.report("ledger-scaling", scaling_payload(commit, found), blocks, markdown=markdown)
     return EXIT_OK if any(not one.scaled.error for one in found) else EXIT_INCONCLUSIVE
 
 
@@ -124,7 +122,7 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
     return found
 
 
-def _compiled(app: App, commit: Commit, bench: str, html: str | None, markdown: str | None) -> int:
+def _compiled(app: App, commit: Commit, bench: str, markdown: str | None) -> int:
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
     from nbbench.measure.counts import workload_compiled
     from nbbench.measure.ledgers import workload_names
@@ -138,7 +136,7 @@ def _compiled(app: App, commit: Commit, bench: str, html: str | None, markdown: 
         raise InconclusiveError(said, hint="register the subject")
     torch = torch_version()
     blocks = compiled_blocks(commit, found, torch)
-    app.report("compiled", compiled_payload(commit, found, torch), blocks, markdown=markdown, html=html)
+    app.report("compiled", compiled_payload(commit, found, torch), blocks, markdown=markdown)
     return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
 
 

@@ -91,9 +91,3 @@ markdown_option = click.option(
     callback=in_a_folder,
     help="The report as Markdown, instead of the text or into FILE. Put it last.",
 )
-html_option = click.option(
-    "--html",
-    metavar="FILE",
-    callback=in_a_folder,
-    help="Write the report with its figures as a page, too (plotly.min.js is put beside it).",
-)

@@ -60,14 +60,6 @@ def publish(app: App, page_only: bool) -> None:
     app.emit("publish", {"wrote": wrote}, "\n".join(f"wrote {name}" for name in wrote))
 
 
-def write_page(path: Path, text: str) -> None:
-    """Write a page, and Plotly's JavaScript beside it, which its figures need."""
-    from nbbench.record.atomic import write_text
-
-    write_text(path, text)
-    _put_plotly(path.parent)
-
-
 def _put_plotly(folder: Path) -> None:
     from nbbench.report.html import PLOTLY
 

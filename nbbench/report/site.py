@@ -33,7 +33,8 @@ from nbbench.report.site_series import SeriesIndex
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, day, minute, plural
 
-_NOT_JUDGED = 400
+_NOT_JUDGED = 150
+_TOLD = 150  # events; of more the page without JavaScript is a table of what is no improvement
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,15 @@ class Site:
     def page(self) -> str:
         """The page itself: the events and where the branch stands as tables, which the views replace."""
         facts = self.facts
+        many = len(facts.flags) > _TOLD
         blocks = events.regressions_blocks(
-            facts.flags,
+            [flag for flag in facts.flags if not many or flag.event.direction != "improvement"],
+            every=facts.flags,
             not_judged=facts.not_judged,
             nothing=facts.nothing,
             now=facts.generated_at,
             trees=facts.trees,
+            brief=many,
             most=_NOT_JUDGED,
         )
         if (table := standing_table(self._index.curves)) is not None:
@@ -112,7 +116,7 @@ class Site:
         stamp = minute(facts.generated_at) if facts.generated_at else ""
         eyebrow = " · ".join(filter(None, (facts.title, facts.source, stamp)))
         title = f"{self._headline} {facts.title}"
-        return as_html(blocks, title=title, eyebrow=eyebrow, template="site.html.j2")
+        return as_html(blocks, title=title, eyebrow=eyebrow)
 
     def _start(self, trees: Mapping[str, int]) -> dict[str, Any]:
         facts = self.facts
@@ -138,19 +142,17 @@ class Site:
     def _event_row(self, flag: Flag) -> dict[str, Any]:
         event = flag.event
         return {
-            **to_plain(replace(event, evidence=(), changes=())),
+            **{name: getattr(event, name) for name in ("id", "direction", "cause", "phase")},
             "lo": self._places.get(event.lo_commit, -1),
             "hi": self._places.get(event.hi_commit, -1),
             "range": events.commit_range(event.lo_commit, event.hi_commit),
             "date": day(event.date),
-            "subject": clean(event.subject),
+            "subject": "" if event.hi_commit in self._places else clean(event.subject),
             "change": events.change_text(event),
             "state": events.state_text(flag, self.facts.generated_at),
             "open": events.is_open(flag, self.facts.generated_at),
-            "line": events.paying_line(event),
-            "benchmark": events.paying_benchmark(event),
+            "where": events.paying_line(event) or events.paying_benchmark(event),
             "plan": flag.plan,
-            "series": len({change.key for change in event.changes}),
         }
 
     def _event(self, flag: Flag) -> dict[str, Any]:
@@ -183,9 +185,9 @@ class Site:
             self._index.number(change.key),
             change.key.label,
             units.format_value(change.before, change.unit),
-            units.format_value(change.after, change.unit),
+            "fails" if change.fails else units.format_value(change.after, change.unit),
             events.moved(change),
-            "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
+            "" if change.fails else "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
             change.key.machine,
             change.worse,
         )

@@ -106,7 +106,6 @@ def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> Non
         ("gate", "--junit"),
         ("gate", "--markdown"),
         ("dtypes", "--markdown"),
-        ("explain", "a", "b", "--html"),
     ],
     ids=lambda words: " ".join(words),
 )

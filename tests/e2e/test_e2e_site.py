@@ -9,17 +9,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import asv
-import figure_samples
 import pytest
 import report_samples as samples
 import site_samples
 from browser import Browser
 
 from nbbench.asv_plugin.publisher import land_from_error, link_from_index
-from nbbench.cli.publish import put_site, write_page
+from nbbench.cli.publish import put_site
 from nbbench.model import Point, Series, SeriesKey, Status
-from nbbench.report.audits import roofline_blocks
-from nbbench.report.html import as_html
 from nbbench.report.site import Site, SiteFacts
 
 pytestmark = [
@@ -297,15 +294,6 @@ def test_axe_finds_nothing_on_any_view(page):
             assert page.run(FOUND % only) == [], (view, theme)
     page.send("Emulation.clearDeviceMetricsOverride")
     page.run("delete document.documentElement.dataset.theme")
-
-
-def test_a_report_with_figures_is_drawn_from_disk(page, html):
-    """What `explain`, `ledger` and `roofline` write with --html."""
-    blocks = roofline_blocks("roofline", figure_samples.ROOF, figure_samples.ROWS, [])
-    write_page(html / "roofline.html", as_html(blocks, title="roofline"))
-    page.load((html / "roofline.html").as_uri())
-    page.until("document.querySelector('.js-plotly-plot .main-svg')")
-    page.open(f"{page.address}#/overview")
 
 
 @pytest.mark.thorough
