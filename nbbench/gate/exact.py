@@ -164,7 +164,7 @@ def _with_host(
         names = [IMPORT_WORKLOAD, *names]
     else:  # what tensors do while starting up comes with the ledgers
         names = [name for name in names if all(name in side for side in sides)]
-        why = "the suite has no host.py, which counts it"
+        why = "the suite declares no workloads, of which it is counted"
         not_judged.append(NotJudged("host work", NotJudgedReason.SKIPPED, detail=why))
     first, last = (next(iter(side.values()), _NOTHING) for side in sides)
     varies, new = not_repeating(first, last, match)

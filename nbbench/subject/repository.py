@@ -54,11 +54,17 @@ class Subject:
 def open_subject(settings: Settings) -> Subject:
     """The registered subject, its refs brought up to date with the clone.
 
-    Raises SubjectError when none is registered, its clone is gone, or the branch is missing.
+    Where none is registered, the one that the profile names is. Raises SubjectError when there is none, its
+    clone is gone, or the branch is missing.
     """
     git_dir = settings.subject_git
     if not (git_dir / "objects").is_dir():
-        raise SubjectError("no subject is registered")
+        if not isinstance(beside := settings.profile.get("repository"), str) or not beside:
+            raise SubjectError("no subject is registered")
+        try:
+            return register(settings, settings.root / beside)
+        except UsageError as error:
+            raise SubjectError(f"no subject is registered, and {error}") from error
     try:
         kept = msgspec.json.decode((git_dir / _RECORD).read_bytes(), type=_Registered)
     except (OSError, msgspec.MsgspecError) as error:
