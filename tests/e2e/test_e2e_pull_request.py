@@ -124,7 +124,7 @@ def test_a_pull_request_is_judged_by_the_suite_of_its_base(repository: Checkout,
 
 
 def test_the_suite_of_head_does_not_judge_itself(repository: Checkout) -> None:
-    """In the checkout of a change to the suite the gate cannot tell: nothing of the package is run any more."""
+    """In the checkout of a changed suite the gate cannot tell: nothing of the package is run any more."""
     git(repository.folder, "switch", "--quiet", "--detach", "slow")
     done = repository.step("nbbench subject use . >&2; nbbench gate trunk HEAD --policy work --json")
     assert done.returncode == 4, done.stdout + done.stderr
