@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from nbbench.disturbance import Disturbance
-from nbbench.model import Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +28,8 @@ class EvidenceFigure:
 class Folder:
     """What the files of one evidence folder say; a folder made by hand may lack any of it.
 
-    `exit_code` is None where none was recorded. `conditions` are what must be equal for two folders to be
-    comparable (machine, threads, torch, python, flags, command, dtype), by name; what is not recorded is
-    absent. `damage` says what disagrees with sha256.txt, `problems` what is missing or cannot be read.
+    `exit_code` is None where none was recorded. `damage` says what disagrees with
+    sha256.txt, `problems` what is missing or cannot be read.
     """
 
     path: str
@@ -43,7 +41,6 @@ class Folder:
     exit_code: int | None = None
     machine: str = ""
     figures: tuple[EvidenceFigure, ...] = ()
-    conditions: tuple[tuple[str, str], ...] = ()
     damage: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -113,17 +110,11 @@ class CallUsage(Usage):
     ended, 0 where torch was not imported; `compiled_graphs` is what Dynamo had compiled by then.
     """
 
-    max_rss_growth_bytes: int = 0
     others_cpu_s: float = 0.0
     steal_s: float = 0.0
     run_delay_s: float | None = None
     torch_threads: int = 0
     compiled_graphs: int = 0
-
-    @property
-    def repeated_faults(self) -> int:
-        """Minor faults beyond the first touch of what the process grew by (pages of 4 KiB)."""
-        return max(0, self.minor_faults - self.max_rss_growth_bytes // 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +188,6 @@ class TestRun:
         """More threads than cores: a team of threads waits for its slowest member at every operation."""
         return 0 < self.cores < self.torch_threads
 
-    @property
-    def mapped_most(self) -> CallUsage | None:
-        """The call with the most page faults on memory that it had before."""
-        return max(self.usages, key=lambda usage: usage.repeated_faults, default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -240,26 +226,10 @@ class Check:
     dtype: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BandwidthFigure:
-    """The test's own bandwidth (`legacy`, B/s by its formula) beside what the ledger says was moved.
-
-    `mapped_bytes` is what one run allocates in blocks that glibc gives back as soon as they are freed.
-    """
-
-    size: int
-    legacy: float
-    dtype: str = ""
-    per_pixel: float | None = None
-    rate: float | None = None
-    mapped_bytes: float = 0.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the figures of a captured run say: verdict, cause, and all that they rest on.
+    """What the figures of a captured run say: the verdict, and all that it rests on.
 
-    `maps_again` says that a test's own call was busy with memory that it gave back and got again.
     `malloc_pinned_by` is the user's variable that takes malloc out of the way. `conditions` are those under
     which the figures were taken (compile, threads, malloc, dtype). `audit` is the dtype audit of a preset
     that asks for one.
@@ -267,16 +237,12 @@ class Findings:
     """
 
     verdict: str
-    cause: Cause | None = None
     run: TestRun = TestRun()
     figures: tuple[Figure, ...] = ()
     checks: tuple[Check, ...] = ()
     disturbance: Disturbance = Disturbance(processes=0)  # noqa: RUF009 -- frozen
-    bandwidths: tuple[BandwidthFigure, ...] = ()
-    maps_again: bool = False
     malloc_pinned_by: str = ""
     profiled: bool = False
-    legacy_bytes_per_pixel: int = 0
     conditions: tuple[tuple[str, str], ...] = ()
     audit: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ import itertools
 import math
 import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from nbbench.captured import Check, Figure, TestRecord
 
@@ -110,13 +110,6 @@ def _label(before: str, dtype: str) -> str:
 
 def _blank(match: re.Match[str]) -> str:
     return " " * len(match[0])
-
-
-def times(figures: Sequence[Figure]) -> dict[int, Figure]:
-    """The time of each size that stands on a line with a bandwidth, or alone: seconds only."""
-    paired = {f.line for f in figures if f.kind == "bandwidth"}
-    found = {f.size: f for f in figures if f.kind == "time" and f.unit == "s" and f.size}
-    return found | {f.size: f for f in found.values() if f.line in paired}
 
 
 _OPERATORS = {

@@ -179,10 +179,13 @@ def _torch_env(session: Session, run: TestRun) -> str:
 def _with_findings(session: Session, capture: Capture) -> Capture:
     from nbbench.capture.findings import findings_of
 
-    request = session.request
-    probe = request.probe and session.settings.is_project
     found = findings_of(
-        session.settings, capture, session.folder, environment=session.environ, probe=probe, say=request.say
+        session.settings,
+        capture,
+        session.folder,
+        environment=session.environ,
+        audited=session.settings.is_project,
+        say=session.request.say,
     )
     if found.audit:
         session.write(pages.DTYPES, document("dtype-snapshot", found.audit))

@@ -154,7 +154,6 @@ class CaptureRequest:
     timeout_s: float | None = None
     sign_off: str = ""
     profile: bool = False
-    probe: bool = True
     screens: tuple[Screen, Screen] = field(default_factory=lambda: (Screen(None), Screen(None)))
     say: Callable[[str], None] = lambda _: None
 
@@ -192,8 +191,8 @@ class Session:
         self.before = self.tree_now()
         if self.before.problem:
             self.notes.append(f"the subject's folder is {self.before.problem}")
-        if request.probe and not self.settings.is_project:
-            self.notes.append("there is no nbbench project here, so nothing was tried apart from the command")
+        if request.preset.dtype_audit and not self.settings.is_project:
+            self.notes.append("there is no nbbench project here, so there is no dtype audit")
         load = load_now()
         if busy_load(load.one, load.processors):
             self.notes.append(

@@ -41,6 +41,7 @@ EPILOG = "\n\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, text 
 # Each is a file of this folder; in the order in which a newcomer meets them.
 COMMANDS: dict[str, str] = {
     "demo": "Run the whole job on the embedded subject.",
+    "init": "Begin to measure a PyTorch package: write a project.",
     "doctor": "Name what would disturb a measurement here, with remedies.",
     "subject": "Register the repository that is measured.",
     "commits": "List the commits that differ in the measured paths.",
@@ -57,7 +58,6 @@ COMMANDS: dict[str, str] = {
     "capture": "Run a command under guard and keep it as an evidence folder.",
     "bisect": "Find the commit that made a series slower.",
     "export": "Write a run as an evidence folder in the STAMP layout.",
-    "compare-evidence": "Show two evidence folders side by side.",
     "plan": "Show a plan item's criteria with the newest measured values.",
     "publish": "Write the site: it opens from disk, without a network.",
     "view": "Look at any project's asv results: import, detect, write the site.",
@@ -128,12 +128,11 @@ class App:
         blocks: Sequence[Block],
         *,
         markdown: str | None = None,
-        html: str | None = None,
         version: int = 1,
     ) -> None:
         """The result as `emit` prints it, its text made of blocks: as Markdown where `markdown` is `-`.
 
-        Another `markdown`, and `html`, name files that are written besides.
+        Another `markdown` names a file that is written besides.
         """
         from nbbench.record.atomic import write_text
         from nbbench.report.markdown import LIMIT_BYTES, as_markdown
@@ -143,12 +142,6 @@ class App:
         if markdown not in (None, "-"):
             write_text(Path(str(markdown)), page)
             self.say(f"wrote {markdown}")
-        if html is not None:
-            from nbbench.cli.publish import write_page
-            from nbbench.report.html import as_html
-
-            write_page(Path(html), as_html(blocks, title=f"nbbench {kind}"))
-            self.say(f"wrote {html}")
         self.emit(kind, payload, page if markdown == "-" else as_text(blocks, terminal()), version=version)
 
 

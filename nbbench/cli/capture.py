@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 @click.option("--timeout", metavar="S", type=click.FloatRange(min=0.1), help="Outer timeout in seconds.")
 @click.option("--sign-off", metavar="REASON", default="", help="Waive broken guards; the reason is recorded.")
 @click.option("--profile", is_flag=True, help="Add the torch profiler's trace (profile.json).")
-@click.option("--no-probe", is_flag=True, help="Leave out ledgers and the dtype audit after the run.")
 @click.pass_obj
 def capture(
     app: App,
@@ -47,7 +46,6 @@ def capture(
     timeout: float | None,
     sign_off: str,
     profile: bool,
-    no_probe: bool,
 ) -> int:
     """Run COMMAND under guard and keep everything as an evidence folder in the STAMP layout.
 
@@ -91,7 +89,6 @@ def capture(
         timeout_s=timeout,
         sign_off=sign_off.strip(),
         profile=profile,
-        probe=not no_probe,
         screens=(Screen(screens[0]), Screen(screens[1])),
         say=app.say,
     )
@@ -125,7 +122,6 @@ def _emit(app: App, folder: Path, done: Capture) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
     from nbbench.report.capture import capture_status, sentences
-    from nbbench.report.stamp_page import verdict_line
 
     found, status = done.findings, capture_status(done)
     payload = {
@@ -136,12 +132,11 @@ def _emit(app: App, folder: Path, done: Capture) -> int:
         "outcome": done.outcome,
         "command_exit_code": done.exit_code,
         "verdict": found.verdict if found else None,
-        "cause": found.cause if found else None,
         "anomalies": done.anomalies,
         "notes": done.notes,
         "files": done.files,
     }
-    lines = [status, *([verdict_line(found), *sentences(found, done.outcome)] if found else [])]
+    lines = [status, *([f"verdict: {found.verdict}", *sentences(found, done.outcome)] if found else [])]
     lines += [f"anomaly: {text}" for text in done.anomalies]
     lines += [f"note: {text}" for text in done.notes]
     app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]), version=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import html_option, markdown_option, pattern
+from nbbench.cli.options import markdown_option, pattern
 
 if TYPE_CHECKING:
     from nbbench.report.blocks import Block
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Find the hunks of the diff that cause each change: subsets of them are recorded.",
 )
-@html_option
 @markdown_option
 @click.pass_obj
 def explain(
@@ -41,7 +40,6 @@ def explain(
     bench: str | None,
     lines: int,
     hunks: bool,
-    html: str | None,
     markdown: str | None,
 ) -> int:
     """Show the exact difference of work between two commits (or of an event), line by line.
@@ -76,7 +74,7 @@ def explain(
     code = EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
     if hunks:
         code = _add_hunks(app, found, blocks, payload) or code
-    app.report("explain", payload, blocks, markdown=markdown, html=html)
+    app.report("explain", payload, blocks, markdown=markdown)
     return code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,9 +24,9 @@ from nbbench.errors import InconclusiveError
 if TYPE_CHECKING:
     from nbbench.config import Settings
     from nbbench.model import Series
+    from nbbench.plan.plan import CriterionState
     from nbbench.plan.plans import Plan
     from nbbench.record import Store
-    from nbbench.report.blocks import Block
     from nbbench.report.site import Site, SiteFacts
 
 PAGE, FILES, ASV_PAGE = "index.html", "nbbench", "asv.html"
@@ -58,14 +58,6 @@ def publish(app: App, page_only: bool) -> None:
     paths = [html / name for name in (PAGE, ASV_PAGE)]
     wrote = [str(path.relative_to(app.settings.root)) for path in paths if path.is_file()]
     app.emit("publish", {"wrote": wrote}, "\n".join(f"wrote {name}" for name in wrote))
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page, and Plotly's JavaScript beside it, which its figures need."""
-    from nbbench.record.atomic import write_text
-
-    write_text(path, text)
-    _put_plotly(path.parent)
 
 
 def _put_plotly(folder: Path) -> None:
@@ -176,7 +168,7 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
         disturbed=disturbed_results(records),
         canaries=canary_levels(records),
         calibrations=_calibrations(settings) if own else {},
-        plan=_plan(settings, store, item) if item else (),
+        plan=_plan(settings, store, item) if item else ("", ()),
         folders=_folders(settings, html) if own else (),
         commit_address=commit_address(settings.root / CONF) if own else "",
         release=release,
@@ -184,18 +176,18 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
     )
 
 
-def _plan(settings: Settings, store: Store, item: Plan) -> list[Block]:
-    """The plan item's criteria, as `nbbench plan` shows them, or why they cannot be judged."""
+def _plan(settings: Settings, store: Store, item: Plan) -> tuple[str, Sequence[CriterionState]]:
+    """How the plan item stands and its criteria, or why they cannot be judged."""
     from nbbench.errors import NbbenchError
     from nbbench.plan.plan_status import plan_states
-    from nbbench.report.plan import plan_blocks
+    from nbbench.report.plan import headline
 
     now = datetime.now(UTC)
     try:
         machine, states = plan_states(settings, store, item, now)
     except NbbenchError as error:
-        return [f"The criteria cannot be judged: {error}. {error.hint}"]
-    return plan_blocks(item, states, machine, now)
+        return f"The criteria cannot be judged: {error}. {error.hint}", ()
+    return f"{item.id} {item.title}: {headline(states)}; measured on {machine}", states
 
 
 def _folders(settings: Settings, html: Path) -> list[tuple[Any, str]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import html_option, markdown_option, pattern
+from nbbench.cli.options import markdown_option, pattern
 
 
 @click.command()
 @click.argument("commit", required=False)
 @click.option("--bench", metavar="REGEX", default=".", help="Workloads to show (default: all).")
-@html_option
 @markdown_option
 @click.pass_obj
-def roofline(app: App, commit: str | None, bench: str, html: str | None, markdown: str | None) -> None:
+def roofline(app: App, commit: str | None, bench: str, markdown: str | None) -> None:
     """Hold the achieved bandwidth of COMMIT (default: the branch's tip) against the machine's ceilings.
 
     Achieved bandwidth is the ledger's bytes over the measured time. Ceilings follow STREAM's
@@ -34,4 +33,4 @@ def roofline(app: App, commit: str | None, bench: str, html: str | None, markdow
     blocks = roofline_blocks(f"roofline of {which.short} on {machine}", *found)
     figures = roofline_payload(*found)
     payload = {"commit": which, "machine": machine, **figures}
-    app.report("roofline", payload, blocks, markdown=markdown, html=html)
+    app.report("roofline", payload, blocks, markdown=markdown)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import device_option, pattern, seconds
-from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from nbbench.cli.options import dask_option, device_option, pattern
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
 
@@ -22,10 +22,6 @@ NOTHING_RAN = "nothing ran: all of it was measured already (--again measures aga
 @click.option("--machine", metavar="NAME", help="Name of this machine in the results.")
 @device_option
 @click.option("--again", is_flag=True, help="Measure again and append the samples (a second collection).")
-@click.option(
-    "--adaptive", is_flag=True, help="Choose commits by what was found: coarse first, then changes."
-)
-@click.option("--budget", metavar="TIME", help="With --adaptive: stop after 90s, 20m, 2h (default: none).")
 @click.option("--quick", is_flag=True, help="One sample each: finds broken benchmarks, not regressions.")
 @click.option(
     "--timeout",
@@ -33,6 +29,7 @@ NOTHING_RAN = "nothing ran: all of it was measured already (--again measures aga
     metavar="S",
     help="Watchdog of each benchmark process (seconds).",
 )
+@dask_option
 @click.pass_obj
 def run(
     app: App,
@@ -43,10 +40,9 @@ def run(
     machine: str | None,
     device: str | None,
     again: bool,
-    adaptive: bool,
-    budget: str | None,
     quick: bool,
     timeout: float | None,
+    dask: str | None,
 ) -> int:
     """Measure commits with asv, newest first and then all over the range, then import.
 
@@ -56,22 +52,15 @@ def run(
     in time (in an order drawn anew each run), so that a slow quarter of an hour is noise and
     no step.
 
-    With --adaptive the exact work of every tree is recorded first (it needs no quiet machine);
-    then one tree a stretch of equal work is timed, and what the work does not explain is
-    bisected, until each change is located to one commit (exit 0) or the budget is spent with
-    suspicions left (exit 4).
+    With --dask commits are measured by the nodes of a cluster, those of --commits all by one; the machine's
+    name is that of their class of hardware, of several the one that --machine names.
     """
     app.override(machine=machine, device=device)
     for text in bench:
         pattern(text)  # refused now, not by asv when it comes to it
-    if adaptive:
-        given = {"commits": named, "again": again, "quick": quick, "timeout": timeout}
-        if alone := [name for name, value in given.items() if value]:
-            raise UsageError(f"--{alone[0]} has no meaning with --adaptive")
-        return _adaptive(app, span, bench, seconds(budget), limit)
-    if budget is not None:
-        raise UsageError("--budget belongs to --adaptive; --limit N measures N commits")
     from nbbench.measure.asv_run import chosen_commits, look_back, measure_commits
+    from nbbench.measure.cluster import cluster_environment, spread_times
+    from nbbench.measure.cluster_task import WorkOrder
     from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
     from nbbench.record.projects import machine_name
@@ -79,24 +68,32 @@ def run(
     from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
     from nbbench.subject.repository import open_subject
 
-    server_environment()  # refused here where there is no GPU, and not by asv
+    if dask is None:
+        server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        here, in_order = machine_name(app.settings), named is not None or len(commits) <= 2
+        here = "the cluster" if dask else machine_name(app.settings)
+        in_order = named is not None or len(commits) <= 2
         app.say(run_plan_text(here, len(commits), again=again, in_order=in_order))
         save_commits(app.settings, store)
         try:
-            measure_commits(
-                app.settings,
-                commits,
-                bench=bench,
-                again=again,
-                quick=quick,
-                timeout_s=timeout,
-                show=app.say,
-                detail=app.detail,
-            )
+            if dask:
+                work = WorkOrder(cluster_environment(app.settings), (), bench, again, quick, timeout)
+                together, told = named is not None, {"say": app.say, "detail": app.detail}
+                found_on = spread_times(app.settings, dask, commits, work, machine, together=together, **told)
+                app.override(machine=found_on)
+            else:
+                measure_commits(
+                    app.settings,
+                    commits,
+                    bench=bench,
+                    again=again,
+                    quick=quick,
+                    timeout_s=timeout,
+                    show=app.say,
+                    detail=app.detail,
+                )
         finally:
             import_all(app.settings, store)
             save_commits(app.settings, store)
@@ -106,24 +103,3 @@ def run(
     spent = time.monotonic() - started
     app.report("run", run_payload(found.results, found.records, found.machine, commits, spent), blocks)
     return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
-
-
-def _adaptive(
-    app: App, span: str | None, bench: tuple[str, ...], budget_s: float | None, limit: int | None
-) -> int:
-    from nbbench.history.adaptive import Search, search
-    from nbbench.measure.process_env import measuring
-    from nbbench.record.branch import save_commits
-    from nbbench.record.refresh import open_store
-    from nbbench.report.run_view import adaptive_blocks, adaptive_payload
-    from nbbench.subject.repository import open_subject
-    from nbbench.subject.selection import select
-
-    commits = select(open_subject(app.settings), span)
-    asked = Search(tuple(commits), bench, budget_s or float("inf"), limit or len(commits))
-    with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        save_commits(app.settings, store)
-        found = search(app.settings, store, asked, show=app.say, detail=app.detail)
-    payload = adaptive_payload(found.commits, found.plan, found.timed, found.broken, found.stopped)
-    app.report("run-adaptive", payload, adaptive_blocks(payload))
-    return EXIT_OK if found.timed and not found.open else EXIT_INCONCLUSIVE

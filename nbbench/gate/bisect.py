@@ -13,10 +13,17 @@ from collections.abc import Sequence
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.gate.culprit import BAD_SHARE, BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
+from nbbench.gate.culprit import (
+    BAD_SHARE,
+    BisectAnswer,
+    CommitMark,
+    ComparedCommit,
+    CulpritSearch,
+    Located,
+    Stopped,
+)
 from nbbench.gate.judge import measured_evidence
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
-from nbbench.history.next_tree import Located, Probe
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads
 from nbbench.measure.paired import paired_runner
 from nbbench.model import Commit, SeriesKey
@@ -103,13 +110,13 @@ def _search(settings: Settings, search: CulpritSearch, budget: Budget, seed: int
         return _open_answer(search, Stopped.RANGE)
     if ends.mark is CommitMark.GOOD:
         return BisectAnswer(search, range(0), Stopped.UNCHANGED)
-    while isinstance(step := search.next(), Probe):
+    while isinstance(step := search.next(), int):
         if budget.spent:
             return _open_answer(search, Stopped.BUDGET)
-        say(f"{commits[step.index].short} against good {commits[0].short} …")
-        search.made.append(compare_commit(settings, search, step.index, seed=seed, budget=budget))
+        say(f"{commits[step].short} against good {commits[0].short} …")
+        search.made.append(compare_commit(settings, search, step, seed=seed, budget=budget))
         say(f"  {search.made[-1].mark}")
-    if step is None or step.first != step.index:
+    if step.first != step.index:
         return _open_answer(search, Stopped.RANGE, step)
     stopped = Stopped.EXPLAINED if step.explained else Stopped.TIME
     return BisectAnswer(search, range(step.index, step.index + 1), stopped)

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nbbench.history.next_tree import Located, Probe, Tree, TreeReading, Why, plan
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, EvidenceRecord
-from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.ledger_diff import LedgerDiff, log_ratio
 from nbbench.work.steps import find_steps
 
 BAD_SHARE = 0.5
 """A commit is bad when it lost more than this part of what bad lost against good: half-way is as far from
 either as can be, so the fewest rounds decide."""
+_UNEXPLAINED_SHARE = 1 / 3
+"""The work explains a slowdown where it leaves at most this part of it open: time follows bytes and
+operations loosely (on record: bytes -20 %, time -36 %), and a second change may hide beside it."""
 _STEP_FLOOR = 0.005
 """A step of work below half a per cent is no suspect of a slowdown that was timed."""
 
@@ -36,6 +38,18 @@ class ComparedCommit:
     mark: CommitMark
     effect: float
     evidence: tuple[EvidenceRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The slowdown came with the commit at `index`, or with any from `first` on: those between are unusable.
+
+    `explained` says that exact work changed with it.
+    """
+
+    first: int
+    index: int
+    explained: bool
 
 
 @dataclass(slots=True)
@@ -81,27 +95,50 @@ class CulpritSearch:
             first -= 1
         return range(first, most + 1)
 
-    def next(self) -> Probe | Located | None:
-        """The commit to compare next, or the slowdown once it is located; None where nothing is left."""
-        known = {0: 0.0} | {
-            one.index: one.effect for one in self.made if one.mark in (CommitMark.GOOD, CommitMark.BAD)
-        }
-        unusable = {one.index for one in self.made} - known.keys()
-        costs = [{name: one.cost_bytes for name, one in found.items()} for found in self.ledgers]
-        trees = [
-            Tree(
-                cost=costs[i] or None if costs else None,
-                readings={self.series: TreeReading(known[i], 0.0)} if i in known else {},
-                collections=2 if i in known else 0,
-                broken=i in unusable,
-            )
-            for i in range(len(self.commits))
-        ]
-        found = plan(trees, {self.series: self.workloads}, min_effect=BAD_SHARE * self.effect)
-        slower = [one for one in found.located if one.effect > 0]
-        if slower:
-            return max(slower, key=lambda one: one.effect)
-        return next((probe for probe in found.probes if probe.why is not Why.COARSE), None)
+    def next(self) -> int | Located:
+        """The index of the commit to compare next, or the slowdown once it is located.
+
+        Between the last good and the first bad commit: exact work that explains the slowdown names it, else
+        the commits beside a step of work come first, and then the middle.
+        """
+        first, last = self.open_range().start, self.open_range().stop - 1
+        unusable = {one.index for one in self.made if one.mark in (CommitMark.BROKEN, CommitMark.UNCLEAR)}
+        inside = [index for index in range(first, last) if index not in unusable]
+        changed = self._work_changes(range(first, last + 1))
+        steps = [index for index, size in changed.items() if size >= BAD_SHARE * self.effect]
+        if len(steps) > 1:
+            middle = steps[len(steps) // 2]
+            if between := [index for index in inside if steps[0] <= index < steps[-1]]:
+                return min(between, key=lambda index: (abs(index - middle), index))
+        elif steps and self._explained(first - 1, last):
+            return Located(steps[0], steps[0], True)
+        if not inside:
+            return Located(first, last, bool(steps))
+        beside = [index for step in steps or changed for index in (step - 1, step) if index in inside]
+        return (beside or [inside[len(inside) // 2]])[0]
+
+    def _costs(self, index: int) -> dict[str, float]:
+        """Work by workload in one unit; empty while no ledger is there."""
+        return {name: one.cost_bytes for name, one in self.ledgers[index].items()} if self.ledgers else {}
+
+    def _work_changes(self, span: range) -> dict[int, float]:
+        """The commits of `span` at which some workload's work changed, in order, with the size."""
+        last, found = self._costs(span.start - 1), {}
+        for index in span:
+            now = self._costs(index)
+            moved = [abs(log_ratio(last[name], now[name])) for name in last.keys() & now.keys()]
+            if (size := max(moved, default=0.0)) > 0.0:
+                found[index] = size
+            last |= now
+        return found
+
+    def _explained(self, good: int, bad: int) -> bool:
+        """Whether the work of one workload leaves little open of how much slower `bad` is than `good`."""
+        effects = {0: 0.0} | {one.index: one.effect for one in self.made}
+        effect, old, new = effects[bad] - effects[good], self._costs(good), self._costs(bad)
+        moved = [log_ratio(old[name], new[name]) for name in old.keys() & new.keys()]
+        least = max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * abs(effect))
+        return any(abs(effect - work) <= max(least, _UNEXPLAINED_SHARE * abs(work)) for work in moved)
 
     def open_range(self) -> range:
         """The commits after the last one that is good, up to the first one that is bad."""

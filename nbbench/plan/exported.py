@@ -90,7 +90,7 @@ def comparisons(export: Export) -> list[Comparison]:
             standing, why = _WORDS[metric.direction(b - a)], "exact"
         elif (event := known.get(now.key)) is not None:
             standing, why = _WORDS[event.direction], event.id
-        found.append(Comparison(now.key.label, now.unit, a, b, log_effect(a, b), standing, why))
+        found.append(Comparison(now.key.label, now.unit, a, b, _log_effect(a, b), standing, why))
     order = [*_WORDS.values(), ""]
     return sorted(found, key=lambda c: (order.index(c.standing), -abs(c.effect or 0.0), c.series))
 
@@ -99,7 +99,7 @@ def _has_value(result: Result) -> bool:
     return result.status is Status.OK and result.value is not None and math.isfinite(result.value)
 
 
-def log_effect(a: float, b: float) -> float | None:
+def _log_effect(a: float, b: float) -> float | None:
     """log(b/a); infinite from or to zero, None where signs make a ratio meaningless."""
     if a == b:
         return 0.0

@@ -20,11 +20,6 @@ from nbbench.record.stamp import CHECKSUMS, STAMP_PATTERN, verify_folder
 
 _MAX_BYTES = 8 * 1024 * 1024  # a file of evidence is at most 5 MiB
 _MAX_FIGURES = 2_000
-# What makes two machines different ones: in our words, and in asv's.
-_MACHINE_FACTS = (
-    *("cpu", "arch", "physical cores", "processors usable", "memory", "cpu quota"),
-    *("num_cpu", "ram"),
-)
 # The unit of a number that has none beside it, by the end of its name.
 _UNITS = {"_s": "seconds", "_bytes": "bytes", "faults": "faults"}
 
@@ -33,7 +28,6 @@ def read_folder(path: Path) -> Folder:
     """What the files of `path` say; missing and unreadable ones are named, never an error."""
     files = _Files(path)
     metrics, run = files.json("metrics.json"), files.json("run_metadata.json")
-    conditions = _conditions(run, metrics)
     return Folder(
         path=str(path),
         stamp=_said("stamp", metrics, run) or path.name,
@@ -42,9 +36,8 @@ def read_folder(path: Path) -> Folder:
         kind=_kind_of(metrics, run),
         verdict=_said("verdict", metrics, run) or _said("status", run, metrics),
         exit_code=files.exit_code(),
-        machine=conditions.get("machine name") or conditions.get("machine", ""),
+        machine=str(run.get("machine_name") or ""),
         figures=tuple(folder_figures(metrics)),
-        conditions=tuple(conditions.items()),
         # A folder made by hand often has no checksums at all: that is missing, not damage.
         damage=tuple(verify_folder(path)) if (path / CHECKSUMS).exists() else (),
         problems=tuple(files.problems),
@@ -90,33 +83,8 @@ class _Files:
         return None
 
 
-def _conditions(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What must be equal for a comparison; what is not recorded is left out."""
-    facts, versions = _table(run.get("machine")), _table(run.get("versions"))
-    flags = _table(run.get("guards")) | _table(run.get("influences"))
-    command = run.get("command")
-    recorded = {
-        "machine": ", ".join(f"{name} {facts[name]}" for name in _MACHINE_FACTS if facts.get(name)),
-        "machine name": str(run.get("machine_name") or ""),
-        "threads": str(_mapping(metrics.get("session")).get("torch_threads") or ""),
-        "torch": versions.get("torch", ""),
-        "python": versions.get("python") or facts.get("python", ""),
-        "flags": " ".join(f"{name}={value}" for name, value in sorted(flags.items())),
-        "command": " ".join(map(str, command)) if isinstance(command, list) else "",
-        "dtype": str(_mapping(metrics.get("conditions")).get("dtype") or ""),
-    }
-    return {name: value for name, value in recorded.items() if value}
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _table(value: Any) -> dict[str, str]:
-    """A mapping, or a list of pairs, as names and texts; anything else is empty."""
-    if isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-        value = {str(name): text for name, text in value}
-    return {str(k): str(v) for k, v in _mapping(value).items()}
 
 
 def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:

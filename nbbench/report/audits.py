@@ -9,7 +9,6 @@ from nbbench import units
 from nbbench.ledger import Roof
 from nbbench.model import to_plain
 from nbbench.report.blocks import Block, Table, Title
-from nbbench.report.figures import roofline_figure
 from nbbench.words import plural
 from nbbench.work.roofs import WRITE_ALLOCATE, Achieved, Bound, with_write_allocate
 
@@ -45,7 +44,6 @@ def roofline_blocks(title: str, roof: Roof, rows: Sequence[Achieved], notes: Seq
         _machine_line(roof),
         Table(("kernel", "STREAM", "with write-allocate"), rates, right=(1, 2)),
         Table(_HEAD, [_cells(row) for row in rows], right=(1, 2, 3, 5, 6, 7, 8, 9)),
-        roofline_figure(title, roof, rows),
         "\n".join(f"{bound}: {meaning}" for bound, meaning in _MEANING.items() if bound in there),
         *(f"note: {note}" for note in notes),
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +60,4 @@ class Table:
     quiet_as: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A Plotly figure under a caption (a name of code); only pages show it."""
-
-    caption: str
-    data: Sequence[Mapping[str, Any]]
-    layout: Mapping[str, Any]
-
-
-Block = str | Head | Title | Bullets | Table | Chart
+Block = str | Head | Title | Bullets | Table

@@ -11,17 +11,15 @@ import shlex
 from typing import Any
 
 from nbbench import __version__, units
-from nbbench.captured import BLOCKED, CallUsage, Capture, Check, Findings, RunOutcome, TestRecord, Usage
+from nbbench.captured import BLOCKED, Capture, Check, Findings, RunOutcome, TestRecord, Usage
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
-from nbbench.model import Cause, to_plain
+from nbbench.model import to_plain
 from nbbench.report.audits import audit_sentence
-from nbbench.report.causes import MALLOC_REMEDY
 from nbbench.words import clean
 
 _SHOWN = 4
 _TIMED = ("bandwidth", "time", "throughput")
-_FAULTS = 10_000
 
 
 def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
@@ -34,7 +32,9 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
             f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the "
             "test's process; its times are not those of eager operations, as the ledger is"
         )
-    said += [*_malloc(found), *_contention(found), *_bandwidth(found)]
+    if setting := found.malloc_pinned_by:
+        said.append(f"malloc is pinned by {setting} in the command's environment")
+    said += _contention(found)
     if found.profiled:
         said.append("the test ran under torch's profiler, so its times are not comparable with others")
     return [*said, *([audit_sentence(found.audit, "dtype_snapshot.json")] if found.audit else [])]
@@ -47,19 +47,11 @@ def next_actions(found: Findings) -> list[str]:
         return []  # whoever ran the command knows better what blocked it
     if run.compiled_graphs:
         actions.append("Capture again with TORCHDYNAMO_DISABLE=1, which holds at every commit.")
-    if found.cause is Cause.ALLOCATOR:
-        actions.append(f"Capture again with {MALLOC_REMEDY}: what remains is the simulator's own.")
-        actions.append(
-            "For good: fewer and smaller temporaries in the lines that nbbench ledger lists, "
-            "or these thresholds in the project's launchers."
-        )
     timed = any(figure.kind in _TIMED for figure in found.figures)
     if timed and found.disturbance.disturbed:
         actions.append("Capture again on an idle machine before acting on times.")
     if timed and run.is_crowded:
         actions.append(f"Give the test no more threads than the {run.cores} it can have.")
-    if found.cause is Cause.UNEXPLAINED:
-        actions.append("Compare with a folder that passed: nbbench compare-evidence A B.")
     return actions
 
 
@@ -93,34 +85,6 @@ def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
     return f"blocked: {why}{during}; {counted}"
 
 
-def _malloc(found: Findings) -> list[str]:
-    """What the test's call met of malloc, with the remedy; or what is left where it is out of the way."""
-    usage, setting = found.run.mapped_most, found.malloc_pinned_by
-    if found.run.compiled_graphs:
-        return []
-    if setting:
-        pinned = f"malloc is pinned by {setting} in the command's environment"
-        how = "and yet" if found.maps_again else "so the allocator is out of the way:"
-        return [f"{pinned}, {how} the test's own call {_faults(usage)}" if usage else pinned]
-    if usage is None or usage.repeated_faults < _FAULTS:
-        return []
-    said = [f"allocator: the test's own call {_faults(usage)}"]
-    said += [
-        f"allocator: a run at {row.size}² {row.dtype} asks for {units.format_bytes(row.mapped_bytes)} in "
-        "blocks of 32 MiB and more, each of which glibc maps, faults in and unmaps anew"
-        for row in found.bandwidths
-        if row.mapped_bytes
-    ]
-    return [*said, f"allocator remedy: {MALLOC_REMEDY}"] if found.cause is Cause.ALLOCATOR else said
-
-
-def _faults(usage: CallUsage) -> str:
-    return (
-        f"met {usage.minor_faults:,} minor page faults, {usage.repeated_faults:,} of them on memory it had "
-        f"before, and spent {usage.system_share:.0%} of its CPU time in the system"
-    )
-
-
 def _contention(found: Findings) -> list[str]:
     """What disturbed the calls: other processes, or the test's own threads."""
     run, said = found.run, []
@@ -142,17 +106,6 @@ def _contention(found: Findings) -> list[str]:
     return said
 
 
-def _bandwidth(found: Findings) -> list[str]:
-    """The test's legacy figure beside what the ledger says was moved."""
-    return [
-        f"{row.size}² {row.dtype}: the legacy figure is {row.legacy / units.GIB:.3g} GiB/s "
-        f"(pixels · {found.legacy_bytes_per_pixel // 3} B · 3 passes, a guess); the ledger counts "
-        f"{row.per_pixel:,.0f} B/pixel, so the test really moved {units.format_value(row.rate, 'B/s')}"
-        for row in found.bandwidths
-        if row.per_pixel is not None
-    ]
-
-
 NOT_RECORDED = "# not recorded\n"
 METADATA = "run_metadata.json"
 SUMMARY = "summary.md"
@@ -160,7 +113,7 @@ METRICS = "metrics.json"
 EXIT_CODE = "exit_code.txt"
 RECORDS = "test_records.log"
 DTYPES = "dtype_snapshot.json"
-_FIGURES_SCHEMA = "nbbench.capture-figures/4"
+_FIGURES_SCHEMA = "nbbench.capture-figures/5"
 _REDACTED = "<redacted>"
 _PAIRS = ("guards", "influences", "machine", "versions", "changes_before", "changes_after")
 _SESSION = ("exit_status", "python", "pytest", "torch", "torch_threads", "cores", "compiled_graphs")
@@ -245,7 +198,6 @@ def metrics_json(capture: Capture) -> str:
         **{name: getattr(capture, name) for name in ("exit_code", "outcome", "usage")},
         "status": capture_status(capture),
         "verdict": found.verdict if found else None,
-        "cause": found.cause if found else None,
         "anomalies": capture.anomalies,
     }
     return document("metrics", {**own, **(capture_metrics(found, capture.outcome) if found else {})})
@@ -257,7 +209,7 @@ def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
     return {
         "figures_schema": _FIGURES_SCHEMA,
         "conditions": dict(found.conditions),
-        "figures": [{**to_plain(figure), "source": "printed"} for figure in found.figures] + _derived(found),
+        "figures": found.figures,
         "checks": found.checks,
         "tests": [
             {
@@ -275,21 +227,6 @@ def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
         "sentences": sentences(found, outcome),
         "next_actions": next_actions(found),
     }
-
-
-def _derived(found: Findings) -> list[dict[str, Any]]:
-    """The legacy bandwidth in full precision, and what the ledger makes of the same times."""
-    made: list[dict[str, Any]] = []
-    test = found.figures[0].test if len({f.test for f in found.figures}) == 1 else ""
-    for row in found.bandwidths:
-        common = {"size": row.size, "dtype": row.dtype, "test": test, "source": "derived"}
-        for name, value, unit in (
-            ("legacy bandwidth", row.legacy / units.GIB, "GiB/s (legacy)"),
-            ("achieved bandwidth", row.rate, "B/s"),
-        ):
-            if value is not None:
-                made.append({"name": f"{name} {row.size}²", "value": value, "unit": unit, **common})
-    return made
 
 
 def time_txt(usage: Usage | None, why: str) -> str:

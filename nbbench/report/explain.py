@@ -13,7 +13,6 @@ from nbbench.model import NotJudged, NotJudgedReason, to_plain
 from nbbench.report.blocks import Block, Bullets, Table, Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
-from nbbench.report.figures import change_icicle
 from nbbench.words import plural, short_function
 from nbbench.work.count_diff import HostDiff
 from nbbench.work.dataflow_diff import FirstDifference
@@ -153,7 +152,7 @@ def _time_cells(share: WorkShare | None) -> tuple[str, str]:
 def _details(diff: LedgerDiff, found: Explanation, limit: int) -> list[Block]:
     blocks: list[Block] = [Title(f"{diff.workload}, by line" if diff.lines else diff.workload)]
     if diff.lines:
-        blocks += [_line_table(diff, limit), change_icicle(diff)]
+        blocks.append(_line_table(diff, limit))
     said = [*_left_out(diff, limit), *_dtype_lines(diff), _peak(diff), _image(diff)]
     if (share := found.share_of(diff.workload)) is None:
         said.append("time: not measured")

@@ -1,8 +1,7 @@
-"""Blocks as a page that opens from disk: tables and sentences without JavaScript, figures by Plotly's."""
+"""Blocks as the page of the site, which opens from disk: tables and sentences without JavaScript."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -18,15 +17,15 @@ from nbbench.words import clean_lines, for_html
 PLOTLY = "plotly.min.js"
 
 
-def as_html(blocks: Sequence[Block], *, title: str, eyebrow: str = "", template: str = "page.html.j2") -> str:
-    """The blocks as one page in sections, by this template. Every text passes `words.for_html`."""
+def as_html(blocks: Sequence[Block], *, title: str, eyebrow: str) -> str:
+    """The blocks as the site's page, in sections. Every text passes `words.for_html`."""
     sections: list[tuple[Title | None, list[tuple[str, Block]]]] = [(None, [])]
     for block in blocks:
         if isinstance(block, Title):
             sections.append((block, []))
         else:
             sections[-1][1].append((type(block).__name__, block))
-    return _environment().get_template(template).render(title=title, eyebrow=eyebrow, sections=sections)
+    return _environment().get_template("site.html.j2").render(title=title, eyebrow=eyebrow, sections=sections)
 
 
 @cache
@@ -42,12 +41,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=shown,
     )
-    made.globals |= {"version": __version__, "plotly": PLOTLY}
-    made.filters |= {"lines": lambda text: clean_lines(text).split("\n"), "data": _script_data}
+    made.globals["version"] = __version__
+    made.filters["lines"] = lambda text: clean_lines(text).split("\n")
     return made
-
-
-def _script_data(value: Any) -> Markup:
-    """A value as JSON inside of a script element, which no text in it can end."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 -- no character of it begins a tag

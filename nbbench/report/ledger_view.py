@@ -11,7 +11,6 @@ from nbbench.ledger import Ledger
 from nbbench.model import Commit, to_plain
 from nbbench.report.blocks import Block, Table
 from nbbench.report.explain import matched_by, plain_diff
-from nbbench.report.figures import cost_icicle
 from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.steps import WorkStep, by_function
@@ -29,7 +28,7 @@ def ledger_blocks(commit: Commit, ledgers: Mapping[str, Ledger], *, by: str, top
             blocks.append(f"{name} fails at {commit.short}: {one.error}")
             continue
         blocks.append("\n".join(_about(commit, one)))
-        blocks += [_cost_table(one, by, top), cost_icicle(one)]
+        blocks.append(_cost_table(one, by, top))
     return blocks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbbench.report.blocks import Block, Bullets, Chart, Head, Item, Table, Title
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.words import for_markdown as escape
 from nbbench.words import markdown_code as code
 from nbbench.words import plural, truncate
@@ -63,8 +63,6 @@ def _parts(block: Block, most: int) -> list[Part]:
         title = escape(truncate(block.title, most))
         opening = f"**{code(block.code)}** {title}\n" if block.code else f"**{title}**\n" if title else ""
         return [(opening, [f"- {_item(item, most)}" for item in block.items], "")]
-    if isinstance(block, Chart):
-        return []
     if isinstance(block, str):
         lines = [escape(truncate(line, most)) for line in block.split("\n")]
         return [("", lines if len(lines) == 1 else [f"- {line}" for line in lines], "")]

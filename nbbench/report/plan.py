@@ -39,13 +39,18 @@ def plan_blocks(
         *(_measured_blocks(measured) if measured else ()),
         Table(headers, rows, right=(2, 3, 4, 5, 6, 7), codes=(8,), spare=(9, 11, 7, 1)),
     ]
-    if lines := [line for state in states if (line := _about(state))]:
+    if lines := [f"{state.criterion.id}: {text}" for state in states if (text := _about(state))]:
         blocks.append("\n".join(lines))
     rows = [(path, "changed, do not quote it" if bad else "whole") for path, bad in _folders(states).items()]
     rows += [(state.document, "document") for state in states if state.document]
     if rows := rows + [(path, "benchmark results") for path in _sources(states)]:
         blocks.append(Table(("evidence", "state"), rows))
     return blocks
+
+
+def plan_rows(states: Sequence[CriterionState], now: datetime) -> list[tuple[str, ...]]:
+    """The table's rows; behind each the path of its evidence, and how its value came about."""
+    return [(*_cells(state, now), state.folder, _about(state)) for state in states]
 
 
 def _measured_blocks(measured: PlanMeasured) -> list[Block]:
@@ -195,8 +200,7 @@ def _age(age: timedelta) -> str:
 
 def _about(state: CriterionState) -> str:
     derived = state.found.derived if state.found else ""
-    text = "; ".join([f"derived: {derived}"] * bool(derived) + list(state.notes))
-    return f"{state.criterion.id}: {text}".replace("`", "") if text else ""
+    return "; ".join([f"derived: {derived}"] * bool(derived) + list(state.notes)).replace("`", "")
 
 
 def _folders(states: Sequence[CriterionState]) -> dict[str, bool]:

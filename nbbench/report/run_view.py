@@ -1,6 +1,4 @@
-"""What was measured on one occasion (what ran, failed, was disturbed), what an adaptive search found, and
-what is on record: commits, the database, a machine's noise.
-"""
+"""What was measured on one occasion, and what is on record: commits, the database, a machine's noise."""
 
 from __future__ import annotations
 
@@ -11,18 +9,11 @@ from typing import Any
 
 from nbbench import units
 from nbbench.disturbance import DisturbedBy, disturbance_of
-from nbbench.history.next_tree import NextTrees, Why
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
-from nbbench.report.events import commit_range
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, day, plural
 
-_STOPPED = {
-    "located": "every change is located to one commit",
-    "budget": "the budget is spent",
-    "limit": "the limit of commits is reached",
-}
 _MANY = 20  # commits: from here on a run's cost is a question
 
 
@@ -150,61 +141,6 @@ def disturbances(records: Sequence[ProcessRecord]) -> list[str]:
                 f"{worst.commit[:8]}, {most:.2g} processors taken"
             )
     return lines
-
-
-def adaptive_payload(
-    commits: Sequence[Commit], plan: NextTrees, timed: int, broken: int, stopped: str
-) -> dict[str, Any]:
-    """The search as JSON-ready values; effects are log ratios of the series that moved most."""
-    located = [
-        {
-            "first": commits[one.first].hash,
-            "commit": commits[one.index].hash,
-            "position": commits[one.index].position,
-            "date": day(commits[one.index].date),
-            "subject": commits[one.index].subject,
-            "effect": one.effect,
-            "series": one.series,
-            "explained_by_work": one.explained,
-        }
-        for one in plan.located
-    ]
-    suspicions = [
-        {"after": commits[p.lo].hash, "until": commits[p.hi].hash, "why": str(p.why), "effect": p.weight}
-        for p in plan.probes
-        if p.why is not Why.COARSE
-    ]
-    counts = {"trees": len(commits), "timed": timed, "broken": broken, "stopped": stopped}
-    return {**counts, "located": located, "suspicions": suspicions}
-
-
-def adaptive_blocks(payload: dict[str, Any]) -> list[Block]:
-    """The same for people."""
-    found, share = payload["located"], payload["timed"] / max(payload["trees"], 1)
-    broken = f", {payload['broken']} broken" if payload["broken"] else ""
-    blocks: list[Block] = [
-        f"{_STOPPED[payload['stopped']]}: {len(found)} changes, {payload['timed']} of {payload['trees']} "
-        f"trees timed ({share:.0%}){broken}"
-    ]
-    rows = [
-        (
-            str(one["position"] or ""),
-            commit_range(one["first"], one["commit"]),
-            one["date"],
-            units.format_change(one["effect"]),
-            "work" if one["explained_by_work"] else "time alone",
-            one["series"],
-            one["subject"],
-        )
-        for one in found
-    ]
-    if rows:
-        headers = ("#", "commit", "date", "change", "shown by", "series", "subject")
-        blocks.append(Table(headers, rows, right=(0, 3), codes=(1, 5), spare=(2, 0, 4, 6)))
-    if rest := payload["suspicions"]:
-        said = [f"still open: {p['why']} after {p['after'][:8]}, until {p['until'][:8]}" for p in rest]
-        blocks.append(Bullets(said))
-    return blocks
 
 
 def spent_s(results: Iterable[Result]) -> float:

@@ -20,18 +20,21 @@ from nbbench.history.telemetry import Canaries, Disturbed
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Event, EvidenceRecord, Flag, NotJudged, Series, to_plain
+from nbbench.plan.plan import CriterionState
 from nbbench.report import events
-from nbbench.report.blocks import Block, Title
+from nbbench.report.blocks import Title
 from nbbench.report.causes import evidence_sentences
 from nbbench.report.html import as_html
 from nbbench.report.not_judged import folded, not_judged_counts, plain_not_judged
+from nbbench.report.plan import plan_rows
 from nbbench.report.site_branch import standing_table
 from nbbench.report.site_noise import kernel_times, noise_document
 from nbbench.report.site_series import SeriesIndex
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, day, minute, plural
 
-_NOT_JUDGED = 400
+_NOT_JUDGED = 150
+_TOLD = 150  # events; of more the page without JavaScript is a table of what is no improvement
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class SiteFacts:
 
     `flags` hold every event, those that are no regression in the state "detected"; `commits` in the order of
     the branch; `ledgers` by tree and workload, of one torch; `trees` the commits whose source is known (None:
-    all). `plan` is the report of the plan item as blocks, `folders` are evidence folders with their relative
-    addresses. `release` is the last release's name and commit, `commit_address` that of a commit on the web,
-    without its hash; both may be empty. `asv` says that asv's own pages lie beside it.
+    all). `plan` says how the plan item stands, beside its criteria; `folders` are evidence folders with their
+    relative addresses. `release` is the last release's name and commit, `commit_address` that of a commit on
+    the web, without its hash; both may be empty. `asv` says that asv's own pages lie beside it.
     """
 
     title: str = "Performance record"
@@ -59,7 +62,7 @@ class SiteFacts:
     disturbed: Disturbed = frozenset()
     canaries: Canaries = field(default_factory=lambda: Canaries({}, {}))
     calibrations: Mapping[str, Mapping[str, SeriesNoise]] = field(default_factory=dict)
-    plan: Sequence[Block] = ()
+    plan: tuple[str, Sequence[CriterionState]] = ("", ())
     folders: Sequence[tuple[Folder, str]] = ()
     release: tuple[str, str] = ("", "")
     commit_address: str = ""
@@ -90,19 +93,22 @@ class Site:
             yield f"commit/{number}", commit_document(ledgers)
         noise = {"machines": noise_document(index.scatter, index.results), "calibrations": facts.calibrations}
         yield "noise", noise | {"kernels": kernel_times(facts.canaries)}
-        yield "plan", blocks_document(facts.plan)
+        yield "plan", self._plan(*facts.plan)
         yield "evidence", [to_plain(folder) | {"address": address} for folder, address in facts.folders]
         yield "start", self._start({tree: number for number, tree in enumerate(trees)})
 
     def page(self) -> str:
         """The page itself: the events and where the branch stands as tables, which the views replace."""
         facts = self.facts
+        many = len(facts.flags) > _TOLD
         blocks = events.regressions_blocks(
-            facts.flags,
+            [flag for flag in facts.flags if not many or flag.event.direction != "improvement"],
+            every=facts.flags,
             not_judged=facts.not_judged,
             nothing=facts.nothing,
             now=facts.generated_at,
             trees=facts.trees,
+            brief=many,
             most=_NOT_JUDGED,
         )
         if (table := standing_table(self._index.curves)) is not None:
@@ -110,7 +116,7 @@ class Site:
         stamp = minute(facts.generated_at) if facts.generated_at else ""
         eyebrow = " · ".join(filter(None, (facts.title, facts.source, stamp)))
         title = f"{self._headline} {facts.title}"
-        return as_html(blocks, title=title, eyebrow=eyebrow, template="site.html.j2")
+        return as_html(blocks, title=title, eyebrow=eyebrow)
 
     def _start(self, trees: Mapping[str, int]) -> dict[str, Any]:
         facts = self.facts
@@ -136,19 +142,17 @@ class Site:
     def _event_row(self, flag: Flag) -> dict[str, Any]:
         event = flag.event
         return {
-            **to_plain(replace(event, evidence=(), changes=())),
+            **{name: getattr(event, name) for name in ("id", "direction", "cause", "phase")},
             "lo": self._places.get(event.lo_commit, -1),
             "hi": self._places.get(event.hi_commit, -1),
             "range": events.commit_range(event.lo_commit, event.hi_commit),
             "date": day(event.date),
-            "subject": clean(event.subject),
+            "subject": "" if event.hi_commit in self._places else clean(event.subject),
             "change": events.change_text(event),
             "state": events.state_text(flag, self.facts.generated_at),
             "open": events.is_open(flag, self.facts.generated_at),
-            "line": events.paying_line(event),
-            "benchmark": events.paying_benchmark(event),
+            "where": events.paying_line(event) or events.paying_benchmark(event),
             "plan": flag.plan,
-            "series": len({change.key for change in event.changes}),
         }
 
     def _event(self, flag: Flag) -> dict[str, Any]:
@@ -167,15 +171,23 @@ class Site:
             "changes": [self._change(change) for change in changes],
         }
 
+    def _plan(self, said: str, states: Sequence[CriterionState]) -> dict[str, Any]:
+        """How the plan stands; a row a criterion, and the series that it rests on."""
+        now, series = self.facts.generated_at, []
+        for state in states:
+            machine = state.found.machine if state.found else ""
+            series.append(self._index.named(state.criterion.series, machine))
+        return {"said": said, "rows": plan_rows(states, now) if now else [], "series": series}
+
     def _change(self, change: ChangePoint) -> tuple[Any, ...]:
         exact = change_metric(change).exact
         return (
             self._index.number(change.key),
             change.key.label,
             units.format_value(change.before, change.unit),
-            units.format_value(change.after, change.unit),
+            "fails" if change.fails else units.format_value(change.after, change.unit),
             events.moved(change),
-            "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
+            "" if change.fails else "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
             change.key.machine,
             change.worse,
         )
@@ -228,16 +240,6 @@ def _workload(one: Ledger, places: dict[tuple[str, int, str], int], words: dict[
         for line in one.lines
     ]
     return {**to_plain(replace(one, lines=(), image_blocks=())), "lines": lines}
-
-
-def blocks_document(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """Blocks of a report, each with the name of its kind."""
-    return [
-        {"kind": "Text", "text": block}
-        if isinstance(block, str)
-        else {"kind": type(block).__name__, **to_plain(block)}
-        for block in blocks
-    ]
 
 
 def as_script(name: str, payload: Any) -> str:

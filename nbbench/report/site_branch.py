@@ -15,7 +15,7 @@ from nbbench.workloads import workload_of
 KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio")
 """What is shown of a workload, by what a user waits for."""
 _START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
-_MOST_FIGURES = 120_000  # some 700 kB; another project's thousands of series have a view of their own
+_MOST_FIGURES = 60_000  # some 400 kB; another project's thousands of series have a view of their own
 _FOLDED = 24
 
 

@@ -9,9 +9,11 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nbbench.history.telemetry import PROGRAMS, is_left_out
+from nbbench.history.ledger_series import ANY_MACHINE
+from nbbench.history.telemetry import PROGRAMS
 from nbbench.metrics import Metric, Role, metric_of
 from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
+from nbbench.plan.benchmarks import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
 from nbbench.stats.noise import MAD_TO_SIGMA
@@ -39,6 +41,9 @@ class SeriesIndex:
         self.scatter: dict[str, list[tuple[str, float]]] = defaultdict(list)
         self.results: dict[str, Counter[str]] = defaultdict(Counter)
         self._places, self._facts = places, facts
+        self._disturbed, self._accompanied = (
+            {place[1:] for place in found} for found in (facts.disturbed, facts.canaries.levels)
+        )
         self._numbers: dict[SeriesKey, int] = {}
         self._rows: list[tuple[int, ...]] = []
         self._words: dict[str, int] = {}
@@ -53,6 +58,16 @@ class SeriesIndex:
     def number(self, key: SeriesKey) -> int:
         """The row of a series; -1 where it has none."""
         return self._numbers.get(key, -1)
+
+    def named(self, texts: Iterable[str], machine: str) -> list[int]:
+        """The rows of series that a plan names, of one machine ("": of all); exact work belongs to each."""
+        names = set(map(series_name, texts))
+        return [
+            number
+            for key, number in self._numbers.items()
+            if machine in ("", key.machine) or key.machine == ANY_MACHINE
+            if (key.benchmark, tuple(value for _, value in key.params)) in names
+        ]
 
     def document(self) -> dict[str, Any]:
         """The index: `words`, and a row a series: benchmark, parameters, machine, environment, unit, role,
@@ -85,12 +100,11 @@ class SeriesIndex:
         """Places, values, what is to be said of single points, changes, reference kernels beside it."""
         key, facts, points = series.key, self._facts, series.points
         metric = metric_of(key, series.unit, series.kind, facts.directions)
-        states = {}
-        for i, point in enumerate(points):
-            if point.status is not Status.OK:
-                states[i] = _STATES[point.status]
-            elif is_left_out(facts.disturbed, key, point.commit):
-                states[i] = _DISTURBED
+        place = key.machine, key.environment, key.benchmark
+        states = {i: _STATES[point.status] for i, point in enumerate(points) if point.status is not Status.OK}
+        if place in self._disturbed:
+            left_out = (i for i, point in enumerate(points) if (point.commit, *place) in facts.disturbed)
+            states |= {i: _DISTURBED for i in left_out if i not in states}
         values = [point.value if point.status is Status.OK else None for point in points]
         power = _power(values, 6 if metric.exact else 5)
         made: dict[str, Any] = {
@@ -104,9 +118,8 @@ class SeriesIndex:
             made["lo"] = _packed([min(point.samples, default=None) for point in points], power)
             made["hi"] = _packed([max(point.samples, default=None) for point in points], power)
             made["n"] = [len(point.samples) for point in points]
-        place = key.machine, key.environment, key.benchmark
-        beside = [facts.canaries.levels.get((point.commit, *place), {}) for point in points]
-        if metric.role is Role.TIME and any(beside):
+        if metric.role is Role.TIME and place in self._accompanied:
+            beside = [facts.canaries.levels.get((point.commit, *place), {}) for point in points]
             made["c"] = [_packed([one.get(name) for one in beside], _KERNEL_POWER) for name in PROGRAMS]
         self._remember(series, metric, shard, made)
         return made

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import __version__, units
-from nbbench.captured import PASSED, Capture, Check, Figure, Findings, RunOutcome, TestRun, Usage
+from nbbench.captured import Capture, Check, Figure, Findings, RunOutcome, TestRun, Usage
 from nbbench.report.audits import cases_table
 from nbbench.report.blocks import Block, Bullets, Item, Table, Title
 from nbbench.report.capture import capture_status, guarded_line, next_actions, sentences
@@ -61,8 +61,8 @@ def in_reading_order(names: Iterable[str]) -> tuple[str, ...]:
 
 _ROWS = 60  # metrics.json has every figure; a page with more is not read
 _BASELINE = (
-    "A capture has no baseline of its own. nbbench compare-evidence holds two folders against each other; "
-    "nbbench regressions and nbbench gate tell whether the branch became slower."
+    "A capture has no baseline of its own: nbbench regressions and nbbench gate tell whether the branch "
+    "became slower."
 )
 
 
@@ -92,16 +92,10 @@ def summary_md(capture: Capture) -> str:
     )
 
 
-def verdict_line(found: Findings) -> str:
-    """`verdict: failed, cause: allocator`; what makes a passing test slow is no cause of its verdict."""
-    role = "what costs it time" if found.verdict == PASSED else "cause"
-    return f"verdict: {found.verdict}{f', {role}: {found.cause}' if found.cause else ''}"
-
-
 def _executive(capture: Capture) -> list[str]:
     said, found = [f"Run: {capture_status(capture)}."], capture.findings
     if found:
-        said += [verdict_line(found), *sentences(found, capture.outcome)]
+        said += [f"verdict: {found.verdict}", *sentences(found, capture.outcome)]
     said += [f"Anomaly: {text}." for text in capture.anomalies]
     if capture.waived:
         said.append(f"Signed off against {', '.join(capture.waived)}: {capture.sign_off}.")

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 from tabulate import tabulate
 
-from nbbench.report.blocks import Block, Bullets, Chart, Head, Item, Table, Title
+from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.words import clean, truncate, truncate_middle
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
@@ -51,7 +51,7 @@ def terminal_for(stream: TextIO, environ: Mapping[str, str]) -> Terminal:
 
 def as_text(blocks: Sequence[Block], term: Terminal = PIPE) -> str:
     """The blocks with a blank line between them: paragraphs wrapped, tables aligned and fitted."""
-    return "\n\n".join(_text(block, term) for block in blocks if not isinstance(block, Chart))
+    return "\n\n".join(_text(block, term) for block in blocks)
 
 
 def _text(block: str | Head | Title | Bullets | Table, term: Terminal) -> str:

@@ -20,22 +20,6 @@ from nbbench.errors import ConfigError, UsageError
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-class CaptureWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The workload whose exact work stands beside a captured test's bandwidth.
-
-    `legacy_bytes_per_pixel` are the guesses by which the subject's test computes the bandwidth that it
-    prints. `workload` is the workload's name by size and dtype; `default_dtype` the file of the checkout, and
-    the pattern in it, that tell what the subject computes in when nobody names a dtype.
-    """
-
-    legacy_bytes_per_pixel: tuple[int, ...]
-    workload: str
-    default_dtype: tuple[str, str] = ("", "")
-
-    def __post_init__(self) -> None:
-        check_pattern("default_dtype", self.default_dtype[1])
-
-
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A program that criteria compare with: its source in the subject's tree, how it is compiled, and the
     environment variable that names it to the suite."""
@@ -53,13 +37,16 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject's own facts; see the comments of a profile.toml below subjects/.
 
+    `repository` is the clone that is measured where none is registered, seen from the project.
     `run_bench` is what `nbbench run` measures without --bench, by asv's names (empty: everything).
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`, `capture` says which workload a captured test of bandwidth runs.
+    `[tool.nbbench]`. `default_dtype` is a file of the checkout, and the pattern in it that tells what is
+    computed in when nobody names a dtype.
     """
 
     project: str = ""
+    repository: str = ""
     preload: tuple[str, ...] = ()
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
@@ -70,13 +57,14 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: ImageTolerance = ImageTolerance()
     plans: Mapping[str, Any] = {}
     presets: Mapping[str, Any] = {}
-    capture: CaptureWorkload | None = None
+    default_dtype: tuple[str, str] = ("", "")
     reference: Reference | None = None
     demo: str = ""
 
     def __post_init__(self) -> None:
         for name in ("run_bench", "gate_workloads", "usual_workloads", "range_workloads"):
             check_pattern(name, getattr(self, name))
+        check_pattern("default_dtype", self.default_dtype[1])
 
 
 def load_profile(settings: Settings) -> Profile:

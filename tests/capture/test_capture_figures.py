@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from capture_samples import ASSERTION, BANDWIDTH, FAILED_LONGREPR, failed_test, passed_test
 
-from nbbench.capture.figures import checks_of, compare, figures_of, parse_figures, times
+from nbbench.capture.figures import checks_of, compare, figures_of, parse_figures
 from nbbench.captured import TestRecord
 
 
@@ -76,14 +76,6 @@ def test_every_bandwidth_comes_with_its_size_line_and_rounding() -> None:
     assert found[512].resolution == pytest.approx(0.05)
     assert all(f.test == BANDWIDTH for f in figures)
     assert {f.value for f in figures if "size" in f.line} >= {0.053, 0.163}
-
-
-def test_the_times_of_each_size() -> None:
-    assert {size: f.value for size, f in times(figures_of([failed_test()])).items()} == {
-        512: 0.036,
-        1024: 0.152,
-        2048: 1.76,
-    }
 
 
 def test_a_failing_assertion_in_pytests_own_figures() -> None:

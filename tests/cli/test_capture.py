@@ -51,7 +51,7 @@ class Runs:
         self.project, self.checkout = project, checkout
 
     def __call__(self, *arguments: str) -> tuple[int, dict, str]:
-        words = [sys.executable, "-m", "nbbench", "capture", "--json", "-q", "--no-probe"]
+        words = [sys.executable, "-m", "nbbench", "capture", "--json", "-q"]
         words += ["--root", str(self.project.root), "--subject", str(self.checkout), *arguments]
         done = subprocess.run(words, capture_output=True, text=True)
         return done.returncode, json.loads(done.stdout), done.stderr

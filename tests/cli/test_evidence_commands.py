@@ -1,13 +1,12 @@
-"""`plan`, `compare-evidence`, `export`: exit codes and what they print."""
+"""`plan`, `export`: exit codes and what they print."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from evidence_samples import metrics, run_metadata, write_evidence
+from evidence_samples import metrics, write_evidence
 
 from nbbench.config import load_settings
 from nbbench.record.evidence_folder import evidence_folders
@@ -90,31 +89,6 @@ def test_a_folder_that_holds_the_value_is_named_and_checked(planned: Any) -> Non
     assert "changed, do not quote it" in planned.run("plan", "P").stdout
     (folder / "sha256.txt").unlink()  # not finished, so no evidence
     assert "20251015T113531Z" not in planned.run("plan", "P").stdout
-
-
-def test_compare_evidence(project: Any, tmp_path: Path) -> None:
-    a = write_evidence(tmp_path / "a" / "20251015T113531Z")
-    b = write_evidence(tmp_path / "b" / "20251015T113532Z")
-    other = run_metadata(machine={"cpu": "Other CPU"})
-    c = write_evidence(tmp_path / "c" / "20251015T113533Z", run=other)
-    assert project.run("compare-evidence", str(a), str(b)).exit_code == 0
-    refused = project.run("compare-evidence", str(a), str(c))
-    assert refused.exit_code == 4 and "NOT COMPARABLE" in refused.stdout.splitlines()[0]
-    assert "NOT COMPARABLE: machine differs (" in refused.stdout
-    told = json.loads(project.run("compare-evidence", str(a), str(c), "--json").stdout)
-    assert (told["schema"], told["comparable"]) == ("nbbench.evidence-comparison/2", False)
-    named = [
-        write_evidence(tmp_path / name / "20251015T113534Z", run=run_metadata(machine_name=name))
-        for name in ("bl7", "bl8")
-    ]
-    assert project.run("compare-evidence", str(a), str(named[0])).exit_code == 0
-    twins = project.run("compare-evidence", *map(str, named))
-    assert twins.exit_code == 4 and "machine name differs (bl7 / bl8)" in twins.stdout
-    (b / "env.txt").write_text("NEW=1\n")
-    damaged = project.run("compare-evidence", str(a), str(b))
-    assert damaged.exit_code == 4 and "B is damaged: env.txt has changed" in damaged.stdout
-    assert project.run("compare-evidence", str(a), str(tmp_path / "nowhere")).exit_code == 2
-    assert project.run("compare-evidence", str(a), str(a), "--markdown").stdout.startswith("**")
 
 
 @pytest.mark.e2e

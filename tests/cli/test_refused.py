@@ -84,7 +84,6 @@ def test_a_registered_subject_that_lost_its_branch_is_not_called_missing(
         ("bisect", "a", "b", "--series", "("),
         ("roofline", "--bench", "("),
         ("run", "--bench", "("),
-        ("run", "--adaptive", "--bench", "("),
     ],
     ids=lambda words: " ".join(words),
 )
@@ -107,7 +106,6 @@ def test_what_the_user_gave_is_not_repeated_without_end(project: Project) -> Non
         ("gate", "--junit"),
         ("gate", "--markdown"),
         ("dtypes", "--markdown"),
-        ("explain", "a", "b", "--html"),
     ],
     ids=lambda words: " ".join(words),
 )

@@ -82,7 +82,7 @@ class Bench:
     environment: dict[str, str] = field(repr=False)
 
     def words(self, *arguments: str) -> list[str]:
-        fixed = ["--root", str(self.root), "--out", str(self.reports), "--no-probe"]
+        fixed = ["--root", str(self.root), "--out", str(self.reports)]
         return [sys.executable, "-m", "nbbench", "capture", *fixed, *arguments]
 
     def run(self, *arguments: str, **options) -> subprocess.CompletedProcess:

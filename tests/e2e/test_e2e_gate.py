@@ -133,17 +133,6 @@ class TestExplain:
         assert trace["dtype_shifts"] == []
         assert all(line["was"] == "" for line in trace["lines"])
 
-    def test_the_page_has_an_icicle_of_what_became_more(self, project, ledgers):
-        ends = (planted(11), planted(12), "--bench", "bandwidth-512-float32")
-        told = project.told("explain", *ends, "--html", "page.html")
-        text = (project.root / "page.html").read_text()
-        [spec] = re.findall('<script type="application/json">(.*?)</script>', text)
-        [trace] = json.loads(spec)["data"]
-        assert trace["type"] == "icicle"
-        assert sum(trace["values"]) == pytest.approx(told["diffs"][0]["bytes_after"])
-        assert max(trace["marker"]["colors"]) == pytest.approx(120, rel=1e-3)
-        assert (project.root / "plotly.min.js").is_file()
-
     def test_neutral_commit(self, project, ledgers):
         done = project.run("nbbench", "explain", planted(10), planted(11), "--bench", "bandwidth-512-float32")
         assert "the work is the same, to the byte" in done.stdout

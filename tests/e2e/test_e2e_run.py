@@ -7,7 +7,7 @@ import signal
 import psutil
 import pytest
 from e2e_project import CHEAP, MACHINE, SOURCES, WARM, planted, wait_until
-from planted_history import SERIES, SLEEP, plant
+from planted_history import plant
 
 from nbbench.subject.subjects.nanobragg.demo import PLANTED
 
@@ -229,37 +229,3 @@ def test_half_written_results_do_not_stop_a_run(new_project):
     assert f"{path.name} is damaged and was set aside" in done.stderr
     assert project.figures(planted(17), SOURCES)[0] > 0
     assert project.told("import")["files_bad"] == []
-
-
-def test_adaptive(new_project, tmp_path):
-    """A2: a sleep of a hundred calls is located with few trees, on the busiest machine; a second
-    run finds nothing left to measure."""
-    history = plant(tmp_path / "subject")
-    before = [history.commit(f"before {i}") for i in range(4)]
-    culprit = history.commit("sleep", SLEEP)
-    after = [history.commit(f"after {i}") for i in range(3)]
-    project = new_project("adaptive", register=False)
-    project.run("nbbench", "subject", "use", str(history.folder))
-    span = ("run", f"{before[0]}..{after[-1]}", "--adaptive", "--bench", SERIES)
-    told = project.told(*span)
-    found = {one["commit"]: one["effect"] for one in told["located"]}
-    assert found[culprit] > 2
-    assert max(found, key=found.__getitem__) == culprit
-    assert told["stopped"] == "located" and told["suspicions"] == []
-    assert (told["trees"], told["broken"]) == (7, 0)
-    results = project.results()
-    again = project.told(*span)
-    assert (again["timed"], again["located"]) == (told["timed"], told["located"])
-    assert project.results() == results
-
-
-@pytest.mark.parametrize("extra", [("--quick",), ("--again",), ("--commits", "HEAD"), ("--timeout", "5")])
-def test_adaptive_refuses_what_it_decides_itself(project, extra):
-    done = project.run("nbbench", "run", "--adaptive", *extra, expect=2)
-    assert f"{extra[0]} has no meaning with --adaptive" in done.stderr
-
-
-def test_a_budget_without_adaptive(project):
-    assert (
-        "--budget belongs to --adaptive" in project.run("nbbench", "run", "--budget", "5m", expect=2).stderr
-    )

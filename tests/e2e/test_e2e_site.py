@@ -9,17 +9,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import asv
-import figure_samples
 import pytest
 import report_samples as samples
 import site_samples
 from browser import Browser
 
 from nbbench.asv_plugin.publisher import land_from_error, link_from_index
-from nbbench.cli.publish import put_site, write_page
+from nbbench.cli.publish import put_site
 from nbbench.model import Point, Series, SeriesKey, Status
-from nbbench.report.audits import roofline_blocks
-from nbbench.report.html import as_html
 from nbbench.report.site import Site, SiteFacts
 
 pytestmark = [
@@ -161,6 +158,24 @@ def test_a_commit_shows_where_its_bytes_go(page):
     page.until(f"location.hash.includes('{HASHES[20]}')")
 
 
+def test_the_plan_has_verdicts_their_history_and_their_evidence(page):
+    page.open(f"{page.address}#/plan")
+    for words in (
+        "1 of 1 criterion met",
+        site_samples.SCRIPT,
+        "meets",
+        "0.64",
+        "tests ≤ 1",
+        "2 h ago, runner",
+    ):
+        assert words in said(page)
+    folder = "../reports/x/20251015T113531Z/summary.md"
+    assert page.run("document.querySelector('#app a[href$=\"summary.md\"]').getAttribute('href')") == folder
+    page.click("#app a[href^='#/series']")
+    drawn(page)
+    assert "time_run(size=2048, dtype='float64')" in page.run("document.querySelector('h1').textContent")
+
+
 def test_noise_has_the_reference_kernels_by_the_time_at_which_they_ran(page):
     page.open(f"{page.address}#/noise")
     page.until("document.querySelectorAll('.plot .points path').length === 80")
@@ -281,15 +296,6 @@ def test_axe_finds_nothing_on_any_view(page):
     page.run("delete document.documentElement.dataset.theme")
 
 
-def test_a_report_with_figures_is_drawn_from_disk(page, html):
-    """What `explain`, `ledger` and `roofline` write with --html."""
-    blocks = roofline_blocks("roofline", figure_samples.ROOF, figure_samples.ROWS, [])
-    write_page(html / "roofline.html", as_html(blocks, title="roofline"))
-    page.load((html / "roofline.html").as_uri())
-    page.until("document.querySelector('.js-plotly-plot .main-svg')")
-    page.open(f"{page.address}#/overview")
-
-
 @pytest.mark.thorough
 def test_the_site_of_a_large_record_stays_small(page, tmp_path):
     """As many series as numpy's own benchmarks have: files, what the first view loads, and the search."""
@@ -307,7 +313,7 @@ def test_the_site_of_a_large_record_stays_small(page, tmp_path):
     assert sum(path.stat().st_size for path in loaded) < 6e6
     page.requested.clear()
     page.open(f"{(tmp_path / 'index.html').as_uri()}#/series?q=time_3")
-    assert "843 of 8424 series" in said(page)
+    assert "843 of 8,424 series" in said(page)
     page.click("#found a")
     drawn(page)
     page.requested.clear()

@@ -166,7 +166,7 @@ def test_many_series_take_few_queries(store, monkeypatch):
     real = engine.Connection.cursor
     monkeypatch.setattr(engine.Connection, "cursor", lambda *args: (queries.append(args[1]), real(*args))[1])
     assert len(store.series()) == 900
-    assert sum("FROM results" in q for q in queries) == 7
+    assert sum("FROM results" in q for q in queries) == 5
     assert len(queries) < 20
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from nbbench.captured import Capture, Check, Findings, RunOutcome, Usage
 from nbbench.errors import EvidenceError
-from nbbench.model import Cause
 from nbbench.record.stamp import seal, verify_folder
 from nbbench.report.capture import capture_status, commands_txt, metadata_json, metrics_json, time_txt
 from nbbench.report.stamp_page import summary_md
@@ -45,7 +44,6 @@ USAGE = Usage(
 )
 FIGURES = Findings(
     verdict="failed",
-    cause=Cause.ALLOCATOR,
     checks=(Check("ratio", ">=", 0.5, 0.327, False, "assert ratio >= 0.5", "t"),),
 )
 
@@ -116,13 +114,13 @@ def test_the_opening_page_is_true_if_nobody_replaces_it() -> None:
 def test_figures_find_their_sections() -> None:
     page = summary_md(ended(findings=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
     executive = section(page, "Executive Summary")
-    assert executive.index("verdict: failed, cause: allocator") < executive.index("ratio is 0.327")
+    assert executive.index("verdict: failed") < executive.index("ratio is 0.327")
     assert "Anomaly: numpy changed." in executive
     assert "not clean before the run: notes.md" in executive
-    assert "nbbench compare-evidence" in section(page, "Comparison to baseline")
+    assert "nbbench regressions" in section(page, "Comparison to baseline")
     again = "Clear up the anomalies before these figures are used, then capture again under a fresh STAMP."
     actions = section(page, "Next Actions")
-    assert actions.startswith(f"- {again}\n- Capture again with GLIBC")
+    assert f"- {again}" in actions
     assert "| `ratio` | 0.327 |" in section(page, "Results")
     assert "| system share of CPU time | 75.0 % |" in section(page, "Results")
     assert "Test \\| CPU" in section(page, "Environment")
@@ -132,7 +130,7 @@ def test_metrics_hold_the_run_and_its_figures() -> None:
     told = json.loads(metrics_json(ended(findings=FIGURES)))
     assert told["exit_code"] == 1
     assert told["usage"]["minor_faults"] == 1_280_000
-    assert (told["verdict"], told["cause"]) == ("failed", "allocator")
+    assert told["verdict"] == "failed"
     assert told["checks"][0]["name"] == "ratio"
 
 

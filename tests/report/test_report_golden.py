@@ -99,8 +99,7 @@ def test_output_is_as_recorded(name: str) -> None:
 
 def test_every_golden_file_is_used() -> None:
     found = {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file()}
-    elsewhere = {"compare_evidence.txt", "compare_evidence.md"}  # test_evidence_folder.py
-    assert found == set(CASES) | elsewhere
+    assert found == set(CASES)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "colour" not in name])

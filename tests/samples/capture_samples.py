@@ -1,4 +1,4 @@
-"""Test runs and ledgers for the tests of a capture's figures: figures as on a small machine."""
+"""Test runs for the tests of a capture's figures: figures as on a small machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from nbbench.capture.figures import figures_of
 from nbbench.capture.findings import judged
 from nbbench.captured import CallUsage, Findings, RunOutcome, TestRecord, TestRun
 from nbbench.documents import document
-from nbbench.ledger import Ledger
 from nbbench.report.capture import capture_metrics, next_actions, sentences
 from nbbench.report.markdown import as_markdown
 from nbbench.report.stamp_page import result_blocks
@@ -43,7 +42,6 @@ MAPPING = CallUsage(
     user_s=1.5,
     system_s=1.4,
     minor_faults=1_281_000,
-    max_rss_growth_bytes=400 * 2**20,
     involuntary_switches=40,
     others_cpu_s=0.02,
     torch_threads=1,
@@ -73,35 +71,24 @@ def run_of(*tests: TestRecord, cores: int = 2, **more: object) -> TestRun:
     return TestRun(tests=tests, **{**known, **more})  # type: ignore[arg-type]
 
 
-def ledger(size: int, dtype: str, per_pixel: int) -> Ledger:
-    pixels = size * size
-    name = f"bandwidth-{size}-{dtype}"
-    mapped = (("track_mapped_bytes", 40.0 * 8 * pixels if 8 * pixels >= 32 * 2**20 else 0.0),)
-    return Ledger(name, pixels, 1162, 1530, pixels * per_pixel, 0, 0, (), "", "", dtype, counts=mapped)
-
-
-LEDGERS = {size: ledger(size, "float64", 3329) for size in (512, 2048)}
-
-
 def found(
     run: TestRun,
     outcome: RunOutcome,
-    ledgers: dict[int, Ledger] | None = None,
     *,
     environment: dict[str, str] | None = None,
+    dtype: str = "",
 ) -> Findings:
-    dtype = "float64" if ledgers else ""
-    return judged(run, outcome, figures_of(run.tests), ledgers, environment, (24, 12), dtype)
+    return judged(run, outcome, figures_of(run.tests), environment, dtype)
 
 
-FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, LEDGERS)
+FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, dtype="float64")
 
 
 def page(capture: Findings, outcome: RunOutcome) -> str:
     said = "\n".join(f"- {sentence}" for sentence in sentences(capture, outcome))
     actions = "\n".join(f"- {action}" for action in next_actions(capture))
     return (
-        f"{capture.verdict}: {capture.cause}\n\n{said}\n\n## Results\n\n"
+        f"{capture.verdict}\n\n{said}\n\n## Results\n\n"
         f"{as_markdown(result_blocks(capture))}\n"
         f"## Next Actions\n\n{actions}\n"
     )

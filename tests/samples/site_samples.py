@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import report_samples as samples
@@ -16,12 +17,14 @@ from nbbench.history.ledger_series import ledger_series
 from nbbench.history.telemetry import Canaries
 from nbbench.ledger import Ledger
 from nbbench.model import EvidenceRecord, Flag, Series
-from nbbench.report.blocks import Table, Title
+from nbbench.plan.plan import CriterionState, PlanVerdict
+from nbbench.plan.plans import Criterion, Measured
 from nbbench.report.site import Site, SiteFacts, as_script
 from nbbench.verdicts import SeriesNoise
 
 SCRIPT = "</script><script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">"
 WORKLOAD = work.before().workload
+FOLDER = "reports/x/20251015T113531Z"
 UPCAST = 11  # the place of the commit at which the work changes
 
 
@@ -44,6 +47,14 @@ def flags() -> tuple[Flag, ...]:
     return first, replace(second, event=worked), replace(third, event=replace(third.event, subject=SCRIPT))
 
 
+def criterion() -> CriterionState:
+    """A criterion of one series, of a hostile title, that an evidence folder shows."""
+    when = samples.NOW - timedelta(hours=2)
+    found = Measured(0.64, 0.6, 0.7, samples.COMMITS[UPCAST].hash, "runner", when, folder=FOLDER)
+    asked = Criterion("P1", SCRIPT, asserts=1.0, value="bandwidth.Warm.time_run(2048, 'float64')")
+    return CriterionState(asked, PlanVerdict.MEETS, found, notes=(SCRIPT,))
+
+
 def facts(**more: object) -> SiteFacts:
     """Facts with something of each kind."""
     commits = tuple(replace(c, subject=SCRIPT) if c.position == 20 else c for c in samples.COMMITS)
@@ -60,7 +71,7 @@ def facts(**more: object) -> SiteFacts:
         for place, commit in enumerate(commits)
     }
     folder = Folder(
-        "reports/x/20251015T113531Z", "20251015T113531Z", "CLUSTER-PERF-001", commits[UPCAST].hash, "capture",
+        FOLDER, "20251015T113531Z", "CLUSTER-PERF-001", commits[UPCAST].hash, "capture",
         "failed", 1, "runner", (EvidenceFigure(SCRIPT, 0.36, "GB/s"),),
     )  # fmt: skip
     made = SiteFacts(
@@ -75,7 +86,7 @@ def facts(**more: object) -> SiteFacts:
         disturbed=frozenset(disturbed),
         canaries=Canaries(levels, {place: 1.76e9 + 60 * i for i, place in enumerate(levels)}),
         calibrations={"runner, 2025-10-15, torch 2.13.0": {SCRIPT: SeriesNoise(0.01, 0.02, 30)}},
-        plan=(Title("PERF-PYTORCH-004"), Table(("criterion", "verdict"), [("P1", SCRIPT)])),
+        plan=("1 of 1 criterion met", [criterion()]),
         folders=((folder, "../reports/x/20251015T113531Z"),),
     )
     return replace(made, **more)  # type: ignore[arg-type]

@@ -74,6 +74,8 @@ nb.command = (text) => {
   return nb.el("p", { class: "command" }, shown, button);
 };
 
+nb.count = (n, one, many = `${one}s`) => `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
+
 const number = (x) => {
   if (x === 0) return "0";
   if (Math.abs(x) < 1e-4 || Math.abs(x) >= 1e15) return x.toExponential(3);

@@ -1,18 +1,22 @@
 "use strict";
-// Plan, evidence and noise: reports that the data holds as blocks.
-const item = (one) => (typeof one === "string" ? one : [nb.code(one.about), one.about && one.text ? ": " : "", one.text, one.command && nb.command(one.command)]);
-
-const drawn = {
-  Text: ({ text }) => text.split("\n").map((line) => nb.el("p", {}, line)),
-  Title: ({ text }) => nb.el("h2", {}, text),
-  Bullets: ({ items, title }) => [title && nb.el("h3", {}, title), nb.el("ul", {}, items.map((one) => nb.el("li", {}, item(one))))],
-  Table: ({ headers, rows, right, codes }) => nb.table(headers, rows, { right, codes, most: 40 }),
-};
-nb.blocks = (blocks) => blocks.map((one) => drawn[one.kind](one));
+// Plan, evidence and noise.
+const verdictTone = { meets: "better", misses: "worse" };
 
 nb.views.plan = async () => {
-  const blocks = await nb.load("plan");
-  return [nb.el("h1", {}, "Plan"), blocks.length ? nb.blocks(blocks) : nb.el("p", {}, "This project has no plan item: [tool.nbbench.plans] declares one.")];
+  const [{ said, rows, series }, folders, index] = await Promise.all([nb.load("plan"), nb.load("evidence"), nb.index()]);
+  if (!said) return [nb.el("h1", {}, "Plan"), nb.el("p", {}, "This project has no plan item: [tool.nbbench.plans] declares one.")];
+  const made = rows.map(([id, title, spec, tests, ours, value, interval, age, commit, machine, verdict, source, folder, about], i) => {
+    const found = folders.find((one) => one.path === folder), own = series[i].map((number) => index[number]).filter(Boolean);
+    const limits = [["spec", spec], ["tests", tests], ["ours", ours]].filter(([, limit]) => limit !== "—").map(([who, limit]) => [nb.el("span", { class: "short" }, `${who} ${limit}`), " "]);
+    const past = own.length > 0 && nb.a(nb.link("series", [], { s: own.slice(0, 8).map((one) => one.key) }), nb.count(Math.max(...own.map((one) => one.points)), "commit"));
+    return [
+      [nb.el("strong", {}, id), nb.el("br"), title, about && nb.details("how", about)],
+      nb.el("span", { class: verdictTone[verdict] }, verdict), value === "—" ? "" : [value, interval === "exact" ? " exact" : nb.el("div", { class: "note" }, interval)], limits,
+      commit === "—" ? "" : [nb.commitLink(nb.placeOf(commit)) || nb.code(commit), nb.el("div", { class: "note short" }, `${age} ago, ${machine}`)],
+      past || "", found ? nb.a(`${found.address}/summary.md`, source) : source === "—" ? "" : nb.code(source),
+    ];
+  });
+  return [nb.el("h1", {}, "Plan"), nb.el("p", {}, said), nb.table(["criterion", "verdict", "value", "thresholds", "measured", "history", "evidence"], made, { right: [2], label: "Criteria" })];
 };
 
 const share = (x) => (x < 1 ? `${(100 * x).toFixed(1)} %` : `${(1 + x).toFixed(1)}×`);
@@ -53,9 +57,9 @@ nb.views.evidence = async () => {
     one.damage.length ? nb.el("span", { class: "worse" }, `changed since: ${one.damage[0]}`) : one.problems[0] ?? "whole",
   ]);
   return [
-    nb.el("h1", {}, `Evidence: ${folders.length} folders`),
+    nb.el("h1", {}, `Evidence: ${nb.count(folders.length, "folder")}`),
     nb.table(["folder", "verdict", "kind", "commit", "stamp", "machine", "state"], rows, { label: "Evidence folders" }),
-    folders.filter((one) => one.figures.length).map((one) => nb.details(`${one.path}: ${one.figures.length} figures`,
+    folders.filter((one) => one.figures.length).map((one) => nb.details(`${one.path}: ${nb.count(one.figures.length, "figure")}`,
       nb.el("p", {}, ["commands.txt", "env.txt", "sha256.txt"].map((name) => [nb.a(`${one.address}/${name}`, name), " "])),
       nb.table(["figure", "of", "value"], one.figures.map(({ name, workload, value, unit }) => [name, workload, nb.value(value, unit)]), { right: [2], codes: [0], most: 30 }))),
   ];

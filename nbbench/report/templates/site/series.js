@@ -20,7 +20,7 @@ nb.views.series = async (parts, query) => {
     const words = now.q.toLowerCase().split(/\s+/).filter(Boolean);
     const found = rows.filter((one) =>
       words.every((word) => one.text.includes(word)) && (!now.changed || (now.changed === "yes") === one.changes > 0) && facets.every(([name]) => !now[name] || one[name] === now[name]));
-    count.textContent = `${found.length} of ${rows.length} series`;
+    count.textContent = `${found.length} of ${nb.count(rows.length, "series", "series")}`;
     const told = (name) => new Set(found.map((one) => one[name])).size > 1;
     const [machines, environments] = [told("machine"), told("env")];
     const cells = (one) => [
@@ -55,7 +55,7 @@ nb.seriesFigure = async (chosen, query) => {
   const legend = curves.map((one) => {
     const left = Object.values(one.s).filter((state) => state === 3).length;
     const failed = Object.values(one.s).filter((state) => state === 1).length;
-    const said = [`${one.at.length} points`, left && `${left} disturbed (open circles)`, failed && `${failed} failed (crosses)`].filter(Boolean).join(", ");
+    const said = [nb.count(one.at.length, "point"), left && `${left} disturbed (open circles)`, failed && `${failed} failed (crosses)`].filter(Boolean).join(", ");
     return nb.el("li", {}, nb.swatch(one.colour), one.name, nb.el("span", { class: "note" }, ` ${said}`));
   });
   const events = [...new Set(curves.flatMap((one) => one.ev.map(([event]) => event)))].map((i) => nb.start.events[i]);
