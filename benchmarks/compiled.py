@@ -20,11 +20,9 @@ from typing import ClassVar
 
 import torch
 
-from nbbench.compiled import CompiledWork
-from nbbench.host import PYTHON
-from nbbench.measure.recording import failure_text, save, suite_cases
+from nbbench.measure.recording import suite_cases
 from nbbench.probe.resources import measure
-from nbbench.words import clean, last_line
+from nbbench.words import last_line
 
 from . import subject
 from .recording import Record, agreement, look_up, record
@@ -34,20 +32,6 @@ _TIMEOUT_S = 900
 _FIRST_CALL = "import sys; from benchmarks.compiled import tell_first_call; tell_first_call(sys.argv[1])"
 _GAIN = "import sys; from benchmarks.compiled import tell_gain; tell_gain(sys.argv[1])"
 _RUNS = 5  # of each kind, as the test has it
-
-
-def write(workload: str) -> None:
-    """Record the compiled work of one workload and keep it in the ledger file."""
-    from nbbench.probe.compiled import record_compiled
-
-    tempfile.tempdir = None  # this process has a folder of its own
-    subject.prepare(threads=1)
-    try:
-        case = suite_cases()[workload]()
-        made = record_compiled(workload, case.run, pixels=case.pixels, source_root=subject.source_root())
-    except (Exception, SystemExit) as error:
-        made = CompiledWork(workload, PYTHON, error=clean(failure_text(error)))
-    save(compiled=[made])
 
 
 class Gain:

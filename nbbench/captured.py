@@ -110,7 +110,6 @@ class CallUsage(Usage):
     ended, 0 where torch was not imported; `compiled_graphs` is what Dynamo had compiled by then.
     """
 
-    max_rss_growth_bytes: int = 0
     others_cpu_s: float = 0.0
     steal_s: float = 0.0
     run_delay_s: float | None = None

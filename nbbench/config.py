@@ -24,6 +24,7 @@ from nbbench.workloads import use_workloads
 _T = TypeVar("_T")
 _PREFIX = "NBBENCH_"
 _PROFILES = Path(__file__).parent / "subject" / "subjects"
+FOLDER = "benchmarks"  # of a repository that has its project inside
 _TABLES = ("plans", "presets", "subject", "units")
 
 # The forms of settings; a description is what a message says when a value has another form.
@@ -139,17 +140,18 @@ def _check_asv_conf(path: Path) -> None:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder, from `start` upwards, that holds an asv.conf.json.
+    """The nearest folder, from `start` upwards, that holds an asv.conf.json, or whose `benchmarks/` does.
 
     Raises ConfigError when there is none.
     """
     here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
+    for folder in (place for above in (here, *here.parents) for place in (above, above / FOLDER)):
         if (folder / "asv.conf.json").is_file():
             _check_asv_conf(folder / "asv.conf.json")
             return folder
     raise ConfigError(
-        f"no asv.conf.json in {here} or above it", hint="run nbbench inside its project, or pass --root DIR"
+        f"no asv.conf.json in {here} or above it",
+        hint="run nbbench inside its project, or pass --root DIR; `nbbench init` begins one",
     )
 
 

@@ -36,7 +36,7 @@ class GateReport:
     """Everything a gate found out about head against base; times and memory are those of `machine`.
 
     `ledger` has the figures of both sides of each workload. Where base and head are the same program nothing
-    is judged and `notes` says so.
+    is judged and `notes` says so. `harness` is the checksum of what judged: suite, settings, version.
     """
 
     base: str
@@ -49,6 +49,7 @@ class GateReport:
     elapsed_s: float = 0.0
     machine: str = ""
     not_judged: tuple[NotJudged, ...] = ()
+    harness: str = ""
 
 
 @dataclass(frozen=True, slots=True)

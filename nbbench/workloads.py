@@ -29,13 +29,15 @@ _FEWEST = 4  # a law of degree 1, and two points to check it
 class Workload:
     """One workload: `params` choose it, its work is divided by `pixels`, `dtype` is what is asked for.
 
-    Its family is its name up to the first hyphen. `pixels` counts pixels, points or sources.
+    Its family is its name up to the first hyphen. `pixels` counts pixels, points or sources. `version` tells
+    what runs under the name ('': nobody said).
     """
 
     name: str
     pixels: int
     dtype: str = "float32"
     params: tuple[tuple[str, int | float | str], ...] = ()
+    version: str = ""
 
     @property
     def family(self) -> str:

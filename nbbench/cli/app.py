@@ -41,6 +41,7 @@ EPILOG = "\n\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, text 
 # Each is a file of this folder; in the order in which a newcomer meets them.
 COMMANDS: dict[str, str] = {
     "demo": "Run the whole job on the embedded subject.",
+    "init": "Begin to measure a PyTorch package: write a project.",
     "doctor": "Name what would disturb a measurement here, with remedies.",
     "subject": "Register the repository that is measured.",
     "commits": "List the commits that differ in the measured paths.",

@@ -38,6 +38,9 @@ from nbbench.errors import EXIT_OK, UsageError
     "--accept-image", is_flag=True, help="Another image than at BASE is right: judge HEAD all the same."
 )
 @click.option(
+    "--reviewed", is_flag=True, help="A person read the diff: lines that could deceive the counts are right."
+)
+@click.option(
     "--calibrate",
     is_flag=True,
     help="Run BASE (default: the branch's tip) against itself and keep this machine's noise.",
@@ -57,6 +60,7 @@ def gate(
     plan_id: str | None,
     worktree: bool,
     accept_image: bool,
+    reviewed: bool,
     calibrate: bool,
     seed: int | None,
     junit: str | None,
@@ -96,7 +100,7 @@ def gate(
         raise UsageError("--worktree stands for HEAD: give BASE alone")
     ends = gate_ends(app.settings, base, head, worktree=worktree)
     policy = "work" if policy == "ledger" else policy or ("work" if worktree else "both")
-    asked = Asked(*ends, chosen, policy, seed, accept_image)
+    asked = Asked(*ends, chosen, policy, seed, accept_image, reviewed)
     if plan_id is None:
         report = run_gate(app.settings, asked, app.say)
     else:

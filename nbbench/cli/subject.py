@@ -61,19 +61,26 @@ def demo_history(settings: Settings) -> Any:
 @click.pass_obj
 def use(app: App, source: str) -> None:
     """Register a clone of the subject (used in place, never written to), or clone a URL."""
+    from nbbench.subject.repository import register
+
+    _describe(app, register(app.settings, clone_of(app, app.settings, source)))
+
+
+def clone_of(app: App, settings: Settings, source: str) -> Path:
+    """The repository at a path, or a clone of a URL below the state folder. Raises UsageError for neither."""
     from nbbench.subject.git import url_without_login
-    from nbbench.subject.repository import clone, register
+    from nbbench.subject.repository import clone
     from nbbench.words import escaped
 
     path = Path(source).expanduser()
     if not path.exists() and (":" in source or source.endswith(".git")):
         app.say(f"cloning {escaped(url_without_login(source))} …")
-        path = clone(app.settings, source)
+        path = clone(settings, source)
     if not path.exists():
         raise UsageError(
             f"{url_without_login(str(path))} does not exist", hint="give the path of a clone, or its URL"
         )
-    _describe(app, register(app.settings, path.resolve()))
+    return path.resolve()
 
 
 @subject.command()

@@ -11,6 +11,7 @@ from nbbench.config import ImageTolerance, Settings
 from nbbench.errors import SubjectError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
+from nbbench.gate.refused import suspect_lines
 from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
@@ -163,7 +164,7 @@ def _with_host(
         names = [IMPORT_WORKLOAD, *names]
     else:  # what tensors do while starting up comes with the ledgers
         names = [name for name in names if all(name in side for side in sides)]
-        why = "the suite has no host.py, which counts it"
+        why = "the suite declares no workloads, of which it is counted"
         not_judged.append(NotJudged("host work", NotJudgedReason.SKIPPED, detail=why))
     first, last = (next(iter(side.values()), _NOTHING) for side in sides)
     varies, new = not_repeating(first, last, match)
@@ -214,7 +215,8 @@ def _changed(settings: Settings, base: Commit, head: Commit) -> Changed:
         return blob.decode("utf-8", "replace")
 
     others = other_files(subject.git_dir, base.tree, head.tree)
-    return changed_code(files, [posixpath.join(folder, name) for name in others], source)
+    changed = changed_code(files, [posixpath.join(folder, name) for name in others], source)
+    return changed._replace(suspects=suspect_lines(changed, source))
 
 
 def with_orders(

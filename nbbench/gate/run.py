@@ -17,12 +17,13 @@ from nbbench.gate.calibration import known_noise
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference, with_orders
 from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
+from nbbench.gate.refused import suite_verdicts, with_refusals
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.gate.unseen import counted_work, uncounted_calls, with_prices
 from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
 from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
-from nbbench.measure.process_env import measuring
+from nbbench.measure.process_env import harness_mark, measuring
 from nbbench.measure.warm_runs import Servers
 from nbbench.metrics import Role, metric_of
 from nbbench.model import (
@@ -57,7 +58,8 @@ processes are enough to show that it did not change."""
 class Asked:
     """What a gate is asked: two commits, which series, what decides, and whether a new image is right.
 
-    `workloads` is a pattern of those whose exact work is judged ('': the profile's).
+    `reviewed` says that a person read the diff (gate/refused.py). `workloads` is a pattern of those whose
+    exact work is judged ('': the profile's).
     """
 
     base: Commit
@@ -66,6 +68,7 @@ class Asked:
     policy: str = "both"  # both, work, time
     seed: int = 0
     accept_image: bool = False
+    reviewed: bool = False
     workloads: str = ""
 
 
@@ -113,6 +116,7 @@ def run_gate(settings: Settings, asked: Asked, say: Say) -> GateReport:
     """Judge head against base: the same program at once, exact work next, paired figures last."""
     base, head = asked.base, asked.head
     report = GateReport(base.hash, head.hash, Outcome.UNCHANGED, seed=asked.seed)
+    report = replace(report, harness=harness_mark(settings))
     if base.tree == head.tree:
         return replace(report, notes=(EvidenceRecord("same tree", {"tree": head.tree}),))
     if count := only_words_changed(open_subject(settings).git_dir, base.tree, head.tree):
@@ -191,6 +195,9 @@ def _measure_work(
         accepted = [series.partition(", ")[0].rpartition(" ")[2] for series in accepted]
         found.work = with_orders(settings, found.work, ends, servers, say, accepted)
         found.exact += found.work.growth(found.acknowledged)
+    found.exact = with_refusals(found.exact, found.work, policy=asked.policy, reviewed=asked.reviewed)
+    if not asked.reviewed:
+        found.exact += suite_verdicts(settings, *ends)
     found.exact = with_first_difference(settings, ends, found.work, found.exact, servers, say)
     found.exact = with_hunks(settings, ends, found.work, found.exact, budget.elapsed_s, servers, say)
 

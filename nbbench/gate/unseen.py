@@ -99,12 +99,13 @@ class Changed(NamedTuple):
 
     `lines` are those of rewritten statements by path, `values` the statements with a number, a text or a
     truth value that base does not have there, as path and lines. `others` are files of the package that are
-    not Python.
+    not Python, `suspects` lines that the gate asks somebody to read.
     """
 
     lines: Mapping[str, frozenset[int]]
     values: tuple[tuple[str, frozenset[int]], ...] = ()
     others: tuple[str, ...] = ()
+    suspects: tuple[EvidenceRecord, ...] = ()
 
 
 def changed_code(files: Iterable[FileDiff], others: Iterable[str], source: Callable[[str], str]) -> Changed:

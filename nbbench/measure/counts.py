@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from nbbench.compiled import CompiledWork
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError, UsageError
+from nbbench.errors import InconclusiveError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
 from nbbench.ledger import Dataflow
@@ -42,8 +43,9 @@ from nbbench.record.side_files import (
     ledger_path,
     write_ledgers,
 )
+from nbbench.subject.profile import load_profile
 from nbbench.words import Say
-from nbbench.workloads import Scale
+from nbbench.workloads import Scale, suite_workloads
 
 _RECORDING = "nbbench.measure.recording"
 
@@ -54,8 +56,15 @@ def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[s
 
 
 def counts_host(settings: Settings) -> bool:
-    """Whether the suite records host work: its module host.py does."""
-    return (settings.root / "benchmarks" / "host.py").is_file()
+    """Whether the suite has workloads whose host work can be recorded."""
+    return bool(suite_workloads(settings.root).workloads)
+
+
+def host_target(settings: Settings, asked: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What records host work, and its arguments: the suite's own host.py goes first."""
+    if (settings.root / "benchmarks" / "host.py").is_file():
+        return "benchmarks.host:write", dict(asked)
+    return f"{_RECORDING}:write_host", {**asked, "modules": list(load_profile(settings).preload)}
 
 
 def workload_host(
@@ -103,7 +112,7 @@ def host_calls(
             return open_tree(settings, server, commit, bare=True)
 
         asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
-        return Invocation(opened, "benchmarks.host:write", asked, bare=True)
+        return Invocation(opened, *host_target(settings, asked), bare=True)
 
     for commit in wanted:
         ensure_kept(settings, commit)
@@ -165,10 +174,6 @@ def workload_compiled(
     known = kept_compiled(settings.results_dir, commit.tree, torch)
     missing = [name for name in workloads if name not in known]
     if missing and subject_or_none(settings) is not None:
-        if not (settings.root / "benchmarks" / "compiled.py").is_file():
-            raise UsageError(
-                "this suite has no benchmarks/compiled.py", hint="docs/ledger.md has what it holds"
-            )
         require_compiler()
         ensure_kept(settings, commit)
         with closing(WarmServer(compiled_environment(server_environment()), preload=_SHARED)) as server:
@@ -179,7 +184,7 @@ def workload_compiled(
             for number, name in enumerate(missing, start=1):
                 say(f"compiling [{number}/{len(missing)}] {name} of {commit.short}: half a minute or more")
                 try:
-                    target = "benchmarks.compiled:write"
+                    target = f"{_RECORDING}:write_compiled"
                     invoke(settings, server, environment, target, _TIMEOUT_S, workload=name)
                 except InconclusiveError as error:  # what compiled code did to its process is its error
                     failed = CompiledWork(name, PYTHON, error=str(error))

@@ -5,6 +5,8 @@ one measuring process at a time: two would spoil each other's figures.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -14,14 +16,15 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from nbbench import __version__
 from nbbench.config import Settings
-from nbbench.errors import HostError
+from nbbench.errors import ConfigError, HostError
 from nbbench.probe.device import marked, on_cuda
 from nbbench.probe.resources import COMPILE_SWITCH, pinned_environment
 from nbbench.record.atomic import write_text
 from nbbench.record.side_files import ledger_path
 from nbbench.subject.profile import load_profile
-from nbbench.workloads import WORKLOADS_FILE, suite_workloads, use_workloads
+from nbbench.workloads import WORKLOADS_FILE, read_workloads, suite_workloads, use_workloads
 
 # What a user sets for torch.compile, and what we set: no threads or processes of its own, no old caches.
 _COMPILE_VARIABLE = re.compile(
@@ -160,10 +163,31 @@ def export_workloads(settings: Settings) -> None:
     if not declared.benchmarks:
         return
     path, text = settings.results_dir / WORKLOADS_FILE, declared.to_text()
+    for name, before in read_workloads(path).by_name.items():
+        now = declared.by_name.get(name, before)
+        if now.version != before.version and (settings.results_dir / "ledger").is_dir():
+            raise ConfigError(
+                f"{name} of benchmarks/workloads.py is another workload than the one on record",
+                hint=f"give it another name, or record exact work anew: remove {path} and results/ledger",
+            )
     with contextlib.suppress(OSError, HostError):
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
+
+
+def harness_mark(settings: Settings) -> str:
+    """The checksum of what decides what is counted: the suite's files, asv.conf.json, the subject's profile,
+    the units' directions, and nbbench's version. Equal marks, equal measures."""
+    suite = settings.root / "benchmarks"
+    files = [settings.root / "asv.conf.json", *sorted(suite.rglob("*"))]
+    table = json.dumps([__version__, settings.profile, settings.directions], default=str)
+    mark = hashlib.sha256(table.encode())
+    for path in (one for one in files if one.is_file() and "__pycache__" not in one.parts):
+        data = path.read_bytes()
+        name = f"{path.relative_to(settings.root)} {len(data)} "
+        mark.update(name.encode("utf-8", "replace") + data)
+    return mark.hexdigest()[:16]
 
 
 LOCK_HELD = "NBBENCH_MEASURING"

@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
@@ -22,7 +23,7 @@ import torch
 
 from nbbench.compiled import CompiledWork
 from nbbench.growth import ScaledWork
-from nbbench.host import REPEATS, HostWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
 from nbbench.ledger import Dataflow, Ledger
 from nbbench.model import Phase, to_plain
 from nbbench.probe import ceiling
@@ -36,6 +37,7 @@ from nbbench.probe.workload import record_ledger, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import LedgerFile, write_ledgers
+from nbbench.words import clean
 from nbbench.workloads import Scale
 
 _REPEAT = 7
@@ -184,6 +186,46 @@ def _record(name: str, cases: Mapping[str, Callable[[], Case]]) -> tuple[Ledger,
         return failed_ledger(name, error), HostWork(name, "")
     phases = start_phase(Phase.CONSTRUCT, building), start_phase(Phase.FIRST, first, ledger)
     return ledger, HostWork(name, "", phases)
+
+
+def write_host(workloads: list[str], modules: list[str], again: bool = False) -> None:
+    """Record the host work of importing the subject's `modules` and of the named workloads, and keep it.
+
+    `again` is for what is on record already: it tells what does not repeat. Importing cannot be counted where
+    the suite has imported the subject itself.
+    """
+    from nbbench.probe.host_phases import record_host
+
+    def load() -> None:
+        for name in modules:
+            importlib.import_module(name)
+
+    prepare(threads=1)
+    there = [name for name in modules if name in sys.modules]
+    cases = {name: functools.partial(_built, build) for name, build in suite_cases().items()}
+    found = record_host(load, cases, workloads, source_root=source_root(), clean=_redacted, reseed=again)
+    if there:
+        why = f"NotImplementedError: a module of the suite imports {there[0]} itself"
+        found[0] = HostWork(IMPORT_WORKLOAD, PYTHON, error=why)
+    save([], found, again=again)
+
+
+def _built(build: Callable[[], Case]) -> Callable[[], object]:
+    return build().run
+
+
+def write_compiled(workload: str) -> None:
+    """Record the compiled work of one workload and keep it in the ledger file."""
+    from nbbench.probe.compiled import record_compiled
+
+    tempfile.tempdir = None  # this process has a folder of its own
+    prepare(threads=1)
+    try:
+        case = suite_cases()[workload]()
+        made = record_compiled(workload, case.run, pixels=case.pixels, source_root=source_root())
+    except (Exception, SystemExit) as error:
+        made = CompiledWork(workload, PYTHON, error=clean(failure_text(error)))
+    save(compiled=[made])
 
 
 def write_scaled(scales: list[str]) -> None:

@@ -10,6 +10,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import Ledger, TreeHunk
+from nbbench.measure.counts import host_target
 from nbbench.measure.ledgers import open_folder, tree_folder
 from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_client import WarmServer
@@ -92,7 +93,9 @@ class SubsetRecorder:
             open_folder(self._settings, server, environment, bare=how == "host")
             return environment
 
-        target = {"host": "benchmarks.host:write", "scaled": f"{_RECORDING}:write_scaled"}
         wanted = [name] if name != IMPORT_WORKLOAD else []  # which is always recorded
-        asked = {"scales" if how == "scaled" else "workloads": wanted}
-        return Invocation(opened, target.get(how, f"{_RECORDING}:write"), asked, bare=how == "host")
+        if how == "host":
+            return Invocation(opened, *host_target(self._settings, {"workloads": wanted}), bare=True)
+        if how == "scaled":
+            return Invocation(opened, f"{_RECORDING}:write_scaled", {"scales": wanted})
+        return Invocation(opened, f"{_RECORDING}:write", {"workloads": wanted})

@@ -74,6 +74,7 @@ def gate_blocks(report: GateReport) -> list[Block]:
     tone, mark = _TONES[report.outcome]
     where = f" on {report.machine}" if report.machine else ""
     about = f"{counts_line(report)}; {units.format_seconds(report.elapsed_s)}{where}, seed {report.seed}"
+    about += f", harness {report.harness}" if report.harness else ""
     ends, plan = f"{report.base} -> {report.head}", [one for one in report.notes if one.kind == "plan"]
     blocks: list[Block] = [Head(headline(report), tone, mark), *evidence_sentences(plan), f"{ends}: {about}"]
     verdicts = in_reading_order(report.verdicts)
@@ -257,7 +258,7 @@ def gate_junit(report: GateReport) -> str:
     """The report as one test suite named `nbbench gate`."""
     suite = ElementTree.Element("testsuite", name="nbbench gate")
     properties = ElementTree.SubElement(suite, "properties")
-    for name in ("base", "head", "outcome", "machine", "seed"):
+    for name in ("base", "head", "outcome", "machine", "seed", "harness"):
         if value := clean(str(getattr(report, name))):
             ElementTree.SubElement(properties, "property", name=name, value=for_xml(value))
     for verdict in in_reading_order(report.verdicts):

@@ -138,6 +138,12 @@ def _percent(effect: float | None, unknown: str) -> str:
 
 says_plainly(
     {
+        "nothing counted": "nothing is counted of it any more: a result that was kept, or work that counts "
+        "do not see, is no gain",
+        "gain beside a call": "less work, but counts do not tell what {name} does, which {where} calls: "
+        "`--policy both` measures time, or a person reads the diff (--reviewed)",
+        "suspect line": "{where} has {what}, by which a program can tell that it is measured or deceive the "
+        "counts: a person has to read it (--reviewed)",
         "same host work": "the same host work",
         "same orders": "grows with the same powers",
         "same tree": "the measured source is the same tree ({tree:.12}), so nothing can be slower",
@@ -152,6 +158,21 @@ says_plainly(
         "other image": "another image (sum × {ratio:.6g}), so not like for like",
     }
 )
+
+
+@says("narrower")
+def _narrower(f: Figures) -> list[str]:
+    some = " and ".join(f["dtypes"])
+    return [f"head computes in {some}, narrower than all of base: a person has to accept that (--reviewed)"]
+
+
+@says("another suite")
+def _another_suite(f: Figures) -> list[str]:
+    named = ", ".join(f["paths"][:3])
+    return [
+        f"{named} changed since base, and what lies here is not base's: judge by the suite of base "
+        "(`git worktree add`), or let a person read it (--reviewed)"
+    ]
 
 
 @says("only hunk")

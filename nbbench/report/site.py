@@ -185,9 +185,9 @@ class Site:
             self._index.number(change.key),
             change.key.label,
             units.format_value(change.before, change.unit),
-            units.format_value(change.after, change.unit),
+            "fails" if change.fails else units.format_value(change.after, change.unit),
             events.moved(change),
-            "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
+            "" if change.fails else "exact" if exact else events.interval(change.effect_lo, change.effect_hi),
             change.key.machine,
             change.worse,
         )

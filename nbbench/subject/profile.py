@@ -37,6 +37,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject's own facts; see the comments of a profile.toml below subjects/.
 
+    `repository` is the clone that is measured where none is registered, seen from the project.
     `run_bench` is what `nbbench run` measures without --bench, by asv's names (empty: everything).
     `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
     workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
@@ -45,6 +46,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     project: str = ""
+    repository: str = ""
     preload: tuple[str, ...] = ()
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()

@@ -111,6 +111,7 @@ class TestByWork:
             rf"  nbbench gate --policy time --bench 'vectorisation\.Sources\.time_generate' {little} {work}",
         ]
 
+    @pytest.mark.thorough
     def test_exact_work_answers_where_the_budget_is_too_short_for_times(self, bench, story, commits):
         """H12: the ledgers know; whether any pair of processes fits into it does not matter."""
         ends = commits["good"], commits["bad"], "--budget", "20s"

@@ -113,7 +113,7 @@ def test_figures_and_verdict_of_a_real_run(project: Project, run: tuple[Capture,
     found = findings(project, run)
     assert found.verdict == "passed"
     written = capture_metrics(found, RunOutcome.PASSED)
-    names = {f["name"] for f in written["figures"]}
+    names = {f.name for f in written["figures"]}
     assert {"128² bandwidth", "512² bandwidth"} <= names
     (check,) = found.checks
     assert check.name == "bandwidths[512] / bandwidths[128]" and check.passed is True

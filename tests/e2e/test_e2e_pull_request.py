@@ -123,6 +123,14 @@ def test_a_pull_request_is_judged_by_the_suite_of_its_base(repository: Checkout,
     _comments_once(repository, out, tmp_path)
 
 
+def test_the_suite_of_head_does_not_judge_itself(repository: Checkout) -> None:
+    """In the checkout of a changed suite the gate cannot tell: nothing of the package is run any more."""
+    git(repository.folder, "switch", "--quiet", "--detach", "slow")
+    done = repository.step("nbbench subject use . >&2; nbbench gate trunk HEAD --policy work --json")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "benchmarks/suite.py changed since base" in json.loads(done.stdout)["sentence"]
+
+
 def _comments_once(repository: Checkout, out: Path, place: Path) -> None:
     """The first verdict is a new comment, the next one takes its place."""
     asked = {"REPORT": str(out), "GITHUB_RUN_ID": "1", "GITHUB_REPOSITORY": "o/r", "NUMBER": "7"}

@@ -42,7 +42,6 @@ MAPPING = CallUsage(
     user_s=1.5,
     system_s=1.4,
     minor_faults=1_281_000,
-    max_rss_growth_bytes=400 * 2**20,
     involuntary_switches=40,
     others_cpu_s=0.02,
     torch_threads=1,

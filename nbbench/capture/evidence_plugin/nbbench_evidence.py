@@ -140,7 +140,6 @@ def _cost_since(before: dict[str, Any]) -> dict[str, Any]:
     """What was spent since; threads that ended took their waiting along."""
     after = _counters()
     cost = {name: max(0, after[name] - before[name]) for name in after if name in before}
-    cost["max_rss_growth_bytes"] = cost["max_rss_bytes"]
     cost["max_rss_bytes"] = after["max_rss_bytes"]
     cost["others_cpu_s"] = max(0.0, cost.pop("busy_s") - cost["user_s"] - cost["system_s"])
     return cost

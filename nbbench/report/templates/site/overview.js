@@ -49,7 +49,7 @@ const standingRows = (curves, against) =>
 
 nb.views.overview = async (parts, query) => {
   const { start } = nb, [release, tagged] = start.release, asked = query.get("against");
-  const against = asked == null ? tagged : nb.placeOf(asked), shown = asked == null ? release : nb.commit(against).short;
+  const against = asked == null ? tagged : nb.placeOf(asked), shown = asked == null ? release.slice(0, 40) : nb.commit(against).short;
   const open = start.events.filter((one) => one.open);
   const of = (direction) => start.events.filter((one) => one.direction === direction && !one.open);
   const many = (one) => one.v.filter((v) => v != null).length > 1;
@@ -75,7 +75,7 @@ nb.views.overview = async (parts, query) => {
     nb.el("h1", { class: open.length ? "worse" : start.nothing || !start.events.length ? "" : "better" }, start.headline),
     nb.el("p", { class: "note" }, [start.counts, start.machines.length ? `times and memory of ${start.machines.join(", ")}` : ""].filter(Boolean).join("; ")),
     open.length ? nb.eventTable(open, "Open regressions", 12) : nb.el("p", {}, "No regression asks for a decision."),
-    folded(of("regression"), "settled or recovered"), folded(of("change"), "of unknown direction"), folded(of("improvement"), "improvements"),
+    folded(of("regression"), "settled or recovered"), folded(of("change"), "of unknown direction"), folded(of("improvement"), of("improvement").length === 1 ? "improvement" : "improvements"),
     nb.el("h2", {}, "Where the branch stands"),
     curves.length
       ? [nb.el("div", { class: "controls" }, filter, nb.select("against", nb.commit(against).hash, [["", "no commit"], ...nb.commitOptions()], (hash) => nb.go({ against: hash }))), table]

@@ -1,0 +1,148 @@
+"""A new project for any package: what its repository tells of it, and the files that a project consists of.
+
+The project is a folder of its own (`benchmarks/` of the repository unless another is named), as numpy's and
+scipy's are. So none of the repository's files changes: a pyproject.toml beside a setup.py would change how
+pip builds the package, and `results/` at the top of a flat repository would be taken for a second package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from nbbench.config import FOLDER
+from nbbench.errors import SubjectError, UsageError
+from nbbench.subject.git import git, git_text
+
+_NOT_MEASURED = frozenset(
+    {"tests", "test", "testing", "docs", "doc", "examples", "example", "scripts", FOLDER}
+)
+_ROOTS = (".", "src", "python", "lib")  # where packages lie
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubject:
+    """What a project is to measure: the package, the folder that has it in the repository, and the branch."""
+
+    package: str
+    source: str
+    branch: str
+
+    @property
+    def import_root(self) -> str:
+        """What is put on the import path: the folder above the outermost package."""
+        depth = self.package.count(".") + 1
+        return PurePosixPath(*PurePosixPath(self.source).parts[:-depth]).as_posix()
+
+
+def top_level(folder: Path) -> Path:
+    """The work tree that a folder lies in. Raises UsageError where it is none."""
+    try:
+        return Path(git_text(folder, ["rev-parse", "--show-toplevel"]))
+    except SubjectError as error:
+        hint = "run it in the package's repository, or name one: --repo URL|PATH"
+        raise UsageError(f"{folder} is in no git repository", hint=hint) from error
+
+
+def likely_branch(repository: Path) -> str:
+    """The branch that a repository is about: its remote's default, else main or master, else what is out."""
+    listing = git_text(repository, ["for-each-ref", "--format=%(refname)\t%(symref)", "refs"])
+    refs = {name: target for name, _, target in (line.partition("\t") for line in listing.split("\n"))}
+    if remote := refs.get("refs/remotes/origin/HEAD"):
+        return remote.removeprefix("refs/remotes/origin/")
+    for name in ("main", "master"):
+        if f"refs/heads/{name}" in refs:
+            return name
+    try:
+        return git_text(repository, ["symbolic-ref", "--short", "HEAD"])
+    except SubjectError as error:
+        raise UsageError("the repository has no branch to measure", hint="name it: --branch NAME") from error
+
+
+def packages(repository: Path, branch: str) -> dict[str, str]:
+    """The packages at the branch's tip: their folders by name. Raises UsageError for an unknown branch."""
+    for ref in (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"):
+        try:
+            listed = git(repository, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", ref])
+            return _packages_of(listed.decode("utf-8", "replace").split("\0"))
+        except SubjectError:
+            continue
+    raise UsageError(f"the repository has no branch {branch!r}", hint="name another: --branch NAME")
+
+
+def _packages_of(files: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in (PurePosixPath(file) for file in files):
+        root, name = path.parent.parent.as_posix(), path.parent.name
+        usual = name.isidentifier() and name.lower() not in _NOT_MEASURED
+        if path.name == "__init__.py" and root in _ROOTS and usual:
+            found.setdefault(name, path.parent.as_posix())
+    return found
+
+
+def likely_package(found: Mapping[str, str], repository: str) -> str:
+    """The one package, or the one that is named like the repository; '' where that is open."""
+    wanted = repository.rstrip("/").rpartition("/")[2].removesuffix(".git").lower().replace("-", "_")
+    named = [name for name in found if name.lower() == wanted] or list(found)
+    return named[0] if len(named) == 1 else ""
+
+
+def chosen_subject(found: Mapping[str, str], package: str, source: str, branch: str) -> NewSubject:
+    """What was asked for. Raises UsageError where package and folder do not fit together, or are unknown."""
+    source = PurePosixPath(source).as_posix() if source else found.get(package.partition(".")[0], "")
+    package = package or PurePosixPath(source).name
+    if not source:
+        hint = f"packages: {', '.join(found) or 'none'}; or name its folder: --source PATH"
+        raise UsageError(f"there is no package {package!r}" if package else "which package?", hint=hint)
+    if not all(part.isidentifier() for part in package.split(".")):
+        raise UsageError(f"{package!r} is no name of a package", hint="name it: --package NAME")
+    inside = not source.startswith("/") and ".." not in source.split("/")
+    if not inside or package.partition(".")[0] not in PurePosixPath(source).parts:
+        raise UsageError(f"{source} is no folder of the package {package}", hint="it lies in the repository")
+    return NewSubject(package, source, branch)
+
+
+def project_files(new: NewSubject, root: Path, repository: Path | None, call: str) -> dict[Path, str]:
+    """The files of a project by path; `repository` is the work tree that it lies in, `call` what is run."""
+    conf = {
+        "version": 1,
+        "project": new.package,
+        "repo": ".nbbench/subject.git",
+        "dvcs": "git",
+        "branches": [new.branch],
+        "plugins": [".nbbench.asv_plugin"],  # the dot: asv imports other names from its own package
+        "environment_type": "nbbench",
+        "pythons": ["same"],
+        "benchmark_dir": "benchmarks",
+        "results_dir": "results",
+        "html_dir": "html",
+        "env_dir": ".nbbench/env",
+        "hash_length": 8,
+        "default_benchmark_timeout": 300,
+    }
+    profile = {
+        "package": new.package,
+        "measured_path": new.source,
+        "import_root": new.import_root,
+        "branch": new.branch,
+        **({"repository": os.path.relpath(repository, root)} if repository else {}),
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in profile.items()]
+    head = "# What nbbench measures here (docs/subject.md of nbbench has all fields)."
+    return {
+        root / "asv.conf.json": json.dumps(conf, indent=4) + "\n",
+        root / "pyproject.toml": "\n".join([head, "[tool.nbbench.subject]", *lines]) + "\n",
+        root / ".gitignore": ".nbbench/\nhtml/\nresults/nbbench.sqlite*\n__pycache__/\n",
+        root / "benchmarks" / "__init__.py": "",
+        root / "benchmarks" / "workloads.py": _suite(new, call),
+    }
+
+
+def _suite(new: NewSubject, call: str) -> str:
+    template = Path(__file__).with_name("workloads.py.txt").read_text(encoding="utf-8")
+    todo = 'raise NotImplementedError("say in benchmarks/workloads.py what is to run")'
+    run = f"return {call}" if call else todo
+    return template.replace("PACKAGE", new.package).replace("RUN", run)
