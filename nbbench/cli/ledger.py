@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import markdown_option, pattern
+from nbbench.cli.options import dask_option, markdown_option, pattern
 
 if TYPE_CHECKING:
     from nbbench.ledger import Ledger
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     help="What torch.compile makes of the workloads on the CPU: half a minute each, with a C++ compiler.",
 )
 @click.option("--scaling", is_flag=True, help="The laws by which exact work grows with size and parameters.")
+@dask_option
 @markdown_option
 @click.pass_obj
 def ledger(
@@ -47,6 +48,7 @@ def ledger(
     top: int,
     compiled: bool,
     scaling: bool,
+    dask: str | None,
     markdown: str | None,
 ) -> int:
     """Record the exact work of commits, which needs one small run a tree and no quiet machine.
@@ -60,6 +62,8 @@ def ledger(
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
     operations changed, with the time where both sides were measured, and the command that
     reproduces each row.
+
+    With --dask the workers of a cluster record what a range lacks, in any order.
 
     With --compiled: graphs, graph breaks and recompilations with their reasons and lines, kernels,
     and the bytes that these move.
@@ -75,6 +79,8 @@ def ledger(
     single = bool(span) and ".." not in str(span) and not is_positions(str(span))
     if compiled and not single:
         raise UsageError("--compiled is for a single commit", hint="give a COMMIT, not a range")
+    if dask and single:
+        raise UsageError("--dask is for a range: one commit takes seconds here")
     if span and single and scaling:
         return _laws(app, find_commit(app.settings, span), bench, markdown)
     bench = bench or load_profile(app.settings).range_workloads
@@ -92,7 +98,7 @@ def ledger(
         commits = by_position(kept, span, app.settings.measured_path)
     else:
         commits = select(open_subject(app.settings), span)
-    steps, workloads, any_recorded = _steps(app, commits, bench, scaling)
+    steps, workloads, any_recorded = _steps(app, commits, bench, scaling, dask)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
     app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
@@ -141,10 +147,11 @@ def _compiled(app: App, commit: Commit, bench: str, markdown: str | None) -> int
 
 
 def _steps(
-    app: App, commits: list[Commit], bench: str, scaling: bool
+    app: App, commits: list[Commit], bench: str, scaling: bool, dask: str | None
 ) -> tuple[list[WorkStep], list[str], bool]:
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.curves import MOST_JOBS
+    from nbbench.measure.cluster import spread_ledgers
     from nbbench.measure.counts import counts_host, known_host, workload_host
     from nbbench.measure.ledgers import commit_ledgers, workload_names
     from nbbench.probe.resources import usable_cores
@@ -163,6 +170,8 @@ def _steps(
     else:
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
+    if dask:
+        spread_ledgers(app.settings, dask, compared, wanted, say=app.say, detail=app.detail)
     jobs = min(usable_cores(), MOST_JOBS)
     kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if subject is not None:

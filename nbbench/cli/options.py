@@ -83,6 +83,11 @@ device_option = click.option(
     help="What computes (default: NBBENCH_DEVICE, else cpu). A GPU's results are of a machine of their own.",
 )
 plan_option = click.option("--plan", metavar="ITEM", help="Plan item (default: the setting plan).")
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS|local:N|slurm:N",
+    help="Measure on the workers of a Dask cluster (docs/cluster.md).",
+)
 markdown_option = click.option(
     "--markdown",
     metavar="[FILE]",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import device_option, pattern
+from nbbench.cli.options import dask_option, device_option, pattern
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
@@ -29,6 +29,7 @@ NOTHING_RAN = "nothing ran: all of it was measured already (--again measures aga
     metavar="S",
     help="Watchdog of each benchmark process (seconds).",
 )
+@dask_option
 @click.pass_obj
 def run(
     app: App,
@@ -41,6 +42,7 @@ def run(
     again: bool,
     quick: bool,
     timeout: float | None,
+    dask: str | None,
 ) -> int:
     """Measure commits with asv, newest first and then all over the range, then import.
 
@@ -49,11 +51,16 @@ def run(
     that cannot run is recorded as broken, with the reason. Neighbours are measured far apart
     in time (in an order drawn anew each run), so that a slow quarter of an hour is noise and
     no step.
+
+    With --dask commits are measured by the nodes of a cluster, those of --commits all by one; the machine's
+    name is that of their class of hardware, of several the one that --machine names.
     """
     app.override(machine=machine, device=device)
     for text in bench:
         pattern(text)  # refused now, not by asv when it comes to it
     from nbbench.measure.asv_run import chosen_commits, look_back, measure_commits
+    from nbbench.measure.cluster import cluster_environment, spread_times
+    from nbbench.measure.cluster_task import WorkOrder
     from nbbench.measure.process_env import measuring, server_environment
     from nbbench.record.branch import save_commits
     from nbbench.record.projects import machine_name
@@ -61,24 +68,32 @@ def run(
     from nbbench.report.run_view import run_blocks, run_payload, run_plan_text
     from nbbench.subject.repository import open_subject
 
-    server_environment()  # refused here where there is no GPU, and not by asv
+    if dask is None:
+        server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
     with measuring(app.settings.state_dir), open_store(app.settings) as store:
-        here, in_order = machine_name(app.settings), named is not None or len(commits) <= 2
+        here = "the cluster" if dask else machine_name(app.settings)
+        in_order = named is not None or len(commits) <= 2
         app.say(run_plan_text(here, len(commits), again=again, in_order=in_order))
         save_commits(app.settings, store)
         try:
-            measure_commits(
-                app.settings,
-                commits,
-                bench=bench,
-                again=again,
-                quick=quick,
-                timeout_s=timeout,
-                show=app.say,
-                detail=app.detail,
-            )
+            if dask:
+                work = WorkOrder(cluster_environment(app.settings), (), bench, again, quick, timeout)
+                together, told = named is not None, {"say": app.say, "detail": app.detail}
+                found_on = spread_times(app.settings, dask, commits, work, machine, together=together, **told)
+                app.override(machine=found_on)
+            else:
+                measure_commits(
+                    app.settings,
+                    commits,
+                    bench=bench,
+                    again=again,
+                    quick=quick,
+                    timeout_s=timeout,
+                    show=app.say,
+                    detail=app.detail,
+                )
         finally:
             import_all(app.settings, store)
             save_commits(app.settings, store)

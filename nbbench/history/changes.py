@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -19,12 +19,13 @@ from nbbench.history.confirmed import (
     WorkHistory,
     measured_alone,
     repeated,
+    short_levels,
+    without_bursts,
 )
-from nbbench.history.curves import Curve, StoredCurves, curve, share_work, useful_jobs
+from nbbench.history.curves import MANY_POINTS, Curve, StoredCurves, curve, share_work, useful_jobs
 from nbbench.history.facts import Setups
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
-    LEAST_NOISY,
     SeriesStanding,
     current,
     newly_failing,
@@ -32,6 +33,7 @@ from nbbench.history.standing import (
     standing,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
+from nbbench.history.together import MeasuredAt, SharedLevels, measured_at
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
@@ -52,8 +54,6 @@ SERIES_ALPHA = 0.05
 # A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
 # hundredth of the usual one to say that code did it.
 DISTURBED_ALPHA = 0.01
-# Values that a level has which lasted: as many as it takes to judge a series at all.
-LASTING = LEAST_NOISY
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class History:
     one need not fit into memory. `commits` are the commits of the branch that changed the measured paths,
     measured or not (without positions they are in order already); `ledgers` are keyed by tree, then workload;
     `records` is the telemetry; `repeats` holds
-    results that were collected more than once, `setups` what each was measured with; images that differ by
-    less than `tolerance` are the same within rounding. `host` gives a tree's host work by line, `scaled` what
-    its scales count.
+    results that were collected more than once, `measured_at` when each was measured, `setups` with what;
+    images that differ by less than `tolerance` are the same within rounding. `host` gives a tree's host work
+    by line, `scaled` what its scales count.
     """
 
     series: Collection[Series]
@@ -75,6 +75,7 @@ class History:
     records: tuple[ProcessRecord, ...] = ()
     stored: StoredCurves | None = None
     repeats: Repeats = field(default_factory=dict)
+    measured_at: MeasuredAt = field(default_factory=dict)
     setups: Setups = field(default_factory=Setups)
     tolerance: ImageTolerance = ROUNDING
     host: Callable[[str], Mapping[str, HostWork]] = lambda tree: {}
@@ -155,31 +156,47 @@ class _Judge:
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
         self._siblings = Siblings()
+        self._shared = SharedLevels({}, {})
+        self._measured_at = history.measured_at
         self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
         ledgers = (one.key for one in history.series if one.key.benchmark.startswith(LEDGER_SERIES))
         self._counted = frozenset(map(_figure, ledgers))
 
     def look_beside(self, history: History) -> None:
-        """Read what the series of each machine show together; nothing where no canary is on record."""
-        if not self._canaries.levels:
-            return
-        stored = history.stored
-        curves = (found for part in stored.parts() for _, found in stored.read(part)) if stored else ()
-        memory = (curve(self.order, one) for one in history.series)
-        self._siblings = Siblings.of(filter(None, map(self._measured_beside, chain(curves, memory))))
+        """Read what the series of each machine show together."""
 
-    def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
-        metric = metric_of(one.key, one.unit, one.kind, self._declared)
-        if metric.exact or metric.role is not Role.TIME:
-            return None
+        def curves() -> Iterator[Curve]:
+            if (stored := history.stored) is not None:
+                yield from (found for part in stored.parts() for _, found in stored.read(part))
+            yield from (curve(self.order, one) for one in history.series)
+
+        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all.
+        if history.stored is None or history.stored.points <= MANY_POINTS:
+            self._shared = SharedLevels.of(self.order, filter(None, map(self._undisturbed_logs, curves())))
+        if self._canaries.levels:
+            self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
+
+    def _at(self, one: Curve) -> NDArray[np.float64]:
+        """When each commit (n,) of a series was measured, by telemetry or by its result file."""
         at = self._canaries.at(one.key, one.commits)
-        if not np.isfinite(at).any():
+        return np.where(np.isfinite(at), at, measured_at(one, self._measured_at))
+
+    def _undisturbed_logs(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
+        metric = metric_of(one.key, one.unit, one.kind, self._declared)
+        if metric.exact or metric.role is not Role.TIME or not one.values.size:
             return None
         values, _ = self._undisturbed(one, metric)
-        logs = np.log(np.where(values > 0, values, np.nan))
-        beside = self._canaries.beside(one.key, one.commits)
-        return MeasuredBeside(one.key, tuple(one.commits), logs, beside, at)
+        return one, np.log(np.where(values > 0, values, np.nan)), self._at(one)
+
+    def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
+        at = self._canaries.at(one.key, one.commits)
+        found = self._undisturbed_logs(one) if np.isfinite(at).any() else None
+        if found is None:
+            return None
+        return MeasuredBeside(
+            one.key, tuple(one.commits), found[1], self._canaries.beside(one.key, one.commits), at
+        )
 
     def part(self, part: range) -> list[_Judged]:
         """Read some curves of the database and judge them, in whichever process this is."""
@@ -219,7 +236,8 @@ class _Judge:
         alpha = series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size)
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": alpha, "min_effect": self._min_effect}
-        known, factors = known_steps(floored, self._work.confirming(one), **asked)
+        levels = self._levels(one)
+        known, factors = known_steps(floored, levels, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}
@@ -227,8 +245,9 @@ class _Judge:
             steps = _levels_as_measured(tuple(both), floored)
             steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
         told = (confirmed != 0) | self._work.moves(one)
-        if self._canaries.times:  # what stays for a while is a level only where commits are measured in a row
-            told |= measured_alone(self._canaries.at(one.key, one.commits))
+        at = self._at(one)
+        if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
+            told |= measured_alone(at)
         steps = without_bursts(steps, np.isfinite(floored), told)
         return _levels_as_measured(steps, values) if steps and metric.least_change else steps
 
@@ -245,10 +264,18 @@ class _Judge:
             values = np.where(disturbed, np.nan, values)
         return (values if beside is None else remove_drift(values, beside)[0]), sound
 
+    def _levels(self, one: Curve) -> NDArray[np.int64]:
+        """Numbers (n,) of the levels of a series' work; where no work is on record, of what the series of the
+        machine share."""
+        if self._work.known(one).any():
+            return self._work.confirming(one)
+        return self._shared.levels(one.key, one.commits)
+
     def _confirmed(self, one: Curve) -> NDArray[np.int64]:
-        """Short levels that the work confirms, and points that a second collection does, or the other series
-        of the machine where no work is known, as `detect_steps` takes them."""
-        confirmed = self._work.confirmed(one)
+        """Short levels that the work or the series of the machine together confirm, and points that a second
+        collection does, or the series beside quiet canaries where no work is known, as `detect_steps` takes
+        them."""
+        confirmed = short_levels(self._levels(one))
         if again := self._repeats.get(one.key):
             repeats = repeated(one.commits, one.values, again)
             confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
@@ -274,30 +301,6 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
-
-
-def without_bursts(
-    steps: tuple[Step, ...], measured: NDArray[np.bool_], confirmed: NDArray[np.bool_]
-) -> tuple[Step, ...]:
-    """Steps without the bursts: levels of fewer than LASTING of the `measured` points (n,), of which the end
-    undoes at least half of the beginning, and fewer than half of whose points are `confirmed` (n,).
-
-    Others that stay on the machine for a while look so. The level that is not over yet is no burst.
-    """
-    kept = list(steps)
-    at = 0
-    while at + 1 < len(kept):
-        first, last = kept[at], kept[at + 1]
-        inside = measured[first.index : last.index]
-        short = int(inside.sum()) < LASTING
-        undone = abs(first.effect + last.effect) <= 0.5 * max(abs(first.effect), abs(last.effect))
-        known = confirmed[first.index : last.index][inside]
-        if short and undone and 2 * int(known.sum()) < known.size:
-            del kept[at : at + 2]
-            at = max(at - 1, 0)
-        else:
-            at += 1
-    return tuple(kept)
 
 
 def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) -> tuple[Step, ...]:

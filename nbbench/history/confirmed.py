@@ -7,7 +7,7 @@ same commit. The scorecard asks by the same rule.
 
 A commit at which half of a machine's series stand out of their neighbours to the same side did something to
 all, or the machine did. Where the canaries beside the results say that the machine did not, the commit did.
-Without canaries nothing is confirmed: bursts of one or two commits are common, and every series shows them.
+Without canaries levels are confirmed by how they begin and end (`together`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from nbbench.history.ledger_series import CommitOrder
 from nbbench.ledger import ImageChange, Ledger
 from nbbench.model import Series, SeriesKey
 from nbbench.stats.canary import quiet_beside
+from nbbench.stats.changepoint import Step
 from nbbench.stats.detector import IntArray, confirmed_by_repeats, standing_out
 from nbbench.stats.noise import MIN_SEGMENT
 from nbbench.work.ledger_diff import ROUNDING, compare_images
@@ -141,16 +142,12 @@ class WorkHistory:
         total: IntArray = np.sum([figures[str(name)][places] for name in named], axis=0, dtype=np.int64)
         return total
 
-    def confirmed(self, one: Curve) -> IntArray:
-        """Short levels of a series that its own work confirms, (n,) as `short_levels` has them.
+    def confirming(self, one: Curve) -> IntArray:
+        """Numbers (n,) of the levels of work that a series follows; all 0 where it follows none.
 
         It confirms levels of work and of time, which follows it. Page faults are the allocator's, and flip by
         themselves where an image is about as large as its thresholds.
         """
-        return short_levels(self.confirming(one))
-
-    def confirming(self, one: Curve) -> IntArray:
-        """Numbers (n,) of the levels of work that a series follows; all 0 where it follows none."""
         levels = self.levels(one)
         return np.zeros_like(levels) if one.unit == "faults" else levels
 
@@ -267,3 +264,31 @@ class Siblings:
             return counts[commit, side] - 1 >= max(LEAST_SIBLINGS, others / 2)
 
         return np.array([shared(commit) for commit in commits], dtype=np.bool_)
+
+
+LASTING = 2 * MIN_SEGMENT
+"""Values that a level has which lasted: as many as it takes to judge a series at all."""
+
+
+def without_bursts(
+    steps: tuple[Step, ...], measured: NDArray[np.bool_], confirmed: NDArray[np.bool_]
+) -> tuple[Step, ...]:
+    """Steps without the bursts: levels of fewer than LASTING of the `measured` points (n,), of which the end
+    undoes at least half of the beginning, and fewer than half of whose points are `confirmed` (n,).
+
+    Others that stay on the machine for a while look so. The level that is not over yet is no burst.
+    """
+    kept = list(steps)
+    at = 0
+    while at + 1 < len(kept):
+        first, last = kept[at], kept[at + 1]
+        inside = measured[first.index : last.index]
+        short = int(inside.sum()) < LASTING
+        undone = abs(first.effect + last.effect) <= 0.5 * max(abs(first.effect), abs(last.effect))
+        known = confirmed[first.index : last.index][inside]
+        if short and undone and 2 * int(known.sum()) < known.size:
+            del kept[at : at + 2]
+            at = max(at - 1, 0)
+        else:
+            at += 1
+    return tuple(kept)

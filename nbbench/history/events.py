@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from nbbench.disturbance import Disturbance, mean_disturbance
+from nbbench.disturbance import Disturbance
 from nbbench.history.causes import find_cause
 from nbbench.history.changes import History
 from nbbench.history.facts import Facts, SetupChange, setup_changes
 from nbbench.history.grouping import Group, group_changes, module_of
 from nbbench.history.ledger_series import CommitOrder
-from nbbench.history.telemetry import machine_jump
+from nbbench.history.telemetry import disturbed_results, machine_jump, rested_on
 from nbbench.host import IMPORT_WORKLOAD, HostMetric
 from nbbench.ledger import Ledger
 from nbbench.metrics import Role, change_metric, change_role, phase_of
@@ -45,6 +45,7 @@ class Around:
         self.commits = self.order.commits
         self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
         self._records = _by_commit(history.records)
+        self._left_out = disturbed_results(history.records)
         self._setups = history.setups
         self._tolerance = history.tolerance
         self._host, self._scaled = history.host, history.scaled
@@ -119,7 +120,7 @@ class Around:
     def disturbance(self, lo: int, hi: int, machines: Collection[str]) -> tuple[Disturbance, Disturbance]:
         """Disturbance of the commits measured just before `lo`, and from `hi` on."""
         before, after = self._records_around(lo, hi, machines)
-        return mean_disturbance(before), mean_disturbance(after)
+        return rested_on(before, self._left_out), rested_on(after, self._left_out)
 
     def canary_jump(self, lo: int, hi: int, changes: Iterable[ChangePoint]) -> float:
         """How far the canaries beside the changed series moved, as a log ratio; 0.0 where they did not."""

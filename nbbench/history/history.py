@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nbbench.history.facts import Setups
 
 
-RULES = 19
+RULES = 20
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -70,6 +70,7 @@ def load_history(
         records=records,
         stored=StoredCurves(store, CommitOrder(commits)),
         repeats=_repeats(store, records),
+        measured_at=store.file_times(),
         setups=_setups(store, records),
         tolerance=tolerance or ImageTolerance(),
     )

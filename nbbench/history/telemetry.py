@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from nbbench.disturbance import disturbance_of, typical_kept_waiting
+from nbbench.disturbance import Disturbance, disturbance_of, mean_disturbance, typical_kept_waiting
 from nbbench.model import ProcessRecord, SeriesKey
 
 SLOWED = ("hardware slowdown", "thermal, by software", "thermal, by hardware", "power brake")
@@ -36,8 +36,13 @@ def by_result(records: Iterable[ProcessRecord]) -> dict[ResultPlace, list[Proces
     """Telemetry by the result that its processes gave."""
     found: dict[ResultPlace, list[ProcessRecord]] = defaultdict(list)
     for record in records:
-        found[record.commit, record.machine, record.environment, record.benchmark].append(record)
+        found[result_place(record)].append(record)
     return found
+
+
+def result_place(record: ProcessRecord) -> ResultPlace:
+    """The result that a process took part in."""
+    return record.commit, record.machine, record.environment, record.benchmark
 
 
 def disturbed_results(records: Iterable[ProcessRecord]) -> Disturbed:
@@ -52,6 +57,13 @@ def disturbed_results(records: Iterable[ProcessRecord]) -> Disturbed:
         if typical_kept_waiting(filter(None, map(disturbance_of, ones)))
         or 2 * sum(map(_throttled, ones)) > len(ones)
     )
+
+
+def rested_on(records: Sequence[ProcessRecord], disturbed: Disturbed) -> Disturbance:
+    """How busy the machine was for the results that levels rest on: without those that are left out, unless
+    these are half or more."""
+    kept = [record for record in records if result_place(record) not in disturbed]
+    return mean_disturbance(kept if 2 * len(kept) > len(records) else records)
 
 
 def _throttled(record: ProcessRecord) -> bool:

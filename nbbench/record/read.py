@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,22 @@ class StoreReading(Database):
         with self.reading() as connection:
             rows = connection.cursor(query, [self.project_id])
             return {(commit, machine, of): dict(_pairs(params)) for commit, machine, of, params in rows}
+
+    def file_times(self) -> dict[tuple[str, str, str], float]:
+        """When the first series of each result file was measured (seconds of the epoch), by commit, machine
+        and environment; files without such times are left out."""
+        query = """
+            SELECT c.hash, s.machine, s.environment, r.started_at FROM files f
+            JOIN results r ON r.file_id = f.id
+                AND r.series_id = (SELECT min(series_id) FROM results WHERE file_id = f.id)
+            JOIN series s ON s.id = r.series_id JOIN commits c ON c.id = r.commit_id
+            WHERE f.project_id = ? AND r.started_at IS NOT NULL"""
+        with self.reading() as connection:
+            rows = connection.cursor(query, [self.project_id])
+            return {
+                (commit, machine, of): datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
+                for commit, machine, of, at in rows
+            }
 
     def results(self, *, commit: str | None = None, benchmark: str | None = None) -> list[Result]:
         """The results of a commit (by the beginning of its hash) or of a benchmark's name.

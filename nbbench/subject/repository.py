@@ -101,9 +101,7 @@ def register(settings: Settings, source: Path) -> Subject:
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.parent.mkdir(parents=True, exist_ok=True)
-        git(None, ["init", "--quiet", "--bare", str(fresh)])
-        (fresh / "objects" / "info" / "alternates").write_text(f"{clone / 'objects'}\n", encoding="utf-8")
-        (fresh / _RECORD).write_bytes(msgspec.json.encode(_Registered(str(clone), own)))
+        register_bare(fresh, clone, own)
         _copy_refs(clone, fresh, settings.branch)
         git(fresh, ["symbolic-ref", "HEAD", f"refs/heads/{settings.branch}"])
         list_commits(Subject(fresh, str(clone), settings.branch, settings.measured_path, own))
@@ -114,6 +112,13 @@ def register(settings: Settings, source: Path) -> Subject:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return Subject(target, str(clone), settings.branch, settings.measured_path, own)
+
+
+def register_bare(target: Path, clone: Path, own: Path | str) -> None:
+    """Make a bare repository that borrows the objects of `clone`; names are looked up in `own`."""
+    git(None, ["init", "--quiet", "--bare", str(target)])
+    (target / "objects" / "info" / "alternates").write_text(f"{clone / 'objects'}\n", encoding="utf-8")
+    (target / _RECORD).write_bytes(msgspec.json.encode(_Registered(str(clone), str(own))))
 
 
 def _refuse_shallow(clone: Path) -> None:

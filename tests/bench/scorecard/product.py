@@ -87,6 +87,9 @@ def _history(
         commits=commits,
         ledgers=work,
         records=records,
+        measured_at={(c.hash, _MACHINE, "py"): float(at) for c, at in zip(commits, truths[0].at, strict=True)}
+        if truths[0].at is not None
+        else {},
         repeats={
             _key(name): _twice(truth, commits)
             for name, truth in zip(names, truths, strict=True)

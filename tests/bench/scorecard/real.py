@@ -129,17 +129,21 @@ def unchanged_beside(half: int, name: str, order: Order = one_by_one) -> list[Tr
 
 def _unchanged(residuals: list[np.ndarray], canaries: list[np.ndarray], order: Order) -> list[Truth]:
     rng = np.random.default_rng(6)
-    found = []
-    for one, sung in zip(residuals, canaries, strict=True):
-        turns = order(one.size, rng)
-        found.append(Truth(np.exp(one[turns]), canary=np.exp(sung[:, turns]), at=turns))
+    found: list[Truth] = []
+    for start in range(0, len(residuals), len(SERIES)):  # each a recording
+        turns = order(residuals[start].size, rng)
+        part = slice(start, start + len(SERIES))
+        pairs = zip(residuals[part], canaries[part], strict=True)
+        found += _siblings(
+            [Truth(np.exp(one[turns]), canary=np.exp(sung[:, turns]), at=turns) for one, sung in pairs]
+        )
     return found
 
 
 def contended(half: int) -> list[Truth]:
     """The branch as it was recorded while other processes came and went on the same core."""
     series = range(value(load()["branch_bursts_times"]).shape[1])
-    return _siblings([_truth("branch_bursts", s) for s in series if s % 2 == half])
+    return _siblings([_truth("branch_bursts", s) for s in series])[half::2]
 
 
 def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
@@ -260,7 +264,10 @@ def committed() -> list[Truth]:
             done = _ledgers(commit.tree).get(f"bandwidth-{pair[0]}-{pair[1]}")
             if median is not None and done is not None and not done.error:
                 found.setdefault(pair, []).append(_Row(commit, float(median), tuple(taken or ()), done))
-    return [_from_rows(rows) for rows in found.values() if len(rows) >= 20]
+    kept = [sorted(rows, key=lambda row: row.commit.position) for rows in found.values() if len(rows) >= 20]
+    every = {row.commit.hash: row.commit for rows in kept for row in rows}
+    line = sorted(every.values(), key=lambda commit: commit.position)
+    return _siblings([_from_rows(rows, line) for rows in kept])
 
 
 class _Row(NamedTuple):
@@ -272,19 +279,22 @@ class _Row(NamedTuple):
     done: Ledger
 
 
-def _from_rows(rows: list[_Row]) -> Truth:
-    """Truth of one committed series: equal work is one level, whose time is the median over its commits."""
-    rows = sorted(rows, key=lambda row: row.commit.position)
+def _from_rows(rows: list[_Row], line: list[Commit]) -> Truth:
+    """Truth of one committed series along the ``line`` of all measured commits: equal work is one level,
+    whose time is the median over its commits."""
     values = np.array([row.value for row in rows])
     level = work_levels([Work(bytes=row.done.bytes_per_pixel, operations=row.done.ops) for row in rows])
     medians = [np.median(np.log(values[level == k])) for k in range(level.max() + 1)]
     effects = np.abs(np.diff(medians))
-    places = [int(np.argmax(level == k)) for k in range(1, level.max() + 1)]
+    known = {row.commit.hash: row for row in rows}
+    index = [i for i, commit in enumerate(line) if commit.hash in known]
+    places = [index[int(np.argmax(level == k))] for k in range(1, level.max() + 1)]
+    along = [known.get(commit.hash) for commit in line]
     return Truth(
-        values,
+        np.array([np.nan if row is None else row.value for row in along]),
         tuple(p for p, e in zip(places, effects, strict=True) if e >= LEAST),
         tuple(p for p, e in zip(places, effects, strict=True) if OPEN <= e < LEAST),
-        tuple(row.samples for row in rows),
-        ledgers=tuple(row.done for row in rows),
-        commits=tuple(row.commit for row in rows),
+        tuple(() if row is None else row.samples for row in along),
+        ledgers=tuple(None if row is None else row.done for row in along),
+        commits=tuple(line),
     )

@@ -1,0 +1,77 @@
+"""Dask's own part: processes here, jobs of Slurm, or a scheduler that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from nbbench.errors import ConfigError, HostError, UsageError
+from nbbench.words import clean
+
+RESOURCE = "nbbench"
+"""What every worker has one of (`dask worker --resources nbbench=1`): it measures one thing at a time."""
+
+_JOBS = 4  # of Slurm, where `slurm` says no number
+_ANSWER_S = 10  # that a scheduler has to answer
+
+
+@contextmanager
+def open_cluster(where: str) -> Iterator[Any]:
+    """Dask's client of a cluster: `local:N` processes here, `slurm[:N]` jobs, or a scheduler's address.
+
+    Raises HostError without Dask or where nothing answers, UsageError for what is none of these.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise HostError("Dask is not installed", hint="pip install 'nbbench[cluster]'") from error
+    kind, _, number = where.partition(":")
+    if kind in ("local", "slurm") and number and not (number.isdecimal() and int(number)):
+        raise UsageError(f"--dask {where}: {number!r} is no number of workers", hint="write it as local:2")
+    if kind not in ("local", "slurm") and not number:
+        raise UsageError(f"--dask {where} is no address", hint="local:N, slurm:N, or tcp://HOST:8786")
+    logging.getLogger("distributed").setLevel(
+        logging.CRITICAL
+    )  # a dead worker is told here, and its shares go on
+    with ExitStack() as stack:
+        try:
+            place: Any = where
+            if kind == "local":
+                place = stack.enter_context(_local(int(number or os.cpu_count() or 1)))
+            elif kind == "slurm":
+                place = stack.enter_context(_slurm(int(number or _JOBS)))
+            yield stack.enter_context(distributed.Client(place, timeout=_ANSWER_S))
+        except OSError as error:
+            raise HostError(f"no scheduler of Dask answers at {where} ({error})") from error
+
+
+def _local(workers: int) -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        resources={RESOURCE: 1},
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def _slurm(jobs: int) -> Any:
+    """Jobs with one worker each, which have their nodes to themselves; the site's own settings are Dask's."""
+    import dask
+    from dask_jobqueue import SLURMCluster
+
+    site = dask.config.get("jobqueue.slurm", {})
+    extra = [*(site.get("worker-extra-args") or []), "--resources", f"{RESOURCE}=1"]
+    alone = [*(site.get("job-extra-directives") or []), "--exclusive"]
+    try:
+        cluster = SLURMCluster(processes=1, worker_extra_args=extra, job_extra_directives=alone)
+    except ValueError as error:
+        hint = "docs/cluster.md: cores, memory, queue and walltime stand in ~/.config/dask/jobqueue.yaml"
+        raise ConfigError(f"Dask knows too little of this Slurm: {clean(str(error))}", hint=hint) from error
+    cluster.scale(jobs=jobs)
+    return cluster

@@ -1,0 +1,131 @@
+"""Places at which the series of a machine change together: it tells what a commit did from what others did.
+
+The series of a commit are measured one after the other. What others do to a machine begins and ends at any
+moment, so at its ends it meets a part of the series; what a commit does, it does to all that run its code.
+That a burst begins and ends between two commits has a chance of one in the number of series squared.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbbench.stats.noise import HALF_WINDOW, MIN_SEGMENT, difference_sigma, mad_sigma, running_median
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+LEAST_SERIES = 5
+"""Series that must have been measured on both sides of a place; all but one in EXCEPT must jump there."""
+
+EXCEPT = 6
+"""One series in so many need not follow: it runs other code, or was disturbed."""
+
+JUMP_SIGMAS = 1.5
+"""A series jumps where two neighbours differ by so many sigmas of what such two differ by."""
+
+MOST_SIGMAS = 10.0
+"""What a jump counts for in the mean at most, so that no series decides alone."""
+
+CERTAIN_SIGMAS = 4.0
+"""The mean jump must reach so many of its own sigmas: what the machine's wandering does to all series at once
+is in those. A lone commit must then lie 5.6 sigmas of that off."""
+
+SHORT = 2 * MIN_SEGMENT
+"""A level of fewer values needs both of its ends: others that stay for a while look so."""
+
+
+class SharedJumps:
+    """Sums over the series of a machine at each of ``size`` commits, and the levels that follow."""
+
+    def __init__(self, size: int) -> None:
+        self._jumps, self._total = _Counts(size), np.zeros(size)
+        self._since, self._until = (
+            _Counts(size),
+            _Counts(size),
+        )  # the values that were measured before and after
+        self._at = np.full(size, np.nan)
+
+    def add(self, places: IntArray, log_values: FloatArray, at: FloatArray) -> None:
+        """Add a series: the ``places`` (m,) of its commits, ascending, its ``log_values`` (m,) there, NaN
+        where there is none, and when they were measured, ``at`` (m,) on any clock, NaN where nobody knows."""
+        known = np.isfinite(log_values)
+        present = log_values[known]
+        if present.size < SHORT or (unit := math.sqrt(2.0) * difference_sigma(present)) <= 0:
+            return
+        # a jump over a commit that was left out is none of this place
+        jumps = np.append(np.nan, np.diff(log_values)) / unit
+        self._jumps.add(places, jumps)
+        self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
+        apart = np.full(log_values.size, np.nan)
+        apart[known] = (present - running_median(present, HALF_WINDOW)) / unit
+        order = np.argsort(at, kind="stable")[: int(np.isfinite(at).sum())]
+        for counts, turns, others in (
+            (self._since, order[1:], order[:-1]),
+            (self._until, order[:-1], order[1:]),
+        ):
+            counts.add(places[turns], apart[turns] - apart[others])
+        self._at[places] = np.fmin(self._at[places], at)
+
+    def levels(self) -> IntArray:
+        """Number (size,) of the level that each commit lies in by what the series share, from 0 on."""
+        found = np.zeros(self._at.size, dtype=np.int64)
+        measured = np.flatnonzero(self._jumps.known)
+        if measured.size >= SHORT:
+            mean = self._total[measured] / self._jumps.known[measured]
+            certain = np.abs(mean) >= CERTAIN_SIGMAS * mad_sigma(mean)
+            side = np.where(certain, self._jumps.shared(measured), 0)
+            found[measured[self._kept(measured, side)]] = 1
+        return np.cumsum(found)
+
+    def _kept(self, measured: IntArray, side: IntArray) -> list[int]:
+        """Which of the ``measured`` places (m,) begin a level, of those at which most series jump to the
+        ``side`` (m,): not the ends of short ones of which one end is not shared, or is not in time."""
+        cuts = np.flatnonzero(side).tolist()
+        edges = [-1, *cuts, measured.size]
+        dropped: set[int] = set()
+        for first, last in pairwise(edges):
+            whole = first >= 0 and last < measured.size
+            if last - first < SHORT and not (
+                whole and self._in_time(measured, first, last, int(side[first]))
+            ):
+                dropped |= {first, last}
+        return [cut for cut in cuts if cut not in dropped]
+
+    def _in_time(self, measured: IntArray, first: int, last: int, side: int) -> bool:
+        """Whether the level also stands out, to its ``side``, of what was measured right before and after
+        each of its commits, where those are not its neighbours on the branch."""
+        at = self._at[measured]
+        if not np.isfinite(at).any():
+            return True
+        turns = np.argsort(at, kind="stable")
+        turn = np.argsort(turns)
+        for place in range(first, last):
+            for counts, other in ((self._since, turn[place] - 1), (self._until, turn[place] + 1)):
+                beside = 0 <= other < turns.size and first - 1 <= turns[other] <= last
+                if not beside and counts.shared(measured[[place]])[0] != side:
+                    return False
+        return True
+
+
+class _Counts:
+    """At each commit: how many series are known there, and jump up and down."""
+
+    def __init__(self, size: int) -> None:
+        self.known, self._up, self._down = np.zeros((3, size), dtype=np.int64)
+
+    def add(self, places: IntArray, jumps: FloatArray) -> None:
+        self.known[places] += np.isfinite(jumps)
+        self._up[places] += jumps >= JUMP_SIGMAS
+        self._down[places] += jumps <= -JUMP_SIGMAS
+
+    def shared(self, places: IntArray) -> IntArray:
+        """To which side most series jump at the ``places`` (m,): 1, -1, or 0 where they do not agree."""
+        known = self.known[places]
+        least = np.where(known >= LEAST_SERIES, known - known // EXCEPT, known + 1)
+        side: IntArray = np.where(self._up[places] >= least, 1, 0) - (self._down[places] >= least)
+        return side
