@@ -44,8 +44,11 @@ def suspect_lines(changed: Changed, source: Callable[[str], str]) -> tuple[Evide
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         names = _imported(tree)
+        told = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}  # docstrings
         for node in ast.walk(tree):
-            if getattr(node, "lineno", 0) in lines:
+            if getattr(node, "lineno", 0) in lines and not (
+                isinstance(node, ast.Constant) and id(node) in told
+            ):
                 for what in _suspicions(node, names):
                     where = f"{path}:{node.lineno}"  # type: ignore[attr-defined]
                     found.setdefault(

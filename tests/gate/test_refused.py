@@ -50,6 +50,7 @@ def test_what_deceives_is_named(text: str, what: str) -> None:
         "import os, sys\nos.environ.get('OMP_NUM_THREADS')\nsys.path.append('x')",
         "self.kept = [1, 2, 3]\nsetattr(self, 'a', 1)",
         "import inspect\ninspect.signature(print)",
+        f'def f():\n    """{"Explained. " * 500}NBBENCH"""',
         "not python (",
     ],
 )
