@@ -178,7 +178,7 @@ def _real(half: int) -> list[Row]:
         ),
         Row(
             _REAL,
-            "committed results (83 commits chosen around changes)",
+            "committed results (162 commits)",
             real.OPEN,
             lambda: real.committed()[half::2],
             samples=True,
