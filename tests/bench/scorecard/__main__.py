@@ -40,8 +40,9 @@ Tuned on: even streams, first halves, `branch1`, `branch4`. Reported: odd stream
 `branch3`, `branch5`, `branch6`. What a look at reported rows led to: levels at known places are tested
 beside each other (`nbbench/stats/known.py`), images that vary by themselves confirm nothing, and four turns
 between two levels are no mixture. So the rows of the real branch with the ledger are no longer blind.
-Without a ledger, short levels that nearly all series share are events (`nbbench/stats/shared.py`): a rule made
-on `branch1`, `branch4` and first halves. After a look at the reported half one more change was tried and taken back.
+Without a ledger, short levels that nearly all series share are events (`nbbench/stats/shared.py`): a rule
+made on `branch1`, `branch4` and first halves. After a look at the reported half one more change was tried and
+taken back.
 
 The older recordings (`aa1`, `aa2`) have canaries of under a millisecond beside a process of eight
 workloads; the later ones (`aa3`, `aa4`, `branch4` to `branch6`) have those of `nbbench run` beside every
