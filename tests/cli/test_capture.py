@@ -244,7 +244,7 @@ def test_outside_of_a_project_only_the_folder_is_written(checkout: Path, tmp_pat
     shutil.copytree(Path(nbbench.__file__).parent, place / "nbbench", ignore=_no_caches)
     found = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
     environ = {**os.environ, "PYTHONPATH": found}
-    words = [sys.executable, "-m", "nbbench", "capture", "--", "true"]
+    words = [sys.executable, "-m", "nbbench", "capture", "--preset", "vec-dtype", "--", "true"]
     done = subprocess.run(words, cwd=checkout, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "note: there is no nbbench project here" in done.stdout
