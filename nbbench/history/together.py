@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +44,8 @@ class SharedLevels:
             machine.add(np.array([places[commit] for commit in one.commits], dtype=np.int64), logs, at)
         return cls(places, {name: machine.levels() for name, machine in machines.items()})
 
-    def levels(self, key: SeriesKey, commits: Iterable[str]) -> _Ints:
+    def levels(self, key: SeriesKey, commits: Sequence[str]) -> _Ints:
         """Number (n,) of the shared level at each of a series' ``commits``; all 0 where there is none."""
-        index = np.array([self.places[commit] for commit in commits], dtype=np.int64)
-        found = self.found.get((key.machine, key.environment))
-        return np.zeros_like(index) if found is None else found[index]
+        if (found := self.found.get((key.machine, key.environment))) is None:
+            return np.zeros(len(commits), dtype=np.int64)
+        return found[[self.places[commit] for commit in commits]]

@@ -11,7 +11,7 @@ from history_samples import find_changes
 from store_trees import START, benchmark, commit_hash, ledger, put_parsed, source
 
 from nbbench.errors import StoreError
-from nbbench.history import curves
+from nbbench.history import changes, curves
 from nbbench.history.history import load_history
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.record import Store
@@ -62,6 +62,12 @@ def test_other_processes_read_for_themselves_and_find_the_same(store, monkeypatc
     alone = find_changes(history, jobs=1)
     assert find_changes(history, jobs=2) == alone
     assert len(alone) == 6
+
+
+def test_what_is_too_large_to_be_read_twice_is_judged_series_by_series(store, monkeypatch):
+    fill(store)
+    monkeypatch.setattr(changes, "MANY_POINTS", 6 * COMMITS - 1)
+    assert len(find_changes(load_history(store), jobs=1)) == 6
 
 
 def test_changes_come_by_name_and_those_of_ledgers_last(store):
