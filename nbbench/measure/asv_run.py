@@ -19,7 +19,7 @@ from random import Random
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
-from nbbench.measure.kernel import kept_awake, signal_at_parents_end
+from nbbench.measure.kernel import end_with_parent, kept_awake
 from nbbench.measure.process_env import asv_process_environment, installed_torch
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.probe.device import on_cuda
@@ -138,9 +138,7 @@ def _follow(
         errors="replace",
         env=environment,
         start_new_session=True,  # an interrupt reaches asv once, from here
-        preexec_fn=partial(
-            signal_at_parents_end, signal.SIGINT
-        ),  # a kill of nbbench: nothing measures on unseen
+        preexec_fn=partial(end_with_parent, signal.SIGINT),  # a kill of nbbench: nothing measures on unseen
     )
     progress = _Progress(commits, show)
     last: list[str] = []

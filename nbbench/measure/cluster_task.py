@@ -25,7 +25,7 @@ from nbbench.config import Settings, load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
 from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.counts import counts_host, workload_host
-from nbbench.measure.kernel import signal_at_parents_end
+from nbbench.measure.kernel import end_with_parent
 from nbbench.measure.ledgers import commit_ledgers
 from nbbench.measure.machine import Host
 from nbbench.measure.process_env import installed_torch
@@ -218,7 +218,7 @@ class _Order(msgspec.Struct):
 
 def main() -> int:
     """Measure what standard input orders in the project of the current folder."""
-    signal_at_parents_end()  # a killed worker's share is measured elsewhere
+    end_with_parent()  # a killed worker's share is measured elsewhere
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     settings, work = replace(load_settings(Path.cwd()), machine=order.machine), order.work
     try:

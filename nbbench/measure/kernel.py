@@ -76,8 +76,8 @@ def children() -> list[int]:
         return []
 
 
-def signal_at_parents_end(number: int = signal.SIGKILL) -> None:
-    """Have the kernel send this process a signal when its parent ends (the thread that started it, strictly)."""
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent (the thread that started it) ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 

@@ -73,7 +73,7 @@ def _become_suite(line: Connection[Any, Any], request: dict[str, Any]) -> None:
     from asv_runner.discovery import disc_benchmarks
 
     line.send(os.getpid())
-    kernel.signal_at_parents_end(signal.SIGCONT)  # as in `main`
+    kernel.end_with_parent(signal.SIGCONT)  # as in `main`
     kernel.adopt_orphans()
     os.environ.clear()
     os.environ.update(request["env"])
@@ -102,8 +102,8 @@ def main() -> None:
     """Import what every benchmark process needs, serve until the client is gone, leave nothing behind."""
     folder = os.environ.pop(FOLDER_VARIABLE, "")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client decides what an interrupt means
-    # A stopped server whose client was killed has nobody to let it go on: awake, it sees that the line is closed.
-    kernel.signal_at_parents_end(signal.SIGCONT)
+    # Nobody else would wake a stopped server whose client was killed: awake, it sees the closed line.
+    kernel.end_with_parent(signal.SIGCONT)
     kernel.adopt_orphans()
     line = Connection(int(sys.argv[1]))
     shared = ["asv_runner.check", "asv_runner.discovery", "asv_runner.run", "asv_runner.setup_cache"]
@@ -218,7 +218,7 @@ def _become_job(request: dict[str, Any], descriptor: int, telling: Connection[An
     """The forked process: redirect, change folder, run asv's command, leave without cleanup."""
     code = 1
     try:
-        kernel.signal_at_parents_end()
+        kernel.end_with_parent()
         limit_copies()
         if os.getppid() != server:  # it was killed before this line
             os._exit(1)

@@ -565,7 +565,7 @@ server.run(
 class TestEnd:
     @pytest.mark.parametrize("stopped, killed", [((), ()), ((0,), ()), ((1,), (0,)), ((0, 1), ())])
     def test_killing_the_client_ends_servers_and_job(self, folder, tmp_path, stopped, killed):
-        """Also where somebody stopped the first server (0) or the suite's (1), or killed the first one, too."""
+        """Also where somebody stopped the first server (0) or the suite's (1), or killed the first one."""
         told, scratch = tmp_path / "pids", tmp_path / "scratch"
         scratch.mkdir()
         process = subprocess.Popen(
