@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,8 +70,11 @@ def _local(workers: int) -> Any:
 def _slurm(logs: Path) -> Any:
     """Jobs with one worker each, which have their nodes to themselves; the site's own settings are Dask's."""
     import dask
+
+    interrupted = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
 
+    signal.signal(signal.SIGINT, interrupted)  # importing dask-jobqueue makes Ctrl-C exit 0
     site = dask.config.get("jobqueue.slurm", {})
     given = {
         "log_directory": site.get("log-directory") or str(logs),
