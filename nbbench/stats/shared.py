@@ -53,7 +53,8 @@ class SharedJumps:
     def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
         """Add a series: the ``places`` (m,) of its commits, ascending, the logs of its values there in each
         of its ``collections`` (k, m), NaN where there is none, and when they were measured, ``at`` (m,) on
-        any clock, NaN where nobody knows. It jumps as far as it does in every collection."""
+        any clock, NaN where nobody knows. It jumps where each collection does so to one side,
+        by JUMP_SIGMAS / sqrt(k)."""
         log_values = collections.mean(axis=0)
         known = np.isfinite(log_values)
         present = log_values[known]
@@ -61,8 +62,10 @@ class SharedJumps:
             return
         # a jump over a commit that was left out is none of this place
         each = np.diff(collections, prepend=np.nan) / unit
-        jumps = np.clip(each, 0.0, None).min(axis=0) + np.clip(each, None, 0.0).max(axis=0)
-        self._jumps.add(places, jumps)
+        jumps = each.mean(axis=0)
+        # contention does not come back at the same commit
+        agreed = (each * np.sign(jumps) >= JUMP_SIGMAS / math.sqrt(len(each))).all(axis=0)
+        self._jumps.add(places, np.where(agreed, jumps, 0.0 * jumps))
         self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
         apart = np.full(log_values.size, np.nan)
         apart[known] = (present - running_median(present, HALF_WINDOW)) / unit
