@@ -203,9 +203,9 @@ def explain_torch(
     usual = re.compile(load_profile(settings).usual_workloads)
     if installed_torch() in versions and subject_or_none(settings) is not None:
         workload_ledgers(settings, commit, bench or usual, say=say)
-        if counts_host(settings):
-            workload_host(settings, [commit], matching_workloads(settings, bench or usual), say)
-    kept = [known_ledgers(settings, commit, torch) for torch in versions]
+        ensure_work(settings, HOST, [commit], matching_workloads(settings, bench or usual), say=say)
+    works = [known_work(settings, commit, torch) for torch in versions]
+    kept, host = [one.ledgers for one in works], [one.host for one in works]
     for torch, side in zip(versions, kept, strict=True):
         if not side:
             raise InconclusiveError(
@@ -215,7 +215,6 @@ def explain_torch(
     both = {name for name in kept[0].keys() & kept[1].keys() if bench is None or bench.search(name)}
     sides, match = [{name: side[name] for name in both} for side in kept], LineMatch(())
     diffs, not_compared = _compare(settings, (), sides, (commit, commit), match)
-    host = [known_host(settings, commit, torch) for torch in versions]
     return Explanation(
         commit,
         commit,
