@@ -115,7 +115,7 @@ def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
             time.sleep(0.01)
 
 
-def is_lost(handle: Any, error: BaseException) -> bool:
+def is_broken_off(handle: Any, error: BaseException) -> bool:
     """Whether a transaction ended by no fault of its own: with the connection, or for another's sake."""
     ended = getattr(handle, "closed", False) or _state(error).startswith("40")
     return isinstance(error, Exception) and ended
@@ -125,14 +125,14 @@ def _state(error: BaseException) -> str:
     return getattr(error, "sqlstate", None) or ""
 
 
-def first_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """An error's text, as far as it is one line."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def store_error(name: str, error: Exception) -> StoreError:
     """A driver's error in one sentence."""
-    text = first_line(error)
+    text = error_line(error)
     if isinstance(error, UNREADABLE):
         return UnusableDatabaseError(f"{name} holds a value that does not parse ({text})")
     for pattern, sentence in _UNUSABLE:

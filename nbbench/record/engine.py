@@ -23,8 +23,8 @@ from nbbench.record.drivers import (
     UNREADABLE,
     LostConnectionError,
     connect_server,
-    first_line,
-    is_lost,
+    error_line,
+    is_broken_off,
     load_psycopg,
     open_sqlite,
     store_error,
@@ -245,7 +245,7 @@ class Database:
             if finished and lost and connection.number and self._was_kept(connection.number):
                 return
             if lost:
-                raise LostConnectionError(f"{self.name} broke off: {first_line(error)}") from error
+                raise LostConnectionError(f"{self.name} broke off: {error_line(error)}") from error
             raise
         self._idle.append(handle)
 
@@ -265,7 +265,7 @@ class Database:
 
     def _let_go(self, handle: Any, error: BaseException) -> bool:
         """After an error the next handle is as new; gives whether the server had ended this one."""
-        lost = is_lost(handle, error)
+        lost = is_broken_off(handle, error)
         with suppress(self._driver.Error):  # a full disk has undone it already
             handle.execute("ROLLBACK")
         if self.url is None:  # what it holds would go with it
@@ -273,7 +273,7 @@ class Database:
         else:
             handle.close()
         if lost and not self._away:
-            print(f"nbbench: {self.name} broke off ({first_line(error)}): trying again", file=sys.stderr)
+            print(f"nbbench: {self.name} broke off ({error_line(error)}): trying again", file=sys.stderr)
             self._away = True
         return lost
 
@@ -294,7 +294,7 @@ class Database:
                 return handle
             except self._driver.OperationalError as error:
                 if time.monotonic() >= end:
-                    said = f"{self.name} cannot be reached: {first_line(error)}"
+                    said = f"{self.name} cannot be reached: {error_line(error)}"
                     raise StoreError(said, hint=UNREACHED_HINT) from error
                 time.sleep(_PAUSE_S)
 
