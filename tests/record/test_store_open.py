@@ -14,8 +14,8 @@ import pytest
 from store_trees import commit
 
 from nbbench.errors import NbbenchError, StoreError
-from nbbench.record import Store
 from nbbench.record.schema import parse_url
+from nbbench.record.store import Store
 
 
 def refused(url, **options):
