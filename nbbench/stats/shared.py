@@ -163,7 +163,8 @@ class SharedSpeed:
             elsewhere = np.abs(places[near] - place) > APART
             if np.unique(places[near][elsewhere]).size >= REACH:
                 found[place] = median(apart[near][elsewhere])
-        return np.exp(found)
+        factors: FloatArray = np.exp(found)
+        return factors
 
 
 class _Counts:
