@@ -1,7 +1,7 @@
 """`nbbench bisect`: exact work first, then paired comparisons with good, until one commit is left.
 
-The work that explains the slowdown locates it (gate/culprit.py), and only what it does not explain is bisected by
-the gate's rounds of pairs.
+The work that explains the slowdown locates it (gate/culprit.py), and only what it does not explain is
+bisected by the gate's rounds of pairs.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class CulpritSearch:
         return (beside or inside)[len(beside or inside) // 2]
 
     def _explained(self, work: float, span: range) -> bool:
-        """Whether a step of work leaves little open of how much slower the end of `span` is than what precedes."""
+        """Whether a step of work leaves little open of how much slower `span` ends than what precedes it."""
         effects = {0: 0.0} | {one.index: one.effect for one in self.made}
         slower = effects[span.stop - 1] - effects[span.start - 1]
         return abs(slower - work) <= max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * work)

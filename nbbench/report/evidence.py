@@ -162,8 +162,8 @@ def _executive(export: Export) -> list[str]:
     for flag in _open_flags(export):
         event, state = flag.event, events.state_text(flag, export.ended_at)
         where = events.commit_range(event.lo_commit, event.hi_commit)
-        told = f"{event.id} at {where}, {events.change_text(event)}, cause {event.cause}, {state} ({flag.plan})"
-        lines.append(f"Open regression: {told}.")
+        what = f"{event.id} at {where}, {events.change_text(event)}, cause {event.cause}"
+        lines.append(f"Open regression: {what}, {state} ({flag.plan}).")
     return [*lines, "The environment and torch_env are those of the export, not of the measurement."]
 
 
@@ -207,8 +207,8 @@ def _comparison(export: Export) -> list[Block]:
     if export.baseline_commit is None or not export.both:
         return ["No baseline to compare with, so nothing here says whether anything became slower."]
     intro = (
-        f"Against {export.baseline_commit.hash} on {export.machine}. One value against one decides nothing of "
-        "a noisy series: the regressions on record do, and a gate with repeated, interleaved runs."
+        f"Against {export.baseline_commit.hash} on {export.machine}. One value against one decides nothing "
+        "of a noisy series: the regressions on record do, and a gate with repeated, interleaved runs."
     )
     rows = []
     for old, now in sorted(export.both, key=lambda pair: -abs(_effect(*pair) or 0.0)):

@@ -102,7 +102,7 @@ def plain_diff(diff: LedgerDiff) -> dict[str, Any]:
         **diff.figures,
         "lines": to_plain(diff.lines),
         "dtypes": _bytes_by_dtype(diff),
-        "dtype_shifts": [{**to_plain(shift), "word": shift.word} for shift in dtype_shifts(diff)],
+        "dtype_shifts": [{**shift._asdict(), "word": shift.word} for shift in dtype_shifts(diff)],
     }
 
 
