@@ -99,7 +99,7 @@ def ledger(
         commits = select(open_subject(app.settings), span)
     steps, workloads, any_recorded = _steps(app, commits, bench, scaling, dask)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
-    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown)
+    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, version=2)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
 
 

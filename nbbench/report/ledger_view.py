@@ -128,7 +128,7 @@ def _where(diff: LedgerDiff) -> str:
 
 
 def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.ledger-steps/1`."""
+    """Everything, for `--json`: `nbbench.ledger-steps/2`."""
     return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
 
 

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from nbbench.config import ImageTolerance
 from nbbench.ledger import Ledger
@@ -64,7 +63,8 @@ def find_steps(
 _WIDTH = re.compile(r"\d+$")
 
 
-class DtypeShift(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DtypeShift:
     """One function's operations that now give another dtype; `delta` is bytes per pixel more."""
 
     function: str
@@ -107,7 +107,7 @@ def dtype_shifts(diff: LedgerDiff) -> list[DtypeShift]:
             old, new = (max(side, key=lambda row: abs(row.delta)) for side in (gone, come))
             deltas[new.function, old.dtype, new.dtype] += sum(row.delta for row in rows)
     found = [DtypeShift(*place, delta) for place, delta in deltas.items()]
-    return sorted(found, key=lambda shift: (-abs(shift.delta), shift))
+    return sorted(found, key=lambda shift: (-abs(shift.delta), shift.function))
 
 
 def by_function(diff: LedgerDiff) -> list[FunctionChange]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from nbbench.config import ImageTolerance, Settings
-from nbbench.errors import UsageError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import OF_TENSORS, REPEATS, HostWork
 from nbbench.ledger import IMAGE, FileDiff, Ledger
@@ -25,6 +25,7 @@ from nbbench.measure.ledgers import (
     say_failures,
     workload_ledgers,
 )
+from nbbench.measure.process_env import installed_torch
 from nbbench.measure.warm_runs import Servers, invoke_all, shared_servers
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
@@ -151,7 +152,7 @@ def explain_commits(
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
-    diffs, not_compared = _compare(settings, wanted, sides, ends, match)
+    diffs, not_compared = _compare(settings, names, sides, ends, match)
     times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
     shares = [
         WorkShare(timing, diff, settings.floor)
@@ -179,6 +180,48 @@ def explain_commits(
         first=first,
         orders=tuple(_orders(settings, ends, bench, torch, say)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
+    )
+
+
+def explain_torch(
+    settings: Settings,
+    commit: Commit,
+    versions: tuple[str, str],
+    bench: re.Pattern[str] | None,
+    *,
+    say: Say,
+) -> Explanation:
+    """Compare one commit's exact work under two versions of torch: whatever differs is torch's.
+
+    What lacks under the installed torch is recorded. Of the other one the ledgers on record must do: raises
+    InconclusiveError where there are none.
+    """
+    usual = re.compile(load_profile(settings).usual_workloads)
+    if installed_torch() in versions and subject_or_none(settings) is not None:
+        workload_ledgers(settings, commit, bench or usual, say=say)
+        if counts_host(settings):
+            workload_host(settings, [commit], matching_workloads(settings, bench or usual), say)
+    kept = [known_ledgers(settings, commit, torch) for torch in versions]
+    for torch, side in zip(versions, kept, strict=True):
+        if not side:
+            raise InconclusiveError(
+                f"no exact work of {commit.short} under torch {torch} is on record",
+                hint=f"run `nbbench ledger {commit.short}` in this project where torch {torch} is installed",
+            )
+    both = {name for name in kept[0].keys() & kept[1].keys() if bench is None or bench.search(name)}
+    sides, match = [{name: side[name] for name in both} for side in kept], LineMatch(())
+    diffs, not_compared = _compare(settings, (), sides, (commit, commit), match)
+    host = [known_host(settings, commit, torch) for torch in versions]
+    return Explanation(
+        commit,
+        commit,
+        tuple(diffs),
+        usual=usual,
+        asked=bench,
+        not_compared=tuple(not_compared),
+        host=diff_all(host[0], host[1], match) if all(host) else None,
+        torch=versions,
+        left_out=len(kept[0].keys() ^ kept[1].keys()) if bench is None else 0,
     )
 
 
@@ -277,14 +320,14 @@ def _orders(
 
 def _compare(
     settings: Settings,
-    wanted: re.Pattern[str],
+    names: Sequence[str],
     sides: _Sides,
     commits: tuple[Commit, Commit],
     match: LineMatch | None,
 ) -> tuple[list[LedgerDiff], list[NotJudged]]:
     """The differences by workload, and why there is none of the others."""
     diffs, not_compared = [], []
-    for name in sorted(sides[0].keys() | sides[1].keys() | set(matching_workloads(settings, wanted))):
+    for name in sorted(sides[0].keys() | sides[1].keys() | set(names)):
         found = [side.get(name) for side in sides]
         if found[0] and found[1] and not found[0].error and not found[1].error:
             diffs.append(diff_ledgers(found[0], found[1], match, load_profile(settings).image))

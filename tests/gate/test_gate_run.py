@@ -15,11 +15,12 @@ from gate_facts import BASE, HEAD
 from history_samples import ledger
 
 from nbbench.config import Settings
-from nbbench.gate import exact
+from nbbench.gate import exact, refused
 from nbbench.gate import run as rooms
 from nbbench.gate.exact import ExactWork, exact_work
 from nbbench.gate.judge import EXIT_BY_OUTCOME
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.ledger import Roof
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudgedReason, Outcome
@@ -92,6 +93,22 @@ def pair(log_ratio: float) -> Pair:
 
 SKIPS = Pair(Sample(None, "NotImplementedError", True), Sample(None, "NotImplementedError", True))
 EQUAL = ExactWork((diff_ledgers(ledger(), ledger()),))
+
+
+def test_a_time_in_which_the_work_cannot_be_done_is_no_gain(gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that pairs timed comes to the check, with the work of its workload, and the exit code is 4."""
+    work = replace(EQUAL, diffs=(diff_ledgers(big := ledger(per_pixel=1e9), big),))  # 1 TB
+    roof = Roof(8e9, 8e9, 9e9, 9e9, 2**26, 2**25, threads=1)
+    monkeypatch.setattr(rooms, "workload_of", lambda key: big.workload)
+    monkeypatch.setattr(refused, "open_tree", lambda *given, **more: {})
+    monkeypatch.setattr(refused, "measure_roof", lambda *given: roof)
+    monkeypatch.setattr(refused, "usable_cores", lambda: 1)
+    fast = Pair(Sample(100.0), Sample(1.0), -math.log(100.0))  # 10 GB/s, 1 TB/s
+    report = gate("both", work, {"suite.time_run": fast})
+    assert report.outcome is Outcome.INCONCLUSIVE and EXIT_BY_OUTCOME[report.outcome] == 4
+    assert "head would move 1 TB/s" in report_sentence(report)
+    half = Pair(Sample(100.0), Sample(50.0), -math.log(2.0))
+    assert gate("both", work, {"suite.time_run": half}).outcome is Outcome.IMPROVED
 
 
 @pytest.mark.parametrize("policy", ["both", "work", "time"])

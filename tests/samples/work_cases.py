@@ -57,7 +57,7 @@ def _steps() -> list:
 CASES = {
     "explain.txt": lambda: as_text(explain_blocks(explanation(), lines=4)) + "\n",
     "explain.md": lambda: as_markdown(explain_blocks(explanation(), lines=4)),
-    "explain.json": lambda: document("explain", explain_payload(explanation())),
+    "explain.json": lambda: document("explain", explain_payload(explanation()), version=2),
     "ledger.txt": lambda: as_text(ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3)) + "\n",
     "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], by_name=False)) + "\n",
     "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], by_name=True)),
