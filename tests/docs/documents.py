@@ -451,7 +451,7 @@ class Captured(TypedDict):
     verdict: str | None
     anomalies: list[str]
     notes: list[str]
-    files: dict[str, str]
+    files: list[str]
 
 
 class Export(TypedDict):
