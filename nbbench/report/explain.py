@@ -27,7 +27,7 @@ _WORKLOADS = 10  # rows of the summary
 def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     """The report, with at most `lines` lines a workload."""
     blocks: list[Block] = [explanation_sentence(found)]
-    if found.same_tree:
+    if found.same_program:
         return blocks
     if found.first is not None:
         blocks.append("\n".join(evidence_sentences((found.first.record,))))
@@ -49,10 +49,11 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
 
 
 def explain_payload(found: Explanation) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.explain/1`."""
+    """Everything, for `--json`: `nbbench.explain/2`."""
     return {
         "base": to_plain(found.base),
         "head": to_plain(found.head),
+        "torch": found.torch,
         "sentence": explanation_sentence(found),
         "lines_matched_by": "name" if found.by_name else "diff",
         "diffs": [plain_diff(diff) for diff in found.diffs],
