@@ -34,6 +34,7 @@ BENCHMARKS = (
 # of 1024 x 1024 that is planted.
 MAX_FRAME_MB = "9"
 _MACHINE = "demo"
+_AS_PLANTED = "flagged: the planted regressions, each with its cause, and nothing else"
 _GATE = {"bench": BENCHMARKS[0], "budget": "30s", "policy": "both"}
 
 
@@ -72,12 +73,16 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     for number, (what, action) in enumerate(steps, start=1):
         app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
         action()
-    _closing(app, root, time.monotonic() - started)
-    return _judged(app, demo_history(inner.settings).PLANTED, flags)
+    spent_s = time.monotonic() - started
+    _closing(app, root, spent_s)
+    wrong = _wrong(demo_history(inner.settings).PLANTED, flags)
+    app.say("\n  ".join(["not what was planted:", *wrong]) if wrong else _AS_PLANTED)
+    app.emit("demo", {"folder": str(root), "wrong": wrong, "elapsed_s": spent_s}, "")
+    return EXIT_INCONCLUSIVE if wrong else EXIT_OK
 
 
-def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
-    """Whether what is flagged is what was planted: each regression at its commit, with its cause."""
+def _wrong(planted: Sequence[Any], flags: Sequence[Flag]) -> list[str]:
+    """What is flagged that was not planted, each regression at its commit with its cause, or the reverse."""
     wanted = {one.hash: one.regression for one in planted if one.regression}
     found: dict[str, set[str]] = {}
     for flag in flags:
@@ -88,11 +93,7 @@ def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
         if cause not in causes:
             flagged = f"flagged as {' and '.join(sorted(causes))}" if causes else "not flagged"
             wrong.append(f"{commit[:8]} is {flagged}, planted is {cause}")
-    if not wrong:
-        app.say(f"flagged: the {len(wanted)} planted regressions, each with its cause, and nothing else")
-        return EXIT_OK
-    app.say("\n  ".join(["not what was planted:", *wrong]))
-    return EXIT_INCONCLUSIVE
+    return wrong
 
 
 def _project(app: App, root: Path) -> App:
@@ -106,7 +107,8 @@ def _project(app: App, root: Path) -> App:
     link = root / "benchmarks"
     if not link.exists():
         link.symlink_to(benchmarks, target_is_directory=True)
-    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": _MACHINE})
+    overrides = {"machine": _MACHINE}
+    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides=overrides, aside=app.json)
 
 
 def _call(inner: App, name: str, file: str = "", /, **parameters: object) -> object:

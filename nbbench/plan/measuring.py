@@ -25,10 +25,10 @@ from nbbench.plan.plan import CriterionState, MeasuringStep, PlanMeasured, PlanV
 from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
 from nbbench.probe.device import on_cuda
-from nbbench.record import Store
 from nbbench.record.branch import save_commits
 from nbbench.record.projects import machine_name
 from nbbench.record.refresh import import_all, open_store
+from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, list_commits, measurable, open_subject
 from nbbench.units import format_clock
@@ -46,7 +46,7 @@ def measure_plan(
     os.environ |= {**plan.environment, **os.environ}  # all processes that are started are to know them
     server_environment()  # refused here where there is no GPU, and not by asv
     commit, began = plan_commit(open_subject(settings), name), datetime.now(UTC)
-    with measuring(settings.state_dir), open_store(settings) as store:
+    with measuring(settings.state_dir), open_store(settings, importing=True) as store:
         save_commits(settings, store)
         import_all(settings, store)
         given = plan_inputs(settings, store, plan, machine_name(settings), [commit])
