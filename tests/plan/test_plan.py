@@ -242,7 +242,7 @@ def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
     assert state.folder == "r/0" and state.found and not state.found.damaged
 
 
-def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> None:
+def test_a_series_leads_to_its_result_file() -> None:
     """A capture of the same commit, made later, is no provenance of a benchmark's value."""
     measured = result("c.ratio", 4, 1.0, "512")
     state = judged(RATIO, measured, folders=[CAPTURED])
@@ -251,16 +251,6 @@ def test_a_series_leads_to_a_folder_that_holds_it_or_to_its_result_file() -> Non
     plan = Plan("P", "t", (RATIO,))
     assert f"{state.found.source}" in shown(plan, state)
     assert f"`{state.found.source}`: benchmark results" in attempted(plan, state)
-    held = EvidenceFigure("c.ratio(p0=512)", 1.0)
-    export = replace(CAPTURED, path="r/2", kind="export", figures=(held,))
-    assert judged(RATIO, measured, folders=[export]).folder == "r/2"
-    other = replace(export, figures=(replace(held, value=1.1),))
-    assert not judged(RATIO, measured, folders=[other]).folder
-    quotient = [result("a", 4, 0.5, "1"), result("b", 4, 8.0)]
-    half = replace(export, figures=(EvidenceFigure("a(p0=1)", 0.5),))
-    assert not judged(SCALING, *quotient, folders=[half]).folder
-    whole = replace(half, figures=(*half.figures, EvidenceFigure("b", 8.0)))
-    assert judged(SCALING, *quotient, folders=[whole]).folder == "r/2"
 
 
 BANDWIDTH = Criterion("b", "b", value="band(2048)", figure="check: ratio float32$", op=">=", asserts=0.5)
