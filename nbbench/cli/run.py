@@ -72,16 +72,16 @@ def run(
         server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
-    with measuring(app.settings.state_dir), open_store(app.settings) as store:
+    with measuring(app.settings.state_dir), open_store(app.settings, importing=True) as store:
         here = "the cluster" if dask else machine_name(app.settings)
         in_order = named is not None or len(commits) <= 2
         app.say(run_plan_text(here, len(commits), again=again, in_order=in_order))
         save_commits(app.settings, store)
         try:
             if dask:
-                work = WorkOrder(cluster_environment(app.settings), (), bench, again, quick, timeout)
-                together, told = named is not None, {"say": app.say, "detail": app.detail}
-                found_on = spread_times(app.settings, dask, commits, work, machine, together=together, **told)
+                sent, together = cluster_environment(app.settings), named is not None
+                work = WorkOrder(sent, (), bench, again, quick, timeout, machine, together)
+                found_on = spread_times(app.settings, dask, commits, work, app.say, app.detail)
                 app.override(machine=found_on)
             else:
                 measure_commits(

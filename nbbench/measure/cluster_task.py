@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -24,9 +24,8 @@ from nbbench import __version__
 from nbbench.config import Settings, load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
 from nbbench.measure.asv_run import measure_commits
-from nbbench.measure.counts import counts_host, workload_host
 from nbbench.measure.kernel import end_with_parent
-from nbbench.measure.ledgers import commit_ledgers
+from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work
 from nbbench.measure.machine import Host
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit
@@ -58,19 +57,11 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Kit:
-    """What all shares of a run need: the project's files, and its commits as a pack of git's."""
-
-    files: Mapping[str, bytes]
-    pack: bytes
-    commits: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class WorkOrder:
     """What is measured at every commit: ledgers of the `workloads`, or without any times of the benchmarks.
 
-    `environment` are the variables of nbbench and of the suite; the others are those of `measure_commits`.
+    `environment` are the variables of nbbench and of the suite, `hardware` the class to time on, where one
+    is asked for; compared commits stay `together` on one node. The others are those of `measure_commits`.
     """
 
     environment: Mapping[str, str]
@@ -79,17 +70,20 @@ class WorkOrder:
     again: bool = False
     quick: bool = False
     timeout_s: float | None = None
+    hardware: str | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TreeBatch:
-    """Commits that one node measures, as one task, for the figures of `machine`; `known` is what is on record
-    of them, and `jobs` how many trees are recorded at a time."""
+    """Commits that one node measures, as one task, for the figures of `machine`; `jobs` trees are recorded at
+    a time. With the `files` of the project and of what is on record, and the trees as a `pack` of git's."""
 
     commits: tuple[Commit, ...]
     machine: str
     jobs: int
-    known: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes]
+    pack: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,25 +129,26 @@ def share_files(results_dir: Path, machine: str, commits: Sequence[Commit]) -> d
     return {path.relative_to(results_dir).as_posix(): path.read_bytes() for path in kept}
 
 
-def carry_out(kit: Kit, work: WorkOrder, share: TreeBatch) -> Brought:
+def carry_out(work: WorkOrder, share: TreeBatch) -> Brought:
     """Measure a share. Raises HostError, which names the host, for what may go well elsewhere."""
-    from distributed import get_worker
+    from distributed import Status, get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
 
     def is_wanted() -> bool:
         task = worker.state.tasks.get(key)
-        return task is not None and task.state != "cancelled"
+        lasts = worker.status in (Status.running, Status.paused)  # cut off from the scheduler, it closes
+        return lasts and task is not None and task.state != "cancelled"
 
     with tempfile.TemporaryDirectory(prefix="nbbench-", dir=worker.local_directory) as folder:
         root = Path(folder)
-        results = {f"results/{name}": data for name, data in share.known.items()}
-        for name, data in {**kit.files, **results}.items():
+        for name, data in share.files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
         environment = _environ(work.environment)
-        unpack_trees(load_settings(root, environ=environment), kit.pack, kit.commits)
+        hashes = [commit.hash for commit in share.commits]
+        unpack_trees(load_settings(root, environ=environment), share.pack, hashes)
         # asv keeps its list of machines in the home folder, which nodes may share.
         environment |= {"HOME": folder, "PYTHONUSERBASE": site.getuserbase()}
         order = msgspec.json.encode(_Order(share.commits, share.machine, share.jobs, work))
@@ -246,9 +241,8 @@ def main() -> int:
 
 def _record(settings: Settings, order: _Order) -> None:
     names = list(order.work.workloads)
-    commit_ledgers(settings, order.commits, names, say=_say, jobs=order.jobs)
-    if counts_host(settings):
-        workload_host(settings, order.commits, names, _say)
+    ensure_work(settings, LEDGERS, order.commits, names, say=_say, jobs=order.jobs)
+    ensure_work(settings, HOST, order.commits, names, say=_say)
 
 
 def _say(text: str) -> None:

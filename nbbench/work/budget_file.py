@@ -14,8 +14,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, SubjectError, UsageError
 from nbbench.host import IMPORT_WORKLOAD, PYTHON
 from nbbench.ledger import Ledger
-from nbbench.measure.counts import counts_host, workload_host
-from nbbench.measure.ledgers import commit_ledgers, workload_names
+from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work, workload_names
 from nbbench.measure.process_env import torch_version
 from nbbench.model import Commit, to_plain
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
@@ -36,9 +35,8 @@ def counted_ledgers(settings: Settings, commit: Commit, names: Sequence[str], sa
 
     Raises InconclusiveError where nothing of the commit is on record then.
     """
-    commit_ledgers(settings, [commit], list(names), say=say)
-    if counts_host(settings):
-        workload_host(settings, [commit], names, say)
+    for kind in (LEDGERS, HOST):
+        ensure_work(settings, kind, [commit], names, say=say)
     try:
         kept = read_ledgers(ledger_path(settings.results_dir, commit.tree, torch_version())).counted
     except (FileNotFoundError, BadFileError):

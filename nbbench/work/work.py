@@ -16,13 +16,16 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import OF_TENSORS, REPEATS, HostWork
 from nbbench.ledger import IMAGE, FileDiff, Ledger
-from nbbench.measure.counts import counts_host, host_calls, known_host, scaled_work, workload_host
 from nbbench.measure.ledgers import (
-    known_ledgers,
-    ledger_calls,
+    HOST,
+    LEDGERS,
+    ensure_work,
+    known_work,
     ledger_torch,
     matching_workloads,
     say_failures,
+    scaled_work,
+    work_calls,
     workload_ledgers,
 )
 from nbbench.measure.process_env import installed_torch
@@ -72,7 +75,8 @@ def recorded_again(
         if tensors:
             said = ", ".join(dict.fromkeys(name for some in tensors.values() for name in some))
             say(f"recording {said} again, to see what does not repeat")
-        calls = [*ledger_calls(settings, tensors, again=True), *host_calls(settings, host, say, again=True)]
+        wanted = ((LEDGERS, tensors), (HOST, host))
+        calls = [one for kind, some in wanted for one in work_calls(settings, kind, some, say, again=True)]
         say_failures([*tensors, *list(host) * REPEATS], invoke_all(settings, mine, calls), say)
     return bool(tensors or host)
 
@@ -148,7 +152,7 @@ def explain_commits(
         sides = [found_ledgers(settings, commit, wanted, say, torch) for commit in ends]
         host = _host(settings, ends, names, torch, say)
     if bench is None:
-        more = [known_ledgers(settings, commit, torch) for commit in ends]
+        more = [known_work(settings, commit, torch).ledgers for commit in ends]
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
@@ -199,9 +203,9 @@ def explain_torch(
     usual = re.compile(load_profile(settings).usual_workloads)
     if installed_torch() in versions and subject_or_none(settings) is not None:
         workload_ledgers(settings, commit, bench or usual, say=say)
-        if counts_host(settings):
-            workload_host(settings, [commit], matching_workloads(settings, bench or usual), say)
-    kept = [known_ledgers(settings, commit, torch) for torch in versions]
+        ensure_work(settings, HOST, [commit], matching_workloads(settings, bench or usual), say=say)
+    works = [known_work(settings, commit, torch) for torch in versions]
+    kept, host = [one.ledgers for one in works], [one.host for one in works]
     for torch, side in zip(versions, kept, strict=True):
         if not side:
             raise InconclusiveError(
@@ -211,7 +215,6 @@ def explain_torch(
     both = {name for name in kept[0].keys() & kept[1].keys() if bench is None or bench.search(name)}
     sides, match = [{name: side[name] for name in both} for side in kept], LineMatch(())
     diffs, not_compared = _compare(settings, (), sides, (commit, commit), match)
-    host = [known_host(settings, commit, torch) for torch in versions]
     return Explanation(
         commit,
         commit,
@@ -260,8 +263,8 @@ def commit_laws(
     larger = [w.name for one in scales for w in _larger(one, declared.workloads)[:1]]
     if larger:
         found_ledgers(settings, commit, re.compile(f"^({'|'.join(map(re.escape, larger))})$"), say, torch)
-    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
-    return [scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales]
+    kept = known_work(settings, commit, torch)
+    return [scale_laws(one, found[one.name], declared.workloads, kept.ledgers, kept.host) for one in scales]
 
 
 def _larger(scale: Scale, workloads: Sequence[Workload]) -> list[Workload]:
@@ -293,8 +296,8 @@ def found_ledgers(
     """A commit's ledgers; what is missing is recorded where a subject is registered, under the torch that is
     installed, and not the one that is given."""
     if subject_or_none(settings) is not None:
-        return dict(workload_ledgers(settings, commit, wanted, say=say))
-    kept = known_ledgers(settings, commit, torch)
+        return workload_ledgers(settings, commit, wanted, say=say)
+    kept = known_work(settings, commit, torch).ledgers
     return {name: one for name, one in kept.items() if wanted.search(name)}
 
 
@@ -302,9 +305,8 @@ def _host(
     settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say
 ) -> list[Mapping[str, HostWork]]:
     """The host work of both commits; what is missing is recorded where a subject is registered."""
-    if subject_or_none(settings) is not None and counts_host(settings):
-        workload_host(settings, ends, wanted, say)
-    return [known_host(settings, commit, torch) for commit in ends]
+    ensure_work(settings, HOST, ends, wanted, say=say)
+    return [known_work(settings, commit, torch).host for commit in ends]
 
 
 def _orders(

@@ -24,6 +24,7 @@ from nbbench.ledger import Roof
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudgedReason, Outcome
+from nbbench.record.side_files import KeptWork
 from nbbench.report.gate_sentences import report_sentence
 from nbbench.subject.hunks import diff_trees
 from nbbench.verdicts import GateReport
@@ -140,16 +141,6 @@ def test_growth_is_looked_at_where_nothing_else_decides(gate, head, grows) -> No
     assert left == ([] if grows else ["other exact work decides"])
 
 
-def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None:
-    """There is no benchmarks/host.py here."""
-    made = {ledger().workload: ledger()}
-    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: list(made))
-    monkeypatch.setattr(exact, "_sides", lambda *asked: [made, made])
-    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
-    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
-    assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
-
-
 def test_a_suite_without_workloads_says_so(monkeypatch, tmp_path, gate) -> None:
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: [])
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
@@ -204,8 +195,8 @@ def test_host_work_that_cannot_be_counted_is_not_judged(monkeypatch, tmp_path, s
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
     monkeypatch.setattr(exact, "_sides", lambda *asked: [{"w": ledger(workload="w")}] * 2)
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
-    monkeypatch.setattr(exact, "counts_host", lambda settings: True)
-    monkeypatch.setattr(exact, "known_host", lambda settings, commit: sides[commit is HEAD])
+    kept = [KeptWork({}, side, {}, {}, frozenset()) for side in sides]
+    monkeypatch.setattr(exact, "known_work", lambda settings, commit: kept[commit is HEAD])
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
     assert [(one.series, one.reason) for one in work.not_judged] == [("host w", reason)]
     assert work.host_equal == ("host import",) and not work.lost
