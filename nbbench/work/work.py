@@ -188,12 +188,7 @@ def explain_commits(
 
 
 def explain_torch(
-    settings: Settings,
-    commit: Commit,
-    versions: tuple[str, str],
-    bench: re.Pattern[str] | None,
-    *,
-    say: Say,
+    settings: Settings, commit: Commit, versions: tuple[str, str], bench: re.Pattern[str] | None, *, say: Say
 ) -> Explanation:
     """Compare one commit's exact work under two versions of torch: whatever differs is torch's.
 
