@@ -196,9 +196,9 @@ def test_a_read_only_folder():
 
 def test_the_package_is_light():
     code = """
-import sys, nbbench.record
+import sys, nbbench.record.side_files
 assert "sqlite3" not in sys.modules
-nbbench.record.Store
+import nbbench.record.store
 assert not {"psycopg", "numpy"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
