@@ -61,9 +61,9 @@ class Node:
 class WorkOrder:
     """What is measured at every commit: ledgers of the `workloads`, or without any times of the benchmarks.
 
-    `environment` are the variables of nbbench and of the suite, `machine` the class to time on ("" takes
-    any). Compared commits stay `together` on one node, and `jobs` trees are recorded at a time. The others are
-    those of `measure_commits`.
+    `environment` are the variables of nbbench and of the suite, `machine` the class to time on
+    Compared commits stay `together` on a node; `jobs` trees are recorded at a time. The rest is of
+    `measure_commits`.
     """
 
     environment: Mapping[str, str]
