@@ -159,7 +159,7 @@ def _executive(export: Export, compared: Sequence[Comparison]) -> list[str]:
         event = flag.event
         is_open = events.is_open(flag, export.ended_at)
         word = f"Open {event.direction}" if is_open else event.direction.title()
-        healed = f", recovered by {event.recovered_by[:8]}" if event.recovered_by else ""
+        healed = f", {events.undone_word(event)} by {event.recovered_by[:8]}" if event.recovered_by else ""
         lines.append(
             f"{word} on record: {event.id} at {events.commit_range(event.lo_commit, event.hi_commit)}, "
             f"{events.change_text(event)}, cause {event.cause}, "

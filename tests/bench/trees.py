@@ -13,7 +13,6 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +39,13 @@ HEAD = f"""# Other projects' results
 Written by `make trees`; do not edit. Each tree was given to `nbbench view`, without a repository, so its
 commits stand by their dates. The rules look at nothing but values:
 
-* An event *separates* where, in half of its series or more, a value of the {NEXT} before it and one of the {NEXT}
-  after it stand on their sides in {APART:.0%} of all pairs (the area under the curve of Mann and Whitney 1947).
-  It *holds* where {APART - 0.1:.0%} of the {NEXT} after lie beyond the middle between both levels. *Marked* are
-  regressions and improvements of which a later event is named that undid them.
-* A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians differ by
-  10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side. It is found where an event has a change of that series there
-  (± {NEAR} commits).
+* An event *separates* where, in half of its series or more, a value of the {NEXT} before it and one of the
+  {NEXT} after it stand on their sides in {APART:.0%} of all pairs (the area under the curve of Mann and
+  Whitney 1947). It *holds* where {APART - 0.1:.0%} of the {NEXT} after lie beyond the middle between both
+  levels. *Marked* are regressions and improvements of which a later event is named that undid them.
+* A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
+  differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side. It is found where an event has a change of
+  that series there (± {NEAR} commits).
 
 """
 
@@ -140,13 +139,16 @@ class Tree:
             yield Counted(event, bool(np.median(apart) >= APART), bool(np.mean(held) >= 0.5))
 
     def sides(self, change: ChangePoint) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """Up to NEXT values before and after a change and the middle of its levels, turned so that it rises."""
+        """Up to NEXT values before and after a change and the middle of its levels, turned to rise."""
         if change.fails or (curve := self.kept.get(change.key)) is None:
             return None
         places = np.array([self.order.index(commit) for commit in curve.commits])
         known = np.isfinite(curve.values)
         lo, hi = self.order.index(change.lo_commit), self.order.index(change.hi_commit)
-        before, after = curve.values[known & (places < lo)][-NEXT:], curve.values[known & (places >= hi)][:NEXT]
+        before, after = (
+            curve.values[known & (places < lo)][-NEXT:],
+            curve.values[known & (places >= hi)][:NEXT],
+        )
         if min(before.size, after.size) < 3:
             return None
         way = 1.0 if change.after > change.before else -1.0
@@ -168,7 +170,9 @@ def clean_steps(logs: np.ndarray) -> list[tuple[int, bool]]:
     before, after = slice(None, -SIDE), slice(SIDE, None)
     jump = middle[after] - middle[before]
     gap = np.maximum(low[after] - high[before], low[before] - high[after])
-    clean = (gap > 0) & (np.abs(jump) >= np.maximum(LEAST, CLEAN_SIGMAS * np.maximum(sigma[after], sigma[before])))
+    clean = (gap > 0) & (
+        np.abs(jump) >= np.maximum(LEAST, CLEAN_SIGMAS * np.maximum(sigma[after], sigma[before]))
+    )
     found: list[tuple[int, bool]] = []
     for place in np.flatnonzero(clean)[np.argsort(-gap[clean])].tolist():
         if all(abs(place + SIDE - other) >= SIDE for other, _ in found):
@@ -208,14 +212,13 @@ def main() -> None:
             if asked.only in folder.name:
                 first, again = view(folder, cache), view(folder, cache)
                 events.append(_row(folder.name, Tree(folder, cache)))
-                costs.append([
-                    folder.name, f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB",
-                    f"{again.wall_s:.2f} s",
-                ])  # fmt: skip
+                took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
+                costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
     table = tabulate(events, ("tree", "commits", "series", "events", "rated", "separate", "hold",
                               "separate or marked", "clean steps found"), tablefmt="pipe")  # fmt: skip
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
-    page = f"{HEAD}{table}\n\n## What it takes\n\nLoad {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.\n\n{cost}\n"
+    load = f"Load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    page = f"{HEAD}{table}\n\n## What it takes\n\n{load}\n\n{cost}\n"
     print(page, file=asked.out.open("w", encoding="utf-8") if asked.out else sys.stdout, end="")
 
 
