@@ -45,7 +45,7 @@ from nbbench.stats.known import known_steps
 from nbbench.stats.mixture import Mixture, find_mixture
 from nbbench.stats.paired import q_values
 from nbbench.work.ledger_diff import ROUNDING
-from nbbench.workloads import current_workloads, use_workloads, workload_of
+from nbbench.workloads import UNDECLARED, current_workloads, ledger_families, use_workloads, workload_of
 
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
@@ -171,9 +171,11 @@ class _Judge:
                 yield from (found for part in stored.parts() for _, found in stored.read(part))
             yield from (curve(self.order, one) for one in history.series)
 
-        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all.
+        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. Of
+        # what nobody declared it is not known to run the same code: what all of it shares is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
-            self._shared = SharedLevels.of(self.order, filter(None, map(self._undisturbed_logs, curves())))
+            declared = (one for one in curves() if ledger_families(one.key) != UNDECLARED)
+            self._shared = SharedLevels.of(self.order, filter(None, map(self._undisturbed_logs, declared)))
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
 
