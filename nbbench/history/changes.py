@@ -42,7 +42,7 @@ from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
 from nbbench.stats.detector import ALONE
 from nbbench.stats.known import known_steps
-from nbbench.stats.mixture import Mixture, find_mixture
+from nbbench.stats.mixture import Mixture, find_mixture, without_flips
 from nbbench.stats.paired import q_values
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import UNDECLARED, current_workloads, ledger_families, use_workloads, workload_of
@@ -223,6 +223,10 @@ class _Judge:
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
                 steps = self._noisy_steps(one, metric, values, sound)
+                if (levels == levels[:1]).all() and len(sure := without_flips(steps, values)) < len(steps):
+                    steps = tuple(
+                        s for s in _levels_as_measured(sure, values) if abs(s.effect) >= self._min_effect
+                    )
             elif mixture.change is not None:
                 steps = (mixture.change,)
         found = [_change_point(self.order, one, step, metric) for step in steps]

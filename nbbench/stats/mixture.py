@@ -5,7 +5,9 @@ and judged by whether the mixture changed. One flip says nothing of a commit.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +37,13 @@ a straight ramp 2.7, of an exponential 4."""
 _TAILS = 0.05  # of the values at each end: what is further out makes no level
 _TENTHS = 2.5631  # sigmas between the outer tenths of a Gaussian
 _MOST_RHO = 0.95
+
+
+FLIP_SIGMAS = 4.0
+"""Levels this far apart, in sigmas of the values that are at their own, share one value in forty by noise."""
+
+BESIDE = 30
+"""Values on either side of a step that must show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,38 @@ def find_mixture(values: ArrayLike, *, alpha: float, min_effect: float) -> Mixtu
         if _mixed(label[:at]) or _mixed(label[at:]):
             return Mixture(levels, shares, int(np.count_nonzero(np.diff(label))), change)
     return None
+
+
+def without_flips(steps: Sequence[Step], values: FloatArray) -> tuple[Step, ...]:
+    """Steps of a series (n,) without those between levels whose values are on both sides of the step.
+
+    A run of one level looks like a step where a series takes turns, too few or too unclean for a mixture: of
+    the BESIDE values before or after, more than LEAST_SHARE are at the other side's level, which is further
+    off than FLIP_SIGMAS.
+    """
+    kept, log = list(steps), np.log(np.where(values > 0, values, np.nan))
+    while kept:
+        ends = [0, *(step.index for step in kept), values.size]
+        parts = [part[np.isfinite(part)] for part in (log[a:b] for a, b in pairwise(ends))]
+        mixed = [_mixed_sides(a[-BESIDE:], b[:BESIDE]) for a, b in pairwise(parts)]
+        worst = int(np.argmax(mixed))
+        if mixed[worst] <= LEAST_SHARE:
+            break
+        del kept[worst]
+    return tuple(kept)
+
+
+def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
+    """The share of values on either side at the other's level, 0 where noise may have put them there."""
+    if not (before.size and after.size):
+        return 0.0
+    low, high = median(before), median(after)
+    gap, rest, share = abs(high - low), [], 0.0
+    for part, own, other in ((before, low, high), (after, high, low)):
+        across = np.abs(part - other) < 0.5 * gap
+        rest.append(part[np.abs(part - own) < 0.5 * gap] - own)
+        share = max(share, float(across.mean()))
+    return share if gap > FLIP_SIGMAS * mad_sigma(np.concatenate(rest)) else 0.0
 
 
 def _mixed(label: IndexArray) -> bool:

@@ -44,7 +44,8 @@ commits stand by their dates. The rules look at nothing but values:
   Whitney 1947). It *holds* where {APART - 0.1:.0%} of the {NEXT} after lie beyond the middle between both
   levels. *Marked* are regressions and improvements of which a later event is named that undid them.
 * A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
-  differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side. It is found where an event has a change of
+  differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side, and where the {NEXT} on both sides
+  separate. It is found where an event has a change of
   that series there (± {NEAR} commits).
 
 """
@@ -174,8 +175,13 @@ def clean_steps(logs: np.ndarray) -> list[tuple[int, bool]]:
         np.abs(jump) >= np.maximum(LEAST, CLEAN_SIGMAS * np.maximum(sigma[after], sigma[before]))
     )
     found: list[tuple[int, bool]] = []
+
+    def lasting(step: int) -> bool:
+        apart = _auc(logs[max(step - NEXT, 0) : step], logs[step : step + NEXT])
+        return max(apart, 1.0 - apart) >= APART
+
     for place in np.flatnonzero(clean)[np.argsort(-gap[clean])].tolist():
-        if all(abs(place + SIDE - other) >= SIDE for other, _ in found):
+        if all(abs(place + SIDE - other) >= SIDE for other, _ in found) and lasting(place + SIDE):
             found.append((place + SIDE, bool(jump[place] > 0)))
     return found
 
