@@ -45,8 +45,7 @@ commits stand by their dates. The rules look at nothing but values:
   levels. *Marked* are regressions and improvements of which a later event is named that undid them.
 * A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
   differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side, and where the {NEXT} on both sides
-  separate. It is found where an event has a change of
-  that series there (± {NEAR} commits).
+  separate. It is found where an event has a change of that series there (± {NEAR} commits).
 
 """
 
