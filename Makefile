@@ -49,6 +49,7 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 
 docs: $(STAMP) ## Write what the tool writes: docs/cli.md, the tables of docs/findings.md
 	$(BIN)/python -m tests.docs.reference > docs/cli.md
+	$(BIN)/python -m tests.docs.schemas
 	$(BIN)/python -m tests.docs.blocks docs/findings.md
 
 bench: $(STAMP) ## Timed figures of nbbench itself (never part of the tests)

@@ -19,7 +19,7 @@ from nbbench.captured import Capture, TestRun
 from nbbench.config import Settings
 from nbbench.disturbance import busy_load
 from nbbench.errors import HostError, SubjectError, UsageError
-from nbbench.measure.machine import load_now, machine_facts
+from nbbench.measure.machine import machine_facts
 from nbbench.record.atomic import write_text
 from nbbench.record.projects import machine_name
 from nbbench.record.redact import (
@@ -193,10 +193,10 @@ class Session:
             self.notes.append(f"the subject's folder is {self.before.problem}")
         if request.preset.dtype_audit and not self.settings.is_project:
             self.notes.append("there is no nbbench project here, so there is no dtype audit")
-        load = load_now()
-        if busy_load(load.one, load.processors):
+        load, processors = os.getloadavg()[0], os.cpu_count() or 1
+        if busy_load(load, processors):
             self.notes.append(
-                f"the machine was busy before the run: load {load.one:.1f} on {load.processors} processors"
+                f"the machine was busy before the run: load {load:.1f} on {processors} processors"
             )
 
     def _check_guards(self) -> None:
@@ -278,5 +278,4 @@ class Session:
 
 def load_text() -> str:
     """The load averages as text."""
-    load = load_now()
-    return f"{load.one:g} {load.five:g} {load.fifteen:g} on {load.processors} processors"
+    return f"{' '.join(f'{load:g}' for load in os.getloadavg())} on {os.cpu_count() or 1} processors"

@@ -22,24 +22,37 @@ def budget() -> None:
     metavar="PERCENT",
     help="What each row may grow by (default: what the gate lets pass, 1 to 10 by metric).",
 )
+@click.option("--reason", metavar="TEXT", default="", help="Why: asked for where a row is to allow more.")
+@click.option("--commit", "committing", is_flag=True, help="Commit budgets.json alone, with the reason.")
 @click.pass_obj
-def set_(app: App, commit: str | None, bench: str, growth: float | None) -> None:
+def set_(
+    app: App, commit: str | None, bench: str, growth: float | None, reason: str, committing: bool
+) -> None:
     """Write COMMIT's exact work (default: the branch's tip) as the budget.
 
     Bytes, operations, peak memory and host work of each workload, what is missing is recorded. Rows of
-    other workloads stay. Commit budgets.json, with the reason in the message.
+    other workloads stay. The reason belongs into the message of the commit, which --commit makes and else
+    is printed. Exit code 2 where a row would allow more than before and no reason is given.
     """
     from nbbench.model import to_plain
+    from nbbench.report.exact_work import budget_message
     from nbbench.subject.repository import measurable, open_subject
     from nbbench.words import plural
-    from nbbench.work.budget_file import BUDGETS, set_budget
+    from nbbench.work.budget_file import BUDGETS, commit_budget, set_budget
 
     subject = open_subject(app.settings)
     chosen = measurable(subject, commit or subject.branch)
-    allowed = None if growth is None else growth / 100.0
-    made = set_budget(app.settings, chosen, pattern(bench), allowed, app.say)
+    allowed, why = None if growth is None else growth / 100.0, " ".join(reason.split())
+    made, grown = set_budget(app.settings, chosen, pattern(bench), allowed, why, app.say)
+    message = budget_message(chosen, why, grown)
+    done = commit_budget(app.settings, message) if committing else ""
     said = f"{BUDGETS}: {plural(len(made.rows), 'row')}, those that were renewed are of {chosen.short}"
-    app.emit("budget", {"commit": chosen.hash, **to_plain(made)}, said)
+    if committing:
+        said += f"\ncommitted as {done[:8]}" if done else "\nnothing changed, so nothing is committed"
+    else:
+        said += f"\ncommit it with this message:\n\n{message}"
+    payload = {"commit": chosen.hash, "message": message, "committed": done or None}
+    app.emit("budget", {**payload, "grown": [row for _, row in grown], **to_plain(made)}, said)
 
 
 @budget.command()

@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ BENCHMARKS = (
 # of 1024 x 1024 that is planted.
 MAX_FRAME_MB = "9"
 _MACHINE = "demo"
+_AS_PLANTED = "flagged: the planted regressions, each with its cause, and nothing else"
 _GATE = {"bench": BENCHMARKS[0], "budget": "30s", "policy": "both"}
 
 
@@ -69,15 +71,35 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
         ("capture the mapped performance test under guard", lambda: _capture(inner)),
         ("hold the plan's criteria against what was measured", lambda: _call(inner, "plan", plan_id=item)),
     ]
-    for number, (what, action) in enumerate(steps, start=1):
-        app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
-        action()
-    _closing(app, root, time.monotonic() - started)
-    return _judged(app, demo_history(inner.settings).PLANTED, flags)
+    with _stdout_kept(app):
+        for number, (what, action) in enumerate(steps, start=1):
+            app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
+            action()
+    spent_s = time.monotonic() - started
+    _closing(app, root, spent_s)
+    wrong = _wrong(demo_history(inner.settings).PLANTED, flags)
+    app.say("\n  ".join(["not what was planted:", *wrong]) if wrong else _AS_PLANTED)
+    app.emit("demo", {"folder": str(root), "wrong": wrong, "elapsed_s": spent_s}, "")
+    return EXIT_INCONCLUSIVE if wrong else EXIT_OK
 
 
-def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
-    """Whether what is flagged is what was planted: each regression at its commit, with its cause."""
+@contextmanager
+def _stdout_kept(app: App) -> Iterator[None]:
+    """With --json stdout is for the document: what the steps print goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        if app.json:
+            os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _wrong(planted: Sequence[Any], flags: Sequence[Flag]) -> list[str]:
+    """What is flagged that was not planted, each regression at its commit with its cause, or the reverse."""
     wanted = {one.hash: one.regression for one in planted if one.regression}
     found: dict[str, set[str]] = {}
     for flag in flags:
@@ -88,11 +110,7 @@ def _judged(app: App, planted: Sequence[Any], flags: Sequence[Flag]) -> int:
         if cause not in causes:
             flagged = f"flagged as {' and '.join(sorted(causes))}" if causes else "not flagged"
             wrong.append(f"{commit[:8]} is {flagged}, planted is {cause}")
-    if not wrong:
-        app.say(f"flagged: the {len(wanted)} planted regressions, each with its cause, and nothing else")
-        return EXIT_OK
-    app.say("\n  ".join(["not what was planted:", *wrong]))
-    return EXIT_INCONCLUSIVE
+    return wrong
 
 
 def _project(app: App, root: Path) -> App:

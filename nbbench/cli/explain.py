@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Find the hunks of the diff that cause each change: subsets of them are recorded.",
 )
+@click.option(
+    "--torch",
+    nargs=2,
+    metavar="OLD NEW",
+    help="Compare one commit under two versions of torch instead of two commits.",
+)
 @markdown_option
 @click.pass_obj
 def explain(
@@ -40,6 +46,7 @@ def explain(
     bench: str | None,
     lines: int,
     hunks: bool,
+    torch: tuple[str, str] | None,
     markdown: str | None,
 ) -> int:
     """Show the exact difference of work between two commits (or of an event), line by line.
@@ -57,19 +64,30 @@ def explain(
     With --hunks the smallest set of the diff's hunks is found that gives each change, with the part that
     each hunk carries; the others are shown to be innocent. Combinations that do not run are skipped. What
     was recorded is kept: an interrupted search goes on where it was.
+
+    With --torch the exact work of BASE under one version is compared with that under another, line by line:
+    the source is the same, so every difference is torch's. `nbbench ledger BASE`, run in this project in an
+    environment of each version, records both.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.history import event_ends, find_event
     from nbbench.report.explain import explain_blocks, explain_payload
-    from nbbench.work.work import explain_commits, find_commit
+    from nbbench.work.work import explain_commits, explain_torch, find_commit
 
+    wanted = pattern(bench) if bench is not None else None
+    if torch and (head is not None or hunks):
+        raise UsageError("--torch compares one commit with itself", hint="give BASE alone, without --hunks")
+    if torch:
+        found = explain_torch(app.settings, find_commit(app.settings, base), torch, wanted, say=app.say)
+        app.report("explain", explain_payload(found), explain_blocks(found, lines=lines), markdown=markdown)
+        return EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
     if head is not None:
         ends = find_commit(app.settings, base), find_commit(app.settings, head)
     elif (event := find_event(app.settings, base)) is not None:
         ends = event_ends(app.settings, event)
     else:
         raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
-    found = explain_commits(app.settings, *ends, pattern(bench) if bench is not None else None, say=app.say)
+    found = explain_commits(app.settings, *ends, wanted, say=app.say)
     blocks, payload = explain_blocks(found, lines=lines), explain_payload(found)
     code = EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
     if hunks:

@@ -56,7 +56,7 @@ def flag(
         raise UsageError("`fixed` is said of the commit that fixes it", hint=hint)
     item, now = plan_item(app, plan), datetime.now(UTC)
     ends = expiry(expires, now) if expires else None
-    with open_store(app.settings) as store:
+    with open_store(app.settings, importing=True) as store:
         found = find_flag(current_flags(store, up_to_date(app.settings, store), item), event)
         check_step(found, target)
         if commit is not None:

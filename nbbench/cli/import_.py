@@ -49,7 +49,7 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     own = path.resolve() == app.settings.results_dir.resolve()
     if own and project not in (None, name):
         raise UsageError(f"{path} belongs to this project, {name!r}", hint="leave --project out")
-    with open_store(app.settings, project=name) as store:
+    with open_store(app.settings, project=name, importing=True) as store:
         if own:
             report = import_all(app.settings, store)
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,33 +62,31 @@ def init(
     from nbbench.cli.subject import clone_of
     from nbbench.config import FOLDER, Settings
     from nbbench.record.atomic import write_text
-    from nbbench.subject.new_project import likely_branch, packages, project_files, top_level
+    from nbbench.subject.new_project import likely_branch, packages, project_files
     from nbbench.subject.repository import list_commits, register
 
     _check_call(call)
-    inside = None if repo else top_level(Path.cwd())
+    inside = None if repo else _repository(folder)
     root = (folder or (inside / FOLDER if inside else Path.cwd())).resolve()
-    place = inside or clone_of(app, Settings(root=root), str(repo))
-    branch = branch or _asked("branch", likely_branch(place))
-    new = _chosen(packages(place, branch), package, source, branch, str(repo or place))
-    files = project_files(new, root, inside if inside and root.is_relative_to(inside) else None, call)
-    for name in ci:
-        if inside is None or not root.is_relative_to(inside):
-            raise UsageError("--ci is for a project inside of the package's repository")
-        job = Path(__file__).with_name("templates") / f"{name}.yml"
-        text = job.read_text(encoding="utf-8")
-        files[inside / CI[name]] = text.replace(
-            "PROJECT: .", f"PROJECT: {root.relative_to(inside).as_posix()}"
-        )
-    if (there := [path for path in files if path.exists()]) and not force:
-        names = ", ".join(os.path.relpath(path, root) for path in there)
-        hint = "another folder: nbbench init DIR; or overwrite them with --force"
-        raise UsageError(f"{root} has {names} already", hint=hint)
-    settings = Settings(root=root, branch=branch, measured_path=new.source, import_root=new.import_root)
-    subject = register(settings, place)
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+    ours = inside if inside and root.is_relative_to(inside) else None
+    if ci and ours is None:
+        raise UsageError("--ci is for a project inside of the package's repository")
+    with _whole_or_nothing([Settings(root=root).subject_git]):
+        place = inside or clone_of(app, Settings(root=root), str(repo))
+        branch = branch or _asked("branch", likely_branch(place))
+        new = _chosen(packages(place, branch), package, source, branch, str(repo or place))
+        files = project_files(new, root, ours, call)
+        files |= {ours / CI[name]: _job(name, root.relative_to(ours)) for name in ci if ours}
+        if (there := [path for path in files if path.exists()]) and not force:
+            names = ", ".join(os.path.relpath(path, root) for path in there)
+            hint = "another folder: nbbench init DIR; or overwrite them with --force"
+            raise UsageError(f"{root} has {names} already", hint=hint)
+        settings = Settings(root=root, branch=branch, measured_path=new.source, import_root=new.import_root)
+        with _whole_or_nothing(files):
+            subject = register(settings, place)
+            for path, text in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, text)
     payload = {
         "root": str(root),
         "written": [os.path.relpath(path, root) for path in files],
@@ -97,6 +97,42 @@ def init(
         "commits": len(list_commits(subject)),
     }
     app.emit("init", payload, _text(payload, call))
+
+
+def _repository(folder: Path | None) -> Path:
+    """The repository around here, or else around DIR."""
+    from nbbench.subject.new_project import top_level
+
+    try:
+        return top_level(Path.cwd())
+    except UsageError:
+        if folder is None:
+            raise
+        return top_level(folder.absolute())
+
+
+def _job(name: str, project: Path) -> str:
+    """The job of a CI system for a project in this folder of the repository."""
+    text = Path(__file__).with_name("templates").joinpath(f"{name}.yml").read_text(encoding="utf-8")
+    return text.replace("PROJECT: .", f"PROJECT: {project.as_posix()}")
+
+
+@contextmanager
+def _whole_or_nothing(paths: Iterable[Path]) -> Iterator[None]:
+    """Where the block fails or is interrupted, put back the files that stood there and remove what is new."""
+    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    made = {folder for path in before for folder in path.parents if not folder.exists()}
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            if content is not None:
+                path.write_bytes(content)
+            elif path.is_file():
+                path.unlink()
+        for folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _check_call(call: str) -> None:

@@ -152,8 +152,7 @@ def _steps(
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.curves import MOST_JOBS
     from nbbench.measure.cluster import spread_ledgers
-    from nbbench.measure.counts import counts_host, known_host, workload_host
-    from nbbench.measure.ledgers import commit_ledgers, workload_names
+    from nbbench.measure.ledgers import HOST, commit_ledgers, ensure_work, known_work, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
     from nbbench.subject.profile import load_profile
@@ -175,10 +174,8 @@ def _steps(
     jobs = min(usable_cores(), MOST_JOBS)
     kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if subject is not None:
-        host = [known_host(app.settings, commit) for commit in compared]
-        if counts_host(app.settings):  # no step here, but events find it
-            host = workload_host(app.settings, compared, wanted, app.say)
-        sides = [(kept[c.tree], counted) for c, counted in zip(compared, host, strict=True)]
+        ensure_work(app.settings, HOST, compared, wanted, say=app.say)  # no step here, but events find it
+        sides = [(kept[c.tree], known_work(app.settings, c).host) for c in compared]
         if recorded_again(app.settings, compared, sides, app.say):
             kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if scaling:

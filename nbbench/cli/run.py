@@ -72,7 +72,7 @@ def run(
         server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
-    with measuring(app.settings.state_dir), open_store(app.settings) as store:
+    with measuring(app.settings.state_dir), open_store(app.settings, importing=True) as store:
         here = "the cluster" if dask else machine_name(app.settings)
         in_order = named is not None or len(commits) <= 2
         app.say(run_plan_text(here, len(commits), again=again, in_order=in_order))

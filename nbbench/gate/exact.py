@@ -16,13 +16,20 @@ from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork, host_series
 from nbbench.ledger import IMAGE, ImageChange, Ledger
-from nbbench.measure.counts import counts_host, host_calls, known_host, lacking_host, scaled_work
-from nbbench.measure.ledgers import known_ledgers, ledger_calls, matching_workloads, say_failures
-from nbbench.measure.process_env import torch_version
+from nbbench.measure.ledgers import (
+    HOST,
+    LEDGERS,
+    known_work,
+    lacking_work,
+    matching_workloads,
+    say_failures,
+    scaled_work,
+    work_calls,
+)
 from nbbench.measure.warm_runs import Servers, invoke_all
 from nbbench.model import Commit, NotJudged, NotJudgedReason, Outcome
 from nbbench.record.branch import subject_or_none
-from nbbench.record.side_files import lacking, machine_failed
+from nbbench.record.side_files import machine_failed
 from nbbench.subject.git import git
 from nbbench.subject.profile import load_profile
 from nbbench.verdicts import Verdict
@@ -99,7 +106,7 @@ def exact_work(
         return ExactWork(not_judged=(NotJudged("exact work", NotJudgedReason.SKIPPED, detail=why),))
     match = line_match(settings, base, head)
     work = _compare(settings, ends, names, match, servers, say)
-    sides = [(known_ledgers(settings, commit), known_host(settings, commit)) for commit in ends]
+    sides = [known_work(settings, commit)[:2] for commit in ends]
     if recorded_again(settings, ends, sides, say, match, servers):
         work = _compare(settings, ends, names, match, servers, say)
     return work
@@ -152,20 +159,15 @@ def _with_host(
     ends: tuple[Commit, Commit],
     match: LineMatch | None,
 ) -> ExactWork:
-    """The host work of importing and of the workloads that ran on both sides, where the suite counts it."""
+    """The host work of importing and of the workloads that ran on both sides."""
     names = [diff.workload for diff in work.diffs]
     if not names:
         return work
     moved: list[HostDiff] = []
     every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
-    sides = [known_host(settings, commit) for commit in ends]
-    if counts_host(settings):
-        names = [IMPORT_WORKLOAD, *names]
-    else:  # what tensors do while starting up comes with the ledgers
-        names = [name for name in names if all(name in side for side in sides)]
-        why = "the suite declares no workloads, of which it is counted"
-        not_judged.append(NotJudged("host work", NotJudgedReason.SKIPPED, detail=why))
+    sides = [known_work(settings, commit).host for commit in ends]
+    names = [IMPORT_WORKLOAD, *names]
     first, last = (next(iter(side.values()), _NOTHING) for side in sides)
     varies, new = not_repeating(first, last, match)
     if varies:
@@ -294,10 +296,10 @@ def accepted_images(
     Where that commit's ledger is not on record nobody's word covers the image: `nbbench ledger` records it.
     """
     trees = {commit.hash: commit for commit in commits}
-    now, found, tolerance = known_ledgers(settings, head), set(), load_profile(settings).image
+    now, found, tolerance = known_work(settings, head).ledgers, set(), load_profile(settings).image
     for one in acknowledged:
         if commit := trees.get(one.new_image_at):
-            then = known_ledgers(settings, commit)
+            then = known_work(settings, commit).ledgers
             found |= {name for name in workloads if _like(then.get(name), now.get(name), tolerance)}
     return found
 
@@ -317,16 +319,12 @@ def _sides(
     """
     # All else is kept as an error.
     why = "the machine ran out of memory or disk, a file became too large, or the process was killed"
-    lacks = {one: lacking(settings.results_dir, one.tree, torch_version(), names) for one in ends}
-    missing = {one: some for one, some in lacks.items() if some}
-    for commit, some in missing.items():
-        say(f"recording {len(some)} ledgers of {commit.short}")
-    host = lacking_host(settings, ends, names) if counts_host(settings) else {}
-    calls = [*ledger_calls(settings, missing), *host_calls(settings, host, say)]
+    missing, host = (lacking_work(settings, kind, ends, names) for kind in (LEDGERS, HOST))
+    calls = [*work_calls(settings, LEDGERS, missing, say), *work_calls(settings, HOST, host, say)]
     failed = invoke_all(settings, servers, calls)
     say_failures(host, failed[len(missing) :], say)
     reasons = {commit: reason or why for commit, reason in zip(missing, failed, strict=False)}
-    found = [(known_ledgers(settings, one), reasons.get(one, why)) for one in ends]
+    found = [(known_work(settings, one).ledgers, reasons.get(one, why)) for one in ends]
     return [
         {
             name: kept.get(name) or Ledger(name, 0, 0, 0, 0, 0, 0, (), "", "", "", error=reason)

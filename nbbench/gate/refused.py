@@ -6,19 +6,24 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nbbench.config import Settings
-from nbbench.errors import SubjectError
+from nbbench.errors import InconclusiveError, SubjectError
 from nbbench.gate.unseen import Changed, uncounted_calls
-from nbbench.model import Commit, EvidenceRecord, Outcome
+from nbbench.measure.ledgers import open_tree
+from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_runs import measure_roof
+from nbbench.model import Commit, EvidenceRecord, NotJudged, Outcome
+from nbbench.probe.resources import usable_cores
 from nbbench.subject.git import git, git_text
 from nbbench.subject.repository import open_subject
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.roofs import unreachable_rate
 
 if TYPE_CHECKING:
     from nbbench.gate.exact import ExactWork
@@ -31,6 +36,7 @@ _ASKS = re.compile(
 )
 _MOST_DATA = 4096
 """Characters of one text, and eighths of that many numbers of one statement: more is data, not a program."""
+_RATE_JUMP = 2.0  # a bandwidth that grew by more asks whether the machine has it
 _PYTHONS_OWN = re.compile(r"(builtins\.)?\w+|(str|list|tuple|dict|set|frozenset|bytes|int|float)\.\w+")
 _FLOATS = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 8, "complex64": 4}
 
@@ -139,6 +145,55 @@ def _doubt(diff: LedgerDiff) -> EvidenceRecord | None:
     )
     narrow = [name for name, size in after.items() if before and size < min(before.values())]
     return EvidenceRecord("narrower", {"dtypes": sorted(narrow)}) if narrow else None
+
+
+class TimedWork(NamedTuple):
+    """The exact work of a warm run at base and head, and the seconds that pairs measured of both."""
+
+    diff: LedgerDiff
+    base_s: float
+    head_s: float
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Bytes per second at base and at head."""
+        return self.diff.base.bytes / self.base_s, self.diff.head.bytes / self.head_s
+
+
+def with_possible_rates(
+    settings: Settings,
+    server: Callable[[], WarmServer],
+    base: Commit,
+    judged: Sequence[Verdict | NotJudged],
+    timed: Mapping[str, TimedWork],
+) -> list[Verdict | NotJudged]:
+    """The verdicts on time without the gains for which head would have to move bytes faster than any cache.
+
+    The ceilings are measured where a rate more than doubled, in a process that has nothing of the subject. A
+    base that is too fast says that its series does not run the workload, and what torch.compile fuses is not
+    what is counted: neither is refused. Nor is anything where the ceilings cannot be measured.
+    """
+    fast = {
+        name: one
+        for name, one in timed.items()
+        if one.rates[1] > _RATE_JUMP * one.rates[0] and not one.diff.head.notes
+    }
+    gains = {one.series for one in judged if isinstance(one, Verdict) and one.outcome is Outcome.IMPROVED}
+    if not gains & fast.keys():
+        return list(judged)
+    try:
+        environment = open_tree(settings, server(), base, slot="ceilings", bare=True)
+        most = unreachable_rate(measure_roof(settings, server(), environment), usable_cores())
+    except InconclusiveError:
+        return list(judged)
+    found: list[Verdict | NotJudged] = []
+    for one in judged:
+        rates = fast[one.series].rates if one.series in gains & fast.keys() else (0.0, 0.0)
+        if isinstance(one, Verdict) and rates[0] <= most < rates[1]:
+            said = EvidenceRecord("impossible rate", {"rate": rates[1], "most": most})
+            one = replace(one, outcome=Outcome.INCONCLUSIVE, evidence=(said, *one.evidence))
+        found.append(one)
+    return found
 
 
 def suite_verdicts(settings: Settings, base: Commit, head: Commit) -> list[Verdict]:

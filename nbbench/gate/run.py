@@ -17,7 +17,7 @@ from nbbench.gate.calibration import known_noise
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference, with_orders
 from nbbench.gate.hunks import with_hunks
 from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
-from nbbench.gate.refused import suite_verdicts, with_refusals
+from nbbench.gate.refused import TimedWork, suite_verdicts, with_possible_rates, with_refusals
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.gate.unseen import counted_work, uncounted_calls, with_prices
 from nbbench.history.flags import attach_flags
@@ -81,6 +81,7 @@ class _Found:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     session: GateSession = field(default_factory=lambda: GateSession([], 0.01))
     timed: list[tuple[Amounts, float]] = field(default_factory=list)  # work and seconds: what it costs here
+    pairs: dict[str, TimedWork] = field(default_factory=dict)  # by series
     notes: list[EvidenceRecord] = field(default_factory=list)
     not_judged: list[NotJudged] = field(default_factory=list)
 
@@ -131,9 +132,11 @@ def run_gate(settings: Settings, asked: Asked, say: Say) -> GateReport:
             if not found.session.states:
                 what = "exact work" if asked.policy == "work" else asked.bench
                 found.leave_out(NotJudgedReason.NOT_MEASURED, "within the budget", what)
-    found.session.finish()
-    cause = time_cause(found.exact, found.work.diffs)
-    judged = [series_verdict(state, cause) for state in found.session.states]
+        found.session.finish()
+        cause = time_cause(found.exact, found.work.diffs)
+        judged = [series_verdict(state, cause) for state in found.session.states]
+        if not asked.reviewed:
+            judged = with_possible_rates(settings, lambda: runner.server, base, judged, found.pairs)
     exact = with_prices(found.exact, found.work, fit_costs(found.timed))
     verdicts = (*exact, *(one for one in judged if isinstance(one, Verdict)))
     not_judged = [*found.work.not_judged, *found.not_judged]
@@ -248,7 +251,11 @@ def _pairs(
     try:
         run_rounds(runner, series, found.session, budget=budget, tally=tally, say=say)
     finally:
-        found.timed += _timed_pairs(series, found)
+        found.pairs = dict(_timed_pairs(series, found))
+        hosts = found.work.sides[0] if found.work.sides else {}
+        found.timed += [
+            (amounts(one.diff.base, hosts.get(one.diff.workload)), one.base_s) for one in found.pairs.values()
+        ]
         if tally.pairs:
             found.notes.append(tally.record)
     if warning is not None:
@@ -257,14 +264,15 @@ def _pairs(
         found.note("not calibrated", series=unknown)
 
 
-def _timed_pairs(series: Sequence[GateSeries], found: _Found) -> Iterator[tuple[Amounts, float]]:
-    """The exact work and the seconds of the warm runs of base that pairs timed."""
-    ledgers = {diff.workload: diff.base for diff in found.work.diffs}
-    hosts = found.work.sides[0] if found.work.sides else {}
+def _timed_pairs(series: Sequence[GateSeries], found: _Found) -> Iterator[tuple[str, TimedWork]]:
+    """The exact work and the seconds of the warm runs that pairs timed, by series."""
+    diffs = {diff.workload: diff for diff in found.work.diffs}
     for item, state in zip(series, found.session.states, strict=True):
         name = workload_of(SeriesKey(item.benchmark, item.version, item.params, "", ""))
-        if name in ledgers and state.metric.role is Role.TIME and state.values["base"]:
-            yield amounts(ledgers[name], hosts.get(name)), median(state.values["base"])
+        spent = [median(some) for some in state.values.values() if some]
+        warm_time = state.metric.role is Role.TIME and state.metric.phase is Phase.WARM
+        if name in diffs and warm_time and len(spent) == 2 and all(spent):
+            yield item.label, TimedWork(diffs[name], *spent)
 
 
 def _state(

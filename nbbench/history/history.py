@@ -18,13 +18,13 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import CommitOrder, ledger_series
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_ledgers, ledger_torch
+from nbbench.measure.ledgers import known_work, ledger_torch
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit, Event, Flag, FlagState, ProcessRecord
 from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.refresh import import_all, no_results, open_store, order_notes
-from nbbench.record.side_files import evidence_torch, kept_host, kept_scales
+from nbbench.record.side_files import evidence_torch, kept_work
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
@@ -55,11 +55,11 @@ def load_history(
 
     @cache
     def host(tree: str) -> Mapping[str, HostWork]:
-        return kept_host(results_dir, tree, torch) if results_dir else {}
+        return kept_work(results_dir, tree, torch).host if results_dir else {}
 
     @cache
     def scaled(tree: str) -> Mapping[str, ScaledWork]:
-        return kept_scales(results_dir, tree, torch) if results_dir else {}
+        return kept_work(results_dir, tree, torch).scaled if results_dir else {}
 
     return History(
         series=[s for torch, found in by_torch.items() for s in ledger_series(commits, found, torch)],
@@ -196,7 +196,7 @@ def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
     before = commits[: places[event.lo_commit]]
     records = subject_or_none(settings) is not None
     torch = ledger_torch(settings, before, lambda _: None)
-    runs = (c for c in reversed(before) if _runs(known_ledgers(settings, c, torch), unknown=records))
+    runs = (c for c in reversed(before) if _runs(known_work(settings, c, torch).ledgers, unknown=records))
     base = next(runs, before[-1] if before else commits[0])
     return base, commits[places[event.hi_commit]]
 

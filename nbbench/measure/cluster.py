@@ -31,12 +31,13 @@ from nbbench.measure.cluster_task import (
     own_versions,
     share_files,
 )
+from nbbench.measure.ledgers import LEDGERS, lacking_work
 from nbbench.measure.process_env import export_workloads
 from nbbench.model import Commit
 from nbbench.record.asv_results import BENCHMARKS_JSON, MACHINE_JSON
 from nbbench.record.asv_values import BadFileError
 from nbbench.record.atomic import ensure_writable, write_bytes
-from nbbench.record.side_files import lacking, parse_ledgers, write_ledgers
+from nbbench.record.side_files import parse_ledgers, write_ledgers
 from nbbench.subject.carried import pack_trees
 from nbbench.subject.repository import open_subject
 from nbbench.units import format_clock
@@ -182,8 +183,7 @@ def spread_ledgers(
 
     Raises as `_Spread.run` does.
     """
-    torch = own_versions()[1]
-    missing = {c.tree: c for c in commits if lacking(settings.results_dir, c.tree, torch, workloads)}
+    missing = list(lacking_work(settings, LEDGERS, commits, workloads))
     if not missing:
         return
     work = WorkOrder(cluster_environment(settings), tuple(workloads))
@@ -191,7 +191,7 @@ def spread_ledgers(
         nodes = Nodes(client, work.environment, say)
         here = _first(nodes, say)
         spread = _Spread(settings, client, nodes, work, "", say, detail)
-        spread.run(list(missing.values()), max(spread.size(len(missing), len(here)), nodes.jobs()))
+        spread.run(missing, max(spread.size(len(missing), len(here)), nodes.jobs()))
 
 
 def cluster_environment(settings: Settings) -> dict[str, str]:

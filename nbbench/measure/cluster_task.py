@@ -24,9 +24,8 @@ from nbbench import __version__
 from nbbench.config import Settings, load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
 from nbbench.measure.asv_run import measure_commits
-from nbbench.measure.counts import counts_host, workload_host
 from nbbench.measure.kernel import end_with_parent
-from nbbench.measure.ledgers import commit_ledgers
+from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work
 from nbbench.measure.machine import Host
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit
@@ -246,9 +245,8 @@ def main() -> int:
 
 def _record(settings: Settings, order: _Order) -> None:
     names = list(order.work.workloads)
-    commit_ledgers(settings, order.commits, names, say=_say, jobs=order.jobs)
-    if counts_host(settings):
-        workload_host(settings, order.commits, names, _say)
+    ensure_work(settings, LEDGERS, order.commits, names, say=_say, jobs=order.jobs)
+    ensure_work(settings, HOST, order.commits, names, say=_say)
 
 
 def _say(text: str) -> None:

@@ -1,28 +1,19 @@
-"""A commit's host work, scales and compiled work: from the side files, or recorded now in warm processes; and
-the dataflow of a workload, which is recorded each time.
+"""A commit's compiled work, from the side files or recorded now in a warm process; and the dataflow of a
+workload, which is recorded each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from nbbench.compiled import CompiledWork
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
-from nbbench.growth import ScaledWork
-from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
+from nbbench.host import PYTHON
 from nbbench.ledger import Dataflow
-from nbbench.measure.ledgers import (
-    TreeProgress,
-    ensure_kept,
-    open_folder,
-    open_tree,
-    say_failures,
-    tree_folder,
-)
+from nbbench.measure.ledgers import ensure_kept, known_work, open_folder, open_tree, tree_folder
 from nbbench.measure.process_env import (
     compiled_environment,
     require_compiler,
@@ -31,133 +22,12 @@ from nbbench.measure.process_env import (
     tree_environment,
 )
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import Invocation, Servers, call, invoke, invoke_all, shared_servers
+from nbbench.measure.warm_runs import call, invoke
 from nbbench.model import Commit
 from nbbench.record.branch import subject_or_none
 from nbbench.record.packed import noun_of
-from nbbench.record.side_files import (
-    LedgerFile,
-    kept_compiled,
-    kept_host,
-    kept_scales,
-    ledger_path,
-    write_ledgers,
-)
-from nbbench.subject.profile import load_profile
+from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
 from nbbench.words import Say
-from nbbench.workloads import Scale, suite_workloads
-
-_RECORDING = "nbbench.measure.recording"
-
-
-def known_host(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, HostWork]:
-    """The host work kept for a commit's tree under this Python and the installed torch, or the named one."""
-    return kept_host(settings.results_dir, commit.tree, torch or torch_version())
-
-
-def counts_host(settings: Settings) -> bool:
-    """Whether the suite has workloads whose host work can be recorded."""
-    return bool(suite_workloads(settings.root).workloads)
-
-
-def host_target(settings: Settings, asked: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What records host work, and its arguments: the suite's own host.py goes first."""
-    if (settings.root / "benchmarks" / "host.py").is_file():
-        return "benchmarks.host:write", dict(asked)
-    return f"{_RECORDING}:write_host", {**asked, "modules": list(load_profile(settings).preload)}
-
-
-def workload_host(
-    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], say: Callable[[str], None]
-) -> list[Mapping[str, HostWork]]:
-    """The host work of these workloads, and of importing, at each commit; what is missing is recorded.
-
-    The server for it holds nothing but torch, so that all that the subject imports is seen. A commit whose
-    process fails is said and has what was kept for it.
-    """
-    if wanted := lacking_host(settings, commits, workloads):
-        with Servers() as servers:
-            reasons = invoke_all(settings, servers, host_calls(settings, wanted, say))
-        say_failures(wanted, reasons, say)
-    return [known_host(settings, commit) for commit in commits]
-
-
-def lacking_host(
-    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str]
-) -> dict[Commit, list[str]]:
-    """The workloads, and importing, whose host work is not kept, of each commit that lacks any."""
-    asked = IMPORT_WORKLOAD, *workloads
-    known = ((commit, known_host(settings, commit)) for commit in commits)
-    missing = {c: [name for name in asked if name not in kept or not kept[name].python] for c, kept in known}
-    return {commit: names for commit, names in missing.items() if names}
-
-
-def host_calls(
-    settings: Settings,
-    wanted: Mapping[Commit, Sequence[str]],
-    say: Callable[[str], None],
-    *,
-    again: bool = False,
-) -> list[Invocation]:
-    """What records the host work of these workloads of each commit, and of importing.
-
-    `again` is for what is on record already: it tells what does not repeat.
-    """
-    repeats = REPEATS if again else 1
-    progress = TreeProgress(say, "host work", repeats * len(wanted))
-
-    def invocation(commit: Commit, names: Sequence[str]) -> Invocation:
-        def opened(server: WarmServer) -> dict[str, str]:
-            progress.begin(commit)
-            return open_tree(settings, server, commit, bare=True)
-
-        asked = {"workloads": [name for name in names if name != IMPORT_WORKLOAD], "again": again}
-        return Invocation(opened, *host_target(settings, asked), bare=True)
-
-    for commit in wanted:
-        ensure_kept(settings, commit)
-    return [invocation(*one) for one in wanted.items()] * repeats
-
-
-def scaled_work(
-    settings: Settings,
-    commits: Sequence[Commit],
-    scales: Sequence[Scale],
-    *,
-    torch: str = "",
-    say: Say,
-    servers: Servers | None = None,
-) -> list[dict[str, ScaledWork]]:
-    """What these scales count at each commit, by name; what is missing is recorded where there is a subject.
-
-    Kept ones count if they were recorded with the values that the suite declares now. A commit whose process
-    fails is said and has what was kept for it.
-    """
-
-    def known(commit: Commit) -> dict[str, ScaledWork]:
-        kept = kept_scales(settings.results_dir, commit.tree, torch or torch_version())
-        found = ((one.name, one.values, kept.get(one.name)) for one in scales)
-        return {name: one for name, values, one in found if one and (one.error or one.values == values)}
-
-    missing = [commit for commit in commits if len(known(commit)) < len(scales)]
-    if missing and subject_or_none(settings) is not None:
-        with shared_servers(servers) as mine:
-            progress = TreeProgress(say, "scaling", len(missing))
-
-            def invocation(commit: Commit) -> Invocation:
-                def opened(server: WarmServer) -> dict[str, str]:
-                    progress.begin(commit)
-                    return open_tree(settings, server, commit)
-
-                names = [one.name for one in scales if one.name not in known(commit)]
-                return Invocation(opened, "nbbench.measure.recording:write_scaled", {"scales": names})
-
-            for commit in missing:
-                ensure_kept(settings, commit)
-            reasons = invoke_all(settings, mine, [invocation(commit) for commit in missing])
-        say_failures(missing, reasons, say)
-    return [known(commit) for commit in commits]
-
 
 _SHARED = ("torch._dynamo", "torch._inductor.compile_fx")
 _TIMEOUT_S = 1200.0
@@ -171,7 +41,7 @@ def workload_compiled(
     A workload that was ended because of the machine is left out. Raises HostError without a C++ compiler.
     """
     torch = torch_version()
-    known = kept_compiled(settings.results_dir, commit.tree, torch)
+    known = known_work(settings, commit).compiled
     missing = [name for name in workloads if name not in known]
     if missing and subject_or_none(settings) is not None:
         require_compiler()
@@ -184,7 +54,7 @@ def workload_compiled(
             for number, name in enumerate(missing, start=1):
                 say(f"compiling [{number}/{len(missing)}] {name} of {commit.short}: half a minute or more")
                 try:
-                    target = f"{_RECORDING}:write_compiled"
+                    target = "nbbench.measure.recording:write_compiled"
                     invoke(settings, server, environment, target, _TIMEOUT_S, workload=name)
                 except InconclusiveError as error:  # what compiled code did to its process is its error
                     failed = CompiledWork(name, PYTHON, error=str(error))
@@ -192,7 +62,7 @@ def workload_compiled(
                     write_ledgers(
                         path, LedgerFile(commit.tree, commit.hash, torch, {}, compiled={name: failed})
                     )
-        known = kept_compiled(settings.results_dir, commit.tree, torch)
+        known = known_work(settings, commit).compiled
     return {name: known[name] for name in workloads if name in known}
 
 
@@ -211,7 +81,7 @@ def trace_workload(
     """
     environment = open_tree(settings, server, commit)
     asked = {"keep": list(keep), "folder": str(folder or "")}
-    target = f"{_RECORDING}:trace"
+    target = "nbbench.measure.recording:trace"
     answer = call(settings, server, environment, target, workload=workload, **asked)
     try:
         found = noun_of(Dataflow, answer)

@@ -77,7 +77,7 @@ def children() -> list[int]:
 
 
 def end_with_parent(number: int = signal.SIGKILL) -> None:
-    """Have the kernel send this process a signal when its parent ends."""
+    """Have the kernel send this process a signal when its parent (the thread that started it) ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 

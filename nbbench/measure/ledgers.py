@@ -1,4 +1,4 @@
-"""A commit's ledgers: from the side files, or recorded now in a warm process."""
+"""A commit's exact work: from the side files, or recorded now in warm processes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,41 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, NbbenchError, UsageError
+from nbbench.growth import ScaledWork
+from nbbench.host import IMPORT_WORKLOAD, REPEATS
 from nbbench.ledger import Ledger
-from nbbench.measure import warm_client
 from nbbench.measure.process_env import export_workloads, installed_torch, torch_version, tree_environment
-from nbbench.measure.warm_runs import Invocation, Servers, invoke_all
+from nbbench.measure.warm_client import WarmServer
+from nbbench.measure.warm_runs import Invocation, Servers, invoke_all, shared_servers
 from nbbench.model import Commit
 from nbbench.probe.device import imported_by_runs
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
-from nbbench.record.side_files import kept_ledgers, kept_torch, lacking, ledger_path
+from nbbench.record.side_files import KeptWork, kept_torch, kept_work, ledger_path
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import open_subject
 from nbbench.subject.tree import extract_tree
 from nbbench.units import format_clock
 from nbbench.words import Say
-from nbbench.workloads import suite_workloads
+from nbbench.workloads import Scale, suite_workloads
+
+
+class WorkKind(NamedTuple):
+    """A kind of exact work: what progress calls it, the function that records it and what that calls its
+    names."""
+
+    told: str
+    function: str
+    names: str
+
+
+LEDGERS = WorkKind("exact work", "write", "workloads")
+HOST = WorkKind("host work", "write_host", "workloads")
+SCALES = WorkKind("scaling", "write_scaled", "scales")
 
 
 class TreeProgress:
@@ -43,7 +60,7 @@ class TreeProgress:
 
 
 def open_tree(
-    settings: Settings, server: warm_client.WarmServer, commit: Commit, *, slot: str = "", bare: bool = False
+    settings: Settings, server: WarmServer, commit: Commit, *, slot: str = "", bare: bool = False
 ) -> dict[str, str]:
     """Have the server hold the suite of a commit's tree; returns the environment for its jobs.
 
@@ -65,7 +82,7 @@ def tree_folder(settings: Settings, commit: Commit) -> Path:
 
 def open_folder(
     settings: Settings,
-    server: warm_client.WarmServer,
+    server: WarmServer,
     environment: Mapping[str, str],
     *,
     slot: str = "",
@@ -78,12 +95,12 @@ def open_folder(
     server.open_suite(path, suite, preload, environment, slot=slot)
 
 
-def known_ledgers(settings: Settings, commit: Commit, torch: str = "") -> Mapping[str, Ledger]:
-    """The ledgers kept for a commit's tree under the installed torch, or the one that is named (none: empty).
+def known_work(settings: Settings, commit: Commit, torch: str = "") -> KeptWork:
+    """What is kept for a commit's tree under the installed torch, or the one that is named (none: empty).
 
-    What failed because of the machine is not among them, so that it is recorded again.
+    What failed because of the machine is not among it, so that it is recorded again.
     """
-    return kept_ledgers(settings.results_dir, commit.tree, torch or torch_version())
+    return kept_work(settings.results_dir, commit.tree, torch or torch_version())
 
 
 def ledger_torch(settings: Settings, commits: Iterable[Commit], say: Say) -> str:
@@ -101,44 +118,91 @@ def ledger_torch(settings: Settings, commits: Iterable[Commit], say: Say) -> str
     return torch or installed
 
 
-def record_ledgers(
+def lacking_work(
+    settings: Settings, kind: WorkKind, commits: Iterable[Commit], names: Sequence[str]
+) -> dict[Commit, list[str]]:
+    """Which of these workloads (or scales) are not kept, of each commit that lacks any; of equal trees once.
+
+    Host work comes with that of importing; a suite without workloads counts none. A scale is kept if it was
+    recorded with the values that the suite declares now.
+    """
+    declared = suite_workloads(settings.root)
+    values = {one.name: one.values for one in declared.scales}
+    if kind is HOST:
+        names = (IMPORT_WORKLOAD, *names) if declared.workloads else ()
+
+    def is_kept(kept: KeptWork, name: str) -> bool:
+        if kind is LEDGERS:
+            return name in kept.whole
+        if kind is HOST:
+            return name in kept.host and bool(kept.host[name].python)
+        return _is_current(kept.scaled.get(name), values[name])
+
+    found = {}
+    for commit in {commit.tree: commit for commit in commits}.values():
+        kept = known_work(settings, commit)
+        if missing := [name for name in names if not is_kept(kept, name)]:
+            found[commit] = missing
+    return found
+
+
+def _is_current(scaled: ScaledWork | None, values: tuple[int, ...]) -> bool:
+    return scaled is not None and (bool(scaled.error) or scaled.values == values)
+
+
+def recording_call(
     settings: Settings,
-    servers: Servers,
-    commit: Commit,
-    workloads: list[str],
+    kind: WorkKind,
+    opened: Callable[[WarmServer], dict[str, str]],
+    names: Iterable[str],
     *,
     again: bool = False,
-) -> Mapping[str, Ledger]:
-    """Record the named workloads on a commit's tree and return all that are kept for it.
+) -> Invocation:
+    """What records these workloads (or scales) of the tree that `opened` has a server hold.
 
-    `again` is for what is on record already: it tells what does not repeat. Raises InconclusiveError when
-    the process fails (a subject that does not import, say), HostError when nothing can be kept.
+    Host work needs a bare server, so that all that the subject imports is seen; the suite's own host.py goes
+    first.
     """
-    calls = ledger_calls(settings, {commit: workloads}, again=again)
-    [why] = invoke_all(settings, servers, calls)
-    if why:
-        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {why}")
-    return known_ledgers(settings, commit)
+    asked: dict[str, Any] = {kind.names: [name for name in names if name != IMPORT_WORKLOAD]}
+    asked |= {"again": True} if again else {}
+    target = f"nbbench.measure.recording:{kind.function}"
+    if kind is HOST and (settings.root / "benchmarks" / "host.py").is_file():
+        target = "benchmarks.host:write"
+    elif kind is HOST:
+        asked["modules"] = list(load_profile(settings).preload)
+    return Invocation(opened, target, asked, bare=kind is HOST)
 
 
-def ledger_calls(
-    settings: Settings, wanted: Mapping[Commit, Sequence[str]], *, again: bool = False
+def work_calls(
+    settings: Settings,
+    kind: WorkKind,
+    wanted: Mapping[Commit, Sequence[str]],
+    say: Say,
+    *,
+    again: bool = False,
 ) -> list[Invocation]:
-    """What records the named workloads on the trees of these commits; `again` is as for `record_ledgers`.
+    """What records these workloads (or scales) of each commit, and says so when it begins.
 
-    Raises HostError when nothing can be kept.
+    `again` is for what is on record already: it tells what does not repeat (of host work by REPEATS
+    processes). Raises HostError when nothing can be kept.
     """
+    repeats = REPEATS if again and kind is HOST else 1
+    progress = TreeProgress(say, kind.told, repeats * len(wanted))
 
-    def opened(commit: Commit) -> Callable[[warm_client.WarmServer], dict[str, str]]:
-        return lambda server: open_tree(settings, server, commit)
+    def opening(commit: Commit) -> Callable[[WarmServer], dict[str, str]]:
+        def opened(server: WarmServer) -> dict[str, str]:
+            progress.begin(commit)
+            return open_tree(settings, server, commit, bare=kind is HOST)
+
+        return opened
 
     for commit in wanted:
         ensure_kept(settings, commit)
-    target = "nbbench.measure.recording:write"
-    return [
-        Invocation(opened(commit), target, {"workloads": list(names), "again": again})
+    calls = (
+        recording_call(settings, kind, opening(commit), names, again=again)
         for commit, names in wanted.items()
-    ]
+    )
+    return list(calls) * repeats
 
 
 def say_failures(commits: Iterable[Commit], reasons: Iterable[str], say: Say) -> None:
@@ -154,40 +218,92 @@ def ensure_kept(settings: Settings, commit: Commit) -> None:
     export_workloads(settings)
 
 
-def commit_ledgers(
-    settings: Settings, commits: Sequence[Commit], workloads: list[str], *, say: Say, jobs: int = 1
-) -> dict[str, Mapping[str, Ledger]]:
-    """The ledgers of many commits by tree; what is missing is recorded, `jobs` trees at a time.
+def ensure_work(
+    settings: Settings,
+    kind: WorkKind,
+    commits: Iterable[Commit],
+    names: Sequence[str],
+    *,
+    say: Say,
+    servers: Servers | None = None,
+    jobs: int = 2,
+) -> dict[Commit, str]:
+    """Record what these commits lack, `jobs` trees at a time; those whose process failed, with the reason.
 
-    A commit whose process fails is said and has what was kept for it. Without a subject nothing is recorded.
+    Each failure is said, and the commit has what was kept for it. Without a subject nothing is recorded.
+    Raises HostError when nothing can be kept or a server that was given is gone.
     """
-    torch = ledger_torch(settings, commits, say)
-    found = {c.tree: known_ledgers(settings, c, torch) for c in commits}
-    if torch != installed_torch():
-        return found
-    if subject_or_none(settings) is None:
-        if short := [tree for tree, kept in found.items() if not kept.keys() >= set(workloads)]:
-            say(
-                f"{len(short)} of {len(found)} trees lack ledgers on record; a registered subject brings them"
-            )
-        return found
-    lacks = {c.tree: lacking(settings.results_dir, c.tree, torch, workloads) for c in commits}
-    missing = {c.tree: c for c in commits if lacks[c.tree]}
-    for commit in missing.values():
-        ensure_kept(settings, commit)
-    progress = TreeProgress(say, "exact work", len(missing))
-    todo = list(missing.values())
-    with Servers(suites=jobs) as servers:
-        for batch in (todo[start : start + jobs] for start in range(0, len(todo), jobs)):
-            for commit in batch:
-                progress.begin(commit)
-            calls = ledger_calls(settings, {commit: lacks[commit.tree] for commit in batch})
+    if subject_or_none(settings) is None or not (wanted := lacking_work(settings, kind, commits, names)):
+        return {}
+    calls, failed = work_calls(settings, kind, wanted, say), dict[Commit, str]()
+    with shared_servers(servers, suites=jobs) as mine:
+        for start in range(0, len(calls), mine.suites):
+            batch = slice(start, start + mine.suites)
+            trees = list(wanted)[batch]
             try:
-                say_failures(batch, invoke_all(settings, servers, calls), say)
+                reasons = invoke_all(settings, mine, calls[batch])
             except NbbenchError as error:
-                say(f"{', '.join(commit.short for commit in batch)}: {error}")
-                servers.close()  # the next trees get a new one
-    return found | {tree: known_ledgers(settings, commit, torch) for tree, commit in missing.items()}
+                if servers is not None:
+                    raise
+                reasons = [str(error)] * len(trees)
+                mine.close()  # the next trees get a new one
+            say_failures(trees, reasons, say)
+            failed |= {commit: why for commit, why in zip(trees, reasons, strict=True) if why}
+    return failed
+
+
+def commit_ledgers(
+    settings: Settings, commits: Sequence[Commit], workloads: Sequence[str], *, say: Say, jobs: int = 1
+) -> dict[str, Mapping[str, Ledger]]:
+    """The ledgers of many commits by tree; what is missing is recorded, `jobs` trees at a time."""
+    ensure_work(settings, LEDGERS, commits, workloads, say=say, jobs=jobs)
+    torch = ledger_torch(settings, commits, say)
+    found = {commit.tree: known_work(settings, commit, torch).ledgers for commit in commits}
+    short = sum(not kept.keys() >= set(workloads) for kept in found.values())
+    if short and subject_or_none(settings) is None:
+        say(f"{short} of {len(found)} trees lack ledgers on record; a registered subject brings them")
+    return found
+
+
+def workload_ledgers(
+    settings: Settings,
+    commit: Commit,
+    pattern: re.Pattern[str],
+    *,
+    say: Say,
+    server: WarmServer | None = None,
+) -> dict[str, Ledger]:
+    """Ledgers of the matching workloads for one commit, recording those that are missing.
+
+    Raises InconclusiveError when the process fails (a subject that does not import, say), UsageError where no
+    workload matches.
+    """
+    wanted = workload_names(settings, pattern)
+    with Servers(server) as servers:
+        failed = ensure_work(settings, LEDGERS, [commit], wanted, say=say, servers=servers)
+    for why in failed.values():
+        raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {why}")
+    found = known_work(settings, commit).ledgers
+    return {name: found[name] for name in wanted if name in found}
+
+
+def scaled_work(
+    settings: Settings,
+    commits: Sequence[Commit],
+    scales: Sequence[Scale],
+    *,
+    torch: str = "",
+    say: Say,
+    servers: Servers | None = None,
+) -> list[dict[str, ScaledWork]]:
+    """What these scales count at each commit, by name; with a subject, what is missing is recorded."""
+    ensure_work(settings, SCALES, commits, [one.name for one in scales], say=say, servers=servers)
+    kept = [known_work(settings, commit, torch).scaled for commit in commits]
+    wanted = {one.name: one.values for one in scales}
+    return [
+        {name: some[name] for name, values in wanted.items() if _is_current(some.get(name), values)}
+        for some in kept
+    ]
 
 
 def workload_names(settings: Settings, pattern: re.Pattern[str]) -> list[str]:
@@ -210,23 +326,3 @@ def matching_workloads(settings: Settings, pattern: re.Pattern[str]) -> list[str
     if names and not chosen:
         raise UsageError(f"no workload matches {pattern.pattern!r}", hint=f"workloads: {', '.join(names)}")
     return chosen
-
-
-def workload_ledgers(
-    settings: Settings,
-    commit: Commit,
-    pattern: re.Pattern[str],
-    *,
-    say: Say,
-    server: warm_client.WarmServer | None = None,
-) -> Mapping[str, Ledger]:
-    """Ledgers of the matching workloads for one commit, recording those that are missing."""
-    wanted = workload_names(settings, pattern)
-    found = known_ledgers(settings, commit)
-    missing = lacking(settings.results_dir, commit.tree, torch_version(), wanted)
-    if missing:
-        ensure_kept(settings, commit)
-        say(f"recording {len(missing)} ledgers of {commit.short}")
-        with Servers(server) as servers:
-            found = record_ledgers(settings, servers, commit, missing)
-    return {name: found[name] for name in wanted if name in found}

@@ -12,7 +12,6 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -27,21 +26,6 @@ GOVERNOR = "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 _PACKAGES = (
     *("torch", "numpy", "scipy", "triton", "mkl", "intel-openmp", "pytest", "asv", "asv_runner", "nbbench"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LoadNow:
-    """The run queue's averages over 1, 5 and 15 minutes, and the processors that serve it."""
-
-    one: float
-    five: float
-    fifteen: float
-    processors: int
-
-
-def load_now() -> LoadNow:
-    """The load averages of this moment."""
-    return LoadNow(*psutil.getloadavg(), os.cpu_count() or 1)
 
 
 class Host:

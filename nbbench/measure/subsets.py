@@ -10,8 +10,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.growth import ScaledWork
 from nbbench.host import IMPORT_WORKLOAD, HostWork
 from nbbench.ledger import Ledger, TreeHunk
-from nbbench.measure.counts import host_target
-from nbbench.measure.ledgers import open_folder, tree_folder
+from nbbench.measure.ledgers import HOST, LEDGERS, SCALES, open_folder, recording_call, tree_folder
 from nbbench.measure.process_env import torch_version, tree_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import Invocation, Servers, invoke_all
@@ -23,7 +22,6 @@ from nbbench.subject.repository import open_subject
 
 _LIMIT_S = 60.0  # of one recording: hunks that were not written for each other may loop for ever
 _KEPT = 32  # pairs of trees
-_RECORDING = "nbbench.measure.recording"
 
 
 class SubsetRecorder:
@@ -93,9 +91,5 @@ class SubsetRecorder:
             open_folder(self._settings, server, environment, bare=how == "host")
             return environment
 
-        wanted = [name] if name != IMPORT_WORKLOAD else []  # which is always recorded
-        if how == "host":
-            return Invocation(opened, *host_target(self._settings, {"workloads": wanted}), bare=True)
-        if how == "scaled":
-            return Invocation(opened, f"{_RECORDING}:write_scaled", {"scales": wanted})
-        return Invocation(opened, f"{_RECORDING}:write", {"workloads": wanted})
+        kind = {"host": HOST, "scaled": SCALES}.get(how, LEDGERS)
+        return recording_call(self._settings, kind, opened, [name])

@@ -75,9 +75,9 @@ class Servers:
 
 
 @contextmanager
-def shared_servers(servers: Servers | None) -> Iterator[Servers]:
+def shared_servers(servers: Servers | None, *, suites: int = _TWO) -> Iterator[Servers]:
     """The servers given, or some of our own that end with the block."""
-    with Servers() as own:
+    with Servers(suites=suites) as own:
         yield servers or own
 
 

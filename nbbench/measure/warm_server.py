@@ -73,6 +73,7 @@ def _become_suite(line: Connection[Any, Any], request: dict[str, Any]) -> None:
     from asv_runner.discovery import disc_benchmarks
 
     line.send(os.getpid())
+    kernel.end_with_parent(signal.SIGCONT)  # as in `main`
     kernel.adopt_orphans()
     os.environ.clear()
     os.environ.update(request["env"])
@@ -101,6 +102,8 @@ def main() -> None:
     """Import what every benchmark process needs, serve until the client is gone, leave nothing behind."""
     folder = os.environ.pop(FOLDER_VARIABLE, "")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client decides what an interrupt means
+    # Nobody else would wake a stopped server whose client was killed: awake, it sees the closed line.
+    kernel.end_with_parent(signal.SIGCONT)
     kernel.adopt_orphans()
     line = Connection(int(sys.argv[1]))
     shared = ["asv_runner.check", "asv_runner.discovery", "asv_runner.run", "asv_runner.setup_cache"]

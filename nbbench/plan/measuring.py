@@ -49,7 +49,7 @@ def measure_plan(
     os.environ |= {**plan.environment, **os.environ}  # all processes that are started are to know them
     server_environment()  # refused here where there is no GPU, and not by asv
     commit, began = plan_commit(open_subject(settings), name), datetime.now(UTC)
-    with measuring(settings.state_dir), open_store(settings) as store:
+    with measuring(settings.state_dir), open_store(settings, importing=True) as store:
         save_commits(settings, store)
         import_all(settings, store)
         given = plan_input(settings, store, plan, machine_name(settings), [commit])

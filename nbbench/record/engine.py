@@ -1,4 +1,4 @@
-"""Opening the database: SQLite's settings, transactions, and errors in one sentence.
+"""Opening the database: transactions, and errors in one sentence.
 
 Statements are SQL that SQLite and PostgreSQL read alike, with `?` in place of values.
 """
@@ -7,36 +7,41 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
+import sys
 import time
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
-
-import msgspec
+from typing import Any, Self, TypeVar, cast
 
 from nbbench.errors import StoreError
-from nbbench.record.schema import URL_HINT, DatabasePlace, UnusableDatabaseError, parse_url, prepare_tables
+from nbbench.record.drivers import (
+    ROLES_HINT,
+    UNREACHED_HINT,
+    UNREADABLE,
+    LostConnectionError,
+    connect_server,
+    error_line,
+    is_broken_off,
+    load_psycopg,
+    open_sqlite,
+    store_error,
+)
+from nbbench.record.schema import DatabasePlace, may_write, parse_url, prepare_tables
 
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0
 
-# An import adds to indexes all over the file; with SQLite's own 2 MiB most pages are read again each time.
-_CACHE_KIB = 65536
-
-# A database server that does not answer by then is down; the system would wait for minutes.
-_CONNECT_S = 10
+# A server that was there is waited for so long (a restart); who comes first to one that is not is told so.
+_AWAY_S = 60.0
+_PAUSE_S = 0.5
+_TRIES = 5
 
 # PostgreSQL's writers take turns by this number, as SQLite's do by its write lock: then two
 # imports never wait for each other's rows in a circle.
 _WRITER_LOCK = 0x6E62_6265_6E63
-
-# What reading times, lists and packed numbers raises where somebody has changed them in the tables.
-_UNREADABLE = (ValueError, TypeError, zlib.error, struct.error, msgspec.MsgspecError)
 
 
 class Connection:
@@ -44,6 +49,7 @@ class Connection:
 
     def __init__(self, handle: Any, is_sqlite: bool) -> None:
         self.is_sqlite = is_sqlite
+        self.number = 0  # of a writing transaction at the server
         self._handle = handle
 
     def cursor(self, statement: str, values: Sequence[Any] = ()) -> Any:
@@ -93,18 +99,39 @@ class Connection:
         return statement if self.is_sqlite else statement.replace("?", "%s")
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def lasting(method: _Method) -> _Method:
+    """A method that is one transaction, called again where a server ended it by no fault of its own.
+
+    It must change nothing but the database, and be able to read its arguments twice.
+    """
+
+    @wraps(method)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        for _ in range(_TRIES - 1):
+            with suppress(LostConnectionError):
+                return method(*args, **kwargs)
+        return method(*args, **kwargs)
+
+    return cast("_Method", called)
+
+
 class Database:
     """An open database, seen as the history of one project.
 
     `reading()` and `writing()` give connections inside a transaction. `made_anew` says why the tables were
     made anew when it was opened, so that what they held comes back with the next import; empty otherwise.
+    `read_only` says that this user can change nothing in it.
     """
 
     def __init__(self, place: DatabasePlace, project: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self._place, self._timeout_s = place, timeout_s
-        self._driver: Any = sqlite3 if place.is_sqlite else _psycopg()
-        self._read_only = place.file is not None and _is_read_only(place.file)
+        self._driver: Any = sqlite3 if place.is_sqlite else load_psycopg()
         self._idle: list[Any] = []
+        self._away = False
+        self.read_only = place.file is not None and _is_read_only(place.file)
         self.project = project
         self.project_id = 0
         self.made_anew = ""
@@ -133,14 +160,24 @@ class Database:
         try:
             with store.reading() as connection:
                 found = prepare_tables(connection, store.name, project, check_only=True)
-            if (anew or not found[0]) and not store._read_only:
-                with store.writing(checked=False) as connection:
-                    found = prepare_tables(connection, store.name, project, anew=anew)
+                store.read_only = store.read_only or not may_write(connection)
+            if anew or not found[0]:
+                found = store._prepare(found[1], anew=anew)
             store.project_id, store.made_anew = found
         except BaseException:
             store.close()
             raise
         return store
+
+    def _prepare(self, reason: str, *, anew: bool) -> tuple[int, str]:
+        why = reason or f"{self.name} does not know the project {self.project!r}"
+        if self.read_only:
+            raise StoreError(f"{why}, and this user can only read it", hint=ROLES_HINT)
+        try:
+            with self.writing(checked=False) as connection:
+                return prepare_tables(connection, self.name, self.project, anew=anew)
+        except StoreError as error:
+            raise StoreError(f"{why}; {error}", hint=error.hint) from error
 
     @property
     def name(self) -> str:
@@ -177,7 +214,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection for queries that all see the same state."""
         begin = "BEGIN" if self._place.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ"
-        with self._translated(_UNREADABLE), self._transaction(begin) as connection:
+        with self._translated(UNREADABLE), self._transaction(begin) as connection:
             yield connection
 
     @contextmanager
@@ -189,56 +226,77 @@ class Database:
         begin = "BEGIN IMMEDIATE" if self._place.is_sqlite else "BEGIN"
         with self._translated(), self._transaction(begin, checked=checked) as connection:
             if not connection.is_sqlite:
-                connection.cursor(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
+                lock = f"SELECT pg_advisory_xact_lock({_WRITER_LOCK}), txid_current()"
+                connection.number = connection.cursor(lock).fetchone()[1]
             yield connection
 
     @contextmanager
     def _transaction(self, begin: str, *, checked: bool = True) -> Iterator[Connection]:
-        handle = self._idle.pop() if self._idle else self._connect()
+        handle = self._begun(begin, checked=checked)
+        connection, finished = Connection(handle, self._place.is_sqlite), False
         try:
-            if not checked and self._place.is_sqlite:
-                handle.execute("PRAGMA foreign_keys=OFF")
-            handle.execute(begin)
-            try:
-                yield Connection(handle, self._place.is_sqlite)
-                commit(handle, begin)
-            except BaseException:
-                with suppress(self._driver.Error):  # a full disk has undone it already
-                    handle.execute("ROLLBACK")
-                raise
+            yield connection
+            finished = True
+            commit(handle, begin)
             if self._place.is_sqlite:
                 handle.execute("PRAGMA foreign_keys=ON")
-        except BaseException:
-            if self.url is not None:  # the next one is as new
-                handle.close()
-            else:
-                self._idle.append(handle)
+        except BaseException as error:
+            lost = self._let_go(handle, error)
+            if finished and lost and connection.number and self._was_kept(connection.number):
+                return
+            if lost:
+                raise LostConnectionError(f"{self.name} broke off: {error_line(error)}") from error
             raise
         self._idle.append(handle)
 
-    def _connect(self) -> Any:
-        if not self._place.is_sqlite:
+    def _begun(self, begin: str, *, checked: bool) -> Any:
+        """A handle inside of a transaction; of those that lay idle the server may have ended some."""
+        while True:
+            was_idle = bool(self._idle)
+            handle = self._idle.pop() if was_idle else self._connect()
             try:
-                handle = self._driver.connect(
-                    self._place.url, autocommit=True, connect_timeout=_CONNECT_S, prepare_threshold=None
-                )
-            except self._driver.ProgrammingError as error:  # it may quote a part of the URL
-                raise StoreError("the database URL does not parse", hint=URL_HINT) from error
-            handle.execute(f"SET lock_timeout = {int(self._timeout_s * 1000)}")
-            return handle
-        # WAL needs a file beside the database even to read, unless nothing is said to change it.
-        name = f"file:{quote(str(self._place.file))}?immutable=1" if self._read_only else self._place.file
-        handle = sqlite3.connect(
-            name or ":memory:",
-            timeout=self._timeout_s,
-            isolation_level=None,
-            uri=self._read_only,
-            check_same_thread=False,
-        )
-        handle.execute("PRAGMA foreign_keys=ON")
-        if not self._read_only:
-            _configure_sqlite(handle, self._timeout_s)
-        return handle
+                if not checked and self._place.is_sqlite:
+                    handle.execute("PRAGMA foreign_keys=OFF")
+                handle.execute(begin)
+                return handle
+            except BaseException as error:
+                if not (self._let_go(handle, error) and was_idle):
+                    raise
+
+    def _let_go(self, handle: Any, error: BaseException) -> bool:
+        """After an error the next handle is as new; gives whether the server had ended this one."""
+        lost = is_broken_off(handle, error)
+        with suppress(self._driver.Error):  # a full disk has undone it already
+            handle.execute("ROLLBACK")
+        if self.url is None:  # what it holds would go with it
+            self._idle.append(handle)
+        else:
+            handle.close()
+        if lost and not self._away:
+            print(f"nbbench: {self.name} broke off ({error_line(error)}): trying again", file=sys.stderr)
+            self._away = True
+        return lost
+
+    def _was_kept(self, number: int) -> bool:
+        """Whether the server did what COMMIT asked before it was lost; waits for that transaction's end."""
+        with closing(self._connect()) as handle:
+            handle.execute(f"SELECT pg_advisory_lock({_WRITER_LOCK})")
+            return bool(handle.execute("SELECT txid_status(%s)", [number]).fetchone()[0] == "committed")
+
+    def _connect(self) -> Any:
+        if self._place.is_sqlite:
+            return open_sqlite(self._place.file, self._timeout_s, read_only=self.read_only)
+        end = time.monotonic() + (_AWAY_S if self._away else 0.0)
+        while True:
+            try:
+                handle = connect_server(self._driver, self._place.url, self._timeout_s)
+                self._away = False
+                return handle
+            except self._driver.OperationalError as error:
+                if time.monotonic() >= end:
+                    said = f"{self.name} cannot be reached: {error_line(error)}"
+                    raise StoreError(said, hint=UNREACHED_HINT) from error
+                time.sleep(_PAUSE_S)
 
     @contextmanager
     def _translated(self, more: tuple[type[Exception], ...] = ()) -> Iterator[None]:
@@ -246,21 +304,12 @@ class Database:
         try:
             yield
         except caught as error:
-            raise _store_error(self.name, error) from error
+            raise store_error(self.name, error) from error
 
 
 def commit(handle: Any, begin: str) -> None:
     """End the transaction that `begin` began."""
     handle.execute("COMMIT")
-
-
-def _psycopg() -> Any:
-    try:
-        import psycopg
-    except ImportError as error:
-        hint = "install it with: pip install 'nbbench[postgresql]'"
-        raise StoreError("the driver of PostgreSQL is not installed", hint=hint) from error
-    return psycopg
 
 
 def _check_file(path: Path, create: bool) -> None:
@@ -276,42 +325,3 @@ def _check_file(path: Path, create: bool) -> None:
 
 def _is_read_only(path: Path) -> bool:
     return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-
-
-def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
-    handle.execute("PRAGMA synchronous=NORMAL")  # safe in WAL: a power cut undoes, never damages
-    handle.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    # In WAL readers go on while one process writes; a file system without shared memory keeps
-    # the older journal. Two processes that switch a new file at once get an error without
-    # SQLite's usual wait, so the wait is here.
-    end = time.monotonic() + timeout_s
-    while True:
-        try:
-            handle.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-
-
-_REBUILD = "`nbbench db rebuild` makes it anew from the results"
-
-
-def _store_error(name: str, error: Exception) -> StoreError:
-    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    if "database is locked" in text or "lock timeout" in text:
-        return StoreError(f"{name} is in use by another program", hint="run again when it has ended")
-    damaged = "file is not a database" in text or "malformed" in text
-    if damaged or isinstance(error, _UNREADABLE):
-        what = (
-            "is not a database, or is damaged" if damaged else f"holds a value that does not parse ({text})"
-        )
-        return UnusableDatabaseError(f"{name} {what}", hint=_REBUILD)
-    if "unable to open database file" in text or "readonly database" in text:
-        return StoreError(f"{name} cannot be opened for writing")
-    if "disk is full" in text or "disk I/O error" in text:
-        return StoreError(f"{name} cannot be written: {text}")
-    if "no such table" in text or "no such column" in text:
-        return UnusableDatabaseError(f"{name} lacks a part of its tables ({text})", hint=_REBUILD)
-    return StoreError(f"{name}: {text}")

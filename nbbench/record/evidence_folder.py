@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ from nbbench.record.stamp import CHECKSUMS, STAMP_PATTERN, verify_folder
 
 _MAX_BYTES = 8 * 1024 * 1024  # a file of evidence is at most 5 MiB
 _MAX_FIGURES = 2_000
-# The unit of a number that has none beside it, by the end of its name.
-_UNITS = {"_s": "seconds", "_bytes": "bytes", "faults": "faults"}
 
 
 def read_folder(path: Path) -> Folder:
@@ -37,7 +36,7 @@ def read_folder(path: Path) -> Folder:
         verdict=_said("verdict", metrics, run) or _said("status", run, metrics),
         exit_code=files.exit_code(),
         machine=str(run.get("machine_name") or ""),
-        figures=tuple(folder_figures(metrics)),
+        figures=tuple(islice(folder_figures(metrics), _MAX_FIGURES)),
         # A folder made by hand often has no checksums at all: that is missing, not damage.
         damage=tuple(verify_folder(path)) if (path / CHECKSUMS).exists() else (),
         problems=tuple(files.problems),
@@ -113,26 +112,11 @@ def _said(key: str, *documents: Mapping[str, Any]) -> str:
 
 
 def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
-    """The figures of a metrics.json: an export's `series`; a capture's `figures`, `checks` and usage."""
-    seen: dict[tuple[str, str], int] = {}
-    for count, figure in enumerate(_all_figures(metrics)):
-        if count >= _MAX_FIGURES:
-            return
-        key = figure.name, figure.workload
-        seen[key] = seen.get(key, 0) + 1
-        # A test prints the same label again: the second, the third …
-        yield figure if seen[key] == 1 else replace(figure, name=f"{figure.name} #{seen[key]}")
-
-
-def _all_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
+    """The figures of a metrics.json: an export's `series`; a capture's `figures` and `checks`."""
     for key in ("series", "figures", "checks"):
         for item in _items(metrics.get(key)):
             if figure := _named(item):
                 yield replace(figure, name=f"check: {figure.name}") if key == "checks" else figure
-    for name, value in _mapping(metrics.get("usage")).items():
-        if (number := _number(value)) is not None:
-            unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
-            yield EvidenceFigure(f"usage.{name}", number, unit, "the whole run")
 
 
 def _items(value: Any) -> Iterator[Mapping[str, Any]]:

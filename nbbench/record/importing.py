@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile
-from nbbench.record.engine import Connection, Database
+from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
 from nbbench.record.schema import SourceFile
 from nbbench.record.shapes import dumps, storable
@@ -51,6 +51,11 @@ class ImportReport:
     bad_lines: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def add(self, more: ImportReport) -> None:
+        """Count what another report does, too."""
+        for name in (one.name for one in dataclasses.fields(self)):
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+
 
 _FIRST = itemgetter(0)
 _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
@@ -59,6 +64,7 @@ _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
 class Importing(Database):
     """The part of the store that imports: every file of every tree, and what it gave."""
 
+    @lasting
     def import_batch(
         self, items: Sequence[tuple[SourceFile, Payload]], place: str = "", report: ImportReport | None = None
     ) -> set[int]:
@@ -67,7 +73,7 @@ class Importing(Database):
         Gives the series that got results. What a file gave before goes with its old content, also when it
         cannot be used any more. A file whose content the database refuses is kept as one of those.
         """
-        report = report or ImportReport()
+        given, report = report, ImportReport()
         touched: set[int] = set()
         with self.writing() as connection:
             found = (self._one_file(connection, place, file.path) for file, _ in items)
@@ -94,6 +100,8 @@ class Importing(Database):
                         report.files_changed += 1
                     else:
                         report.files_new += 1
+        if given:
+            given.add(report)
         return touched
 
     @contextmanager
@@ -138,7 +146,8 @@ class Importing(Database):
         with self.reading() as connection:
             return sorted((name, place) for name, place in connection.cursor(query))
 
-    def forget_files(self, paths: Iterable[str], place: str = "") -> None:
+    @lasting
+    def forget_files(self, paths: Collection[str], place: str = "") -> None:
         """Take these files of a tree, and what they gave, out of the database."""
         with self.writing() as connection:
             for path in paths:

@@ -28,6 +28,7 @@ from nbbench.record.asv_results import (
 from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.branch import branch_line, line_by_date, order_key
 from nbbench.record.decisions import find_decisions, parse_decision
+from nbbench.record.drivers import ROLES_HINT
 from nbbench.record.importing import ImportReport, Payload
 from nbbench.record.projects import own_project, place_of
 from nbbench.record.schema import SourceFile, UnusableDatabaseError, parse_url
@@ -38,12 +39,17 @@ from nbbench.words import escaped, plural
 
 
 def open_store(
-    settings: Settings, *, create: bool = True, project: str | None = None, anew: bool = False
+    settings: Settings,
+    *,
+    create: bool = True,
+    project: str | None = None,
+    anew: bool = False,
+    importing: bool = False,
 ) -> Store:
     """The regression database, as the history of this project, of the setting's, or of `project`.
 
-    Says so on stderr where the tables had to be made anew. Raises UsageError for a setting that names no
-    known project.
+    Says so on stderr where the tables had to be made anew, and where this user can only read them. Raises
+    UsageError for a setting that names no known project, StoreError for `importing` what cannot be written.
     """
     own = own_project(settings)
     if not settings.db and create:
@@ -53,27 +59,41 @@ def open_store(
         store = Store.open(settings.database_url, create=create, project=name, anew=anew)
         if store.made_anew:
             print(f"nbbench: {store.made_anew}", file=sys.stderr)
-        return store
+        return _readable(store, importing=importing)
     with Store.open(settings.database_url, create=create, project=own) as first:
         known = first.projects()
     if name not in known:
         listed = ", ".join(repr(one) for one in known) or "none"
         raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
-    return Store.open(settings.database_url, create=create, project=name)
+    return _readable(Store.open(settings.database_url, create=create, project=name), importing=importing)
+
+
+def _readable(store: Store, *, importing: bool) -> Store:
+    if store.read_only and importing:
+        store.close()
+        raise StoreError(f"this user can only read {store.name}", hint=ROLES_HINT)
+    if store.read_only:
+        print(f"nbbench: {store.name} can only be read: what is new here is left out", file=sys.stderr)
+    return store
 
 
 def import_all(settings: Settings, store: Store, results_dir: Path | None = None) -> ImportReport:
     """Import what is new in a results folder (default: the project's) and order the commits of its history.
 
-    Of another project than this one nothing but its results is known: its commits stand by their dates.
+    Of another project than this one nothing but its results is known: its commits stand by their dates. Who
+    can only read the database judges what it holds.
     """
     own = store.project == own_project(settings)
     report = ImportReport()
+    if store.read_only:
+        return report
     if folder := results_dir or (settings.results_dir if own else None):
         report = import_results(store, folder, place=place_of(store, folder))
-    measured = store.measured_commits()
-    key = order_key(settings, measured) if own else digest_of(sorted(commit.hash for commit in measured))
-    if store.placed().partition("\n")[0] != key:
+    while True:  # once, or until another process has imported no more commits meanwhile
+        measured = store.measured_commits()
+        key = order_key(settings, measured) if own else digest_of(sorted(commit.hash for commit in measured))
+        if store.placed().partition("\n")[0] == key:
+            break
         line = branch_line(settings, measured) if own else line_by_date(measured)
         store.place_commits(line.commits, "\n".join((key, *line.notes)))
     report.notes += order_notes(store)

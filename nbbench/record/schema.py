@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 URL_HINT = "use sqlite:///FILE or postgresql://USER@HOST/NAME"
 
+# Several may be given: the driver takes the first that answers.
+_HOSTS = re.compile(r"(?:[\w.%-]*|\[[\w:.%]*\])(?::\d*)?(?:,(?:[\w.%-]*|\[[\w:.%]*\])(?::\d*)?)*")
+
 
 @dataclass(frozen=True, slots=True)
 class DatabasePlace:
@@ -62,15 +65,16 @@ def parse_url(url: str) -> DatabasePlace:
         raise StoreError(f"no such kind of database: {scheme}", hint=URL_HINT)
     try:
         parts = urlsplit(f"postgresql://{rest}")
-        port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
         raise unclear from error
-    if "@" in (parts.password or ""):  # the driver would quote a part of the password as the host
-        raise StoreError("the database URL holds an @ in its password", hint="write it as %40")
+    login, _, hosts = parts.netloc.rpartition("@")
+    # The driver would quote what stands behind an @ of the password, or before its /, as the host.
+    if "@" in login or "@" in rest[len(parts.netloc) :]:
+        raise StoreError("the database URL holds an @ in its password", hint="write it as %40, and / as %2F")
+    if not _HOSTS.fullmatch(hosts):
+        raise unclear
     user = f"{parts.username}@" if parts.username else ""
-    return DatabasePlace(
-        f"postgresql://{rest}", f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}"
-    )
+    return DatabasePlace(f"postgresql://{rest}", f"postgresql://{user}{hosts}{parts.path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,9 @@ _TABLES, _WRITER = "tables", "nbbench"
 class UnusableDatabaseError(StoreError):
     """A database that this nbbench cannot use; `state` is damaged, or newer (of a newer nbbench)."""
 
-    def __init__(self, message: str, *, hint: str, state: str = "damaged") -> None:
+    default_hint = "`nbbench db rebuild` makes it anew from the results"
+
+    def __init__(self, message: str, *, hint: str | None = None, state: str = "damaged") -> None:
         super().__init__(message, hint=hint)
         self.state = state
 
@@ -272,13 +278,19 @@ def prepare_tables(
     return _project(connection, project), reason
 
 
+def may_write(connection: Connection) -> bool:
+    """Whether the user may change what the tables hold; of tables that are not there yet nobody knows."""
+    asked = "has_table_privilege(to_regclass('results'), 'INSERT') IS NOT FALSE"
+    said = f"SELECT {asked} AND current_setting('transaction_read_only') = 'off'"
+    return connection.is_sqlite or bool(connection.one(said))
+
+
 def _names(connection: Connection, table: str = "") -> set[str]:
     """The names of the tables, or of a table's columns."""
     sqlite = ("SELECT name FROM sqlite_master WHERE type = 'table'", "SELECT name FROM pragma_table_info(?)")
-    others = (
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()",
-        "SELECT column_name FROM information_schema.columns "
-        "WHERE table_schema = current_schema() AND table_name = ?",
+    others = (  # not information_schema: it shows nothing of what a user has no rights on
+        "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
+        "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(?)",
     )
     statement = (sqlite if connection.is_sqlite else others)[bool(table)]
     return {name for (name,) in connection.cursor(statement, [table] if table else [])}

@@ -14,11 +14,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -255,7 +255,6 @@ def _file_part(name: str) -> str:
     return name.replace("/", "_").replace("\0", "_")
 
 
-_Counted = TypeVar("_Counted", ScaledWork, CompiledWork)
 _Work = TypeVar("_Work", Ledger, HostWork, ScaledWork, CompiledWork)
 
 # How the end of memory or disk, or somebody's kill, reads; another run may well succeed.
@@ -301,45 +300,31 @@ def kept_torch(results_dir: Path, trees: Iterable[str], installed: str) -> str:
     return evidence_torch(counts, installed)
 
 
-def kept_ledgers(results_dir: Path, tree: str, torch: str) -> Mapping[str, Ledger]:
-    """The ledgers of a tree on disk by workload, but for those that tell of the machine only."""
-    return _kept(results_dir, tree, torch, lambda file: file.ledgers)
+class KeptWork(NamedTuple):
+    """The exact work of a tree that counts: by workload, of scales by their names.
+
+    `whole` are the workloads whose ledger is there with what tensors do while it starts up.
+    """
+
+    ledgers: Mapping[str, Ledger]
+    host: Mapping[str, HostWork]
+    scaled: Mapping[str, ScaledWork]
+    compiled: Mapping[str, CompiledWork]
+    whole: frozenset[str]
 
 
-def kept_host(results_dir: Path, tree: str, torch: str) -> Mapping[str, HostWork]:
-    """The host work of a tree on disk by workload, counted under this Python; see `kept_ledgers`."""
-    return _kept(results_dir, tree, torch, lambda file: file.host_under(PYTHON))
-
-
-def kept_scales(results_dir: Path, tree: str, torch: str) -> Mapping[str, ScaledWork]:
-    """What the scales of a tree counted, by name, under this Python; see `kept_ledgers`."""
-    return _kept(results_dir, tree, torch, lambda file: _of_this_python(file.scaled))
-
-
-def kept_compiled(results_dir: Path, tree: str, torch: str) -> Mapping[str, CompiledWork]:
-    """The compiled work of a tree on disk by workload, recorded under this Python; see `kept_ledgers`."""
-    return _kept(results_dir, tree, torch, lambda file: _of_this_python(file.compiled))
-
-
-def _kept(
-    results_dir: Path, tree: str, torch: str, part: Callable[[LedgerFile], Mapping[str, _Work]]
-) -> dict[str, _Work]:
+def kept_work(results_dir: Path, tree: str, torch: str) -> KeptWork:
+    """What is on disk of a tree under a torch and this Python, but for what tells of the machine only."""
     try:
-        found = part(read_ledgers(ledger_path(results_dir, tree, torch)))
+        file = read_ledgers(ledger_path(results_dir, tree, torch))
     except BadFileError:
-        return {}
-    return {name: one for name, one in found.items() if not machine_failed(one)}
+        file = LedgerFile(tree, "", torch, {})
+    ledgers = _usable(file.ledgers)
+    scaled = {name: one for name, one in _usable(file.scaled).items() if one.python == PYTHON}
+    compiled = {name: one for name, one in _usable(file.compiled).items() if one.python == PYTHON}
+    host = _usable(file.host_under(PYTHON))
+    return KeptWork(ledgers, host, scaled, compiled, frozenset(ledgers.keys() & file.starts.keys()))
 
 
-def _of_this_python(works: Mapping[str, _Counted]) -> dict[str, _Counted]:
-    return {name: one for name, one in works.items() if one.python == PYTHON}
-
-
-def lacking(results_dir: Path, tree: str, torch: str, workloads: Iterable[str]) -> list[str]:
-    """Those of the workloads whose ledger, or what tensors do while it starts up, is not kept for a tree."""
-    try:
-        starts = set(read_ledgers(ledger_path(results_dir, tree, torch)).starts)
-    except BadFileError:
-        starts = set()
-    kept = kept_ledgers(results_dir, tree, torch)
-    return [name for name in workloads if name not in kept or name not in starts]
+def _usable(works: Mapping[str, _Work]) -> dict[str, _Work]:
+    return {name: one for name, one in works.items() if not machine_failed(one)}

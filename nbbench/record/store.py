@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nbbench.model import Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
-from nbbench.record.engine import Connection
+from nbbench.record.engine import Connection, lasting
 from nbbench.record.importing import Importing
 from nbbench.record.read import MEASURED, OF_FILES, StoreReading
 from nbbench.record.shapes import digest_of, dumps
@@ -17,7 +17,10 @@ from nbbench.record.shapes import digest_of, dumps
 class Store(Importing, StoreReading):
     """The regression database; open it with `Store.open(url)`, best in a `with` statement."""
 
-    def place_commits(self, line: Iterable[Commit], how: str = "") -> None:
+    _found: tuple[list[Event], list[NotJudged], dict[str, Any]] | None = None
+
+    @lasting
+    def place_commits(self, line: Collection[Commit], how: str = "") -> None:
         """Take over the order of the branch: these commits, oldest first, and no others.
 
         `how` stands for what the order was made from, for `placed`. Commits that are not in the line lose
@@ -53,14 +56,21 @@ class Store(Importing, StoreReading):
         """What the present order was made from, as `place_commits` was given it."""
         return str(self._of_project("placed"))
 
+    @lasting
     def save_events(
         self,
-        events: Iterable[Event],
+        events: Collection[Event],
         run_info: Mapping[str, Any] | None = None,
-        not_judged: Iterable[NotJudged] = (),
+        not_judged: Collection[NotJudged] = (),
     ) -> None:
         """Put these events in place of all that were there; `run_info` says how they were found, and
-        `not_judged` which series nothing was found of."""
+        `not_judged` which series nothing was found of.
+
+        Who can only read keeps them until the store is closed.
+        """
+        if self.read_only:
+            self._found = [*events], [*not_judged], dict(run_info or {})
+            return
         project = self.project_id
         found = [schema.EVENT.row(one, project_id=project, ordinal=i) for i, one in enumerate(events)]
         others = [
@@ -74,19 +84,23 @@ class Store(Importing, StoreReading):
 
     def events(self) -> list[Event]:
         """The events of the last detection, in its order."""
+        if self._found:
+            return self._found[0]
         query = "SELECT * FROM events WHERE project_id = ? ORDER BY ordinal"
         with self.reading() as connection:
             return [schema.EVENT.noun(row) for row in connection.rows(query, [self.project_id])]
 
     def not_judged(self) -> list[NotJudged]:
         """The series of which the last detection could say nothing, in its order."""
+        if self._found:
+            return self._found[1]
         query = "SELECT * FROM not_judged WHERE project_id = ? ORDER BY ordinal"
         with self.reading() as connection:
             return [schema.NOT_JUDGED.noun(row) for row in connection.rows(query, [self.project_id])]
 
     def run_info(self) -> dict[str, Any]:
         """How the saved events were found; empty before the first detection."""
-        return dict(json.loads(self._of_project("detected") or "{}"))
+        return self._found[2] if self._found else dict(json.loads(self._of_project("detected") or "{}"))
 
     def projects(self) -> list[str]:
         """The names of the projects that have results, sorted."""

@@ -267,6 +267,17 @@ def _metric(row: BudgetRow) -> str:
     return row.metric.removeprefix("track_").replace("_", " ")
 
 
+def budget_message(commit: Commit, reason: str, grown: Sequence[tuple[BudgetRow, BudgetRow]]) -> str:
+    """The message of the commit that renews the budgets: why, and each row that allows more than before."""
+    lines = [
+        f"{row.workload}: {_metric(row)} {units.format_value(was.most, row.unit)} -> "
+        f"{units.format_value(row.most, row.unit)} ({units.format_change(log_ratio(was.most, row.most))})"
+        for was, row in grown
+    ]
+    body = [f"Exact work of {commit.short}.", *(["Allowed from now on:", *lines] if lines else [])]
+    return "\n".join([f"Budgets: {reason or 'renewed, nothing grows'}", "", *body])
+
+
 def budget_payload(commit: Commit, found: BudgetCheck) -> dict[str, Any]:
     """The check as JSON."""
     rows = {

@@ -27,7 +27,7 @@ _WORKLOADS = 10  # rows of the summary
 def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
     """The report, with at most `lines` lines a workload."""
     blocks: list[Block] = [explanation_sentence(found)]
-    if found.same_tree:
+    if found.same_program:
         return blocks
     if found.first is not None:
         blocks.append("\n".join(evidence_sentences((found.first.record,))))
@@ -53,6 +53,7 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
     return {
         "base": to_plain(found.base),
         "head": to_plain(found.head),
+        "torch": found.torch,
         "sentence": explanation_sentence(found),
         "lines_matched_by": "name" if found.by_name else "diff",
         "diffs": [plain_diff(diff) for diff in found.diffs],

@@ -22,9 +22,11 @@ _ALL = 0.9  # a share from here on leaves nothing worth looking for
 def explanation_sentence(found: Explanation) -> str:
     """What happened between the two commits, and what it means for the time."""
     start, diffs, main = f"{found.base.short} → {found.head.short}: ", found.diffs, found.main
+    if found.torch:
+        start = f"{found.base.short} under torch {found.torch[0]} → {found.torch[1]}: "
     if main is None:
         return f"{start}nothing could be compared."
-    if found.same_tree:
+    if found.same_program:
         return f"{start}the measured source is the same tree, so the work is the same."
     said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
     said += _peak_sentence(diffs) + _host_sentence(found)
@@ -37,6 +39,8 @@ def explanation_sentence(found: Explanation) -> str:
     if found.not_compared:
         missing = {one.series for one in found.not_compared}
         said += f" {plural(len(missing), 'workload')} could not be compared."
+    if found.torch:
+        said += " The source is the same on both sides: what differs is torch's, nothing is the subject's."
     share = found.share_of(main.workload)
     return said if share is None else f"{said} Time of {main.workload}: {share_sentence(share)}."
 

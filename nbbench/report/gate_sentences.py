@@ -160,6 +160,15 @@ says_plainly(
 )
 
 
+@says("impossible rate")
+def _impossible_rate(f: Figures) -> list[str]:
+    rate, most = (units.format_value(f[name], "B/s") for name in ("rate", "most"))
+    return [
+        f"head would move {rate}, and nothing here moves more than {most}: what is timed does not do the "
+        "work that is counted (--reviewed where a person knows why)"
+    ]
+
+
 @says("narrower")
 def _narrower(f: Figures) -> list[str]:
     some = " and ".join(f["dtypes"])

@@ -39,9 +39,10 @@ class NewSubject:
 
 
 def top_level(folder: Path) -> Path:
-    """The work tree that a folder lies in. Raises UsageError where it is none."""
+    """The work tree that a folder lies in, or will when it is made. Raises UsageError where it is none."""
     try:
-        return Path(git_text(folder, ["rev-parse", "--show-toplevel"]))
+        near = next(one for one in (folder, *folder.parents) if one.is_dir())
+        return Path(git_text(near, ["rev-parse", "--show-toplevel"]))
     except SubjectError as error:
         hint = "run it in the package's repository, or name one: --repo URL|PATH"
         raise UsageError(f"{folder} is in no git repository", hint=hint) from error

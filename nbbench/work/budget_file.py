@@ -11,22 +11,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError, UsageError
+from nbbench.errors import InconclusiveError, SubjectError, UsageError
 from nbbench.host import IMPORT_WORKLOAD, PYTHON
 from nbbench.ledger import Ledger
-from nbbench.measure.counts import counts_host, workload_host
-from nbbench.measure.ledgers import commit_ledgers, workload_names
+from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work, workload_names
 from nbbench.measure.process_env import torch_version
 from nbbench.model import Commit, to_plain
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
 from nbbench.record.packed import noun_of
 from nbbench.record.side_files import ledger_path, read_ledgers
-from nbbench.words import Say
-from nbbench.work.work_budget import BudgetRow, WorkBudget, exact_figures, made_budget
+from nbbench.subject.git import git, git_text
+from nbbench.words import Say, plural
+from nbbench.work.work_budget import BudgetRow, WorkBudget, exact_figures, grown_rows, made_budget
 
 BUDGETS = "budgets.json"
 _SCHEMA = "nbbench.budgets/1"
+_NAMED = 3  # rows in a sentence
 
 
 def counted_ledgers(settings: Settings, commit: Commit, names: Sequence[str], say: Say) -> dict[str, Ledger]:
@@ -34,9 +35,8 @@ def counted_ledgers(settings: Settings, commit: Commit, names: Sequence[str], sa
 
     Raises InconclusiveError where nothing of the commit is on record then.
     """
-    commit_ledgers(settings, [commit], list(names), say=say)
-    if counts_host(settings):
-        workload_host(settings, [commit], names, say)
+    for kind in (LEDGERS, HOST):
+        ensure_work(settings, kind, [commit], names, say=say)
     try:
         kept = read_ledgers(ledger_path(settings.results_dir, commit.tree, torch_version())).counted
     except (FileNotFoundError, BadFileError):
@@ -48,21 +48,53 @@ def counted_ledgers(settings: Settings, commit: Commit, names: Sequence[str], sa
 
 
 def set_budget(
-    settings: Settings, commit: Commit, pattern: re.Pattern[str], growth: float | None, say: Say
-) -> WorkBudget:
-    """Write the exact work of a commit as the project's budget; rows of other workloads stay."""
+    settings: Settings,
+    commit: Commit,
+    pattern: re.Pattern[str],
+    growth: float | None,
+    reason: str,
+    say: Say,
+) -> tuple[WorkBudget, list[tuple[BudgetRow, BudgetRow]]]:
+    """Write the exact work of a commit as the project's budget, rows of other workloads stay; with what grew.
+
+    Raises UsageError, and writes nothing, where a row would allow more than before without a reason.
+    """
     names = workload_names(settings, pattern)
     made = made_budget(counted_ledgers(settings, commit, names, say), growth)
     kept: tuple[BudgetRow, ...] = ()
+    grown: list[tuple[BudgetRow, BudgetRow]] = []
     with suppress(UsageError):  # none, or a damaged one: git has the one before
-        if _same_versions(old := read_budget(settings)):
+        old = read_budget(settings)
+        grown = grown_rows(old.rows, made)
+        if _same_versions(old):
             renewed = {row.workload for row in made}
             kept = tuple(row for row in old.rows if row.workload not in renewed)
+    if grown and not reason:
+        named = ", ".join(f"{row.workload} {row.metric}" for _, row in grown[:_NAMED])
+        more = f" and {len(grown) - _NAMED} more" if len(grown) > _NAMED else ""
+        hint = "say why: --reason TEXT; it goes into the commit's message"
+        raise UsageError(f"{plural(len(grown), 'row')} would allow more than now: {named}{more}", hint=hint)
     budget = WorkBudget(torch_version(), PYTHON, tuple(sorted((*kept, *made), key=_place)))
     rows = ",\n  ".join(json.dumps(to_plain(row)) for row in budget.rows)
     head = f'"schema": "{_SCHEMA}",\n "torch": "{budget.torch}",\n "python": "{budget.python}"'
     write_text(budget_file(settings), f'{{{head},\n "rows": [\n  {rows}\n ]}}\n')
-    return budget
+    return budget, grown
+
+
+def commit_budget(settings: Settings, message: str) -> str:
+    """Commit budgets.json alone, whatever else is staged; its hash, or '' where nothing changed.
+
+    Raises UsageError where git refuses: outside of a repository, or without a name of the user.
+    """
+    try:
+        git(settings.root, ["add", "--", BUDGETS])
+        if not git(settings.root, ["status", "--porcelain", "--", BUDGETS]):
+            return ""
+        git(settings.root, ["commit", "--quiet", "--message", message, "--only", "--", BUDGETS])
+        return git_text(settings.root, ["rev-parse", "HEAD"])
+    except SubjectError as error:
+        hint = "commit it by hand, with the reason"
+        raise UsageError(f"{BUDGETS} is written, but not committed: {error}", hint=hint) from error
 
 
 def read_budget(settings: Settings) -> WorkBudget:

@@ -15,7 +15,7 @@ from nbbench.config import Settings
 from nbbench.growth import ScaledWork
 from nbbench.host import HostKind, HostMetric, HostWork
 from nbbench.ledger import ImageChange, Ledger, TreeHunk
-from nbbench.measure.counts import known_host
+from nbbench.measure.ledgers import known_work
 from nbbench.measure.subsets import SubsetRecorder
 from nbbench.measure.warm_runs import Servers, shared_servers
 from nbbench.metrics import LEDGER_METRICS
@@ -56,7 +56,9 @@ def find_hunks(
         moving = search.moving = recorder.difference.moving()
         if most is not None and len(moving) > most:
             return
-        counts = [known_host(settings, one) for one in (search.base, search.head)] if search.targets else []
+        counts = (
+            [known_work(settings, one).host for one in (search.base, search.head)] if search.targets else []
+        )
         ran = {path for side in counts for one in side.values() for path in _files_that_ran(one)}
         imported = [one for one in moving if not ran or {one.base_path, one.head_path} & ran]
         trials = _Trials(settings, recorder, search, {diff.workload: diff for diff in diffs})

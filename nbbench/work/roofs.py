@@ -12,6 +12,8 @@ from nbbench.ledger import Ledger, Roof
 
 # Arrays read or written per array that STREAM counts: a plain store reads the destination's lines first.
 WRITE_ALLOCATE = {"copy": 3 / 2, "scale": 3 / 2, "add": 4 / 3, "triad": 4 / 3}
+# What only reads or only writes moves up to twice of what `add` does, and figures of a busy machine are low.
+_BEYOND_DOUBT = 3.0
 # The cost of dispatching alone takes the larger part of the time.
 _DISPATCH_SHARE = 0.5
 
@@ -110,6 +112,12 @@ def cache_ceiling(roof: Roof, touched: float) -> float:
     sizes, rates = np.log(np.array(roof.curve)).T
     best = np.maximum.accumulate(rates[::-1])[::-1]
     return float(np.exp(np.interp(math.log(touched), sizes, best)))
+
+
+def unreachable_rate(roof: Roof, cores: int) -> float:
+    """Bytes per second that nothing reaches here: far above memory and any cache, all cores at once."""
+    best = max([memory_ceiling(roof), *(rate for _, rate in roof.curve)])
+    return _BEYOND_DOUBT * best * max(cores / roof.threads, 1.0)
 
 
 def with_write_allocate(roof: Roof) -> dict[str, float]:

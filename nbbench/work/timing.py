@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 
 from nbbench.config import Settings
 from nbbench.errors import StoreError
-from nbbench.host import HostWork
-from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
@@ -17,7 +15,7 @@ from nbbench.probe.device import CUDA_MARK, on_cuda
 from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
-from nbbench.record.side_files import kept_host, kept_ledgers
+from nbbench.record.side_files import KeptWork, kept_work
 from nbbench.words import Say
 from nbbench.work.work_share import Amounts, Timing, amounts
 from nbbench.workloads import ledger_families, workload_of
@@ -72,17 +70,15 @@ def timed_work(
     """The exact work and the seconds of every workload that was timed here, at `base` or else last."""
     found: list[tuple[Amounts, float]] = []
     torch = installed_torch()
-    known: dict[str, tuple[Mapping[str, Ledger], Mapping[str, HostWork]]] = {}
+    known: dict[str, KeptWork] = {}
     for workload in workloads if times else ():
         seconds = times.seconds(workload) if times else {}
         for tree in [base.tree, *reversed(list(seconds))][:_TREES]:
             if tree not in known:
-                kept = kept_host(settings.results_dir, tree, torch)
-                known[tree] = kept_ledgers(settings.results_dir, tree, torch), kept
-            ledger, host = (side.get(workload) for side in known[tree])
-            if tree in seconds and isinstance(ledger, Ledger) and not ledger.error:
-                work = host if isinstance(host, HostWork) and not host.error else None
-                found.append((amounts(ledger, work), seconds[tree]))
+                known[tree] = kept_work(settings.results_dir, tree, torch)
+            ledger, host = known[tree].ledgers.get(workload), known[tree].host.get(workload)
+            if tree in seconds and ledger and not ledger.error:
+                found.append((amounts(ledger, host if host and not host.error else None), seconds[tree]))
                 break
     return found
 

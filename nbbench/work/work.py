@@ -12,19 +12,23 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from nbbench.config import ImageTolerance, Settings
-from nbbench.errors import UsageError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.host import OF_TENSORS, REPEATS, HostWork
 from nbbench.ledger import IMAGE, FileDiff, Ledger
-from nbbench.measure.counts import counts_host, host_calls, known_host, scaled_work, workload_host
 from nbbench.measure.ledgers import (
-    known_ledgers,
-    ledger_calls,
+    HOST,
+    LEDGERS,
+    ensure_work,
+    known_work,
     ledger_torch,
     matching_workloads,
     say_failures,
+    scaled_work,
+    work_calls,
     workload_ledgers,
 )
+from nbbench.measure.process_env import installed_torch
 from nbbench.measure.warm_runs import Servers, invoke_all, shared_servers
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
@@ -71,7 +75,8 @@ def recorded_again(
         if tensors:
             said = ", ".join(dict.fromkeys(name for some in tensors.values() for name in some))
             say(f"recording {said} again, to see what does not repeat")
-        calls = [*ledger_calls(settings, tensors, again=True), *host_calls(settings, host, say, again=True)]
+        wanted = ((LEDGERS, tensors), (HOST, host))
+        calls = [one for kind, some in wanted for one in work_calls(settings, kind, some, say, again=True)]
         say_failures([*tensors, *list(host) * REPEATS], invoke_all(settings, mine, calls), say)
     return bool(tensors or host)
 
@@ -147,11 +152,11 @@ def explain_commits(
         sides = [found_ledgers(settings, commit, wanted, say, torch) for commit in ends]
         host = _host(settings, ends, names, torch, say)
     if bench is None:
-        more = [known_ledgers(settings, commit, torch) for commit in ends]
+        more = [known_work(settings, commit, torch).ledgers for commit in ends]
         for name in more[0].keys() & more[1].keys():
             for side, kept in zip(sides, more, strict=True):
                 side.setdefault(name, kept[name])
-    diffs, not_compared = _compare(settings, wanted, sides, ends, match)
+    diffs, not_compared = _compare(settings, names, sides, ends, match)
     times = load_times(settings, ends, [diff.workload for diff in diffs], say=say)
     shares = [
         WorkShare(timing, diff, settings.floor)
@@ -179,6 +184,47 @@ def explain_commits(
         first=first,
         orders=tuple(_orders(settings, ends, bench, torch, say)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
+    )
+
+
+def explain_torch(
+    settings: Settings,
+    commit: Commit,
+    versions: tuple[str, str],
+    bench: re.Pattern[str] | None,
+    *,
+    say: Say,
+) -> Explanation:
+    """Compare one commit's exact work under two versions of torch: whatever differs is torch's.
+
+    What lacks under the installed torch is recorded. Of the other one the ledgers on record must do: raises
+    InconclusiveError where there are none.
+    """
+    usual = re.compile(load_profile(settings).usual_workloads)
+    if installed_torch() in versions and subject_or_none(settings) is not None:
+        workload_ledgers(settings, commit, bench or usual, say=say)
+        ensure_work(settings, HOST, [commit], matching_workloads(settings, bench or usual), say=say)
+    works = [known_work(settings, commit, torch) for torch in versions]
+    kept, host = [one.ledgers for one in works], [one.host for one in works]
+    for torch, side in zip(versions, kept, strict=True):
+        if not side:
+            raise InconclusiveError(
+                f"no exact work of {commit.short} under torch {torch} is on record",
+                hint=f"run `nbbench ledger {commit.short}` in this project where torch {torch} is installed",
+            )
+    both = {name for name in kept[0].keys() & kept[1].keys() if bench is None or bench.search(name)}
+    sides, match = [{name: side[name] for name in both} for side in kept], LineMatch(())
+    diffs, not_compared = _compare(settings, (), sides, (commit, commit), match)
+    return Explanation(
+        commit,
+        commit,
+        tuple(diffs),
+        usual=usual,
+        asked=bench,
+        not_compared=tuple(not_compared),
+        host=diff_all(host[0], host[1], match) if all(host) else None,
+        torch=versions,
+        left_out=len(kept[0].keys() ^ kept[1].keys()) if bench is None else 0,
     )
 
 
@@ -217,8 +263,8 @@ def commit_laws(
     larger = [w.name for one in scales for w in _larger(one, declared.workloads)[:1]]
     if larger:
         found_ledgers(settings, commit, re.compile(f"^({'|'.join(map(re.escape, larger))})$"), say, torch)
-    kept = known_ledgers(settings, commit, torch), known_host(settings, commit, torch)
-    return [scale_laws(one, found[one.name], declared.workloads, *kept) for one in scales]
+    kept = known_work(settings, commit, torch)
+    return [scale_laws(one, found[one.name], declared.workloads, kept.ledgers, kept.host) for one in scales]
 
 
 def _larger(scale: Scale, workloads: Sequence[Workload]) -> list[Workload]:
@@ -250,8 +296,8 @@ def found_ledgers(
     """A commit's ledgers; what is missing is recorded where a subject is registered, under the torch that is
     installed, and not the one that is given."""
     if subject_or_none(settings) is not None:
-        return dict(workload_ledgers(settings, commit, wanted, say=say))
-    kept = known_ledgers(settings, commit, torch)
+        return workload_ledgers(settings, commit, wanted, say=say)
+    kept = known_work(settings, commit, torch).ledgers
     return {name: one for name, one in kept.items() if wanted.search(name)}
 
 
@@ -259,9 +305,8 @@ def _host(
     settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say
 ) -> list[Mapping[str, HostWork]]:
     """The host work of both commits; what is missing is recorded where a subject is registered."""
-    if subject_or_none(settings) is not None and counts_host(settings):
-        workload_host(settings, ends, wanted, say)
-    return [known_host(settings, commit, torch) for commit in ends]
+    ensure_work(settings, HOST, ends, wanted, say=say)
+    return [known_work(settings, commit, torch).host for commit in ends]
 
 
 def _orders(
@@ -277,14 +322,14 @@ def _orders(
 
 def _compare(
     settings: Settings,
-    wanted: re.Pattern[str],
+    names: Sequence[str],
     sides: _Sides,
     commits: tuple[Commit, Commit],
     match: LineMatch | None,
 ) -> tuple[list[LedgerDiff], list[NotJudged]]:
     """The differences by workload, and why there is none of the others."""
     diffs, not_compared = [], []
-    for name in sorted(sides[0].keys() | sides[1].keys() | set(matching_workloads(settings, wanted))):
+    for name in sorted(sides[0].keys() | sides[1].keys() | set(names)):
         found = [side.get(name) for side in sides]
         if found[0] and found[1] and not found[0].error and not found[1].error:
             diffs.append(diff_ledgers(found[0], found[1], match, load_profile(settings).image))

@@ -45,6 +45,13 @@ class BudgetCheck:
     held: int
 
 
+def grown_rows(old: Iterable[BudgetRow], new: Iterable[BudgetRow]) -> list[tuple[BudgetRow, BudgetRow]]:
+    """The rows that allow more than they did, before and after, whichever torch and Python counted."""
+    before = {(row.workload, row.metric, row.unit): row for row in old}
+    pairs = ((before.get((row.workload, row.metric, row.unit)), row) for row in new)
+    return [(was, row) for was, row in pairs if was is not None and row.most > was.most]
+
+
 def exact_figures(ledgers: Mapping[str, Ledger]) -> dict[tuple[str, str], tuple[str, float]]:
     """Unit and value of every exact metric of work, memory and host work, by workload and metric."""
     found: dict[tuple[str, str], tuple[str, float]] = {}

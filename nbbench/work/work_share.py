@@ -209,7 +209,7 @@ class Explanation:
     `usual` are the workloads that are looked at without being asked for, `asked` those that get a table.
     `not_compared` says which fail or lack a ledger at one of the commits (`since`), `left_out` how many of
     the suite have none at either. `by_name` says that lines were matched by function names, without the
-    subject's diff.
+    subject's diff. `torch` has the versions where one commit is compared under two.
     """
 
     base: Commit
@@ -224,11 +224,12 @@ class Explanation:
     host: tuple[HostDiff, ...] | None = None  # None: not on record
     first: FirstDifference | None = None  # of the smallest workload whose image changed
     orders: tuple[OrderChange, ...] = ()
+    torch: tuple[str, str] | None = None
 
     @property
-    def same_tree(self) -> bool:
-        """Whether both commits have the same measured source."""
-        return bool(self.base.tree) and self.base.tree == self.head.tree
+    def same_program(self) -> bool:
+        """Whether both sides are the same measured source under the same torch."""
+        return self.torch is None and bool(self.base.tree) and self.base.tree == self.head.tree
 
     @property
     def main(self) -> LedgerDiff | None:

@@ -17,6 +17,7 @@ import nbbench
 from nbbench.config import load_settings
 from nbbench.record.evidence_folder import evidence_folders
 from nbbench.record.stamp import verify_folder
+from tests.docs.schema_check import checked
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ class Runs:
         words = [sys.executable, "-m", "nbbench", "capture", "--json", "-q"]
         words += ["--root", str(self.project.root), "--subject", str(self.checkout), *arguments]
         done = subprocess.run(words, capture_output=True, text=True)
-        return done.returncode, json.loads(done.stdout), done.stderr
+        return done.returncode, checked(done.stdout), done.stderr
 
     @property
     def folders(self) -> list[Path]:

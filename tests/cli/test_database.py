@@ -202,7 +202,7 @@ def test_the_reason_is_shown_where_all_files_are_bad(project, tmp_path):
     refused = project.run("import", str(folder.parent))
     assert refused.exit_code == 4
     assert "346 files skipped" in refused.stderr
-    assert "of version 1, and it has no 'date'" in refused.stderr
+    assert "of version 1 that asv does not convert" in refused.stderr
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version": 1}', "<<<<<<< HEAD"])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from cli_project import Project
 
-from nbbench.model import Commit
+from nbbench.model import Commit, to_plain
 
 
 @pytest.mark.parametrize("command", [("roofline",), ("dtypes",)])
@@ -32,7 +32,7 @@ class TestDtypes:
 
         def run(verdict: str, *arguments: str):
             made = {
-                "commit": {"hash": commit.hash},
+                "commit": to_plain(commit),
                 "torch": "2.13.0",
                 "verdict": verdict,
                 "counts": {verdict: 0},

@@ -16,9 +16,11 @@ from store_trees import ledger
 from nbbench.budget import BudgetSpentError
 from nbbench.gate import exact, run
 from nbbench.gate.acknowledged import Acknowledged
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
+from nbbench.record.side_files import KeptWork
 from nbbench.subject.subjects.nanobragg import demo
 
 ENDS = (demo.PLANTED[3].hash or "", demo.PLANTED[4].hash or "")
@@ -76,11 +78,15 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
             yield Runner(pairs or {"s.time_run": [SAME]})
 
         monkeypatch.setattr(exact, "matching_workloads", lambda *_: names)
-        monkeypatch.setattr(exact, "lacking", lambda *_: names)
-        monkeypatch.setattr(exact, "ledger_calls", lambda _, commits: list(commits))
+        host = {name: HostWork(name, PYTHON) for name in (IMPORT_WORKLOAD, *names)}
+
+        def known(_: object, commit: Any) -> KeptWork:
+            return KeptWork({} if failed(commit) else sides[commit.hash], host, {}, {}, frozenset())
+
+        monkeypatch.setattr(exact, "lacking_work", lambda _, kind, ends, __: dict.fromkeys(ends, names))
+        monkeypatch.setattr(exact, "work_calls", lambda _, kind, commits, __: list(commits))
         monkeypatch.setattr(exact, "invoke_all", lambda _, __, commits: [failed(one) for one in commits])
-        monkeypatch.setattr(exact, "known_ledgers", lambda _, one: {} if failed(one) else sides[one.hash])
-        monkeypatch.setattr(exact, "counts_host", lambda _: False)
+        monkeypatch.setattr(exact, "known_work", known)
         monkeypatch.setattr(run, "paired_runner", runner)
         done = project.run("gate", *ENDS, "--json", *options)
         return done.exit_code, json.loads(done.stdout)

@@ -12,6 +12,7 @@ import pytest
 from cli_project import write_results
 
 from nbbench.cli import app
+from tests.docs.schema_check import checked
 
 VALUES = {"suite.time_a": [1.0] * 10 + [2.0] * 10}
 
@@ -83,7 +84,7 @@ def test_a_folder_without_git(tree, capsys):
     write_results(tree, {name: [*found, 2.0] for name, found in VALUES.items()})
     code, out, err = run(capsys, tree / "results" / "m", "--json")
     assert code == 0 and "nothing is new" not in err
-    document = json.loads(out)
+    document = checked(out)
     assert document["import"]["files_new"] == 1 and document["project"] == "<b>theirs</b>"
     assert len(start(Path(document["site"]))["commits"]) == 21
 

@@ -109,6 +109,30 @@ class TestExplain:
         told = json.loads(timed.run("explain", event, "--json").stdout)
         assert (told["base"]["hash"], told["head"]["hash"]) == (HASHES[5], HASHES[6])
 
+    def test_one_commit_under_two_versions_of_torch(self, kept: Project) -> None:
+        """What differs is torch's: the commit has one source, whose lines are the same lines."""
+        installed, wider = torch_version(), replace(work.before(), ops=work.before().ops + 7)
+        tree = f"{1:040x}"[::-1]
+        found = {wider.workload: wider, "sources-3969": replace(wider, workload="sources-3969")}
+        path = ledger_path(kept.root / "results", tree, "1.13.1")
+        write_ledgers(path, LedgerFile(tree, HASHES[0], "1.13.1", found))
+        told = json.loads(kept.run("explain", HASHES[0], "--torch", "1.13.1", installed, "--json").stdout)
+        assert told["torch"] == ["1.13.1", installed] and told["base"] == told["head"]
+        (diff,) = told["diffs"]
+        assert diff["ops_before"] - diff["ops_after"] == 7 and told["lines_matched_by"] == "diff"
+        said = told["sentence"]
+        assert said.startswith(f"00000001 under torch 1.13.1 → {installed}: {WORKLOAD} moves")
+        assert "what differs is torch's, nothing is the subject's" in said
+        assert "1 workload of the suite not on record" in told["notes"][0]
+        same = kept.run("explain", HASHES[0], "--torch", installed, installed)
+        assert same.exit_code == 0 and "the work is the same, to the byte" in same.stdout
+        none = kept.run("explain", HASHES[1], "--torch", "1.13.1", installed)
+        assert none.exit_code == 4 and "no exact work of 00000002 under torch 1.13.1" in none.stderr
+        assert "run `nbbench ledger 00000002` in this project where torch 1.13.1" in none.stderr
+        for more in ((HASHES[1],), ("--hunks",)):
+            wrong = kept.run("explain", HASHES[0], *more, "--torch", "1.13.1", installed)
+            assert wrong.exit_code == 2 and "--torch compares one commit with itself" in wrong.stderr
+
     def test_markdown_and_files(self, kept: Project) -> None:
         page = kept.root / "page.md"
         printed = kept.run("explain", HASHES[5], HASHES[6], "--markdown").stdout

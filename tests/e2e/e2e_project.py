@@ -14,6 +14,7 @@ import psutil
 
 from nbbench.record.side_files import parse_records
 from nbbench.subject.subjects.nanobragg.demo import PLANTED
+from tests.docs.schema_check import checked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MACHINE = "e2e"
@@ -51,6 +52,8 @@ class Project:
         )
         if expect is not None:
             assert done.returncode == expect, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        if "--json" in arguments and 0 <= done.returncode < 128:
+            checked(done.stdout)
         return done
 
     def start(self, *arguments: str) -> subprocess.Popen:
@@ -68,7 +71,7 @@ class Project:
 
     def told(self, *arguments: str, expect: int = 0) -> dict:
         """The JSON document that an nbbench command prints."""
-        return json.loads(self.run("nbbench", *arguments, "--json", expect=expect).stdout)
+        return checked(self.run("nbbench", *arguments, "--json", expect=expect).stdout)
 
     def results(self) -> dict[str, dict]:
         """asv's result files by the first eight digits of their commit."""

@@ -14,6 +14,7 @@ import pytest
 import torch
 from e2e_project import MACHINE, REPOSITORY, Project
 
+from tests.docs.schema_check import checked
 from tests.e2e.test_e2e_second_subject import CULPRIT, hashes  # noqa: F401 -- a fixture
 from tests.torture.tiny import git
 
@@ -107,7 +108,7 @@ def test_from_the_wheel_in_an_environment_of_its_own(hashes, tmp_path: Path) -> 
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == expect, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        return checked(done.stdout)
 
     before, after = hashes[1][CULPRIT - 2 : CULPRIT]
     assert command("init", "--repo", str(hashes[0]))["written"][0] == "asv.conf.json"

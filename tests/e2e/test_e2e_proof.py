@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 
 import pytest
 from e2e_project import wait_until
 from planted_history import cases, plant
 from proof_branch import GEOMETRY, PROOF, SIMULATOR, SRC, plant_proof, wrong
+
+from tests.torture.tiny import git
 
 pytestmark = pytest.mark.e2e
 
@@ -110,5 +113,19 @@ def test_a_budget_is_set_held_and_exceeded(branch):
     path.write_text(path.read_text().replace('"torch": "', '"torch": "0.', 1))
     other = project.run("nbbench", "budget", "check", made.base, expect=4)
     assert "the budget is of torch 0." in other.stderr
-    rows = project.told("budget", "set", made.base, *asked, "--growth", "2")["rows"]
-    assert all(row["most"] == row["value"] * 1.02 for row in rows)
+    git(project.root, "init", "--quiet")
+    for name in ("user.name", "user.email"):
+        git(project.root, "config", name, "ada")
+    before = path.read_text()
+    growing = "budget", "set", made.base, *asked, "--growth", "20"
+    refused = project.run("nbbench", *growing, expect=2)
+    assert "would allow more than now" in refused.stderr and "--reason TEXT" in refused.stderr
+    assert path.read_text() == before
+    told = project.told(*growing, "--reason", "a second\n  detector", "--commit")
+    assert all(row["most"] == row["value"] * 1.2 for row in told["rows"]) and told["grown"]
+    assert git(project.root, "log", "--format=%H %s") == f"{told['committed']} Budgets: a second detector"
+    assert git(project.root, "show", "--name-only", "--format=%b").splitlines()[0].startswith("Exact work of")
+    assert git(project.root, "ls-files") == "budgets.json"
+    again = project.told(*growing, "--commit")
+    assert again["committed"] is None and again["grown"] == []
+    shutil.rmtree(project.root / ".git")

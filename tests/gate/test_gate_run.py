@@ -15,14 +15,16 @@ from gate_facts import BASE, HEAD
 from history_samples import ledger
 
 from nbbench.config import Settings
-from nbbench.gate import exact
+from nbbench.gate import exact, refused
 from nbbench.gate import run as rooms
 from nbbench.gate.exact import ExactWork, exact_work
 from nbbench.gate.judge import EXIT_BY_OUTCOME
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
+from nbbench.ledger import Roof
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.model import NotJudgedReason, Outcome
+from nbbench.record.side_files import KeptWork
 from nbbench.report.gate_sentences import report_sentence
 from nbbench.subject.hunks import diff_trees
 from nbbench.verdicts import GateReport
@@ -94,6 +96,22 @@ SKIPS = Pair(Sample(None, "NotImplementedError", True), Sample(None, "NotImpleme
 EQUAL = ExactWork((diff_ledgers(ledger(), ledger()),))
 
 
+def test_a_time_in_which_the_work_cannot_be_done_is_no_gain(gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that pairs timed comes to the check, with the work of its workload, and the exit code is 4."""
+    work = replace(EQUAL, diffs=(diff_ledgers(big := ledger(per_pixel=1e9), big),))  # 1 TB
+    roof = Roof(8e9, 8e9, 9e9, 9e9, 2**26, 2**25, threads=1)
+    monkeypatch.setattr(rooms, "workload_of", lambda key: big.workload)
+    monkeypatch.setattr(refused, "open_tree", lambda *given, **more: {})
+    monkeypatch.setattr(refused, "measure_roof", lambda *given: roof)
+    monkeypatch.setattr(refused, "usable_cores", lambda: 1)
+    fast = Pair(Sample(100.0), Sample(1.0), -math.log(100.0))  # 10 GB/s, 1 TB/s
+    report = gate("both", work, {"suite.time_run": fast})
+    assert report.outcome is Outcome.INCONCLUSIVE and EXIT_BY_OUTCOME[report.outcome] == 4
+    assert "head would move 1 TB/s" in report_sentence(report)
+    half = Pair(Sample(100.0), Sample(50.0), -math.log(2.0))
+    assert gate("both", work, {"suite.time_run": half}).outcome is Outcome.IMPROVED
+
+
 @pytest.mark.parametrize("policy", ["both", "work", "time"])
 @pytest.mark.parametrize("pairs", [{}, {"suite.time_run": SKIPS}], ids=["nothing", "skips"])
 def test_nothing_judged_is_never_a_pass(gate, policy: str, pairs: dict[str, Pair]) -> None:
@@ -121,16 +139,6 @@ def test_growth_is_looked_at_where_nothing_else_decides(gate, head, grows) -> No
     assert [one.series for one in report.verdicts if "growth" in one.series] == grows
     left = [one.detail for one in report.not_judged if one.series == "growth"]
     assert left == ([] if grows else ["other exact work decides"])
-
-
-def test_a_suite_that_counts_no_host_work_says_so(monkeypatch, tmp_path) -> None:
-    """There is no benchmarks/host.py here."""
-    made = {ledger().workload: ledger()}
-    monkeypatch.setattr(exact, "matching_workloads", lambda *asked: list(made))
-    monkeypatch.setattr(exact, "_sides", lambda *asked: [made, made])
-    monkeypatch.setattr(exact, "line_match", lambda *asked: None)
-    work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
-    assert [(one.series, one.reason) for one in work.not_judged] == [("host work", NotJudgedReason.SKIPPED)]
 
 
 def test_a_suite_without_workloads_says_so(monkeypatch, tmp_path, gate) -> None:
@@ -187,8 +195,8 @@ def test_host_work_that_cannot_be_counted_is_not_judged(monkeypatch, tmp_path, s
     monkeypatch.setattr(exact, "matching_workloads", lambda *asked: ["w"])
     monkeypatch.setattr(exact, "_sides", lambda *asked: [{"w": ledger(workload="w")}] * 2)
     monkeypatch.setattr(exact, "line_match", lambda *asked: None)
-    monkeypatch.setattr(exact, "counts_host", lambda settings: True)
-    monkeypatch.setattr(exact, "known_host", lambda settings, commit: sides[commit is HEAD])
+    kept = [KeptWork({}, side, {}, {}, frozenset()) for side in sides]
+    monkeypatch.setattr(exact, "known_work", lambda settings, commit: kept[commit is HEAD])
     work = exact_work(Settings(root=tmp_path), BASE, HEAD, re.compile("."), None, lambda text: None)
     assert [(one.series, one.reason) for one in work.not_judged] == [("host w", reason)]
     assert work.host_equal == ("host import",) and not work.lost

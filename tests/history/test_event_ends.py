@@ -27,7 +27,9 @@ def ends(monkeypatch):
         monkeypatch.setattr(event_ends, "ledger_torch", lambda settings, commits, say: "2.13.0")
         monkeypatch.setattr(event_ends, "subject_or_none", lambda settings: object() if subject else None)
         monkeypatch.setattr(
-            event_ends, "known_ledgers", lambda settings, commit, torch: kept.get(commit.position, {})
+            event_ends,
+            "known_work",
+            lambda settings, commit, torch: SimpleNamespace(ledgers=kept.get(commit.position, {})),
         )
         event = SimpleNamespace(id="e", lo_commit=f"{first:040x}", hi_commit=COMMITS[4].hash)
         return tuple(commit.position for commit in event_ends.event_ends(None, event))

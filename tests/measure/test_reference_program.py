@@ -102,6 +102,8 @@ def test_a_program_from_elsewhere_is_named(settings: Settings, tmp_path: Path) -
     code, _, said = run(settings, "use", str(mine))
     assert code == 2 and "is not an executable file" in said
     mine.chmod(0o755)
+    code, shown, _ = run(settings, "use", str(mine), "--json")
+    assert code == 0 and json.loads(shown)["path"] == str(mine)
     code, shown, _ = run(settings, "use", str(mine))
     assert code == 0 and str(mine) in shown and "built" not in shown
     assert reference.reference_environment(settings, {}) == {"C_BIN": str(mine)}

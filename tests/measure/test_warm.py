@@ -563,7 +563,9 @@ server.run(
 
 
 class TestEnd:
-    def test_killing_the_client_ends_servers_and_job(self, folder, tmp_path):
+    @pytest.mark.parametrize("stopped, killed", [((), ()), ((0,), ()), ((1,), (0,)), ((0, 1), ())])
+    def test_killing_the_client_ends_servers_and_job(self, folder, tmp_path, stopped, killed):
+        """Also where somebody stopped the first server (0) or the suite's (1), or killed the first one."""
         told, scratch = tmp_path / "pids", tmp_path / "scratch"
         scratch.mkdir()
         process = subprocess.Popen(
@@ -575,11 +577,15 @@ class TestEnd:
             wait_until(lambda: len(pids(told)) == 6)
             assert all(map(alive, pids(told)))
             assert list(scratch.iterdir()) != []
+            for number in stopped:
+                os.kill(pids(told)[number], signal.SIGSTOP)
+            for number in killed:
+                os.kill(pids(told)[number], signal.SIGKILL)
         finally:
             process.kill()
             process.wait()
         wait_until(lambda: not any(map(alive, pids(told))))
-        assert list(scratch.iterdir()) == []
+        assert list(scratch.iterdir()) == [] or killed
 
     @pytest.mark.parametrize(
         "when", ["before the server is ready", "while a suite starts", "while one hangs"]

@@ -12,8 +12,8 @@ from nbbench.measure import ledgers as measure
 from nbbench.record.side_files import (
     LedgerFile,
     evidence_torch,
-    kept_ledgers,
     kept_torch,
+    kept_work,
     ledger_path,
     machine_failed,
     write_ledgers,
@@ -91,7 +91,7 @@ def test_two_commits_are_compared_under_one_torch(tmp_path):
 def test_a_ledger_that_ran_out_of_memory_is_missing(tmp_path):
     results = tmp_path / "results"
     keep(results, 1, "2.9.1", warm=ledger(), big=replace(ledger("big"), error="MemoryError: "))
-    assert list(kept_ledgers(results, at(1).tree, "2.9.1")) == ["warm"]
+    assert list(kept_work(results, at(1).tree, "2.9.1").ledgers) == ["warm"]
     keep(results, 1, "2.9.1", big=ledger("big"))
-    assert list(kept_ledgers(results, at(1).tree, "2.9.1")) == ["big", "warm"]
-    assert kept_ledgers(results, at(2).tree, "2.9.1") == {}
+    assert list(kept_work(results, at(1).tree, "2.9.1").ledgers) == ["big", "warm"]
+    assert kept_work(results, at(2).tree, "2.9.1").ledgers == {}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from click.testing import Result
 
+from tests.docs.schema_check import checked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,6 +35,8 @@ class Project:
             code = app.run([*arguments, "--root", str(self.root)])
         result = Runner()
         result.exit_code, result.stdout, result.stderr = code, out.getvalue(), err.getvalue()
+        if "--json" in arguments and code < 128:
+            checked(result.stdout)
         return result
 
 

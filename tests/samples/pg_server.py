@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests: its own folder, a socket there, no TCP port."""
+"""A private PostgreSQL server for the tests: its own folder, a socket there, a TCP port only with TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import glob
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 GIVEN_URL = "NBBENCH_TEST_POSTGRESQL"
 
@@ -27,6 +27,16 @@ def server() -> Iterator[str]:
     if url := os.environ.get(GIVEN_URL):
         yield url
         return
+    with own_server() as url:
+        yield url
+
+
+@contextmanager
+def own_server(port: int = 5432, *, tls: bool = False) -> Iterator[str]:
+    """The URL of a server that is started here, so that `control` may stop it.
+
+    With `tls` it listens on localhost too, with a certificate of its own, server.crt in its folder.
+    """
     programs = _programs()
     # Not pytest's folder: the server's user could not pass through root's.
     folder = Path(tempfile.mkdtemp(prefix="nbbench-pg-"))
@@ -38,15 +48,34 @@ def server() -> Iterator[str]:
         # The C locale sorts like Python, and like SQLite.
         init = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         _run([programs / "initdb", *init], user)
-        options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off"
+        listen = "localhost" if tls else ""
+        options = f"-k {folder} -p {port} -c fsync=off -c full_page_writes=off -c listen_addresses={listen}"
+        if tls:
+            where = f"-keyout {folder}/server.key -out {folder}/server.crt -subj /CN=localhost"
+            made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 {where}".split()
+            _run([*made, "-addext", "subjectAltName=DNS:localhost"], user)
+            options += f" -c ssl=on -c ssl_cert_file={folder}/server.crt -c ssl_key_file={folder}/server.key"
+        url = f"postgresql://postgres@/postgres?host={folder}&port={port}"
         _run([programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"], user)
         try:
-            yield f"postgresql://postgres@/postgres?host={folder}"
+            yield url
         finally:
             with suppress(NoServer):
-                _run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], user)
+                control(url, "stop", "-m", "immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def control(url: str, *words: str) -> None:
+    """What pg_ctl is to do with a server of `own_server`: restart, stop, with further options."""
+    folder = folder_of(url)
+    command = [_programs() / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", *words]
+    _run(command, _server_user())
+
+
+def folder_of(url: str) -> Path:
+    """The folder of a server of `own_server`."""
+    return Path(dict(parse_qsl(urlsplit(url).query))["host"])
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -15,11 +16,12 @@ import psutil
 from nbbench.config import load_settings
 from nbbench.model import to_plain
 from nbbench.record.refresh import open_store
-from tests.e2e.e2e_project import Project, wait_until
+from tests.e2e.e2e_project import Project
 from tests.torture.tiny import tiny_project, tiny_subject, wrong_values
 
 HANGS_S = 600
 """A run takes seconds, on a busy machine a minute: one that takes longer than this hangs."""
+ORPHANS_END_S = 60
 
 
 def kills(count: int, seed: int = 0, base: Path | None = None) -> dict[str, object]:
@@ -39,7 +41,7 @@ def kills(count: int, seed: int = 0, base: Path | None = None) -> dict[str, obje
             while done < count and wrong_values(project, commits):
                 resumed += 1
                 done += _run_and_kill(project, rng, min(3, count - done), victims)
-                wait_until(lambda project=project: not project.processes())
+                wrong += _running_on(project)
             project.run("nbbench", "run")
             wrong += wrong_values(project, commits) + _left_behind(project) + _other_database(project)
     return {
@@ -84,6 +86,19 @@ def _run_and_kill(project: Project, rng: random.Random, most: int, victims: Coun
             process.kill()
             raise AssertionError(f"a run hangs after {dict(victims)}: {there}") from None
     return hit
+
+
+def _running_on(project: Project) -> list[str]:
+    """What of a run goes on without it, for a minute or longer; ended then."""
+    end = time.monotonic() + ORPHANS_END_S
+    while project.processes() and time.monotonic() < end:
+        time.sleep(0.05)
+    left = project.processes()
+    told = [f"runs on: {one.status()} {' '.join(_words(one))}" for one in left]
+    for one in left:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    return told
 
 
 def _words(process: psutil.Process) -> list[str]:

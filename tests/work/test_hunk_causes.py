@@ -64,7 +64,7 @@ def search(monkeypatch):
 
         recorder.record = once
         monkeypatch.setattr(searching, "SubsetRecorder", lambda *_, **__: recorder)
-        monkeypatch.setattr(searching, "known_host", lambda *_: {})
+        monkeypatch.setattr(searching, "known_work", lambda *_: SimpleNamespace(host={}))
         monkeypatch.setattr(searching, "source_place", lambda _: (".", ""))
         tolerance = SimpleNamespace(image=SimpleNamespace(median=1e-4, block=1e-2))
         monkeypatch.setattr(searching, "load_profile", lambda _: tolerance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from history_samples import ledger
 from nbbench.config import load_settings
 from nbbench.errors import UsageError
 from nbbench.ledger import Ledger
+from nbbench.model import Commit
 from nbbench.record.atomic import write_text
+from nbbench.report.exact_work import budget_message
 from nbbench.work.budget_file import BUDGETS, read_budget
-from nbbench.work.work_budget import BudgetRow, check_budget, made_budget
+from nbbench.work.work_budget import BudgetRow, check_budget, grown_rows, made_budget
 
 WORKLOAD = "bandwidth-512-float32"
 
@@ -53,6 +56,18 @@ def test_few_steps_more_than_none_are_what_the_gate_lets_pass(steps: float, over
     rows = made_budget({WORKLOAD: counted(1, (("track_host_steps_warm_run", 0.0),))}, None)
     now = {WORKLOAD: counted(1, (("track_host_steps_warm_run", steps),))}
     assert len(check_budget(rows, now).over) == over
+
+
+def test_what_allows_more_is_named_with_both_figures_in_the_message() -> None:
+    tight, loose = made_budget(BASE, 0.0), made_budget(BASE, 0.05)
+    assert grown_rows(loose, tight) == grown_rows(tight, tight) == grown_rows((), loose) == []
+    grown = grown_rows(tight, loose)
+    assert grown == [(a, b) for a, b in zip(tight, loose, strict=True) if a.value]
+    commit = Commit("a" * 40, "b" * 40, datetime(2025, 12, 12, tzinfo=UTC), "subject")
+    text = budget_message(commit, "a second detector", grown)
+    assert text.startswith("Budgets: a second detector\n\nExact work of aaaaaaaa.\nAllowed from now on:\n")
+    assert f"{WORKLOAD}: host steps warm run 5,000 steps -> 5,250 steps (+5.00 %)" in text
+    assert budget_message(commit, "", []).splitlines()[0] == "Budgets: renewed, nothing grows"
 
 
 def test_what_failed_has_no_row() -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from nbbench.history.confirmed import Work, work_levels
 from nbbench.ledger import Ledger
 from nbbench.model import Commit
-from nbbench.record.side_files import kept_ledgers, kept_torch
+from nbbench.record.side_files import kept_torch, kept_work
 from tests.bench.scorecard.metrics import Truth
 from tests.bench.scorecard.planted import Order, one_by_one, with_bursts
 from tests.bench.scorecard.record import SERIES
@@ -189,7 +189,7 @@ def _branch_commits() -> dict[int, Commit]:
 @cache
 def _ledgers(tree: str) -> Mapping[str, Ledger]:
     """The committed ledgers of a tree. A frame of 256 × 256 is taken to do what one of 512 × 512 does."""
-    return kept_ledgers(RESULTS, tree, kept_torch(RESULTS, [tree], ""))
+    return kept_work(RESULTS, tree, kept_torch(RESULTS, [tree], "")).ledgers
 
 
 def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[int], list[int]]:
