@@ -115,7 +115,7 @@ def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
     gap, rest, share = abs(high - low), [], 0.0
     for part, own, other in ((before, low, high), (after, high, low)):
         across = np.abs(part - other) < 0.5 * gap
-        rest.append(part[np.abs(part - own) < 0.5 * gap] - own)
+        rest.append(part[np.abs(part - own) <= np.abs(part - other)] - own)
         share = max(share, float(across.mean()))
     return share if gap > FLIP_SIGMAS * mad_sigma(np.concatenate(rest)) else 0.0
 
@@ -148,7 +148,7 @@ def _clusters(log: FloatArray, count: int) -> IndexArray:
 
 
 def _two_cuts(sums: FloatArray, first: IndexArray, second: IndexArray) -> list[int]:
-    """The best two cuts among ``first`` (i,) and ``second`` (j,) of ordered values whose sums are ``sums``."""
+    """The best two cuts among ``first`` (i,) and ``second`` (j,) of ordered values with these ``sums``."""
     one, two, size = first[:, None], second[None, :], sums.size - 1
     gain = sums[one] ** 2 / one + (sums[two] - sums[one]) ** 2 / np.maximum(two - one, 1)
     gain = np.where(two > one, gain + (sums[-1] - sums[two]) ** 2 / (size - two), -np.inf)
