@@ -41,8 +41,8 @@ def plan_blocks(
     ]
     if lines := [f"{state.criterion.id}: {text}" for state in states if (text := _about(state))]:
         blocks.append("\n".join(lines))
-    if rows := _evidence(states):
-        blocks.append(Table(("evidence", "state"), rows))
+    if evidence := _evidence(states):
+        blocks.append(Table(("evidence", "state"), evidence))
     return blocks
 
 
