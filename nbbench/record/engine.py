@@ -76,6 +76,11 @@ class Connection:
 
     def insert_cells(self, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add rows of values in the order of ``names``."""
+        if not self.is_sqlite:
+            with self._handle.cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return
         places = ", ".join("?" * len(names))
         self.many(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", rows)
 
