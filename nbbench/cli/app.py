@@ -73,7 +73,8 @@ ALIASES = {"detect": "regressions"}
 class App:
     """What every command gets: settings, and where output goes.
 
-    Results go to stdout (text, or versioned JSON with --json), progress to stderr.
+    Results go to stdout (text, or versioned JSON with --json), progress to stderr. With `aside` results go to
+    stderr, too: stdout is for the document of a command that calls this one.
     """
 
     json: bool = False
@@ -82,6 +83,7 @@ class App:
     root: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     told: bool = False
+    aside: bool = False
     _settings: Settings | None = None
 
     @property
@@ -119,7 +121,7 @@ class App:
 
             put(document(kind, payload, version=version), nl=False)
         elif text:
-            put(text.rstrip("\n"))
+            put(text.rstrip("\n"), err=self.aside)
 
     def report(
         self,

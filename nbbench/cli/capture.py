@@ -79,7 +79,7 @@ def capture(
         raise UsageError(f"preset {preset} has no command of its own", hint="nbbench capture -- COMMAND")
     sys.stdout.flush()
     # The command's output where the user sees it; stdout stays free for --json.
-    screens = (None, None) if app.quiet else (2 if app.json else 1, 2)
+    screens = (None, None) if app.quiet else (2 if app.json or app.aside else 1, 2)
     request = CaptureRequest(
         preset=chosen,
         command=words,

@@ -23,9 +23,9 @@ from nbbench.measure.kernel import end_with_parent, kept_awake
 from nbbench.measure.process_env import asv_process_environment, installed_torch
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.probe.device import on_cuda
-from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.projects import machine_name
+from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, describe
 from nbbench.subject.selection import select, spread

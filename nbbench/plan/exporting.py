@@ -14,9 +14,9 @@ from nbbench.measure.machine import torch_env_text, torch_versions
 from nbbench.metrics import change_metric
 from nbbench.model import Commit, Event, Result
 from nbbench.plan.exported import Export
-from nbbench.record import Store
 from nbbench.record.projects import choose_machine
 from nbbench.record.redact import redacted_environment
+from nbbench.record.store import Store
 from nbbench.words import shell_word
 
 

@@ -25,10 +25,10 @@ from nbbench.plan.plan import CriterionState, MeasuringStep, PlanMeasured, PlanV
 from nbbench.plan.plan_status import plan_input
 from nbbench.plan.plans import Criterion, Plan, PlanInput
 from nbbench.probe.device import on_cuda
-from nbbench.record import Store
 from nbbench.record.branch import save_commits
 from nbbench.record.projects import machine_name
 from nbbench.record.refresh import import_all, open_store
+from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, list_commits, measurable, open_subject
 from nbbench.units import format_clock

@@ -19,11 +19,11 @@ from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Criterion, Plan, PlanInput
 from nbbench.probe.device import CUDA_MARK
-from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.evidence_folder import evidence_folders
 from nbbench.record.projects import choose_machine, machine_name
 from nbbench.record.refresh import import_all
+from nbbench.record.store import Store
 from nbbench.subject.repository import Subject, describe
 
 

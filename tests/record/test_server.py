@@ -19,9 +19,10 @@ from store_trees import commit, content, write_tree
 
 from nbbench.config import load_settings
 from nbbench.errors import StoreError
-from nbbench.record import Store, engine, refresh
+from nbbench.record import engine, refresh
 from nbbench.record.projects import own_project
 from nbbench.record.refresh import import_results
+from nbbench.record.store import Store
 
 pytestmark = pytest.mark.postgresql
 DOCS = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
@@ -343,7 +344,8 @@ def test_names_with_odd_characters(pg_url, ask):
 _IMPORT = """
 import sys
 from nbbench.cli import app, import_
-from nbbench.record import Store, refresh
+from nbbench.record import refresh
+from nbbench.record.store import Store
 print("ready", flush=True)
 sys.stdin.readline()
 sys.exit(app.run(sys.argv[1:]))
