@@ -131,12 +131,12 @@ def _emit(app: App, folder: Path, done: Capture) -> int:
         "status": status,
         "outcome": done.outcome,
         "command_exit_code": done.exit_code,
-        "verdict": found.verdict if found else None,
+        "verdict": done.outcome.verdict if found else None,
         "anomalies": done.anomalies,
         "notes": done.notes,
         "files": done.files,
     }
-    lines = [status, *([f"verdict: {found.verdict}", *sentences(found, done.outcome)] if found else [])]
+    lines = [status, *(sentences(found, done.outcome) if found else [])]
     lines += [f"anomaly: {text}" for text in done.anomalies]
     lines += [f"note: {text}" for text in done.notes]
     app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]), version=2)

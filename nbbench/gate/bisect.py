@@ -1,7 +1,6 @@
 """`nbbench bisect`: exact work first, then paired comparisons with good, until one commit is left.
 
-Which commit comes next is decided by the search over commits that `run --adaptive` uses
-(`history.next_tree`): the work that explains the slowdown locates it, and only what it does not explain is
+The work that explains the slowdown locates it (gate/culprit.py), and only what it does not explain is
 bisected by the gate's rounds of pairs.
 """
 

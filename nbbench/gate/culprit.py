@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, EvidenceRecord
-from nbbench.work.ledger_diff import LedgerDiff, log_ratio
+from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.steps import find_steps
 
 BAD_SHARE = 0.5
@@ -79,7 +79,8 @@ class CulpritSearch:
         places = {commit.hash: index for index, commit in enumerate(self.commits)}
         for step in find_steps(zip(self.commits, self.ledgers, strict=False)):
             index, diff = places[step.commit.hash], step.diff
-            if diff is not None and diff.cost_effect > max(_STEP_FLOOR, _cost(steps.get(index))):
+            known = steps[index].cost_effect if index in steps else _STEP_FLOOR
+            if diff is not None and diff.cost_effect > known:
                 steps[index] = diff
         return steps
 
@@ -101,44 +102,23 @@ class CulpritSearch:
         Between the last good and the first bad commit: exact work that explains the slowdown names it, else
         the commits beside a step of work come first, and then the middle.
         """
-        first, last = self.open_range().start, self.open_range().stop - 1
+        span = self.open_range()
         unusable = {one.index for one in self.made if one.mark in (CommitMark.BROKEN, CommitMark.UNCLEAR)}
-        inside = [index for index in range(first, last) if index not in unusable]
-        changed = self._work_changes(range(first, last + 1))
-        steps = [index for index, size in changed.items() if size >= BAD_SHARE * self.effect]
-        if len(steps) > 1:
-            middle = steps[len(steps) // 2]
-            if between := [index for index in inside if steps[0] <= index < steps[-1]]:
-                return min(between, key=lambda index: (abs(index - middle), index))
-        elif steps and self._explained(first - 1, last):
-            return Located(steps[0], steps[0], True)
+        inside = [index for index in span[:-1] if index not in unusable]
+        grown = {index: diff.cost_effect for index, diff in self.steps.items() if index in span}
+        large = [index for index, size in grown.items() if size >= BAD_SHARE * self.effect]
+        if len(large) == 1 and self._explained(grown[large[0]], span):
+            return Located(large[0], large[0], True)
         if not inside:
-            return Located(first, last, bool(steps))
-        beside = [index for step in steps or changed for index in (step - 1, step) if index in inside]
-        return (beside or [inside[len(inside) // 2]])[0]
+            return Located(span.start, span.stop - 1, bool(large))
+        beside = [index for step in large or grown for index in (step - 1, step) if index in inside]
+        return (beside or inside)[len(beside or inside) // 2]
 
-    def _costs(self, index: int) -> dict[str, float]:
-        """Work by workload in one unit; empty while no ledger is there."""
-        return {name: one.cost_bytes for name, one in self.ledgers[index].items()} if self.ledgers else {}
-
-    def _work_changes(self, span: range) -> dict[int, float]:
-        """The commits of `span` at which some workload's work changed, in order, with the size."""
-        last, found = self._costs(span.start - 1), {}
-        for index in span:
-            now = self._costs(index)
-            moved = [abs(log_ratio(last[name], now[name])) for name in last.keys() & now.keys()]
-            if (size := max(moved, default=0.0)) > 0.0:
-                found[index] = size
-            last |= now
-        return found
-
-    def _explained(self, good: int, bad: int) -> bool:
-        """Whether the work of one workload leaves little open of how much slower `bad` is than `good`."""
+    def _explained(self, work: float, span: range) -> bool:
+        """Whether a step of work leaves little open of how much slower `span` ends than what precedes it."""
         effects = {0: 0.0} | {one.index: one.effect for one in self.made}
-        effect, old, new = effects[bad] - effects[good], self._costs(good), self._costs(bad)
-        moved = [log_ratio(old[name], new[name]) for name in old.keys() & new.keys()]
-        least = max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * abs(effect))
-        return any(abs(effect - work) <= max(least, _UNEXPLAINED_SHARE * abs(work)) for work in moved)
+        slower = effects[span.stop - 1] - effects[span.start - 1]
+        return abs(slower - work) <= max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * work)
 
     def open_range(self) -> range:
         """The commits after the last one that is good, up to the first one that is bad."""
@@ -147,10 +127,6 @@ class CulpritSearch:
             (one.index for one in self.made if one.mark is CommitMark.GOOD and one.index < bad), default=0
         )
         return range(good + 1, bad + 1) if bad else range(0)
-
-
-def _cost(diff: LedgerDiff | None) -> float:
-    return diff.cost_effect if diff else 0.0
 
 
 class Stopped(StrEnum):

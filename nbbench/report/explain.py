@@ -49,7 +49,7 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
 
 
 def explain_payload(found: Explanation) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.explain/1`."""
+    """Everything, for `--json`: `nbbench.explain/2`."""
     return {
         "base": to_plain(found.base),
         "head": to_plain(found.head),
