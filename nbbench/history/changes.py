@@ -17,6 +17,7 @@ from nbbench.history.confirmed import (
     Repeats,
     Siblings,
     WorkHistory,
+    collection_logs,
     measured_alone,
     repeated,
     short_levels,
@@ -33,7 +34,7 @@ from nbbench.history.standing import (
     standing,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
-from nbbench.history.together import MeasuredAt, SharedLevels, measured_at
+from nbbench.history.together import MeasuredAt, Together, measured_at, shared_levels, shared_speed
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
@@ -156,7 +157,7 @@ class _Judge:
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
         self._siblings = Siblings()
-        self._shared = SharedLevels({}, {})
+        self._shared = self._speed = Together({}, {})
         self._measured_at = history.measured_at
         self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
@@ -173,7 +174,8 @@ class _Judge:
 
         # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all.
         if history.stored is None or history.stored.points <= MANY_POINTS:
-            self._shared = SharedLevels.of(self.order, filter(None, map(self._undisturbed_logs, curves())))
+            self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
+            self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
 
@@ -188,6 +190,16 @@ class _Judge:
             return None
         values, _ = self._undisturbed(one, metric)
         return one, np.log(np.where(values > 0, values, np.nan)), self._at(one)
+
+    def _collections(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
+        """The same for each of the collections of a series (k, n)."""
+        if (found := self._undisturbed_logs(one)) is None:
+            return None
+        _, logs, at = found
+        if not (again := self._repeats.get(one.key)):
+            return one, logs[None], at
+        rows = collection_logs(one.commits, one.values, again)
+        return one, rows + logs - np.log(np.where(one.values > 0, one.values, np.nan)), at
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         at = self._canaries.at(one.key, one.commits)
@@ -254,22 +266,32 @@ class _Judge:
     def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
         """The values without those of a disturbed machine, and times without its drift; and whether most of
         the series was measured undisturbed (where not, nothing is left out)."""
-        values, beside = one.values, None
+        values, beside = one.values, self._beside(one, metric)
         disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
-        if self._canaries.levels and metric.role is Role.TIME:
-            beside = self._canaries.beside(one.key, one.commits)
-            disturbed |= disturbed_beside(beside, self._canaries.at(one.key, one.commits))
+        if beside.size:
+            disturbed |= disturbed_beside(beside, self._at(one))
         sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
         if sound:
             values = np.where(disturbed, np.nan, values)
-        return (values if beside is None else remove_drift(values, beside)[0]), sound
+        return (remove_drift(values, beside)[0] if beside.size else values), sound
+
+    def _beside(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
+        """What tells how slow the machine was at each result of a time, (programs, n): its canaries, and what
+        was measured right before and after."""
+        speed = self._speed.at(one.key, one.commits)
+        rows = [] if speed is None else [speed]
+        if self._canaries.levels:
+            rows += [*self._canaries.beside(one.key, one.commits)]
+        timed = metric.role is Role.TIME
+        return np.array([row for row in rows if timed and np.isfinite(row).any()])
 
     def _levels(self, one: Curve) -> NDArray[np.int64]:
         """Numbers (n,) of the levels of a series' work; where no work is on record, of what the series of the
         machine share."""
         if self._work.known(one).any():
             return self._work.confirming(one)
-        return self._shared.levels(one.key, one.commits)
+        shared = self._shared.at(one.key, one.commits)
+        return np.zeros(len(one.commits), dtype=np.int64) if shared is None else shared
 
     def _confirmed(self, one: Curve) -> NDArray[np.int64]:
         """Short levels that the work or the series of the machine together confirm, and points that a second

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.model import Flag, NotJudged
 from nbbench.plan.plan import CriterionState, PlanMeasured, PlanVerdict
 from nbbench.plan.plans import Criterion, Measured, Plan
@@ -35,7 +36,7 @@ def plan_blocks(
     at = f" at {measured.commit.short}" if measured else ""
     rows = [_cells(state, now) for state in states]
     blocks: list[Block] = [
-        Title(f"{plan.id} {plan.title}{at}: {headline(states)}; measured on {machine}"),
+        Title(f"{plan.id} {plan.title}{at}: {headline(states)}; measured on {_places(states, machine)}"),
         *(_measured_blocks(measured) if measured else ()),
         Table(headers, rows, right=(2, 3, 4, 5, 6, 7), codes=(8,), spare=(9, 11, 7, 1)),
     ]
@@ -138,6 +139,13 @@ def headline(states: Sequence[CriterionState]) -> str:
     rest = [f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict]]
     met = f"{counts[PlanVerdict.MEETS]} of {plural(len(states), 'criterion', 'criteria')} met"
     return "; ".join([met, *rest])
+
+
+def _places(states: Sequence[CriterionState], machine: str) -> str:
+    """The machine that was asked for, and how many values are of which other one."""
+    counts = Counter(state.found.machine for state in states if state.found and state.found.machine)
+    others = (f"{count} on {name}" for name, count in counts.items() if name not in (machine, ANY_MACHINE))
+    return ", ".join([machine, *others])
 
 
 def _cells(state: CriterionState, now: datetime) -> tuple[str, ...]:
