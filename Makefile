@@ -47,7 +47,7 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(STAMP) ## Write what the tool writes: docs/cli.md, the tables of docs/findings.md
+docs: $(STAMP) ## Write what the tool writes: docs/cli.md, docs/schemas, the tables of docs/findings.md
 	$(BIN)/python -m tests.docs.reference > docs/cli.md
 	$(BIN)/python -m tests.docs.schemas
 	$(BIN)/python -m tests.docs.blocks docs/findings.md

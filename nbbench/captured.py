@@ -53,9 +53,6 @@ class Folder:
             return None
 
 
-PASSED, FAILED, BLOCKED = "passed", "failed", "blocked"
-
-
 class RunOutcome(StrEnum):
     """How a captured command ended."""
 
@@ -68,6 +65,7 @@ class RunOutcome(StrEnum):
     NO_TESTS = "no tests"  # pytest found nothing to run; its exit code 4 or 5
     PYTEST_ERROR = "pytest error"  # collection stopped, or an internal error; pytest's 2 or 3
     SETUP_ERROR = "setup error"  # no test came to its own code; pytest's exit code 1
+    SKIPPED = "every test skipped"  # pytest's exit code 0
     INTERRUPTED = "interrupted"  # Ctrl-C, or a signal to nbbench
     UNKNOWN = "unknown"  # still running, or nbbench was killed
 
@@ -75,6 +73,11 @@ class RunOutcome(StrEnum):
     def is_blocked(self) -> bool:
         """Whether the run gave no answer."""
         return self not in (RunOutcome.PASSED, RunOutcome.FAILED)
+
+    @property
+    def verdict(self) -> str:
+        """passed, failed or blocked."""
+        return "blocked" if self.is_blocked else str(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +231,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the figures of a captured run say: the verdict, and all that it rests on.
+    """What the figures of a captured run say.
 
     `malloc_pinned_by` is the user's variable that takes malloc out of the way. `conditions` are those under
     which the figures were taken (compile, threads, malloc, dtype). `audit` is the dtype audit of a preset
@@ -236,7 +239,6 @@ class Findings:
     `anomalies` say why the run is not the evidence that it should be.
     """
 
-    verdict: str
     run: TestRun = TestRun()
     figures: tuple[Figure, ...] = ()
     checks: tuple[Check, ...] = ()

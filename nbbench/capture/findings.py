@@ -13,9 +13,6 @@ from nbbench.capture.figures import checks_of, figures_of
 from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.test_records import read_test_records
 from nbbench.captured import (
-    BLOCKED,
-    FAILED,
-    PASSED,
     CallUsage,
     Capture,
     Figure,
@@ -37,7 +34,7 @@ _LOG_BYTES = 2 * 2**20
 _AUDITED = frozenset(
     {
         *(RunOutcome.PASSED, RunOutcome.FAILED, RunOutcome.TIMEOUT, RunOutcome.SIGNAL),
-        *(RunOutcome.NO_TESTS, RunOutcome.SETUP_ERROR),
+        *(RunOutcome.NO_TESTS, RunOutcome.SETUP_ERROR, RunOutcome.SKIPPED),
     }
 )
 # A call that got this share of the cores that its threads can fill was not kept from them, whoever else ran.
@@ -53,7 +50,7 @@ def findings_of(
     audited: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Findings:
-    """The figures and the verdict of a captured run, from the records in its folder.
+    """The figures of a captured run, from the records in its folder.
 
     `environment` is what the command got. The dtype audit that the preset asks for is made unless `audited`
     is off.
@@ -63,24 +60,22 @@ def findings_of(
     figures = figures_of(run.tests)
     dtype = dtype_of_test(figures, _default_dtype(Path(capture.cwd), load_profile(settings).default_dtype))
     audit, notes = _dtype_audit(settings, capture, say) if audited else (None, [])
-    found = judged(run, capture.outcome, figures, given, dtype)
+    found = judged(run, figures, given, dtype)
     return replace(found, audit=audit, notes=(*_notes(run), *notes), anomalies=_broken_guard(given, run))
 
 
 def judged(
     run: TestRun,
-    outcome: RunOutcome,
     figures: Sequence[Figure],
     environment: Mapping[str, str] | None = None,
     dtype: str = "",
 ) -> Findings:
-    """The verdict of a run from everything that was seen of it.
+    """What is said of a run from everything that was seen of it.
 
     `environment` is what the command got, `dtype` what the test computed in.
     """
     given = environment or {}
     return Findings(
-        verdict=_word(outcome, run),
         run=run,
         figures=tuple(figures),
         checks=tuple(
@@ -100,13 +95,6 @@ def setup_error(run: TestRun) -> TestRecord | None:
     Set-up is done outside of the call, which alone has a resource use.
     """
     return None if run.usages else next((test for test in run.tests if test.outcome == "error"), None)
-
-
-def _word(outcome: RunOutcome, run: TestRun) -> str:
-    skipped = bool(run.tests) and all(test.outcome == "skipped" for test in run.tests)
-    if outcome.is_blocked or (outcome is RunOutcome.PASSED and skipped):
-        return BLOCKED
-    return PASSED if outcome is RunOutcome.PASSED else FAILED
 
 
 def _conditions(run: TestRun, environment: Mapping[str, str], dtype: str) -> tuple[tuple[str, str], ...]:
@@ -139,7 +127,7 @@ def _read(folder: Path, outcome: RunOutcome) -> TestRun:
     with contextlib.suppress(OSError), (folder / _LOG).open("rb") as stream:
         text = stream.read(_LOG_BYTES).decode("utf-8", "replace")
         only = run.tests[0] if len(run.tests) == 1 else TestRecord(_LOG, "")
-        word = PASSED if outcome is RunOutcome.PASSED else FAILED
+        word = "passed" if outcome is RunOutcome.PASSED else "failed"
         first = replace(only, outcome=only.outcome or word, stdout=text)
         return replace(run, tests=(first, *(test for test in run.tests if test is not only)))
     return run

@@ -27,8 +27,7 @@ from nbbench.capture.logs import STDERR_BYTES, STDOUT_BYTES, LogWriter, Screen
 from nbbench.captured import RunOutcome, Usage
 from nbbench.errors import HostError
 
-EXIT_TIMEOUT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
-NO_SUCH_TEST = 4  # pytest's usage error: what the command line names is not there
+EXIT_TIMEOUT, SIGNAL_BASE = 124, 128
 _CHUNK = 65_536
 _DRAIN_S = 5.0  # for output still in the pipes when every process has ended
 
@@ -57,38 +56,33 @@ def gnu_time() -> str:
     return program if "GNU" in done.stdout + done.stderr else ""
 
 
-def outcome_of(code: int, by_pytest: bool) -> RunOutcome:
-    """What an exit code means, by the conventions of shells, timeout(1) and, where it is its own, pytest."""
-    by_code = {
-        0: RunOutcome.PASSED,
-        EXIT_TIMEOUT: RunOutcome.TIMEOUT,
-        EXIT_NOT_EXECUTABLE: RunOutcome.NOT_EXECUTABLE,
-        EXIT_NOT_FOUND: RunOutcome.NOT_FOUND,
-    }
-    if by_pytest:
-        by_code |= dict.fromkeys((2, 3), RunOutcome.PYTEST_ERROR)
-        by_code |= dict.fromkeys((NO_SUCH_TEST, 5), RunOutcome.NO_TESTS)
+_MISSING = "the command, or a program that it starts,"
+# What exit codes mean by the conventions of shells, timeout(1) and pytest; empty where the code says it.
+_CODES = {
+    0: (RunOutcome.PASSED, ""),
+    EXIT_TIMEOUT: (RunOutcome.TIMEOUT, "a timeout inside the command ended it"),
+    126: (RunOutcome.NOT_EXECUTABLE, f"{_MISSING} cannot be executed"),
+    127: (RunOutcome.NOT_FOUND, f"{_MISSING} was not found"),
+}
+_STOPPED = (
+    RunOutcome.PYTEST_ERROR,
+    "pytest stopped before the tests ran to their end (collection or internal error)",
+)
+_PYTEST_CODES = {
+    2: _STOPPED,
+    3: _STOPPED,
+    4: (RunOutcome.NO_TESTS, "pytest found no such test, or does not know an option (see stderr.log)"),
+    5: (RunOutcome.NO_TESTS, "nothing was collected"),
+}
+
+
+def outcome_of(code: int, by_pytest: bool) -> tuple[RunOutcome, str]:
+    """What an exit code means (`by_pytest`: where it is pytest's own), and what is said of it."""
     if SIGNAL_BASE < code <= SIGNAL_BASE + 64:
-        return RunOutcome.SIGNAL
-    return by_code.get(code, RunOutcome.FAILED)
-
-
-def reason_of(outcome: RunOutcome, code: int) -> str:
-    """What is said of a command that nbbench did not end itself; empty where the exit code says it."""
-    if outcome is RunOutcome.SIGNAL:
         names = {number.value: number.name for number in signal.Signals}
         name = names.get(code - SIGNAL_BASE, "a real-time signal")
-        return f"ended by signal {code - SIGNAL_BASE} ({name})"
-    return {
-        RunOutcome.TIMEOUT: "a timeout inside the command ended it",
-        RunOutcome.NOT_FOUND: "the command, or a program that it starts, was not found",
-        RunOutcome.NOT_EXECUTABLE: "the command, or a program that it starts, cannot be executed",
-        RunOutcome.NO_TESTS: "pytest found no such test, or does not know an option (see stderr.log)"
-        if code == NO_SUCH_TEST
-        else "nothing was collected",
-        RunOutcome.PYTEST_ERROR: "pytest stopped before the tests ran to their end "
-        "(collection or internal error)",
-    }.get(outcome, "")
+        return RunOutcome.SIGNAL, f"ended by signal {code - SIGNAL_BASE} ({name})"
+    return (_CODES | (_PYTEST_CODES if by_pytest else {})).get(code, (RunOutcome.FAILED, ""))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -249,8 +243,7 @@ class GuardedCommand:
         code: int = told.get("exit_code", -9)
         notes = [log.note for log in self.logs if log.note]
         code = SIGNAL_BASE - code if code < 0 else code
-        outcome = outcome_of(code, is_pytest(self.argv))
-        reason = reason_of(outcome, code)
+        outcome, reason = outcome_of(code, is_pytest(self.argv))
         if not told:
             reason = "the command's supervisor was killed, so how the command ended is not known"
         elif told.get("timed_out"):

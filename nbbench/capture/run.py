@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of, reason_of
+from nbbench.capture.guarded import GuardedCommand, GuardedRun, gnu_time, outcome_of
 from nbbench.capture.guards import is_isolated, is_pytest
 from nbbench.capture.session import CaptureRequest, Session, load_text, package_changes, tree_changes
 from nbbench.capture.test_records import copy_record, keep_trace, read_test_records
@@ -208,12 +208,14 @@ def _as_tested(session: Session, run: TestRun, ended: GuardedRun) -> GuardedRun:
     """The same, where the plugin's record knows better: whose exit code it is, whether a test ran."""
     from nbbench.capture.findings import setup_error
 
-    command = session.request.command
+    command, outcomes = session.request.command, {test.outcome for test in run.tests}
+    if ended.outcome is RunOutcome.PASSED and outcomes == {"skipped"}:
+        return replace(ended, outcome=RunOutcome.SKIPPED, reason="every test was skipped")
     if ended.outcome is not RunOutcome.FAILED:
         return ended
     if run.exit_status == ended.exit_code:  # pytest, by whatever launcher it was started
-        outcome = outcome_of(ended.exit_code, True)
-        ended = replace(ended, outcome=outcome, reason=reason_of(outcome, ended.exit_code))
+        outcome, reason = outcome_of(ended.exit_code, True)
+        ended = replace(ended, outcome=outcome, reason=reason)
     elif is_pytest(command) and not is_isolated(command) and not run.started:
         return replace(ended, outcome=RunOutcome.PYTEST_ERROR, reason="no test session began; see stderr.log")
     broken = setup_error(run)

@@ -18,7 +18,7 @@ from nbbench import __version__
 from nbbench.cli.signals import interrupt_code
 from nbbench.cli.streams import drop, put, suppressed, terminal
 from nbbench.config import Settings, load_settings
-from nbbench.errors import EXIT_INTERNAL, EXIT_OK, HostError, NbbenchError
+from nbbench.errors import EXIT_OK, HostError, NbbenchError
 from nbbench.probe.device import DEVICE_VARIABLE
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ ALIASES = {"detect": "regressions"}
 class App:
     """What every command gets: settings, and where output goes.
 
-    Results go to stdout (text, or versioned JSON with --json), progress to stderr.
+    Results go to stdout (text, or versioned JSON with --json), progress to stderr. With `aside` results go to
+    stderr, too: stdout is for the document of a command that calls this one.
     """
 
     json: bool = False
@@ -82,6 +83,7 @@ class App:
     root: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     told: bool = False
+    aside: bool = False
     _settings: Settings | None = None
 
     @property
@@ -119,7 +121,7 @@ class App:
 
             put(document(kind, payload, version=version), nl=False)
         elif text:
-            put(text.rstrip("\n"))
+            put(text.rstrip("\n"), err=self.aside)
 
     def report(
         self,
@@ -238,14 +240,8 @@ def run(arguments: list[str]) -> int:
         where = f": {error.filename}" if error.filename else ""
         return _report(app, HostError(f"{error.strerror or error}{where}"))
     except Exception as error:
-        sentence = _clean(f"internal error: {type(error).__name__}: {error}")
-        put(f"nbbench: {sentence}", err=True)
-        put(
-            _clean(traceback.format_exc()) if app.verbose else "  run again with -v for the traceback",
-            err=True,
-        )
-        _put_json(app, sentence, "run again with -v for the traceback", EXIT_INTERNAL)
-        return EXIT_INTERNAL
+        hint = "run again with -v for the traceback"
+        return _report(app, NbbenchError(f"internal error: {type(error).__name__}: {error}", hint=hint))
 
 
 def _clean(text: str) -> str:

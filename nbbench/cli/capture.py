@@ -79,7 +79,7 @@ def capture(
         raise UsageError(f"preset {preset} has no command of its own", hint="nbbench capture -- COMMAND")
     sys.stdout.flush()
     # The command's output where the user sees it; stdout stays free for --json.
-    screens = (None, None) if app.quiet else (2 if app.json else 1, 2)
+    screens = (None, None) if app.quiet else (2 if app.json or app.aside else 1, 2)
     request = CaptureRequest(
         preset=chosen,
         command=words,
@@ -131,12 +131,12 @@ def _emit(app: App, folder: Path, done: Capture) -> int:
         "status": status,
         "outcome": done.outcome,
         "command_exit_code": done.exit_code,
-        "verdict": found.verdict if found else None,
+        "verdict": done.outcome.verdict if found else None,
         "anomalies": done.anomalies,
         "notes": done.notes,
         "files": done.files,
     }
-    lines = [status, *([f"verdict: {found.verdict}", *sentences(found, done.outcome)] if found else [])]
+    lines = [status, *(sentences(found, done.outcome) if found else [])]
     lines += [f"anomaly: {text}" for text in done.anomalies]
     lines += [f"note: {text}" for text in done.notes]
     app.emit("capture", payload, "\n".join([*lines, str(folder / "summary.md")]), version=2)

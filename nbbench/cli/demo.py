@@ -8,8 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,31 +70,15 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
         ("capture the mapped performance test under guard", lambda: _capture(inner)),
         ("hold the plan's criteria against what was measured", lambda: _call(inner, "plan", plan_id=item)),
     ]
-    with _stdout_kept(app):
-        for number, (what, action) in enumerate(steps, start=1):
-            app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
-            action()
+    for number, (what, action) in enumerate(steps, start=1):
+        app.say(f"\n== {number}/{len(steps)} {what}  [{time.monotonic() - started:.0f} s]")
+        action()
     spent_s = time.monotonic() - started
     _closing(app, root, spent_s)
     wrong = _wrong(demo_history(inner.settings).PLANTED, flags)
     app.say("\n  ".join(["not what was planted:", *wrong]) if wrong else _AS_PLANTED)
     app.emit("demo", {"folder": str(root), "wrong": wrong, "elapsed_s": spent_s}, "")
     return EXIT_INCONCLUSIVE if wrong else EXIT_OK
-
-
-@contextmanager
-def _stdout_kept(app: App) -> Iterator[None]:
-    """With --json stdout is for the document: what the steps print goes to stderr."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    try:
-        if app.json:
-            os.dup2(2, 1)
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def _wrong(planted: Sequence[Any], flags: Sequence[Flag]) -> list[str]:
@@ -124,7 +107,8 @@ def _project(app: App, root: Path) -> App:
     link = root / "benchmarks"
     if not link.exists():
         link.symlink_to(benchmarks, target_is_directory=True)
-    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides={"machine": _MACHINE})
+    overrides = {"machine": _MACHINE}
+    return App(quiet=app.quiet, verbose=app.verbose, root=str(root), overrides=overrides, aside=app.json)
 
 
 def _call(inner: App, name: str, file: str = "", /, **parameters: object) -> object:

@@ -66,8 +66,8 @@ def explain(
     was recorded is kept: an interrupted search goes on where it was.
 
     With --torch the exact work of BASE under one version is compared with that under another, line by line:
-    the source is the same, so every difference is torch's. `nbbench ledger BASE`, run in this project in an
-    environment of each version, records both.
+    the source is the same, so every difference is torch's. The same command is run in this project in an
+    environment of each version: the first run records and ends with 4, the second one compares.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.history import event_ends, find_event
@@ -79,20 +79,19 @@ def explain(
         raise UsageError("--torch compares one commit with itself", hint="give BASE alone, without --hunks")
     if torch:
         found = explain_torch(app.settings, find_commit(app.settings, base), torch, wanted, say=app.say)
-        app.report("explain", explain_payload(found), explain_blocks(found, lines=lines), markdown=markdown)
-        return EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
-    if head is not None:
-        ends = find_commit(app.settings, base), find_commit(app.settings, head)
-    elif (event := find_event(app.settings, base)) is not None:
-        ends = event_ends(app.settings, event)
     else:
-        raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
-    found = explain_commits(app.settings, *ends, wanted, say=app.say)
+        if head is not None:
+            ends = find_commit(app.settings, base), find_commit(app.settings, head)
+        elif (event := find_event(app.settings, base)) is not None:
+            ends = event_ends(app.settings, event)
+        else:
+            raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
+        found = explain_commits(app.settings, *ends, wanted, say=app.say)
     blocks, payload = explain_blocks(found, lines=lines), explain_payload(found)
     code = EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
     if hunks:
         code = _add_hunks(app, found, blocks, payload) or code
-    app.report("explain", payload, blocks, markdown=markdown)
+    app.report("explain", payload, blocks, markdown=markdown, version=2)
     return code
 
 

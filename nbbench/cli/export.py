@@ -18,9 +18,6 @@ from nbbench.cli.options import machine_option
 @click.option(
     "--out", metavar="DIR", help="Reports root (default: the setting reports_root, below the project)."
 )
-@click.option(
-    "--baseline", metavar="COMMIT", help="Compare with this commit (default: the measured one before)."
-)
 @machine_option
 @click.pass_obj
 def export(
@@ -28,7 +25,6 @@ def export(
     commit: str | None,
     cluster: str | None,
     out: str | None,
-    baseline: str | None,
     machine: str | None,
 ) -> int:
     """Write one machine's results of COMMIT (default: the newest measured) as an evidence folder.
@@ -46,7 +42,7 @@ def export(
     name = cluster or app.settings.cluster
     root = Path(out) if out else app.settings.root / app.settings.reports_root
     with open_store(app.settings) as store:
-        found = gather(app.settings, store, cluster=name, commit=commit, baseline=baseline, machine=machine)
+        found = gather(app.settings, store, cluster=name, commit=commit, machine=machine)
         folder = create_folder(root, name, datetime.now(UTC))
         files = [path.name for path in write_folder(folder, render(replace(found, stamp=folder.name)))]
     remember_place(app.settings, folder.parent)

@@ -60,8 +60,7 @@ def ledger(
     range they are recorded too, so that `regressions` finds what grows with another power than before.
 
     For a RANGE (A..B, or positions 21-245): the table of commits at which bytes per pixel or
-    operations changed, with the time where both sides were measured, and the command that
-    reproduces each row.
+    operations changed, with the command that reproduces each row.
 
     With --dask the workers of a cluster record what a range lacks, in any order.
 
@@ -100,7 +99,7 @@ def ledger(
         commits = select(open_subject(app.settings), span)
     steps, workloads, any_recorded = _steps(app, commits, bench, scaling, dask)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
-    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown)
+    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, version=2)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
 
 
@@ -159,7 +158,6 @@ def _steps(
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor
     from nbbench.work.steps import find_steps
-    from nbbench.work.timing import load_times
     from nbbench.work.work import commit_scales, line_match, recorded_again
 
     wanted = workload_names(app.settings, pattern(bench))
@@ -170,7 +168,7 @@ def _steps(
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
     if dask:
-        spread_ledgers(app.settings, dask, compared, wanted, say=app.say, detail=app.detail)
+        spread_ledgers(app.settings, dask, compared, wanted, app.say, app.detail)
     jobs = min(usable_cores(), MOST_JOBS)
     kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if subject is not None:
@@ -181,9 +179,7 @@ def _steps(
     if scaling:
         commit_scales(app.settings, compared, None, "", say=app.say)
     found = [(c, {n: kept[c.tree][n] for n in wanted if n in kept[c.tree]}) for c in compared]
-    times = load_times(app.settings, compared, wanted, say=app.say)
-    time_of = times.between if times else lambda *_: None
     match_of = functools.cache(functools.partial(line_match, app.settings))
-    steps = find_steps(found, time_of, match_of, load_profile(app.settings).image)
+    steps = find_steps(found, match_of, load_profile(app.settings).image)
     steps = [step for step in steps if step.commit in commits]
     return steps, wanted, any(ledgers for _, ledgers in found)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nbbench.model import Series
     from nbbench.plan.plan import CriterionState
     from nbbench.plan.plans import Plan
-    from nbbench.record import Store
+    from nbbench.record.store import Store
     from nbbench.report.site import Site, SiteFacts
 
 PAGE, FILES, ASV_PAGE = "index.html", "nbbench", "asv.html"

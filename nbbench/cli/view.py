@@ -11,7 +11,7 @@ from nbbench.cli.app import App
 
 if TYPE_CHECKING:
     from nbbench.config import Settings
-    from nbbench.record import Store
+    from nbbench.record.store import Store
 
 _STAMP = "view.txt"
 

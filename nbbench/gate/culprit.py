@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from nbbench.ledger import Ledger
 from nbbench.model import Commit, EvidenceRecord
-from nbbench.work.ledger_diff import LedgerDiff, log_ratio
+from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.steps import find_steps
 
 BAD_SHARE = 0.5
@@ -40,18 +40,6 @@ class ComparedCommit:
     evidence: tuple[EvidenceRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
-    """The slowdown came with the commit at `index`, or with any from `first` on: those between are unusable.
-
-    `explained` says that exact work changed with it.
-    """
-
-    first: int
-    index: int
-    explained: bool
-
-
 @dataclass(slots=True)
 class CulpritSearch:
     """A search under way: commits (oldest first, good to bad), and what was found out.
@@ -79,7 +67,8 @@ class CulpritSearch:
         places = {commit.hash: index for index, commit in enumerate(self.commits)}
         for step in find_steps(zip(self.commits, self.ledgers, strict=False)):
             index, diff = places[step.commit.hash], step.diff
-            if diff is not None and diff.cost_effect > max(_STEP_FLOOR, _cost(steps.get(index))):
+            known = steps[index].cost_effect if index in steps else _STEP_FLOOR
+            if diff is not None and diff.cost_effect > known:
                 steps[index] = diff
         return steps
 
@@ -95,50 +84,32 @@ class CulpritSearch:
             first -= 1
         return range(first, most + 1)
 
-    def next(self) -> int | Located:
-        """The index of the commit to compare next, or the slowdown once it is located.
+    @property
+    def explaining(self) -> int | None:
+        """The one commit after the last good one whose exact work explains the slowdown."""
+        span, effects = self.open_range(), {0: 0.0} | {one.index: one.effect for one in self.made}
+        large = self._grown(BAD_SHARE * self.effect)
+        if len(large) != 1:
+            return None
+        slower, work = effects[span.stop - 1] - effects[span.start - 1], self.steps[large[0]].cost_effect
+        near = abs(slower - work) <= max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * work)
+        return large[0] if near else None
 
-        Between the last good and the first bad commit: exact work that explains the slowdown names it, else
-        the commits beside a step of work come first, and then the middle.
+    def next(self) -> int | None:
+        """The index of the commit to compare next: beside a step of work if there is one, else in the middle.
+
+        None where exact work explains the slowdown, or no commit between good and bad can be compared.
         """
-        first, last = self.open_range().start, self.open_range().stop - 1
         unusable = {one.index for one in self.made if one.mark in (CommitMark.BROKEN, CommitMark.UNCLEAR)}
-        inside = [index for index in range(first, last) if index not in unusable]
-        changed = self._work_changes(range(first, last + 1))
-        steps = [index for index, size in changed.items() if size >= BAD_SHARE * self.effect]
-        if len(steps) > 1:
-            middle = steps[len(steps) // 2]
-            if between := [index for index in inside if steps[0] <= index < steps[-1]]:
-                return min(between, key=lambda index: (abs(index - middle), index))
-        elif steps and self._explained(first - 1, last):
-            return Located(steps[0], steps[0], True)
-        if not inside:
-            return Located(first, last, bool(steps))
-        beside = [index for step in steps or changed for index in (step - 1, step) if index in inside]
-        return (beside or [inside[len(inside) // 2]])[0]
+        inside = [index for index in self.open_range()[:-1] if index not in unusable]
+        steps = self._grown(BAD_SHARE * self.effect) or self._grown(0.0)
+        beside = [index for step in steps for index in (step - 1, step) if index in inside] or inside
+        return beside[len(beside) // 2] if beside and self.explaining is None else None
 
-    def _costs(self, index: int) -> dict[str, float]:
-        """Work by workload in one unit; empty while no ledger is there."""
-        return {name: one.cost_bytes for name, one in self.ledgers[index].items()} if self.ledgers else {}
-
-    def _work_changes(self, span: range) -> dict[int, float]:
-        """The commits of `span` at which some workload's work changed, in order, with the size."""
-        last, found = self._costs(span.start - 1), {}
-        for index in span:
-            now = self._costs(index)
-            moved = [abs(log_ratio(last[name], now[name])) for name in last.keys() & now.keys()]
-            if (size := max(moved, default=0.0)) > 0.0:
-                found[index] = size
-            last |= now
-        return found
-
-    def _explained(self, good: int, bad: int) -> bool:
-        """Whether the work of one workload leaves little open of how much slower `bad` is than `good`."""
-        effects = {0: 0.0} | {one.index: one.effect for one in self.made}
-        effect, old, new = effects[bad] - effects[good], self._costs(good), self._costs(bad)
-        moved = [log_ratio(old[name], new[name]) for name in old.keys() & new.keys()]
-        least = max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * abs(effect))
-        return any(abs(effect - work) <= max(least, _UNEXPLAINED_SHARE * abs(work)) for work in moved)
+    def _grown(self, least: float) -> list[int]:
+        """The commits of the open range at which work grew by at least this log ratio."""
+        span = self.open_range()
+        return [index for index, diff in self.steps.items() if index in span and diff.cost_effect >= least]
 
     def open_range(self) -> range:
         """The commits after the last one that is good, up to the first one that is bad."""
@@ -147,10 +118,6 @@ class CulpritSearch:
             (one.index for one in self.made if one.mark is CommitMark.GOOD and one.index < bad), default=0
         )
         return range(good + 1, bad + 1) if bad else range(0)
-
-
-def _cost(diff: LedgerDiff | None) -> float:
-    return diff.cost_effect if diff else 0.0
 
 
 class Stopped(StrEnum):

@@ -173,13 +173,10 @@ def with_possible_rates(
     base that is too fast says that its series does not run the workload, and what torch.compile fuses is not
     what is counted: neither is refused. Nor is anything where the ceilings cannot be measured.
     """
-    fast = {
-        name: one
-        for name, one in timed.items()
-        if one.rates[1] > _RATE_JUMP * one.rates[0] and not one.diff.head.notes
-    }
     gains = {one.series for one in judged if isinstance(one, Verdict) and one.outcome is Outcome.IMPROVED}
-    if not gains & fast.keys():
+    fast = {name: one.rates for name, one in timed.items() if name in gains and not one.diff.head.notes}
+    fast = {name: rates for name, rates in fast.items() if rates[1] > _RATE_JUMP * rates[0]}
+    if not fast:
         return list(judged)
     try:
         environment = open_tree(settings, server(), base, slot="ceilings", bare=True)
@@ -188,7 +185,7 @@ def with_possible_rates(
         return list(judged)
     found: list[Verdict | NotJudged] = []
     for one in judged:
-        rates = fast[one.series].rates if one.series in gains & fast.keys() else (0.0, 0.0)
+        rates = fast.get(one.series, (0.0, 0.0))
         if isinstance(one, Verdict) and rates[0] <= most < rates[1]:
             said = EvidenceRecord("impossible rate", {"rate": rates[1], "most": most})
             one = replace(one, outcome=Outcome.INCONCLUSIVE, evidence=(said, *one.evidence))

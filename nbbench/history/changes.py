@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -17,6 +16,7 @@ from nbbench.history.confirmed import (
     Repeats,
     Siblings,
     WorkHistory,
+    collection_logs,
     measured_alone,
     repeated,
     short_levels,
@@ -33,13 +33,13 @@ from nbbench.history.standing import (
     standing,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
-from nbbench.history.together import MeasuredAt, SharedLevels, measured_at
+from nbbench.history.together import MeasuredAt, Together, measured_at, shared_levels, shared_speed
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
-from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
+from nbbench.stats.changepoint import Step, detect_steps, exact_steps, levels_as_measured, series_alpha
 from nbbench.stats.detector import ALONE
 from nbbench.stats.known import known_steps
 from nbbench.stats.mixture import Mixture, find_mixture, without_flips
@@ -156,7 +156,7 @@ class _Judge:
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
         self._siblings = Siblings()
-        self._shared = SharedLevels({}, {})
+        self._shared = self._speed = Together({}, {})
         self._measured_at = history.measured_at
         self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
@@ -171,11 +171,11 @@ class _Judge:
                 yield from (found for part in stored.parts() for _, found in stored.read(part))
             yield from (curve(self.order, one) for one in history.series)
 
-        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. Of
-        # what nobody declared it is not known to run the same code: what all of it shares is the machine's.
+        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. What
+        # undeclared benchmarks share is the machine's, as they need not run the same code.
         if history.stored is None or history.stored.points <= MANY_POINTS:
-            declared = (one for one in curves() if ledger_families(one.key) != UNDECLARED)
-            self._shared = SharedLevels.of(self.order, filter(None, map(self._undisturbed_logs, declared)))
+            self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
+            self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
 
@@ -190,6 +190,17 @@ class _Judge:
             return None
         values, _ = self._undisturbed(one, metric)
         return one, np.log(np.where(values > 0, values, np.nan)), self._at(one)
+
+    def _collections(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
+        """The same for each of the collections (k, n) of a series that the suite declares."""
+        found = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
+        if found is None:
+            return None
+        _, logs, at = found
+        if not (again := self._repeats.get(one.key)):
+            return one, logs[None], at
+        rows = collection_logs(one.commits, one.values, again)
+        return one, rows + logs - np.log(np.where(one.values > 0, one.values, np.nan)), at
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         at = self._canaries.at(one.key, one.commits)
@@ -223,10 +234,8 @@ class _Judge:
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
                 steps = self._noisy_steps(one, metric, values, sound)
-                if (levels == levels[:1]).all() and len(sure := without_flips(steps, values)) < len(steps):
-                    steps = tuple(
-                        s for s in _levels_as_measured(sure, values) if abs(s.effect) >= self._min_effect
-                    )
+                if (levels == levels[:1]).all():
+                    steps = without_flips(steps, values, self._min_effect)
             elif mixture.change is not None:
                 steps = (mixture.change,)
         found = [_change_point(self.order, one, step, metric) for step in steps]
@@ -248,34 +257,44 @@ class _Judge:
         if known:
             places = {step.index for step in known}
             both = sorted((*known, *(s for s in steps if s.index not in places)), key=lambda s: s.index)
-            steps = _levels_as_measured(tuple(both), floored)
+            steps = levels_as_measured(tuple(both), floored)
             steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
         told = (confirmed != 0) | self._work.moves(one)
         at = self._at(one)
         if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
             told |= measured_alone(at)
         steps = without_bursts(steps, np.isfinite(floored), told)
-        return _levels_as_measured(steps, values) if steps and metric.least_change else steps
+        return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
         """The values without those of a disturbed machine, and times without its drift; and whether most of
         the series was measured undisturbed (where not, nothing is left out)."""
-        values, beside = one.values, None
+        values, beside = one.values, self._beside(one, metric)
         disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
-        if self._canaries.levels and metric.role is Role.TIME:
-            beside = self._canaries.beside(one.key, one.commits)
-            disturbed |= disturbed_beside(beside, self._canaries.at(one.key, one.commits))
+        if beside.size:
+            disturbed |= disturbed_beside(beside, self._at(one))
         sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
         if sound:
             values = np.where(disturbed, np.nan, values)
-        return (values if beside is None else remove_drift(values, beside)[0]), sound
+        return (remove_drift(values, beside)[0] if beside.size else values), sound
+
+    def _beside(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
+        """What tells how slow the machine was at each result of a time, (programs, n): its canaries, and what
+        was measured right before and after."""
+        speed = self._speed.at(one.key, one.commits)
+        rows = [] if speed is None else [speed]
+        if self._canaries.levels:
+            rows += [*self._canaries.beside(one.key, one.commits)]
+        timed = metric.role is Role.TIME
+        return np.array([row for row in rows if timed and np.isfinite(row).any()])
 
     def _levels(self, one: Curve) -> NDArray[np.int64]:
         """Numbers (n,) of the levels of a series' work; where no work is on record, of what the series of the
         machine share."""
         if self._work.known(one).any():
             return self._work.confirming(one)
-        return self._shared.levels(one.key, one.commits)
+        shared = self._shared.at(one.key, one.commits)
+        return np.zeros(len(one.commits), dtype=np.int64) if shared is None else shared
 
     def _confirmed(self, one: Curve) -> NDArray[np.int64]:
         """Short levels that the work or the series of the machine together confirm, and points that a second
@@ -307,18 +326,6 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
-
-
-def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) -> tuple[Step, ...]:
-    """Steps that were found in floored values, with the medians of the values (n,) themselves."""
-    ends = [0, *(step.index for step in steps), values.size]
-    levels = [float(np.nanmedian(values[a:b])) for a, b in pairwise(ends)]
-    found = []
-    for step, before, after in zip(steps, levels, levels[1:], strict=False):
-        effect = level_effect(before, after)
-        lo, hi = (end + effect - step.effect for end in (step.effect_lo, step.effect_hi))
-        found.append(replace(step, before=before, after=after, effect=effect, effect_lo=lo, effect_hi=hi))
-    return tuple(found)
 
 
 def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:

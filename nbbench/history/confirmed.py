@@ -184,12 +184,20 @@ def repeated(
     """
     if values.size == 0:
         return np.zeros(0, dtype=np.bool_)
-    pairs = zip(commits, values.tolist(), strict=True)
-    rows = np.array([again.get(commit, (value, value)) for commit, value in pairs], dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        logs = np.log(rows.T)
     twice = np.array([commit in again for commit in commits], dtype=np.bool_)
-    return confirmed_by_repeats(np.where(np.isfinite(logs), logs, np.nan)) & twice
+    return confirmed_by_repeats(collection_logs(commits, values, again)) & twice
+
+
+def collection_logs(
+    commits: Sequence[str],
+    values: NDArray[np.float64],
+    again: Mapping[str, tuple[float, float]],
+) -> NDArray[np.float64]:
+    """Logs of both collections (2, n) of the ``values`` (n,) at ``commits``, n >= 1; NaN where one is not
+    positive. What was collected once stands in both."""
+    pairs = zip(commits, values.tolist(), strict=True)
+    rows = np.array([again.get(commit, (value, value)) for commit, value in pairs], dtype=np.float64).T
+    return np.log(np.where(np.isfinite(rows) & (rows > 0), rows, np.nan))
 
 
 LEAST_SIBLINGS = 2

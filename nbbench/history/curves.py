@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.model import Series, SeriesKey, Status
-from nbbench.record import Store
 from nbbench.record.columns import SKIPPED, read_columns
+from nbbench.record.store import Store
 
 # What a process reads at a time: a few megabytes, and a third of a second of detection.
 _PART_POINTS = 100_000

@@ -21,10 +21,10 @@ from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_work, ledger_torch
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit, Event, Flag, FlagState, ProcessRecord
-from nbbench.record import Store
 from nbbench.record.branch import subject_or_none
 from nbbench.record.refresh import import_all, no_results, open_store, order_notes
 from nbbench.record.side_files import evidence_torch, kept_work
+from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nbbench.history.facts import Setups
 
 
-RULES = 21
+RULES = 22
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 

@@ -1,9 +1,10 @@
-"""Levels that the series of a machine share: what none shows by itself, all of them may show together."""
+"""What the series of a machine share: what none shows by itself, all of them may show together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.model import SeriesKey
-from nbbench.stats.shared import SharedJumps
+from nbbench.stats.shared import SharedJumps, SharedSpeed
 
-_Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
+_Measured = tuple[Curve, _Floats, _Floats]
+"""A series of times, the undisturbed logs of its collections (k, n), and when they were measured (n,)."""
 
 MeasuredAt = Mapping[tuple[str, str, str], float]
 """When the results of a commit on a machine in an environment were measured, in seconds of the epoch."""
@@ -27,25 +29,47 @@ def measured_at(one: Curve, files: MeasuredAt) -> _Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedLevels:
-    """The number of the shared level at each commit of the branch, by machine and environment."""
+class Together:
+    """What the series of each machine and environment show together along the branch: a figure for each of
+    its commits, whose ``places`` these are."""
 
     places: Mapping[str, int]
-    found: Mapping[tuple[str, str], _Ints]
+    found: Mapping[tuple[str, str], NDArray[Any]]
 
-    @classmethod
-    def of(cls, order: CommitOrder, series: Iterable[tuple[Curve, _Floats, _Floats]]) -> SharedLevels:
-        """What the given series of times show, each with its undisturbed log values (n,) and when they were
-        measured (n,)."""
-        places = {commit.hash: i for i, commit in enumerate(order.commits)}
-        machines: dict[tuple[str, str], SharedJumps] = {}
-        for one, logs, at in series:
-            machine = machines.setdefault((one.key.machine, one.key.environment), SharedJumps(len(places)))
-            machine.add(np.array([places[commit] for commit in one.commits], dtype=np.int64), logs, at)
-        return cls(places, {name: machine.levels() for name, machine in machines.items()})
-
-    def levels(self, key: SeriesKey, commits: Sequence[str]) -> _Ints:
-        """Number (n,) of the shared level at each of a series' ``commits``; all 0 where there is none."""
+    def at(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[Any] | None:
+        """The figures (n,) at a series' ``commits``; None where its machine has none."""
         if (found := self.found.get((key.machine, key.environment))) is None:
-            return np.zeros(len(commits), dtype=np.int64)
+            return None
         return found[[self.places[commit] for commit in commits]]
+
+
+def shared_levels(order: CommitOrder, series: Iterable[_Measured]) -> Together:
+    """The number of the level that each commit lies in by what the series share, by the undisturbed logs of
+    their collections (k, n)."""
+    jumps = _by_machine(order, series, SharedJumps)
+    return Together(_places(order), {name: one.levels() for name, one in jumps.items()})
+
+
+def shared_speed(order: CommitOrder, series: Iterable[_Measured]) -> Together:
+    """How slow the machine was by what it measured right before and after each commit, as a factor."""
+    speeds = _by_machine(order, series, SharedSpeed)
+    return Together(_places(order), {name: one.factors() for name, one in speeds.items()})
+
+
+def _places(order: CommitOrder) -> dict[str, int]:
+    return {commit.hash: i for i, commit in enumerate(order.commits)}
+
+
+_Sums = TypeVar("_Sums", SharedJumps, SharedSpeed)
+
+
+def _by_machine(
+    order: CommitOrder, series: Iterable[_Measured], make: type[_Sums]
+) -> dict[tuple[str, str], _Sums]:
+    places, found = _places(order), dict[tuple[str, str], _Sums]()
+    for one, collections, at in series:
+        name = one.key.machine, one.key.environment
+        if name not in found:
+            found[name] = make(len(places))
+        found[name].add(np.array([places[commit] for commit in one.commits], dtype=np.int64), collections, at)
+    return found

@@ -134,7 +134,11 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
 
     def run(self, args: Sequence[str], **kwargs: Any) -> Any:
         """Run a benchmark command in a fork of the warm server, or any other command in a plain process."""
-        environment = self._process_environment(kwargs.pop("env", None) or os.environ)
+        base = kwargs.pop("env", None) or os.environ
+        environment = tree_environment(
+            self._settings, self._tree, self._tree_dir, results_dir=self._results_dir, base=base
+        )
+        environment |= self._global_env_vars
         script, *argv = [str(each) for each in args]
         if script != BENCHMARK_RUN_SCRIPT:
             return util.check_output([sys.executable, script, *argv], env=environment, **kwargs)
@@ -155,15 +159,6 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if kwargs.get("return_stderr"):
             return outcome.output, "", outcome.exit_code
         return outcome.output
-
-    def _path_entries(self) -> list[str]:
-        return [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
-
-    def _process_environment(self, base: Any) -> dict[str, str]:
-        built = tree_environment(
-            self._settings, self._tree, self._tree_dir, results_dir=self._results_dir, base=base
-        )
-        return {**built, **self._global_env_vars}
 
     def _try_warm(
         self, argv: list[str], environment: dict[str, str], kwargs: dict[str, Any]
@@ -189,7 +184,8 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             except HostError as error:
                 raise util.UserError(str(error)) from error
         preload = [*load_profile(self._settings).preload, *imported_by_runs()]
-        self._server.open_suite(self._path_entries(), self._benchmark_dir, preload, environment)
+        path = [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
+        self._server.open_suite(path, self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
             log.debug(self._server.suite_output)
         return self._server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -17,15 +18,18 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import psutil
+
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.kernel import end_with_parent, kept_awake
+from nbbench.measure.machine import Host
 from nbbench.measure.process_env import asv_process_environment, installed_torch
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.probe.device import on_cuda
-from nbbench.record import Store
 from nbbench.record.atomic import write_text
 from nbbench.record.projects import machine_name
+from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, describe
 from nbbench.subject.selection import select, spread
@@ -39,13 +43,21 @@ _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a
 
 
 def ensure_machine(settings: Settings) -> str:
-    """Make asv know this machine, without questions; returns its name."""
+    """Make asv know this machine and what it is, without questions; returns its name."""
     name = machine_name(settings)
     path = Path(os.path.expanduser("~/.asv-machine.json"))  # noqa: PTH111 - as asv: some have no home
     with contextlib.suppress(OSError, ValueError):
         if name in json.loads(path.read_text(encoding="utf-8")):
             return name
-    run_asv(settings, ["machine", "--yes", "--machine", name])
+    facts = {
+        "os": f"{platform.system()} {platform.release()}",
+        "arch": platform.machine(),
+        "cpu": Host().cpu_model() or "",
+        "num_cpu": str(os.cpu_count() or ""),
+        "ram": str(psutil.virtual_memory().total),
+    }
+    said = [f"--{fact}={text}" for fact, text in facts.items() if text]  # asv writes what it is told alone
+    run_asv(settings, ["machine", "--yes", "--machine", name, *said])
     return name
 
 

@@ -19,7 +19,6 @@ from nbbench.measure import warm_client
 from nbbench.measure.process_env import server_environment
 from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_server import TIMEOUT_CODE
-from nbbench.probe.resources import Run
 from nbbench.record.redact import redact_value
 from nbbench.words import last_line
 
@@ -28,10 +27,6 @@ _TIMEOUT_S = 300.0
 _SHARED = ("torch._dynamo",)
 _RECORDERS = ("nbbench.measure.recording",)
 _TWO = 2  # trees at a time: those that are compared
-
-
-class WorkloadFailed(InconclusiveError):
-    """The commit cannot run this workload."""
 
 
 class Servers:
@@ -194,9 +189,9 @@ def measure_roof(settings: Settings, server: WarmServer, environment: dict[str, 
 
 def measure_runs(
     settings: Settings, server: WarmServer, environment: dict[str, str], workload: str
-) -> list[Run]:
-    """A few warm runs of one workload. Raises WorkloadFailed with the subject's own error."""
+) -> list[float]:
+    """Seconds of a few warm runs of one workload. Raises InconclusiveError with the subject's own error."""
     answer = call(settings, server, environment, "nbbench.measure.recording:runs", workload=workload)
     if answer.get("error"):
-        raise WorkloadFailed(f"{workload}: {answer['error']}")
-    return [Run(**run) for run in answer["runs"]]
+        raise InconclusiveError(f"{workload}: {answer['error']}")
+    return [float(seconds) for seconds in answer["seconds"]]

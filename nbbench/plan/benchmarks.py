@@ -9,7 +9,7 @@ from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import is_left_out
 from nbbench.metrics import is_exact, phase_of
 from nbbench.model import Phase, Result, Status
-from nbbench.plan.captures import few_cores, folder_holding
+from nbbench.plan.captures import few_cores
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
 from nbbench.probe.device import CUDA_MARK
 from nbbench.units import format_number
@@ -81,16 +81,12 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
     ends = _combined(criterion, results)
     if ends is None:
         return None
-    parts = [(r.key.benchmark, r.value) for r in results.values() if r.value is not None]
-    holding = folder_holding(parts, main.commit, given.folders)
     return Measured(
         *ends,
         commit=main.commit,
         machine=main.key.machine,
         measured_at=min((r.started_at for r in results.values() if r.started_at), default=None),
         derived=_derivation(criterion),
-        folder=holding.path if holding else "",
-        damaged=bool(holding and holding.damage),
         source="results/ledger"
         if main.key.machine == ANY_MACHINE
         else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",

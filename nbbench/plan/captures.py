@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Sequence
 
 from nbbench.captured import EvidenceFigure, Folder
 from nbbench.plan.plans import Criterion, Measured, PlanInput
@@ -14,7 +12,8 @@ from nbbench.units import format_number
 def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:
     """The newest figure of a captured folder that has the criterion's conditions; a whole folder first."""
     why_not: tuple[str, ...] = ()
-    for folder in _newest_first(given.folders) if criterion.figure else ():
+    newest = sorted(given.folders, key=lambda folder: (not folder.damage, folder.stamp), reverse=True)
+    for folder in newest if criterion.figure else ():
         figure = _figure(criterion, folder)
         if figure is None:
             continue
@@ -64,30 +63,6 @@ def _unlike_folder(criterion: Criterion, folder: Folder, machine: str) -> str:
             "while Dynamo compiled" if "compiled" in kinds else "without anything compiled by Dynamo"
         )
     return ", ".join(found)
-
-
-def folder_holding(
-    values: Sequence[tuple[str, float]], commit: str, folders: Sequence[Folder]
-) -> Folder | None:
-    """The newest folder of the commit that holds every one of these (benchmark, value); None without one.
-
-    A folder that merely belongs to the commit proves nothing about a value from elsewhere.
-    """
-    for folder in _newest_first(folders):
-        if values and commit and folder.commit == commit and all(_holds(folder, *pair) for pair in values):
-            return folder
-    return None
-
-
-def _holds(folder: Folder, benchmark: str, value: float) -> bool:
-    return any(
-        figure.name.partition("(")[0] == benchmark and math.isclose(figure.value, value, rel_tol=1e-9)
-        for figure in folder.figures
-    )
-
-
-def _newest_first(folders: Iterable[Folder]) -> list[Folder]:
-    return sorted(folders, key=lambda folder: (not folder.damage, folder.stamp), reverse=True)
 
 
 def few_cores(criterion: Criterion, given: PlanInput) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from nbbench.config import Settings
@@ -12,24 +12,18 @@ from nbbench.errors import InconclusiveError, UsageError
 from nbbench.history.history import current_flags, up_to_date
 from nbbench.measure.machine import torch_env_text, torch_versions
 from nbbench.metrics import change_metric
-from nbbench.model import Commit, Event, Result
+from nbbench.model import Commit, Result
 from nbbench.plan.exported import Export
-from nbbench.record import Store
 from nbbench.record.projects import choose_machine
 from nbbench.record.redact import redacted_environment
+from nbbench.record.store import Store
 from nbbench.words import shell_word
 
 
 def gather(
-    settings: Settings,
-    store: Store,
-    *,
-    cluster: str,
-    commit: str | None,
-    baseline: str | None,
-    machine: str | None,
+    settings: Settings, store: Store, *, cluster: str, commit: str | None, machine: str | None
 ) -> Export:
-    """The export of `commit` (default: the newest measured) against `baseline` (default: the one before).
+    """The export of `commit` (default: the newest measured) beside the one that was measured before it.
 
     Raises UsageError for commits without results and where several machines could be meant,
     InconclusiveError where nothing was measured.
@@ -37,11 +31,15 @@ def gather(
     events = up_to_date(settings, store)
     name = choose_machine(settings, store, machine)
     branch = store.commits()
-    chosen, results = _measured(store, name, commit, branch, "commit")
+    known = branch if commit is None else list(filter(None, [store.commit(commit)]))
+    chosen, results = _newest(store, name, known)
+    if chosen is None and commit is not None:
+        hint = "`nbbench run --commits HASH` measures it"
+        raise UsageError(f"no results of commit {commit!r} on {name}", hint=hint)
     if chosen is None:
         raise InconclusiveError("there are no results to export", hint="run `nbbench run` first")
     place = next((i for i, known in enumerate(branch) if known.hash == chosen.hash), 0)
-    before, old = _measured(store, name, baseline, branch[:place], "baseline")
+    before, old = _newest(store, name, branch[:place], figures=True)
     records = [r for r in store.process_records(commit=chosen.hash) if r.machine == name]
     order = {known.hash: i for i, known in enumerate(branch)}
     # Of other machines and of later commits this one says nothing.
@@ -70,44 +68,18 @@ def gather(
         results=tuple(results),
         baseline=tuple(old),
         baseline_commit=before,
-        between=_between(events, order, before, chosen),
-        directions=settings.directions,
         flags=tuple(flags),
         not_judged=tuple(one for one in store.not_judged() if one.series in named),
         ledgers=tuple(s.ledger for s in store.ledgers() if s.tree == chosen.tree and s.ledger.pixels),
     )
 
 
-def _measured(
-    store: Store, machine: str, name: str | None, among: Sequence[Commit], what: str
+def _newest(
+    store: Store, machine: str, among: Sequence[Commit], *, figures: bool = False
 ) -> tuple[Commit | None, list[Result]]:
-    """The named commit, or the newest of `among` that has results on the machine; None without one.
-
-    A baseline needs figures; of the exported commit failures are a result too.
-    """
-    known = store.commit(name) if name is not None else None
-    for commit in [known] if known else reversed(among) if name is None else []:
-        results = [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
-        if results if what == "commit" else any(r.value is not None for r in results):
-            return commit, results
-    if name is not None:
-        hint = "`nbbench run --commits HASH` measures it"
-        raise UsageError(f"no results of {what} {name!r} on {machine}", hint=hint)
+    """The newest of these commits that has results (`figures`: with a value) on the machine; None without."""
+    for commit in reversed(among):
+        found = [r for r in store.results(commit=commit.hash) if r.key.machine == machine]
+        if any(r.value is not None for r in found) if figures else found:
+            return commit, found
     return None, []
-
-
-def _between(
-    events: Sequence[Event], order: Mapping[str, int], before: Commit | None, commit: Commit
-) -> tuple[Event, ...]:
-    """The events between the baseline and the commit, the newest last; not those undone by then."""
-    if before is None:
-        return ()
-    first, last = order.get(before.hash, -1), order.get(commit.hash, -1)
-    inside = [
-        event
-        for event in events
-        if first < order.get(event.lo_commit, -1)
-        and order.get(event.hi_commit, last + 1) <= last
-        and order.get(event.recovered_by or "", last + 1) > last
-    ]
-    return tuple(sorted(inside, key=lambda event: order[event.hi_commit]))

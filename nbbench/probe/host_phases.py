@@ -43,15 +43,28 @@ def record_host(
     imported the subject.
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
-    tree = _Tree(source_root, clean, reseed=reseed)
-    imported, _ = tree.record(IMPORT_WORKLOAD, functools.partial(_import, load), memory=True)
+
+    def record(name: str, program: Program, *, memory: bool = False) -> _Counted:
+        """A program's host work; memory by line where it is asked for, or a first child found some."""
+        peaks: dict[str, int] | str | None = None
+        if not memory:
+            peaks = forked(lambda: memory_peaks(program), dict[str, int], root=source_root, reseed=reseed)
+        answer: _Counted | str
+        if isinstance(peaks, str):
+            answer = peaks
+        else:
+            count = functools.partial(_counted, source_root, name, program, peaks)
+            answer = forked(count, _Counted, root=source_root, reseed=reseed)
+        return (HostWork(name, PYTHON, error=clean(answer)), []) if isinstance(answer, str) else answer
+
+    imported, _ = record(IMPORT_WORKLOAD, functools.partial(_import, load), memory=True)
     if imported.error:
         return [imported]
     load()
     asked, found = set(wanted), [imported]
     for number, (name, build) in enumerate(builders.items()):
         if number == 0 or name in asked:
-            made, modules = tree.record(name, functools.partial(_run, build))
+            made, modules = record(name, functools.partial(_run, build))
             found.append(made)
             if number == 0:
                 _import_all(modules)
@@ -77,38 +90,14 @@ def _import_all(modules: Iterable[str]) -> None:
             importlib.import_module(name)
 
 
-class _Tree:
-    """Records programs of one source tree, each in forked children."""
+def _counted(root: str, name: str, program: Program, peaks: Mapping[str, int] | None) -> _Counted:
+    recorder = HostRecorder(root, peaks=peaks)
+    program(recorder.phase)
+    modules = [one.name for phase in recorder.phases for one in phase.counts if one.kind is HostKind.MODULE]
+    return HostWork(name, PYTHON, tuple(recorder.phases)), [one for one in modules if not _is_mine(one, root)]
 
-    def __init__(self, root: str, clean: Callable[[str], str], *, reseed: bool) -> None:
-        self._root, self._clean = root, clean
-        self._forked = functools.partial(forked, root=root, reseed=reseed)
 
-    def record(self, name: str, program: Program, *, memory: bool = False) -> _Counted:
-        """A program's host work, and the modules of others that it imported.
-
-        Memory is followed line by line where it is asked for, or a first child says that there is some.
-        """
-        peaks: dict[str, int] | str | None = None
-        if not memory:
-            peaks = self._forked(lambda: memory_peaks(program), dict[str, int])
-        if isinstance(peaks, str):
-            return HostWork(name, PYTHON, error=self._clean(peaks)), []
-        answer = self._forked(lambda: self._counted(name, program, peaks), _Counted)
-        if isinstance(answer, str):
-            return HostWork(name, PYTHON, error=self._clean(answer)), []
-        return answer
-
-    def _counted(self, name: str, program: Program, peaks: Mapping[str, int] | None) -> _Counted:
-        recorder = HostRecorder(self._root, peaks=peaks)
-        program(recorder.phase)
-        counts = [one for phase in recorder.phases for one in phase.counts]
-        modules = [one.name for one in counts if one.kind is HostKind.MODULE]
-        return HostWork(name, PYTHON, tuple(recorder.phases)), [
-            one for one in modules if not self._is_mine(one)
-        ]
-
-    def _is_mine(self, module: str) -> bool:
-        """Whether a module is the subject's: each workload imports those by itself."""
-        file = getattr(sys.modules.get(module), "__file__", None) or ""
-        return Path(file).is_relative_to(self._root)
+def _is_mine(module: str, root: str) -> bool:
+    """Whether a module is the subject's: each workload imports those by itself."""
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return Path(file).is_relative_to(root)

@@ -11,8 +11,8 @@ from datetime import datetime
 from nbbench.config import Settings
 from nbbench.errors import HostError, SubjectError
 from nbbench.model import Commit, to_plain
-from nbbench.record import Store
 from nbbench.record.atomic import write_bytes
+from nbbench.record.store import Store
 from nbbench.subject.git import git_text
 from nbbench.subject.repository import Subject, list_commits, open_subject, whole_history
 from nbbench.words import plural

@@ -9,9 +9,9 @@ from pathlib import Path
 from nbbench.config import Settings, asv_setting
 from nbbench.errors import InconclusiveError, UsageError
 from nbbench.probe.device import CUDA_MARK, on_cuda
-from nbbench.record import Store
 from nbbench.record.asv_results import BENCHMARKS_JSON, MACHINE_JSON, parse_benchmarks
 from nbbench.record.asv_values import BadFileError, read_bytes
+from nbbench.record.store import Store
 
 CONF = "asv.conf.json"
 

@@ -11,7 +11,7 @@ import shlex
 from typing import Any
 
 from nbbench import __version__, units
-from nbbench.captured import BLOCKED, Capture, Check, Findings, RunOutcome, TestRecord, Usage
+from nbbench.captured import Capture, Check, Findings, RunOutcome, TestRecord, Usage
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import to_plain
@@ -40,10 +40,10 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     return [*said, *([audit_sentence(found.audit, "dtype_snapshot.json")] if found.audit else [])]
 
 
-def next_actions(found: Findings) -> list[str]:
+def next_actions(found: Findings, outcome: RunOutcome) -> list[str]:
     """What to do next."""
     run, actions = found.run, []
-    if found.verdict == BLOCKED:
+    if outcome.is_blocked:
         return []  # whoever ran the command knows better what blocked it
     if run.compiled_graphs:
         actions.append("Capture again with TORCHDYNAMO_DISABLE=1, which holds at every commit.")
@@ -75,14 +75,13 @@ def _run_sentence(found: Findings, outcome: RunOutcome) -> str:
     counts = ", ".join(f"{run.count(kind)} {kind}" for kind in kinds if run.count(kind))
     counted = f"tests: {counts}" if counts and run.started else "no test was recorded"
     bad = next((test for test in run.tests if test.outcome in ("failed", "error")), None)
-    if found.verdict != BLOCKED:
+    if not outcome.is_blocked:
         return f"{counted}; {failure(bad)}" if bad and run.started else counted
-    why = f"the run ended with: {outcome}" if outcome.is_blocked else "every test was skipped"
     last = next((test for test in reversed(run.tests) if test.outcome == "interrupted"), None)
     during = f" during {last.nodeid}" if last else ""
     if outcome is RunOutcome.SETUP_ERROR and bad:
         during = f" ({failure(bad)})"
-    return f"blocked: {why}{during}; {counted}"
+    return f"blocked: the run ended with: {outcome}{during}; {counted}"
 
 
 def _contention(found: Findings) -> list[str]:
@@ -121,9 +120,9 @@ _SESSION = ("exit_status", "python", "pytest", "torch", "torch_threads", "cores"
 
 def capture_status(capture: Capture) -> str:
     """PASSED, FAILED or BLOCKED with the exit code, and the reason."""
-    word = "BLOCKED" if capture.outcome.is_blocked else capture.outcome.upper()
     code = "unknown" if capture.exit_code is None else capture.exit_code
-    return f"{word} (exit code {code}){f': {capture.reason}' if capture.reason else ''}"
+    why = f": {capture.reason}" if capture.reason else ""
+    return f"{capture.outcome.verdict.upper()} (exit code {code}){why}"
 
 
 def commands_txt(capture: Capture) -> str:
@@ -197,7 +196,7 @@ def metrics_json(capture: Capture) -> str:
         "tree": capture.tree or None,
         **{name: getattr(capture, name) for name in ("exit_code", "outcome", "usage")},
         "status": capture_status(capture),
-        "verdict": found.verdict if found else None,
+        "verdict": capture.outcome.verdict if found else None,
         "anomalies": capture.anomalies,
     }
     return document("metrics", {**own, **(capture_metrics(found, capture.outcome) if found else {})})
@@ -225,7 +224,7 @@ def capture_metrics(found: Findings, outcome: RunOutcome) -> dict[str, Any]:
         "disturbed": found.disturbance.disturbed,
         "profiled": found.profiled,
         "sentences": sentences(found, outcome),
-        "next_actions": next_actions(found),
+        "next_actions": next_actions(found, outcome),
     }
 
 

@@ -39,14 +39,14 @@ def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
     return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
 
 
-def says_plainly(sentences: Mapping[str, str]) -> None:
+def says_plainly(sentences: Mapping[str, str | Callable[[Figures], str]]) -> None:
     """Register kinds of evidence that are one sentence, in which `{name}` stands for a figure."""
     for kind, sentence in sentences.items():
         _SENTENCES[kind] = partial(_formatted, sentence)
 
 
-def _formatted(sentence: str, f: Figures) -> list[str]:
-    return [sentence.format(**f)]
+def _formatted(sentence: str | Callable[[Figures], str], f: Figures) -> list[str]:
+    return [sentence.format(**f) if isinstance(sentence, str) else sentence(f)]
 
 
 says_plainly(
@@ -55,6 +55,18 @@ says_plainly(
         "malloc": f"remedy: {MALLOC_REMEDY}",
         "idle process": "a process that imports and does nothing changed: "
         "what is imported differs, not what is computed",
+        "reference kernels": lambda f: (
+            "the reference kernels, fixed programs timed beside these benchmarks, "
+            f"moved by {units.format_change(f['effect'])} with it"
+        ),
+        "others": lambda f: (
+            f"others used {f['before']['others']:.0%} of a core while the older commits were "
+            f"measured and {f['after']['others']:.0%} meanwhile "
+            f"(steal {f['before']['steal']:.1%} → {f['after']['steal']:.1%})"
+        ),
+        "setup": lambda f: (
+            f"{_SAMPLING.get(f['what'], f['what'])} changed at this step: {f['before']} → {f['after']}"
+        ),
     }
 )
 
@@ -73,12 +85,6 @@ def _nothing(f: Figures) -> list[str]:
     if missing:
         said += f"; {' and '.join(missing)} {'are' if missing[1:] else 'is'} not on record"
     return [said]
-
-
-@says("reference kernels")
-def _reference_kernels(f: Figures) -> list[str]:
-    moved = units.format_change(f["effect"])
-    return [f"the reference kernels, fixed programs timed beside these benchmarks, moved by {moved} with it"]
 
 
 @says("work")
@@ -222,17 +228,3 @@ def _order(f: Figures) -> list[str]:
     named = ", ".join(f"{one['where']} {one['function']}".strip() or "(benchmark)" for one in f["lines"])
     where = f", {'at' if f['after'] > f['before'] else 'before at'} {named}" if named else ""
     return [f"{f['quantity']} of {f['scale']} grow {after} instead of {before}{where}"]
-
-
-@says("others")
-def _others(f: Figures) -> list[str]:
-    before, after = f["before"], f["after"]
-    return [
-        f"others used {before['others']:.0%} of a core while the older commits were measured and "
-        f"{after['others']:.0%} meanwhile (steal {before['steal']:.1%} → {after['steal']:.1%})"
-    ]
-
-
-@says("setup")
-def _setup(f: Figures) -> list[str]:
-    return [f"{_SAMPLING.get(f['what'], f['what'])} changed at this step: {f['before']} → {f['after']}"]

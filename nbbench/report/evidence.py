@@ -14,11 +14,12 @@ from typing import Any
 from nbbench import __version__, units
 from nbbench.documents import document
 from nbbench.model import Flag, Result, Status
-from nbbench.plan.exported import Comparison, Export, comparisons
+from nbbench.plan.exported import Export
 from nbbench.report import events, not_judged
 from nbbench.report.blocks import Block, Bullets, Item, Table
 from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
 from nbbench.words import clean_lines, minute, plural
+from nbbench.work.ledger_diff import log_ratio
 
 _NOT_RECORDED = "# not recorded\n"
 _LEDGER = ("workload", "ops", "bytes_per_pixel", "upcast_bytes", "peak_live_bytes", "output_dtype", "error")
@@ -73,7 +74,10 @@ def metrics(export: Export) -> dict[str, Any]:
         ],
         "ledgers": [{name: getattr(ledger, name) for name in _LEDGER} for ledger in export.ledgers],
         "baseline": export.baseline_commit.hash if export.baseline_commit else None,
-        "comparisons": comparisons(export),
+        "comparisons": [
+            {"series": now.key.label, "unit": now.unit, "baseline": old.value, "now": now.value}
+            for old, now in export.both
+        ],
         "open_events": [flag.event.id for flag in _open_flags(export)],
         "not_judged": not_judged.plain_not_judged(export.not_judged),
     }
@@ -108,7 +112,6 @@ def _run_metadata(export: Export) -> dict[str, Any]:
 
 def summary_md(export: Export, files: Iterable[str]) -> str:
     """The whole page; every section is present, and says so when it has nothing to state."""
-    compared = comparisons(export)
     took = f", measuring took {units.format_seconds(export.measuring_s)}" if export.measuring_s else ""
     facts = [
         ("branch", export.branch),
@@ -125,12 +128,12 @@ def summary_md(export: Export, files: Iterable[str]) -> str:
             "Status": [status_line(export)],
             "STAMP": [f"{export.stamp} (UTC), measured from {minute(export.started_at)}{took}"],
             "Command": [Bullets([Item(about=export.command)])],
-            "Executive Summary": [Bullets(_executive(export, compared))],
+            "Executive Summary": [Bullets(_executive(export))],
             "Results": [*_results(export), *not_judged.not_judged_blocks(export.not_judged)],
             "Environment": fact_table(facts),
-            "Comparison to baseline": _comparison(export, compared),
+            "Comparison to baseline": _comparison(export),
             "Artifacts": [artifacts(files)],
-            "Next Actions": [Bullets(_actions(export, compared))],
+            "Next Actions": [Bullets(_actions(export))],
         },
     )
 
@@ -148,27 +151,19 @@ def _open_flags(export: Export) -> list[Flag]:
     return [flag for flag in ordered if events.is_open(flag, export.ended_at)]
 
 
-def _executive(export: Export, compared: Sequence[Comparison]) -> list[str]:
+def _executive(export: Export) -> list[str]:
+    told = events.headline(export.flags, export.not_judged, export.ended_at)
     lines = [
         f"Run: {status_line(export)}.",
         f"Machine {export.machine}. {_measured(export.results)}",
         f"Commit {export.commit.short} {export.commit.subject}.",
-        _against_baseline(export, compared),
+        f"On record up to here: {told}",
     ]
-    for flag in events.in_reading_order(export.flags, export.ended_at):
-        event = flag.event
-        is_open = events.is_open(flag, export.ended_at)
-        word = f"Open {event.direction}" if is_open else event.direction.title()
-        healed = f", {events.undone_word(event)} by {event.recovered_by[:8]}" if event.recovered_by else ""
-        lines.append(
-            f"{word} on record: {event.id} at {events.commit_range(event.lo_commit, event.hi_commit)}, "
-            f"{events.change_text(event)}, cause {event.cause}, "
-            f"{events.state_text(flag, export.ended_at)}{healed} ({flag.plan})."
-        )
-    if export.not_judged:
-        lines.append(
-            f"{plural(len(export.not_judged), 'series', 'series')} of the history could not be judged."
-        )
+    for flag in _open_flags(export):
+        event, state = flag.event, events.state_text(flag, export.ended_at)
+        where = events.commit_range(event.lo_commit, event.hi_commit)
+        what = f"{event.id} at {where}, {events.change_text(event)}, cause {event.cause}"
+        lines.append(f"Open regression: {what}, {state} ({flag.plan}).")
     return [*lines, "The environment and torch_env are those of the export, not of the measurement."]
 
 
@@ -176,22 +171,6 @@ def _measured(results: Sequence[Result]) -> str:
     counts = Counter(str(result.status) for result in results)
     kinds = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     return f"{plural(len(results), 'result')}: {kinds}." if results else "Nothing was measured."
-
-
-def _against_baseline(export: Export, compared: Sequence[Comparison]) -> str:
-    if not compared or export.baseline_commit is None:
-        return "No baseline to compare with, so nothing here says whether anything became slower."
-    name, count = export.baseline_commit.short, plural(len(compared), "series", "series")
-    worse = [c for c in compared if c.standing == "worse"]
-    if worse:
-        return f"{len(worse)} of {count} worse than {name}; worst: {_headline(worse[0])}."
-    most = next((c for c in compared if not c.standing and c.effect), None)
-    told = f"; one value against one differs most in {_headline(most)}" if most else ""
-    return f"Of {count} none is known to be worse than {name}{told}."
-
-
-def _headline(c: Comparison) -> str:
-    return f"{c.series} {units.format_change(c.effect)} ({' → '.join(_pair(c))})"
 
 
 def _results(export: Export) -> list[Block]:
@@ -223,24 +202,28 @@ def _result_cells(result: Result) -> tuple[str, ...]:
     return result.key.label, str(result.status), value, str(len(result.samples)), least, most
 
 
-def _comparison(export: Export, compared: Sequence[Comparison]) -> list[Block]:
-    if not compared or export.baseline_commit is None:
-        return ["No baseline was given."]
+def _comparison(export: Export) -> list[Block]:
+    """One value beside one: by how much they differ, and no verdict."""
+    if export.baseline_commit is None or not export.both:
+        return ["No baseline to compare with, so nothing here says whether anything became slower."]
     intro = (
-        f"Against {export.baseline_commit.hash} on {export.machine}. A noisy series is worse or "
-        "better where an event on record says so, an exact count where it moved. A gate decides about the "
-        "others with repeated, interleaved runs."
+        f"Against {export.baseline_commit.hash} on {export.machine}. One value against one decides nothing "
+        "of a noisy series: the regressions on record do, and a gate with repeated, interleaved runs."
     )
-    heads = ("series", "baseline", "now", "change", "standing", "why")
-    rows = [(c.series, *_pair(c), units.format_change(c.effect), c.standing, c.why) for c in compared]
-    return [intro, Table(heads, rows, codes=(0,))]
+    rows = []
+    for old, now in sorted(export.both, key=lambda pair: -abs(_effect(*pair) or 0.0)):
+        figures = (units.format_value(one.value, one.unit) for one in (old, now))
+        rows.append((now.key.label, *figures, units.format_change(_effect(old, now))))
+    return [intro, Table(("series", "baseline", "now", "change"), rows, codes=(0,))]
 
 
-def _pair(c: Comparison) -> tuple[str, str]:
-    return units.format_value(c.baseline, c.unit), units.format_value(c.now, c.unit)
+def _effect(old: Result, now: Result) -> float | None:
+    """The log ratio of two results; None where signs make a ratio meaningless."""
+    before, after = old.value or 0.0, now.value or 0.0
+    return log_ratio(before, after) if before == after or min(before, after) >= 0 else None
 
 
-def _actions(export: Export, compared: Sequence[Comparison]) -> list[str]:
+def _actions(export: Export) -> list[str]:
     actions = []
     if export.exit_code:
         actions.append("Find out why no benchmark gave a figure, then measure and export again.")
@@ -248,7 +231,7 @@ def _actions(export: Export, compared: Sequence[Comparison]) -> list[str]:
         f"Decide about {flag.event.id} (cause {flag.event.cause}); nbbench explain {flag.event.id} shows it."
         for flag in _open_flags(export)
     ]
-    if export.baseline_commit and any(c.effect for c in compared):
+    if export.baseline_commit and any(_effect(*pair) for pair in export.both):
         base, head = export.baseline_commit.short, export.commit.short
         actions.append(f"Confirm with nbbench gate {base} {head} before acting on times.")
     return actions or ["None."]

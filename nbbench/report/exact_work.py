@@ -203,7 +203,7 @@ def hunk_blocks(search: HunkSearch) -> list[Block]:
 
 
 def hunk_payload(search: HunkSearch) -> dict[str, Any]:
-    """Everything, for `--json`: the key `hunks` of `nbbench.explain/1`."""
+    """Everything, for `--json`: the key `hunks` of `nbbench.explain/2`."""
     guilty = {one.hunk for cause in search.causes for one in cause.hunks}
     return {
         "total": len(search.hunks),

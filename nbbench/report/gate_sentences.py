@@ -156,6 +156,29 @@ says_plainly(
         "exact work decides": "exact work decides; time was not measured",
         "another program": "time was not measured: it would be that of another program",
         "other image": "another image (sum × {ratio:.6g}), so not like for like",
+        "narrower": lambda f: (
+            f"head computes in {' and '.join(f['dtypes'])}, narrower than all of base: a person "
+            "has to accept that (--reviewed)"
+        ),
+        "another suite": lambda f: (
+            f"{', '.join(f['paths'][:3])} changed since base, and what lies here is not "
+            "base's: judge by the suite of base (`git worktree add`), or let a person read it (--reviewed)"
+        ),
+        "many hunks": lambda f: (
+            f"caused by some of {plural(f['moving'], 'hunk')}: "
+            f"`nbbench explain {' '.join(f['ends'])} --hunks` tells by which"
+        ),
+        "uncounted call": lambda f: f"{_untold(f)}; time was not judged",
+        "beyond accepted": lambda f: f"beyond the accepted {units.format_change(f['effect'])}",
+        "acknowledged": lambda f: f"acknowledged as {', '.join(f['names'])}",
+        "lost": lambda f: f"runs at base but not at head: {f['reason'] or 'no reason given'}",
+        "same bytecode": lambda f: (
+            f"only comments, docstrings or formatting of {plural(f['files'], 'file')} "
+            "changed: the same bytecode runs"
+        ),
+        "not calibrated": lambda f: (
+            f"{plural(len(f['series']), 'series', 'series')} not in the calibration: {f['series'][0]} …"
+        ),
     }
 )
 
@@ -169,32 +192,11 @@ def _impossible_rate(f: Figures) -> list[str]:
     ]
 
 
-@says("narrower")
-def _narrower(f: Figures) -> list[str]:
-    some = " and ".join(f["dtypes"])
-    return [f"head computes in {some}, narrower than all of base: a person has to accept that (--reviewed)"]
-
-
-@says("another suite")
-def _another_suite(f: Figures) -> list[str]:
-    named = ", ".join(f["paths"][:3])
-    return [
-        f"{named} changed since base, and what lies here is not base's: judge by the suite of base "
-        "(`git worktree add`), or let a person read it (--reviewed)"
-    ]
-
-
 @says("only hunk")
 def _only_hunk(f: Figures) -> list[str]:
     words = f["total"] - 1
     rest = f"; the other {plural(words, 'hunk')} only changed words" if words else ""
     return [f"caused by {f['place']}, the only hunk that changes the program{rest}"]
-
-
-@says("many hunks")
-def _many_hunks(f: Figures) -> list[str]:
-    command = f"nbbench explain {' '.join(f['ends'])} --hunks"
-    return [f"caused by some of {plural(f['moving'], 'hunk')}: `{command}` tells by which"]
 
 
 @says("rounds")
@@ -221,11 +223,6 @@ def _counted_work(f: Figures) -> list[str]:
     if f["equal"]:
         return ["the exact work is equal"]
     return [_costs(f) if "lo" in f else "counts do not tell what the work that changed costs"]
-
-
-@says("uncounted call")
-def _uncounted_call(f: Figures) -> list[str]:
-    return [f"{_untold(f)}; time was not judged"]
 
 
 def _untold(f: Figures) -> str:
@@ -261,25 +258,10 @@ def _confirmation(f: Figures) -> list[str]:
     return [f"confirmed by {f['n']} fresh rounds" if f["agrees"] else "the confirming re-run does not agree"]
 
 
-@says("beyond accepted")
-def _beyond_accepted(f: Figures) -> list[str]:
-    return [f"beyond the accepted {units.format_change(f['effect'])}"]
-
-
-@says("acknowledged")
-def _acknowledged(f: Figures) -> list[str]:
-    return [f"acknowledged as {', '.join(f['names'])}"]
-
-
 @says("crashed")
 def _crashed(f: Figures) -> list[str]:
     sides = " and at ".join(f"{side} in {count}" for side, count in f["crashes"].items())
     return [f"crashed at {sides} of {plural(f['rounds'], 'round')}: {f['reason']}"]
-
-
-@says("lost")
-def _lost(f: Figures) -> list[str]:
-    return [f"runs at base but not at head: {f['reason'] or 'no reason given'}"]
 
 
 @says("no figure")
@@ -293,12 +275,6 @@ def _no_figure(f: Figures) -> list[str]:
 def _exact(f: Figures) -> list[str]:
     before, after = (units.format_value(f[when], f["unit"]) for when in ("before", "after"))
     return [f"{before} → {after}" if f["before"] != f["after"] else f"{after} as before"]
-
-
-@says("same bytecode")
-def _same_bytecode(f: Figures) -> list[str]:
-    files = plural(f["files"], "file")
-    return [f"only comments, docstrings or formatting of {files} changed: the same bytecode runs"]
 
 
 @says("new images")
@@ -334,8 +310,3 @@ def _calibration(f: Figures) -> list[str]:
     return [
         f"the A/A noise on record for {f['machine']} is stale: {why} (`nbbench gate --calibrate` renews it)"
     ]
-
-
-@says("not calibrated")
-def _not_calibrated(f: Figures) -> list[str]:
-    return [f"{plural(len(f['series']), 'series', 'series')} not in the calibration: {f['series'][0]} …"]

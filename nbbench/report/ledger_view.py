@@ -84,30 +84,26 @@ def steps_blocks(
     if not steps:
         what = f"bytes, operations and image of {', '.join(workloads)} never changed"
         return [f"{plural(commits, 'commit')}: {what}; `nbbench regressions` finds changes of all other work"]
-    machines = ", ".join(sorted({step.timing.machine for step in steps if step.timing}))
     names = ", ".join(dict.fromkeys(step.workload for step in steps))
     said = [f"{plural(len(steps), 'step')} in {plural(commits, 'commit')}: {names}; bytes per pixel."]
-    if machines:
-        said.append(f"Times of {machines}: ~ where the samples' intervals overlap, blank if not measured.")
     said.append(f"Lines are matched {matched_by(by_name)}.")
     heads = ["#", "commit", "date", "workload", "B/px before", "after", "change", "ops", "after"]
-    heads += ["time", "image", "reproduce", "where (B/px)"]
+    heads += ["image", "reproduce", "where (B/px)"]
     rows = [_step_cells(step) for step in steps]
-    right, spare = (0, *range(4, 10)), (11, 0, 2, 10, 7, 8, 4, 5)
-    return ["\n".join(said), Table(heads, rows, right=right, codes=(1, 3, 11), spare=spare)]
+    right, spare = (0, *range(4, 9)), (10, 0, 2, 9, 7, 8, 4, 5)
+    return ["\n".join(said), Table(heads, rows, right=right, codes=(1, 3, 10), spare=spare)]
 
 
 def _step_cells(step: WorkStep) -> list[str]:
-    commit, diff, timing = step.commit, step.diff, step.timing
+    commit, diff = step.commit, step.diff
     start = [str(commit.position or ""), commit.short, f"{commit.date:%Y-%m-%d}", step.workload]
     if diff is None:
-        return [*start, *[""] * 8, f"fails: {step.error}"]
+        return [*start, *[""] * 7, f"fails: {step.error}"]
     change = units.format_change(diff.effect)
     # Too small to show: operations or values tell.
     change = "0 %" if change in ("+0.00 %", "-0.00 %") else change
     figures = [f"{diff.base.bytes_per_pixel:,.2f}", f"{diff.head.bytes_per_pixel:,.2f}", change]
-    time = f"{'~' if timing.overlap else ''}{units.format_change(timing.effect)}" if timing else ""
-    counts = [f"{diff.base.ops:,}", f"{diff.head.ops:,}", time, diff.image]
+    counts = [f"{diff.base.ops:,}", f"{diff.head.ops:,}", diff.image]
     return [*start, *figures, *counts, _reproduce(step), _where(diff)]
 
 
@@ -132,13 +128,13 @@ def _where(diff: LedgerDiff) -> str:
 
 
 def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.ledger-steps/1`."""
+    """Everything, for `--json`: `nbbench.ledger-steps/2`."""
     return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
 
 
 def _plain_step(step: WorkStep) -> dict[str, Any]:
-    commit, diff, timing = step.commit, step.diff, step.timing
-    row: dict[str, Any] = {
+    commit, diff = step.commit, step.diff
+    row = {
         "position": commit.position,
         "commit": commit.hash,
         "base": step.base.hash if step.base else None,
@@ -147,5 +143,4 @@ def _plain_step(step: WorkStep) -> dict[str, Any]:
         "reproduce": _reproduce(step),
         "what": step.error if diff is None else _where(diff),
     }
-    row |= plain_diff(diff) if diff else {}
-    return row | {"timing": {**to_plain(timing), "effect": timing.effect}} if timing else row
+    return row | (plain_diff(diff) if diff else {})

@@ -95,7 +95,7 @@ def summary_md(capture: Capture) -> str:
 def _executive(capture: Capture) -> list[str]:
     said, found = [f"Run: {capture_status(capture)}."], capture.findings
     if found:
-        said += [f"verdict: {found.verdict}", *sentences(found, capture.outcome)]
+        said += sentences(found, capture.outcome)
     said += [f"Anomaly: {text}." for text in capture.anomalies]
     if capture.waived:
         said.append(f"Signed off against {', '.join(capture.waived)}: {capture.sign_off}.")
@@ -150,7 +150,7 @@ def _dirtiness(changes: Sequence[tuple[str, str]]) -> str:
 def _next_actions(capture: Capture) -> list[str]:
     """What the run's end asks for, then what the figures ask for."""
     again = "then capture again under a fresh STAMP"
-    figures = next_actions(capture.findings) if capture.findings else []
+    figures = next_actions(capture.findings, capture.outcome) if capture.findings else []
     own = []
     if capture.outcome.is_blocked:
         own.append(f"Remove what blocked the run ({capture.reason or 'see the logs'}), {again}.")

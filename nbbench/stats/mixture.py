@@ -5,14 +5,13 @@ and judged by whether the mixture changed. One flip says nothing of a commit.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.changepoint import EFFECT_Z, Step, step_of
+from nbbench.stats.changepoint import EFFECT_Z, Step, levels_as_measured, step_of
 from nbbench.stats.detector import Change
 from nbbench.stats.noise import mad_sigma, median
 
@@ -88,8 +87,9 @@ def find_mixture(values: ArrayLike, *, alpha: float, min_effect: float) -> Mixtu
     return None
 
 
-def without_flips(steps: Sequence[Step], values: FloatArray) -> tuple[Step, ...]:
-    """Steps of a series (n,) without those between levels whose values are on both sides of the step.
+def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float = 0.0) -> tuple[Step, ...]:
+    """Steps of a series (n,) without those between levels whose values are on both sides of the step; the
+    others then stand between longer levels, and still reach ``min_effect``.
 
     A run of one level looks like a step where a series takes turns, too few or too unclean for a mixture: of
     the BESIDE values before or after, more than LEAST_SHARE are at the other side's level, which is further
@@ -104,7 +104,9 @@ def without_flips(steps: Sequence[Step], values: FloatArray) -> tuple[Step, ...]
         if mixed[worst] <= LEAST_SHARE:
             break
         del kept[worst]
-    return tuple(kept)
+    if len(kept) == len(steps):
+        return steps
+    return tuple(step for step in levels_as_measured(kept, values) if abs(step.effect) >= min_effect)
 
 
 def _mixed_sides(before: FloatArray, after: FloatArray) -> float:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import HALF_WINDOW, MIN_SEGMENT, difference_sigma, mad_sigma, running_median
+from nbbench.stats.noise import HALF_WINDOW, MIN_SEGMENT, difference_sigma, mad_sigma, median, running_median
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -50,16 +50,22 @@ class SharedJumps:
         )  # the values that were measured before and after
         self._at = np.full(size, np.nan)
 
-    def add(self, places: IntArray, log_values: FloatArray, at: FloatArray) -> None:
-        """Add a series: the ``places`` (m,) of its commits, ascending, its ``log_values`` (m,) there, NaN
-        where there is none, and when they were measured, ``at`` (m,) on any clock, NaN where nobody knows."""
+    def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
+        """Add a series: the ``places`` (m,) of its commits, ascending, the logs of its values there in each
+        of its ``collections`` (k, m), NaN where there is none, and when they were measured, ``at`` (m,) on
+        any clock, NaN where nobody knows. It jumps where each collection does so to one side,
+        by JUMP_SIGMAS / sqrt(k)."""
+        log_values = collections.mean(axis=0)
         known = np.isfinite(log_values)
         present = log_values[known]
         if present.size < SHORT or (unit := math.sqrt(2.0) * difference_sigma(present)) <= 0:
             return
         # a jump over a commit that was left out is none of this place
-        jumps = np.append(np.nan, np.diff(log_values)) / unit
-        self._jumps.add(places, jumps)
+        each = np.diff(collections, prepend=np.nan) / unit
+        jumps = each.mean(axis=0)
+        # contention does not come back at the same commit
+        agreed = (each * np.sign(jumps) >= JUMP_SIGMAS / math.sqrt(len(each))).all(axis=0)
+        self._jumps.add(places, np.where(agreed, jumps, 0.0 * jumps))
         self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
         apart = np.full(log_values.size, np.nan)
         apart[known] = (present - running_median(present, HALF_WINDOW)) / unit
@@ -110,6 +116,55 @@ class SharedJumps:
                 if not beside and counts.shared(measured[[place]])[0] != side:
                     return False
         return True
+
+
+REACH = 3
+"""Commits that were measured right before and after another, of which the median says how fast the machine
+was then: a median of six hides what two of them did, and a burst that lasts for three shows."""
+
+APART = 10
+"""Neighbours in time that are no neighbours on the branch: nearer ones may share a level."""
+
+
+class SharedSpeed:
+    """How slow a machine was when each of ``size`` commits was measured, by what it measured right before and
+    after: a common factor of its series in the order of measuring, where that is not the order of commits."""
+
+    def __init__(self, size: int) -> None:
+        self._places: list[IntArray] = []
+        self._apart: list[FloatArray] = []
+        self._at = np.full(size, np.nan)
+
+    def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
+        """Add a series, as `SharedJumps.add` has it."""
+        log_values = collections.mean(axis=0)
+        known = np.isfinite(log_values)
+        if known.sum() >= SHORT and np.isfinite(at).any():
+            self._places.append(places[known])
+            self._apart.append(log_values[known] - running_median(log_values[known], APART))
+            self._at[places] = np.fmin(self._at[places], at)
+
+    def factors(self) -> FloatArray:
+        """Factor (size,) by which values were greater than around their commits, in the median of what was
+        measured within REACH turns of each commit; NaN where there are not as many neighbours in time that
+        lie APART on the branch."""
+        found = np.full(self._at.size, np.nan)
+        order = np.argsort(self._at, kind="stable")[: int(np.isfinite(self._at).sum())]
+        if not self._places or not order.size:
+            return found
+        turn = np.full(self._at.size, order.size)
+        turn[order] = np.arange(order.size)
+        places, apart = np.concatenate(self._places), np.concatenate(self._apart)
+        in_time = np.argsort(turn[places], kind="stable")
+        places, apart = places[in_time], apart[in_time]
+        starts = np.searchsorted(turn[places], np.arange(order.size + 1))
+        for i, place in enumerate(order.tolist()):
+            near = slice(starts[max(i - REACH, 0)], starts[min(i + REACH + 1, order.size)])
+            elsewhere = np.abs(places[near] - place) > APART
+            if np.unique(places[near][elsewhere]).size >= REACH:
+                found[place] = median(apart[near][elsewhere])
+        factors: FloatArray = np.exp(found)
+        return factors
 
 
 class _Counts:

@@ -133,20 +133,19 @@ def presets(settings: Settings) -> dict[str, Preset]:
 
     Raises ConfigError with the preset's name and the field that is wrong.
     """
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, Preset] = {}
     for tables in (load_profile(settings).presets, configured_table(settings.root, "presets")):
         for name, raw in tables.items():
-            fields = typed(raw, dict[str, Any], f"pyproject.toml, preset {name!r}")
+            label = f"pyproject.toml, preset {name!r}"
             if not _NAME.fullmatch(name):
-                raise ConfigError(
-                    f"pyproject.toml, preset {name!r}: a name is lower-case letters, digits and hyphens"
-                )
-            typed({**fields, "name": name}, Preset, f"pyproject.toml, preset {name!r}")
-            if "extends" in fields and fields["extends"] not in known:
-                raise ConfigError(
-                    f"pyproject.toml, preset {name!r}: extends {fields['extends']!r} is not defined before it"
-                )
-            start = known.get(fields.get("extends", name), {})
-            environment = start.get("environment", {}) | fields.get("environment", {})
-            known[name] = {**start, **fields, "name": name, "environment": environment}
-    return {name: typed(fields, Preset, f"pyproject.toml, preset {name!r}") for name, fields in known.items()}
+                raise ConfigError(f"{label}: a name is lower-case letters, digits and hyphens")
+            fields = typed(raw, dict[str, Any], label)
+            made = typed({**fields, "name": name}, Preset, label)
+            if made.extends and made.extends not in known:
+                raise ConfigError(f"{label}: extends {made.extends!r} is not defined before it")
+            if start := known.get(made.extends or name):
+                given = {field: getattr(made, field) for field in ("name", *fields)}
+                given["environment"] = {**start.environment, **made.environment}
+                made = msgspec.structs.replace(start, **given)
+            known[name] = made
+    return known

@@ -12,7 +12,7 @@ from nbbench.errors import InconclusiveError
 from nbbench.ledger import Roof
 from nbbench.measure.ledgers import open_tree, workload_ledgers, workload_names
 from nbbench.measure.process_env import measuring
-from nbbench.measure.warm_runs import Servers, WorkloadFailed, call, measure_roof, measure_runs
+from nbbench.measure.warm_runs import Servers, call, measure_roof, measure_runs
 from nbbench.model import Commit, to_plain
 from nbbench.probe.verdicts import overall
 from nbbench.words import Say
@@ -39,9 +39,8 @@ def measure_roofline(
             say(f"[{number}/{len(ledgers)}] {name}")
             try:
                 if ledger.error:
-                    raise WorkloadFailed(f"{name}: {ledger.error}")
-                runs = measure_runs(settings, server, environment, name)
-                seconds[name] = [run.wall_s for run in runs]
+                    raise InconclusiveError(f"{name}: {ledger.error}")
+                seconds[name] = measure_runs(settings, server, environment, name)
             except InconclusiveError as error:
                 notes.append(str(error))
     rows = [classify(ledgers[name], spent, roof) for name, spent in seconds.items()]

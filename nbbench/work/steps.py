@@ -12,9 +12,7 @@ from nbbench.ledger import Ledger
 from nbbench.model import Commit
 from nbbench.work.ledger_diff import ROUNDING, LedgerDiff, LineChange, diff_ledgers
 from nbbench.work.line_match import LineMatch
-from nbbench.work.work_share import Timing
 
-TimeOf = Callable[[str, Commit, Commit], Timing | None]
 MatchOf = Callable[[Commit, Commit], LineMatch | None]
 
 
@@ -22,21 +20,18 @@ MatchOf = Callable[[Commit, Commit], LineMatch | None]
 class WorkStep:
     """One workload at a commit where its bytes, operations or image changed, or where it broke.
 
-    `base` is the commit before, of those that the workload runs on. `timing` is None unless both
-    were timed.
+    `base` is the commit before, of those that the workload runs on.
     """
 
     commit: Commit
     base: Commit | None
     workload: str
     diff: LedgerDiff | None
-    timing: Timing | None
     error: str = ""
 
 
 def find_steps(
     found: Iterable[tuple[Commit, Mapping[str, Ledger]]],
-    time_of: TimeOf = lambda *_: None,
     match_of: MatchOf = lambda *_: None,
     tolerance: ImageTolerance = ROUNDING,
 ) -> list[WorkStep]:
@@ -53,14 +48,14 @@ def find_steps(
         for name, one in ledgers.items():
             base, before = last.get(name, (None, None))
             if one.error:
-                steps.append(WorkStep(commit, base, name, None, None, one.error.partition("\n")[0]))
+                steps.append(WorkStep(commit, base, name, None, one.error.partition("\n")[0]))
                 continue
             if base is not None and before is not None:
                 diff = diff_ledgers(before, one, tolerance=tolerance)
                 if not diff.equal or diff.new_image:
                     if (match := match_of(base, commit)) is not None:
                         diff = diff_ledgers(before, one, match, tolerance)
-                    steps.append(WorkStep(commit, base, name, diff, time_of(name, base, commit)))
+                    steps.append(WorkStep(commit, base, name, diff))
             last[name] = commit, one
     return steps
 
@@ -70,18 +65,11 @@ _WIDTH = re.compile(r"\d+$")
 
 @dataclass(frozen=True, slots=True)
 class DtypeShift:
-    """One function's operations that now give another dtype; `delta` is bytes per pixel more.
-
-    `where` and `was` are the places of the operation that moves most.
-    """
+    """One function's operations that now give another dtype; `delta` is bytes per pixel more."""
 
     function: str
-    where: str
-    was: str
     before: str
     after: str
-    ops: tuple[str, ...]
-    calls: int
     delta: float
 
     @property
@@ -108,7 +96,7 @@ def _width(dtype: str) -> int:
 
 def dtype_shifts(diff: LedgerDiff) -> list[DtypeShift]:
     """Operations whose dtype changed at their site, by function, the most expensive first."""
-    pairs: dict[tuple[str, str, str], list[tuple[LineChange, LineChange, float]]] = defaultdict(list)
+    deltas: dict[tuple[str, str, str], float] = defaultdict(float)
     operations: dict[tuple[str, str], list[LineChange]] = defaultdict(list)
     for row in diff.lines:
         operations[row.site, row.op].append(row)
@@ -116,17 +104,10 @@ def dtype_shifts(diff: LedgerDiff) -> list[DtypeShift]:
         gone = [row for row in rows if row.calls < 0]
         come = [row for row in rows if row.calls > 0]
         if gone and come:
-            old = max(gone, key=lambda row: abs(row.delta))
-            new = max(come, key=lambda row: abs(row.delta))
-            pairs[new.function, old.dtype, new.dtype].append((old, new, sum(row.delta for row in rows)))
-    found = []
-    for (function, before, after), group in pairs.items():
-        old, new, _ = max(group, key=lambda item: item[1].after)
-        ops = tuple(sorted({row.op for _, row, _ in group}))
-        calls = sum(row.calls for _, row, _ in group)
-        place = (function, new.where, old.was or old.where, before, after)
-        found.append(DtypeShift(*place, ops, calls, sum(delta for *_, delta in group)))
-    return sorted(found, key=lambda shift: (-abs(shift.delta), shift.where))
+            old, new = (max(side, key=lambda row: abs(row.delta)) for side in (gone, come))
+            deltas[new.function, old.dtype, new.dtype] += sum(row.delta for row in rows)
+    found = [DtypeShift(*place, delta) for place, delta in deltas.items()]
+    return sorted(found, key=lambda shift: (-abs(shift.delta), shift.function))
 
 
 def by_function(diff: LedgerDiff) -> list[FunctionChange]:

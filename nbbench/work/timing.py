@@ -12,10 +12,10 @@ from nbbench.measure.process_env import installed_torch
 from nbbench.metrics import Role, metric_of
 from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.probe.device import CUDA_MARK, on_cuda
-from nbbench.record import Store
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
 from nbbench.record.side_files import KeptWork, kept_work
+from nbbench.record.store import Store
 from nbbench.words import Say
 from nbbench.work.work_share import Amounts, Timing, amounts
 from nbbench.workloads import ledger_families, workload_of

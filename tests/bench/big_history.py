@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from nbbench.model import Benchmark, Commit, SeriesKey
-from nbbench.record import Store, schema
+from nbbench.record import schema
 from nbbench.record.engine import Connection
 from nbbench.record.read import series_digest
 from nbbench.record.shapes import dumps
+from nbbench.record.store import Store
 
 SERIES, COMMITS = 9600, 1200
 BENCHMARKS = 12

@@ -103,8 +103,8 @@ def throughput() -> None:
 
 def importing() -> None:
     """Importing a synthetic tree of 1,400 files, and importing it again."""
-    from nbbench.record import Store
     from nbbench.record.refresh import import_results
+    from nbbench.record.store import Store
 
     with tempfile.TemporaryDirectory() as name:
         results = Path(name) / "results"

@@ -24,7 +24,7 @@ from nbbench.history.curves import Curve, StoredCurves
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.metrics import Role, metric_of
 from nbbench.model import ChangePoint, Event
-from nbbench.record import Store
+from nbbench.record.store import Store
 from nbbench.record.viewed import view_settings
 
 NEXT = 30

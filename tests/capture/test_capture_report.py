@@ -15,7 +15,7 @@ from nbbench.report.stamp_page import result_blocks
 
 
 def test_a_run_without_records_still_has_metrics() -> None:
-    empty = found(TestRun(), RunOutcome.TIMEOUT)
+    empty = found(TestRun())
     assert result_blocks(empty) == []
     written = json.loads(document("metrics", capture_metrics(empty, RunOutcome.TIMEOUT)))
     assert written["figures"] == [] and "diagnosis" not in written
@@ -30,13 +30,13 @@ def test_every_printed_bandwidth_is_in_the_metrics() -> None:
 def test_figures_carry_the_conditions_under_which_they_were_taken() -> None:
     """H4: a figure under a switch that keeps Dynamo off, or of pinned malloc, says so."""
     switches = {"TORCHDYNAMO_DISABLE": "1", "MALLOC_CONF": "x"}
-    guarded = found(run_of(passed_test()), RunOutcome.PASSED, environment=switches)
+    guarded = found(run_of(passed_test()), environment=switches)
     assert capture_metrics(guarded, RunOutcome.PASSED)["conditions"] == {
         "compile": "off (TORCHDYNAMO_DISABLE=1)",
         "threads": "1",
         "malloc": "default",
     }
-    plain = found(run_of(passed_test()), RunOutcome.PASSED)
+    plain = found(run_of(passed_test()))
     assert dict(plain.conditions)["compile"] == "allowed"
 
 
@@ -46,7 +46,7 @@ def page(capture: Findings) -> str:
 
 def test_markdown_of_hostile_output_stays_inside_its_cells() -> None:
     test = TestRecord("t::<b>x</b>|y", "passed", stdout="  a | `b` <script>: 1.0 GB/s\n")
-    text = page(found(run_of(test), RunOutcome.PASSED))
+    text = page(found(run_of(test)))
     assert "<b>" not in text.replace("`t::<b>x</b>\\|y`", "")
     rows = [line for line in text.splitlines() if "1.0 GB/s" in line]
     assert len(rows) == 1 and rows[0].startswith("| ") and rows[0].endswith(" |")
@@ -54,7 +54,7 @@ def test_markdown_of_hostile_output_stays_inside_its_cells() -> None:
 
 def test_long_lists_are_cut_on_the_page_and_whole_in_the_metrics() -> None:
     lines = "".join(f"  step {i}: {i}.0 ms\n" for i in range(100))
-    capture = found(run_of(TestRecord("t", "passed", stdout=lines)), RunOutcome.PASSED)
+    capture = found(run_of(TestRecord("t", "passed", stdout=lines)))
     assert "40 more in metrics.json." in page(capture)
     assert len(capture_metrics(capture, RunOutcome.PASSED)["figures"]) == 100
 

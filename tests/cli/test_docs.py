@@ -11,6 +11,7 @@ from tests.docs.blocks import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES.append(ROOT / "docs" / "schemas" / "README.md")
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from evidence_samples import metrics, write_evidence
+from evidence_samples import metrics, run_metadata, write_evidence
 
 from nbbench.config import load_settings
 from nbbench.record.evidence_folder import evidence_folders
@@ -80,10 +80,10 @@ def test_plan_as_json_and_as_an_attempt(planned: Any) -> None:
 def test_a_folder_that_holds_the_value_is_named_and_checked(planned: Any) -> None:
     commit = "0000000c" + "0" * 32
     told = metrics(commit=commit)
-    # What `plan` shows is in the folder: only then it is evidence of it.
-    held = {"name": "suite.time_same", "value": 1.001, "unit": "seconds"}
-    told["figures"].append(held)
-    folder = write_evidence(planned.root / REPORTS / "20251015T113531Z", told=told)
+    asked = PLAN.format(spec=2.0).replace('value = "suite.time_same"', 'figure = "^time$"')
+    (planned.root / "pyproject.toml").write_text(asked, encoding="utf-8")
+    stamp = planned.root / REPORTS / "20251015T113531Z"
+    folder = write_evidence(stamp, told=told, run=run_metadata(machine_name="m"))
     assert "20251015T113531Z" in planned.run("plan", "P").stdout
     (folder / "env.txt").write_text("NEW=1\n")
     assert "changed, do not quote it" in planned.run("plan", "P").stdout

@@ -88,7 +88,7 @@ class TestExplain:
 
     def test_json_has_everything(self, timed: Project) -> None:
         told = json.loads(timed.run("explain", HASHES[5], HASHES[6], *BENCH, "--json").stdout)
-        assert told["schema"] == "nbbench.explain/1"
+        assert told["schema"] == "nbbench.explain/2"
         assert told["lines_matched_by"] == "name"
         (diff,) = told["diffs"]
         total = sum(line["after"] - line["before"] for line in diff["lines"])
@@ -126,9 +126,10 @@ class TestExplain:
         assert "1 workload of the suite not on record" in told["notes"][0]
         same = kept.run("explain", HASHES[0], "--torch", installed, installed)
         assert same.exit_code == 0 and "the work is the same, to the byte" in same.stdout
+        assert "what differs" not in same.stdout
         none = kept.run("explain", HASHES[1], "--torch", "1.13.1", installed)
         assert none.exit_code == 4 and "no exact work of 00000002 under torch 1.13.1" in none.stderr
-        assert "run `nbbench ledger 00000002` in this project where torch 1.13.1" in none.stderr
+        assert "run the same command in this project where torch 1.13.1" in none.stderr
         for more in ((HASHES[1],), ("--hunks",)):
             wrong = kept.run("explain", HASHES[0], *more, "--torch", "1.13.1", installed)
             assert wrong.exit_code == 2 and "--torch compares one commit with itself" in wrong.stderr
@@ -191,18 +192,17 @@ class TestLedger:
         assert kept.run("ledger", HASHES[9], *BENCH).exit_code == 4
         assert kept.run("ledger", HASHES[0], "--bench", "tricubic").exit_code == 4
 
-    def test_the_steps_of_a_range_with_their_times_and_commands(self, timed: Project) -> None:
-        found = timed.run("ledger", "1-12", *BENCH)
+    def test_the_steps_of_a_range_with_their_commands(self, kept: Project) -> None:
+        found = kept.run("ledger", "1-12", *BENCH)
         assert found.exit_code == 0, found.stderr
         rows = [line.split() for line in found.stdout.splitlines()]
         step, broken = (row for row in rows if row[1:2] in (["00000007"], ["0000000a"]))
         assert step[:9] == ["7", "00000007", "2023-11-20", WORKLOAD, "76.00", "164.00", "2.16×", "7", "11"]
         assert f"nbbench explain 00000006 00000007 --bench {WORKLOAD}" in " ".join(step)
         assert " ".join(broken) == f"10 0000000a 2023-11-23 {WORKLOAD} fails: NameError: n_steps"
-        told = json.loads(timed.run("ledger", "1-12", *BENCH, "--json").stdout)
+        told = json.loads(kept.run("ledger", "1-12", *BENCH, "--json").stdout)
         first, broken = told["steps"]
         assert (first["base"], first["commit"]) == (HASHES[5], HASHES[6])
-        assert first["timing"]["after_s"] / first["timing"]["before_s"] == pytest.approx(1.3, abs=0.01)
         assert broken["what"] == "NameError: n_steps"
 
     def test_the_first_commit_of_a_range_is_compared_with_what_precedes_it(self, kept: Project) -> None:

@@ -181,7 +181,7 @@ StepRow = wider(
     "A commit at which a workload's exact work changed; figures are missing where it fails.",
     **{name: NotRequired[hint] for name, hint in get_type_hints(DiffRow).items()}
     | {"position": int, "commit": str, "base": str | None, "date": str, "workload": str}
-    | {"reproduce": str, "what": str, "timing": NotRequired[TimingRow]},
+    | {"reproduce": str, "what": str},
 )
 
 
@@ -451,7 +451,7 @@ class Captured(TypedDict):
     verdict: str | None
     anomalies: list[str]
     notes: list[str]
-    files: dict[str, str]
+    files: list[str]
 
 
 class Export(TypedDict):
@@ -543,7 +543,7 @@ DOCUMENTS: dict[str, Any] = {
     "doctor/1": Doctor,
     "dtype-snapshot/1": DtypeSnapshot,
     "error/1": Error,
-    "explain/1": Explain,
+    "explain/2": Explain,
     "export/1": Export,
     "flag/1": FlagMoved,
     "gate/1": Gate,
@@ -551,7 +551,7 @@ DOCUMENTS: dict[str, Any] = {
     "init/1": Init,
     "ledger/1": LedgerDocument,
     "ledger-scaling/1": LedgerScaling,
-    "ledger-steps/1": LedgerSteps,
+    "ledger-steps/2": LedgerSteps,
     "plan/1": PlanDocument,
     "plans/1": Plans,
     "publish/1": Publish,

@@ -23,7 +23,8 @@ _COMMON = """\
 ## Common options
 
 Every command takes them. Results go to stdout, progress and errors to stderr. An error is one
-sentence with a hint below it; with `--json` it is a JSON document on stdout as well.
+sentence with a hint below it; with `--json` it is a JSON document on stdout as well. The documents have
+[schemas](schemas/README.md).
 """
 
 

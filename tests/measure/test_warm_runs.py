@@ -16,14 +16,12 @@ from nbbench.ledger import Roof
 from nbbench.measure.warm_runs import (
     Invocation,
     Servers,
-    WorkloadFailed,
     call,
     invoke_all,
     measure_roof,
     measure_runs,
     shared_servers,
 )
-from nbbench.probe.resources import Run
 
 SECRET = "correct-horse-battery"
 
@@ -100,11 +98,9 @@ def test_roof(settings):
 
 
 def test_runs_and_the_subjects_own_error(settings):
-    run = Run(1.0, 0.5, 0.25, 10, 0)
-    told = {"runs": [{name: getattr(run, name) for name in Run.__dataclass_fields__}]}
-    assert measure_runs(settings, Server(told), {}, "w") == [run]
-    with pytest.raises(WorkloadFailed, match="w: NameError: x"):
-        measure_runs(settings, Server({"runs": [], "error": "NameError: x"}), {}, "w")
+    assert measure_runs(settings, Server({"seconds": [1.0, 0.5]}), {}, "w") == [1.0, 0.5]
+    with pytest.raises(InconclusiveError, match="w: NameError: x"):
+        measure_runs(settings, Server({"error": "NameError: x"}), {}, "w")
 
 
 def test_a_workload_that_ends_its_process_leaves_the_others_theirs(monkeypatch):

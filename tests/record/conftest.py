@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pg_server import NoServer, database, schema, server
 
-from nbbench.record import Store
+from nbbench.record.store import Store
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 

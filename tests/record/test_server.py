@@ -19,9 +19,10 @@ from store_trees import commit, content, write_tree
 
 from nbbench.config import load_settings
 from nbbench.errors import StoreError
-from nbbench.record import Store, engine, refresh
+from nbbench.record import engine, refresh
 from nbbench.record.projects import own_project
 from nbbench.record.refresh import import_results
+from nbbench.record.store import Store
 
 pytestmark = pytest.mark.postgresql
 DOCS = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
@@ -101,17 +102,17 @@ def test_an_import_goes_on_when_its_connection_is_ended(url, ask, trees, monkeyp
             end_connection(ask, url, handle)
             handle.execute("SELECT 1")
 
-    many, rows = engine.Connection.many, []
+    insert, rows = engine.Connection.insert_cells, []
 
     def end_in_file(connection, *args):
         rows.append(args)
         if len(rows) == 8:
             end_connection(ask, url, connection._handle)
-        many(connection, *args)
+        insert(connection, *args)
 
     with Store.open(url) as store:
         if moment == "in a file":
-            monkeypatch.setattr(engine.Connection, "many", end_in_file)
+            monkeypatch.setattr(engine.Connection, "insert_cells", end_in_file)
         else:
             monkeypatch.setattr(engine, "commit", end)
         report = import_results(store, tree)
@@ -343,7 +344,8 @@ def test_names_with_odd_characters(pg_url, ask):
 _IMPORT = """
 import sys
 from nbbench.cli import app, import_
-from nbbench.record import Store, refresh
+from nbbench.record import refresh
+from nbbench.record.store import Store
 print("ready", flush=True)
 sys.stdin.readline()
 sys.exit(app.run(sys.argv[1:]))

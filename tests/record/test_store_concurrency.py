@@ -9,13 +9,15 @@ import sys
 import pytest
 from store_trees import content, write_tree
 
-from nbbench.record import Store, refresh
+from nbbench.record import refresh
 from nbbench.record.refresh import import_results
+from nbbench.record.store import Store
 
 IMPORT = """
 import os, signal, sys
 from pathlib import Path
-from nbbench.record import Store, engine, refresh
+from nbbench.record import engine, refresh
+from nbbench.record.store import Store
 from nbbench.record.refresh import import_results
 
 url, tree, batch, kill_at = sys.argv[1:]

@@ -14,10 +14,10 @@ from nbbench.errors import StoreError
 from nbbench.history import changes, curves
 from nbbench.history.history import load_history
 from nbbench.model import Commit, Result, SeriesKey, Status
-from nbbench.record import Store
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.schema import parse_url
 from nbbench.record.side_files import LedgerFile
+from nbbench.record.store import Store
 
 KEY = SeriesKey("bandwidth.Warm.time_run", "1", (("size", "512"),), "box", "py3.11")
 COMMITS = 40

@@ -19,10 +19,11 @@ from store_trees import (
 )
 
 from nbbench.model import Decision, FlagState, Status
-from nbbench.record import Store, importing, refresh
+from nbbench.record import importing, refresh
 from nbbench.record.decisions import write_decision
 from nbbench.record.refresh import import_results
 from nbbench.record.side_files import LedgerFile, append_record, ledger_path, telemetry_path, write_ledgers
+from nbbench.record.store import Store
 
 
 @pytest.fixture

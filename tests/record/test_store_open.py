@@ -14,8 +14,8 @@ import pytest
 from store_trees import commit
 
 from nbbench.errors import NbbenchError, StoreError
-from nbbench.record import Store
 from nbbench.record.schema import parse_url
+from nbbench.record.store import Store
 
 
 def refused(url, **options):
@@ -196,9 +196,9 @@ def test_a_read_only_folder():
 
 def test_the_package_is_light():
     code = """
-import sys, nbbench.record
+import sys, nbbench.record.side_files
 assert "sqlite3" not in sys.modules
-nbbench.record.Store
+import nbbench.record.store
 assert not {"psycopg", "numpy"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

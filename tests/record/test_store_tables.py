@@ -12,9 +12,10 @@ from store_trees import content, write_tree
 
 from nbbench.errors import StoreError
 from nbbench.model import NotJudged
-from nbbench.record import Store, schema
+from nbbench.record import schema
 from nbbench.record.refresh import import_results
 from nbbench.record.schema import parse_url
+from nbbench.record.store import Store
 
 
 def execute(url, *statements):

@@ -43,7 +43,6 @@ USAGE = Usage(
     involuntary_switches=20,
 )
 FIGURES = Findings(
-    verdict="failed",
     checks=(Check("ratio", ">=", 0.5, 0.327, False, "assert ratio >= 0.5", "t"),),
 )
 
@@ -114,7 +113,7 @@ def test_the_opening_page_is_true_if_nobody_replaces_it() -> None:
 def test_figures_find_their_sections() -> None:
     page = summary_md(ended(findings=FIGURES, anomalies=("numpy changed",), files=("summary.md",)))
     executive = section(page, "Executive Summary")
-    assert executive.index("verdict: failed") < executive.index("ratio is 0.327")
+    assert executive.index("Run: FAILED") < executive.index("ratio is 0.327")
     assert "Anomaly: numpy changed." in executive
     assert "not clean before the run: notes.md" in executive
     assert "nbbench regressions" in section(page, "Comparison to baseline")

@@ -49,7 +49,6 @@ EXPORT = Export(
     results=samples.RESULTS,
     baseline=samples.BASELINE,
     baseline_commit=samples.COMMITS[10],
-    between=(samples.FLAGS[1].event,),
     flags=samples.FLAGS,
     ledgers=(samples.LEDGER,),
 )

@@ -73,22 +73,21 @@ def run_of(*tests: TestRecord, cores: int = 2, **more: object) -> TestRun:
 
 def found(
     run: TestRun,
-    outcome: RunOutcome,
     *,
     environment: dict[str, str] | None = None,
     dtype: str = "",
 ) -> Findings:
-    return judged(run, outcome, figures_of(run.tests), environment, dtype)
+    return judged(run, figures_of(run.tests), environment, dtype)
 
 
-FAILED = found(run_of(failed_test(), exit_status=1), RunOutcome.FAILED, dtype="float64")
+FAILED = found(run_of(failed_test(), exit_status=1), dtype="float64")
 
 
 def page(capture: Findings, outcome: RunOutcome) -> str:
     said = "\n".join(f"- {sentence}" for sentence in sentences(capture, outcome))
-    actions = "\n".join(f"- {action}" for action in next_actions(capture))
+    actions = "\n".join(f"- {action}" for action in next_actions(capture, outcome))
     return (
-        f"{capture.verdict}\n\n{said}\n\n## Results\n\n"
+        f"{outcome.verdict}\n\n{said}\n\n## Results\n\n"
         f"{as_markdown(result_blocks(capture))}\n"
         f"## Next Actions\n\n{actions}\n"
     )

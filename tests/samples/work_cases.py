@@ -51,13 +51,13 @@ def _steps() -> list:
         (broken, {NAME: work.before(error=f"NameError: {HOSTILE}")}),
         (image, {NAME: work.after(image_digest="c", image_blocks=(3.0,) * 64)}),
     ]
-    return find_steps(found, lambda *_: TIMING)
+    return find_steps(found)
 
 
 CASES = {
     "explain.txt": lambda: as_text(explain_blocks(explanation(), lines=4)) + "\n",
     "explain.md": lambda: as_markdown(explain_blocks(explanation(), lines=4)),
-    "explain.json": lambda: document("explain", explain_payload(explanation())),
+    "explain.json": lambda: document("explain", explain_payload(explanation()), version=2),
     "ledger.txt": lambda: as_text(ledger_blocks(work.BASE, {NAME: work.before()}, by="line", top=3)) + "\n",
     "ledger_steps.txt": lambda: as_text(steps_blocks(4, _steps(), [], by_name=False)) + "\n",
     "ledger_steps.md": lambda: as_markdown(steps_blocks(4, _steps(), [], by_name=True)),

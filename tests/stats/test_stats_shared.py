@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbbench.stats.shared import LEAST_SERIES, SharedJumps
+from nbbench.stats.shared import LEAST_SERIES, REACH, SharedJumps, SharedSpeed
 
 N, AT = 60, 30
 
@@ -15,7 +15,7 @@ def levels(values, at=None):
     found = SharedJumps(values.shape[1])
     turns = np.full(values.shape[1], np.nan) if at is None else np.asarray(at, dtype=float)
     for row in values:
-        found.add(np.arange(row.size), row, turns)
+        found.add(np.arange(row.size), row[None], turns)
     return found.levels()
 
 
@@ -77,3 +77,45 @@ def test_values_that_were_left_out_and_constant_series_do_not_disturb():
     values[0, AT] = np.nan
     assert ends(np.vstack([values, np.zeros(N)])) == [AT, AT + 1]
     assert levels(np.full((8, N), np.nan)).tolist() == [0] * N
+
+
+def test_what_was_measured_twice_jumps_where_it_does_so_both_times():
+    once, again = quiet(), quiet(seed=2)
+    once[:, [AT, AT + 9]] += 0.3
+    again[:, AT] += 0.3
+    found = SharedJumps(N)
+    for pair in zip(once, again, strict=True):
+        found.add(np.arange(N), np.array(pair), np.full(N, np.nan))
+    assert (np.flatnonzero(np.diff(found.levels())) + 1).tolist() == [AT, AT + 1]
+
+
+def factors(values, at):
+    found = SharedSpeed(values.shape[1])
+    for row in values:
+        found.add(np.arange(row.size), row[None], np.asarray(at, dtype=float))
+    return found.factors()
+
+
+def test_what_was_measured_beside_a_commit_tells_how_slow_the_machine_was():
+    turns = np.random.default_rng(3).permutation(N)
+    values = quiet()
+    values[:, (turns >= 20) & (turns < 20 + 2 * REACH)] += 0.4
+    slow = (turns >= 20 + 1) & (turns < 20 + 2 * REACH - 1)
+    found = np.log(factors(values, turns))
+    assert np.nanmin(found[slow]) > 0.3
+    assert np.nanmax(np.abs(found[(turns < 20 - REACH) | (turns > 20 + 3 * REACH)])) < 0.05
+
+
+def test_what_a_commit_does_is_not_the_machines_speed():
+    turns = np.random.default_rng(3).permutation(N)
+    values = quiet()
+    values[:, AT:] += 0.4
+    values[:, 10] += 0.4
+    assert np.nanmax(np.abs(np.log(factors(values, turns)))) < 0.05
+
+
+@pytest.mark.parametrize("at", [np.arange(N), np.full(N, np.nan)])
+def test_commit_after_commit_the_speed_is_not_known(at):
+    values = quiet()
+    values[:, AT : AT + 9] += 0.4
+    assert np.isnan(factors(values, at)).all()

@@ -14,13 +14,14 @@ from pathlib import Path
 import pg_server
 from store_trees import content, write_tree
 
-from nbbench.record import Store
 from nbbench.record.refresh import import_results
+from nbbench.record.store import Store
 
 _IMPORT = """
 import sys
 from pathlib import Path
-from nbbench.record import Store, refresh
+from nbbench.record import refresh
+from nbbench.record.store import Store
 from nbbench.record.refresh import import_results
 refresh._BATCH_FILES = 3
 Store.open(sys.argv[1]).close()

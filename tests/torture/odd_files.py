@@ -64,7 +64,7 @@ DAMAGES: dict[str, Damage] = {
 _IMPORT = """
 import sys
 from pathlib import Path
-from nbbench.record import Store
+from nbbench.record.store import Store
 from nbbench.record.refresh import import_results
 with Store.open("sqlite:///" + sys.argv[2]) as store:
     report = import_results(store, Path(sys.argv[1]))

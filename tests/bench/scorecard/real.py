@@ -249,15 +249,18 @@ def _with_bursts(truth: Truth, series: int, rng: np.random.Generator, half: int)
 
 
 def committed() -> list[Truth]:
-    """The committed results of the reference machine with their samples; truth from the committed ledgers."""
+    """The committed results of the reference machine with their samples, and when asv began each; truth from
+    the committed ledgers."""
     commits = {commit.hash: commit for commit in _branch_commits().values()}
     found: dict[tuple[str, str], list[_Row]] = {}
+    at: dict[str, float] = {}
     for path in sorted((RESULTS / "reference-2core").glob("*.json")):
         content = json.loads(path.read_text())
         commit = commits.get(content.get("commit_hash", ""))
         entry = content.get("results", {}).get("bandwidth.Warm.time_run")
         if commit is None or not entry or not entry[0]:
             continue
+        at[commit.hash] = float(entry[3])
         pairs = [(size, dtype.strip("'")) for size in entry[1][0] for dtype in entry[1][1]]
         samples = entry[11] if len(entry) > 11 else [None] * len(pairs)
         for pair, median, taken in zip(pairs, entry[0], samples, strict=True):
@@ -267,7 +270,8 @@ def committed() -> list[Truth]:
     kept = [sorted(rows, key=lambda row: row.commit.position) for rows in found.values() if len(rows) >= 20]
     every = {row.commit.hash: row.commit for rows in kept for row in rows}
     line = sorted(every.values(), key=lambda commit: commit.position)
-    return _siblings([_from_rows(rows, line) for rows in kept])
+    times = np.array([at[commit.hash] for commit in line])
+    return _siblings([replace(_from_rows(rows, line), at=times) for rows in kept])
 
 
 class _Row(NamedTuple):
