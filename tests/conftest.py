@@ -17,6 +17,7 @@ from nbbench.workloads import read_workloads, use_workloads
 _KEPT = {
     *("PATH", "TMPDIR", "TEMP", "TMP", "USER", "LOGNAME", "TZ", "LANG", "PYTHONPATH", "PYTHONHOME"),
     *("PYTHONDONTWRITEBYTECODE", "NBBENCH_TEST_POSTGRESQL", "NBBENCH_SHARED_DATA", "NBBENCH_UPDATE_GOLDEN"),
+    "NBBENCH_TEST_REQUIRE",
 }
 _KEPT_PREFIXES = ("LC_", "LD_LIBRARY", "COV", "PYTEST_XDIST", "PYTEST_CURRENT", "PYTEST_VERSION")
 for _name in [name for name in os.environ if name not in _KEPT and not name.startswith(_KEPT_PREFIXES)]:

@@ -168,7 +168,7 @@ def _steps(
         history = branch_commits(app.settings)
     compared = with_predecessor(commits, history)
     if dask:
-        spread_ledgers(app.settings, dask, compared, wanted, say=app.say, detail=app.detail)
+        spread_ledgers(app.settings, dask, compared, wanted, app.say, app.detail)
     jobs = min(usable_cores(), MOST_JOBS)
     kept = commit_ledgers(app.settings, compared, wanted, say=app.say, jobs=jobs)
     if subject is not None:

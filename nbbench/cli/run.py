@@ -79,9 +79,9 @@ def run(
         save_commits(app.settings, store)
         try:
             if dask:
-                work = WorkOrder(cluster_environment(app.settings), (), bench, again, quick, timeout)
-                together, told = named is not None, {"say": app.say, "detail": app.detail}
-                found_on = spread_times(app.settings, dask, commits, work, machine, together=together, **told)
+                sent, together = cluster_environment(app.settings), named is not None
+                work = WorkOrder(sent, (), bench, again, quick, timeout, machine, together)
+                found_on = spread_times(app.settings, dask, commits, work, app.say, app.detail)
                 app.override(machine=found_on)
             else:
                 measure_commits(

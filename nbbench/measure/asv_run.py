@@ -39,13 +39,22 @@ _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a
 
 
 def ensure_machine(settings: Settings) -> str:
-    """Make asv know this machine, without questions; returns its name."""
+    """Make asv know this machine and what it is, without questions; returns its name.
+
+    Raises HostError where its file cannot be written.
+    """
     name = machine_name(settings)
     path = Path(os.path.expanduser("~/.asv-machine.json"))  # noqa: PTH111 - as asv: some have no home
     with contextlib.suppress(OSError, ValueError):
         if name in json.loads(path.read_text(encoding="utf-8")):
             return name
-    run_asv(settings, ["machine", "--yes", "--machine", name])
+    from asv.machine import Machine, MachineCollection  # its command keeps nothing but a name of ours
+    from asv.util import UserError
+
+    try:
+        MachineCollection.save(name, {**Machine.get_defaults(), "machine": name})
+    except (OSError, UserError) as error:
+        raise HostError(f"asv cannot keep what this machine is in {path}: {error}") from error
     return name
 
 

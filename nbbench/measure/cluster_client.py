@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from nbbench.errors import ConfigError, HostError, UsageError
-from nbbench.words import clean
+from nbbench.words import clean, last_line
 
 RESOURCE = "nbbench"
 """What every worker has one of (`dask worker --resources nbbench=1`): it measures one thing at a time."""
 
 _JOBS = 4  # of Slurm, where `slurm` says no number
 _ANSWER_S = 10  # that a scheduler has to answer
+_HINT = "docs/cluster.md: cores, memory, queue and walltime stand in ~/.config/dask/jobqueue.yaml"
 
 
 @contextmanager
-def open_cluster(where: str) -> Iterator[Any]:
+def open_cluster(where: str, logs: Path) -> Iterator[Any]:
     """Dask's client of a cluster: `local:N` processes here, `slurm[:N]` jobs, or a scheduler's address.
 
-    Raises HostError without Dask or where nothing answers, UsageError for what is none of these.
+    Jobs of Slurm write to `logs`. Raises HostError without Dask or where nothing answers, UsageError for what
+    is none of these, ConfigError where Slurm refuses such jobs.
     """
     try:
         import distributed
@@ -42,7 +48,8 @@ def open_cluster(where: str) -> Iterator[Any]:
             if kind == "local":
                 place = stack.enter_context(_local(int(number or os.cpu_count() or 1)))
             elif kind == "slurm":
-                place = stack.enter_context(_slurm(int(number or _JOBS)))
+                place = stack.enter_context(_slurm(logs))
+                _submit(place, int(number or _JOBS))
             yield stack.enter_context(distributed.Client(place, timeout=_ANSWER_S))
         except OSError as error:
             raise HostError(f"no scheduler of Dask answers at {where} ({error})") from error
@@ -60,18 +67,34 @@ def _local(workers: int) -> Any:
     )
 
 
-def _slurm(jobs: int) -> Any:
+def _slurm(logs: Path) -> Any:
     """Jobs with one worker each, which have their nodes to themselves; the site's own settings are Dask's."""
     import dask
+
+    interrupted = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
 
+    signal.signal(signal.SIGINT, interrupted)  # importing dask-jobqueue makes Ctrl-C exit 0
     site = dask.config.get("jobqueue.slurm", {})
-    extra = [*(site.get("worker-extra-args") or []), "--resources", f"{RESOURCE}=1"]
-    alone = [*(site.get("job-extra-directives") or []), "--exclusive"]
+    given = {
+        "log_directory": site.get("log-directory") or str(logs),
+        "worker_extra_args": [*(site.get("worker-extra-args") or []), "--resources", f"{RESOURCE}=1"],
+        "job_extra_directives": [*(site.get("job-extra-directives") or []), "--exclusive"],
+    }
     try:
-        cluster = SLURMCluster(processes=1, worker_extra_args=extra, job_extra_directives=alone)
+        return SLURMCluster(processes=1, **given)
     except ValueError as error:
-        hint = "docs/cluster.md: cores, memory, queue and walltime stand in ~/.config/dask/jobqueue.yaml"
-        raise ConfigError(f"Dask knows too little of this Slurm: {clean(str(error))}", hint=hint) from error
-    cluster.scale(jobs=jobs)
-    return cluster
+        raise ConfigError(f"Dask knows too little of this Slurm: {clean(str(error))}", hint=_HINT) from error
+
+
+def _submit(cluster: Any, jobs: int) -> None:
+    """Submit jobs that Slurm says it takes; one that ends before the run does is followed by another."""
+    if not shutil.which("sbatch"):
+        raise HostError("there is no Slurm here: sbatch is not found")
+    command = ["sbatch", "--test-only"]
+    checked = subprocess.run(command, input=cluster.job_script(), capture_output=True, text=True)
+    if checked.returncode:
+        raise ConfigError(
+            f"Slurm takes no such job: {last_line(checked.stderr, 'no reason given')}", hint=_HINT
+        )
+    cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)

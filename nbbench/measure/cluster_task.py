@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -57,19 +57,11 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Kit:
-    """What all shares of a run need: the project's files, and its commits as a pack of git's."""
-
-    files: Mapping[str, bytes]
-    pack: bytes
-    commits: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class WorkOrder:
     """What is measured at every commit: ledgers of the `workloads`, or without any times of the benchmarks.
 
-    `environment` are the variables of nbbench and of the suite; the others are those of `measure_commits`.
+    `environment` are the variables of nbbench and of the suite, `hardware` the class to time on, where one
+    is asked for; compared commits stay `together` on one node. The others are those of `measure_commits`.
     """
 
     environment: Mapping[str, str]
@@ -78,17 +70,20 @@ class WorkOrder:
     again: bool = False
     quick: bool = False
     timeout_s: float | None = None
+    hardware: str | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TreeBatch:
-    """Commits that one node measures, as one task, for the figures of `machine`; `known` is what is on record
-    of them, and `jobs` how many trees are recorded at a time."""
+    """Commits that one node measures, as one task, for the figures of `machine`; `jobs` trees are recorded at
+    a time. With the `files` of the project and of what is on record, and the trees as a `pack` of git's."""
 
     commits: tuple[Commit, ...]
     machine: str
     jobs: int
-    known: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes]
+    pack: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +129,26 @@ def share_files(results_dir: Path, machine: str, commits: Sequence[Commit]) -> d
     return {path.relative_to(results_dir).as_posix(): path.read_bytes() for path in kept}
 
 
-def carry_out(kit: Kit, work: WorkOrder, share: TreeBatch) -> Brought:
+def carry_out(work: WorkOrder, share: TreeBatch) -> Brought:
     """Measure a share. Raises HostError, which names the host, for what may go well elsewhere."""
-    from distributed import get_worker
+    from distributed import Status, get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
 
     def is_wanted() -> bool:
         task = worker.state.tasks.get(key)
-        return task is not None and task.state != "cancelled"
+        lasts = worker.status in (Status.running, Status.paused)  # cut off from the scheduler, it closes
+        return lasts and task is not None and task.state != "cancelled"
 
     with tempfile.TemporaryDirectory(prefix="nbbench-", dir=worker.local_directory) as folder:
         root = Path(folder)
-        results = {f"results/{name}": data for name, data in share.known.items()}
-        for name, data in {**kit.files, **results}.items():
+        for name, data in share.files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
         environment = _environ(work.environment)
-        unpack_trees(load_settings(root, environ=environment), kit.pack, kit.commits)
+        hashes = [commit.hash for commit in share.commits]
+        unpack_trees(load_settings(root, environ=environment), share.pack, hashes)
         # asv keeps its list of machines in the home folder, which nodes may share.
         environment |= {"HOME": folder, "PYTHONUSERBASE": site.getuserbase()}
         order = msgspec.json.encode(_Order(share.commits, share.machine, share.jobs, work))

@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 
@@ -31,6 +33,23 @@ def run_delay(pid: int) -> float:
             return int(stream.read().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+def watch_started() -> Callable[[], float]:
+    """From now on, each process that `subprocess` starts here is looked at when it has ended, before it is
+    reaped; gives what says how many seconds those that ended so far were ready but waited for a core."""
+    waited = [0.0]
+
+    class Watched(subprocess.Popen[Any]):
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is None and self.returncode is None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+                    waited[0] += run_delay(self.pid)
+            return super().wait(timeout)
+
+    subprocess.Popen = Watched  # type: ignore[misc]
+    return lambda: waited[0]
 
 
 def is_stopped(pid: int) -> bool:

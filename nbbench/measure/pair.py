@@ -260,13 +260,16 @@ def disturbed_slices(taken: Slices, spare: int) -> str:
     return disturbed_by(taken.wall_s, taken.others_s - spare * taken.wall_s, taken.steal_s, max(moved))
 
 
-def disturbed_by(wall_s: float, others_s: float, steal_s: float, jump: float = 0.0) -> str:
+def disturbed_by(
+    wall_s: float, others_s: float, steal_s: float, jump: float = 0.0, waited_s: float = 0.0
+) -> str:
     """What disturbed a measurement of so many seconds, in a few words; '' when nothing did.
 
-    Others used CPU seconds beyond the spare cores, the hypervisor took some, and the kernels jumped.
+    Others used CPU seconds beyond the spare cores, the hypervisor took some, the kernels jumped, and it
+    waited for a core.
     """
     wall = max(wall_s, LEAST_COUNTED_S)
-    found = Disturbance(others=others_s / wall, steal=steal_s / wall, canary=jump)
+    found = Disturbance(others_s / wall, steal_s / wall, jump, waited_s / wall)
     return found.causes[0] if found.causes else ""
 
 
@@ -286,7 +289,9 @@ def whole_pair(
         seen = outcome.telemetry
         if spare is not None and seen:
             others_s = seen["others_cpu_s"] - spare * seen["wall_s"]
-            disturbed = disturbed or disturbed_by(seen["wall_s"], others_s, seen["steal_s"])
+            disturbed = disturbed or disturbed_by(
+                seen["wall_s"], others_s, seen["steal_s"], waited_s=seen["run_delay_s"]
+            )
     base, head = found["base"], found["head"]
     if base.value is None or head.value is None:
         return Pair(base, head)

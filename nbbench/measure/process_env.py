@@ -113,6 +113,7 @@ def tree_environment(
         **load_profile(settings).environment,
         "NBBENCH_TREE": str(folder / settings.import_root) if folder else "",
         "NBBENCH_TREE_ID": tree,
+        "NBBENCH_GIT_DIR": str(settings.subject_git),
         "NBBENCH_THREADS": str(settings.threads),
         "NBBENCH_LEDGER_FILE": str(ledger_path(place, tree, installed_torch())) if tree else "",
         **({"ASV_COMMIT": commit} if commit else {}),

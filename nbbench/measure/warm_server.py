@@ -149,6 +149,7 @@ def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int
     kernel.kill_children()
     busy_after, steal_after = kernel.machine_times()
     code = os.waitstatus_to_exitcode(status)
+    seen = _received(beside)
     line.send(
         {
             "exit_code": TIMEOUT_CODE if verdict == "timeout" else code,
@@ -164,18 +165,19 @@ def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int
             "max_rss_bytes": usage.ru_maxrss * 1024,
             "others_cpu_s": max(0.0, busy_after - busy - usage.ru_utime - usage.ru_stime),
             "steal_s": max(0.0, steal_after - steal),
-            "run_delay_s": delay,
+            "run_delay_s": delay + seen.pop("started_delay_s", 0.0),
             "load_before": load,
             "canary": {},
             "gpu": {},
-            **_received(beside),
+            **seen,
         }
     )
 
 
 def _received(beside: Connection[Any, Any]) -> dict[str, Any]:
-    """What the job saw before and after its benchmark: `canary`, times of the reference kernels, and `gpu`,
-    its state; empty when it looked at nothing or ended before."""
+    """What the job saw before and after its benchmark: `canary`, times of the reference kernels, `gpu`, its
+    state, and `started_delay_s`, what processes that it started waited for a core; empty when it looked at
+    nothing or ended before."""
     with beside, contextlib.suppress(EOFError):
         if beside.poll():
             seen: dict[str, Any] = beside.recv()
@@ -276,13 +278,16 @@ def _command_between(
 ) -> None:
     """asv's command, and what is seen right before and after it in this process that measures."""
     seen: dict[str, list[dict[str, Any]]] = {name: [] for name in watches}
+    is_raw = argv[2].rpartition(".")[2].startswith("timeraw_")  # asv starts a process for each sample
+    waited = kernel.watch_started() if is_raw else None
     for turn in range(2):
         for name, look in watches.items():
             with contextlib.suppress(Exception):  # without a canary the benchmark is as good
                 seen[name].append(look())
         if turn == 0:
             _command(argv)
-    told = {
+    told: dict[str, Any] = {"started_delay_s": waited()} if waited else {}
+    told |= {
         name: {key: [each.get(key) for each in states] for key in states[0]}
         for name, states in seen.items()
         if len(states) > 1

@@ -12,7 +12,7 @@ from nbbench.model import EvidenceRecord, NotJudged, NotJudgedReason, Outcome
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measuring import states_within
 from nbbench.plan.plan import PlanMeasured
-from nbbench.plan.plan_status import plan_input
+from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Plan, PlanInput
 from nbbench.record.projects import machine_name
 from nbbench.record.refresh import import_all, open_store
@@ -29,18 +29,18 @@ def gate_plan(settings: Settings, plan: Plan, asked: Asked, say: Say) -> GateRep
     """
     with open_store(settings) as store:
         import_all(settings, store)
-        given = plan_input(settings, store, plan, machine_name(settings), (asked.base, asked.head))
-    line, own = given[0].commits, [one for one in given[0].commits if one.tree == asked.head.tree]
+        given = plan_inputs(settings, store, plan, machine_name(settings), (asked.base, asked.head))
+    line, own = given.own.commits, [one for one in given.own.commits if one.tree == asked.head.tree]
     same = [place for place, one in enumerate(line) if one.tree == asked.base.tree and one.position]
     before = states_within(plan, given, line[: same[-1] + 1] if same else [asked.base])
-    names = "|".join(map(re.escape, plan_workloads(plan, given[0])))
+    names = "|".join(map(re.escape, plan_workloads(plan, given.own)))
     usual = load_profile(settings).gate_workloads
     asked = replace(asked, workloads=f"{usual}|^({names})$" if names and usual else usual)
     report = run_gate(settings, asked, say)
     if not report.verdicts and report.outcome is Outcome.UNCHANGED:
         return report  # the same program
     states = states_within(plan, given, own)
-    return with_criteria(plan, report, PlanMeasured(asked.head, given[0].machine, states, before))
+    return with_criteria(plan, report, PlanMeasured(asked.head, given.own.machine, states, before))
 
 
 def plan_workloads(plan: Plan, given: PlanInput) -> list[str]:

@@ -22,8 +22,8 @@ from nbbench.model import Commit, ProcessRecord, Status
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.captures import few_cores
 from nbbench.plan.plan import CriterionState, MeasuringStep, PlanMeasured, PlanVerdict, judge_plan
-from nbbench.plan.plan_status import plan_input
-from nbbench.plan.plans import Criterion, Plan, PlanInput
+from nbbench.plan.plan_status import plan_inputs
+from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
 from nbbench.probe.device import on_cuda
 from nbbench.record.branch import save_commits
 from nbbench.record.projects import machine_name
@@ -33,9 +33,6 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, list_commits, measurable, open_subject
 from nbbench.units import format_clock
 from nbbench.words import Say, plural
-
-PlanPair = tuple[PlanInput, PlanInput]
-"""What a plan is judged by: the figures of a machine, and of the one whose GPU counts."""
 
 
 def measure_plan(
@@ -52,11 +49,11 @@ def measure_plan(
     with measuring(settings.state_dir), open_store(settings, importing=True) as store:
         save_commits(settings, store)
         import_all(settings, store)
-        given = plan_input(settings, store, plan, machine_name(settings), [commit])
+        given = plan_inputs(settings, store, plan, machine_name(settings), [commit])
         wanted = [state for state in _judged_at(plan, given, commit) if _is_wanted(state, again=again)]
-        left_out = _left_out(settings, plan, wanted, given[0], commit)
+        left_out = _left_out(settings, plan, wanted, given.own, commit)
         missing = [state for state in wanted if state.criterion.id not in left_out]
-        steps = _steps(settings, missing, given[0], commit, store)
+        steps = _steps(settings, missing, given.own, commit, store)
         say(_what_is_next(commit, steps, len(plan.criteria) - len(wanted)))
         try:
             _run(settings, commit, steps, say, detail)
@@ -65,10 +62,10 @@ def measure_plan(
             save_commits(settings, store)
         bench = [pattern for step in steps for pattern in _patterns(step)] or ["(?!)"]
         found = look_back(settings, store, [commit], bench, began)
-        given = plan_input(settings, store, plan, machine_name(settings), [commit])
+        given = plan_inputs(settings, store, plan, machine_name(settings), [commit])
     return PlanMeasured(
         commit,
-        given[0].machine,
+        given.own.machine,
         _judged_at(plan, given, commit),
         _before(plan, given, commit),
         tuple(steps),
@@ -88,22 +85,21 @@ def plan_commit(subject: Subject, name: str) -> Commit:
     return next((commit for commit in same if commit.hash == found.hash), (same or [found])[-1])
 
 
-def _judged_at(plan: Plan, given: PlanPair, commit: Commit) -> tuple[CriterionState, ...]:
+def _judged_at(plan: Plan, given: PlanInputs, commit: Commit) -> tuple[CriterionState, ...]:
     """The plan by what is on record of a commit's source tree alone."""
-    return states_within(plan, given, [one for one in given[0].commits if one.tree == commit.tree])
+    return states_within(plan, given, [one for one in given.own.commits if one.tree == commit.tree])
 
 
-def _before(plan: Plan, given: PlanPair, commit: Commit) -> tuple[CriterionState, ...]:
+def _before(plan: Plan, given: PlanInputs, commit: Commit) -> tuple[CriterionState, ...]:
     """The plan by what is on record of the commits before one: of the whole branch, for one beside it."""
-    line = given[0].commits
+    line = given.own.commits
     end = next(place for place, one in enumerate(line) if one.hash == commit.hash)
     return states_within(plan, given, [one for one in line[:end] if one.tree != commit.tree])
 
 
-def states_within(plan: Plan, given: PlanPair, commits: Sequence[Commit]) -> tuple[CriterionState, ...]:
+def states_within(plan: Plan, given: PlanInputs, commits: Sequence[Commit]) -> tuple[CriterionState, ...]:
     """The plan by what is on record of these commits alone."""
-    own, gpu = (one.within(commits) for one in given)
-    return judge_plan(plan, own, datetime.now(UTC), gpu)
+    return judge_plan(plan, given.within(commits), datetime.now(UTC))
 
 
 def _is_wanted(state: CriterionState, *, again: bool) -> bool:

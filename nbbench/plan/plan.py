@@ -11,7 +11,7 @@ from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import from_series
 from nbbench.plan.captures import few_cores, from_folders
-from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
+from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput, PlanInputs
 from nbbench.units import format_number
 
 
@@ -105,12 +105,25 @@ class PlanMeasured:
 _DAMAGE = "the folder's files no longer match its checksums"
 
 
-def judge_plan(
-    plan: Plan, given: PlanInput, now: datetime, gpu: PlanInput | None = None
-) -> tuple[CriterionState, ...]:
-    """Every criterion of the plan in its order; those of a GPU by what was measured on the `gpu` machine."""
-    on = {"cuda": gpu or given}
-    return tuple(_judge(criterion, plan, on.get(criterion.device, given), now) for criterion in plan.criteria)
+def judge_plan(plan: Plan, given: PlanInputs, now: datetime) -> tuple[CriterionState, ...]:
+    """Every criterion of the plan in its order.
+
+    Those of a GPU by what was measured on its machine; those that ask for more cores than this machine has
+    by the first of the larger ones that has a value.
+    """
+    return tuple(
+        _judge(criterion, plan, (one := _input_for(criterion, plan, given)), now, one is not given.own)
+        for criterion in plan.criteria
+    )
+
+
+def _input_for(criterion: Criterion, plan: Plan, given: PlanInputs) -> PlanInput:
+    """The machine whose figures a criterion is judged by."""
+    if criterion.device == "cuda":
+        return given.gpu
+    larger = given.larger if few_cores(criterion, given.own) else ()
+    fit = (one for one in larger if not few_cores(criterion, one) and from_series(criterion, plan, one)[0])
+    return next(fit, given.own)
 
 
 def plan_verdict(states: Iterable[CriterionState]) -> PlanVerdict:
@@ -125,7 +138,9 @@ def plan_verdict(states: Iterable[CriterionState]) -> PlanVerdict:
     return PlanVerdict.CANNOT_TELL if PlanVerdict.CANNOT_TELL in verdicts else PlanVerdict.STALE
 
 
-def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) -> CriterionState:
+def _judge(
+    criterion: Criterion, plan: Plan, given: PlanInput, now: datetime, elsewhere: bool
+) -> CriterionState:
     note, settles = filter(None, (criterion.note,)), tuple(filter(None, (criterion.missing,)))
     if path := given.documents.get(criterion.document, ""):
         return CriterionState(criterion, PlanVerdict.MEETS, document=path, notes=tuple(note))
@@ -142,24 +157,25 @@ def _judge(criterion: Criterion, plan: Plan, given: PlanInput, now: datetime) ->
         why += (f"a threshold lies within {ends}, where the value may be",)
     stale = _stale(found, plan, given.commits, now)
     verdict = PlanVerdict.CANNOT_TELL if why else judge_value(criterion, found.value)
-    place = (f"measured on {found.machine}",) if criterion.device == "cuda" else ()
+    elsewhere = elsewhere or criterion.device == "cuda"
+    place = (f"measured on {found.machine}",) if elsewhere else ()
     about = (*place, *stale, *found.notes, *([_DAMAGE] if found.damaged else []), *note)
     if why:
-        return CriterionState(
-            criterion, verdict, found, notes=(*why, _again(plan.id, criterion, found, given), *about)
-        )
+        settled = _again(plan.id, criterion, found, given, elsewhere)
+        return CriterionState(criterion, verdict, found, notes=(*why, settled, *about))
     if stale:
         return CriterionState(criterion, PlanVerdict.STALE, found, would_be=verdict, notes=about)
     return CriterionState(criterion, verdict, found, notes=about)
 
 
-def _again(plan: str, criterion: Criterion, found: Measured, given: PlanInput) -> str:
+def _again(plan: str, criterion: Criterion, found: Measured, given: PlanInput, elsewhere: bool) -> str:
     """What would settle a value that gives no verdict."""
     if few_cores(criterion, given):
         return f"a machine with {criterion.cores} cores settles it"
     if not found.source:
         return "another capture on an idle machine settles it"
-    where = f" --device cuda --machine {found.machine}" if criterion.device == "cuda" else ""
+    where = " --device cuda" if criterion.device == "cuda" else ""
+    where += f" --machine {found.machine}" if elsewhere else ""
     command = f"nbbench plan {plan} --measure {found.commit[:8]} --again{where}"
     return f"`{command}` on an idle machine settles it"
 

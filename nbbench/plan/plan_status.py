@@ -16,8 +16,9 @@ from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord, Result
 from nbbench.plan.benchmarks import series_name
+from nbbench.plan.captures import few_cores
 from nbbench.plan.plan import CriterionState, judge_plan
-from nbbench.plan.plans import Criterion, Plan, PlanInput
+from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
 from nbbench.probe.device import CUDA_MARK
 from nbbench.record.branch import subject_or_none
 from nbbench.record.evidence_folder import evidence_folders
@@ -39,14 +40,13 @@ def plan_states(
         chosen = choose_machine(settings, store, machine)
     except InconclusiveError:
         chosen = machine or machine_name(settings)  # folders and documents may be there
-    own, gpu = plan_input(settings, store, plan, chosen)
-    return chosen, judge_plan(plan, own, now, gpu)
+    return chosen, judge_plan(plan, plan_inputs(settings, store, plan, chosen), now)
 
 
-def plan_input(
+def plan_inputs(
     settings: Settings, store: Store, plan: Plan, machine: str, also: Sequence[Commit] = ()
-) -> tuple[PlanInput, PlanInput]:
-    """What is on record of a machine for the plan, and of the machine whose GPU's figures count.
+) -> PlanInputs:
+    """What is on record of a machine for the plan, and of others for what only they can measure.
 
     `also` are commits beside the branch's that figures may belong to.
     """
@@ -61,10 +61,15 @@ def plan_input(
         folders=[_placed(folder, commits, subject) for folder in evidence_folders(settings)],
         documents={c.document: _first(settings.root, c.document) for c in plan.criteria if c.document},
     )
-    of_gpu = [criterion for criterion in plan.criteria if criterion.device == "cuda"]
-    gpu = _gpu_machine(store, _series_names(of_gpu), machine)
     own = _of_machine(store, given, names, machine)
-    return own, own if gpu == machine else _of_machine(store, given, names, gpu)
+    gpus = _measured_last(store, [one for one in plan.criteria if one.device == "cuda"])
+    gpu = next(iter(gpus), machine)
+    asking = [one for one in plan.criteria if one.device == "cpu" and few_cores(one, own)]
+    return PlanInputs(
+        own,
+        own if machine in gpus or gpu == machine else _of_machine(store, given, names, gpu),
+        tuple(_of_machine(store, given, names, x) for x in _measured_last(store, asking) if x != machine),
+    )
 
 
 def _series_names(criteria: Iterable[Criterion]) -> set[str]:
@@ -86,11 +91,16 @@ def _of_machine(store: Store, given: PlanInput, names: Iterable[str], machine: s
     )
 
 
-def _gpu_machine(store: Store, names: Iterable[str], chosen: str) -> str:
-    """The machine whose GPU's figures count: the chosen one where it has some, else the one measured last."""
-    found = [r for name in names for r in store.results(benchmark=name) if CUDA_MARK in r.key.environment]
-    machines = {r.key.machine: r.started_at.timestamp() if r.started_at else 0.0 for r in found}
-    return chosen if chosen in machines else max(machines, key=machines.__getitem__, default=chosen)
+def _measured_last(store: Store, criteria: Sequence[Criterion]) -> list[str]:
+    """The machines with results that these criteria are judged by, each on its device; the latest first."""
+    found: dict[str, float] = {}
+    for device in ("cpu", "cuda"):
+        for name in _series_names(one for one in criteria if one.device == device):
+            for r in store.results(benchmark=name):
+                if (CUDA_MARK in r.key.environment) is (device == "cuda"):
+                    at = r.started_at.timestamp() if r.started_at else 0.0
+                    found[r.key.machine] = max(at, found.get(r.key.machine, 0.0))
+    return sorted(found, key=found.__getitem__, reverse=True)
 
 
 def _results(

@@ -143,6 +143,21 @@ class PlanInput:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanInputs:
+    """What a plan is judged by: a machine's figures, those of the machine whose GPU counts, and of machines
+    with more cores, the one that measured last first."""
+
+    own: PlanInput
+    gpu: PlanInput
+    larger: tuple[PlanInput, ...] = ()
+
+    def within(self, commits: Sequence[Commit]) -> PlanInputs:
+        """The same without what belongs to other commits than these."""
+        larger = tuple(one.within(commits) for one in self.larger)
+        return PlanInputs(self.own.within(commits), self.gpu.within(commits), larger)
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """A criterion's value; the true one lies within `lo` … `hi`.
 

@@ -76,6 +76,11 @@ class Connection:
 
     def insert_cells(self, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add rows of values in the order of ``names``."""
+        if not self.is_sqlite:
+            with self._handle.cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return
         places = ", ".join("?" * len(names))
         self.many(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", rows)
 
@@ -170,9 +175,10 @@ class Database:
         return store
 
     def _prepare(self, reason: str, *, anew: bool) -> tuple[int, str]:
-        why = reason or f"{self.name} does not know the project {self.project!r}"
+        lacks = "is not made anew" if anew else f"does not know the project {self.project!r}"
+        why = reason or f"{self.name} {lacks}"
         if self.read_only:
-            raise StoreError(f"{why}, and this user can only read it", hint=ROLES_HINT)
+            raise StoreError(f"{why}; this user can only read it", hint=ROLES_HINT)
         try:
             with self.writing(checked=False) as connection:
                 return prepare_tables(connection, self.name, self.project, anew=anew)

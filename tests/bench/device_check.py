@@ -18,6 +18,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import time
@@ -38,16 +39,14 @@ SUITES = {
     "c_ratio": (r"c_ratio\.",),
     "vectorisation": (r"vectorisation\.",),
     "acceptance": (r"acceptance\.(Kernels|Oversampled|Loop|Thickness)",),
-    "cold_start": (r"cold_start\.ColdStart\.timeraw_(construct|first_run)",),
+    "cold_start": (r"cold_start\.ColdStart\.timeraw_",),
 }
 # The host has more cores than most: criteria that ask for four or eight threads.
-HOST = {
-    "host threads": (r"acceptance\.Threads",),
-    "host c_ratio": (r"c_ratio\.Parallel",),
-    "host run": (r"acceptance\.Run",),
-    "host acceptance": (r"acceptance\.(Kernels|Variation|Memory|HotPath|Oversampled|Loop|Thickness)",),
-}
-AGAIN = r"bandwidth\.Warm\.time_run\((512|1024),"
+CORES = (r"acceptance\.Threads", r"c_ratio\.Parallel")
+PLAN = "PERF-PYTORCH-004"
+WARM = r"bandwidth\.Warm\.time_run"
+GAIN = r"compiled\.Gain"
+PAIRED = r"bandwidth\.Warm\.time_run\((512|1024), 'float32'"
 FORK = """
 import os, sys, time
 import torch, torch._dynamo, nanobrag_torch.simulator
@@ -72,6 +71,8 @@ class Check:
     project: Path
     threads: int
     end: float
+    base: str = ""
+    reference: str = ""
     found: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -84,6 +85,7 @@ class Check:
         return {
             **os.environ,
             "NBBENCH_DEVICE": device,
+            "NBBENCH_MACHINE": self.machine,
             "NBBENCH_THREADS": str(self.threads),
             "NBBENCH_BRANCH": BRANCH,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
@@ -173,6 +175,8 @@ def facts(check: Check) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpu": read_gpu(),
         "git": check.run(["git", "--version"]).strip() if git else "none",
+        "compiler": check.run(["gcc", "--version"]).splitlines()[0] if shutil.which("gcc") else "none",
+        "headers": (Path(sysconfig.get_path("include")) / "Python.h").is_file(),
         **json.loads(check.run([sys.executable, "-c", code])),
     }
 
@@ -255,9 +259,10 @@ def figures(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def repeat(check: Check) -> dict[str, Any]:
-    """A second collection of equal code: how far its medians lie from those of the first."""
+    """Equal code collected twice: how far the later medians lie from the earlier ones."""
+    suite(check, (WARM,))
     first = figures(check.results / check.machine)
-    suite(check, (AGAIN,), "--again")
+    suite(check, (WARM,), "--again")
     found = {}
     for name, row in figures(check.results / check.machine).items():
         before = (first.get(name) or {}).get("samples") or []
@@ -269,6 +274,61 @@ def repeat(check: Check) -> dict[str, Any]:
                 "ratio": median(later) / median(before),
                 "spread": [(max(x) - min(x)) / median(x) for x in (before, later)],
             }
+    return found
+
+
+def reference(check: Check) -> dict[str, Any]:
+    """The C program, compiled here from the subject's own source; else the one that NB_C_BIN names."""
+    try:
+        return {"built": check.nbbench("subject", "c-reference", "build", limit_s=60).strip()}
+    except RuntimeError as error:
+        if not check.reference:
+            raise
+        os.environ["NB_C_BIN"] = check.reference
+        return {"given": check.reference, "why": str(error)}
+
+
+def plan(check: Check, *, host: bool = False) -> dict[str, Any]:
+    """Every criterion that the device, or the host's processor, can measure."""
+    device, machine = ("cpu", f"{check.machine}-host") if host else (check.device, check.machine)
+    command = ("--json", "plan", PLAN, "--measure", "--device", device, "--machine", machine)
+    said = json.loads(check.nbbench(*command, device=device))
+    data = said.get("data", said)
+    rows = {
+        each["criterion"]["id"]: {"verdict": each["verdict"], "value": (each["found"] or {}).get("value")}
+        for each in data["criteria"]
+        if each["found"] and each["found"]["machine"] == machine
+    }
+    return {"left_out": data["measured"]["left_out"], "failures": data["measured"]["failures"], **rows}
+
+
+def spread(check: Check, times: int = 3) -> dict[str, Any]:
+    """The ratios to the C program, each from so many processes more: how far single figures differ."""
+    found: dict[str, list[float]] = {}
+    for _ in range(times):
+        new = suite(check, (r"c_ratio\.CRatio", r"c_ratio\.Parallel.*, 8\)"), "--again")["figures"]
+        for name, row in new.items():
+            found.setdefault(name, []).append(row["value"])
+    return found
+
+
+def compiled(check: Check) -> dict[str, Any]:
+    """Eager against torch.compile on the device: time, image, what is compiled, and where tracing stops."""
+    os.environ["NBBENCH_COMPILED"] = "."
+    found = suite(check, (GAIN,))
+    command = ("ledger", BRANCH, "--compiled", "--bench", "^bandwidth-1024-float32$")
+    found["said"] = check.nbbench(*command, limit_s=120).splitlines()[:60]
+    return found
+
+
+def pairs(check: Check) -> dict[str, Any]:
+    """The gate by interleaved pairs on the device: equal code, and an older commit against the newest."""
+    usual = ("--bench", PAIRED)
+    noise = check.nbbench("gate", BRANCH, "--calibrate", *usual, "--budget", "40s", limit_s=80)
+    found = {"equal code": noise.splitlines()[:20]}
+    if check.base:
+        command = ("gate", check.base, BRANCH, *usual, "--policy", "time", "--budget", "60s", "--seed", "1")
+        found[check.base] = check.nbbench(*command, limit_s=110).splitlines()[:60]
     return found
 
 
@@ -298,7 +358,8 @@ def mapped_test(check: Check) -> dict[str, Any]:
 
 def dtypes(check: Check) -> dict[str, Any]:
     """The dtype audit on the device."""
-    return {"said": check.nbbench("dtypes", BRANCH, limit_s=60).splitlines()[:30]}
+    said = check.nbbench("dtypes", BRANCH, limit_s=60)
+    return {"said": said.splitlines()[:40]}
 
 
 def as_markdown(found: dict[str, Any]) -> str:
@@ -357,8 +418,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="a folder for four files")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--machine", default="h100", help="name of the machine in the results")
-    parser.add_argument("--budget", type=float, default=360.0, help="seconds")
+    parser.add_argument("--budget", type=float, default=400.0, help="seconds")
     parser.add_argument("--threads", type=int, default=8, help="threads of the host, and of the C program")
+    parser.add_argument("--base", default="", help="an older commit, which the newest is held against")
     parser.add_argument("--parts", default="", help="only these (and `subject`), with commas between")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -369,26 +431,27 @@ def main() -> int:
         check = Check(
             given.device, given.machine, repository, given.out.resolve(),
             make_project(Path(scratch) / "project"), given.threads, time.monotonic() + given.budget,
+            given.base, os.environ.pop("NB_C_BIN", ""),
         )  # fmt: skip
+        named = {name: lambda name=name: suite(check, SUITES[name]) for name in SUITES}
         parts: dict[str, Callable[[], Any]] = {
             "facts": lambda: facts(check),
             "subject": lambda: subject(check),
-            "suite cuda": lambda: suite(check, SUITES["cuda"]),
-            "ledgers": lambda: ledgers(check),
-            **{
-                f"suite {name}": lambda name=name: suite(check, SUITES[name])
-                for name in ("bandwidth", "c_ratio")
-            },
+            "reference": lambda: reference(check),
+            "plan": lambda: plan(check),
+            "plan host": lambda: plan(check, host=True),
+            "host cores": lambda: suite(check, CORES, host=True),
             "repeat": lambda: repeat(check),
-            "mapped test": lambda: mapped_test(check),
-            **{
-                f"suite {name}": lambda name=name: suite(check, SUITES[name])
-                for name in ("vectorisation", "acceptance", "cold_start")
-            },
+            "spread": lambda: spread(check),
+            "suite cold_start": named.pop("cold_start"),
+            "compiled": lambda: compiled(check),
             "dtypes": lambda: dtypes(check),
-            **{name: lambda name=name: suite(check, HOST[name], host=True) for name in HOST},
+            "pairs": lambda: pairs(check),
+            "ledgers": lambda: ledgers(check),
+            "mapped test": lambda: mapped_test(check),
+            **{f"suite {name}": function for name, function in named.items()},
         }
-        wanted = {"subject", *given.parts.split(",")}  # nothing works without the subject
+        wanted = {"subject", "reference", *given.parts.split(",")}  # little works without these
         asked = [name for name in parts if not given.parts or name in wanted]
         for name in asked:
             check.part(name, parts[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbbench.measure.cluster import CANARY_LIMIT, set_aside
+from nbbench.measure.cluster_nodes import CANARY_LIMIT, set_aside
 from nbbench.measure.cluster_task import Node, hardware_class, share_files
 
 HERE = ("1.0", "2.13.0", "3.11")

@@ -99,15 +99,18 @@ def test_no_clean_slice_is_a_disturbance_and_no_failure() -> None:
 class Asv:
     """Runs of asv's own command: what each side writes, prints and returns."""
 
-    def __init__(self, result: Path, base: object, head: object, others_s: float = 0.0) -> None:
-        self.result, self.answers, self.others_s = result, {"base": base, "head": head}, others_s
+    def __init__(
+        self, result: Path, base: object, head: object, others_s: float = 0.0, waited_s: float = 0.0
+    ) -> None:
+        self.result, self.answers = result, {"base": base, "head": head}
+        self.told = {"wall_s": 2.0, "others_cpu_s": others_s, "steal_s": 0.0, "run_delay_s": waited_s}
 
     def __call__(self, side: str) -> JobOutcome:
         answer = self.answers[side]
         if answer is None:
             return JobOutcome("Traceback\nNameError: phi\n", 1, {})
         self.result.write_text(json.dumps(answer))
-        return JobOutcome("quiet\n", 0, {"wall_s": 2.0, "others_cpu_s": self.others_s, "steal_s": 0.0})
+        return JobOutcome("quiet\n", 0, self.told)
 
 
 def test_what_cannot_be_sliced_is_run_whole(tmp_path: Path) -> None:
@@ -122,6 +125,8 @@ def test_what_cannot_be_sliced_is_run_whole(tmp_path: Path) -> None:
     assert (peak.base.value, peak.disturbed) == (1e8, "")  # others cost memory nothing
     busy = Asv(result, {"samples": [1.0]}, {"samples": [1.0]}, others_s=2.0)
     assert whole_pair(busy, result, Random(1), spare=0).disturbed == "other processes ran"
+    kept = Asv(result, {"samples": [1.0]}, {"samples": [1.0]}, others_s=2.0, waited_s=0.2)
+    assert whole_pair(kept, result, Random(1), spare=9).disturbed == "waited for a core"
     assert not result.exists()
 
 

@@ -127,6 +127,9 @@ class Figures:
 def time_nothing():
     pass
 
+def timeraw_nothing():
+    return "pass"
+
 def time_broken():
     raise RuntimeError("broken benchmark")
 
@@ -378,7 +381,7 @@ class TestAsvCommands:
         found = {entry["name"]: entry for entry in json.loads((tmp_path / "found.json").read_text())}
         assert set(found) == {
             *("figures.Figures.track_sum", "figures.track_broken"),
-            *("figures.time_nothing", "figures.time_broken"),
+            *("figures.time_nothing", "figures.timeraw_nothing", "figures.time_broken"),
         }
 
     def test_run_with_a_cache(self, asv, folder, tmp_path):
@@ -400,6 +403,7 @@ class TestAsvCommands:
         [
             ("time_nothing", "", {"frames_s", "arithmetic_s"}),
             ("time_nothing-0", "", {"frames_s", "arithmetic_s"}),
+            ("timeraw_nothing", "", {"frames_s", "arithmetic_s"}),
             ("time_nothing", "0", set()),
             ("time_broken", "", set()),
             ("track_broken", "", set()),

@@ -21,7 +21,7 @@ from nbbench.model import Commit, Phase, ProcessRecord, Result, SeriesKey, Statu
 from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plan_status import kept_by_others
-from nbbench.plan.plans import Criterion, Plan, PlanInput, find_plan, plans
+from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs, find_plan, plans
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text
@@ -40,12 +40,17 @@ def result(name: str, place: int, value: float | None, *params: str, **changes: 
     return replace(made, **{"started_at": NOW - timedelta(days=1), **changes})  # type: ignore[arg-type]
 
 
+def alone(given: PlanInput) -> PlanInputs:
+    """One machine, which measures everything itself."""
+    return PlanInputs(given, given)
+
+
 def judged(criterion: Criterion, *results: Result, plan: dict[str, object] | None = None, **given: object):
     by_name: dict[str, list[Result]] = {}
     for one in results:
         by_name.setdefault(one.key.benchmark, []).append(one)
     looked_at = PlanInput("box", by_name, COMMITS, **given)  # type: ignore[arg-type]
-    (state,) = judge_plan(Plan("P", "", (criterion,), **plan or {}), looked_at, NOW)  # type: ignore[arg-type]
+    (state,) = judge_plan(Plan("P", "", (criterion,), **plan or {}), alone(looked_at), NOW)  # type: ignore[arg-type]
     return state
 
 
@@ -103,7 +108,7 @@ def test_the_newest_commit_counts_and_what_is_behind_is_stale() -> None:
     assert old.verdict is PlanVerdict.STALE and "30 days" in old.notes[0]
     same_tree = (*COMMITS[:4], replace(COMMITS[4], tree=COMMITS[3].tree))
     there = PlanInput("box", {"c.ratio": [result("c.ratio", 3, 1.0, "512")]}, same_tree)
-    (state,) = judge_plan(Plan("P", "", (RATIO,)), there, NOW)
+    (state,) = judge_plan(Plan("P", "", (RATIO,)), alone(there), NOW)
     assert state.verdict is PlanVerdict.MEETS
 
 
@@ -231,7 +236,7 @@ def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
     assert "no longer match" in " ".join(state.notes)
     text = shown(Plan("P", "t", (DOT,)), state)
     assert "changed, do not quote it" in text and "(changed)" in text
-    assert "changed: not quotable" in attempted(Plan("P", "t", (DOT,)), state)
+    assert "changed, do not quote it" in attempted(Plan("P", "t", (DOT,)), state)
     whole = replace(CAPTURED, path="r/0", stamp="20260101T000000Z")
     state = judged(DOT, folders=[CHANGED, whole])
     assert state.folder == "r/0" and state.found and not state.found.damaged
@@ -310,7 +315,7 @@ def test_figures_without_dynamo_are_no_evidence_for_compiling() -> None:
         ("compiled capture", {PlanVerdict.MISSES, PlanVerdict.MEETS}),
     ):
         folders = [replace(eager, kind=kind)]
-        states = judge_plan(plan, PlanInput("box", {}, COMMITS, folders), NOW)
+        states = judge_plan(plan, alone(PlanInput("box", {}, COMMITS, folders)), NOW)
         asked = {s.criterion.id: s for s in states if s.criterion.compile}
         assert asked.pop("AT-PERF-005 ten runs").verdict is PlanVerdict.NOT_MEASURED  # no test asks for it
         assert set(asked) == {"AT-PERF-005 compile", "AT-PERF-005 image"}
@@ -437,7 +442,7 @@ def test_the_attempt_entry_is_complete() -> None:
     plan = Plan("P", "Fuse *all*", (RATIO, DOT))
     states = judge_plan(
         plan,
-        PlanInput("box", {"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [CAPTURED]),
+        alone(PlanInput("box", {"c.ratio": [result("c.ratio", 4, 1.6, "512")]}, COMMITS, [CAPTURED])),
         NOW,
     )
     assert headline(states) == "0 of 2 criteria met; 1 missed; 1 met by the tests' threshold only"
@@ -453,7 +458,7 @@ def test_the_attempt_entry_is_complete() -> None:
         "- d: 61 (spec ≥ 500, tests ≥ 50) meets tests, misses spec, at 00000000; "
         "dot products 10⁶ of tests/test\\_at\\_perf\\_004.py::test\\_dot\n\n"
         "**Artifacts**\n\n"
-        "- `r/1`\n"
+        "- `r/1`: whole\n"
         "- `results/box/00000000-env.json`: benchmark results\n\n"
         "**Open regressions**\n\n"
         "- none\n\n"
@@ -488,8 +493,9 @@ class TestDevices:
 
     def states(self, *own: Result, gpu: tuple[Result, ...] | None = None) -> list[CriterionState]:
         plan = Plan("P", "", (RATIO, self.GPU))
-        beside = None if gpu is None else PlanInput("h100", {"c.ratio": list(gpu)}, COMMITS)
-        return list(judge_plan(plan, PlanInput("box", {"c.ratio": list(own)}, COMMITS), NOW, beside))
+        mine = PlanInput("box", {"c.ratio": list(own)}, COMMITS)
+        beside = mine if gpu is None else PlanInput("h100", {"c.ratio": list(gpu)}, COMMITS)
+        return list(judge_plan(plan, PlanInputs(mine, beside), NOW))
 
     def test_each_criterion_takes_its_own_device_even_on_one_machine(self) -> None:
         both = self.on("torch2.11.0", "box", 1.0), self.on("torch2.11.0+cuda", "box", 0.1)
@@ -510,6 +516,40 @@ class TestDevices:
     def test_without_a_gpu_one_clause_says_so(self) -> None:
         state = self.states(self.on("torch2.13.0", "box", 1.0))[1]
         assert (state.verdict, state.notes) == (PlanVerdict.NOT_MEASURED, ("needs a GPU",))
+
+
+class TestMoreCores:
+    """A criterion that asks for more cores than this machine has is judged where there are as many."""
+
+    FOUR = Criterion("f", "f", value="c.ratio(512)", spec=1.2, cores=4)
+    PLAN = Plan("P", "", (RATIO, FOUR))
+
+    def on(self, machine: str, value: float, cores: int | None, **changes: object) -> PlanInput:
+        made = result("c.ratio", 4, value, "512", **changes)
+        made = replace(made, key=replace(made.key, machine=machine))
+        return PlanInput(machine, {"c.ratio": [made]}, COMMITS, cores=cores)
+
+    def states(self, *given: PlanInput) -> tuple[CriterionState, ...]:
+        return judge_plan(self.PLAN, PlanInputs(given[0], given[0], given[1:]), NOW)
+
+    def test_its_value_names_its_machine_and_the_headline_counts_it(self) -> None:
+        found = self.states(self.on("box", 9.0, 2), self.on("tiny", 8.0, 3), self.on("host", 1.0, 16))
+        assert [value_of(state) for state in found] == [9.0, 1.0]
+        assert found[1].verdict is PlanVerdict.MEETS and found[1].notes == ("measured on host",)
+        text = as_text(plan_blocks(self.PLAN, found, "box", NOW))
+        assert "measured on box, 1 on host" in text.splitlines()[0]
+
+    def test_one_that_cannot_tell_says_where_to_measure_again(self) -> None:
+        noisy = self.on("host", 1.0, 16, unit="ratio", samples=(1.0, 1.1))
+        (_, found) = self.states(self.on("box", 9.0, 2), noisy)
+        assert found.verdict is PlanVerdict.CANNOT_TELL
+        assert "--again --machine host`" in " ".join(found.notes)
+
+    def test_a_machine_with_cores_enough_and_one_without_others_keep_their_own(self) -> None:
+        assert value_of(self.states(self.on("box", 9.0, 4), self.on("host", 1.0, 16))[1]) == 9.0
+        (_, found) = self.states(self.on("box", 9.0, 2), PlanInput("host", {}, COMMITS, cores=16))
+        assert value_of(found) == 9.0 and found.verdict is PlanVerdict.CANNOT_TELL
+        assert found.notes[0] == "box has 2 cores; 4 are asked for"
 
 
 def test_every_criterion_of_a_gpu_says_in_one_clause_what_it_needs() -> None:
