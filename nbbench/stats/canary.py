@@ -53,8 +53,8 @@ QUIET_SIGMAS = 4.0
 LEAST_LOUD, MOST_LOUD = 0.04, 0.08
 """What the series of a machine share at a commit is the subject's only where the canary beside them was not
 slower than around it by so many of its sigmas, and by this log ratio: in the tuning recording `branch4`
-twelve seconds of contention, in which the workloads took 30 to 60 % longer, moved it by 0.08 to 0.13. A canary
-of which so many sigmas are more than that says nothing: no result beside it is quiet."""
+twelve seconds of contention, in which the workloads took 30 to 60 % longer, moved it by 0.08 to 0.13. A
+canary of which so many sigmas are more than that says nothing: no result beside it is quiet."""
 
 CERTAIN_SIGMAS = 3.0
 """A jump of a canary is believed from so many standard errors on."""

@@ -31,9 +31,9 @@ JUMP_SIGMAS = 1.5
 MOST_SIGMAS = 10.0
 """What a jump counts for in the mean at most, so that no series decides alone."""
 
-CERTAIN_SIGMAS = 5.0
+CERTAIN_SIGMAS = 4.0
 """The mean jump must reach so many of its own sigmas: what the machine's wandering does to all series at once
-is in those. A lone commit must then lie 7 sigmas of that off."""
+is in those. A lone commit must then lie 5.6 sigmas of that off."""
 
 SHORT = 2 * MIN_SEGMENT
 """A level of fewer values needs both of its ends: others that stay for a while look so."""
