@@ -37,7 +37,9 @@ def find_results(folder: Path) -> tuple[Path, str]:
 
     A project's folder stands for its results, a machine's for the tree in which it lies.
     """
-    named = folder / (asv_setting(folder / CONF, "results_dir") or "results")
+    said = asv_setting(folder / CONF, "results_dir")
+    often = [folder / name for name in ((said,) if said else ("results", ".asv/results"))]
+    named = next(filter(is_tree, often), often[0])
     if named.is_dir() and ((folder / CONF).is_file() or (not is_tree(folder) and is_tree(named))):
         return named, f"the results in {named} were taken"
     if (folder / MACHINE_JSON).is_file() and not is_tree(folder):
