@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test thorough check coverage lint docs bench scorecard gates torture clean
+.PHONY: help setup demo test thorough check coverage lint docs bench scorecard trees gates torture clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ $(VENV)/.scorecard: $(STAMP)
 
 scorecard: $(VENV)/.scorecard ## Change detection beside its peers: docs/scorecard.md (NBBENCH_ASV_DATA=folder)
 	$(BIN)/python -m tests.bench.scorecard --out docs/scorecard.md
+
+trees: $(STAMP) ## Other projects' results, viewed and counted: docs/trees.md (NBBENCH_ASV_DATA=folder)
+	$(BIN)/python -m tests.bench.trees --out docs/trees.md
 
 gates: $(STAMP) ## Whole gates of harmless changes and of losses (20 minutes; repeat to go on)
 	$(BIN)/python -m tests.bench.gate_rows tests/bench/data/gate_runs.jsonl

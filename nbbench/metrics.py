@@ -120,6 +120,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     **dict.fromkeys(map(str, HostMetric), (Better.LOWER, True, Role.HOST, _LEAST_NOISY)),
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
     "correlation": (Better.HIGHER, True, Role.DERIVED, _LEAST_NOISY),  # of images: no load moves it
+    "relative error": (Better.LOWER, True, Role.DERIVED, _LEAST_NOISY),  # likewise
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),

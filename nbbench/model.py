@@ -285,7 +285,11 @@ class EvidenceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Change points of many series: one commit range, one direction, one phase, one cause."""
+    """Change points of many series: one commit range, one direction, one phase, one cause.
+
+    `recovered_by` is the commit by which later events had undone it, whatever its direction; None while it
+    lasts.
+    """
 
     id: str  # stable: derived from commits, direction, phase and, where those are equal, the cause
     lo_commit: str

@@ -37,12 +37,12 @@ def set_(
     from nbbench.model import to_plain
     from nbbench.report.exact_work import budget_message
     from nbbench.subject.repository import measurable, open_subject
-    from nbbench.words import plural
+    from nbbench.words import clean, plural
     from nbbench.work.budget_file import BUDGETS, commit_budget, set_budget
 
     subject = open_subject(app.settings)
     chosen = measurable(subject, commit or subject.branch)
-    allowed, why = None if growth is None else growth / 100.0, " ".join(reason.split())
+    allowed, why = None if growth is None else growth / 100.0, clean(reason)
     made, grown = set_budget(app.settings, chosen, pattern(bench), allowed, why, app.say)
     message = budget_message(chosen, why, grown)
     done = commit_budget(app.settings, message) if committing else ""

@@ -66,8 +66,8 @@ def explain(
     was recorded is kept: an interrupted search goes on where it was.
 
     With --torch the exact work of BASE under one version is compared with that under another, line by line:
-    the source is the same, so every difference is torch's. `nbbench ledger BASE`, run in this project in an
-    environment of each version, records both.
+    the source is the same, so every difference is torch's. The same command is run in this project in an
+    environment of each version: the first run records and ends with 4, the second one compares.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.history import event_ends, find_event

@@ -39,9 +39,10 @@ def plan(
     """Show where a plan item stands: each criterion with its newest measured value and verdict.
 
     Without ID the known plans are listed. Criteria come from [tool.nbbench.plans] in
-    pyproject.toml (docs/plan.md). All figures are of one machine. Exit code 0 when every
-    criterion is met, 3 when one is missed, 4 when nothing is missed but something is stale,
-    cannot be told or is not measured. What detection could not judge is counted and named below.
+    pyproject.toml (docs/plan.md). All figures are of one machine, but those that need a GPU or
+    more cores than it has. Exit code 0 when every criterion is met, 3 when one is missed, 4 when
+    nothing is missed but something is stale, cannot be told or is not measured. What detection
+    could not judge is counted and named below.
 
     With --measure what is missing or stale at a commit is measured first, and the table is that
     of the commit; what is finished is kept, and a repeated call goes on. Exit code 3 then says that a

@@ -129,10 +129,9 @@ def _is_asv(page: Path) -> bool:
 
 def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
     """What the site tells of, titled by the branch and the plan item where this project has one."""
-    from nbbench.history.history import current_flags, nothing_judged, stored_ledgers, up_to_date
+    from nbbench.history.history import every_flag, nothing_judged, stored_ledgers, up_to_date
     from nbbench.history.telemetry import canary_levels, disturbed_results
     from nbbench.measure.process_env import installed_torch
-    from nbbench.model import Flag, FlagState
     from nbbench.plan.plans import plans
     from nbbench.record.branch import subject_or_none
     from nbbench.record.projects import CONF, own_project
@@ -142,7 +141,7 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
     from nbbench.subject.repository import last_release
 
     events = up_to_date(settings, store)
-    flags = current_flags(store, events, settings.plan)
+    flags = every_flag(store, events, settings.plan)
     project, own = store.project, store.project == own_project(settings)
     item, name = plans(settings).get(settings.plan) if own else None, project
     commits, release = store.commits(), ("", "")
@@ -157,7 +156,7 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
         title=f"Regressions for {item.id}" if item else f"Changes of {project}",
         source=f"branch {settings.branch} of {name}" if own and settings.branch else f"project {project}",
         generated_at=datetime.now(UTC),
-        flags=[*flags, *(Flag(event, "", FlagState.DETECTED) for event in events if not event.worse)],
+        flags=flags,
         commits=commits,
         not_judged=store.not_judged(),
         nothing=nothing_judged(store),

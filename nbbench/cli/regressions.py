@@ -36,8 +36,8 @@ def regressions(
     exit code is 4.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
-    from nbbench.history.history import current_flags, nothing_judged, up_to_date
-    from nbbench.model import EventDirection, Flag, FlagState
+    from nbbench.history.history import every_flag, nothing_judged, up_to_date
+    from nbbench.model import EventDirection
     from nbbench.record.projects import own_project
     from nbbench.record.refresh import open_store, result_notes
     from nbbench.report.events import event_machines, is_open, regressions_blocks
@@ -48,13 +48,12 @@ def regressions(
         events = up_to_date(app.settings, store)
         info = store.run_info()
         item = plan_item(app, plan) if store.project == own_project(app.settings) else ""
-        flags = current_flags(store, events, item)
+        flags = every_flag(store, events, item)
         not_judged = store.not_judged()
         trees = {commit.hash for commit in store.commits() if commit.tree}
         for note in result_notes(store):
             app.say(note)
         nothing = nothing_judged(store)
-    flags += [Flag(event, "", FlagState.DETECTED) for event in events if not event.worse]
     waiting = [flag for flag in flags if is_open(flag, now)]
     # A change of unknown direction is always shown: somebody has to say what it is.
     some = [f for f in flags if everything or f.event.direction is not EventDirection.IMPROVEMENT]

@@ -80,7 +80,7 @@ def run(
         try:
             if dask:
                 sent, together = cluster_environment(app.settings), named is not None
-                work = WorkOrder(sent, (), bench, again, quick, timeout, machine, together)
+                work = WorkOrder(sent, (), bench, again, quick, timeout, machine or "", together)
                 found_on = spread_times(app.settings, dask, commits, work, app.say, app.detail)
                 app.override(machine=found_on)
             else:

@@ -37,7 +37,7 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
     from dataclasses import asdict
 
     from nbbench.cli.import_ import check_import, import_text
-    from nbbench.history.history import current_flags, up_to_date
+    from nbbench.history.history import every_flag, up_to_date
     from nbbench.record.refresh import import_all, open_store
     from nbbench.record.viewed import view_settings
     from nbbench.report.events import headline
@@ -51,7 +51,7 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
         check_import(app, report, text, settings.results_dir.resolve())
         _check_placed(settings, store)
         app.say(text)
-        flags = current_flags(store, up_to_date(settings, store), settings.plan)
+        flags = every_flag(store, up_to_date(settings, store), settings.plan)
         said = headline(flags, store.not_judged())
         _write(app, settings, store, html)
     page = html / "index.html"

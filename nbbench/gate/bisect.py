@@ -18,7 +18,6 @@ from nbbench.gate.culprit import (
     CommitMark,
     ComparedCommit,
     CulpritSearch,
-    Located,
     Stopped,
 )
 from nbbench.gate.judge import measured_evidence
@@ -109,16 +108,17 @@ def _search(settings: Settings, search: CulpritSearch, budget: Budget, seed: int
         return _open_answer(search, Stopped.RANGE)
     if ends.mark is CommitMark.GOOD:
         return BisectAnswer(search, range(0), Stopped.UNCHANGED)
-    while isinstance(step := search.next(), int):
+    while (index := search.next()) is not None:
         if budget.spent:
             return _open_answer(search, Stopped.BUDGET)
-        say(f"{commits[step].short} against good {commits[0].short} …")
-        search.made.append(compare_commit(settings, search, step, seed=seed, budget=budget))
+        say(f"{commits[index].short} against good {commits[0].short} …")
+        search.made.append(compare_commit(settings, search, index, seed=seed, budget=budget))
         say(f"  {search.made[-1].mark}")
-    if step.first != step.index:
-        return _open_answer(search, Stopped.RANGE, step)
-    stopped = Stopped.EXPLAINED if step.explained else Stopped.TIME
-    return BisectAnswer(search, range(step.index, step.index + 1), stopped)
+    if (index := search.explaining) is not None:
+        return BisectAnswer(search, range(index, index + 1), Stopped.EXPLAINED)
+    if len(left := search.open_range()) == 1:
+        return BisectAnswer(search, left, Stopped.TIME)
+    return _open_answer(search, Stopped.RANGE)
 
 
 def compare_commit(
@@ -149,10 +149,9 @@ def compare_commit(
     return ComparedCommit(index, mark, state.decision.estimate.effect, evidence)
 
 
-def _open_answer(search: CulpritSearch, stopped: Stopped, located: Located | None = None) -> BisectAnswer:
+def _open_answer(search: CulpritSearch, stopped: Stopped) -> BisectAnswer:
     """The answer where time alone names no commit: that of exact work where it accounts for the change."""
-    places = range(located.first, located.index + 1) if located else search.open_range()
-    added = search.largest
+    places, added = search.open_range(), search.largest
     enough = bool(added) and search.steps[added[-1]].cost_effect >= BAD_SHARE * search.effect
     if enough and (not places or added[-1] in places):
         return BisectAnswer(search, added, Stopped.WORK if len(added) == 1 else Stopped.RANGE)

@@ -40,18 +40,6 @@ class ComparedCommit:
     evidence: tuple[EvidenceRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
-    """The slowdown came with the commit at `index`, or with any from `first` on: those between are unusable.
-
-    `explained` says that exact work changed with it.
-    """
-
-    first: int
-    index: int
-    explained: bool
-
-
 @dataclass(slots=True)
 class CulpritSearch:
     """A search under way: commits (oldest first, good to bad), and what was found out.
@@ -96,29 +84,32 @@ class CulpritSearch:
             first -= 1
         return range(first, most + 1)
 
-    def next(self) -> int | Located:
-        """The index of the commit to compare next, or the slowdown once it is located.
+    @property
+    def explaining(self) -> int | None:
+        """The one commit after the last good one whose exact work explains the slowdown."""
+        span, effects = self.open_range(), {0: 0.0} | {one.index: one.effect for one in self.made}
+        large = self._grown(BAD_SHARE * self.effect)
+        if len(large) != 1:
+            return None
+        slower, work = effects[span.stop - 1] - effects[span.start - 1], self.steps[large[0]].cost_effect
+        near = abs(slower - work) <= max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * work)
+        return large[0] if near else None
 
-        Between the last good and the first bad commit: exact work that explains the slowdown names it, else
-        the commits beside a step of work come first, and then the middle.
+    def next(self) -> int | None:
+        """The index of the commit to compare next: beside a step of work if there is one, else in the middle.
+
+        None where exact work explains the slowdown, or no commit between good and bad can be compared.
         """
-        span = self.open_range()
         unusable = {one.index for one in self.made if one.mark in (CommitMark.BROKEN, CommitMark.UNCLEAR)}
-        inside = [index for index in span[:-1] if index not in unusable]
-        grown = {index: diff.cost_effect for index, diff in self.steps.items() if index in span}
-        large = [index for index, size in grown.items() if size >= BAD_SHARE * self.effect]
-        if len(large) == 1 and self._explained(grown[large[0]], span):
-            return Located(large[0], large[0], True)
-        if not inside:
-            return Located(span.start, span.stop - 1, bool(large))
-        beside = [index for step in large or grown for index in (step - 1, step) if index in inside]
-        return (beside or inside)[len(beside or inside) // 2]
+        inside = [index for index in self.open_range()[:-1] if index not in unusable]
+        steps = self._grown(BAD_SHARE * self.effect) or self._grown(0.0)
+        beside = [index for step in steps for index in (step - 1, step) if index in inside] or inside
+        return beside[len(beside) // 2] if beside and self.explaining is None else None
 
-    def _explained(self, work: float, span: range) -> bool:
-        """Whether a step of work leaves little open of how much slower `span` ends than what precedes it."""
-        effects = {0: 0.0} | {one.index: one.effect for one in self.made}
-        slower = effects[span.stop - 1] - effects[span.start - 1]
-        return abs(slower - work) <= max(BAD_SHARE * self.effect, _UNEXPLAINED_SHARE * work)
+    def _grown(self, least: float) -> list[int]:
+        """The commits of the open range at which work grew by at least this log ratio."""
+        span = self.open_range()
+        return [index for index, diff in self.steps.items() if index in span and diff.cost_effect >= least]
 
     def open_range(self) -> range:
         """The commits after the last one that is good, up to the first one that is bad."""

@@ -163,8 +163,12 @@ def _unpriced(facts: Facts) -> Evidence | None:
 
 
 def _nothing_explains(facts: Facts) -> Evidence:
-    """What was looked at."""
-    return (*facts.work_or_same, EvidenceRecord("nothing"))
+    """What was looked at, and whether there is any of it on record."""
+    looked = {
+        "work": bool(facts.diffs or facts.host or any(c.kind == "exact" for c in facts.changes)),
+        "load": bool(facts.before.processes and facts.after.processes),
+    }
+    return (*facts.work_or_same, EvidenceRecord("nothing", looked))
 
 
 FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (

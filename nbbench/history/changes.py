@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -40,13 +39,13 @@ from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.stats.canary import disturbed_beside, remove_drift
-from nbbench.stats.changepoint import Step, detect_steps, exact_steps, level_effect, series_alpha
+from nbbench.stats.changepoint import Step, detect_steps, exact_steps, levels_as_measured, series_alpha
 from nbbench.stats.detector import ALONE
 from nbbench.stats.known import known_steps
-from nbbench.stats.mixture import Mixture, find_mixture
+from nbbench.stats.mixture import Mixture, find_mixture, without_flips
 from nbbench.stats.paired import q_values
 from nbbench.work.ledger_diff import ROUNDING
-from nbbench.workloads import current_workloads, use_workloads, workload_of
+from nbbench.workloads import UNDECLARED, current_workloads, ledger_families, use_workloads, workload_of
 
 FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
@@ -172,7 +171,8 @@ class _Judge:
                 yield from (found for part in stored.parts() for _, found in stored.read(part))
             yield from (curve(self.order, one) for one in history.series)
 
-        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all.
+        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. What
+        # undeclared benchmarks share is the machine's, as they need not run the same code.
         if history.stored is None or history.stored.points <= MANY_POINTS:
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
@@ -192,8 +192,9 @@ class _Judge:
         return one, np.log(np.where(values > 0, values, np.nan)), self._at(one)
 
     def _collections(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
-        """The same for each of the collections of a series (k, n)."""
-        if (found := self._undisturbed_logs(one)) is None:
+        """The same for each of the collections (k, n) of a series that the suite declares."""
+        found = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
+        if found is None:
             return None
         _, logs, at = found
         if not (again := self._repeats.get(one.key)):
@@ -233,6 +234,8 @@ class _Judge:
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
                 steps = self._noisy_steps(one, metric, values, sound)
+                if (levels == levels[:1]).all():
+                    steps = without_flips(steps, values, self._min_effect)
             elif mixture.change is not None:
                 steps = (mixture.change,)
         found = [_change_point(self.order, one, step, metric) for step in steps]
@@ -254,14 +257,14 @@ class _Judge:
         if known:
             places = {step.index for step in known}
             both = sorted((*known, *(s for s in steps if s.index not in places)), key=lambda s: s.index)
-            steps = _levels_as_measured(tuple(both), floored)
+            steps = levels_as_measured(tuple(both), floored)
             steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
         told = (confirmed != 0) | self._work.moves(one)
         at = self._at(one)
         if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
             told |= measured_alone(at)
         steps = without_bursts(steps, np.isfinite(floored), told)
-        return _levels_as_measured(steps, values) if steps and metric.least_change else steps
+        return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
         """The values without those of a disturbed machine, and times without its drift; and whether most of
@@ -323,18 +326,6 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
-
-
-def _levels_as_measured(steps: tuple[Step, ...], values: NDArray[np.float64]) -> tuple[Step, ...]:
-    """Steps that were found in floored values, with the medians of the values (n,) themselves."""
-    ends = [0, *(step.index for step in steps), values.size]
-    levels = [float(np.nanmedian(values[a:b])) for a, b in pairwise(ends)]
-    found = []
-    for step, before, after in zip(steps, levels, levels[1:], strict=False):
-        effect = level_effect(before, after)
-        lo, hi = (end + effect - step.effect for end in (step.effect_lo, step.effect_hi))
-        found.append(replace(step, before=before, after=after, effect=effect, effect_lo=lo, effect_hi=hi))
-    return tuple(found)
 
 
 def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:

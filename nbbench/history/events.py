@@ -15,6 +15,7 @@ from nbbench.history.changes import History
 from nbbench.history.facts import Facts, SetupChange, setup_changes
 from nbbench.history.grouping import Group, group_changes, module_of
 from nbbench.history.ledger_series import CommitOrder
+from nbbench.history.recoveries import with_recoveries
 from nbbench.history.telemetry import disturbed_results, machine_jump, rested_on
 from nbbench.host import IMPORT_WORKLOAD, HostMetric
 from nbbench.ledger import Ledger
@@ -29,7 +30,6 @@ from nbbench.model import (
     ProcessRecord,
     SeriesKey,
 )
-from nbbench.stats.changepoint import level_effect
 from nbbench.work.count_diff import HostDiff, diff_all, diff_scales
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.workloads import ledger_families, workload_of
@@ -154,9 +154,6 @@ def _by_commit(records: Iterable[ProcessRecord]) -> Mapping[str, list[ProcessRec
     return grouped
 
 
-# A recovery undoes at least half of the regression (on the log scale).
-_RECOVERED_SHARE = 0.5
-_WAITED_FOR = (("B/pixel", "B/point", "seconds"), ("seconds",))  # units, what matters most last
 # A minor fault costs about 1.7 µs (docs/findings.md), in which a core moves about so much at 10 GB/s.
 BYTES_PER_FAULT = 17_000
 _PAGE_BYTES = 4096.0
@@ -183,7 +180,7 @@ def build_events(
         if _matters(group, min_effect) and not around.same_tree(group.lo, group.hi)
     ]
     groups.sort(key=lambda group: (group.hi, group.lo, list(_WORDS).index(group.direction)))
-    return _with_recoveries(_named([_event(group, around) for group in groups]))
+    return with_recoveries(_named([_event(group, around) for group in groups]))
 
 
 def _matters(group: Group, min_effect: float | None) -> bool:
@@ -311,39 +308,3 @@ def _as_one(one: Event, other: Event) -> Event:
     first, second = sorted((one, other), key=lambda event: -abs(event.effect))
     more = (record for record in second.evidence if record not in first.evidence)
     return replace(first, changes=first.changes + second.changes, evidence=(*first.evidence, *more))
-
-
-def _with_recoveries(events: list[Event]) -> list[Event]:
-    """Name the later event that undid a regression: the regression stays in the record."""
-
-    def healer(place: int, event: Event) -> str | None:
-        later = (e for e in events[place + 1 :] if not e.worse and _heals(e, event))
-        return next((e.hi_commit for e in later), None) if event.worse else None
-
-    return [replace(event, recovered_by=healer(place, event)) for place, event in enumerate(events)]
-
-
-def _heals(later: Event, event: Event) -> bool:
-    """Whether at least half of the series that became worse are back at their old level.
-
-    Those of time decide, without them those of bytes moved, without them all: fewer operations or steps of
-    Python do not undo what a user waits for.
-    """
-    levels: Mapping[object, float] = {c.key: c.after for c in later.changes if not c.worse}
-    worse = [c for c in event.changes if c.worse]
-    # Memory that was given back does not undo page faults, time or work.
-    lost = [c for c in worse if change_role(c) not in (Role.MEMORY, Role.DERIVED)] or worse
-    for units in _WAITED_FOR:
-        lost = [c for c in lost if c.unit in units] or lost
-    healed = [c for c in lost if c.key in levels and _undone(c, levels[c.key])]
-    return bool(lost) and len(healed) * 2 >= len(lost)
-
-
-def _undone(change: ChangePoint, level: float) -> bool:
-    """Whether a level lies nearer to where the change began than half of it; levels, not sizes of
-    steps, so that one improvement does not make up for two regressions."""
-    kept = (1 - _RECOVERED_SHARE) * abs(change.effect)
-    left = level_effect(change.before, level)
-    if math.isinf(kept) or math.isinf(left):  # from or to zero: in the values themselves
-        kept, left = (1 - _RECOVERED_SHARE) * abs(change.after - change.before), level - change.before
-    return left * math.copysign(1.0, change.after - change.before) <= kept

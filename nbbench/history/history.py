@@ -20,7 +20,7 @@ from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.measure.ledgers import known_work, ledger_torch
 from nbbench.measure.process_env import installed_torch
-from nbbench.model import Commit, Event, Flag, ProcessRecord
+from nbbench.model import Commit, Event, Flag, FlagState, ProcessRecord
 from nbbench.record.branch import subject_or_none
 from nbbench.record.refresh import import_all, no_results, open_store, order_notes
 from nbbench.record.side_files import evidence_torch, kept_work
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nbbench.history.facts import Setups
 
 
-RULES = 21
+RULES = 22
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
@@ -168,6 +168,12 @@ def nothing_judged(store: Store) -> bool:
 def current_flags(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:
     """Flags of a plan item in their present state."""
     return attach_flags(events, store.decisions(), plan, store.commits())
+
+
+def every_flag(store: Store, events: Sequence[Event], plan: str) -> list[Flag]:
+    """A flag for each event: those of a plan item, and what needs no decision, being no regression."""
+    others = (Flag(event, "", FlagState.DETECTED) for event in events if not event.worse)
+    return [*current_flags(store, events, plan), *others]
 
 
 def find_event(settings: Settings, name: str) -> Event | None:

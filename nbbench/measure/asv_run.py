@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -18,12 +17,9 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import psutil
-
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.kernel import end_with_parent, kept_awake
-from nbbench.measure.machine import Host
 from nbbench.measure.process_env import asv_process_environment, installed_torch
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.probe.device import on_cuda
@@ -43,21 +39,22 @@ _PREFIX = re.compile(r"^(\[ *[\d.]+%\])?[ ·]*")  # asv's progress in front of a
 
 
 def ensure_machine(settings: Settings) -> str:
-    """Make asv know this machine and what it is, without questions; returns its name."""
+    """Make asv know this machine and what it is, without questions; returns its name.
+
+    Raises HostError where its file cannot be written.
+    """
     name = machine_name(settings)
     path = Path(os.path.expanduser("~/.asv-machine.json"))  # noqa: PTH111 - as asv: some have no home
     with contextlib.suppress(OSError, ValueError):
         if name in json.loads(path.read_text(encoding="utf-8")):
             return name
-    facts = {
-        "os": f"{platform.system()} {platform.release()}",
-        "arch": platform.machine(),
-        "cpu": Host().cpu_model() or "",
-        "num_cpu": str(os.cpu_count() or ""),
-        "ram": str(psutil.virtual_memory().total),
-    }
-    said = [f"--{fact}={text}" for fact, text in facts.items() if text]  # asv writes what it is told alone
-    run_asv(settings, ["machine", "--yes", "--machine", name, *said])
+    from asv.machine import Machine, MachineCollection  # its command keeps nothing but a name of ours
+    from asv.util import UserError
+
+    try:
+        MachineCollection.save(name, {**Machine.get_defaults(), "machine": name})
+    except (OSError, UserError) as error:
+        raise HostError(f"asv cannot keep what this machine is in {path}: {error}") from error
     return name
 
 

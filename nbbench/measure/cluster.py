@@ -11,15 +11,15 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
 from nbbench.measure.cluster_client import RESOURCE, open_cluster
-from nbbench.measure.cluster_nodes import TRIES, Nodes
-from nbbench.measure.cluster_task import Brought, TreeBatch, WorkOrder, carry_out, share_files
+from nbbench.measure.cluster_nodes import Nodes
+from nbbench.measure.cluster_task import Brought, WorkOrder, carry_out, share_files
 from nbbench.measure.ledgers import LEDGERS, lacking_work
 from nbbench.measure.process_env import export_workloads
 from nbbench.model import Commit
@@ -33,6 +33,7 @@ from nbbench.units import format_clock
 from nbbench.words import Say, clean, plural
 
 _MOST_COMMITS = 8  # in a share: what a lost worker loses
+_TRIES = 4  # of a share: its node may go away, or fail at it
 _LOOK_S = 1.0
 _BRING_S = 30.0  # that a share's files may take from its node
 _NOT_SENT = frozenset({"NBBENCH_DB", "NBBENCH_MACHINE", "NBBENCH_PROJECT", "NBBENCH_MEASURING"})
@@ -46,7 +47,7 @@ def spread_times(
     Raises as `_Spread.run` does.
     """
     with _spread(settings, where, work, say, detail) as spread:
-        machine = spread.nodes.choose(work.hardware)
+        machine = spread.nodes.choose(work.machine)
         spread.run(commits, len(commits) if work.together else spread.size(len(commits)))
     return machine
 
@@ -131,7 +132,11 @@ class _Spread:
             if not (here or waited):
                 self._say("no node is left: waiting for one, interrupt at any time")
             waited = not here
-            self._give_up_lost()
+            for task in [
+                task for task, share in self._begun.items() if share.address not in self.nodes.known
+            ]:
+                task.cancel()
+                self._again(self._begun.pop(task), "its node went away")
             self._hand_out(files, here)
             for share in self._ended():
                 done, spent = done + len(share.commits), time.monotonic() - began
@@ -161,28 +166,21 @@ class _Spread:
                 self._begun[self._send(files, share)] = share
 
     def _send(self, files: Mapping[str, bytes], share: _Share) -> Any:
-        machine = self.nodes.hardware
-        known = share_files(self._settings.results_dir, machine, share.commits)
+        commits, machine = tuple(share.commits), self.nodes.hardware
+        known = share_files(self._settings.results_dir, machine, commits)
         sent = {**files, **{f"results/{name}": data for name, data in known.items()}}
-        pack = pack_trees(open_subject(self._settings), [commit.hash for commit in share.commits])
-        batch = TreeBatch(tuple(share.commits), machine, self.nodes.jobs(), sent, pack)
+        pack = pack_trees(open_subject(self._settings), [commit.hash for commit in commits])
+        order = replace(self._work, commits=commits, machine=machine, jobs=self.nodes.jobs())
         given = {"workers": [share.address], "resources": {RESOURCE: 1}, "pure": False}
-        return self._client.submit(carry_out, self._work, batch, **given)
-
-    def _give_up_lost(self) -> None:
-        for task, share in list(self._begun.items()):
-            if share.address not in self.nodes.known:
-                task.cancel()
-                self._again(self._begun.pop(task), "its node went away")
+        return self._client.submit(carry_out, order, sent, pack, **given)
 
     def _again(self, share: _Share, why: str) -> None:
         """Put a share back for another node, or give it up."""
-        if len(share.hosts) < TRIES:
+        if len(share.hosts) < _TRIES:
             self._detail(f"{share.hosts[-1]}: {share}: {why}; tried again")
             self._left.insert(0, share)
         else:
             self._failed.append(f"{share}: {why}")
-            self._say(f"{share} could not be measured: {why}")
 
     def _ended(self) -> Iterator[_Share]:
         """The shares that were measured since the last call, taken over."""
@@ -198,8 +196,6 @@ class _Spread:
                 raise HostError("the scheduler is gone", hint="what is finished is kept: run again to resume")
             if task.status == "error":
                 del self._begun[task]
-                if share.hosts.count(share.hosts[-1]) == 1:
-                    self.nodes.count(share.hosts[-1], failed=True)
                 self._again(share, clean(str(task.exception())))
             elif task.status == "finished":
                 try:
@@ -207,7 +203,6 @@ class _Spread:
                 except TimeoutError:  # its node is cut off just now
                     continue
                 del self._begun[task]
-                self.nodes.count(share.hosts[-1], failed=False)
                 self._take(brought)
                 yield share
 

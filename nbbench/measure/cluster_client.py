@@ -46,25 +46,15 @@ def open_cluster(where: str, logs: Path) -> Iterator[Any]:
         try:
             place: Any = where
             if kind == "local":
-                place = stack.enter_context(_local(int(number or os.cpu_count() or 1)))
+                given = {"threads_per_worker": 1, "resources": {RESOURCE: 1}, "dashboard_address": None}
+                given |= {"n_workers": int(number or os.cpu_count() or 1), "silence_logs": logging.CRITICAL}
+                place = stack.enter_context(distributed.LocalCluster(**given))
             elif kind == "slurm":
                 place = stack.enter_context(_slurm(logs))
                 _submit(place, int(number or _JOBS))
             yield stack.enter_context(distributed.Client(place, timeout=_ANSWER_S))
         except OSError as error:
             raise HostError(f"no scheduler of Dask answers at {where} ({error})") from error
-
-
-def _local(workers: int) -> Any:
-    from distributed import LocalCluster
-
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        resources={RESOURCE: 1},
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    )
 
 
 def _slurm(logs: Path) -> Any:

@@ -16,9 +16,6 @@ from nbbench.words import Say, clean
 CANARY_LIMIT = 0.10
 """A node is set aside where its canary's arithmetic is slower or faster than its class's by such a share."""
 
-TRIES = 4
-"""Of a share: its node may go away, or fail at it. Of a node: what it may fail at in a row."""
-
 _MOST_JOBS = 4  # trees that a worker records at a time: each takes a core and a gigabyte
 _ANSWER_S = 1.0  # that a node's answer may take from it
 
@@ -57,7 +54,6 @@ class Nodes:
         self._client, self._environment, self._say = client, dict(environment), say
         self._asked: dict[str, Any] = {}
         self._hosts: dict[str, Node] = {}  # all that ever answered: who leaves still tells the class's speed
-        self._failed: Counter[str] = Counter()
         self._told: set[str] = set()
         self.known: dict[str, Node] = {}
         self.hardware = ""
@@ -82,8 +78,6 @@ class Nodes:
             elif asked.status == "finished" and address not in self.known:
                 self._answered(address, asked)
         aside = set_aside(list(self._hosts.values()), own_versions(), self.hardware)
-        failed = f"it failed at {TRIES} shares in a row"
-        aside |= {host: failed for host, shares in self._failed.items() if shares >= TRIES}
         for host, why in aside.items():
             self.tell(host, why)
         if self._asked and not self.waits and self._hosts.keys() <= aside.keys():
@@ -101,7 +95,7 @@ class Nodes:
         cores = [node.cores // shared[node.host] for node in self.known.values()]
         return max(1, min([_MOST_JOBS, *cores]))
 
-    def choose(self, asked: str | None) -> str:
+    def choose(self, asked: str) -> str:
         """The class of hardware to time on: the one asked for, else that of most nodes.
 
         Raises UsageError where no node is of the class.
@@ -118,10 +112,6 @@ class Nodes:
     def slots(self, addresses: Sequence[str]) -> dict[str, str]:
         """What does one thing at a time, by address: a host, where times are measured, else each worker."""
         return {one: self.known[one].host if self.hardware else one for one in addresses}
-
-    def count(self, host: str, *, failed: bool) -> None:
-        """Count the shares that a host fails at in a row."""
-        self._failed[host] = self._failed[host] + 1 if failed else 0
 
     def tell(self, who: str, why: str) -> None:
         """Say once why a node is set aside."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from nbbench import __version__
-from nbbench.config import Settings, load_settings
+from nbbench.config import load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
 from nbbench.measure.asv_run import measure_commits
 from nbbench.measure.kernel import end_with_parent
@@ -39,6 +39,7 @@ _CANARY = """
 from nbbench.probe.canary import reference_times
 print(min(reference_times()["arithmetic_s"] for _ in range(5)))
 """
+_ORDER = "order.json"
 _LOOK_S = 0.5  # how often a worker asks whether its share is still wanted
 _LAST_S = 10.0  # that a process has to end after an interrupt
 _REFUSED = 2  # the exit code of what no other node would do better
@@ -60,8 +61,9 @@ class Node:
 class WorkOrder:
     """What is measured at every commit: ledgers of the `workloads`, or without any times of the benchmarks.
 
-    `environment` are the variables of nbbench and of the suite, `hardware` the class to time on, where one
-    is asked for; compared commits stay `together` on one node. The others are those of `measure_commits`.
+    `environment` are the variables of nbbench and of the suite, `machine` the class to time on
+    Compared commits stay `together` on a node; `jobs` trees are recorded at a time. The rest is of
+    `measure_commits`.
     """
 
     environment: Mapping[str, str]
@@ -70,20 +72,10 @@ class WorkOrder:
     again: bool = False
     quick: bool = False
     timeout_s: float | None = None
-    hardware: str | None = None
+    machine: str = ""
     together: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TreeBatch:
-    """Commits that one node measures, as one task, for the figures of `machine`; `jobs` trees are recorded at
-    a time. With the `files` of the project and of what is on record, and the trees as a `pack` of git's."""
-
-    commits: tuple[Commit, ...]
-    machine: str
-    jobs: int
-    files: Mapping[str, bytes]
-    pack: bytes
+    commits: tuple[Commit, ...] = ()
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +121,11 @@ def share_files(results_dir: Path, machine: str, commits: Sequence[Commit]) -> d
     return {path.relative_to(results_dir).as_posix(): path.read_bytes() for path in kept}
 
 
-def carry_out(work: WorkOrder, share: TreeBatch) -> Brought:
-    """Measure a share. Raises HostError, which names the host, for what may go well elsewhere."""
+def carry_out(work: WorkOrder, files: Mapping[str, bytes], pack: bytes) -> Brought:
+    """Measure a share by the `files` of the project and of what is on record, and its trees in a git `pack`.
+
+    Raises HostError, which names the host, for what may go well elsewhere.
+    """
     from distributed import Status, get_worker
 
     worker = get_worker()
@@ -143,20 +138,19 @@ def carry_out(work: WorkOrder, share: TreeBatch) -> Brought:
 
     with tempfile.TemporaryDirectory(prefix="nbbench-", dir=worker.local_directory) as folder:
         root = Path(folder)
-        for name, data in share.files.items():
+        for name, data in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
         environment = _environ(work.environment)
-        hashes = [commit.hash for commit in share.commits]
-        unpack_trees(load_settings(root, environ=environment), share.pack, hashes)
+        hashes = [commit.hash for commit in work.commits]
+        unpack_trees(load_settings(root, environ=environment), pack, hashes)
         # asv keeps its list of machines in the home folder, which nodes may share.
         environment |= {"HOME": folder, "PYTHONUSERBASE": site.getuserbase()}
-        order = msgspec.json.encode(_Order(share.commits, share.machine, share.jobs, work))
-        code, said = _measure(root, order, environment, is_wanted)
+        code, said = _measure(root, msgspec.json.encode(work), environment, is_wanted)
         if code not in (0, _REFUSED):
             raise HostError(f"{platform.node()}: {said[-1] if said else f'exit {code}'}")
-        files = share_files(root / "results", share.machine, share.commits)
-        return Brought(platform.node(), files, said, said[-1] if code else "")
+        found = share_files(root / "results", work.machine, work.commits)
+        return Brought(platform.node(), found, said, said[-1] if code else "")
 
 
 def _environ(given: Mapping[str, str]) -> dict[str, str]:
@@ -169,12 +163,12 @@ def _measure(
     root: Path, order: bytes, environment: Mapping[str, str], is_wanted: Callable[[], bool]
 ) -> tuple[int, tuple[str, ...]]:
     """Run the measuring process to its end: its exit code and what it said."""
-    (root / "order.json").write_bytes(order)
-    with (root / "order.json").open("rb") as asked, (root / "output.txt").open("w+b") as output:
+    (root / _ORDER).write_bytes(order)
+    with (root / "output.txt").open("w+b") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "nbbench.measure.cluster_task"],
             cwd=root,
-            stdin=asked,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
@@ -185,44 +179,32 @@ def _measure(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_LOOK_S)
         finally:
-            _end(process)
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_LAST_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         output.seek(0)
         lines = output.read().decode("utf-8", "replace").splitlines()
     return process.returncode, tuple(text for line in lines if (text := clean(line)))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt a process that still measures, and make sure that it is gone."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_LAST_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-class _Order(msgspec.Struct):
-    """What the measuring process reads from its standard input."""
-
-    commits: tuple[Commit, ...]
-    machine: str
-    jobs: int
-    work: WorkOrder
-
-
 def main() -> int:
-    """Measure what standard input orders in the project of the current folder."""
+    """Measure what is ordered in the project of the current folder."""
     end_with_parent()  # a killed worker's share is measured elsewhere
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
-    settings, work = replace(load_settings(Path.cwd()), machine=order.machine), order.work
+    work = msgspec.json.decode(Path(_ORDER).read_bytes(), type=WorkOrder)
+    settings = replace(load_settings(Path.cwd()), machine=work.machine)
     try:
         if work.workloads:
-            _record(settings, order)
+            names = list(work.workloads)
+            ensure_work(settings, LEDGERS, work.commits, names, say=_say, jobs=work.jobs)
+            ensure_work(settings, HOST, work.commits, names, say=_say)
         else:
             measure_commits(
                 settings,
-                order.commits,
+                work.commits,
                 bench=work.bench,
                 again=work.again,
                 quick=work.quick,
@@ -237,12 +219,6 @@ def main() -> int:
         _say(str(error))
         return 1
     return 0
-
-
-def _record(settings: Settings, order: _Order) -> None:
-    names = list(order.work.workloads)
-    ensure_work(settings, LEDGERS, order.commits, names, say=_say, jobs=order.jobs)
-    ensure_work(settings, HOST, order.commits, names, say=_say)
 
 
 def _say(text: str) -> None:

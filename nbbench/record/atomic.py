@@ -52,35 +52,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     # longest length allowed still has room for the suffix.
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        _write_synced(temporary, data)
+        with temporary.open("xb") as stream:  # with the user's umask, as any file (mkstemp gives 0600)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
-        _discard(temporary)
-        raise host_error(path, error) from error
-    except BaseException:
-        _discard(temporary)
+    except BaseException as error:
+        # Best effort: the error on its way up says more than a failure to tidy.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise host_error(path, error) from error
         raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with `write_bytes`; half characters that UTF-8 lacks become `?`."""
     write_bytes(path, text.encode("utf-8", errors="replace"))
-
-
-def _discard(path: Path) -> None:
-    # Best effort: the error on its way up says more than a failure to tidy.
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    # The mode leaves it to the user's umask, as an ordinary file would (mkstemp gives 0600).
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -74,6 +74,7 @@ def connect_server(psycopg: Any, url: str, timeout_s: float) -> Any:
     usual = {
         "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT", _CONNECT_S),
         "tcp_user_timeout": _UNANSWERED_MS,
+        "keepalives_idle": _UNANSWERED_MS // 1000,
         "fallback_application_name": "nbbench",
     }
     try:

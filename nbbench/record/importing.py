@@ -193,6 +193,7 @@ class _Rows:
         rows = connection.cursor(query, [project]).fetchall()
         self._benchmarks: dict[tuple[str, str], int] = {(name, of): number for name, of, number, *_ in rows}
         self._series: dict[str, int] = {digest: number for *_, digest, number in rows if digest}
+        self._met: dict[int, tuple[SeriesKey, int]] = {}
 
     def put(self, place: str, file: SourceFile, payload: Payload, report: ImportReport) -> set[int]:
         """Write a file and what it gave, in place of what it was; gives the series that got results."""
@@ -228,7 +229,7 @@ class _Rows:
         for benchmark in parsed.benchmarks:
             self._benchmark(benchmark)
         # Two values of a parameter may have the same repr; as in asv, the last one counts.
-        latest = {self._one_series(result.key): result for result in parsed.results}
+        latest = {self._number(result.key): result for result in parsed.results}
         names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
         cells = schema.RESULT.cells
         rows = (
@@ -265,6 +266,14 @@ class _Rows:
             row = schema.BENCHMARK.row(benchmark, project_id=self._project)
             self._benchmarks[key] = self._new("benchmarks", row)
         return self._benchmarks[key]
+
+    def _number(self, key: SeriesKey) -> int:
+        """The number of a series. Files share their keys as objects, whose identity is found faster."""
+        key_met, number = self._met.get(id(key), (None, 0))
+        if key_met is not key:
+            number = self._one_series(key)
+            self._met[id(key)] = key, number
+        return number
 
     def _one_series(self, key: SeriesKey) -> int:
         digest = series_digest(key)

@@ -37,7 +37,9 @@ def find_results(folder: Path) -> tuple[Path, str]:
 
     A project's folder stands for its results, a machine's for the tree in which it lies.
     """
-    named = folder / (asv_setting(folder / CONF, "results_dir") or "results")
+    said = asv_setting(folder / CONF, "results_dir")
+    often = [folder / name for name in ((said,) if said else ("results", ".asv/results"))]
+    named = next(filter(is_tree, often), often[0])
     if named.is_dir() and ((folder / CONF).is_file() or (not is_tree(folder) and is_tree(named))):
         return named, f"the results in {named} were taken"
     if (folder / MACHINE_JSON).is_file() and not is_tree(folder):
@@ -77,7 +79,12 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
 
 def folder_name(whole: Path) -> str:
     """What results are called: the project that their asv.conf.json names, else their folder."""
-    return _named(whole) or (whole.parent.name if whole.name == "results" else whole.name) or whole.name
+    return _named(whole) or (_home(whole).name if whole.name == "results" else whole.name) or whole.name
+
+
+def _home(whole: Path) -> Path:
+    """The folder in which a project has its results, or the folder `.asv` that holds them."""
+    return whole.parent.parent if whole.parent.name == ".asv" else whole.parent
 
 
 def _named(whole: Path) -> str:
@@ -90,7 +97,7 @@ def conf_of(whole: Path) -> Path | None:
     for above in whole.parents:
         conf = above / CONF
         said = asv_setting(conf, "results_dir")
-        if conf.is_file() and (above == whole.parent or (said and (above / said).resolve() == whole)):
+        if conf.is_file() and (above == _home(whole) or (said and (above / said).resolve() == whole)):
             return conf
     return None
 

@@ -53,7 +53,8 @@ class Shape(Generic[Noun]):
         hints = typing.get_type_hints(noun)
         names = [f.name for f in dataclasses.fields(cast("Any", noun)) if f.name not in without]
         self._kinds = {(name, (renamed or {}).get(name, name)): _kind(hints[name]) for name in names}
-        self._encoders = [kind.encode for kind in self._kinds.values()]
+        encoders = enumerate(kind.encode for kind in self._kinds.values())
+        self._encoders = [(place, encode) for place, encode in encoders if encode is not _same]
         self._values = operator.attrgetter(*names)
         self.columns = tuple(Column(c, kind.column, kind.optional) for (_, c), kind in self._kinds.items())
 
@@ -65,8 +66,11 @@ class Shape(Generic[Noun]):
 
     def cells(self, noun: Noun) -> list[Any]:
         """The values of a row alone, in the order of ``columns``."""
-        pairs = zip(self._encoders, self._values(noun), strict=True)
-        return [value if value is None or encode is _same else encode(value) for encode, value in pairs]
+        cells = list(self._values(noun))
+        for place, encode in self._encoders:
+            if (value := cells[place]) is not None:
+                cells[place] = encode(value)
+        return cells
 
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""

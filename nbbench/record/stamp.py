@@ -12,6 +12,7 @@ import contextlib
 import errno
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,20 +76,13 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> tuple[Path, ...]:
     """
     if there := _entries(folder):
         raise EvidenceError(f"{there[0]} is there already; evidence is never overwritten", hint="")
-    written: list[Path] = []
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             write_text(folder / name, text)
-            written.append(folder / name)
-        return (*written, seal(folder))
-    except BaseException as error:
-        with contextlib.suppress(OSError):  # as far as it goes
-            for path in written:
-                path.unlink(missing_ok=True)
-            folder.rmdir()
-        if isinstance(error, OSError):
-            raise host_error(folder, error) from error
+        return (*(folder / name for name in files), seal(folder))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # it was empty
         raise
 
 

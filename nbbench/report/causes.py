@@ -55,7 +55,6 @@ says_plainly(
         "malloc": f"remedy: {MALLOC_REMEDY}",
         "idle process": "a process that imports and does nothing changed: "
         "what is imported differs, not what is computed",
-        "nothing": "neither work, allocator, setup nor the machine's load explains it",
         "reference kernels": lambda f: (
             "the reference kernels, fixed programs timed beside these benchmarks, "
             f"moved by {units.format_change(f['effect'])} with it"
@@ -70,6 +69,22 @@ says_plainly(
         ),
     }
 )
+
+
+@says("nothing")
+def _nothing(f: Figures) -> list[str]:
+    """What does not explain it; what is not on record explains nothing either, and is not claimed."""
+    work, load = f.get("work", True), f.get("load", True)
+    looked = [*(["work", "allocator"] if work else []), "setup", *(["the machine's load"] if load else [])]
+    missing = [*([] if work else ["its work"]), *([] if load else ["the machine's load"])]
+    said = (
+        f"neither {', '.join(looked[:-1])} nor {looked[-1]} explains it"
+        if looked[1:]
+        else "the setup is the same"
+    )
+    if missing:
+        said += f"; {' and '.join(missing)} {'are' if missing[1:] else 'is'} not on record"
+    return [said]
 
 
 @says("work")

@@ -32,12 +32,17 @@ def is_open(flag: Flag, now: datetime | None = None) -> bool:
 
 
 def state_text(flag: Flag, now: datetime | None = None) -> str:
-    """What became of the event: its state, or "recovered" where later commits settled it."""
+    """What became of the event: its state, or that later commits undid it."""
     if (expired := _expired(flag, now)) is not None:
         return f"{flag.state} (expired {day(expired)})"
     if flag.event.recovered_by and flag.state in _OPEN:
-        return "recovered"
+        return undone_word(flag.event)
     return str(flag.state) if flag.event.worse or flag.state is not FlagState.DETECTED else ""
+
+
+def undone_word(event: Event) -> str:
+    """How it is called that later commits undid an event: a regression recovers."""
+    return "recovered" if event.worse else "undone"
 
 
 def _expired(flag: Flag, now: datetime | None) -> datetime | None:
@@ -146,7 +151,7 @@ def evidence_lines(flag: Flag) -> list[str]:
     first, last = _figures_of(event)
     lines = [*first, *evidence_sentences(event.evidence), *last, *_questions(event)]
     if event.recovered_by:
-        lines.append(f"recovered by {event.recovered_by[:8]}")
+        lines.append(f"{undone_word(event)} by {event.recovered_by[:8]}")
     for d in flag.decisions:
         until = f" (expires {day(d.expires)})" if d.expires else ""
         lines.append(f"{day(d.date)} {d.state} by {d.person}: {d.reason}{until}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from nbbench import units
@@ -179,16 +179,8 @@ def _line_table(diff: LedgerDiff, limit: int) -> Table:
     return Table(heads, rows, right=(5, 6, 7, 8), codes=(0, 1, 2))
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A change, or two of one operation at one site that differ in their dtype."""
-
-    change: LineChange
-    dtype: str
-
-
-def _merged(lines: Sequence[LineChange]) -> list[_Row]:
-    """An operation that went from one dtype to another is one row, largest rows first."""
+def _merged(lines: Sequence[LineChange]) -> list[LineChange]:
+    """The changes, largest first; an operation that went from one dtype to another is one."""
     groups: dict[tuple[str, str], list[LineChange]] = {}
     for line in lines:
         groups.setdefault((line.site, line.op), []).append(line)
@@ -197,16 +189,17 @@ def _merged(lines: Sequence[LineChange]) -> list[_Row]:
         gone = [c for c in group if not c.count_after]
         come = [c for c in group if not c.count_before]
         if len(group) == 2 and len(gone) == len(come) == 1:
-            old, new = gone[0], come[0]
-            both = replace(new, was=old.was, count_before=old.count_before, before=old.before)
-            rows.append(_Row(both, f"{old.dtype}→{new.dtype}"))
+            old, dtype = gone[0], f"{gone[0].dtype}→{come[0].dtype}"
+            both = replace(
+                come[0], was=old.was, count_before=old.count_before, before=old.before, dtype=dtype
+            )
+            rows.append(both)
         else:
-            rows += [_Row(change, change.dtype) for change in group]
-    return sorted(rows, key=lambda row: row.change.rank)
+            rows += group
+    return sorted(rows, key=lambda row: row.rank)
 
 
-def _line_row(row: _Row) -> list[str]:
-    c = row.change
+def _line_row(c: LineChange) -> list[str]:
     line, was = "" if c.gone else _short(c.where), _short(c.was)
     if line and line.rpartition(":")[0] == was.rpartition(":")[0]:
         was = was[was.rindex(":") :]  # the same file
@@ -216,7 +209,7 @@ def _line_row(row: _Row) -> list[str]:
         line,
         was,
         c.op,
-        row.dtype,
+        c.dtype,
         calls,
         *sizes,
         _signed(c.delta),
@@ -238,7 +231,7 @@ def _left_out(diff: LedgerDiff, limit: int) -> list[str]:
     rest = _merged(diff.lines)[limit:]
     if not rest:
         return []
-    delta = sum(row.change.delta for row in rest)
+    delta = sum(row.delta for row in rest)
     return [f"… and {plural(len(rest), 'more line')} ({_signed(delta)} B/px; see --lines)"]
 
 

@@ -28,7 +28,8 @@ def explanation_sentence(found: Explanation) -> str:
         return f"{start}nothing could be compared."
     if found.same_program:
         return f"{start}the measured source is the same tree, so the work is the same."
-    said = start + (_same(diffs) if not any(not d.equal or d.recomposed for d in diffs) else _moved(main))
+    moved = any(not d.equal or d.recomposed for d in diffs)
+    said = start + (_moved(main) if moved else _same(diffs))
     said += _peak_sentence(diffs) + _host_sentence(found)
     for grown in evidence_sentences(one.record for one in found.orders[:1]):
         said += f" Growth: {grown}."
@@ -39,7 +40,7 @@ def explanation_sentence(found: Explanation) -> str:
     if found.not_compared:
         missing = {one.series for one in found.not_compared}
         said += f" {plural(len(missing), 'workload')} could not be compared."
-    if found.torch:
+    if found.torch and (moved or found.host or images):
         said += " The source is the same on both sides: what differs is torch's, nothing is the subject's."
     share = found.share_of(main.workload)
     return said if share is None else f"{said} Time of {main.workload}: {share_sentence(share)}."

@@ -42,10 +42,8 @@ def plan_blocks(
     ]
     if lines := [f"{state.criterion.id}: {text}" for state in states if (text := _about(state))]:
         blocks.append("\n".join(lines))
-    rows = [(path, "changed, do not quote it" if bad else "whole") for path, bad in _folders(states).items()]
-    rows += [(state.document, "document") for state in states if state.document]
-    if rows := rows + [(path, "benchmark results") for path in _sources(states)]:
-        blocks.append(Table(("evidence", "state"), rows))
+    if evidence := _evidence(states):
+        blocks.append(Table(("evidence", "state"), evidence))
     return blocks
 
 
@@ -111,11 +109,7 @@ def attempt_blocks(
     about += [f"Machine: {machine}", f"Result: {headline(states)}"]
     about += [f"Not judged: {not_judged_counts(not_judged)}"] if not_judged else []
     metrics = [_metric(state) for state in states if state.found is not None]
-    artifacts = [
-        Item("changed: not quotable" if bad else "", about=path) for path, bad in _folders(states).items()
-    ]
-    artifacts += [Item("document", about=state.document) for state in states if state.document]
-    artifacts += [Item("benchmark results", about=path) for path in _sources(states)]
+    artifacts = [Item(state, about=path) for path, state in _evidence(states)]
     waiting = [flag.event for flag in events.in_reading_order(flags) if events.is_open(flag)]
     regressions = [
         Item(f"{where}: {events.change_text(event)}, cause {event.cause}", about=event.id)
@@ -211,15 +205,13 @@ def _about(state: CriterionState) -> str:
     return "; ".join([f"derived: {derived}"] * bool(derived) + list(state.notes)).replace("`", "")
 
 
-def _folders(states: Sequence[CriterionState]) -> dict[str, bool]:
-    """The folders behind the verdicts, and whether they were changed since."""
-    return {state.found.folder: state.found.damaged for state in states if state.found and state.found.folder}
-
-
-def _sources(states: Sequence[CriterionState]) -> list[str]:
-    """The result files of the values that no evidence folder holds."""
+def _evidence(states: Sequence[CriterionState]) -> list[tuple[str, str]]:
+    """What the verdicts rest on, and in which state it is: folders, documents, files of results."""
     found = [state.found for state in states if state.found]
-    return list(dict.fromkeys(one.source for one in found if one.source and not one.folder))
+    rows = {one.folder: "changed, do not quote it" if one.damaged else "whole" for one in found if one.folder}
+    rows |= {state.document: "document" for state in states if state.document}
+    rows |= {one.source: "benchmark results" for one in found if one.source and not one.folder}
+    return list(rows.items())
 
 
 def _metric(state: CriterionState) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -139,6 +140,18 @@ def step_of(change: Change, index: IndexArray, unit: float | None = None) -> Ste
         effect_hi=interval[1],
         p_value=change.p_value,
     )
+
+
+def levels_as_measured(steps: Sequence[Step], values: FloatArray) -> tuple[Step, ...]:
+    """Steps that were found in floored values, or among more steps, with the medians of the values (n,)."""
+    ends = [0, *(step.index for step in steps), values.size]
+    levels = [float(np.nanmedian(values[a:b])) for a, b in itertools.pairwise(ends)]
+    found = []
+    for step, before, after in zip(steps, levels, levels[1:], strict=False):
+        effect = level_effect(before, after)
+        lo, hi = (end + effect - step.effect for end in (step.effect_lo, step.effect_hi))
+        found.append(replace(step, before=before, after=after, effect=effect, effect_lo=lo, effect_hi=hi))
+    return tuple(found)
 
 
 def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:

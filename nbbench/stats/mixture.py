@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbbench.stats.changepoint import EFFECT_Z, Step, step_of
+from nbbench.stats.changepoint import EFFECT_Z, Step, levels_as_measured, step_of
 from nbbench.stats.detector import Change
 from nbbench.stats.noise import mad_sigma, median
 
@@ -35,6 +36,14 @@ a straight ramp 2.7, of an exponential 4."""
 _TAILS = 0.05  # of the values at each end: what is further out makes no level
 _TENTHS = 2.5631  # sigmas between the outer tenths of a Gaussian
 _MOST_RHO = 0.95
+_GRID = 48  # places at which two cuts are tried together first
+
+
+FLIP_SIGMAS = 4.0
+"""Levels this far apart, in sigmas of the values that are at their own, share one value in forty by noise."""
+
+BESIDE = 30
+"""Values on either side of a step that must show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,41 @@ def find_mixture(values: ArrayLike, *, alpha: float, min_effect: float) -> Mixtu
     return None
 
 
+def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float = 0.0) -> tuple[Step, ...]:
+    """Steps of a series (n,) without those between levels whose values are on both sides of the step; the
+    others then stand between longer levels, and still reach ``min_effect``.
+
+    A run of one level looks like a step where a series takes turns, too few or too unclean for a mixture: of
+    the BESIDE values before or after, more than LEAST_SHARE are at the other side's level, which is further
+    off than FLIP_SIGMAS.
+    """
+    kept, log = list(steps), np.log(np.where(values > 0, values, np.nan))
+    while kept:
+        ends = [0, *(step.index for step in kept), values.size]
+        parts = [part[np.isfinite(part)] for part in (log[a:b] for a, b in pairwise(ends))]
+        mixed = [_mixed_sides(a[-BESIDE:], b[:BESIDE]) for a, b in pairwise(parts)]
+        worst = int(np.argmax(mixed))
+        if mixed[worst] <= LEAST_SHARE:
+            break
+        del kept[worst]
+    if len(kept) == len(steps):
+        return steps
+    return tuple(step for step in levels_as_measured(kept, values) if abs(step.effect) >= min_effect)
+
+
+def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
+    """The share of values on either side at the other's level, 0 where noise may have put them there."""
+    if not (before.size and after.size):
+        return 0.0
+    low, high = median(before), median(after)
+    gap, rest, share = abs(high - low), [], 0.0
+    for part, own, other in ((before, low, high), (after, high, low)):
+        across = np.abs(part - other) < 0.5 * gap
+        rest.append(part[np.abs(part - own) <= np.abs(part - other)] - own)
+        share = max(share, float(across.mean()))
+    return share if gap > FLIP_SIGMAS * mad_sigma(np.concatenate(rest)) else 0.0
+
+
 def _mixed(label: IndexArray) -> bool:
     """Whether the series keeps coming back to its levels, each of which has its share of values."""
     turns = int(np.count_nonzero(np.diff(label)))
@@ -92,16 +136,26 @@ def _clusters(log: FloatArray, count: int) -> IndexArray:
     sums = np.concatenate(([0.0], np.cumsum(ordered)))
     # the least sum of squares is the greatest sum of (sum of a cluster)² / size
     cuts = np.arange(1, ordered.size)
-    left, right = sums[cuts] ** 2 / cuts, (sums[-1] - sums[cuts]) ** 2 / (ordered.size - cuts)
     if count == 2:
+        left, right = sums[cuts] ** 2 / cuts, (sums[-1] - sums[cuts]) ** 2 / (ordered.size - cuts)
         ends = [int(cuts[np.argmax(left + right)])]
-    else:
-        size = np.maximum(cuts[None, :] - cuts[:, None], 1)
-        between = (sums[cuts][None, :] - sums[cuts][:, None]) ** 2 / size
-        whole = np.where(cuts[None, :] > cuts[:, None], left[:, None] + between + right[None, :], -np.inf)
-        ends = [int(cuts[i]) for i in np.unravel_index(int(np.argmax(whole)), whole.shape)]
+    else:  # on a grid first, then all places near its best
+        grid = np.unique(np.linspace(1, ordered.size - 1, _GRID).astype(np.int64))
+        reach = ordered.size // _GRID + 1
+        ends = _two_cuts(
+            sums, *(cuts[max(end - 1 - reach, 0) : end + reach] for end in _two_cuts(sums, grid, grid))
+        )
     limits = [0.5 * (ordered[end - 1] + ordered[end]) for end in ends]
     return np.searchsorted(np.array(limits), log).astype(np.int64)
+
+
+def _two_cuts(sums: FloatArray, first: IndexArray, second: IndexArray) -> list[int]:
+    """The best two cuts among ``first`` (i,) and ``second`` (j,) of ordered values with these ``sums``."""
+    one, two, size = first[:, None], second[None, :], sums.size - 1
+    gain = sums[one] ** 2 / one + (sums[two] - sums[one]) ** 2 / np.maximum(two - one, 1)
+    gain = np.where(two > one, gain + (sums[-1] - sums[two]) ** 2 / (size - two), -np.inf)
+    i, j = np.unravel_index(int(np.argmax(gain)), gain.shape)
+    return [int(first[i]), int(second[j])]
 
 
 def _stand_apart(log: FloatArray, label: IndexArray, count: int, min_effect: float) -> bool:

@@ -48,12 +48,7 @@ def counted_ledgers(settings: Settings, commit: Commit, names: Sequence[str], sa
 
 
 def set_budget(
-    settings: Settings,
-    commit: Commit,
-    pattern: re.Pattern[str],
-    growth: float | None,
-    reason: str,
-    say: Say,
+    settings: Settings, commit: Commit, pattern: re.Pattern[str], growth: float | None, reason: str, say: Say
 ) -> tuple[WorkBudget, list[tuple[BudgetRow, BudgetRow]]]:
     """Write the exact work of a commit as the project's budget, rows of other workloads stay; with what grew.
 

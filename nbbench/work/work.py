@@ -188,12 +188,7 @@ def explain_commits(
 
 
 def explain_torch(
-    settings: Settings,
-    commit: Commit,
-    versions: tuple[str, str],
-    bench: re.Pattern[str] | None,
-    *,
-    say: Say,
+    settings: Settings, commit: Commit, versions: tuple[str, str], bench: re.Pattern[str] | None, *, say: Say
 ) -> Explanation:
     """Compare one commit's exact work under two versions of torch: whatever differs is torch's.
 
@@ -210,10 +205,11 @@ def explain_torch(
         if not side:
             raise InconclusiveError(
                 f"no exact work of {commit.short} under torch {torch} is on record",
-                hint=f"run `nbbench ledger {commit.short}` in this project where torch {torch} is installed",
+                hint=f"run the same command in this project where torch {torch} is installed",
             )
-    both = {name for name in kept[0].keys() & kept[1].keys() if bench is None or bench.search(name)}
-    sides, match = [{name: side[name] for name in both} for side in kept], LineMatch(())
+    asked = [{n: one for n, one in side.items() if bench is None or bench.search(n)} for side in kept]
+    both = asked[0].keys() & asked[1].keys()
+    sides, match = [{name: side[name] for name in both} for side in asked], LineMatch(())
     diffs, not_compared = _compare(settings, (), sides, (commit, commit), match)
     return Explanation(
         commit,
@@ -224,7 +220,7 @@ def explain_torch(
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
         torch=versions,
-        left_out=len(kept[0].keys() ^ kept[1].keys()) if bench is None else 0,
+        left_out=len(asked[0].keys() ^ asked[1].keys()),
     )
 
 

@@ -120,12 +120,14 @@ def main() -> None:
         told = f"{samples:,} samples, {samples // SAMPLES:,} results in {COMMITS} files"
         print(f"{told} of {files / 2**20:.0f} MiB")
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {_version(place)}")
-        print(f"{'':28} {'SQLite':>8} {'PostgreSQL':>24} {'ratio':>6}")
+        print(f"{'':28} {'SQLite':>20} {'PostgreSQL':>26} {'ratio':>6} {'of CPU':>6}")
         for (what, _), one, other in zip(STEPS, ours, theirs, strict=True):
-            there = f"{other[0]:6.1f} s ({other[1]:.1f} + {other[2]:.1f} s CPU)"
-            print(f"{what:28} {one[0]:6.1f} s {there:>24} {other[0] / one[0]:6.2f}")
+            here = f"{one[0]:.1f} s ({one[1]:.1f} s CPU)"
+            there = f"{other[0]:.1f} s ({other[1]:.1f} + {other[2]:.1f} s CPU)"
+            ratio = other[0] / one[0], (other[1] + other[2]) / one[1]
+            print(f"{what:28} {here:>20} {there:>26} {ratio[0]:6.2f} {ratio[1]:6.2f}")
         mib = [f"{size / 2**20:.0f} MiB" for size in (*sizes, tables)]
-        print(f"{'size on disk':28} {mib[0]:>8} {mib[1]:>24} {sizes[1] / sizes[0]:6.2f} (results: {mib[2]})")
+        print(f"{'size on disk':28} {mib[0]:>20} {mib[1]:>26} {sizes[1] / sizes[0]:6.2f} (results: {mib[2]})")
 
 
 def _version(place: str) -> str:

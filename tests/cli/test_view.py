@@ -79,6 +79,13 @@ def test_a_folder_without_git(tree, capsys):
     assert shown["commit_address"] == "https://x.y/c/"
     assert "<b>theirs" not in site(out).read_text(encoding="utf-8")
     assert listing(tree) == before  # nothing is written there
+    (tree / ".asv").mkdir()
+    (tree / "results").rename(tree / ".asv" / "results")  # where asv's own template suggests to put them
+    code, out, err = run(capsys, tree)
+    assert (
+        code == 0 and "20 new, 0 changed" in err and start(site(out))["title"] == "Changes of <b>theirs</b>"
+    )
+    (tree / ".asv" / "results").rename(tree / "results")
     code, out, err = run(capsys, tree / "results")
     assert code == 0 and "0 new, 0 changed, 20 unchanged" in err and "nothing is new" in err
     write_results(tree, {name: [*found, 2.0] for name, found in VALUES.items()})

@@ -208,6 +208,8 @@ def test_a_gate_of_a_plan_keeps_its_criteria(measured: Project, hashes) -> None:
     lost = measured.told("gate", before, after, *asked, expect=3)
     found = {one["series"]: one["outcome"] for one in lost["verdicts"]}
     assert found["criterion work"] == "regressed" and found["criterion bytes"] == "unchanged"
+    page = measured.run("nbbench", "gate", before, after, *asked, "--markdown", expect=3).stdout
+    assert "criterion work" in page and len(page.splitlines()) <= 60  # read in a minute
     assert measured.told("gate", *hashes[1][1:3], *asked)["outcome"] == "unchanged"  # the same bytecode
 
 

@@ -20,7 +20,7 @@ from nbbench.history.events import build_events
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.metrics import Role, change_role
-from nbbench.model import ChangePoint, Commit, Decision, FlagState, NotJudged, Outcome
+from nbbench.model import ChangePoint, Commit, Decision, EventDirection, FlagState, NotJudged, Outcome
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import diff_ledgers, log_ratio
 
@@ -86,9 +86,10 @@ def test_events_have_names_of_their_own_and_ranges_that_their_members_share(
             assert first <= hi
             assert lo <= last
         if event.recovered_by:
-            healer = next(e for e in events if e.hi_commit == event.recovered_by and not e.worse)
-            assert event.worse
-            assert numbers(healer)[1] >= hi
+            healers = [e for e in events if e.hi_commit == event.recovered_by]
+            both = {event.direction, *(e.direction for e in healers)}
+            assert len(both) > 1 or both == {EventDirection.CHANGE}
+            assert numbers(healers[0])[1] >= hi
 
 
 @FIXED

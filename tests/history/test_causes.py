@@ -50,12 +50,14 @@ def test_nothing_on_record_explains_nothing() -> None:
     found, evidence = cause([SLOWER])
     assert found is Cause.UNEXPLAINED
     assert "ledger is unchanged" not in evidence
+    assert evidence == "neither setup nor the machine's load explains it; its work is not on record"
 
 
 def test_an_unchanged_ledger_is_said() -> None:
     found, evidence = cause([SLOWER], diff())
     assert found is Cause.UNEXPLAINED
     assert "the ledger is unchanged: same operations, same bytes" in evidence
+    assert "neither work, allocator, setup nor the machine's load explains it" in evidence
 
 
 def calls(name: str, before: int, after: int) -> HostDiff:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from history_samples import MACHINE, branch, change, history
+from history_samples import MACHINE, branch, change, history, series
 
-from nbbench.history.changes import History
+from nbbench.history.changes import History, judge_history
 from nbbench.history.events import build_events
 from nbbench.history.facts import Setups
 from nbbench.history.flags import attach_flags
@@ -71,3 +72,28 @@ def test_a_modules_name_is_no_other_part_of_an_id_and_decisions_find_it(name):
     said = Decision(mine, "P", FlagState.CONFIRMED, "", "", branch(1)[0].date)
     states = {flag.event.id: flag.state for flag in attach_flags(events, [said], "P", branch(N))}
     assert states == {mine: FlagState.CONFIRMED, "0000000a-slower": FlagState.DETECTED}
+
+
+def test_an_improvement_that_did_not_last_says_by_what_it_was_undone():
+    gain, loss = found(step("io.Csv.time_read", -0.3, 5, 5), step("io.Csv.time_read", 0.3, 8, 8))
+    assert (gain.recovered_by, loss.recovered_by) == (loss.hi_commit, None)
+
+
+def test_several_later_events_may_undo_one():
+    names = [f"io.Csv.time_{what}" for what in "abc"]
+    first, *later = found(
+        *(step(name, 0.3, 5, 5) for name in names),
+        *(step(name, -0.3, 7 + i, 7 + i) for i, name in enumerate(names[:2])),
+    )
+    assert first.recovered_by == later[1].hi_commit
+
+
+def test_what_all_undeclared_series_share_at_one_commit_is_the_machines():
+    """A hosted runner gives each commit another machine."""
+    rng = np.random.default_rng(1)
+    values = np.exp(0.01 * rng.standard_normal((8, N)))
+    values[:, 10] *= 0.7
+    given = history(
+        *(series((f"a.B.time_{i}", "seconds", "time"), row.tolist()) for i, row in enumerate(values))
+    )
+    assert judge_history(given).changes == []

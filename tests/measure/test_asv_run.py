@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -97,3 +99,17 @@ def test_the_usual_benchmarks_of_the_suite_are_those_of_a_history() -> None:
         assert usual.search(name)
     for name in ("acceptance.Run.time_run", "c_ratio.CRatio.track_time_ratio", "compiled.Gain.x", "cuda.F.x"):
         assert not usual.search(name) and not usual.search(f"{name}(4, 512, 'float32')")
+
+
+def test_a_machine_of_a_name_of_its_own_is_known_with_its_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Criteria ask how many cores it has."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings: Any = SimpleNamespace(machine="box")
+    assert asv_run.ensure_machine(settings) == "box"
+    kept = json.loads((tmp_path / ".asv-machine.json").read_text())["box"]
+    assert kept["machine"] == "box" and {"arch", "cpu", "num_cpu", "os", "ram"} < set(kept)
+    (tmp_path / ".asv-machine.json").write_text("{")
+    with pytest.raises(HostError, match="what this machine is"):
+        asv_run.ensure_machine(settings)

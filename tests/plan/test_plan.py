@@ -236,7 +236,7 @@ def test_a_damaged_folder_is_never_quoted_in_silence() -> None:
     assert "no longer match" in " ".join(state.notes)
     text = shown(Plan("P", "t", (DOT,)), state)
     assert "changed, do not quote it" in text and "(changed)" in text
-    assert "changed: not quotable" in attempted(Plan("P", "t", (DOT,)), state)
+    assert "changed, do not quote it" in attempted(Plan("P", "t", (DOT,)), state)
     whole = replace(CAPTURED, path="r/0", stamp="20260101T000000Z")
     state = judged(DOT, folders=[CHANGED, whole])
     assert state.folder == "r/0" and state.found and not state.found.damaged
@@ -458,7 +458,7 @@ def test_the_attempt_entry_is_complete() -> None:
         "- d: 61 (spec ≥ 500, tests ≥ 50) meets tests, misses spec, at 00000000; "
         "dot products 10⁶ of tests/test\\_at\\_perf\\_004.py::test\\_dot\n\n"
         "**Artifacts**\n\n"
-        "- `r/1`\n"
+        "- `r/1`: whole\n"
         "- `results/box/00000000-env.json`: benchmark results\n\n"
         "**Open regressions**\n\n"
         "- none\n\n"

@@ -102,17 +102,17 @@ def test_an_import_goes_on_when_its_connection_is_ended(url, ask, trees, monkeyp
             end_connection(ask, url, handle)
             handle.execute("SELECT 1")
 
-    many, rows = engine.Connection.many, []
+    insert, rows = engine.Connection.insert_cells, []
 
     def end_in_file(connection, *args):
         rows.append(args)
         if len(rows) == 8:
             end_connection(ask, url, connection._handle)
-        many(connection, *args)
+        insert(connection, *args)
 
     with Store.open(url) as store:
         if moment == "in a file":
-            monkeypatch.setattr(engine.Connection, "many", end_in_file)
+            monkeypatch.setattr(engine.Connection, "insert_cells", end_in_file)
         else:
             monkeypatch.setattr(engine, "commit", end)
         report = import_results(store, tree)

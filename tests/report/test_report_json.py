@@ -114,7 +114,7 @@ def test_a_refusal_leaves_the_old_file_and_nothing_else(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(Path if step == "replace" else atomic.os, step, refuse)
+    monkeypatch.setattr(atomic.os if step == "fsync" else Path, step, refuse)
     with pytest.raises(HostError, match=r"cannot write .*out\.json: ") as caught:
         write_text(path, "new")
     monkeypatch.undo()

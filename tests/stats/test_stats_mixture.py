@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.mixture import LEAST_FLIPS, Mixture, find_mixture
+from nbbench.stats.mixture import LEAST_FLIPS, Mixture, find_mixture, without_flips
 
 
 def found(values: np.ndarray) -> Mixture | None:
@@ -127,3 +127,30 @@ def test_levels_are_those_of_the_values_at_any_scale_and_missing_values_change_n
         mixture.turns,
         mixture.change is None,
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ([0] * 20, [1] * 20, True),
+        ([0] * 20, [1] * 17 + [0] * 3, True),  # spikes
+        ([0, 1] * 6 + [0] * 8, [1] * 20, False),  # it was there before
+        ([0] * 20, [1] * 8 + [0, 1] * 6, False),  # it goes back and forth
+    ],
+    ids=["step", "spikes", "turns before", "turns after"],
+)
+def test_a_step_that_both_sides_share_is_a_flip(before: list[int], after: list[int], kept: bool):
+    values = levels(np.array(before + after))
+    steps = [s for s in detect_steps(values, alpha=0.05) if s.index == 20]
+    step = steps or detect_steps(levels(np.repeat([0, 1], 20)), alpha=0.05)
+    assert bool(without_flips(tuple(step), values)) is kept
+
+
+@given(st.integers(0, 50), st.floats(0.2, 1.5))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_small_step_in_noise_is_no_flip(seed: int, sigmas: float):
+    """Noise puts values on both sides of it, but none at a level of its own."""
+    noise = np.random.default_rng(seed).standard_normal(60)
+    values = np.exp(0.02 * (noise + np.repeat([0.0, sigmas], 30)))
+    steps = detect_steps(levels(np.repeat([0, 1], 30)), alpha=0.05)
+    assert without_flips(steps, values) == steps

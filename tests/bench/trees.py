@@ -1,0 +1,243 @@
+"""`make trees`: other projects' asv results, viewed and counted: docs/trees.md.
+
+NBBENCH_ASV_DATA names a folder of results trees (or of folders that hold one each). Each is given to `nbbench
+view` as a user would, in a cache of its own, and its events are rated by rules that look at values alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from nbbench.history.curves import Curve, StoredCurves
+from nbbench.history.ledger_series import CommitOrder
+from nbbench.metrics import Role, metric_of
+from nbbench.model import ChangePoint, Event
+from nbbench.record.store import Store
+from nbbench.record.viewed import view_settings
+
+NEXT = 30
+APART = 0.9
+SIDE = 8
+LEAST = math.log(1.1)
+CLEAN_SIGMAS = 5.0
+NEAR = 2
+
+HEAD = f"""# Other projects' results
+
+Written by `make trees`; do not edit. Each tree was given to `nbbench view`, without a repository, so its
+commits stand by their dates. The rules look at nothing but values:
+
+* An event *separates* where, in half of its series or more, a value of the {NEXT} before it and one of the
+  {NEXT} after it stand on their sides in {APART:.0%} of all pairs (the area under the curve of Mann and
+  Whitney 1947). It *holds* where {APART - 0.1:.0%} of the {NEXT} after lie beyond the middle between both
+  levels. *Undone* are regressions and improvements that name the later event which undid them; those events
+  are what *undid one*: the end of a level of few values has the old level before it, so it cannot separate.
+* A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
+  differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side, and where the {NEXT} on both sides
+  separate. It is found where an event has a change of that series there (± {NEAR} commits).
+
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call of `nbbench view` took, in seconds and bytes; the processes it started are in it."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One event by the rules; `separates` and `holds` are None where it has too few values around it. `ends`
+    says that it is what undid another."""
+
+    event: Event
+    separates: bool | None
+    holds: bool | None
+    ends: bool
+
+    @property
+    def marked(self) -> bool:
+        """Whether it says that it did not last."""
+        return self.event.recovered_by is not None
+
+
+def view(tree: Path, cache: Path) -> Cost:
+    """One call of the command, with the peak of its largest process."""
+    command = [sys.executable, "-m", "nbbench", "view", str(tree)]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    pid = os.posix_spawn(
+        sys.executable, command, os.environ | {"XDG_CACHE_HOME": str(cache)},
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+    )  # fmt: skip
+    _, status, used = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"nbbench view {tree} failed")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = sum(getattr(after, one) - getattr(before, one) for one in ("ru_utime", "ru_stime"))
+    return Cost(time.perf_counter() - start, cpu, used.ru_maxrss * 1024)
+
+
+class Tree:
+    """The curves and events that the cache holds of a viewed tree."""
+
+    def __init__(self, tree: Path, cache: Path) -> None:
+        os.environ["XDG_CACHE_HOME"] = str(cache)
+        settings = view_settings(str(tree), None)
+        self.store = Store.open(settings.database_url, create=False, project=settings.project)
+        self.order = CommitOrder(self.store.commits())
+        self.events = self.store.events()
+        self._curves = StoredCurves(self.store, self.order)
+        self.changed = {c.key for e in self.events for c in e.changes}
+        self.kept: dict[object, Curve] = {}
+        self.clean, self.found = 0, 0
+        placed: dict[object, list[tuple[int, int, bool]]] = {}
+        for change in (c for e in self.events for c in e.changes if not c.fails):
+            span = self.order.index(change.lo_commit), self.order.index(change.hi_commit)
+            placed.setdefault(change.key, []).append((*span, change.effect > 0))
+        self.missed: list[tuple[Curve, int]] = []
+        for part in self._curves.parts():
+            for _, curve in self._curves.read(part):
+                if curve.key in self.changed:
+                    self.kept[curve.key] = curve
+                self._recall(curve, placed.get(curve.key, []))
+
+    def _recall(self, curve: Curve, placed: Sequence[tuple[int, int, bool]]) -> None:
+        if metric_of(curve.key, curve.unit, curve.kind).role is not Role.TIME:
+            return
+        places = np.array([self.order.index(commit) for commit in curve.commits])
+        known = np.isfinite(curve.values) & (curve.values > 0)
+        places, logs = places[known], np.log(curve.values[known])
+        for step, up in clean_steps(logs):
+            near = places[max(step - NEAR, 0)], places[min(step + NEAR, places.size - 1)]
+            self.clean += 1
+            if any(lo <= near[1] and near[0] <= hi and rises is up for lo, hi, rises in placed):
+                self.found += 1
+            else:
+                self.missed.append((curve, int(places[step])))
+
+    def counted(self) -> Iterator[Counted]:
+        """Every event with what the values say of it."""
+        undone: dict[str, list[Event]] = {}
+        for event in self.events:
+            undone.setdefault(event.recovered_by or "", []).append(event)
+        for event in self.events:
+            own = {c.key for c in event.changes}
+            earlier = (e for e in undone.get(event.hi_commit, ()) if e.direction is not event.direction)
+            ends = any(c.key in own for e in earlier for c in e.changes)
+            sides = [s for c in event.changes if (s := self.sides(c)) is not None]
+            if not sides:
+                yield Counted(event, None, None, ends)
+                continue
+            apart = [_auc(before, after) for before, after, _ in sides]
+            held = [np.mean(after > middle) >= APART - 0.1 for _, after, middle in sides]
+            yield Counted(event, bool(np.median(apart) >= APART), bool(np.mean(held) >= 0.5), ends)
+
+    def sides(self, change: ChangePoint) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Up to NEXT values before and after a change and the middle of its levels, turned to rise."""
+        if change.fails or (curve := self.kept.get(change.key)) is None:
+            return None
+        places = np.array([self.order.index(commit) for commit in curve.commits])
+        known = np.isfinite(curve.values)
+        lo, hi = self.order.index(change.lo_commit), self.order.index(change.hi_commit)
+        before, after = (
+            curve.values[known & (places < lo)][-NEXT:],
+            curve.values[known & (places >= hi)][:NEXT],
+        )
+        if min(before.size, after.size) < 3:
+            return None
+        way = 1.0 if change.after > change.before else -1.0
+        return way * before, way * after, way * (change.before + change.after) / 2
+
+
+def _auc(before: np.ndarray, after: np.ndarray) -> float:
+    pairs = after[:, None] - before[None, :]
+    return float((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
+
+
+def clean_steps(logs: np.ndarray) -> list[tuple[int, bool]]:
+    """The clean steps of logarithms of times (n,): first place of the new level, and whether it is higher."""
+    if logs.size < 2 * SIDE:
+        return []
+    windows = np.lib.stride_tricks.sliding_window_view(logs, SIDE)
+    low, high, middle = windows.min(axis=1), windows.max(axis=1), np.median(windows, axis=1)
+    sigma = 1.4826 * np.median(np.abs(windows - middle[:, None]), axis=1)
+    before, after = slice(None, -SIDE), slice(SIDE, None)
+    jump = middle[after] - middle[before]
+    gap = np.maximum(low[after] - high[before], low[before] - high[after])
+    clean = (gap > 0) & (
+        np.abs(jump) >= np.maximum(LEAST, CLEAN_SIGMAS * np.maximum(sigma[after], sigma[before]))
+    )
+    found: list[tuple[int, bool]] = []
+
+    def lasting(step: int) -> bool:
+        apart = _auc(logs[max(step - NEXT, 0) : step], logs[step : step + NEXT])
+        return max(apart, 1.0 - apart) >= APART
+
+    for place in np.flatnonzero(clean)[np.argsort(-gap[clean])].tolist():
+        if all(abs(place + SIDE - other) >= SIDE for other, _ in found) and lasting(place + SIDE):
+            found.append((place + SIDE, bool(jump[place] > 0)))
+    return found
+
+
+def _trees(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+
+
+def _row(name: str, tree: Tree) -> list[object]:
+    every = [one for one in tree.counted() if one.separates is not None]
+    apart, held = sum(bool(one.separates) for one in every), sum(bool(one.holds) for one in every)
+    good = sum(bool(one.separates or one.marked) for one in every)
+    told = sum(bool(one.separates or one.marked or one.ends) for one in every)
+    size = max(len(every), 1)
+    shares = (f"{count} ({count / size:.0%})" for count in (apart, held, good, told))
+    steps = f"{tree.found} of {tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
+    return [
+        name, len(tree.store.commits()), tree.store.counts()["series"], len(tree.events), len(every),
+        *shares, steps,
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.trees", description=__doc__)
+    parser.add_argument("folder", nargs="?", default=os.environ.get("NBBENCH_ASV_DATA", ""))
+    parser.add_argument("--only", default="", metavar="TEXT", help="trees whose name contains TEXT")
+    parser.add_argument("--cache", type=Path, help="keep the databases there (default: a temporary folder)")
+    parser.add_argument("--out", type=Path, help="file to write; standard output if not given")
+    asked = parser.parse_args()
+    if not asked.folder:
+        raise SystemExit("name the folder of the trees, or set NBBENCH_ASV_DATA")
+    events, costs = [], []
+    with tempfile.TemporaryDirectory() as name:
+        cache = asked.cache or Path(name)
+        for folder in _trees(Path(asked.folder)):
+            if asked.only in folder.name:
+                first, again = view(folder, cache), view(folder, cache)
+                events.append(_row(folder.name, Tree(folder, cache)))
+                took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
+                costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
+    heads = ["tree", "commits", "series", "events", "rated", "separate", "hold"]
+    heads += ["separate or undone", "or undid one", "clean steps found"]
+    table = tabulate(events, heads, tablefmt="pipe")
+    cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
+    load = f"Load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    page = f"{HEAD}{table}\n\n## What it takes\n\n{load}\n\n{cost}\n"
+    print(page, file=asked.out.open("w", encoding="utf-8") if asked.out else sys.stdout, end="")
+
+
+if __name__ == "__main__":
+    main()
