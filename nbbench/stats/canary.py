@@ -50,10 +50,11 @@ machine; 40 see others that stay for long: in the first recording in a drawn ord
 by which the canaries took 12 to 15 % longer and the workloads 20 to 44 %."""
 
 QUIET_SIGMAS = 4.0
-LEAST_LOUD = 0.04
+LEAST_LOUD, MOST_LOUD = 0.04, 0.08
 """What the series of a machine share at a commit is the subject's only where the canary beside them was not
 slower than around it by so many of its sigmas, and by this log ratio: in the tuning recording `branch4`
-twelve seconds of contention, in which the workloads took 30 to 60 % longer, moved it by 0.08 to 0.13."""
+twelve seconds of contention, in which the workloads took 30 to 60 % longer, moved it by 0.08 to 0.13. A
+canary of which so many sigmas are more than that says nothing: no result beside it is quiet."""
 
 CERTAIN_SIGMAS = 3.0
 """A jump of a canary is believed from so many standard errors on."""
@@ -174,7 +175,7 @@ def quiet_beside(canaries: ArrayLike, at: ArrayLike) -> BoolArray:
         starts = np.clip(np.arange(log.size) - NEIGHBOURS[0], 0, max(log.size - width, 0))
         apart = log - [median(log[start : start + width]) for start in starts.tolist()]
         limit = max(QUIET_SIGMAS * MAD_TO_SIGMA * median(np.abs(apart)), LEAST_LOUD) if log.size else 0.0
-        quiet[known] &= apart <= limit
+        quiet[known] &= (apart <= limit) & (limit <= MOST_LOUD)
     return quiet
 
 

@@ -16,6 +16,7 @@ from nbbench.stats.canary import (
     NEIGHBOURS,
     canary_jump,
     disturbed_beside,
+    quiet_beside,
     remove_drift,
 )
 
@@ -166,3 +167,10 @@ def test_a_jump_is_the_ratio_of_medians_where_it_is_certain():
     assert canary_jump([1.0, 1.3, 0.8, 1.1], [1.1, 1.2, 0.9, 1.2]) == 0.0  # within its noise
     assert canary_jump(before, [1.2, 1.2]) == 0.0  # too few
     assert canary_jump([], []) == 0.0
+
+
+def test_a_canary_as_loud_as_the_work_of_others_never_says_that_it_was_quiet():
+    noise = np.random.default_rng(4).standard_normal(100)
+    canaries, at = np.exp(np.array([0.01, 0.05])[:, None] * noise), np.arange(100.0)
+    assert quiet_beside(canaries[:1], at).mean() > 0.95
+    assert not quiet_beside(canaries, at).any()
