@@ -116,8 +116,10 @@ def lasting(method: _Method) -> _Method:
     @wraps(method)
     def called(*args: Any, **kwargs: Any) -> Any:
         for _ in range(_TRIES - 1):
-            with suppress(LostConnectionError):
+            try:
                 return method(*args, **kwargs)
+            except LostConnectionError as error:
+                _say_again(error)
         return method(*args, **kwargs)
 
     return cast("_Method", called)
@@ -174,16 +176,19 @@ class Database:
             raise
         return store
 
+    @lasting  # readers and the maker of tables may wait for each other in a circle
     def _prepare(self, reason: str, *, anew: bool) -> tuple[int, str]:
-        lacks = "is not made anew" if anew else f"does not know the project {self.project!r}"
-        why = reason or f"{self.name} {lacks}"
         if self.read_only:
+            lacks = "is not made anew" if anew else f"does not know the project {self.project!r}"
+            why = reason or f"{self.name} {lacks}"
             raise StoreError(f"{why}; this user can only read it", hint=ROLES_HINT)
         try:
             with self.writing(checked=False) as connection:
                 return prepare_tables(connection, self.name, self.project, anew=anew)
         except StoreError as error:
-            raise StoreError(f"{why}; {error}", hint=error.hint) from error
+            if not reason:
+                raise
+            raise type(error)(f"{reason}; {error}", hint=error.hint) from error
 
     @property
     def name(self) -> str:
@@ -234,6 +239,10 @@ class Database:
             if not connection.is_sqlite:
                 lock = f"SELECT pg_advisory_xact_lock({_WRITER_LOCK}), txid_current()"
                 connection.number = connection.cursor(lock).fetchone()[1]
+            # Row numbers begin anew with the tables: those known here would mean another project's rows.
+            known = "SELECT id FROM projects WHERE name = ?"
+            if checked and connection.one(known, [self.project]) != self.project_id:
+                raise StoreError(f"another process has made {self.name} anew", hint="run again")
             yield connection
 
     @contextmanager
@@ -247,12 +256,13 @@ class Database:
             if self._place.is_sqlite:
                 handle.execute("PRAGMA foreign_keys=ON")
         except BaseException as error:
-            lost = self._let_go(handle, error)
-            if finished and lost and connection.number and self._was_kept(connection.number):
-                return
-            if lost:
-                raise LostConnectionError(f"{self.name} broke off: {error_line(error)}") from error
-            raise
+            if not self._let_go(handle, error):
+                raise
+            lost = self._lost(error)
+            if not (finished and connection.number and self._was_kept(connection.number)):
+                raise lost from error
+            _say_again(lost)
+            return
         self._idle.append(handle)
 
     def _begun(self, begin: str, *, checked: bool) -> Any:
@@ -268,6 +278,8 @@ class Database:
             except BaseException as error:
                 if not (self._let_go(handle, error) and was_idle):
                     raise
+                self.close()
+                _say_again(self._lost(error))
 
     def _let_go(self, handle: Any, error: BaseException) -> bool:
         """After an error the next handle is as new; gives whether the server had ended this one."""
@@ -278,10 +290,11 @@ class Database:
             self._idle.append(handle)
         else:
             handle.close()
-        if lost and not self._away:
-            print(f"nbbench: {self.name} broke off ({error_line(error)}): trying again", file=sys.stderr)
-            self._away = True
+        self._away = self._away or lost
         return lost
+
+    def _lost(self, error: BaseException) -> LostConnectionError:
+        return LostConnectionError(f"{self.name} broke off ({error_line(error)})")
 
     def _was_kept(self, number: int) -> bool:
         """Whether the server did what COMMIT asked before it was lost; waits for that transaction's end."""
@@ -311,6 +324,10 @@ class Database:
             yield
         except caught as error:
             raise store_error(self.name, error) from error
+
+
+def _say_again(error: LostConnectionError) -> None:
+    print(f"nbbench: {error}: trying again", file=sys.stderr)
 
 
 def commit(handle: Any, begin: str) -> None:

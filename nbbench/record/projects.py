@@ -79,7 +79,12 @@ def project_of(settings: Settings, store: Store, results_dir: Path) -> str:
 
 def folder_name(whole: Path) -> str:
     """What results are called: the project that their asv.conf.json names, else their folder."""
-    return _named(whole) or (whole.parent.name if whole.name == "results" else whole.name) or whole.name
+    return _named(whole) or (_home(whole).name if whole.name == "results" else whole.name) or whole.name
+
+
+def _home(whole: Path) -> Path:
+    """The folder in which a project has its results, or the folder `.asv` that holds them."""
+    return whole.parent.parent if whole.parent.name == ".asv" else whole.parent
 
 
 def _named(whole: Path) -> str:
@@ -92,7 +97,7 @@ def conf_of(whole: Path) -> Path | None:
     for above in whole.parents:
         conf = above / CONF
         said = asv_setting(conf, "results_dir")
-        if conf.is_file() and (above == whole.parent or (said and (above / said).resolve() == whole)):
+        if conf.is_file() and (above == _home(whole) or (said and (above / said).resolve() == whole)):
             return conf
     return None
 

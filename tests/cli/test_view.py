@@ -82,7 +82,9 @@ def test_a_folder_without_git(tree, capsys):
     (tree / ".asv").mkdir()
     (tree / "results").rename(tree / ".asv" / "results")  # where asv's own template suggests to put them
     code, out, err = run(capsys, tree)
-    assert code == 0 and "20 new, 0 changed" in err
+    assert (
+        code == 0 and "20 new, 0 changed" in err and start(site(out))["title"] == "Changes of <b>theirs</b>"
+    )
     (tree / ".asv" / "results").rename(tree / "results")
     code, out, err = run(capsys, tree / "results")
     assert code == 0 and "0 new, 0 changed, 20 unchanged" in err and "nothing is new" in err

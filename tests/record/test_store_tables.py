@@ -154,3 +154,16 @@ def test_the_tables_stand_for_the_nouns():
     assert {"direction", "phase"} <= {c.name for c in schema.TABLES["events"].columns}
     names = [field.name for field in dataclasses.fields(NotJudged)]
     assert [c.name for c in schema.NOT_JUDGED.columns] == names
+
+
+def test_who_had_it_open_while_it_was_made_anew_writes_nothing(url, tmp_path):
+    """Its row numbers may mean another project's rows now."""
+    tree = write_tree(tmp_path / "results", 3)
+    with Store.open(url, project="a") as first, Store.open(url, project="b") as second:
+        import_results(first, tree)
+        with Store.open(url, project="b", anew=True) as third:
+            before = content(third)
+        for action in (lambda: import_results(first, tree), lambda: first.save_events([])):
+            with pytest.raises(StoreError, match="another process has made"):
+                action()
+        assert content(second) == before
