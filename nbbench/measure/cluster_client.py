@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -42,7 +43,8 @@ def open_cluster(where: str, logs: Path) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(
         logging.CRITICAL
     )  # a dead worker is told here, and its shares go on
-    with ExitStack() as stack:
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use")  # of a page that nobody looks at
         try:
             place: Any = where
             if kind == "local":

@@ -63,7 +63,8 @@ class Nodes:
 
         Raises HostError where every node that ever answered is set aside.
         """
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        # Not Client.scheduler_info: the client's own timer replaces its answer by one without any workers.
+        workers = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
         self._asked = {address: asked for address, asked in self._asked.items() if address in workers}
         self.known = {address: node for address, node in self.known.items() if address in workers}
         for address in workers.keys() - self._asked.keys():
