@@ -34,7 +34,8 @@ class FirstDifference:
     `where` is `path:line` in head, `was` the step's place in base ('' for none); both are empty where torch
     dispatched nothing that differs. `relative` and `image` are the largest changes of an element over the
     largest element (None: cannot be compared); the image is `later` operations behind. `before` and `after`
-    are what a dtype or a value was and is.
+    are what a dtype or a value was and is. `figures_before` and `figures_after` are the sum, the norm, the
+    smallest and the largest element of what the step gave, in float64.
     """
 
     workload: str
@@ -49,6 +50,8 @@ class FirstDifference:
     op_before: str = ""
     image: float | None = None
     later: int = 0
+    figures_before: tuple[float, ...] = ()
+    figures_after: tuple[float, ...] = ()
 
     @property
     def record(self) -> EvidenceRecord:

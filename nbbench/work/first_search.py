@@ -114,6 +114,15 @@ def relative_change(before: NDArray[np.float64] | None, after: NDArray[np.float6
     return float(np.abs(two - one).max() / max(whole.max(), np.abs(two).max()))
 
 
+def step_figures(values: NDArray[np.float64] | None) -> tuple[float, ...]:
+    """The sum, the norm, the smallest and the largest element; empty where there is none, or not finite."""
+    if values is None or not values.size:
+        return ()
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = values.sum(), np.linalg.norm(values), values.min(), values.max()
+    return tuple(map(float, found)) if all(map(math.isfinite, found)) else ()
+
+
 def _dtype(flow: Dataflow, step: int) -> str:
     return flow.values[flow.steps[step].outputs[0]].dtype
 
@@ -261,6 +270,8 @@ def _find(
         op_before=old.op if old else "",
         image=image,
         later=max(head_flow.image[1] - head, 0),
+        figures_before=step_figures(before.get(base)) if base is not None and old else (),
+        figures_after=step_figures(after.get(head)),
     )
 
 

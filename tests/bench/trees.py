@@ -204,10 +204,10 @@ def _row(name: str, tree: Tree) -> list[object]:
     good = sum(bool(one.separates or one.marked) for one in every)
     told = sum(bool(one.separates or one.marked or one.ends) for one in every)
     size = max(len(every), 1)
-    shares = (f"{count} ({count / size:.0%})" for count in (apart, held, good, told))
-    steps = f"{tree.found} of {tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
+    shares = (f"{count / size:.0%}" for count in (apart, held, good, told))
+    steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
     return [
-        name, len(tree.store.commits()), tree.store.counts()["series"], len(tree.events), len(every),
+        name, tree.store.counts()["series"], len(tree.events), len(every),
         *shares, steps,
     ]  # fmt: skip
 
@@ -230,8 +230,8 @@ def main() -> None:
                 events.append(_row(folder.name, Tree(folder, cache)))
                 took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
                 costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
-    heads = ["tree", "commits", "series", "events", "rated", "separate", "hold"]
-    heads += ["separate or undone", "or undid one", "clean steps found"]
+    heads = ["tree", "series", "events", "rated", "separate", "hold"]
+    heads += ["or undone", "or undid", "clean steps"]
     table = tabulate(events, heads, tablefmt="pipe")
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
     load = f"Load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."

@@ -11,6 +11,7 @@ from nbbench.ledger import OUTSIDE
 from nbbench.probe import digests
 from nbbench.probe.digests import content_bits, record_dataflow, widened
 from nbbench.probe.operation import UncountableTensorError
+from nbbench.work.first_search import step_figures
 
 DTYPES = [
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
@@ -138,6 +139,8 @@ class TestRecording:
         run = lambda: torch.tensor([3.0, -4.0]) * torch.tensor([1.0, 1.0])  # noqa: E731
         _, kept = record_dataflow("one", run, source_root="", keep=[2, OUTSIDE])
         assert kept[2].tolist() == kept[OUTSIDE].tolist() == [3.0, -4.0]
+        assert step_figures(kept[2].numpy()) == (-1.0, 5.0, -4.0, 3.0)
+        assert step_figures(kept[2].numpy() / 0) == ()
 
     def test_memory_stays_resizable(self):
         def run():

@@ -61,7 +61,7 @@ def test_every_odd_file_is_named_and_the_rest_is_imported(store, tmp_path):
     assert told["box/pipe.json"] == "not a file but a pipe"
     assert told["box/zero.json"] == "not a file but a device"
     assert told["ledger/bomb.json.gz"] == "larger than 128 MiB when unpacked"
-    assert "it has no 'commit_hash'" in told["box/old.json"]
+    assert "missing key 'commit_hash'" in told["box/old.json"]
 
 
 @pytest.mark.parametrize("name", ["benchmarks.json", "box/machine.json"])

@@ -216,7 +216,7 @@ class TestPlanted:
 def test_the_answer_is_kept(tmp_path, monkeypatch):
     """A second question is answered from the state folder; a damaged answer is found out again."""
     asked = []
-    found = FirstDifference("small", FirstReason.DTYPE, 0.5, where="a.py:3")
+    found = FirstDifference("small", FirstReason.DTYPE, 0.5, where="a.py:3", figures_after=(1.0, 0.0))
     monkeypatch.setattr(tested, "_find", lambda *_: asked.append(1) or found)
     monkeypatch.setattr(tested, "torch_version", lambda: "2.13.0")
     settings, server = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(scratch=tmp_path)
