@@ -28,7 +28,7 @@ demo: $(STAMP) ## Run the whole job on the embedded subject (minutes; repeat to 
 test: $(STAMP) ## Run linters, type checks and the whole test suite
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not e2e'
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'e2e and not thorough' --durations=25
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'e2e and not thorough' -rs --durations=25
 
 thorough: $(STAMP) ## The end-to-end tests that `make test` leaves out (6 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m thorough
