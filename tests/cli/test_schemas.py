@@ -145,6 +145,7 @@ def demo(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The demo without its steps; their text would go to stderr."""
     from nbbench.cli import demo as module
 
+    monkeypatch.setenv("NBBENCH_MAX_FRAME_MB", module.MAX_FRAME_MB)  # what the demo sets ends with the test
     (project.root / "benchmarks").mkdir()
     for step in ("_call", "_capture", "_detect"):
         monkeypatch.setattr(module, step, lambda *given, **more: ())

@@ -218,11 +218,6 @@ class TestLedger:
         assert {name: step[name] for name in diff} == diff
         assert (diff["ops_after"], diff["image"]) == (step["ops_after"], step["image"])
 
-    def test_a_step_that_was_not_timed_is_blank(self, kept: Project) -> None:
-        page = kept.run("ledger", "1-12", *BENCH, "--markdown").stdout
-        (row,) = [line for line in page.splitlines() if "`00000007`" in line]
-        assert [cell.strip() for cell in row.split("|")][10] == ""
-
     def test_missing_ledgers_are_said_once_without_a_subject(self, kept: Project) -> None:
         found = kept.run("ledger", "1-12", "--bench", "sources-3969")
         assert found.stderr == "10 of 12 trees lack ledgers on record; a registered subject brings them\n"

@@ -179,7 +179,7 @@ def test_names_of_every_kind():
     [
         (b"", "empty"), (b"  \n", "empty"), (b"\x89PNG\r\n\x1a\n\x00", "not text"), (b"{", "not JSON"),
         (b"[" * 100_000, "nested too deeply"), (b"[]", "not a JSON object"), (b"{}", "version None"),
-        (file(version=1, python=...), "it has no 'python'"), (file(version=3), "version 3"),
+        (file(version=1, python=...), "missing key 'python'"), (file(version=3), "version 3"),
         (file(commit_hash=...), "no usable commit_hash"), (file(commit_hash=5), "no usable commit_hash"),
         (file(env_name=""), "no usable env_name"), (file(env_name="x" * 100_001), "no usable env_name"),
         (file(date=None), "no usable date"), (file(date="today"), "no usable date"),
