@@ -26,7 +26,7 @@ _MARKS = {
     r"[A-Za-z0-9]{10,}": r"(?:sk|rk|pk)_(?:live|test|prod)_",
     # Words of programs begin like these, so neither underscore nor hyphen may follow.
     r"[A-Za-z0-9]{20,}": r"gh[pousr]_|ATBB|npm_(?=\w{36})|AKCp|cio(?=\w{32})|oy2(?=\w{43})|CLOJARS_|LTAI"
-    r"|(?:sbp|nfp|napi|rnd|hf|api_org|gsk|r8|fw|ntn|secret|tfp|rdme|pnu|aio|ph[cx])_|lin_(?:api|oauth)_"
+    r"|r8_(?=[^\W_]{37})|(?:sbp|nfp|napi|rnd|hf|api_org|gsk|fw|ntn|secret|tfp|rdme|pnu|aio|ph[cx])_|lin_(?:api|oauth)_"
     r"|sgp_[a-f0-9]{16}_|re_[A-Za-z0-9]{8}_|pcsk_[A-Za-z0-9]{4,8}_|EAAC|EZ[AT]K|\d{8,10}:AA(?=[\w-]{30})",
     # Nothing else begins like these.
     r"[A-Za-z0-9_.+/=-]{20,}": r"AIza|GOCSPX-|ya29\.|1//0|HRKU-|FlyV1 |fo1_|fm[12]_|sb_secret_|github_pat_"
