@@ -335,7 +335,7 @@ SURVIVORS = [
     "torch/_C.so,sha256="
     + base64.urlsafe_b64encode(hashlib.sha256(b"w").digest()).decode().rstrip("=")
     + ",1234",
-    "package/_words.py,sha256=" + "r8_" + "q7" * 11 + "-" + "Ia" * 8 + "x,14949",  # a hash, no token of Replicate
+    "package/_words.py,sha256=" + "r8_" + "q7" * 11 + "-" + "Ia" * 8 + "x,14949",
     "data:image/png;base64," + b64("not a picture, but as long as a small one" * 8),
     "golang.org/x/crypto v0.9.0 h1:" + b64("x" * 33),
     "/nix/store/" + "7l1d0g2q9xvpbkzr4c8wnmaj5syf3i6h" + "-python3-3.11.7",
