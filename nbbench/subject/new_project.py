@@ -71,7 +71,7 @@ def packages(repository: Path, branch: str) -> dict[str, str]:
             return _packages_of(listed.decode("utf-8", "replace").split("\0"))
         except SubjectError:
             continue
-    raise UsageError(f"the repository has no branch {branch!r}", hint="name another: --branch NAME")
+    raise UsageError(f"the repository has no commit on a branch {branch!r}", hint="name one: --branch NAME")
 
 
 def _packages_of(files: Iterable[str]) -> dict[str, str]:
