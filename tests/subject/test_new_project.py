@@ -57,7 +57,7 @@ def test_main_goes_before_what_is_checked_out(tmp_path: Path) -> None:
     place = repository(tmp_path / "clone", ["a/__init__.py"], "main")
     git(place, "switch", "--quiet", "--create", "mine")
     assert likely_branch(place) == "main"
-    with pytest.raises(UsageError, match="no branch 'gone'"):
+    with pytest.raises(UsageError, match="no commit on a branch 'gone'"):
         packages(place, "gone")
     with pytest.raises(UsageError, match="no git repository"):
         top_level(tmp_path)
