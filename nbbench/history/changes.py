@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -19,6 +19,7 @@ from nbbench.history.confirmed import (
     collection_logs,
     measured_alone,
     repeated,
+    settled,
     short_levels,
     without_bursts,
 )
@@ -155,6 +156,7 @@ class _Judge:
         self._stored, self._suite, self._repeats = history.stored, current_workloads(), history.repeats
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
+        self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
         self._shared = self._speed = Together({}, {})
         self._measured_at = history.measured_at
@@ -168,8 +170,8 @@ class _Judge:
 
         def curves() -> Iterator[Curve]:
             if (stored := history.stored) is not None:
-                yield from (found for part in stored.parts() for _, found in stored.read(part))
-            yield from (curve(self.order, one) for one in history.series)
+                yield from (self._settled(found) for part in stored.parts() for _, found in stored.read(part))
+            yield from (self._settled(curve(self.order, one)) for one in history.series)
 
         # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. What
         # undeclared benchmarks share is the machine's, as they need not run the same code.
@@ -197,7 +199,7 @@ class _Judge:
         if found is None:
             return None
         _, logs, at = found
-        if not (again := self._repeats.get(one.key)):
+        if not (again := self._agreed.get(one.key)):
             return one, logs[None], at
         rows = collection_logs(one.commits, one.values, again)
         return one, rows + logs - np.log(np.where(one.values > 0, one.values, np.nan)), at
@@ -211,6 +213,14 @@ class _Judge:
             one.key, tuple(one.commits), found[1], self._canaries.beside(one.key, one.commits), at
         )
 
+    def _settled(self, one: Curve) -> Curve:
+        """The series by the faster collection of those of its results on which two disagree."""
+        again = self._repeats.get(one.key)
+        if again is None or metric_of(one.key, one.unit, one.kind, self._declared).role is not Role.TIME:
+            return one
+        values, self._agreed[one.key] = settled(one.commits, one.values, again)
+        return replace(one, values=values)
+
     def part(self, part: range) -> list[_Judged]:
         """Read some curves of the database and judge them, in whichever process this is."""
         use_workloads(self._suite)  # another process knows no project
@@ -218,6 +228,7 @@ class _Judge:
 
     def one(self, place: int, one: Curve) -> _Judged:
         """Judge one curve."""
+        one = self._settled(one)
         metric = metric_of(one.key, one.unit, one.kind, self._declared)
         ledger = one.key.benchmark.startswith(LEDGER_SERIES)
         if metric.exact and not ledger and _figure(one.key) in self._counted:
@@ -301,7 +312,7 @@ class _Judge:
         collection does, or the series beside quiet canaries where no work is known, as `detect_steps` takes
         them."""
         confirmed = short_levels(self._levels(one))
-        if again := self._repeats.get(one.key):
+        if again := self._agreed.get(one.key):
             repeats = repeated(one.commits, one.values, again)
             confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
         shared = self._siblings.confirm(one.key, one.commits) & ~self._work.known(one)
