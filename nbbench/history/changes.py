@@ -52,9 +52,6 @@ FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
 # one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
 SERIES_ALPHA = 0.05
-# A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
-# hundredth of the usual one to say that code did it.
-DISTURBED_ALPHA = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,31 +183,30 @@ class _Judge:
         at = self._canaries.at(one.key, one.commits)
         return np.where(np.isfinite(at), at, measured_at(one, self._measured_at))
 
-    def _undisturbed_logs(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
+    def _undisturbed_logs(self, one: Curve) -> NDArray[np.float64] | None:
         metric = metric_of(one.key, one.unit, one.kind, self._declared)
         if metric.exact or metric.role is not Role.TIME or not one.values.size:
             return None
-        values, _ = self._undisturbed(one, metric)
-        return one, np.log(np.where(values > 0, values, np.nan)), self._at(one)
+        values = self._undisturbed(one, metric)
+        return np.log(np.where(values > 0, values, np.nan))
 
     def _collections(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
-        """The same for each of the collections (k, n) of a series that the suite declares."""
-        found = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
-        if found is None:
+        """Of a series that the suite declares the undisturbed logs of its collections (k, n), and when (n,)."""
+        logs = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
+        if logs is None:
             return None
-        _, logs, at = found
-        if not (again := self._agreed.get(one.key)):
-            return one, logs[None], at
-        rows = collection_logs(one.commits, one.values, again)
-        return one, rows + logs - np.log(np.where(one.values > 0, one.values, np.nan)), at
+        if again := self._agreed.get(one.key):
+            rows = collection_logs(one.commits, one.values, again)
+            logs = rows + logs - np.log(np.where(one.values > 0, one.values, np.nan))
+        return one, np.atleast_2d(logs), self._at(one)
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         at = self._canaries.at(one.key, one.commits)
-        found = self._undisturbed_logs(one) if np.isfinite(at).any() else None
-        if found is None:
+        logs = self._undisturbed_logs(one) if np.isfinite(at).any() else None
+        if logs is None:
             return None
         return MeasuredBeside(
-            one.key, tuple(one.commits), found[1], self._canaries.beside(one.key, one.commits), at
+            one.key, tuple(one.commits), logs, self._canaries.beside(one.key, one.commits), at
         )
 
     def _settled(self, one: Curve) -> Curve:
@@ -239,12 +235,12 @@ class _Judge:
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
-            values, sound = self._undisturbed(one, metric)
+            values = self._undisturbed(one, metric)
             levels = self._work.levels(one)
             if (levels == levels[:1]).all():  # no work of its own changed anywhere
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
-                steps = self._noisy_steps(one, metric, values, sound)
+                steps = self._noisy_steps(one, metric, values)
                 if (levels == levels[:1]).all():
                     steps = without_flips(steps, values, self._min_effect)
             elif mixture.change is not None:
@@ -253,17 +249,13 @@ class _Judge:
         stand = standing(self.order, one, metric, steps, mixture, self._min_effect)
         return _Judged(place, found, tested, stand)
 
-    def _noisy_steps(
-        self, one: Curve, metric: Metric, values: NDArray[np.float64], sound: bool
-    ) -> tuple[Step, ...]:
+    def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
         confirmed = self._confirmed(one)
-        alpha = series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size)
         # exact work knows where its levels end; the rest is searched for
-        asked = {"alpha": alpha, "min_effect": self._min_effect}
-        levels = self._levels(one)
-        known, factors = known_steps(floored, levels, **asked)
+        asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
+        known, factors = known_steps(floored, self._levels(one), **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}
@@ -277,17 +269,16 @@ class _Judge:
         steps = without_bursts(steps, np.isfinite(floored), told)
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
-    def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
-        """The values without those of a disturbed machine, and times without its drift; and whether most of
-        the series was measured undisturbed (where not, nothing is left out)."""
+    def _undisturbed(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
+        """The values without those of a disturbed machine, unless these are half of them, and times without
+        its drift."""
         values, beside = one.values, self._beside(one, metric)
         disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
         if beside.size:
             disturbed |= disturbed_beside(beside, self._at(one))
-        sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
-        if sound:
+        if 2 * disturbed.sum() < disturbed.size:
             values = np.where(disturbed, np.nan, values)
-        return (remove_drift(values, beside)[0] if beside.size else values), sound
+        return remove_drift(values, beside)[0] if beside.size else values
 
     def _beside(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
         """What tells how slow the machine was at each result of a time, (programs, n): its canaries, and what
