@@ -26,10 +26,9 @@ def test_what_git_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
 def tracked(unit: str, *figures: float) -> results.Results:
     """What asv keeps of a tracked benchmark whose first run gave `figures[0]`, and so on."""
     kept = results.Results({"machine": "box"}, {}, "c0ffee00", 0, "3.11", "env", {})
-    benchmark = {
+    declared = {
         "name": "c.track_ratio",
         "type": "track",
-        "unit": unit,
         "version": "1",
         "params": [["1", "2"]],
     }
