@@ -9,6 +9,7 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import dask_option, markdown_option, pattern
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError, UsageError
 
 if TYPE_CHECKING:
     from nbbench.ledger import Ledger
@@ -67,7 +68,6 @@ def ledger(
     With --compiled: graphs, graph breaks and recompilations with their reasons and lines, kernels,
     and the bytes that these move.
     """
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.record.branch import read_commits, subject_or_none
     from nbbench.report.ledger_view import ledger_blocks, ledger_payload, steps_blocks, steps_payload
     from nbbench.subject.profile import load_profile
@@ -104,7 +104,6 @@ def ledger(
 
 
 def _laws(app: App, commit: Commit, bench: str | None, markdown: str | None) -> int:
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.report.exact_work import scaling_blocks, scaling_payload
     from nbbench.work.work import commit_laws
 
@@ -115,7 +114,6 @@ def _laws(app: App, commit: Commit, bench: str | None, markdown: str | None) -> 
 
 
 def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
-    from nbbench.errors import InconclusiveError
     from nbbench.measure.ledgers import ledger_torch, workload_names
     from nbbench.work.work import found_ledgers
 
@@ -128,7 +126,6 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 
 
 def _compiled(app: App, commit: Commit, bench: str, markdown: str | None) -> int:
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
     from nbbench.measure.counts import workload_compiled
     from nbbench.measure.ledgers import workload_names
     from nbbench.measure.process_env import torch_version

@@ -61,7 +61,7 @@ def publish(app: App, page_only: bool) -> None:
 
 
 def _put_plotly(folder: Path) -> None:
-    from nbbench.report.html import PLOTLY
+    from nbbench.report.site import PLOTLY
 
     found = importlib.util.find_spec("plotly")  # its Python code is not loaded
     assert found is not None and found.submodule_search_locations

@@ -27,10 +27,9 @@ from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
 from nbbench.ledger import Dataflow, Ledger
 from nbbench.model import Phase, to_plain
 from nbbench.probe import ceiling
-from nbbench.probe.copies import alone
 from nbbench.probe.device import marked
 from nbbench.probe.forked import forked
-from nbbench.probe.resources import measure, pin_malloc, usable_threads
+from nbbench.probe.resources import alone, measure, pin_malloc, usable_threads
 from nbbench.probe.scaled_work import record_scale
 from nbbench.probe.storages import freeze_present
 from nbbench.probe.workload import record_ledger, record_traffic, start_phase

@@ -9,7 +9,7 @@ from nbbench.config import Settings
 from nbbench.gate.judge import gate_outcome
 from nbbench.gate.run import Asked, run_gate
 from nbbench.model import EvidenceRecord, NotJudged, NotJudgedReason, Outcome
-from nbbench.plan.benchmarks import series_name
+from nbbench.plan.values import series_name
 from nbbench.plan.measuring import states_within
 from nbbench.plan.plan import PlanMeasured
 from nbbench.plan.plan_status import plan_inputs

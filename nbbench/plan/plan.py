@@ -9,8 +9,7 @@ from enum import StrEnum
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 from nbbench.model import Commit, ProcessRecord, Result
-from nbbench.plan.benchmarks import from_series
-from nbbench.plan.captures import few_cores, from_folders
+from nbbench.plan.values import few_cores, from_folders, from_series
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput, PlanInputs
 from nbbench.units import format_number
 

@@ -15,8 +15,7 @@ from nbbench.history.history import stored_ledgers
 from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord, Result
-from nbbench.plan.benchmarks import series_name
-from nbbench.plan.captures import few_cores
+from nbbench.plan.values import few_cores, series_name
 from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
 from nbbench.probe.device import CUDA_MARK

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from nbbench.ledger import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
-from nbbench.probe.copies import alone
+from nbbench.probe.resources import alone
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
 from nbbench.probe.places import in_backward
 from nbbench.probe.traffic import TrafficLedger

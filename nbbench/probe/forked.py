@@ -18,7 +18,6 @@ from typing import Any, TextIO, TypeVar
 
 import msgspec
 
-from nbbench.probe.copies import limit_copies
 
 _Answer = TypeVar("_Answer")
 
@@ -100,7 +99,6 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO) -> N
         faulthandler.dump_traceback(trace, all_threads=False)
         leave(status)
 
-    limit_copies()
     try:
         os._exit = leaving  # type: ignore[assignment]
         faulthandler.enable(trace, all_threads=False)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
-from nbbench.probe.copies import alone
+from nbbench.probe.resources import alone
 from nbbench.probe.forked import forked
 from nbbench.probe.host_work import HostRecorder, Program, memory_peaks
 

@@ -13,7 +13,7 @@ import torch
 from nbbench.growth import STEPS, LineCounts, Quantity, ScaledWork
 from nbbench.host import HOST_KINDS, PYTHON, HostMetric
 from nbbench.model import Phase
-from nbbench.probe.copies import alone
+from nbbench.probe.resources import alone
 from nbbench.probe.forked import forked
 from nbbench.probe.host_work import HostRecorder
 from nbbench.probe.workload import record_ledger

@@ -1,4 +1,4 @@
-"""A report as a list of blocks; `text`, `markdown` and `html` write them, one writer for each format."""
+"""A report as a list of blocks; `text`, `markdown` and `site` write them, one writer for each format."""
 
 from __future__ import annotations
 

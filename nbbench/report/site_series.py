@@ -13,7 +13,7 @@ from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import PROGRAMS
 from nbbench.metrics import Metric, Role, metric_of
 from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
-from nbbench.plan.benchmarks import series_name
+from nbbench.plan.values import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
 from nbbench.stats.noise import MAD_TO_SIGMA
