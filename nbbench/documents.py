@@ -5,8 +5,6 @@ disappears or changes its meaning; added keys leave it alone, so readers must ig
 they do not know.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`nbbench capture -- COMMAND`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
@@ -98,7 +96,7 @@ def capture(
     return _emit(app, folder, done)
 
 
-def _settings(app: App, checkout: Path) -> Settings:
+def _settings(app: App, checkout: Path) -> "Settings":
     """The project's settings, wherever the subject lies.
 
     --root, else upwards from here, else the checkout that nbbench itself is installed from; with
@@ -118,7 +116,7 @@ def _settings(app: App, checkout: Path) -> Settings:
     return checkout_settings(checkout)
 
 
-def _emit(app: App, folder: Path, done: Capture) -> int:
+def _emit(app: App, folder: Path, done: "Capture") -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
     from nbbench.captured import RunOutcome
     from nbbench.report.capture import capture_status, sentences

@@ -1,7 +1,5 @@
 """`nbbench demo`: the whole job on the embedded subject."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import os
@@ -81,7 +79,7 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     return EXIT_INCONCLUSIVE if wrong else EXIT_OK
 
 
-def _wrong(planted: Sequence[Any], flags: Sequence[Flag]) -> list[str]:
+def _wrong(planted: Sequence[Any], flags: "Sequence[Flag]") -> list[str]:
     """What is flagged that was not planted, each regression at its commit with its cause, or the reverse."""
     wanted = {one.hash: one.regression for one in planted if one.regression}
     found: dict[str, set[str]] = {}
@@ -119,7 +117,7 @@ def _call(inner: App, name: str, file: str = "", /, **parameters: object) -> obj
         return context.invoke(command, **parameters)
 
 
-def _detect(inner: App) -> tuple[Flag, ...]:
+def _detect(inner: App) -> "tuple[Flag, ...]":
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.record.refresh import open_store
 

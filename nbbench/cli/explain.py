@@ -1,7 +1,5 @@
 """`nbbench explain BASE HEAD`."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,7 +93,7 @@ def explain(
     return code
 
 
-def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[str, Any]) -> int:
+def _add_hunks(app: App, found: "Explanation", blocks: "list[Block]", payload: dict[str, Any]) -> int:
     """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
     from nbbench.cli.signals import interrupt_code
     from nbbench.measure.process_env import measuring

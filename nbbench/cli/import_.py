@@ -1,7 +1,5 @@
 """`nbbench import [DIR]`."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -64,7 +62,7 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     app.emit("import", {**dataclasses.asdict(report), "project": name}, text, version=2)
 
 
-def check_import(app: App, report: ImportReport, text: str, path: Path) -> None:
+def check_import(app: App, report: "ImportReport", text: str, path: "Path") -> None:
     """Raises InconclusiveError where the tree at `path` gave nothing; what was skipped is told first."""
     from nbbench.errors import InconclusiveError
     from nbbench.words import plural
@@ -82,7 +80,7 @@ def check_import(app: App, report: ImportReport, text: str, path: Path) -> None:
     )
 
 
-def import_text(report: ImportReport) -> str:
+def import_text(report: "ImportReport") -> str:
     """What an import brought, in two lines, one for each reason to skip a file, and its notes."""
     lines = [
         f"{report.files_new} new, {report.files_changed} changed, {report.files_unchanged} unchanged files",

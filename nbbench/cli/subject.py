@@ -1,7 +1,5 @@
 """`nbbench subject demo|use|show|c-reference`."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +43,7 @@ def demo(app: App) -> None:
     _describe(app, register(app.settings, path.resolve()))
 
 
-def demo_history(settings: Settings) -> Any:
+def demo_history(settings: "Settings") -> Any:
     """The module of the profile's embedded history. Raises UsageError where the subject has none."""
     from nbbench.subject.profile import load_profile
 
@@ -66,7 +64,7 @@ def use(app: App, source: str) -> None:
     _describe(app, register(app.settings, clone_of(app, app.settings, source)))
 
 
-def clone_of(app: App, settings: Settings, source: str) -> Path:
+def clone_of(app: App, settings: "Settings", source: str) -> Path:
     """The repository at a path, or a clone of a URL below the state folder. Raises UsageError for neither."""
     from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import clone
@@ -117,13 +115,13 @@ def use_program(app: App, path: Path) -> None:
     _tell_reference(app, use_reference(app.settings, path))
 
 
-def _tell_reference(app: App, program: ReferenceProgram) -> None:
+def _tell_reference(app: App, program: "ReferenceProgram") -> None:
     made = f"\nbuilt     {program.commit[:8]} by {program.compiler}, {' '.join(program.flags)}"
     text = f"program   {program.path}\nsha256    {program.sha256}{made if program.commit else ''}"
     app.emit("c-reference", program, text)
 
 
-def _describe(app: App, registered: Subject) -> None:
+def _describe(app: App, registered: "Subject") -> None:
     from nbbench.subject.repository import list_commits
 
     commits = list_commits(registered)

@@ -1,7 +1,5 @@
 """What the kernel says of processes and of the machine; warm servers import it."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -4,8 +4,6 @@ A module of `benchmarks/` has what builds its workloads in `CASES`, by their nam
 processes of the warm server and in `setup_cache`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib

@@ -2,8 +2,6 @@
 conditions. No I/O.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -188,6 +186,7 @@ def _derivation(criterion: Criterion) -> str:
     parts += [f"({criterion.pixels:,} · {criterion.per_pixel:g} B)"] if criterion.per_pixel else []
     text = " / ".join(parts)
     return "" if text == criterion.value else text
+
 
 def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:
     """The newest figure of a captured folder that has the criterion's conditions; a whole folder first."""

@@ -1,7 +1,5 @@
 """What a function returns in a forked child that runs the subject: data, or why there is none and where."""
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import json
@@ -17,7 +15,6 @@ from multiprocessing.connection import wait
 from typing import Any, TextIO, TypeVar
 
 import msgspec
-
 
 _Answer = TypeVar("_Answer")
 

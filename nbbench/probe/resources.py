@@ -1,7 +1,5 @@
 """Pins and meters of a benchmark process: malloc thresholds, page faults, CPU time, sizes of caches."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

@@ -6,8 +6,6 @@ nbbench/measure/pair.py is the other end. Start-up statements are timed once, in
 imported the subject.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math
@@ -43,7 +41,7 @@ def serve_slices(benchmark_dir: str, benchmark: str, descriptor: int) -> None:
         line.send(reference_times() if seconds is None else take_slice(timer, seconds))
 
 
-def _orders(line: Connection[Any, Any]) -> Iterator[float | None]:
+def _orders(line: "Connection[Any, Any]") -> Iterator[float | None]:
     with contextlib.suppress(EOFError):
         while True:
             yield line.recv()

@@ -1,7 +1,5 @@
 """Recording one workload: its ledger with totals, lines, functions and the image's fingerprint."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """A report as a list of blocks; `text`, `markdown` and `site` write them, one writer for each format."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

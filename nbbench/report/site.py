@@ -5,8 +5,6 @@ everywhere, their places in `start`; so are series (their rows in `series`) and 
 are: the pages show them as text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime

@@ -409,7 +409,9 @@ class TestAsvCommands:
             ("track_broken", "", set()),
         ],
     )
-    def test_canaries_run_around_what_is_timed(self, server, folder, job, tmp_path, benchmark, silent, kernels):
+    def test_canaries_run_around_what_is_timed(
+        self, server, folder, job, tmp_path, benchmark, silent, kernels
+    ):
         arguments = [str(folder / "suite"), f"figures.{benchmark}", "{}", "None", str(tmp_path / "r.json")]
         told = server.run(
             ["run", *arguments],

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from nbbench.probe.resources import alone
 from nbbench.probe.forked import forked
+from nbbench.probe.resources import alone
 
 
 def test_a_copy_stops_where_the_call_returns(tmp_path):
