@@ -8,16 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.subject import demo_history
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-
-if TYPE_CHECKING:
-    from nbbench.model import Flag
+from nbbench.model import Flag
 
 # Enough to show every planted event in minutes: the times of a few series, what malloc costs, and one count,
 # which records the exact work of all workloads of its module; ledgers are series of their own.
@@ -79,7 +77,7 @@ def demo(app: App, folder: str | None, fresh: bool) -> int:
     return EXIT_INCONCLUSIVE if wrong else EXIT_OK
 
 
-def _wrong(planted: Sequence[Any], flags: "Sequence[Flag]") -> list[str]:
+def _wrong(planted: Sequence[Any], flags: Sequence[Flag]) -> list[str]:
     """What is flagged that was not planted, each regression at its commit with its cause, or the reverse."""
     wanted = {one.hash: one.regression for one in planted if one.regression}
     found: dict[str, set[str]] = {}
@@ -117,7 +115,7 @@ def _call(inner: App, name: str, file: str = "", /, **parameters: object) -> obj
         return context.invoke(command, **parameters)
 
 
-def _detect(inner: App) -> "tuple[Flag, ...]":
+def _detect(inner: App) -> tuple[Flag, ...]:
     from nbbench.history.history import current_flags, up_to_date
     from nbbench.record.refresh import open_store
 

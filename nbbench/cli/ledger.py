@@ -1,7 +1,5 @@
 """`nbbench ledger COMMIT|RANGE`."""
 
-from __future__ import annotations
-
 import functools
 from typing import TYPE_CHECKING
 
@@ -10,10 +8,10 @@ import click
 from nbbench.cli.app import App
 from nbbench.cli.options import dask_option, markdown_option, pattern
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError, UsageError
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
 
 if TYPE_CHECKING:
-    from nbbench.ledger import Ledger
-    from nbbench.model import Commit
     from nbbench.work.steps import WorkStep
 
 
@@ -144,7 +142,7 @@ def _compiled(app: App, commit: Commit, bench: str, markdown: str | None) -> int
 
 def _steps(
     app: App, commits: list[Commit], bench: str, scaling: bool, dask: str | None
-) -> tuple[list[WorkStep], list[str], bool]:
+) -> "tuple[list[WorkStep], list[str], bool]":
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
     from nbbench.history.curves import MOST_JOBS
     from nbbench.measure.cluster import spread_ledgers

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbbench.cli.app import App
+from nbbench.config import Settings
 from nbbench.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from nbbench.config import Settings
     from nbbench.measure.reference import ReferenceProgram
     from nbbench.subject.repository import Subject
 
@@ -43,7 +43,7 @@ def demo(app: App) -> None:
     _describe(app, register(app.settings, path.resolve()))
 
 
-def demo_history(settings: "Settings") -> Any:
+def demo_history(settings: Settings) -> Any:
     """The module of the profile's embedded history. Raises UsageError where the subject has none."""
     from nbbench.subject.profile import load_profile
 
@@ -64,7 +64,7 @@ def use(app: App, source: str) -> None:
     _describe(app, register(app.settings, clone_of(app, app.settings, source)))
 
 
-def clone_of(app: App, settings: "Settings", source: str) -> Path:
+def clone_of(app: App, settings: Settings, source: str) -> Path:
     """The repository at a path, or a clone of a URL below the state folder. Raises UsageError for neither."""
     from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import clone
