@@ -39,6 +39,13 @@ def clone_place(settings: Settings, url: str) -> Path:
     return settings.state_dir / "clones" / f"{name}.git"
 
 
+def checked_out(top: Path, path: str) -> Path | None:
+    """The work tree of the submodule at a path of another one; None where it is not checked out there."""
+    place = top / path
+    inside = place.resolve().is_relative_to(top.resolve())
+    return place if inside and (place / ".git").exists() else None
+
+
 def borrow_objects(git_dir: Path, repositories: Iterable[Path]) -> None:
     """Let the registered subject find the objects of other repositories, of those that are there."""
     others = git_dir / "objects" / "info" / "alternates"
@@ -85,6 +92,13 @@ def commit_pins(git_dir: Path, one: Dependency, commits: Sequence[str]) -> dict[
         if pin:
             found[commit] = pin
     return found
+
+
+def count_pins(git_dir: Path, one: Dependency, commits: Sequence[str]) -> dict[str, int]:
+    """How many of the commits pin a dependency, how many commits of it, and how many of these are missing."""
+    pins = commit_pins(git_dir, one, commits)
+    trees = trees_of(git_dir, sorted(set(pins.values())), PurePosixPath(one.source).as_posix())
+    return {"pinned": len(pins), "pins": len(trees), "missing": list(trees.values()).count("")}
 
 
 def _contents(git_dir: Path, names: Sequence[str]) -> list[tuple[bytes, bytes]]:

@@ -41,8 +41,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Dependency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A package in another repository, of which a commit of the subject pins a commit (docs/subject.md).
 
-    The pin is the submodule at `path`, or the hash in the file `pin`. `repository` is a clone as seen from the
-    project, or a URL. Its folder `source` goes on the import path; it is laid out below `path`.
+    The pin is the submodule at `path`, or the hash in the file `pin`. `repository` is a clone as seen from
+    the project, or a URL. Its folder `source` goes on the import path; it is laid out below `path`.
     """
 
     repository: str

@@ -20,7 +20,13 @@ import msgspec
 from nbbench.config import Settings
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
-from nbbench.subject.dependencies import borrow_objects, clone_place, composed_trees, dependency_clone, trees_of
+from nbbench.subject.dependencies import (
+    borrow_objects,
+    clone_place,
+    composed_trees,
+    dependency_clone,
+    trees_of,
+)
 from nbbench.subject.git import git, git_text, url_without_login
 from nbbench.subject.profile import Dependency, dependencies
 from nbbench.words import clean

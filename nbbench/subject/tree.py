@@ -32,7 +32,8 @@ def extract_commit(subject: Subject, commit: str, tree: str, trees_dir: Path) ->
     """
     for one in subject.dependencies:
         if pin := lacking_pin(subject.git_dir, one, tree):
-            said = f"commit {commit[:8]} pins {one.name} at {pin[:8]}, which {url_without_login(one.repository)} does not have"
+            where = url_without_login(one.repository)
+            said = f"commit {commit[:8]} pins {one.name} at {pin[:8]}, which {where} does not have"
             inside = "" if one.place == one.path else f" (or it has no {one.source} there)"
             raise UnfitTree(said + inside, hint="fetch it there; of a URL: nbbench subject use")
     return extract_tree(subject.git_dir, commit, tree, subject.tree_path, trees_dir)

@@ -1,4 +1,4 @@
-"""Uncommitted changes as a commit: made of what lies in the work trees, whose repositories stay as they are."""
+"""Uncommitted changes as a commit: made of work trees whose repositories stay as they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit
-from nbbench.subject.dependencies import borrow_objects
+from nbbench.subject.dependencies import borrow_objects, checked_out
 from nbbench.subject.git import git, git_text
 from nbbench.subject.repository import Subject, describe, measurable
 
@@ -41,8 +41,7 @@ def work_tree_commit(subject: Subject) -> Commit:
     for one in subject.dependencies:
         if one.pin:
             paths += [one.pin] if (top / one.pin).is_file() else []
-        elif (top / one.path / ".git").exists():  # a submodule that is checked out
-            place = top / one.path
+        elif place := checked_out(top, one.path):
             borrow_objects(subject.git_dir, [place])  # it may have commits that its clone lacks
             within = Path(git_text(place, ["rev-parse", "--absolute-git-dir"]))
             made = commit_of(_tree(place, within, [one.source], objects))
@@ -56,7 +55,9 @@ def _tree(top: Path, own: Path, paths: Sequence[str], objects: Mapping[str, str]
     """The tree of these paths of a work tree, with `more` lines of an index."""
     wanted = ["--", *(f":(top,literal){path}" for path in paths)]
     with tempfile.TemporaryDirectory() as folder:
-        whole, measured = ({"GIT_INDEX_FILE": f"{folder}/{name}", **objects} for name in ("index", "measured"))
+        whole, measured = (
+            {"GIT_INDEX_FILE": f"{folder}/{name}", **objects} for name in ("index", "measured")
+        )
         with contextlib.suppress(FileNotFoundError):  # nothing was ever added
             # with its time: git reads again what was written in the moment of the index or later
             shutil.copy2(own / "index", f"{folder}/index")

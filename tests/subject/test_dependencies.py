@@ -68,13 +68,17 @@ def history(pair: Pair, form: str) -> list[str]:
         pinned(pair.plain, roll=1),
         pinned(pair.slow),
         pair.commit(roll=2),
-        pair.commit(readme="words", **({} if form == SUBMODULE else {"needs": requirement(pair.slow) + "# more\n"})),
+        pair.commit(
+            readme="words", **({} if form == SUBMODULE else {"needs": requirement(pair.slow) + "# more\n"})
+        ),
         pinned(LOST),
     ]
 
 
 @pytest.mark.parametrize("form", [SUBMODULE, PIN])
-def test_a_commit_that_moves_the_pin_alone_is_a_tree_of_its_own(pair: Pair, form: str, tmp_path: Path) -> None:
+def test_a_commit_that_moves_the_pin_alone_is_a_tree_of_its_own(
+    pair: Pair, form: str, tmp_path: Path
+) -> None:
     made = history(pair, form)
     subject = registered(pair, form)
     place = "vendor/lens" if form == SUBMODULE else "dependencies/lens"
@@ -84,16 +88,24 @@ def test_a_commit_that_moves_the_pin_alone_is_a_tree_of_its_own(pair: Pair, form
     assert [one.hash for one in list_commits(subject, f"{made[1]}..{made[3]}")] == [made[2]]
     assert len({one.tree for one in commits}) == 4
     own = {"src/focus/__init__.py", "src/focus/blur.py"}
-    assert files(subject, commits[0].tree) == own | {f"{place}/lib/lens/__init__.py", f"{place}/lib/lens/kernel.py"}
+    assert files(subject, commits[0].tree) == own | {
+        f"{place}/lib/lens/__init__.py",
+        f"{place}/lib/lens/kernel.py",
+    }
     [changed] = diff_trees(subject.git_dir, commits[0].tree, commits[1].tree)
     assert changed.head_path == f"{place}/lib/lens/kernel.py"
-    assert (changed.hunks[0].removed, changed.hunks[0].added) == ((f"    return {PLAIN}",), (f"    return {SLOW}",))
+    assert (changed.hunks[0].removed, changed.hunks[0].added) == (
+        (f"    return {PLAIN}",),
+        (f"    return {SLOW}",),
+    )
     folder = extract_commit(subject, made[1], commits[1].tree, tmp_path / "trees")
     assert (folder / place / "lib" / "lens" / "kernel.py").read_text().endswith(f"{SLOW}\n")
     assert "roll(1" in (folder / "src" / "focus" / "blur.py").read_text()
     settings = load_settings(tmp_path / "project", environ={})
     assert import_path(settings, str(folder)) == [str(folder / "src"), str(folder / place / "lib")]
-    with pytest.raises(UnfitTree, match=rf"commit {made[4][:8]} pins lens at {LOST[:8]}, which \.\./lens does not"):
+    with pytest.raises(
+        UnfitTree, match=rf"commit {made[4][:8]} pins lens at {LOST[:8]}, which \.\./lens does not"
+    ):
         extract_commit(subject, made[4], commits[3].tree, tmp_path / "trees")
     assert git(pair.focus, "status", "--porcelain") == ""
 
@@ -168,7 +180,10 @@ def test_the_measured_path_may_hold_the_submodule(pair: Pair) -> None:
 
 def test_commits_are_carried_with_what_they_pin(pair: Pair, tmp_path: Path) -> None:
     for form in (SUBMODULE, PIN):
-        made = [pair.commit(pair.plain, roll=3, needs=requirement(pair.plain)), pair.commit(pair.slow, roll=4)]
+        made = [
+            pair.commit(pair.plain, roll=3, needs=requirement(pair.plain)),
+            pair.commit(pair.slow, roll=4),
+        ]
         subject = registered(pair, form)
         wanted, pack = tree_ids(subject, made), pack_trees(subject, made)
         node = project(pair, form, folder=f"node-{form[:3]}")
