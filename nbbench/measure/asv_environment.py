@@ -54,6 +54,13 @@ _OTHER_PYTHON = f"nbbench measures with the Python that runs it, {_PYTHON}: Pyth
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
 
 
+class _NotExtractedError(util.ProcessError):  # type: ignore[misc]
+    """A commit that could not be laid out; where asv tries no other one, this is what it ends with."""
+
+    def __str__(self) -> str:
+        return str(self.stderr)
+
+
 class NbbenchEnvironment(Environment):  # type: ignore[misc]
     """A shared interpreter that measures one commit's extracted source tree at a time."""
 
@@ -120,7 +127,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             said = redact_text(str(error), os.environ)
             fields = {"kind": "install", "wall_s": 0.0, "exit_code": 1, "stderr_tail": said[:_STDERR_TAIL]}
             self._append(benchmark="", param_index=0, started_at=datetime.now(UTC), **fields)
-            raise util.ProcessError(["extract"], 1, "", said) from error
+            raise _NotExtractedError(["extract"], 1, "", said) from error
         self._tree, self._commit = tree, commit_hash
         export_workloads(self._settings)
         self._set_commit_hash(commit_hash)
