@@ -64,25 +64,24 @@ def use(app: App, source: str) -> None:
 
     Dependencies that the profile names by URL are cloned, or fetched, too.
     """
-    from nbbench.subject.dependencies import is_url
+    from nbbench.subject.git import is_url
     from nbbench.subject.profile import dependencies
     from nbbench.subject.repository import register
 
     for one in dependencies(app.settings):
-        if is_url(app.settings.root / one.repository, one.repository):
+        if is_url(one.repository) and not (app.settings.root / one.repository).exists():
             clone_of(app, app.settings, one.repository)
     _describe(app, register(app.settings, clone_of(app, app.settings, source)))
 
 
 def clone_of(app: App, settings: Settings, source: str) -> Path:
     """The repository at a path, or a clone of a URL below the state folder. Raises UsageError for neither."""
-    from nbbench.subject.dependencies import is_url
-    from nbbench.subject.git import url_without_login
+    from nbbench.subject.git import is_url, url_without_login
     from nbbench.subject.repository import clone
     from nbbench.words import escaped
 
     path = Path(source).expanduser()
-    if is_url(path, source):
+    if not path.exists() and is_url(source):
         app.say(f"cloning {escaped(url_without_login(source))} …")
         path = clone(settings, source)
     if not path.exists():
@@ -161,8 +160,8 @@ def _describe(app: App, registered: Subject) -> None:
         f"measured  {registered.measured_path}: {len(commits)} commits differ{newest}"
     )
     for told in payload["dependencies"]:
-        text += escaped(
-            f"\nwith      {told['name']} of {told['repository']} in {told['place']}: "
+        text += "\n" + escaped(
+            f"with      {told['name']} of {told['repository']} in {told['place']}: "
             f"{told['pinned']} commits pin {told['pins']}, of which {told['missing']} cannot be had"
         )
     app.emit("subject", payload, text)

@@ -24,7 +24,7 @@ from nbbench.record.branch import subject_or_none
 from nbbench.record.side_files import KeptWork, kept_torch, kept_work, ledger_path
 from nbbench.subject.profile import import_path, load_profile
 from nbbench.subject.repository import open_subject
-from nbbench.subject.tree import extract_commit
+from nbbench.subject.tree import UnfitTree, extract_commit
 from nbbench.units import format_clock
 from nbbench.words import Say
 from nbbench.workloads import Scale, suite_workloads
@@ -73,10 +73,13 @@ def open_tree(
 
 
 def tree_folder(settings: Settings, commit: Commit) -> Path:
-    """Where a commit's tree is extracted. Raises InconclusiveError where it has no measured path."""
+    """Where a commit's tree is extracted. Raises InconclusiveError where the commit cannot be measured."""
     if not commit.tree:
         raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
-    return extract_commit(open_subject(settings), commit.hash, commit.tree, settings.env_dir / "trees")
+    try:
+        return extract_commit(open_subject(settings), commit.hash, commit.tree, settings.env_dir / "trees")
+    except UnfitTree as error:
+        raise InconclusiveError(str(error), hint=error.hint) from error
 
 
 def open_folder(

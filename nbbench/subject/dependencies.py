@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from nbbench.config import Settings
 from nbbench.errors import SubjectError
-from nbbench.subject.git import git, git_text, url_without_login
+from nbbench.subject.git import git, git_text, is_url, url_without_login
 from nbbench.subject.profile import Dependency
 
 _SUBMODULE = "160000"
@@ -24,12 +24,7 @@ _SUBMODULE = "160000"
 def dependency_clone(settings: Settings, one: Dependency) -> Path:
     """Where a dependency's repository lies: the path that the profile names, or the clone of its URL."""
     beside = settings.root / one.repository
-    return clone_place(settings, one.repository) if is_url(beside, one.repository) else beside
-
-
-def is_url(path: Path, source: str) -> bool:
-    """Whether a repository is named by a URL, and not by the path that its name may be."""
-    return not path.exists() and (":" in source or source.endswith(".git"))
+    return beside if beside.exists() or not is_url(one.repository) else clone_place(settings, one.repository)
 
 
 def clone_place(settings: Settings, url: str) -> Path:

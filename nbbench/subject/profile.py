@@ -21,7 +21,7 @@ from nbbench.errors import ConfigError, UsageError
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Package = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 # A path inside of a repository that git takes in any place, its own folder excepted.
-Place = Annotated[str, msgspec.Meta(pattern=r"^(?![/-])(?!(.*/)?\.(\.|git)(/|$))[^\x00-\x1f\"]*$")]
+Within = Annotated[str, msgspec.Meta(pattern=r"^(?![/-])(?!(.*/)?\.(\.|git)(/|$))[^\x00-\x1f\"]*$")]
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,9 +46,9 @@ class Dependency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     repository: str
-    path: Place = ""
-    pin: Place = ""
-    source: Place = "."
+    path: Within = ""
+    pin: Within = ""
+    source: Within = "."
     name: str = ""
 
     @property

@@ -11,7 +11,7 @@ import time
 from pathlib import Path, PurePosixPath
 
 from nbbench.errors import HostError, SubjectError
-from nbbench.subject.dependencies import lacking_pin
+from nbbench.subject.dependencies import lacking_pin, trees_of
 from nbbench.subject.git import git, url_without_login
 from nbbench.subject.repository import Subject
 
@@ -33,9 +33,10 @@ def extract_commit(subject: Subject, commit: str, tree: str, trees_dir: Path) ->
     for one in subject.dependencies:
         if pin := lacking_pin(subject.git_dir, one, tree):
             where = url_without_login(one.repository)
-            said = f"commit {commit[:8]} pins {one.name} at {pin[:8]}, which {where} does not have"
-            inside = "" if one.place == one.path else f" (or it has no {one.source} there)"
-            raise UnfitTree(said + inside, hint="fetch it there; of a URL: nbbench subject use")
+            there = trees_of(subject.git_dir, [pin], ".")[pin]
+            lack = f"which has no {one.source}" if there else f"which {where} does not have"
+            said = f"commit {commit[:8]} pins {one.name} at {pin[:8]}, {lack}"
+            raise UnfitTree(said, hint="fetch it there; of a URL: nbbench subject use")
     return extract_tree(subject.git_dir, commit, tree, subject.tree_path, trees_dir)
 
 
