@@ -1,7 +1,5 @@
 """`nbbench run [RANGE]`."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 

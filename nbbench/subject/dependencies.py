@@ -5,8 +5,6 @@ tree of git's like any other, so what compares, lays out or keeps trees knows no
 that cannot be had stands in the tree as the submodule that it is.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Uncommitted changes as a commit: made of work trees whose repositories stay as they are."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile
