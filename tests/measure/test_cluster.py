@@ -14,7 +14,7 @@ def node(host, canary=1.0, hardware="fast-8", versions=HERE):
 
 def test_a_node_whose_canary_disagrees_with_its_class_is_named():
     nodes = [node("a"), node("b", 1.04), node("c", 0.97), node("d", 1.0 + 2 * CANARY_LIMIT), node("e", 0.5)]
-    found = set_aside([*nodes, node("old", 5.0, "slow-4")], HERE, "fast-8")
+    found = set_aside([*nodes, node("old", 5.0, "slow-4")], HERE, ["fast-8"])
     assert found["d"].startswith("its canary is 20% slower")
     assert found["e"].startswith("its canary is 50% faster")
     assert found["old"].startswith("is of another class: slow-4")
@@ -22,7 +22,12 @@ def test_a_node_whose_canary_disagrees_with_its_class_is_named():
 
 
 def test_of_two_that_disagree_the_faster_one_measures():
-    assert list(set_aside([node("a", 1.5), node("b", 1.0)], HERE, "fast-8")) == ["a"]
+    assert list(set_aside([node("a", 1.5), node("b", 1.0)], HERE, ["fast-8"])) == ["a"]
+
+
+def test_each_class_has_its_own_speed():
+    nodes = [node("a"), node("b"), node("old", 5.0, "slow-4"), node("older", 6.0, "slow-4")]
+    assert set_aside(nodes, HERE, ["fast-8", "slow-4"]) == {"older": "its canary is 20% slower than its class's"}
 
 
 def test_ledgers_need_the_same_versions_and_nothing_else():
