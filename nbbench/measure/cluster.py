@@ -50,12 +50,9 @@ def spread_times(
     with _spread(settings, where, work, say, detail) as spread:
         machines = spread.nodes.choose(work.machine)
         shares: list[_Share] = []
-        for number, machine in enumerate(machines):
-            # Each begins elsewhere: it finds the exact work that the others have recorded meanwhile.
-            begin = 0 if work.together else number * len(commits) // len(machines)
-            turned = [*commits[begin:], *commits[:begin]]
+        for machine in machines:
             size = len(commits) if work.together else spread.size(len(commits), machine)
-            shares += _cut(turned, size, machine)
+            shares += _cut(commits, size, machine)
         spread.run(shares)
     return machines
 
