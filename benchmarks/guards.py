@@ -33,7 +33,7 @@ _OTHER = "import sys; from benchmarks.guards import write_image; write_image(sys
 
 
 class _Agreement:
-    """How alike two images of a name are, as `setup_cache` found it. asv takes a name like this for no benchmark."""
+    """How alike two images of a name are, as `setup_cache` found it; asv skips classes of such names."""
 
     version = "1"
 
@@ -65,7 +65,6 @@ class Before(_Agreement):
     setup_cache.timeout = 300  # type: ignore[attr-defined]
 
 
-
 class Golden(_Agreement):
     """The image beside the one in the subject's tests/golden_data, of the same crystal and detector."""
 
@@ -77,7 +76,6 @@ class Golden(_Agreement):
         """How alike each pair of images is."""
         subject.prepare()
         return _each(GOLDEN, _against_golden)
-
 
 
 def _each(names: list[str] | Mapping[str, str], compare: Callable[[str], Record]) -> dict[str, Record]:

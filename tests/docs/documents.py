@@ -98,7 +98,12 @@ class RunOf(TypedDict):
     elapsed_s: float
 
 
-Run = wider("Run", RunOf, "What was measured on one occasion; `others` on other classes.", others=NotRequired[list[RunOf]])
+Run = wider(
+    "Run",
+    RunOf,
+    "What was measured on one occasion; `others` on other classes.",
+    others=NotRequired[list[RunOf]],
+)
 
 
 Import = wider("Import", ImportReport, project=str)

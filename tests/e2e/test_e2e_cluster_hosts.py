@@ -10,7 +10,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from cluster_hosts import HEAD, canary_clock, hosts
+from cluster_hosts import HEAD, canary_clock, hosts, tls_settings
 from e2e_project import Project, wait_until
 from test_e2e_cluster import COMMITS, hashes, holding, measured, new_project, place  # noqa: F401
 
@@ -37,11 +37,12 @@ def project(tmp_path, hashes) -> Project:  # noqa: F811
 class Cluster:
     """A scheduler of Dask on the head, and workers on nodes."""
 
-    def __init__(self, network, project, stack):
+    def __init__(self, network, project, stack, secure):
         self.network, self.project, self.stack = network, project, stack
-        self.address = f"tcp://{network.address(HEAD)}:{PORT}"
+        self.address = f"{'tls' if secure else 'tcp'}://{network.address(HEAD)}:{PORT}"
         # That a host is cut off is noticed after the least time that Dask can be told.
         self.environment = project.environment | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
+        self.environment |= tls_settings(network.folder) if secure else {}
         given = ["--host", network.address(HEAD), "--port", PORT, "--no-dashboard", "--no-show"]
         self.start(HEAD, "-m", "distributed.cli.dask_scheduler", *given)
 
@@ -94,9 +95,15 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(network, project):
+def secure():
+    """Whether all is encrypted."""
+    return False
+
+
+@pytest.fixture
+def cluster(network, project, secure):
     with ExitStack() as stack:
-        yield Cluster(network, project, stack)
+        yield Cluster(network, project, stack, secure)
         for host in network.nodes:
             network.join(host)
         for host in (HEAD, *network.nodes):
@@ -177,7 +184,7 @@ def test_classes_of_hardware_are_machines_of_their_own(cluster, network, project
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "secure"), [(0, False), (1, False), (2, True)])
 def test_nodes_are_killed_and_cut_off_at_random(cluster, network, project, hashes, seed):  # noqa: F811
     """Whatever the nodes do, all is measured once, and the ledgers are those of one machine."""
     chance, over = random.Random(seed), threading.Event()

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster_hosts import HEAD, canary_clock, hosts, slurm
+from cluster_hosts import HEAD, canary_clock, hosts, slurm, tls_settings
 from e2e_project import wait_until
 from test_e2e_cluster import COMMITS, hashes, holding, new_project, place  # noqa: F401
 from test_e2e_cluster_hosts import held, results_are_whole
@@ -104,7 +104,9 @@ def test_a_job_that_slurm_does_not_take_is_refused(site):
 
 
 @pytest.mark.thorough
-def test_an_interrupt_leaves_no_job(site, place):  # noqa: F811
+def test_an_interrupt_leaves_no_job(site, place, tmp_path):  # noqa: F811
+    """All that Dask sends is encrypted."""
+    site.environment |= tls_settings(tmp_path)
     with holding(place, site.start, *site.nbbench("ledger", "--dask", "slurm:2", "--json")) as process:
         wait_until(lambda: process.poll() is not None or held(place))
         process.send_signal(signal.SIGINT)

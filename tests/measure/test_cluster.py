@@ -27,7 +27,9 @@ def test_of_two_that_disagree_the_faster_one_measures():
 
 def test_each_class_has_its_own_speed():
     nodes = [node("a"), node("b"), node("old", 5.0, "slow-4"), node("older", 6.0, "slow-4")]
-    assert set_aside(nodes, HERE, ["fast-8", "slow-4"]) == {"older": "its canary is 20% slower than its class's"}
+    assert set_aside(nodes, HERE, ["fast-8", "slow-4"]) == {
+        "older": "its canary is 20% slower than its class's"
+    }
 
 
 def test_ledgers_need_the_same_versions_and_nothing_else():

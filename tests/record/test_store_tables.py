@@ -157,7 +157,7 @@ def test_the_tables_stand_for_the_nouns():
 
 
 def test_who_had_it_open_while_it_was_made_anew_writes_nothing(url, tmp_path):
-    """Its row numbers may mean other rows now, also where the project is the same; it reads nothing either."""
+    """Its row numbers may mean other rows now, also where the project is the same; it reads nothing, too."""
     tree = write_tree(tmp_path / "results", 3)
     with Store.open(url, project="a") as first, Store.open(url, project="b") as second:
         import_results(first, tree)

@@ -49,6 +49,18 @@ def canary_clock(folder: Path, step: float) -> str:
     return str(made)
 
 
+def tls_settings(folder: Path) -> dict[str, str]:
+    """Dask's settings as variables: all is encrypted, by a certificate that is made in a folder."""
+    files = {"CERT": str(folder / "cert.pem"), "KEY": str(folder / "key.pem")}
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=nbbench"]
+    made += ["-out", files["CERT"], "-keyout", files["KEY"]]
+    subprocess.run(["openssl", "req", *made], check=True, capture_output=True)
+    found = {"REQUIRE_ENCRYPTION": "true", "TLS__CA_FILE": files["CERT"]}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        found |= {f"TLS__{role}__{kind}": path for kind, path in files.items()}
+    return {f"DASK_DISTRIBUTED__COMM__{name}": value for name, value in found.items()}
+
+
 def skip_without(what: str, reason: str) -> None:
     """Skip a test for a reason, or fail it where `what` is required."""
     if what in os.environ.get(REQUIRED, "").split():
