@@ -130,7 +130,7 @@ def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -
             continue
         if is_left_out(given.disturbed, result.key, result.commit):
             yield f"other processes disturbed {result.key.label}"
-        if 0 < count < FEWEST_SAMPLES:
+        if 0 < count < FEWEST_SAMPLES and not _is_tracked(result):
             yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
     yield from few_cores(criterion, given)
 
@@ -158,16 +158,23 @@ def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[floa
 def _interval(result: Result, margin: float) -> tuple[float, float, float]:
     """A result's value and where the true one lies: asv's 99 % interval, else the range of the samples.
 
-    A single noisy figure is taken as true within `margin`.
+    A noisy figure by itself, such as a tracked one of up to four runs, is taken as true within `margin`.
     """
     value = result.value or 0.0
     if is_exact(result.unit):
         return value, value, value
+    if _is_tracked(result) and len(result.samples) < FEWEST_SAMPLES:
+        return value, value - margin * abs(value), value + margin * abs(value)
     if result.ci_lo is not None and result.ci_hi is not None:
         return value, result.ci_lo, result.ci_hi
     if len(result.samples) >= FEWEST_SAMPLES:
         return value, min(result.samples), max(result.samples)
     return value, value - margin * abs(value), value + margin * abs(value)
+
+
+def _is_tracked(result: Result) -> bool:
+    """Whether each sample is a figure by itself, of many runs perhaps."""
+    return result.key.benchmark.rpartition(".")[2].startswith("track_")
 
 
 def _derivation(criterion: Criterion) -> str:
