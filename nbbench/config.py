@@ -1,7 +1,5 @@
 """Settings: flag > NBBENCH_* variable > [tool.nbbench] in pyproject.toml > subject's profile > default."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -4,8 +4,6 @@ A series' metric follows from its benchmark's name, its unit and asv's type. Set
 directions of units that are not known here (`[tool.nbbench.units]`, README.md).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping

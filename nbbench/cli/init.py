@@ -1,7 +1,5 @@
 """`nbbench init [DIR]`."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil
@@ -153,7 +151,9 @@ def _asked(what: str, usual: str, known: Mapping[str, str] | None = None) -> str
     return str(click.prompt(said, default=usual or None, err=True))
 
 
-def _chosen(found: Mapping[str, str], package: str, source: str, branch: str, repository: str) -> NewSubject:
+def _chosen(
+    found: Mapping[str, str], package: str, source: str, branch: str, repository: str
+) -> "NewSubject":
     from nbbench.subject.new_project import chosen_subject, likely_package
 
     if not package and not source:

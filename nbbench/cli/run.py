@@ -1,7 +1,5 @@
 """`nbbench run [RANGE]`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """`nbbench subject demo|use|show|c-reference`."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbbench.cli.app import App
+from nbbench.config import Settings
 from nbbench.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from nbbench.config import Settings
     from nbbench.measure.reference import ReferenceProgram
     from nbbench.subject.repository import Subject
 
@@ -117,13 +115,13 @@ def use_program(app: App, path: Path) -> None:
     _tell_reference(app, use_reference(app.settings, path))
 
 
-def _tell_reference(app: App, program: ReferenceProgram) -> None:
+def _tell_reference(app: App, program: "ReferenceProgram") -> None:
     made = f"\nbuilt     {program.commit[:8]} by {program.compiler}, {' '.join(program.flags)}"
     text = f"program   {program.path}\nsha256    {program.sha256}{made if program.commit else ''}"
     app.emit("c-reference", program, text)
 
 
-def _describe(app: App, registered: Subject) -> None:
+def _describe(app: App, registered: "Subject") -> None:
     from nbbench.subject.repository import list_commits
 
     commits = list_commits(registered)

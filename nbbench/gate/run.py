@@ -1,7 +1,5 @@
 """`nbbench gate`: what is measured of base and head, in which order, and when it is enough."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence

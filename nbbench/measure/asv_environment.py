@@ -5,8 +5,6 @@ commit. Here the interpreter is shared and only the subject's source tree differ
 extracted with `git archive` and put first on the path.
 """
 
-from __future__ import annotations
-
 import atexit
 import functools
 import os

@@ -1,7 +1,5 @@
 """Hooks into asv's commands, set when asv loads the plugin: plain asv measures by nbbench's rules."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """A commit's exact work: from the side files, or recorded now in warm processes."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

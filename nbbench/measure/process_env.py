@@ -2,8 +2,6 @@
 one measuring process at a time: two would spoil each other's figures.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

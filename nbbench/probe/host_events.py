@@ -13,8 +13,6 @@ All threads are looked at that begin while recording. Code that a line of the su
 (`exec`, `eval`) counts on that line.
 """
 
-from __future__ import annotations
-
 import builtins
 import sys
 import threading

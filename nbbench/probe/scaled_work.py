@@ -1,7 +1,5 @@
 """Recording a scale: one workload at several small values of its parameter, tensors and Python together."""
 
-from __future__ import annotations
-
 import gc
 from collections import Counter
 from collections.abc import Callable
@@ -13,9 +11,9 @@ import torch
 from nbbench.growth import STEPS, LineCounts, Quantity, ScaledWork
 from nbbench.host import HOST_KINDS, PYTHON, HostMetric
 from nbbench.model import Phase
-from nbbench.probe.copies import alone
 from nbbench.probe.forked import forked
 from nbbench.probe.host_work import HostRecorder
+from nbbench.probe.resources import alone
 from nbbench.probe.workload import record_ledger
 from nbbench.workloads import Scale
 

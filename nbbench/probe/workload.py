@@ -1,7 +1,5 @@
 """Recording one workload: its ledger with totals, lines, functions and the image's fingerprint."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import re
@@ -17,8 +15,7 @@ import torch
 from nbbench.host import HostCount, HostKind, HostPhase
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase
-from nbbench.probe.copies import alone
-from nbbench.probe.resources import collector_off
+from nbbench.probe.resources import alone, collector_off
 from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
 
 _Result = TypeVar("_Result")

@@ -1,7 +1,5 @@
 """The branch's commits in their order: from the registered subject, or as kept beside the results."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping

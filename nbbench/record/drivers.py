@@ -1,7 +1,5 @@
 """The drivers of both engines: connecting, what counts as a lost connection, errors in one sentence."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -3,8 +3,6 @@
 Statements are SQL that SQLite and PostgreSQL read alike, with `?` in place of values.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import sys
 import time

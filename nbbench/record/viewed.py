@@ -4,8 +4,6 @@ Nothing is written into the viewed folder and nothing of it runs. Its asv.conf.j
 name, the branch and the web address of commits.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

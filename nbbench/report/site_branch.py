@@ -1,7 +1,5 @@
 """The curves of the branch: what each workload costs along the commits, phase by phase."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The site's series: one compact index over all of them, and their points in shards of a few dozen."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +11,7 @@ from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import PROGRAMS
 from nbbench.metrics import Metric, Role, metric_of
 from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
-from nbbench.plan.benchmarks import series_name
+from nbbench.plan.values import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
 from nbbench.stats.noise import MAD_TO_SIGMA
@@ -35,7 +33,7 @@ class SeriesIndex:
     which neighbouring values differ by chance; `results` counts results, and those that were disturbed.
     """
 
-    def __init__(self, flags: Sequence[Flag], places: Mapping[str, int], facts: SiteFacts) -> None:
+    def __init__(self, flags: Sequence[Flag], places: Mapping[str, int], facts: "SiteFacts") -> None:
         """`places` are those of commits by hash; `flags` in the order of the events' numbers."""
         self.curves = BranchCurves()
         self.scatter: dict[str, list[tuple[str, float]]] = defaultdict(list)

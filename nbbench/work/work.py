@@ -3,8 +3,6 @@
 What differs is recorded again, so that what does not repeat is never told as a change.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -19,10 +19,10 @@ from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, Phase, ProcessRecord, Result, SeriesKey, Status
-from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plan_status import kept_by_others
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs, find_plan, plans
+from nbbench.plan.values import series_name
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text
