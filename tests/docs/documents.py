@@ -102,14 +102,22 @@ class Failure(TypedDict):
     error: str
 
 
-class Run(TypedDict):
-    """What was measured on one occasion."""
+class RunOf(TypedDict):
+    """What was measured on one machine on one occasion."""
 
     machine: str
     commits: list[MeasuredCommit]
     failures: list[Failure]
     disturbances: list[str]
     elapsed_s: float
+
+
+Run = wider(
+    "Run",
+    RunOf,
+    "What was measured on one occasion; `others` on other classes.",
+    others=NotRequired[list[RunOf]],
+)
 
 
 Import = wider("Import", ImportReport, project=str)
