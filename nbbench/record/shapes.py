@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import operator
@@ -12,7 +13,7 @@ import struct
 import types
 import typing
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -71,6 +72,17 @@ class Shape(Generic[Noun]):
             if (value := cells[place]) is not None:
                 cells[place] = encode(value)
         return cells
+
+    def columns_of(self, nouns: Any, size: int) -> list[Iterable[Any]]:
+        """The values of ``size`` rows, column by column; ``nouns`` has a list of each field, or one value
+        that all share."""
+        found = list(self._values(nouns))
+        for place, encode in self._encoders:
+            one = found[place]
+            many = one if isinstance(one, list) else [one]
+            made = [None if value is None else encode(value) for value in many]
+            found[place] = made if many is one else made[0]
+        return [one if isinstance(one, list) else itertools.repeat(one, size) for one in found]
 
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
