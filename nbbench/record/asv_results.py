@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain, islice, product, repeat
+from itertools import product
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,7 @@ class _Rows:
             values = [values]
         self.odd += max(0, len(values or ()) - size)
         statuses, figures = self._figures(_padded(values, size))
-        lists = (_padded(cells.get(column), size) for column in _STATISTICS)
-        samples, times, lo, hi = lists
+        samples, times, lo, hi = (_padded(cells.get(column), size) for column in _STATISTICS)
         self.rows.append(
             ResultRow(
                 _measured(name, version, params, self.declared.get(name)),
@@ -216,8 +216,8 @@ class _Rows:
                 figures,
                 [() if one is None else self._samples(one) for one in samples],
                 list(map(count, times)),
-                list(map(number, lo)),
-                list(map(number, hi)),
+                _numbers(lo),
+                _numbers(hi),
                 timestamp(cells.get("started_at")),
                 number(cells.get("duration")),
             )
@@ -264,7 +264,15 @@ def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _padded(cell: Any, size: int) -> list[Any]:
     """A column of one row: as many entries as it has series, None where the file has none."""
-    return list(islice(chain(cell if isinstance(cell, list) else (), repeat(None)), size))
+    found = cell[:size] if isinstance(cell, list) else []
+    return found if len(found) == size else found + [None] * (size - len(found))
+
+
+def _numbers(column: list[Any]) -> list[float | None]:
+    plain = set(map(type, column)) == {float} and not any(
+        map(ne, column, column)
+    )  # nearly always; NaN is odd
+    return column if plain else list(map(number, column))
 
 
 def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:

@@ -189,6 +189,7 @@ class _Import:
         self._report = ImportReport()
         self._known: dict[str, SourceFile] = store.files(place)
         self._batch: list[tuple[SourceFile, Payload]] = []
+        self._results = 0  # in the batch
         self._series: set[int] = set()
 
     def run(self) -> ImportReport:
@@ -231,17 +232,17 @@ class _Import:
         self._report.bad_lines += read.bad_lines
         if isinstance(payload, ParsedFile):
             self._report.odd_values += payload.odd_values
+            self._results += payload.size
         if read.error:
             self._report.files_bad.append((escaped(new.name), read.error))
             if known and (known.sha256, known.error) == (read.sha256, read.error):
                 return
         file = SourceFile(new.name, new.found.kind, new.size, new.mtime_ns, read.sha256, read.error)
         self._batch.append((file, payload))
-        results = sum(payload.size for _, payload in self._batch if isinstance(payload, ParsedFile))
-        if len(self._batch) >= _BATCH_FILES or results >= _BATCH_RESULTS:
+        if len(self._batch) >= _BATCH_FILES or self._results >= _BATCH_RESULTS:
             self._flush()
 
     def _flush(self) -> None:
-        batch, self._batch = self._batch, []
+        batch, self._batch, self._results = self._batch, [], 0
         if batch:
             self._series |= self._store.import_batch(batch, self._place, self._report)
