@@ -175,7 +175,7 @@ class SeriesIndex:
             return
         self.results[key.machine].update(results=len(made["at"]))
         self.results[key.machine].update(disturbed=sum(state == _DISTURBED for state in made["s"].values()))
-        usable = one.values > 0
+        usable = (one.values > 0) & np.isfinite(one.values)
         usable[list(made["s"])] = False
         good = one.values[usable]
         if good.size >= _FEWEST:

@@ -74,7 +74,7 @@ def test_nothing_new_is_not_read_again(store, tree, monkeypatch):
     report = import_results(store, tree)
     assert (report.files_new, report.files_changed, report.files_unchanged) == (0, 0, 10)
     (tree / "benchmarks.json").unlink()
-    monkeypatch.setattr(refresh, "read_bytes", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(tree_files, "read_bytes", lambda path: pytest.fail("read again"))
     assert import_results(store, tree).files_unchanged == 10
     assert content(store) == before
 
