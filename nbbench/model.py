@@ -1,7 +1,5 @@
 """The nouns of nbbench as frozen dataclasses; no I/O. Times are aware and UTC; durations end in `_s`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum

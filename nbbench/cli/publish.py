@@ -19,11 +19,12 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import project_option
-from nbbench.errors import InconclusiveError
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, NbbenchError
+from nbbench.model import Series
+from nbbench.words import day
 
 if TYPE_CHECKING:
-    from nbbench.config import Settings
-    from nbbench.model import Series
     from nbbench.plan.plan import CriterionState
     from nbbench.plan.plans import Plan
     from nbbench.record.store import Store
@@ -62,7 +63,7 @@ def publish(app: App, page_only: bool) -> None:
 
 
 def _put_plotly(folder: Path) -> None:
-    from nbbench.report.html import PLOTLY
+    from nbbench.report.site import PLOTLY
 
     found = importlib.util.find_spec("plotly")  # its Python code is not loaded
     assert found is not None and found.submodule_search_locations
@@ -179,7 +180,6 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
 
 def _plan(settings: Settings, store: Store, item: Plan) -> tuple[str, Sequence[CriterionState]]:
     """How the plan item stands and its criteria, or why they cannot be judged."""
-    from nbbench.errors import NbbenchError
     from nbbench.plan.plan_status import plan_states
     from nbbench.report.plan import headline
 
@@ -203,7 +203,6 @@ def _folders(settings: Settings, html: Path) -> list[tuple[Any, str]]:
 
 def _calibrations(settings: Settings) -> dict[str, Mapping[str, Any]]:
     from nbbench.gate.calibration import calibration_path, read_calibration
-    from nbbench.words import day
 
     found = map(read_calibration, sorted(calibration_path(settings.results_dir, "x").parent.glob("*.json")))
     return {f"{c.machine}, {day(c.measured_at)}, torch {c.torch}": c.series for c in found if c}

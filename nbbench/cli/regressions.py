@@ -1,7 +1,5 @@
 """`nbbench regressions`."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import click

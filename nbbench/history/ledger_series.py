@@ -58,7 +58,7 @@ def ledger_series(
     made = []
     for name in workloads:
         rows = [(c, ledgers[c.tree][name]) for c in commits if c.tree and name in ledgers.get(c.tree, {})]
-        for metric, (unit, figure) in metrics.LEDGER_METRICS.items():
+        for metric, (unit, figure) in (metrics.LEDGER_METRICS | metrics.LEDGER_QUOTIENTS).items():
             key = SeriesKey(
                 f"{LEDGER_SERIES}{metric}", _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}"
             )

@@ -1,7 +1,5 @@
 """A dataclass as rows of a table: one column for each field, made and read by the field's type."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import itertools

@@ -1,7 +1,5 @@
 """The files of a results tree: which there are, which must be read, and what they hold."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass

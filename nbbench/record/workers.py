@@ -1,7 +1,5 @@
 """Processes that share work: reading many files, judging many series."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """The curves of the branch: what each workload costs along the commits, phase by phase."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +10,7 @@ from nbbench.report.blocks import Table
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.workloads import workload_of
 
-KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio")
+KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio", "fusion headroom")
 """What is shown of a workload, by what a user waits for."""
 _START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
 _MOST_FIGURES = 60_000  # some 400 kB; another project's thousands of series have a view of their own
@@ -72,6 +70,8 @@ def _kind(metric: Metric) -> str:
         return "host work"
     if metric.name == "track_time_ratio":
         return "time ratio"
+    if metric.name == "track_fusion_headroom":
+        return "fusion headroom"
     return {Role.TIME: "time", Role.MEMORY: "peak memory"}.get(metric.role, "")
 
 

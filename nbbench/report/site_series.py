@@ -1,12 +1,10 @@
 """The site's series: one compact index over all of them, and their points in shards of a few dozen."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +13,7 @@ from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import PROGRAMS
 from nbbench.metrics import Metric, Role, metric_of
 from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
-from nbbench.plan.benchmarks import series_name
+from nbbench.plan.values import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
 from nbbench.stats.noise import MAD_TO_SIGMA, FloatArray, median
@@ -47,7 +45,7 @@ class Drawn:
     samples: Sequence[tuple[float, ...]] = ()
 
     @classmethod
-    def of(cls, series: Series, places: Mapping[str, int]) -> Drawn:
+    def of(cls, series: Series, places: Mapping[str, int]) -> Self:
         """A series in memory; ``places`` are those of commits by hash."""
         points = series.points
         values = [np.nan if p.value is None or p.status is not Status.OK else p.value for p in points]
@@ -69,7 +67,7 @@ class SeriesIndex:
     which neighbouring values differ by chance; `results` counts results, and those that were disturbed.
     """
 
-    def __init__(self, flags: Sequence[Flag], places: Mapping[str, int], facts: SiteFacts) -> None:
+    def __init__(self, flags: Sequence[Flag], places: Mapping[str, int], facts: "SiteFacts") -> None:
         """`places` are those of commits by hash; `flags` in the order of the events' numbers."""
         self.curves = BranchCurves()
         self.scatter: dict[str, list[tuple[str, float]]] = defaultdict(list)
