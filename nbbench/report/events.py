@@ -1,7 +1,5 @@
 """Flagged events in words: their figures, state and order, and the list of them."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
