@@ -34,6 +34,7 @@ _ASKS = re.compile(
     r"|inspect\.(stack|currentframe|trace)\b|traceback\.(extract|walk)_stack\b"
     r"|torch\._C\b|torch\.utils\._python_dispatch\b|gc\.get_(objects|referrers)\b"
 )
+_MEASURING = "torch.", "time.", "timeit.", "builtins."  # what counts, and what tells the time
 _MOST_DATA = 4096
 """Characters of one text, and eighths of that many numbers of one statement: more is data, not a program."""
 _RATE_JUMP = 2.0  # a bandwidth that grew by more asks whether the machine has it
@@ -98,7 +99,7 @@ def _suspicions(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
         if match := _ASKS.search(name) or _HARNESS.search(name):
             yield match[0]
         changes = isinstance(node.ctx, ast.Store | ast.Del) and isinstance(node, ast.Attribute)
-        if changes and name.startswith("torch.") and not name.startswith("torch.backends."):
+        if changes and name.startswith(_MEASURING) and not name.startswith("torch.backends."):
             yield f"{name} ="
     elif isinstance(node, ast.Import | ast.ImportFrom):
         base = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
@@ -107,8 +108,9 @@ def _suspicions(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
                 yield match[0]
     elif isinstance(node, ast.Call):
         setter = _dotted(node.func, names) == "setattr"
-        if setter and any(_dotted(one, names).startswith("torch") for one in node.args[:1]):
-            yield "setattr of torch"
+        changed = [_dotted(one, names) for one in node.args[:1]]
+        if setter and any(f"{name}.".startswith(_MEASURING) for name in changed):
+            yield f"setattr of {changed[0].partition('.')[0]}"
 
 
 def with_refusals(

@@ -2,10 +2,13 @@
 gone, a batch at a time.
 """
 
+import fcntl
 import hashlib
 import itertools
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,20 +60,22 @@ def open_store(
         store = Store.open(settings.database_url, create=create, project=name, anew=anew)
         if store.made_anew:
             print(f"nbbench: {store.made_anew}", file=sys.stderr)
-        return _readable(store, importing=importing)
+        return _readable(settings, store, importing=importing)
     with Store.open(settings.database_url, create=create, project=own) as first:
         known = first.projects()
     if name not in known:
         listed = ", ".join(repr(one) for one in known) or "none"
         raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
-    return _readable(Store.open(settings.database_url, create=create, project=name), importing=importing)
+    store = Store.open(settings.database_url, create=create, project=name)
+    return _readable(settings, store, importing=importing)
 
 
-def _readable(store: Store, *, importing: bool) -> Store:
+def _readable(settings: Settings, store: Store, *, importing: bool) -> Store:
     if store.read_only and importing:
         store.close()
         raise StoreError(f"this user can only read {store.name}", hint=ROLES_HINT)
-    if store.read_only:
+    if store.read_only and store.name not in settings.said:
+        settings.said.add(store.name)
         print(f"nbbench: {store.name} can only be read: what is new here is left out", file=sys.stderr)
     return store
 
@@ -135,8 +140,27 @@ class Rebuilt:
     reason: str
 
 
+@contextmanager
+def one_rebuild(settings: Settings) -> Iterator[None]:
+    """While this lasts no other process makes the same SQLite file anew: it waits, and says so."""
+    file = parse_url(settings.database_url).file
+    if file is None or not file.parent.is_dir():
+        yield  # a server says it to the one that began first
+        return
+    handle = os.open(file.parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"nbbench: another process makes {file} anew: waiting for its end", file=sys.stderr)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def rebuild(settings: Settings) -> Rebuilt:
-    """Make the database anew from this project's results.
+    """Make the database anew from this project's results; call it within `one_rebuild`.
 
     A damaged file, and one that a newer nbbench wrote, is moved aside and not deleted. Raises StoreError for
     a database that is somebody else's or in use.

@@ -81,6 +81,11 @@ def _without_filters(repository: Path) -> dict[str, str]:
     return found
 
 
+def is_url(source: str) -> bool:
+    """Whether a text that names no folder may be the URL of a repository."""
+    return ":" in source or source.endswith(".git")
+
+
 def url_without_login(url: str) -> str:
     """A URL as it may be shown: without user name, password, query and fragment."""
     # In one that git would refuse a password can hold blanks, quotes, / and @.

@@ -49,6 +49,17 @@ class Commits(TypedDict):
     commits: list[Commit]
 
 
+class Dependency(TypedDict):
+    """Another repository of which `pinned` commits of the subject pin `pins` commits, some `missing`."""
+
+    name: str
+    repository: str
+    place: str
+    pinned: int
+    pins: int
+    missing: int
+
+
 class Subject(TypedDict):
     """The repository that is measured; `tip` is its newest commit."""
 
@@ -57,6 +68,7 @@ class Subject(TypedDict):
     measured_path: str
     commits: int
     tip: str | None
+    dependencies: list[Dependency]
 
 
 class Init(TypedDict):
@@ -69,6 +81,8 @@ class Init(TypedDict):
     package: str
     measured_path: str
     commits: int
+    dependencies: list[str]
+    submodules: list[str]
 
 
 class MeasuredCommit(TypedDict):
@@ -89,14 +103,22 @@ class Failure(TypedDict):
     error: str
 
 
-class Run(TypedDict):
-    """What was measured on one occasion."""
+class RunOf(TypedDict):
+    """What was measured on one machine on one occasion."""
 
     machine: str
     commits: list[MeasuredCommit]
     failures: list[Failure]
     disturbances: list[str]
     elapsed_s: float
+
+
+Run = wider(
+    "Run",
+    RunOf,
+    "What was measured on one occasion; `others` on other classes.",
+    others=NotRequired[list[RunOf]],
+)
 
 
 Import = wider("Import", ImportReport, project=str)
