@@ -33,11 +33,13 @@ def is_open(flag: Flag, now: datetime | None = None) -> bool:
 
 
 def state_text(flag: Flag, now: datetime | None = None) -> str:
-    """What became of the event: its state, or that later commits undid it."""
+    """What became of the event: its state, or that later commits undid it, or that it ends an earlier one."""
     if (expired := _expired(flag, now)) is not None:
         return f"{flag.state} (expired {day(expired)})"
     if flag.event.recovered_by and flag.state in _OPEN:
         return undone_word(flag.event)
+    if flag.event.undoes and not flag.event.worse and flag.state is FlagState.DETECTED:
+        return "undoes another"
     return str(flag.state) if flag.event.worse or flag.state is not FlagState.DETECTED else ""
 
 
@@ -153,6 +155,8 @@ def evidence_lines(flag: Flag) -> list[str]:
     lines = [*first, *evidence_sentences(event.evidence), *last, *_questions(event)]
     if event.recovered_by:
         lines.append(f"{undone_word(event)} by {event.recovered_by[:8]}")
+    if event.undoes:
+        lines.append(f"undoes {event.undoes}")
     for d in flag.decisions:
         until = f" (expires {day(d.expires)})" if d.expires else ""
         lines.append(f"{day(d.date)} {d.state} by {d.person}: {d.reason}{until}")

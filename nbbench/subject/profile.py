@@ -115,11 +115,6 @@ def dependencies(settings: Settings) -> tuple[Dependency, ...]:
     return tuple(found)
 
 
-def tree_place(settings: Settings) -> str:
-    """The measured path, or '.' where dependencies lie beside it: what a tree of the subject has in it."""
-    return "." if load_profile(settings).dependencies else settings.measured_path
-
-
 def path_root(settings: Settings) -> str:
     """The folder of a tree that the paths of what is counted are seen from."""
     return "." if load_profile(settings).dependencies else settings.import_root

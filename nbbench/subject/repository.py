@@ -58,11 +58,6 @@ class Subject:
     clone_dir: str = ""
     dependencies: tuple[Dependency, ...] = ()
 
-    @property
-    def tree_path(self) -> str:
-        """Where a tree's content lies in the repository."""
-        return "." if self.dependencies else self.measured_path
-
 
 def open_subject(settings: Settings) -> Subject:
     """The registered subject, its refs brought up to date with the clone.

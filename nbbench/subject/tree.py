@@ -37,7 +37,8 @@ def extract_commit(subject: Subject, commit: str, tree: str, trees_dir: Path) ->
             lack = f"which has no {one.source}" if there else f"which {where} does not have"
             said = f"commit {commit[:8]} pins {one.name} at {pin[:8]}, {lack}"
             raise UnfitTree(said, hint="fetch it there; of a URL: nbbench subject use")
-    return extract_tree(subject.git_dir, commit, tree, subject.tree_path, trees_dir)
+    place = "." if subject.dependencies else subject.measured_path  # theirs lie beside it
+    return extract_tree(subject.git_dir, commit, tree, place, trees_dir)
 
 
 def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, trees_dir: Path) -> Path:

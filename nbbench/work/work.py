@@ -31,7 +31,7 @@ from nbbench.measure.warm_runs import Servers, invoke_all, shared_servers
 from nbbench.model import Commit, NotJudged, NotJudgedReason
 from nbbench.record.branch import read_commits, subject_or_none
 from nbbench.subject.hunks import diff_trees
-from nbbench.subject.profile import load_profile, path_root, tree_place
+from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
 from nbbench.work.count_diff import OrderChange, ScaleLaws, diff_all, diff_scales, scale_laws
@@ -237,7 +237,9 @@ def source_diff(settings: Settings, base: Commit, head: Commit) -> tuple[FileDif
 
 def source_place(settings: Settings) -> tuple[str, str]:
     """The folder below which the paths of ledgers lie, and what those of measured files begin with."""
-    path, root = PurePosixPath(tree_place(settings)), PurePosixPath(path_root(settings))
+    if load_profile(settings).dependencies:  # they lie beside it
+        return ".", ""
+    path, root = PurePosixPath(settings.measured_path), PurePosixPath(settings.import_root)
     inside = path.is_relative_to(root)
     prefix = (path.relative_to(root) if inside else path).as_posix()
     return (root.as_posix() if inside else "."), prefix.removeprefix(".")
