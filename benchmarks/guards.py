@@ -32,12 +32,29 @@ MEASURED = f"{IMPORT_ROOT}/{subject.PACKAGE}"
 _OTHER = "import sys; from benchmarks.guards import write_image; write_image(sys.argv[1], sys.argv[2])"
 
 
-class Before:
+class _Agreement:
+    """How alike two images of a name are, as `setup_cache` found it; asv skips classes of such names."""
+
+    version = "1"
+
+    def track_correlation(self, cache: dict[str, Record], name: str) -> float:
+        """Pearson's correlation of both images (guard: at least 0.999)."""
+        return look_up(cache, name, "correlation")
+
+    track_correlation.unit = "correlation"  # type: ignore[attr-defined]
+
+    def track_sum_error(self, cache: dict[str, Record], name: str) -> float:
+        """By which share their sums differ (guard: at most 5e-3)."""
+        return look_up(cache, name, "sum_error")
+
+    track_sum_error.unit = "relative error"  # type: ignore[attr-defined]
+
+
+class Before(_Agreement):
     """The image of a commit and of the one before it that changed the measured path, of the same workload."""
 
     params: ClassVar[list[str]] = GUARDED
     param_names: ClassVar[list[str]] = ["workload"]
-    version = "1"
     timeout = 300
 
     def setup_cache(self) -> dict[str, Record]:
@@ -47,43 +64,18 @@ class Before:
 
     setup_cache.timeout = 300  # type: ignore[attr-defined]
 
-    def track_correlation(self, cache: dict[str, Record], workload: str) -> float:
-        """Pearson's correlation of both images (guard: at least 0.999)."""
-        return look_up(cache, workload, "correlation")
 
-    track_correlation.unit = "correlation"  # type: ignore[attr-defined]
-
-    def track_sum_error(self, cache: dict[str, Record], workload: str) -> float:
-        """By which share their sums differ (guard: at most 5e-3)."""
-        return look_up(cache, workload, "sum_error")
-
-    track_sum_error.unit = "relative error"  # type: ignore[attr-defined]
-
-
-class Golden:
+class Golden(_Agreement):
     """The image beside the one in the subject's tests/golden_data, of the same crystal and detector."""
 
     params: ClassVar[list[str]] = list(GOLDEN)
     param_names: ClassVar[list[str]] = ["image"]
-    version = "1"
     timeout = 120
 
     def setup_cache(self) -> dict[str, Record]:
         """How alike each pair of images is."""
         subject.prepare()
         return _each(GOLDEN, _against_golden)
-
-    def track_correlation(self, cache: dict[str, Record], image: str) -> float:
-        """Pearson's correlation of both images (guard: at least 0.999)."""
-        return look_up(cache, image, "correlation")
-
-    track_correlation.unit = "correlation"  # type: ignore[attr-defined]
-
-    def track_sum_error(self, cache: dict[str, Record], image: str) -> float:
-        """By which share their sums differ (guard: at most 5e-3)."""
-        return look_up(cache, image, "sum_error")
-
-    track_sum_error.unit = "relative error"  # type: ignore[attr-defined]
 
 
 def _each(names: list[str] | Mapping[str, str], compare: Callable[[str], Record]) -> dict[str, Record]:

@@ -1,7 +1,5 @@
 """A budget of time that holds whatever is under way when it ends: a start, a recording, a confirmation."""
 
-from __future__ import annotations
-
 import math
 import signal
 import threading
@@ -50,7 +48,7 @@ class Budget:
         """Whether nothing more may begin."""
         return self.left_s <= 0.0
 
-    def share(self, part: float) -> Budget:
+    def share(self, part: float) -> "Budget":
         """A budget of this part of what is left, which ends before this one."""
         return Budget(self.left_s * part, self.clock)
 

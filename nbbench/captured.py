@@ -3,8 +3,6 @@
 Times are seconds (`_s`), sizes bytes (`_bytes`). Facts only: their sentences are made in `report/`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The nouns of compiled work: what torch.compile makes of a workload on the CPU; no I/O."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple

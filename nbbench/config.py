@@ -1,7 +1,5 @@
 """Settings: flag > NBBENCH_* variable > [tool.nbbench] in pyproject.toml > subject's profile > default."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
@@ -56,7 +54,8 @@ class Settings:
 
     `floor` and `min_effect` are relative changes (0.03 = 3 %), `alpha` an error rate, `*_s` seconds.
     `profile` is the subject's profile as it stands in its TOML (nbbench/subject/profile.py reads it),
-    `directions` says which direction is better, by unit, as `[tool.nbbench.units]` declares it.
+    `directions` says which direction is better, by unit, as `[tool.nbbench.units]` declares it. `said` is no
+    setting: the notes that were given once, and need not be again.
     """
 
     root: Path
@@ -78,6 +77,7 @@ class Settings:
     gate_bench: str = "."
     profile: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     directions: Mapping[str, Better] = dataclasses.field(default_factory=dict, hash=False)
+    said: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
     @property
     def is_project(self) -> bool:
@@ -306,6 +306,6 @@ def duration_s(text: str) -> float:
 SETTINGS: Mapping[str, Any] = {
     name: form
     for name, form in typing.get_type_hints(Settings, include_extras=True).items()
-    if name not in ("root", "profile", "directions")
+    if name not in ("root", "profile", "directions", "said")
 }
 """The form of every setting by its name."""

@@ -8,8 +8,6 @@ npm_config, key-value) stay. A format without a mark of its own (bare hexadecima
 here: it could not be told from a checksum, and is found by the label beside it or by its value.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ time that the hypervisor gave to other guests. *others* are processors that othe
 *canary* is how far the time of a reference kernel moved, a fixed program that is timed beside the benchmark.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

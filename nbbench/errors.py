@@ -4,8 +4,6 @@ Exit codes (docs/architecture.md): 0 pass, 1 internal error, 2 usage, configurat
 environment, 3 regression, 4 inconclusive.
 """
 
-from __future__ import annotations
-
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2

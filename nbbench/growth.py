@@ -3,8 +3,6 @@
 A law is a polynomial with rational coefficients that every point fits without any residual.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,7 +70,7 @@ class ScaledWork:
     error: str = ""
 
     @property
-    def laws(self) -> dict[Quantity, Law]:
+    def laws(self) -> "dict[Quantity, Law]":
         """The law of each quantity."""
         return {quantity: fit_law(self.values, counts) for quantity, counts in self.totals}
 

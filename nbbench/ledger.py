@@ -1,7 +1,5 @@
 """The nouns of exact work: ledgers, costs by line, source diffs, ceilings, dataflow recordings; no I/O."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -76,7 +74,7 @@ class Ledger:
     varies: tuple[str, ...] = ()
     repeated: bool = False
 
-    def agreed(self, again: Ledger) -> Ledger:
+    def agreed(self, again: "Ledger") -> "Ledger":
         """This recording, knowing another one of the same tree: what differs between the two varies."""
         if self.error or again.error:
             return replace(self, repeated=True)

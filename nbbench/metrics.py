@@ -4,8 +4,6 @@ A series' metric follows from its benchmark's name, its unit and asv's type. Set
 directions of units that are not known here (`[tool.nbbench.units]`, README.md).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -121,6 +119,7 @@ _BY_UNIT: Mapping[str, tuple[Better, bool, Role, float]] = {
     "tensor operations": (Better.LOWER, True, Role.HOST, _LEAST_OPERATIONS),
     "correlation": (Better.HIGHER, True, Role.DERIVED, _LEAST_NOISY),  # of images: no load moves it
     "relative error": (Better.LOWER, True, Role.DERIVED, _LEAST_NOISY),  # likewise
+    "× fused": (Better.LOWER, True, Role.DERIVED, _LEAST_WORK),
     "dtype code": (Better.NEITHER, True, Role.DTYPE, _LEAST_WORK),
     "checksum": (Better.NEITHER, False, Role.OTHER, _LEAST_NOISY),
     "faults": (Better.LOWER, False, Role.ALLOCATOR, _LEAST_NOISY),
@@ -148,6 +147,10 @@ def ledger_count(name: str, unit: str) -> tuple[str, _Figure]:
 LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_bytes_per_pixel": ("B/pixel", lambda one: one.bytes_per_pixel),
     "track_operations": ("operations", lambda one: float(one.ops)),
+    "track_fusion_headroom": (
+        "× fused",
+        lambda one: one.bytes / one.fused_bytes if one.fused_bytes else None,
+    ),
     "track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
     "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),
@@ -157,6 +160,17 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     **{one.metric: ledger_count(one.metric, "order") for one in Quantity},
 }
 """The exact figures of a ledger by the names of their series: unit and value."""
+
+
+def _fusion_headroom(one: Ledger) -> float | None:
+    """By which factor a perfect fusion of the whole would move less."""
+    return one.bytes / one.fused_bytes if one.fused_bytes else None
+
+
+LEDGER_QUOTIENTS: dict[str, tuple[str, _Figure]] = {
+    "track_fusion_headroom": ("× fused", _fusion_headroom),
+}
+"""What is shown along the branch beside them; their parts decide."""
 
 
 def is_exact(unit: str) -> bool:

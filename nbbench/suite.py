@@ -19,8 +19,6 @@ tables of the module that one may also write by hand (docs/subject.md): WORKLOAD
 classes are asv's benchmarks. Importing this module needs no torch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import sys
@@ -99,10 +97,12 @@ def _count_all(space: dict[str, Any]) -> None:
     space["Counts"] = type("Counts", (_Counts,), {"params": names, "version": version})
 
 
-def _case_builder(one: Workload, build: Callable[[Any], Callable[[], Any]], size: int) -> Callable[[], Case]:
+def _case_builder(
+    one: Workload, build: Callable[[Any], Callable[[], Any]], size: int
+) -> "Callable[[], Case]":
     """What builds a workload for the recordings, which want one tensor of it."""
 
-    def build_case() -> Case:
+    def build_case() -> "Case":
         import torch
 
         from nbbench.measure.recording import Case
@@ -111,7 +111,7 @@ def _case_builder(one: Workload, build: Callable[[Any], Callable[[], Any]], size
         if not callable(run):
             raise TypeError(f"{one.family}({size}) in {_FILE} returns {type(run).__name__}, not a function")
 
-        def run_once() -> torch.Tensor:
+        def run_once() -> "torch.Tensor":
             image = run()
             if not isinstance(image, torch.Tensor):
                 raise TypeError(f"{one.name} gives {type(image).__name__} back, not one tensor")

@@ -1,7 +1,5 @@
 """The only formatter of figures; what they mean says `metrics`."""
 
-from __future__ import annotations
-
 import math
 
 GIB = 2**30

@@ -1,7 +1,5 @@
 """What a gate found out: its answer for each series, and the whole."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

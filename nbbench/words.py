@@ -4,8 +4,6 @@ One function for each destination: `clean` and `clean_lines` for a line or lines
 `for_terminal` for a whole output, `for_html`, `for_markdown` (and `markdown_code`), `for_xml`.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 import unicodedata

@@ -6,8 +6,6 @@ results can be judged without the suite. A results tree without the file (anothe
 benchmarks have no workload.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +43,7 @@ class Workload:
         return self.name.partition("-")[0]
 
     @classmethod
-    def of(cls, family: str, pixels: int, **params: int | float | str) -> Workload:
+    def of(cls, family: str, pixels: int, **params: int | float | str) -> "Workload":
         """The workload that is named after its family and the values of its parameters.
 
         A parameter `dtype` is the dtype asked for.
@@ -91,7 +89,7 @@ class Scale:
             raise ConfigError(f"benchmarks/workloads.py: {self.name} needs {_FEWEST} values that rise")
 
     @classmethod
-    def of(cls, family: str, parameter: str, values: Iterable[int], **fixed: int | float | str) -> Scale:
+    def of(cls, family: str, parameter: str, values: Iterable[int], **fixed: int | float | str) -> "Scale":
         """The scale of a family over `values` of a parameter."""
         return cls(family, parameter, tuple(values), tuple(fixed.items()))
 

@@ -5,8 +5,6 @@ environment type `nbbench` (measure/asv_environment.py), the hooks into asv's co
 (measure/asv_hooks.py) and the publisher (publisher.py).
 """
 
-from __future__ import annotations
-
 
 def setup() -> None:
     """asv's hook, called once after the import: register the classes, refresh the subject."""

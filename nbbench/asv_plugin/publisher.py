@@ -1,7 +1,5 @@
 """Puts nbbench's site in front of asv's own pages in `asv publish`, and tells asv what growth means."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ Only what is plainly a figure counts: a number with a known unit, or `label: num
 line. Numbers inside words, versions, paths and counters of the subject's chatter are left alone.
 """
 
-from __future__ import annotations
-
 import ast
 import itertools
 import math

@@ -1,7 +1,5 @@
 """What a capture's figures say: the tests read, and judged. Facts only."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ The command runs below a supervisor process (`supervisor.py`) in a session of it
 the secret filter into the logs and, live, to the terminal.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

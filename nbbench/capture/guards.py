@@ -8,8 +8,6 @@ Each broken rule has a name, so that a sign-off says what it waived:
 - `gpu-enabled`: a GPU is made visible, or GPU tests are selected.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import shlex

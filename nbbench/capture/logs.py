@@ -5,8 +5,6 @@ and added at the end: a program that prints 200 MB costs one file of bounded siz
 disk that has not gone through the secret filter.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections import deque

@@ -4,8 +4,6 @@ The folder is of use from the first second: command, environment, metadata and a
 lie in it before the command starts, and are replaced when it has ended.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

@@ -2,8 +2,6 @@
 it must not change: the subject's work tree and the installed packages, before and after.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

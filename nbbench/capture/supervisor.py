@@ -11,8 +11,6 @@ supervisor adopts orphans (a subreaper), so that a daemon does not escape; if it
 kills the command (parent-death signal).
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json

@@ -4,8 +4,6 @@ the profiler's trace, made small enough for an evidence folder.
 A record may be cut short: a killed run ends in half a line.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path

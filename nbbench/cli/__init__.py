@@ -1,7 +1,5 @@
 """The `nbbench` command. Each command is one small file, imported only when it is called."""
 
-from __future__ import annotations
-
 import gc
 import sys
 

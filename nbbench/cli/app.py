@@ -1,7 +1,5 @@
 """The command group: lazy commands, common options, error reporting."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import json
@@ -127,7 +125,7 @@ class App:
         self,
         kind: str,
         payload: Any,
-        blocks: Sequence[Block],
+        blocks: "Sequence[Block]",
         *,
         markdown: str | None = None,
         version: int = 1,

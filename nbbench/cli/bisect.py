@@ -1,7 +1,5 @@
 """`nbbench bisect GOOD BAD`."""
 
-from __future__ import annotations
-
 import secrets
 
 import click

@@ -1,21 +1,17 @@
 """`nbbench capture -- COMMAND`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+import nbbench
+from nbbench.captured import Capture, RunOutcome
 from nbbench.cli import options
 from nbbench.cli.app import App
+from nbbench.config import Settings, checkout_settings, find_root, load_settings
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, ConfigError, UsageError
-
-if TYPE_CHECKING:
-    from nbbench.captured import Capture
-    from nbbench.config import Settings
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -104,8 +100,6 @@ def _settings(app: App, checkout: Path) -> Settings:
     --root, else upwards from here, else the checkout that nbbench itself is installed from; with
     none of them the defaults.
     """
-    import nbbench
-    from nbbench.config import checkout_settings, find_root, load_settings
 
     if app.root is not None:
         return app.settings
@@ -120,7 +114,6 @@ def _settings(app: App, checkout: Path) -> Settings:
 
 def _emit(app: App, folder: Path, done: Capture) -> int:
     """Print what came of a capture; nbbench's own exit code for it is in the command's help."""
-    from nbbench.captured import RunOutcome
     from nbbench.report.capture import capture_status, sentences
 
     found, status = done.findings, capture_status(done)

@@ -1,7 +1,5 @@
 """`nbbench db info|rebuild`."""
 
-from __future__ import annotations
-
 import click
 
 from nbbench.cli.app import App
@@ -37,13 +35,14 @@ def rebuild(app: App) -> None:
     """
     from nbbench.cli.import_ import import_text
     from nbbench.history.history import detect_events
-    from nbbench.record.refresh import open_store
+    from nbbench.record.refresh import one_rebuild, open_store
     from nbbench.record.refresh import rebuild as make_anew
     from nbbench.words import escaped, plural
 
-    done = make_anew(app.settings)
-    with open_store(app.settings) as store:
-        events = detect_events(app.settings, store)
+    with one_rebuild(app.settings):
+        done = make_anew(app.settings)
+        with open_store(app.settings) as store:
+            events = detect_events(app.settings, store)
     lines = [f"{done.reason}; it is now {done.moved}"] if done.moved else []
     lines += ["all tables made anew", import_text(done.report)]
     lines += [

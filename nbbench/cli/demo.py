@@ -1,7 +1,5 @@
 """`nbbench demo`: the whole job on the embedded subject."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import os
@@ -10,16 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.subject import demo_history
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-
-if TYPE_CHECKING:
-    from nbbench.model import Flag
+from nbbench.model import Flag
 
 # Enough to show every planted event in minutes: the times of a few series, what malloc costs, and one count,
 # which records the exact work of all workloads of its module; ledgers are series of their own.

@@ -1,7 +1,5 @@
 """`nbbench doctor`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -40,7 +38,7 @@ def doctor(app: App, sample: float) -> int:
     return EXIT_USAGE if level is Level.FAIL else EXIT_OK
 
 
-def checks_blocks(checks: Sequence[DoctorCheck]) -> list[Block]:
+def checks_blocks(checks: "Sequence[DoctorCheck]") -> "list[Block]":
     """The verdict, then a line for each check, with its remedy behind it."""
     from nbbench.measure.doctor import Level
     from nbbench.report.blocks import Bullets, Head, Item

@@ -1,13 +1,12 @@
 """`nbbench explain BASE HEAD`."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import markdown_option, pattern
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from nbbench.report.blocks import Block
@@ -69,7 +68,6 @@ def explain(
     the source is the same, so every difference is torch's. The same command is run in this project in an
     environment of each version: the first run records and ends with 4, the second one compares.
     """
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.history.history import event_ends, find_event
     from nbbench.report.explain import explain_blocks, explain_payload
     from nbbench.work.work import explain_commits, explain_torch, find_commit
@@ -95,10 +93,9 @@ def explain(
     return code
 
 
-def _add_hunks(app: App, found: Explanation, blocks: list[Block], payload: dict[str, Any]) -> int:
+def _add_hunks(app: App, found: "Explanation", blocks: "list[Block]", payload: dict[str, Any]) -> int:
     """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
     from nbbench.cli.signals import interrupt_code
-    from nbbench.errors import EXIT_OK
     from nbbench.measure.process_env import measuring
     from nbbench.report.exact_work import hunk_blocks, hunk_payload
     from nbbench.work.hunk_causes import HunkSearch

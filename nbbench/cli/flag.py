@@ -1,7 +1,5 @@
 """`nbbench flag EVENT STATE`."""
 
-from __future__ import annotations
-
 import getpass
 import os
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """`nbbench gate BASE HEAD`."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import replace
 from pathlib import Path

@@ -1,19 +1,18 @@
 """`nbbench import [DIR]`."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli import options
 from nbbench.cli.app import App
+from nbbench.errors import InconclusiveError, UsageError
+from nbbench.words import plural
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nbbench.record.importing import ImportReport
 
 # Bad files with one reason that are named each; of more, the first few.
@@ -35,7 +34,6 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     results have a history of their own: `nbbench regressions --project NAME` judges it. Another checkout of
     this project joins this one's history; where both measured the same, the newer result counts.
     """
-    from nbbench.errors import UsageError
     from nbbench.record.projects import find_results, own_project, project_of
     from nbbench.record.refresh import import_all, open_store
 
@@ -64,11 +62,8 @@ def import_(app: App, folder: str | None, project: str | None) -> None:
     app.emit("import", {**dataclasses.asdict(report), "project": name}, text, version=2)
 
 
-def check_import(app: App, report: ImportReport, text: str, path: Path) -> None:
+def check_import(app: App, report: "ImportReport", text: str, path: Path) -> None:
     """Raises InconclusiveError where the tree at `path` gave nothing; what was skipped is told first."""
-    from nbbench.errors import InconclusiveError
-    from nbbench.words import plural
-
     if report.files_new + report.files_changed + report.files_unchanged or report.ledgers:
         return
     if not (bad := report.files_bad):
@@ -82,7 +77,7 @@ def check_import(app: App, report: ImportReport, text: str, path: Path) -> None:
     )
 
 
-def import_text(report: ImportReport) -> str:
+def import_text(report: "ImportReport") -> str:
     """What an import brought, in two lines, one for each reason to skip a file, and its notes."""
     lines = [
         f"{report.files_new} new, {report.files_changed} changed, {report.files_unchanged} unchanged files",

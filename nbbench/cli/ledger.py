@@ -1,7 +1,5 @@
 """`nbbench ledger COMMIT|RANGE`."""
 
-from __future__ import annotations
-
 import functools
 from typing import TYPE_CHECKING
 
@@ -9,10 +7,11 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import dask_option, markdown_option, pattern
+from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError, UsageError
+from nbbench.ledger import Ledger
+from nbbench.model import Commit
 
 if TYPE_CHECKING:
-    from nbbench.ledger import Ledger
-    from nbbench.model import Commit
     from nbbench.work.steps import WorkStep
 
 
@@ -67,7 +66,6 @@ def ledger(
     With --compiled: graphs, graph breaks and recompilations with their reasons and lines, kernels,
     and the bytes that these move.
     """
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
     from nbbench.record.branch import read_commits, subject_or_none
     from nbbench.report.ledger_view import ledger_blocks, ledger_payload, steps_blocks, steps_payload
     from nbbench.subject.profile import load_profile
@@ -104,7 +102,6 @@ def ledger(
 
 
 def _laws(app: App, commit: Commit, bench: str | None, markdown: str | None) -> int:
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
     from nbbench.report.exact_work import scaling_blocks, scaling_payload
     from nbbench.work.work import commit_laws
 
@@ -115,7 +112,6 @@ def _laws(app: App, commit: Commit, bench: str | None, markdown: str | None) -> 
 
 
 def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
-    from nbbench.errors import InconclusiveError
     from nbbench.measure.ledgers import ledger_torch, workload_names
     from nbbench.work.work import found_ledgers
 
@@ -128,7 +124,6 @@ def _recorded(app: App, commit: Commit, bench: str) -> dict[str, Ledger]:
 
 
 def _compiled(app: App, commit: Commit, bench: str, markdown: str | None) -> int:
-    from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, InconclusiveError
     from nbbench.measure.counts import workload_compiled
     from nbbench.measure.ledgers import workload_names
     from nbbench.measure.process_env import torch_version
@@ -147,13 +142,13 @@ def _compiled(app: App, commit: Commit, bench: str, markdown: str | None) -> int
 
 def _steps(
     app: App, commits: list[Commit], bench: str, scaling: bool, dask: str | None
-) -> tuple[list[WorkStep], list[str], bool]:
+) -> "tuple[list[WorkStep], list[str], bool]":
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
-    from nbbench.history.curves import MOST_JOBS
     from nbbench.measure.cluster import spread_ledgers
     from nbbench.measure.ledgers import HOST, commit_ledgers, ensure_work, known_work, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
+    from nbbench.record.workers import MOST_JOBS
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor

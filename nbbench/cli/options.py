@@ -1,7 +1,5 @@
 """Options and values that several commands take."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """`nbbench plan [ID]`."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import click

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,15 +19,17 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import project_option
-from nbbench.errors import InconclusiveError
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, NbbenchError
+from nbbench.model import Series
+from nbbench.words import day
 
 if TYPE_CHECKING:
-    from nbbench.config import Settings
-    from nbbench.model import Series
     from nbbench.plan.plan import CriterionState
     from nbbench.plan.plans import Plan
     from nbbench.record.store import Store
     from nbbench.report.site import Site, SiteFacts
+    from nbbench.report.site_series import Drawn
 
 PAGE, FILES, ASV_PAGE = "index.html", "nbbench", "asv.html"
 
@@ -61,7 +63,7 @@ def publish(app: App, page_only: bool) -> None:
 
 
 def _put_plotly(folder: Path) -> None:
-    from nbbench.report.html import PLOTLY
+    from nbbench.report.site import PLOTLY
 
     found = importlib.util.find_spec("plotly")  # its Python code is not loaded
     assert found is not None and found.submodule_search_locations
@@ -80,16 +82,17 @@ def write_site(settings: Settings, html: Path, *, commands: bool = True) -> None
     from nbbench.history.ledger_series import ledger_series
     from nbbench.record.refresh import open_store
     from nbbench.report.site import Site
+    from nbbench.report.site_series import Drawn
 
     html.mkdir(parents=True, exist_ok=True)
     with open_store(settings) as store:
         facts = _facts(settings, store, html)
         facts = facts if commands else replace(facts, trees=frozenset())
         own = ledger_series(facts.commits, facts.ledgers, facts.torch)
-        put_site(html, Site(facts), chain(store.iter_series(), own))
+        put_site(html, Site(facts), chain(starmap(Drawn, store.iter_columns()), own))
 
 
-def put_site(html: Path, site: Site, series: Iterator[Series]) -> None:
+def put_site(html: Path, site: Site, series: Iterator[Series | Drawn]) -> None:
     """Write a site's files in place of an earlier one's: they change places at once, the page itself last."""
     from nbbench.record.atomic import write_text
     from nbbench.report.site import as_script
@@ -177,7 +180,6 @@ def _facts(settings: Settings, store: Store, html: Path) -> SiteFacts:
 
 def _plan(settings: Settings, store: Store, item: Plan) -> tuple[str, Sequence[CriterionState]]:
     """How the plan item stands and its criteria, or why they cannot be judged."""
-    from nbbench.errors import NbbenchError
     from nbbench.plan.plan_status import plan_states
     from nbbench.report.plan import headline
 
@@ -201,7 +203,6 @@ def _folders(settings: Settings, html: Path) -> list[tuple[Any, str]]:
 
 def _calibrations(settings: Settings) -> dict[str, Mapping[str, Any]]:
     from nbbench.gate.calibration import calibration_path, read_calibration
-    from nbbench.words import day
 
     found = map(read_calibration, sorted(calibration_path(settings.results_dir, "x").parent.glob("*.json")))
     return {f"{c.machine}, {day(c.measured_at)}, torch {c.torch}": c.series for c in found if c}

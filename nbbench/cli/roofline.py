@@ -1,7 +1,5 @@
 """`nbbench roofline [COMMIT]`."""
 
-from __future__ import annotations
-
 import click
 
 from nbbench.cli.app import App

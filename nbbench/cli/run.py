@@ -1,15 +1,18 @@
 """`nbbench run [RANGE]`."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import dask_option, device_option, pattern
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+
+if TYPE_CHECKING:
+    from nbbench.report.blocks import Block
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
 
@@ -53,7 +56,8 @@ def run(
     no step.
 
     With --dask commits are measured by the nodes of a cluster, those of --commits all by one; the machine's
-    name is that of their class of hardware, of several the one that --machine names.
+    name is that of their class of hardware, of several the one that --machine names. `--machine all` measures
+    on each class.
     """
     app.override(machine=machine, device=device)
     for text in bench:
@@ -72,6 +76,7 @@ def run(
         server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
+    machines: Sequence[str | None] = [machine]
     with measuring(app.settings.state_dir), open_store(app.settings, importing=True) as store:
         here = "the cluster" if dask else machine_name(app.settings)
         in_order = named is not None or len(commits) <= 2
@@ -81,8 +86,7 @@ def run(
             if dask:
                 sent, together = cluster_environment(app.settings), named is not None
                 work = WorkOrder(sent, (), bench, again, quick, timeout, machine or "", together)
-                found_on = spread_times(app.settings, dask, commits, work, app.say, app.detail)
-                app.override(machine=found_on)
+                machines = spread_times(app.settings, dask, commits, work, app.say, app.detail)
             else:
                 measure_commits(
                     app.settings,
@@ -97,9 +101,16 @@ def run(
         finally:
             import_all(app.settings, store)
             save_commits(app.settings, store)
-        found = look_back(app.settings, store, commits, bench, began)
-    notes = () if found.ran or found.tried or not found.results else (NOTHING_RAN,)
-    blocks = run_blocks(found.results, commits, machine=found.machine, records=found.records, notes=notes)
+        occasions = []
+        for name in machines:
+            app.override(machine=name)
+            occasions.append(look_back(app.settings, store, commits, bench, began))
     spent = time.monotonic() - started
-    app.report("run", run_payload(found.results, found.records, found.machine, commits, spent), blocks)
-    return EXIT_OK if found.measured else EXIT_INCONCLUSIVE
+    blocks: list[Block] = []
+    told = []
+    for one in occasions:
+        notes = () if one.ran or one.tried or not one.results else (NOTHING_RAN,)
+        blocks += run_blocks(one.results, commits, machine=one.machine, records=one.records, notes=notes)
+        told.append(run_payload(one.results, one.records, one.machine, commits, spent))
+    app.report("run", told[0] | ({"others": told[1:]} if told[1:] else {}), blocks)
+    return EXIT_OK if all(one.measured for one in occasions) else EXIT_INCONCLUSIVE

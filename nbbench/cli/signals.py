@@ -6,8 +6,6 @@ Whoever is impatient sends another SIGINT, or SIGKILL, which nothing catches and
 behind either.
 """
 
-from __future__ import annotations
-
 import contextlib
 import signal
 from types import FrameType

@@ -1,7 +1,5 @@
 """The streams of results and progress: UTF-8, always open, and not missed when their reader leaves."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os
@@ -70,7 +68,7 @@ def drop(*, err: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def terminal() -> Terminal:
+def terminal() -> "Terminal":
     """The terminal behind stdout, or a plain pipe."""
     from nbbench.report.text import terminal_for
 

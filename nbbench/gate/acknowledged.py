@@ -1,7 +1,5 @@
 """Regressions and images that somebody accepted: what a gate that meets them again must not block."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -4,8 +4,6 @@ The work that explains the slowdown locates it (gate/culprit.py), and only what 
 bisected by the gate's rounds of pairs.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 One JSON file a machine keeps it beside the results.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

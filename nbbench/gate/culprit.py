@@ -1,7 +1,5 @@
 """A search for a culprit under way: what is known of each commit, and which comes next. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """The exact work of base and head, recorded where it is missing, and what of it cannot be compared."""
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The hunks behind a gate's regressions of exact work, where naming them takes no more than some seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Every metric of the registry is judged, by its own direction: exact figures by t
 ones by what their rounds decided. What has no known direction has changed, and fails nothing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

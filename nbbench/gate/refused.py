@@ -1,8 +1,6 @@
 """What the gate does not take for a gain: lines by which a program can tell that it is measured or hide its
 work from the counts, and less work than the counts can vouch for (docs/agents.md)."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re
@@ -34,6 +32,7 @@ _ASKS = re.compile(
     r"|inspect\.(stack|currentframe|trace)\b|traceback\.(extract|walk)_stack\b"
     r"|torch\._C\b|torch\.utils\._python_dispatch\b|gc\.get_(objects|referrers)\b"
 )
+_MEASURING = "torch.", "time.", "timeit.", "builtins."  # what counts, and what tells the time
 _MOST_DATA = 4096
 """Characters of one text, and eighths of that many numbers of one statement: more is data, not a program."""
 _RATE_JUMP = 2.0  # a bandwidth that grew by more asks whether the machine has it
@@ -98,7 +97,7 @@ def _suspicions(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
         if match := _ASKS.search(name) or _HARNESS.search(name):
             yield match[0]
         changes = isinstance(node.ctx, ast.Store | ast.Del) and isinstance(node, ast.Attribute)
-        if changes and name.startswith("torch.") and not name.startswith("torch.backends."):
+        if changes and name.startswith(_MEASURING) and not name.startswith("torch.backends."):
             yield f"{name} ="
     elif isinstance(node, ast.Import | ast.ImportFrom):
         base = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
@@ -107,12 +106,13 @@ def _suspicions(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
                 yield match[0]
     elif isinstance(node, ast.Call):
         setter = _dotted(node.func, names) == "setattr"
-        if setter and any(_dotted(one, names).startswith("torch") for one in node.args[:1]):
-            yield "setattr of torch"
+        changed = [_dotted(one, names) for one in node.args[:1]]
+        if setter and any(f"{name}.".startswith(_MEASURING) for name in changed):
+            yield f"setattr of {changed[0].partition('.')[0]}"
 
 
 def with_refusals(
-    verdicts: Sequence[Verdict], work: ExactWork, *, policy: str, reviewed: bool
+    verdicts: Sequence[Verdict], work: "ExactWork", *, policy: str, reviewed: bool
 ) -> list[Verdict]:
     """The verdicts on exact work without the gains that counts cannot vouch for, and one on suspect lines.
 

@@ -5,8 +5,6 @@ This is the one stopping rule of everything that compares two commits: the gate 
 with one series at a time.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence

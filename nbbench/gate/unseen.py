@@ -6,8 +6,6 @@ with equal counts, unless its cost is known to be fixed, or is a tensor operatio
 is it seen what another value makes of a call that stands elsewhere.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 import re
@@ -194,7 +192,7 @@ _MOVED = (Outcome.REGRESSED, Outcome.IMPROVED)
 
 
 def counted_work(
-    work: ExactWork, phase: Phase, workload: str | None, costs: CostModel, floor: float
+    work: "ExactWork", phase: Phase, workload: str | None, costs: CostModel, floor: float
 ) -> CountedWork | None:
     """What exact work says of a timed series; None where it was not counted on both sides.
 
@@ -217,7 +215,7 @@ def counted_work(
     return CountedWork(equal, None if others else price, missed, floor)
 
 
-def uncounted_calls(work: ExactWork) -> list[EvidenceRecord]:
+def uncounted_calls(work: "ExactWork") -> list[EvidenceRecord]:
     """What changed lines call of which counts do not tell how long it takes, each once."""
     if not work.sides:
         return []
@@ -226,7 +224,7 @@ def uncounted_calls(work: ExactWork) -> list[EvidenceRecord]:
     return [EvidenceRecord("uncounted call", {"where": where, "name": name}) for where, name in calls]
 
 
-def _price(work: ExactWork, diff: LedgerDiff, costs: CostModel) -> Price | None:
+def _price(work: "ExactWork", diff: LedgerDiff, costs: CostModel) -> Price | None:
     """The price of what a warm run does more; None where its operations, memory or image are others."""
     base, head = diff.base, diff.head
     others = diff.recomposed or base.dispatched != head.dispatched or diff.image is not ImageChange.SAME_BITS
@@ -236,7 +234,7 @@ def _price(work: ExactWork, diff: LedgerDiff, costs: CostModel) -> Price | None:
     return found if math.isfinite(found.hi) else None
 
 
-def with_prices(verdicts: Sequence[Verdict], work: ExactWork, costs: CostModel) -> list[Verdict]:
+def with_prices(verdicts: Sequence[Verdict], work: "ExactWork", costs: CostModel) -> list[Verdict]:
     """The verdicts on exact work with what it costs of a warm run, where tensors or Python's steps moved."""
     prices: dict[str, Price] = {}
     for diff in work.diffs:

@@ -2,8 +2,6 @@
 that were never timed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nbbench import metrics
@@ -58,7 +56,7 @@ def ledger_series(
     made = []
     for name in workloads:
         rows = [(c, ledgers[c.tree][name]) for c in commits if c.tree and name in ledgers.get(c.tree, {})]
-        for metric, (unit, figure) in metrics.LEDGER_METRICS.items():
+        for metric, (unit, figure) in (metrics.LEDGER_METRICS | metrics.LEDGER_QUOTIENTS).items():
             key = SeriesKey(
                 f"{LEDGER_SERIES}{metric}", _VERSION, (("workload", name),), ANY_MACHINE, f"torch{torch}"
             )

@@ -1,7 +1,5 @@
 """Hooks into asv's commands, set when asv loads the plugin: plain asv measures by nbbench's rules."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +14,7 @@ from nbbench.config import load_settings
 from nbbench.errors import NbbenchError
 from nbbench.measure.asv_environment import NbbenchEnvironment, is_lost
 from nbbench.measure.process_env import LOCK_HELD, measuring
+from nbbench.metrics import is_exact
 from nbbench.subject.repository import open_subject
 from nbbench.words import last_line
 
@@ -32,6 +31,7 @@ def install() -> None:
     _learn_the_machine()
     _write_whole_files()
     _keep_what_was_measured()
+    _append_tracked_figures()
     _build_one_at_a_time()
     _finish_setup_with_success()
     _say_what_git_refuses()
@@ -117,6 +117,35 @@ def _restore(now: Any, before: Any, name: str) -> None:
         getattr(now, {"value": "_results"}.get(kind, f"_{kind}"))[name] = merged
     if len(holes) == len(old):
         now._started_at[name] = before._started_at[name]
+
+
+def _append_tracked_figures() -> None:
+    """A noisy `track_` figure that is measured again (`--append-samples`) is one more sample of it.
+
+    asv replaces it, so that one who repeats a run could choose. Its median and interval are asv's own.
+    """
+    original = results.Results.add_result
+
+    def add_result(self: Any, benchmark: dict[str, Any], result: Any, *args: Any, **kwargs: Any) -> None:
+        tracked = benchmark["type"] == "track" and not is_exact(str(benchmark.get("unit") or ""))
+        if tracked and NbbenchEnvironment.appends and kwargs.get("append_samples"):
+            _let_earlier_count(self, benchmark)
+            figures = [None if util.is_na(value) else [value] for value in result.result]
+            result = result._replace(samples=figures, number=[one and 1 for one in figures])
+        original(self, benchmark, result, *args, **kwargs)
+
+    results.Results.add_result = add_result
+
+
+def _let_earlier_count(before: Any, benchmark: dict[str, Any]) -> None:
+    """The first figures of a tracked benchmark, which asv keeps without samples, as a sample each."""
+    name, params = benchmark["name"], benchmark["params"]
+    if name not in before.get_all_result_keys():
+        return
+    values, samples = before.get_result_value(name, params), before.get_result_samples(name, params)
+    before._samples[name] = [
+        kept or (None if util.is_na(value) else [value]) for kept, value in zip(samples, values, strict=True)
+    ]
 
 
 def _build_one_at_a_time() -> None:

@@ -1,7 +1,5 @@
 """Driving asv: which commits an occasion takes, a machine entry, progress, interrupts, what came of it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

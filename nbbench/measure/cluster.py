@@ -4,8 +4,6 @@ Dask knows the workers and carries what they are given. What is here cuts shares
 a lost node's share to another, and takes over what comes back, each share once.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time
@@ -41,15 +39,20 @@ _NOT_SENT = frozenset({"NBBENCH_DB", "NBBENCH_MACHINE", "NBBENCH_PROJECT", "NBBE
 
 def spread_times(
     settings: Settings, where: str, commits: Sequence[Commit], work: WorkOrder, say: Say, detail: Say
-) -> str:
-    """Measure commits in the given order on the nodes of one class; the class, which is the machine's name.
+) -> Sequence[str]:
+    """Measure commits in the given order on the nodes of a class, or of each; the classes, which are the
+    machines' names.
 
     Raises as `_Spread.run` does.
     """
     with _spread(settings, where, work, say, detail) as spread:
-        machine = spread.nodes.choose(work.machine)
-        spread.run(commits, len(commits) if work.together else spread.size(len(commits)))
-    return machine
+        machines = spread.nodes.choose(work.machine)
+        shares: list[_Share] = []
+        for machine in machines:
+            size = len(commits) if work.together else spread.size(len(commits), machine)
+            shares += _cut(commits, size, machine)
+        spread.run(shares)
+    return machines
 
 
 def spread_ledgers(
@@ -63,7 +66,7 @@ def spread_ledgers(
     if missing:
         work = WorkOrder(cluster_environment(settings), tuple(workloads))
         with _spread(settings, where, work, say, detail) as spread:
-            spread.run(missing, max(spread.size(len(missing)), spread.nodes.jobs()))
+            spread.run(_cut(missing, max(spread.size(len(missing)), spread.nodes.jobs())))
 
 
 def cluster_environment(settings: Settings) -> dict[str, str]:
@@ -77,7 +80,7 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def _spread(settings: Settings, where: str, work: WorkOrder, say: Say, detail: Say) -> Iterator[_Spread]:
+def _spread(settings: Settings, where: str, work: WorkOrder, say: Say, detail: Say) -> "Iterator[_Spread]":
     """A cluster whose first workers have said what they are."""
     with open_cluster(where, settings.state_dir / "slurm") as client:
         spread = _Spread(settings, client, work, say, detail)
@@ -90,15 +93,21 @@ def _spread(settings: Settings, where: str, work: WorkOrder, say: Say, detail: S
 
 @dataclass(eq=False)
 class _Share:
-    """Commits that are measured as one task, the hosts that had them, and the worker that has them now."""
+    """Commits that are measured as one task, the class of hardware to time on ('' for ledgers, which any
+    records), the hosts that had them, and the worker that has them now."""
 
     commits: Sequence[Commit]
+    machine: str = ""
     hosts: list[str] = field(default_factory=list)
     address: str = ""
     slot: str = ""
 
     def __str__(self) -> str:
         return ", ".join(commit.short for commit in self.commits)
+
+
+def _cut(commits: Sequence[Commit], size: int, machine: str = "") -> list[_Share]:
+    return [_Share(commits[at : at + size], machine) for at in range(0, len(commits), size)]
 
 
 class _Spread:
@@ -112,26 +121,28 @@ class _Spread:
         self._begun: dict[Any, _Share] = {}
         self._failed: list[str] = []
 
-    def size(self, commits: int) -> int:
+    def size(self, commits: int, machine: str = "") -> int:
         """Commits in a share: four shares a node, so that all end at about the same time."""
-        slots = set(self.nodes.slots(self.nodes.look()).values())
+        slots = set(self.nodes.slots(self.nodes.of_class(self.nodes.look(), machine)).values())
         return min(_MOST_COMMITS, math.ceil(commits / (4 * max(1, len(slots)))))
 
-    def run(self, commits: Sequence[Commit], size: int) -> None:
-        """Have all commits measured, `size` as one task.
+    def run(self, shares: Sequence[_Share]) -> None:
+        """Have all shares measured.
 
         What is finished is kept whatever happens to the rest. Raises UsageError where a node refuses the
         order, HostError where some commits could not be measured anywhere, or the scheduler is gone.
         """
         ensure_writable(self._settings.results_dir)
         export_workloads(self._settings)
-        files, began, done, waited = self._project(), time.monotonic(), 0, False
-        self._left = [_Share(commits[at : at + size]) for at in range(0, len(commits), size)][::-1]
+        files, began, done, waited = self._project(), time.monotonic(), 0, set[str]()
+        self._left, total = [*shares][::-1], sum(len(share.commits) for share in shares)
         while self._left or self._begun:
             here = self.nodes.look()
-            if not (here or waited):
-                self._say("no node is left: waiting for one, interrupt at any time")
-            waited = not here
+            lacking = {one.machine for one in self._left if not self.nodes.of_class(here, one.machine)}
+            if lacking and lacking != waited:
+                which = f"of {', '.join(sorted(lacking))} " if any(lacking) else ""
+                self._say(f"no node {which}is left: waiting for one, interrupt at any time")
+            waited = lacking
             for task in [
                 task for task, share in self._begun.items() if share.address not in self.nodes.known
             ]:
@@ -140,9 +151,9 @@ class _Spread:
             self._hand_out(files, here)
             for share in self._ended():
                 done, spent = done + len(share.commits), time.monotonic() - began
-                rest = format_clock(spent / done * (len(commits) - done))
+                rest = format_clock(spent / done * (total - done))
                 where = f"{format_clock(spent)}, {rest} left, {plural(len(here), 'node')}"
-                self._say(f"[{done}/{len(commits)}, {where}] {share.hosts[-1]}: {share}")
+                self._say(f"[{done}/{total}, {where}] {share.hosts[-1]}: {share}")
         if self._failed:
             said = f"{plural(len(self._failed), 'share')} could not be measured; the first: {self._failed[0]}"
             raise HostError(said, hint="the others are kept: run again to resume")
@@ -155,18 +166,24 @@ class _Spread:
 
     def _hand_out(self, files: Mapping[str, bytes], here: Sequence[str]) -> None:
         """Give each idle node a share; one that failed there only where nobody else is left for it."""
-        hosts = {self.nodes.known[address].host for address in here}
         for address, slot in self.nodes.slots(here).items():
-            host = self.nodes.known[address].host
-            fit = [share for share in self._left if host not in share.hosts or hosts <= set(share.hosts)]
-            if fit and slot not in [share.slot for share in self._begun.values()]:
-                self._left.remove(share := fit[-1])
-                share.hosts.append(host)
+            if slot in [share.slot for share in self._begun.values()]:
+                continue
+            if share := next((one for one in reversed(self._left) if self._fits(one, address, here)), None):
+                self._left.remove(share)
+                share.hosts.append(self.nodes.known[address].host)
                 share.address, share.slot = address, slot
                 self._begun[self._send(files, share)] = share
 
+    def _fits(self, share: _Share, address: str, here: Sequence[str]) -> bool:
+        able = self.nodes.of_class(here, share.machine)
+        hosts = {self.nodes.known[one].host for one in able}
+        return address in able and (
+            self.nodes.known[address].host not in share.hosts or hosts <= set(share.hosts)
+        )
+
     def _send(self, files: Mapping[str, bytes], share: _Share) -> Any:
-        commits, machine = tuple(share.commits), self.nodes.hardware
+        commits, machine = tuple(share.commits), share.machine
         known = share_files(self._settings.results_dir, machine, commits)
         sent = {**files, **{f"results/{name}": data for name, data in known.items()}}
         pack = pack_trees(open_subject(self._settings), [commit.hash for commit in commits])
@@ -203,10 +220,10 @@ class _Spread:
                 except TimeoutError:  # its node is cut off just now
                     continue
                 del self._begun[task]
-                self._take(brought)
+                self._take(brought, share.machine)
                 yield share
 
-    def _take(self, brought: Brought) -> None:
+    def _take(self, brought: Brought, machine: str) -> None:
         """Put the files of a share in place of those that it began with."""
         for line in brought.said:
             self._detail(f"{brought.host}: {line}")
@@ -215,7 +232,7 @@ class _Spread:
         for name, data in brought.files.items():
             path = self._settings.results_dir / name
             parts = PurePosixPath(name).parts
-            if parts[0] not in ("ledger", self.nodes.hardware, BENCHMARKS_JSON) or ".." in parts:
+            if parts[0] not in ("ledger", machine, BENCHMARKS_JSON) or ".." in parts:
                 self._failed.append(f"{clean(name)} is no file of results")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """Dask's own part: processes here, jobs of Slurm, or a scheduler that runs already."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil
@@ -62,6 +60,7 @@ def open_cluster(where: str, logs: Path) -> Iterator[Any]:
 def _slurm(logs: Path) -> Any:
     """Jobs with one worker each, which have their nodes to themselves; the site's own settings are Dask's."""
     import dask
+    from distributed import Security
 
     interrupted = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
@@ -73,6 +72,8 @@ def _slurm(logs: Path) -> Any:
         "worker_extra_args": [*(site.get("worker-extra-args") or []), "--resources", f"{RESOURCE}=1"],
         "job_extra_directives": [*(site.get("job-extra-directives") or []), "--exclusive"],
     }
+    if dask.config.get("distributed.comm.require-encryption", None):
+        given["security"] = Security()  # its files reach the workers' command lines by this alone
     try:
         return SLURMCluster(processes=1, **given)
     except ValueError as error:

@@ -1,7 +1,5 @@
 """Which workers of a cluster may measure: what each node is, and why some are set aside."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,9 @@ from nbbench.measure.cluster_client import RESOURCE
 from nbbench.measure.cluster_task import Node, look_at_node, own_versions
 from nbbench.words import Say, clean
 
+ALL_CLASSES = "all"
+"""What `--machine` says for a measurement on each class of hardware that is there."""
+
 CANARY_LIMIT = 0.10
 """A node is set aside where its canary's arithmetic is slower or faster than its class's by such a share."""
 
@@ -20,9 +21,11 @@ _MOST_JOBS = 4  # trees that a worker records at a time: each takes a core and a
 _ANSWER_S = 1.0  # that a node's answer may take from it
 
 
-def set_aside(nodes: Sequence[Node], wanted: tuple[str, str, str], hardware: str = "") -> dict[str, str]:
-    """Why nodes take no part, by host: other versions than `wanted` or, where times are measured, another
-    class than `hardware`, or a canary that disagrees with its class.
+def set_aside(
+    nodes: Sequence[Node], wanted: tuple[str, str, str], classes: Sequence[str] = ()
+) -> dict[str, str]:
+    """Why nodes take no part, by host: other versions than `wanted` or, where times are measured, a class
+    that is none of `classes`, or a canary that disagrees with its class.
 
     A class's speed is the median of its hosts, of two the faster one.
     """
@@ -34,16 +37,16 @@ def set_aside(nodes: Sequence[Node], wanted: tuple[str, str, str], hardware: str
         ]
         if other:
             aside[node.host] = f"has {', '.join(other)}"
-        elif hardware and node.hardware != hardware:
-            aside[node.host] = (
-                f"is of another class: {node.hardware} (--machine {node.hardware} measures there)"
-            )
-    canaries = {node.host: node.canary_s for node in nodes if hardware and node.host not in aside}
-    usual = statistics.median_low(canaries.values()) if canaries else 0.0
-    for host, seconds in canaries.items():
-        if abs(moved := seconds / usual - 1.0) > CANARY_LIMIT:
-            word = "slower" if moved > 0 else "faster"
-            aside[host] = f"its canary is {abs(moved):.0%} {word} than its class's"
+        elif classes and node.hardware not in classes:
+            ways = f"--machine {node.hardware} measures there, --machine {ALL_CLASSES} on each class"
+            aside[node.host] = f"is of another class: {node.hardware} ({ways})"
+    for one in classes:
+        alike = [node for node in nodes if node.hardware == one and node.host not in aside]
+        usual = statistics.median_low([node.canary_s for node in alike]) if alike else 0.0
+        for node in alike:
+            if abs(moved := node.canary_s / usual - 1.0) > CANARY_LIMIT:
+                word = "slower" if moved > 0 else "faster"
+                aside[node.host] = f"its canary is {abs(moved):.0%} {word} than its class's"
     return aside
 
 
@@ -56,7 +59,7 @@ class Nodes:
         self._hosts: dict[str, Node] = {}  # all that ever answered: who leaves still tells the class's speed
         self._told: set[str] = set()
         self.known: dict[str, Node] = {}
-        self.hardware = ""
+        self._classes: Sequence[str] = ()  # that times are measured on
 
     def look(self) -> list[str]:
         """The addresses of workers that may take shares now.
@@ -78,7 +81,7 @@ class Nodes:
                 self.tell(address, str(asked.exception()))
             elif asked.status == "finished" and address not in self.known:
                 self._answered(address, asked)
-        aside = set_aside(list(self._hosts.values()), own_versions(), self.hardware)
+        aside = set_aside(list(self._hosts.values()), own_versions(), self._classes)
         for host, why in aside.items():
             self.tell(host, why)
         if self._asked and not self.waits and self._hosts.keys() <= aside.keys():
@@ -96,23 +99,26 @@ class Nodes:
         cores = [node.cores // shared[node.host] for node in self.known.values()]
         return max(1, min([_MOST_JOBS, *cores]))
 
-    def choose(self, asked: str) -> str:
-        """The class of hardware to time on: the one asked for, else that of most nodes.
+    def choose(self, asked: str) -> Sequence[str]:
+        """The classes of hardware to time on: the one asked for, or all, else that of most nodes.
 
         Raises UsageError where no node is of the class.
         """
         others = set_aside(list(self._hosts.values()), own_versions())
         classes = Counter(node.hardware for host, node in self._hosts.items() if host not in others)
-        if asked and asked not in classes:
-            raise UsageError(
-                f"no node is of the class {asked!r}", hint=f"there are: {', '.join(sorted(classes))}"
-            )
-        self.hardware = asked or max(sorted(classes), key=classes.__getitem__)
-        return self.hardware
+        most = sorted(classes, key=lambda one: (-classes[one], one))
+        if asked not in ("", ALL_CLASSES, *most):
+            raise UsageError(f"no node is of the class {asked!r}", hint=f"there are: {', '.join(most)}")
+        self._classes = most if asked == ALL_CLASSES else [asked or most[0]]
+        return self._classes
+
+    def of_class(self, addresses: Sequence[str], machine: str) -> list[str]:
+        """Those of the addresses whose nodes are of a class; all where it is ''."""
+        return [one for one in addresses if machine in ("", self.known[one].hardware)]
 
     def slots(self, addresses: Sequence[str]) -> dict[str, str]:
         """What does one thing at a time, by address: a host, where times are measured, else each worker."""
-        return {one: self.known[one].host if self.hardware else one for one in addresses}
+        return {one: self.known[one].host if self._classes else one for one in addresses}
 
     def tell(self, who: str, why: str) -> None:
         """Say once why a node is set aside."""

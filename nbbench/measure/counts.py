@@ -2,8 +2,6 @@
 workload, which is recorded each time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path

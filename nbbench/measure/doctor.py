@@ -5,8 +5,6 @@ the same on any machine, and the gate measures disturbed pairs again by itself. 
 is not held against it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

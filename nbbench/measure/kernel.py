@@ -1,7 +1,5 @@
 """What the kernel says of processes and of the machine; warm servers import it."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os
@@ -14,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from nbbench.probe.resources import run_delay
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -24,15 +24,6 @@ def machine_times() -> tuple[float, float]:
     """
     times = psutil.cpu_times()
     return times.user + times.nice + times.system + times.irq + times.softirq, times.steal
-
-
-def run_delay(pid: int) -> float:
-    """Seconds that the process's main thread was ready but waited for a core; read before it is reaped."""
-    try:
-        with open(f"/proc/{pid}/schedstat", encoding="ascii") as stream:
-            return int(stream.read().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0
 
 
 def watch_started() -> Callable[[], float]:

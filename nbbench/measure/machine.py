@@ -4,8 +4,6 @@ Every fact that cannot be read is `unknown` (text) or None (numbers): a containe
 them, and none is worth failing for.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

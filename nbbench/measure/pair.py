@@ -4,8 +4,6 @@ Both are set up first; then in each slice every side runs once, in random order,
 them runs at a time. Slices that were disturbed are taken again by all sides.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math
@@ -76,7 +74,7 @@ class _Side:
 
     name: str
     job: Job
-    line: Connection[Any, Any]
+    line: "Connection[Any, Any]"
     samples: list[float] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
     cpu_s: float = 0.0

@@ -1,7 +1,5 @@
 """Base against head in interleaved fresh processes, the benchmarks of benchmarks/ unchanged."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

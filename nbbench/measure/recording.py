@@ -4,8 +4,6 @@ A module of `benchmarks/` has what builds its workloads in `CASES`, by their nam
 processes of the warm server and in `setup_cache`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib
@@ -27,13 +25,11 @@ from nbbench.host import IMPORT_WORKLOAD, PYTHON, REPEATS, HostWork
 from nbbench.ledger import Dataflow, Ledger
 from nbbench.model import Phase, to_plain
 from nbbench.probe import ceiling
-from nbbench.probe.copies import alone
 from nbbench.probe.device import marked
 from nbbench.probe.forked import forked
-from nbbench.probe.resources import measure, pin_malloc, usable_threads
-from nbbench.probe.scaled_work import record_scale
+from nbbench.probe.resources import alone, measure, pin_malloc, usable_threads
 from nbbench.probe.storages import freeze_present
-from nbbench.probe.workload import record_ledger, record_traffic, start_phase
+from nbbench.probe.workload import record_ledger, record_scale, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import LedgerFile, write_ledgers

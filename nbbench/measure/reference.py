@@ -3,8 +3,6 @@
 It lies in the state folder, which git ignores, beside a record of how it was made.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Exact work of trees that have only some hunks of a difference, two recorded at a time, each one once."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Collection, Sequence
 

@@ -1,7 +1,5 @@
 """The client of the warm server: start it, ask for a commit's suite, run jobs in forks of it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os
@@ -54,7 +52,7 @@ class JobOutcome:
 class Suite:
     """A suite server: the pipe to it and its process."""
 
-    line: Connection[Any, Any]
+    line: "Connection[Any, Any]"
     pid: int
 
 
@@ -62,7 +60,7 @@ class Suite:
 class Job:
     """A job that a suite server runs."""
 
-    server: WarmServer
+    server: "WarmServer"
     key: tuple[str, ...]
     suite: Suite
     output: Path
@@ -247,7 +245,7 @@ class WarmServer:
         self._folder.cleanup()
 
 
-def _send(line: Connection[Any, Any], request: dict[str, Any], descriptor: int, pid: int) -> None:
+def _send(line: "Connection[Any, Any]", request: dict[str, Any], descriptor: int, pid: int) -> None:
     """Send a request and a copy of the descriptor. Raises HostError when the server is gone."""
     try:
         line.send(request)
@@ -256,7 +254,7 @@ def _send(line: Connection[Any, Any], request: dict[str, Any], descriptor: int, 
         raise HostError(_SERVER_ENDED) from error
 
 
-def _answer(line: Connection[Any, Any], pid: int, limit_s: float = math.inf) -> tuple[Any, bool]:
+def _answer(line: "Connection[Any, Any]", pid: int, limit_s: float = math.inf) -> tuple[Any, bool]:
     """The next answer of the server `pid`, and whether somebody stopped it meanwhile: it neither answers nor
     watches its job then, and is made to go on. The answer is None when it is gone or the limit is over."""
     stopped, end = False, time.monotonic() + limit_s

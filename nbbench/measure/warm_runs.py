@@ -1,7 +1,5 @@
 """Calls into the suite in warm processes: the machine's ceilings, a few runs of a workload."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -38,7 +36,7 @@ class Servers:
     def __init__(self, given: WarmServer | None = None, *, suites: int = _TWO) -> None:
         self.suites, self._given, self._own = suites, given, dict[str, WarmServer]()
 
-    def __enter__(self) -> Servers:
+    def __enter__(self) -> "Servers":
         """Start nothing."""
         return self
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nbbench.measure import kernel
-from nbbench.probe.copies import limit_copies
+from nbbench.probe.resources import run_delay
 
 FOLDER_VARIABLE = "NBBENCH_WARM_FOLDER"  # where the client names its scratch folder
 
@@ -142,7 +142,7 @@ def run_job(line: Connection[Any, Any], request: dict[str, Any], descriptor: int
         os.setpgid(pid, pid)
     verdict = _watch(line, pid, request)
     wall = time.perf_counter() - start
-    delay = kernel.run_delay(pid)
+    delay = run_delay(pid)
     _, status, usage = os.wait4(pid, 0)
     # Whatever the job left behind must not run beside the next one.
     _signal(pid, signal.SIGKILL)
@@ -221,7 +221,6 @@ def _become_job(request: dict[str, Any], descriptor: int, telling: Connection[An
     code = 1
     try:
         kernel.end_with_parent()
-        limit_copies()
         if os.getppid() != server:  # it was killed before this line
             os._exit(1)
         os.setpgid(0, 0)

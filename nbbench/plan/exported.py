@@ -1,7 +1,5 @@
 """What an exported folder states of one machine's results of a commit. No I/O."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from datetime import datetime

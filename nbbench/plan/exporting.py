@@ -1,7 +1,5 @@
 """What an export states: one machine's results of a commit, and what is on record since its baseline."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

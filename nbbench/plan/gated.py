@@ -1,7 +1,5 @@
 """A gate that judges what a plan cares about: its workloads, and that no criterion that was met is lost."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 
@@ -9,11 +7,11 @@ from nbbench.config import Settings
 from nbbench.gate.judge import gate_outcome
 from nbbench.gate.run import Asked, run_gate
 from nbbench.model import EvidenceRecord, NotJudged, NotJudgedReason, Outcome
-from nbbench.plan.benchmarks import series_name
 from nbbench.plan.measuring import states_within
 from nbbench.plan.plan import PlanMeasured
 from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Plan, PlanInput
+from nbbench.plan.values import series_name
 from nbbench.record.projects import machine_name
 from nbbench.record.refresh import import_all, open_store
 from nbbench.subject.profile import load_profile

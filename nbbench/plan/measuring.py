@@ -1,8 +1,6 @@
 """What a plan has no figure of at one commit, measured: a class of benchmarks after the other, so that an
 interrupt costs the one that runs."""
 
-from __future__ import annotations
-
 import os
 import re
 import time
@@ -19,11 +17,10 @@ from nbbench.measure.asv_run import look_back, measure_commits, measured_here
 from nbbench.measure.process_env import measuring, require_compiler, server_environment
 from nbbench.measure.reference import build_reference, reference_environment
 from nbbench.model import Commit, ProcessRecord, Status
-from nbbench.plan.benchmarks import series_name
-from nbbench.plan.captures import few_cores
 from nbbench.plan.plan import CriterionState, MeasuringStep, PlanMeasured, PlanVerdict, judge_plan
 from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
+from nbbench.plan.values import few_cores, series_name
 from nbbench.probe.device import on_cuda
 from nbbench.record.branch import save_commits
 from nbbench.record.projects import machine_name

@@ -1,7 +1,5 @@
 """Where a plan item stands: each criterion with its newest measured value and a verdict. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,9 +7,8 @@ from enum import StrEnum
 
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
 from nbbench.model import Commit, ProcessRecord, Result
-from nbbench.plan.benchmarks import from_series
-from nbbench.plan.captures import few_cores, from_folders
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput, PlanInputs
+from nbbench.plan.values import few_cores, from_folders, from_series
 from nbbench.units import format_number
 
 

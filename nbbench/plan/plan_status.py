@@ -1,7 +1,5 @@
 """Where a plan item stands, from the database, evidence folders and the project's files."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -15,10 +13,9 @@ from nbbench.history.history import stored_ledgers
 from nbbench.history.ledger_series import LEDGER_SERIES, ledger_series
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, ProcessRecord, Result
-from nbbench.plan.benchmarks import series_name
-from nbbench.plan.captures import few_cores
 from nbbench.plan.plan import CriterionState, judge_plan
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
+from nbbench.plan.values import few_cores, series_name
 from nbbench.probe.device import CUDA_MARK
 from nbbench.record.branch import subject_or_none
 from nbbench.record.evidence_folder import evidence_folders

@@ -4,8 +4,6 @@ Those of the subject are in its profile; `[tool.nbbench.plans.ID]` in pyproject.
 another or takes the place of one; docs/plan.md has an example.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -134,7 +132,7 @@ class PlanInput:
     disturbed: Disturbed = frozenset()
     cores: int | None = None
 
-    def within(self, commits: Sequence[Commit]) -> PlanInput:
+    def within(self, commits: Sequence[Commit]) -> "PlanInput":
         """The same without what belongs to other commits than these."""
         names = {commit.hash for commit in commits}
         results = {name: [r for r in rows if r.commit in names] for name, rows in self.results.items()}
@@ -151,7 +149,7 @@ class PlanInputs:
     gpu: PlanInput
     larger: tuple[PlanInput, ...] = ()
 
-    def within(self, commits: Sequence[Commit]) -> PlanInputs:
+    def within(self, commits: Sequence[Commit]) -> "PlanInputs":
         """The same without what belongs to other commits than these."""
         larger = tuple(one.within(commits) for one in self.larger)
         return PlanInputs(self.own.within(commits), self.gpu.within(commits), larger)

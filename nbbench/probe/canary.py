@@ -6,8 +6,6 @@ It never touches malloc: its frames are mapped. A large block that malloc maps a
 glibc's threshold between mapping and heap, and with it what a benchmark of the default allocator measures.
 """
 
-from __future__ import annotations
-
 import mmap
 import time
 from collections.abc import Callable

@@ -9,8 +9,6 @@ cache lines before they are written (write-allocate), and neither does the ledge
 compare like with like; docs/roofline.md tells what torch's kernels really do.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace

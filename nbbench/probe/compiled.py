@@ -4,8 +4,6 @@ All private names of torch are here. Inductor counts the bytes that its kernels 
 is switched on; graph breaks and recompilations are told in logs alone. docs/ledger.md has the definition.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import re

@@ -4,8 +4,6 @@
 another environment than those of the processor, so that the two never stand in one series.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

@@ -3,8 +3,6 @@
 docs/first_difference.md is the definition, and says why the hash suffices.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import random
@@ -15,9 +13,9 @@ from typing import Any
 import torch
 
 from nbbench.ledger import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
-from nbbench.probe.copies import alone
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
 from nbbench.probe.places import in_backward
+from nbbench.probe.resources import alone
 from nbbench.probe.traffic import TrafficLedger
 from nbbench.probe.workload import repeatable
 

@@ -3,8 +3,6 @@
 docs/dtypes.md says what each verdict means.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -1,7 +1,5 @@
 """What a function returns in a forked child that runs the subject: data, or why there is none and where."""
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import json
@@ -17,8 +15,6 @@ from multiprocessing.connection import wait
 from typing import Any, TextIO, TypeVar
 
 import msgspec
-
-from nbbench.probe.copies import limit_copies
 
 _Answer = TypeVar("_Answer")
 
@@ -100,7 +96,6 @@ def _become_child(function: Callable[[], Any], writing: int, trace: TextIO) -> N
         faulthandler.dump_traceback(trace, all_threads=False)
         leave(status)
 
-    limit_copies()
     try:
         os._exit = leaving  # type: ignore[assignment]
         faulthandler.enable(trace, all_threads=False)

@@ -1,7 +1,5 @@
 """Host work of a whole tree: importing it, then each workload in a fork of the process that imported it."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import importlib
@@ -14,9 +12,9 @@ from typing import TypeAlias
 
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostKind, HostWork
 from nbbench.model import Phase
-from nbbench.probe.copies import alone
 from nbbench.probe.forked import forked
 from nbbench.probe.host_work import HostRecorder, Program, memory_peaks
+from nbbench.probe.resources import alone
 
 Builder: TypeAlias = Callable[[], Callable[[], object]]
 """Constructs what a workload runs; returns the function that runs it."""

@@ -3,8 +3,6 @@
 docs/host_work.md is the definition. Needs the standard library only.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import os

@@ -6,8 +6,6 @@ destination that is only written (`out=`, `copy_`, `fill_`, `zero_`, random fill
 and an allocation without contents (`empty`) moves nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +40,7 @@ class OperationPlan:
     allocates: bool  # leaves the contents undefined
 
     @classmethod
-    def of(cls, schema: Any) -> OperationPlan:
+    def of(cls, schema: Any) -> "OperationPlan":
         """The plan of an operation's schema."""
         written = [
             (place, argument)

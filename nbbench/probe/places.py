@@ -2,8 +2,6 @@
 line that it answers.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Pins and meters of a benchmark process: malloc thresholds, page faults, CPU time, sizes of caches."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os
@@ -12,9 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from nbbench.probe.copies import alone
 from nbbench.probe.device import on_cuda
+
+_Answer = TypeVar("_Answer")
+_leave = os._exit
 
 # mallopt's parameter numbers and the largest int it takes (malloc.h of glibc).
 _M_TRIM_THRESHOLD = -1
@@ -76,6 +77,28 @@ def usable_threads(asked: int = 0) -> int:
     long on two threads as on one. The core that is left takes what else the machine does.
     """
     return asked if asked > 0 else max(1, min(usable_cores() - 1, 4))
+
+
+def run_delay(task: int | str) -> float:
+    """Seconds that a process's main thread (or `thread-self`, `self/task/N`) was ready but waited for a core;
+    to be read before it is reaped. 0 where Linux does not tell."""
+    try:
+        return int(Path(f"/proc/{task}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def alone(call: Callable[[], _Answer]) -> _Answer:
+    """What a call of the subject returns; a process that it forked and did not end stops here.
+
+    Such a copy would go on in the loop that it came from, and be doubled by each further run.
+    """
+    pid = os.getpid()
+    try:
+        return call()
+    finally:
+        if os.getpid() != pid:
+            _leave(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ nbbench/measure/pair.py is the other end. Start-up statements are timed once, in
 imported the subject.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math
@@ -21,8 +19,7 @@ from typing import Any
 
 from nbbench.disturbance import SAMPLE_WAITED_SHARE
 from nbbench.probe.canary import reference_times
-from nbbench.probe.copies import alone
-from nbbench.probe.resources import usable_threads
+from nbbench.probe.resources import alone, run_delay, usable_threads
 
 MOST_SAMPLES = 200
 """Samples of one slice: a slice of the shortest benchmarks takes no more."""
@@ -44,7 +41,7 @@ def serve_slices(benchmark_dir: str, benchmark: str, descriptor: int) -> None:
         line.send(reference_times() if seconds is None else take_slice(timer, seconds))
 
 
-def _orders(line: Connection[Any, Any]) -> Iterator[float | None]:
+def _orders(line: "Connection[Any, Any]") -> Iterator[float | None]:
     with contextlib.suppress(EOFError):
         while True:
             yield line.recv()
@@ -96,27 +93,14 @@ def take_slice(sample: Callable[[], float], seconds: float) -> tuple[list[float]
 def wall_and_waiting() -> tuple[float, float]:
     """Seconds of the clock, and those that this thread was ready but had no core, at one moment."""
     while True:
-        before, now = _thread_waiting_s(), time.perf_counter()
-        if _thread_waiting_s() == before:  # else it waited in between
+        before, now = run_delay("thread-self"), time.perf_counter()
+        if run_delay("thread-self") == before:  # else it waited in between
             return now, before
-
-
-def _thread_waiting_s() -> float:
-    try:
-        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0
 
 
 def waiting_s() -> float:
     """Seconds that this process' threads were ready but had no core so far; 0 where Linux does not tell."""
-    total = 0
-    try:
-        for thread in Path("/proc/self/task").iterdir():
-            total += int((thread / "schedstat").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    return total / 1e9
+    return sum(run_delay(f"self/task/{thread.name}") for thread in Path("/proc/self/task").iterdir())
 
 
 def time_statement(benchmark_dir: str, benchmark: str, path: str) -> None:

@@ -2,8 +2,6 @@
 fusion of the whole would move (docs/ledger.md, "Fused bytes").
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import gc

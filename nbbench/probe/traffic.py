@@ -3,8 +3,6 @@
 docs/ledger.md is the definition; probe/operation.py holds its rules.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -97,7 +95,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         """Bytes of the storages made or written while recording that are alive now."""
         return self._storages.live_bytes
 
-    def __enter__(self) -> TrafficLedger:
+    def __enter__(self) -> "TrafficLedger":
         """Begin to record."""
         if self._depth == 0:
             if self._sizes_before:

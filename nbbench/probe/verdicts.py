@@ -1,7 +1,5 @@
 """Verdicts of the dtype audit (docs/dtypes.md says what each one means); no torch here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ asv writes NaN and ±Infinity, drops trailing nulls, and saves without a tempora
 killed run leaves half a file.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """Files that are either complete or absent: temporary file, fsync, rename in the same folder."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """The one way from stored results to values: arrays of many series, without an object for each result."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 

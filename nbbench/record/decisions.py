@@ -1,7 +1,5 @@
 """Flag decisions as text: one small file each, so that git merges them without conflicts."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """The drivers of both engines: connecting, what counts as a lost connection, errors in one sentence."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -114,6 +112,23 @@ def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.01)
+
+
+def check_file(path: Path, create: bool) -> None:
+    """Raise StoreError where no SQLite file is, or can be made, at a path."""
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a database")
+    if path.exists():
+        return
+    if not create:
+        raise StoreError(f"no database at {path}", hint="run `nbbench import` first, or pass --db URL")
+    if not path.parent.is_dir():  # a mistyped path makes no folders
+        raise StoreError(f"there is no folder {path.parent}", hint="make it first, or correct --db URL")
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether a SQLite file is there that cannot be written, or nothing beside it."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
 def is_broken_off(handle: Any, error: BaseException) -> bool:

@@ -3,9 +3,6 @@
 Statements are SQL that SQLite and PostgreSQL read alike, with `?` in place of values.
 """
 
-from __future__ import annotations
-
-import os
 import sqlite3
 import sys
 import time
@@ -22,9 +19,11 @@ from nbbench.record.drivers import (
     UNREACHED_HINT,
     UNREADABLE,
     LostConnectionError,
+    check_file,
     connect_server,
     error_line,
     is_broken_off,
+    is_read_only,
     load_psycopg,
     open_sqlite,
     store_error,
@@ -138,7 +137,7 @@ class Database:
         self._driver: Any = sqlite3 if place.is_sqlite else load_psycopg()
         self._idle: list[Any] = []
         self._away = False
-        self.read_only = place.file is not None and _is_read_only(place.file)
+        self.read_only = place.file is not None and is_read_only(place.file)
         self.project = project
         self.project_id = 0
         self.made_anew = ""
@@ -162,7 +161,7 @@ class Database:
         """
         place = parse_url(url)
         if place.file is not None:
-            _check_file(place.file, create)
+            check_file(place.file, create)
         store = cls(place, project, timeout_s)
         try:
             with store.reading() as connection:
@@ -226,6 +225,7 @@ class Database:
         """A connection for queries that all see the same state."""
         begin = "BEGIN" if self._place.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ"
         with self._translated(UNREADABLE), self._transaction(begin) as connection:
+            self._check_same(connection)
             yield connection
 
     @contextmanager
@@ -239,11 +239,15 @@ class Database:
             if not connection.is_sqlite:
                 lock = f"SELECT pg_advisory_xact_lock({_WRITER_LOCK}), txid_current()"
                 connection.number = connection.cursor(lock).fetchone()[1]
-            # Row numbers begin anew with the tables: those known here would mean another project's rows.
-            known = "SELECT id FROM projects WHERE name = ?"
-            if checked and connection.one(known, [self.project]) != self.project_id:
-                raise StoreError(f"another process has made {self.name} anew", hint="run again")
+            if checked:
+                self._check_same(connection)
             yield connection
+
+    def _check_same(self, connection: Connection) -> None:
+        """Row numbers are drawn anew with the tables: those known here would mean no rows, or other ones."""
+        known = "SELECT id FROM projects WHERE name = ?"
+        if self.project_id and connection.one(known, [self.project]) != self.project_id:
+            raise StoreError(f"another process has made {self.name} anew", hint="run again")
 
     @contextmanager
     def _transaction(self, begin: str, *, checked: bool = True) -> Iterator[Connection]:
@@ -333,18 +337,3 @@ def _say_again(error: LostConnectionError) -> None:
 def commit(handle: Any, begin: str) -> None:
     """End the transaction that `begin` began."""
     handle.execute("COMMIT")
-
-
-def _check_file(path: Path, create: bool) -> None:
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder, not a database")
-    if path.exists():
-        return
-    if not create:
-        raise StoreError(f"no database at {path}", hint="run `nbbench import` first, or pass --db URL")
-    if not path.parent.is_dir():  # a mistyped path makes no folders
-        raise StoreError(f"there is no folder {path.parent}", hint="make it first, or correct --db URL")
-
-
-def _is_read_only(path: Path) -> bool:
-    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))

@@ -1,7 +1,5 @@
 """Which evidence folders there are, and reading one back, whoever made it: a capture, an export, a person."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -7,8 +7,6 @@ their rows as `{"of": […]}`, each less the one before: rows that follow each o
 `flat` and `noun_of` turn nouns to and from JSON values; benchmark processes use them, too.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from datetime import datetime

@@ -1,8 +1,6 @@
 """Which project a results tree belongs to, and whose figures are shown: histories of several projects live
 side by side and never mix; tables, exports and verdicts are of one machine, and name it."""
 
-from __future__ import annotations
-
 import platform
 from pathlib import Path
 

@@ -10,8 +10,6 @@ Environments are hidden unless a variable is on the allowlist, its name does not
 value does not look like one (`redacted_environment`).
 """
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import itertools

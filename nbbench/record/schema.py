@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -275,7 +276,8 @@ def prepare_tables(
         facts = {_TABLES: DIGEST, _WRITER: __version__}
         connection.insert("meta", [{"key": key, "value": value} for key, value in facts.items()])
     if not _project(connection, project):
-        connection.insert("projects", [{"name": project, "detected": "", "placed": ""}])
+        number = 1 + secrets.randbelow(2**31 - 1)  # another one each time: it tells these tables from others
+        connection.insert("projects", [{"id": number, "name": project, "detected": "", "placed": ""}])
     return _project(connection, project), reason
 
 

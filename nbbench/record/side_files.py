@@ -4,8 +4,6 @@ them speak: under which torch they were recorded, and which tell of the machine 
 Benchmark processes use this module too, so it needs the standard library and light modules only.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import fcntl

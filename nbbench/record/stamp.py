@@ -6,8 +6,6 @@ the next free second would state a time that has not come), sorts beside its twi
 folders stay apart.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """What was concluded from the results: commits' places, events."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping
 from typing import Any

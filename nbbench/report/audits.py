@@ -1,7 +1,5 @@
 """The roofline in figures, and the dtype audit: a row a case, then what was wider or warned about."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""A report as a list of blocks; `text`, `markdown` and `html` write them, one writer for each format."""
-
-from __future__ import annotations
+"""A report as a list of blocks; `text`, `markdown` and `site` write them, one writer for each format."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ findings are in sentences.
 Nothing here redacts: callers pass facts that went through `nbbench.record.redact` already.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from typing import Any

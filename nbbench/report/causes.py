@@ -1,7 +1,5 @@
 """The evidence of an event in sentences: one function for each kind of record (`@says`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any

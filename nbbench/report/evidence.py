@@ -4,8 +4,6 @@ Nothing here redacts: callers pass an environment and texts that went through
 `nbbench.record.redact` already.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

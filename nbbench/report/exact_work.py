@@ -2,8 +2,6 @@
 (`ledger --compiled`), the hunks that cause a change (`explain --hunks`), budgets (`budget check`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import gcd

@@ -1,7 +1,5 @@
 """`nbbench explain`: the sentence, a row for each workload, then the lines of those that tell most."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

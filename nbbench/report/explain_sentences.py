@@ -1,7 +1,5 @@
 """The sentences of `nbbench explain`: what happened to the work, and what it explains of the time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

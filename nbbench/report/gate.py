@@ -4,8 +4,6 @@ that nothing can be said of. JUnit readers show an empty suite, and often a skip
 that no series carries is therefore a test of its own, and nothing measured at all is an error.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

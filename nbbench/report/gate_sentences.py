@@ -1,7 +1,5 @@
 """A gate's answers in sentences: the whole in one line, and what each kind of evidence says."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """`nbbench ledger`: where a commit's bytes go, and the steps of a range."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Blocks as Markdown for pull requests and step summaries, below GitHub's 64 KB."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title

@@ -1,7 +1,5 @@
 """What was not judged in words: which series, why, and what helps."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A plan item's criteria as a table, and the attempt entry for the plan's log."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """What was measured on one occasion, and what is on record: commits, the database, a machine's noise."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,16 +5,17 @@ everywhere, their places in `start`; so are series (their rows in `series`) and 
 are: the pages show them as text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from nbbench import units
+from nbbench import __version__, units
 from nbbench.captured import Folder
 from nbbench.history.telemetry import Canaries, Disturbed
 from nbbench.ledger import Ledger
@@ -22,17 +23,18 @@ from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Event, EvidenceRecord, Flag, NotJudged, Series, to_plain
 from nbbench.plan.plan import CriterionState
 from nbbench.report import events
-from nbbench.report.blocks import Title
+from nbbench.report.blocks import Block, Title
 from nbbench.report.causes import evidence_sentences
-from nbbench.report.html import as_html
 from nbbench.report.not_judged import folded, not_judged_counts, plain_not_judged
 from nbbench.report.plan import plan_rows
 from nbbench.report.site_branch import standing_table
 from nbbench.report.site_noise import kernel_times, noise_document
-from nbbench.report.site_series import SeriesIndex
+from nbbench.report.site_series import Drawn, SeriesIndex
 from nbbench.verdicts import SeriesNoise
-from nbbench.words import clean, day, minute, plural
+from nbbench.words import clean, clean_lines, day, for_html, minute, plural
 
+PLOTLY = "plotly.min.js"
+"""Its JavaScript, which whoever writes a page puts beside it."""
 _NOT_JUDGED = 150
 _TOLD = 150  # events; of more the page without JavaScript is a table of what is no improvement
 
@@ -80,7 +82,7 @@ class Site:
         self._places = {commit.hash: place for place, commit in enumerate(facts.commits)}
         self._index = SeriesIndex(self.facts.flags, self._places, facts)
 
-    def documents(self, series: Iterator[Series]) -> Iterator[tuple[str, Any]]:
+    def documents(self, series: Iterator[Series | Drawn]) -> Iterator[tuple[str, Any]]:
         """Every document by its name; the series are read once, so that a large record need not fit."""
         facts, index = self.facts, self._index
         yield from index.shards(series)
@@ -165,6 +167,7 @@ class Site:
             "lines": [line for one in event.evidence for line in _lines(one)],
             "hunks": [hunk for one in event.evidence if one.kind == "hunks" for hunk in one.figures["hunks"]],
             "workloads": [one.figures["workload"] for one in event.evidence if one.kind == "work"],
+            "undoes": event.undoes,
             "recovered": self._places.get(event.recovered_by or "", -1),
             "commands": events.reproduce_commands(event) if shown else (),
             "history": [to_plain(one) for one in flag.decisions],
@@ -248,3 +251,32 @@ def as_script(name: str, payload: Any) -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else " " for char in text)
     return f'nbbench("{name}",{text});\n'
+
+
+def as_html(blocks: Sequence[Block], *, title: str, eyebrow: str) -> str:
+    """The blocks as the site's page, in sections. Every text passes `words.for_html`."""
+    sections: list[tuple[Title | None, list[tuple[str, Block]]]] = [(None, [])]
+    for block in blocks:
+        if isinstance(block, Title):
+            sections.append((block, []))
+        else:
+            sections[-1][1].append((type(block).__name__, block))
+    return _environment().get_template("site.html.j2").render(title=title, eyebrow=eyebrow, sections=sections)
+
+
+@cache
+def _environment() -> Environment:
+    def shown(value: Any) -> Any:
+        return Markup(for_html(value)) if isinstance(value, str) and not hasattr(value, "__html__") else value  # noqa: S704
+
+    made = Environment(
+        loader=PackageLoader("nbbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown,
+    )
+    made.globals["version"] = __version__
+    made.filters["lines"] = lambda text: clean_lines(text).split("\n")
+    return made

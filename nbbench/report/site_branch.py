@@ -1,18 +1,16 @@
 """The curves of the branch: what each workload costs along the commits, phase by phase."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbbench import units
 from nbbench.metrics import Better, Metric, Role
-from nbbench.model import Phase, Series
+from nbbench.model import Phase, SeriesKey
 from nbbench.report.blocks import Table
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.workloads import workload_of
 
-KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio")
+KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio", "fusion headroom")
 """What is shown of a workload, by what a user waits for."""
 _START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
 _MOST_FIGURES = 60_000  # some 400 kB; another project's thousands of series have a view of their own
@@ -25,9 +23,8 @@ class BranchCurves:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
 
-    def add(self, series: Series, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
+    def add(self, key: SeriesKey, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
         """Take over a series of the index, by its row's number and its points there."""
-        key = series.key
         if not (kind := _kind(metric)) or not any(value is not None for value in made["v"]):
             return
         workload = workload_of(key) or ("start-up" if metric.phase in _START_UP else key.label)
@@ -73,6 +70,8 @@ def _kind(metric: Metric) -> str:
         return "host work"
     if metric.name == "track_time_ratio":
         return "time ratio"
+    if metric.name == "track_fusion_headroom":
+        return "fusion headroom"
     return {Role.TIME: "time", Role.MEMORY: "peak memory"}.get(metric.role, "")
 
 

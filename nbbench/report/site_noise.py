@@ -1,7 +1,5 @@
 """What a machine can resolve: reference kernels, disturbed results, and how far equal code scatters."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -2,8 +2,6 @@
 of a captured run: what happened, the figures of its tests, what to do next.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbbench import __version__, units

@@ -1,7 +1,5 @@
 """Blocks for terminals: tables by `tabulate`, plain text when colour is not wanted."""
 
-from __future__ import annotations
-
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence

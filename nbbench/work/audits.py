@@ -1,7 +1,5 @@
 """The roofline and the dtype audit of a commit, measured now in warm processes."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 """The project's budgets, kept in git beside the code that costs the work: written from one commit, held
 against another."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -2,8 +2,6 @@
 laws of growth say: of one tree, checked against its record, and of two trees, by their orders.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping

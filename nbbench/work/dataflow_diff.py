@@ -4,8 +4,6 @@ the facts of "values first differ at …".
 docs/first_difference.md is the definition.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 differ: its dtype, the order of a sum, what it was given, or what it computes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import tempfile

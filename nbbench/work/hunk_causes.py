@@ -1,7 +1,5 @@
 """The hunks that cause a change of exact work: the facts, and which figures there are to explain."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

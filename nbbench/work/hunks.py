@@ -5,8 +5,6 @@ carries is told by adding it alone and by leaving it out, and that the others ar
 of head without the set.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -71,7 +69,7 @@ def find_hunks(
     search.done = True
 
 
-def _shrink(trials: _Trials, guesses: Iterable[Collection[TreeHunk]], say: Say) -> None:
+def _shrink(trials: "_Trials", guesses: Iterable[Collection[TreeHunk]], say: Say) -> None:
     """Make the set of the change that was begun last minimal."""
     search, cause = trials.search, trials.search.causes[-1]
 
@@ -91,7 +89,7 @@ def _shrink(trials: _Trials, guesses: Iterable[Collection[TreeHunk]], say: Say) 
         say(f"{cause.target.name}: {error}")
 
 
-def _weigh(trials: _Trials) -> None:
+def _weigh(trials: "_Trials") -> None:
     """Record head without the set that was found last, and what each of its hunks carries."""
     search, cause = trials.search, trials.search.causes[-1]
     chosen = frozenset(share.hunk for share in cause.hunks)

@@ -1,7 +1,5 @@
 """The exact difference of work between two ledgers of one workload."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

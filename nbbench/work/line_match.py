@@ -1,7 +1,5 @@
 """Which source line of one tree is which line of another, so that moved code is no change."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Achieved bandwidth against the machine's ceilings: which roof is above a workload, and how near it is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The steps of a branch: each commit at which something exact changed; other dtypes, by function."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping

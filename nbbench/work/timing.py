@@ -1,7 +1,5 @@
 """The measured time of workloads at two commits, from the regression database."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

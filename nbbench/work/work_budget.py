@@ -1,7 +1,5 @@
 """Budgets of exact work: what a workload may cost at most; no I/O."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

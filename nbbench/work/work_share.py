@@ -12,8 +12,6 @@ says 1 = sum(b_j w_j / t), and what is usual (USUAL) takes part as one more obse
 factor of two (Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634). docs/gate.md has its use.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -57,8 +57,8 @@ def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int
 
 
 def _write_keys(connection: Connection, series: int, commits: int) -> None:
-    """Everything that results refer to; all ids count from 1."""
-    one = {"project_id": 1}
+    """Everything that results refer to; its ids count from 1."""
+    one = {"project_id": connection.one("SELECT id FROM projects")}
     names = [f"suite_{number}.time_run" for number in range(min(BENCHMARKS, series))]
     made = [schema.BENCHMARK.row(Benchmark(name, "1", "seconds", "time", ("size",)), **one) for name in names]
     connection.insert("benchmarks", made)

@@ -39,6 +39,16 @@ def build(size):
     return recording.Case(f"blur-{size}", size * size, torch.float32, lambda: lens.blur(image))
 
 CASES = {one.name: partial(build, **dict(one.params)) for one in WORKLOADS}
+
+class Warm:
+    params = [128]
+    param_names = ["size"]
+    version = "1"
+    def setup(self, size):
+        torch.set_num_threads(1)
+        self.run = build(size).run
+    def time_run(self, size):
+        self.run()
 """
 HOST = """
 import importlib
@@ -166,11 +176,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path, st
     return made, clone, git(clone, "rev-parse", "HEAD")
 
 
-def _gate(project: tuple[Project, Path, str], text: str, outcome: str, *more: str) -> dict:
-    made, clone, base = project
-    git(clone, "switch", "--quiet", "--detach", base)
+def _commit(clone: Path, before: str, text: str) -> str:
+    git(clone, "switch", "--quiet", "--detach", before)
     (clone / "softfocus" / "blur.py").write_text(text)
     git(clone, "commit", "--quiet", "--all", "--message", "faster")
+    return git(clone, "rev-parse", "HEAD")
+
+
+def _gate(project: tuple[Project, Path, str], text: str, outcome: str, *more: str) -> dict:
+    made, clone, base = project
+    _commit(clone, base, text)
     found = made.told("gate", base, "HEAD", "--policy", "work", *more, expect=CODES[outcome])
     assert found["outcome"] == outcome, found["sentence"]
     assert len(found["harness"]) == 16
@@ -182,6 +197,20 @@ def _gate(project: tuple[Project, Path, str], text: str, outcome: str, *more: st
 )
 def test_it_is_no_win(project, name: str) -> None:
     _gate(project, *CHEATS[name])
+
+
+def test_a_speed_that_no_machine_has_is_no_win(project) -> None:
+    """The work of the first two calls is counted, and all that are timed do none."""
+    made, clone, base = project
+    honest = HONEST.replace("range(1, 9)", "range(1, 501)")
+    kept = "self.calls += 1\n        if self.calls > 2:\n            return self.done\n"
+    kept += "        self.done = self.slow(image)\n        return self.done"
+    before = _commit(clone, base, honest)
+    _commit(clone, before, honest.replace("self.kept = {}", "self.calls = 0").replace(CALL, kept))
+    found = made.told("gate", before, "HEAD", "--bench", "Warm", expect=4)
+    [verdict] = [one for one in found["verdicts"] if one["series"].startswith("suite.Warm")]
+    assert verdict["outcome"] == "inconclusive"
+    assert "impossible rate" in [one["kind"] for one in verdict["evidence"]]
 
 
 def test_less_work_for_the_same_image_is_one(project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -73,6 +74,19 @@ def project(tmp_path_factory, hashes) -> Project:
     return new_project(tmp_path_factory.mktemp("cluster"), hashes[0])
 
 
+@contextmanager
+def holding(place, start, *arguments):
+    """A process that is started while imports of commits are held; in the end both are over."""
+    (place / "armed").touch()
+    process = start(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        for path in place.iterdir():
+            path.unlink()
+
+
 def measured(project: Project) -> dict[str, dict]:
     """asv's result files of the only machine, by the first eight digits of their commit."""
     return {
@@ -90,17 +104,14 @@ def worker_of(pid: int) -> psutil.Process:
 
 
 def test_a_killed_worker_loses_nothing_and_nothing_is_there_twice(project, hashes, place):
-    (place / "armed").touch()
-    process = project.start("nbbench", "run", "--dask", "local:2", "--bench", "Rate", "--json")
-    try:
+    given = ["--dask", "local:2", "--bench", "Rate", "--json"]
+    with holding(place, project.start, "nbbench", "run", *given) as process:
         wait_until(lambda: process.poll() is not None or len(list(place.iterdir())) > 1)
         [held] = [path for path in place.iterdir() if path.name.isdigit()]
         worker_of(int(held.name)).kill()
         wait_until(lambda: not psutil.pid_exists(int(held.name)))
         (place / "armed").unlink()
         told, _ = process.communicate()
-    finally:
-        process.kill()
     assert process.returncode == 0, told
     found = measured(project)
     assert set(found) == {commit[:8] for commit in hashes[1]}
@@ -115,16 +126,10 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_there_twice(project, hashe
 @pytest.mark.thorough
 def test_an_interrupt_ends_all_and_a_repeat_finishes(project, hashes, place):
     """Ledgers are recorded by both workers; exit 130 leaves no process."""
-    (place / "armed").touch()
-    process = project.start("nbbench", "ledger", "--dask", "local:2", "--json")
-    try:
+    with holding(place, project.start, "nbbench", "ledger", "--dask", "local:2", "--json") as process:
         wait_until(lambda: process.poll() is not None or len(list(place.iterdir())) > 2)
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate()
-    finally:
-        process.kill()
-        for path in place.iterdir():
-            path.unlink()
     assert process.returncode == 130, told
     wait_until(lambda: project.processes() == [])
     found = project.told("ledger", "--dask", "local:2")

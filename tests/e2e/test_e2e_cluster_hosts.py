@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from cluster_hosts import HEAD, canary_clock, hosts
+from cluster_hosts import HEAD, canary_clock, hosts, tls_settings
 from e2e_project import Project, wait_until
-from test_e2e_cluster import COMMITS, hashes, measured, new_project, place  # noqa: F401
+from test_e2e_cluster import COMMITS, hashes, holding, measured, new_project, place  # noqa: F401
+
+from nbbench.measure.cluster_task import hardware_class
+from tests.docs.schema_check import checked
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster_hosts")]
@@ -33,11 +37,12 @@ def project(tmp_path, hashes) -> Project:  # noqa: F811
 class Cluster:
     """A scheduler of Dask on the head, and workers on nodes."""
 
-    def __init__(self, network, project, stack):
+    def __init__(self, network, project, stack, secure):
         self.network, self.project, self.stack = network, project, stack
-        self.address = f"tcp://{network.address(HEAD)}:{PORT}"
+        self.address = f"{'tls' if secure else 'tcp'}://{network.address(HEAD)}:{PORT}"
         # That a host is cut off is noticed after the least time that Dask can be told.
         self.environment = project.environment | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
+        self.environment |= tls_settings(network.folder) if secure else {}
         given = ["--host", network.address(HEAD), "--port", PORT, "--no-dashboard", "--no-show"]
         self.start(HEAD, "-m", "distributed.cli.dask_scheduler", *given)
 
@@ -90,9 +95,15 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(network, project):
+def secure():
+    """Whether all is encrypted."""
+    return False
+
+
+@pytest.fixture
+def cluster(network, project, secure):
     with ExitStack() as stack:
-        yield Cluster(network, project, stack)
+        yield Cluster(network, project, stack, secure)
         for host in network.nodes:
             network.join(host)
         for host in (HEAD, *network.nodes):
@@ -125,10 +136,8 @@ def test_two_commits_stay_together_on_nodes_like_their_class(cluster, network, p
         cluster.work(host, step)
     cluster.wait_for(3)
     compared = hashes[1][:2]
-    (place / "armed").touch()
     given = ["--dask", cluster.address, "--commits", ",".join(compared), "--bench", "Rate"]
-    process = cluster.nbbench("run", *given)
-    try:
+    with holding(place, cluster.nbbench, "run", *given) as process:
         wait_until(lambda: process.poll() is not None or held(place))
         [first] = held(place)
         [begun] = [host for host in network.nodes if first in network.processes(host)]
@@ -137,10 +146,6 @@ def test_two_commits_stay_together_on_nodes_like_their_class(cluster, network, p
         wait_until(lambda: not cluster.measuring()[begun])  # who is cut off stops by itself
         (place / "armed").unlink()
         told, _ = process.communicate()
-    finally:
-        process.kill()
-        for path in place.iterdir():
-            path.unlink()
     assert process.returncode == 0, told
     [other] = {"n1", "n2"} - {begun}
     assert "n3 is set aside: its canary is 50% slower than its class's" in told
@@ -148,8 +153,35 @@ def test_two_commits_stay_together_on_nodes_like_their_class(cluster, network, p
     results_are_whole(project, compared)
 
 
+def test_classes_of_hardware_are_machines_of_their_own(cluster, network, project, hashes):  # noqa: F811
+    """n3 has another processor and one core; its class is measured when all are asked for."""
+    with network.processor("n3", "Old Chip"):
+        for host in network.nodes:
+            cluster.work(host)
+        cluster.wait_for(3)
+    given = ["run", "--dask", cluster.address, "--commits", hashes[1][0], "--bench", "Rate", "--json"]
+
+    def measure(*more):
+        process = cluster.nbbench(*given, *more)
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+        return said, {path.name for path in project.root.glob("results/*") if (path / "telemetry").is_dir()}
+
+    most = hardware_class()
+    said, machines = measure()
+    assert machines == {most}
+    assert "n3 is set aside: is of another class: Old-Chip-1 (--machine Old-Chip-1 measures there" in said
+    said, machines = measure("--machine", "all")
+    assert machines == {most, "Old-Chip-1"} and "set aside" not in said
+    found = checked(said[said.index("{\n") :])
+    assert (found["machine"], [one["machine"] for one in found["others"]]) == (most, ["Old-Chip-1"])
+    assert [one["commits"][0]["ok"] for one in (found, *found["others"])] == [2, 2]
+    facts = json.loads((project.root / "results" / "Old-Chip-1" / "machine.json").read_text())
+    assert facts["cpu"] == "Old Chip"
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "secure"), [(0, False), (1, False), (2, True)])
 def test_nodes_are_killed_and_cut_off_at_random(cluster, network, project, hashes, seed):  # noqa: F811
     """Whatever the nodes do, all is measured once, and the ledgers are those of one machine."""
     chance, over = random.Random(seed), threading.Event()

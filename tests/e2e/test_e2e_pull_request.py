@@ -14,6 +14,8 @@ import pytest
 import yaml
 from e2e_project import REPOSITORY
 
+from nbbench.host import PYTHON
+from nbbench.measure.process_env import torch_version
 from tests.e2e.test_e2e_second_subject import BLUR, PLAIN, PROFILE, SLOW, SUITE, WORKLOADS
 from tests.torture.tiny import ASV_CONF, git
 
@@ -24,7 +26,7 @@ STRICT = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")  # what `she
 _GH = """#!/bin/sh
 # Answers as GitHub does, with the comments of the file `comments`.
 case "$*" in
-  "run download"*) mkdir -p report; cp "$REPORT/gate.md" report/ ;;
+  "run download"*) mkdir -p report; cp "$REPORT/report.md" report/ ;;
   "api --paginate"*) cat comments ;;
   *) echo "$*" >> calls; cp body.md posted.md ;;
 esac
@@ -69,7 +71,8 @@ def _blur(step: str) -> dict[str, str]:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A package with a suite of its own, and two pull requests: `slow`, and `harmless`.
 
-    Slow also changes the suite, so that nothing of the package would be run any more.
+    Slow also changes the suite, so that nothing of the package would be run any more. Harmless has a budget
+    that it exceeds.
     """
     place = tmp_path_factory.mktemp("pull")
     folder, tools = place / "clone", place / "tools"
@@ -91,7 +94,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     assert idle != SUITE
     _write(folder, {**_blur(SLOW), "benchmarks/suite.py": idle})
     git(folder, "switch", "--quiet", "--create", "harmless", "trunk")
-    _write(folder, _blur(f"{PLAIN}  # in place"))
+    row = {"workload": "blur-128", "metric": "track_operations", "unit": "operations", "value": 1, "most": 1}
+    of = {"schema": "nbbench.budgets/1", "torch": torch_version(), "python": PYTHON}
+    budget = json.dumps(of | {"rows": [row]})
+    _write(folder, {**_blur(f"{PLAIN}  # in place"), "budgets.json": budget})
     return Checkout(folder, tools)
 
 
@@ -100,21 +106,27 @@ def _merge(repository: Checkout, branch: str) -> None:
     git(repository.folder, "merge", "--quiet", "--no-ff", "--no-edit", branch)
 
 
-def test_a_pull_request_is_judged_by_the_suite_of_its_base(repository: Checkout, tmp_path: Path) -> None:
-    """GitHub: the summary has the verdict, the report all that is uploaded; the exit code is the gate's."""
-    _merge(repository, "slow")
-    out, summary = tmp_path / "out", tmp_path / "summary.md"
+def _pull_request(repository: Checkout, branch: str, place: Path) -> tuple[Path, str]:
+    """What GitHub's step uploads, and the summary of a job that fails with 3."""
+    _merge(repository, branch)
+    out, summary = place / "out", place / "summary.md"
     done = repository.step(
         _github("gate", "Gate"),
         OUT=str(out),
         ACCEPT="",
-        RUNNER_TEMP=str(tmp_path),
+        RUNNER_TEMP=str(place),
         GITHUB_WORKSPACE=str(repository.folder),
         GITHUB_STEP_SUMMARY=str(summary),
     )
     assert done.returncode == 3, done.stdout + done.stderr
-    assert summary.read_text() == (out / "gate.md").read_text()
-    assert summary.read_text().startswith("## ❌ REGRESSED")
+    return out, summary.read_text()
+
+
+def test_a_pull_request_is_judged_by_the_suite_of_its_base(repository: Checkout, tmp_path: Path) -> None:
+    """GitHub: the summary has the verdict, the report all that is uploaded; the exit code is the gate's."""
+    out, summary = _pull_request(repository, "slow", tmp_path)
+    assert summary == (out / "gate.md").read_text()
+    assert summary.startswith("## ❌ REGRESSED")
     found = json.loads((out / "gate.json").read_text())
     assert found["base"] == git(repository.folder, "rev-parse", "trunk")
     assert found["head"] == git(repository.folder, "rev-parse", "HEAD")
@@ -143,11 +155,19 @@ def _comments_once(repository: Checkout, out: Path, place: Path) -> None:
         assert done.returncode == 0, done.stderr
         last = (place / "calls").read_text().splitlines()[-1]
         assert last == f"api --silent --method {call} --field body=@body.md"
-    assert (place / "posted.md").read_text() == "<!-- nbbench gate -->\n" + (out / "gate.md").read_text()
+    assert (place / "posted.md").read_text() == "<!-- nbbench gate -->\n" + (out / "report.md").read_text()
+
+
+def test_a_budget_that_is_exceeded_is_told_first(repository: Checkout, tmp_path: Path) -> None:
+    """The gate passes, and the job fails: by the budget that head has."""
+    out, summary = _pull_request(repository, "harmless", tmp_path)
+    assert summary.startswith("## ❌ Budgets at ") and "1 row exceeded" in summary
+    assert (out / "gate.md").read_text().splitlines()[0].startswith("## ✅")
+    assert summary.splitlines()[-1] == (out / "gate.md").read_text().splitlines()[0]
 
 
 def test_a_merge_request_with_the_same_program_passes(repository: Checkout) -> None:
-    """GitLab: base is where the branch left the target."""
+    """GitLab: base is where the branch left the target. Its budget does not."""
     folder = repository.folder
     git(folder, "switch", "--quiet", "--detach", "harmless")
     [script] = yaml.safe_load((TEMPLATES / "gitlab.yml").read_text())["nbbench"]["script"]
@@ -158,6 +178,7 @@ def test_a_merge_request_with_the_same_program_passes(repository: Checkout) -> N
         CI_MERGE_REQUEST_DIFF_BASE_SHA=git(folder, "rev-parse", "trunk"),
         CI_MERGE_REQUEST_LABELS="bug,accept-images",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert (folder / "nbbench-report" / "budget.md").read_text().startswith("## ❌ Budgets")
     assert (folder / "nbbench-report" / "gate.md").read_text().startswith("## ✅")
     assert json.loads((folder / "nbbench-report" / "gate.json").read_text())["outcome"] == "unchanged"

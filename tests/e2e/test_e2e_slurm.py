@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster_hosts import HEAD, canary_clock, hosts, slurm
+from cluster_hosts import HEAD, canary_clock, hosts, slurm, tls_settings
 from e2e_project import wait_until
-from test_e2e_cluster import COMMITS, hashes, new_project, place  # noqa: F401
+from test_e2e_cluster import COMMITS, hashes, holding, new_project, place  # noqa: F401
 from test_e2e_cluster_hosts import held, results_are_whole
 
 pytest.importorskip("dask_jobqueue", reason="the extra `cluster` is not installed")
@@ -82,21 +82,15 @@ def site(network, slurm_environment, tmp_path, hashes):  # noqa: F811
 
 
 def test_a_job_that_slurm_ends_is_followed_by_another(site, hashes, place):  # noqa: F811
-    (place / "armed").touch()
     two = hashes[1][:2]
     given = ["--dask", "slurm:1", "--commits", ",".join(two), "--bench", "Rate"]
-    process = site.start(*site.nbbench("run", *given))
-    try:
+    with holding(place, site.start, *site.nbbench("run", *given)) as process:
         wait_until(lambda: process.poll() is not None or held(place))
         [first], jobs = held(place), site.jobs()
         site.run("scancel", *jobs)
         wait_until(lambda: not any(first in site.network.processes(host) for host in NODES))
         (place / "armed").unlink()
         told, _ = process.communicate()
-    finally:
-        process.kill()
-        for path in place.iterdir():
-            path.unlink()
     assert process.returncode == 0, told
     results_are_whole(site.project, two)
     wait_until(lambda: not site.jobs())
@@ -110,17 +104,13 @@ def test_a_job_that_slurm_does_not_take_is_refused(site):
 
 
 @pytest.mark.thorough
-def test_an_interrupt_leaves_no_job(site, place):  # noqa: F811
-    (place / "armed").touch()
-    process = site.start(*site.nbbench("ledger", "--dask", "slurm:2", "--json"))
-    try:
+def test_an_interrupt_leaves_no_job(site, place, tmp_path):  # noqa: F811
+    """All that Dask sends is encrypted."""
+    site.environment |= tls_settings(tmp_path)
+    with holding(place, site.start, *site.nbbench("ledger", "--dask", "slurm:2", "--json")) as process:
         wait_until(lambda: process.poll() is not None or held(place))
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate()
-    finally:
-        process.kill()
-        for path in place.iterdir():
-            path.unlink()
     assert process.returncode == 130, told
     wait_until(lambda: not site.jobs())
     assert not list(site.project.root.glob("slurm-*.out"))

@@ -44,6 +44,8 @@ def suspects(text: str, *lines: int) -> list[str]:
         ("import torch\ntorch.Tensor.roll = print", "torch.Tensor.roll ="),
         ("from torch import Tensor as T\nT.roll = print", "torch.Tensor.roll ="),
         ("import torch\nsetattr(torch, 'roll', print)", "setattr of torch"),
+        ("import time as t\nt.perf_counter = print", "time.perf_counter ="),
+        ("import builtins\nsetattr(builtins, 'print', len)", "setattr of builtins"),
         ("import torch\nwith torch._C._DisableTorchDispatch(): pass", "torch._C"),
         ("from torch.utils._python_dispatch import _disable_current_modes", "torch.utils._python_dispatch"),
         (f"DATA = '{'A' * 5000}'", "data"),
@@ -59,7 +61,7 @@ def test_what_deceives_is_named(text: str, what: str) -> None:
     [
         "import torch\nx = torch.zeros(3)\nx.grad = None\ntorch.backends.cudnn.benchmark = True",
         "import os, sys\nos.environ.get('OMP_NUM_THREADS')\nsys.path.append('x')",
-        "self.kept = [1, 2, 3]\nsetattr(self, 'a', 1)",
+        "self.kept = [1, 2, 3]\nsetattr(self, 'a', 1)\nsetattr(timer, 'a', 1)\ntimes.a = 2",
         "import inspect\ninspect.signature(print)",
         f'def f():\n    """{"Explained. " * 500}NBBENCH"""',
         "not python (",

@@ -18,11 +18,11 @@ from nbbench.report.causes import evidence_sentences
 
 
 def record(commit, frames, arithmetic=None, *, benchmark=TIME[0], machine="runner", told=None):
-    sung = {"frames_s": frames, "arithmetic_s": arithmetic or [0.001, 0.001]}
+    kernels = {"frames_s": frames, "arithmetic_s": arithmetic or [0.001, 0.001]}
     return ProcessRecord(
         commit=commit, environment="py-torch", benchmark=benchmark, param_index=0, kind="run",
         started_at=datetime(2025, 10, 1, tzinfo=UTC), wall_s=1.0, exit_code=0, machine=machine,
-        extra=(("canary", sung if told is None else told),),
+        extra=(("canary", kernels if told is None else told),),
     )  # fmt: skip
 
 

@@ -95,13 +95,13 @@ def test_one_process(environment):
 
 
 def test_telemetry_keeps_canaries_and_the_mark_of_the_collection(environment):
-    sung = {"frames_s": [0.1, 0.2], "arithmetic_s": [0.3, 0.4]}
-    environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": sung}))
+    kernels = {"frames_s": [0.1, 0.2], "arithmetic_s": [0.3, 0.4]}
+    environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": kernels}))
     run(environment, *BENCH, **AS_ASV)
     environment._server = Server(JobOutcome("output", 0, {**TOLD, "canary": {}}))
     run(environment, *BENCH, **AS_ASV)
     with_canary, without = (dict(record.extra) for record in records(environment))
-    assert with_canary["canary"] == sung
+    assert with_canary["canary"] == kernels
     assert "canary" not in without
     assert datetime.fromisoformat(with_canary["collection"]).tzinfo is not None
     assert with_canary["collection"] == without["collection"]

@@ -399,7 +399,7 @@ class TestAsvCommands:
         assert not (tmp_path / "r.json").exists()
 
     @pytest.mark.parametrize(
-        ("benchmark", "silent", "sung"),
+        ("benchmark", "silent", "kernels"),
         [
             ("time_nothing", "", {"frames_s", "arithmetic_s"}),
             ("time_nothing-0", "", {"frames_s", "arithmetic_s"}),
@@ -409,7 +409,9 @@ class TestAsvCommands:
             ("track_broken", "", set()),
         ],
     )
-    def test_canaries_sing_around_what_is_timed(self, server, folder, job, tmp_path, benchmark, silent, sung):
+    def test_canaries_run_around_what_is_timed(
+        self, server, folder, job, tmp_path, benchmark, silent, kernels
+    ):
         arguments = [str(folder / "suite"), f"figures.{benchmark}", "{}", "None", str(tmp_path / "r.json")]
         told = server.run(
             ["run", *arguments],
@@ -417,7 +419,7 @@ class TestAsvCommands:
             environment={**os.environ, "NBBENCH_CANARY": silent},
             timeout_s=60,
         ).telemetry["canary"]
-        assert set(told) == sung
+        assert set(told) == kernels
         assert all(len(pair) == 2 and min(pair) > 0 for pair in told.values())
 
     @pytest.mark.parametrize(

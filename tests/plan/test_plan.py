@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import statistics
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +19,10 @@ from nbbench.config import Settings, checkout_settings
 from nbbench.errors import ConfigError, UsageError
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import Commit, Phase, ProcessRecord, Result, SeriesKey, Status
-from nbbench.plan.benchmarks import series_name
 from nbbench.plan.plan import CriterionState, PlanVerdict, judge_plan, judge_value, plan_verdict
 from nbbench.plan.plan_status import kept_by_others
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs, find_plan, plans
+from nbbench.plan.values import series_name
 from nbbench.report.markdown import as_markdown
 from nbbench.report.plan import attempt_blocks, headline, plan_blocks
 from nbbench.report.text import as_text
@@ -169,6 +170,23 @@ def test_a_verdict_needs_samples_that_agree(measured: Result, verdict: PlanVerdi
     command = "`nbbench plan P --measure 00000000 --again` on an idle machine settles it"
     assert (command in state.notes) == (verdict is PlanVerdict.CANNOT_TELL)
     assert judged(TIME, timed(*QUIET), disturbed=DISTURBED).verdict is PlanVerdict.CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("samples", "verdict"),
+    [
+        ((1.9, 1.7), PlanVerdict.CANNOT_TELL),  # 1.8 with its margin of 10 %, and not 1.7
+        ((1.9, 1.5, 1.7, 1.6), PlanVerdict.MEETS),
+        ((1.9, 1.5, 1.7, 1.6, 2.1), PlanVerdict.CANNOT_TELL),
+        ((1.9, 1.5, 1.7, 1.6, 1.8), PlanVerdict.MEETS),
+    ],
+)
+def test_tracked_figures_of_several_runs_count_together(
+    samples: tuple[float, ...], verdict: PlanVerdict
+) -> None:
+    middle = statistics.median(samples)
+    measured = result("a.track_b", 4, middle, unit="ratio", samples=samples, ci_lo=1.5, ci_hi=max(samples))
+    assert judged(changed(TIME, value="a.track_b", margin=0.15), measured).verdict is verdict
 
 
 AS_TESTED = changed(TIME, malloc="default", threads=4, dtype="float32", cores=4)

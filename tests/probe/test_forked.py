@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from nbbench.probe.copies import alone
 from nbbench.probe.forked import forked
+from nbbench.probe.resources import alone
 
 
 def test_a_copy_stops_where_the_call_returns(tmp_path):
@@ -70,31 +70,3 @@ def test_an_interrupt_that_the_subject_raises_is_its_error(said, told):
         raise KeyboardInterrupt(*said)
 
     assert forked(run, int) == told
-
-
-def test_what_children_fork_is_limited(monkeypatch, tmp_path):
-    """A pool of processes may fork; a program that forks in a loop ends there."""
-    monkeypatch.setattr("nbbench.probe.copies._MOST_COPIES", 2)
-
-    def fork_and_wait(then):
-        if (copy := os.fork()) == 0:
-            then()
-            os._exit(0)
-        os.waitpid(copy, 0)
-
-    def record():
-        for number in range(3):
-            fork_and_wait((tmp_path / f"child {number}").touch)
-
-        def children():
-            for number in range(3):
-                fork_and_wait((tmp_path / f"child of a child {number}").touch)
-
-        fork_and_wait(children)
-        return 1
-
-    assert forked(record, int) == 1
-    assert sorted(one.name for one in tmp_path.iterdir()) == [
-        *(f"child {number}" for number in range(3)),
-        *(f"child of a child {number}" for number in range(2)),
-    ]

@@ -9,6 +9,7 @@ import sys
 import pytest
 from store_trees import content, write_tree
 
+from nbbench.config import Settings
 from nbbench.record import refresh
 from nbbench.record.refresh import import_results
 from nbbench.record.store import Store
@@ -59,6 +60,53 @@ def expected(tmp_path):
     with Store.open(f"sqlite:///{tmp_path / 'expected.sqlite'}") as store:
         import_results(store, tree)
         return tree, content(store)
+
+
+REBUILD = """
+import sys
+from pathlib import Path
+from nbbench.config import Settings
+from nbbench.record import refresh
+from nbbench.record.store import Store
+
+root, url, waits = sys.argv[1:]
+if waits == "waits":
+    refresh._BATCH_FILES = 5
+    write = Store.import_batch
+    def wait(*given):
+        Store.import_batch = write
+        found = write(*given)
+        print("inside", flush=True)
+        sys.stdin.readline()
+        return found
+    Store.import_batch = wait
+settings = Settings(root=Path(root), db=url)
+with refresh.one_rebuild(settings):
+    print(refresh.rebuild(settings).report.files_new)
+"""
+
+
+def test_of_two_rebuilds_one_waits_or_says_so(url, expected, tmp_path):
+    """The first one is in the middle of its import when the second one begins."""
+    settings = Settings(root=tmp_path, db=f"sqlite:///{tmp_path / 'quiet.sqlite'}")
+    refresh.rebuild(settings)
+    started = []
+    for waits in ("waits", "goes on"):
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        command = [sys.executable, "-c", REBUILD, str(tmp_path), url, waits]
+        started.append(subprocess.Popen(command, text=True, **pipes))
+        if waits == "waits":
+            assert started[0].stdout.readline() == "inside\n", started[0].stderr.read()
+    first, second = started
+    if url.startswith("sqlite"):
+        assert "makes" in second.stderr.readline()
+        assert [one.communicate("\n")[0] for one in started] == ["40\n", "40\n"]
+    else:
+        assert second.communicate()[0] == "40\n"
+        told = first.communicate("\n")[1]
+        assert "StoreError: another process has made" in told, told
+    with refresh.open_store(settings) as quiet, Store.open(url, project=quiet.project) as store:
+        assert content(store) == content(quiet)
 
 
 def test_a_killed_import_leaves_whole_files_and_resumes(url, expected):

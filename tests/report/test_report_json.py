@@ -39,16 +39,8 @@ def test_a_document_names_its_schema_first() -> None:
     assert strict(document("gate", samples.GATE))["outcome"] == "regressed"
 
 
-@pytest.mark.parametrize("bad", ["", "Run", "a b", "../x", "a/1"])
-def test_bad_kinds_are_refused(bad: str) -> None:
-    with pytest.raises(ValueError, match="kind"):
-        document(bad, {})
-
-
 def test_payloads_that_cannot_be_a_document_are_refused() -> None:
-    with pytest.raises(ValueError, match="schema"):
-        document("run", {"schema": 1})
-    with pytest.raises(TypeError, match="int"):
+    with pytest.raises(TypeError, match=r"int|mapping"):
         document("run", 3)
     with pytest.raises(TypeError, match="object"):
         document("run", {"a": object()})

@@ -6,6 +6,7 @@ Namespaces and daemons are of one test process, and end with it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ _NET = "10.213.7"
 # No name is asked of a name server, which no host can reach.
 _ON_HOST = """
 hostname "$0" && mount --bind "$1/hosts" /etc/hosts && mount --bind "$1/resolv.conf" /etc/resolv.conf
+[ ! -e "$1/$0.cpuinfo" ] || mount --bind "$1/$0.cpuinfo" /proc/cpuinfo
 shift && exec "$@"
 """
 
@@ -47,6 +49,18 @@ def canary_clock(folder: Path, step: float) -> str:
     return str(made)
 
 
+def tls_settings(folder: Path) -> dict[str, str]:
+    """Dask's settings as variables: all is encrypted, by a certificate that is made in a folder."""
+    files = {"CERT": str(folder / "cert.pem"), "KEY": str(folder / "key.pem")}
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=nbbench"]
+    made += ["-out", files["CERT"], "-keyout", files["KEY"]]
+    subprocess.run(["openssl", "req", *made], check=True, capture_output=True)
+    found = {"REQUIRE_ENCRYPTION": "true", "TLS__CA_FILE": files["CERT"]}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        found |= {f"TLS__{role}__{kind}": path for kind, path in files.items()}
+    return {f"DASK_DISTRIBUTED__COMM__{name}": value for name, value in found.items()}
+
+
 def skip_without(what: str, reason: str) -> None:
     """Skip a test for a reason, or fail it where `what` is required."""
     if what in os.environ.get(REQUIRED, "").split():
@@ -61,6 +75,7 @@ class Hosts:
     nodes: Sequence[str]
     folder: Path
     prefix: str = field(default_factory=lambda: f"nbb{os.getpid()}")
+    cores: dict[str, int] = field(default_factory=dict)
 
     def address(self, host: str) -> str:
         """A host's address on the switch."""
@@ -77,7 +92,18 @@ class Hosts:
             "sh",
             "-c",
         ]
-        return [*within, _ON_HOST, host, str(self.folder), *map(str, arguments)]
+        bound = ["taskset", "--cpu-list", str(self.cores[host])] if host in self.cores else []
+        return [*within, _ON_HOST, host, str(self.folder), *bound, *map(str, arguments)]
+
+    @contextmanager
+    def processor(self, host: str, name: str) -> Iterator[None]:
+        """What starts on a host meanwhile sees a processor of this name, and may use one core of it."""
+        said = re.sub(r"(?m)^(model name|cpu model|Model)\s*:.*", "", Path("/proc/cpuinfo").read_text())
+        (shown := self.folder / f"{host}.cpuinfo").write_text(f"model name\t: {name}\n{said}")
+        self.cores[host] = min(os.sched_getaffinity(0))
+        yield
+        shown.unlink()
+        del self.cores[host]
 
     def cut(self, host: str) -> None:
         """Take a node's link down."""

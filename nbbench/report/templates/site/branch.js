@@ -1,6 +1,6 @@
 "use strict";
 // Branch: what each workload costs along the commits; two clicks choose what is compared.
-const kinds = ["time", "tensor work", "host work", "peak memory", "time ratio"];
+const kinds = ["time", "tensor work", "host work", "peak memory", "time ratio", "fusion headroom"];
 
 nb.views.branch = async (parts, query) => {
   const curves = await nb.curves();

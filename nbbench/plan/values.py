@@ -1,15 +1,15 @@
-"""A criterion's value from benchmark results: how sure it is, and under which conditions. No I/O."""
-
-from __future__ import annotations
+"""A criterion's value, from benchmark results or figures of evidence folders: how sure it is, and under which
+conditions. No I/O.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from nbbench.captured import EvidenceFigure, Folder
 from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import is_left_out
 from nbbench.metrics import is_exact, phase_of
 from nbbench.model import Phase, Result, Status
-from nbbench.plan.captures import few_cores
 from nbbench.plan.plans import Criterion, Measured, Plan, PlanInput
 from nbbench.probe.device import CUDA_MARK
 from nbbench.units import format_number
@@ -130,7 +130,7 @@ def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -
             continue
         if is_left_out(given.disturbed, result.key, result.commit):
             yield f"other processes disturbed {result.key.label}"
-        if 0 < count < FEWEST_SAMPLES:
+        if 0 < count < FEWEST_SAMPLES and not _is_tracked(result):
             yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
     yield from few_cores(criterion, given)
 
@@ -158,16 +158,23 @@ def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[floa
 def _interval(result: Result, margin: float) -> tuple[float, float, float]:
     """A result's value and where the true one lies: asv's 99 % interval, else the range of the samples.
 
-    A single noisy figure is taken as true within `margin`.
+    A noisy figure by itself, such as a tracked one of up to four runs, is taken as true within `margin`.
     """
     value = result.value or 0.0
     if is_exact(result.unit):
         return value, value, value
+    if _is_tracked(result) and len(result.samples) < FEWEST_SAMPLES:
+        return value, value - margin * abs(value), value + margin * abs(value)
     if result.ci_lo is not None and result.ci_hi is not None:
         return value, result.ci_lo, result.ci_hi
     if len(result.samples) >= FEWEST_SAMPLES:
         return value, min(result.samples), max(result.samples)
     return value, value - margin * abs(value), value + margin * abs(value)
+
+
+def _is_tracked(result: Result) -> bool:
+    """Whether each sample is a figure by itself, of many runs perhaps."""
+    return result.key.benchmark.rpartition(".")[2].startswith("track_")
 
 
 def _derivation(criterion: Criterion) -> str:
@@ -179,3 +186,68 @@ def _derivation(criterion: Criterion) -> str:
     parts += [f"({criterion.pixels:,} · {criterion.per_pixel:g} B)"] if criterion.per_pixel else []
     text = " / ".join(parts)
     return "" if text == criterion.value else text
+
+
+def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | None, tuple[str, ...]]:
+    """The newest figure of a captured folder that has the criterion's conditions; a whole folder first."""
+    why_not: tuple[str, ...] = ()
+    newest = sorted(given.folders, key=lambda folder: (not folder.damage, folder.stamp), reverse=True)
+    for folder in newest if criterion.figure else ():
+        figure = _figure(criterion, folder)
+        if figure is None:
+            continue
+        if unlike := _unlike_folder(criterion, folder, given.machine):
+            why_not = why_not or (f"{format_number(figure.value)} of {folder.stamp} was captured {unlike}",)
+            continue
+        doubts = ["other processes disturbed the captured test"] if "disturbed" in folder.kind else []
+        reach = criterion.margin * abs(figure.value)
+        return Measured(
+            figure.value,
+            figure.value - reach,
+            figure.value + reach,
+            folder.commit,
+            folder.machine,
+            folder.started_at,
+            derived=f"{figure.name} of {figure.workload or folder.path}",
+            folder=folder.path,
+            damaged=bool(folder.damage),
+            doubts=(*doubts, *few_cores(criterion, given)),
+        ), ()
+    return None, why_not
+
+
+def _figure(criterion: Criterion, folder: Folder) -> EvidenceFigure | None:
+    wanted, of = re.compile(f"(?i){criterion.figure}"), re.compile(criterion.test)
+    for figure in folder.figures:
+        dtypes = set(re.findall(r"float\d\d", figure.name))
+        if criterion.dtype and dtypes - {criterion.dtype}:
+            continue
+        if (
+            wanted.search(figure.name)
+            and of.search(figure.workload)
+            and figure.unit.startswith(criterion.unit)
+        ):
+            return figure
+    return None
+
+
+def _unlike_folder(criterion: Criterion, folder: Folder, machine: str) -> str:
+    """Under which other conditions than those of the criterion a folder's figures were captured."""
+    kinds = folder.kind.split()
+    found = [f"on {folder.machine or 'a machine that it does not name'}"] if folder.machine != machine else []
+    found += ["under a profiler"] if "profiled" in kinds else []
+    found += ["with malloc pinned"] if "malloc-pinned" in kinds and criterion.malloc != "pinned" else []
+    if ("compiled" in kinds) != bool(criterion.compile):
+        found.append(
+            "while Dynamo compiled" if "compiled" in kinds else "without anything compiled by Dynamo"
+        )
+    return ", ".join(found)
+
+
+def few_cores(criterion: Criterion, given: PlanInput) -> list[str]:
+    """That the machine has fewer cores than the criterion asks for, or that nobody knows; else empty."""
+    if not criterion.cores or (given.cores or 0) >= criterion.cores:
+        return []
+    if given.cores is None:
+        return [f"how many cores {given.machine} has is not recorded; {criterion.cores} are asked for"]
+    return [f"{given.machine} has {given.cores} cores; {criterion.cores} are asked for"]
