@@ -171,8 +171,7 @@ class _Judge:
                 yield from (self._settled(found) for part in stored.parts() for _, found in stored.read(part))
             yield from (self._settled(curve(self.order, one)) for one in history.series)
 
-        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. What
-        # undeclared benchmarks share is the machine's, as they need not run the same code.
+        # Of so many series reading all twice takes seconds. What undeclared benchmarks share is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
@@ -192,7 +191,7 @@ class _Judge:
         return np.log(np.where(values > 0, values, np.nan))
 
     def _collections(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
-        """Of a series that the suite declares the undisturbed logs of its collections (k, n), and when (n,)."""
+        """Of a series that the suite declares the undisturbed logs of its collections (k, n), and when."""
         logs = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
         if logs is None:
             return None
@@ -202,13 +201,12 @@ class _Judge:
         return one, np.atleast_2d(logs), self._at(one)
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
-        at = self._canaries.at(one.key, one.commits)
+        key, commits = one.key, tuple(one.commits)
+        at = self._canaries.at(key, commits)
         logs = self._undisturbed_logs(one) if np.isfinite(at).any() else None
         if logs is None:
             return None
-        return MeasuredBeside(
-            one.key, tuple(one.commits), logs, self._canaries.beside(one.key, one.commits), at
-        )
+        return MeasuredBeside(key, commits, logs, self._canaries.beside(key, commits), at)
 
     def _settled(self, one: Curve) -> Curve:
         """The series by the faster collection of those of its results on which two disagree."""
@@ -288,8 +286,7 @@ class _Judge:
         rows = [] if speed is None else [speed]
         if self._canaries.levels:
             rows += [*self._canaries.beside(one.key, one.commits)]
-        timed = metric.role is Role.TIME
-        return np.array([row for row in rows if timed and np.isfinite(row).any()])
+        return np.array([row for row in rows if metric.role is Role.TIME and np.isfinite(row).any()])
 
     def _levels(self, one: Curve) -> NDArray[np.int64]:
         """Numbers (n,) of the levels of a series' work; where no work is on record, of what the series of the
